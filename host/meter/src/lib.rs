@@ -1,1 +1,59 @@
-//! placeholder
+//! What a call cost.
+//!
+//! Everything here is a measured quantity with its unit; nothing is a limit (those are the
+//! runtime's) and nothing is a wire format (that is `nebula-http`'s).
+
+use std::time::{Duration, Instant};
+
+/// The wall-clock time of one call, by phase. The phases follow one another and don't overlap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallCost {
+    /// From admission until a thread took the call up.
+    pub queue: Duration,
+    /// Finding the loaded component and making a fresh instance.
+    pub start: Duration,
+    /// Decoding the input, running the guest, encoding the output.
+    pub run: Duration,
+}
+
+impl CallCost {
+    /// The sum of the phases.
+    pub fn total(&self) -> Duration {
+        self.queue + self.start + self.run
+    }
+}
+
+/// Splits elapsed time into consecutive laps.
+#[derive(Debug)]
+pub struct Stopwatch {
+    last: Instant,
+}
+
+impl Stopwatch {
+    /// Starts the first lap now.
+    pub fn start() -> Self {
+        Self { last: Instant::now() }
+    }
+
+    /// Ends the lap, gives its length and starts the next.
+    pub fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        let lap = now - self.last;
+        self.last = now;
+        lap
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn laps_add_up_to_the_whole() {
+        let whole = Instant::now();
+        let mut watch = Stopwatch::start();
+        let cost = CallCost { queue: watch.lap(), start: watch.lap(), run: watch.lap() };
+        assert!(cost.total() <= whole.elapsed());
+        assert_eq!(cost.total(), cost.queue + cost.start + cost.run);
+    }
+}

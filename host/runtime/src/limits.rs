@@ -1,0 +1,149 @@
+//! What a call, and the host as a whole, may use. Every limit has a unit, a default, and an answer
+//! to what happens at it.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One MiB, in bytes.
+pub const MIB: u64 = 1024 * 1024;
+
+/// The largest linear memory any function may be given, bytes: the size of a pooled slot.
+pub const MEMORY_BYTES_CEILING: u64 = 1024 * MIB;
+
+/// The largest table any function may be given, elements: the size of a pooled slot.
+pub const TABLE_ELEMENTS_CEILING: usize = 20_000;
+
+/// What one call may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Linear memory an instance may grow to, bytes over all its memories. Default 64 MiB, at most
+    /// [`MEMORY_BYTES_CEILING`]. Growth beyond it fails inside the guest; if the guest then ends
+    /// abnormally the call is answered as having hit its memory limit.
+    pub memory_bytes_max: u64,
+    /// Wall-clock time of a call from admission, milliseconds. Default 1,000; at it the call is
+    /// aborted and nothing of it is kept.
+    pub deadline_ms: NonZeroU64,
+    /// The request body, bytes. Default 8 MiB; a longer one is refused before the guest runs.
+    pub input_bytes_max: u64,
+    /// The answer, bytes. Default 8 MiB; a longer one ends the call as the guest's fault.
+    pub output_bytes_max: u64,
+    /// Standard output and standard error together, bytes kept of each call. Default 16 KiB; what
+    /// goes beyond is dropped, and the log says so.
+    pub log_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 64 * MIB,
+            deadline_ms: NonZeroU64::MIN.saturating_add(999),
+            input_bytes_max: 8 * MIB,
+            output_bytes_max: 8 * MIB,
+            log_bytes_max: 16 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// The deadline as a duration.
+    pub fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms.get())
+    }
+
+    /// These limits with `overrides` put in their place.
+    ///
+    /// # Errors
+    /// [`LimitTooHigh`] where an override is beyond what the host can give.
+    pub fn with(&self, overrides: &LimitOverrides) -> Result<Self, LimitTooHigh> {
+        let memory_bytes_max = overrides.memory_bytes_max.unwrap_or(self.memory_bytes_max);
+        if memory_bytes_max > MEMORY_BYTES_CEILING {
+            return Err(LimitTooHigh {
+                limit: "memory_bytes_max",
+                asked: memory_bytes_max,
+                ceiling: MEMORY_BYTES_CEILING,
+            });
+        }
+        Ok(Self {
+            memory_bytes_max,
+            deadline_ms: overrides.deadline_ms.unwrap_or(self.deadline_ms),
+            input_bytes_max: overrides.input_bytes_max.unwrap_or(self.input_bytes_max),
+            output_bytes_max: overrides.output_bytes_max.unwrap_or(self.output_bytes_max),
+            log_bytes_max: overrides.log_bytes_max.unwrap_or(self.log_bytes_max),
+        })
+    }
+}
+
+/// A function's own limits; what isn't given is the host's default. Stored with each version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitOverrides {
+    /// See [`Limits::memory_bytes_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes_max: Option<u64>,
+    /// See [`Limits::deadline_ms`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<NonZeroU64>,
+    /// See [`Limits::input_bytes_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_bytes_max: Option<u64>,
+    /// See [`Limits::output_bytes_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_bytes_max: Option<u64>,
+    /// See [`Limits::log_bytes_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_bytes_max: Option<u64>,
+}
+
+/// A function asks for more than the host was built to give.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{limit}` is {asked}, and this host gives at most {ceiling}")]
+pub struct LimitTooHigh {
+    /// The limit's name.
+    pub limit: &'static str,
+    /// What was asked for.
+    pub asked: u64,
+    /// What there is.
+    pub ceiling: u64,
+}
+
+/// What the host as a whole may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostLimits {
+    /// Calls on the compute lane at once. Default 64. Beyond it calls wait in the queue.
+    pub calls_max: usize,
+    /// Calls waiting for the compute lane. Default 1,024. Beyond it calls are shed with
+    /// [`CallError::Overloaded`](crate::CallError::Overloaded) before any of their work starts.
+    pub queue_max: usize,
+    /// Components loaded at once. Default 1,024. Beyond it the least recently used is unloaded.
+    pub loaded_max: usize,
+}
+
+impl Default for HostLimits {
+    fn default() -> Self {
+        Self { calls_max: 64, queue_max: 1024, loaded_max: 1024 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overrides_replace_only_what_they_name() {
+        let overrides = LimitOverrides { log_bytes_max: Some(1), ..LimitOverrides::default() };
+        let limits = Limits::default().with(&overrides).unwrap();
+        assert_eq!(limits, Limits { log_bytes_max: 1, ..Limits::default() });
+    }
+
+    #[test]
+    fn more_memory_than_a_slot_is_refused() {
+        let overrides =
+            LimitOverrides { memory_bytes_max: Some(MEMORY_BYTES_CEILING + 1), ..LimitOverrides::default() };
+        let error = Limits::default().with(&overrides).unwrap_err();
+        assert_eq!(error.limit, "memory_bytes_max");
+    }
+}

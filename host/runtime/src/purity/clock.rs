@@ -1,0 +1,119 @@
+//! Time that only sleeping moves.
+//!
+//! Every call begins at the same instant, 2000-01-01T00:00:00Z, and reading a clock doesn't advance
+//! it. Waiting for a deadline does, at once: [`wait`](super::wait) moves the clock to the earliest
+//! deadline waited for. A timer loop therefore runs to its end in no time, in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use wasmtime::Result;
+use wasmtime::component::Resource;
+use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, async_trait};
+
+use super::Sandbox;
+
+/// Seconds from the Unix epoch to the instant at which every call begins.
+const WALL_EPOCH_SECONDS: u64 = 946_684_800;
+
+/// Nanoseconds since the call began, as the guest is told.
+///
+/// Shared and atomic because `wasmtime-wasi` wants its clocks `Send`; only the call's thread touches it.
+#[derive(Clone, Debug)]
+pub(super) struct VirtualClock(Arc<Instants>);
+
+#[derive(Debug)]
+struct Instants {
+    now_ns: AtomicU64,
+    /// The earliest deadline found pending since the last advance; `u64::MAX` is none.
+    earliest_ns: AtomicU64,
+}
+
+impl VirtualClock {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Instants { now_ns: AtomicU64::new(0), earliest_ns: AtomicU64::new(u64::MAX) }))
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.0.now_ns.load(Ordering::Relaxed)
+    }
+
+    /// Moves time to the earliest deadline that was polled and found pending. False if there was none.
+    pub(super) fn advance(&self) -> bool {
+        let earliest = self.0.earliest_ns.swap(u64::MAX, Ordering::Relaxed);
+        if earliest == u64::MAX {
+            return false;
+        }
+        self.0.now_ns.fetch_max(earliest, Ordering::Relaxed);
+        true
+    }
+
+    /// Forgets deadlines seen by a poll that wasn't a wait.
+    pub(super) fn forget_deadlines(&self) {
+        self.0.earliest_ns.store(u64::MAX, Ordering::Relaxed);
+    }
+}
+
+impl HostMonotonicClock for VirtualClock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        self.now_ns()
+    }
+}
+
+impl HostWallClock for VirtualClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_secs(WALL_EPOCH_SECONDS) + Duration::from_nanos(self.now_ns())
+    }
+}
+
+/// A pollable that is ready once virtual time has come to `at_ns`.
+struct Deadline {
+    at_ns: u64,
+    clock: VirtualClock,
+}
+
+#[async_trait]
+impl Pollable for Deadline {
+    async fn ready(&mut self) {
+        std::future::poll_fn(|_| {
+            if self.clock.now_ns() >= self.at_ns {
+                return Poll::Ready(());
+            }
+            self.clock.0.earliest_ns.fetch_min(self.at_ns, Ordering::Relaxed);
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl monotonic_clock::Host for Sandbox {
+    fn now(&mut self) -> Result<u64> {
+        Ok(self.clock.now_ns())
+    }
+
+    fn resolution(&mut self) -> Result<u64> {
+        Ok(1)
+    }
+
+    fn subscribe_instant(&mut self, when: u64) -> Result<Resource<DynPollable>> {
+        let deadline = self.table.push(Deadline { at_ns: when, clock: self.clock.clone() })?;
+        subscribe(&mut self.table, deadline)
+    }
+
+    fn subscribe_duration(&mut self, when: u64) -> Result<Resource<DynPollable>> {
+        let at_ns = self.clock.now_ns().saturating_add(when);
+        monotonic_clock::Host::subscribe_instant(self, at_ns)
+    }
+}
