@@ -1,1 +1,4 @@
-//! placeholder
+//! Runs pure WebAssembly functions.
+
+pub mod limits;
+pub mod purity;
