@@ -1,4 +1,30 @@
-//! Runs pure WebAssembly functions.
+//! Runs pure WebAssembly functions: registry, engine, purity, codec, invoke.
+//!
+//! [`Runtime`] is the way in. This crate knows wasmtime and nothing of servers: of HTTP it has the
+//! vocabulary types of the `http` crate, for functions of the http form.
+//!
+//! Modules import only downward:
+//! `runtime -> invoke -> pool -> registry, admission -> engine -> purity, codec, error -> id, limits`.
 
+mod admission;
+mod codec;
+mod engine;
+mod error;
+pub mod id;
+mod invoke;
 pub mod limits;
-pub mod purity;
+mod pool;
+mod purity;
+mod registry;
+mod runtime;
+
+pub use admission::Inadmissible;
+pub use codec::{DecodeError, UnsupportedType};
+pub use engine::{Codegen, CompileError, Compiler, Form, Refused, compile_artefact, limit_compiler_process};
+pub use error::{CallError, Failure, Fault, LoadError};
+pub use invoke::{Answer, Called, Content, Prefer, Request};
+pub use purity::CallLog;
+pub use registry::{Description, OpenError, ResolveError, StoreError, VersionRecord};
+pub use runtime::{
+    COMPONENT_BYTES_MAX, DeployError, Function, LogEntry, Runtime, RuntimeConfig, RuntimeError,
+};

@@ -27,10 +27,11 @@ use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-pub(crate) use self::http::ResponseSink;
-pub(crate) use self::imports::{Imports, classify, linker};
+use self::http::ResponseSink;
+pub(crate) use self::http::ResponseTooLarge;
+pub(crate) use self::imports::{classify, linker};
 pub use self::log::CallLog;
-pub(crate) use self::random::Seed;
+pub(crate) use self::random::{Seed, SeedInput};
 
 use self::clock::VirtualClock;
 use self::http::DenyOutgoing;

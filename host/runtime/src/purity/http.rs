@@ -40,7 +40,11 @@ pub(crate) struct ResponseSink {
 
 enum State {
     Awaited,
-    Streaming { parts: Box<http::response::Parts>, body: HyperOutgoingBody, taken: BytesMut },
+    Streaming {
+        parts: Box<http::response::Parts>,
+        body: HyperOutgoingBody,
+        taken: BytesMut,
+    },
     Complete(Box<http::Response<Bytes>>),
     Failed(String),
     /// The whole response was handed over.
@@ -138,10 +142,7 @@ impl Sandbox {
     pub(crate) fn incoming_request(
         &mut self,
         request: http::Request<Bytes>,
-    ) -> Result<(
-        Resource<HostIncomingRequest>,
-        Resource<HostResponseOutparam>,
-    )> {
+    ) -> Result<(Resource<HostIncomingRequest>, Resource<HostResponseOutparam>)> {
         use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
         let arrived = Arc::clone(&self.response.arrived);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rand_core::TryRng;
+use wasmtime::component::Val;
 
 /// Domain separation, as BLAKE3's key derivation wants it: unique and fixed.
 const CONTEXT: &str = "nebula 2026-11 deterministic random stream of a call";
@@ -17,12 +18,20 @@ const CONTEXT: &str = "nebula 2026-11 deterministic random stream of a call";
 #[derive(Clone, Debug)]
 pub(crate) struct Seed {
     digest: [u8; 32],
-    input: Vec<Bytes>,
+    input: SeedInput,
+}
+
+/// A call's input, in a form that equal inputs share.
+#[derive(Clone, Debug)]
+pub(crate) enum SeedInput {
+    /// Bytes, in parts.
+    Parts(Vec<Bytes>),
+    /// Values. Their text is canonical: the decoder has put fields and flags in the type's order.
+    Values(Arc<[Val]>),
 }
 
 impl Seed {
-    /// `input` is the call's input in parts, in an order and form that equal inputs share.
-    pub(crate) fn new(digest: [u8; 32], input: Vec<Bytes>) -> Self {
+    pub(crate) fn new(digest: [u8; 32], input: SeedInput) -> Self {
         Self { digest, input }
     }
 
@@ -34,9 +43,14 @@ impl Seed {
     fn reader(&self, purpose: &str) -> blake3::OutputReader {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
         hasher.update(&self.digest);
-        for part in [purpose.as_bytes()].into_iter().chain(self.input.iter().map(|part| &part[..])) {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part);
+        let mut part = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        part(purpose.as_bytes());
+        match &self.input {
+            SeedInput::Parts(parts) => parts.iter().for_each(|bytes| part(bytes)),
+            SeedInput::Values(values) => part(format!("{values:?}").as_bytes()),
         }
         hasher.finalize_xof()
     }
@@ -90,7 +104,7 @@ mod tests {
 
     fn draw(digest: u8, input: &[&'static str], purpose: &'static str) -> u64 {
         let input = input.iter().map(|part| Bytes::from_static(part.as_bytes())).collect();
-        let seed = Arc::new(Seed::new([digest; 32], input));
+        let seed = Arc::new(Seed::new([digest; 32], SeedInput::Parts(input)));
         seed.stream(purpose).try_next_u64().unwrap()
     }
 

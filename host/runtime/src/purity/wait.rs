@@ -183,4 +183,3 @@ impl streams::HostOutputStream for Sandbox {
         settle(AsyncOutput::drop(table, stream), response, clock)?
     }
 }
-

@@ -1,0 +1,120 @@
+//! Query parameters as input: `?name=value`, for what fits a query string.
+//!
+//! Scalars, strings and enums, options of them, lists of them (by repeating the name), and one
+//! record of such fields. The pairs are put together as the JSON that a POST would have sent.
+
+use wasmtime::component::{Type, Val};
+
+use super::decode::{DecodeError, decode};
+use super::{Params, wit_text};
+
+/// Decodes query parameters into the arguments of a function.
+///
+/// # Errors
+/// [`DecodeError`], with a pointer to the parameter.
+pub(crate) fn decode_query(params: &Params, pairs: &[(String, String)]) -> Result<Vec<Val>, DecodeError> {
+    if let [(_, Type::Record(record))] = params {
+        let fields: Vec<(String, Type)> =
+            record.fields().map(|field| (field.name.to_owned(), field.ty)).collect();
+        let json = object(&fields, pairs)?;
+        return decode(params, json.as_bytes());
+    }
+    let json = object(params, pairs)?;
+    if let [(name, ty)] = params {
+        // The document of a single parameter is its value.
+        let values: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json)
+            .map_err(|error| DecodeError::Syntax { message: error.to_string(), line: 1, column: 1 })?;
+        let value = match (values.get(name), ty) {
+            (Some(value), _) => value.to_string(),
+            (None, Type::Option(_)) => "null".to_owned(),
+            (None, Type::List(_)) => "[]".to_owned(),
+            (None, _) => {
+                return Err(DecodeError::Mismatch {
+                    at: format!("/{name}"),
+                    expected: wit_text(ty),
+                    found: "no such query parameter".to_owned(),
+                });
+            }
+        };
+        return decode(params, value.as_bytes());
+    }
+    decode(params, json.as_bytes())
+}
+
+fn object(fields: &Params, pairs: &[(String, String)]) -> Result<String, DecodeError> {
+    let mut object = serde_json::Map::new();
+    for (name, ty) in fields {
+        let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let inner = match ty {
+            Type::Option(option) => option.ty(),
+            other => other.clone(),
+        };
+        if let Type::List(list) = &inner {
+            let element = list.ty();
+            if !matches!(element, Type::U8) {
+                let items = values.map(|value| scalar(name, &element, value)).collect::<Result<_, _>>()?;
+                object.insert(name.clone(), serde_json::Value::Array(items));
+                continue;
+            }
+        }
+        if let Some(value) = values.next() {
+            if values.next().is_some() {
+                return Err(DecodeError::Mismatch {
+                    at: format!("/{name}"),
+                    expected: wit_text(ty),
+                    found: "the parameter more than once".to_owned(),
+                });
+            }
+            object.insert(name.clone(), scalar(name, &inner, value)?);
+        }
+    }
+    for (key, value) in pairs {
+        if !fields.iter().any(|(name, _)| name == key) {
+            object.insert(key.clone(), serde_json::Value::String(value.clone()));
+        }
+    }
+    Ok(serde_json::Value::Object(object).to_string())
+}
+
+fn scalar(name: &str, ty: &Type, text: &str) -> Result<serde_json::Value, DecodeError> {
+    let as_string = || serde_json::Value::String(text.to_owned());
+    match ty {
+        Type::Bool => Ok(match text {
+            "true" => serde_json::Value::Bool(true),
+            "false" => serde_json::Value::Bool(false),
+            _ => as_string(),
+        }),
+        Type::S8
+        | Type::U8
+        | Type::S16
+        | Type::U16
+        | Type::S32
+        | Type::U32
+        | Type::S64
+        | Type::U64
+        | Type::Float32
+        | Type::Float64 => {
+            Ok(text.parse::<serde_json::Number>().map_or_else(|_| as_string(), serde_json::Value::Number))
+        }
+        Type::Char | Type::String | Type::Enum(_) => Ok(as_string()),
+        Type::List(list) if matches!(list.ty(), Type::U8) => Ok(as_string()),
+        Type::List(_)
+        | Type::FixedLengthList(_)
+        | Type::Map(_)
+        | Type::Record(_)
+        | Type::Tuple(_)
+        | Type::Variant(_)
+        | Type::Option(_)
+        | Type::Result(_)
+        | Type::Flags(_)
+        | Type::Own(_)
+        | Type::Borrow(_)
+        | Type::Future(_)
+        | Type::Stream(_)
+        | Type::ErrorContext => Err(DecodeError::Mismatch {
+            at: format!("/{name}"),
+            expected: wit_text(ty),
+            found: "a query parameter, which can't carry this type: use POST".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,106 @@
+//! Types as JSON Schema (draft 2020-12): what [`decode`](super::decode) takes and
+//! [`encode`](super::encode) gives.
+
+use serde_json::{Value, json};
+use wasmtime::component::Type;
+
+/// The schema of `ty`.
+pub(crate) fn json_schema(ty: &Type) -> Value {
+    match ty {
+        Type::Bool => json!({"type": "boolean"}),
+        Type::S8 => integer(i64::from(i8::MIN), i64::from(i8::MAX)),
+        Type::U8 => integer(0, i64::from(u8::MAX)),
+        Type::S16 => integer(i64::from(i16::MIN), i64::from(i16::MAX)),
+        Type::U16 => integer(0, i64::from(u16::MAX)),
+        Type::S32 => integer(i64::from(i32::MIN), i64::from(i32::MAX)),
+        Type::U32 => integer(0, i64::from(u32::MAX)),
+        Type::S64 => json!({"oneOf": [
+            {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
+            {"type": "string", "pattern": "^-?[0-9]+$"},
+        ]}),
+        Type::U64 => json!({"oneOf": [
+            {"type": "integer", "minimum": 0, "maximum": u64::MAX},
+            {"type": "string", "pattern": "^[0-9]+$"},
+        ]}),
+        Type::Float32 | Type::Float64 => json!({"oneOf": [
+            {"type": "number"},
+            {"enum": ["NaN", "Infinity", "-Infinity"]},
+        ]}),
+        Type::Char => json!({"type": "string", "minLength": 1, "maxLength": 1}),
+        Type::String => json!({"type": "string"}),
+        Type::List(list) => match list.ty() {
+            Type::U8 => json!({"oneOf": [
+                {"type": "string", "contentEncoding": "base64"},
+                {"type": "array", "items": integer(0, i64::from(u8::MAX))},
+            ]}),
+            element => json!({"type": "array", "items": json_schema(&element)}),
+        },
+        Type::FixedLengthList(list) => json!({
+            "type": "array", "items": json_schema(&list.ty()),
+            "minItems": list.len(), "maxItems": list.len(),
+        }),
+        Type::Map(map) => match map.key() {
+            Type::String => json!({"type": "object", "additionalProperties": json_schema(&map.value())}),
+            key => json!({"type": "array", "items": pair(&[key, map.value()])}),
+        },
+        Type::Record(record) => {
+            let mut properties = serde_json::Map::new();
+            let mut required = Vec::new();
+            for field in record.fields() {
+                if !matches!(field.ty, Type::Option(_)) {
+                    required.push(Value::String(field.name.to_owned()));
+                }
+                properties.insert(field.name.to_owned(), json_schema(&field.ty));
+            }
+            json!({
+                "type": "object", "properties": properties, "required": required,
+                "additionalProperties": false,
+            })
+        }
+        Type::Tuple(tuple) => pair(&tuple.types().collect::<Vec<_>>()),
+        Type::Variant(variant) => Value::Object(serde_json::Map::from_iter([(
+            "oneOf".to_owned(),
+            Value::Array(
+                variant
+                    .cases()
+                    .map(|case| match case.ty {
+                        None => json!({"const": case.name}),
+                        Some(ty) => tagged(case.name, Some(&ty)),
+                    })
+                    .collect(),
+            ),
+        )])),
+        Type::Enum(cases) => json!({"enum": cases.names().collect::<Vec<_>>()}),
+        Type::Flags(flags) => json!({
+            "type": "array", "uniqueItems": true, "items": {"enum": flags.names().collect::<Vec<_>>()},
+        }),
+        Type::Option(option) => match option.ty() {
+            inner @ Type::Option(_) => json!({"oneOf": [{"type": "null"}, tagged("some", Some(&inner))]}),
+            inner => json!({"oneOf": [{"type": "null"}, json_schema(&inner)]}),
+        },
+        Type::Result(result) => {
+            json!({"oneOf": [tagged("ok", result.ok().as_ref()), tagged("err", result.err().as_ref())]})
+        }
+        Type::Own(_) | Type::Borrow(_) | Type::Future(_) | Type::Stream(_) | Type::ErrorContext => {
+            Value::Bool(false)
+        }
+    }
+}
+
+fn integer(minimum: i64, maximum: i64) -> Value {
+    json!({"type": "integer", "minimum": minimum, "maximum": maximum})
+}
+
+fn tagged(name: &str, payload: Option<&Type>) -> Value {
+    let payload = payload.map_or_else(|| json!({"type": "null"}), json_schema);
+    json!({
+        "type": "object", "properties": {name: payload}, "required": [name], "additionalProperties": false,
+    })
+}
+
+fn pair(types: &[Type]) -> Value {
+    json!({
+        "type": "array", "prefixItems": types.iter().map(json_schema).collect::<Vec<_>>(),
+        "items": false, "minItems": types.len(), "maxItems": types.len(),
+    })
+}

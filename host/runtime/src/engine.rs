@@ -1,0 +1,146 @@
+//! wasmtime, set up for pure functions.
+//!
+//! ```text
+//! accepted bytes --compile--> artefact --load--> Loaded (linked, typed) --run--> one fresh instance
+//! ```
+//!
+//! Invariants:
+//! * Every call gets an instance of its own, dropped when the call ends.
+//! * Nothing compiles on a request's path while its artefact is there.
+//! * Code is deterministic: NaNs canonical, relaxed SIMD deterministic, no threads, no shared memory.
+//! * Compilation settings and run-time settings are the same `Config`, so that an artefact's
+//!   compatibility hash covers both.
+
+mod artefact;
+mod call;
+mod compile;
+mod component;
+mod ticker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+pub use self::artefact::compile_artefact;
+pub(crate) use self::artefact::load_bytes;
+pub(crate) use self::call::{Ended, Input, Output, Stopped};
+pub use self::compile::{CompileError, Compiler, limit_compiler_process};
+pub(crate) use self::component::{Flat, Kind, Loaded, Typed, utf8};
+pub use self::component::{Form, Refused};
+use self::ticker::Ticker;
+use crate::limits::{MEMORY_BYTES_CEILING, TABLE_ELEMENTS_CEILING};
+use crate::purity::{self, Sandbox};
+
+/// How often a running call's deadline is looked at.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// Bytes of a used memory that are zeroed by hand rather than given back to the kernel.
+const MEMORY_KEEP_RESIDENT_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a used table that are zeroed by hand rather than given back to the kernel.
+const TABLE_KEEP_RESIDENT_BYTES: usize = 64 * 1024;
+
+/// Which of two independent ways code is compiled in. Answers must not depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codegen {
+    /// Optimised: what serves.
+    Optimised,
+    /// Not optimised: what `verify` compares with.
+    Baseline,
+}
+
+/// One wasmtime engine, its linker, and the clock of its deadlines.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    wasmtime: wasmtime::Engine,
+    linker: Arc<Linker<Sandbox>>,
+    ticker: Arc<Ticker>,
+}
+
+impl Engine {
+    /// An engine with room for `instances_max` live instances.
+    ///
+    /// # Errors
+    /// When the address space for the pool can't be reserved.
+    pub(crate) fn new(instances_max: u32, codegen: Codegen) -> wasmtime::Result<Self> {
+        let mut config = code_config(codegen);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool_config(instances_max)));
+        let wasmtime = wasmtime::Engine::new(&config)?;
+        let linker = Arc::new(purity::linker(&wasmtime)?);
+        let ticker = Arc::new(Ticker::start(&wasmtime));
+        Ok(Self { wasmtime, linker, ticker })
+    }
+
+    /// Names everything that an artefact must agree with to run here.
+    pub(crate) fn compatibility(&self) -> String {
+        use std::hash::{Hash, Hasher};
+
+        // A 64-bit FNV-1a over what wasmtime hashes; authenticity is the registry's MAC, not this.
+        struct Fnv(u64);
+        impl Hasher for Fnv {
+            fn finish(&self) -> u64 {
+                self.0
+            }
+            fn write(&mut self, bytes: &[u8]) {
+                for byte in bytes {
+                    self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+                }
+            }
+        }
+        let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+        self.wasmtime.precompile_compatibility_hash().hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.wasmtime
+    }
+}
+
+/// What decides the code that is generated.
+fn code_config(codegen: Codegen) -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_memory64(false)
+        .epoch_interruption(true)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32))
+        .memory_init_cow(true)
+        .cranelift_opt_level(match codegen {
+            Codegen::Optimised => OptLevel::Speed,
+            Codegen::Baseline => OptLevel::None,
+        });
+    config
+}
+
+fn pool_config(instances_max: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances_max)
+        .total_core_instances(instances_max.saturating_mul(8))
+        .total_memories(instances_max.saturating_mul(2))
+        .total_tables(instances_max.saturating_mul(8))
+        .max_memory_size(usize::try_from(MEMORY_BYTES_CEILING).unwrap_or(usize::MAX))
+        .table_elements(TABLE_ELEMENTS_CEILING)
+        .max_unused_warm_slots(instances_max)
+        .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT_BYTES)
+        .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES);
+    if !swap_is_on() {
+        pool.pagemap_scan(wasmtime::Enabled::Auto);
+    }
+    pool
+}
+
+/// `pagemap_scan` finds the pages a guest dirtied; a page that was swapped out isn't among them and
+/// would be shown to the next instance. So it is used only where nothing swaps.
+fn swap_is_on() -> bool {
+    match std::fs::read_to_string("/proc/swaps") {
+        // The first line is the heading.
+        Ok(swaps) => swaps.lines().count() > 1,
+        Err(_) => true,
+    }
+}

@@ -1,0 +1,39 @@
+//! Compiled code as bytes.
+//!
+//! The one module with `unsafe`: an artefact is native code, and loading it trusts it. Whoever calls
+//! in here must have it from [`compile_artefact`] of this process, or from the registry, which
+//! authenticates every artefact with a keyed MAC before handing out its path.
+#![expect(unsafe_code, reason = "wasmtime's deserialize trusts its input; see the module header")]
+
+use std::path::Path;
+
+use wasmtime::component::Component;
+
+use super::{Codegen, Engine, code_config};
+
+/// Compiles a component to an artefact for an engine of the same `codegen`.
+///
+/// Meant for a process of its own: time and memory are not bounded here.
+///
+/// # Errors
+/// In words, what the compiler refused.
+pub fn compile_artefact(component: &[u8], codegen: Codegen) -> Result<Vec<u8>, String> {
+    let engine = wasmtime::Engine::new(&code_config(codegen)).map_err(|error| format!("{error:#}"))?;
+    engine.precompile_component(component).map_err(|error| format!("{error:#}"))
+}
+
+impl Engine {
+    /// Maps an authenticated artefact.
+    pub(super) fn map_artefact(&self, path: &Path) -> wasmtime::Result<Component> {
+        // SAFETY: `path` comes from `Registry::open_compiled`, which has checked the MAC over the
+        // file's content and this engine's compatibility; the data directory is the operator's.
+        unsafe { Component::deserialize_file(self.wasmtime(), path) }
+    }
+}
+
+/// Loads an artefact that this process has just compiled.
+pub(crate) fn load_bytes(engine: &Engine, artefact: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the caller has it from `compile_artefact`, here or in its own child process, and it
+    // has not been anywhere else since.
+    unsafe { Component::deserialize(engine.wasmtime(), artefact) }
+}

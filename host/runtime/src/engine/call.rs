@@ -1,0 +1,282 @@
+//! One call on one fresh instance, synchronously, on the thread that asks.
+//!
+//! ```text
+//! sandbox -> store -> instance -> call -> output      (all dropped when this returns)
+//! ```
+//!
+//! A call is given a number of ticks. When they are over it is cut off wherever it is, which says
+//! nothing about the function: a pure call may be begun again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use nebula_meter::Stopwatch;
+use wasmtime::component::{Instance, Val};
+use wasmtime::{Store, Trap, WasmBacktrace};
+
+use super::component::{Flat, Kind, Loaded, RawError, RawPayload, Typed};
+use crate::error::Failure;
+use crate::limits::Limits;
+use crate::purity::{CallLog, ResponseTooLarge, Sandbox, Seed, SeedInput};
+
+/// Most bytes that a guest may make the host hold while a value crosses over, beyond what its
+/// limits allow for input and output.
+const CROSSING_BYTES_SLACK: usize = 1024 * 1024;
+
+/// What a function is called with. Shared, because a call may be begun again.
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    /// One `string` or `list<u8>`.
+    Flat(Flat, Bytes),
+    Values(std::sync::Arc<[Val]>),
+    Payload {
+        media_type: String,
+        body: Bytes,
+    },
+    Http(http::Request<Bytes>),
+}
+
+/// What it returned.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// One `string` or `list<u8>`.
+    Flat(Bytes),
+    Value(Option<Val>),
+    Payload {
+        media_type: String,
+        body: Bytes,
+    },
+    Http(Box<http::Response<Bytes>>),
+    /// A raw function's `bad-input`.
+    BadInput(String),
+    /// A raw function's `failed`.
+    Failed(String),
+}
+
+/// Why it returned nothing.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// The ticks were over.
+    CutOff,
+    Trapped(Failure),
+    ResourceLimit {
+        limit: &'static str,
+        max: u64,
+        failure: Failure,
+    },
+    OutputTooLarge {
+        bytes_max: u64,
+    },
+    InvalidAnswer(Failure),
+    /// No slot was free in the pool.
+    NoSlot,
+    /// The host's own fault.
+    Internal(String),
+}
+
+/// A call that has ended, either way.
+pub(crate) struct Ended {
+    pub(crate) result: Result<Output, Stopped>,
+    pub(crate) start: Duration,
+    pub(crate) run: Duration,
+    pub(crate) log: CallLog,
+}
+
+impl Loaded {
+    /// Runs one call for at most `ticks`. `digest` is the component's, for the random stream.
+    pub(crate) fn run(&self, digest: &[u8; 32], input: &Input, limits: &Limits, ticks: u64) -> Ended {
+        let mut watch = Stopwatch::start();
+        let Some(_in_flight) = self.engine.ticker.begin() else {
+            let why = "the machine gave no thread for deadlines".to_owned();
+            return Ended {
+                result: Err(Stopped::Internal(why)),
+                start: Duration::ZERO,
+                run: Duration::ZERO,
+                log: CallLog::default(),
+            };
+        };
+        let seed = Seed::new(*digest, seed_input(input));
+        let mut store = Store::new(self.engine.wasmtime(), Sandbox::new(limits, seed));
+        store.limiter(|sandbox| &mut sandbox.quota);
+        store.set_epoch_deadline(ticks);
+        let crossing = limits.input_bytes_max.saturating_add(limits.output_bytes_max).saturating_mul(8);
+        store.set_hostcall_fuel(
+            usize::try_from(crossing).unwrap_or(usize::MAX).saturating_add(CROSSING_BYTES_SLACK),
+        );
+        let mut start = Duration::ZERO;
+        let result = match &self.kind {
+            Kind::Typed(typed) => typed.pre.instantiate(&mut store).and_then(|instance| {
+                start = watch.lap();
+                call_typed(&mut store, typed, &instance, input)
+            }),
+            Kind::Raw(pre) => pre.instantiate(&mut store).and_then(|function| {
+                start = watch.lap();
+                let Input::Payload { media_type, body } = input else { return mismatch() };
+                let request = RawPayload { media_type: media_type.clone(), body: body.to_vec() };
+                let answer = function.nebula_function_handler().call_handle(&mut store, &request)?;
+                Ok(Ok(match answer {
+                    Ok(payload) => {
+                        Output::Payload { media_type: payload.media_type, body: payload.body.into() }
+                    }
+                    Err(RawError::BadInput(message)) => Output::BadInput(message),
+                    Err(RawError::Failed(message)) => Output::Failed(message),
+                }))
+            }),
+            Kind::Http(pre) => pre.instantiate(&mut store).and_then(|proxy| {
+                start = watch.lap();
+                let Input::Http(request) = input else { return mismatch() };
+                let (request, out) = store.data_mut().incoming_request(request.clone())?;
+                proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out)?;
+                Ok(match store.data_mut().response().finish()? {
+                    Ok(response) => Ok(Output::Http(Box::new(response))),
+                    Err(why) => Err(why),
+                })
+            }),
+        };
+        let log = store.data().log();
+        let result = match result {
+            Ok(Ok(output)) => match output.len() {
+                len if len > limits.output_bytes_max => {
+                    Err(Stopped::OutputTooLarge { bytes_max: limits.output_bytes_max })
+                }
+                _ => Ok(output),
+            },
+            Ok(Err(why)) => Err(Stopped::InvalidAnswer(Failure {
+                reason: why,
+                backtrace: Vec::new(),
+                log_tail: log.tail(),
+            })),
+            Err(error) => Err(explain(&error, &store, &log)),
+        };
+        Ended { result, start, run: watch.lap(), log }
+    }
+}
+
+impl Output {
+    /// Bytes of content, where it is content already; values are measured when they are encoded.
+    fn len(&self) -> u64 {
+        match self {
+            Self::Flat(body) | Self::Payload { body, .. } => body.len() as u64,
+            Self::Http(response) => response.body().len() as u64,
+            Self::BadInput(message) | Self::Failed(message) => message.len() as u64,
+            Self::Value(_) => 0,
+        }
+    }
+}
+
+/// Inside: what the guest returned instead of an answer, in words.
+type Called = wasmtime::Result<Result<Output, String>>;
+
+fn mismatch() -> Called {
+    Err(wasmtime::format_err!("the input isn't of the function's form"))
+}
+
+fn call_typed(store: &mut Store<Sandbox>, typed: &Typed, instance: &Instance, input: &Input) -> Called {
+    let func = instance
+        .get_func(&mut *store, typed.handle)
+        .ok_or_else(|| wasmtime::format_err!("the export `handle` is gone"))?;
+    match input {
+        Input::Flat(from, body) => {
+            // Only plain flat results take the short way; `result<…>` comes back as a value.
+            let to = typed.result.as_ref().and_then(Flat::of);
+            match (from, to) {
+                (Flat::Bytes, Some(Flat::Bytes)) => {
+                    let func = func.typed::<(&[u8],), (Vec<u8>,)>(&*store)?;
+                    Ok(Ok(Output::Flat(func.call(&mut *store, (body,))?.0.into())))
+                }
+                (Flat::Bytes, Some(Flat::String)) => {
+                    let func = func.typed::<(&[u8],), (String,)>(&*store)?;
+                    Ok(Ok(Output::Flat(func.call(&mut *store, (body,))?.0.into())))
+                }
+                (Flat::String, Some(Flat::Bytes)) => {
+                    let func = func.typed::<(&str,), (Vec<u8>,)>(&*store)?;
+                    Ok(Ok(Output::Flat(func.call(&mut *store, (std::str::from_utf8(body)?,))?.0.into())))
+                }
+                (Flat::String, Some(Flat::String)) => {
+                    let func = func.typed::<(&str,), (String,)>(&*store)?;
+                    Ok(Ok(Output::Flat(func.call(&mut *store, (std::str::from_utf8(body)?,))?.0.into())))
+                }
+                (Flat::Bytes, None) => {
+                    let value = Val::List(body.iter().copied().map(Val::U8).collect());
+                    call_values(store, typed, &func, &[value])
+                }
+                (Flat::String, None) => {
+                    let value = Val::String(std::str::from_utf8(body)?.to_owned());
+                    call_values(store, typed, &func, &[value])
+                }
+            }
+        }
+        Input::Values(values) => call_values(store, typed, &func, values),
+        Input::Payload { .. } | Input::Http(_) => mismatch(),
+    }
+}
+
+fn call_values(
+    store: &mut Store<Sandbox>,
+    typed: &Typed,
+    func: &wasmtime::component::Func,
+    values: &[Val],
+) -> Called {
+    let mut results = vec![Val::Bool(false); usize::from(typed.result.is_some())];
+    func.call(&mut *store, values, &mut results)?;
+    Ok(Ok(Output::Value(results.pop())))
+}
+
+fn seed_input(input: &Input) -> SeedInput {
+    match input {
+        Input::Flat(_, body) => SeedInput::Parts(vec![body.clone()]),
+        Input::Values(values) => SeedInput::Values(std::sync::Arc::clone(values)),
+        Input::Payload { media_type, body } => {
+            SeedInput::Parts(vec![Bytes::from(media_type.clone()), body.clone()])
+        }
+        Input::Http(request) => {
+            let target = format!("{} {}", request.method(), request.uri());
+            SeedInput::Parts(vec![Bytes::from(target), request.body().clone()])
+        }
+    }
+}
+
+/// Whose doing an abnormal end was.
+fn explain(error: &wasmtime::Error, store: &Store<Sandbox>, log: &CallLog) -> Stopped {
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::Interrupt) {
+        return Stopped::CutOff;
+    }
+    if let Some(ResponseTooLarge { bytes_max }) = error.downcast_ref() {
+        return Stopped::OutputTooLarge { bytes_max: *bytes_max };
+    }
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return Stopped::NoSlot;
+    }
+    let backtrace = error.downcast_ref::<WasmBacktrace>();
+    let reason = match (panic_message(log), trap, error.downcast_ref::<wasmtime_wasi::I32Exit>()) {
+        (Some(message), _, _) => message,
+        (None, Some(trap), _) => trap.to_string(),
+        (None, None, Some(exit)) => format!("it exited with {}", exit.0),
+        (None, None, None) => error.root_cause().to_string(),
+    };
+    let failure =
+        Failure { reason, backtrace: backtrace.map(frames).unwrap_or_default(), log_tail: log.tail() };
+    match store.data().quota.refused {
+        Some(refused) => Stopped::ResourceLimit { limit: refused.limit, max: refused.max, failure },
+        None if trap.is_some() || backtrace.is_some() => Stopped::Trapped(failure),
+        None => Stopped::InvalidAnswer(failure),
+    }
+}
+
+/// The message of a Rust panic, which the guest's standard library has printed.
+fn panic_message(log: &CallLog) -> Option<String> {
+    let tail = log.tail();
+    let from = tail.rfind("panicked at ")?;
+    let message = tail[from..].split("\nnote: ").next()?;
+    Some(message.trim().replace('\n', " "))
+}
+
+fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
+    let name = |name: &str| format!("{:#}", rustc_demangle::demangle(name));
+    let frame = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        Some(function) => name(function),
+        None => format!("<function {}>", frame.func_index()),
+    };
+    backtrace.frames().iter().map(frame).collect()
+}

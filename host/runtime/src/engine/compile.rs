@@ -1,0 +1,117 @@
+//! Compiling in a process of its own.
+//!
+//! Compilation isn't safe against its input: time and memory can grow out of all proportion to a
+//! component's size. So it runs in a child with a limit on address space and CPU time, and a
+//! component that passes them is refused instead of taking the host down.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::{Codegen, compile_artefact};
+
+/// Address space of a compiler process, bytes.
+const COMPILE_MEMORY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// CPU time of a compiler process, seconds over all its threads.
+const COMPILE_CPU_SECONDS_MAX: u64 = 120;
+
+/// Where components are compiled.
+#[derive(Clone, Debug)]
+pub enum Compiler {
+    /// In this process: for tools that work on one component of the user's own.
+    InProcess,
+    /// In a child: `program arguments…` reads a component from its standard input, writes the
+    /// artefact to its standard output and exits with 0, or writes the reason to standard error.
+    Child {
+        /// The program, usually this one.
+        program: PathBuf,
+        /// Its arguments.
+        arguments: Vec<String>,
+    },
+}
+
+/// Why a component couldn't be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The compiler refused it.
+    #[error("the compiler refused the component: {0}")]
+    Refused(String),
+    /// The compiler ran into its limits, or crashed.
+    #[error(
+        "compiling takes more than {COMPILE_CPU_SECONDS_MAX} s of CPU time or {} MiB of memory",
+        COMPILE_MEMORY_BYTES_MAX / 1_048_576
+    )]
+    TooCostly,
+    /// The compiler process couldn't be run.
+    #[error("cannot run the compiler process")]
+    Process(#[source] std::io::Error),
+}
+
+impl Compiler {
+    /// Component in, artefact out. Blocks for as long as compiling takes.
+    ///
+    /// # Errors
+    /// [`CompileError`].
+    pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>, CompileError> {
+        match self {
+            Self::InProcess => compile_artefact(component, Codegen::Optimised).map_err(CompileError::Refused),
+            Self::Child { program, arguments } => {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                compile_in_child(command, component)
+            }
+        }
+    }
+}
+
+fn compile_in_child(mut command: Command, component: &[u8]) -> Result<Vec<u8>, CompileError> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(CompileError::Process)?;
+    let stdin = child.stdin.take();
+    let stderr = child.stderr.take();
+    // Both pipes are served while stdout is read: whichever fills first must not block the others.
+    let (output, reason) = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if let Some(mut stdin) = stdin {
+                // A child that died early closes the pipe; its exit status tells.
+                let _ = stdin.write_all(component);
+            }
+        });
+        let reason = scope.spawn(move || {
+            let mut reason = String::new();
+            if let Some(stderr) = stderr {
+                let _ = stderr.take(64 * 1024).read_to_string(&mut reason);
+            }
+            reason
+        });
+        let output = child.wait_with_output();
+        (output, reason.join().unwrap_or_default())
+    });
+    let output = output.map_err(CompileError::Process)?;
+    if output.status.success() {
+        Ok(output.stdout)
+    } else if output.status.code() == Some(1) {
+        Err(CompileError::Refused(reason.trim().to_owned()))
+    } else {
+        Err(CompileError::TooCostly)
+    }
+}
+
+/// Sets this process's limits; for the child, before it reads anything.
+///
+/// # Errors
+/// When the system refuses.
+pub fn limit_compiler_process() -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    let limit = |max| Rlimit { current: Some(max), maximum: Some(max) };
+    setrlimit(Resource::As, limit(COMPILE_MEMORY_BYTES_MAX))?;
+    setrlimit(Resource::Cpu, limit(COMPILE_CPU_SECONDS_MAX))?;
+    setrlimit(Resource::Core, limit(0))?;
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! A component made ready: linked, its form known, its exports found.
+//!
+//! The form is read off the exports alone. Everything that doesn't depend on the call is done here,
+//! once; [`call`](super::call) only instantiates and runs.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type};
+use wasmtime_wasi_http::p2::bindings::sync::ProxyPre;
+
+use super::Engine;
+use crate::codec::{self, UnsupportedType};
+use crate::purity::{self, Sandbox};
+
+/// The raw world, as bound for the host.
+mod raw {
+    wasmtime::component::bindgen!({ path: "../../wit", world: "nebula:function/function" });
+}
+
+pub(super) use raw::FunctionPre;
+pub(super) use raw::exports::nebula::function::handler::{Error as RawError, Payload as RawPayload};
+
+/// How a function takes its input, told by its exports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// A world-level `handle` of any WIT values.
+    Typed,
+    /// `nebula:function/handler`: bytes with a media type.
+    Raw,
+    /// `wasi:http/incoming-handler@0.2`.
+    Http,
+}
+
+/// Why a component is no function of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// None of the three forms.
+    #[error(
+        "it exports {}, and neither `handle`, `nebula:function/handler` nor `wasi:http/incoming-handler`",
+        list(exports)
+    )]
+    NoHandle {
+        /// What it does export.
+        exports: Vec<String>,
+    },
+    /// More than one of them.
+    #[error(
+        "it exports more than one of `handle`, `nebula:function/handler` and `wasi:http/incoming-handler`"
+    )]
+    Ambiguous,
+    /// `handle` isn't a function, or is an `async` one.
+    #[error("its export `handle` is not a plain function")]
+    NotAFunction,
+    /// A type that can't travel.
+    #[error(transparent)]
+    Type(#[from] UnsupportedType),
+    /// Imports that a pure function may not have.
+    #[error("it imports {}, which a pure function may not use", list(imports))]
+    Imports {
+        /// Them.
+        imports: Vec<String>,
+    },
+    /// It doesn't fit what is linked, such as an interface of another shape.
+    #[error("it cannot be linked: {0}")]
+    Link(String),
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// A component ready to be instantiated.
+pub(crate) struct Loaded {
+    pub(super) engine: Engine,
+    pub(crate) kind: Kind,
+}
+
+/// The form, and what calling it needs.
+pub(crate) enum Kind {
+    Typed(Typed),
+    Raw(FunctionPre<Sandbox>),
+    Http(ProxyPre<Sandbox>),
+}
+
+/// A typed function: its reflected signature, and the export to call.
+pub(crate) struct Typed {
+    pub(super) pre: InstancePre<Sandbox>,
+    pub(super) handle: ComponentExportIndex,
+    pub(crate) params: Vec<(String, Type)>,
+    pub(crate) result: Option<Type>,
+}
+
+/// `string` or `list<u8>`: what also travels as a raw body, and is lowered without a value a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flat {
+    String,
+    Bytes,
+}
+
+impl Flat {
+    pub(crate) fn of(ty: &Type) -> Option<Self> {
+        if let Type::List(list) = ty {
+            return matches!(list.ty(), Type::U8).then_some(Self::Bytes);
+        }
+        matches!(ty, Type::String).then_some(Self::String)
+    }
+
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            Self::String => "text/plain; charset=utf-8",
+            Self::Bytes => "application/octet-stream",
+        }
+    }
+}
+
+impl Typed {
+    /// The kind of the only parameter, where it is flat.
+    pub(crate) fn flat_input(&self) -> Option<Flat> {
+        match self.params.as_slice() {
+            [(_, ty)] => Flat::of(ty),
+            _ => None,
+        }
+    }
+
+    /// The kind of the value returned, where it is flat; of `result<T, E>` that of `T`.
+    pub(crate) fn flat_output(&self) -> Option<Flat> {
+        let ty = self.result.as_ref()?;
+        if let Type::Result(result) = ty { Flat::of(&result.ok()?) } else { Flat::of(ty) }
+    }
+}
+
+/// What deploy writes down of a component.
+pub(crate) struct Described {
+    pub(crate) form: Form,
+    pub(crate) signature: String,
+    pub(crate) input_schema: Option<serde_json::Value>,
+    pub(crate) output_schema: Option<serde_json::Value>,
+    pub(crate) error_schema: Option<serde_json::Value>,
+    pub(crate) imports: Vec<String>,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Engine {
+    /// Links a component and finds its exports.
+    ///
+    /// # Errors
+    /// [`Refused`]: no guest code runs here.
+    pub(crate) fn prepare(&self, component: &Component) -> Result<(Loaded, Described), Refused> {
+        let ty = component.component_type();
+        let engine = self.wasmtime();
+        let mut forms = Vec::new();
+        let mut handle = None;
+        let mut exports = Vec::new();
+        for (name, export) in ty.exports(engine) {
+            exports.push(name.to_owned());
+            if name == "handle" {
+                forms.push(Form::Typed);
+                handle = Some(export.ty);
+            } else if name.starts_with("nebula:function/handler@0.1.") {
+                forms.push(Form::Raw);
+            } else if name.starts_with("wasi:http/incoming-handler@0.2.") {
+                forms.push(Form::Http);
+            }
+        }
+        let form = match forms.as_slice() {
+            [] => return Err(Refused::NoHandle { exports }),
+            [form] => *form,
+            [..] => return Err(Refused::Ambiguous),
+        };
+        let imports = purity::classify(&ty, engine);
+        if !imports.refused.is_empty() {
+            return Err(Refused::Imports { imports: imports.refused });
+        }
+        let link = |error: wasmtime::Error| Refused::Link(format!("{error:#}"));
+        let pre = self.linker.instantiate_pre(component).map_err(link)?;
+        let mut described = Described {
+            form,
+            signature: match form {
+                Form::Typed => String::new(),
+                Form::Raw => "handle: func(request: payload) -> result<payload, error>".to_owned(),
+                Form::Http => "wasi:http/incoming-handler".to_owned(),
+            },
+            input_schema: None,
+            output_schema: None,
+            error_schema: None,
+            imports: imports.all,
+            notes: imports.notes,
+        };
+        let kind = match form {
+            Form::Typed => {
+                let Some(ComponentItem::ComponentFunc(func)) = handle else {
+                    return Err(Refused::NotAFunction);
+                };
+                let handle = component.get_export_index(None, "handle").ok_or(Refused::NotAFunction)?;
+                let typed = reflect(pre, handle, &func)?;
+                describe(&typed, &mut described);
+                Kind::Typed(typed)
+            }
+            Form::Raw => Kind::Raw(FunctionPre::new(pre).map_err(link)?),
+            Form::Http => Kind::Http(ProxyPre::new(pre).map_err(link)?),
+        };
+        Ok((Loaded { engine: self.clone(), kind }, described))
+    }
+
+    /// Maps an authenticated artefact and prepares it.
+    ///
+    /// # Errors
+    /// In words: it was accepted at deploy, so this is a fault of the host.
+    pub(crate) fn load(&self, artefact: &std::path::Path) -> Result<Loaded, String> {
+        let component = self.map_artefact(artefact).map_err(|error| format!("{error:#}"))?;
+        let (loaded, _) = self.prepare(&component).map_err(|error| error.to_string())?;
+        Ok(loaded)
+    }
+}
+
+fn reflect(
+    pre: InstancePre<Sandbox>,
+    handle: ComponentExportIndex,
+    func: &ComponentFunc,
+) -> Result<Typed, Refused> {
+    if func.async_() {
+        return Err(Refused::NotAFunction);
+    }
+    let params: Vec<(String, Type)> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
+    let result = func.results().next();
+    for (name, ty) in &params {
+        codec::check_supported(name, ty)?;
+    }
+    if let Some(result) = &result {
+        codec::check_supported("result", result)?;
+    }
+    Ok(Typed { pre, handle, params, result })
+}
+
+fn describe(typed: &Typed, described: &mut Described) {
+    described.signature = codec::signature_text("handle", &typed.params, typed.result.as_ref());
+    described.input_schema = match typed.params.as_slice() {
+        [] => None,
+        [(_, ty)] => Some(codec::json_schema(ty)),
+        params => {
+            let properties: serde_json::Map<_, _> =
+                params.iter().map(|(name, ty)| (name.clone(), codec::json_schema(ty))).collect();
+            let required: Vec<_> = params
+                .iter()
+                .filter(|(_, ty)| !matches!(ty, Type::Option(_)))
+                .map(|(name, _)| name.clone())
+                .collect();
+            Some(serde_json::json!({
+                "type": "object", "properties": properties, "required": required,
+                "additionalProperties": false,
+            }))
+        }
+    };
+    match &typed.result {
+        None => {}
+        Some(Type::Result(result)) => {
+            described.output_schema = result.ok().as_ref().map(codec::json_schema);
+            described.error_schema = result.err().as_ref().map(codec::json_schema);
+        }
+        Some(ty) => described.output_schema = Some(codec::json_schema(ty)),
+    }
+}
+
+/// A body as text, for a `string` parameter.
+pub(crate) fn utf8(body: &Bytes) -> Result<&str, codec::DecodeError> {
+    std::str::from_utf8(body)
+        .map_err(|error| codec::DecodeError::NotUtf8 { valid_up_to: error.valid_up_to() })
+}

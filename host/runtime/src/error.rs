@@ -1,0 +1,137 @@
+//! Why a call has no answer, and whose fault that is.
+//!
+//! Invariant: every variant says whether the guest may have run. Nothing of a failed call is kept.
+
+use crate::codec::DecodeError;
+
+/// Who has to change something for the call to succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The input.
+    Caller,
+    /// The function.
+    Guest,
+    /// Nobody: try again later.
+    Load,
+    /// Nebula, or the machine it runs on.
+    Host,
+}
+
+/// Why a call returned no value.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The input isn't of the function's type. The guest has not run.
+    #[error("the input doesn't fit the function: {0}")]
+    BadInput(#[source] DecodeError),
+    /// The input's media type isn't one the function takes. The guest has not run.
+    #[error("this function doesn't take `{found}`; it takes {}", accepted.join(", "))]
+    UnsupportedMediaType {
+        /// What was sent.
+        found: String,
+        /// What could have been.
+        accepted: Vec<&'static str>,
+    },
+    /// A kind of input that the function's form has no use for, such as a query for a function on bytes.
+    /// The guest has not run.
+    #[error("{0}")]
+    UnsupportedInput(&'static str),
+    /// The input is longer than the function takes. The guest has not run.
+    #[error("the input is over this function's limit of {bytes_max} bytes")]
+    InputTooLarge {
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The guest trapped or panicked, or exited.
+    #[error("the function trapped: {}", .0.reason)]
+    Trapped(Box<Failure>),
+    /// The guest asked for more memory or table than it may have and then ended abnormally.
+    #[error("the function hit its {limit} limit of {max}")]
+    ResourceLimit {
+        /// `memory` (bytes) or `table` (elements).
+        limit: &'static str,
+        /// The limit.
+        max: u64,
+        /// Where the guest was.
+        failure: Box<Failure>,
+    },
+    /// The guest's answer is longer than it may be.
+    #[error("the function's output is over its limit of {bytes_max} bytes")]
+    OutputTooLarge {
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The guest returned, yet not with an answer: it broke the ABI or the protocol of its form.
+    #[error("the function gave no valid answer: {}", .0.reason)]
+    InvalidAnswer(Box<Failure>),
+    /// The guest said that it failed on good input.
+    #[error("the function failed: {message}")]
+    Failed {
+        /// The guest's own words.
+        message: String,
+    },
+    /// The guest was aborted at its deadline. Says nothing about what it would have returned.
+    #[error("the call passed its deadline of {deadline_ms} ms")]
+    DeadlineExceeded {
+        /// The limit.
+        deadline_ms: u64,
+        /// The end of what the guest logged.
+        log_tail: String,
+    },
+    /// Shed before any work started.
+    #[error("the host has {queue_max} calls waiting already")]
+    Overloaded {
+        /// How many calls may wait.
+        queue_max: usize,
+    },
+    /// The function's code couldn't be loaded. The guest has not run.
+    #[error("cannot load the function's code")]
+    Load(#[source] LoadError),
+    /// A defect in Nebula. The guest may have run.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl CallError {
+    /// Exhaustive on purpose: a new variant has to pick a side to compile.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::BadInput(_)
+            | Self::UnsupportedMediaType { .. }
+            | Self::UnsupportedInput(_)
+            | Self::InputTooLarge { .. } => Fault::Caller,
+            Self::Trapped(_)
+            | Self::ResourceLimit { .. }
+            | Self::OutputTooLarge { .. }
+            | Self::InvalidAnswer(_)
+            | Self::Failed { .. }
+            | Self::DeadlineExceeded { .. } => Fault::Guest,
+            Self::Overloaded { .. } => Fault::Load,
+            Self::Load(_) | Self::Internal(_) => Fault::Host,
+        }
+    }
+}
+
+/// How a guest ended abnormally.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The trap, or the panic's message where the guest printed one.
+    pub reason: String,
+    /// One line a frame, innermost first, with function names where the component has them.
+    pub backtrace: Vec<String>,
+    /// The end of what the guest logged.
+    pub log_tail: String,
+}
+
+/// Why a component's code couldn't be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The registry couldn't give the component or its compiled code.
+    #[error(transparent)]
+    Registry(#[from] crate::registry::StoreError),
+    /// The engine refused code that it accepted at deploy.
+    #[error("the engine refused the component: {0}")]
+    Engine(String),
+    /// The compiler process failed.
+    #[error(transparent)]
+    Compile(#[from] crate::engine::CompileError),
+}

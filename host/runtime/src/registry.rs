@@ -1,0 +1,407 @@
+//! Names to versions to components, and their compiled code, in one directory.
+//!
+//! ```text
+//! FORMAT                               the layout's version
+//! lock                                 held by the one process that has the directory open
+//! key                                  32 random bytes: authenticates compiled code
+//! registry.redb                        names -> current version; (name, version) -> record
+//! components/<sha256>                  immutable, content-addressed
+//! compiled/<compatibility>/<sha256>    derived; `.mac` beside it
+//! ```
+//!
+//! Invariants:
+//! * What [`Registry::publish`] has returned survives a crash: the component's file and directory
+//!   are synced before the transaction that names it commits, and redb's commit is durable.
+//! * A file appears under its final name whole or not at all (written aside, synced, renamed).
+//! * Compiled code is loaded only if its MAC, over content, digest and compatibility, is right;
+//!   anything else is removed and made again.
+//! * The directory is the operator's alone (0700): whoever can write to it owns the host.
+//!
+//! Knows bytes and digests; nothing of wasmtime or HTTP.
+
+mod files;
+mod lock;
+mod records;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use redb::{Database, ReadableDatabase, ReadableTable};
+
+use self::files::{Files, write_whole};
+use self::lock::DirectoryLock;
+use self::records::{CURRENT, RECORDS};
+pub use self::records::{Description, VersionRecord};
+use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
+use crate::limits::LimitOverrides;
+
+/// What stands in `FORMAT`.
+const FORMAT: &str = "nebula registry 1\n";
+
+/// Why the data directory couldn't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("`{}` is in use by another process{}", path.display(), pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// Who, if the lock file says.
+        pid: Option<u32>,
+    },
+    /// It can't be created or written to.
+    #[error("cannot write to the data directory `{}`", path.display())]
+    NotWritable {
+        /// The directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// It was written by another release.
+    #[error("`{}` has the format `{found}`, and this release reads `{}`", path.display(), FORMAT.trim())]
+    OtherFormat {
+        /// The directory.
+        path: PathBuf,
+        /// What `FORMAT` says.
+        found: String,
+    },
+    /// Its database can't be read.
+    #[error("the registry database in `{}` cannot be opened", path.display())]
+    Database {
+        /// The directory.
+        path: PathBuf,
+        /// redb's reason.
+        source: Box<redb::Error>,
+    },
+}
+
+/// Why the registry couldn't read or write.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file.
+    #[error("cannot {action} `{}`", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The database.
+    #[error("the registry database failed")]
+    Database(#[source] Box<redb::Error>),
+    /// A component's bytes aren't those of its digest any more.
+    #[error("the component {digest} is damaged on disk: deploy it again")]
+    Damaged {
+        /// Which.
+        digest: Digest,
+    },
+    /// A record that this release can't read.
+    #[error("the record of `{name}` {version} cannot be read")]
+    Record {
+        /// The function.
+        name: String,
+        /// The version.
+        version: u32,
+        /// serde's reason.
+        source: serde_json::Error,
+    },
+}
+
+impl<E: Into<redb::Error>> From<E> for StoreError {
+    fn from(error: E) -> Self {
+        Self::Database(Box::new(error.into()))
+    }
+}
+
+/// Why a name leads nowhere.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// No such function.
+    #[error("there is no function `{0}`")]
+    UnknownFunction(FunctionName),
+    /// The function is there, that version of it isn't.
+    #[error("`{name}` has no version `{asked}`; its current one is {current}")]
+    UnknownVersion {
+        /// The function.
+        name: FunctionName,
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        current: Version,
+    },
+    /// The registry failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a deploy adds.
+#[derive(Clone, Debug)]
+pub(crate) struct NewVersion {
+    /// Of the component, which [`Registry::put_component`] has stored.
+    pub(crate) digest: Digest,
+    /// The component's length.
+    pub(crate) size_bytes: u64,
+    /// The function's own limits.
+    pub(crate) limits: LimitOverrides,
+    /// What it is, for listing without loading it.
+    pub(crate) description: Description,
+}
+
+/// What a garbage collection freed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Collected {
+    /// How many files.
+    pub(crate) files: u64,
+    /// Their length, bytes.
+    pub(crate) bytes: u64,
+}
+
+/// The open registry. Synchronous: callers keep it off the request path.
+pub(crate) struct Registry {
+    database: Database,
+    files: Files,
+    /// Serialises storing with collecting: what is stored and not yet named is not garbage.
+    changing: std::sync::Mutex<()>,
+    _lock: DirectoryLock,
+}
+
+impl Registry {
+    /// Opens the directory, making it if need be.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let not_writable = |source| OpenError::NotWritable { path: path.to_owned(), source };
+        files::create_private_dir(path).map_err(not_writable)?;
+        let lock = DirectoryLock::take(path)?;
+        let format = path.join("FORMAT");
+        match std::fs::read_to_string(&format) {
+            Ok(found) if found == FORMAT => {}
+            Ok(found) => {
+                return Err(OpenError::OtherFormat { path: path.to_owned(), found: found.trim().to_owned() });
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                write_whole(&format, FORMAT.as_bytes()).map_err(not_writable)?;
+            }
+            Err(error) => return Err(not_writable(error)),
+        }
+        let files = Files::open(path).map_err(not_writable)?;
+        let database = open_database(&path.join("registry.redb"))
+            .map_err(|source| OpenError::Database { path: path.to_owned(), source: Box::new(source) })?;
+        Ok(Self { database, files, changing: std::sync::Mutex::new(()), _lock: lock })
+    }
+
+    /// Stores a component and names it: durable when it returns.
+    ///
+    /// The same content with the same limits as the current version is that version.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the registry is then as it was.
+    pub(crate) fn publish(
+        &self,
+        name: &FunctionName,
+        component: &[u8],
+        new: NewVersion,
+    ) -> Result<VersionRecord, StoreError> {
+        let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.files.put_component(&new.digest, component)?;
+        let transaction = self.database.begin_write()?;
+        let record = {
+            let mut current = transaction.open_table(CURRENT)?;
+            let mut records = transaction.open_table(RECORDS)?;
+            let now = current.get(name.as_str())?.map(|version| version.value());
+            if let Some(version) = now {
+                let found = records.get((name.as_str(), version))?;
+                if let Some(found) = found {
+                    let found = records::read(name, version, found.value())?;
+                    if found.digest == new.digest && found.limits == new.limits {
+                        return Ok(found);
+                    }
+                }
+            }
+            let last =
+                records.range((name.as_str(), 0)..=(name.as_str(), u32::MAX))?.next_back().transpose()?;
+            let version =
+                last.and_then(|(key, _)| Version::new(key.value().1)).map_or(Version::FIRST, Version::next);
+            let record = VersionRecord::new(name.clone(), version, new);
+            records.insert((name.as_str(), version.number()), records::write(&record).as_slice())?;
+            current.insert(name.as_str(), version.number())?;
+            record
+        };
+        transaction.commit()?;
+        Ok(record)
+    }
+
+    /// The version that `reference` names.
+    ///
+    /// # Errors
+    /// [`ResolveError`].
+    pub(crate) fn resolve(&self, reference: &FunctionRef) -> Result<VersionRecord, ResolveError> {
+        let name = &reference.name;
+        let versions = self.versions(name)?;
+        let unknown = || ResolveError::UnknownFunction(name.clone());
+        let current = self.current(name)?.ok_or_else(unknown)?;
+        let found = versions.into_iter().rev().find(|record| match reference.selector {
+            Selector::Current => record.version == current,
+            Selector::Version(version) => record.version == version,
+            Selector::Digest(digest) => record.digest == digest,
+        });
+        found.ok_or_else(|| ResolveError::UnknownVersion {
+            name: name.clone(),
+            asked: match reference.selector {
+                Selector::Current => current.to_string(),
+                Selector::Version(version) => version.to_string(),
+                Selector::Digest(digest) => digest.to_string(),
+            },
+            current,
+        })
+    }
+
+    fn current(&self, name: &FunctionName) -> Result<Option<Version>, StoreError> {
+        let table = self.database.begin_read()?.open_table(CURRENT)?;
+        Ok(table.get(name.as_str())?.and_then(|version| Version::new(version.value())))
+    }
+
+    /// The current version of every function, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn list(&self) -> Result<Vec<VersionRecord>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let (current, records) = (transaction.open_table(CURRENT)?, transaction.open_table(RECORDS)?);
+        let mut list = Vec::new();
+        for entry in current.iter()? {
+            let (name, version) = entry?;
+            let (name, version) = (name.value(), version.value());
+            if let Some(record) = records.get((name, version))? {
+                list.push(records::read_named(name, version, record.value())?);
+            }
+        }
+        Ok(list)
+    }
+
+    /// Every version of a function, oldest first; empty if there is no such function.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn versions(&self, name: &FunctionName) -> Result<Vec<VersionRecord>, StoreError> {
+        let records = self.database.begin_read()?.open_table(RECORDS)?;
+        let mut versions = Vec::new();
+        for entry in records.range((name.as_str(), 0)..=(name.as_str(), u32::MAX))? {
+            let (key, record) = entry?;
+            versions.push(records::read(name, key.value().1, record.value())?);
+        }
+        Ok(versions)
+    }
+
+    /// Makes `to` current, or the version before the current one. Nothing is deleted.
+    ///
+    /// # Errors
+    /// [`ResolveError`]: also when there is no earlier version.
+    pub(crate) fn rollback(
+        &self,
+        name: &FunctionName,
+        to: Option<Version>,
+    ) -> Result<VersionRecord, ResolveError> {
+        let current = self.current(name)?.ok_or_else(|| ResolveError::UnknownFunction(name.clone()))?;
+        let versions = self.versions(name)?;
+        let target = versions.into_iter().rev().find(|record| match to {
+            Some(version) => record.version == version,
+            None => record.version < current,
+        });
+        let target = target.ok_or_else(|| ResolveError::UnknownVersion {
+            name: name.clone(),
+            asked: to.map_or_else(|| format!("before {current}"), |version| version.to_string()),
+            current,
+        })?;
+        let transaction = self.database.begin_write().map_err(StoreError::from)?;
+        transaction
+            .open_table(CURRENT)
+            .map_err(StoreError::from)?
+            .insert(name.as_str(), target.version.number())
+            .map_err(StoreError::from)?;
+        transaction.commit().map_err(StoreError::from)?;
+        Ok(target)
+    }
+
+    /// Removes a function with all its versions; false if there was none. Its files go with the next
+    /// [`collect_garbage`](Self::collect_garbage).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn remove(&self, name: &FunctionName) -> Result<bool, StoreError> {
+        let transaction = self.database.begin_write()?;
+        let existed = {
+            let mut current = transaction.open_table(CURRENT)?;
+            let mut records = transaction.open_table(RECORDS)?;
+            records.retain_in((name.as_str(), 0)..=(name.as_str(), u32::MAX), |_, _| false)?;
+            current.remove(name.as_str())?.is_some()
+        };
+        transaction.commit()?;
+        Ok(existed)
+    }
+
+    /// A component's bytes, checked against its digest.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn read_component(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        self.files.read_component(digest)
+    }
+
+    /// Stores compiled code with its MAC.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn store_compiled(
+        &self,
+        digest: &Digest,
+        compatibility: &str,
+        artefact: &[u8],
+    ) -> Result<(), StoreError> {
+        let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.files.store_compiled(digest, compatibility, artefact)
+    }
+
+    /// Where authentic compiled code is, or `None` if there is none: compile it again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn open_compiled(
+        &self,
+        digest: &Digest,
+        compatibility: &str,
+    ) -> Result<Option<PathBuf>, StoreError> {
+        self.files.open_compiled(digest, compatibility)
+    }
+
+    /// Deletes components that no version names, and compiled code of other engines or of them.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was deleted until then is gone, and was garbage.
+    pub(crate) fn collect_garbage(&self, compatibility: &str) -> Result<Collected, StoreError> {
+        let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let records = self.database.begin_read()?.open_table(RECORDS)?;
+        let mut named = HashSet::new();
+        for entry in records.iter()? {
+            let (key, record) = entry?;
+            let (name, version) = key.value();
+            named.insert(records::read_named(name, version, record.value())?.digest.hex());
+        }
+        self.files.collect(&named, compatibility)
+    }
+}
+
+fn open_database(path: &Path) -> Result<Database, redb::Error> {
+    let database = Database::create(path)?;
+    let transaction = database.begin_write()?;
+    transaction.open_table(CURRENT)?;
+    transaction.open_table(RECORDS)?;
+    transaction.commit()?;
+    Ok(database)
+}
+
+#[cfg(test)]
+mod tests;

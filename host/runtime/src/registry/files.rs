@@ -1,0 +1,168 @@
+//! The files beside the database: components, compiled code, the key.
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{Collected, StoreError};
+use crate::id::Digest;
+
+/// Domain separation of the key that MACs compiled code, as BLAKE3's key derivation wants it.
+const MAC_CONTEXT: &str = "nebula 2026-11 authentication of compiled code";
+
+pub(super) struct Files {
+    components: PathBuf,
+    compiled: PathBuf,
+    mac_key: [u8; 32],
+}
+
+/// Makes a directory that only its owner can enter, and its parents.
+pub(super) fn create_private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Writes a file so that it is there whole or not at all, and durable on return.
+pub(super) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(directory)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(directory)?.sync_all()
+}
+
+fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::File { action, path, source }
+}
+
+impl Files {
+    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+        let components = directory.join("components");
+        let compiled = directory.join("compiled");
+        create_private_dir(&components)?;
+        create_private_dir(&compiled)?;
+        let key = directory.join("key");
+        let secret = match fs::read(&key) {
+            Ok(secret) if secret.len() == 32 => secret,
+            // A key of another length authenticates nothing: a new one makes all code be compiled anew.
+            Ok(_) => new_key(&key)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => new_key(&key)?,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { components, compiled, mac_key: blake3::derive_key(MAC_CONTEXT, &secret) })
+    }
+
+    fn component(&self, digest: &Digest) -> PathBuf {
+        self.components.join(digest.hex())
+    }
+
+    pub(super) fn put_component(&self, digest: &Digest, content: &[u8]) -> Result<(), StoreError> {
+        let path = self.component(digest);
+        // Written again if the file there isn't what it should be: deploying mends damage.
+        if fs::read(&path).is_ok_and(|found| Digest::of(&found) == *digest) {
+            return Ok(());
+        }
+        write_whole(&path, content).map_err(at("write", &path))
+    }
+
+    pub(super) fn read_component(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        let path = self.component(digest);
+        let content = fs::read(&path).map_err(at("read", &path))?;
+        if Digest::of(&content) == *digest {
+            Ok(content)
+        } else {
+            Err(StoreError::Damaged { digest: *digest })
+        }
+    }
+
+    fn mac(&self, digest: &Digest, compatibility: &str, artefact: &[u8]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.mac_key);
+        hasher.update(digest.bytes());
+        hasher.update(&(compatibility.len() as u64).to_le_bytes());
+        hasher.update(compatibility.as_bytes());
+        hasher.update(artefact);
+        hasher.finalize()
+    }
+
+    pub(super) fn store_compiled(
+        &self,
+        digest: &Digest,
+        compatibility: &str,
+        artefact: &[u8],
+    ) -> Result<(), StoreError> {
+        let directory = self.compiled.join(compatibility);
+        create_private_dir(&directory).map_err(at("create", &directory))?;
+        let path = directory.join(digest.hex());
+        write_whole(&path, artefact).map_err(at("write", &path))?;
+        // Without its MAC the artefact counts for nothing, so a crash in between loses no more than it.
+        let mac = path.with_extension("mac");
+        write_whole(&mac, self.mac(digest, compatibility, artefact).as_bytes()).map_err(at("write", &mac))
+    }
+
+    pub(super) fn open_compiled(
+        &self,
+        digest: &Digest,
+        compatibility: &str,
+    ) -> Result<Option<PathBuf>, StoreError> {
+        let path = self.compiled.join(compatibility).join(digest.hex());
+        let artefact = match fs::read(&path) {
+            Ok(artefact) => artefact,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(at("read", &path)(error)),
+        };
+        let expected = fs::read(path.with_extension("mac")).unwrap_or_default();
+        // `blake3::Hash` compares in constant time.
+        let authentic = <[u8; 32]>::try_from(expected)
+            .is_ok_and(|expected| self.mac(digest, compatibility, &artefact) == expected);
+        if authentic {
+            return Ok(Some(path));
+        }
+        fs::remove_file(&path).map_err(at("remove", &path))?;
+        Ok(None)
+    }
+
+    /// Deletes what isn't `named`, and compiled code that isn't of `compatibility`.
+    pub(super) fn collect(
+        &self,
+        named: &HashSet<String>,
+        compatibility: &str,
+    ) -> Result<Collected, StoreError> {
+        let mut collected = Collected::default();
+        sweep(&self.components, |name| named.contains(name), &mut collected)?;
+        for entry in fs::read_dir(&self.compiled).map_err(at("read", &self.compiled))? {
+            let path = entry.map_err(at("read", &self.compiled))?.path();
+            let current = path.file_name().is_some_and(|name| name == compatibility);
+            let is_named = |name: &str| current && named.contains(name.trim_end_matches(".mac"));
+            sweep(&path, is_named, &mut collected)?;
+            if !current {
+                fs::remove_dir(&path).map_err(at("remove", &path))?;
+            }
+        }
+        Ok(collected)
+    }
+}
+
+fn sweep(directory: &Path, keep: impl Fn(&str) -> bool, collected: &mut Collected) -> Result<(), StoreError> {
+    for entry in fs::read_dir(directory).map_err(at("read", directory))? {
+        let entry = entry.map_err(at("read", directory))?;
+        if entry.file_name().to_str().is_some_and(&keep) {
+            continue;
+        }
+        let path = entry.path();
+        collected.bytes += entry.metadata().map(|metadata| metadata.len()).unwrap_or(0);
+        collected.files += 1;
+        fs::remove_file(&path).map_err(at("remove", &path))?;
+    }
+    Ok(())
+}
+
+fn new_key(path: &Path) -> io::Result<Vec<u8>> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    write_whole(path, &key)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(key.to_vec())
+}

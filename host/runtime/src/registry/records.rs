@@ -1,0 +1,88 @@
+//! What is written down of each version.
+
+use redb::TableDefinition;
+use serde::{Deserialize, Serialize};
+
+use super::{NewVersion, StoreError};
+use crate::engine::Form;
+use crate::id::{Digest, FunctionName, Version};
+use crate::limits::LimitOverrides;
+
+/// Name to the number of its current version.
+pub(super) const CURRENT: TableDefinition<'_, &str, u32> = TableDefinition::new("current");
+
+/// (Name, version number) to the record, as JSON.
+pub(super) const RECORDS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("records");
+
+/// What a component is, as far as one can tell without running it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// Which of the three forms.
+    pub form: Form,
+    /// In WIT.
+    pub signature: String,
+    /// JSON Schema of the input document; none for functions on bytes and of the http form.
+    pub input_schema: Option<serde_json::Value>,
+    /// JSON Schema of the answer.
+    pub output_schema: Option<serde_json::Value>,
+    /// JSON Schema of the function's own error.
+    pub error_schema: Option<serde_json::Value>,
+    /// Its imports by name.
+    pub imports: Vec<String>,
+    /// What its author should know, such as imports that are always denied.
+    pub notes: Vec<String>,
+}
+
+/// One immutable version of a function.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionRecord {
+    /// The function.
+    pub name: FunctionName,
+    /// Its number.
+    pub version: Version,
+    /// Of the component.
+    pub digest: Digest,
+    /// The component's length.
+    pub size_bytes: u64,
+    /// When it was deployed, seconds since the Unix epoch.
+    pub deployed_at_unix_s: u64,
+    /// The function's own limits.
+    pub limits: LimitOverrides,
+    /// What it is.
+    #[serde(flatten)]
+    pub description: Description,
+}
+
+impl VersionRecord {
+    pub(super) fn new(name: FunctionName, version: Version, new: NewVersion) -> Self {
+        let deployed_at_unix_s = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        Self {
+            name,
+            version,
+            digest: new.digest,
+            size_bytes: new.size_bytes,
+            deployed_at_unix_s,
+            limits: new.limits,
+            description: new.description,
+        }
+    }
+}
+
+pub(super) fn write(record: &VersionRecord) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "strings, numbers and JSON values: there is nothing to refuse")]
+    serde_json::to_vec(record).expect("a record serializes")
+}
+
+pub(super) fn read(name: &FunctionName, version: u32, bytes: &[u8]) -> Result<VersionRecord, StoreError> {
+    read_named(name.as_str(), version, bytes)
+}
+
+pub(super) fn read_named(name: &str, version: u32, bytes: &[u8]) -> Result<VersionRecord, StoreError> {
+    serde_json::from_slice(bytes).map_err(|source| StoreError::Record {
+        name: name.to_owned(),
+        version,
+        source,
+    })
+}

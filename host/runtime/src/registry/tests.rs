@@ -1,0 +1,149 @@
+//! The registry on real directories, with the failures a crash or a stranger can cause.
+
+use std::fs;
+
+use super::*;
+use crate::engine::Form;
+
+fn new_version(content: &[u8]) -> NewVersion {
+    NewVersion {
+        digest: Digest::of(content),
+        size_bytes: content.len() as u64,
+        limits: LimitOverrides::default(),
+        description: Description {
+            form: Form::Typed,
+            signature: "handle: func()".to_owned(),
+            input_schema: None,
+            output_schema: None,
+            error_schema: None,
+            imports: vec![],
+            notes: vec![],
+        },
+    }
+}
+
+fn publish(registry: &Registry, name: &str, content: &[u8]) -> VersionRecord {
+    registry.publish(&name.parse().unwrap(), content, new_version(content)).unwrap()
+}
+
+fn resolve(registry: &Registry, reference: &str) -> Result<VersionRecord, ResolveError> {
+    registry.resolve(&reference.parse().unwrap())
+}
+
+#[test]
+fn a_publish_survives_reopening() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = publish(&Registry::open(directory.path()).unwrap(), "f", b"one");
+    let registry = Registry::open(directory.path()).unwrap();
+    assert_eq!(resolve(&registry, "f").unwrap(), first);
+    assert_eq!(registry.read_component(&first.digest).unwrap(), b"one");
+}
+
+#[test]
+fn the_same_content_is_the_same_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::open(directory.path()).unwrap();
+    assert_eq!(publish(&registry, "f", b"one"), publish(&registry, "f", b"one"));
+    assert_eq!(publish(&registry, "f", b"two").version.to_string(), "v2");
+}
+
+#[test]
+fn rollback_points_back_and_keeps_history() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::open(directory.path()).unwrap();
+    let name = "f".parse().unwrap();
+    let first = publish(&registry, "f", b"one");
+    publish(&registry, "f", b"two");
+    assert_eq!(registry.rollback(&name, None).unwrap(), first);
+    assert_eq!(resolve(&registry, "f").unwrap(), first);
+    assert_eq!(resolve(&registry, "f@v2").unwrap().digest, Digest::of(b"two"));
+    assert!(matches!(registry.rollback(&name, None), Err(ResolveError::UnknownVersion { .. })));
+    // The next deploy doesn't take a number that was used.
+    assert_eq!(publish(&registry, "f", b"three").version.to_string(), "v3");
+}
+
+#[test]
+fn removed_functions_leave_no_files_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::open(directory.path()).unwrap();
+    let (kept, gone) = (publish(&registry, "a", b"kept"), publish(&registry, "b", b"gone"));
+    for digest in [&kept.digest, &gone.digest] {
+        registry.store_compiled(digest, "now", b"code").unwrap();
+    }
+    registry.store_compiled(&kept.digest, "before", b"code").unwrap();
+    assert!(registry.remove(&"b".parse().unwrap()).unwrap());
+    assert!(!registry.remove(&"b".parse().unwrap()).unwrap());
+    let collected = registry.collect_garbage("now").unwrap();
+    assert_eq!(collected.files, 1 + 2 + 2);
+    assert!(registry.open_compiled(&kept.digest, "now").unwrap().is_some());
+    assert!(registry.read_component(&gone.digest).is_err());
+    assert!(matches!(resolve(&registry, "b"), Err(ResolveError::UnknownFunction(_))));
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = Registry::open(directory.path()).unwrap();
+    match Registry::open(directory.path()) {
+        Err(OpenError::Locked { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
+        _ => panic!("the second open should be refused"),
+    }
+}
+
+#[test]
+fn compiled_code_that_was_touched_is_not_loaded() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::open(directory.path()).unwrap();
+    let digest = publish(&registry, "f", b"one").digest;
+    for touch in [0, 1, 2, 3] {
+        registry.store_compiled(&digest, "now", b"native code").unwrap();
+        let path = registry.open_compiled(&digest, "now").unwrap().unwrap();
+        match touch {
+            0 => fs::write(&path, b"native c0de").unwrap(),
+            1 => fs::remove_file(path.with_extension("mac")).unwrap(),
+            2 => fs::write(path.with_extension("mac"), [0; 32]).unwrap(),
+            _ => fs::write(&path, b"native").unwrap(),
+        }
+        assert_eq!(registry.open_compiled(&digest, "now").unwrap(), None, "{touch}");
+    }
+    // Right content under another digest or engine is wrong too.
+    registry.store_compiled(&digest, "now", b"native code").unwrap();
+    let path = registry.open_compiled(&digest, "now").unwrap().unwrap();
+    let other = path.with_file_name(Digest::of(b"other").hex());
+    fs::copy(&path, &other).unwrap();
+    fs::copy(path.with_extension("mac"), other.with_extension("mac")).unwrap();
+    assert_eq!(registry.open_compiled(&Digest::of(b"other"), "now").unwrap(), None);
+}
+
+#[test]
+fn a_crash_before_the_commit_leaves_only_garbage() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::open(directory.path()).unwrap();
+    let kept = publish(&registry, "f", b"one");
+    // As a crash leaves it: a temporary file, and a component stored but never named.
+    fs::write(directory.path().join("components/.tmp-x"), b"ha").unwrap();
+    registry.files.put_component(&Digest::of(b"two"), b"two").unwrap();
+    drop(registry);
+    let registry = Registry::open(directory.path()).unwrap();
+    assert_eq!(resolve(&registry, "f").unwrap(), kept);
+    assert_eq!(registry.collect_garbage("now").unwrap(), Collected { files: 2, bytes: 5 });
+    assert_eq!(registry.read_component(&kept.digest).unwrap(), b"one");
+}
+
+#[test]
+fn damage_is_found_and_mended_by_deploying_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::open(directory.path()).unwrap();
+    let digest = publish(&registry, "f", b"one").digest;
+    fs::write(directory.path().join("components").join(digest.hex()), b"0ne").unwrap();
+    assert!(matches!(registry.read_component(&digest), Err(StoreError::Damaged { .. })));
+    publish(&registry, "f", b"one");
+    assert_eq!(registry.read_component(&digest).unwrap(), b"one");
+}
+
+#[test]
+fn another_format_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("FORMAT"), "nebula registry 9\n").unwrap();
+    assert!(matches!(Registry::open(directory.path()), Err(OpenError::OtherFormat { .. })));
+}
