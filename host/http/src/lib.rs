@@ -1,1 +1,22 @@
-//! placeholder
+//! Nebula over HTTP.
+//!
+//! Two planes, each on its own address: `data` for callers, `control` for whoever deploys.
+//! This crate knows hyper and the runtime's facade; it never names a wasmtime type.
+//!
+//! ```text
+//! serve (accept, drain) -> data | control -> body -> runtime -> status | answer -> problem
+//! ```
+
+mod answer;
+mod body;
+mod control;
+mod data;
+mod openapi;
+mod problem;
+mod serve;
+mod status;
+mod token;
+pub mod wire;
+
+pub use serve::{BindError, ServeConfig, Server};
+pub use token::{Token, TokenError};

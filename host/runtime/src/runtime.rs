@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::{self, Codegen, CompileError, Compiler, Engine, Refused};
 use crate::error::{CallError, Fault};
@@ -92,7 +92,7 @@ impl Function {
 }
 
 /// What is kept of a call that printed something or failed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LogEntry {
     /// When it ended, seconds since the Unix epoch.
     pub at_unix_s: u64,

@@ -1,0 +1,78 @@
+//! Requests, checked and read whole.
+//!
+//! hyper lets through what a server that others build on shouldn't: a missing or doubled `Host`, a
+//! `Content-Length` beside a `Transfer-Encoding` (RFC 9112 §6.1, §3.2), headers of any size, and a body
+//! that never comes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Version, header, request};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+
+use crate::problem::Problem;
+use crate::status;
+
+/// Names and values of all headers, bytes.
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// How many headers.
+const HEADERS_MAX: usize = 100;
+
+/// From the end of the headers to the end of the body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Checks what HTTP says of every request.
+///
+/// # Errors
+/// The problem to answer with.
+pub(crate) fn check(parts: &request::Parts) -> Result<(), Problem> {
+    let headers = &parts.headers;
+    if parts.version == Version::HTTP_11 {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        if hosts.next().is_none() || hosts.next().is_some() {
+            return Err(status::bad_request("bad-host", "the request needs exactly one `Host` header"));
+        }
+        if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
+            let detail = "`Content-Length` and `Transfer-Encoding` exclude each other";
+            return Err(status::bad_request("bad-framing", detail));
+        }
+    }
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > HEADER_BYTES_MAX || headers.len() > HEADERS_MAX {
+        let detail = format!("at most {HEADERS_MAX} headers of {HEADER_BYTES_MAX} bytes in all are taken");
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Err(Problem::new(status, "headers-too-large", detail));
+    }
+    Ok(())
+}
+
+/// Reads a body of at most `bytes_max`, within [`BODY_TIMEOUT`].
+///
+/// # Errors
+/// The problem to answer with.
+pub(crate) async fn read(body: Incoming, bytes_max: u64) -> Result<Bytes, Problem> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if body.size_hint().lower() > bytes_max {
+        return Err(status::too_large(bytes_max));
+    }
+    let limited = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
+    match tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(status::too_large(bytes_max)),
+        Ok(Err(error)) => Err(status::bad_request("broken-body", format!("the body broke off: {error}"))),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body-timeout",
+            format!("the body did not come within {} s", BODY_TIMEOUT.as_secs()),
+        )),
+    }
+}
+
+/// A header as text, if it is there and is text.
+pub(crate) fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}

@@ -1,0 +1,148 @@
+//! The control plane: deploys and what there is.
+//!
+//! ```text
+//! GET    /api/v1/functions
+//! PUT    /api/v1/functions/{name}[?deadline_ms=…]   a component
+//! GET    /api/v1/functions/{name}
+//! DELETE /api/v1/functions/{name}
+//! POST   /api/v1/functions/{name}/rollback
+//! GET    /api/v1/functions/{name}/logs
+//! GET    /api/v1/functions/{name}/component
+//! GET    /openapi.json
+//! GET    /healthz                                   the one path without a token
+//! ```
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use nebula_runtime::id::FunctionName;
+use nebula_runtime::limits::LimitOverrides;
+use nebula_runtime::{COMPONENT_BYTES_MAX, Runtime};
+use serde::Serialize;
+
+use crate::problem::{Problem, Reply};
+use crate::token::Token;
+use crate::wire::{FunctionDetail, FunctionList, Logs, Rollback};
+use crate::{body, openapi, status};
+
+/// The body of a request that isn't a component, bytes.
+const COMMAND_BYTES_MAX: u64 = 64 * 1024;
+
+/// Answers one request.
+pub(crate) async fn handle(runtime: &Runtime, token: &Token, request: Request<Incoming>) -> Reply {
+    route(runtime, token, request).await.unwrap_or_else(Problem::into_reply)
+}
+
+async fn route(runtime: &Runtime, token: &Token, request: Request<Incoming>) -> Result<Reply, Problem> {
+    let (parts, body) = request.into_parts();
+    body::check(&parts)?;
+    let path = parts.uri.path();
+    let get = parts.method == Method::GET;
+    if path == "/healthz" && get {
+        return Ok(Response::new(Full::new(Bytes::from_static(b"ok\n"))));
+    }
+    if !token.admits(body::text(&parts.headers, header::AUTHORIZATION)) {
+        let detail = "this needs `Authorization: Bearer …` with the token from the server's data directory";
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"nebula\"")));
+    }
+    if path == "/openapi.json" {
+        if !get {
+            return Err(status::method_not_allowed("GET"));
+        }
+        let functions = runtime.list().map_err(|error| status::store(&error))?;
+        return Ok(json(StatusCode::OK, &openapi::document(&functions)));
+    }
+    let Some(rest) = path.strip_prefix("/api/v1/functions") else {
+        return Err(status::no_such_path(path));
+    };
+    let segments: Vec<&str> = rest.split('/').skip(1).collect();
+    let (name, action) = match segments.as_slice() {
+        [] if rest.is_empty() => {
+            if !get {
+                return Err(status::method_not_allowed("GET"));
+            }
+            let functions = runtime.list().map_err(|error| status::store(&error))?;
+            return Ok(json(StatusCode::OK, &FunctionList { functions }));
+        }
+        [name] => (*name, None),
+        [name, action] => (*name, Some(*action)),
+        _ => return Err(status::no_such_path(path)),
+    };
+    let name: FunctionName = name
+        .parse()
+        .map_err(|error: nebula_runtime::id::IdError| status::bad_request("bad-name", error.to_string()))?;
+    match (action, parts.method.as_str()) {
+        (None, "PUT") => {
+            let limits = limits(parts.uri.query().unwrap_or(""))?;
+            let component = body::read(body, COMPONENT_BYTES_MAX as u64).await?;
+            let record = runtime.deploy(name, component, limits).await;
+            Ok(json(StatusCode::OK, &record.map_err(|error| status::deploy(&error))?))
+        }
+        (None, "GET") => {
+            let (current, versions) = runtime.versions(&name).map_err(|error| status::resolve(&error))?;
+            Ok(json(StatusCode::OK, &FunctionDetail { current, versions }))
+        }
+        (None, "DELETE") => {
+            runtime.remove(&name).map_err(|error| status::resolve(&error))?;
+            let mut reply = Response::new(Full::default());
+            *reply.status_mut() = StatusCode::NO_CONTENT;
+            Ok(reply)
+        }
+        (None, _) => Err(status::method_not_allowed("GET, PUT, DELETE")),
+        (Some("rollback"), "POST") => {
+            let body = body::read(body, COMMAND_BYTES_MAX).await?;
+            let command: Rollback = if body.is_empty() {
+                Rollback::default()
+            } else {
+                serde_json::from_slice(&body)
+                    .map_err(|error| status::bad_request("invalid-json", error.to_string()))?
+            };
+            let record = runtime.rollback(&name, command.version);
+            Ok(json(StatusCode::OK, &record.map_err(|error| status::resolve(&error))?))
+        }
+        (Some("logs"), "GET") => {
+            runtime.versions(&name).map_err(|error| status::resolve(&error))?;
+            Ok(json(StatusCode::OK, &Logs { calls: runtime.logs(&name) }))
+        }
+        (Some("component"), "GET") => {
+            let (current, _) = runtime.versions(&name).map_err(|error| status::resolve(&error))?;
+            let component = runtime.component(&current.digest).map_err(|error| status::store(&error))?;
+            let mut reply = Response::new(Full::new(component.into()));
+            reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/wasm"));
+            Ok(reply)
+        }
+        (Some("rollback"), _) => Err(status::method_not_allowed("POST")),
+        (Some("logs" | "component"), _) => Err(status::method_not_allowed("GET")),
+        (Some(_), _) => Err(status::no_such_path(path)),
+    }
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Reply {
+    match serde_json::to_vec(value) {
+        Ok(body) => {
+            let mut reply = Response::new(Full::new(body.into()));
+            *reply.status_mut() = status;
+            reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            reply
+        }
+        Err(error) => {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()).into_reply()
+        }
+    }
+}
+
+/// Limits from the query: `?deadline_ms=500&memory_bytes_max=…`.
+fn limits(query: &str) -> Result<LimitOverrides, Problem> {
+    let mut object = serde_json::Map::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let number: u64 = value
+            .parse()
+            .map_err(|_| status::bad_request("bad-limit", format!("`{name}` is `{value}`, not a number")))?;
+        object.insert(name.to_owned(), number.into());
+    }
+    serde_json::from_value(serde_json::Value::Object(object))
+        .map_err(|error| status::bad_request("bad-limit", error.to_string()))
+}

@@ -1,0 +1,57 @@
+//! Errors as `application/problem+json` (RFC 9457).
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use serde_json::{Map, Value};
+
+/// What goes out.
+pub(crate) type Reply = Response<Full<Bytes>>;
+
+/// A response that says what was wrong. Its status is an error by construction of its makers.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    members: Map<String, Value>,
+    headers: Vec<(header::HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// `kind` is a stable name for programs, `detail` a sentence for people.
+    pub(crate) fn new(status: StatusCode, kind: &str, detail: impl Into<String>) -> Self {
+        let mut members = Map::new();
+        members.insert("type".to_owned(), format!("urn:nebula:problem:{kind}").into());
+        members.insert("title".to_owned(), status.canonical_reason().unwrap_or("Error").into());
+        members.insert("status".to_owned(), status.as_u16().into());
+        members.insert("detail".to_owned(), detail.into().into());
+        Self { status, members, headers: Vec::new() }
+    }
+
+    /// Adds an extension member.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a header.
+    pub(crate) fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn into_reply(self) -> Reply {
+        let mut reply = Response::new(Full::new(Value::Object(self.members).to_string().into()));
+        *reply.status_mut() = self.status;
+        let headers = reply.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.extend(self.headers);
+        reply
+    }
+}
+
+impl From<Problem> for Reply {
+    fn from(problem: Problem) -> Self {
+        problem.into_reply()
+    }
+}

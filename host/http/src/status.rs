@@ -1,0 +1,133 @@
+//! The one map from the runtime's errors to HTTP.
+//!
+//! Exhaustive on purpose: a new error has to pick its status to compile. Only a defect of Nebula or
+//! of its machine is a 500.
+
+use http::{HeaderValue, StatusCode, header};
+use nebula_runtime::{CallError, DecodeError, DeployError, Failure, ResolveError, StoreError};
+
+use crate::problem::Problem;
+
+pub(crate) fn call(error: &CallError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        CallError::BadInput(reason) => bad_input(reason),
+        CallError::UnsupportedMediaType { accepted, .. } => {
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+                .with("accepted", accepted.clone())
+        }
+        CallError::UnsupportedInput(_) => {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+                .header(header::ALLOW, HeaderValue::from_static("POST, QUERY, OPTIONS"))
+        }
+        CallError::InputTooLarge { bytes_max } => too_large(*bytes_max),
+        CallError::Trapped(failure) => with_failure("trap", detail, failure),
+        CallError::ResourceLimit { limit, max, failure } => {
+            with_failure("resource-limit", detail, failure).with("limit", *limit).with("max", *max)
+        }
+        CallError::OutputTooLarge { bytes_max } => {
+            Problem::new(StatusCode::BAD_GATEWAY, "output-too-large", detail).with("bytes_max", *bytes_max)
+        }
+        CallError::InvalidAnswer(failure) => with_failure("invalid-answer", detail, failure),
+        CallError::Failed { .. } => Problem::new(StatusCode::BAD_GATEWAY, "function-failed", detail),
+        CallError::DeadlineExceeded { deadline_ms, log_tail } => {
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline-exceeded", detail)
+                .with("deadline_ms", *deadline_ms)
+                .with("log_tail", log_tail.as_str())
+        }
+        CallError::Overloaded { .. } => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1")),
+        CallError::Load(_) | CallError::Internal(_) => internal(error),
+    }
+}
+
+fn with_failure(kind: &str, detail: String, failure: &Failure) -> Problem {
+    Problem::new(StatusCode::BAD_GATEWAY, kind, detail)
+        .with("reason", failure.reason.as_str())
+        .with("backtrace", failure.backtrace.clone())
+        .with("log_tail", failure.log_tail.as_str())
+}
+
+fn bad_input(error: &DecodeError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        DecodeError::Syntax { line, column, .. } => {
+            Problem::new(StatusCode::BAD_REQUEST, "invalid-json", detail)
+                .with("line", *line)
+                .with("column", *column)
+        }
+        DecodeError::Mismatch { at, expected, found } => {
+            Problem::new(StatusCode::BAD_REQUEST, "type-mismatch", detail)
+                .with("pointer", at.as_str())
+                .with("expected", expected.as_str())
+                .with("found", found.as_str())
+        }
+        DecodeError::NotUtf8 { valid_up_to } => {
+            Problem::new(StatusCode::BAD_REQUEST, "not-utf8", detail).with("valid_up_to", *valid_up_to)
+        }
+    }
+}
+
+/// The whole chain of causes, for a defect.
+fn internal(error: &dyn std::error::Error) -> Problem {
+    let mut detail = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        detail.push_str(": ");
+        detail.push_str(&error.to_string());
+        cause = error.source();
+    }
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+}
+
+pub(crate) fn resolve(error: &ResolveError) -> Problem {
+    match error {
+        ResolveError::UnknownFunction(_) => {
+            Problem::new(StatusCode::NOT_FOUND, "unknown-function", error.to_string())
+        }
+        ResolveError::UnknownVersion { .. } => {
+            Problem::new(StatusCode::NOT_FOUND, "unknown-version", error.to_string())
+        }
+        ResolveError::Store(error) => store(error),
+    }
+}
+
+pub(crate) fn store(error: &StoreError) -> Problem {
+    internal(error)
+}
+
+pub(crate) fn deploy(error: &DeployError) -> Problem {
+    match error {
+        DeployError::Admission(_) => {
+            Problem::new(StatusCode::BAD_REQUEST, "not-a-component", error.to_string())
+        }
+        DeployError::Refused(_) | DeployError::Limit(_) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", error.to_string())
+        }
+        DeployError::Compile(reason) => match reason {
+            nebula_runtime::CompileError::Refused(_) | nebula_runtime::CompileError::TooCostly => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", error.to_string())
+            }
+            nebula_runtime::CompileError::Process(_) => internal(error),
+        },
+        DeployError::Store(_) | DeployError::Internal(_) => internal(error),
+    }
+}
+
+pub(crate) fn too_large(bytes_max: u64) -> Problem {
+    let detail = format!("the body is over the limit of {bytes_max} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail).with("bytes_max", bytes_max)
+}
+
+pub(crate) fn bad_request(kind: &str, detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, kind, detail)
+}
+
+pub(crate) fn no_such_path(path: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", format!("there is nothing at `{path}`"))
+}
+
+pub(crate) fn method_not_allowed(allow: &'static str) -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", format!("use {allow}"))
+        .header(header::ALLOW, HeaderValue::from_static(allow))
+}

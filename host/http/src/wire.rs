@@ -1,0 +1,37 @@
+//! What the control plane speaks, for it and for its clients.
+
+use nebula_runtime::id::Version;
+use nebula_runtime::{LogEntry, VersionRecord};
+use serde::{Deserialize, Serialize};
+
+/// A function with its history: `GET /api/v1/functions/{name}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FunctionDetail {
+    /// The version that a call by name reaches.
+    pub current: VersionRecord,
+    /// Every version, oldest first.
+    pub versions: Vec<VersionRecord>,
+}
+
+/// `GET /api/v1/functions`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FunctionList {
+    /// The current version of each function, by name.
+    pub functions: Vec<VersionRecord>,
+}
+
+/// `POST /api/v1/functions/{name}/rollback`. An empty body goes one version back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// Where to, or one back.
+    #[serde(default)]
+    pub version: Option<Version>,
+}
+
+/// `GET /api/v1/functions/{name}/logs`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Logs {
+    /// The last calls that printed something or failed, oldest first.
+    pub calls: Vec<LogEntry>,
+}
