@@ -1,2 +1,32 @@
-//! placeholder
-fn main() {}
+//! The `nebula` binary: arguments, commands, messages.
+//!
+//! ```text
+//! args (what was typed) -> command::* (what it does) -> report (what is said)
+//! ```
+//!
+//! stdout is data, stderr is talk. Errors are one line, its causes, and a hint.
+
+mod args;
+mod client;
+mod command;
+mod input;
+mod local;
+mod project;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match command::run(args::Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            report::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

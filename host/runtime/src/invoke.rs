@@ -159,7 +159,9 @@ pub(crate) async fn invoke(lane: &ComputeLane, target: &Target, request: Request
         }
         target.history.long.store(true, Ordering::Relaxed);
     }
-    if lane.waiting.fetch_add(1, Ordering::Relaxed) >= lane.waiting_max {
+    // A call that has begun on the fast lane is past shedding: it waits however many others do.
+    let sheddable = long;
+    if lane.waiting.fetch_add(1, Ordering::Relaxed) >= lane.waiting_max && sheddable {
         lane.waiting.fetch_sub(1, Ordering::Relaxed);
         return failed(CallError::Overloaded { queue_max: lane.waiting_max }, cost);
     }
@@ -169,9 +171,13 @@ pub(crate) async fn invoke(lane: &ComputeLane, target: &Target, request: Request
         let remaining = deadline.saturating_sub(admitted.elapsed());
         match tokio::time::timeout(remaining, Arc::clone(&lane.running).acquire_owned()).await {
             Ok(Ok(permit)) => permit,
-            // Its whole time went by in the queue: nothing of it ran.
-            Ok(Err(_)) | Err(_) => {
+            // Its whole time went by in the queue.
+            Ok(Err(_)) | Err(_) if sheddable => {
                 return failed(CallError::Overloaded { queue_max: lane.waiting_max }, cost);
+            }
+            Ok(Err(_)) | Err(_) => {
+                let deadline_ms = target.limits.deadline_ms.get();
+                return failed(CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }, cost);
             }
         }
     };
@@ -231,30 +237,38 @@ fn decode(kind: &Kind, request: Request) -> Result<(Input, bool), CallError> {
     }
 }
 
+/// Typed input is JSON, or the plain bytes of a single `string` or `list<u8>`. Unlabelled input is what
+/// the function's type suggests: plain where that is possible, else JSON. What `curl -d` sends unless
+/// told otherwise (`application/x-www-form-urlencoded`) counts as unlabelled.
 fn decode_typed(typed: &Typed, media_type: Option<String>, body: Bytes) -> Result<(Input, bool), CallError> {
-    let essence = media_type.as_deref().unwrap_or("application/json");
-    let essence = essence.split(';').next().unwrap_or(essence).trim().to_ascii_lowercase();
+    let essence = media_type
+        .map(|media_type| media_type.split(';').next().unwrap_or(&media_type).trim().to_ascii_lowercase());
+    let essence = essence.filter(|essence| essence != "application/x-www-form-urlencoded");
     let flat = typed.flat_input();
-    match (essence.as_str(), flat) {
-        ("text/plain", Some(Flat::String)) | ("application/octet-stream", Some(Flat::String)) => {
-            utf8(&body).map_err(CallError::BadInput)?;
-            Ok((Input::Flat(Flat::String, body), true))
+    let json = |essence: &str| essence == "application/json" || essence.ends_with("+json");
+    match (essence, flat) {
+        (Some(essence), _) if json(&essence) => decode_json(typed, &body),
+        (None, None) => decode_json(typed, &body),
+        (Some(essence), None) => {
+            Err(CallError::UnsupportedMediaType { found: essence, accepted: vec!["application/json"] })
         }
-        ("application/octet-stream", Some(Flat::Bytes)) => Ok((Input::Flat(Flat::Bytes, body), true)),
-        (json, _) if json == "application/json" || json.ends_with("+json") => {
-            let values = codec::decode(&typed.params, &body).map_err(CallError::BadInput)?;
-            Ok((Input::Values(values.into()), false))
-        }
-        _ => Err(CallError::UnsupportedMediaType {
-            found: essence,
-            accepted: std::iter::once("application/json")
-                .chain(flat.map(|flat| match flat {
-                    Flat::String => "text/plain",
-                    Flat::Bytes => "application/octet-stream",
-                }))
-                .collect(),
-        }),
+        (essence, Some(Flat::String)) => match essence {
+            Some(essence) if !essence.starts_with("text/") && essence != "application/octet-stream" => {
+                let accepted = vec!["text/plain", "application/json"];
+                Err(CallError::UnsupportedMediaType { found: essence, accepted })
+            }
+            Some(_) | None => {
+                utf8(&body).map_err(CallError::BadInput)?;
+                Ok((Input::Flat(Flat::String, body), true))
+            }
+        },
+        (_, Some(Flat::Bytes)) => Ok((Input::Flat(Flat::Bytes, body), true)),
     }
+}
+
+fn decode_json(typed: &Typed, body: &[u8]) -> Result<(Input, bool), CallError> {
+    let values = codec::decode(&typed.params, body).map_err(CallError::BadInput)?;
+    Ok((Input::Values(values.into()), false))
 }
 
 fn finish(target: &Target, ended: Ended, cost: CallCost, raw: bool) -> Called {

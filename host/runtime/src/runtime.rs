@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{self, Codegen, CompileError, Compiler, Engine, Refused};
+use crate::engine::{self, CompileError, Compiler, Engine, Refused};
 use crate::error::{CallError, Fault};
 use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use crate::invoke::{self, Called, ComputeLane, History, Prefer, Request, Target};
@@ -76,6 +76,11 @@ pub enum DeployError {
     Internal(String),
 }
 
+/// The engine can't read what it wrote itself.
+fn internal(error: wasmtime::Error) -> DeployError {
+    DeployError::Internal(format!("{error:#}"))
+}
+
 /// One version of a function, as calls see it.
 pub struct Function {
     /// What the registry says of it.
@@ -128,7 +133,7 @@ impl Runtime {
     pub fn open(config: RuntimeConfig) -> Result<Self, RuntimeError> {
         let registry = Registry::open(&config.data_dir)?;
         let instances = config.host_limits.calls_max + config.serving_threads + 8;
-        let engine = Engine::new(u32::try_from(instances).unwrap_or(u32::MAX), Codegen::Optimised)
+        let engine = Engine::new(u32::try_from(instances).unwrap_or(u32::MAX), config.compiler.codegen())
             .map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
         let pool = Pool::new(engine, config.compiler, config.host_limits.loaded_max);
         registry.collect_garbage(pool.compatibility())?;
@@ -172,11 +177,18 @@ impl Runtime {
         self.0.limits.with(&limits)?;
         crate::admission::admit(component)?;
         let digest = Digest::of(component);
-        let artefact = pool.compiler().compile(component)?;
-        let loaded = engine::load_bytes(pool.engine(), &artefact)
-            .map_err(|error| DeployError::Internal(format!("{error:#}")))?;
-        let (_, described) = pool.engine().prepare(&loaded)?;
-        registry.store_compiled(&digest, pool.compatibility(), &artefact)?;
+        let compatibility = pool.compatibility();
+        let described = match registry.open_compiled(&digest, compatibility)? {
+            // Compiled before, under this or another name.
+            Some(path) => pool.engine().describe_artefact(&path).map_err(internal)??,
+            None => {
+                let artefact = pool.compiler().compile(component)?;
+                let loaded = engine::load_bytes(pool.engine(), &artefact).map_err(internal)?;
+                let (_, described) = pool.engine().prepare(&loaded)?;
+                registry.store_compiled(&digest, compatibility, &artefact)?;
+                described
+            }
+        };
         let new = NewVersion {
             digest,
             size_bytes: component.len() as u64,

@@ -20,9 +20,10 @@ const COMPILE_CPU_SECONDS_MAX: u64 = 120;
 #[derive(Clone, Debug)]
 pub enum Compiler {
     /// In this process: for tools that work on one component of the user's own.
-    InProcess,
+    InProcess(Codegen),
     /// In a child: `program arguments…` reads a component from its standard input, writes the
-    /// artefact to its standard output and exits with 0, or writes the reason to standard error.
+    /// optimised artefact to its standard output and exits with 0, or writes the reason to standard
+    /// error.
     Child {
         /// The program, usually this one.
         program: PathBuf,
@@ -49,13 +50,21 @@ pub enum CompileError {
 }
 
 impl Compiler {
+    /// The way it compiles.
+    pub(crate) fn codegen(&self) -> Codegen {
+        match self {
+            Self::InProcess(codegen) => *codegen,
+            Self::Child { .. } => Codegen::Optimised,
+        }
+    }
+
     /// Component in, artefact out. Blocks for as long as compiling takes.
     ///
     /// # Errors
     /// [`CompileError`].
     pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>, CompileError> {
         match self {
-            Self::InProcess => compile_artefact(component, Codegen::Optimised).map_err(CompileError::Refused),
+            Self::InProcess(codegen) => compile_artefact(component, *codegen).map_err(CompileError::Refused),
             Self::Child { program, arguments } => {
                 let mut command = Command::new(program);
                 command.args(arguments);

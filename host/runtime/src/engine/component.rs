@@ -207,6 +207,18 @@ impl Engine {
         Ok((Loaded { engine: self.clone(), kind }, described))
     }
 
+    /// Describes an authenticated artefact.
+    ///
+    /// # Errors
+    /// The engine's where it can't be mapped, [`Refused`] where it is no function.
+    pub(crate) fn describe_artefact(
+        &self,
+        artefact: &std::path::Path,
+    ) -> wasmtime::Result<Result<Described, Refused>> {
+        let component = self.map_artefact(artefact)?;
+        Ok(self.prepare(&component).map(|(_, described)| described))
+    }
+
     /// Maps an authenticated artefact and prepares it.
     ///
     /// # Errors

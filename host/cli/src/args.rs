@@ -1,0 +1,279 @@
+//! What was typed. No I/O here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use nebula_runtime::id::{FunctionName, FunctionRef, Version};
+use nebula_runtime::limits::LimitOverrides;
+
+/// Run pure WebAssembly functions.
+#[derive(Debug, Parser)]
+#[command(name = "nebula", version, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Begin a function in a new directory
+    New(New),
+    /// Build the functions of a directory to components
+    Build(Build),
+    /// Build, deploy, serve, and do it again on every change
+    Up(Up),
+    /// Serve what is deployed
+    Serve(Serve),
+    /// Deploy a component to a running server
+    Deploy(Deploy),
+    /// Call a deployed function, or a component file with no server
+    Invoke(Invoke),
+    /// List the deployed functions
+    List(Remote),
+    /// Show a deployed function or a component file: signature, versions, size, imports, limits
+    Inspect(Inspect),
+    /// Make an earlier version current
+    Rollback(Rollback),
+    /// Remove a function with all its versions
+    Remove(Named),
+    /// Check that a function is pure: fresh instances and differently compiled code must agree
+    Verify(Verify),
+    /// Show what the last calls of a function printed, and how they failed
+    Logs(Named),
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Compile a component from stdin to an artefact on stdout, under limits
+    #[command(hide = true)]
+    CompileComponent,
+}
+
+/// How to reach a server.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Remote {
+    /// The server's control plane
+    #[arg(long, env = "NEBULA_SERVER", default_value = "http://127.0.0.1:8081")]
+    pub(crate) server: String,
+    /// The server's data plane
+    #[arg(long, env = "NEBULA_URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) url: String,
+    /// The server's data directory, for its token
+    #[arg(long, env = "NEBULA_DATA_DIR", default_value = ".nebula")]
+    pub(crate) data_dir: PathBuf,
+    /// The token's file, if it isn't in the data directory
+    #[arg(long, env = "NEBULA_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A function's own limits.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(crate) struct LimitArgs {
+    /// Wall-clock time of a call, milliseconds
+    #[arg(long)]
+    pub(crate) deadline_ms: Option<std::num::NonZeroU64>,
+    /// Linear memory of an instance, bytes
+    #[arg(long)]
+    pub(crate) memory_bytes_max: Option<u64>,
+    /// The input, bytes
+    #[arg(long)]
+    pub(crate) input_bytes_max: Option<u64>,
+    /// The output, bytes
+    #[arg(long)]
+    pub(crate) output_bytes_max: Option<u64>,
+    /// What is kept of a call's stdout and stderr, bytes
+    #[arg(long)]
+    pub(crate) log_bytes_max: Option<u64>,
+}
+
+impl LimitArgs {
+    pub(crate) fn overrides(&self) -> LimitOverrides {
+        LimitOverrides {
+            memory_bytes_max: self.memory_bytes_max,
+            deadline_ms: self.deadline_ms,
+            input_bytes_max: self.input_bytes_max,
+            output_bytes_max: self.output_bytes_max,
+            log_bytes_max: self.log_bytes_max,
+        }
+    }
+
+    /// Whether one was given.
+    pub(crate) fn any(&self) -> bool {
+        self.overrides() != LimitOverrides::default()
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Template {
+    /// Types in, types out: one attribute on one function
+    Typed,
+    /// Bytes with a media type in and out
+    Raw,
+    /// Your own WIT world
+    WitFirst,
+    /// A wasi:http component
+    Http,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct New {
+    /// The directory to make; its name is the function's
+    pub(crate) path: PathBuf,
+    /// What to begin with
+    #[arg(long, value_enum, default_value = "typed")]
+    pub(crate) template: Template,
+    /// Where the guest SDK's source is, instead of a release
+    #[arg(long, env = "NEBULA_SDK")]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Build {
+    /// A function's directory, or a workspace of them
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// Build with `cargo component` instead of plain cargo
+    #[arg(long)]
+    pub(crate) cargo_component: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) build: Build,
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+    /// Don't rebuild on changes
+    #[arg(long)]
+    pub(crate) no_watch: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Serve {
+    /// Where calls go; port 0 takes a free one
+    #[arg(long, env = "NEBULA_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Where deploys go; port 0 takes a free one
+    #[arg(long, env = "NEBULA_CONTROL", default_value = "127.0.0.1:8081")]
+    pub(crate) control: SocketAddr,
+    /// Where functions are kept
+    #[arg(long, env = "NEBULA_DATA_DIR", default_value = ".nebula")]
+    pub(crate) data_dir: PathBuf,
+    /// Serving threads; as many as there are cores unless given
+    #[arg(long, env = "NEBULA_THREADS")]
+    pub(crate) threads: Option<std::num::NonZeroUsize>,
+    /// Calls on the compute lane at once
+    #[arg(long, env = "NEBULA_CALLS_MAX", default_value = "64")]
+    pub(crate) calls_max: std::num::NonZeroUsize,
+    /// Calls that may wait for it
+    #[arg(long, env = "NEBULA_QUEUE_MAX", default_value_t = 1024)]
+    pub(crate) queue_max: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Deploy {
+    /// The component
+    pub(crate) component: PathBuf,
+    /// The function's name; the file's unless given
+    #[arg(long)]
+    pub(crate) name: Option<FunctionName>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Invoke {
+    /// A deployed function (`name`, `name@v3`, `name@sha256:…`), or a component file (with a `/` or `.wasm`)
+    pub(crate) function: String,
+    /// The input: inline, `@file`, or `-` for stdin
+    #[arg(default_value = "")]
+    pub(crate) input: String,
+    /// The input's media type; by the file's ending unless given, else as the function's type suggests
+    #[arg(long)]
+    pub(crate) content_type: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) invoke: Invoke,
+    /// Fresh instances to call, of each way of compiling
+    #[arg(long, default_value = "3")]
+    pub(crate) runs: std::num::NonZeroU32,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Inspect {
+    /// A deployed function's name, or a component file
+    pub(crate) function: String,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Rollback {
+    /// The function
+    pub(crate) name: FunctionName,
+    /// Where to; one version back unless given
+    #[arg(value_name = "VERSION")]
+    pub(crate) to: Option<Version>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Named {
+    /// The function
+    pub(crate) name: FunctionName,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// What `invoke` is pointed at.
+#[derive(Debug)]
+pub(crate) enum Target {
+    Deployed(FunctionRef),
+    File(PathBuf),
+}
+
+impl Target {
+    /// Files have a slash or end in `.wasm`; function names have neither.
+    pub(crate) fn parse(text: &str) -> Result<Self, nebula_runtime::id::IdError> {
+        let is_file = text.contains('/') && !text.contains('@') || text.ends_with(".wasm");
+        if is_file { Ok(Self::File(PathBuf::from(text))) } else { text.parse().map(Self::Deployed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn files_and_functions_are_told_apart() {
+        for file in ["a.wasm", "./a", "dir/a.wasm", "/a"] {
+            assert!(matches!(Target::parse(file), Ok(Target::File(_))), "{file}");
+        }
+        for function in ["a", "a@v3", "a-b"] {
+            assert!(matches!(Target::parse(function), Ok(Target::Deployed(_))), "{function}");
+        }
+        assert!(Target::parse("No Name").is_err());
+    }
+}

@@ -1,0 +1,171 @@
+//! A client of both planes.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use nebula_http::Token;
+use nebula_http::wire::{FunctionDetail, FunctionList, Logs, Rollback};
+use nebula_runtime::VersionRecord;
+use nebula_runtime::id::FunctionName;
+use serde::de::DeserializeOwned;
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body};
+
+use crate::args::{LimitArgs, Remote};
+use crate::input::Input;
+use crate::report::hinted;
+
+/// Deploys compile, which takes a while.
+const TIMEOUT: Duration = Duration::from_secs(180);
+
+pub(crate) struct Client<'a> {
+    agent: Agent,
+    remote: &'a Remote,
+}
+
+/// What a call came to.
+pub(crate) struct CallReply {
+    pub(crate) status: StatusCode,
+    pub(crate) media_type: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(remote: &'a Remote) -> Self {
+        let config = Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
+        Self { agent: config.build().into(), remote }
+    }
+
+    fn token(&self) -> anyhow::Result<Token> {
+        let path = self.remote.token_file.clone().unwrap_or_else(|| Token::path(&self.remote.data_dir));
+        Token::read(&path).map_err(|error| {
+            let hint =
+                "run this where the server's data directory is, or give `--data-dir` or `--token-file`";
+            anyhow::Error::new(error).context(hinted("no token for the control plane", hint))
+        })
+    }
+
+    fn api(&self, rest: &str) -> String {
+        format!("{}/api/v1/functions{rest}", self.remote.server.trim_end_matches('/'))
+    }
+
+    fn unreachable(server: &str, error: ureq::Error) -> anyhow::Error {
+        let hint =
+            "start one with `nebula serve` or `nebula up`, or give its address with `--server` and `--url`";
+        anyhow::Error::new(error).context(hinted(format!("no server answers at {server}"), hint))
+    }
+
+    fn get(&self, rest: &str) -> anyhow::Result<Response<Body>> {
+        let request = self.agent.get(self.api(rest)).header("authorization", self.token()?.bearer());
+        accepted(request.call().map_err(|error| Self::unreachable(&self.remote.server, error))?)
+    }
+
+    fn post(&self, rest: &str, body: &[u8]) -> anyhow::Result<Response<Body>> {
+        let request = self.agent.post(self.api(rest)).header("authorization", self.token()?.bearer());
+        accepted(request.send(body).map_err(|error| Self::unreachable(&self.remote.server, error))?)
+    }
+
+    pub(crate) fn deploy(
+        &self,
+        name: &FunctionName,
+        component: &[u8],
+        limits: &LimitArgs,
+    ) -> anyhow::Result<VersionRecord> {
+        let mut request = self
+            .agent
+            .put(self.api(&format!("/{name}")))
+            .header("authorization", self.token()?.bearer())
+            .content_type("application/wasm");
+        let limits = serde_json::to_value(limits.overrides())?;
+        for (limit, value) in limits.as_object().into_iter().flatten() {
+            request = request.query(limit, value.to_string());
+        }
+        let response =
+            request.send(component).map_err(|error| Self::unreachable(&self.remote.server, error))?;
+        read_json(accepted(response)?)
+    }
+
+    pub(crate) fn list(&self) -> anyhow::Result<FunctionList> {
+        read_json(self.get("")?)
+    }
+
+    pub(crate) fn detail(&self, name: &FunctionName) -> anyhow::Result<FunctionDetail> {
+        read_json(self.get(&format!("/{name}"))?)
+    }
+
+    pub(crate) fn logs(&self, name: &FunctionName) -> anyhow::Result<Logs> {
+        read_json(self.get(&format!("/{name}/logs"))?)
+    }
+
+    pub(crate) fn component(&self, name: &FunctionName) -> anyhow::Result<Vec<u8>> {
+        read(self.get(&format!("/{name}/component"))?)
+    }
+
+    pub(crate) fn rollback(&self, name: &FunctionName, to: &Rollback) -> anyhow::Result<VersionRecord> {
+        read_json(self.post(&format!("/{name}/rollback"), &serde_json::to_vec(to)?)?)
+    }
+
+    pub(crate) fn remove(&self, name: &FunctionName) -> anyhow::Result<()> {
+        let request =
+            self.agent.delete(self.api(&format!("/{name}"))).header("authorization", self.token()?.bearer());
+        accepted(request.call().map_err(|error| Self::unreachable(&self.remote.server, error))?)?;
+        Ok(())
+    }
+
+    pub(crate) fn call(&self, function: &str, input: &Input) -> anyhow::Result<CallReply> {
+        let url = &self.remote.url;
+        let mut request = self.agent.post(format!("{}/f/{function}", url.trim_end_matches('/')));
+        if let Some(media_type) = &input.media_type {
+            request = request.content_type(media_type);
+        }
+        let response = request.send(&input.body).map_err(|error| Self::unreachable(url, error))?;
+        let status = response.status();
+        let media_type = response
+            .headers()
+            .get("content-type")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
+        Ok(CallReply { status, media_type, body: read(response)? })
+    }
+}
+
+fn read(mut response: Response<Body>) -> anyhow::Result<Vec<u8>> {
+    response.body_mut().with_config().limit(u64::MAX).read_to_vec().context("the answer broke off")
+}
+
+fn read_json<T: DeserializeOwned>(response: Response<Body>) -> anyhow::Result<T> {
+    serde_json::from_slice(&read(response)?).context("the server's answer is not what this client expects")
+}
+
+/// The response if it is one of success, else what its problem says.
+fn accepted(response: Response<Body>) -> anyhow::Result<Response<Body>> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status();
+    Err(problem(status, &read(response)?))
+}
+
+/// A problem document as an error.
+pub(crate) fn problem(status: StatusCode, body: &[u8]) -> anyhow::Error {
+    let document: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let detail = document["detail"].as_str().map_or_else(|| status.to_string(), str::to_owned);
+    let mut lines = vec![detail];
+    for frame in document["backtrace"].as_array().into_iter().flatten().filter_map(|frame| frame.as_str()) {
+        lines.push(format!("    at {frame}"));
+    }
+    let kind = document["type"].as_str().and_then(|kind| kind.rsplit(':').next());
+    let hint = match kind {
+        Some("unauthorized") => "the token is in the server's data directory: `--data-dir` or `--token-file`",
+        Some("unknown-function") => "`nebula list` shows what is deployed",
+        Some("unknown-version") => "`nebula inspect` shows its versions",
+        Some("type-mismatch" | "invalid-json") => "`nebula inspect` shows the function's signature",
+        Some("deadline-exceeded") => "deploy it with a larger `--deadline-ms`, or give it less to do",
+        Some("resource-limit") => "deploy it with a larger `--memory-bytes-max`, or give it less to do",
+        Some("not-a-component") => "build one with `nebula build`",
+        Some("refused") => "docs/purity.md says what a function may import and export",
+        _ => return anyhow::anyhow!(lines.join("\n")),
+    };
+    hinted(lines.join("\n"), hint).into()
+}

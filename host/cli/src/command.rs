@@ -1,0 +1,60 @@
+//! What each command does.
+
+mod build;
+mod functions;
+mod inspect;
+mod invoke;
+mod new;
+mod serve;
+mod up;
+mod verify;
+
+use std::io::{Read, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::CommandFactory;
+use nebula_runtime::Codegen;
+
+use crate::args::{Args, Command};
+use crate::report::note;
+
+/// Runs a command to its end.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::New(new) => new::run(&new)?,
+        Command::Build(build) => build::run(&build)?,
+        Command::Up(up) => up::run(&up)?,
+        Command::Serve(serve) => serve::run(&serve)?,
+        Command::Deploy(deploy) => functions::deploy(&deploy)?,
+        Command::Invoke(invoke) => return invoke::run(&invoke),
+        Command::List(remote) => functions::list(&remote)?,
+        Command::Inspect(inspect) => inspect::run(&inspect)?,
+        Command::Rollback(rollback) => functions::rollback(&rollback)?,
+        Command::Remove(named) => functions::remove(&named)?,
+        Command::Verify(verify) => return verify::run(&verify),
+        Command::Logs(named) => functions::logs(&named)?,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "nebula", &mut std::io::stdout());
+        }
+        Command::CompileComponent => return compile_component(),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The child's side of [`nebula_runtime::Compiler::Child`].
+fn compile_component() -> anyhow::Result<ExitCode> {
+    nebula_runtime::limit_compiler_process().context("cannot set the compiler's limits")?;
+    let mut component = Vec::new();
+    std::io::stdin().read_to_end(&mut component).context("cannot read the component")?;
+    match nebula_runtime::compile_artefact(&component, Codegen::Optimised) {
+        Ok(artefact) => {
+            std::io::stdout().write_all(&artefact).context("cannot write the artefact")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(reason) => {
+            note(reason);
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}

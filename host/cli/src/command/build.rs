@@ -1,0 +1,18 @@
+//! `nebula build`: the functions of a directory, as components.
+
+use crate::args::Build;
+use crate::project::{Builder, Project};
+
+pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
+    let project = Project::open(&build.path)?;
+    let outcome = project.build(builder(build))?;
+    for built in &outcome.built {
+        println!("{}", built.component.display());
+    }
+    anyhow::ensure!(outcome.complete, "the build failed: cargo says why above");
+    Ok(())
+}
+
+pub(super) fn builder(build: &Build) -> Builder {
+    if build.cargo_component { Builder::CargoComponent } else { Builder::Cargo }
+}

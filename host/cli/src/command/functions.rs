@@ -1,0 +1,105 @@
+//! `nebula deploy`, `list`, `rollback`, `remove`, `logs`: what a running server is told and asked.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::ProgressBar;
+use nebula_http::wire::Rollback;
+use nebula_runtime::VersionRecord;
+use nebula_runtime::id::FunctionName;
+
+use crate::args::{self, Named, Remote};
+use crate::client::Client;
+use crate::local::read_component;
+use crate::report::{hinted, json, note};
+
+pub(crate) fn deploy(deploy: &args::Deploy) -> anyhow::Result<()> {
+    let path = &deploy.component;
+    let component = read_component(path)?;
+    let name = match &deploy.name {
+        Some(name) => name.clone(),
+        None => name_of(path)?,
+    };
+    let progress = ProgressBar::new_spinner().with_message(format!("compiling `{name}`"));
+    progress.enable_steady_tick(Duration::from_millis(100));
+    let record = Client::new(&deploy.remote).deploy(&name, &component, &deploy.limits);
+    progress.finish_and_clear();
+    let record = record.with_context(|| format!("cannot deploy `{}`", path.display()))?;
+    for line in &record.description.notes {
+        note(format!("note: {line}"));
+    }
+    if deploy.remote.json {
+        return json(&record);
+    }
+    println!("{} {} {}", record.name, record.version, record.digest);
+    println!("{}/f/{}", deploy.remote.url.trim_end_matches('/'), record.name);
+    Ok(())
+}
+
+/// The function's name after its file's: cargo writes `csv_stats.wasm` for `csv-stats`.
+fn name_of(path: &std::path::Path) -> anyhow::Result<FunctionName> {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().replace('_', "-")).unwrap_or_default();
+    stem.parse().map_err(|error| {
+        let message = format!("`{}` names no function", path.display());
+        anyhow::Error::new(error).context(hinted(message, "give a name with `--name`"))
+    })
+}
+
+pub(crate) fn list(remote: &Remote) -> anyhow::Result<()> {
+    let list = Client::new(remote).list()?;
+    if remote.json {
+        return json(&list);
+    }
+    if list.functions.is_empty() {
+        note("nothing is deployed");
+    }
+    let width = |text: fn(&VersionRecord) -> String| {
+        list.functions.iter().map(|record| text(record).len()).max().unwrap_or(0)
+    };
+    let (names, versions) =
+        (width(|record| record.name.to_string()), width(|record| record.version.to_string()));
+    for record in &list.functions {
+        let (name, version) = (record.name.to_string(), record.version.to_string());
+        println!("{name:names$}  {version:versions$}  {}", record.description.signature);
+    }
+    Ok(())
+}
+
+pub(crate) fn rollback(rollback: &args::Rollback) -> anyhow::Result<()> {
+    let to = Rollback { version: rollback.to };
+    let record = Client::new(&rollback.remote)
+        .rollback(&rollback.name, &to)
+        .with_context(|| format!("cannot roll `{}` back", rollback.name))?;
+    if rollback.remote.json {
+        return json(&record);
+    }
+    println!("{} {} {}", record.name, record.version, record.digest);
+    Ok(())
+}
+
+pub(crate) fn remove(named: &Named) -> anyhow::Result<()> {
+    Client::new(&named.remote)
+        .remove(&named.name)
+        .with_context(|| format!("cannot remove `{}`", named.name))?;
+    note(format!("removed `{}` with all its versions", named.name));
+    Ok(())
+}
+
+pub(crate) fn logs(named: &Named) -> anyhow::Result<()> {
+    let logs = Client::new(&named.remote)
+        .logs(&named.name)
+        .with_context(|| format!("cannot show the logs of `{}`", named.name))?;
+    if named.remote.json {
+        return json(&logs);
+    }
+    if logs.calls.is_empty() {
+        note("no call has printed anything or failed since the server started");
+    }
+    for call in &logs.calls {
+        println!("{} {} {} µs: {}", call.at_unix_s, call.version, call.duration_us, call.outcome);
+        for line in call.output.lines() {
+            println!("    {line}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! `nebula inspect`: what there is to know of a function, deployed or in a file.
+
+use nebula_http::wire::FunctionDetail;
+use nebula_runtime::id::Selector;
+use nebula_runtime::limits::LimitOverrides;
+use nebula_runtime::{Codegen, VersionRecord};
+
+use crate::args::{Inspect, Target};
+use crate::client::Client;
+use crate::local::{Local, read_component};
+use crate::report::{hinted, json};
+
+pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
+    match Target::parse(&inspect.function)? {
+        Target::File(path) => {
+            let component = read_component(&path)?;
+            let local =
+                Local::open(component, LimitOverrides::default(), Codegen::Baseline).map_err(|error| {
+                    error.context(format!("`{}` is no function that could be deployed", path.display()))
+                })?;
+            let record = local.record();
+            if inspect.remote.json {
+                let mut value = serde_json::to_value(record)?;
+                // It is deployed nowhere: what only a registry gives would mislead.
+                if let Some(object) = value.as_object_mut() {
+                    for absent in ["name", "version", "deployed_at_unix_s", "limits"] {
+                        object.remove(absent);
+                    }
+                }
+                return json(&value);
+            }
+            println!("{}", path.display());
+            print!("{}", description(record));
+        }
+        Target::Deployed(reference) => {
+            if reference.selector != Selector::Current {
+                let hint = format!("`nebula inspect {}` shows all of them", reference.name);
+                return Err(hinted("`inspect` takes a function's name without a version", hint).into());
+            }
+            let detail = Client::new(&inspect.remote).detail(&reference.name)?;
+            if inspect.remote.json {
+                return json(&detail);
+            }
+            print!("{}", history(&detail));
+        }
+    }
+    Ok(())
+}
+
+fn history(detail: &FunctionDetail) -> String {
+    let current = &detail.current;
+    let mut text = format!("{} {}\n{}", current.name, current.version, description(current));
+    let limits = serde_json::to_value(&current.limits).unwrap_or_default();
+    for (limit, value) in limits.as_object().into_iter().flatten() {
+        text.push_str(&format!("  limit      {limit} = {value}\n"));
+    }
+    for version in detail.versions.iter().rev() {
+        let here = if version.version == current.version { "  (current)" } else { "" };
+        text.push_str(&format!("  version    {} {}{here}\n", version.version, version.digest));
+    }
+    text
+}
+
+fn description(record: &VersionRecord) -> String {
+    let description = &record.description;
+    let form = format!("{:?}", description.form).to_lowercase();
+    let mut text = format!(
+        "  signature  {}\n  form       {form}\n  digest     {}\n  size       {} bytes\n",
+        description.signature, record.digest, record.size_bytes
+    );
+    for import in &description.imports {
+        text.push_str(&format!("  imports    {import}\n"));
+    }
+    for line in &description.notes {
+        text.push_str(&format!("  note       {line}\n"));
+    }
+    text
+}

@@ -1,0 +1,135 @@
+//! `nebula invoke`: one call, of a deployed function or of a component file.
+//!
+//! The output alone goes to stdout, as it is; the log and everything else to stderr.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use nebula_runtime::id::FunctionRef;
+use nebula_runtime::{Answer, CallError, Called, Codegen};
+use serde::Serialize;
+
+use crate::args::{Invoke, Target};
+use crate::client::{Client, problem};
+use crate::input::Input;
+use crate::local::{Local, read_component};
+use crate::report::{hinted, json, note};
+
+/// A call that came to an answer.
+#[derive(Serialize)]
+struct Outcome {
+    /// The function returned a value, rather than its own error.
+    ok: bool,
+    media_type: String,
+    /// A JSON document, text, or `{"base64": …}`.
+    #[serde(serialize_with = "readable")]
+    output: Vec<u8>,
+    /// What it printed; only known where it ran in this process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
+}
+
+fn readable<S: serde::Serializer>(output: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    if let Ok(document) = serde_json::from_slice::<&serde_json::value::RawValue>(output) {
+        return document.serialize(serializer);
+    }
+    match std::str::from_utf8(output) {
+        Ok(text) => text.serialize(serializer),
+        Err(_) => {
+            use base64::Engine;
+
+            let text = base64::engine::general_purpose::STANDARD.encode(output);
+            std::collections::BTreeMap::from([("base64", text)]).serialize(serializer)
+        }
+    }
+}
+
+pub(crate) fn run(invoke: &Invoke) -> anyhow::Result<ExitCode> {
+    let input = Input::read(&invoke.input, invoke.content_type.as_deref())?;
+    let outcome = match Target::parse(&invoke.function)? {
+        Target::Deployed(reference) => call_deployed(invoke, &reference, &input)?,
+        Target::File(path) => {
+            let component = read_component(&path)?;
+            let local = Local::open(component, invoke.limits.overrides(), Codegen::Optimised)
+                .with_context(|| format!("cannot run `{}`", path.display()))?;
+            local_outcome(local.call(&input))?
+        }
+    };
+    if invoke.remote.json {
+        json(&outcome)?;
+    } else if outcome.ok {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(&outcome.output)?;
+        if stdout.is_terminal() && !outcome.output.ends_with(b"\n") {
+            stdout.write_all(b"\n")?;
+        }
+    } else {
+        let error = String::from_utf8_lossy(&outcome.output).into_owned();
+        return Err(anyhow::anyhow!(error).context("the function returned its own error"));
+    }
+    Ok(if outcome.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn call_deployed(invoke: &Invoke, reference: &FunctionRef, input: &Input) -> anyhow::Result<Outcome> {
+    if invoke.limits.any() {
+        let hint = "`nebula deploy` sets them; leave them out here";
+        return Err(hinted("a deployed function has its own limits", hint).into());
+    }
+    let reply = Client::new(&invoke.remote).call(&reference.to_string(), input)?;
+    match reply.status.as_u16() {
+        200..300 => Ok(Outcome { ok: true, media_type: reply.media_type, output: reply.body, log: None }),
+        422 => Ok(Outcome { ok: false, media_type: reply.media_type, output: reply.body, log: None }),
+        _ => Err(problem(reply.status, &reply.body).context(format!("`{reference}` gave no answer"))),
+    }
+}
+
+fn local_outcome(called: Called) -> anyhow::Result<Outcome> {
+    let log = called.log.text();
+    if !log.is_empty() {
+        note(log.trim_end());
+    }
+    let (ok, content) = match called.result.map_err(explained)? {
+        Answer::Value(content) => (true, content),
+        Answer::Error(content) => (false, content),
+        Answer::Http(response) => {
+            let media_type = response.headers().get(http::header::CONTENT_TYPE);
+            let media_type = media_type.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+            let ok = response.status().is_success();
+            let body = response.into_body();
+            return Ok(Outcome { ok, media_type, output: body.to_vec(), log: Some(log) });
+        }
+    };
+    Ok(Outcome { ok, media_type: content.media_type, output: content.body.to_vec(), log: Some(log) })
+}
+
+/// A failed call with where the guest was, and what to do.
+fn explained(error: CallError) -> anyhow::Error {
+    let (failure, hint) = match &error {
+        CallError::Trapped(failure) | CallError::InvalidAnswer(failure) => (Some(failure), None),
+        CallError::ResourceLimit { failure, .. } => {
+            (Some(failure), Some("give it more with `--memory-bytes-max`"))
+        }
+        CallError::DeadlineExceeded { .. } => (None, Some("give it more time with `--deadline-ms`")),
+        CallError::OutputTooLarge { .. } => (None, Some("give it more room with `--output-bytes-max`")),
+        CallError::InputTooLarge { .. } => (None, Some("let it take more with `--input-bytes-max`")),
+        CallError::BadInput(_) | CallError::UnsupportedMediaType { .. } => {
+            (None, Some("`nebula inspect` shows the function's signature"))
+        }
+        CallError::UnsupportedInput(_)
+        | CallError::Failed { .. }
+        | CallError::Overloaded { .. }
+        | CallError::Load(_)
+        | CallError::Internal(_) => (None, None),
+    };
+    let frames = failure.map(|failure| failure.backtrace.clone()).unwrap_or_default();
+    let mut message = error.to_string();
+    for frame in frames {
+        message.push_str("\n    at ");
+        message.push_str(&frame);
+    }
+    match hint {
+        Some(hint) => hinted(message, hint).into(),
+        None => anyhow::anyhow!(message),
+    }
+}

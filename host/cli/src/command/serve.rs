@@ -1,0 +1,100 @@
+//! `nebula serve`: both planes over one data directory, until told to stop.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Context;
+use nebula_http::{ServeConfig, Server, Token};
+use nebula_runtime::limits::{HostLimits, Limits};
+use nebula_runtime::{Compiler, OpenError, Runtime, RuntimeConfig, RuntimeError};
+
+use crate::args::Serve;
+use crate::report::{hinted, note};
+
+/// How long requests in flight have when told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
+    let (_, server) = open(serve)?;
+    say_addresses(&server)?;
+    run_until_stopped(server)
+}
+
+/// Opens the data directory and takes the addresses.
+pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
+    let threads = serve.threads.or_else(|| std::thread::available_parallelism().ok());
+    let threads = threads.map_or(1, std::num::NonZero::get);
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let runtime = Runtime::open(RuntimeConfig {
+        data_dir: serve.data_dir.clone(),
+        compiler: Compiler::Child { program, arguments: vec!["compile-component".to_owned()] },
+        limits: Limits::default(),
+        host_limits: HostLimits {
+            calls_max: serve.calls_max.get(),
+            queue_max: serve.queue_max,
+            ..HostLimits::default()
+        },
+        serving_threads: threads,
+    })
+    .map_err(|error| cannot_open(serve, error))?;
+    let server = Server::bind(
+        ServeConfig {
+            listen: serve.listen,
+            control: serve.control,
+            token: Token::read_or_make(&serve.data_dir)?,
+            threads,
+            drain: DRAIN,
+        },
+        runtime.clone(),
+    )
+    .map_err(|error| {
+        let message = error.to_string();
+        let hint = "another server may have it: give another address, or port 0 for a free one";
+        anyhow::Error::new(error.source).context(hinted(message, hint))
+    })?;
+    Ok((runtime, server))
+}
+
+fn cannot_open(serve: &Serve, error: RuntimeError) -> anyhow::Error {
+    let message = format!("cannot open the data directory `{}`", serve.data_dir.display());
+    let hint = match &error {
+        RuntimeError::Registry(OpenError::Locked { .. }) => {
+            "stop the other server, or give this one a directory of its own with `--data-dir`"
+        }
+        RuntimeError::Registry(_) => "give one that this user may write to with `--data-dir`",
+        RuntimeError::Store(_) => "restore it from a copy, or begin a new one with `--data-dir`",
+        RuntimeError::Engine(_) => "the pool of instances needs address space: check `ulimit -v`",
+    };
+    anyhow::Error::new(error).context(hinted(message, hint))
+}
+
+/// Says on stdout where both planes are, now that they listen.
+pub(super) fn say_addresses(server: &Server) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "calls    http://{}", server.data_address())?;
+    writeln!(stdout, "control  http://{}", server.control_address())?;
+    stdout.flush().context("cannot write to stdout")
+}
+
+/// Serves until SIGINT or SIGTERM.
+pub(super) fn run_until_stopped(server: Server) -> anyhow::Result<()> {
+    server
+        .run(async {
+            match stopped().await {
+                Ok(()) => note("stopping: requests in flight are answered first"),
+                Err(error) => note(format!("stopping: cannot listen to signals: {error}")),
+            }
+        })
+        .context("the server failed")
+}
+
+async fn stopped() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

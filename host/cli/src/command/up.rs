@@ -1,0 +1,195 @@
+//! `nebula up`: build, deploy, serve, and do it again on every change.
+//!
+//! ```text
+//! listen -> build -> deploy -> serve
+//!             ^                  |  (in a thread of its own: requests go on)
+//!             +---- a change ----+
+//! ```
+//!
+//! A build or a deploy that fails changes nothing: what was deployed goes on serving.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::Context;
+use nebula_runtime::{Runtime, VersionRecord};
+use notify_debouncer_mini::notify::{RecommendedWatcher, RecursiveMode};
+use notify_debouncer_mini::{DebounceEventResult, Debouncer, new_debouncer};
+
+use super::{build, serve};
+use crate::args::Up;
+use crate::input::media_type_of;
+use crate::local::read_component;
+use crate::project::{Built, Project};
+use crate::report::{self, note};
+
+/// How long changes are gathered before they are built.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// A sample that is at most this long is shown in the call itself, bytes.
+const INLINE_BYTES_MAX: usize = 60;
+
+pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
+    let (runtime, server) = serve::open(&up.serve)?;
+    let project = Project::open(&up.build.path)?;
+    let builder = build::builder(&up.build);
+    let executor = tokio::runtime::Builder::new_current_thread().build()?;
+    let rebuild = move |project: &Project| -> anyhow::Result<Vec<Built>> {
+        let outcome = project.build(builder)?;
+        let deployed = deploy_all(&executor, &runtime, outcome.built);
+        anyhow::ensure!(outcome.complete, "the build failed: what was deployed before goes on serving");
+        deployed
+    };
+    let built = match rebuild(&project) {
+        Ok(built) => built,
+        Err(error) if up.no_watch => return Err(error),
+        Err(error) => {
+            report::error(&error);
+            Vec::new()
+        }
+    };
+    serve::say_addresses(&server)?;
+    for built in &built {
+        println!("{}", example(built, server.data_address()));
+    }
+    if !up.no_watch {
+        let path = up.build.path.clone();
+        let watching = Watching::start(&project)?;
+        note(format!("watching `{}` for changes", project.directory.display()));
+        std::thread::Builder::new()
+            .name("nebula-watch".to_owned())
+            .spawn(move || watching.run(project, &path, rebuild))
+            .context("cannot start a thread")?;
+    }
+    serve::run_until_stopped(server)
+}
+
+/// Deploys what was built; what is refused is said, and doesn't keep the others back.
+fn deploy_all(
+    executor: &tokio::runtime::Runtime,
+    runtime: &Runtime,
+    built: Vec<Built>,
+) -> anyhow::Result<Vec<Built>> {
+    let mut refused = None;
+    let mut deployed = Vec::new();
+    for built in built {
+        match executor.block_on(deploy(runtime, &built)) {
+            Ok(record) => {
+                note(format!("{} {} {}", record.name, record.version, record.description.signature));
+                deployed.push(built);
+            }
+            Err(error) => refused = Some(error.context(format!("cannot deploy `{}`", built.name))),
+        }
+    }
+    match refused {
+        Some(error) => Err(error),
+        None => Ok(deployed),
+    }
+}
+
+async fn deploy(runtime: &Runtime, built: &Built) -> anyhow::Result<VersionRecord> {
+    let component = read_component(&built.component)?;
+    Ok(runtime.deploy(built.name.clone(), component, built.limits.clone()).await?)
+}
+
+/// A call to copy, with the function's sample for an input.
+fn example(built: &Built, address: SocketAddr) -> String {
+    let url = format!("http://{address}/f/{}", built.name);
+    let Some(sample) = sample(&built.directory) else { return format!("curl {url}") };
+    let header = media_type_of(&sample).map(|media_type| format!(" -H 'content-type: {media_type}'"));
+    let header = header.unwrap_or_default();
+    let inline = std::fs::read_to_string(&sample)
+        .ok()
+        .map(|text| text.trim_end().to_owned())
+        .filter(|text| text.len() <= INLINE_BYTES_MAX && !text.contains(['\'', '\n', '@']));
+    match inline {
+        Some(text) => format!("curl{header} -d '{text}' {url}"),
+        None => format!("curl{header} --data-binary @{} {url}", from_here(&sample).display()),
+    }
+}
+
+fn sample(directory: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(directory.join("sample")).ok()?;
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.file_stem().is_some_and(|stem| stem == "input"))
+}
+
+/// `path` as one would type it here.
+fn from_here(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).to_owned()
+}
+
+/// The files of a project, watched.
+struct Watching {
+    debouncer: Debouncer<RecommendedWatcher>,
+    changes: mpsc::Receiver<DebounceEventResult>,
+    watched: BTreeSet<PathBuf>,
+}
+
+impl Watching {
+    fn start(project: &Project) -> anyhow::Result<Self> {
+        let (sender, changes) = mpsc::channel();
+        let debouncer = new_debouncer(SETTLE, sender).context("cannot watch for changes")?;
+        let mut watching = Self { debouncer, changes, watched: BTreeSet::new() };
+        watching.watch(&project.directory, RecursiveMode::NonRecursive)?;
+        watching.follow(project);
+        Ok(watching)
+    }
+
+    fn watch(&mut self, path: &Path, mode: RecursiveMode) -> anyhow::Result<()> {
+        self.debouncer
+            .watcher()
+            .watch(path, mode)
+            .with_context(|| format!("cannot watch `{}`", path.display()))
+    }
+
+    /// Watches the directories below the project's own, but for those that builds write.
+    fn follow(&mut self, project: &Project) {
+        let entries = std::fs::read_dir(&project.directory).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            if path.is_dir() && project.is_source(&path) && !self.watched.contains(&path) {
+                match self.watch(&path, RecursiveMode::Recursive) {
+                    Ok(()) => _ = self.watched.insert(path),
+                    Err(error) => report::error(&error),
+                }
+            }
+        }
+    }
+
+    fn run(
+        mut self,
+        mut project: Project,
+        path: &Path,
+        rebuild: impl Fn(&Project) -> anyhow::Result<Vec<Built>>,
+    ) {
+        while let Ok(events) = self.changes.recv() {
+            let changed = match events {
+                Ok(events) => events.iter().any(|event| project.is_source(&event.path)),
+                Err(error) => {
+                    note(format!("watching for changes failed: {error}"));
+                    continue;
+                }
+            };
+            if !changed {
+                continue;
+            }
+            note("changed: building again");
+            // Functions may have come, gone, or changed their limits.
+            let rebuilt = Project::open(path).and_then(|reopened| {
+                project = reopened;
+                rebuild(&project)
+            });
+            match rebuilt {
+                Ok(_) => note("up to date"),
+                Err(error) => report::error(&error),
+            }
+            self.follow(&project);
+        }
+    }
+}

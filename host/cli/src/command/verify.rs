@@ -1,0 +1,88 @@
+//! `nebula verify`: is it pure? The same call on fresh instances and on differently compiled code
+//! must come to the same bytes.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use nebula_runtime::id::Selector;
+use nebula_runtime::limits::Limits;
+use nebula_runtime::{Answer, Called, Codegen, Fault};
+use serde::Serialize;
+
+use crate::args::{Target, Verify};
+use crate::client::Client;
+use crate::input::Input;
+use crate::local::{Local, read_component};
+use crate::report::{hinted, json};
+
+/// Unoptimised code is slower by about this much: the deadline is not what is verified.
+const SLOWDOWN: u64 = 20;
+
+#[derive(Serialize)]
+struct Verdict {
+    agreed: bool,
+    calls: u32,
+    /// What came of it, and how often; one entry where all agreed.
+    outcomes: BTreeMap<String, u32>,
+}
+
+pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
+    let invoke = &verify.invoke;
+    let input = Input::read(&invoke.input, invoke.content_type.as_deref())?;
+    let (component, mut limits) = match Target::parse(&invoke.function)? {
+        Target::File(path) => (read_component(&path)?, invoke.limits.overrides()),
+        Target::Deployed(reference) => {
+            if reference.selector != Selector::Current {
+                let hint = format!("`nebula verify {}` verifies the current version", reference.name);
+                return Err(hinted("`verify` takes a function's name without a version", hint).into());
+            }
+            let client = Client::new(&invoke.remote);
+            let limits = client.detail(&reference.name)?.current.limits;
+            (client.component(&reference.name)?.into(), limits)
+        }
+    };
+    let deadline_ms = limits.deadline_ms.unwrap_or(Limits::default().deadline_ms);
+    limits.deadline_ms = NonZeroU64::new(deadline_ms.get().saturating_mul(SLOWDOWN));
+    let mut verdict = Verdict { agreed: false, calls: 0, outcomes: BTreeMap::new() };
+    for codegen in [Codegen::Optimised, Codegen::Baseline] {
+        let local = Local::open(component.clone(), limits.clone(), codegen)
+            .with_context(|| format!("cannot run `{}`", invoke.function))?;
+        for _ in 0..verify.runs.get() {
+            *verdict.outcomes.entry(observed(&local.call(&input))?).or_default() += 1;
+            verdict.calls += 1;
+        }
+    }
+    verdict.agreed = verdict.outcomes.len() == 1;
+    if invoke.remote.json {
+        json(&verdict)?;
+    } else {
+        let word = if verdict.agreed { "agreed" } else { "disagreed" };
+        println!("{word}: {} calls, on optimised and unoptimised code", verdict.calls);
+        for (outcome, times) in &verdict.outcomes {
+            println!("  {times} × {outcome}");
+        }
+    }
+    Ok(if verdict.agreed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Everything of a call that a caller could tell apart, in one line.
+fn observed(called: &Called) -> anyhow::Result<String> {
+    let digest = |bytes: &[u8]| nebula_runtime::id::Digest::of(bytes);
+    let log = called.log.text();
+    let answer = match &called.result {
+        Ok(Answer::Value(content)) => format!("{} {}", content.media_type, digest(&content.body)),
+        Ok(Answer::Error(content)) => format!("its own error {}", digest(&content.body)),
+        Ok(Answer::Http(response)) => {
+            let headers = format!("{:?}", response.headers());
+            let (head, body) = (digest(headers.as_bytes()), digest(response.body()));
+            format!("{} headers {head} body {body}", response.status())
+        }
+        Err(error) => match error.fault() {
+            Fault::Guest => error.to_string(),
+            Fault::Caller | Fault::Load | Fault::Host => anyhow::bail!(error.to_string()),
+        },
+    };
+    Ok(if log.is_empty() { answer } else { format!("{answer}, log {}", digest(log.as_bytes())) })
+}

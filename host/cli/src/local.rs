@@ -1,0 +1,78 @@
+//! A component file run in this process, with no server.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use bytes::Bytes;
+use nebula_runtime::id::{FunctionName, FunctionRef, Selector};
+use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
+use nebula_runtime::{
+    Called, Codegen, Compiler, Form, Function, Prefer, Request, Runtime, RuntimeConfig, VersionRecord,
+};
+
+use crate::input::Input;
+use crate::report::hinted;
+
+/// One function in a registry of its own, gone with this value.
+pub(crate) struct Local {
+    runtime: Runtime,
+    function: Arc<Function>,
+    executor: tokio::runtime::Runtime,
+    _data_dir: tempfile::TempDir,
+}
+
+impl Local {
+    pub(crate) fn open(component: Bytes, limits: LimitOverrides, codegen: Codegen) -> anyhow::Result<Self> {
+        let data_dir = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let executor = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let runtime = Runtime::open(RuntimeConfig {
+            data_dir: data_dir.path().to_owned(),
+            compiler: Compiler::InProcess(codegen),
+            limits: Limits::default(),
+            host_limits: HostLimits { calls_max: 1, queue_max: 1, loaded_max: 1 },
+            serving_threads: 1,
+        })?;
+        let name: FunctionName = "function".parse()?;
+        executor.block_on(runtime.deploy(name.clone(), component, limits))?;
+        let function = runtime.resolve(&FunctionRef { name, selector: Selector::Current })?;
+        Ok(Self { runtime, function, executor, _data_dir: data_dir })
+    }
+
+    /// What there is to know of it.
+    pub(crate) fn record(&self) -> &VersionRecord {
+        &self.function.record
+    }
+
+    /// Calls it once.
+    pub(crate) fn call(&self, input: &Input) -> Called {
+        let body = Bytes::from(input.body.clone());
+        let request = match self.function.record.description.form {
+            Form::Typed | Form::Raw => Request::Payload { media_type: input.media_type.clone(), body },
+            Form::Http => Request::Http(Box::new(whole_request(input, body))),
+        };
+        self.executor.block_on(self.runtime.call(&self.function, request, Prefer::AsSent))
+    }
+}
+
+/// What a function of the http form sees of `POST /`.
+fn whole_request(input: &Input, body: Bytes) -> http::Request<Bytes> {
+    let mut request = http::Request::new(body);
+    *request.method_mut() = http::Method::POST;
+    let headers = request.headers_mut();
+    headers.insert(http::header::HOST, http::HeaderValue::from_static("localhost"));
+    let media_type = input.media_type.as_ref().and_then(|text| http::HeaderValue::try_from(text).ok());
+    if let Some(media_type) = media_type {
+        headers.insert(http::header::CONTENT_TYPE, media_type);
+    }
+    request
+}
+
+/// Reads a component file.
+pub(crate) fn read_component(path: &Path) -> anyhow::Result<Bytes> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        let hint = "`nebula build` writes components below `target/wasm32-wasip2/release/`";
+        anyhow::Error::new(error).context(hinted(format!("cannot read `{}`", path.display()), hint))
+    })?;
+    Ok(bytes.into())
+}
