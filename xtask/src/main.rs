@@ -1,12 +1,25 @@
 //! Tasks of this repository: `cargo xtask <task>`.
+//!
+//! ```text
+//! test       installs whatever the tests need, and runs all of them
+//! functions  builds functions/ in both ways, and compares their answers with their samples
+//! openapi    validates the OpenAPI document of a server with every function deployed
+//! ```
 
+mod functions;
+mod openapi;
+mod tools;
+
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1);
     let done = match task.as_deref() {
         Some("test") => test(),
-        Some(_) | None => Err("usage: cargo xtask test".to_owned()),
+        Some("functions") => functions::check(),
+        Some("openapi") => openapi::check(),
+        Some(_) | None => Err("usage: cargo xtask test | functions | openapi".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -17,15 +30,37 @@ fn main() -> ExitCode {
     }
 }
 
-/// Installs what the tests need, then runs all of them.
+/// Everything.
 fn test() -> Result<(), String> {
-    run(Command::new("rustup").args(["target", "add", "wasm32-wasip2", "wasm32-wasip1"]))?;
-    run(Command::new("cargo").args(["test", "--workspace"]))
+    tools::targets()?;
+    run(Command::new("cargo").args(["test", "--workspace"]))?;
+    functions::check()?;
+    openapi::check()
 }
 
+/// The repository.
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Runs a command to its success.
 fn run(command: &mut Command) -> Result<(), String> {
     let shown = format!("{command:?}").replace('"', "");
     eprintln!("$ {shown}");
     let status = command.status().map_err(|error| format!("cannot run `{shown}`: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("`{shown}` failed: {status}")) }
+}
+
+/// Runs a command to its success, for what it writes to stdout.
+fn output(command: &mut Command) -> Result<Vec<u8>, String> {
+    let shown = format!("{command:?}").replace('"', "");
+    let output = command
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cannot run `{shown}`: {error}"))?;
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(format!("`{shown}` failed: {}", output.status))
+    }
 }

@@ -110,6 +110,11 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
             }
             nebula_runtime::CompileError::Process(_) => internal(error),
         },
+        DeployError::Store(reason) if reason.is_out_of_space() => Problem::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "storage-full",
+            format!("{error}: there is no room on the disk"),
+        ),
         DeployError::Store(_) | DeployError::Internal(_) => internal(error),
     }
 }

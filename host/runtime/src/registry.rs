@@ -109,6 +109,25 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the disk, or the user's share of it, is full.
+    pub fn is_out_of_space(&self) -> bool {
+        let io = match self {
+            Self::File { source, .. } => Some(source),
+            Self::Database(error) => {
+                if let redb::Error::Io(source) = &**error {
+                    Some(source)
+                } else {
+                    None
+                }
+            }
+            Self::Damaged { .. } | Self::Record { .. } => None,
+        };
+        let full = [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded];
+        io.is_some_and(|io| full.contains(&io.kind()))
+    }
+}
+
 impl<E: Into<redb::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
         Self::Database(Box::new(error.into()))
