@@ -1,1 +1,97 @@
-//! placeholder
+//! The attribute macros of `nebula-sdk`.
+//!
+//! ```text
+//! Rust tokens -> signature (checked) -> types (WIT and bindings) -> expand (inline WIT, exports)
+//! ```
+//!
+//! Every error points at the user's own code and says what to do instead.
+#![expect(clippy::wildcard_enum_match_arm, reason = "Rust has many kinds of syntax; a wildcard is any other")]
+
+mod expand;
+mod names;
+mod raw;
+mod signature;
+mod types;
+
+use proc_macro::TokenStream;
+use quote::quote;
+use syn::parse::Nothing;
+use syn::{Item, parse_macro_input};
+
+/// Makes a component of the function `handle`, typed by its own signature.
+///
+/// On a function, parameters and result are made of `bool`, integers, floats, `char`, `String`, `Vec`,
+/// `Option`, `Result` and tuples. On a module, the function `handle` in it may use the module's structs
+/// and enums too: they become WIT records, enums and variants, named in kebab-case, with their doc
+/// comments. An `Err` is the function's own error.
+///
+/// ```ignore
+/// #[nebula_sdk::function]
+/// pub mod shapes {
+///     /// Something with an area.
+///     pub enum Shape {
+///         /// Its radius.
+///         Circle(f64),
+///         Rectangle(Sides),
+///     }
+///
+///     pub struct Sides {
+///         pub width: f64,
+///         pub height: f64,
+///     }
+///
+///     /// The area of a shape.
+///     pub fn handle(shape: Shape) -> f64 {
+///         match shape {
+///             Shape::Circle(radius) => std::f64::consts::PI * radius * radius,
+///             Shape::Rectangle(Sides { width, height }) => width * height,
+///         }
+///     }
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn function(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let _: Nothing = parse_macro_input!(attribute);
+    let item = parse_macro_input!(item as Item);
+    let expanded = match &item {
+        Item::Fn(function) => expand::function(function),
+        Item::Mod(module) => expand::module(module),
+        other => Err(syn::Error::new_spanned(
+            other,
+            "put `#[nebula_sdk::function]` on a function named `handle`, or on a module that holds one",
+        )),
+    };
+    or_error(&item, expanded)
+}
+
+/// Makes a component of the function `handle`, from a payload of bytes to another.
+///
+/// ```ignore
+/// use nebula_sdk::{Error, Payload};
+///
+/// /// Answers text in capitals.
+/// #[nebula_sdk::raw]
+/// pub fn handle(request: Payload) -> Result<Payload, Error> {
+///     Ok(Payload::text(request.as_text()?.to_uppercase()))
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn raw(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let _: Nothing = parse_macro_input!(attribute);
+    let item = parse_macro_input!(item as Item);
+    let expanded = match &item {
+        Item::Fn(function) => raw::function(function),
+        other => Err(syn::Error::new_spanned(other, "put `#[nebula_sdk::raw]` on a function named `handle`")),
+    };
+    or_error(&item, expanded)
+}
+
+/// The expansion; or the error beside what the user wrote, so that nothing else breaks for want of it.
+fn or_error(item: &Item, expanded: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
+    expanded
+        .unwrap_or_else(|error| {
+            let error = error.into_compile_error();
+            quote! { #item #error }
+        })
+        .into()
+}

@@ -1,0 +1,408 @@
+//! The typed forms: inline WIT, bindings for it, and what lies between them and the user's code.
+
+use std::collections::HashMap;
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+use syn::{Attribute, Expr, Fields, Item, ItemEnum, ItemFn, ItemMod, ItemStruct, Lit, Meta};
+
+use crate::names::Name;
+use crate::signature::Signature;
+use crate::types::Ty;
+
+/// `#[function]` on a function.
+pub(crate) fn function(function: &ItemFn) -> syn::Result<TokenStream> {
+    let signature = Signature::of(function)?;
+    let named = signature.params.iter().flat_map(|param| param.ty.named());
+    if let Some(ident) = named.chain(signature.result.iter().flat_map(Ty::named)).next() {
+        let message = format!(
+            "`{ident}` is none of the types that WIT has: put it and `handle` into a module, and \
+             `#[nebula_sdk::function]` on that"
+        );
+        return Err(syn::Error::new(ident.span(), message));
+    }
+    let exports = exports(&signature, &docs(&function.attrs), &[])?;
+    Ok(quote! {
+        // Natively nothing may call it but its tests.
+        #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
+        #function
+        #exports
+    })
+}
+
+/// `#[function]` on a module.
+pub(crate) fn module(module: &ItemMod) -> syn::Result<TokenStream> {
+    let ItemMod { attrs, vis, mod_token, ident, content, .. } = module;
+    let Some((_, items)) = content else {
+        let message = "the macro has to see the module's content: write it here, in braces";
+        return Err(syn::Error::new(ident.span(), message));
+    };
+    let handle = items.iter().find_map(|item| match item {
+        Item::Fn(function) if function.sig.ident == "handle" => Some(function),
+        _ => None,
+    });
+    let Some(handle) = handle else {
+        let message = format!("the module `{ident}` has no function `handle`: that is what callers call");
+        return Err(syn::Error::new(ident.span(), message));
+    };
+    let signature = Signature::of(handle)?;
+    let definitions = Definitions::of(items).reachable_from(&signature)?;
+    let exports = exports(&signature, &docs(&handle.attrs), &definitions)?;
+    Ok(quote! {
+        #(#attrs)*
+        #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
+        #vis #mod_token #ident {
+            #(#items)*
+            #exports
+        }
+    })
+}
+
+/// The module that exports `handle`, for Wasm only.
+fn exports(signature: &Signature, docs: &[String], definitions: &[Definition]) -> syn::Result<TokenStream> {
+    let mut wit = String::from("package nebula:typed;\n\nworld function {\n");
+    for definition in definitions {
+        definition.write_wit(&mut wit)?;
+    }
+    write_docs(&mut wit, docs, 1);
+    wit.push_str(&format!("    export handle: {};\n}}\n", signature.wit()?));
+    let conversions: Vec<_> = definitions.iter().map(Definition::conversions).collect::<syn::Result<_>>()?;
+    let variables: Vec<Ident> =
+        (0..signature.params.len()).map(|index| format_ident!("argument_{index}")).collect();
+    let bindings: Vec<_> =
+        signature.params.iter().map(|param| param.ty.binding()).collect::<syn::Result<_>>()?;
+    let users: Vec<_> = signature.params.iter().map(|param| param.ty.user()).collect::<syn::Result<_>>()?;
+    let passed = signature.params.iter().zip(&variables).map(|(param, variable)| param.pass(variable));
+    let (result, lowered) = match &signature.result {
+        Some(result) => {
+            let (binding, user) = (result.binding()?, result.user()?);
+            let lower = quote!(<#user as ::nebula_sdk::__private::Lower<#binding>>::lower);
+            (quote!(-> #binding), quote!(#lower(super::handle(#(#passed),*))))
+        }
+        None => (TokenStream::new(), quote!(super::handle(#(#passed),*))),
+    };
+    Ok(quote! {
+        #[cfg(target_family = "wasm")]
+        #[doc(hidden)]
+        #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, unsafe_code, unused)]
+        mod __nebula {
+            ::nebula_sdk::__private::generate!({
+                inline: #wit,
+                world: "function",
+                runtime_path: "::nebula_sdk::__private::rt",
+            });
+
+            struct Component;
+
+            impl Guest for Component {
+                fn handle(#(#variables: #bindings),*) #result {
+                    #(let #variables = <#users as ::nebula_sdk::__private::Lift<#bindings>>::lift(#variables);)*
+                    #lowered
+                }
+            }
+
+            #(#conversions)*
+
+            export!(Component);
+        }
+    })
+}
+
+/// A struct or enum of the user's, as a WIT type.
+struct Definition {
+    ident: Ident,
+    name: Name,
+    docs: Vec<String>,
+    shape: Shape,
+}
+
+enum Shape {
+    Record(Vec<Field>),
+    Cases(Vec<Case>),
+}
+
+struct Field {
+    ident: Ident,
+    name: Name,
+    docs: Vec<String>,
+    ty: Ty,
+}
+
+struct Case {
+    ident: Ident,
+    name: Name,
+    docs: Vec<String>,
+    /// Several become a tuple.
+    payload: Vec<Ty>,
+}
+
+impl Case {
+    fn payload_type(&self) -> Option<Ty> {
+        match self.payload.as_slice() {
+            [] => None,
+            [ty] => Some(ty.clone()),
+            several => Some(Ty::Tuple(several.to_vec())),
+        }
+    }
+}
+
+/// The module's structs and enums by name.
+struct Definitions<'a>(HashMap<String, &'a Item>);
+
+impl<'a> Definitions<'a> {
+    fn of(items: &'a [Item]) -> Self {
+        let items = items.iter().filter_map(|item| match item {
+            Item::Struct(definition) => Some((definition.ident.to_string(), item)),
+            Item::Enum(definition) => Some((definition.ident.to_string(), item)),
+            _ => None,
+        });
+        Self(items.collect())
+    }
+
+    /// Those that the signature is made of, each after what it is made of.
+    fn reachable_from(&self, signature: &Signature) -> syn::Result<Vec<Definition>> {
+        let mut found = Vec::new();
+        let types = signature.params.iter().map(|param| &param.ty).chain(&signature.result);
+        for ident in types.flat_map(Ty::named) {
+            self.collect(ident, &mut Vec::new(), &mut found)?;
+        }
+        Ok(found)
+    }
+
+    fn collect(
+        &self,
+        ident: &Ident,
+        within: &mut Vec<String>,
+        found: &mut Vec<Definition>,
+    ) -> syn::Result<()> {
+        if found.iter().any(|definition| definition.ident == *ident) {
+            return Ok(());
+        }
+        let key = ident.to_string();
+        if within.contains(&key) {
+            let message = format!(
+                "`{ident}` contains itself, and WIT has no recursive types: use a list of nodes that refer \
+                 to each other by index"
+            );
+            return Err(syn::Error::new(ident.span(), message));
+        }
+        let definition = match self.0.get(&key) {
+            Some(Item::Struct(item)) => Definition::of_struct(item)?,
+            Some(Item::Enum(item)) => Definition::of_enum(item)?,
+            _ => {
+                let message = format!(
+                    "`{ident}` is no struct or enum of this module: declare it here, or use a type that WIT has"
+                );
+                return Err(syn::Error::new(ident.span(), message));
+            }
+        };
+        within.push(key);
+        for part in definition.parts() {
+            self.collect(part, within, found)?;
+        }
+        within.pop();
+        found.push(definition);
+        Ok(())
+    }
+}
+
+impl Definition {
+    fn of_struct(item: &ItemStruct) -> syn::Result<Self> {
+        check_generics(&item.generics)?;
+        let fields = match &item.fields {
+            Fields::Named(fields) if !fields.named.is_empty() => &fields.named,
+            Fields::Named(_) | Fields::Unit => {
+                let message = "a record has at least one field in WIT: leave this type out";
+                return Err(syn::Error::new(item.ident.span(), message));
+            }
+            Fields::Unnamed(_) => {
+                let message = "the fields of a record have names in WIT: give these names";
+                return Err(syn::Error::new(item.ident.span(), message));
+            }
+        };
+        let fields = fields.iter().filter_map(|field| field.ident.as_ref().map(|ident| (field, ident)));
+        let fields = fields.map(|(field, ident)| {
+            Ok(Field {
+                ident: ident.clone(),
+                name: Name::of(ident)?,
+                docs: docs(&field.attrs),
+                ty: Ty::of(&field.ty)?,
+            })
+        });
+        Ok(Self {
+            ident: item.ident.clone(),
+            name: type_name(&item.ident)?,
+            docs: docs(&item.attrs),
+            shape: Shape::Record(fields.collect::<syn::Result<_>>()?),
+        })
+    }
+
+    fn of_enum(item: &ItemEnum) -> syn::Result<Self> {
+        check_generics(&item.generics)?;
+        if item.variants.is_empty() {
+            let message = "an enum has at least one case in WIT: there would be no value of this";
+            return Err(syn::Error::new(item.ident.span(), message));
+        }
+        let cases = item.variants.iter().map(|variant| {
+            let payload = match &variant.fields {
+                Fields::Unit => Vec::new(),
+                Fields::Unnamed(fields) => {
+                    fields.unnamed.iter().map(|field| Ty::of(&field.ty)).collect::<syn::Result<_>>()?
+                }
+                Fields::Named(_) => {
+                    let message = "a case carries one unnamed value in WIT: put these fields into a struct";
+                    return Err(syn::Error::new(variant.ident.span(), message));
+                }
+            };
+            Ok(Case {
+                ident: variant.ident.clone(),
+                name: Name::of(&variant.ident)?,
+                docs: docs(&variant.attrs),
+                payload,
+            })
+        });
+        Ok(Self {
+            ident: item.ident.clone(),
+            name: type_name(&item.ident)?,
+            docs: docs(&item.attrs),
+            shape: Shape::Cases(cases.collect::<syn::Result<_>>()?),
+        })
+    }
+
+    fn parts(&self) -> Vec<&Ident> {
+        match &self.shape {
+            Shape::Record(fields) => fields.iter().flat_map(|field| field.ty.named()).collect(),
+            Shape::Cases(cases) => cases.iter().flat_map(|case| &case.payload).flat_map(Ty::named).collect(),
+        }
+    }
+
+    fn write_wit(&self, wit: &mut String) -> syn::Result<()> {
+        write_docs(wit, &self.docs, 1);
+        let name = self.name.wit_source();
+        match &self.shape {
+            Shape::Record(fields) => {
+                wit.push_str(&format!("    record {name} {{\n"));
+                for field in fields {
+                    write_docs(wit, &field.docs, 2);
+                    wit.push_str(&format!("        {}: {},\n", field.name.wit_source(), field.ty.wit()?));
+                }
+            }
+            Shape::Cases(cases) => {
+                let bare = cases.iter().all(|case| case.payload.is_empty());
+                wit.push_str(&format!("    {} {name} {{\n", if bare { "enum" } else { "variant" }));
+                for case in cases {
+                    write_docs(wit, &case.docs, 2);
+                    match case.payload_type() {
+                        Some(ty) => {
+                            wit.push_str(&format!("        {}({}),\n", case.name.wit_source(), ty.wit()?));
+                        }
+                        None => wit.push_str(&format!("        {},\n", case.name.wit_source())),
+                    }
+                }
+            }
+        }
+        wit.push_str("    }\n\n");
+        Ok(())
+    }
+
+    /// `Lift` and `Lower` of the user's type, from and to the binding's.
+    fn conversions(&self) -> syn::Result<TokenStream> {
+        let (user, binding) = (&self.ident, self.name.binding_type());
+        let (lift, lower) = match &self.shape {
+            Shape::Record(fields) => {
+                let idents: Vec<_> = fields.iter().map(|field| &field.ident).collect();
+                let names: Vec<_> = fields.iter().map(|field| field.name.binding_field()).collect();
+                (
+                    quote!(Self { #(#idents: ::nebula_sdk::__private::Lift::lift(wit.#names),)* }),
+                    quote!(#binding { #(#names: ::nebula_sdk::__private::Lower::lower(self.#idents),)* }),
+                )
+            }
+            Shape::Cases(cases) => {
+                let mut lift = Vec::new();
+                let mut lower = Vec::new();
+                for case in cases {
+                    let (ident, name) = (&case.ident, case.name.binding_type());
+                    let values: Vec<Ident> =
+                        (0..case.payload.len()).map(|index| format_ident!("value_{index}")).collect();
+                    let (outer, inner) = match values.as_slice() {
+                        [] => (TokenStream::new(), TokenStream::new()),
+                        [value] => (quote!((#value)), quote!((#value))),
+                        several => (quote!((#(#several),*)), quote!(((#(#several),*)))),
+                    };
+                    let lifted =
+                        values.iter().map(|value| quote!(::nebula_sdk::__private::Lift::lift(#value)));
+                    let lifted = if values.is_empty() { quote!() } else { quote!((#(#lifted),*)) };
+                    let lowered: Vec<_> = values
+                        .iter()
+                        .map(|value| quote!(::nebula_sdk::__private::Lower::lower(#value)))
+                        .collect();
+                    let lowered = match lowered.as_slice() {
+                        [] => quote!(),
+                        [value] => quote!((#value)),
+                        several => quote!(((#(#several),*))),
+                    };
+                    lift.push(quote!(#binding::#name #inner => Self::#ident #lifted));
+                    lower.push(quote!(Self::#ident #outer => #binding::#name #lowered));
+                }
+                (quote!(match wit { #(#lift,)* }), quote!(match self { #(#lower,)* }))
+            }
+        };
+        Ok(quote! {
+            impl ::nebula_sdk::__private::Lift<#binding> for super::#user {
+                fn lift(wit: #binding) -> Self {
+                    #lift
+                }
+            }
+
+            impl ::nebula_sdk::__private::Lower<#binding> for super::#user {
+                fn lower(self) -> #binding {
+                    #lower
+                }
+            }
+        })
+    }
+}
+
+/// The WIT name of a type; types and `handle` share one namespace.
+fn type_name(ident: &Ident) -> syn::Result<Name> {
+    let name = Name::of(ident)?;
+    if name.wit == "handle" {
+        let message = "a type and the function can't both be named `handle` in WIT: rename the type";
+        return Err(syn::Error::new(ident.span(), message));
+    }
+    Ok(name)
+}
+
+fn check_generics(generics: &syn::Generics) -> syn::Result<()> {
+    match generics.params.first() {
+        None => Ok(()),
+        Some(param) => Err(syn::Error::new_spanned(
+            param,
+            "generic types have no counterpart in WIT: write the types out",
+        )),
+    }
+}
+
+/// The lines of the doc comments among `attributes`.
+fn docs(attributes: &[Attribute]) -> Vec<String> {
+    let texts = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
+            Expr::Lit(literal) => match &literal.lit {
+                Lit::Str(text) => Some(text.value()),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    });
+    texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+fn write_docs(wit: &mut String, docs: &[String], indent: usize) {
+    for line in docs {
+        wit.push_str(&"    ".repeat(indent));
+        wit.push_str("///");
+        wit.push_str(line);
+        wit.push('\n');
+    }
+}

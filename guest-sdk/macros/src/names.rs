@@ -1,0 +1,97 @@
+//! Rust names to WIT names, and to the names that the bindings have for those.
+
+use heck::{ToKebabCase, ToSnakeCase, ToUpperCamelCase};
+use proc_macro2::{Ident, Span};
+use syn::ext::IdentExt;
+
+/// A name in both worlds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// In kebab-case.
+    pub(crate) wit: String,
+}
+
+impl Name {
+    /// The WIT name of a Rust one.
+    ///
+    /// # Errors
+    /// Where it makes none, such as `_1`.
+    pub(crate) fn of(ident: &Ident) -> syn::Result<Self> {
+        let wit = ident.unraw().to_string().to_kebab_case();
+        // A later part that begins with a digit, as in `x_1`, joins the one before it.
+        let mut joined = String::new();
+        for part in wit.split('-') {
+            if !joined.is_empty() && !part.starts_with(|first: char| first.is_ascii_digit()) {
+                joined.push('-');
+            }
+            joined.push_str(part);
+        }
+        let valid = joined.starts_with(|first: char| first.is_ascii_lowercase())
+            && joined.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        if valid {
+            Ok(Self { wit: joined })
+        } else {
+            let message = format!(
+                "`{ident}` makes no name in WIT: use ASCII letters and digits, and begin with a letter"
+            );
+            Err(syn::Error::new(ident.span(), message))
+        }
+    }
+
+    /// As WIT source, also where it is a keyword there.
+    pub(crate) fn wit_source(&self) -> String {
+        format!("%{}", self.wit)
+    }
+
+    /// The bindings' name of a field or parameter.
+    pub(crate) fn binding_field(&self) -> Ident {
+        let snake = self.wit.to_snake_case();
+        // As wit-bindgen does: a keyword gets an underscore.
+        match syn::parse_str::<Ident>(&snake) {
+            Ok(_) => Ident::new(&snake, Span::call_site()),
+            Err(_) => Ident::new(&format!("{snake}_"), Span::call_site()),
+        }
+    }
+
+    /// The bindings' name of a type or case.
+    pub(crate) fn binding_type(&self) -> Ident {
+        let camel = self.wit.to_upper_camel_case();
+        // `Guest` is the trait to implement, and `Self` a keyword.
+        match camel.as_str() {
+            "Guest" => Ident::new("Guest_", Span::call_site()),
+            "Self" => Ident::new("Self_", Span::call_site()),
+            camel => Ident::new(camel, Span::call_site()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> syn::Result<Name> {
+        Name::of(&syn::parse_str(text).unwrap())
+    }
+
+    #[test]
+    fn names_become_kebab_case() {
+        for (rust, wit) in [
+            ("StdDev", "std-dev"),
+            ("row_count", "row-count"),
+            ("x_1", "x1"),
+            ("HTTPServer", "http-server"),
+            ("r#type", "type"),
+        ] {
+            assert_eq!(name(rust).unwrap().wit, wit);
+        }
+        assert!(name("_1").is_err());
+        assert!(name("größe").is_err());
+    }
+
+    #[test]
+    fn keywords_are_escaped_as_the_bindings_do() {
+        assert_eq!(name("r#type").unwrap().binding_field(), "type_");
+        assert_eq!(name("Guest").unwrap().binding_type(), "Guest_");
+        assert_eq!(name("StdDev").unwrap().binding_type(), "StdDev");
+    }
+}

@@ -1,0 +1,66 @@
+//! The raw form: bytes with a media type, through the world of `wit/function.wit`.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{FnArg, ItemFn, ReturnType};
+
+use crate::signature::check_plain;
+
+/// The raw world.
+const WIT: &str = include_str!("../wit/function.wit");
+
+const SHAPE: &str = "a raw function is `fn handle(request: Payload) -> Result<Payload, Error>`, with the \
+                     types of `nebula_sdk`";
+
+/// `#[raw]` on a function.
+pub(crate) fn function(function: &ItemFn) -> syn::Result<TokenStream> {
+    check_plain(function)?;
+    let signature = &function.sig;
+    let mut inputs = signature.inputs.iter();
+    let (Some(FnArg::Typed(input)), None) = (inputs.next(), inputs.next()) else {
+        let at = if signature.inputs.is_empty() { signature.span() } else { signature.inputs.span() };
+        return Err(syn::Error::new(at, SHAPE));
+    };
+    let ReturnType::Type(_, output) = &signature.output else {
+        return Err(syn::Error::new(signature.span(), SHAPE));
+    };
+    // The types themselves are checked by the compiler, at the user's own tokens.
+    let takes = quote_spanned!(input.ty.span()=> ::nebula_sdk::Payload);
+    let gives = quote_spanned! {output.span()=>
+        ::core::result::Result<::nebula_sdk::Payload, ::nebula_sdk::Error>
+    };
+    let check = quote_spanned! {signature.span()=> const _: fn(#takes) -> #gives = handle; };
+    Ok(quote! {
+        #function
+        #check
+
+        #[cfg(target_family = "wasm")]
+        #[doc(hidden)]
+        #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, unsafe_code, unused)]
+        mod __nebula {
+            ::nebula_sdk::__private::generate!({
+                inline: #WIT,
+                world: "function",
+                runtime_path: "::nebula_sdk::__private::rt",
+            });
+
+            use self::exports::nebula::function::handler;
+
+            struct Component;
+
+            impl handler::Guest for Component {
+                fn handle(request: handler::Payload) -> ::core::result::Result<handler::Payload, handler::Error> {
+                    let request = ::nebula_sdk::Payload { media_type: request.media_type, body: request.body };
+                    match super::handle(request) {
+                        Ok(answer) => Ok(handler::Payload { media_type: answer.media_type, body: answer.body }),
+                        Err(::nebula_sdk::Error::BadInput(reason)) => Err(handler::Error::BadInput(reason)),
+                        Err(::nebula_sdk::Error::Failed(reason)) => Err(handler::Error::Failed(reason)),
+                    }
+                }
+            }
+
+            export!(Component);
+        }
+    })
+}
