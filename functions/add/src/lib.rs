@@ -1,0 +1,25 @@
+//! `add`: the sum of two integers, or an error where it doesn't fit.
+//!
+//! `{"a": 2, "b": 3}` gives `5`.
+
+/// The sum of `a` and `b`.
+#[nebula_sdk::function]
+pub fn handle(a: i64, b: i64) -> Result<i64, String> {
+    a.checked_add(b).ok_or_else(|| format!("{a} + {b} doesn't fit 64 bits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::handle;
+
+    #[test]
+    fn adds() {
+        assert_eq!(handle(2, 3), Ok(5));
+        assert_eq!(handle(-2, 2), Ok(0));
+    }
+
+    #[test]
+    fn an_overflow_is_an_error() {
+        assert_eq!(handle(i64::MAX, 1), Err("9223372036854775807 + 1 doesn't fit 64 bits".to_owned()));
+    }
+}
