@@ -40,8 +40,19 @@ pub use self::payload::{Error, Payload};
 /// The world exports `handle`; its trait is `Guest`, and `export!` makes a component of whatever
 /// implements it.
 ///
-/// ```ignore
-/// nebula_sdk::generate!({ path: "wit", world: "function" });
+/// ```
+/// nebula_sdk::generate!({
+///     // Or `path: "wit"`, for a directory of WIT files beside `Cargo.toml`.
+///     inline: "
+///         package local:distance;
+///
+///         world function {
+///             record point { x: f64, y: f64 }
+///             export handle: func(a: point, b: point) -> f64;
+///         }
+///     ",
+///     world: "function",
+/// });
 ///
 /// struct Function;
 ///
@@ -53,6 +64,7 @@ pub use self::payload::{Error, Payload};
 ///
 /// #[cfg(target_family = "wasm")]
 /// export!(Function);
+/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! generate {

@@ -406,3 +406,63 @@ fn write_docs(wit: &mut String, docs: &[String], indent: usize) {
         wit.push('\n');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The module for Wasm, as one would write it.
+    fn expanded(item: TokenStream) -> String {
+        let item: Item = syn::parse2(item).unwrap();
+        let expanded = match &item {
+            Item::Fn(item) => function(item),
+            Item::Mod(item) => module(item),
+            _ => panic!("a function or a module"),
+        };
+        prettyplease::unparse(&syn::parse2(expanded.unwrap()).unwrap())
+    }
+
+    #[test]
+    fn a_function_becomes_an_export() {
+        insta::assert_snapshot!(expanded(quote! {
+            /// The sum of two numbers.
+            pub fn handle(a: i64, other_one: &str) -> Result<i64, String> {
+                Ok(a)
+            }
+        }));
+    }
+
+    #[test]
+    fn a_modules_types_become_wit() {
+        insta::assert_snapshot!(expanded(quote! {
+            pub mod shapes {
+                /// Something with an area.
+                pub enum Shape {
+                    /// Its radius.
+                    Circle(f64),
+                    Line(f64, f64),
+                    Nothing,
+                }
+
+                pub struct Table {
+                    /// Top to bottom.
+                    pub row_heights: Vec<f64>,
+                    pub r#type: Option<Kind>,
+                }
+
+                pub enum Kind {
+                    Plain,
+                    VeryFancy,
+                }
+
+                struct Hidden {
+                    anything: HashMap<String, String>,
+                }
+
+                pub fn handle(shapes: Vec<Shape>, table: Table) -> Option<Kind> {
+                    None
+                }
+            }
+        }));
+    }
+}

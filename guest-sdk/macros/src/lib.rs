@@ -15,7 +15,6 @@ mod types;
 
 use proc_macro::TokenStream;
 use quote::quote;
-use syn::parse::Nothing;
 use syn::{Item, parse_macro_input};
 
 /// Makes a component of the function `handle`, typed by its own signature.
@@ -25,7 +24,7 @@ use syn::{Item, parse_macro_input};
 /// and enums too: they become WIT records, enums and variants, named in kebab-case, with their doc
 /// comments. An `Err` is the function's own error.
 ///
-/// ```ignore
+/// ```
 /// #[nebula_sdk::function]
 /// pub mod shapes {
 ///     /// Something with an area.
@@ -51,7 +50,9 @@ use syn::{Item, parse_macro_input};
 /// ```
 #[proc_macro_attribute]
 pub fn function(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let _: Nothing = parse_macro_input!(attribute);
+    if let Some(error) = arguments(attribute) {
+        return error;
+    }
     let item = parse_macro_input!(item as Item);
     let expanded = match &item {
         Item::Fn(function) => expand::function(function),
@@ -66,7 +67,7 @@ pub fn function(attribute: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes a component of the function `handle`, from a payload of bytes to another.
 ///
-/// ```ignore
+/// ```
 /// use nebula_sdk::{Error, Payload};
 ///
 /// /// Answers text in capitals.
@@ -77,13 +78,25 @@ pub fn function(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn raw(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let _: Nothing = parse_macro_input!(attribute);
+    if let Some(error) = arguments(attribute) {
+        return error;
+    }
     let item = parse_macro_input!(item as Item);
     let expanded = match &item {
         Item::Fn(function) => raw::function(function),
         other => Err(syn::Error::new_spanned(other, "put `#[nebula_sdk::raw]` on a function named `handle`")),
     };
     or_error(&item, expanded)
+}
+
+/// The error for arguments of an attribute that takes none.
+fn arguments(attribute: TokenStream) -> Option<TokenStream> {
+    let attribute = proc_macro2::TokenStream::from(attribute);
+    (!attribute.is_empty()).then(|| {
+        let message =
+            "this attribute takes no arguments: a function's name and limits are its `nebula.toml`'s";
+        syn::Error::new_spanned(attribute, message).into_compile_error().into()
+    })
 }
 
 /// The expansion; or the error beside what the user wrote, so that nothing else breaks for want of it.

@@ -64,3 +64,27 @@ pub(crate) fn function(function: &ItemFn) -> syn::Result<TokenStream> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_raw_function_becomes_an_export() {
+        let expanded = function(&syn::parse_quote! {
+            pub fn handle(request: Payload) -> Result<Payload, Error> {
+                Ok(request)
+            }
+        });
+        insta::assert_snapshot!(prettyplease::unparse(&syn::parse2(expanded.unwrap()).unwrap()));
+    }
+
+    #[test]
+    fn the_world_is_the_one_that_the_host_binds() {
+        // The copy in this crate is a link in a clone, and a file in a package.
+        let here = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/function.wit");
+        if let Ok(text) = std::fs::read_to_string(here) {
+            assert_eq!(text, WIT);
+        }
+    }
+}

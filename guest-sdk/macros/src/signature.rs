@@ -2,7 +2,6 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
-use syn::spanned::Spanned;
 use syn::{FnArg, ItemFn, Pat, ReturnType, Type};
 
 use crate::names::Name;
@@ -41,21 +40,21 @@ pub(crate) fn check_plain(function: &ItemFn) -> syn::Result<()> {
             "a function of Nebula is named `handle`: rename `{}`, or call it from there",
             signature.ident
         );
-        return Err(syn::Error::new(signature.ident.span(), message));
+        return Err(syn::Error::new_spanned(&signature.ident, message));
     }
     if let Some(token) = &signature.asyncness {
         let message = "a pure function waits for nothing: leave `async` out";
-        return Err(syn::Error::new(token.span(), message));
+        return Err(syn::Error::new_spanned(token, message));
     }
     if let Some(token) = &signature.unsafety {
-        return Err(syn::Error::new(token.span(), "callers can keep no promises: leave `unsafe` out"));
+        return Err(syn::Error::new_spanned(token, "callers can keep no promises: leave `unsafe` out"));
     }
     if let Some(abi) = &signature.abi {
-        return Err(syn::Error::new(abi.span(), "the macro chooses the ABI: leave this out"));
+        return Err(syn::Error::new_spanned(abi, "the macro chooses the ABI: leave this out"));
     }
     if !signature.generics.params.is_empty() {
         let message = "`handle` has one signature: write the types out instead of parameters for them";
-        return Err(syn::Error::new(signature.generics.span(), message));
+        return Err(syn::Error::new_spanned(&signature.generics, message));
     }
     Ok(())
 }
@@ -94,16 +93,16 @@ impl Signature {
 fn param(argument: &FnArg) -> syn::Result<Param> {
     let FnArg::Typed(argument) = argument else {
         let message = "`handle` is a plain function: it has no `self`";
-        return Err(syn::Error::new(argument.span(), message));
+        return Err(syn::Error::new_spanned(argument, message));
     };
     let Pat::Ident(pattern) = &*argument.pat else {
         let message = "a parameter needs a plain name, which is the one that callers use";
-        return Err(syn::Error::new(argument.pat.span(), message));
+        return Err(syn::Error::new_spanned(&argument.pat, message));
     };
     let (ty, borrowed) = match &*argument.ty {
         Type::Reference(reference) if reference.mutability.is_some() => {
             let message = "nobody would see the change: take the value, and return what becomes of it";
-            return Err(syn::Error::new(reference.span(), message));
+            return Err(syn::Error::new_spanned(reference, message));
         }
         Type::Reference(reference) => (borrowed(&reference.elem)?, true),
         ty => (Ty::of(ty)?, false),

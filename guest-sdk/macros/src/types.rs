@@ -4,8 +4,7 @@
 //! looked up among the module's own structs and enums.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
-use syn::spanned::Spanned;
+use quote::{ToTokens, format_ident, quote};
 use syn::{GenericArgument, PathArguments, Type, TypePath};
 
 use crate::names::Name;
@@ -208,8 +207,8 @@ fn type_arguments(arguments: &PathArguments) -> Vec<&Type> {
         .collect()
 }
 
-fn error(at: &impl Spanned, message: &str) -> syn::Error {
-    syn::Error::new(at.span(), message)
+fn error(at: &impl ToTokens, message: &str) -> syn::Error {
+    syn::Error::new_spanned(at, message)
 }
 
 #[cfg(test)]

@@ -1,0 +1,6 @@
+#[nebula_sdk::function(name = "greet")]
+pub fn handle(name: String) -> String {
+    name
+}
+
+fn main() {}

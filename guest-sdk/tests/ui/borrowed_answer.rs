@@ -1,0 +1,6 @@
+#[nebula_sdk::function]
+pub fn handle() -> &'static str {
+    "hello"
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[nebula_sdk::function]
+pub fn handle<T: ToString>(value: T) -> String {
+    value.to_string()
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[nebula_sdk::function]
+pub fn handle(text: String) -> usize {
+    text.len()
+}
+
+fn main() {}

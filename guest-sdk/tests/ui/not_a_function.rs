@@ -1,0 +1,4 @@
+#[nebula_sdk::function]
+pub struct Handle;
+
+fn main() {}
