@@ -7,6 +7,7 @@
 //! A function is a package with a `cdylib` target. Its name is the package's, unless the `nebula.toml`
 //! beside its manifest says otherwise.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -165,11 +166,18 @@ impl Project {
 
     /// Whether a change to `path` may change a component.
     pub(crate) fn is_source(&self, path: &Path) -> bool {
-        let Ok(path) = path.strip_prefix(&self.directory) else { return false };
-        let mut components = path.components().filter_map(|component| component.as_os_str().to_str());
+        let Ok(inside) = path.strip_prefix(&self.directory) else { return false };
+        let hidden_or_built = |part: &OsStr| part == "target" || part.as_encoded_bytes().starts_with(b".");
+        if inside.iter().any(hidden_or_built) {
+            return false;
+        }
         // Written by the builds themselves.
-        let generated = path.ends_with("Cargo.lock") || path.ends_with("src/bindings.rs");
-        !generated && !components.any(|component| component.starts_with('.') || component == "target")
+        if inside.ends_with("Cargo.lock") || inside.ends_with("src/bindings.rs") {
+            return false;
+        }
+        // At the top there is also what is no source, such as the log of `nebula up` itself.
+        let at_the_top = inside.iter().count() == 1;
+        !at_the_top || path.is_dir() || inside.extension().is_some_and(|end| end == "toml" || end == "rs")
     }
 
     /// Builds every function; cargo talks to stderr meanwhile.
@@ -312,7 +320,7 @@ mod tests {
     fn what_builds_write_is_no_source() {
         let project =
             Project { directory: "/p".into(), target_directory: "/p/target".into(), functions: Vec::new() };
-        for source in ["/p/src/lib.rs", "/p/a/Cargo.toml", "/p/a/nebula.toml", "/p/a/src/font.ttf"] {
+        for source in ["/p/Cargo.toml", "/p/src/lib.rs", "/p/a/nebula.toml", "/p/a/src/font.ttf"] {
             assert!(project.is_source(Path::new(source)), "{source}");
         }
         for other in ["/p/target/x", "/p/.nebula/token", "/p/Cargo.lock", "/p/a/src/bindings.rs", "/q/lib.rs"]

@@ -16,8 +16,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nebula_runtime::{Runtime, VersionRecord};
-use notify_debouncer_mini::notify::{RecommendedWatcher, RecursiveMode};
-use notify_debouncer_mini::{DebounceEventResult, Debouncer, new_debouncer};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::{build, serve};
 use crate::args::Up;
@@ -26,7 +25,7 @@ use crate::local::read_component;
 use crate::project::{Built, Project};
 use crate::report::{self, note};
 
-/// How long changes are gathered before they are built.
+/// How long nothing may change before what did is built.
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// A sample that is at most this long is shown in the call itself, bytes.
@@ -127,26 +126,23 @@ fn from_here(path: &Path) -> PathBuf {
 
 /// The files of a project, watched.
 struct Watching {
-    debouncer: Debouncer<RecommendedWatcher>,
-    changes: mpsc::Receiver<DebounceEventResult>,
+    watcher: RecommendedWatcher,
+    events: mpsc::Receiver<notify::Result<Event>>,
     watched: BTreeSet<PathBuf>,
 }
 
 impl Watching {
     fn start(project: &Project) -> anyhow::Result<Self> {
-        let (sender, changes) = mpsc::channel();
-        let debouncer = new_debouncer(SETTLE, sender).context("cannot watch for changes")?;
-        let mut watching = Self { debouncer, changes, watched: BTreeSet::new() };
+        let (sender, events) = mpsc::channel();
+        let watcher = notify::recommended_watcher(sender).context("cannot watch for changes")?;
+        let mut watching = Self { watcher, events, watched: BTreeSet::new() };
         watching.watch(&project.directory, RecursiveMode::NonRecursive)?;
         watching.follow(project);
         Ok(watching)
     }
 
     fn watch(&mut self, path: &Path, mode: RecursiveMode) -> anyhow::Result<()> {
-        self.debouncer
-            .watcher()
-            .watch(path, mode)
-            .with_context(|| format!("cannot watch `{}`", path.display()))
+        self.watcher.watch(path, mode).with_context(|| format!("cannot watch `{}`", path.display()))
     }
 
     /// Watches the directories below the project's own, but for those that builds write.
@@ -168,17 +164,12 @@ impl Watching {
         path: &Path,
         rebuild: impl Fn(&Project) -> anyhow::Result<Vec<Built>>,
     ) {
-        while let Ok(events) = self.changes.recv() {
-            let changed = match events {
-                Ok(events) => events.iter().any(|event| project.is_source(&event.path)),
-                Err(error) => {
-                    note(format!("watching for changes failed: {error}"));
-                    continue;
-                }
-            };
-            if !changed {
+        while let Ok(event) = self.events.recv() {
+            if !is_change(&project, event) {
                 continue;
             }
+            // Editors write a file in several steps, and people several files.
+            while self.events.recv_timeout(SETTLE).is_ok() {}
             note("changed: building again");
             // Functions may have come, gone, or changed their limits.
             let rebuilt = Project::open(path).and_then(|reopened| {
@@ -190,6 +181,17 @@ impl Watching {
                 Err(error) => report::error(&error),
             }
             self.follow(&project);
+        }
+    }
+}
+
+/// Whether something happened to a source; reading one is nothing.
+fn is_change(project: &Project, event: notify::Result<Event>) -> bool {
+    match event {
+        Ok(event) => !event.kind.is_access() && event.paths.iter().any(|path| project.is_source(path)),
+        Err(error) => {
+            note(format!("watching for changes failed: {error}"));
+            false
         }
     }
 }
