@@ -6,7 +6,7 @@
 
 use wasmparser::{Chunk, Encoding, Parser, Payload, Validator, WasmFeatures};
 
-use crate::runtime::COMPONENT_BYTES_MAX;
+use crate::limits::COMPONENT_BYTES_MAX;
 
 /// Components and modules inside one another.
 const NESTING_MAX: usize = 16;

@@ -25,6 +25,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationCo
 
 pub use self::artefact::compile_artefact;
 pub(crate) use self::artefact::load_bytes;
+pub use self::call::Failure;
 pub(crate) use self::call::{Ended, Input, Output, Stopped};
 pub use self::compile::{CompileError, Compiler, limit_compiler_process};
 pub(crate) use self::component::{Flat, Kind, Loaded, Typed, utf8};

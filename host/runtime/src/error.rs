@@ -3,6 +3,7 @@
 //! Invariant: every variant says whether the guest may have run. Nothing of a failed call is kept.
 
 use crate::codec::DecodeError;
+use crate::engine::Failure;
 
 /// Who has to change something for the call to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,17 +110,6 @@ impl CallError {
             Self::Load(_) | Self::Internal(_) => Fault::Host,
         }
     }
-}
-
-/// How a guest ended abnormally.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The trap, or the panic's message where the guest printed one.
-    pub reason: String,
-    /// One line a frame, innermost first, with function names where the component has them.
-    pub backtrace: Vec<String>,
-    /// The end of what the guest logged.
-    pub log_tail: String,
 }
 
 /// Why a component's code couldn't be made ready.

@@ -4,7 +4,7 @@
 //! vocabulary types of the `http` crate, for functions of the http form.
 //!
 //! Modules import only downward:
-//! `runtime -> invoke -> pool -> registry, admission -> engine -> purity, codec, error -> id, limits`.
+//! `runtime -> invoke -> pool -> error -> registry, admission -> engine -> purity, codec -> id, limits`.
 
 mod admission;
 mod codec;
@@ -20,11 +20,12 @@ mod runtime;
 
 pub use admission::Inadmissible;
 pub use codec::{DecodeError, UnsupportedType};
-pub use engine::{Codegen, CompileError, Compiler, Form, Refused, compile_artefact, limit_compiler_process};
-pub use error::{CallError, Failure, Fault, LoadError};
+pub use engine::{
+    Codegen, CompileError, Compiler, Failure, Form, Refused, compile_artefact, limit_compiler_process,
+};
+pub use error::{CallError, Fault, LoadError};
 pub use invoke::{Answer, Called, Content, Prefer, Request};
+pub use limits::COMPONENT_BYTES_MAX;
 pub use purity::CallLog;
 pub use registry::{Description, OpenError, ResolveError, StoreError, VersionRecord};
-pub use runtime::{
-    COMPONENT_BYTES_MAX, DeployError, Function, LogEntry, Runtime, RuntimeConfig, RuntimeError,
-};
+pub use runtime::{DeployError, Function, LogEntry, Runtime, RuntimeConfig, RuntimeError};

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// One MiB, in bytes.
 pub const MIB: u64 = 1024 * 1024;
 
+/// The largest component that is taken, bytes.
+pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// The largest linear memory any function may be given, bytes: the size of a pooled slot.
 pub const MEMORY_BYTES_CEILING: u64 = 1024 * MIB;
 

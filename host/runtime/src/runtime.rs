@@ -8,21 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::admission::{self, Inadmissible};
 use crate::engine::{self, CompileError, Compiler, Engine, Refused};
 use crate::error::{CallError, Fault};
 use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use crate::invoke::{self, Called, ComputeLane, History, Prefer, Request, Target};
 use crate::limits::{HostLimits, LimitOverrides, LimitTooHigh, Limits};
 use crate::pool::Pool;
+use crate::purity::CallLog;
 use crate::registry::{
     Description, NewVersion, OpenError, Registry, ResolveError, StoreError, VersionRecord,
 };
 
 /// Calls remembered for `logs`, a function.
 const LOG_ENTRIES_MAX: usize = 100;
-
-/// The largest component that is taken, bytes.
-pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How a runtime is set up.
 #[derive(Clone, Debug)]
@@ -58,7 +57,7 @@ pub enum RuntimeError {
 pub enum DeployError {
     /// It is no component.
     #[error(transparent)]
-    Admission(#[from] crate::admission::Inadmissible),
+    Admission(#[from] Inadmissible),
     /// It is no function of ours.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -175,7 +174,7 @@ impl Runtime {
     ) -> Result<VersionRecord, DeployError> {
         let Shared { registry, pool, .. } = &*self.0;
         self.0.limits.with(&limits)?;
-        crate::admission::admit(component)?;
+        admission::admit(component)?;
         let digest = Digest::of(component);
         let compatibility = pool.compatibility();
         let described = match registry.open_compiled(&digest, compatibility)? {
@@ -263,7 +262,7 @@ impl Runtime {
             Err(error) => Called {
                 result: Err(error),
                 cost: nebula_meter::CallCost::default(),
-                log: crate::CallLog::default(),
+                log: CallLog::default(),
             },
         };
         self.record_log(function, &called);

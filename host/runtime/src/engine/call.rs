@@ -15,13 +15,15 @@ use wasmtime::component::{Instance, Val};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::component::{Flat, Kind, Loaded, RawError, RawPayload, Typed};
-use crate::error::Failure;
 use crate::limits::Limits;
 use crate::purity::{CallLog, ResponseTooLarge, Sandbox, Seed, SeedInput};
 
 /// Most bytes that a guest may make the host hold while a value crosses over, beyond what its
 /// limits allow for input and output.
 const CROSSING_BYTES_SLACK: usize = 1024 * 1024;
+
+/// How wasmtime says that more than that crossed.
+const HOSTCALL_FUEL_SPENT: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// What a function is called with. Shared, because a call may be begun again.
 #[derive(Clone, Debug)]
@@ -51,6 +53,17 @@ pub(crate) enum Output {
     BadInput(String),
     /// A raw function's `failed`.
     Failed(String),
+}
+
+/// How a guest ended abnormally.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The trap, or the panic's message where the guest printed one.
+    pub reason: String,
+    /// One line a frame, innermost first, with function names where the component has them.
+    pub backtrace: Vec<String>,
+    /// The end of what the guest logged.
+    pub log_tail: String,
 }
 
 /// Why it returned nothing.
@@ -146,7 +159,7 @@ impl Loaded {
                 backtrace: Vec::new(),
                 log_tail: log.tail(),
             })),
-            Err(error) => Err(explain(&error, &store, &log)),
+            Err(error) => Err(explain(&error, &store, &log, limits)),
         };
         Ended { result, start, run: watch.lap(), log }
     }
@@ -237,7 +250,7 @@ fn seed_input(input: &Input) -> SeedInput {
 }
 
 /// Whose doing an abnormal end was.
-fn explain(error: &wasmtime::Error, store: &Store<Sandbox>, log: &CallLog) -> Stopped {
+fn explain(error: &wasmtime::Error, store: &Store<Sandbox>, log: &CallLog, limits: &Limits) -> Stopped {
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::Interrupt) {
         return Stopped::CutOff;
@@ -249,6 +262,10 @@ fn explain(error: &wasmtime::Error, store: &Store<Sandbox>, log: &CallLog) -> St
         return Stopped::NoSlot;
     }
     let backtrace = error.downcast_ref::<WasmBacktrace>();
+    // Outside of the guest it can only be the answer that is copied. The error's type is private.
+    if backtrace.is_none() && error.root_cause().to_string().contains(HOSTCALL_FUEL_SPENT) {
+        return Stopped::OutputTooLarge { bytes_max: limits.output_bytes_max };
+    }
     let reason = match (panic_message(log), trap, error.downcast_ref::<wasmtime_wasi::I32Exit>()) {
         (Some(message), _, _) => message,
         (None, Some(trap), _) => trap.to_string(),

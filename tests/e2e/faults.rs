@@ -1,0 +1,191 @@
+//! Functions that fail: the caller learns what happened and where, and the next call goes well.
+
+use nebula_tests::{Nebula, foreach_guest_in_faults, guests, wat};
+
+foreach_guest_in_faults!(is_tested);
+
+/// Whatever a function did, others are served as ever.
+fn still_serves(nebula: &Nebula) {
+    nebula.redeploy("greets", guests::GREETS);
+    nebula.post("/f/greets", "\"you\"").is(200).says("\"Hello, you!\"");
+}
+
+#[test]
+fn panics() {
+    let nebula = Nebula::start().deploy("panics", guests::PANICS);
+    nebula
+        .post("/f/panics", "3")
+        .is(502)
+        .problem("trap")
+        .mentions("reason", "the depth of 3 is not enough")
+        .mentions("reason", "faults/panics.rs:")
+        .mentions("log_tail", "the depth of 3 is not enough")
+        .frame("inner_named_function")
+        .frame("outer_named_function");
+    nebula.post("/f/panics", "2000000").is(200).says("2000001");
+    still_serves(&nebula);
+}
+
+/// A failure says which function it was, like any answer does.
+#[test]
+fn failures_name_their_function() {
+    let nebula = Nebula::start().deploy("panics", guests::PANICS);
+    let answer = nebula.post("/f/panics", "3").is(502).has("cache-control", "no-store").lacks("etag");
+    assert!(
+        answer.header("nebula-function").is_some_and(|value| value.starts_with("panics@v1; digest=sha256:"))
+    );
+    assert!(answer.header("server-timing").is_some_and(|value| value.contains("run;dur=")));
+}
+
+#[test]
+fn traps() {
+    let nebula = Nebula::start().deploy("traps", guests::TRAPS);
+    nebula.post("/f/traps", "").is(502).problem("trap").mentions("reason", "unreachable").frame("handle");
+    still_serves(&nebula);
+}
+
+#[test]
+fn loops_forever() {
+    let nebula = Nebula::start();
+    nebula.put("loops?deadline_ms=100", &std::fs::read(guests::LOOPS_FOREVER).unwrap()).is(200);
+    for _ in 0..2 {
+        nebula
+            .post("/f/loops", "")
+            .is(504)
+            .problem("deadline-exceeded")
+            .member("deadline_ms", 100)
+            .mentions("log_tail", "round and round");
+    }
+    still_serves(&nebula);
+}
+
+#[test]
+fn eats_memory() {
+    let nebula = Nebula::start().deploy("eats", guests::EATS_MEMORY);
+    nebula
+        .post("/f/eats", "")
+        .is(502)
+        .problem("resource-limit")
+        .member("limit", "memory")
+        .member("max", 64 * 1024 * 1024);
+    still_serves(&nebula);
+}
+
+/// A function may ask for too much and get by without: that is no failure.
+#[test]
+fn asks_for_memory() {
+    let nebula = Nebula::start();
+    let component = std::fs::read(guests::ASKS_FOR_MEMORY).unwrap();
+    nebula.put("asks", &component).is(200);
+    nebula.post("/f/asks", "32").is(200).says("\"got 32 MiB\"");
+    nebula.post("/f/asks", "80").is(200).says("\"denied 80 MiB\"");
+    nebula.put(&format!("asks?memory_bytes_max={}", 128 << 20), &component).is(200);
+    nebula.post("/f/asks", "80").is(200).says("\"got 80 MiB\"");
+    nebula.post("/f/asks", "200").is(200).says("\"denied 200 MiB\"");
+}
+
+#[test]
+fn returns_too_much() {
+    let nebula = Nebula::start();
+    nebula.put("much?output_bytes_max=1000", &std::fs::read(guests::RETURNS_TOO_MUCH).unwrap()).is(200);
+    let raw = |bytes: &str| {
+        let call = nebula.request("POST", "/f/much").header("content-type", "application/json");
+        call.header("accept", "application/octet-stream").body(bytes).send()
+    };
+    raw("1000").is(200).bytes(&[b'x'; 1000]);
+    raw("1001").is(502).problem("output-too-large").member("bytes_max", 1000);
+    raw("50000000").is(502).problem("output-too-large");
+    // As JSON it is base64, which is longer.
+    nebula.post("/f/much", "900").is(502).problem("output-too-large");
+    still_serves(&nebula);
+}
+
+#[test]
+fn overflows_stack() {
+    let nebula = Nebula::start().deploy("overflows", guests::OVERFLOWS_STACK);
+    nebula
+        .post("/f/overflows", "0")
+        .is(502)
+        .problem("trap")
+        .mentions("reason", "call stack exhausted")
+        .frame("deeper");
+    still_serves(&nebula);
+}
+
+#[test]
+fn exits() {
+    let nebula = Nebula::start().deploy("exits", guests::EXITS);
+    for code in ["0", "1"] {
+        nebula.post("/f/exits", code).is(502).problem("trap").mentions("reason", "exited");
+    }
+    still_serves(&nebula);
+}
+
+/// A function of the text format: `handle` is what `body` says, with memory and tables at hand.
+fn function(signature: &str, canon: &str, body: &str) -> Vec<u8> {
+    wat(&format!(
+        r#"(component
+            (core module $m
+                (memory (export "memory") 1)
+                (table 1 funcref)
+                {body})
+            (core instance $i (instantiate $m))
+            (alias core export $i "memory" (core memory $memory))
+            (func (export "handle") {signature} (canon lift (core func $i "handle") {canon})))"#
+    ))
+}
+
+#[test]
+fn a_table_bomb_hits_its_limit() {
+    let bomb = function(
+        "(result u32)",
+        "",
+        r#"(func (export "handle") (result i32)
+            (loop (br_if 0 (i32.ne (table.grow (ref.null func) (i32.const 1000)) (i32.const -1))))
+            unreachable)"#,
+    );
+    let nebula = Nebula::start();
+    nebula.put("bomb", &bomb).is(200);
+    nebula.post("/f/bomb", "").is(502).problem("resource-limit").member("limit", "table");
+    still_serves(&nebula);
+}
+
+/// `memory.fill` is one instruction that nothing interrupts: the memory limit bounds it.
+#[test]
+fn a_long_instruction_is_bounded() {
+    let fill = function(
+        "(result u32)",
+        "",
+        r#"(func (export "handle") (result i32)
+            (drop (memory.grow (i32.const 1000)))
+            (loop (memory.fill (i32.const 0) (i32.const 1) (i32.const 65000000)) (br 0))
+            unreachable)"#,
+    );
+    let nebula = Nebula::start();
+    nebula.put("fill?deadline_ms=50", &fill).is(200);
+    nebula.post("/f/fill", "").is(504).problem("deadline-exceeded");
+    still_serves(&nebula);
+}
+
+/// Text that isn't UTF-8, and a pointer out of bounds: what the ABI forbids.
+#[test]
+fn broken_answers_are_the_functions_fault() {
+    let nebula = Nebula::start();
+    for (name, bytes) in [("invalid-text", "\\ff\\fe"), ("out-of-bounds", "")] {
+        let (pointer, length) = if bytes.is_empty() { (70_000, 70_000) } else { (16, 2) };
+        let broken = function(
+            "(result string)",
+            "(memory $memory)",
+            &format!(
+                r#"(data (i32.const 16) "{bytes}")
+                (func (export "handle") (result i32)
+                    (i32.store (i32.const 0) (i32.const {pointer}))
+                    (i32.store (i32.const 4) (i32.const {length}))
+                    (i32.const 0))"#
+            ),
+        );
+        nebula.put(name, &broken).is(200);
+        nebula.post(&format!("/f/{name}"), "").is(502).problem("invalid-answer");
+    }
+    still_serves(&nebula);
+}

@@ -1,0 +1,10 @@
+//! Returns without a response.
+
+use wasip2::http::types::{IncomingRequest, ResponseOutparam};
+
+struct Function;
+wasip2::http::proxy::export!(Function);
+
+impl wasip2::exports::http::incoming_handler::Guest for Function {
+    fn handle(_request: IncomingRequest, _out: ResponseOutparam) {}
+}

@@ -1,0 +1,19 @@
+//! Answers with the payload that came, or fails as the payload says.
+
+wit_bindgen::generate!({ path: "../../wit", world: "nebula:function/function" });
+
+use exports::nebula::function::handler::{Error, Guest, Payload};
+
+struct Function;
+export!(Function);
+
+impl Guest for Function {
+    fn handle(request: Payload) -> Result<Payload, Error> {
+        match request.body.as_slice() {
+            b"bad" => Err(Error::BadInput("that is not what I take".to_owned())),
+            b"fail" => Err(Error::Failed("something went wrong in here".to_owned())),
+            b"media" => Ok(Payload { media_type: "text/plain\r\nx-evil: 1".to_owned(), body: request.body }),
+            _ => Ok(request),
+        }
+    }
+}

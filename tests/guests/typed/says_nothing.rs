@@ -1,0 +1,17 @@
+//! Takes nothing, returns nothing.
+
+wit_bindgen::generate!({
+    inline: "
+        package test:guest;
+        world guest {
+            export handle: func();
+        }
+    "
+});
+
+struct Function;
+export!(Function);
+
+impl Guest for Function {
+    fn handle() {}
+}

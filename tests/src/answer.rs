@@ -1,0 +1,168 @@
+//! What came back, and what is expected of it. Each expectation that isn't met shows the whole answer.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// A response, read whole.
+#[derive(Clone)]
+pub struct Answer {
+    /// What was asked, for messages.
+    asked: String,
+    status: u16,
+    headers: http::HeaderMap,
+    body: Vec<u8>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "{}\n-> {}", self.asked, self.status)?;
+        for (name, value) in &self.headers {
+            writeln!(formatter, "   {name}: {}", String::from_utf8_lossy(value.as_bytes()))?;
+        }
+        let body = String::from_utf8_lossy(&self.body);
+        writeln!(formatter, "{}", body.chars().take(4000).collect::<String>())
+    }
+}
+
+impl Answer {
+    pub(crate) fn new(asked: String, response: http::Response<Vec<u8>>) -> Self {
+        let (parts, body) = response.into_parts();
+        Self { asked, status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    /// Its status, for tests that tell several apart.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Expects a status.
+    #[track_caller]
+    pub fn is(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
+    /// Expects a body, as text.
+    #[track_caller]
+    pub fn says(self, body: &str) -> Self {
+        assert_eq!(self.text(), body, "{self:?}");
+        self
+    }
+
+    /// Expects a body, byte for byte.
+    #[track_caller]
+    pub fn bytes(self, body: &[u8]) -> Self {
+        assert!(self.body == body, "not the {} bytes expected: {self:?}", body.len());
+        self
+    }
+
+    /// Expects a header.
+    #[track_caller]
+    pub fn has(self, name: &str, value: &str) -> Self {
+        assert_eq!(self.header(name), Some(value), "{name}: {self:?}");
+        self
+    }
+
+    /// Expects no such header.
+    #[track_caller]
+    pub fn lacks(self, name: &str) -> Self {
+        assert_eq!(self.header(name), None, "{name}: {self:?}");
+        self
+    }
+
+    /// The only header of that name.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let value = values.next().map(|value| value.to_str().expect("a header in ASCII"));
+        assert!(values.next().is_none(), "{name} is there twice: {self:?}");
+        value
+    }
+
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body as text.
+    #[track_caller]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap_or_else(|_| panic!("not UTF-8: {self:?}"))
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON: {error}: {self:?}"))
+    }
+
+    /// Expects a problem document (RFC 9457) of this kind, whose status is the response's.
+    #[track_caller]
+    pub fn problem(self, kind: &str) -> Problem {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let members = self.json();
+        let problem = Problem { answer: self, members };
+        problem
+            .member("type", format!("urn:nebula:problem:{kind}"))
+            .member("status", problem.answer.status)
+            .clone()
+    }
+}
+
+/// A problem document.
+#[derive(Clone)]
+pub struct Problem {
+    answer: Answer,
+    members: Value,
+}
+
+impl Problem {
+    /// Expects a member.
+    #[track_caller]
+    pub fn member(&self, name: &str, value: impl Into<Value>) -> &Self {
+        assert_eq!(self.members[name], value.into(), "{name}: {:?}", self.answer);
+        self
+    }
+
+    /// Expects the JSON pointer to what didn't fit.
+    #[track_caller]
+    pub fn pointer(&self, pointer: &str) -> &Self {
+        self.member("pointer", pointer)
+    }
+
+    /// Expects the WIT type that would have fit.
+    #[track_caller]
+    pub fn expected(&self, wit: &str) -> &Self {
+        self.member("expected", wit)
+    }
+
+    /// Expects a sentence for people with `part` in it.
+    #[track_caller]
+    pub fn detail(&self, part: &str) -> &Self {
+        self.mentions("detail", part)
+    }
+
+    /// Expects a text member with `part` in it.
+    #[track_caller]
+    pub fn mentions(&self, member: &str, part: &str) -> &Self {
+        let text = self.members[member].as_str().unwrap_or_default();
+        assert!(text.contains(part), "no `{part}` in the {member}: {:?}", self.answer);
+        self
+    }
+
+    /// Expects a frame in the backtrace with `function` in it.
+    #[track_caller]
+    pub fn frame(&self, function: &str) -> &Self {
+        let mut frames = self.members["backtrace"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        assert!(frames.any(|frame| frame.contains(function)), "no frame `{function}`: {:?}", self.answer);
+        self
+    }
+
+    /// Expects a header beside it.
+    #[track_caller]
+    pub fn has(&self, name: &str, value: &str) -> &Self {
+        assert_eq!(self.answer.header(name), Some(value), "{name}: {:?}", self.answer);
+        self
+    }
+}

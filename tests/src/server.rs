@@ -1,0 +1,293 @@
+//! A server of a test's own, and requests to it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+
+use rustix::process::{Pid, Signal};
+use tempfile::TempDir;
+
+use crate::answer::Answer;
+use crate::cli::{Ran, command, nebula};
+use crate::{PATIENCE, eventually};
+
+/// A running `nebula serve` (or `up`). Dropping it kills the process and removes its directory.
+pub struct Nebula {
+    child: Child,
+    calls: SocketAddr,
+    control: SocketAddr,
+    data_dir: Arc<TempDir>,
+    token: String,
+    agent: ureq::Agent,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+}
+
+impl Nebula {
+    /// Starts a server.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with more arguments.
+    #[track_caller]
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let data_dir = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        Self::start_over(data_dir, arguments)
+    }
+
+    /// Starts a server over a data directory that there is already.
+    #[track_caller]
+    pub fn start_over(data_dir: Arc<TempDir>, arguments: &[&str]) -> Self {
+        let mut serve = vec!["serve"];
+        serve.extend(arguments);
+        Self::run(data_dir, &serve, Path::new("/"), &[])
+    }
+
+    /// Runs a command that serves, such as `up`, in `directory` and with variables set.
+    #[track_caller]
+    pub fn run(
+        data_dir: Arc<TempDir>,
+        arguments: &[&str],
+        directory: &Path,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let mut child = command()
+            .args(arguments)
+            .args(["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data-dir"])
+            .arg(data_dir.path())
+            .current_dir(directory)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let stdout = gather(child.stdout.take().expect("piped"));
+        let stderr = gather(child.stderr.take().expect("piped"));
+        let addresses = eventually("the server says its addresses", || {
+            let ended = child.try_wait().expect("a child").is_some();
+            let said = stdout.lock().unwrap();
+            let address = |label: &str| {
+                let line = said.lines().find_map(|line| line.strip_prefix(label))?;
+                line.trim().strip_prefix("http://")?.parse::<SocketAddr>().ok()
+            };
+            let found = said.contains('\n').then(|| address("calls").zip(address("control"))).flatten();
+            assert!(found.is_some() || !ended, "the server ended: {}", stderr.lock().unwrap());
+            found
+        });
+        let token = std::fs::read_to_string(data_dir.path().join("token")).expect("a token");
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .allow_non_standard_methods(true)
+            .max_redirects(0)
+            .timeout_global(Some(PATIENCE))
+            .build()
+            .into();
+        let (calls, control) = addresses;
+        Self { child, calls, control, data_dir, token, agent, stdout, stderr }
+    }
+
+    /// Deploys the component at `path`, which has to be accepted.
+    #[must_use]
+    #[track_caller]
+    pub fn deploy(self, name: &str, path: &str) -> Self {
+        self.redeploy(name, path);
+        self
+    }
+
+    /// Deploys the component at `path`, which has to be accepted; answers with its record.
+    #[track_caller]
+    pub fn redeploy(&self, name: &str, path: &str) -> Answer {
+        let component = std::fs::read(path).expect("a component");
+        self.put(name, &component).is(200)
+    }
+
+    /// Offers bytes for deployment, whatever comes of it. `name` may have a query with limits.
+    pub fn put(&self, name: &str, component: &[u8]) -> Answer {
+        self.control("PUT", &format!("/api/v1/functions/{name}")).body(component).send()
+    }
+
+    /// Calls with a JSON document.
+    pub fn post(&self, path: &str, json: &str) -> Answer {
+        self.request("POST", path).header("content-type", "application/json").body(json).send()
+    }
+
+    /// Gets.
+    pub fn get(&self, path: &str) -> Answer {
+        self.request("GET", path).send()
+    }
+
+    /// A request to the data plane.
+    pub fn request(&self, method: &str, path: &str) -> Call<'_> {
+        Call::new(&self.agent, method, format!("http://{}{path}", self.calls))
+    }
+
+    /// A request to the control plane, with the token.
+    pub fn control(&self, method: &str, path: &str) -> Call<'_> {
+        self.control_without_token(method, path).header("authorization", &format!("Bearer {}", self.token))
+    }
+
+    /// A request to the control plane, without the token.
+    pub fn control_without_token(&self, method: &str, path: &str) -> Call<'_> {
+        Call::new(&self.agent, method, format!("http://{}{path}", self.control))
+    }
+
+    /// Runs `nebula arguments…` against this server.
+    #[track_caller]
+    pub fn cli(&self, arguments: &[&str]) -> Ran {
+        let mut all: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        all.extend(["--server".to_owned(), format!("http://{}", self.control)]);
+        all.extend(["--url".to_owned(), format!("http://{}", self.calls)]);
+        all.extend(["--data-dir".to_owned(), self.data_dir.path().display().to_string()]);
+        nebula(&all).asked_as(arguments)
+    }
+
+    /// `text` with everything that differs between runs named instead.
+    pub fn redacted(&self, text: &str) -> String {
+        text.replace(&self.calls.to_string(), "CALLS")
+            .replace(&self.control.to_string(), "CONTROL")
+            .replace(&self.data_dir.path().display().to_string(), "DATA_DIR")
+            .replace(&self.child.id().to_string(), "PID")
+    }
+
+    /// Where calls go.
+    pub fn calls_address(&self) -> SocketAddr {
+        self.calls
+    }
+
+    /// Where deploys go.
+    pub fn control_address(&self) -> SocketAddr {
+        self.control
+    }
+
+    /// The data directory, which outlives the server for whoever holds it.
+    pub fn data_dir(&self) -> Arc<TempDir> {
+        Arc::clone(&self.data_dir)
+    }
+
+    /// The token's file.
+    pub fn token_file(&self) -> PathBuf {
+        self.data_dir.path().join("token")
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote to stdout so far.
+    pub fn stdout(&self) -> String {
+        self.stdout.lock().unwrap().clone()
+    }
+
+    /// What it wrote to stderr so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// Asks it to stop.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Kills it, with no chance to tidy up, and waits until it is gone.
+    #[track_caller]
+    pub fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().expect("a child");
+    }
+
+    /// Waits until it ends, and expects it to say that all went well.
+    #[track_caller]
+    pub fn ends(&mut self) {
+        let status = eventually("the server ends", || self.child.try_wait().expect("a child"));
+        assert!(status.success(), "{status}: {}", self.stderr());
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("it runs");
+    }
+}
+
+impl Drop for Nebula {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Collects what a pipe says, in a thread that ends with the pipe.
+fn gather(pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let gathered = Arc::new(Mutex::new(String::new()));
+    let into = Arc::clone(&gathered);
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+            into.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    });
+    gathered
+}
+
+/// A request being put together.
+pub struct Call<'a> {
+    agent: &'a ureq::Agent,
+    request: http::request::Builder,
+    asked: String,
+    body: Vec<u8>,
+}
+
+impl<'a> Call<'a> {
+    fn new(agent: &'a ureq::Agent, method: &str, url: String) -> Self {
+        let asked = format!("{method} {url}");
+        Self { agent, request: http::Request::builder().method(method).uri(url), asked, body: Vec::new() }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl AsRef<[u8]>) -> Self {
+        self.body = body.as_ref().to_vec();
+        self
+    }
+
+    /// Sends it and reads the answer; fails where there is none.
+    #[track_caller]
+    pub fn send(self) -> Answer {
+        let asked = self.asked.clone();
+        self.try_send().unwrap_or_else(|error| panic!("{asked}: {error}"))
+    }
+
+    /// Sends it and reads the answer, if there is one.
+    ///
+    /// # Errors
+    /// When the connection failed.
+    pub fn try_send(self) -> Result<Answer, ureq::Error> {
+        let bodiless = self.body.is_empty()
+            && self.request.method_ref().is_some_and(|method| {
+                matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "DELETE" | "CONNECT" | "TRACE")
+            });
+        let mut response = if bodiless {
+            self.agent.run(self.request.body(()).expect("a valid request"))?
+        } else {
+            self.agent.run(self.request.body(&self.body[..]).expect("a valid request"))?
+        };
+        let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec()?;
+        let (parts, _) = response.into_parts();
+        Ok(Answer::new(self.asked, http::Response::from_parts(parts, body)))
+    }
+}
