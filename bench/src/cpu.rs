@@ -1,0 +1,64 @@
+//! Who used the processor, read from `/proc`.
+
+use std::time::Duration;
+
+use anyhow::Context;
+
+/// User and system time of a process so far, all threads.
+///
+/// # Errors
+/// When the process is gone.
+pub(crate) fn of_process(pid: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;
+    process_ticks(&stat).map(ticks).with_context(|| format!("`{path}` is not as proc(5) says"))
+}
+
+/// User and system time of the whole machine so far, without interrupts and idling.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub(crate) fn of_machine() -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat").context("cannot read `/proc/stat`")?;
+    machine_ticks(&stat).map(ticks).context("`/proc/stat` is not as proc(5) says")
+}
+
+/// `utime` and `stime`: the 12th and 13th field after the command, which may hold any character but
+/// ends with the last parenthesis.
+fn process_ticks(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
+    Some(times.next()?.ok()? + times.next()?.ok()?)
+}
+
+/// `user`, `nice` and `system` of all cores.
+fn machine_ticks(stat: &str) -> Option<u64> {
+    let mut times = stat.strip_prefix("cpu ")?.split_ascii_whitespace().map(str::parse::<u64>);
+    let mut sum = 0;
+    for _ in 0..3 {
+        sum += times.next()?.ok()?;
+    }
+    Some(sum)
+}
+
+fn ticks(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_with_parentheses_is_no_trouble() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 3 4 20 0 5 0 100 0 0";
+        assert_eq!(process_ticks(stat), Some(300));
+        assert_eq!(process_ticks("7 (a"), None);
+    }
+
+    #[test]
+    fn idle_time_is_nobodys() {
+        assert_eq!(machine_ticks("cpu  1 2 3 400 5 6 7\ncpu0 1 2 3"), Some(6));
+        assert_eq!(machine_ticks("intr 1"), None);
+    }
+}

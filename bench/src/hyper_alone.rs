@@ -1,0 +1,77 @@
+//! The native peer: what HTTP costs on this machine with no platform behind it.
+//!
+//! Includes: accept, parse, read the body, answer it back. Excludes: everything a FaaS platform does.
+//! Built as Nebula's data plane is: one single-threaded runtime a core, a listener each on one port
+//! (`SO_REUSEPORT`), no Nagle, mimalloc.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::thread;
+
+use anyhow::Context;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that may wait to be accepted, a listener.
+const BACKLOG: i32 = 1024;
+
+/// Prints the address, then serves until killed.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let threads = thread::available_parallelism()?.get();
+    let first = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let address = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..threads {
+        listeners.push(listen(address)?);
+    }
+    println!("http://{address}");
+    std::io::stdout().flush()?;
+    let threads: Vec<_> = listeners.into_iter().map(|listener| thread::spawn(|| serve(listener))).collect();
+    for thread in threads {
+        thread.join().map_err(|_| anyhow::anyhow!("a serving thread panicked"))??;
+    }
+    Ok(())
+}
+
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn serve(listener: TcpListener) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await.context("cannot accept")?;
+            stream.set_nodelay(true)?;
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service_fn(echo));
+            // A connection that breaks off is noticed by the load.
+            tokio::spawn(async move {
+                let _ = connection.await;
+            });
+        }
+    })
+}
+
+async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let Ok(body) = request.into_body().collect().await else {
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        return Ok(response);
+    };
+    let mut response = Response::new(Full::new(body.to_bytes()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    Ok(response)
+}

@@ -1,0 +1,82 @@
+//! Everything a run needs, built or installed if it isn't there.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+/// What goes to an echo and must come back.
+pub(crate) const BODY: &[u8] = b"the quick brown fox jumps over a dog";
+
+/// The release of wasmtime that Nebula embeds too.
+const WASMTIME_VERSION: &str = "48.0.8";
+
+/// What `wasmtime serve` needs of the command-line tool's features, with whatever bears on its speed.
+const WASMTIME_FEATURES: &str = "serve,run,cranelift,component-model,component-model-async,\
+                                 pooling-allocator,parallel-compilation";
+
+/// The root of the repository.
+fn root() -> &'static Path {
+    let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
+    bench.parent().unwrap_or(bench)
+}
+
+/// Builds the `nebula` binary, optimised; gives its path.
+///
+/// # Errors
+/// When this isn't an optimised build itself, or cargo fails.
+pub(crate) fn nebula() -> anyhow::Result<PathBuf> {
+    ensure!(!cfg!(debug_assertions), "an unoptimised build measures nothing: run it with `--release`");
+    run(cargo().args(["build", "--release", "--package", "nebula-cli"]).current_dir(root()))?;
+    // Both come out of one workspace, so they lie side by side.
+    Ok(std::env::current_exe()?.with_file_name("nebula"))
+}
+
+/// Builds functions of the repository; gives their components, in the order of `packages`.
+///
+/// # Errors
+/// When cargo fails.
+pub(crate) fn functions<const N: usize>(packages: [&str; N]) -> anyhow::Result<[PathBuf; N]> {
+    let directory = root().join("functions");
+    let mut build = cargo();
+    build.args(["build", "--release", "--target", "wasm32-wasip2"]);
+    for package in packages {
+        build.args(["--package", package]);
+    }
+    run(build.current_dir(&directory).env_remove("CARGO_TARGET_DIR"))?;
+    let built = directory.join("target/wasm32-wasip2/release");
+    Ok(packages.map(|package| built.join(package.replace('-', "_")).with_extension("wasm")))
+}
+
+/// Installs `wasmtime` below the target directory unless it is there; gives its path.
+///
+/// # Errors
+/// When cargo fails.
+pub(crate) fn wasmtime() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program.ancestors().nth(2).context("this program isn't in a target directory")?;
+    let tools = target.join("bench-tools");
+    let wasmtime = tools.join("bin/wasmtime");
+    let installed = Command::new(&wasmtime).arg("--version").output();
+    let version = format!("wasmtime {WASMTIME_VERSION}");
+    if installed.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).starts_with(&version)) {
+        return Ok(wasmtime);
+    }
+    eprintln!("installing {version}; this takes some minutes, once");
+    let mut install = cargo();
+    install.args(["install", "--locked", "--force", "wasmtime-cli", "--version", WASMTIME_VERSION]);
+    install.args(["--no-default-features", "--features", WASMTIME_FEATURES, "--root"]).arg(tools);
+    run(&mut install)?;
+    Ok(wasmtime)
+}
+
+/// The cargo that runs this, or the one in the path.
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(status.success(), "{command:?} failed: {status}");
+    Ok(())
+}
