@@ -166,6 +166,7 @@ fn report(args: &Args, cores: &Cores, load_average: &str, rows: &[Row]) {
         args.rounds,
         args.seconds
     );
+    println!("{}\n", machine());
     println!(
         "| server | requests/s | spread | of {BASE} | server CPU, µs/request | p50, µs | p99, µs | load busy |"
     );
