@@ -6,18 +6,6 @@ use std::process::{Child, Command, Stdio};
 
 use crate::{functions, output, root, run, tools};
 
-const VALIDATE: &str = r#"
-import json, sys, urllib.request
-from openapi_spec_validator import validate
-server, token = sys.argv[1], open(sys.argv[2]).read().strip()
-request = urllib.request.Request(server + "/openapi.json", headers={"Authorization": "Bearer " + token})
-document = json.load(urllib.request.urlopen(request))
-validate(document)
-calls = [path for path in document["paths"] if path.startswith("/f/")]
-assert len(calls) >= int(sys.argv[3]), calls
-print("the OpenAPI document is valid, with %d functions" % len(calls))
-"#;
-
 /// A server that ends with this value.
 struct Server(Child);
 
@@ -48,7 +36,8 @@ pub(crate) fn check() -> Result<(), String> {
         )?;
     }
     let token = data_dir.join("token");
-    run(Command::new(python).args(["-c", VALIDATE, &control]).arg(token).arg(components.len().to_string()))
+    let script = root().join("xtask/validate_openapi.py");
+    run(Command::new(python).arg(script).arg(control).arg(token).arg(components.len().to_string()))
 }
 
 fn serve(nebula: &Path, data_dir: &Path) -> Result<(Server, String), String> {

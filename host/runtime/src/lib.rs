@@ -13,6 +13,7 @@ mod error;
 pub mod id;
 mod invoke;
 pub mod limits;
+mod logs;
 mod pool;
 mod purity;
 mod registry;
@@ -26,6 +27,7 @@ pub use engine::{
 pub use error::{CallError, Fault, LoadError};
 pub use invoke::{Answer, Called, Content, Prefer, Request};
 pub use limits::COMPONENT_BYTES_MAX;
+pub use logs::LogEntry;
 pub use purity::CallLog;
 pub use registry::{Description, OpenError, ResolveError, StoreError, VersionRecord};
 pub use runtime::{DeployError, Function, LogEntry, Runtime, RuntimeConfig, RuntimeError};

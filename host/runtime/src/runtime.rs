@@ -1,12 +1,8 @@
 //! The facade: everything a host does with functions, in one place.
 
 use std::collections::HashMap;
-use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::admission::{self, Inadmissible};
 use crate::engine::{self, CompileError, Compiler, Engine, Refused};
@@ -14,14 +10,13 @@ use crate::error::{CallError, Fault};
 use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use crate::invoke::{self, Called, ComputeLane, History, Prefer, Request, Target};
 use crate::limits::{HostLimits, LimitOverrides, LimitTooHigh, Limits};
+use crate::logs::{LogEntry, Logs};
 use crate::pool::Pool;
 use crate::purity::CallLog;
 use crate::registry::{
     Description, NewVersion, OpenError, Registry, ResolveError, StoreError, VersionRecord,
 };
-
-/// Calls remembered for `logs`, a function.
-const LOG_ENTRIES_MAX: usize = 100;
+use bytes::Bytes;
 
 /// How a runtime is set up.
 #[derive(Clone, Debug)]
@@ -95,21 +90,6 @@ impl Function {
     }
 }
 
-/// What is kept of a call that printed something or failed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LogEntry {
-    /// When it ended, seconds since the Unix epoch.
-    pub at_unix_s: u64,
-    /// The version that ran.
-    pub version: Version,
-    /// `ok`, or what went wrong.
-    pub outcome: String,
-    /// How long it took, microseconds.
-    pub duration_us: u64,
-    /// What it printed.
-    pub output: String,
-}
-
 /// Everything a host does with functions. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime(Arc<Shared>);
@@ -121,7 +101,7 @@ struct Shared {
     limits: Limits,
     /// Versions that were called, by how they were asked for. Cleared by whatever changes a name.
     resolved: RwLock<HashMap<FunctionRef, Arc<Function>>>,
-    logs: Mutex<HashMap<FunctionName, VecDeque<LogEntry>>>,
+    logs: Logs,
 }
 
 impl Runtime {
@@ -142,7 +122,7 @@ impl Runtime {
             lane: ComputeLane::new(&config.host_limits),
             limits: config.limits,
             resolved: RwLock::default(),
-            logs: Mutex::default(),
+            logs: Logs::default(),
         })))
     }
 
@@ -285,18 +265,12 @@ impl Runtime {
             duration_us: u64::try_from(called.cost.total().as_micros()).unwrap_or(u64::MAX),
             output: called.log.text(),
         };
-        let mut logs = self.0.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        let log = logs.entry(function.record.name.clone()).or_default();
-        if log.len() == LOG_ENTRIES_MAX {
-            log.pop_front();
-        }
-        log.push_back(entry);
+        self.0.logs.push(function.record.name.clone(), entry);
     }
 
     /// What the last calls of a function printed, and how they failed; oldest first.
     pub fn logs(&self, name: &FunctionName) -> Vec<LogEntry> {
-        let logs = self.0.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.get(name).map(|log| log.iter().cloned().collect()).unwrap_or_default()
+        self.0.logs.of(name)
     }
 
     /// The current version of every function, by name.
@@ -345,7 +319,7 @@ impl Runtime {
         }
         self.forget_resolved(name);
         self.0.registry.collect_garbage(self.0.pool.compatibility())?;
-        self.0.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.0.logs.forget(name);
         Ok(())
     }
 }
