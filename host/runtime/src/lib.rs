@@ -30,4 +30,4 @@ pub use limits::COMPONENT_BYTES_MAX;
 pub use logs::LogEntry;
 pub use purity::CallLog;
 pub use registry::{Description, OpenError, ResolveError, StoreError, VersionRecord};
-pub use runtime::{DeployError, Function, LogEntry, Runtime, RuntimeConfig, RuntimeError};
+pub use runtime::{DeployError, Function, Runtime, RuntimeConfig, RuntimeError};
