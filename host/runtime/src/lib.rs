@@ -4,7 +4,7 @@
 //! vocabulary types of the `http` crate, for functions of the http form.
 //!
 //! Modules import only downward:
-//! `runtime -> invoke -> pool -> error -> registry, admission -> engine -> purity, codec -> id, limits`.
+//! `runtime -> invoke, logs -> pool -> error -> registry, admission -> engine -> purity, codec -> id, limits`.
 
 mod admission;
 mod codec;
