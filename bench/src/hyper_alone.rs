@@ -39,7 +39,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// A listener that others may share the port of.
+pub(crate) fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
@@ -48,7 +49,8 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn serve(listener: TcpListener) -> anyhow::Result<()> {
+/// Accepts and answers on this thread, for ever.
+pub(crate) fn serve(listener: TcpListener) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;

@@ -69,7 +69,7 @@ pub(crate) fn run(
                 let share = connections / cores.len() + usize::from(index < connections % cores.len());
                 scope.spawn(move || {
                     cores::pin(&[*core])?;
-                    ask(address, exchange, share, window)
+                    if share == 0 { Ok(Vec::new()) } else { ask(address, exchange, share, window) }
                 })
             })
             .collect();
@@ -108,7 +108,7 @@ fn ask(
         open.push(connection);
     }
     let mut latencies_ns = Vec::with_capacity(1 << 20);
-    let mut ready = Vec::with_capacity(connections.max(1));
+    let mut ready = Vec::with_capacity(connections);
     let patience = Timespec::try_from(Duration::from_secs(5)).unwrap_or_default();
     loop {
         ready.clear();
@@ -207,7 +207,10 @@ fn dechunk(wire: &[u8]) -> anyhow::Result<Option<(Vec<u8>, usize)>> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+    use crate::hyper_alone;
 
     const PLAIN: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc";
     const CHUNKED: &[u8] =
@@ -232,5 +235,37 @@ mod tests {
         assert!(parse(b"HTTP/1.1 500 Oh\r\ncontent-length: 3\r\n\r\nabc", b"abc").is_err());
         assert!(parse(b"HTTP/1.1 200 OK\r\n\r\n", b"").is_err());
         assert!(parse(b"nonsense", b"abc").is_err());
+    }
+
+    /// Asks for `body` over three connections for a moment.
+    fn ask_briefly(address: SocketAddr) -> anyhow::Result<Vec<u32>> {
+        let start = Instant::now();
+        let window = Window { start, end: start + Duration::from_millis(50) };
+        let cores = cores::Cores::available()?.load;
+        run(address, &Exchange::echo("/echo", b"abc"), 3, &cores, window)
+    }
+
+    #[test]
+    fn an_echo_is_measured() {
+        let listener = hyper_alone::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(|| hyper_alone::serve(listener));
+        assert!(!ask_briefly(address).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_wrong_answer_ends_the_run() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nxyz").unwrap();
+                // Stays open until the load gives up.
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        });
+        let error = format!("{:#}", ask_briefly(address).unwrap_err());
+        assert!(error.contains("another body") && error.contains("xyz"), "{error}");
     }
 }
