@@ -2,6 +2,8 @@
 //!
 //! A module for each part of the contract. Each test has a server of its own.
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 /// Insists on a test named after a guest, in the module that this is used in.
 macro_rules! is_tested {
     ($guest:ident) => {
@@ -9,4 +11,13 @@ macro_rules! is_tested {
     };
 }
 
+mod bad_input;
+mod control;
 mod faults;
+mod http_form;
+mod methods;
+mod purity;
+mod raw;
+mod typed;
+mod versions;
+mod wire;

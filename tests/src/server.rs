@@ -18,7 +18,8 @@ pub struct Nebula {
     child: Child,
     calls: SocketAddr,
     control: SocketAddr,
-    data_dir: Arc<TempDir>,
+    /// Holds the data directory, which the server makes itself.
+    home: Arc<TempDir>,
     token: String,
     agent: ureq::Agent,
     stdout: Arc<Mutex<String>>,
@@ -35,30 +36,25 @@ impl Nebula {
     /// Starts a server with more arguments.
     #[track_caller]
     pub fn start_with(arguments: &[&str]) -> Self {
-        let data_dir = Arc::new(tempfile::tempdir().expect("a temporary directory"));
-        Self::start_over(data_dir, arguments)
+        let home = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        Self::start_over(home, arguments)
     }
 
-    /// Starts a server over a data directory that there is already.
+    /// Starts a server over the data directory in `home`, which may be another's that has ended.
     #[track_caller]
-    pub fn start_over(data_dir: Arc<TempDir>, arguments: &[&str]) -> Self {
+    pub fn start_over(home: Arc<TempDir>, arguments: &[&str]) -> Self {
         let mut serve = vec!["serve"];
         serve.extend(arguments);
-        Self::run(data_dir, &serve, Path::new("/"), &[])
+        Self::run(home, &serve, Path::new("/"), &[])
     }
 
     /// Runs a command that serves, such as `up`, in `directory` and with variables set.
     #[track_caller]
-    pub fn run(
-        data_dir: Arc<TempDir>,
-        arguments: &[&str],
-        directory: &Path,
-        variables: &[(&str, &str)],
-    ) -> Self {
+    pub fn run(home: Arc<TempDir>, arguments: &[&str], directory: &Path, variables: &[(&str, &str)]) -> Self {
         let mut child = command()
             .args(arguments)
             .args(["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data-dir"])
-            .arg(data_dir.path())
+            .arg(data_dir_in(&home))
             .current_dir(directory)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
@@ -79,7 +75,7 @@ impl Nebula {
             assert!(found.is_some() || !ended, "the server ended: {}", stderr.lock().unwrap());
             found
         });
-        let token = std::fs::read_to_string(data_dir.path().join("token")).expect("a token");
+        let token = std::fs::read_to_string(data_dir_in(&home).join("token")).expect("a token");
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
@@ -88,7 +84,7 @@ impl Nebula {
             .build()
             .into();
         let (calls, control) = addresses;
-        Self { child, calls, control, data_dir, token, agent, stdout, stderr }
+        Self { child, calls, control, home, token, agent, stdout, stderr }
     }
 
     /// Deploys the component at `path`, which has to be accepted.
@@ -142,7 +138,7 @@ impl Nebula {
         let mut all: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         all.extend(["--server".to_owned(), format!("http://{}", self.control)]);
         all.extend(["--url".to_owned(), format!("http://{}", self.calls)]);
-        all.extend(["--data-dir".to_owned(), self.data_dir.path().display().to_string()]);
+        all.extend(["--data-dir".to_owned(), self.data_dir().display().to_string()]);
         nebula(&all).asked_as(arguments)
     }
 
@@ -150,7 +146,7 @@ impl Nebula {
     pub fn redacted(&self, text: &str) -> String {
         text.replace(&self.calls.to_string(), "CALLS")
             .replace(&self.control.to_string(), "CONTROL")
-            .replace(&self.data_dir.path().display().to_string(), "DATA_DIR")
+            .replace(&self.data_dir().display().to_string(), "DATA_DIR")
             .replace(&self.child.id().to_string(), "PID")
     }
 
@@ -164,14 +160,14 @@ impl Nebula {
         self.control
     }
 
-    /// The data directory, which outlives the server for whoever holds it.
-    pub fn data_dir(&self) -> Arc<TempDir> {
-        Arc::clone(&self.data_dir)
+    /// What holds the data directory, and outlives the server for whoever holds it.
+    pub fn home(&self) -> Arc<TempDir> {
+        Arc::clone(&self.home)
     }
 
-    /// The token's file.
-    pub fn token_file(&self) -> PathBuf {
-        self.data_dir.path().join("token")
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        data_dir_in(&self.home)
     }
 
     /// Its process.
@@ -220,6 +216,10 @@ impl Drop for Nebula {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn data_dir_in(home: &TempDir) -> PathBuf {
+    home.path().join("data")
 }
 
 /// Collects what a pipe says, in a thread that ends with the pipe.

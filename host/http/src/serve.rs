@@ -203,8 +203,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(READ_BUFFER_BYTES_MAX)
-        .pipeline_flush(true);
+        .max_buf_size(READ_BUFFER_BYTES_MAX);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(64 * 1024);
     let connections = GracefulShutdown::new();
     loop {

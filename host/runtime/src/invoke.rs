@@ -331,14 +331,16 @@ fn value_answer(typed: &Typed, value: Option<Val>, raw: bool) -> Answer {
     let (Some(ty), Some(value)) = (&typed.result, value) else {
         return Answer::Value(Content::json(b"null".to_vec()));
     };
-    let wrap = if matches!(value, Val::Result(Err(_))) { Answer::Error } else { Answer::Value };
+    let failed = matches!(value, Val::Result(Err(_)));
+    let wrap = if failed { Answer::Error } else { Answer::Value };
     let (ty, value) = match (ty, value) {
         (Type::Result(result), Val::Result(Ok(value))) => (result.ok(), value.map(|value| *value)),
         (Type::Result(result), Val::Result(Err(value))) => (result.err(), value.map(|value| *value)),
         (ty, value) => (Some(ty.clone()), Some(value)),
     };
     let (Some(ty), Some(value)) = (ty, value) else { return wrap(Content::json(b"null".to_vec())) };
-    if let (true, Some(flat)) = (raw, Flat::of(&ty)) {
+    // Errors are JSON however the input came.
+    if let (true, false, Some(flat)) = (raw, failed, Flat::of(&ty)) {
         let body = codec::bytes_of(value);
         return wrap(Content { media_type: flat.media_type().to_owned(), body });
     }

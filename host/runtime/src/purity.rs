@@ -18,6 +18,7 @@ mod http;
 mod imports;
 mod log;
 mod random;
+mod sockets;
 mod wait;
 
 use std::sync::Arc;

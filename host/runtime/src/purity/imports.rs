@@ -13,6 +13,7 @@ use wasmtime_wasi::p2::bindings::sync::io::{poll, streams};
 
 use super::Sandbox;
 use super::http::deny_outgoing;
+use super::sockets::deny_sockets;
 
 /// The packages that are linked, at any 0.2 version.
 const LINKED: [&str; 7] = [
@@ -87,5 +88,6 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Sandbox>> {
     poll::add_to_linker::<_, HasSelf<Sandbox>>(&mut linker, |sandbox| sandbox)?;
     streams::add_to_linker::<_, HasSelf<Sandbox>>(&mut linker, |sandbox| sandbox)?;
     deny_outgoing(&mut linker)?;
+    deny_sockets(&mut linker)?;
     Ok(linker)
 }

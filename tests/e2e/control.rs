@@ -1,0 +1,211 @@
+//! The control plane: who may, what there is, what OpenAPI says of it.
+
+use nebula_tests::{Nebula, guests};
+use serde_json::json;
+
+#[test]
+fn everything_needs_the_token() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    let component = std::fs::read(guests::GREETS).unwrap();
+    for (method, path) in [
+        ("GET", "/api/v1/functions"),
+        ("GET", "/api/v1/functions/greets"),
+        ("PUT", "/api/v1/functions/other"),
+        ("DELETE", "/api/v1/functions/greets"),
+        ("POST", "/api/v1/functions/greets/rollback"),
+        ("GET", "/api/v1/functions/greets/logs"),
+        ("GET", "/api/v1/functions/greets/component"),
+        ("GET", "/openapi.json"),
+        ("GET", "/nowhere"),
+    ] {
+        let body = if method == "PUT" { component.as_slice() } else { b"" };
+        let call = || nebula.control_without_token(method, path).body(body);
+        for authorization in [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic eDp5"), Some("")] {
+            let call = match authorization {
+                Some(value) => call().header("authorization", value),
+                None => call(),
+            };
+            let answer = call.send().is(401).problem("unauthorized").clone();
+            answer.has("www-authenticate", "Bearer realm=\"nebula\"");
+        }
+    }
+    nebula.control_without_token("GET", "/healthz").send().is(200).says("ok\n");
+    let list = nebula.control("GET", "/api/v1/functions").send().is(200).json();
+    assert_eq!(list["functions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_token_is_the_operators_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let nebula = Nebula::start();
+    let mode = std::fs::metadata(nebula.data_dir().join("token")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let directory = std::fs::metadata(nebula.data_dir()).unwrap().permissions().mode();
+    assert_eq!(directory & 0o077, 0);
+}
+
+/// The data plane knows nothing of the control plane, and the other way round.
+#[test]
+fn the_planes_are_apart() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    nebula.get("/api/v1/functions").is(404).problem("unknown-path");
+    nebula.get("/openapi.json").is(404).problem("unknown-path");
+    nebula.control("POST", "/f/greets").body("x").send().is(404).problem("unknown-path");
+}
+
+#[test]
+fn a_deploy_says_what_it_is() {
+    let nebula = Nebula::start();
+    let record = nebula.redeploy("adds", guests::ADDS).has("content-type", "application/json").json();
+    assert_eq!(record["name"], "adds");
+    assert_eq!(record["version"], "v1");
+    assert_eq!(record["form"], "typed");
+    assert_eq!(record["signature"], "handle: func(a: s64, b: s64) -> result<s64, string>");
+    assert_eq!(record["size_bytes"], std::fs::metadata(guests::ADDS).unwrap().len());
+    assert!(record["digest"].as_str().unwrap().starts_with("sha256:"));
+    assert_eq!(nebula.redeploy("raw", guests::MIRRORS_PAYLOAD).json()["form"], "raw");
+    assert_eq!(nebula.redeploy("http", guests::MIRRORS_REQUEST).json()["form"], "http");
+}
+
+#[test]
+fn functions_are_listed_and_inspected() {
+    let nebula =
+        Nebula::start().deploy("b", guests::GREETS).deploy("a", guests::ADDS).deploy("b", guests::COUNTS);
+    let list = nebula.control("GET", "/api/v1/functions").send().is(200).json();
+    let named: Vec<_> =
+        list["functions"].as_array().unwrap().iter().map(|it| (&it["name"], &it["version"])).collect();
+    assert_eq!(named, [(&json!("a"), &json!("v1")), (&json!("b"), &json!("v2"))]);
+
+    let detail = nebula.control("GET", "/api/v1/functions/b").send().is(200).json();
+    assert_eq!(detail["current"]["version"], "v2");
+    let versions: Vec<_> = detail["versions"].as_array().unwrap().iter().map(|it| &it["version"]).collect();
+    assert_eq!(versions, ["v1", "v2"]);
+    nebula.control("GET", "/api/v1/functions/c").send().is(404).problem("unknown-function");
+
+    let component = nebula.control("GET", "/api/v1/functions/a/component").send().is(200);
+    component.has("content-type", "application/wasm").bytes(&std::fs::read(guests::ADDS).unwrap());
+}
+
+#[test]
+fn a_removed_function_is_gone() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS).deploy("same", guests::GREETS);
+    nebula.post("/f/greets", "\"you\"").is(200);
+    nebula.control("DELETE", "/api/v1/functions/greets").send().is(204).says("");
+    nebula.post("/f/greets", "\"you\"").is(404).problem("unknown-function");
+    nebula.post("/f/greets@v1", "\"you\"").is(404).problem("unknown-function");
+    nebula.control("DELETE", "/api/v1/functions/greets").send().is(404).problem("unknown-function");
+    nebula.control("GET", "/api/v1/functions/greets/logs").send().is(404).problem("unknown-function");
+    // Another name for the same component keeps it.
+    nebula.post("/f/same", "\"you\"").is(200);
+    nebula.redeploy("greets", guests::COUNTS);
+    nebula.post("/f/greets", "").is(200).says("1");
+}
+
+/// Files of a component that no name needs any more go.
+#[test]
+fn removal_frees_the_disk() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    let data_dir = nebula.data_dir();
+    let components = || std::fs::read_dir(data_dir.join("components")).unwrap().count();
+    assert_eq!(components(), 1);
+    nebula.control("DELETE", "/api/v1/functions/greets").send().is(204);
+    assert_eq!(components(), 0);
+}
+
+#[test]
+fn logs_keep_failures_and_what_was_printed() {
+    let nebula = Nebula::start().deploy("panics", guests::PANICS);
+    let logs = || nebula.control("GET", "/api/v1/functions/panics/logs").send().is(200).json();
+    assert_eq!(logs(), json!({"calls": []}));
+    nebula.post("/f/panics", "2000000").is(200);
+    nebula.post("/f/panics", "\"x\"").is(400);
+    assert_eq!(logs(), json!({"calls": []}), "nothing was printed, and the caller's faults are the caller's");
+    nebula.post("/f/panics", "1").is(502);
+    let call = &logs()["calls"][0];
+    assert!(call["outcome"].as_str().unwrap().contains("the depth of 1 is not enough"), "{call}");
+    assert_eq!(call["version"], "v1");
+    // Bounded: the last hundred.
+    for _ in 0..110 {
+        nebula.post("/f/panics", "1").is(502);
+    }
+    assert_eq!(logs()["calls"].as_array().unwrap().len(), 100);
+}
+
+#[test]
+fn limits_are_checked() {
+    let nebula = Nebula::start();
+    let component = std::fs::read(guests::GREETS).unwrap();
+    for query in
+        ["deadline_ms=soon", "deadline_ms=-1", "deadline_ms=0", "deadlines=1", "memory_bytes_max=1.5"]
+    {
+        nebula.put(&format!("greets?{query}"), &component).is(400).problem("bad-limit");
+    }
+    let too_much = nebula.put("greets?memory_bytes_max=1099511627776", &component).is(422);
+    too_much.problem("refused").detail("memory_bytes_max");
+    nebula.post("/f/greets", "\"x\"").is(404);
+    let record = nebula.put("greets?deadline_ms=5&log_bytes_max=7", &component).is(200).json();
+    assert_eq!(record["limits"], json!({"deadline_ms": 5, "log_bytes_max": 7}));
+}
+
+#[test]
+fn methods_and_paths_of_the_control_plane() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    for (method, path, allow) in [
+        ("POST", "/api/v1/functions", "GET"),
+        ("PATCH", "/api/v1/functions/greets", "GET, PUT, DELETE"),
+        ("GET", "/api/v1/functions/greets/rollback", "POST"),
+        ("POST", "/api/v1/functions/greets/logs", "GET"),
+        ("DELETE", "/api/v1/functions/greets/component", "GET"),
+        ("POST", "/openapi.json", "GET"),
+    ] {
+        let answer = nebula.control(method, path).send().is(405);
+        answer.problem("method-not-allowed").has("allow", allow);
+    }
+    for path in
+        ["/api", "/api/v1", "/api/v2/functions", "/api/v1/functions/greets/x", "/api/v1/functions/a/b/c"]
+    {
+        nebula.control("GET", path).send().is(404).problem("unknown-path");
+    }
+    nebula.control("GET", "/api/v1/functions/No%20Name").send().is(400).problem("bad-name");
+}
+
+#[test]
+fn openapi_describes_what_is_deployed() {
+    let nebula = Nebula::start()
+        .deploy("adds", guests::ADDS)
+        .deploy("mirrors", guests::MIRRORS)
+        .deploy("raw", guests::MIRRORS_PAYLOAD)
+        .deploy("http", guests::MIRRORS_REQUEST);
+    let document = nebula.control("GET", "/openapi.json").send().is(200).json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = document["paths"].as_object().unwrap();
+    for path in
+        ["/api/v1/functions", "/api/v1/functions/{name}", "/f/adds", "/f/mirrors", "/f/raw", "/f/http"]
+    {
+        assert!(paths.contains_key(path), "no {path}");
+    }
+    let adds = &paths["/f/adds"]["post"];
+    assert_eq!(adds["summary"], "handle: func(a: s64, b: s64) -> result<s64, string>");
+    let input = &adds["requestBody"]["content"]["application/json"]["schema"];
+    assert_eq!(input["required"], json!(["a", "b"]));
+    assert!(adds["responses"]["422"]["content"]["application/json"]["schema"].is_object());
+
+    // What a validator looks at first: unique operation ids, a description for each response, and
+    // no reference that leads nowhere.
+    let mut ids = std::collections::BTreeSet::new();
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters") {
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id.to_owned()), "{id} is there twice");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(response["description"].is_string(), "{method} {path} {status}");
+            }
+        }
+    }
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = reference.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
+    }
+}

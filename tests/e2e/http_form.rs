@@ -1,0 +1,99 @@
+//! Functions of the http form: whole requests in, whole responses out.
+
+use nebula_tests::{Nebula, foreach_guest_in_http_form, guests};
+
+foreach_guest_in_http_form!(is_tested);
+
+#[test]
+fn mirrors_request() {
+    let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
+    let answer = nebula
+        .request("PATCH", "/f/mirror/some/path%20here?q=1&r=%C3%A4")
+        .header("x-custom", "yes")
+        .header("content-type", "text/weird")
+        .body("the body")
+        .send()
+        .is(200)
+        .has("content-type", "text/x-mirror")
+        .has("x-own", "kept");
+    let said = answer.text();
+    for line in [
+        "method PATCH",
+        "path /some/path%20here?q=1&r=%C3%A4",
+        "header x-custom: yes",
+        "header content-type: text/weird",
+        "body the body",
+    ] {
+        assert!(said.lines().any(|said| said == line), "no `{line}` in {answer:?}");
+    }
+    assert!(
+        answer.header("nebula-function").is_some_and(|value| value.starts_with("mirror@v1;")),
+        "{answer:?}"
+    );
+    assert!(answer.header("etag").is_some());
+}
+
+/// The path begins below the function's name, whichever version is named.
+#[test]
+fn paths_begin_below_the_name() {
+    let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
+    for (path, seen) in [
+        ("/f/mirror", "path /"),
+        ("/f/mirror/", "path /"),
+        ("/f/mirror?x", "path /?x"),
+        ("/f/mirror@v1/a//b", "path /a//b"),
+    ] {
+        let answer = nebula.get(path).is(200);
+        assert!(answer.text().lines().any(|line| line == seen), "no `{seen}`: {answer:?}");
+    }
+}
+
+#[test]
+fn every_method_arrives() {
+    let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
+    for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY", "BREW"] {
+        let answer = nebula.request(method, "/f/mirror").send().is(200);
+        assert!(answer.text().starts_with(&format!("method {method}\n")), "{answer:?}");
+    }
+    nebula.request("HEAD", "/f/mirror").send().is(200).says("");
+}
+
+/// A status of the function's own choice passes.
+#[test]
+fn statuses_pass() {
+    let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
+    nebula.get("/f/mirror/teapot").is(418).has("x-own", "kept").lacks("etag");
+}
+
+/// Bodies pass in both directions, beyond what one buffer holds.
+#[test]
+fn long_bodies_pass() {
+    let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
+    let long = "long ".repeat(200_000);
+    let answer = nebula.request("POST", "/f/mirror").body(&long).send().is(200);
+    assert!(answer.text().ends_with(&format!("body {long}")));
+}
+
+#[test]
+fn never_answers() {
+    let nebula = Nebula::start().deploy("never", guests::NEVER_ANSWERS);
+    nebula.get("/f/never").is(502).problem("invalid-answer").mentions("reason", "without setting a response");
+}
+
+/// Half a response is none.
+#[test]
+fn breaks_off() {
+    let nebula = Nebula::start().deploy("breaks-off", guests::BREAKS_OFF);
+    let answer = nebula.get("/f/breaks-off").is(502);
+    answer.problem("trap").mentions("reason", "there is no second half").frame("handle");
+}
+
+/// The function's limits hold for this form too.
+#[test]
+fn responses_are_bounded() {
+    let nebula = Nebula::start();
+    nebula.put("mirror?output_bytes_max=5000", &std::fs::read(guests::MIRRORS_REQUEST).unwrap()).is(200);
+    nebula.get("/f/mirror").is(200);
+    let answer = nebula.request("POST", "/f/mirror").body("x".repeat(100_000)).send();
+    answer.is(502).problem("output-too-large").member("bytes_max", 5000);
+}

@@ -1,0 +1,72 @@
+//! What each method means on the data plane.
+
+use nebula_tests::{Nebula, guests};
+
+const ALLOW: &str = "GET, HEAD, POST, QUERY, OPTIONS";
+
+#[test]
+fn query_is_post_declared_safe() {
+    let nebula = Nebula::start().deploy("adds", guests::ADDS);
+    let query = || nebula.request("QUERY", "/f/adds").header("content-type", "application/json");
+    let answer = query().body(r#"{"a":1,"b":2}"#).send().is(200).says("3");
+    let etag = answer.header("etag").unwrap().to_owned();
+    query().header("if-none-match", &etag).body(r#"{"a":1,"b":2}"#).send().is(304).says("");
+    query().body(r#"{"a":1}"#).send().is(400).problem("type-mismatch");
+}
+
+#[test]
+fn get_takes_parameters() {
+    let nebula = Nebula::start().deploy("adds", guests::ADDS).deploy("greets", guests::GREETS);
+    nebula.get("/f/adds?a=1&b=-2").is(200).says("-1");
+    nebula.get("/f/adds?b=1&a=9223372036854775807").is(422);
+    nebula.get("/f/adds?a=1&b=x").is(400).problem("type-mismatch").pointer("/b").expected("s64");
+    nebula.get("/f/adds").is(400).problem("type-mismatch");
+    nebula.get("/f/greets?name=%C3%84da+L").is(200).says("\"Hello, Äda L!\"");
+    nebula.get("/f/greets").is(400).problem("type-mismatch").pointer("/name").expected("string");
+}
+
+/// Lists of records don't fit a query string; the answer says to use POST.
+#[test]
+fn get_refuses_what_does_not_fit_a_query() {
+    let nebula = Nebula::start().deploy("mirrors", guests::MIRRORS);
+    let answer = nebula.get("/f/mirrors?yes=true&shapes=x").is(400);
+    answer.problem("type-mismatch").mentions("found", "use POST");
+}
+
+/// As GET, without the body.
+#[test]
+fn head_has_the_headers_of_get() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    let get = nebula.get("/f/greets?name=Ada").is(200);
+    let head = nebula.request("HEAD", "/f/greets?name=Ada").send().is(200).says("");
+    for name in ["content-type", "etag", "cache-control", "nebula-function", "content-length"] {
+        assert_eq!(head.header(name), get.header(name), "{name}");
+    }
+    nebula.request("HEAD", "/f/nothing").send().is(404).says("");
+}
+
+#[test]
+fn options_says_what_there_is() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    let answer = nebula.request("OPTIONS", "/f/greets").send().is(204).has("allow", ALLOW);
+    assert!(answer.header("accept-query").is_some());
+}
+
+#[test]
+fn other_methods_are_refused() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    for method in ["PUT", "DELETE", "PATCH", "TRACE", "BREW"] {
+        let answer = nebula.request(method, "/f/greets").send().is(405);
+        answer.problem("method-not-allowed").has("allow", ALLOW);
+    }
+}
+
+#[test]
+fn liveness_and_readiness() {
+    let nebula = Nebula::start();
+    for path in ["/healthz", "/readyz"] {
+        nebula.get(path).is(200).says("ok\n");
+        nebula.request("HEAD", path).send().is(200).says("");
+        nebula.request("POST", path).send().is(405).problem("method-not-allowed").has("allow", "GET, HEAD");
+    }
+}

@@ -1,0 +1,101 @@
+//! Purity, enforced: what a function sees of the world is the same thing, each time.
+
+use nebula_tests::{Nebula, foreach_guest_in_purity, guests};
+use serde_json::json;
+
+foreach_guest_in_purity!(is_tested);
+
+#[test]
+fn looks_around() {
+    let nebula = Nebula::start().deploy("looks-around", guests::LOOKS_AROUND);
+    let sight = json!({
+        "wall-seconds": 946_684_800,
+        "wall-again-seconds": 946_684_800,
+        "monotonic-ns": 0,
+        "arguments": 0,
+        "variables": 0,
+        "stdin-bytes": 0,
+        "preopened": 0,
+        "file": "denied",
+        "directory": "denied",
+    });
+    for input in ["\"a\"", "\"b\"", "\"a\""] {
+        assert_eq!(nebula.post("/f/looks-around", input).is(200).json(), sight);
+    }
+}
+
+/// The same input rolls the same numbers, on another server too; another input rolls others.
+#[test]
+fn rolls_dice() {
+    let roll = |nebula: &Nebula, input: &str| {
+        let json = format!(r#"{{"times": 3, "ignored": "{input}"}}"#);
+        nebula.post("/f/rolls-dice", &json).is(200).json()
+    };
+    let nebula = Nebula::start().deploy("rolls-dice", guests::ROLLS_DICE);
+    let rolled = roll(&nebula, "a");
+    assert_eq!(rolled, roll(&nebula, "a"));
+    let elsewhere = Nebula::start().deploy("rolls-dice", guests::ROLLS_DICE);
+    assert_eq!(rolled, roll(&elsewhere, "a"));
+
+    let others = roll(&nebula, "b");
+    for source in ["secure", "insecure"] {
+        assert_ne!(rolled[source], others[source], "{source}");
+        let rolls = rolled[source].as_array().unwrap();
+        assert!(rolls.len() == 3 && rolls[0] != rolls[1], "{source}: {rolls:?}");
+    }
+    assert_ne!(rolled["secure"], rolled["insecure"]);
+}
+
+/// Sleeping moves the clock that the function sees, and no other.
+#[test]
+fn sleeps() {
+    let nebula = Nebula::start().deploy("sleeps", guests::SLEEPS);
+    // An hour, under a deadline of a second.
+    nebula.post("/f/sleeps", "3600000").is(200).says("3600000");
+    nebula.post("/f/sleeps", "0").is(200).says("0");
+}
+
+/// What is printed is the call's log and no part of the answer, and there is a limit to it.
+#[test]
+fn prints() {
+    let nebula = Nebula::start().deploy("prints", guests::PRINTS);
+    nebula.post("/f/prints", "2").is(200).says("\"the answer\"");
+    let logs =
+        |name: &str| nebula.control("GET", &format!("/api/v1/functions/{name}/logs")).send().is(200).json();
+    let call = &logs("prints")["calls"][0];
+    assert_eq!(call["output"], "out 1\nerr 1\nout 2\nerr 2\n");
+    assert_eq!(call["outcome"], "ok");
+
+    nebula.put("short?log_bytes_max=20", &std::fs::read(guests::PRINTS).unwrap()).is(200);
+    nebula.post("/f/short", "1000").is(200).says("\"the answer\"");
+    let output = logs("short")["calls"][0]["output"].as_str().unwrap().to_owned();
+    assert!(output.starts_with("out 1\nerr 1\nout 2\ner"), "{output}");
+    assert!(output.len() < 200, "{output}");
+}
+
+#[test]
+fn counts() {
+    let nebula = Nebula::start().deploy("counts", guests::COUNTS);
+    for _ in 0..20 {
+        nebula.post("/f/counts", "").is(200).says("1");
+    }
+}
+
+/// Linked, because language runtimes import it, and denied at each use; deploying says so.
+#[test]
+fn reaches_out() {
+    let nebula = Nebula::start();
+    let record = nebula.redeploy("reaches-out", guests::REACHES_OUT).json();
+    let notes = record["notes"].to_string();
+    assert!(notes.contains("network sockets") && notes.contains("outgoing HTTP requests"), "{notes}");
+    for _ in 0..2 {
+        let attempts = nebula.post("/f/reaches-out", "").is(200).json();
+        assert_eq!(
+            attempts,
+            json!({
+                "tcp": "denied", "listen": "denied", "udp": "denied", "dns": "denied",
+                "http": "ErrorCode::HttpRequestDenied",
+            })
+        );
+    }
+}

@@ -1,0 +1,238 @@
+//! HTTP as it comes over the wire: what a server that others build on mustn't let through.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use nebula_tests::{Nebula, PATIENCE, guests};
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// What comes until the server closes.
+fn rest(mut stream: TcpStream) -> String {
+    let mut answer = Vec::new();
+    let begun = Instant::now();
+    // A reset after the answer is an end like any other.
+    let _ = stream.read_to_end(&mut answer);
+    assert!(
+        begun.elapsed() < PATIENCE,
+        "the server keeps the connection: {:?}",
+        String::from_utf8_lossy(&answer)
+    );
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Writes `request` as it is, and reads until the server closes: because the request says so, or is broken.
+fn exchange(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = connect(address);
+    // The server may have closed before it has read everything.
+    let _ = stream.write_all(request);
+    rest(stream)
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or_else(|| panic!("no status in {answer:?}"))
+}
+
+fn serving() -> Nebula {
+    Nebula::start().deploy("greets", guests::GREETS)
+}
+
+#[test]
+fn a_request_needs_exactly_one_host() {
+    let nebula = serving();
+    for address in [nebula.calls_address(), nebula.control_address()] {
+        for hosts in ["", "host: a\r\nhost: b\r\n", "host: a\r\nHost: a\r\n"] {
+            let answer = exchange(
+                address,
+                format!("GET /healthz HTTP/1.1\r\n{hosts}connection: close\r\n\r\n").as_bytes(),
+            );
+            assert_eq!(status(&answer), "400", "{hosts:?}: {answer}");
+            assert!(answer.contains("urn:nebula:problem:bad-host"), "{answer}");
+        }
+        let answer = exchange(address, b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        assert_eq!(status(&answer), "200", "{answer}");
+        // HTTP/1.0 had none.
+        let answer = exchange(address, b"GET /healthz HTTP/1.0\r\n\r\n");
+        assert_eq!(status(&answer), "200", "{answer}");
+    }
+}
+
+/// The classic of request smuggling: chunks go before the length, and nothing after them is believed
+/// (RFC 9112 §6.1).
+#[test]
+fn nothing_is_smuggled_behind_a_length_and_chunks() {
+    let nebula = serving();
+    let (length, chunked) = ("content-length: 4\r\n", "transfer-encoding: chunked\r\n");
+    for headers in [format!("{length}{chunked}"), format!("{chunked}{length}")] {
+        let smuggled = format!(
+            "POST /f/greets HTTP/1.1\r\nhost: a\r\n{headers}\r\n0\r\n\r\n\
+            GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
+        );
+        let answer = exchange(nebula.calls_address(), smuggled.as_bytes());
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+        assert!(status(&answer) == "400" || answer.contains("connection: close\r\n"), "{answer}");
+    }
+}
+
+#[test]
+fn lengths_that_are_none_are_refused() {
+    let nebula = serving();
+    for lengths in ["content-length: x", "content-length: -1", "content-length: 3\r\ncontent-length: 4"] {
+        let request = format!("POST /f/greets HTTP/1.1\r\nhost: a\r\n{lengths}\r\n\r\nabcd");
+        let answer = exchange(nebula.calls_address(), request.as_bytes());
+        assert_eq!(status(&answer), "400", "{lengths}: {answer}");
+    }
+}
+
+#[test]
+fn headers_are_bounded() {
+    let nebula = serving();
+    let with = |headers: String| {
+        exchange(
+            nebula.calls_address(),
+            format!("GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}\r\n").as_bytes(),
+        )
+    };
+    let long = with(format!("x-long: {}\r\n", "x".repeat(40 * 1024)));
+    assert_eq!(status(&long), "431");
+    assert!(long.contains("urn:nebula:problem:headers-too-large"), "{long}");
+    let many = with((0..150).map(|n| format!("x-{n}: x\r\n")).collect());
+    assert_eq!(status(&many), "431", "{many}");
+    let too_many_for_anyone = with((0..1000).map(|n| format!("x-{n}: x\r\n")).collect());
+    assert_eq!(status(&too_many_for_anyone), "431");
+    assert_eq!(status(&with(format!("x-long: {}\r\n", "x".repeat(16 * 1024)))), "200");
+}
+
+#[test]
+fn what_is_no_http_is_refused() {
+    let nebula = serving();
+    for noise in [
+        &b"\x16\x03\x01\x02\x00\x01\x00"[..],
+        b"hello\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\0\0\0\0\r\n\r\n",
+    ] {
+        let answer = exchange(nebula.calls_address(), noise);
+        assert!(answer.is_empty() || status(&answer) == "400", "{answer}");
+    }
+    nebula.get("/healthz").is(200);
+}
+
+#[test]
+fn chunked_bodies_are_read_whole() {
+    let nebula = serving();
+    let request =
+        b"POST /f/greets HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
+        3\r\nAda\r\n1;extension=x\r\n \r\n8\r\nLovelace\r\n0\r\n\r\n";
+    let answer = exchange(nebula.calls_address(), request);
+    assert!(answer.ends_with("Hello, Ada Lovelace!"), "{answer}");
+}
+
+/// A length isn't promised, so the limit counts what comes.
+#[test]
+fn chunked_bodies_are_bounded() {
+    let nebula = Nebula::start();
+    nebula.put("greets?input_bytes_max=100", &std::fs::read(guests::GREETS).unwrap()).is(200);
+    let mut request =
+        b"POST /f/greets HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+            .to_vec();
+    for _ in 0..20 {
+        request.extend_from_slice(b"a\r\n0123456789\r\n");
+    }
+    request.extend_from_slice(b"0\r\n\r\n");
+    let answer = exchange(nebula.calls_address(), &request);
+    assert_eq!(status(&answer), "413", "{answer}");
+}
+
+#[test]
+fn a_body_that_breaks_off_is_the_callers_fault() {
+    let nebula = serving();
+    let broken = b"POST /f/greets HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nabc";
+    let mut stream = connect(nebula.calls_address());
+    stream.write_all(broken).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let answer = rest(stream);
+    assert!(answer.is_empty() || status(&answer) == "400", "{answer}");
+    nebula.get("/healthz").is(200);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let nebula = serving();
+    let request = |name: &str, connection: &str| {
+        let length = name.len();
+        format!("POST /f/greets HTTP/1.1\r\nhost: a\r\n{connection}content-length: {length}\r\n\r\n{name}")
+    };
+    let all = [request("one", ""), request("two", ""), request("three", "connection: close\r\n")].concat();
+    let answer = exchange(nebula.calls_address(), all.as_bytes());
+    let at =
+        |name: &str| answer.find(&format!("Hello, {name}!")).unwrap_or_else(|| panic!("no {name}: {answer}"));
+    assert!(at("one") < at("two") && at("two") < at("three"), "{answer}");
+}
+
+/// What is over the limit by its own account isn't waited for.
+#[test]
+fn a_length_over_the_limit_is_refused_at_once() {
+    let nebula = serving();
+    let request = b"POST /f/greets HTTP/1.1\r\nhost: a\r\ncontent-length: 8388609\r\n\r\nthe first bytes";
+    let answer = exchange(nebula.calls_address(), request);
+    assert_eq!(status(&answer), "413", "{answer}");
+    assert!(answer.contains("\"bytes_max\":8388608"), "{answer}");
+}
+
+/// HTTP/2 on the same port, many streams on one connection.
+#[test]
+fn http2_is_spoken_on_the_same_port() {
+    let nebula = serving();
+    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    executor.block_on(async {
+        let stream = tokio::net::TcpStream::connect(nebula.calls_address()).await.unwrap();
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let driver = tokio::spawn(connection);
+        let call = |n: usize| {
+            let mut sender = sender.clone();
+            let request = http::Request::post(format!("http://{}/f/greets", nebula.calls_address()))
+                .body(Full::new(Bytes::from(format!("no. {n}"))))
+                .unwrap();
+            async move {
+                let response = sender.send_request(request).await.unwrap();
+                assert_eq!(response.status(), 200);
+                assert_eq!(response.version(), http::Version::HTTP_2);
+                assert!(response.headers().contains_key("nebula-function"));
+                let body = response.into_body().collect().await.unwrap().to_bytes();
+                assert_eq!(body, format!("Hello, no. {n}!"));
+            }
+        };
+        let calls: Vec<_> = (0..50).map(|n| tokio::spawn(call(n))).collect();
+        for call in calls {
+            call.await.unwrap();
+        }
+        drop(sender);
+        driver.await.unwrap().unwrap();
+    });
+}
+
+/// `100 Continue` is sent when the body is wanted.
+#[test]
+fn expectations_are_met() {
+    let nebula = serving();
+    let mut stream = connect(nebula.calls_address());
+    stream
+        .write_all(b"POST /f/greets HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\n")
+        .unwrap();
+    let mut first = [0; 25];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(&first[..], b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"Ada").unwrap();
+    let answer = rest(stream);
+    assert!(answer.ends_with("Hello, Ada!"), "{answer}");
+}
