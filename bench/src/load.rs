@@ -3,6 +3,10 @@
 //! One thread a core, readiness by `epoll`, requests serialised beforehand: an answer costs two system
 //! calls and a parse, so that the servers are the ones to run out of processor. How busy the load was
 //! is measured too.
+//!
+//! The load never sleeps: it asks `epoll` again at once. Over the loopback a server that answers a
+//! sleeping load pays for waking its core, which between machines a network card does. Only servers too slow
+//! to keep the load busy would pay, so they would look slower still.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,6 +20,9 @@ use crate::cores;
 
 /// The longest answer that is taken, bytes.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The most headers an answer may have.
 const HEADERS_MAX: usize = 32;
@@ -48,8 +55,16 @@ pub(crate) struct Window {
     pub(crate) end: Instant,
 }
 
-/// Asks over `connections` connections from `cores` until the window ends; gives the latency of
-/// every answer that came inside it, nanoseconds.
+/// What came of asking.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Asked {
+    /// The latency of every answer inside the window, nanoseconds.
+    pub(crate) latencies_ns: Vec<u32>,
+    /// How long the load's threads had nothing to do inside the window, in sum.
+    pub(crate) idle: Duration,
+}
+
+/// Asks over `connections` connections from `cores` until the window ends.
 ///
 /// # Errors
 /// At the first wrong answer, and when the server breaks off.
@@ -59,7 +74,7 @@ pub(crate) fn run(
     connections: usize,
     cores: &[usize],
     window: Window,
-) -> anyhow::Result<Vec<u32>> {
+) -> anyhow::Result<Asked> {
     thread::scope(|scope| {
         let threads: Vec<_> = cores
             .iter()
@@ -69,16 +84,18 @@ pub(crate) fn run(
                 let share = connections / cores.len() + usize::from(index < connections % cores.len());
                 scope.spawn(move || {
                     cores::pin(&[*core])?;
-                    if share == 0 { Ok(Vec::new()) } else { ask(address, exchange, share, window) }
+                    ask(address, exchange, share, window)
                 })
             })
             .collect();
-        let mut latencies_ns = Vec::new();
+        let mut all = Asked::default();
         for thread in threads {
-            let share = thread.join().map_err(|_| anyhow::anyhow!("a load thread panicked"))?;
-            latencies_ns.append(&mut share?);
+            let asked = thread.join().map_err(|_| anyhow::anyhow!("a load thread panicked"))?;
+            let Asked { mut latencies_ns, idle } = asked?;
+            all.latencies_ns.append(&mut latencies_ns);
+            all.idle += idle;
         }
-        Ok(latencies_ns)
+        Ok(all)
     })
 }
 
@@ -94,7 +111,7 @@ fn ask(
     exchange: &Exchange,
     connections: usize,
     window: Window,
-) -> anyhow::Result<Vec<u32>> {
+) -> anyhow::Result<Asked> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let mut open = Vec::with_capacity(connections);
     for index in 0..connections {
@@ -107,25 +124,33 @@ fn ask(
         connection.send(exchange)?;
         open.push(connection);
     }
-    let mut latencies_ns = Vec::with_capacity(1 << 20);
-    let mut ready = Vec::with_capacity(connections);
-    let patience = Timespec::try_from(Duration::from_secs(5)).unwrap_or_default();
+    let mut asked = Asked { latencies_ns: Vec::with_capacity(1 << 20), idle: Duration::ZERO };
+    let mut ready = Vec::with_capacity(connections.max(1));
+    let mut idle_since = None;
     loop {
         ready.clear();
-        epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut ready), Some(&patience))?;
-        ensure!(!ready.is_empty(), "no answer within {} s", patience.tv_sec);
+        epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut ready), Some(&Timespec::default()))?;
+        let now = Instant::now();
+        if now >= window.end {
+            return Ok(asked);
+        }
+        if ready.is_empty() {
+            let idle = now - *idle_since.get_or_insert(now);
+            ensure!(connections == 0 || idle < PATIENCE, "no answer within {} s", PATIENCE.as_secs());
+            continue;
+        }
+        if let Some(since) = idle_since.take() {
+            asked.idle += now.saturating_duration_since(window.start.max(since));
+        }
         for event in &ready {
             let connection = &mut open[event.data.u64() as usize];
             if !connection.receive(exchange)? {
                 continue;
             }
             let now = Instant::now();
-            if now >= window.end {
-                return Ok(latencies_ns);
-            }
             if now >= window.start {
                 let latency = (now - connection.sent).as_nanos();
-                latencies_ns.push(u32::try_from(latency).unwrap_or(u32::MAX));
+                asked.latencies_ns.push(u32::try_from(latency).unwrap_or(u32::MAX));
             }
             connection.sent = now;
             connection.send(exchange)?;
@@ -238,7 +263,7 @@ mod tests {
     }
 
     /// Asks for `body` over three connections for a moment.
-    fn ask_briefly(address: SocketAddr) -> anyhow::Result<Vec<u32>> {
+    fn ask_briefly(address: SocketAddr) -> anyhow::Result<Asked> {
         let start = Instant::now();
         let window = Window { start, end: start + Duration::from_millis(50) };
         let cores = cores::Cores::available()?.load;
@@ -250,7 +275,7 @@ mod tests {
         let listener = hyper_alone::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(|| hyper_alone::serve(listener));
-        assert!(!ask_briefly(address).unwrap().is_empty());
+        assert!(!ask_briefly(address).unwrap().latencies_ns.is_empty());
     }
 
     #[test]

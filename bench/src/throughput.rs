@@ -134,26 +134,26 @@ fn measure(server: &Server, exchange: &Exchange, args: &Args, cores: &Cores) -> 
     let used = || -> anyhow::Result<[Duration; 3]> {
         Ok([cpu::of_process(server.pid())?, cpu::of_process(std::process::id())?, cpu::of_machine()?])
     };
-    let (before, after, latencies_ns) = thread::scope(|scope| {
+    let (before, after, asked) = thread::scope(|scope| {
         let load = scope
             .spawn(|| load::run(server.addresses[0], exchange, args.connections.get(), &cores.load, window));
         thread::sleep(window.start.saturating_duration_since(Instant::now()));
         let before = used();
         thread::sleep(window.end.saturating_duration_since(Instant::now()));
         let after = used();
-        let latencies_ns = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
-        anyhow::Ok((before?, after?, latencies_ns))
+        let asked = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
+        anyhow::Ok((before?, after?, asked))
     })?;
     let elapsed_s = (window.end - window.start).as_secs_f64();
     let [server_s, load_s, machine_s] = [0, 1, 2].map(|index| (after[index] - before[index]).as_secs_f64());
-    let requests = latencies_ns.len() as f64;
+    let requests = asked.latencies_ns.len() as f64;
     anyhow::ensure!(requests > 0.0, "not one answer in {elapsed_s} s");
     Ok(Round {
         requests_per_s: requests / elapsed_s,
         server_cpu_us: server_s * 1e6 / requests,
-        load_busy: load_s / elapsed_s / cores.load.len() as f64,
+        load_busy: 1.0 - asked.idle.as_secs_f64() / elapsed_s / cores.load.len() as f64,
         others_cores: (machine_s - server_s - load_s).max(0.0) / elapsed_s,
-        latency: Latency::of(latencies_ns),
+        latency: Latency::of(asked.latencies_ns),
     })
 }
 
