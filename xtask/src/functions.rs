@@ -12,6 +12,7 @@ pub(crate) fn check() -> Result<(), String> {
     let cargo = |arguments: &[&str]| run(Command::new("cargo").current_dir(&directory).args(arguments));
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    cargo(&["clippy", "--workspace", "--target", "wasm32-wasip2", "--", "-D", "warnings"])?;
     cargo(&["test", "--workspace"])?;
     let nebula = tools::nebula()?;
     let mut compared = 0;

@@ -33,9 +33,22 @@ fn main() -> ExitCode {
 /// Everything.
 fn test() -> Result<(), String> {
     tools::targets()?;
-    run(Command::new("cargo").args(["test", "--workspace"]))?;
+    run(Command::new("cargo").current_dir(root()).args(["test", "--workspace"]))?;
+    guests()?;
     functions::check()?;
     openapi::check()
+}
+
+/// The tests' own guests, which their build script has built, are held to the same style as the rest.
+fn guests() -> Result<(), String> {
+    let cargo = || {
+        let mut cargo = Command::new("cargo");
+        cargo.current_dir(root().join("tests/guests")).env("CARGO_TARGET_DIR", root().join("target/guests"));
+        cargo
+    };
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    let wasm = ["--all-targets", "--target", "wasm32-wasip2"];
+    run(cargo().arg("clippy").args(wasm).args(["--", "-D", "warnings"]))
 }
 
 /// The repository.
