@@ -93,6 +93,10 @@ pub(crate) fn resolve(error: &ResolveError) -> Problem {
 }
 
 pub(crate) fn store(error: &StoreError) -> Problem {
+    if error.is_out_of_space() {
+        let detail = format!("{error}: there is no room on the disk");
+        return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage-full", detail);
+    }
     internal(error)
 }
 
@@ -110,12 +114,8 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
             }
             nebula_runtime::CompileError::Process(_) => internal(error),
         },
-        DeployError::Store(reason) if reason.is_out_of_space() => Problem::new(
-            StatusCode::INSUFFICIENT_STORAGE,
-            "storage-full",
-            format!("{error}: there is no room on the disk"),
-        ),
-        DeployError::Store(_) | DeployError::Internal(_) => internal(error),
+        DeployError::Store(error) => store(error),
+        DeployError::Internal(_) => internal(error),
     }
 }
 

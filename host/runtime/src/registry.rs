@@ -22,6 +22,7 @@
 mod files;
 mod lock;
 mod records;
+mod store;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use self::files::{Files, write_whole};
 use self::lock::DirectoryLock;
 use self::records::{CURRENT, RECORDS};
 pub use self::records::{Description, VersionRecord};
+use self::store::Store;
 use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use crate::limits::LimitOverrides;
 
@@ -179,7 +181,7 @@ pub(crate) struct Collected {
 
 /// The open registry. Synchronous: callers keep it off the request path.
 pub(crate) struct Registry {
-    database: Database,
+    store: Store,
     files: Files,
     /// Serialises storing with collecting: what is stored and not yet named is not garbage.
     changing: std::sync::Mutex<()>,
@@ -207,9 +209,9 @@ impl Registry {
             Err(error) => return Err(not_writable(error)),
         }
         let files = Files::open(path).map_err(not_writable)?;
-        let database = open_database(&path.join("registry.redb"))
+        let store = Store::open(path.join("registry.redb"))
             .map_err(|source| OpenError::Database { path: path.to_owned(), source: Box::new(source) })?;
-        Ok(Self { database, files, changing: std::sync::Mutex::new(()), _lock: lock })
+        Ok(Self { store, files, changing: std::sync::Mutex::new(()), _lock: lock })
     }
 
     /// Stores a component and names it: durable when it returns.
@@ -226,31 +228,7 @@ impl Registry {
     ) -> Result<VersionRecord, StoreError> {
         let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.files.put_component(&new.digest, component)?;
-        let transaction = self.database.begin_write()?;
-        let record = {
-            let mut current = transaction.open_table(CURRENT)?;
-            let mut records = transaction.open_table(RECORDS)?;
-            let now = current.get(name.as_str())?.map(|version| version.value());
-            if let Some(version) = now {
-                let found = records.get((name.as_str(), version))?;
-                if let Some(found) = found {
-                    let found = records::read(name, version, found.value())?;
-                    if found.digest == new.digest && found.limits == new.limits {
-                        return Ok(found);
-                    }
-                }
-            }
-            let last =
-                records.range((name.as_str(), 0)..=(name.as_str(), u32::MAX))?.next_back().transpose()?;
-            let version =
-                last.and_then(|(key, _)| Version::new(key.value().1)).map_or(Version::FIRST, Version::next);
-            let record = VersionRecord::new(name.clone(), version, new);
-            records.insert((name.as_str(), version.number()), records::write(&record).as_slice())?;
-            current.insert(name.as_str(), version.number())?;
-            record
-        };
-        transaction.commit()?;
-        Ok(record)
+        self.store.run(|database| publish(database, name, &new))
     }
 
     /// The version that `reference` names.
@@ -279,8 +257,10 @@ impl Registry {
     }
 
     fn current(&self, name: &FunctionName) -> Result<Option<Version>, StoreError> {
-        let table = self.database.begin_read()?.open_table(CURRENT)?;
-        Ok(table.get(name.as_str())?.and_then(|version| Version::new(version.value())))
+        self.store.run(|database| {
+            let table = database.begin_read()?.open_table(CURRENT)?;
+            Ok(table.get(name.as_str())?.and_then(|version| Version::new(version.value())))
+        })
     }
 
     /// The current version of every function, by name.
@@ -288,17 +268,19 @@ impl Registry {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn list(&self) -> Result<Vec<VersionRecord>, StoreError> {
-        let transaction = self.database.begin_read()?;
-        let (current, records) = (transaction.open_table(CURRENT)?, transaction.open_table(RECORDS)?);
-        let mut list = Vec::new();
-        for entry in current.iter()? {
-            let (name, version) = entry?;
-            let (name, version) = (name.value(), version.value());
-            if let Some(record) = records.get((name, version))? {
-                list.push(records::read_named(name, version, record.value())?);
+        self.store.run(|database| {
+            let transaction = database.begin_read()?;
+            let (current, records) = (transaction.open_table(CURRENT)?, transaction.open_table(RECORDS)?);
+            let mut list = Vec::new();
+            for entry in current.iter()? {
+                let (name, version) = entry?;
+                let (name, version) = (name.value(), version.value());
+                if let Some(record) = records.get((name, version))? {
+                    list.push(records::read_named(name, version, record.value())?);
+                }
             }
-        }
-        Ok(list)
+            Ok(list)
+        })
     }
 
     /// Every version of a function, oldest first; empty if there is no such function.
@@ -306,13 +288,15 @@ impl Registry {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn versions(&self, name: &FunctionName) -> Result<Vec<VersionRecord>, StoreError> {
-        let records = self.database.begin_read()?.open_table(RECORDS)?;
-        let mut versions = Vec::new();
-        for entry in records.range((name.as_str(), 0)..=(name.as_str(), u32::MAX))? {
-            let (key, record) = entry?;
-            versions.push(records::read(name, key.value().1, record.value())?);
-        }
-        Ok(versions)
+        self.store.run(|database| {
+            let records = database.begin_read()?.open_table(RECORDS)?;
+            let mut versions = Vec::new();
+            for entry in records.range((name.as_str(), 0)..=(name.as_str(), u32::MAX))? {
+                let (key, record) = entry?;
+                versions.push(records::read(name, key.value().1, record.value())?);
+            }
+            Ok(versions)
+        })
     }
 
     /// Makes `to` current, or the version before the current one. Nothing is deleted.
@@ -335,13 +319,11 @@ impl Registry {
             asked: to.map_or_else(|| format!("before {current}"), |version| version.to_string()),
             current,
         })?;
-        let transaction = self.database.begin_write().map_err(StoreError::from)?;
-        transaction
-            .open_table(CURRENT)
-            .map_err(StoreError::from)?
-            .insert(name.as_str(), target.version.number())
-            .map_err(StoreError::from)?;
-        transaction.commit().map_err(StoreError::from)?;
+        self.store.run(|database| {
+            let transaction = database.begin_write()?;
+            transaction.open_table(CURRENT)?.insert(name.as_str(), target.version.number())?;
+            Ok(transaction.commit()?)
+        })?;
         Ok(target)
     }
 
@@ -351,15 +333,17 @@ impl Registry {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn remove(&self, name: &FunctionName) -> Result<bool, StoreError> {
-        let transaction = self.database.begin_write()?;
-        let existed = {
-            let mut current = transaction.open_table(CURRENT)?;
-            let mut records = transaction.open_table(RECORDS)?;
-            records.retain_in((name.as_str(), 0)..=(name.as_str(), u32::MAX), |_, _| false)?;
-            current.remove(name.as_str())?.is_some()
-        };
-        transaction.commit()?;
-        Ok(existed)
+        self.store.run(|database| {
+            let transaction = database.begin_write()?;
+            let existed = {
+                let mut current = transaction.open_table(CURRENT)?;
+                let mut records = transaction.open_table(RECORDS)?;
+                records.retain_in((name.as_str(), 0)..=(name.as_str(), u32::MAX), |_, _| false)?;
+                current.remove(name.as_str())?.is_some()
+            };
+            transaction.commit()?;
+            Ok(existed)
+        })
     }
 
     /// A component's bytes, checked against its digest.
@@ -402,25 +386,48 @@ impl Registry {
     /// [`StoreError`]; what was deleted until then is gone, and was garbage.
     pub(crate) fn collect_garbage(&self, compatibility: &str) -> Result<Collected, StoreError> {
         let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let records = self.database.begin_read()?.open_table(RECORDS)?;
-        let mut named = HashSet::new();
-        for entry in records.iter()? {
-            let (key, record) = entry?;
-            let (name, version) = key.value();
-            named.insert(records::read_named(name, version, record.value())?.digest.hex());
-        }
+        let named = self.store.run(|database| {
+            let records = database.begin_read()?.open_table(RECORDS)?;
+            let mut named = HashSet::new();
+            for entry in records.iter()? {
+                let (key, record) = entry?;
+                let (name, version) = key.value();
+                named.insert(records::read_named(name, version, record.value())?.digest.hex());
+            }
+            Ok(named)
+        })?;
         self.files.collect(&named, compatibility)
     }
 }
 
-fn open_database(path: &Path) -> Result<Database, redb::Error> {
-    let database = Database::create(path)?;
+/// Adds a version and makes it current, unless it is the current one already.
+fn publish(database: &Database, name: &FunctionName, new: &NewVersion) -> Result<VersionRecord, StoreError> {
     let transaction = database.begin_write()?;
-    transaction.open_table(CURRENT)?;
-    transaction.open_table(RECORDS)?;
+    let record = {
+        let mut current = transaction.open_table(CURRENT)?;
+        let mut records = transaction.open_table(RECORDS)?;
+        if let Some(version) = current.get(name.as_str())?.map(|version| version.value())
+            && let Some(found) = records.get((name.as_str(), version))?
+        {
+            let found = records::read(name, version, found.value())?;
+            if found.digest == new.digest && found.limits == new.limits {
+                return Ok(found);
+            }
+        }
+        let last = records.range((name.as_str(), 0)..=(name.as_str(), u32::MAX))?.next_back().transpose()?;
+        let version =
+            last.and_then(|(key, _)| Version::new(key.value().1)).map_or(Version::FIRST, Version::next);
+        let record = VersionRecord::new(name.clone(), version, new.clone());
+        records.insert((name.as_str(), version.number()), records::write(&record).as_slice())?;
+        current.insert(name.as_str(), version.number())?;
+        record
+    };
     transaction.commit()?;
-    Ok(database)
+    Ok(record)
 }
+
+#[cfg(test)]
+mod faults;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 use crate::engine::Form;
 
-fn new_version(content: &[u8]) -> NewVersion {
+pub(super) fn new_version(content: &[u8]) -> NewVersion {
     NewVersion {
         digest: Digest::of(content),
         size_bytes: content.len() as u64,
@@ -22,11 +22,11 @@ fn new_version(content: &[u8]) -> NewVersion {
     }
 }
 
-fn publish(registry: &Registry, name: &str, content: &[u8]) -> VersionRecord {
+pub(super) fn publish(registry: &Registry, name: &str, content: &[u8]) -> VersionRecord {
     registry.publish(&name.parse().unwrap(), content, new_version(content)).unwrap()
 }
 
-fn resolve(registry: &Registry, reference: &str) -> Result<VersionRecord, ResolveError> {
+pub(super) fn resolve(registry: &Registry, reference: &str) -> Result<VersionRecord, ResolveError> {
     registry.resolve(&reference.parse().unwrap())
 }
 
