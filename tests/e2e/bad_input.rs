@@ -214,6 +214,9 @@ fn bodies_over_the_limit() {
     // By default 8 MiB.
     nebula.redeploy("greets", guests::GREETS);
     call(1 << 20).is(200);
+    // The client gets to hear of it, though it would have gone on sending.
+    call(9 << 20).is(413).problem("body-too-large").member("bytes_max", 8 << 20);
+    call(20 << 20).is(413);
 }
 
 #[test]

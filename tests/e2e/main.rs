@@ -12,12 +12,18 @@ macro_rules! is_tested {
 }
 
 mod bad_input;
+mod cli;
+mod concurrency;
 mod control;
 mod faults;
 mod http_form;
 mod methods;
+mod projects;
 mod purity;
 mod raw;
+mod samples;
+mod serve;
 mod typed;
 mod versions;
 mod wire;
+mod zero_500;

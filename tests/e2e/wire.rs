@@ -182,7 +182,8 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn a_length_over_the_limit_is_refused_at_once() {
     let nebula = serving();
-    let request = b"POST /f/greets HTTP/1.1\r\nhost: a\r\ncontent-length: 8388609\r\n\r\nthe first bytes";
+    let request = b"POST /f/greets HTTP/1.1\r\nhost: a\r\ncontent-length: 8388609\r\n\
+        expect: 100-continue\r\n\r\n";
     let answer = exchange(nebula.calls_address(), request);
     assert_eq!(status(&answer), "413", "{answer}");
     assert!(answer.contains("\"bytes_max\":8388608"), "{answer}");

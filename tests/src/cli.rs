@@ -125,12 +125,30 @@ pub fn nebula_in<A: AsRef<str>>(directory: &Path, arguments: &[A], variables: &[
     Ran { asked: arguments.join(" "), output }
 }
 
-/// The binary, without what the developer's shell says to it.
+/// Runs `cargo arguments…` in a directory, with variables set.
+#[track_caller]
+pub fn cargo_in(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let output = clean(Command::new("cargo"))
+        .args(arguments)
+        .current_dir(directory)
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .expect("cargo runs");
+    Ran { asked: format!("(cargo) {}", arguments.join(" ")), output }
+}
+
+/// The binary, ready for arguments.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(binary());
+    clean(Command::new(binary()))
+}
+
+/// A command without what the developer's shell, or the cargo that runs the tests, says to it.
+fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        if name.starts_with("NEBULA_") || name.starts_with("CARGO_") || name.starts_with("RUST") {
+        let told = ["NEBULA_", "CARGO_", "RUSTC", "RUSTFLAGS", "RUST_", "CLICOLOR"];
+        if told.iter().any(|prefix| name.starts_with(prefix)) && name != "CARGO_HOME" {
             command.env_remove(&*name);
         }
     }

@@ -24,7 +24,7 @@ mod cli;
 mod server;
 
 pub use answer::{Answer, Problem};
-pub use cli::{Ran, binary, nebula, nebula_in};
+pub use cli::{Ran, binary, cargo_in, nebula, nebula_in};
 pub use server::{Call, Nebula};
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));
@@ -32,7 +32,7 @@ include!(concat!(env!("OUT_DIR"), "/components.rs"));
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it. Only what hangs comes near it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until `check` gives something.
 #[track_caller]

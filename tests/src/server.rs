@@ -142,12 +142,14 @@ impl Nebula {
         nebula(&all).asked_as(arguments)
     }
 
-    /// `text` with everything that differs between runs named instead.
+    /// `text` with everything that differs between runs and machines named instead.
     pub fn redacted(&self, text: &str) -> String {
-        text.replace(&self.calls.to_string(), "CALLS")
+        let guests = Path::new(crate::guests::GREETS).parent().expect("a directory");
+        let text = text.replace(&guests.display().to_string(), "GUESTS");
+        without_digests(&text)
+            .replace(&self.calls.to_string(), "CALLS")
             .replace(&self.control.to_string(), "CONTROL")
             .replace(&self.data_dir().display().to_string(), "DATA_DIR")
-            .replace(&self.child.id().to_string(), "PID")
     }
 
     /// Where calls go.
@@ -216,6 +218,23 @@ impl Drop for Nebula {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What depends on the compiler: digests, and the sizes beside them.
+fn without_digests(text: &str) -> String {
+    let mut parts = text.split("sha256:");
+    let mut redacted = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_hexdigit());
+        let is_digest = part.len() - rest.len() == 64;
+        redacted.push_str(if is_digest { "sha256:DIGEST" } else { "sha256:" });
+        redacted.push_str(if is_digest { rest } else { part });
+    }
+    let lines = redacted.lines().map(|line| match line.trim_start().starts_with("size ") {
+        true => "  size       SIZE bytes",
+        false => line,
+    });
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 fn data_dir_in(home: &TempDir) -> PathBuf {

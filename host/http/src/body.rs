@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, header, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
+use tokio::time::timeout;
 
 use crate::problem::Problem;
 use crate::status;
@@ -22,6 +23,11 @@ const HEADERS_MAX: usize = 100;
 
 /// From the end of the headers to the end of the body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What is still read of a body that nobody wants, bytes and time: a client that is still sending when
+/// the connection closes sees a broken pipe instead of the answer.
+const DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Checks what HTTP says of every request.
 ///
@@ -52,7 +58,7 @@ pub(crate) fn check(parts: &request::Parts) -> Result<(), Problem> {
 ///
 /// # Errors
 /// The problem to answer with.
-pub(crate) async fn read(body: Incoming, bytes_max: u64) -> Result<Bytes, Problem> {
+pub(crate) async fn read(body: &mut Incoming, bytes_max: u64) -> Result<Bytes, Problem> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -60,7 +66,7 @@ pub(crate) async fn read(body: Incoming, bytes_max: u64) -> Result<Bytes, Proble
         return Err(status::too_large(bytes_max));
     }
     let limited = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
-    match tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await {
+    match timeout(BODY_TIMEOUT, limited.collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(status::too_large(bytes_max)),
         Ok(Err(error)) => Err(status::bad_request("broken-body", format!("the body broke off: {error}"))),
@@ -70,6 +76,27 @@ pub(crate) async fn read(body: Incoming, bytes_max: u64) -> Result<Bytes, Proble
             format!("the body did not come within {} s", BODY_TIMEOUT.as_secs()),
         )),
     }
+}
+
+/// Reads what is left of a body and forgets it, so that the answer arrives and the connection can go on.
+///
+/// Not for a client that waits to be told to send it, nor for one that has announced too much.
+pub(crate) async fn discard(headers: &HeaderMap, body: &mut Incoming) {
+    let rest = body.size_hint().lower();
+    if body.is_end_stream() || headers.contains_key(header::EXPECT) || rest > DISCARD_BYTES_MAX {
+        return;
+    }
+    let discarding = async {
+        let mut discarded = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            discarded += frame.data_ref().map_or(0, Bytes::len) as u64;
+            if discarded > DISCARD_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    // Whoever is slower than this is cut off.
+    let _ = timeout(DISCARD_TIMEOUT, discarding).await;
 }
 
 /// A header as text, if it is there and is text.

@@ -13,6 +13,7 @@
 //! ```
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -31,12 +32,19 @@ const COMMAND_BYTES_MAX: u64 = 64 * 1024;
 
 /// Answers one request.
 pub(crate) async fn handle(runtime: &Runtime, token: &Token, request: Request<Incoming>) -> Reply {
-    route(runtime, token, request).await.unwrap_or_else(Problem::into_reply)
+    let (parts, mut body) = request.into_parts();
+    let reply = route(runtime, token, &parts, &mut body).await.unwrap_or_else(Problem::into_reply);
+    body::discard(&parts.headers, &mut body).await;
+    reply
 }
 
-async fn route(runtime: &Runtime, token: &Token, request: Request<Incoming>) -> Result<Reply, Problem> {
-    let (parts, body) = request.into_parts();
-    body::check(&parts)?;
+async fn route(
+    runtime: &Runtime,
+    token: &Token,
+    parts: &Parts,
+    body: &mut Incoming,
+) -> Result<Reply, Problem> {
+    body::check(parts)?;
     let path = parts.uri.path();
     let get = parts.method == Method::GET;
     if path == "/healthz" && get {

@@ -8,6 +8,7 @@
 //! ```
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -25,10 +26,12 @@ const ALLOW: &str = "GET, HEAD, POST, QUERY, OPTIONS";
 /// Answers one request.
 pub(crate) async fn handle(runtime: &Runtime, request: Request<Incoming>) -> Reply {
     let head = request.method() == Method::HEAD;
-    let mut reply = match route(runtime, request).await {
+    let (parts, mut body) = request.into_parts();
+    let mut reply = match route(runtime, &parts, &mut body).await {
         Ok(reply) => reply,
         Err(problem) => problem.into_reply(),
     };
+    body::discard(&parts.headers, &mut body).await;
     if head {
         // hyper leaves the body out; the length it would have had is told.
         let length = http_body::Body::size_hint(reply.body()).exact().unwrap_or(0);
@@ -38,9 +41,8 @@ pub(crate) async fn handle(runtime: &Runtime, request: Request<Incoming>) -> Rep
     reply
 }
 
-async fn route(runtime: &Runtime, request: Request<Incoming>) -> Result<Reply, Problem> {
-    let (parts, body) = request.into_parts();
-    body::check(&parts)?;
+async fn route(runtime: &Runtime, parts: &Parts, body: &mut Incoming) -> Result<Reply, Problem> {
+    body::check(parts)?;
     let path = parts.uri.path();
     if path == "/healthz" || path == "/readyz" {
         return match parts.method {
@@ -73,7 +75,7 @@ async fn route(runtime: &Runtime, request: Request<Incoming>) -> Result<Reply, P
     let call = match form {
         Form::Http => {
             let body = body::read(body, function.limits().input_bytes_max).await?;
-            Call::Http(Box::new(below_name(&parts, below, body)))
+            Call::Http(Box::new(below_name(parts, below, body)))
         }
         Form::Typed | Form::Raw => match parts.method.as_str() {
             "POST" | "QUERY" => {
@@ -120,7 +122,7 @@ fn options() -> Reply {
 }
 
 /// The request as a function of the http form sees it: its path begins below the function's name.
-fn below_name(parts: &http::request::Parts, below: &str, body: Bytes) -> Request<Bytes> {
+fn below_name(parts: &Parts, below: &str, body: Bytes) -> Request<Bytes> {
     let path = if below.is_empty() { "/" } else { below };
     let path_and_query = match parts.uri.query() {
         Some(query) => format!("{path}?{query}"),

@@ -1,0 +1,283 @@
+//! The command line: what each command does, says, and exits with.
+//!
+//! The messages are snapshots: `INSTA_UPDATE=always cargo test -p nebula-tests` writes them anew.
+
+use std::path::Path;
+
+use nebula_tests::{Nebula, Ran, guests, nebula, nebula_in};
+use serde_json::json;
+
+/// What was said, command after command, without what differs between runs.
+fn said(nebula: &Nebula, commands: &[&[&str]]) -> String {
+    let transcripts = commands.iter().map(|arguments| nebula.redacted(&nebula.cli(arguments).transcript()));
+    transcripts.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn deploying() {
+    let nebula = Nebula::start();
+    insta::assert_snapshot!(said(
+        &nebula,
+        &[
+            &["list"],
+            &["deploy", guests::ADDS],
+            &["deploy", guests::LOOKS_AROUND, "--name", "looks", "--deadline-ms", "50"],
+            &["deploy", guests::REACHES_OUT, "--name", "reaches"],
+            &["list"],
+            &["inspect", "looks"],
+            &["inspect", guests::GREETS],
+        ]
+    ));
+}
+
+#[test]
+fn deploys_that_are_refused() {
+    let nebula = Nebula::start();
+    let home = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &[u8]| {
+        std::fs::write(home.path().join(name), content).unwrap();
+        home.path().join(name).display().to_string()
+    };
+    let impure = nebula_tests::wat(
+        r#"(component
+            (import "acme:mail/send" (instance (export "send" (func))))
+            (core module $m (func (export "handle")))
+            (core instance $i (instantiate $m))
+            (func (export "handle") (canon lift (core func $i "handle"))))"#,
+    );
+    let said = said(
+        &nebula,
+        &[
+            &["deploy", &file("notes.txt", b"some notes")],
+            &["deploy", &file("empty.wasm", b"")],
+            &["deploy", &file("module.wasm", &nebula_tests::wat("(module)"))],
+            &["deploy", &file("nothing.wasm", &nebula_tests::wat("(component)"))],
+            &["deploy", &file("mail.wasm", &impure)],
+            &["deploy", &file("No Name.wasm", b"")],
+            &["deploy", "/nowhere/f.wasm"],
+            &["deploy", guests::GREETS, "--memory-bytes-max", "99999999999"],
+        ],
+    );
+    insta::assert_snapshot!(said.replace(&home.path().display().to_string(), "HOME"));
+}
+
+#[test]
+fn invoking() {
+    let nebula = Nebula::start().deploy("adds", guests::ADDS).deploy("panics", guests::PANICS);
+    insta::assert_snapshot!(said(
+        &nebula,
+        &[
+            &["invoke", "adds", r#"{"a": 1, "b": 2}"#],
+            &["invoke", "adds@v1", r#"{"a": 1, "b": 2}"#, "--json"],
+            &["invoke", "adds", r#"{"a": 9223372036854775807, "b": 2}"#],
+            &["invoke", "adds", r#"{"a": 9223372036854775807, "b": 2}"#, "--json"],
+            &["invoke", "adds", r#"{"a": "x", "b": 2}"#],
+            &["invoke", "adds", r#"{"a""#],
+            &["invoke", "none", "1"],
+            &["invoke", "adds@v9", "1"],
+            &["invoke", "No Name", "1"],
+            &["invoke", "adds", "@/nowhere/input.json"],
+            &["invoke", "adds", "1", "--deadline-ms", "3"],
+            &["invoke", "adds", "x", "--content-type", "image/png"],
+        ]
+    ));
+    nebula
+        .cli(&["invoke", "panics", "7"])
+        .exits(1)
+        .explains("the depth of 7 is not enough")
+        .explains("at handle");
+}
+
+/// A component file, with no server anywhere.
+#[test]
+fn invoking_a_file() {
+    let home = tempfile::tempdir().unwrap();
+    let input = home.path().join("name.txt");
+    std::fs::write(&input, "Ada").unwrap();
+    let at_input = format!("@{}", input.display());
+    nebula(&["invoke", guests::GREETS, &at_input]).exits(0).says("Hello, Ada!");
+    nebula(&["invoke", guests::GREETS, "Ada"]).exits(0).says("Hello, Ada!");
+    nebula(&["invoke", guests::ADDS, r#"{"a": 1, "b": 2}"#]).exits(0).says("3");
+    nebula(&["invoke", guests::ADDS, r#"{"a": 1}"#]).exits(1).explains("`nebula inspect` shows");
+    nebula(&["invoke", guests::PRINTS, "1"]).exits(0).says("\"the answer\"").explains("out 1\nerr 1\n");
+    nebula(&["invoke", guests::PANICS, "7"])
+        .exits(1)
+        .says("")
+        .explains("the depth of 7 is not enough")
+        .explains("inner_named_function");
+    nebula(&["invoke", guests::LOOPS_FOREVER, "--deadline-ms", "50"])
+        .exits(1)
+        .explains("passed its deadline of 50 ms")
+        .explains("hint: give it more time with `--deadline-ms`");
+    nebula(&["invoke", guests::EATS_MEMORY])
+        .exits(1)
+        .explains("hint: give it more with `--memory-bytes-max`");
+    nebula(&["invoke", guests::MIRRORS_REQUEST, "the body"]).exits(0).explains("");
+    nebula(&["invoke", "/nowhere/f.wasm"]).exits(1).explains("cannot read `/nowhere/f.wasm`");
+    let json = nebula(&["invoke", guests::PRINTS, "1", "--json"]).exits(0).json();
+    assert_eq!(
+        json,
+        json!({
+            "ok": true, "media_type": "application/json", "output": "the answer", "log": "out 1\nerr 1\n",
+        })
+    );
+}
+
+#[test]
+fn versions_and_removal() {
+    let nebula = Nebula::start().deploy("f", guests::GREETS).deploy("f", guests::COUNTS);
+    insta::assert_snapshot!(said(
+        &nebula,
+        &[
+            &["rollback", "f"],
+            &["invoke", "f", "you"],
+            &["rollback", "f", "v2"],
+            &["rollback", "f", "v9"],
+            &["rollback", "f", "latest"],
+            &["inspect", "f@v1"],
+            &["remove", "f"],
+            &["remove", "f"],
+            &["inspect", "f"],
+        ]
+    ));
+}
+
+#[test]
+fn logs() {
+    let nebula = Nebula::start().deploy("prints", guests::PRINTS);
+    nebula.cli(&["logs", "prints"]).exits(0).says("").explains("no call has printed anything");
+    nebula.post("/f/prints", "1").is(200);
+    let ran = nebula.cli(&["logs", "prints"]).exits(0);
+    assert!(ran.stdout().ends_with("µs: ok\n    out 1\n    err 1\n"), "{ran:?}");
+    let calls = nebula.cli(&["logs", "prints", "--json"]).exits(0).json();
+    assert_eq!(calls["calls"][0]["output"], "out 1\nerr 1\n");
+    nebula.cli(&["logs", "none"]).exits(1).explains("there is no function `none`");
+}
+
+#[test]
+fn json_is_there_for_scripts() {
+    let nebula = Nebula::start();
+    let deployed = nebula.cli(&["deploy", guests::ADDS, "--json"]).exits(0).json();
+    assert_eq!((&deployed["name"], &deployed["version"]), (&json!("adds"), &json!("v1")));
+    let list = nebula.cli(&["list", "--json"]).exits(0).json();
+    assert_eq!(list["functions"], json!([deployed]));
+    let detail = nebula.cli(&["inspect", "adds", "--json"]).exits(0).json();
+    assert_eq!(detail["current"], deployed);
+    assert_eq!(detail["versions"], json!([deployed]));
+    let file = nebula.cli(&["inspect", guests::ADDS, "--json"]).exits(0).json();
+    assert_eq!(file["digest"], deployed["digest"]);
+    assert_eq!(file.get("version"), None, "a file has no version");
+    // The same again is no new version; with another limit it is.
+    assert_eq!(nebula.cli(&["deploy", guests::ADDS, "--json"]).exits(0).json()["version"], "v1");
+    nebula.cli(&["deploy", guests::ADDS, "--log-bytes-max", "9"]).exits(0);
+    assert_eq!(nebula.cli(&["rollback", "adds", "--json"]).exits(0).json()["version"], "v1");
+}
+
+/// The same call, on fresh instances and on code compiled in two ways.
+#[test]
+fn verifying() {
+    let input = r#"{"times": 2, "ignored": "x"}"#;
+    let ran = nebula(&["verify", guests::ROLLS_DICE, input]).exits(0);
+    assert!(ran.stdout().starts_with("agreed: 6 calls"), "{ran:?}");
+    let verdict = nebula(&["verify", guests::MAKES_NAN, "5", "--json", "--runs", "2"]).exits(0).json();
+    assert_eq!((&verdict["agreed"], &verdict["calls"]), (&json!(true), &json!(4)));
+    assert_eq!(verdict["outcomes"].as_object().unwrap().len(), 1);
+    // A failure that is the same each time is agreement, too.
+    nebula(&["verify", guests::PANICS, "1"]).exits(0);
+    nebula(&["verify", guests::ADDS, "nonsense"]).exits(1);
+
+    let server = Nebula::start().deploy("counts", guests::COUNTS).deploy("http", guests::MIRRORS_REQUEST);
+    server.cli(&["verify", "counts"]).exits(0);
+    server.cli(&["verify", "http", "body"]).exits(0);
+    server.cli(&["verify", "counts@v1"]).exits(1).explains("without a version");
+    server.cli(&["verify", "none"]).exits(1).explains("there is no function `none`");
+}
+
+#[test]
+fn a_server_that_cannot_be_reached() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().display().to_string();
+    let run = |arguments: &[&str]| {
+        let mut all = arguments.to_vec();
+        all.extend([
+            "--server",
+            "http://127.0.0.1:1",
+            "--url",
+            "http://127.0.0.1:1",
+            "--data-dir",
+            &directory,
+        ]);
+        nebula(&all)
+    };
+    run(&["list"]).exits(1).explains("no token for the control plane").explains("hint: run this where");
+    std::fs::write(home.path().join("token"), "secret").unwrap();
+    run(&["list"]).exits(1).explains("no server answers at http://127.0.0.1:1").explains("hint: start one");
+    run(&["invoke", "f", "1"]).exits(1).explains("no server answers");
+    let server = Nebula::start();
+    let control = format!("http://{}", server.control_address());
+    nebula(&["list", "--server", &control, "--data-dir", &directory])
+        .exits(1)
+        .explains("the token is in the server's data directory");
+}
+
+#[test]
+fn arguments_that_are_none() {
+    let usage = |arguments: &[&str], part: &str| nebula(arguments).exits(2).says("").explains(part);
+    usage(&["frobnicate"], "unrecognized subcommand 'frobnicate'");
+    usage(&["serve", "--listen", "somewhere"], "invalid value 'somewhere'");
+    usage(&["deploy"], "<COMPONENT>");
+    usage(&["remove", "No Name"], "is no function name");
+    usage(&["serve", "--calls-max", "0"], "invalid value '0'");
+    usage(&["new", "x", "--template", "haskell"], "possible values: typed, raw, wit-first, http");
+    let version = nebula(&["--version"]).exits(0);
+    assert!(version.stdout().starts_with("nebula "), "{version:?}");
+}
+
+/// Every command is there, and says what it is for.
+#[test]
+fn help_and_completions() {
+    let help = nebula(&["--help"]).exits(0).stdout();
+    for command in [
+        "new", "build", "up", "serve", "deploy", "invoke", "list", "inspect", "rollback", "remove", "verify",
+        "logs",
+    ] {
+        assert!(help.contains(&format!("\n  {command} ")), "no `{command}` in {help}");
+        nebula(&[command, "--help"]).exits(0);
+    }
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(nebula(&["completions", shell]).exits(0).stdout().contains("rollback"), "{shell}");
+    }
+}
+
+/// Input from stdin, with nothing else on stdout.
+#[test]
+fn stdin_is_an_input() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    let mut child = Command::new(nebula_tests::binary())
+        .args(["invoke", guests::REVERSES, "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&[1, 2, 255]).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(output.stdout, [255, 2, 1]);
+}
+
+#[test]
+fn a_directory_that_is_no_project() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| -> Ran { nebula_in(home.path(), arguments, &[]) };
+    run(&["build"]).exits(1).explains("there is no `Cargo.toml`").explains("hint: `nebula new NAME`");
+    run(&["build", "nowhere"]).exits(1).explains("cannot find `nowhere`");
+    std::fs::write(home.path().join("Cargo.toml"), "[package]\nname = \"p\"\nversion = \"0.1.0\"\n").unwrap();
+    std::fs::create_dir(home.path().join("src")).unwrap();
+    std::fs::write(home.path().join("src/lib.rs"), "").unwrap();
+    run(&["build"]).exits(1).explains("is a function").explains("crate-type = [\"cdylib\"]");
+    std::fs::write(home.path().join("nebula.toml"), "[limits]\ndeadline = 3\n").unwrap();
+    run(&["build"]).exits(1).explains("cannot use").explains("deadline");
+    assert!(!Path::new(&home.path().join(".nebula")).exists(), "nothing is made where nothing is served");
+}

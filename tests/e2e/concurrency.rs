@@ -1,0 +1,118 @@
+//! Many at once: deploys during calls, overload, and long calls beside short ones.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use nebula_tests::{Nebula, eventually, guests};
+
+/// Calls in flight end on the version they began with, the next sees the new one, and none fails.
+#[test]
+fn no_call_fails_during_deploys() {
+    let nebula = Nebula::start().deploy("f", guests::GREETS);
+    let component = std::fs::read(guests::GREETS).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let callers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut calls, mut newest) = (0, 0);
+                    while !done.load(Ordering::Relaxed) {
+                        let answer = nebula.post("/f/f", "\"you\"").is(200).says("\"Hello, you!\"");
+                        let function = answer.header("nebula-function").unwrap();
+                        let version: u32 = function.split(['@', ';']).nth(1).unwrap()[1..].parse().unwrap();
+                        assert!(version >= newest, "back from v{newest} to v{version}");
+                        newest = version;
+                        calls += 1;
+                    }
+                    calls
+                })
+            })
+            .collect();
+        for version in 2..=20 {
+            nebula.put(&format!("f?log_bytes_max={version}"), &component).is(200);
+            // Acknowledged: the next call sees it.
+            let answer = nebula.post("/f/f", "\"you\"").is(200);
+            assert!(answer.header("nebula-function").unwrap().starts_with(&format!("f@v{version};")));
+        }
+        // Other components, too.
+        nebula.redeploy("other", guests::ADDS);
+        nebula.control("DELETE", "/api/v1/functions/other").send().is(204);
+        done.store(true, Ordering::Relaxed);
+        for caller in callers {
+            assert!(caller.join().unwrap() > 0, "a caller that never called proves nothing");
+        }
+    });
+}
+
+#[test]
+fn identical_calls_get_identical_answers() {
+    let nebula = Nebula::start().deploy("rolls", guests::ROLLS_DICE);
+    let input = r#"{"times": 5, "ignored": "x"}"#;
+    let expected = nebula.post("/f/rolls", input).is(200).text().to_owned();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    nebula.post("/f/rolls", input).is(200).says(&expected);
+                }
+            });
+        }
+    });
+}
+
+/// Beyond what may run and wait, calls are shed at once; the others get their answer.
+#[test]
+fn overload_is_shed() {
+    let nebula =
+        Nebula::start_with(&["--calls-max", "1", "--queue-max", "1"]).deploy("greets", guests::GREETS);
+    nebula.put("slow?deadline_ms=500", &std::fs::read(guests::LOOPS_FOREVER).unwrap()).is(200);
+    // Now it is known to be slow.
+    nebula.post("/f/slow", "").is(504);
+    let answers: Vec<_> = thread::scope(|scope| {
+        let callers: Vec<_> = (0..8).map(|_| scope.spawn(|| nebula.post("/f/slow", ""))).collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+    });
+    let shed: Vec<_> = answers.iter().filter(|answer| answer.status() == 503).collect();
+    assert!(shed.len() >= 6, "{answers:?}");
+    for answer in shed {
+        answer.clone().problem("overloaded").has("retry-after", "1");
+    }
+    let ran: Vec<_> = answers.iter().filter(|answer| answer.status() == 504).collect();
+    assert!(!ran.is_empty(), "{answers:?}");
+    assert!(answers.iter().all(|answer| [503, 504].contains(&answer.status())), "{answers:?}");
+    nebula.post("/f/greets", "\"you\"").is(200);
+}
+
+/// A short call never waits behind somebody else's long one.
+#[test]
+fn short_calls_pass_long_ones() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    nebula.put("slow?deadline_ms=2000", &std::fs::read(guests::LOOPS_FOREVER).unwrap()).is(200);
+    nebula.post("/f/greets", "\"you\"").is(200);
+    thread::scope(|scope| {
+        let long: Vec<_> = (0..8).map(|_| scope.spawn(|| nebula.post("/f/slow", ""))).collect();
+        for _ in 0..100 {
+            nebula.post("/f/greets", "\"you\"").is(200).says("\"Hello, you!\"");
+        }
+        assert!(long.iter().all(|call| !call.is_finished()), "the short calls took as long as the long ones");
+        for call in long {
+            call.join().unwrap().is(504);
+        }
+    });
+}
+
+/// A caller that leaves takes nothing with it.
+#[test]
+fn callers_may_leave() {
+    use std::io::Write;
+
+    let nebula = Nebula::start_with(&["--calls-max", "1"]).deploy("greets", guests::GREETS);
+    nebula.put("slow?deadline_ms=300", &std::fs::read(guests::LOOPS_FOREVER).unwrap()).is(200);
+    for _ in 0..5 {
+        let mut stream = std::net::TcpStream::connect(nebula.calls_address()).unwrap();
+        stream.write_all(b"POST /f/slow HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").unwrap();
+    }
+    nebula.post("/f/greets", "\"you\"").is(200);
+    // The lane is free again once the calls that had begun are over.
+    eventually("a slow call gets its turn", || (nebula.post("/f/slow", "").status() == 504).then_some(()));
+}

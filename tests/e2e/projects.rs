@@ -1,0 +1,142 @@
+//! From `nebula new` to a working call, and what `nebula up` does with changes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nebula_tests::{Nebula, cargo_in, eventually, nebula, nebula_in};
+
+/// A new project, at the same place each time, so that its builds are found again. Gone when dropped.
+struct Project {
+    path: PathBuf,
+    target: String,
+}
+
+impl Project {
+    fn new(name: &str, template: &str) -> Self {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("projects");
+        let path = target.join("src").join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        let project = Self { path, target: target.join("target").display().to_string() };
+        nebula(&["new", project.at(), "--template", template, "--sdk", &sdk()]).exits(0);
+        project
+    }
+
+    fn at(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+
+    fn variables(&self) -> [(&str, &str); 1] {
+        [("CARGO_TARGET_DIR", &self.target)]
+    }
+
+    /// `nebula build`, and the component that it names.
+    fn build(&self) -> String {
+        let ran = nebula_in(&self.path, &["build"], &self.variables()).exits(0);
+        ran.stdout().trim().to_owned()
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.path.join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "no `{from}` in {file}:\n{text}");
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+fn sdk() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk").display().to_string()
+}
+
+/// What `new` writes builds, passes its own tests, runs, and deploys.
+fn works_at_once(template: &str, input: &str, output: &str) {
+    let name = format!("new-{template}");
+    let project = Project::new(&name, template);
+    let component = project.build();
+    nebula(&["invoke", &component, input]).exits(0).says(output);
+    cargo_in(&project.path, &["test", "--quiet"], &project.variables()).exits(0);
+    let server = Nebula::start();
+    server.cli(&["deploy", &component]).exits(0);
+    server.cli(&["invoke", &name, input]).exits(0).says(output);
+    server.cli(&["verify", &name, input]).exits(0);
+}
+
+#[test]
+fn a_new_typed_function_works_at_once() {
+    works_at_once("typed", r#"{"name":"Ada","times":2}"#, "\"Hello, Ada! Hello, Ada!\"");
+}
+
+#[test]
+fn a_new_raw_function_works_at_once() {
+    works_at_once("raw", "shout", "SHOUT");
+}
+
+#[test]
+fn a_new_wit_first_function_works_at_once() {
+    works_at_once("wit-first", r#"{"a":{"x":0,"y":0},"b":{"x":3,"y":4}}"#, "5.0");
+}
+
+#[test]
+fn a_new_http_function_works_at_once() {
+    works_at_once("http", "", "Hello!\n");
+}
+
+#[test]
+fn new_overwrites_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| nebula_in(home.path(), arguments, &[("NEBULA_SDK", &sdk())]);
+    run(&["new", "hello"]).exits(0).says("cd hello && nebula up\n");
+    let written = std::fs::read_to_string(home.path().join("hello/src/lib.rs")).unwrap();
+    run(&["new", "hello", "--template", "raw"])
+        .exits(1)
+        .explains("`hello` is there already")
+        .explains("hint:");
+    assert_eq!(std::fs::read_to_string(home.path().join("hello/src/lib.rs")).unwrap(), written);
+    run(&["new", "Hello"]).exits(1).explains("`Hello` names no function").explains("hint: a name has");
+    run(&["new", "7up"]).exits(1).explains("begin with a digit");
+    run(&["new", "other", "--sdk", "nowhere"]).exits(1).explains("cannot find `nowhere`");
+    assert!(!home.path().join("other").exists());
+}
+
+/// Changes are served when they build; a broken build keeps what there was, and says why.
+#[test]
+fn up_follows_changes() {
+    let project = Project::new("up-follows", "typed");
+    let home = Arc::new(tempfile::tempdir().unwrap());
+    let nebula = Nebula::run(home, &["up", project.at()], Path::new("/"), &project.variables());
+    let call = || nebula.post("/f/up-follows", r#"{"name": "Ada", "times": 1}"#).is(200).text().to_owned();
+    let printed = eventually("it prints a call to copy", || {
+        let stdout = nebula.stdout();
+        stdout.contains("curl ").then_some(stdout)
+    });
+    let url = format!("http://{}/f/up-follows", nebula.calls_address());
+    assert!(printed.contains(&url) && printed.contains(r#"-d '{"name":"Ada","times":2}'"#), "{printed}");
+    assert_eq!(call(), "\"Hello, Ada!\"");
+
+    project.edit("src/lib.rs", "Hello, {name}!\"); times", "Goodbye, {name}!\"); times");
+    eventually("the change is served", || (call() == "\"Goodbye, Ada!\"").then_some(()));
+
+    project.edit("src/lib.rs", "match times {", "match tmies {");
+    eventually("the compiler's error is shown", || {
+        let stderr = nebula.stderr();
+        let shown = stderr.contains("tmies") && stderr.contains("what was deployed before goes on serving");
+        shown.then_some(())
+    });
+    assert_eq!(call(), "\"Goodbye, Ada!\"");
+
+    project.edit("src/lib.rs", "match tmies {", "match times {");
+    project.edit("src/lib.rs", "Goodbye, {name}!\"); times", "Welcome, {name}!\"); times");
+    eventually("the mended source is served", || (call() == "\"Welcome, Ada!\"").then_some(()));
+
+    // Limits in `nebula.toml` are part of what is deployed.
+    std::fs::write(project.path.join("nebula.toml"), "[limits]\ninput_bytes_max = 10\n").unwrap();
+    eventually("the new limit holds", || {
+        let answer = nebula.post("/f/up-follows", r#"{"name": "Ada", "times": 1}"#);
+        (answer.status() == 413).then_some(())
+    });
+}

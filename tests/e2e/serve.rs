@@ -1,0 +1,163 @@
+//! Starting, stopping, and what survives in between.
+
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use nebula_tests::{Nebula, eventually, guests, nebula};
+
+/// `nebula serve` with these arguments, which isn't expected to come up.
+fn serve(arguments: &[&str]) -> nebula_tests::Ran {
+    let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    all.extend(arguments);
+    // The later of two wins, as with any flag.
+    nebula(&all)
+}
+
+#[test]
+fn a_data_directory_has_one_server() {
+    let first = Nebula::start();
+    let directory = first.data_dir().display().to_string();
+    serve(&["--data-dir", &directory])
+        .exits(1)
+        .explains("is in use by another process")
+        .explains(&format!("(pid {})", first.pid()))
+        .explains("hint: stop the other server");
+    first.get("/healthz").is(200);
+    // The lock goes with its holder, however that ends.
+    let home = first.home();
+    first.kill();
+    Nebula::start_over(home, &[]).get("/healthz").is(200);
+}
+
+#[test]
+fn a_port_in_use_is_said() {
+    let first = Nebula::start();
+    for (flag, address) in [("--listen", first.calls_address()), ("--control", first.control_address())] {
+        let home = tempfile::tempdir().unwrap();
+        let other = if flag == "--listen" { "--control" } else { "--listen" };
+        let directory = home.path().display().to_string();
+        let arguments = ["serve", flag, &address.to_string(), other, "127.0.0.1:0", "--data-dir", &directory];
+        nebula(&arguments)
+            .exits(1)
+            .explains(&format!("cannot listen on {address}"))
+            .explains("hint: another server may have it");
+    }
+    first.get("/healthz").is(200);
+}
+
+/// `/proc` takes no directories from anybody, root included.
+#[test]
+fn a_data_directory_that_cannot_be_written_is_said() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let below_a_file = file.path().join("data").display().to_string();
+    for directory in ["/proc/nebula", &below_a_file] {
+        serve(&["--data-dir", directory])
+            .exits(1)
+            .explains("cannot write to the data directory")
+            .explains("hint: give one that this user may write to");
+    }
+}
+
+#[test]
+fn a_data_directory_of_another_release_is_left_alone() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("FORMAT"), "nebula registry 99\n").unwrap();
+    serve(&["--data-dir", &home.path().display().to_string()]).exits(1).explains("nebula registry 99");
+    assert_eq!(std::fs::read_to_string(home.path().join("FORMAT")).unwrap(), "nebula registry 99\n");
+}
+
+#[test]
+fn everything_survives_a_restart() {
+    let mut nebula =
+        Nebula::start().deploy("f", guests::GREETS).deploy("f", guests::COUNTS).deploy("g", guests::ADDS);
+    nebula.control("POST", "/api/v1/functions/f/rollback").send().is(200);
+    let token = std::fs::read_to_string(nebula.data_dir().join("token")).unwrap();
+    let home = nebula.home();
+    nebula.terminate();
+    nebula.ends();
+    drop(nebula);
+
+    let nebula = Nebula::start_over(home, &[]);
+    nebula.post("/f/f", "\"you\"").is(200).says("\"Hello, you!\"");
+    nebula.post("/f/f@v2", "").is(200).says("1");
+    nebula.post("/f/g", r#"{"a":1,"b":2}"#).is(200).says("3");
+    assert_eq!(std::fs::read_to_string(nebula.data_dir().join("token")).unwrap(), token);
+    assert_eq!(nebula.redeploy("f", guests::ADDS).json()["version"], "v3");
+}
+
+/// A deploy is durable when it is acknowledged: nothing that happens then undoes it.
+#[test]
+fn an_acknowledged_deploy_survives_kill() {
+    let mut home = Nebula::start().home();
+    for (round, component) in [guests::GREETS, guests::COUNTS, guests::ADDS].into_iter().enumerate() {
+        let nebula = Nebula::start_over(home, &[]);
+        home = nebula.home();
+        nebula.redeploy(&format!("f{round}"), component);
+        nebula.kill();
+    }
+    let nebula = Nebula::start_over(home, &[]);
+    nebula.post("/f/f0", "\"you\"").is(200).says("\"Hello, you!\"");
+    nebula.post("/f/f1", "").is(200).says("1");
+    nebula.post("/f/f2", r#"{"a":1,"b":2}"#).is(200).says("3");
+}
+
+/// Compiled code is derived, and authenticated before it is used: damage to it is repaired.
+#[test]
+fn damaged_compiled_code_is_compiled_again() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    let (home, directory) = (nebula.home(), nebula.data_dir().join("compiled"));
+    nebula.kill();
+    let mut damaged = 0;
+    for compatibility in std::fs::read_dir(&directory).unwrap() {
+        for file in std::fs::read_dir(compatibility.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let mut bytes = std::fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 0);
+    let nebula = Nebula::start_over(home, &[]);
+    nebula.post("/f/greets", "\"you\"").is(200).says("\"Hello, you!\"");
+}
+
+/// Told to stop, it answers what it has begun, takes nothing new, and ends well.
+#[test]
+fn calls_in_flight_are_answered_before_it_stops() {
+    let mut nebula = Nebula::start();
+    nebula.put("slow?deadline_ms=1500", &std::fs::read(guests::LOOPS_FOREVER).unwrap()).is(200);
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| nebula.post("/f/slow", ""));
+        // It runs once the server burns CPU on it; until then there is nothing to drain.
+        eventually("the call runs", || (cpu_ticks(nebula.pid()) > 10).then_some(()));
+        nebula.terminate();
+        eventually("it takes no more connections", || {
+            TcpStream::connect_timeout(&nebula.calls_address(), Duration::from_secs(1)).is_err().then_some(())
+        });
+        assert!(!slow.is_finished(), "the call ended before the drain began");
+        slow.join().unwrap().is(504);
+    });
+    nebula.ends();
+    assert!(nebula.stderr().contains("stopping"), "{}", nebula.stderr());
+}
+
+/// User and system time of a process, in clock ticks.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn flags_come_from_the_environment_too() {
+    let home = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let nebula = Nebula::run(home, &["serve"], std::path::Path::new("/"), &[("NEBULA_THREADS", "1")]);
+    nebula.get("/readyz").is(200);
+    let threads = std::fs::read_dir(format!("/proc/{}/task", nebula.pid())).unwrap();
+    let names = threads.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+    assert_eq!(names.filter(|name| name.starts_with("nebula-data-")).count(), 1);
+}
