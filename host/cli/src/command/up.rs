@@ -15,7 +15,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context;
-use nebula_runtime::{Runtime, VersionRecord};
+use nebula_runtime::{Form, Runtime, VersionRecord};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::{build, serve};
@@ -36,14 +36,14 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
     let project = Project::open(&up.build.path)?;
     let builder = build::builder(&up.build);
     let executor = tokio::runtime::Builder::new_current_thread().build()?;
-    let rebuild = move |project: &Project| -> anyhow::Result<Vec<Built>> {
+    let rebuild = move |project: &Project| -> anyhow::Result<Vec<Deployed>> {
         let outcome = project.build(builder)?;
         let deployed = deploy_all(&executor, &runtime, outcome.built);
         anyhow::ensure!(outcome.complete, "the build failed: what was deployed before goes on serving");
         deployed
     };
-    let built = match rebuild(&project) {
-        Ok(built) => built,
+    let deployed = match rebuild(&project) {
+        Ok(deployed) => deployed,
         Err(error) if up.no_watch => return Err(error),
         Err(error) => {
             report::error(&error);
@@ -51,8 +51,8 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
         }
     };
     serve::say_addresses(&server)?;
-    for built in &built {
-        println!("{}", example(built, server.data_address()));
+    for deployed in &deployed {
+        println!("{}", example(deployed, server.data_address()));
     }
     if !up.no_watch {
         let path = up.build.path.clone();
@@ -66,21 +66,35 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
     serve::run_until_stopped(server)
 }
 
+/// A function that was built and deployed.
+struct Deployed {
+    record: VersionRecord,
+    /// Its crate's.
+    directory: PathBuf,
+}
+
 /// Deploys what was built; what is refused is said, and doesn't keep the others back.
 fn deploy_all(
     executor: &tokio::runtime::Runtime,
     runtime: &Runtime,
-    built: Vec<Built>,
-) -> anyhow::Result<Vec<Built>> {
+    mut built: Vec<Built>,
+) -> anyhow::Result<Vec<Deployed>> {
+    built.sort_by(|a, b| a.name.cmp(&b.name));
     let mut refused = None;
     let mut deployed = Vec::new();
     for built in built {
         match executor.block_on(deploy(runtime, &built)) {
             Ok(record) => {
                 note(format!("{} {} {}", record.name, record.version, record.description.signature));
-                deployed.push(built);
+                deployed.push(Deployed { record, directory: built.directory });
             }
-            Err(error) => refused = Some(error.context(format!("cannot deploy `{}`", built.name))),
+            Err(error) => {
+                if let Some(before) =
+                    refused.replace(error.context(format!("cannot deploy `{}`", built.name)))
+                {
+                    report::error(&before);
+                }
+            }
         }
     }
     match refused {
@@ -95,27 +109,49 @@ async fn deploy(runtime: &Runtime, built: &Built) -> anyhow::Result<VersionRecor
 }
 
 /// A call to copy, with the function's sample for an input.
-fn example(built: &Built, address: SocketAddr) -> String {
-    let url = format!("http://{address}/f/{}", built.name);
-    let Some(sample) = sample(&built.directory) else { return format!("curl {url}") };
-    let header = media_type_of(&sample).map(|media_type| format!(" -H 'content-type: {media_type}'"));
-    let header = header.unwrap_or_default();
-    let inline = std::fs::read_to_string(&sample)
+fn example(deployed: &Deployed, address: SocketAddr) -> String {
+    let url = format!("http://{address}/f/{}", deployed.record.name);
+    let Some(input) = sample(&deployed.directory, "input") else { return format!("curl {url}") };
+    let header = match media_type_of(&input) {
+        Some(media_type) if !goes_unlabelled(&deployed.record, media_type) => {
+            format!(" -H 'content-type: {media_type}'")
+        }
+        Some(_) | None => String::new(),
+    };
+    let inline = std::fs::read_to_string(&input)
         .ok()
         .map(|text| text.trim_end().to_owned())
         .filter(|text| text.len() <= INLINE_BYTES_MAX && !text.contains(['\'', '\n', '@']));
-    match inline {
-        Some(text) => format!("curl{header} -d '{text}' {url}"),
-        None => format!("curl{header} --data-binary @{} {url}", from_here(&sample).display()),
+    let body = match inline {
+        Some(text) => format!("-d '{text}'"),
+        None => format!("--data-binary @{}", from_here(&input).display()),
+    };
+    // What a terminal couldn't show goes to a file.
+    let output =
+        sample(&deployed.directory, "output").filter(|output| std::fs::read_to_string(output).is_err());
+    let output = output.and_then(|output| output.extension().map(|end| end.display().to_string()));
+    let output = output.map_or_else(String::new, |end| format!(" -o {}.{end}", deployed.record.name));
+    format!("curl{header} {body}{output} {url}")
+}
+
+/// Whether the function takes an input of this media type for what it is, also if nobody says so.
+fn goes_unlabelled(record: &VersionRecord, media_type: &str) -> bool {
+    let schema = record.description.input_schema.as_ref();
+    let plain = schema.is_some_and(|schema| schema["type"] == "string");
+    match record.description.form {
+        Form::Typed if plain => media_type.starts_with("text/"),
+        Form::Typed => media_type == "application/json",
+        Form::Raw | Form::Http => false,
     }
 }
 
-fn sample(directory: &Path) -> Option<PathBuf> {
+/// The sample named `stem`, of whatever type.
+fn sample(directory: &Path, stem: &str) -> Option<PathBuf> {
     let entries = std::fs::read_dir(directory.join("sample")).ok()?;
     entries
         .flatten()
         .map(|entry| entry.path())
-        .find(|path| path.file_stem().is_some_and(|stem| stem == "input"))
+        .find(|path| path.file_stem().is_some_and(|found| found == stem))
 }
 
 /// `path` as one would type it here.
@@ -162,7 +198,7 @@ impl Watching {
         mut self,
         mut project: Project,
         path: &Path,
-        rebuild: impl Fn(&Project) -> anyhow::Result<Vec<Built>>,
+        rebuild: impl Fn(&Project) -> anyhow::Result<Vec<Deployed>>,
     ) {
         while let Ok(event) = self.events.recv() {
             if !is_change(&project, event) {
