@@ -35,6 +35,9 @@ enum Args {
     /// Serve the native peer, for `throughput`
     #[command(hide = true)]
     HyperAlone,
+    /// Become another program, pinned, for as long as the caller lives
+    #[command(hide = true)]
+    ExecPinned(server::Pinned),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -42,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         Args::Throughput(args) => throughput::run(&args),
         Args::Call(args) => call::run(&args),
         Args::HyperAlone => hyper_alone::run(),
+        Args::ExecPinned(pinned) => server::exec_pinned(&pinned),
     }
 }
 

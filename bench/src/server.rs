@@ -1,7 +1,12 @@
-//! A server process, pinned, gone when dropped.
+//! A server process: pinned, gone when dropped, and gone when this process is.
+//!
+//! What has to happen in the child before the server runs is done by this program itself, started as
+//! `exec-pinned`, which then becomes the server.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -9,6 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::Args as ClapArgs;
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::cores::{self, Cores};
 
@@ -24,6 +31,26 @@ pub(crate) enum Says {
     Stderr,
 }
 
+/// What `exec-pinned` is told.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Pinned {
+    /// Where to run
+    #[arg(long = "core")]
+    cores: Vec<usize>,
+    /// What to become
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+/// Becomes the server, which ends when whoever started it does.
+pub(crate) fn exec_pinned(pinned: &Pinned) -> anyhow::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    cores::pin(&pinned.cores)?;
+    let (program, arguments) = pinned.command.split_first().context("there is no command")?;
+    let error = Command::new(program).args(arguments).exec();
+    Err(error).with_context(|| format!("cannot run {}", program.display()))
+}
+
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -33,26 +60,23 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `command` on the servers' cores and waits until it has said `count` addresses.
+    /// Starts `server` on the servers' cores and waits until it has said `count` addresses.
     ///
     /// # Errors
     /// When it ends or stays silent; what it said is in the error.
-    pub(crate) fn start(
-        command: &mut Command,
-        says: Says,
-        count: usize,
-        cores: &Cores,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn start(server: &Command, says: Says, count: usize, cores: &Cores) -> anyhow::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("exec-pinned");
+        for core in &cores.server {
+            command.args(["--core", &core.to_string()]);
+        }
+        command.arg("--").arg(server.get_program()).args(server.get_args());
         let shown = format!("{command:?}");
         match says {
             Says::Stdout => command.stdout(Stdio::piped()),
             Says::Stderr => command.stdout(Stdio::null()).stderr(Stdio::piped()),
         };
-        // A child runs where its parent did when it was started.
-        cores::pin(&cores.server)?;
-        let child = command.stdin(Stdio::null()).spawn();
-        cores::pin(&cores.load)?;
-        let child = child.with_context(|| format!("cannot run {shown}"))?;
+        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot run {shown}"))?;
         let mut server = Self { child, addresses: Vec::new() };
         let lines = match says {
             Says::Stdout => server.child.stdout.take().map(lines),
