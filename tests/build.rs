@@ -33,16 +33,11 @@ fn main() -> Result<()> {
     ensure_target(&here)?;
 
     let guests = build(&here.join("guests"), "--examples", &target)?;
-    let functions = match root.join("functions") {
-        directory if directory.is_dir() => build(&directory, "--workspace", &target)?,
-        _ => Vec::new(),
-    };
+    let functions = build(&root.join("functions"), "--workspace", &target)?;
     std::fs::write(out.join("components.rs"), generated(&guests, &functions)?)?;
 
     for source in [here.join("guests"), root.join("guest-sdk"), root.join("wit"), root.join("functions")] {
-        if source.is_dir() {
-            watch(&source)?;
-        }
+        watch(&source)?;
     }
     Ok(())
 }

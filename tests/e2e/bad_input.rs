@@ -104,6 +104,23 @@ fn more_than_one_form_is_refused() {
 }
 
 #[test]
+fn known_interfaces_of_another_shape_are_refused() {
+    for interface in ["nebula:function/handler@0.1.0", "wasi:http/incoming-handler@0.2.0"] {
+        let component = wat(&format!(
+            r#"(component
+                (core module $m (func (export "handle")))
+                (core instance $i (instantiate $m))
+                (func $f (canon lift (core func $i "handle")))
+                (instance $h (export "handle" (func $f)))
+                (export "{interface}" (instance $h)))"#
+        ));
+        refused(&component, 422, "refused", &format!("its `{interface}` is not the one of that name"));
+        let empty = wat(&format!(r#"(component (instance $h) (export "{interface}" (instance $h)))"#));
+        refused(&empty, 422, "refused", "no function `handle`");
+    }
+}
+
+#[test]
 fn deep_nesting_is_refused_before_it_costs_anything() {
     let mut nested = b"\0asm\x0d\0\x01\0".to_vec();
     for _ in 0..20_000 {

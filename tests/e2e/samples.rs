@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nebula_tests::{FUNCTIONS, Nebula};
+use nebula_tests::{FUNCTIONS, Nebula, functions};
 
 /// The sample's `input` or `output`, whatever its ending.
 fn sample(directory: &str, stem: &str) -> Option<PathBuf> {
@@ -73,6 +73,18 @@ fn samples_are_answered() {
         answered += 1;
     }
     assert!(answered > 0, "no function has a sample");
+}
+
+/// The one of the http form answers requests, whole.
+#[test]
+fn hello_http_routes() {
+    let nebula = Nebula::start().deploy("hello", functions::HELLO_HTTP);
+    nebula.get("/f/hello").is(200).says("Hello from Nebula\n");
+    nebula.get("/f/hello/hello/Ada").is(200).says("Hello, Ada\n");
+    nebula.get("/f/hello/nowhere").is(404);
+    let body = "x".repeat(100_000);
+    let echo = nebula.request("POST", "/f/hello/echo").header("content-type", "text/x-own").body(&body);
+    echo.send().is(200).has("content-type", "text/x-own").says(&body);
 }
 
 /// `nebula up` is for people who look at the samples first.

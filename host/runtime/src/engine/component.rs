@@ -21,6 +21,10 @@ mod raw {
 pub(super) use raw::FunctionPre;
 pub(super) use raw::exports::nebula::function::handler::{Error as RawError, Payload as RawPayload};
 
+/// The raw world's `handle`, as reflection writes it.
+const RAW_HANDLE: &str = "handle: func(request: record { media-type: string, body: list<u8> }) -> \
+    result<record { media-type: string, body: list<u8> }, variant { bad-input(string), failed(string) }>";
+
 /// How a function takes its input, told by its exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -31,6 +35,21 @@ pub enum Form {
     Raw,
     /// `wasi:http/incoming-handler@0.2`.
     Http,
+}
+
+impl Form {
+    /// The form that an export of this name makes a component be of.
+    fn of_export(name: &str) -> Option<Self> {
+        if name == "handle" {
+            Some(Self::Typed)
+        } else if name.starts_with("nebula:function/handler@0.1.") {
+            Some(Self::Raw)
+        } else if name.starts_with("wasi:http/incoming-handler@0.2.") {
+            Some(Self::Http)
+        } else {
+            None
+        }
+    }
 }
 
 /// Why a component is no function of ours.
@@ -53,6 +72,14 @@ pub enum Refused {
     /// `handle` isn't a function, or is an `async` one.
     #[error("its export `handle` is not a plain function")]
     NotAFunction,
+    /// One of the two known interfaces, and yet not as it is known.
+    #[error("its `{interface}` is not the one of that name: it has {found}")]
+    OtherInterface {
+        /// The interface.
+        interface: String,
+        /// Its `handle`, or that there is none.
+        found: String,
+    },
     /// A type that can't travel.
     #[error(transparent)]
     Type(#[from] UnsupportedType),
@@ -153,25 +180,20 @@ impl Engine {
     pub(crate) fn prepare(&self, component: &Component) -> Result<(Loaded, Described), Refused> {
         let ty = component.component_type();
         let engine = self.wasmtime();
-        let mut forms = Vec::new();
-        let mut handle = None;
+        let mut handlers = Vec::new();
         let mut exports = Vec::new();
         for (name, export) in ty.exports(engine) {
             exports.push(name.to_owned());
-            if name == "handle" {
-                forms.push(Form::Typed);
-                handle = Some(export.ty);
-            } else if name.starts_with("nebula:function/handler@0.1.") {
-                forms.push(Form::Raw);
-            } else if name.starts_with("wasi:http/incoming-handler@0.2.") {
-                forms.push(Form::Http);
+            if let Some(form) = Form::of_export(name) {
+                handlers.push((form, name.to_owned(), export.ty));
             }
         }
-        let form = match forms.as_slice() {
+        let (form, export, handle) = match handlers.as_slice() {
             [] => return Err(Refused::NoHandle { exports }),
-            [form] => *form,
+            [(form, export, ty)] => (*form, export, ty),
             [..] => return Err(Refused::Ambiguous),
         };
+        check_interface(form, export, handle, engine)?;
         let imports = purity::classify(&ty, engine);
         if !imports.refused.is_empty() {
             return Err(Refused::Imports { imports: imports.refused });
@@ -193,11 +215,9 @@ impl Engine {
         };
         let kind = match form {
             Form::Typed => {
-                let Some(ComponentItem::ComponentFunc(func)) = handle else {
-                    return Err(Refused::NotAFunction);
-                };
-                let handle = component.get_export_index(None, "handle").ok_or(Refused::NotAFunction)?;
-                let typed = reflect(pre, handle, &func)?;
+                let ComponentItem::ComponentFunc(func) = handle else { return Err(Refused::NotAFunction) };
+                let index = component.get_export_index(None, "handle").ok_or(Refused::NotAFunction)?;
+                let typed = reflect(pre, index, func)?;
                 describe(&typed, &mut described);
                 Kind::Typed(typed)
             }
@@ -228,6 +248,47 @@ impl Engine {
         let (loaded, _) = self.prepare(&component).map_err(|error| error.to_string())?;
         Ok(loaded)
     }
+}
+
+/// Checks the `handle` of one of the two interfaces: linking looks only at its name.
+fn check_interface(
+    form: Form,
+    export: &str,
+    ty: &ComponentItem,
+    engine: &wasmtime::Engine,
+) -> Result<(), Refused> {
+    if form == Form::Typed {
+        return Ok(());
+    }
+    let handle = match ty {
+        ComponentItem::ComponentInstance(instance) => instance.get_export(engine, "handle"),
+        ComponentItem::ComponentFunc(_)
+        | ComponentItem::CoreFunc(_)
+        | ComponentItem::Module(_)
+        | ComponentItem::Component(_)
+        | ComponentItem::Type(_)
+        | ComponentItem::Resource(_) => None,
+    };
+    let found = match handle.map(|handle| handle.ty) {
+        Some(ComponentItem::ComponentFunc(func)) => {
+            let params: Vec<_> = func.params().map(|(_, ty)| ty).collect();
+            let two_resources = matches!(params.as_slice(), [Type::Own(_), Type::Own(_)]);
+            let signature = signature_of(&func);
+            if (form == Form::Raw && signature == RAW_HANDLE)
+                || (form == Form::Http && two_resources && func.results().len() == 0)
+            {
+                return Ok(());
+            }
+            format!("`{signature}`")
+        }
+        Some(_) | None => "no function `handle`".to_owned(),
+    };
+    Err(Refused::OtherInterface { interface: export.to_owned(), found })
+}
+
+fn signature_of(func: &ComponentFunc) -> String {
+    let params: Vec<_> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
+    codec::signature_text("handle", &params, func.results().next().as_ref())
 }
 
 fn reflect(
