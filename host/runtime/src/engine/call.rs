@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nebula_meter::Stopwatch;
-use wasmtime::component::{Instance, Val};
+use wasmtime::component::{ComponentType, Instance, Lower, Type, Val};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::component::{Flat, Kind, Loaded, RawError, RawPayload, Typed};
@@ -189,39 +189,72 @@ fn call_typed(store: &mut Store<Sandbox>, typed: &Typed, instance: &Instance, in
         .get_func(&mut *store, typed.handle)
         .ok_or_else(|| wasmtime::format_err!("the export `handle` is gone"))?;
     match input {
-        Input::Flat(from, body) => {
-            // Only plain flat results take the short way; `result<…>` comes back as a value.
-            let to = typed.result.as_ref().and_then(Flat::of);
-            match (from, to) {
-                (Flat::Bytes, Some(Flat::Bytes)) => {
-                    let func = func.typed::<(&[u8],), (Vec<u8>,)>(&*store)?;
-                    Ok(Ok(Output::Flat(func.call(&mut *store, (body,))?.0.into())))
-                }
-                (Flat::Bytes, Some(Flat::String)) => {
-                    let func = func.typed::<(&[u8],), (String,)>(&*store)?;
-                    Ok(Ok(Output::Flat(func.call(&mut *store, (body,))?.0.into())))
-                }
-                (Flat::String, Some(Flat::Bytes)) => {
-                    let func = func.typed::<(&str,), (Vec<u8>,)>(&*store)?;
-                    Ok(Ok(Output::Flat(func.call(&mut *store, (std::str::from_utf8(body)?,))?.0.into())))
-                }
-                (Flat::String, Some(Flat::String)) => {
-                    let func = func.typed::<(&str,), (String,)>(&*store)?;
-                    Ok(Ok(Output::Flat(func.call(&mut *store, (std::str::from_utf8(body)?,))?.0.into())))
-                }
-                (Flat::Bytes, None) => {
-                    let value = Val::List(body.iter().copied().map(Val::U8).collect());
-                    call_values(store, typed, &func, &[value])
-                }
-                (Flat::String, None) => {
-                    let value = Val::String(std::str::from_utf8(body)?.to_owned());
-                    call_values(store, typed, &func, &[value])
-                }
+        Input::Flat(Flat::Bytes, body) => match FlatResult::of(typed) {
+            Some(to) => call_flat::<&[u8]>(store, &func, body, to),
+            None => {
+                let value = Val::List(body.iter().copied().map(Val::U8).collect());
+                call_values(store, typed, &func, &[value])
+            }
+        },
+        Input::Flat(Flat::String, body) => {
+            let text = std::str::from_utf8(body)?;
+            match FlatResult::of(typed) {
+                Some(to) => call_flat::<&str>(store, &func, text, to),
+                None => call_values(store, typed, &func, &[Val::String(text.to_owned())]),
             }
         }
         Input::Values(values) => call_values(store, typed, &func, values),
         Input::Payload { .. } | Input::Http(_) => mismatch(),
     }
+}
+
+/// Results that are lifted without a value a byte.
+#[derive(Clone, Copy)]
+enum FlatResult {
+    Plain(Flat),
+    /// `result<flat, string>`.
+    Fallible(Flat),
+}
+
+impl FlatResult {
+    fn of(typed: &Typed) -> Option<Self> {
+        let ty = typed.result.as_ref()?;
+        if let Type::Result(result) = ty {
+            let ok = result.ok().filter(|_| result.err() == Some(Type::String))?;
+            return Flat::of(&ok).map(Self::Fallible);
+        }
+        Flat::of(ty).map(Self::Plain)
+    }
+}
+
+fn call_flat<P: ComponentType + Lower>(
+    store: &mut Store<Sandbox>,
+    func: &wasmtime::component::Func,
+    param: P,
+    to: FlatResult,
+) -> Called {
+    let fallible = |result: Result<Bytes, String>| match result {
+        Ok(body) => Output::Flat(body),
+        Err(error) => Output::Value(Some(Val::Result(Err(Some(Box::new(Val::String(error))))))),
+    };
+    Ok(Ok(match to {
+        FlatResult::Plain(Flat::Bytes) => {
+            let func = func.typed::<(P,), (Vec<u8>,)>(&*store)?;
+            Output::Flat(func.call(&mut *store, (param,))?.0.into())
+        }
+        FlatResult::Plain(Flat::String) => {
+            let func = func.typed::<(P,), (String,)>(&*store)?;
+            Output::Flat(func.call(&mut *store, (param,))?.0.into())
+        }
+        FlatResult::Fallible(Flat::Bytes) => {
+            let func = func.typed::<(P,), (Result<Vec<u8>, String>,)>(&*store)?;
+            fallible(func.call(&mut *store, (param,))?.0.map(Bytes::from))
+        }
+        FlatResult::Fallible(Flat::String) => {
+            let func = func.typed::<(P,), (Result<String, String>,)>(&*store)?;
+            fallible(func.call(&mut *store, (param,))?.0.map(Bytes::from))
+        }
+    }))
 }
 
 fn call_values(
