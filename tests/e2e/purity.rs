@@ -1,6 +1,6 @@
 //! Purity, enforced: what a function sees of the world is the same thing, each time.
 
-use nebula_tests::{Nebula, foreach_guest_in_purity, guests};
+use nebula_tests::{Nebula, foreach_guest_in_purity, guests, nebula, wat};
 use serde_json::json;
 
 foreach_guest_in_purity!(is_tested);
@@ -98,4 +98,26 @@ fn reaches_out() {
             })
         );
     }
+}
+
+/// An instruction that machines may round in two ways is rounded in one.
+#[test]
+fn relaxed_simd_is_deterministic() {
+    let madd = wat(r#"(component
+            (core module $m
+                (func (export "handle") (param f32 f32 f32) (result f32)
+                    (f32x4.extract_lane 0 (f32x4.relaxed_madd
+                        (f32x4.splat (local.get 0)) (f32x4.splat (local.get 1)) (f32x4.splat (local.get 2))))))
+            (core instance $i (instantiate $m))
+            (func (export "handle") (param "a" f32) (param "b" f32) (param "c" f32) (result f32)
+                (canon lift (core func $i "handle"))))"#);
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("madd.wasm");
+    std::fs::write(&path, &madd).unwrap();
+    // (1 + 2^-12)^2 - (1 + 2^-11): 2^-24 where it is rounded once, 0 where it is rounded twice.
+    let input = "[1.000244140625, 1.000244140625, -1.00048828125]";
+    nebula(&["verify", path.to_str().unwrap(), input]).exits(0);
+    let server = Nebula::start();
+    server.put("madd", &madd).is(200);
+    server.post("/f/madd", input).is(200).says("5.9604645e-8");
 }
