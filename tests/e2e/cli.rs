@@ -130,6 +130,7 @@ fn versions_and_removal() {
         &nebula,
         &[
             &["rollback", "f"],
+            &["rollback", "f"],
             &["invoke", "f", "you"],
             &["rollback", "f", "v2"],
             &["rollback", "f", "v9"],

@@ -83,6 +83,16 @@ fn overload_is_shed() {
     nebula.post("/f/greets", "\"you\"").is(200);
 }
 
+/// Without a queue calls are shed when the lane is taken, and only then.
+#[test]
+fn no_queue_is_not_no_lane() {
+    let nebula = Nebula::start_with(&["--calls-max", "1", "--queue-max", "0"]);
+    nebula.put("slow?deadline_ms=200", &std::fs::read(guests::LOOPS_FOREVER).unwrap()).is(200);
+    for _ in 0..3 {
+        nebula.post("/f/slow", "").is(504);
+    }
+}
+
 /// A short call never waits behind somebody else's long one.
 #[test]
 fn short_calls_pass_long_ones() {

@@ -137,7 +137,7 @@ fn limits_are_checked() {
         nebula.put(&format!("greets?{query}"), &component).is(400).problem("bad-limit");
     }
     let too_much = nebula.put("greets?memory_bytes_max=1099511627776", &component).is(422);
-    too_much.problem("refused").detail("memory_bytes_max");
+    too_much.problem("limit-too-high").detail("memory_bytes_max");
     nebula.post("/f/greets", "\"x\"").is(404);
     let record = nebula.put("greets?deadline_ms=5&log_bytes_max=7", &component).is(200).json();
     assert_eq!(record["limits"], json!({"deadline_ms": 5, "log_bytes_max": 7}));

@@ -85,7 +85,7 @@ pub(crate) fn resolve(error: &ResolveError) -> Problem {
         ResolveError::UnknownFunction(_) => {
             Problem::new(StatusCode::NOT_FOUND, "unknown-function", error.to_string())
         }
-        ResolveError::UnknownVersion { .. } => {
+        ResolveError::UnknownVersion { .. } | ResolveError::NoEarlierVersion { .. } => {
             Problem::new(StatusCode::NOT_FOUND, "unknown-version", error.to_string())
         }
         ResolveError::Store(error) => store(error),
@@ -105,8 +105,11 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
         DeployError::Admission(_) => {
             Problem::new(StatusCode::BAD_REQUEST, "not-a-component", error.to_string())
         }
-        DeployError::Refused(_) | DeployError::Limit(_) => {
+        DeployError::Refused(_) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", error.to_string())
+        }
+        DeployError::Limit(_) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "limit-too-high", error.to_string())
         }
         DeployError::Compile(reason) => match reason {
             nebula_runtime::CompileError::Refused(_) | nebula_runtime::CompileError::TooCostly => {

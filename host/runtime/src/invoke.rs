@@ -161,23 +161,29 @@ pub(crate) async fn invoke(lane: &ComputeLane, target: &Target, request: Request
     }
     // A call that has begun on the fast lane is past shedding: it waits however many others do.
     let sheddable = long;
-    if lane.waiting.fetch_add(1, Ordering::Relaxed) >= lane.waiting_max && sheddable {
-        lane.waiting.fetch_sub(1, Ordering::Relaxed);
-        return failed(CallError::Overloaded { queue_max: lane.waiting_max }, cost);
-    }
-    let permit = {
-        // Also when the caller leaves while waiting.
-        let _waiting = Waiting(&lane.waiting);
-        let remaining = deadline.saturating_sub(admitted.elapsed());
-        match tokio::time::timeout(remaining, Arc::clone(&lane.running).acquire_owned()).await {
-            Ok(Ok(permit)) => permit,
-            // Its whole time went by in the queue.
-            Ok(Err(_)) | Err(_) if sheddable => {
+    let permit = match Arc::clone(&lane.running).try_acquire_owned() {
+        Ok(permit) => permit,
+        Err(_) => {
+            if lane.waiting.fetch_add(1, Ordering::Relaxed) >= lane.waiting_max && sheddable {
+                lane.waiting.fetch_sub(1, Ordering::Relaxed);
                 return failed(CallError::Overloaded { queue_max: lane.waiting_max }, cost);
             }
-            Ok(Err(_)) | Err(_) => {
-                let deadline_ms = target.limits.deadline_ms.get();
-                return failed(CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }, cost);
+            // Also when the caller leaves while waiting.
+            let _waiting = Waiting(&lane.waiting);
+            let remaining = deadline.saturating_sub(admitted.elapsed());
+            match tokio::time::timeout(remaining, Arc::clone(&lane.running).acquire_owned()).await {
+                Ok(Ok(permit)) => permit,
+                // Its whole time went by in the queue.
+                Ok(Err(_)) | Err(_) if sheddable => {
+                    return failed(CallError::Overloaded { queue_max: lane.waiting_max }, cost);
+                }
+                Ok(Err(_)) | Err(_) => {
+                    let deadline_ms = target.limits.deadline_ms.get();
+                    return failed(
+                        CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() },
+                        cost,
+                    );
+                }
             }
         }
     };

@@ -152,6 +152,14 @@ pub enum ResolveError {
         /// What there is.
         current: Version,
     },
+    /// The current version is the first.
+    #[error("`{name}` has no version before {current}")]
+    NoEarlierVersion {
+        /// The function.
+        name: FunctionName,
+        /// Its current version.
+        current: Version,
+    },
     /// The registry failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -314,10 +322,11 @@ impl Registry {
             Some(version) => record.version == version,
             None => record.version < current,
         });
-        let target = target.ok_or_else(|| ResolveError::UnknownVersion {
-            name: name.clone(),
-            asked: to.map_or_else(|| format!("before {current}"), |version| version.to_string()),
-            current,
+        let target = target.ok_or_else(|| match to {
+            Some(asked) => {
+                ResolveError::UnknownVersion { name: name.clone(), asked: asked.to_string(), current }
+            }
+            None => ResolveError::NoEarlierVersion { name: name.clone(), current },
         })?;
         self.store.run(|database| {
             let transaction = database.begin_write()?;
