@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nebula_tests::{Nebula, cargo_in, eventually, nebula, nebula_in};
+use nebula_tests::{FUNCTIONS, Nebula, cargo_in, eventually, nebula, nebula_in};
 
 /// A new project, at the same place each time, so that its builds are found again. Gone when dropped.
 struct Project {
@@ -101,6 +101,46 @@ fn new_overwrites_nothing() {
     run(&["new", "7up"]).exits(1).explains("begin with a digit");
     run(&["new", "other", "--sdk", "nowhere"]).exits(1).explains("cannot find `nowhere`");
     assert!(!home.path().join("other").exists());
+}
+
+/// Where the build script of these tests has built the functions already.
+fn built_functions() -> String {
+    let target = Path::new(FUNCTIONS[0].1).ancestors().nth(3).unwrap();
+    target.display().to_string()
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// A `nebula.toml` at the root says where the functions are; they are a workspace.
+#[test]
+fn a_workspace_is_built_whole() {
+    let ran = nebula_in(&repository(), &["build"], &[("CARGO_TARGET_DIR", &built_functions())]).exits(0);
+    let mut built: Vec<String> = ran.stdout().lines().map(str::to_owned).collect();
+    built.sort();
+    let mut expected: Vec<_> = FUNCTIONS.iter().map(|(_, component)| *component).collect();
+    expected.sort_unstable();
+    assert_eq!(built, expected);
+}
+
+/// The first command of a new user: all functions of this repository, with a call to copy for each.
+#[test]
+fn up_serves_this_repository() {
+    let home = Arc::new(tempfile::tempdir().unwrap());
+    let variables = [("CARGO_TARGET_DIR", &*built_functions())];
+    let nebula = Nebula::run(home, &["up", "--no-watch"], &repository(), &variables);
+    let printed = eventually("a call is printed for each function", || {
+        let stdout = nebula.stdout();
+        (stdout.matches("curl ").count() == FUNCTIONS.len()).then_some(stdout)
+    });
+    let list = nebula.control("GET", "/api/v1/functions").send().is(200).json();
+    for function in list["functions"].as_array().unwrap() {
+        let name = function["name"].as_str().unwrap();
+        let url = format!("http://{}/f/{name}", nebula.calls_address());
+        assert!(printed.lines().any(|line| line.ends_with(&url)), "no call of `{name}`:\n{printed}");
+    }
+    nebula.post("/f/add", r#"{"a": 1, "b": 2}"#).is(200).says("3");
 }
 
 /// Changes are served when they build; a broken build keeps what there was, and says why.
