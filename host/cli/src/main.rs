@@ -13,6 +13,7 @@ mod input;
 mod local;
 mod project;
 mod report;
+mod wit;
 
 use std::process::ExitCode;
 

@@ -9,18 +9,21 @@ use crate::args::{Inspect, Target};
 use crate::client::Client;
 use crate::local::{Local, read_component};
 use crate::report::{hinted, json};
+use crate::wit;
 
 pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
     match Target::parse(&inspect.function)? {
         Target::File(path) => {
             let component = read_component(&path)?;
-            let local =
-                Local::open(component, LimitOverrides::default(), Codegen::Baseline).map_err(|error| {
+            let local = Local::open(component.clone(), LimitOverrides::default(), Codegen::Baseline)
+                .map_err(|error| {
                     error.context(format!("`{}` is no function that could be deployed", path.display()))
                 })?;
             let record = local.record();
+            let wit = wit::exports(&component)?;
             if inspect.remote.json {
                 let mut value = serde_json::to_value(record)?;
+                value["wit"] = wit.into();
                 // It is deployed nowhere: what only a registry gives would mislead.
                 if let Some(object) = value.as_object_mut() {
                     for absent in ["name", "version", "deployed_at_unix_s", "limits"] {
@@ -31,17 +34,23 @@ pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
             }
             println!("{}", path.display());
             print!("{}", description(record));
+            println!("\n{wit}");
         }
         Target::Deployed(reference) => {
             if reference.selector != Selector::Current {
                 let hint = format!("`nebula inspect {}` shows all of them", reference.name);
                 return Err(hinted("`inspect` takes a function's name without a version", hint).into());
             }
-            let detail = Client::new(&inspect.remote).detail(&reference.name)?;
+            let client = Client::new(&inspect.remote);
+            let detail = client.detail(&reference.name)?;
+            let wit = wit::exports(&client.component(&reference.name)?)?;
             if inspect.remote.json {
-                return json(&detail);
+                let mut value = serde_json::to_value(&detail)?;
+                value["wit"] = wit.into();
+                return json(&value);
             }
             print!("{}", history(&detail));
+            println!("\n{wit}");
         }
     }
     Ok(())
@@ -65,8 +74,8 @@ fn description(record: &VersionRecord) -> String {
     let description = &record.description;
     let form = format!("{:?}", description.form).to_lowercase();
     let mut text = format!(
-        "  signature  {}\n  form       {form}\n  digest     {}\n  size       {} bytes\n",
-        description.signature, record.digest, record.size_bytes
+        "  form       {form}\n  digest     {}\n  size       {} bytes\n",
+        record.digest, record.size_bytes
     );
     for import in &description.imports {
         text.push_str(&format!("  imports    {import}\n"));
