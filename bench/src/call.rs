@@ -12,7 +12,7 @@ use bytes::Bytes;
 use clap::Args as ClapArgs;
 use nebula_runtime::id::{FunctionName, FunctionRef, Selector};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
-use nebula_runtime::{Answer, Codegen, Compiler, Prefer, Request, Runtime, RuntimeConfig};
+use nebula_runtime::{Answer, Codegen, Compiler, Prefer, Request, Runtime, RuntimeConfig, Shard};
 
 use crate::cores::{self, Cores};
 use crate::prepare::{self, BODY};
@@ -47,7 +47,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let name: FunctionName = "echo".parse()?;
     let component = Bytes::from(std::fs::read(&echo)?);
     executor.block_on(runtime.deploy(name.clone(), component, LimitOverrides::default()))?;
-    let function = runtime.resolve(&FunctionRef { name, selector: Selector::Current })?;
+    let shard = Shard::new(runtime)?;
+    let function = shard.find(&FunctionRef { name, selector: Selector::Current })?;
     // The calls run on this thread; the clock of their deadlines keeps the other cores.
     cores::pin(&cores.server[..1])?;
 
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     for call in 0..WARM_UP_CALLS + args.calls.get() {
         let request = Request::Payload { media_type: None, body: Bytes::from_static(BODY) };
         let begun = Instant::now();
-        let called = executor.block_on(runtime.call(&function, request, Prefer::AsSent));
+        let called = executor.block_on(shard.call(&function, request, Prefer::AsSent));
         let took = begun.elapsed();
         match called.result {
             Ok(Answer::Value(content)) if content.body == BODY => {}

@@ -246,3 +246,44 @@ fn media_types_that_are_not_taken() {
     let call = nebula.request("POST", "/f/adds").header("content-type", "Application/JSON; charset=utf-8");
     call.body(r#"{"a":1,"b":2}"#).send().is(200);
 }
+
+/// What no instance is given is refused when it is deployed, not when it is called.
+#[test]
+fn a_component_that_fits_no_instance_is_refused() {
+    let lifted = |items: &str| {
+        wat(&format!(
+            r#"(component
+                (core module $m {items} (func (export "handle")))
+                (core instance $i (instantiate $m))
+                (func (export "handle") (canon lift (core func $i "handle"))))"#
+        ))
+    };
+    for items in [
+        "(memory 20000)",
+        "(memory 1) (memory 1) (memory 1) (memory 1) (memory 1)",
+        "(table 30000 funcref)",
+        &"(table 1 funcref)".repeat(20),
+        &"(global (mut i64) (i64.const 0))".repeat(140_000),
+    ] {
+        refused(&lifted(items), 422, "refused", "it needs more than an instance may have");
+    }
+    let instances = "(core instance (instantiate $m))".repeat(300);
+    let many = wat(&format!(
+        r#"(component
+            (core module $m (memory 1) (func (export "handle")))
+            {instances}
+            (core instance $i (instantiate $m))
+            (func (export "handle") (canon lift (core func $i "handle"))))"#
+    ));
+    refused(&many, 422, "refused", "it needs more than an instance may have");
+}
+
+#[test]
+fn limits_beyond_the_hosts_are_refused() {
+    let nebula = Nebula::start();
+    let component = std::fs::read(guests::GREETS).unwrap();
+    for limit in ["memory_bytes_max", "deadline_ms", "input_bytes_max", "output_bytes_max", "log_bytes_max"] {
+        let put = nebula.put(&format!("f?{limit}={}", u64::MAX), &component);
+        put.is(422).problem("limit-too-high").detail(limit);
+    }
+}
