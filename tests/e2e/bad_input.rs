@@ -246,3 +246,43 @@ fn media_types_that_are_not_taken() {
     let call = nebula.request("POST", "/f/adds").header("content-type", "Application/JSON; charset=utf-8");
     call.body(r#"{"a":1,"b":2}"#).send().is(200);
 }
+
+/// A function of one parameter whose type is `ty`, over `definitions`; it traps when it is called.
+fn of_type(definitions: &str, ty: &str) -> Vec<u8> {
+    wat(&format!(
+        r#"(component
+            {definitions}
+            (core module $m
+                (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+                (func (export "handle") (param i32 i32) unreachable))
+            (core instance $i (instantiate $m))
+            (func (export "handle") (param "it" {ty})
+                (canon lift (core func $i "handle")
+                    (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#
+    ))
+}
+
+/// A few hundred bytes of tuples of tuples, which would fill the memory once written out.
+#[test]
+fn types_too_large_to_be_written_out_are_refused() {
+    let mut definitions = "(type $t0 (tuple u8 u8))".to_owned();
+    for index in 1..18 {
+        let inner = index - 1;
+        definitions += &format!("(type $t{index} (tuple $t{inner} $t{inner}))");
+    }
+    refused(&of_type(&definitions, "(list $t17)"), 422, "refused", "written out, are over 10000");
+}
+
+/// Options that were left out are small in JSON only.
+#[test]
+fn an_input_whose_values_take_too_much_is_refused() {
+    let fields: String = (0..100).map(|index| format!("(field \"option-{index}\" (option u32))")).collect();
+    let definitions = format!("(type $r' (record {fields})) (export $r \"r\" (type $r'))");
+    let nebula = Nebula::start();
+    nebula.put("f", &of_type(&definitions, "(list $r)")).is(200);
+    let document = format!("[{}{{}}]", "{},".repeat(100_000));
+    let problem = nebula.post("/f/f", &document).is(413).problem("decoded-too-large");
+    problem.member("bytes_max", 16 * 1024 * 1024 + 32 * document.len());
+    nebula.post("/f/f", "[{},{}]").is(502).problem("trap");
+}

@@ -5,8 +5,9 @@
 
 use wasmtime::component::{Type, Val};
 
+use super::Params;
 use super::decode::{DecodeError, decode};
-use super::{Params, wit_text};
+use super::text::wit_excerpt;
 
 /// Decodes query parameters into the arguments of a function.
 ///
@@ -31,7 +32,7 @@ pub(crate) fn decode_query(params: &Params, pairs: &[(String, String)]) -> Resul
             (None, _) => {
                 return Err(DecodeError::Mismatch {
                     at: format!("/{name}"),
-                    expected: wit_text(ty),
+                    expected: wit_excerpt(ty),
                     found: "no such query parameter".to_owned(),
                 });
             }
@@ -61,7 +62,7 @@ fn object(fields: &Params, pairs: &[(String, String)]) -> Result<String, DecodeE
             if values.next().is_some() {
                 return Err(DecodeError::Mismatch {
                     at: format!("/{name}"),
-                    expected: wit_text(ty),
+                    expected: wit_excerpt(ty),
                     found: "the parameter more than once".to_owned(),
                 });
             }
@@ -113,7 +114,7 @@ fn scalar(name: &str, ty: &Type, text: &str) -> Result<serde_json::Value, Decode
         | Type::Stream(_)
         | Type::ErrorContext => Err(DecodeError::Mismatch {
             at: format!("/{name}"),
-            expected: wit_text(ty),
+            expected: wit_excerpt(ty),
             found: "a query parameter, which can't carry this type: use POST".to_owned(),
         }),
     }
