@@ -207,7 +207,7 @@ fn numbers_out_of_range() {
         let kind = answer.json()["type"].as_str().unwrap().to_owned();
         assert!(kind.ends_with(":type-mismatch") || kind.ends_with(":invalid-json"), "{answer:?}");
     }
-    nebula.post("/f/adds", r#"{"a": 1.0, "b": 2e0}"#);
+    nebula.post("/f/adds", r#"{"a": 1.0, "b": 2e0}"#).is(200).says("3");
 }
 
 #[test]
@@ -261,6 +261,11 @@ fn of_type(definitions: &str, ty: &str) -> Vec<u8> {
                 (canon lift (core func $i "handle")
                     (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#
     ))
+}
+
+#[test]
+fn lists_of_a_fixed_length_are_refused() {
+    refused(&of_type("", "(list u8 4)"), 400, "not-a-component", "ixed-length lists");
 }
 
 /// A few hundred bytes of tuples of tuples, which would fill the memory once written out.

@@ -5,7 +5,7 @@
 //! | `bool`, integers, floats | boolean, number; 64-bit integers also as strings; `"NaN"`, `"Infinity"`, `"-Infinity"` |
 //! | `string`, `char`, enum | string |
 //! | `list<u8>` | base64 string (RFC 4648 §4); an array of numbers is accepted too |
-//! | other lists, tuples, fixed-length lists | array |
+//! | other lists, tuples | array |
 //! | record | object with the WIT field names; an absent option is `none` |
 //! | variant | `{"case": payload}`, or `"case"` without one |
 //! | flags | array of strings |
@@ -16,7 +16,8 @@
 //! Invariants:
 //! * Decoding is driven by the type: its depth is the type's, and nothing is kept of what the type
 //!   has no place for.
-//! * `decode(encode(v))` is `v` for every value of every supported type.
+//! * `decode(encode(v))` is `v` for every value of every supported type; of a map's equal keys, the
+//!   last is kept.
 //! * Encoding is deterministic: equal values are equal bytes.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the wildcards mean: any other type doesn't fit here")]

@@ -1,16 +1,18 @@
 //! One value, by its type.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use wasmtime::component::types::{Field, OptionType, Record, ResultType, Variant};
+use wasmtime::component::types::{Field, Map, OptionType, Record, ResultType, Variant};
 use wasmtime::component::{Type, Val};
 
 use super::trace::Trace;
+use crate::codec::encode::encode;
 use crate::codec::text::wit_excerpt;
 
 /// Whole numbers below it are exact as doubles, whatever they were written like (RFC 8259 §6).
@@ -212,14 +214,6 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Val, A::Error> {
         match self.ty {
             Type::List(list) => Ok(Val::List(self.elements(&mut items, &list.ty())?)),
-            Type::FixedLengthList(list) => {
-                let values = self.elements(&mut items, &list.ty())?;
-                if u32::try_from(values.len()) == Ok(list.len()) {
-                    Ok(Val::FixedLengthList(values))
-                } else {
-                    Err(self.wrong(&format!("an array of {}", values.len())))
-                }
-            }
             Type::Tuple(tuple) => {
                 let types = tuple.types();
                 let mut values = self.trace.vec(types.len())?;
@@ -237,17 +231,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 }
                 Ok(Val::Tuple(values))
             }
-            Type::Map(map) => {
-                let (key, value) = (map.key(), map.value());
-                let mut entries = Vec::new();
-                while let Some(entry) = items
-                    .next_element_seed(Pair { map: self, key: self.of(&key), value: self.of(&value) })
-                    .map_err(self.trace.at(|| entries.len().to_string()))?
-                {
-                    self.trace.push(&mut entries, entry)?;
-                }
-                Ok(Val::Map(entries))
-            }
+            Type::Map(map) => self.pairs(map, &mut items),
             Type::Flags(flags) => {
                 let mut set: Vec<bool> = flags.names().map(|_| false).collect();
                 let not_text =
@@ -275,17 +259,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             Type::Record(record) => self.record(record, &mut entries),
             Type::Variant(variant) => self.variant(variant, &mut entries),
             Type::Result(result) => self.result(result, &mut entries),
-            Type::Map(map) if matches!(map.key(), Type::String) => {
-                let ty = map.value();
-                let mut values = Vec::new();
-                while let Some(Text(key)) = entries.next_key()? {
-                    let value =
-                        entries.next_value_seed(self.of(&ty)).map_err(self.trace.at(|| key.to_string()))?;
-                    let key = Val::String(self.trace.string(&key)?);
-                    self.trace.push(&mut values, (key, value))?;
-                }
-                Ok(Val::Map(values))
-            }
+            Type::Map(map) if matches!(map.key(), Type::String) => self.entries(map, &mut entries),
             _ => Err(self.wrong("an object")),
         }
     }
@@ -300,6 +274,45 @@ impl Seed<'_> {
                 Some(value) => self.trace.push(&mut values, value)?,
                 None => return Ok(values),
             }
+        }
+    }
+
+    /// The entries of a map by `string`: an object.
+    fn entries<'de, A: MapAccess<'de>>(self, map: &Map, entries: &mut A) -> Result<Val, A::Error> {
+        let ty = map.value();
+        let mut known = HashSet::new();
+        let mut values = Vec::new();
+        while let Some(Text(key)) = entries.next_key()? {
+            let value = entries.next_value_seed(self.of(&ty)).map_err(self.trace.at(|| key.to_string()))?;
+            let held = self.trace.string(&key)?;
+            self.trace.hold(size_of::<String>())?;
+            if !known.insert(self.trace.string(&key)?) {
+                return Err(self.wrong(&format!("the key `{key}` twice")));
+            }
+            self.trace.push(&mut values, (Val::String(held), value))?;
+        }
+        Ok(Val::Map(values))
+    }
+
+    /// The entries of any other map: an array of pairs.
+    fn pairs<'de, A: SeqAccess<'de>>(self, map: &Map, items: &mut A) -> Result<Val, A::Error> {
+        let (key_type, value_type) = (map.key(), map.value());
+        if matches!(key_type, Type::String) {
+            return Err(self.wrong("an array"));
+        }
+        let mut known = HashSet::new();
+        let mut entries = Vec::new();
+        loop {
+            let pair = Pair { map: self, key: self.of(&key_type), value: self.of(&value_type) };
+            let pair = items.next_element_seed(pair).map_err(self.trace.at(|| entries.len().to_string()))?;
+            let Some((key, value)) = pair else { return Ok(Val::Map(entries)) };
+            let mut json = Vec::new();
+            encode(&key_type, &key, &mut json);
+            self.trace.hold(size_of::<Vec<u8>>() + json.capacity())?;
+            if let Some(twice) = known.replace(json) {
+                return Err(self.wrong(&format!("the key `{}` twice", String::from_utf8_lossy(&twice))));
+            }
+            self.trace.push(&mut entries, (key, value))?;
         }
     }
 
