@@ -249,6 +249,11 @@ fn media_types_that_are_not_taken() {
 
 /// A function of one parameter whose type is `ty`, over `definitions`; it traps when it is called.
 fn of_type(definitions: &str, ty: &str) -> Vec<u8> {
+    exporting(definitions, ty, r#"(export "handle" (func $f))"#)
+}
+
+/// The same function as `$f`, exported as `exports` say.
+fn exporting(definitions: &str, ty: &str, exports: &str) -> Vec<u8> {
     wat(&format!(
         r#"(component
             {definitions}
@@ -257,10 +262,21 @@ fn of_type(definitions: &str, ty: &str) -> Vec<u8> {
                 (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
                 (func (export "handle") (param i32 i32) unreachable))
             (core instance $i (instantiate $m))
-            (func (export "handle") (param "it" {ty})
+            (func $f (param "it" {ty})
                 (canon lift (core func $i "handle")
-                    (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#
+                    (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+            {exports})"#
     ))
+}
+
+/// `$t17`, in a few hundred bytes, which is 262,144 bytes in a value.
+fn tuples_of_tuples() -> String {
+    let mut definitions = "(type $t0 (tuple u8 u8))".to_owned();
+    for index in 1..18 {
+        let inner = index - 1;
+        definitions += &format!("(type $t{index} (tuple $t{inner} $t{inner}))");
+    }
+    definitions
 }
 
 #[test]
@@ -268,15 +284,19 @@ fn lists_of_a_fixed_length_are_refused() {
     refused(&of_type("", "(list u8 4)"), 400, "not-a-component", "ixed-length lists");
 }
 
-/// A few hundred bytes of tuples of tuples, which would fill the memory once written out.
+/// Neither as a function's type, nor to say what was found in the place of a known interface's.
 #[test]
 fn types_too_large_to_be_written_out_are_refused() {
-    let mut definitions = "(type $t0 (tuple u8 u8))".to_owned();
-    for index in 1..18 {
-        let inner = index - 1;
-        definitions += &format!("(type $t{index} (tuple $t{inner} $t{inner}))");
-    }
+    let definitions = tuples_of_tuples();
     refused(&of_type(&definitions, "(list $t17)"), 422, "refused", "written out, are over 10000");
+
+    let interface = "nebula:function/handler@0.1.0";
+    let exports =
+        format!(r#"(instance $h (export "handle" (func $f))) (export "{interface}" (instance $h))"#);
+    let other = exporting(&definitions, "(list $t17)", &exports);
+    let answer = Nebula::start().put("f", &other).is(422);
+    assert!(answer.body().len() < 2_000, "{} bytes", answer.body().len());
+    answer.problem("refused").detail("is not the one of that name: it has `handle: func(it: list<tuple<");
 }
 
 /// Options that were left out are small in JSON only.
