@@ -306,8 +306,19 @@ fn an_input_whose_values_take_too_much_is_refused() {
     let definitions = format!("(type $r' (record {fields})) (export $r \"r\" (type $r'))");
     let nebula = Nebula::start();
     nebula.put("f", &of_type(&definitions, "(list $r)")).is(200);
+    nebula.post("/f/f", "[{},{}]").is(502).problem("trap");
+    let before = peak_kib(nebula.pid());
     let document = format!("[{}{{}}]", "{},".repeat(100_000));
     let problem = nebula.post("/f/f", &document).is(413).problem("decoded-too-large");
     problem.member("bytes_max", 16 * 1024 * 1024 + 32 * document.len());
+    let grown = peak_kib(nebula.pid()) - before;
+    assert!(grown < 64 * 1024, "it took {grown} KiB to find out");
     nebula.post("/f/f", "[{},{}]").is(502).problem("trap");
+}
+
+/// The most memory that a process has had at once.
+fn peak_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

@@ -264,6 +264,8 @@ fn what_values_hold_is_bounded_by_the_document() {
         panic!("a million options were decoded");
     };
     assert!(bytes_max < 32 << 20, "{bytes_max}");
+    // What docs/wit.md and the constants in `trace` count with.
+    assert_eq!(size_of::<Val>(), 40);
     let index: usize = at.strip_prefix('/').unwrap().parse().unwrap();
     assert!((1_000..10_000).contains(&index), "{at}");
 }
