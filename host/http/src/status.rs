@@ -71,6 +71,11 @@ fn bad_input(error: &DecodeError) -> Problem {
                 .with("expected", expected.as_str())
                 .with("found", found.as_str())
         }
+        DecodeError::TooLarge { at, bytes_max } => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "decoded-too-large", detail)
+                .with("pointer", at.as_str())
+                .with("bytes_max", *bytes_max)
+        }
         DecodeError::NotUtf8 { valid_up_to } => {
             Problem::new(StatusCode::BAD_REQUEST, "not-utf8", detail).with("valid_up_to", *valid_up_to)
         }

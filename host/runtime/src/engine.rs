@@ -116,6 +116,7 @@ fn code_config(codegen: Codegen) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
+        .wasm_component_model_map(true)
         .concurrency_support(false)
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)

@@ -312,9 +312,10 @@ fn check_interface(
     Err(Refused::OtherInterface { interface: export.to_owned(), found })
 }
 
+/// Of any shape and size, so only its beginning: [`RAW_HANDLE`] is shorter.
 fn signature_of(func: &ComponentFunc) -> String {
     let params: Vec<_> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
-    codec::signature_text("handle", &params, func.results().next().as_ref())
+    codec::signature_excerpt("handle", &params, func.results().next().as_ref())
 }
 
 fn reflect(
@@ -327,12 +328,7 @@ fn reflect(
     }
     let params: Vec<(String, Type)> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
     let result = func.results().next();
-    for (name, ty) in &params {
-        codec::check_supported(name, ty)?;
-    }
-    if let Some(result) = &result {
-        codec::check_supported("result", result)?;
-    }
+    codec::check_supported(&params, result.as_ref())?;
     Ok(Typed { pre, handle, params, result })
 }
 
