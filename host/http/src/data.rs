@@ -15,8 +15,10 @@ use hyper::body::Incoming;
 use nebula_runtime::id::FunctionRef;
 use nebula_runtime::{Answer, Form, Function, Prefer, Request as Call, Runtime};
 
+use crate::accept::prefer;
 use crate::answer::{self, Asked};
 use crate::body;
+use crate::input;
 use crate::problem::{Problem, Reply};
 use crate::status;
 
@@ -33,9 +35,12 @@ pub(crate) async fn handle(runtime: &Runtime, request: Request<Incoming>) -> Rep
     };
     body::discard(&parts.headers, &mut body).await;
     if head {
-        // hyper leaves the body out; the length it would have had is told.
-        let length = http_body::Body::size_hint(reply.body()).exact().unwrap_or(0);
-        reply.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        // hyper leaves the body out; the length it would have had is told where it is known. A guest
+        // that sees HEAD may have left its body out itself, and a 304 has none for `GET` either.
+        let length = http_body::Body::size_hint(reply.body()).exact().filter(|length| *length > 0);
+        if let Some(length) = length {
+            reply.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
         *reply.body_mut() = Full::default();
     }
     reply
@@ -67,7 +72,7 @@ async fn route(runtime: &Runtime, parts: &Parts, body: &mut Incoming) -> Result<
             return Err(status::no_such_path(path));
         }
         if parts.method == Method::OPTIONS {
-            return Ok(options());
+            return Ok(options(&function));
         }
     }
     let asked = Asked::new(parts.method.clone(), reference.selector, &parts.headers);
@@ -112,12 +117,17 @@ async fn run(
     }
 }
 
-fn options() -> Reply {
+/// What a function that isn't of the http form answers to.
+fn options(function: &Function) -> Reply {
+    let description = &function.record.description;
     let mut reply = Response::new(Full::default());
     *reply.status_mut() = StatusCode::NO_CONTENT;
     let headers = reply.headers_mut();
-    headers.insert(header::ALLOW, HeaderValue::from_static(ALLOW));
-    headers.insert("accept-query", HeaderValue::from_static("application/json"));
+    headers.insert(header::ALLOW, HeaderValue::from_static(input::methods(description.form)));
+    if let Ok(accepted) = HeaderValue::try_from(input::media_types(description).join(", ")) {
+        headers.insert("accept-query", accepted);
+    }
+    answer::name(headers, function);
     reply
 }
 
@@ -161,19 +171,6 @@ fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Problem> {
         .collect()
 }
 
-/// What the `Accept` header prefers; quality values only tell `0` from the rest.
-fn prefer(accept: Option<&str>) -> Prefer {
-    let Some(accept) = accept else { return Prefer::AsSent };
-    for range in accept.split(',') {
-        match range.split(';').next().unwrap_or(range).trim() {
-            "application/json" => return Prefer::Json,
-            "application/octet-stream" | "text/plain" => return Prefer::Raw,
-            _ => {}
-        }
-    }
-    Prefer::AsSent
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,13 +181,5 @@ mod tests {
         let expected = [("a", "1"), ("b", "x y&z"), ("c", ""), ("d", "")];
         assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert!(query_pairs("a=%ff").is_err());
-    }
-
-    #[test]
-    fn accept_chooses_the_form_of_the_answer() {
-        assert_eq!(prefer(None), Prefer::AsSent);
-        assert_eq!(prefer(Some("*/*")), Prefer::AsSent);
-        assert_eq!(prefer(Some("text/html, application/json;q=0.9")), Prefer::Json);
-        assert_eq!(prefer(Some("application/octet-stream")), Prefer::Raw);
     }
 }

@@ -7,10 +7,13 @@
 //! serve (accept, drain) -> data | control -> body -> runtime -> status | answer -> problem
 //! ```
 
+mod accept;
 mod answer;
 mod body;
 mod control;
 mod data;
+mod etag;
+mod input;
 mod openapi;
 mod problem;
 mod serve;
