@@ -62,7 +62,55 @@ fn every_method_arrives() {
 #[test]
 fn statuses_pass() {
     let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
-    nebula.get("/f/mirror/teapot").is(418).has("x-own", "kept").lacks("etag");
+    nebula.get("/f/mirror/teapot").is(418).has("x-own", "kept");
+}
+
+#[test]
+fn answers_oddly() {
+    let nebula = Nebula::start().deploy("odd", guests::ANSWERS_ODDLY);
+    nebula.get("/f/odd").is(200).has("x-own", "kept").says("ten bytes.");
+    // Interim responses are no answers, and switching protocols isn't a guest's to do.
+    for status in [100, 101, 103] {
+        let answer = nebula.get(&format!("/f/odd/status/{status}")).is(502);
+        answer.problem("invalid-answer").mentions("reason", &format!("interim status {status}"));
+    }
+    for status in [204, 205, 304] {
+        nebula.get(&format!("/f/odd/status/{status}")).is(status).has("x-own", "kept").says("").lacks("etag");
+    }
+    for status in [203, 404, 500, 599, 999] {
+        let answer = nebula.get(&format!("/f/odd/status/{status}")).is(status).says("ten bytes.");
+        assert!(answer.header("etag").is_some(), "{answer:?}");
+    }
+}
+
+/// The output limit is of bodies; heads have one of their own.
+#[test]
+fn response_headers_are_bounded() {
+    let nebula = Nebula::start().deploy("odd", guests::ANSWERS_ODDLY);
+    nebula.get("/f/odd/headers/30000").is(200).says("ten bytes.");
+    let answer = nebula.get("/f/odd/headers/100000").is(502);
+    answer.problem("output-too-large").member("bytes_max", 32 * 1024);
+}
+
+#[test]
+fn a_functions_own_entity_tag_is_compared() {
+    let nebula = Nebula::start().deploy("odd", guests::ANSWERS_ODDLY);
+    nebula.get("/f/odd/own-tag").is(200).has("etag", "\"my,own\"");
+    let get = |tags: &str| nebula.request("GET", "/f/odd/own-tag").header("if-none-match", tags).send();
+    get("\"other\", W/\"my,own\"").is(304).has("etag", "\"my,own\"").says("");
+    get("\"other\"").is(200).says("ten bytes.");
+    // One for the content's hash is none for the function's own.
+    let hash = nebula.get("/f/odd").header("etag").unwrap().to_owned();
+    get(&hash).is(200);
+    nebula.request("HEAD", "/f/odd/own-tag").send().is(200).has("etag", "\"my,own\"");
+}
+
+/// A guest that leaves the body out for `HEAD` doesn't say how long it would have been.
+#[test]
+fn head_promises_no_length_that_is_not_known() {
+    let nebula = Nebula::start().deploy("odd", guests::ANSWERS_ODDLY);
+    nebula.get("/f/odd").is(200).has("content-length", "10");
+    nebula.request("HEAD", "/f/odd").send().is(200).lacks("content-length").lacks("etag");
 }
 
 /// Bodies pass in both directions, beyond what one buffer holds.

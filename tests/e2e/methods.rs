@@ -45,11 +45,36 @@ fn head_has_the_headers_of_get() {
     nebula.request("HEAD", "/f/nothing").send().is(404).says("");
 }
 
+/// A 304 has no content, and so no length of any.
+#[test]
+fn head_is_conditional_as_get_is() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    let etag = nebula.get("/f/greets?name=Ada").is(200).header("etag").unwrap().to_owned();
+    let head = nebula.request("HEAD", "/f/greets?name=Ada").header("if-none-match", &etag).send();
+    head.is(304).lacks("content-length").has("etag", &etag);
+}
+
+/// What is refused isn't sent, and what is wanted more comes first.
+#[test]
+fn accept_is_weighed() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    let accept = |accept: &str| {
+        let call = nebula.request("POST", "/f/greets").header("content-type", "application/json");
+        call.header("accept", accept).body("\"Ada\"").send().is(200)
+    };
+    accept("application/json;q=0, text/plain").has("content-type", "text/plain; charset=utf-8");
+    accept("application/json;q=0.5, text/plain;q=0.4").has("content-type", "application/json");
+    accept("text/plain, application/json;q=0.9").says("Hello, Ada!");
+}
+
 #[test]
 fn options_says_what_there_is() {
-    let nebula = Nebula::start().deploy("greets", guests::GREETS);
-    let answer = nebula.request("OPTIONS", "/f/greets").send().is(204).has("allow", ALLOW);
-    assert!(answer.header("accept-query").is_some());
+    let nebula = Nebula::start().deploy("greets", guests::GREETS).deploy("adds", guests::ADDS);
+    let greets = nebula.request("OPTIONS", "/f/greets").send().is(204).has("allow", ALLOW);
+    let greets = greets.has("accept-query", "application/json, text/*, application/octet-stream");
+    assert!(greets.header("nebula-function").is_some_and(|name| name.starts_with("greets@v1;")));
+    let adds = nebula.request("OPTIONS", "/f/adds").send().is(204);
+    adds.has("allow", ALLOW).has("accept-query", "application/json");
 }
 
 #[test]
@@ -69,4 +94,33 @@ fn liveness_and_readiness() {
         nebula.request("HEAD", path).send().is(200).says("");
         nebula.request("POST", path).send().is(405).problem("method-not-allowed").has("allow", "GET, HEAD");
     }
+}
+
+/// Whatever is wrong with a request, the answer says which function it was for.
+#[test]
+fn refusals_name_the_function_too() {
+    let nebula = Nebula::start().deploy("raw", guests::MIRRORS_PAYLOAD);
+    nebula.put("adds?input_bytes_max=4", &std::fs::read(guests::ADDS).unwrap()).is(200);
+    for (method, path, body, status, function) in [
+        ("POST", "/f/adds", "{\"a\":1,\"b\":2}", 413, "adds@v1; digest=sha256:"),
+        ("PUT", "/f/adds", "", 405, "adds@v1; digest=sha256:"),
+        ("GET", "/f/adds?a=%ff", "", 400, "adds@v1; digest=sha256:"),
+        ("GET", "/f/adds/below", "", 404, "adds@v1; digest=sha256:"),
+        ("PUT", "/f/raw", "", 405, "raw@v1; digest=sha256:"),
+        ("GET", "/f/raw", "", 405, "raw@v1; digest=sha256:"),
+    ] {
+        let answer = nebula.request(method, path).body(body).send().is(status);
+        let named = answer.header("nebula-function").unwrap_or_default().to_owned();
+        assert!(named.starts_with(function), "{method} {path}: {named}");
+    }
+    nebula.get("/f/raw").has("allow", "POST, QUERY, OPTIONS");
+}
+
+/// Several lines of a header are one list.
+#[test]
+fn accept_may_have_several_lines() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    let call = nebula.request("POST", "/f/greets").header("content-type", "text/plain").body("you");
+    let call = call.header("accept", "text/plain;q=0.5").header("accept", "application/json");
+    call.send().is(200).says("\"Hello, you!\"");
 }

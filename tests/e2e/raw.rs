@@ -47,12 +47,17 @@ fn media_types_stay_in_their_header() {
         .has("content-type", "application/octet-stream")
         .lacks("x-evil")
         .says("media");
+    let long = nebula.post("/f/mirrors", "long media").is(200);
+    long.has("content-type", "application/octet-stream").says("long media");
 }
 
 /// There is no body in a query string.
 #[test]
 fn queries_have_no_payload() {
     let nebula = Nebula::start().deploy("mirrors", guests::MIRRORS_PAYLOAD);
-    nebula.get("/f/mirrors?a=1").is(405).problem("method-not-allowed").has("allow", "POST, QUERY, OPTIONS");
+    const ALLOW: &str = "POST, QUERY, OPTIONS";
+    nebula.get("/f/mirrors?a=1").is(405).problem("method-not-allowed").has("allow", ALLOW);
+    let options = nebula.request("OPTIONS", "/f/mirrors").send().is(204);
+    options.has("allow", ALLOW).has("accept-query", "*/*");
     nebula.get("/f/mirrors/below").is(404).problem("unknown-path");
 }

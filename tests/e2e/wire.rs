@@ -65,6 +65,39 @@ fn a_request_needs_exactly_one_host() {
     }
 }
 
+/// Otherwise the guest is blamed for not understanding it.
+#[test]
+fn a_host_is_a_name_or_an_address() {
+    let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
+    let ask = |version: &str, host: &[u8]| {
+        let head = format!("GET /f/mirror HTTP/{version}\r\nconnection: close\r\nhost: ");
+        exchange(nebula.calls_address(), &[head.as_bytes(), host, b"\r\n\r\n"].concat())
+    };
+    for host in [&b"\xff"[..], b"", b"a b", b"me@a", b"a:x", b"http://a"] {
+        for version in ["1.1", "1.0"] {
+            let answer = ask(version, host);
+            assert_eq!(status(&answer), "400", "{host:?}: {answer}");
+            assert!(answer.contains("urn:nebula:problem:bad-host"), "{answer}");
+        }
+    }
+    for host in ["example.org", "example.org:8080", "127.0.0.1", "[::1]:80"] {
+        let answer = ask("1.1", host.as_bytes());
+        assert_eq!(status(&answer), "200", "{host:?}: {answer}");
+        assert!(answer.contains(&format!("authority {host}\n")), "{answer}");
+    }
+}
+
+/// Success would end HTTP on the connection, and there is no tunnel to begin.
+#[test]
+fn nothing_is_tunnelled() {
+    let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
+    for target in ["/f/mirror", "a:80"] {
+        let request = format!("CONNECT {target} HTTP/1.1\r\nhost: a:80\r\nconnection: close\r\n\r\n");
+        let answer = exchange(nebula.calls_address(), request.as_bytes());
+        assert!(["400", "405"].contains(&status(&answer)), "{target}: {answer}");
+    }
+}
+
 /// The classic of request smuggling: chunks go before the length, and nothing after them is believed
 /// (RFC 9112 §6.1).
 #[test]

@@ -28,10 +28,50 @@ pub(crate) fn openapi_validator() -> Result<PathBuf, String> {
     let environment = root().join("target/tools/openapi");
     let python = environment.join("bin/python");
     if !python.exists() {
+        python_with_venv()?;
         run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
     }
     run(Command::new(&python).args(["-m", "pip", "install", "--quiet", OPENAPI_VALIDATOR]))?;
     Ok(python)
+}
+
+/// Python 3 that can make environments: from the system's packages where there is none.
+fn python_with_venv() -> Result<(), String> {
+    if has_venv() {
+        return Ok(());
+    }
+    let packages = ["python3", "python3-venv"];
+    // Debian's and Ubuntu's; whoever has another system, or isn't root, is told.
+    if is_root() && succeeds("apt-get", &["--version"]) {
+        let apt = || {
+            let mut apt = Command::new("apt-get");
+            apt.env("DEBIAN_FRONTEND", "noninteractive");
+            apt
+        };
+        run(apt().arg("update"))?;
+        run(apt().args(["install", "--yes", "--no-install-recommends"]).args(packages))?;
+        if has_venv() {
+            return Ok(());
+        }
+    }
+    Err("the OpenAPI document is validated in Python, and there is no `python3` with `venv` and `ensurepip` \
+         here\n\nhint: `sudo apt-get install python3 python3-venv`, or what your system calls them, and again"
+        .to_owned())
+}
+
+/// Debian's `python3` alone has a `venv` that fails for want of `ensurepip`.
+fn has_venv() -> bool {
+    succeeds("python3", &["-c", "import ensurepip, venv"])
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").stderr(Stdio::null()).output();
+    id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// The `nebula` binary of this tree.

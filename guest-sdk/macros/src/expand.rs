@@ -6,7 +6,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::{Attribute, Expr, Fields, Item, ItemEnum, ItemFn, ItemMod, ItemStruct, Lit, Meta};
 
-use crate::names::Name;
+use crate::names::{Name, check_distinct};
 use crate::signature::Signature;
 use crate::types::Ty;
 
@@ -92,9 +92,10 @@ fn exports(signature: &Signature, docs: &[String], definitions: &[Definition]) -
                 runtime_path: "::nebula_sdk::__private::rt",
             });
 
-            struct Component;
+            // A name that no type of the user's has in the bindings: those hold no underscores.
+            struct __Component;
 
-            impl Guest for Component {
+            impl Guest for __Component {
                 fn handle(#(#variables: #bindings),*) #result {
                     #(let #variables = <#users as ::nebula_sdk::__private::Lift<#bindings>>::lift(#variables);)*
                     #lowered
@@ -103,7 +104,7 @@ fn exports(signature: &Signature, docs: &[String], definitions: &[Definition]) -
 
             #(#conversions)*
 
-            export!(Component);
+            export!(__Component);
         }
     })
 }
@@ -166,6 +167,7 @@ impl<'a> Definitions<'a> {
         for ident in types.flat_map(Ty::named) {
             self.collect(ident, &mut Vec::new(), &mut found)?;
         }
+        check_distinct(found.iter().map(|definition| (&definition.ident, &definition.name)))?;
         Ok(found)
     }
 
@@ -229,11 +231,13 @@ impl Definition {
                 ty: Ty::of(&field.ty)?,
             })
         });
+        let fields: Vec<Field> = fields.collect::<syn::Result<_>>()?;
+        check_distinct(fields.iter().map(|field| (&field.ident, &field.name)))?;
         Ok(Self {
             ident: item.ident.clone(),
             name: type_name(&item.ident)?,
             docs: docs(&item.attrs),
-            shape: Shape::Record(fields.collect::<syn::Result<_>>()?),
+            shape: Shape::Record(fields),
         })
     }
 
@@ -261,11 +265,13 @@ impl Definition {
                 payload,
             })
         });
+        let cases: Vec<Case> = cases.collect::<syn::Result<_>>()?;
+        check_distinct(cases.iter().map(|case| (&case.ident, &case.name)))?;
         Ok(Self {
             ident: item.ident.clone(),
             name: type_name(&item.ident)?,
             docs: docs(&item.attrs),
-            shape: Shape::Cases(cases.collect::<syn::Result<_>>()?),
+            shape: Shape::Cases(cases),
         })
     }
 
@@ -430,6 +436,25 @@ mod tests {
                 Ok(a)
             }
         }));
+    }
+
+    /// The bindings' types stand beside what the macro itself declares.
+    #[test]
+    fn a_type_may_be_named_component() {
+        let expanded = expanded(quote! {
+            pub mod parts {
+                pub struct Component {
+                    pub part: u32,
+                }
+
+                pub fn handle(component: Component) -> u32 {
+                    component.part
+                }
+            }
+        });
+        assert!(expanded.contains("Lift<Component> for super::Component"), "{expanded}");
+        assert_eq!(expanded.matches("struct Component ").count(), 1, "{expanded}");
+        assert!(!expanded.contains("struct Component;"), "{expanded}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Rust names to WIT names, and to the names that the bindings have for those.
 
+use std::collections::HashMap;
+
 use heck::{ToKebabCase, ToSnakeCase, ToUpperCamelCase};
 use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
@@ -63,6 +65,22 @@ impl Name {
             camel => Ident::new(camel, Span::call_site()),
         }
     }
+}
+
+/// Refuses two names of one scope that are the same in WIT, at the second.
+///
+/// # Errors
+/// At it.
+pub(crate) fn check_distinct<'a>(names: impl Iterator<Item = (&'a Ident, &'a Name)>) -> syn::Result<()> {
+    let mut known: HashMap<&str, &Ident> = HashMap::new();
+    for (ident, name) in names {
+        if let Some(earlier) = known.insert(&name.wit, ident) {
+            let message =
+                format!("`{earlier}` and `{ident}` are both named `{}` in WIT: rename one of them", name.wit);
+            return Err(syn::Error::new(ident.span(), message));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

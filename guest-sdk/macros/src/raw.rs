@@ -47,9 +47,9 @@ pub(crate) fn function(function: &ItemFn) -> syn::Result<TokenStream> {
 
             use self::exports::nebula::function::handler;
 
-            struct Component;
+            struct __Component;
 
-            impl handler::Guest for Component {
+            impl handler::Guest for __Component {
                 fn handle(request: handler::Payload) -> ::core::result::Result<handler::Payload, handler::Error> {
                     let request = ::nebula_sdk::Payload { media_type: request.media_type, body: request.body };
                     match super::handle(request) {
@@ -60,7 +60,7 @@ pub(crate) fn function(function: &ItemFn) -> syn::Result<TokenStream> {
                 }
             }
 
-            export!(Component);
+            export!(__Component);
         }
     })
 }

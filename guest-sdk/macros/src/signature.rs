@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{FnArg, ItemFn, Pat, ReturnType, Type};
 
-use crate::names::Name;
+use crate::names::{Name, check_distinct};
 use crate::types::Ty;
 
 /// `handle`, as far as callers see it.
@@ -16,6 +16,7 @@ pub(crate) struct Signature {
 
 /// A parameter of `handle`.
 pub(crate) struct Param {
+    ident: Ident,
     pub(crate) name: Name,
     pub(crate) ty: Ty,
     /// The user's function takes it by reference.
@@ -66,7 +67,8 @@ impl Signature {
     /// At what WIT has nothing for.
     pub(crate) fn of(function: &ItemFn) -> syn::Result<Self> {
         check_plain(function)?;
-        let params = function.sig.inputs.iter().map(param).collect::<syn::Result<_>>()?;
+        let params: Vec<Param> = function.sig.inputs.iter().map(param).collect::<syn::Result<_>>()?;
+        check_distinct(params.iter().map(|param| (&param.ident, &param.name)))?;
         let result = match &function.sig.output {
             ReturnType::Default => None,
             ReturnType::Type(_, ty) if matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty()) => None,
@@ -107,7 +109,7 @@ fn param(argument: &FnArg) -> syn::Result<Param> {
         Type::Reference(reference) => (borrowed(&reference.elem)?, true),
         ty => (Ty::of(ty)?, false),
     };
-    Ok(Param { name: Name::of(&pattern.ident)?, ty, borrowed })
+    Ok(Param { ident: pattern.ident.clone(), name: Name::of(&pattern.ident)?, ty, borrowed })
 }
 
 /// The owned type behind a reference.

@@ -1,18 +1,31 @@
 //! What every answer of a function carries.
+//!
+//! Invariant: what a guest may put into a head is bounded here, as its body is by its output limit. Nothing
+//! that it sets is refused by HTTP itself later on, or reaches beyond its own answer.
+
+use std::fmt::Write;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use nebula_meter::CallCost;
 use nebula_runtime::id::Selector;
-use nebula_runtime::{Content, Function};
+use nebula_runtime::{CallError, Content, Failure, Form, Function};
 
-use crate::body::text;
-use crate::problem::Reply;
+use crate::etag;
+use crate::problem::{Problem, Reply};
+use crate::status;
 
 const NEBULA_FUNCTION: HeaderName = HeaderName::from_static("nebula-function");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// The headers of a guest's response, bytes as HTTP/1.1 writes them. Over it the call is answered 502,
+/// `output-too-large`.
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// A raw function's media type, bytes. One beyond it is `application/octet-stream`.
+const MEDIA_TYPE_BYTES_MAX: usize = 255;
 
 /// Headers that belong to a connection and are never a function's to set (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -29,17 +42,23 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 pub(crate) struct Asked {
     pub(crate) method: Method,
     pub(crate) selector: Selector,
-    if_none_match: Option<String>,
+    /// Every line of it.
+    if_none_match: Vec<HeaderValue>,
 }
 
 impl Asked {
     pub(crate) fn new(method: Method, selector: Selector, headers: &HeaderMap) -> Self {
-        let if_none_match = text(headers, header::IF_NONE_MATCH).map(str::to_owned);
+        let if_none_match = headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();
         Self { method, selector, if_none_match }
     }
 
     fn is_safe(&self) -> bool {
         matches!(self.method.as_str(), "GET" | "HEAD" | "QUERY")
+    }
+
+    /// Whether the caller has the content that `etag` names.
+    fn has(&self, etag: &HeaderValue) -> bool {
+        self.is_safe() && self.if_none_match.iter().any(|line| etag::names(line.as_bytes(), etag.as_bytes()))
     }
 }
 
@@ -53,12 +72,15 @@ pub(crate) fn content(
 ) -> Reply {
     let mut response = Response::new(content.body);
     *response.status_mut() = status;
-    // A guest's media type may be any text; what can't stand in a header is bytes.
-    let media_type = HeaderValue::try_from(content.media_type)
-        .unwrap_or(HeaderValue::from_static("application/octet-stream"));
-    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type(content.media_type));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     finish(asked, function, cost, response)
+}
+
+/// A guest's media type may be any text; what can't stand in a header, or shouldn't, is bytes.
+fn media_type(text: String) -> HeaderValue {
+    let bytes = HeaderValue::from_static("application/octet-stream");
+    if text.len() > MEDIA_TYPE_BYTES_MAX { bytes } else { HeaderValue::try_from(text).unwrap_or(bytes) }
 }
 
 /// A response of a function of the http form.
@@ -66,81 +88,169 @@ pub(crate) fn response(
     asked: &Asked,
     function: &Function,
     cost: &CallCost,
-    mut response: Response<Bytes>,
+    response: Response<Bytes>,
 ) -> Reply {
+    match sendable(response) {
+        Ok(response) => finish(asked, function, cost, response),
+        Err(problem) => {
+            let mut reply = problem.into_reply();
+            provenance(reply.headers_mut(), function, cost);
+            reply
+        }
+    }
+}
+
+/// A guest's response as it may go out.
+fn sendable(mut response: Response<Bytes>) -> Result<Response<Bytes>, Problem> {
+    let status = response.status();
+    // Those are said before the answer, or end HTTP on the connection: hyper's to send.
+    if status.is_informational() {
+        let reason = format!("it answered with the interim status {}", status.as_u16());
+        let failure = Failure { reason, backtrace: Vec::new(), log_tail: String::new() };
+        return Err(status::call(&CallError::InvalidAnswer(Box::new(failure))));
+    }
     let headers = response.headers_mut();
     for name in HOP_BY_HOP {
         headers.remove(name);
     }
     headers.remove(header::CONTENT_LENGTH);
-    finish(asked, function, cost, response)
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if bytes > HEADER_BYTES_MAX {
+        let detail = format!("the headers of the function's response are over {HEADER_BYTES_MAX} bytes");
+        let problem = Problem::new(StatusCode::BAD_GATEWAY, "output-too-large", detail);
+        return Err(problem.with("bytes_max", HEADER_BYTES_MAX));
+    }
+    if is_bodiless(status) {
+        *response.body_mut() = Bytes::new();
+    }
+    Ok(response)
+}
+
+/// Whether HTTP has no content for this status (RFC 9110 §15).
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 fn finish(asked: &Asked, function: &Function, cost: &CallCost, response: Response<Bytes>) -> Reply {
     let (mut parts, body) = response.into_parts();
-    let cacheable = parts.status == StatusCode::OK || parts.status == StatusCode::UNPROCESSABLE_ENTITY;
     let headers = &mut parts.headers;
     provenance(headers, function, cost);
-    if cacheable {
-        let policy = match asked.selector {
-            Selector::Digest(_) => "public, max-age=31536000, immutable",
-            Selector::Current | Selector::Version(_) => "public, no-cache",
-        };
-        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(policy));
-        if !headers.contains_key(header::ETAG) {
-            let etag = format!("\"{}\"", &blake3::hash(&body).to_hex()[..32]);
-            let matches = asked.is_safe()
-                && asked.if_none_match.as_deref().is_some_and(|candidates| names(candidates, &etag));
-            if let Ok(etag) = HeaderValue::try_from(etag) {
-                headers.insert(header::ETAG, etag);
-            }
-            if matches && parts.status == StatusCode::OK {
-                parts.status = StatusCode::NOT_MODIFIED;
-                headers.remove(header::CONTENT_TYPE);
-                return Response::from_parts(parts, Full::default());
-            }
+    let policy = match asked.selector {
+        Selector::Digest(_) => "public, max-age=31536000, immutable",
+        Selector::Current | Selector::Version(_) => "public, no-cache",
+    };
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(policy));
+    // A function of the http form may know better than its bytes what its content is.
+    let own = headers.get(header::ETAG).filter(|own| etag::is_valid(own.as_bytes())).cloned();
+    // A guest that sees HEAD may have left the body out, which is none of GET's then.
+    let sees_method = function.record.description.form == Form::Http;
+    let left_out = sees_method && asked.method == Method::HEAD && body.is_empty();
+    let hash = || (!is_bodiless(parts.status) && !left_out).then(|| etag::of(&body));
+    let Some(etag) = own.or_else(hash) else {
+        headers.remove(header::ETAG);
+        return Response::from_parts(parts, Full::new(body));
+    };
+    let not_modified = parts.status == StatusCode::OK && asked.has(&etag);
+    headers.insert(header::ETAG, etag);
+    if not_modified {
+        parts.status = StatusCode::NOT_MODIFIED;
+        // What describes content that isn't there (RFC 9110 §15.4.5).
+        for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
+            headers.remove(name);
         }
+        return Response::from_parts(parts, Full::default());
     }
     Response::from_parts(parts, Full::new(body))
 }
 
 /// Which function answered, and how long it took; also on errors.
 pub(crate) fn provenance(headers: &mut HeaderMap, function: &Function, cost: &CallCost) {
-    let record = &function.record;
-    let which = format!("{}@{}; digest={}", record.name, record.version, record.digest);
-    let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
-    let timing = format!(
-        "queue;dur={:.3}, start;dur={:.3}, run;dur={:.3}",
-        ms(cost.queue),
-        ms(cost.start),
-        ms(cost.run)
-    );
-    for (name, value) in [(NEBULA_FUNCTION, which), (SERVER_TIMING, timing)] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
+    name(headers, function);
+    if let Ok(timing) = HeaderValue::try_from(timing(cost)) {
+        headers.insert(SERVER_TIMING, timing);
     }
     // Nothing is remembered here: every answer was forwarded to the function (RFC 9211 §2.2).
     headers.insert(CACHE_STATUS, HeaderValue::from_static("nebula; fwd=bypass"));
 }
 
-/// Whether an `If-None-Match` names `etag`; compared weakly, as RFC 9110 §13.1.2 says.
-fn names(candidates: &str, etag: &str) -> bool {
-    candidates
-        .split(',')
-        .map(str::trim)
-        .any(|candidate| candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == etag)
+/// The phases in milliseconds, to the microsecond.
+fn timing(cost: &CallCost) -> String {
+    let mut timing = String::with_capacity(64);
+    for (phase, took) in [("queue", cost.queue), (", start", cost.start), (", run", cost.run)] {
+        let us = took.as_micros();
+        // Writing to a string doesn't fail.
+        let _ = write!(timing, "{phase};dur={}.{:03}", us / 1000, us % 1000);
+    }
+    timing
+}
+
+/// Which function this is about, called or not.
+pub(crate) fn name(headers: &mut HeaderMap, function: &Function) {
+    if let Ok(which) = HeaderValue::from_bytes(function.identity()) {
+        headers.insert(NEBULA_FUNCTION, which);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::names;
+    use super::*;
+
+    fn answer(status: u16, body: &'static str) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from_static(body.as_bytes()));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        response
+    }
 
     #[test]
-    fn entity_tags_are_compared_weakly() {
-        assert!(names("\"a\", W/\"b\"", "\"b\""));
-        assert!(names("*", "\"b\""));
-        assert!(!names("\"a\"", "\"b\""));
-        assert!(!names("b", "\"b\""));
+    fn phases_are_told_in_milliseconds() {
+        use std::time::Duration;
+
+        let cost = CallCost {
+            queue: Duration::ZERO,
+            start: Duration::from_nanos(12_999),
+            run: Duration::from_micros(1_002_003),
+        };
+        assert_eq!(timing(&cost), "queue;dur=0.000, start;dur=0.012, run;dur=1002.003");
+    }
+
+    #[test]
+    fn interim_statuses_are_no_answers() {
+        for status in [100, 101, 103, 199] {
+            let reply = sendable(answer(status, "")).unwrap_err().into_reply();
+            assert_eq!(reply.status(), StatusCode::BAD_GATEWAY, "{status}");
+        }
+        for status in [200, 599, 999] {
+            assert_eq!(sendable(answer(status, "x")).unwrap().body(), "x", "{status}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_content_is_sent_without() {
+        for status in [204, 205, 304] {
+            assert!(sendable(answer(status, "some")).unwrap().body().is_empty(), "{status}");
+        }
+    }
+
+    #[test]
+    fn headers_are_bounded_by_their_sum() {
+        let with = |bytes: usize| {
+            let mut response = answer(200, "");
+            for name in ["x-one", "x-two"] {
+                let value = HeaderValue::try_from("x".repeat(bytes / 2 - name.len() - 4)).unwrap();
+                response.headers_mut().insert(name, value);
+            }
+            sendable(response)
+        };
+        assert!(with(HEADER_BYTES_MAX).is_ok());
+        assert!(with(HEADER_BYTES_MAX + 2).is_err());
+    }
+
+    #[test]
+    fn media_types_are_bounded() {
+        let long = format!("text/{}", "x".repeat(MEDIA_TYPE_BYTES_MAX - 5));
+        assert_eq!(media_type(long.clone()), long);
+        for wrong in [format!("{long}x"), "text/plain\r\nx-evil: 1".to_owned()] {
+            assert_eq!(media_type(wrong), "application/octet-stream");
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! Requests, checked and read whole.
 //!
-//! hyper lets through what a server that others build on shouldn't: a missing or doubled `Host` (RFC 9112
-//! §3.2), headers of any size, and a body that never comes. A `Content-Length` beside a
+//! hyper lets through what a server that others build on shouldn't: a missing, doubled or malformed `Host`
+//! (RFC 9112 §3.2), headers of any size, and a body that never comes. A `Content-Length` beside a
 //! `Transfer-Encoding` it drops itself, and ends the connection after the answer (§6.1).
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Version, header, request};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
@@ -35,11 +37,25 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 /// The problem to answer with.
 pub(crate) fn check(parts: &request::Parts) -> Result<(), Problem> {
     let headers = &parts.headers;
-    if parts.version == Version::HTTP_11 {
-        let mut hosts = headers.get_all(header::HOST).iter();
-        if hosts.next().is_none() || hosts.next().is_some() {
-            return Err(status::bad_request("bad-host", "the request needs exactly one `Host` header"));
-        }
+    if parts.method == Method::CONNECT {
+        // Answering it with success would end HTTP on this connection.
+        return Err(status::method_not_allowed("GET, HEAD, POST, QUERY, OPTIONS"));
+    }
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (host, another) = (hosts.next(), hosts.next());
+    if another.is_some() || (host.is_none() && parts.version == Version::HTTP_11) {
+        return Err(status::bad_request("bad-host", "the request needs exactly one `Host` header"));
+    }
+    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = host.map(HeaderValue::as_bytes);
+    if !host.into_iter().chain(authority).all(is_host) {
+        let detail = "the request's host is none: it takes a name or an address, and maybe a port";
+        return Err(status::bad_request("bad-host", detail));
+    }
+    // Two names for one request: which of them holds is anyone's guess (RFC 9113 §8.3.1).
+    let differ = matches!((host, authority), (Some(host), Some(uri)) if !host.eq_ignore_ascii_case(uri));
+    if parts.version == Version::HTTP_2 && differ {
+        return Err(status::bad_request("bad-host", "`Host` and `:authority` name different hosts"));
     }
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if bytes > HEADER_BYTES_MAX || headers.len() > HEADERS_MAX {
@@ -48,6 +64,24 @@ pub(crate) fn check(parts: &request::Parts) -> Result<(), Problem> {
         return Err(Problem::new(status, "headers-too-large", detail));
     }
     Ok(())
+}
+
+/// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2), and not empty.
+fn is_host(text: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(text) else { return false };
+    let host = authority.host();
+    let valid = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains(['[', ']']),
+    };
+    // There is no userinfo before it, and a port may be empty.
+    let port = authority.as_str().strip_prefix(host);
+    let valid_port = |port: &str| match port.strip_prefix(':') {
+        Some("") => true,
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok(),
+        None => port.is_empty(),
+    };
+    valid && port.is_some_and(valid_port)
 }
 
 /// Reads a body of at most `bytes_max`, within [`BODY_TIMEOUT`].
@@ -98,4 +132,44 @@ pub(crate) async fn discard(headers: &HeaderMap, body: &mut Incoming) {
 /// A header as text, if it is there and is text.
 pub(crate) fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_or_addresses() {
+        for host in
+            ["a", "example.org", "example.org:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80", "x_y.~z"]
+        {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for wrong in [
+            &b""[..],
+            b" ",
+            b"a b",
+            b"\xff",
+            b"a/b",
+            b"a?b",
+            b"a#b",
+            b"http://a",
+            b":80",
+            b"a:b",
+            b"a:65536",
+            b"a:+1",
+            b"a:1:2",
+            b"me@a",
+            b"me:pass@a:1",
+            b"[::1",
+            b"::1",
+            b"[]",
+            b"[a]",
+            b"a[::1]",
+            b"a\\b",
+            b"a%zz",
+        ] {
+            assert!(!is_host(wrong), "{:?}", String::from_utf8_lossy(wrong));
+        }
+    }
 }

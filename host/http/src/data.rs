@@ -7,22 +7,24 @@
 //! GET           /healthz /readyz
 //! ```
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use nebula_runtime::id::FunctionRef;
-use nebula_runtime::{Answer, Form, Met, Prefer, Request as Call, Shard};
+use nebula_runtime::id::{FunctionRef, Selector};
+use nebula_runtime::{Answer, Form, Function, Met, Prefer, Request as Call, Shard};
 
+use crate::accept::prefer;
 use crate::answer::{self, Asked};
 use crate::bodies::Bodies;
 use crate::body;
+use crate::input;
 use crate::problem::{Problem, Reply};
 use crate::status;
-
-/// What a function that isn't of the http form answers to.
-const ALLOW: &str = "GET, HEAD, POST, QUERY, OPTIONS";
 
 /// Answers one request.
 pub(crate) async fn handle(shard: &Shard, bodies: &Bodies, request: Request<Incoming>) -> Reply {
@@ -34,9 +36,12 @@ pub(crate) async fn handle(shard: &Shard, bodies: &Bodies, request: Request<Inco
     };
     body::discard(&parts.headers, &mut body).await;
     if head {
-        // hyper leaves the body out; the length it would have had is told.
-        let length = http_body::Body::size_hint(reply.body()).exact().unwrap_or(0);
-        reply.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        // hyper leaves the body out; the length it would have had is told where it is known. A guest
+        // that sees HEAD may have left its body out itself, and a 304 has none for `GET` either.
+        let length = http_body::Body::size_hint(reply.body()).exact().filter(|length| *length > 0);
+        if let Some(length) = length {
+            reply.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
         *reply.body_mut() = Full::default();
     }
     reply
@@ -62,20 +67,36 @@ async fn route(shard: &Shard, bodies: &Bodies, parts: &Parts, body: &mut Incomin
         .parse()
         .map_err(|error: nebula_runtime::id::IdError| status::bad_request("bad-name", error.to_string()))?;
     let function = shard.find(&reference).map_err(|error| status::resolve(&error))?;
+    let called = call(shard, bodies, &function, reference.selector, below, parts, body).await;
+    // From here on every answer says which function it is about.
+    called.or_else(|problem| {
+        let mut reply = problem.into_reply();
+        answer::name(reply.headers_mut(), &function);
+        Ok(reply)
+    })
+}
+
+async fn call(
+    shard: &Shard,
+    bodies: &Bodies,
+    function: &Arc<Met>,
+    selector: Selector,
+    below: &str,
+    parts: &Parts,
+    body: &mut Incoming,
+) -> Result<Reply, Problem> {
     let form = function.record.description.form;
     if form != Form::Http {
         if !below.is_empty() {
-            return Err(status::no_such_path(path));
+            return Err(status::no_such_path(parts.uri.path()));
         }
         if parts.method == Method::OPTIONS {
-            return Ok(options());
+            return Ok(options(function));
         }
     }
-    let asked = Asked::new(parts.method.clone(), reference.selector, &parts.headers);
-    let prefer = prefer(body::text(&parts.headers, header::ACCEPT));
     // Kept until the answer is there: so long the body is held.
     let _room = bodies.room(body, function.limits().input_bytes_max).await?;
-    let call = match form {
+    let request = match form {
         Form::Http => {
             let body = body::read(body, function.limits().input_bytes_max).await?;
             Call::Http(Box::new(below_name(parts, below, body)))
@@ -86,20 +107,24 @@ async fn route(shard: &Shard, bodies: &Bodies, parts: &Parts, body: &mut Incomin
                 let body = body::read(body, function.limits().input_bytes_max).await?;
                 Call::Payload { media_type, body }
             }
-            "GET" | "HEAD" => Call::Query(query_pairs(parts.uri.query().unwrap_or(""))?),
-            _ => return Err(status::method_not_allowed(ALLOW)),
+            "GET" | "HEAD" if form == Form::Typed => {
+                Call::Query(query_pairs(parts.uri.query().unwrap_or(""))?)
+            }
+            _ => return Err(status::method_not_allowed(input::methods(form))),
         },
     };
-    Ok(run(shard, &function, &asked, call, prefer).await)
+    let asked = Asked::new(parts.method.clone(), selector, &parts.headers);
+    Ok(run(shard, function, &asked, request, prefer(accept(&parts.headers).as_deref())).await)
 }
 
-async fn run(
-    shard: &Shard,
-    function: &std::sync::Arc<Met>,
-    asked: &Asked,
-    call: Call,
-    prefer: Prefer,
-) -> Reply {
+/// The `Accept` header; several lines of it are one list (RFC 9110 §5.3).
+fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let mut lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    let first = lines.next()?;
+    Some(lines.fold(Cow::Borrowed(first), |list, line| Cow::Owned(format!("{list}, {line}"))))
+}
+
+async fn run(shard: &Shard, function: &Arc<Met>, asked: &Asked, call: Call, prefer: Prefer) -> Reply {
     let called = shard.call(function, call, prefer).await;
     match called.result {
         Ok(Answer::Value(content)) => answer::content(asked, function, &called.cost, StatusCode::OK, content),
@@ -115,12 +140,17 @@ async fn run(
     }
 }
 
-fn options() -> Reply {
+/// What a function that isn't of the http form answers to.
+fn options(function: &Function) -> Reply {
+    let description = &function.record.description;
     let mut reply = Response::new(Full::default());
     *reply.status_mut() = StatusCode::NO_CONTENT;
     let headers = reply.headers_mut();
-    headers.insert(header::ALLOW, HeaderValue::from_static(ALLOW));
-    headers.insert("accept-query", HeaderValue::from_static("application/json"));
+    headers.insert(header::ALLOW, HeaderValue::from_static(input::methods(description.form)));
+    if let Ok(accepted) = HeaderValue::try_from(input::media_types(description).join(", ")) {
+        headers.insert("accept-query", accepted);
+    }
+    answer::name(headers, function);
     reply
 }
 
@@ -164,19 +194,6 @@ fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Problem> {
         .collect()
 }
 
-/// What the `Accept` header prefers; quality values only tell `0` from the rest.
-fn prefer(accept: Option<&str>) -> Prefer {
-    let Some(accept) = accept else { return Prefer::AsSent };
-    for range in accept.split(',') {
-        match range.split(';').next().unwrap_or(range).trim() {
-            "application/json" => return Prefer::Json,
-            "application/octet-stream" | "text/plain" => return Prefer::Raw,
-            _ => {}
-        }
-    }
-    Prefer::AsSent
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,13 +204,5 @@ mod tests {
         let expected = [("a", "1"), ("b", "x y&z"), ("c", ""), ("d", "")];
         assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert!(query_pairs("a=%ff").is_err());
-    }
-
-    #[test]
-    fn accept_chooses_the_form_of_the_answer() {
-        assert_eq!(prefer(None), Prefer::AsSent);
-        assert_eq!(prefer(Some("*/*")), Prefer::AsSent);
-        assert_eq!(prefer(Some("text/html, application/json;q=0.9")), Prefer::Json);
-        assert_eq!(prefer(Some("application/octet-stream")), Prefer::Raw);
     }
 }

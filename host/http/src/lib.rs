@@ -7,12 +7,15 @@
 //! serve (accept, drain) -> data | control -> body -> runtime -> status | answer -> problem
 //! ```
 
+mod accept;
 mod answer;
 mod bodies;
 mod body;
 mod connections;
 mod control;
 mod data;
+mod etag;
+mod input;
 mod openapi;
 mod problem;
 mod serve;

@@ -40,11 +40,14 @@ impl Problem {
     }
 
     pub(crate) fn into_reply(self) -> Reply {
-        let mut reply = Response::new(Full::new(Value::Object(self.members).to_string().into()));
+        let body = Value::Object(self.members).to_string();
+        let etag = crate::etag::of(body.as_bytes());
+        let mut reply = Response::new(Full::new(body.into()));
         *reply.status_mut() = self.status;
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::ETAG, etag);
         headers.extend(self.headers);
         reply
     }

@@ -4,9 +4,16 @@
 //! of its machine is a 500.
 
 use http::{HeaderValue, StatusCode, header};
-use nebula_runtime::{CallError, DecodeError, DeployError, Failure, ResolveError, StoreError};
+use nebula_runtime::{CallError, DecodeError, DeployError, Failure, Form, ResolveError, StoreError};
 
+use crate::input;
 use crate::problem::Problem;
+
+/// A function's name in a backtrace, characters; of a longer one the beginning is told.
+const FRAME_CHARS_MAX: usize = 256;
+
+/// What a raw function says of its failure, characters; of more the beginning is told.
+const FAILURE_CHARS_MAX: usize = 4096;
 
 pub(crate) fn call(error: &CallError) -> Problem {
     let detail = error.to_string();
@@ -18,7 +25,7 @@ pub(crate) fn call(error: &CallError) -> Problem {
         }
         CallError::UnsupportedInput(_) => {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
-                .header(header::ALLOW, HeaderValue::from_static("POST, QUERY, OPTIONS"))
+                .header(header::ALLOW, HeaderValue::from_static(input::methods(Form::Raw)))
         }
         CallError::InputTooLarge { bytes_max } => too_large(*bytes_max),
         CallError::Trapped(failure) => with_failure("trap", detail, failure),
@@ -29,7 +36,10 @@ pub(crate) fn call(error: &CallError) -> Problem {
             Problem::new(StatusCode::BAD_GATEWAY, "output-too-large", detail).with("bytes_max", *bytes_max)
         }
         CallError::InvalidAnswer(failure) => with_failure("invalid-answer", detail, failure),
-        CallError::Failed { .. } => Problem::new(StatusCode::BAD_GATEWAY, "function-failed", detail),
+        CallError::Failed { .. } => {
+            let detail = shortened(&detail, FAILURE_CHARS_MAX);
+            Problem::new(StatusCode::BAD_GATEWAY, "function-failed", detail)
+        }
         CallError::DeadlineExceeded { deadline_ms, log_tail } => {
             Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline-exceeded", detail)
                 .with("deadline_ms", *deadline_ms)
@@ -53,8 +63,19 @@ pub(crate) fn no_room() -> Problem {
 fn with_failure(kind: &str, detail: String, failure: &Failure) -> Problem {
     Problem::new(StatusCode::BAD_GATEWAY, kind, detail)
         .with("reason", failure.reason.as_str())
-        .with("backtrace", failure.backtrace.clone())
+        .with(
+            "backtrace",
+            failure.backtrace.iter().map(|frame| shortened(frame, FRAME_CHARS_MAX)).collect::<Vec<_>>(),
+        )
         .with("log_tail", failure.log_tail.as_str())
+}
+
+/// A guest's words, cut where they are over `chars_max`.
+fn shortened(words: &str, chars_max: usize) -> String {
+    match words.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", &words[..end]),
+        None => words.to_owned(),
+    }
 }
 
 fn bad_input(error: &DecodeError) -> Problem {
@@ -152,4 +173,26 @@ pub(crate) fn no_such_path(path: &str) -> Problem {
 pub(crate) fn method_not_allowed(allow: &'static str) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", format!("use {allow}"))
         .header(header::ALLOW, HeaderValue::from_static(allow))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A component names its functions as it likes, and a backtrace has up to 32 of them.
+    #[test]
+    fn names_in_a_backtrace_are_bounded() {
+        let backtrace = vec!["ä".repeat(100_000), "handle".to_owned()];
+        let failure = Failure { reason: String::new(), backtrace, log_tail: String::new() };
+        let reply = call(&CallError::Trapped(Box::new(failure))).into_reply();
+        let bytes = http_body::Body::size_hint(reply.body()).exact().unwrap();
+        assert!(bytes < 1000, "{bytes}");
+    }
+
+    #[test]
+    fn words_are_cut_between_characters() {
+        assert_eq!(shortened("", 0), "");
+        assert_eq!(shortened("äöü", 3), "äöü");
+        assert_eq!(shortened("äöü", 2), "äö…");
+    }
 }

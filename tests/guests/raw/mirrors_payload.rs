@@ -13,6 +13,9 @@ impl Guest for Function {
             b"bad" => Err(Error::BadInput("that is not what I take".to_owned())),
             b"fail" => Err(Error::Failed("something went wrong in here".to_owned())),
             b"media" => Ok(Payload { media_type: "text/plain\r\nx-evil: 1".to_owned(), body: request.body }),
+            b"long media" => {
+                Ok(Payload { media_type: format!("text/{}", "x".repeat(100_000)), body: request.body })
+            }
             _ => Ok(request),
         }
     }

@@ -1,6 +1,8 @@
 //! `nebula serve`: both planes over one data directory, until told to stop.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,6 +13,10 @@ use nebula_runtime::{Compiler, OpenError, Runtime, RuntimeConfig, RuntimeError};
 
 use crate::args::Serve;
 use crate::report::{hinted, note};
+
+/// Group and others may write; or do anything.
+const OTHERS_WRITE: u32 = 0o022;
+const OTHERS: u32 = 0o077;
 
 pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
     let (runtime, server) = open(serve)?;
@@ -56,6 +62,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
         Err(error) => Err(error),
     };
     let taking = "a socket was handed over that is not a TCP listener";
+    warn_of_others(&serve.data_dir);
     let server = Server::bind(
         ServeConfig {
             listen: listen(0, serve.listen).context(taking)?,
@@ -78,6 +85,21 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
         }
     })?;
     Ok((runtime, server))
+}
+
+/// A data directory that Nebula makes is its user's alone; one that was there keeps its mode.
+fn warn_of_others(data_dir: &Path) {
+    // What can't be looked at has been said by whoever opened it.
+    let Ok(metadata) = std::fs::metadata(data_dir) else { return };
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & OTHERS != 0 {
+        let shown = data_dir.display();
+        let may = match mode & OTHERS_WRITE {
+            0 => "read what is deployed in",
+            _ => "own this host, for they may write to",
+        };
+        note(format!("warning: others may {may} `{shown}` (mode {mode:04o}); hint: `chmod 700 {shown}`"));
+    }
 }
 
 fn cannot_open(serve: &Serve, error: RuntimeError) -> anyhow::Error {

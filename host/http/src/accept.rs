@@ -1,0 +1,127 @@
+//! What a caller would have: the `Accept` header (RFC 9110 §12.5.1).
+//!
+//! A typed answer travels as JSON, or where it is a `string` or `list<u8>` as itself. Which of the two
+//! that is isn't known yet, so `text/plain` and `application/octet-stream` both ask for it.
+
+use nebula_runtime::Prefer;
+
+const JSON: &str = "application/json";
+const RAW: [&str; 2] = ["text/plain", "application/octet-stream"];
+
+/// How much a media type is wanted. A type that no range matches is better than one that is refused:
+/// a server may answer with it (§12.5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wish {
+    /// `q=0`.
+    Refused,
+    Unmentioned,
+    /// The quality, in thousandths.
+    Wanted(u16),
+}
+
+/// What the `Accept` header prefers; as the input came where it prefers neither.
+pub(crate) fn prefer(accept: Option<&str>) -> Prefer {
+    let Some(accept) = accept else { return Prefer::AsSent };
+    let (_, json) = wish(accept, JSON);
+    let raws = RAW.map(|raw| wish(accept, raw));
+    let asked_for = raws.iter().filter(|(of_its_kind, wish)| *of_its_kind && *wish > Wish::Unmentioned);
+    // One of the two is as good as both; otherwise the one that is worse off decides.
+    let raw = asked_for.map(|(_, wish)| *wish).max().unwrap_or_else(|| raws[0].1.min(raws[1].1));
+    match json.cmp(&raw) {
+        std::cmp::Ordering::Greater => Prefer::Json,
+        std::cmp::Ordering::Less => Prefer::Raw,
+        std::cmp::Ordering::Equal => Prefer::AsSent,
+    }
+}
+
+/// What the most specific range that matches `media_type` says of it, and whether that is more
+/// specific than `*/*`.
+fn wish(accept: &str, media_type: &str) -> (bool, Wish) {
+    let kind = media_type.split('/').next().unwrap_or_default();
+    let mut found = (0, Wish::Unmentioned);
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let specificity = match name.strip_suffix("/*") {
+            Some("*") => 1,
+            Some(of) if of.eq_ignore_ascii_case(kind) => 2,
+            None if name.eq_ignore_ascii_case(media_type) => 3,
+            Some(_) | None => continue,
+        };
+        // A range whose quality is none says nothing.
+        let Some(quality) = quality(parts) else { continue };
+        if specificity > found.0 {
+            found = (specificity, if quality == 0 { Wish::Refused } else { Wish::Wanted(quality) });
+        }
+    }
+    (found.0 > 1, found.1)
+}
+
+/// The quality among a range's parameters, in thousandths; 1 where there is none.
+fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Option<u16> {
+    let weight = parameters.find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.eq_ignore_ascii_case("q").then_some(value)
+    });
+    let Some(weight) = weight else { return Some(1000) };
+    let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
+    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let thousandths = format!("{fraction:0<3}").parse().ok()?;
+    match (whole, thousandths) {
+        ("0", thousandths) => Some(thousandths),
+        ("1", 0) => Some(1000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_wanted_form_is_preferred() {
+        for (accept, expected) in [
+            ("*/*", Prefer::AsSent),
+            ("text/html", Prefer::AsSent),
+            ("application/*", Prefer::AsSent),
+            ("application/json, text/plain", Prefer::AsSent),
+            ("application/json", Prefer::Json),
+            ("Application/JSON; charset=utf-8", Prefer::Json),
+            ("text/html, application/json;q=0.9", Prefer::Json),
+            ("text/plain;q=0.5, application/json;q=0.501", Prefer::Json),
+            ("text/plain;q=0.9, */*", Prefer::Json),
+            ("text/plain;q=0, */*", Prefer::Json),
+            ("application/json, */*;q=0.1", Prefer::Json),
+            ("application/octet-stream", Prefer::Raw),
+            ("text/plain", Prefer::Raw),
+            ("text/*, application/json;q=0.5", Prefer::Raw),
+            ("application/json;q=0.2, text/plain;q=0.3", Prefer::Raw),
+        ] {
+            assert_eq!(prefer(Some(accept)), expected, "{accept}");
+        }
+        assert_eq!(prefer(None), Prefer::AsSent);
+    }
+
+    /// A quality of 0 is a refusal, whatever stands beside it.
+    #[test]
+    fn what_is_refused_is_not_preferred() {
+        assert_eq!(prefer(Some("application/json;q=0, text/plain")), Prefer::Raw);
+        assert_eq!(prefer(Some("application/json; Q=0.000")), Prefer::Raw);
+        assert_eq!(prefer(Some("application/json;q=0, */*")), Prefer::Raw);
+        assert_eq!(prefer(Some("text/plain;q=0, application/octet-stream;q=0")), Prefer::Json);
+    }
+
+    #[test]
+    fn qualities_have_three_digits() {
+        let of = |text| quality(std::iter::once(text));
+        assert_eq!(
+            ["q=0.5", "q=1", "q=1.000", "q=0.", "level=1"].map(of),
+            [500, 1000, 1000, 0, 1000].map(Some)
+        );
+        for wrong in ["q=2", "q=1.1", "q=0.1234", "q=", "q=-1", "q=0.+1"] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+}

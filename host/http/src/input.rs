@@ -1,0 +1,151 @@
+//! What a function takes, read from its description: media types, and query parameters.
+//!
+//! Invariant: what is said here is what the runtime's codec does; it is told apart by the schemas that
+//! the codec itself has written.
+
+use nebula_runtime::{Description, Form};
+use serde_json::Value;
+
+/// A parameter of the query string.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct QueryParameter<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) required: bool,
+    /// Without the `null` of an option, which is a parameter left out.
+    pub(crate) schema: &'a Value,
+}
+
+/// The methods that a function of this form answers to, for `Allow`.
+pub(crate) fn methods(form: Form) -> &'static str {
+    match form {
+        // One of the http form answers to more, if its guest does.
+        Form::Typed | Form::Http => "GET, HEAD, POST, QUERY, OPTIONS",
+        // A query string is no payload.
+        Form::Raw => "POST, QUERY, OPTIONS",
+    }
+}
+
+/// The media types of a function's input, as `Accept-Query` lists them (RFC 10008 §3).
+pub(crate) fn media_types(description: &Description) -> &'static [&'static str] {
+    match (description.form, &description.input_schema) {
+        (Form::Raw | Form::Http, _) => &["*/*"],
+        (Form::Typed, Some(schema)) if is_string(schema) => {
+            &["application/json", "text/*", "application/octet-stream"]
+        }
+        (Form::Typed, Some(schema)) if is_bytes(schema) => &["application/json", "*/*"],
+        (Form::Typed, Some(_) | None) => &["application/json"],
+    }
+}
+
+/// The query parameters of a function; none where its input doesn't fit a query string.
+pub(crate) fn query_parameters(description: &Description) -> Option<Vec<QueryParameter<'_>>> {
+    match (description.form, &description.input_schema) {
+        (Form::Raw | Form::Http, _) => None,
+        (Form::Typed, None) => Some(Vec::new()),
+        (Form::Typed, Some(schema)) => match schema["properties"].as_object() {
+            // Several parameters, or the fields of one record.
+            Some(properties) => {
+                properties.iter().map(|(name, schema)| query_parameter(name, schema)).collect()
+            }
+            None => Some(vec![query_parameter(only_name(&description.signature)?, schema)?]),
+        },
+    }
+}
+
+fn query_parameter<'a>(name: &'a str, schema: &'a Value) -> Option<QueryParameter<'a>> {
+    let (optional, schema) = match schema["oneOf"].as_array().map(Vec::as_slice) {
+        Some([null, schema]) if null["type"] == "null" => (true, schema),
+        Some(_) | None => (false, schema),
+    };
+    let of_any_length = schema.get("minItems").is_none() && schema.get("uniqueItems").is_none();
+    let list = schema["type"] == "array" && of_any_length && is_scalar(&schema["items"]);
+    // A name that isn't there is an empty list.
+    (list || is_scalar(schema)).then_some(QueryParameter { name, required: !optional && !list, schema })
+}
+
+fn is_scalar(schema: &Value) -> bool {
+    let scalar = |schema: &Value| {
+        matches!(schema["type"].as_str(), Some("boolean" | "integer" | "number" | "string"))
+            || schema["enum"].is_array()
+    };
+    let several = schema["oneOf"].as_array();
+    scalar(schema) || is_bytes(schema) || several.is_some_and(|schemas| schemas.iter().all(scalar))
+}
+
+fn is_string(schema: &Value) -> bool {
+    // A `char` is one of a certain length.
+    schema["type"] == "string" && schema.get("maxLength").is_none()
+}
+
+fn is_bytes(schema: &Value) -> bool {
+    schema["oneOf"][0]["contentEncoding"] == "base64"
+}
+
+/// The name of a single parameter, from `handle: func(name: …`.
+fn only_name(signature: &str) -> Option<&str> {
+    signature.split_once("func(")?.1.split_once(':').map(|(name, _)| name.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn typed(signature: &str, input_schema: Option<Value>) -> Description {
+        Description {
+            form: Form::Typed,
+            signature: signature.to_owned(),
+            input_schema,
+            output_schema: None,
+            error_schema: None,
+            imports: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn parameters(description: &Description) -> Option<Vec<(&str, bool)>> {
+        let parameters = query_parameters(description)?;
+        Some(parameters.iter().map(|parameter| (parameter.name, parameter.required)).collect())
+    }
+
+    #[test]
+    fn what_fits_a_query_is_told_by_name() {
+        let schema = json!({"type": "object", "properties": {
+            "a": {"type": "integer", "minimum": 0, "maximum": 9},
+            "b": {"oneOf": [{"type": "null"}, {"type": "string"}]},
+            "c": {"type": "array", "items": {"oneOf": [{"type": "number"}, {"enum": ["NaN"]}]}},
+            "d": {"oneOf": [{"type": "string", "contentEncoding": "base64"}, {"type": "array"}]},
+        }});
+        let several = typed("handle: func(…)", Some(schema));
+        let expected = vec![("a", true), ("b", false), ("c", false), ("d", true)];
+        assert_eq!(parameters(&several), Some(expected));
+        let one = typed("handle: func(name: string) -> string", Some(json!({"type": "string"})));
+        assert_eq!(parameters(&one), Some(vec![("name", true)]));
+        assert_eq!(parameters(&typed("handle: func()", None)), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_does_not_fit_a_query_has_no_parameters() {
+        for schema in [
+            json!({"type": "array", "items": {"type": "object"}}),
+            json!({"type": "array", "uniqueItems": true, "items": {"enum": ["flag"]}}),
+            json!({"type": "object", "additionalProperties": {"type": "string"}}),
+            json!({"oneOf": [{"const": "a"}, {"type": "object"}]}),
+            json!({"type": "object", "properties": {"a": {"type": "object", "properties": {}}}}),
+        ] {
+            let function = typed("handle: func(input: t)", Some(schema));
+            assert_eq!(parameters(&function), None, "{:?}", function.input_schema);
+        }
+    }
+
+    #[test]
+    fn flat_inputs_come_plain_too() {
+        let of = |schema| media_types(&typed("handle: func(input: t)", Some(schema))).join(", ");
+        assert_eq!(of(json!({"type": "string"})), "application/json, text/*, application/octet-stream");
+        let char = json!({"type": "string", "minLength": 1, "maxLength": 1});
+        assert_eq!(of(char), "application/json");
+        let bytes = json!({"oneOf": [{"type": "string", "contentEncoding": "base64"}, {"type": "array"}]});
+        assert_eq!(of(bytes), "application/json, */*");
+    }
+}
