@@ -47,9 +47,9 @@ fn decode_lone(
         (None, Type::Option(_)) => "null".to_owned(),
         (None, _) => {
             return Err(DecodeError::Mismatch {
-                at: String::new(),
-                expected: params_excerpt(params),
-                found: format!("no parameter `{name}`"),
+                at: format!("/{name}"),
+                expected: wit_excerpt(ty),
+                found: "no parameter of that name".to_owned(),
             });
         }
     };
