@@ -19,7 +19,7 @@ const PROGRESS_STEP: u32 = 1_000;
 #[derive(Debug)]
 pub(crate) struct Deployed {
     data_dir: tempfile::TempDir,
-    pub(crate) functions: u32,
+    functions: u32,
     variants: u32,
 }
 
@@ -58,7 +58,13 @@ impl Deployed {
 
     /// What is deployed, in words.
     pub(crate) fn description(&self) -> String {
-        format!("{} functions of {} different components", self.functions, self.variants)
+        let components = if self.variants == 1 { "component" } else { "different components" };
+        format!("{} of {} {components}", self.count(), self.variants)
+    }
+
+    /// How many, in words.
+    pub(crate) fn count(&self) -> String {
+        format!("{} function{}", self.functions, if self.functions == 1 { "" } else { "s" })
     }
 }
 

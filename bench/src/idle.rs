@@ -152,7 +152,7 @@ fn subjects(programs: &Programs, deployed: &[Deployed], cores: &Cores) -> anyhow
     let base = peers::BASE.to_owned();
     let mut subjects = vec![Subject::start(base, &programs.hyper()?, Says::Stdout, &["/echo"], cores)?];
     for deployed in deployed {
-        let name = format!("nebula, {} functions", deployed.functions);
+        let name = format!("nebula, {}", deployed.count());
         let serve = nebula_serve(&programs.nebula, deployed.path());
         let paths: Vec<_> = deployed.names().map(|name| format!("/f/{name}")).collect();
         subjects.push(Subject::start(name, &serve, Says::Stdout, &paths, cores)?);

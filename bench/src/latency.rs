@@ -5,7 +5,7 @@
 //! from being asked (coordinated omission).
 //! Includes and excludes what `throughput` does; the same peers in the same run. A server's capacity is
 //! measured first, in a closed loop in the same round, so that 90 % is 90 % of what the machine gave just then.
-//! Reports p50, p99 and p99.9: median over the rounds, and spread.
+//! Reports p50, p99 and p99.9: median over the rounds, and spread; ratios of p99 are taken round by round.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::cores::{self, Cores};
 use crate::load::Pace;
 use crate::machine;
 use crate::measure::{self, Round, Setting};
-use crate::peers::{Options, Peers, Programs};
+use crate::peers::{Options, Peer, Peers, Programs};
 use crate::prepare::BODY;
 use crate::results::{Column, Row, Section};
 use crate::stats::Figure;
@@ -43,11 +43,12 @@ pub(crate) struct Args {
     peers: Options,
 }
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     Column::median("capacity", "requests/s", 0),
     Column::median("asked", "requests/s", 0),
     Column::spread("p50", "µs", 0),
     Column::spread("p99", "µs", 0),
+    Column::median("p99, of hyper alone", "", 1),
     Column::spread("p99.9", "µs", 0),
     Column::median("unanswered", "requests", 0),
 ];
@@ -89,13 +90,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
             machine::description(),
         ],
         columns: COLUMNS.to_vec(),
-        rows: peers.peers.iter().zip(&measured).map(|(peer, own)| row(peer.name, own, index)).collect(),
+        rows: rows(&peers, &measured, index),
         notes: measure::disturbance(measured.iter().flatten().filter_map(|own| own.shares.get(index))),
     });
     Ok(sections.collect())
 }
 
-fn one(args: &Args, peers: &Peers, peer: &crate::peers::Peer, cores: &Cores) -> anyhow::Result<Measured> {
+fn one(args: &Args, peers: &Peers, peer: &Peer, cores: &Cores) -> anyhow::Result<Measured> {
     let exchange = peer.echo(BODY);
     let closed = Setting {
         connections: args.connections.get(),
@@ -111,19 +112,24 @@ fn one(args: &Args, peers: &Peers, peer: &crate::peers::Peer, cores: &Cores) -> 
     Ok(Measured { capacity, shares: shares.collect::<anyhow::Result<_>>()? })
 }
 
-fn row(name: &str, own: &[Measured], share: usize) -> Row {
-    let figure = |of: fn(&Round) -> f64| {
+/// At the share of that index.
+fn rows(peers: &Peers, measured: &[Vec<Measured>], share: usize) -> Vec<Row> {
+    let figure = |own: &[Measured], of: fn(&Round) -> f64| {
         Figure::of(own.iter().filter_map(|measured| measured.shares.get(share)).map(of))
     };
-    Row {
-        name: name.to_owned(),
+    let p99 = |own: &[Measured]| figure(own, |round| round.latency.p99_us);
+    let base = measured.first().and_then(|base| p99(base));
+    let row = |(peer, own): (&Peer, &Vec<Measured>)| Row {
+        name: peer.name.to_owned(),
         figures: vec![
             Figure::of(own.iter().map(|measured| measured.capacity)),
-            figure(|round| round.requests_per_s),
-            figure(|round| round.latency.p50_us),
-            figure(|round| round.latency.p99_us),
-            figure(|round| round.latency.p999_us),
-            figure(|round| round.unanswered),
+            figure(own, |round| round.requests_per_s),
+            figure(own, |round| round.latency.p50_us),
+            p99(own),
+            p99(own).zip(base.as_ref()).and_then(|(own, base)| own.over(base)),
+            figure(own, |round| round.latency.p999_us),
+            figure(own, |round| round.unanswered),
         ],
-    }
+    };
+    peers.peers.iter().zip(measured).map(row).collect()
 }

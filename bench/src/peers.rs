@@ -1,6 +1,6 @@
 //! Who is measured beside whom: the servers, and what each is asked for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
@@ -104,7 +104,7 @@ impl Programs {
     }
 
     /// `wasmtime serve` of a component.
-    pub(crate) fn wasmtime_serve(&self, flags: &[&str], component: &std::path::Path) -> Command {
+    pub(crate) fn wasmtime_serve(&self, flags: &[&str], component: &Path) -> Command {
         let mut serve = Command::new(&self.wasmtime);
         serve.args(["serve", "--addr", "127.0.0.1:0", "-Scli"]).args(flags).arg(component);
         serve
@@ -176,10 +176,7 @@ pub(crate) const SPIN: &str = "spin up (fresh)";
 ///
 /// # Errors
 /// When the manifest can't be written.
-pub(crate) fn spin_up(
-    spin: &std::path::Path,
-    component: &std::path::Path,
-) -> anyhow::Result<(Command, tempfile::TempDir)> {
+pub(crate) fn spin_up(spin: &Path, component: &Path) -> anyhow::Result<(Command, tempfile::TempDir)> {
     ensure!(spin.is_file(), "there is no `{}`", spin.display());
     let directory = tempfile::tempdir()?;
     std::fs::copy(component, directory.path().join("hello-http.wasm"))

@@ -120,7 +120,7 @@ fn servers(programs: &Programs, deployed: &[Deployed], scratch: &Path) -> anyhow
     let mut starters =
         vec![starter(peers::BASE.to_owned(), programs.hyper()?, Says::Stdout, 1, echo.clone())];
     for deployed in deployed {
-        let name = format!("nebula serve, {} functions", deployed.functions);
+        let name = format!("nebula serve, {}", deployed.count());
         let serve = nebula_serve(&programs.nebula, deployed.path());
         starters.push(starter(name, serve, Says::Stdout, 2, format!("/f/{}", deployed.last())));
     }

@@ -17,7 +17,7 @@ use crate::cores::{self, Cores};
 use crate::load::Pace;
 use crate::machine;
 use crate::measure::{self, Round, Setting};
-use crate::peers::{BASE, Options, Peers, Programs};
+use crate::peers::{BASE, Options, Peer, Peers, Programs};
 use crate::prepare;
 use crate::results::{Column, Row, Section};
 use crate::stats::Figure;
@@ -118,7 +118,7 @@ fn rows(peers: &Peers, rounds: &[Vec<Round>]) -> Vec<Row> {
     let over_base = |own: &[Round], of: fn(&Round) -> f64| {
         figure(own, of).zip(figure(rounds.first()?, of)).and_then(|(own, base)| own.over(&base))
     };
-    let row = |(peer, own): (&crate::peers::Peer, &Vec<Round>)| Row {
+    let row = |(peer, own): (&Peer, &Vec<Round>)| Row {
         name: peer.name.to_owned(),
         figures: vec![
             figure(own, |round| round.requests_per_s),
