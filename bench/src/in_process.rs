@@ -7,13 +7,16 @@ use anyhow::bail;
 use bytes::Bytes;
 use nebula_runtime::id::{FunctionRef, Selector};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
-use nebula_runtime::{Answer, Called, Codegen, Compiler, Function, Prefer, Request, Runtime, RuntimeConfig};
+use nebula_runtime::{
+    Answer, Called, Codegen, Compiler, Met, Prefer, Request, Runtime, RuntimeConfig, Shard,
+};
 
 use crate::prepare::BODY;
 
-/// A runtime, and the executor of one thread that calls it.
+/// A runtime, and what one thread that calls it has to itself, as a serving thread does.
 pub(crate) struct InProcess {
     runtime: Runtime,
+    shard: Shard,
     executor: tokio::runtime::Runtime,
 }
 
@@ -32,15 +35,20 @@ impl InProcess {
             host_limits: HostLimits { calls_max: 1, ..HostLimits::default() },
             serving_threads: threads,
         })?;
-        Ok(Self { runtime, executor: executor()? })
+        Self::of(runtime)
+    }
+
+    fn of(runtime: Runtime) -> anyhow::Result<Self> {
+        let executor = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        Ok(Self { shard: Shard::new(runtime.clone())?, runtime, executor })
     }
 
     /// The same runtime for another thread.
     ///
     /// # Errors
-    /// When there is no executor to be had.
+    /// The runtime's.
     pub(crate) fn for_another_thread(&self) -> anyhow::Result<Self> {
-        Ok(Self { runtime: self.runtime.clone(), executor: executor()? })
+        Self::of(self.runtime.clone())
     }
 
     /// Deploys a component under the host's limits.
@@ -56,19 +64,20 @@ impl InProcess {
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn resolve(&self, name: &str) -> anyhow::Result<Arc<Function>> {
-        Ok(self.runtime.resolve(&FunctionRef { name: name.parse()?, selector: Selector::Current })?)
+    pub(crate) fn resolve(&self, name: &str) -> anyhow::Result<Arc<Met>> {
+        Ok(self.shard.find(&FunctionRef { name: name.parse()?, selector: Selector::Current })?)
     }
 
     /// Calls an echo with the usual body.
-    pub(crate) fn call(&self, function: &Arc<Function>) -> Called {
+    pub(crate) fn call(&self, function: &Arc<Met>) -> Called {
         let request = Request::Payload { media_type: None, body: Bytes::from_static(BODY) };
-        self.executor.block_on(self.runtime.call(function, request, Prefer::AsSent))
+        self.executor.block_on(self.shard.call(function, request, Prefer::AsSent))
     }
-}
 
-fn executor() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_time().build()
+    /// What a serving thread does once its answers are on the wire and it is about to sleep.
+    pub(crate) fn tidy(&self) {
+        self.shard.tidy();
+    }
 }
 
 /// Whether an echo answered what it was sent.

@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     for (count, rounds) in counts.iter().zip(&calls_per_s) {
         let own = Figure::of(rounds.iter().copied());
         let ratio = own.as_ref().zip(base.as_ref()).and_then(|(own, base)| own.over(base));
-        let name = format!("nebula in process, {count} threads");
+        let name = format!("nebula in process, {}", plural(*count, "thread"));
         rows.push(Row { name, figures: vec![own, ratio, None, None] });
     }
     let mut notes = measure::disturbance(steps.iter().flat_map(|step| step.rounds.iter().flatten()));
@@ -171,6 +171,10 @@ impl Step {
     }
 }
 
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// By server, then by cores.
 fn http_rows(steps: &[Step]) -> Vec<Row> {
     let figure = |rounds: &[Round], of: fn(&Round) -> f64| Figure::of(rounds.iter().map(of));
@@ -183,7 +187,10 @@ fn http_rows(steps: &[Step]) -> Vec<Row> {
             let ratio = own.as_ref().zip(base.as_ref()).and_then(|(own, base)| own.over(base));
             let cpu = figure(rounds, |round| round.server_cpu_us);
             let busy = figure(rounds, |round| round.load_busy * 100.0);
-            Row { name: format!("{name}, {} cores", step.count), figures: vec![own, ratio, cpu, busy] }
+            Row {
+                name: format!("{name}, {}", plural(step.count, "core")),
+                figures: vec![own, ratio, cpu, busy],
+            }
         })
     });
     rows.collect()
@@ -220,6 +227,7 @@ fn count_calls(caller: InProcess, core: usize, begin: &Barrier, time: Duration) 
     let mut count = 0;
     while begun.elapsed() < time {
         in_process::check(&caller.call(&function))?;
+        caller.tidy();
         count += 1;
     }
     Ok(count)

@@ -207,7 +207,7 @@ fn numbers_out_of_range() {
         let kind = answer.json()["type"].as_str().unwrap().to_owned();
         assert!(kind.ends_with(":type-mismatch") || kind.ends_with(":invalid-json"), "{answer:?}");
     }
-    nebula.post("/f/adds", r#"{"a": 1.0, "b": 2e0}"#);
+    nebula.post("/f/adds", r#"{"a": 1.0, "b": 2e0}"#).is(200).says("3");
 }
 
 #[test]
@@ -245,4 +245,121 @@ fn media_types_that_are_not_taken() {
     }
     let call = nebula.request("POST", "/f/adds").header("content-type", "Application/JSON; charset=utf-8");
     call.body(r#"{"a":1,"b":2}"#).send().is(200);
+}
+
+/// What no instance is given is refused when it is deployed, not when it is called.
+#[test]
+fn a_component_that_fits_no_instance_is_refused() {
+    let lifted = |items: &str| {
+        wat(&format!(
+            r#"(component
+                (core module $m {items} (func (export "handle")))
+                (core instance $i (instantiate $m))
+                (func (export "handle") (canon lift (core func $i "handle"))))"#
+        ))
+    };
+    for items in [
+        "(memory 20000)",
+        "(memory 1) (memory 1) (memory 1) (memory 1) (memory 1)",
+        "(table 30000 funcref)",
+        &"(table 1 funcref)".repeat(20),
+        &"(global (mut i64) (i64.const 0))".repeat(140_000),
+    ] {
+        refused(&lifted(items), 422, "refused", "it needs more than an instance may have");
+    }
+    let instances = "(core instance (instantiate $m))".repeat(300);
+    let many = wat(&format!(
+        r#"(component
+            (core module $m (memory 1) (func (export "handle")))
+            {instances}
+            (core instance $i (instantiate $m))
+            (func (export "handle") (canon lift (core func $i "handle"))))"#
+    ));
+    refused(&many, 422, "refused", "it needs more than an instance may have");
+}
+
+#[test]
+fn limits_beyond_the_hosts_are_refused() {
+    let nebula = Nebula::start();
+    let component = std::fs::read(guests::GREETS).unwrap();
+    for limit in ["memory_bytes_max", "deadline_ms", "input_bytes_max", "output_bytes_max", "log_bytes_max"] {
+        let put = nebula.put(&format!("f?{limit}={}", u64::MAX), &component);
+        put.is(422).problem("limit-too-high").detail(limit);
+    }
+}
+
+/// A function of one parameter whose type is `ty`, over `definitions`; it traps when it is called.
+fn of_type(definitions: &str, ty: &str) -> Vec<u8> {
+    exporting(definitions, ty, r#"(export "handle" (func $f))"#)
+}
+
+/// The same function as `$f`, exported as `exports` say.
+fn exporting(definitions: &str, ty: &str, exports: &str) -> Vec<u8> {
+    wat(&format!(
+        r#"(component
+            {definitions}
+            (core module $m
+                (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+                (func (export "handle") (param i32 i32) unreachable))
+            (core instance $i (instantiate $m))
+            (func $f (param "it" {ty})
+                (canon lift (core func $i "handle")
+                    (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+            {exports})"#
+    ))
+}
+
+/// `$t17`, in a few hundred bytes, which is 262,144 bytes in a value.
+fn tuples_of_tuples() -> String {
+    let mut definitions = "(type $t0 (tuple u8 u8))".to_owned();
+    for index in 1..18 {
+        let inner = index - 1;
+        definitions += &format!("(type $t{index} (tuple $t{inner} $t{inner}))");
+    }
+    definitions
+}
+
+#[test]
+fn lists_of_a_fixed_length_are_refused() {
+    refused(&of_type("", "(list u8 4)"), 400, "not-a-component", "ixed-length lists");
+}
+
+/// Neither as a function's type, nor to say what was found in the place of a known interface's.
+#[test]
+fn types_too_large_to_be_written_out_are_refused() {
+    let definitions = tuples_of_tuples();
+    refused(&of_type(&definitions, "(list $t17)"), 422, "refused", "written out, are over 10000");
+
+    let interface = "nebula:function/handler@0.1.0";
+    let exports =
+        format!(r#"(instance $h (export "handle" (func $f))) (export "{interface}" (instance $h))"#);
+    let other = exporting(&definitions, "(list $t17)", &exports);
+    let answer = Nebula::start().put("f", &other).is(422);
+    assert!(answer.body().len() < 2_000, "{} bytes", answer.body().len());
+    answer.problem("refused").detail("is not the one of that name: it has `handle: func(it: list<tuple<");
+}
+
+/// Options that were left out are small in JSON only.
+#[test]
+fn an_input_whose_values_take_too_much_is_refused() {
+    let fields: String = (0..100).map(|index| format!("(field \"option-{index}\" (option u32))")).collect();
+    let definitions = format!("(type $r' (record {fields})) (export $r \"r\" (type $r'))");
+    let nebula = Nebula::start();
+    nebula.put("f", &of_type(&definitions, "(list $r)")).is(200);
+    nebula.post("/f/f", "[{},{}]").is(502).problem("trap");
+    let before = peak_kib(nebula.pid());
+    let document = format!("[{}{{}}]", "{},".repeat(100_000));
+    let problem = nebula.post("/f/f", &document).is(413).problem("decoded-too-large");
+    problem.member("bytes_max", 16 * 1024 * 1024 + 32 * document.len());
+    let grown = peak_kib(nebula.pid()) - before;
+    assert!(grown < 64 * 1024, "it took {grown} KiB to find out");
+    nebula.post("/f/f", "[{},{}]").is(502).problem("trap");
+}
+
+/// The most memory that a process has had at once.
+fn peak_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

@@ -126,3 +126,37 @@ fn callers_may_leave() {
     // The lane is free again once the calls that had begun are over.
     eventually("a slow call gets its turn", || (nebula.post("/f/slow", "").status() == 504).then_some(()));
 }
+
+/// A call that nobody waits for any more doesn't hold its place until its deadline.
+#[test]
+fn abandoned_calls_end() {
+    use std::io::Write;
+
+    let nebula = Nebula::start_with(&["--calls-max", "1"]);
+    let component = std::fs::read(guests::LOOPS_FOREVER).unwrap();
+    nebula.put("endless?deadline_ms=600000", &component).is(200);
+    nebula.put("slow?deadline_ms=200", &component).is(200);
+    let mut stream = std::net::TcpStream::connect(nebula.calls_address()).unwrap();
+    stream.write_all(b"POST /f/endless HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").unwrap();
+    // A call that runs out of time in the queue is told so: the other one has the lane.
+    eventually("the lane is taken", || (nebula.post("/f/slow", "").status() == 503).then_some(()));
+    drop(stream);
+    eventually("the lane is free", || (nebula.post("/f/slow", "").status() == 504).then_some(()));
+}
+
+/// However many long calls one function has, another's still get their turn.
+#[test]
+fn one_functions_long_calls_leave_room_for_anothers() {
+    let nebula = Nebula::start_with(&["--calls-max", "2"]);
+    let component = std::fs::read(guests::LOOPS_FOREVER).unwrap();
+    nebula.put("greedy?deadline_ms=3000", &component).is(200);
+    nebula.put("modest?deadline_ms=300", &component).is(200);
+    thread::scope(|scope| {
+        let greedy: Vec<_> = (0..6).map(|_| scope.spawn(|| nebula.post("/f/greedy", ""))).collect();
+        for _ in 0..3 {
+            // It ran, instead of waiting in vain.
+            nebula.post("/f/modest", "").is(504);
+        }
+        assert!(greedy.iter().any(|call| !call.is_finished()));
+    });
+}

@@ -46,6 +46,17 @@ fn rolls_dice() {
     assert_ne!(rolled["secure"], rolled["insecure"]);
 }
 
+/// How an input travels is no part of it.
+#[test]
+fn draws() {
+    let nebula = Nebula::start().deploy("draws", guests::DRAWS);
+    let as_json = nebula.post("/f/draws", "\"abc\"").is(200).text().to_owned();
+    let plain = nebula.request("POST", "/f/draws").header("content-type", "text/plain").body("abc").send();
+    plain.is(200).says(&as_json);
+    nebula.get("/f/draws?text=abc").is(200).says(&as_json);
+    assert_ne!(nebula.post("/f/draws", "\"abd\"").is(200).text(), as_json);
+}
+
 /// Sleeping moves the clock that the function sees, and no other.
 #[test]
 fn sleeps() {

@@ -146,6 +146,21 @@ fn calls_in_flight_are_answered_before_it_stops() {
     assert!(nebula.stderr().contains("stopping"), "{}", nebula.stderr());
 }
 
+/// What is still running when the time to stop is over is cut, however long its deadline.
+#[test]
+fn stopping_takes_no_longer_than_it_was_given() {
+    use std::io::Write;
+
+    let mut nebula = Nebula::start_with(&["--drain-seconds", "1"]);
+    nebula.put("slow?deadline_ms=600000", &std::fs::read(guests::LOOPS_FOREVER).unwrap()).is(200);
+    let idle = cpu_ticks(nebula.pid());
+    let mut stream = TcpStream::connect(nebula.calls_address()).unwrap();
+    stream.write_all(b"POST /f/slow HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").unwrap();
+    eventually("the call runs", || (cpu_ticks(nebula.pid()) > idle + 20).then_some(()));
+    nebula.terminate();
+    nebula.ends();
+}
+
 /// User and system time of a process, in clock ticks.
 fn cpu_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -161,4 +176,34 @@ fn flags_come_from_the_environment_too() {
     let threads = std::fs::read_dir(format!("/proc/{}/task", nebula.pid())).unwrap();
     let names = threads.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
     assert_eq!(names.filter(|name| name.starts_with("nebula-data-")).count(), 1);
+}
+
+/// A server that is started by a connection ends when nobody is there, and the next connection, which has
+/// waited in the socket's queue, is answered by the next server.
+#[test]
+fn a_socket_may_be_handed_over() {
+    use std::io::{Read, Write};
+
+    let home = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    Nebula::start_over(std::sync::Arc::clone(&home), &[])
+        .deploy("greets", guests::GREETS)
+        .terminate_and_wait();
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream
+            .write_all(
+                b"POST /f/greets HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+                  content-type: application/json\r\ncontent-length: 5\r\n\r\n\"you\"",
+            )
+            .unwrap();
+        let mut nebula = nebula_tests::activated(&home, &listener, &["--exit-after-idle-seconds", "1"]);
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\"Hello, you!\""), "{answer}");
+        let status = eventually("the server ends", || nebula.try_wait().unwrap());
+        assert!(status.success(), "{status}");
+    }
 }

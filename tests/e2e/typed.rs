@@ -1,6 +1,6 @@
 //! Typed functions: every kind of WIT value as JSON, and what doesn't fit is pointed at.
 
-use nebula_tests::{Nebula, base64, foreach_guest_in_typed, guests};
+use nebula_tests::{Nebula, base64, foreach_guest_in_typed, guests, wat};
 use serde_json::{Value, json};
 
 foreach_guest_in_typed!(is_tested);
@@ -235,5 +235,49 @@ fn searches() {
     wrong("text=x&limit=1&limit=2&exact=true&order=newest").pointer("/limit");
     wrong("limit=1&exact=true&order=newest");
     wrong("text=x&limit=1&exact=true&order=newest&page=2");
+    wrong("text=x&limit=1&exact=true&order=newest&page=2").mentions("found", "`page`");
     nebula.get("/f/searches?text=%ff").is(400).problem("bad-query");
+}
+
+/// A component whose `handle` gives back what it got, of a type that is a pointer and a length.
+fn echo_of(ty: &str) -> Vec<u8> {
+    wat(&format!(
+        r#"(component
+            (core module $m
+                (memory (export "memory") 1)
+                (global $free (mut i32) (i32.const 4096))
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+                    (global.set $free (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+                    (global.get $free)
+                    (global.set $free (i32.add (global.get $free) (local.get 3))))
+                (func (export "handle") (param i32 i32) (result i32)
+                    (i32.store offset=8 (i32.const 0) (local.get 0))
+                    (i32.store offset=12 (i32.const 0) (local.get 1))
+                    (i32.const 8)))
+            (core instance $i (instantiate $m))
+            (func (export "handle") (param "it" {ty}) (result {ty})
+                (canon lift (core func $i "handle")
+                    (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#
+    ))
+}
+
+#[test]
+fn maps_travel() {
+    let nebula = Nebula::start();
+    let named = nebula.put("named", &echo_of("(map string u32)")).is(200).json();
+    assert_eq!(named["signature"], "handle: func(it: map<string, u32>) -> map<string, u32>");
+    nebula.post("/f/named", r#"{"b":1,"a":2}"#).is(200).says(r#"{"b":1,"a":2}"#);
+    nebula.post("/f/named", r#"{"a":-1}"#).is(400).problem("type-mismatch").pointer("/a").expected("u32");
+    nebula.put("numbered", &echo_of("(map u8 (list string))")).is(200);
+    nebula.post("/f/numbered", r#"[[7,["x"]],[1,[]]]"#).is(200).says(r#"[[7,["x"]],[1,[]]]"#);
+}
+
+/// A lone parameter has its name in a query, and there is no other.
+#[test]
+fn queries_of_one_parameter_have_no_other() {
+    let nebula = Nebula::start();
+    nebula.put("echo", &echo_of("string")).is(200);
+    nebula.get("/f/echo?it=x").is(200).says("\"x\"");
+    nebula.get("/f/echo?it=x&that=y").is(400).problem("type-mismatch").mentions("found", "`that`");
+    nebula.get("/f/echo?that=y").is(400).problem("type-mismatch").mentions("found", "`that`");
 }

@@ -112,3 +112,27 @@ fn limits_belong_to_a_version() {
     nebula.post("/f/f@v2", "75").is(200);
     nebula.post("/f/f", "75").is(200);
 }
+
+/// A call that has begun ends on its version, also when the function is removed meanwhile.
+#[test]
+fn a_call_outlives_its_function() {
+    use std::io::{Read, Write};
+
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    let mut stream = std::net::TcpStream::connect(nebula.calls_address()).unwrap();
+    stream
+        .write_all(
+            b"POST /f/greets HTTP/1.1\r\nhost: a\r\nconnection: close\r\nexpect: 100-continue\r\n\
+              content-type: application/json\r\ncontent-length: 5\r\n\r\n",
+        )
+        .unwrap();
+    let mut head = [0; 25];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 100 Continue\r\n\r\n");
+    nebula.control("DELETE", "/api/v1/functions/greets").send().is(204);
+    stream.write_all(b"\"you\"").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\"Hello, you!\""), "{answer}");
+    nebula.post("/f/greets", "\"you\"").is(404).problem("unknown-function");
+}

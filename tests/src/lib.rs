@@ -25,7 +25,7 @@ mod server;
 
 pub use answer::{Answer, Problem};
 pub use cli::{Ran, binary, cargo_in, nebula, nebula_in};
-pub use server::{Call, Nebula};
+pub use server::{Call, Nebula, activated};
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
@@ -192,6 +193,13 @@ impl Nebula {
         self.signal(Signal::TERM);
     }
 
+    /// Asks it to stop, and waits until it has.
+    #[track_caller]
+    pub fn terminate_and_wait(mut self) {
+        self.terminate();
+        self.ends();
+    }
+
     /// Kills it, with no chance to tidy up, and waits until it is gone.
     #[track_caller]
     pub fn kill(mut self) {
@@ -210,6 +218,27 @@ impl Nebula {
         let pid = Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("it runs");
     }
+}
+
+/// Starts `nebula serve` over the data directory in `home` as systemd would for a connection to
+/// `listener`, which becomes its third file descriptor.
+#[track_caller]
+pub fn activated(home: &TempDir, listener: &std::net::TcpListener, arguments: &[&str]) -> Child {
+    let inherited = rustix::io::FdFlags::empty();
+    rustix::io::fcntl_setfd(listener, inherited).expect("an open socket");
+    let nebula = command();
+    std::process::Command::new("bash")
+        .arg("-c")
+        .arg(format!("LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\" 3<&{}", listener.as_raw_fd()))
+        .arg("bash")
+        .arg(nebula.get_program())
+        .args(["serve", "--control", "127.0.0.1:0", "--data-dir"])
+        .arg(data_dir_in(home))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("bash runs")
 }
 
 impl Drop for Nebula {

@@ -173,6 +173,12 @@ pub(crate) struct Serve {
     /// Calls that may wait for it
     #[arg(long, env = "NEBULA_QUEUE_MAX", default_value_t = 1024)]
     pub(crate) queue_max: usize,
+    /// How long calls in flight have when told to stop, seconds
+    #[arg(long, env = "NEBULA_DRAIN_SECONDS", default_value_t = 10)]
+    pub(crate) drain_seconds: u64,
+    /// Stop when nobody was connected for so long, seconds; for servers that are started by a connection
+    #[arg(long, env = "NEBULA_EXIT_AFTER_IDLE_SECONDS")]
+    pub(crate) exit_after_idle_seconds: Option<std::num::NonZeroU64>,
 }
 
 #[derive(Debug, ClapArgs)]

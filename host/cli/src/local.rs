@@ -8,7 +8,7 @@ use bytes::Bytes;
 use nebula_runtime::id::{FunctionName, FunctionRef, Selector};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
 use nebula_runtime::{
-    Called, Codegen, Compiler, Form, Function, Prefer, Request, Runtime, RuntimeConfig, VersionRecord,
+    Called, Codegen, Compiler, Form, Met, Prefer, Request, Runtime, RuntimeConfig, Shard, VersionRecord,
 };
 
 use crate::input::Input;
@@ -16,8 +16,8 @@ use crate::report::hinted;
 
 /// One function in a registry of its own, gone with this value.
 pub(crate) struct Local {
-    runtime: Runtime,
-    function: Arc<Function>,
+    shard: Shard,
+    function: Arc<Met>,
     executor: tokio::runtime::Runtime,
     _data_dir: tempfile::TempDir,
 }
@@ -30,13 +30,14 @@ impl Local {
             data_dir: data_dir.path().to_owned(),
             compiler: Compiler::InProcess(codegen),
             limits: Limits::default(),
-            host_limits: HostLimits { calls_max: 1, queue_max: 1, loaded_max: 1 },
+            host_limits: HostLimits { calls_max: 1, queue_max: 1, ..HostLimits::default() },
             serving_threads: 1,
         })?;
         let name: FunctionName = "function".parse()?;
         executor.block_on(runtime.deploy(name.clone(), component, limits))?;
-        let function = runtime.resolve(&FunctionRef { name, selector: Selector::Current })?;
-        Ok(Self { runtime, function, executor, _data_dir: data_dir })
+        let shard = Shard::new(runtime)?;
+        let function = shard.find(&FunctionRef { name, selector: Selector::Current })?;
+        Ok(Self { shard, function, executor, _data_dir: data_dir })
     }
 
     /// What there is to know of it.
@@ -51,7 +52,7 @@ impl Local {
             Form::Typed | Form::Raw => Request::Payload { media_type: input.media_type.clone(), body },
             Form::Http => Request::Http(Box::new(whole_request(input, body))),
         };
-        self.executor.block_on(self.runtime.call(&self.function, request, Prefer::AsSent))
+        self.executor.block_on(self.shard.call(&self.function, request, Prefer::AsSent))
     }
 }
 

@@ -13,9 +13,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use nebula_runtime::id::FunctionRef;
-use nebula_runtime::{Answer, Form, Function, Prefer, Request as Call, Runtime};
+use nebula_runtime::{Answer, Form, Met, Prefer, Request as Call, Shard};
 
 use crate::answer::{self, Asked};
+use crate::bodies::Bodies;
 use crate::body;
 use crate::problem::{Problem, Reply};
 use crate::status;
@@ -24,10 +25,10 @@ use crate::status;
 const ALLOW: &str = "GET, HEAD, POST, QUERY, OPTIONS";
 
 /// Answers one request.
-pub(crate) async fn handle(runtime: &Runtime, request: Request<Incoming>) -> Reply {
+pub(crate) async fn handle(shard: &Shard, bodies: &Bodies, request: Request<Incoming>) -> Reply {
     let head = request.method() == Method::HEAD;
     let (parts, mut body) = request.into_parts();
-    let mut reply = match route(runtime, &parts, &mut body).await {
+    let mut reply = match route(shard, bodies, &parts, &mut body).await {
         Ok(reply) => reply,
         Err(problem) => problem.into_reply(),
     };
@@ -41,7 +42,7 @@ pub(crate) async fn handle(runtime: &Runtime, request: Request<Incoming>) -> Rep
     reply
 }
 
-async fn route(runtime: &Runtime, parts: &Parts, body: &mut Incoming) -> Result<Reply, Problem> {
+async fn route(shard: &Shard, bodies: &Bodies, parts: &Parts, body: &mut Incoming) -> Result<Reply, Problem> {
     body::check(parts)?;
     let path = parts.uri.path();
     if path == "/healthz" || path == "/readyz" {
@@ -60,7 +61,7 @@ async fn route(runtime: &Runtime, parts: &Parts, body: &mut Incoming) -> Result<
         .map_err(|_| status::bad_request("bad-name", "the function's name is not UTF-8"))?
         .parse()
         .map_err(|error: nebula_runtime::id::IdError| status::bad_request("bad-name", error.to_string()))?;
-    let function = runtime.resolve(&reference).map_err(|error| status::resolve(&error))?;
+    let function = shard.find(&reference).map_err(|error| status::resolve(&error))?;
     let form = function.record.description.form;
     if form != Form::Http {
         if !below.is_empty() {
@@ -72,6 +73,8 @@ async fn route(runtime: &Runtime, parts: &Parts, body: &mut Incoming) -> Result<
     }
     let asked = Asked::new(parts.method.clone(), reference.selector, &parts.headers);
     let prefer = prefer(body::text(&parts.headers, header::ACCEPT));
+    // Kept until the answer is there: so long the body is held.
+    let _room = bodies.room(body, function.limits().input_bytes_max).await?;
     let call = match form {
         Form::Http => {
             let body = body::read(body, function.limits().input_bytes_max).await?;
@@ -87,17 +90,17 @@ async fn route(runtime: &Runtime, parts: &Parts, body: &mut Incoming) -> Result<
             _ => return Err(status::method_not_allowed(ALLOW)),
         },
     };
-    Ok(run(runtime, &function, &asked, call, prefer).await)
+    Ok(run(shard, &function, &asked, call, prefer).await)
 }
 
 async fn run(
-    runtime: &Runtime,
-    function: &std::sync::Arc<Function>,
+    shard: &Shard,
+    function: &std::sync::Arc<Met>,
     asked: &Asked,
     call: Call,
     prefer: Prefer,
 ) -> Reply {
-    let called = runtime.call(function, call, prefer).await;
+    let called = shard.call(function, call, prefer).await;
     match called.result {
         Ok(Answer::Value(content)) => answer::content(asked, function, &called.cost, StatusCode::OK, content),
         Ok(Answer::Error(content)) => {

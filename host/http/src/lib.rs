@@ -8,7 +8,9 @@
 //! ```
 
 mod answer;
+mod bodies;
 mod body;
+mod connections;
 mod control;
 mod data;
 mod openapi;
@@ -18,5 +20,5 @@ mod status;
 mod token;
 pub mod wire;
 
-pub use serve::{BindError, ServeConfig, Server};
+pub use serve::{BindError, Listen, ServeConfig, Server};
 pub use token::{Token, TokenError};

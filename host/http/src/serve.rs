@@ -5,7 +5,7 @@
 //! to itself, so that a deploy never waits behind calls.
 //!
 //! When told to stop, listeners close, requests in flight are answered, idle connections end; what is
-//! left after the drain time is cut.
+//! left after the drain time is cut, whatever it is doing.
 
 use std::future::Future;
 use std::io;
@@ -20,11 +20,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use nebula_runtime::Runtime;
+use nebula_runtime::{Runtime, Shard};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::bodies::Bodies;
+use crate::connections::{Connections, Traffic};
 use crate::problem::Reply;
 use crate::token::Token;
 use crate::{control, data};
@@ -32,12 +34,18 @@ use crate::{control, data};
 /// Connections that may wait to be accepted, a listener.
 const BACKLOG: i32 = 1024;
 
-/// From the first byte of a request to the end of its headers; an idle connection ends after it too.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Connections of the data plane at once, over all threads; further ones wait to be accepted.
+const CONNECTIONS_MAX: usize = 16 * 1024;
+
+/// Connections of the control plane at once.
+const CONTROL_CONNECTIONS_MAX: usize = 256;
 
 /// hyper's own bounds, beyond those of `body::check` so that what is over them gets our answer.
 const HEADERS_MAX: usize = 256;
 const READ_BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// Requests that one HTTP/2 connection may have under way.
+const STREAMS_MAX: u32 = 100;
 
 /// How long accepting pauses when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -45,29 +53,45 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Stack of a serving thread, bytes: guests run on it, up to wasmtime's own half a megabyte.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
+/// Where a plane listens.
+#[derive(Debug)]
+pub enum Listen {
+    /// On an address of our own; port 0 is fine.
+    Address(SocketAddr),
+    /// On a socket that somebody else has bound and keeps: who asks while no server runs waits in its queue.
+    Inherited(std::net::TcpListener),
+}
+
 /// Where and how to serve.
-#[derive(Clone)]
 pub struct ServeConfig {
-    /// The data plane's address; port 0 is fine.
-    pub listen: SocketAddr,
-    /// The control plane's address; port 0 is fine.
-    pub control: SocketAddr,
+    /// The data plane.
+    pub listen: Listen,
+    /// The control plane.
+    pub control: Listen,
     /// The control plane's token.
     pub token: Token,
     /// Threads of the data plane, at least one.
     pub threads: usize,
     /// How long requests in flight have when told to stop.
     pub drain: Duration,
+    /// Without a connection for so long, it stops by itself.
+    pub exit_after_idle: Option<Duration>,
 }
 
-/// Why an address couldn't be listened on.
+/// Why a server can't listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}")]
-pub struct BindError {
-    /// The address.
-    pub address: SocketAddr,
-    /// The system's reason.
-    pub source: io::Error,
+pub enum BindError {
+    /// On an address.
+    #[error("cannot listen on {address}")]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// On a socket that was handed over.
+    #[error("cannot listen on the socket that was handed over")]
+    Inherited(#[source] io::Error),
 }
 
 /// A server that listens and doesn't accept yet.
@@ -75,6 +99,7 @@ pub struct Server {
     runtime: Runtime,
     token: Token,
     drain: Duration,
+    exit_after_idle: Option<Duration>,
     data: Vec<std::net::TcpListener>,
     control: std::net::TcpListener,
     data_address: SocketAddr,
@@ -87,21 +112,13 @@ impl Server {
     /// # Errors
     /// [`BindError`] for the one that isn't to be had.
     pub fn bind(config: ServeConfig, runtime: Runtime) -> Result<Self, BindError> {
-        let at = |address| move |source| BindError { address, source };
-        // Sockets that share a port would let a second server in unnoticed: first ask for it alone.
-        let alone = listen(config.listen, false).map_err(at(config.listen))?;
-        let data_address = alone.local_addr().map_err(at(config.listen))?;
-        drop(alone);
-        let data = (0..config.threads.max(1))
-            .map(|_| listen(data_address, true))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(at(data_address))?;
-        let control = listen(config.control, false).map_err(at(config.control))?;
-        let control_address = control.local_addr().map_err(at(config.control))?;
+        let (data, data_address) = config.listen.listeners(config.threads.max(1))?;
+        let (control, control_address) = config.control.listener()?;
         Ok(Self {
             runtime,
             token: config.token,
             drain: config.drain,
+            exit_after_idle: config.exit_after_idle,
             data,
             control,
             data_address,
@@ -125,34 +142,90 @@ impl Server {
     /// When a thread or its event loop can't be had.
     pub fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let (stopping, stopped) = watch::channel(());
-        let runtime = self.runtime;
         let mut threads = Vec::new();
+        let (bodies, traffic) = (Bodies::new(), Traffic::default());
+        let connections_max = CONNECTIONS_MAX.div_ceil(self.data.len().max(1));
         for (index, listener) in self.data.into_iter().enumerate() {
-            let runtime = runtime.clone();
-            let serve = move |request| {
-                let runtime = runtime.clone();
-                async move { data::handle(&runtime, request).await }
-            };
-            threads.push(spawn(
-                format!("nebula-data-{index}"),
+            let (runtime, bodies) = (self.runtime.clone(), bodies.clone());
+            let thread = Thread {
+                name: format!("nebula-data-{index}"),
                 listener,
-                stopped.clone(),
-                self.drain,
-                serve,
-            )?);
+                stopped: stopped.clone(),
+                drain: self.drain,
+                connections: Connections::new(connections_max, traffic.clone()),
+            };
+            threads.push(thread.spawn(move || {
+                let shard = Shard::new(runtime).map_err(io::Error::other)?;
+                let tidy = {
+                    let shard = shard.clone();
+                    move || shard.tidy()
+                };
+                let serve = move |request| {
+                    let (shard, bodies) = (shard.clone(), bodies.clone());
+                    async move { data::handle(&shard, &bodies, request).await }
+                };
+                Ok((serve, tidy))
+            })?);
         }
-        let token = Arc::new(self.token);
-        let serve = move |request| {
-            let (runtime, token) = (runtime.clone(), Arc::clone(&token));
-            async move { control::handle(&runtime, &token, request).await }
+        let (runtime, token) = (self.runtime, Arc::new(self.token));
+        let thread = Thread {
+            name: "nebula-control".to_owned(),
+            listener: self.control,
+            stopped,
+            drain: self.drain,
+            connections: Connections::new(CONTROL_CONNECTIONS_MAX, traffic.clone()),
         };
-        threads.push(spawn("nebula-control".to_owned(), self.control, stopped, self.drain, serve)?);
-        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(stop);
+        threads.push(thread.spawn(move || {
+            let serve = move |request| {
+                let (runtime, token) = (runtime.clone(), Arc::clone(&token));
+                async move { control::handle(&runtime, &token, request).await }
+            };
+            Ok((serve, || ()))
+        })?);
+        let exit_after_idle = self.exit_after_idle;
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+            let Some(idle) = exit_after_idle else { return stop.await };
+            tokio::select! {
+                () = stop => {}
+                () = traffic.ceases(idle) => {}
+            }
+        });
         drop(stopping);
         for thread in threads {
             thread.join().map_err(|_| io::Error::other("a serving thread panicked"))??;
         }
         Ok(())
+    }
+}
+
+impl Listen {
+    /// One.
+    fn listener(self) -> Result<(std::net::TcpListener, SocketAddr), BindError> {
+        let listener = match self {
+            Self::Address(address) => {
+                listen(address, false).map_err(|source| BindError::Address { address, source })?
+            }
+            Self::Inherited(listener) => {
+                listener.set_nonblocking(true).map_err(BindError::Inherited)?;
+                listener
+            }
+        };
+        let address = listener.local_addr().map_err(BindError::Inherited)?;
+        Ok((listener, address))
+    }
+
+    /// One for each thread: of their own on the same port, or the one there is, shared.
+    fn listeners(self, count: usize) -> Result<(Vec<std::net::TcpListener>, SocketAddr), BindError> {
+        let inherited = matches!(self, Self::Inherited(_));
+        // Sockets that share a port would let a second server in unnoticed: first ask for it alone.
+        let (first, address) = self.listener()?;
+        if inherited {
+            let all = (0..count).map(|_| first.try_clone()).collect::<io::Result<_>>();
+            return Ok((all.map_err(BindError::Inherited)?, address));
+        }
+        drop(first);
+        let all = (0..count).map(|_| listen(address, true)).collect::<io::Result<_>>();
+        Ok((all.map_err(|source| BindError::Address { address, source })?, address))
     }
 }
 
@@ -166,75 +239,94 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener
     Ok(socket.into())
 }
 
-fn spawn<S, F>(
+/// A thread that serves one listener.
+struct Thread {
     name: String,
     listener: std::net::TcpListener,
     stopped: watch::Receiver<()>,
     drain: Duration,
-    serve: S,
-) -> io::Result<thread::JoinHandle<io::Result<()>>>
-where
-    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Reply> + Send + 'static,
-{
-    thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .thread_stack_size(STACK_BYTES)
-            .build()?;
-        runtime.block_on(accept(listener, stopped, drain, serve))
-    })
+    connections: Connections,
 }
 
-async fn accept<S, F>(
-    listener: std::net::TcpListener,
-    mut stopped: watch::Receiver<()>,
-    drain: Duration,
-    serve: S,
-) -> io::Result<()>
-where
-    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Reply> + Send + 'static,
-{
-    let listener = TcpListener::from_std(listener)?;
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(READ_BUFFER_BYTES_MAX);
-    builder.http2().timer(TokioTimer::new()).max_header_list_size(64 * 1024);
-    let connections = GracefulShutdown::new();
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+impl Thread {
+    /// `make` gives what serves a request, and what is done whenever the thread is about to sleep; it is
+    /// called on the thread itself.
+    fn spawn<S, F, T>(
+        self,
+        make: impl FnOnce() -> io::Result<(S, T)> + Send + 'static,
+    ) -> io::Result<thread::JoinHandle<io::Result<()>>>
+    where
+        S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Reply> + Send + 'static,
+        T: Fn() + Send + Sync + 'static,
+    {
+        thread::Builder::new().name(self.name.clone()).stack_size(STACK_BYTES).spawn(move || {
+            let (serve, tidy) = make()?;
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(tidy).build()?;
+            let served = runtime.block_on(self.accept(serve));
+            // What a connection or a deploy is still at is past the drain time.
+            runtime.shutdown_background();
+            served
+        })
+    }
+
+    async fn accept<S, F>(mut self, serve: S) -> io::Result<()>
+    where
+        S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        let listener = TcpListener::from_std(self.listener)?;
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            // Idle and slow connections are `connections`' to end, without a timer for each request.
+            .header_read_timeout(None)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(READ_BUFFER_BYTES_MAX);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(64 * 1024);
+        let graceful = GracefulShutdown::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = async {
+                    let place = self.connections.place().await;
+                    listener.accept().await.map(|(stream, _)| (place, stream))
+                } => accepted,
+                // Fails when the sender is dropped, which is the signal.
+                _ = self.stopped.changed() => break,
+            };
+            let (place, stream) = match accepted {
+                Ok(accepted) => accepted,
                 // Out of file descriptors, mostly: those in use will end.
                 Err(_) => {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
-            },
-            // Fails when the sender is dropped, which is the signal.
-            _ = stopped.changed() => break,
-        };
-        // Without it small answers wait for the peer's delayed acknowledgement.
-        let _ = stream.set_nodelay(true);
-        let serve = serve.clone();
-        let service = service_fn(move |request| {
-            let reply = serve(request);
-            async move { Ok::<_, std::convert::Infallible>(reply.await) }
-        });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
+            };
+            // Without it small answers wait for the peer's delayed acknowledgement.
+            let _ = stream.set_nodelay(true);
+            let (serve, requests) = (serve.clone(), place.requests());
+            let service = service_fn(move |request| {
+                let (reply, request) = (serve(request), requests.begin());
+                async move {
+                    let reply = reply.await;
+                    drop(request);
+                    Ok::<_, std::convert::Infallible>(reply)
+                }
+            });
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            let connection = graceful.watch(connection);
             // A peer that breaks off or speaks no HTTP is its own affair.
-            let _ = connection.await;
-        });
+            place.spawn(async move { drop(connection.await) });
+        }
+        drop(listener);
+        // Whoever is still at it after the drain time is cut with the runtime.
+        let _ = tokio::time::timeout(self.drain, graceful.shutdown()).await;
+        Ok(())
     }
-    drop(listener);
-    // Whoever is still at it after the drain time is cut with the runtime.
-    let _ = tokio::time::timeout(drain, connections.shutdown()).await;
-    Ok(())
 }

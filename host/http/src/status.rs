@@ -35,10 +35,19 @@ pub(crate) fn call(error: &CallError) -> Problem {
                 .with("deadline_ms", *deadline_ms)
                 .with("log_tail", log_tail.as_str())
         }
-        CallError::Overloaded { .. } => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
-            .header(header::RETRY_AFTER, HeaderValue::from_static("1")),
+        CallError::Overloaded { .. } | CallError::NoSlot => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+                .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        }
         CallError::Load(_) | CallError::Internal(_) => internal(error),
     }
+}
+
+/// There is no room to read a body into.
+pub(crate) fn no_room() -> Problem {
+    let detail = "the host holds as many request bodies as it may";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+        .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn with_failure(kind: &str, detail: String, failure: &Failure) -> Problem {
@@ -61,6 +70,11 @@ fn bad_input(error: &DecodeError) -> Problem {
                 .with("pointer", at.as_str())
                 .with("expected", expected.as_str())
                 .with("found", found.as_str())
+        }
+        DecodeError::TooLarge { at, bytes_max } => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "decoded-too-large", detail)
+                .with("pointer", at.as_str())
+                .with("bytes_max", *bytes_max)
         }
         DecodeError::NotUtf8 { valid_up_to } => {
             Problem::new(StatusCode::BAD_REQUEST, "not-utf8", detail).with("valid_up_to", *valid_up_to)

@@ -35,6 +35,11 @@ impl Stopwatch {
         Self { last: Instant::now() }
     }
 
+    /// From `earlier` to the beginning of this lap.
+    pub fn since(&self, earlier: Instant) -> Duration {
+        self.last.saturating_duration_since(earlier)
+    }
+
     /// Ends the lap, gives its length and starts the next.
     pub fn lap(&mut self) -> Duration {
         let now = Instant::now();

@@ -76,7 +76,9 @@ fn invalid(error: &wasmparser::BinaryReaderError) -> Inadmissible {
     Inadmissible::Invalid { offset: error.offset() as u64, message: error.message().to_owned() }
 }
 
-/// What a pure function may use: no threads, shared memory, 64-bit memories or garbage collection.
+/// What a pure function may use: no threads, shared memory, 64-bit memories or garbage collection. Of
+/// the component model's newer types `map`, and not lists of a fixed length, whose support in wasmtime
+/// isn't complete. The engine's own features are the same.
 fn features() -> WasmFeatures {
     WasmFeatures::WASM2
         | WasmFeatures::RELAXED_SIMD
@@ -84,6 +86,7 @@ fn features() -> WasmFeatures {
         | WasmFeatures::EXTENDED_CONST
         | WasmFeatures::MULTI_MEMORY
         | WasmFeatures::COMPONENT_MODEL
+        | WasmFeatures::CM_MAP
 }
 
 /// Walks the nesting by section headers; code and data are skipped unread.

@@ -1,8 +1,11 @@
 //! wasmtime, set up for pure functions.
 //!
 //! ```text
-//! accepted bytes --compile--> artefact --load--> Loaded (linked, typed) --run--> one fresh instance
+//! accepted bytes --compile--> artefact --load--> Loaded (linked, typed) --prepare--> Ready --run--> Spent
 //! ```
+//!
+//! There is an engine for each serving thread and one for the compute lane: its slots, its instances and
+//! its reference counts belong to one core, so that cores don't wait for one another.
 //!
 //! Invariants:
 //! * Every call gets an instance of its own, dropped when the call ends.
@@ -15,6 +18,7 @@ mod artefact;
 mod call;
 mod compile;
 mod component;
+mod ready;
 mod ticker;
 
 use std::sync::Arc;
@@ -30,7 +34,9 @@ pub(crate) use self::call::{Ended, Input, Output, Stopped};
 pub use self::compile::{CompileError, Compiler, limit_compiler_process};
 pub(crate) use self::component::{Flat, Kind, Loaded, Typed, utf8};
 pub use self::component::{Form, Refused};
-use self::ticker::Ticker;
+pub(crate) use self::ready::{Ready, Spent};
+use self::ticker::Counter;
+pub(crate) use self::ticker::Ticker;
 use crate::limits::{MEMORY_BYTES_CEILING, TABLE_ELEMENTS_CEILING};
 use crate::purity::{self, Sandbox};
 
@@ -42,6 +48,11 @@ const MEMORY_KEEP_RESIDENT_BYTES: usize = 1024 * 1024;
 
 /// Bytes of a used table that are zeroed by hand rather than given back to the kernel.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 * 1024;
+
+/// What one component may take of the pool. Every instance can have all of it.
+const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 64;
+const MEMORIES_PER_COMPONENT_MAX: u32 = 4;
+const TABLES_PER_COMPONENT_MAX: u32 = 16;
 
 /// Which of two independent ways code is compiled in. Answers must not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +68,7 @@ pub enum Codegen {
 pub(crate) struct Engine {
     wasmtime: wasmtime::Engine,
     linker: Arc<Linker<Sandbox>>,
-    ticker: Arc<Ticker>,
+    counter: Arc<Counter>,
 }
 
 impl Engine {
@@ -65,13 +76,13 @@ impl Engine {
     ///
     /// # Errors
     /// When the address space for the pool can't be reserved.
-    pub(crate) fn new(instances_max: u32, codegen: Codegen) -> wasmtime::Result<Self> {
+    pub(crate) fn new(instances_max: u32, codegen: Codegen, ticker: &Ticker) -> wasmtime::Result<Self> {
         let mut config = code_config(codegen);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool_config(instances_max)));
         let wasmtime = wasmtime::Engine::new(&config)?;
         let linker = Arc::new(purity::linker(&wasmtime)?);
-        let ticker = Arc::new(Ticker::start(&wasmtime));
-        Ok(Self { wasmtime, linker, ticker })
+        let counter = ticker.counter(&wasmtime).ok_or_else(|| wasmtime::format_err!("the clock stopped"))?;
+        Ok(Self { wasmtime, linker, counter: Arc::new(counter) })
     }
 
     /// Names everything that an artefact must agree with to run here.
@@ -105,6 +116,7 @@ fn code_config(codegen: Codegen) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
+        .wasm_component_model_map(true)
         .concurrency_support(false)
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
@@ -122,9 +134,14 @@ fn code_config(codegen: Codegen) -> Config {
 fn pool_config(instances_max: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances_max)
-        .total_core_instances(instances_max.saturating_mul(8))
-        .total_memories(instances_max.saturating_mul(2))
-        .total_tables(instances_max.saturating_mul(8))
+        .total_core_instances(instances_max.saturating_mul(CORE_INSTANCES_PER_COMPONENT_MAX))
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
+        .total_memories(instances_max.saturating_mul(MEMORIES_PER_COMPONENT_MAX))
+        .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
+        .max_memories_per_module(MEMORIES_PER_COMPONENT_MAX)
+        .total_tables(instances_max.saturating_mul(TABLES_PER_COMPONENT_MAX))
+        .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
+        .max_tables_per_module(TABLES_PER_COMPONENT_MAX)
         .max_memory_size(usize::try_from(MEMORY_BYTES_CEILING).unwrap_or(usize::MAX))
         .table_elements(TABLE_ELEMENTS_CEILING)
         .max_unused_warm_slots(instances_max)

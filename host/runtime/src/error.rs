@@ -84,6 +84,9 @@ pub enum CallError {
         /// How many calls may wait.
         queue_max: usize,
     },
+    /// Every instance of the pool is in use. The guest has not run.
+    #[error("every instance that this host can have is in use")]
+    NoSlot,
     /// The function's code couldn't be loaded. The guest has not run.
     #[error("cannot load the function's code")]
     Load(#[source] LoadError),
@@ -106,7 +109,7 @@ impl CallError {
             | Self::InvalidAnswer(_)
             | Self::Failed { .. }
             | Self::DeadlineExceeded { .. } => Fault::Guest,
-            Self::Overloaded { .. } => Fault::Load,
+            Self::Overloaded { .. } | Self::NoSlot => Fault::Load,
             Self::Load(_) | Self::Internal(_) => Fault::Host,
         }
     }

@@ -1,39 +1,21 @@
-//! One call, from bytes to bytes: decode, choose a lane, run, encode.
-//!
-//! ```text
-//! request -> decoded -> fast lane --(done)-----------------------> answer
-//!                          |                                        ^
-//!                          +--(overran: cut off)--> compute lane ---+
-//! ```
-//!
-//! The fast lane runs a call where its connection lives, for at most [`FAST_TICKS`]. A call that
-//! overruns is cut off, which for a pure call changes nothing, and begun again on the compute lane:
-//! threads of their own, so that no request waits behind somebody else's long call. Where a
-//! component's next call starts is decided by how its last ones went.
+//! One call, from bytes to bytes: decode, run on a fresh instance, encode. Synchronous, on the thread
+//! that asks.
 //!
 //! Invariants:
-//! * A call is shed only before any of its work has started.
-//! * A deadline counts from admission, over queue and both lanes.
 //! * Nothing of a call that was cut off is kept.
+//! * The guest runs only if its input has been decoded whole.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nebula_meter::{CallCost, Stopwatch};
-use tokio::sync::Semaphore;
 use wasmtime::component::{Type, Val};
 
 use crate::codec;
-use crate::engine::{Ended, Flat, Input, Kind, Loaded, Output, Stopped, TICK, Typed, utf8};
+use crate::engine::{Ended, Flat, Input, Kind, Loaded, Output, Ready, Spent, Stopped, TICK, Typed, utf8};
 use crate::error::CallError;
-use crate::id::Digest;
-use crate::limits::{HostLimits, Limits};
-use crate::purity::CallLog;
-
-/// How long a call may hold the thread that its connection lives on.
-const FAST_TICKS: u64 = 2;
+use crate::function::Function;
+use crate::purity::{Allowance, CallLog};
 
 /// A call as it comes in.
 #[derive(Clone, Debug)]
@@ -89,6 +71,19 @@ impl Content {
     }
 }
 
+impl Request {
+    /// Whether decoding it takes no time to speak of. What doesn't is decoded where long calls run.
+    pub(crate) fn is_light(&self) -> bool {
+        match self {
+            Self::Payload { body, .. } => body.len() <= LIGHT_BYTES_MAX,
+            Self::Query(_) | Self::Http(_) => true,
+        }
+    }
+}
+
+/// The longest body that is decoded on a serving thread, bytes.
+const LIGHT_BYTES_MAX: usize = 64 * 1024;
+
 /// A call that is over.
 #[derive(Debug)]
 pub struct Called {
@@ -100,135 +95,82 @@ pub struct Called {
     pub log: CallLog,
 }
 
-/// What one component's calls have been like.
-#[derive(Debug, Default)]
-pub(crate) struct History {
-    /// The last call overran the fast lane, or would have.
-    long: AtomicBool,
-}
-
-/// The compute lane: how many calls run, and how many wait.
-#[derive(Debug)]
-pub(crate) struct ComputeLane {
-    running: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    waiting_max: usize,
-}
-
-impl ComputeLane {
-    pub(crate) fn new(limits: &HostLimits) -> Self {
-        Self {
-            running: Arc::new(Semaphore::new(limits.calls_max)),
-            waiting: AtomicUsize::new(0),
-            waiting_max: limits.queue_max,
-        }
+impl Called {
+    /// Without the guest having run.
+    pub(crate) fn failed(error: CallError, cost: CallCost) -> Self {
+        Self { result: Err(error), cost, log: CallLog::default() }
     }
 }
 
-/// What a call needs to know of its function.
-#[derive(Clone)]
-pub(crate) struct Target {
-    pub(crate) digest: Digest,
-    pub(crate) limits: Limits,
-    pub(crate) loaded: Arc<Loaded>,
-    pub(crate) history: Arc<History>,
+/// What became of a call.
+pub(crate) enum Outcome {
+    /// It is over.
+    Called(Called),
+    /// It was cut off, or there was no slot: it may come to more elsewhere.
+    Undecided(Called),
 }
 
-/// Runs one call.
-pub(crate) async fn invoke(lane: &ComputeLane, target: &Target, request: Request, prefer: Prefer) -> Called {
-    let admitted = Instant::now();
+/// Runs one call of `function` within `allowance`, on `ready` if there is one and else on an instance
+/// made now. The deadline counts from `admitted`.
+///
+/// What is left of the instance comes back, so that it can be cleaned up when the answer is out.
+pub(crate) fn run(
+    function: &Function,
+    loaded: &Loaded,
+    request: &Request,
+    prefer: Prefer,
+    admitted: Instant,
+    allowance: Allowance,
+    ready: Option<Ready>,
+) -> (Outcome, Option<Spent>) {
     let mut watch = Stopwatch::start();
-    let failed = |error, cost| Called { result: Err(error), cost, log: CallLog::default() };
-    let (input, sent_raw) = match decode(&target.loaded.kind, request) {
+    let mut cost = CallCost { queue: watch.since(admitted), ..CallCost::default() };
+    let (input, sent_raw) = match decode(&loaded.kind, request) {
         Ok(decoded) => decoded,
-        Err(error) => return failed(error, CallCost::default()),
+        Err(error) => return (Outcome::Called(Called::failed(error, cost)), None),
     };
     let raw = match prefer {
         Prefer::AsSent => sent_raw,
         Prefer::Json => false,
         Prefer::Raw => true,
     };
-    let mut cost = CallCost { run: watch.lap(), ..CallCost::default() };
-    let deadline = target.limits.deadline();
-    let long = target.history.long.load(Ordering::Relaxed);
-    if !long {
-        let ticks = FAST_TICKS.min(ticks_in(deadline));
-        let ended = target.loaded.run(target.digest.bytes(), &input, &target.limits, ticks);
-        if !matches!(ended.result, Err(Stopped::CutOff | Stopped::NoSlot)) {
-            return finish(target, ended, cost, raw);
-        }
-        target.history.long.store(true, Ordering::Relaxed);
-    }
-    // A call that has begun on the fast lane is past shedding: it waits however many others do.
-    let sheddable = long;
-    let permit = match Arc::clone(&lane.running).try_acquire_owned() {
-        Ok(permit) => permit,
-        Err(_) => {
-            if lane.waiting.fetch_add(1, Ordering::Relaxed) >= lane.waiting_max && sheddable {
-                lane.waiting.fetch_sub(1, Ordering::Relaxed);
-                return failed(CallError::Overloaded { queue_max: lane.waiting_max }, cost);
-            }
-            // Also when the caller leaves while waiting.
-            let _waiting = Waiting(&lane.waiting);
-            let remaining = deadline.saturating_sub(admitted.elapsed());
-            match tokio::time::timeout(remaining, Arc::clone(&lane.running).acquire_owned()).await {
-                Ok(Ok(permit)) => permit,
-                // Its whole time went by in the queue.
-                Ok(Err(_)) | Err(_) if sheddable => {
-                    return failed(CallError::Overloaded { queue_max: lane.waiting_max }, cost);
-                }
-                Ok(Err(_)) | Err(_) => {
-                    let deadline_ms = target.limits.deadline_ms.get();
-                    return failed(
-                        CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() },
-                        cost,
-                    );
-                }
-            }
-        }
+    let limits = function.limits();
+    let ticking = loaded.begin();
+    let prepared = match ready {
+        Some(ready) => Ok(ready),
+        None => loaded.prepare(&ticking, function.record.digest.bytes(), limits, allowance.clone()),
     };
-    let remaining = deadline.saturating_sub(admitted.elapsed());
-    let computing = tokio::task::spawn_blocking({
-        let (target, input) = (target.clone(), input.clone());
-        move || {
-            let _permit = permit;
-            let ended = target.loaded.run(target.digest.bytes(), &input, &target.limits, ticks_in(remaining));
-            let short = ended.start + ended.run < TICK && ended.result.is_ok();
-            target.history.long.store(!short, Ordering::Relaxed);
-            ended
+    cost.start = watch.lap();
+    let (ended, spent) = match prepared {
+        Ok(ready) => {
+            let (ended, spent) = ready.run(&ticking, loaded, limits, &input, allowance);
+            (ended, Some(spent))
         }
-    });
-    cost.queue = watch.lap();
-    match computing.await {
-        Ok(ended) => finish(target, ended, cost, raw),
-        Err(error) => failed(CallError::Internal(error.to_string()), cost),
-    }
-}
-
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+        Err(ended) => (*ended, None),
+    };
+    let undecided = ended.is_undecided();
+    let called = finish(function, &loaded.kind, ended, raw, admitted, watch, cost);
+    (if undecided { Outcome::Undecided(called) } else { Outcome::Called(called) }, spent)
 }
 
 /// Rounded up, and at least one: a call is never cut off before its first instruction.
-fn ticks_in(time: Duration) -> u64 {
+pub(crate) fn ticks_in(time: Duration) -> u64 {
     u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX).max(1)
 }
 
 /// The input of a call, and whether it came raw.
-fn decode(kind: &Kind, request: Request) -> Result<(Input, bool), CallError> {
+fn decode(kind: &Kind, request: &Request) -> Result<(Input, bool), CallError> {
     match (kind, request) {
-        (Kind::Http(_), Request::Http(request)) => Ok((Input::Http(*request), true)),
+        (Kind::Http(_), Request::Http(request)) => Ok((Input::Http((**request).clone()), true)),
         (Kind::Raw(_), Request::Payload { media_type, body }) => {
-            let media_type = media_type.unwrap_or_else(|| "application/octet-stream".to_owned());
-            Ok((Input::Payload { media_type, body }, true))
+            let media_type = media_type.as_deref().unwrap_or("application/octet-stream").to_owned();
+            Ok((Input::Payload { media_type, body: body.clone() }, true))
         }
-        (Kind::Typed(typed), Request::Payload { media_type, body }) => decode_typed(typed, media_type, body),
+        (Kind::Typed(typed), Request::Payload { media_type, body }) => {
+            decode_typed(typed, media_type.as_deref(), body)
+        }
         (Kind::Typed(typed), Request::Query(pairs)) => {
-            let values = codec::decode_query(&typed.params, &pairs).map_err(CallError::BadInput)?;
+            let values = codec::decode_query(&typed.params, pairs).map_err(CallError::BadInput)?;
             Ok((Input::Values(values.into()), false))
         }
         (Kind::Raw(_), Request::Query(_)) => {
@@ -246,15 +188,15 @@ fn decode(kind: &Kind, request: Request) -> Result<(Input, bool), CallError> {
 /// Typed input is JSON, or the plain bytes of a single `string` or `list<u8>`. Unlabelled input is what
 /// the function's type suggests: plain where that is possible, else JSON. What `curl -d` sends unless
 /// told otherwise (`application/x-www-form-urlencoded`) counts as unlabelled.
-fn decode_typed(typed: &Typed, media_type: Option<String>, body: Bytes) -> Result<(Input, bool), CallError> {
+fn decode_typed(typed: &Typed, media_type: Option<&str>, body: &Bytes) -> Result<(Input, bool), CallError> {
     let essence = media_type
-        .map(|media_type| media_type.split(';').next().unwrap_or(&media_type).trim().to_ascii_lowercase());
+        .map(|media_type| media_type.split(';').next().unwrap_or(media_type).trim().to_ascii_lowercase());
     let essence = essence.filter(|essence| essence != "application/x-www-form-urlencoded");
     let flat = typed.flat_input();
     let json = |essence: &str| essence == "application/json" || essence.ends_with("+json");
     match (essence, flat) {
-        (Some(essence), _) if json(&essence) => decode_json(typed, &body),
-        (None, None) => decode_json(typed, &body),
+        (Some(essence), _) if json(&essence) => decode_json(typed, body),
+        (None, None) => decode_json(typed, body),
         (Some(essence), None) => {
             Err(CallError::UnsupportedMediaType { found: essence, accepted: vec!["application/json"] })
         }
@@ -264,11 +206,11 @@ fn decode_typed(typed: &Typed, media_type: Option<String>, body: Bytes) -> Resul
                 Err(CallError::UnsupportedMediaType { found: essence, accepted })
             }
             Some(_) | None => {
-                utf8(&body).map_err(CallError::BadInput)?;
-                Ok((Input::Flat(Flat::String, body), true))
+                utf8(body).map_err(CallError::BadInput)?;
+                Ok((Input::Flat(Flat::String, body.clone()), true))
             }
         },
-        (_, Some(Flat::Bytes)) => Ok((Input::Flat(Flat::Bytes, body), true)),
+        (_, Some(Flat::Bytes)) => Ok((Input::Flat(Flat::Bytes, body.clone()), true)),
     }
 }
 
@@ -277,27 +219,39 @@ fn decode_json(typed: &Typed, body: &[u8]) -> Result<(Input, bool), CallError> {
     Ok((Input::Values(values.into()), false))
 }
 
-fn finish(target: &Target, ended: Ended, cost: CallCost, raw: bool) -> Called {
-    let mut watch = Stopwatch::start();
-    let Ended { result, start, run, log } = ended;
+fn finish(
+    function: &Function,
+    kind: &Kind,
+    ended: Ended,
+    raw: bool,
+    admitted: Instant,
+    mut watch: Stopwatch,
+    mut cost: CallCost,
+) -> Called {
+    let Ended { result, log } = ended;
+    let limits = function.limits();
+    let too_late =
+        || CallError::DeadlineExceeded { deadline_ms: limits.deadline_ms.get(), log_tail: log.tail() };
     let result = match result {
-        Ok(output) => answer(&target.loaded.kind, output, raw, target.limits.output_bytes_max),
+        Ok(output) => answer(kind, output, raw, limits.output_bytes_max),
         Err(stopped) => Err(match stopped {
-            Stopped::CutOff => CallError::DeadlineExceeded {
-                deadline_ms: target.limits.deadline_ms.get(),
-                log_tail: log.tail(),
-            },
+            Stopped::CutOff => too_late(),
             Stopped::Trapped(failure) => CallError::Trapped(Box::new(failure)),
             Stopped::ResourceLimit { limit, max, failure } => {
                 CallError::ResourceLimit { limit, max, failure: Box::new(failure) }
             }
             Stopped::OutputTooLarge { bytes_max } => CallError::OutputTooLarge { bytes_max },
             Stopped::InvalidAnswer(failure) => CallError::InvalidAnswer(Box::new(failure)),
-            Stopped::NoSlot => CallError::Overloaded { queue_max: 0 },
-            Stopped::Internal(why) => CallError::Internal(why),
+            Stopped::NoSlot => CallError::NoSlot,
         }),
     };
-    let cost = CallCost { start: cost.start + start, run: cost.run + run + watch.lap(), ..cost };
+    cost.run = watch.lap();
+    // The clock interrupts between instructions, and one of them can fill a whole memory.
+    let result = if result.is_ok() && watch.since(admitted) > limits.deadline() + TICK {
+        Err(too_late())
+    } else {
+        result
+    };
     Called { result, cost, log }
 }
 

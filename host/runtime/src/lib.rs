@@ -1,23 +1,26 @@
 //! Runs pure WebAssembly functions: registry, engine, purity, codec, invoke.
 //!
-//! [`Runtime`] is the way in. This crate knows wasmtime and nothing of servers: of HTTP it has the
+//! [`Runtime`] is the way in; a serving thread calls functions with a [`Shard`] of it. This crate knows wasmtime and nothing of servers: of HTTP it has the
 //! vocabulary types of the `http` crate, for functions of the http form.
 //!
 //! Modules import only downward:
-//! `runtime -> invoke, logs -> pool -> error -> registry, admission -> engine -> purity, codec -> id, limits`.
+//! `shard -> runtime -> invoke, logs -> function, pool -> error, lane -> registry, admission -> engine -> purity, codec -> id, limits`.
 
 mod admission;
 mod codec;
 mod engine;
 mod error;
+mod function;
 pub mod id;
 mod invoke;
+mod lane;
 pub mod limits;
 mod logs;
 mod pool;
 mod purity;
 mod registry;
 mod runtime;
+mod shard;
 
 pub use admission::Inadmissible;
 pub use codec::{DecodeError, UnsupportedType};
@@ -25,9 +28,11 @@ pub use engine::{
     Codegen, CompileError, Compiler, Failure, Form, Refused, compile_artefact, limit_compiler_process,
 };
 pub use error::{CallError, Fault, LoadError};
+pub use function::Function;
 pub use invoke::{Answer, Called, Content, Prefer, Request};
 pub use limits::COMPONENT_BYTES_MAX;
 pub use logs::LogEntry;
 pub use purity::CallLog;
 pub use registry::{Description, OpenError, ResolveError, StoreError, VersionRecord};
-pub use runtime::{DeployError, Function, Runtime, RuntimeConfig, RuntimeError};
+pub use runtime::{DeployError, Runtime, RuntimeConfig, RuntimeError};
+pub use shard::{Met, Shard};

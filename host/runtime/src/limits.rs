@@ -15,6 +15,15 @@ pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The largest linear memory any function may be given, bytes: the size of a pooled slot.
 pub const MEMORY_BYTES_CEILING: u64 = 1024 * MIB;
 
+/// The longest deadline any function may be given, milliseconds: a quarter of an hour.
+pub const DEADLINE_MS_CEILING: u64 = 15 * 60 * 1000;
+
+/// The largest input, and the largest output, that any function may be given, bytes.
+pub const PAYLOAD_BYTES_CEILING: u64 = 256 * MIB;
+
+/// The longest log any function may be given, bytes a call.
+pub const LOG_BYTES_CEILING: u64 = MIB;
+
 /// The largest table any function may be given, elements: the size of a pooled slot.
 pub const TABLE_ELEMENTS_CEILING: usize = 20_000;
 
@@ -61,21 +70,30 @@ impl Limits {
     /// # Errors
     /// [`LimitTooHigh`] where an override is beyond what the host can give.
     pub fn with(&self, overrides: &LimitOverrides) -> Result<Self, LimitTooHigh> {
-        let memory_bytes_max = overrides.memory_bytes_max.unwrap_or(self.memory_bytes_max);
-        if memory_bytes_max > MEMORY_BYTES_CEILING {
-            return Err(LimitTooHigh {
-                limit: "memory_bytes_max",
-                asked: memory_bytes_max,
-                ceiling: MEMORY_BYTES_CEILING,
-            });
-        }
-        Ok(Self {
-            memory_bytes_max,
-            deadline_ms: overrides.deadline_ms.unwrap_or(self.deadline_ms),
-            input_bytes_max: overrides.input_bytes_max.unwrap_or(self.input_bytes_max),
-            output_bytes_max: overrides.output_bytes_max.unwrap_or(self.output_bytes_max),
-            log_bytes_max: overrides.log_bytes_max.unwrap_or(self.log_bytes_max),
-        })
+        let under = |limit, asked: Option<u64>, default, ceiling| match asked {
+            Some(asked) if asked > ceiling => Err(LimitTooHigh { limit, asked, ceiling }),
+            Some(asked) => Ok(asked),
+            None => Ok(default),
+        };
+        let memory_bytes_max = under(
+            "memory_bytes_max",
+            overrides.memory_bytes_max,
+            self.memory_bytes_max,
+            MEMORY_BYTES_CEILING,
+        )?;
+        let input_bytes_max =
+            under("input_bytes_max", overrides.input_bytes_max, self.input_bytes_max, PAYLOAD_BYTES_CEILING)?;
+        let output_bytes_max = under(
+            "output_bytes_max",
+            overrides.output_bytes_max,
+            self.output_bytes_max,
+            PAYLOAD_BYTES_CEILING,
+        )?;
+        let log_bytes_max =
+            under("log_bytes_max", overrides.log_bytes_max, self.log_bytes_max, LOG_BYTES_CEILING)?;
+        let deadline_ms = overrides.deadline_ms.unwrap_or(self.deadline_ms);
+        under("deadline_ms", Some(deadline_ms.get()), 0, DEADLINE_MS_CEILING)?;
+        Ok(Self { memory_bytes_max, deadline_ms, input_bytes_max, output_bytes_max, log_bytes_max })
     }
 }
 
@@ -121,13 +139,14 @@ pub struct HostLimits {
     /// Calls waiting for the compute lane. Default 1,024. Beyond it calls are shed with
     /// [`CallError::Overloaded`](crate::CallError::Overloaded) before any of their work starts.
     pub queue_max: usize,
-    /// Components loaded at once. Default 1,024. Beyond it the least recently used is unloaded.
-    pub loaded_max: usize,
+    /// Compiled code kept loaded, bytes, over all threads. Default 256 MiB. Beyond it the least recently
+    /// used is unloaded.
+    pub loaded_bytes_max: u64,
 }
 
 impl Default for HostLimits {
     fn default() -> Self {
-        Self { calls_max: 64, queue_max: 1024, loaded_max: 1024 }
+        Self { calls_max: 64, queue_max: 1024, loaded_bytes_max: 256 * MIB }
     }
 }
 
@@ -143,10 +162,16 @@ mod tests {
     }
 
     #[test]
-    fn more_memory_than_a_slot_is_refused() {
-        let overrides =
-            LimitOverrides { memory_bytes_max: Some(MEMORY_BYTES_CEILING + 1), ..LimitOverrides::default() };
-        let error = Limits::default().with(&overrides).unwrap_err();
-        assert_eq!(error.limit, "memory_bytes_max");
+    fn more_than_the_host_can_give_is_refused() {
+        let none = LimitOverrides::default;
+        for (limit, overrides) in [
+            ("memory_bytes_max", LimitOverrides { memory_bytes_max: Some(u64::MAX), ..none() }),
+            ("deadline_ms", LimitOverrides { deadline_ms: NonZeroU64::new(u64::MAX), ..none() }),
+            ("input_bytes_max", LimitOverrides { input_bytes_max: Some(u64::MAX), ..none() }),
+            ("output_bytes_max", LimitOverrides { output_bytes_max: Some(u64::MAX), ..none() }),
+            ("log_bytes_max", LimitOverrides { log_bytes_max: Some(u64::MAX), ..none() }),
+        ] {
+            assert_eq!(Limits::default().with(&overrides).unwrap_err().limit, limit);
+        }
     }
 }

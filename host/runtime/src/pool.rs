@@ -1,62 +1,79 @@
-//! Loaded components, bounded: the least recently used goes first.
+//! Loaded components of one engine, bounded in bytes: the least recently used goes first.
 //!
-//! A function that nobody calls is not in here: it costs bytes on disk. The first call loads its
-//! compiled code; if that is missing, damaged or another engine's, it is compiled again.
+//! A function that nobody calls is not in here: it costs bytes on disk. The first call maps its
+//! compiled code; if that is missing, damaged or another engine's, it has to be compiled again.
 
 use std::sync::Arc;
 
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use crate::engine::{Compiler, Engine, Loaded};
+use crate::engine::{Engine, Loaded};
 use crate::error::LoadError;
 use crate::id::Digest;
 use crate::registry::Registry;
 
+/// What a loaded component takes besides its code, bytes: types, tables of functions, its image.
+const LOADED_BYTES_BESIDES: u64 = 128 * 1024;
+
+/// How many components of an average size the bookkeeping is laid out for.
+const EXPECTED: usize = 256;
+
 pub(crate) struct Pool {
     engine: Engine,
-    compiler: Compiler,
-    compatibility: String,
-    loaded: Cache<Digest, Arc<Loaded>>,
+    loaded: Cache<Digest, Pooled, Weight>,
+}
+
+#[derive(Clone)]
+struct Pooled {
+    loaded: Arc<Loaded>,
+    code_bytes: u64,
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<Digest, Pooled> for Weight {
+    fn weight(&self, _: &Digest, pooled: &Pooled) -> u64 {
+        pooled.code_bytes + LOADED_BYTES_BESIDES
+    }
 }
 
 impl Pool {
-    pub(crate) fn new(engine: Engine, compiler: Compiler, loaded_max: usize) -> Self {
-        let compatibility = engine.compatibility();
-        Self { engine, compiler, compatibility, loaded: Cache::new(loaded_max) }
+    /// Keeps components of at most `bytes_max` loaded; one that is larger than all of it is loaded anew
+    /// for each call.
+    pub(crate) fn new(engine: Engine, bytes_max: u64) -> Self {
+        Self { engine, loaded: Cache::with_weighter(EXPECTED, bytes_max, Weight) }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    pub(crate) fn compiler(&self) -> &Compiler {
-        &self.compiler
-    }
-
-    pub(crate) fn compatibility(&self) -> &str {
-        &self.compatibility
-    }
-
     /// The component, if it is loaded.
     pub(crate) fn get(&self, digest: &Digest) -> Option<Arc<Loaded>> {
-        self.loaded.get(digest)
+        self.loaded.get(digest).map(|pooled| pooled.loaded)
     }
 
-    /// Loads the component, once however many ask at the same time. Blocks.
+    /// Maps the component's compiled code; `None` if there is none to be trusted.
     ///
     /// # Errors
-    /// [`LoadError`]; the next call tries again.
-    pub(crate) fn load(&self, registry: &Registry, digest: &Digest) -> Result<Arc<Loaded>, LoadError> {
-        self.loaded.get_or_insert_with(digest, || {
-            if let Some(path) = registry.open_compiled(digest, &self.compatibility)? {
-                return self.engine.load(&path).map(Arc::new).map_err(LoadError::Engine);
-            }
-            let artefact = self.compiler.compile(&registry.read_component(digest)?)?;
-            registry.store_compiled(digest, &self.compatibility, &artefact)?;
-            match registry.open_compiled(digest, &self.compatibility)? {
-                Some(path) => self.engine.load(&path).map(Arc::new).map_err(LoadError::Engine),
-                None => Err(LoadError::Engine("compiled code vanished while it was loaded".to_owned())),
-            }
-        })
+    /// [`LoadError`].
+    pub(crate) fn load(
+        &self,
+        registry: &Registry,
+        compatibility: &str,
+        digest: &Digest,
+    ) -> Result<Option<Arc<Loaded>>, LoadError> {
+        let Some(compiled) = registry.open_compiled(digest, compatibility)? else { return Ok(None) };
+        let loaded = Arc::new(self.engine.load(&compiled.path).map_err(LoadError::Engine)?);
+        let pooled = Pooled { loaded: Arc::clone(&loaded), code_bytes: compiled.bytes };
+        self.loaded.insert(*digest, pooled);
+        Ok(Some(loaded))
+    }
+
+    /// Unloads everything that no call is using.
+    pub(crate) fn clear(&self) {
+        self.loaded.clear();
     }
 }

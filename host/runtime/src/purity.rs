@@ -13,6 +13,7 @@
 //!
 //! Which imports exist at all is `imports`'s.
 
+mod allowance;
 mod clock;
 mod http;
 mod imports;
@@ -28,6 +29,7 @@ use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+pub(crate) use self::allowance::Allowance;
 use self::http::ResponseSink;
 pub(crate) use self::http::ResponseTooLarge;
 pub(crate) use self::imports::{classify, linker};
@@ -39,8 +41,13 @@ use self::http::DenyOutgoing;
 use self::log::LogSink;
 use crate::limits::{Limits, TABLE_ELEMENTS_CEILING};
 
-/// Handles a guest may hold at once: streams, pollables, bodies, header maps.
-const RESOURCES_MAX: usize = 10_000;
+/// Handles a guest may hold at once: streams, pollables, bodies, header maps. With
+/// [`FIELDS_BYTES_MAX`] and the size of a body's chunks (`http`) it bounds what of a guest's is held by
+/// the host, where the function's memory limit doesn't reach.
+const RESOURCES_MAX: usize = 1_000;
+
+/// Names and values of one `wasi:http` header map, bytes.
+const FIELDS_BYTES_MAX: usize = 64 * 1024;
 
 /// Most random bytes a guest may ask for at once.
 const RANDOM_BYTES_MAX: u64 = 1024 * 1024;
@@ -48,46 +55,63 @@ const RANDOM_BYTES_MAX: u64 = 1024 * 1024;
 /// The state behind one call's imports.
 pub(crate) struct Sandbox {
     table: ResourceTable,
-    wasi: WasiCtx,
+    /// Made when the guest first asks for something of it: many never do.
+    wasi: Option<Box<WasiCtx>>,
     http: WasiHttpCtx,
     hooks: DenyOutgoing,
     clock: VirtualClock,
     log: LogSink,
+    seed: Arc<Seed>,
     response: ResponseSink,
     /// Memory and tables, and which of their limits the guest ran into.
     pub(crate) quota: Quota,
+    /// Time, and how it is counted.
+    pub(crate) allowance: Allowance,
 }
 
 impl Sandbox {
-    /// A sandbox for one call under `limits`, with randomness drawn from `seed`.
-    pub(crate) fn new(limits: &Limits, seed: Seed) -> Self {
-        let clock = VirtualClock::new();
-        let log = LogSink::new(limits.log_bytes_max);
-        let seed = Arc::new(seed);
-        let wasi = WasiCtx::builder()
-            .wall_clock(clock.clone())
-            .monotonic_clock(clock.clone())
-            .secure_random(seed.stream("secure"))
-            .insecure_random(seed.stream("insecure"))
-            .insecure_random_seed(0)
-            .max_random_size(RANDOM_BYTES_MAX)
-            .stdout(log.clone())
-            .stderr(log.clone())
-            .allow_tcp(false)
-            .allow_udp(false)
-            .build();
+    /// A sandbox for one call under `limits` of the component `digest`. Until
+    /// [`begin`](Self::begin) nothing in it depends on the call's input.
+    pub(crate) fn new(limits: &Limits, digest: [u8; 32]) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
+        let mut http = WasiHttpCtx::default();
+        http.set_field_size_limit(FIELDS_BYTES_MAX);
         Self {
             table,
-            wasi,
-            http: WasiHttpCtx::default(),
+            wasi: None,
+            http,
             hooks: DenyOutgoing,
-            clock,
-            log,
+            clock: VirtualClock::new(),
+            log: LogSink::new(limits.log_bytes_max),
+            seed: Arc::new(Seed::new(digest)),
             response: ResponseSink::new(limits.output_bytes_max),
             quota: Quota::new(limits.memory_bytes_max),
+            allowance: Allowance::fast(u64::MAX),
         }
+    }
+
+    /// The call begins: from here on randomness is drawn from its input too.
+    pub(crate) fn begin(&mut self, input: SeedInput) {
+        self.seed.begin(input);
+    }
+
+    fn wasi(&mut self) -> &mut WasiCtx {
+        self.wasi.get_or_insert_with(|| {
+            let wasi = WasiCtx::builder()
+                .wall_clock(self.clock.clone())
+                .monotonic_clock(self.clock.clone())
+                .secure_random(self.seed.stream("secure"))
+                .insecure_random(self.seed.stream("insecure"))
+                .insecure_random_seed(0)
+                .max_random_size(RANDOM_BYTES_MAX)
+                .stdout(self.log.clone())
+                .stderr(self.log.clone())
+                .allow_tcp(false)
+                .allow_udp(false)
+                .build();
+            Box::new(wasi)
+        })
     }
 
     /// What the guest has printed so far.
@@ -103,7 +127,9 @@ impl Sandbox {
 
 impl WasiView for Sandbox {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        self.wasi();
+        let Self { wasi: Some(wasi), table, .. } = self else { unreachable!("made in the line above") };
+        WasiCtxView { ctx: wasi, table }
     }
 }
 

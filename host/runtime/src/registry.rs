@@ -14,7 +14,7 @@
 //!   are synced before the transaction that names it commits, and redb's commit is durable.
 //! * A file appears under its final name whole or not at all (written aside, synced, renamed).
 //! * Compiled code is loaded only if its MAC, over content, digest and compatibility, is right;
-//!   anything else is removed and made again.
+//!   anything else is made again.
 //! * The directory is the operator's alone (0700): whoever can write to it owns the host.
 //!
 //! Knows bytes and digests; nothing of wasmtime or HTTP.
@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
+pub(crate) use self::files::Compiled;
 use self::files::{Files, write_whole};
 use self::lock::DirectoryLock;
 use self::records::{CURRENT, RECORDS};
@@ -245,22 +246,23 @@ impl Registry {
     /// [`ResolveError`].
     pub(crate) fn resolve(&self, reference: &FunctionRef) -> Result<VersionRecord, ResolveError> {
         let name = &reference.name;
-        let versions = self.versions(name)?;
-        let unknown = || ResolveError::UnknownFunction(name.clone());
-        let current = self.current(name)?.ok_or_else(unknown)?;
-        let found = versions.into_iter().rev().find(|record| match reference.selector {
-            Selector::Current => record.version == current,
-            Selector::Version(version) => record.version == version,
-            Selector::Digest(digest) => record.digest == digest,
-        });
-        found.ok_or_else(|| ResolveError::UnknownVersion {
-            name: name.clone(),
-            asked: match reference.selector {
-                Selector::Current => current.to_string(),
-                Selector::Version(version) => version.to_string(),
-                Selector::Digest(digest) => digest.to_string(),
-            },
-            current,
+        let current = self.current(name)?.ok_or_else(|| ResolveError::UnknownFunction(name.clone()))?;
+        let (found, asked) = match reference.selector {
+            Selector::Current => (self.version(name, current)?, current.to_string()),
+            Selector::Version(version) => (self.version(name, version)?, version.to_string()),
+            Selector::Digest(digest) => {
+                let latest = self.versions(name)?.into_iter().rev().find(|record| record.digest == digest);
+                (latest, digest.to_string())
+            }
+        };
+        found.ok_or_else(|| ResolveError::UnknownVersion { name: name.clone(), asked, current })
+    }
+
+    fn version(&self, name: &FunctionName, version: Version) -> Result<Option<VersionRecord>, StoreError> {
+        self.store.run(|database| {
+            let records = database.begin_read()?.open_table(RECORDS)?;
+            let record = records.get((name.as_str(), version.number()))?;
+            record.map(|record| records::read(name, version.number(), record.value())).transpose()
         })
     }
 
@@ -385,19 +387,24 @@ impl Registry {
         &self,
         digest: &Digest,
         compatibility: &str,
-    ) -> Result<Option<PathBuf>, StoreError> {
+    ) -> Result<Option<Compiled>, StoreError> {
         self.files.open_compiled(digest, compatibility)
     }
 
-    /// Deletes components that no version names, and compiled code of other engines or of them.
+    /// Deletes components that no version names, and compiled code of other engines or of them. What is
+    /// `in_use` is spared.
     ///
     /// # Errors
     /// [`StoreError`]; what was deleted until then is gone, and was garbage.
-    pub(crate) fn collect_garbage(&self, compatibility: &str) -> Result<Collected, StoreError> {
+    pub(crate) fn collect_garbage(
+        &self,
+        compatibility: &str,
+        in_use: HashSet<Digest>,
+    ) -> Result<Collected, StoreError> {
         let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let named = self.store.run(|database| {
             let records = database.begin_read()?.open_table(RECORDS)?;
-            let mut named = HashSet::new();
+            let mut named: HashSet<String> = in_use.iter().map(Digest::hex).collect();
             for entry in records.iter()? {
                 let (key, record) = entry?;
                 let (name, version) = key.value();

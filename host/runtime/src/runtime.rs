@@ -2,21 +2,25 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use crate::admission::{self, Inadmissible};
-use crate::engine::{self, CompileError, Compiler, Engine, Refused};
-use crate::error::{CallError, Fault};
+use crate::engine::{CompileError, Compiler, Engine, Loaded, Refused, Ticker};
+use crate::error::{Fault, LoadError};
+use crate::function::Function;
 use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
-use crate::invoke::{self, Called, ComputeLane, History, Prefer, Request, Target};
+use crate::invoke::Called;
+use crate::lane::ComputeLane;
 use crate::limits::{HostLimits, LimitOverrides, LimitTooHigh, Limits};
 use crate::logs::{LogEntry, Logs};
 use crate::pool::Pool;
-use crate::purity::CallLog;
 use crate::registry::{
     Description, NewVersion, OpenError, Registry, ResolveError, StoreError, VersionRecord,
 };
-use bytes::Bytes;
 
 /// How a runtime is set up.
 #[derive(Clone, Debug)]
@@ -70,37 +74,29 @@ pub enum DeployError {
     Internal(String),
 }
 
-/// The engine can't read what it wrote itself.
-fn internal(error: wasmtime::Error) -> DeployError {
-    DeployError::Internal(format!("{error:#}"))
-}
-
-/// One version of a function, as calls see it.
-pub struct Function {
-    /// What the registry says of it.
-    pub record: VersionRecord,
-    limits: Limits,
-    history: Arc<History>,
-}
-
-impl Function {
-    /// The limits its calls run under.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-}
-
 /// Everything a host does with functions. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime(Arc<Shared>);
 
 struct Shared {
     registry: Registry,
-    pool: Pool,
+    compiler: Compiler,
+    /// Names what compiled code must agree with to run here.
+    compatibility: String,
+    /// Compilations at once: each may take gigabytes.
+    compiling: Arc<Semaphore>,
+    ticker: Ticker,
     lane: ComputeLane,
+    /// What runs on the compute lane has an engine of its own.
+    lane_pool: Pool,
     limits: Limits,
+    loaded_bytes_max: u64,
     /// Versions that were called, by how they were asked for. Cleared by whatever changes a name.
     resolved: RwLock<HashMap<FunctionRef, Arc<Function>>>,
+    /// Goes up with every change of a name, before the change is acknowledged.
+    generation: AtomicU64,
+    /// Versions that a call may still be using, though their name may be gone.
+    in_use: Mutex<Vec<Weak<Function>>>,
     logs: Logs,
 }
 
@@ -111,19 +107,40 @@ impl Runtime {
     /// [`RuntimeError`].
     pub fn open(config: RuntimeConfig) -> Result<Self, RuntimeError> {
         let registry = Registry::open(&config.data_dir)?;
-        let instances = config.host_limits.calls_max + config.serving_threads + 8;
-        let engine = Engine::new(u32::try_from(instances).unwrap_or(u32::MAX), config.compiler.codegen())
-            .map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
-        let pool = Pool::new(engine, config.compiler, config.host_limits.loaded_max);
-        registry.collect_garbage(pool.compatibility())?;
+        let no_engine = |error: String| RuntimeError::Engine(error);
+        let ticker = Ticker::start().map_err(|error| no_engine(error.to_string()))?;
+        let lane = ComputeLane::new(&config.host_limits).map_err(|error| no_engine(error.to_string()))?;
+        let instances = u32::try_from(config.host_limits.calls_max).unwrap_or(u32::MAX).saturating_add(8);
+        let engine = Engine::new(instances, config.compiler.codegen(), &ticker)
+            .map_err(|error| no_engine(format!("{error:#}")))?;
+        let compatibility = engine.compatibility();
+        // A part for each shard, and one for the compute lane.
+        let loaded_bytes_max =
+            config.host_limits.loaded_bytes_max / (config.serving_threads as u64).saturating_add(1);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self(Arc::new(Shared {
             registry,
-            pool,
-            lane: ComputeLane::new(&config.host_limits),
+            compiler: config.compiler,
+            compatibility,
+            compiling: Arc::new(Semaphore::new(cores.div_ceil(2))),
+            ticker,
+            lane,
+            lane_pool: Pool::new(engine, loaded_bytes_max),
             limits: config.limits,
+            loaded_bytes_max,
             resolved: RwLock::default(),
+            generation: AtomicU64::new(0),
+            in_use: Mutex::default(),
             logs: Logs::default(),
         })))
+    }
+
+    /// An engine of its own for whoever calls, with its part of the room for loaded components.
+    pub(crate) fn new_pool(&self, instances_max: u32) -> Result<Pool, RuntimeError> {
+        let Shared { compiler, ticker, loaded_bytes_max, .. } = &*self.0;
+        let engine = Engine::new(instances_max, compiler.codegen(), ticker)
+            .map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
+        Ok(Pool::new(engine, *loaded_bytes_max))
     }
 
     /// Admits, compiles, checks and publishes a component. Durable when it returns; the next call
@@ -133,17 +150,21 @@ impl Runtime {
     /// [`DeployError`]; nothing has changed then.
     ///
     /// # Cancel safety
-    /// Once started a deploy goes on to its end, whoever waits for it.
+    /// Once it has begun to compile a deploy goes on to its end, whoever waits for it.
     pub async fn deploy(
         &self,
         name: FunctionName,
         component: Bytes,
         limits: LimitOverrides,
     ) -> Result<VersionRecord, DeployError> {
+        let internal = |error: &dyn std::fmt::Display| DeployError::Internal(error.to_string());
+        let permit = Arc::clone(&self.0.compiling).acquire_owned().await.map_err(|error| internal(&error))?;
         let this = self.clone();
-        tokio::task::spawn_blocking(move || this.deploy_blocking(&name, &component, limits))
-            .await
-            .map_err(|error| DeployError::Internal(error.to_string()))?
+        let deploying = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            this.deploy_blocking(&name, &component, limits)
+        });
+        deploying.await.map_err(|error| internal(&error))?
     }
 
     fn deploy_blocking(
@@ -152,18 +173,16 @@ impl Runtime {
         component: &[u8],
         limits: LimitOverrides,
     ) -> Result<VersionRecord, DeployError> {
-        let Shared { registry, pool, .. } = &*self.0;
+        let Shared { registry, compiler, compatibility, lane_pool, .. } = &*self.0;
         self.0.limits.with(&limits)?;
         admission::admit(component)?;
         let digest = Digest::of(component);
-        let compatibility = pool.compatibility();
         let described = match registry.open_compiled(&digest, compatibility)? {
             // Compiled before, under this or another name.
-            Some(path) => pool.engine().describe_artefact(&path).map_err(internal)??,
+            Some(compiled) => lane_pool.engine().describe_artefact(&compiled.path)?,
             None => {
-                let artefact = pool.compiler().compile(component)?;
-                let loaded = engine::load_bytes(pool.engine(), &artefact).map_err(internal)?;
-                let (_, described) = pool.engine().prepare(&loaded)?;
+                let artefact = compiler.compile(component)?;
+                let described = lane_pool.engine().describe_compiled(&artefact)?;
                 registry.store_compiled(&digest, compatibility, &artefact)?;
                 described
             }
@@ -196,60 +215,85 @@ impl Runtime {
         if let Some(function) = resolved.read().unwrap_or_else(PoisonError::into_inner).get(reference) {
             return Ok(Arc::clone(function));
         }
-        // Under the lock, so that a deploy in between can't be overwritten by what came before it.
-        let mut resolved = resolved.write().unwrap_or_else(PoisonError::into_inner);
+        // Read without the lock: whoever asks for what isn't there holds nobody up.
+        let generation = self.generation();
         let record = self.0.registry.resolve(reference)?;
+        let exact = FunctionRef { name: record.name.clone(), selector: Selector::Version(record.version) };
+        let mut resolved = resolved.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = resolved.get(&exact) {
+            let function = Arc::clone(function);
+            if self.generation() == generation {
+                resolved.insert(reference.clone(), Arc::clone(&function));
+            }
+            return Ok(function);
+        }
         // The host's ceiling may have come down since the deploy: then its own default holds.
         let limits = self.0.limits.with(&record.limits).unwrap_or_else(|_| self.0.limits.clone());
-        let function = Arc::new(Function { record, limits, history: Arc::default() });
-        resolved.insert(reference.clone(), Arc::clone(&function));
+        let function = Function::new(record, limits, self.0.lane.share());
+        self.lock_in_use().push(Arc::downgrade(&function));
+        // A name that has changed in between is asked for again by the next call.
+        if self.generation() == generation {
+            resolved.insert(exact, Arc::clone(&function));
+            resolved.insert(reference.clone(), Arc::clone(&function));
+        }
         Ok(function)
+    }
+
+    /// What was resolved under another generation may have changed.
+    pub(crate) fn generation(&self) -> u64 {
+        self.0.generation.load(Ordering::Acquire)
     }
 
     fn forget_resolved(&self, name: &FunctionName) {
         let mut resolved = self.0.resolved.write().unwrap_or_else(PoisonError::into_inner);
         resolved.retain(|reference, _| reference.name != *name);
+        self.0.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Runs one call.
+    fn lock_in_use(&self) -> MutexGuard<'_, Vec<Weak<Function>>> {
+        self.0.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lane(&self) -> &ComputeLane {
+        &self.0.lane
+    }
+
+    pub(crate) fn lane_pool(&self) -> &Pool {
+        &self.0.lane_pool
+    }
+
+    /// Loads a component into `pool`, compiling it first if need be.
     ///
-    /// # Cancel safety
-    /// Dropping the future abandons the call; what already runs on the compute lane ends by itself,
-    /// at its deadline at the latest.
-    pub async fn call(&self, function: &Arc<Function>, request: Request, prefer: Prefer) -> Called {
-        let digest = function.record.digest;
-        let loaded = match self.0.pool.get(&digest) {
-            Some(loaded) => Ok(loaded),
-            None => {
-                let this = self.clone();
-                let load = move || this.0.pool.load(&this.0.registry, &digest);
-                match tokio::task::spawn_blocking(load).await {
-                    Ok(loaded) => loaded.map_err(CallError::Load),
-                    Err(error) => Err(CallError::Internal(error.to_string())),
-                }
-            }
-        };
-        let called = match loaded {
-            Ok(loaded) => {
-                let target = Target {
-                    digest,
-                    limits: function.limits.clone(),
-                    loaded,
-                    history: Arc::clone(&function.history),
-                };
-                invoke::invoke(&self.0.lane, &target, request, prefer).await
-            }
-            Err(error) => Called {
-                result: Err(error),
-                cost: nebula_meter::CallCost::default(),
-                log: CallLog::default(),
-            },
-        };
-        self.record_log(function, &called);
-        called
+    /// # Errors
+    /// [`LoadError`]; the next call tries again.
+    pub(crate) async fn load(&self, pool: &Pool, digest: &Digest) -> Result<Arc<Loaded>, LoadError> {
+        let Shared { registry, compatibility, .. } = &*self.0;
+        if let Some(loaded) = pool.load(registry, compatibility, digest)? {
+            return Ok(loaded);
+        }
+        self.compile(*digest).await?;
+        let loaded = pool.load(registry, compatibility, digest)?;
+        loaded.ok_or_else(|| LoadError::Engine("compiled code vanished while it was loaded".to_owned()))
     }
 
-    fn record_log(&self, function: &Function, called: &Called) {
+    /// Compiles a component of the registry, unless somebody else just has.
+    async fn compile(&self, digest: Digest) -> Result<(), LoadError> {
+        let internal = |error: &dyn std::fmt::Display| LoadError::Engine(error.to_string());
+        let permit = Arc::clone(&self.0.compiling).acquire_owned().await.map_err(|error| internal(&error))?;
+        let this = self.clone();
+        let compiling = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let Shared { registry, compiler, compatibility, .. } = &*this.0;
+            if registry.open_compiled(&digest, compatibility)?.is_some() {
+                return Ok(());
+            }
+            let artefact = compiler.compile(&registry.read_component(&digest)?)?;
+            Ok(registry.store_compiled(&digest, compatibility, &artefact)?)
+        });
+        compiling.await.map_err(|error| internal(&error))?
+    }
+
+    pub(crate) fn record_log(&self, function: &Function, called: &Called) {
         let outcome = match &called.result {
             Ok(_) if called.log.is_empty() => return,
             Ok(_) => "ok".to_owned(),
@@ -318,8 +362,21 @@ impl Runtime {
             return Err(ResolveError::UnknownFunction(name.clone()));
         }
         self.forget_resolved(name);
-        self.0.registry.collect_garbage(self.0.pool.compatibility())?;
         self.0.logs.forget(name);
+        self.collect_garbage()?;
+        Ok(())
+    }
+
+    /// Deletes the files that no version names and no call is using. What calls in flight still need
+    /// goes the next time.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was deleted until then is gone, and was garbage.
+    pub fn collect_garbage(&self) -> Result<(), StoreError> {
+        let mut in_use = self.lock_in_use();
+        in_use.retain(|function| function.strong_count() > 0);
+        let digests = in_use.iter().filter_map(Weak::upgrade).map(|function| function.record.digest);
+        self.0.registry.collect_garbage(&self.0.compatibility, digests.collect())?;
         Ok(())
     }
 }

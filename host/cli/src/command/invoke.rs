@@ -119,6 +119,7 @@ fn explained(error: CallError) -> anyhow::Error {
         CallError::UnsupportedInput(_)
         | CallError::Failed { .. }
         | CallError::Overloaded { .. }
+        | CallError::NoSlot
         | CallError::Load(_)
         | CallError::Internal(_) => (None, None),
     };

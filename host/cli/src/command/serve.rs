@@ -4,27 +4,38 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context;
-use nebula_http::{ServeConfig, Server, Token};
+use listenfd::ListenFd;
+use nebula_http::{BindError, Listen, ServeConfig, Server, Token};
 use nebula_runtime::limits::{HostLimits, Limits};
 use nebula_runtime::{Compiler, OpenError, Runtime, RuntimeConfig, RuntimeError};
 
 use crate::args::Serve;
 use crate::report::{hinted, note};
 
-/// How long requests in flight have when told to stop.
-const DRAIN: Duration = Duration::from_secs(10);
-
 pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
-    let (_, server) = open(serve)?;
+    let (runtime, server) = open(serve)?;
     say_addresses(&server)?;
+    collect_garbage(runtime)?;
     run_until_stopped(server)
+}
+
+/// Beside the first calls: files left over make nobody wait.
+pub(super) fn collect_garbage(runtime: Runtime) -> anyhow::Result<()> {
+    let collect = move || {
+        if let Err(error) = runtime.collect_garbage() {
+            note(format!("files that nothing needs are left where they are: {error}"));
+        }
+    };
+    std::thread::Builder::new().name("nebula-garbage".to_owned()).spawn(collect)?;
+    Ok(())
 }
 
 /// Opens the data directory and takes the addresses.
 pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
     let threads = serve.threads.or_else(|| std::thread::available_parallelism().ok());
     let threads = threads.map_or(1, std::num::NonZero::get);
-    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    // This program, also when its file has been replaced or removed since.
+    let program = "/proc/self/exe".into();
     let runtime = Runtime::open(RuntimeConfig {
         data_dir: serve.data_dir.clone(),
         compiler: Compiler::Child { program, arguments: vec!["compile-component".to_owned()] },
@@ -37,20 +48,34 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
         serving_threads: threads,
     })
     .map_err(|error| cannot_open(serve, error))?;
+    // systemd's way of handing over sockets, sd_listen_fds(3): the data plane's, then the control plane's.
+    let mut handed_over = ListenFd::from_env();
+    let mut listen = |index, address| match handed_over.take_tcp_listener(index) {
+        Ok(Some(listener)) => Ok(Listen::Inherited(listener)),
+        Ok(None) => Ok(Listen::Address(address)),
+        Err(error) => Err(error),
+    };
+    let taking = "a socket was handed over that is not a TCP listener";
     let server = Server::bind(
         ServeConfig {
-            listen: serve.listen,
-            control: serve.control,
+            listen: listen(0, serve.listen).context(taking)?,
+            control: listen(1, serve.control).context(taking)?,
             token: Token::read_or_make(&serve.data_dir)?,
             threads,
-            drain: DRAIN,
+            drain: Duration::from_secs(serve.drain_seconds),
+            exit_after_idle: serve.exit_after_idle_seconds.map(|idle| Duration::from_secs(idle.get())),
         },
         runtime.clone(),
     )
     .map_err(|error| {
         let message = error.to_string();
-        let hint = "another server may have it: give another address, or port 0 for a free one";
-        anyhow::Error::new(error.source).context(hinted(message, hint))
+        match error {
+            BindError::Address { source, .. } => {
+                let hint = "another server may have it: give another address, or port 0 for a free one";
+                anyhow::Error::new(source).context(hinted(message, hint))
+            }
+            BindError::Inherited(source) => anyhow::Error::new(source).context(message),
+        }
     })?;
     Ok((runtime, server))
 }

@@ -33,6 +33,7 @@ const INLINE_BYTES_MAX: usize = 60;
 
 pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
     let (runtime, server) = serve::open(&up.serve)?;
+    serve::collect_garbage(runtime.clone())?;
     let project = Project::open(&up.build.path)?;
     let builder = build::builder(&up.build);
     let executor = tokio::runtime::Builder::new_current_thread().build()?;

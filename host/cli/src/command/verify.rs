@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use nebula_runtime::id::Selector;
-use nebula_runtime::limits::Limits;
+use nebula_runtime::limits::{DEADLINE_MS_CEILING, Limits};
 use nebula_runtime::{Answer, Called, Codegen, Fault};
 use serde::Serialize;
 
@@ -44,7 +44,7 @@ pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
         }
     };
     let deadline_ms = limits.deadline_ms.unwrap_or(Limits::default().deadline_ms);
-    limits.deadline_ms = NonZeroU64::new(deadline_ms.get().saturating_mul(SLOWDOWN));
+    limits.deadline_ms = NonZeroU64::new(deadline_ms.get().saturating_mul(SLOWDOWN).min(DEADLINE_MS_CEILING));
     let mut verdict = Verdict { agreed: false, calls: 0, outcomes: BTreeMap::new() };
     for codegen in [Codegen::Optimised, Codegen::Baseline] {
         let local = Local::open(component.clone(), limits.clone(), codegen)

@@ -1,5 +1,6 @@
 //! Values to compact JSON.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use base64::Engine;
@@ -30,16 +31,13 @@ pub(crate) fn encode(ty: &Type, val: &Val, out: &mut Vec<u8>) {
         Val::String(value) | Val::Enum(value) => string(out, value),
         Val::Flags(names) => array(out, names, |out, name| string(out, name)),
         Val::List(items) => {
-            let element = element_type(ty);
-            if matches!(element, Some(Type::U8)) {
+            let Type::List(list) = ty else { return null(out) };
+            let element = list.ty();
+            if matches!(element, Type::U8) {
                 base64_bytes(out, &list_bytes(items));
             } else {
-                array(out, items, |out, item| encode_or_null(element.as_ref(), item, out));
+                array(out, items, |out, item| encode(&element, item, out));
             }
-        }
-        Val::FixedLengthList(items) => {
-            let element = element_type(ty);
-            array(out, items, |out, item| encode_or_null(element.as_ref(), item, out));
         }
         Val::Map(entries) => encode_map(ty, entries, out),
         Val::Record(fields) => {
@@ -91,37 +89,42 @@ pub(crate) fn encode(ty: &Type, val: &Val, out: &mut Vec<u8>) {
                 Err(payload) => tagged(out, "err", result.err().as_ref(), payload.as_deref()),
             }
         }
-        Val::Resource(_) | Val::Future(_) | Val::Stream(_) | Val::ErrorContext(_) => null(out),
+        Val::FixedLengthList(_)
+        | Val::Resource(_)
+        | Val::Future(_)
+        | Val::Stream(_)
+        | Val::ErrorContext(_) => null(out),
     }
 }
 
-fn element_type(ty: &Type) -> Option<Type> {
-    if let Type::List(list) = ty {
-        return Some(list.ty());
-    }
-    if let Type::FixedLengthList(list) = ty { Some(list.ty()) } else { None }
-}
-
-fn encode_or_null(ty: Option<&Type>, val: &Val, out: &mut Vec<u8>) {
-    match ty {
-        Some(ty) => encode(ty, val, out),
-        None => null(out),
-    }
-}
-
+/// Of equal keys the last counts, as WIT has it, so that an object has each key once.
 fn encode_map(ty: &Type, entries: &[(Val, Val)], out: &mut Vec<u8>) {
     let Type::Map(map) = ty else { return null(out) };
     let (key_type, value_type) = (map.key(), map.value());
+    let keys: Vec<Vec<u8>> = entries
+        .iter()
+        .map(|(key, _)| {
+            let mut json = Vec::new();
+            encode(&key_type, key, &mut json);
+            json
+        })
+        .collect();
+    let last: HashMap<&[u8], usize> =
+        keys.iter().enumerate().map(|(index, key)| (key.as_slice(), index)).collect();
     let object = matches!(key_type, Type::String);
     out.push(if object { b'{' } else { b'[' });
-    for (index, (key, value)) in entries.iter().enumerate() {
-        if index > 0 {
+    let mut first = true;
+    for (index, (key, (_, value))) in keys.iter().zip(entries).enumerate() {
+        if last.get(key.as_slice()) != Some(&index) {
+            continue;
+        }
+        if !std::mem::take(&mut first) {
             out.push(b',');
         }
         if !object {
             out.push(b'[');
         }
-        encode(&key_type, key, out);
+        out.extend_from_slice(key);
         out.push(if object { b':' } else { b',' });
         encode(&value_type, value, out);
         if !object {

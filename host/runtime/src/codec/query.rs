@@ -5,8 +5,9 @@
 
 use wasmtime::component::{Type, Val};
 
+use super::Params;
 use super::decode::{DecodeError, decode};
-use super::{Params, wit_text};
+use super::text::{excerpt, params_excerpt, wit_excerpt};
 
 /// Decodes query parameters into the arguments of a function.
 ///
@@ -19,61 +20,101 @@ pub(crate) fn decode_query(params: &Params, pairs: &[(String, String)]) -> Resul
         let json = object(&fields, pairs)?;
         return decode(params, json.as_bytes());
     }
-    let json = object(params, pairs)?;
     if let [(name, ty)] = params {
-        // The document of a single parameter is its value.
-        let values: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json)
-            .map_err(|error| DecodeError::Syntax { message: error.to_string(), line: 1, column: 1 })?;
-        let value = match (values.get(name), ty) {
-            (Some(value), _) => value.to_string(),
-            (None, Type::Option(_)) => "null".to_owned(),
-            (None, Type::List(_)) => "[]".to_owned(),
-            (None, _) => {
-                return Err(DecodeError::Mismatch {
-                    at: format!("/{name}"),
-                    expected: wit_text(ty),
-                    found: "no such query parameter".to_owned(),
-                });
-            }
-        };
-        return decode(params, value.as_bytes());
+        return decode_lone(name, ty, params, pairs);
     }
+    let json = object(params, pairs)?;
     decode(params, json.as_bytes())
+}
+
+/// One parameter that is no record: its own name is the only one there is.
+fn decode_lone(
+    name: &str,
+    ty: &Type,
+    params: &Params,
+    pairs: &[(String, String)],
+) -> Result<Vec<Val>, DecodeError> {
+    if let Some((other, _)) = pairs.iter().find(|(key, _)| key != name) {
+        return Err(DecodeError::Mismatch {
+            at: String::new(),
+            expected: params_excerpt(params),
+            found: excerpt(&format!("an unknown parameter `{other}`")),
+        });
+    }
+    let value = match (parameter(name, ty, pairs)?, ty) {
+        (Some(value), _) => value.to_string(),
+        // As where it is one of several.
+        (None, Type::Option(_)) => "null".to_owned(),
+        (None, _) => {
+            return Err(DecodeError::Mismatch {
+                at: String::new(),
+                expected: params_excerpt(params),
+                found: format!("no parameter `{name}`"),
+            });
+        }
+    };
+    // The document of a single parameter is its value.
+    decode(params, value.as_bytes()).map_err(|error| below(name, error))
+}
+
+/// The error with its pointer below the parameter's name.
+fn below(name: &str, error: DecodeError) -> DecodeError {
+    match error {
+        DecodeError::Mismatch { at, expected, found } => {
+            DecodeError::Mismatch { at: format!("/{name}{at}"), expected, found }
+        }
+        DecodeError::TooLarge { at, bytes_max } => {
+            DecodeError::TooLarge { at: format!("/{name}{at}"), bytes_max }
+        }
+        error @ (DecodeError::Syntax { .. } | DecodeError::NotUtf8 { .. }) => error,
+    }
 }
 
 fn object(fields: &Params, pairs: &[(String, String)]) -> Result<String, DecodeError> {
     let mut object = serde_json::Map::new();
     for (name, ty) in fields {
-        let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        let inner = match ty {
-            Type::Option(option) => option.ty(),
-            other => other.clone(),
-        };
-        if let Type::List(list) = &inner {
-            let element = list.ty();
-            if !matches!(element, Type::U8) {
-                let items = values.map(|value| scalar(name, &element, value)).collect::<Result<_, _>>()?;
-                object.insert(name.clone(), serde_json::Value::Array(items));
-                continue;
-            }
-        }
-        if let Some(value) = values.next() {
-            if values.next().is_some() {
-                return Err(DecodeError::Mismatch {
-                    at: format!("/{name}"),
-                    expected: wit_text(ty),
-                    found: "the parameter more than once".to_owned(),
-                });
-            }
-            object.insert(name.clone(), scalar(name, &inner, value)?);
+        if let Some(value) = parameter(name, ty, pairs)? {
+            object.insert(name.clone(), value);
         }
     }
+    // What has no place is refused where it is decoded.
     for (key, value) in pairs {
         if !fields.iter().any(|(name, _)| name == key) {
             object.insert(key.clone(), serde_json::Value::String(value.clone()));
         }
     }
     Ok(serde_json::Value::Object(object).to_string())
+}
+
+/// The JSON of one parameter or field: `None` where it isn't given, but a list of none.
+fn parameter(
+    name: &str,
+    ty: &Type,
+    pairs: &[(String, String)],
+) -> Result<Option<serde_json::Value>, DecodeError> {
+    let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let inner = match ty {
+        Type::Option(option) => option.ty(),
+        other => other.clone(),
+    };
+    if let Type::List(list) = &inner {
+        let element = list.ty();
+        if !matches!(element, Type::U8) {
+            let items: Vec<_> =
+                values.map(|value| scalar(name, &element, value)).collect::<Result<_, _>>()?;
+            let absent = items.is_empty() && matches!(ty, Type::Option(_));
+            return Ok((!absent).then_some(serde_json::Value::Array(items)));
+        }
+    }
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(DecodeError::Mismatch {
+            at: format!("/{name}"),
+            expected: wit_excerpt(ty),
+            found: "the parameter more than once".to_owned(),
+        });
+    }
+    scalar(name, &inner, value).map(Some)
 }
 
 fn scalar(name: &str, ty: &Type, text: &str) -> Result<serde_json::Value, DecodeError> {
@@ -113,7 +154,7 @@ fn scalar(name: &str, ty: &Type, text: &str) -> Result<serde_json::Value, Decode
         | Type::Stream(_)
         | Type::ErrorContext => Err(DecodeError::Mismatch {
             at: format!("/{name}"),
-            expected: wit_text(ty),
+            expected: wit_excerpt(ty),
             found: "a query parameter, which can't carry this type: use POST".to_owned(),
         }),
     }

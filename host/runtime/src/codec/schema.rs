@@ -1,8 +1,23 @@
 //! Types as JSON Schema (draft 2020-12): what [`decode`](super::decode) takes and
 //! [`encode`](super::encode) gives.
+//!
+//! Invariants:
+//! * Whatever is encoded fits the schema.
+//! * A document fits the schema exactly where it decodes, but for what JSON Schema can't say: the range
+//!   of an integer in a string, and that the keys of an array of pairs differ.
 
 use serde_json::{Value, json};
 use wasmtime::component::Type;
+
+/// A signed integer of 64 bits as a string.
+pub(super) const SIGNED_DIGITS: &str = "^-?[0-9]+$";
+
+/// An unsigned integer of 64 bits as a string.
+pub(super) const UNSIGNED_DIGITS: &str = "^[0-9]+$";
+
+/// Padded base64 whose unused bits are zero (RFC 4648 §3.5).
+pub(super) const BASE64: &str =
+    "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 
 /// The schema of `ty`.
 pub(crate) fn json_schema(ty: &Type) -> Value {
@@ -16,13 +31,20 @@ pub(crate) fn json_schema(ty: &Type) -> Value {
         Type::U32 => integer(0, i64::from(u32::MAX)),
         Type::S64 => json!({"oneOf": [
             {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
-            {"type": "string", "pattern": "^-?[0-9]+$"},
+            {"type": "string", "pattern": SIGNED_DIGITS},
         ]}),
         Type::U64 => json!({"oneOf": [
             {"type": "integer", "minimum": 0, "maximum": u64::MAX},
-            {"type": "string", "pattern": "^[0-9]+$"},
+            {"type": "string", "pattern": UNSIGNED_DIGITS},
         ]}),
-        Type::Float32 | Type::Float64 => json!({"oneOf": [
+        Type::Float32 => {
+            let max = f64::from(f32::MAX);
+            json!({"oneOf": [
+                {"type": "number", "minimum": -max, "maximum": max},
+                {"enum": ["NaN", "Infinity", "-Infinity"]},
+            ]})
+        }
+        Type::Float64 => json!({"oneOf": [
             {"type": "number"},
             {"enum": ["NaN", "Infinity", "-Infinity"]},
         ]}),
@@ -30,15 +52,11 @@ pub(crate) fn json_schema(ty: &Type) -> Value {
         Type::String => json!({"type": "string"}),
         Type::List(list) => match list.ty() {
             Type::U8 => json!({"oneOf": [
-                {"type": "string", "contentEncoding": "base64"},
+                {"type": "string", "contentEncoding": "base64", "pattern": BASE64},
                 {"type": "array", "items": integer(0, i64::from(u8::MAX))},
             ]}),
             element => json!({"type": "array", "items": json_schema(&element)}),
         },
-        Type::FixedLengthList(list) => json!({
-            "type": "array", "items": json_schema(&list.ty()),
-            "minItems": list.len(), "maxItems": list.len(),
-        }),
         Type::Map(map) => match map.key() {
             Type::String => json!({"type": "object", "additionalProperties": json_schema(&map.value())}),
             key => json!({"type": "array", "items": pair(&[key, map.value()])}),
@@ -81,9 +99,12 @@ pub(crate) fn json_schema(ty: &Type) -> Value {
         Type::Result(result) => {
             json!({"oneOf": [tagged("ok", result.ok().as_ref()), tagged("err", result.err().as_ref())]})
         }
-        Type::Own(_) | Type::Borrow(_) | Type::Future(_) | Type::Stream(_) | Type::ErrorContext => {
-            Value::Bool(false)
-        }
+        Type::FixedLengthList(_)
+        | Type::Own(_)
+        | Type::Borrow(_)
+        | Type::Future(_)
+        | Type::Stream(_)
+        | Type::ErrorContext => Value::Bool(false),
     }
 }
 

@@ -1,139 +1,220 @@
 //! Types as WIT text, written out in place.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use wasmtime::component::Type;
 
 use super::Params;
 
+/// How much of a type, or of what was found in its place, an error shows, characters.
+const EXCERPT_CHARS_MAX: usize = 300;
+
 /// `ty` in WIT, structurally: `list<record { name: string, values: list<f64> }>`.
+#[cfg(test)]
 pub(crate) fn wit_text(ty: &Type) -> String {
     let mut out = String::new();
-    write_type(&mut out, ty);
+    // Writing to a `String` doesn't fail.
+    let _ = write_type(&mut out, ty);
     out
 }
 
-/// `handle: func(n: u32) -> result<string, string>`.
+/// The beginning of `ty` in WIT, with `…` where there is more. What isn't shown isn't looked at.
+pub(crate) fn wit_excerpt(ty: &Type) -> String {
+    Excerpt::of(|out| write_type(out, ty))
+}
+
+/// The beginning of parameters as the record that they are as a document.
+pub(crate) fn params_excerpt(params: &Params) -> String {
+    Excerpt::of(|out| {
+        out.write_str("record { ")?;
+        write_params(out, params)?;
+        out.write_str(" }")
+    })
+}
+
+/// The beginning of a text, with `…` where there is more.
+pub(crate) fn excerpt(text: &str) -> String {
+    Excerpt::of(|out| out.write_str(text))
+}
+
+/// `handle: func(n: u32) -> result<string, string>`. For a signature that
+/// [`check_supported`](super::check_supported) has bounded.
 pub(crate) fn signature_text(name: &str, params: &Params, result: Option<&Type>) -> String {
-    let mut out = format!("{name}: func(");
-    join(&mut out, params.iter(), |out, (name, ty)| {
-        out.push_str(name);
-        out.push_str(": ");
-        write_type(out, ty);
-    });
-    out.push(')');
-    if let Some(result) = result {
-        out.push_str(" -> ");
-        write_type(&mut out, result);
-    }
+    let mut out = String::new();
+    // Writing to a `String` doesn't fail.
+    let _ = write_signature(&mut out, name, params, result);
     out
 }
 
-fn join<T>(out: &mut String, items: impl Iterator<Item = T>, mut write: impl FnMut(&mut String, T)) {
+/// The beginning of [`signature_text`], for any signature.
+pub(crate) fn signature_excerpt(name: &str, params: &Params, result: Option<&Type>) -> String {
+    Excerpt::of(|out| write_signature(out, name, params, result))
+}
+
+/// Takes [`EXCERPT_CHARS_MAX`] characters, and then fails, which ends the writing.
+struct Excerpt {
+    text: String,
+    chars_left: usize,
+}
+
+impl Excerpt {
+    fn of(write: impl FnOnce(&mut Self) -> fmt::Result) -> String {
+        let mut out = Self { text: String::new(), chars_left: EXCERPT_CHARS_MAX };
+        if write(&mut out).is_err() {
+            out.text.push('…');
+        }
+        out.text
+    }
+}
+
+impl Write for Excerpt {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        match text.char_indices().nth(self.chars_left) {
+            None => {
+                self.text.push_str(text);
+                self.chars_left -= text.chars().count();
+                Ok(())
+            }
+            Some((end, _)) => {
+                self.text.push_str(&text[..end]);
+                self.chars_left = 0;
+                Err(fmt::Error)
+            }
+        }
+    }
+}
+
+fn write_signature<W: Write>(out: &mut W, name: &str, params: &Params, result: Option<&Type>) -> fmt::Result {
+    write!(out, "{name}: func(")?;
+    write_params(out, params)?;
+    out.write_char(')')?;
+    match result {
+        Some(result) => {
+            out.write_str(" -> ")?;
+            write_type(out, result)
+        }
+        None => Ok(()),
+    }
+}
+
+fn write_params<W: Write>(out: &mut W, params: &Params) -> fmt::Result {
+    join(out, params.iter(), |out, (name, ty)| {
+        write!(out, "{name}: ")?;
+        write_type(out, ty)
+    })
+}
+
+fn join<W: Write, T>(
+    out: &mut W,
+    items: impl Iterator<Item = T>,
+    mut write: impl FnMut(&mut W, T) -> fmt::Result,
+) -> fmt::Result {
     for (index, item) in items.enumerate() {
         if index > 0 {
-            out.push_str(", ");
+            out.write_str(", ")?;
         }
-        write(out, item);
+        write(out, item)?;
     }
+    Ok(())
 }
 
-fn write_type(out: &mut String, ty: &Type) {
+fn write_type<W: Write>(out: &mut W, ty: &Type) -> fmt::Result {
     match ty {
-        Type::Bool => out.push_str("bool"),
-        Type::S8 => out.push_str("s8"),
-        Type::U8 => out.push_str("u8"),
-        Type::S16 => out.push_str("s16"),
-        Type::U16 => out.push_str("u16"),
-        Type::S32 => out.push_str("s32"),
-        Type::U32 => out.push_str("u32"),
-        Type::S64 => out.push_str("s64"),
-        Type::U64 => out.push_str("u64"),
-        Type::Float32 => out.push_str("f32"),
-        Type::Float64 => out.push_str("f64"),
-        Type::Char => out.push_str("char"),
-        Type::String => out.push_str("string"),
+        Type::Bool => out.write_str("bool"),
+        Type::S8 => out.write_str("s8"),
+        Type::U8 => out.write_str("u8"),
+        Type::S16 => out.write_str("s16"),
+        Type::U16 => out.write_str("u16"),
+        Type::S32 => out.write_str("s32"),
+        Type::U32 => out.write_str("u32"),
+        Type::S64 => out.write_str("s64"),
+        Type::U64 => out.write_str("u64"),
+        Type::Float32 => out.write_str("f32"),
+        Type::Float64 => out.write_str("f64"),
+        Type::Char => out.write_str("char"),
+        Type::String => out.write_str("string"),
         Type::List(list) => {
-            out.push_str("list<");
-            write_type(out, &list.ty());
-            out.push('>');
+            out.write_str("list<")?;
+            write_type(out, &list.ty())?;
+            out.write_char('>')
         }
         Type::FixedLengthList(list) => {
-            out.push_str("list<");
-            write_type(out, &list.ty());
-            // Writing to a `String` doesn't fail.
-            let _ = write!(out, ", {}>", list.len());
+            out.write_str("list<")?;
+            write_type(out, &list.ty())?;
+            write!(out, ", {}>", list.len())
         }
         Type::Map(map) => {
-            out.push_str("map<");
-            write_type(out, &map.key());
-            out.push_str(", ");
-            write_type(out, &map.value());
-            out.push('>');
+            out.write_str("map<")?;
+            write_type(out, &map.key())?;
+            out.write_str(", ")?;
+            write_type(out, &map.value())?;
+            out.write_char('>')
         }
         Type::Record(record) => {
-            out.push_str("record { ");
+            out.write_str("record { ")?;
             join(out, record.fields(), |out, field| {
-                out.push_str(field.name);
-                out.push_str(": ");
-                write_type(out, &field.ty);
-            });
-            out.push_str(" }");
+                write!(out, "{}: ", field.name)?;
+                write_type(out, &field.ty)
+            })?;
+            out.write_str(" }")
         }
         Type::Tuple(tuple) => {
-            out.push_str("tuple<");
-            join(out, tuple.types(), |out, ty| write_type(out, &ty));
-            out.push('>');
+            out.write_str("tuple<")?;
+            join(out, tuple.types(), |out, ty| write_type(out, &ty))?;
+            out.write_char('>')
         }
         Type::Variant(variant) => {
-            out.push_str("variant { ");
+            out.write_str("variant { ")?;
             join(out, variant.cases(), |out, case| {
-                out.push_str(case.name);
-                if let Some(ty) = case.ty {
-                    out.push('(');
-                    write_type(out, &ty);
-                    out.push(')');
+                out.write_str(case.name)?;
+                match case.ty {
+                    Some(ty) => {
+                        out.write_char('(')?;
+                        write_type(out, &ty)?;
+                        out.write_char(')')
+                    }
+                    None => Ok(()),
                 }
-            });
-            out.push_str(" }");
+            })?;
+            out.write_str(" }")
         }
         Type::Enum(cases) => {
-            out.push_str("enum { ");
-            join(out, cases.names(), |out, name| out.push_str(name));
-            out.push_str(" }");
+            out.write_str("enum { ")?;
+            join(out, cases.names(), |out, name| out.write_str(name))?;
+            out.write_str(" }")
         }
         Type::Flags(flags) => {
-            out.push_str("flags { ");
-            join(out, flags.names(), |out, name| out.push_str(name));
-            out.push_str(" }");
+            out.write_str("flags { ")?;
+            join(out, flags.names(), |out, name| out.write_str(name))?;
+            out.write_str(" }")
         }
         Type::Option(option) => {
-            out.push_str("option<");
-            write_type(out, &option.ty());
-            out.push('>');
+            out.write_str("option<")?;
+            write_type(out, &option.ty())?;
+            out.write_char('>')
         }
         Type::Result(result) => match (result.ok(), result.err()) {
-            (None, None) => out.push_str("result"),
+            (None, None) => out.write_str("result"),
             (Some(ok), None) => {
-                out.push_str("result<");
-                write_type(out, &ok);
-                out.push('>');
+                out.write_str("result<")?;
+                write_type(out, &ok)?;
+                out.write_char('>')
             }
             (ok, Some(err)) => {
-                out.push_str("result<");
+                out.write_str("result<")?;
                 match ok {
-                    Some(ok) => write_type(out, &ok),
-                    None => out.push('_'),
+                    Some(ok) => write_type(out, &ok)?,
+                    None => out.write_char('_')?,
                 }
-                out.push_str(", ");
-                write_type(out, &err);
-                out.push('>');
+                out.write_str(", ")?;
+                write_type(out, &err)?;
+                out.write_char('>')
             }
         },
-        Type::Own(_) => out.push_str("resource"),
-        Type::Borrow(_) => out.push_str("borrow<resource>"),
-        Type::Future(_) => out.push_str("future"),
-        Type::Stream(_) => out.push_str("stream"),
-        Type::ErrorContext => out.push_str("error-context"),
+        Type::Own(_) => out.write_str("resource"),
+        Type::Borrow(_) => out.write_str("borrow<resource>"),
+        Type::Future(_) => out.write_str("future"),
+        Type::Stream(_) => out.write_str("stream"),
+        Type::ErrorContext => out.write_str("error-context"),
     }
 }

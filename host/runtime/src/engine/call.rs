@@ -1,26 +1,13 @@
-//! One call on one fresh instance, synchronously, on the thread that asks.
-//!
-//! ```text
-//! sandbox -> store -> instance -> call -> output      (all dropped when this returns)
-//! ```
-//!
-//! A call is given a number of ticks. When they are over it is cut off wherever it is, which says
-//! nothing about the function: a pure call may be begun again.
-
-use std::time::Duration;
+//! What goes into a guest, what comes out, and how it ends.
 
 use bytes::Bytes;
-use nebula_meter::Stopwatch;
-use wasmtime::component::{ComponentType, Instance, Lower, Type, Val};
+use wasmtime::component::{ComponentType, Func, Lower, Type, Val};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
-use super::component::{Flat, Kind, Loaded, RawError, RawPayload, Typed};
+use super::component::{Flat, Kind, RawError, RawPayload, Typed};
+use super::ready::Live;
 use crate::limits::Limits;
-use crate::purity::{CallLog, ResponseTooLarge, Sandbox, Seed, SeedInput};
-
-/// Most bytes that a guest may make the host hold while a value crosses over, beyond what its
-/// limits allow for input and output.
-const CROSSING_BYTES_SLACK: usize = 1024 * 1024;
+use crate::purity::{CallLog, ResponseTooLarge, Sandbox, SeedInput};
 
 /// How wasmtime says that more than that crossed.
 const HOSTCALL_FUEL_SPENT: &str = "fuel allocated for hostcalls has been exhausted";
@@ -83,85 +70,60 @@ pub(crate) enum Stopped {
     InvalidAnswer(Failure),
     /// No slot was free in the pool.
     NoSlot,
-    /// The host's own fault.
-    Internal(String),
 }
 
 /// A call that has ended, either way.
 pub(crate) struct Ended {
     pub(crate) result: Result<Output, Stopped>,
-    pub(crate) start: Duration,
-    pub(crate) run: Duration,
     pub(crate) log: CallLog,
 }
 
-impl Loaded {
-    /// Runs one call for at most `ticks`. `digest` is the component's, for the random stream.
-    pub(crate) fn run(&self, digest: &[u8; 32], input: &Input, limits: &Limits, ticks: u64) -> Ended {
-        let mut watch = Stopwatch::start();
-        let Some(_in_flight) = self.engine.ticker.begin() else {
-            let why = "the machine gave no thread for deadlines".to_owned();
-            return Ended {
-                result: Err(Stopped::Internal(why)),
-                start: Duration::ZERO,
-                run: Duration::ZERO,
-                log: CallLog::default(),
-            };
-        };
-        let seed = Seed::new(*digest, seed_input(input));
-        let mut store = Store::new(self.engine.wasmtime(), Sandbox::new(limits, seed));
-        store.limiter(|sandbox| &mut sandbox.quota);
-        store.set_epoch_deadline(ticks);
-        let crossing = limits.input_bytes_max.saturating_add(limits.output_bytes_max).saturating_mul(8);
-        store.set_hostcall_fuel(
-            usize::try_from(crossing).unwrap_or(usize::MAX).saturating_add(CROSSING_BYTES_SLACK),
-        );
-        let mut start = Duration::ZERO;
-        let result = match &self.kind {
-            Kind::Typed(typed) => typed.pre.instantiate(&mut store).and_then(|instance| {
-                start = watch.lap();
-                call_typed(&mut store, typed, &instance, input)
-            }),
-            Kind::Raw(pre) => pre.instantiate(&mut store).and_then(|function| {
-                start = watch.lap();
-                let Input::Payload { media_type, body } = input else { return mismatch() };
-                let request = RawPayload { media_type: media_type.clone(), body: body.to_vec() };
-                let answer = function.nebula_function_handler().call_handle(&mut store, &request)?;
-                Ok(Ok(match answer {
-                    Ok(payload) => {
-                        Output::Payload { media_type: payload.media_type, body: payload.body.into() }
-                    }
-                    Err(RawError::BadInput(message)) => Output::BadInput(message),
-                    Err(RawError::Failed(message)) => Output::Failed(message),
-                }))
-            }),
-            Kind::Http(pre) => pre.instantiate(&mut store).and_then(|proxy| {
-                start = watch.lap();
-                let Input::Http(request) = input else { return mismatch() };
-                let (request, out) = store.data_mut().incoming_request(request.clone())?;
-                proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out)?;
-                Ok(match store.data_mut().response().finish()? {
-                    Ok(response) => Ok(Output::Http(Box::new(response))),
-                    Err(why) => Err(why),
-                })
-            }),
-        };
-        let log = store.data().log();
-        let result = match result {
-            Ok(Ok(output)) => match output.len() {
-                len if len > limits.output_bytes_max => {
-                    Err(Stopped::OutputTooLarge { bytes_max: limits.output_bytes_max })
-                }
-                _ => Ok(output),
-            },
-            Ok(Err(why)) => Err(Stopped::InvalidAnswer(Failure {
-                reason: why,
-                backtrace: Vec::new(),
-                log_tail: log.tail(),
-            })),
-            Err(error) => Err(explain(&error, &store, &log, limits)),
-        };
-        Ended { result, start, run: watch.lap(), log }
+/// Calls the guest, once.
+pub(super) fn call(
+    store: &mut Store<Sandbox>,
+    live: &Live,
+    kind: &Kind,
+    input: &Input,
+    limits: &Limits,
+) -> Ended {
+    let result = call_by_form(store, live, kind, input);
+    let log = store.data().log();
+    let result = match result {
+        Ok(Ok(output)) => match output.len() {
+            len if len > limits.output_bytes_max => {
+                Err(Stopped::OutputTooLarge { bytes_max: limits.output_bytes_max })
+            }
+            _ => Ok(output),
+        },
+        Ok(Err(why)) => {
+            Err(Stopped::InvalidAnswer(Failure { reason: why, backtrace: Vec::new(), log_tail: log.tail() }))
+        }
+        Err(error) => Err(explain(&error, store, &log, limits)),
+    };
+    Ended { result, log }
+}
+
+fn call_by_form(store: &mut Store<Sandbox>, live: &Live, kind: &Kind, input: &Input) -> Called {
+    match (live, kind, input) {
+        (Live::Typed(handle), Kind::Typed(typed), _) => call_typed(store, typed, handle, input),
+        (Live::Raw(function), Kind::Raw(_), Input::Payload { media_type, body }) => {
+            let request = RawPayload { media_type: media_type.clone(), body: body.to_vec() };
+            let answer = function.nebula_function_handler().call_handle(&mut *store, &request)?;
+            Ok(Ok(match answer {
+                Ok(payload) => Output::Payload { media_type: payload.media_type, body: payload.body.into() },
+                Err(RawError::BadInput(message)) => Output::BadInput(message),
+                Err(RawError::Failed(message)) => Output::Failed(message),
+            }))
+        }
+        (Live::Http(proxy), Kind::Http(_), Input::Http(request)) => {
+            let (request, out) = store.data_mut().incoming_request(request.clone())?;
+            proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out)?;
+            Ok(match store.data_mut().response().finish()? {
+                Ok(response) => Ok(Output::Http(Box::new(response))),
+                Err(why) => Err(why),
+            })
+        }
+        (Live::Typed(_) | Live::Raw(_) | Live::Http(_), _, _) => mismatch(),
     }
 }
 
@@ -184,26 +146,23 @@ fn mismatch() -> Called {
     Err(wasmtime::format_err!("the input isn't of the function's form"))
 }
 
-fn call_typed(store: &mut Store<Sandbox>, typed: &Typed, instance: &Instance, input: &Input) -> Called {
-    let func = instance
-        .get_func(&mut *store, typed.handle)
-        .ok_or_else(|| wasmtime::format_err!("the export `handle` is gone"))?;
+fn call_typed(store: &mut Store<Sandbox>, typed: &Typed, func: &Func, input: &Input) -> Called {
     match input {
         Input::Flat(Flat::Bytes, body) => match FlatResult::of(typed) {
-            Some(to) => call_flat::<&[u8]>(store, &func, body, to),
+            Some(to) => call_flat::<&[u8]>(store, func, body, to),
             None => {
                 let value = Val::List(body.iter().copied().map(Val::U8).collect());
-                call_values(store, typed, &func, &[value])
+                call_values(store, typed, func, &[value])
             }
         },
         Input::Flat(Flat::String, body) => {
             let text = std::str::from_utf8(body)?;
             match FlatResult::of(typed) {
-                Some(to) => call_flat::<&str>(store, &func, text, to),
-                None => call_values(store, typed, &func, &[Val::String(text.to_owned())]),
+                Some(to) => call_flat::<&str>(store, func, text, to),
+                None => call_values(store, typed, func, &[Val::String(text.to_owned())]),
             }
         }
-        Input::Values(values) => call_values(store, typed, &func, values),
+        Input::Values(values) => call_values(store, typed, func, values),
         Input::Payload { .. } | Input::Http(_) => mismatch(),
     }
 }
@@ -229,7 +188,7 @@ impl FlatResult {
 
 fn call_flat<P: ComponentType + Lower>(
     store: &mut Store<Sandbox>,
-    func: &wasmtime::component::Func,
+    func: &Func,
     param: P,
     to: FlatResult,
 ) -> Called {
@@ -257,18 +216,14 @@ fn call_flat<P: ComponentType + Lower>(
     }))
 }
 
-fn call_values(
-    store: &mut Store<Sandbox>,
-    typed: &Typed,
-    func: &wasmtime::component::Func,
-    values: &[Val],
-) -> Called {
+fn call_values(store: &mut Store<Sandbox>, typed: &Typed, func: &Func, values: &[Val]) -> Called {
     let mut results = vec![Val::Bool(false); usize::from(typed.result.is_some())];
     func.call(&mut *store, values, &mut results)?;
     Ok(Ok(Output::Value(results.pop())))
 }
 
-fn seed_input(input: &Input) -> SeedInput {
+/// What of the input the random stream is drawn from.
+pub(super) fn seed_input(input: &Input) -> SeedInput {
     match input {
         Input::Flat(_, body) => SeedInput::Parts(vec![body.clone()]),
         Input::Values(values) => SeedInput::Values(std::sync::Arc::clone(values)),
@@ -283,7 +238,12 @@ fn seed_input(input: &Input) -> SeedInput {
 }
 
 /// Whose doing an abnormal end was.
-fn explain(error: &wasmtime::Error, store: &Store<Sandbox>, log: &CallLog, limits: &Limits) -> Stopped {
+pub(super) fn explain(
+    error: &wasmtime::Error,
+    store: &Store<Sandbox>,
+    log: &CallLog,
+    limits: &Limits,
+) -> Stopped {
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::Interrupt) {
         return Stopped::CutOff;

@@ -9,7 +9,7 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type};
 use wasmtime_wasi_http::p2::bindings::sync::ProxyPre;
 
-use super::Engine;
+use super::{Engine, load_bytes};
 use crate::codec::{self, UnsupportedType};
 use crate::purity::{self, Sandbox};
 
@@ -18,8 +18,8 @@ mod raw {
     wasmtime::component::bindgen!({ path: "../../wit", world: "nebula:function/function" });
 }
 
-pub(super) use raw::FunctionPre;
 pub(super) use raw::exports::nebula::function::handler::{Error as RawError, Payload as RawPayload};
+pub(super) use raw::{Function as RawFunction, FunctionPre};
 
 /// The raw world's `handle`, as reflection writes it.
 const RAW_HANDLE: &str = "handle: func(request: record { media-type: string, body: list<u8> }) -> \
@@ -89,6 +89,9 @@ pub enum Refused {
         /// Them.
         imports: Vec<String>,
     },
+    /// It wants more than any instance is given: memories, tables, globals, or their sizes.
+    #[error("it needs more than an instance may have: {0}")]
+    TooLarge(String),
     /// It doesn't fit what is linked, such as an interface of another shape.
     #[error("it cannot be linked: {0}")]
     Link(String),
@@ -112,6 +115,16 @@ pub(crate) enum Kind {
     Typed(Typed),
     Raw(FunctionPre<Sandbox>),
     Http(ProxyPre<Sandbox>),
+}
+
+impl Kind {
+    fn form(&self) -> Form {
+        match self {
+            Self::Typed(_) => Form::Typed,
+            Self::Raw(_) => Form::Raw,
+            Self::Http(_) => Form::Http,
+        }
+    }
 }
 
 /// A typed function: its reflected signature, and the export to call.
@@ -177,7 +190,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Refused`]: no guest code runs here.
-    pub(crate) fn prepare(&self, component: &Component) -> Result<(Loaded, Described), Refused> {
+    fn link(&self, component: &Component) -> Result<Loaded, Refused> {
         let ty = component.component_type();
         let engine = self.wasmtime();
         let mut handlers = Vec::new();
@@ -194,59 +207,72 @@ impl Engine {
             [..] => return Err(Refused::Ambiguous),
         };
         check_interface(form, export, handle, engine)?;
-        let imports = purity::classify(&ty, engine);
+        let link = |error: wasmtime::Error| Refused::Link(format!("{error:#}"));
+        let pre = self.linker.instantiate_pre(component).map_err(link)?;
+        let kind = match form {
+            Form::Typed => {
+                let ComponentItem::ComponentFunc(func) = handle else { return Err(Refused::NotAFunction) };
+                let index = component.get_export_index(None, "handle").ok_or(Refused::NotAFunction)?;
+                Kind::Typed(reflect(pre, index, func)?)
+            }
+            Form::Raw => Kind::Raw(FunctionPre::new(pre).map_err(link)?),
+            Form::Http => Kind::Http(ProxyPre::new(pre).map_err(link)?),
+        };
+        Ok(Loaded { engine: self.clone(), kind })
+    }
+
+    fn describe(&self, component: &Component) -> Result<Described, Refused> {
+        let imports = purity::classify(&component.component_type(), self.wasmtime());
         if !imports.refused.is_empty() {
             return Err(Refused::Imports { imports: imports.refused });
         }
-        let link = |error: wasmtime::Error| Refused::Link(format!("{error:#}"));
-        let pre = self.linker.instantiate_pre(component).map_err(link)?;
+        let loaded = self.link(component)?;
         let mut described = Described {
-            form,
-            signature: match form {
-                Form::Typed => String::new(),
-                Form::Raw => "handle: func(request: payload) -> result<payload, error>".to_owned(),
-                Form::Http => "wasi:http/incoming-handler".to_owned(),
-            },
+            form: loaded.kind.form(),
+            signature: String::new(),
             input_schema: None,
             output_schema: None,
             error_schema: None,
             imports: imports.all,
             notes: imports.notes,
         };
-        let kind = match form {
-            Form::Typed => {
-                let ComponentItem::ComponentFunc(func) = handle else { return Err(Refused::NotAFunction) };
-                let index = component.get_export_index(None, "handle").ok_or(Refused::NotAFunction)?;
-                let typed = reflect(pre, index, func)?;
-                describe(&typed, &mut described);
-                Kind::Typed(typed)
-            }
-            Form::Raw => Kind::Raw(FunctionPre::new(pre).map_err(link)?),
-            Form::Http => Kind::Http(ProxyPre::new(pre).map_err(link)?),
-        };
-        Ok((Loaded { engine: self.clone(), kind }, described))
+        match &loaded.kind {
+            Kind::Typed(typed) => describe(typed, &mut described),
+            Kind::Raw(_) => "handle: func(request: payload) -> result<payload, error>"
+                .clone_into(&mut described.signature),
+            Kind::Http(_) => "wasi:http/incoming-handler".clone_into(&mut described.signature),
+        }
+        Ok(described)
+    }
+
+    /// Describes what has just been compiled.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub(crate) fn describe_compiled(&self, artefact: &[u8]) -> Result<Described, Refused> {
+        // The compiler has accepted it; what the engine still checks is whether its pool has room for it.
+        let component =
+            load_bytes(self, artefact).map_err(|error| Refused::TooLarge(format!("{error:#}")))?;
+        self.describe(&component)
     }
 
     /// Describes an authenticated artefact.
     ///
     /// # Errors
-    /// The engine's where it can't be mapped, [`Refused`] where it is no function.
-    pub(crate) fn describe_artefact(
-        &self,
-        artefact: &std::path::Path,
-    ) -> wasmtime::Result<Result<Described, Refused>> {
-        let component = self.map_artefact(artefact)?;
-        Ok(self.prepare(&component).map(|(_, described)| described))
+    /// [`Refused`].
+    pub(crate) fn describe_artefact(&self, artefact: &std::path::Path) -> Result<Described, Refused> {
+        let component =
+            self.map_artefact(artefact).map_err(|error| Refused::TooLarge(format!("{error:#}")))?;
+        self.describe(&component)
     }
 
-    /// Maps an authenticated artefact and prepares it.
+    /// Maps an authenticated artefact and links it.
     ///
     /// # Errors
     /// In words: it was accepted at deploy, so this is a fault of the host.
     pub(crate) fn load(&self, artefact: &std::path::Path) -> Result<Loaded, String> {
         let component = self.map_artefact(artefact).map_err(|error| format!("{error:#}"))?;
-        let (loaded, _) = self.prepare(&component).map_err(|error| error.to_string())?;
-        Ok(loaded)
+        self.link(&component).map_err(|error| error.to_string())
     }
 }
 
@@ -286,9 +312,10 @@ fn check_interface(
     Err(Refused::OtherInterface { interface: export.to_owned(), found })
 }
 
+/// Of any shape and size, so only its beginning: [`RAW_HANDLE`] is shorter.
 fn signature_of(func: &ComponentFunc) -> String {
     let params: Vec<_> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
-    codec::signature_text("handle", &params, func.results().next().as_ref())
+    codec::signature_excerpt("handle", &params, func.results().next().as_ref())
 }
 
 fn reflect(
@@ -301,12 +328,7 @@ fn reflect(
     }
     let params: Vec<(String, Type)> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
     let result = func.results().next();
-    for (name, ty) in &params {
-        codec::check_supported(name, ty)?;
-    }
-    if let Some(result) = &result {
-        codec::check_supported("result", result)?;
-    }
+    codec::check_supported(&params, result.as_ref())?;
     Ok(Typed { pre, handle, params, result })
 }
 

@@ -1,38 +1,67 @@
 //! The clock that deadlines are counted on.
 //!
 //! ```text
-//! ticking --(no call for LINGER_TICKS)--> parked --(a call begins)--> ticking
+//! ticking --(no call for LINGER)--> parked --(a call begins)--> ticking
 //! ```
 //!
-//! Invariant: while a call is in flight the engine's epoch advances every [`TICK`]; while none is,
-//! nothing wakes up.
+//! One thread for all engines of a host. Each engine counts its own calls, on a cache line of its own:
+//! beginning a call writes nothing that another core reads often.
+//!
+//! Invariant: while a call is in flight its engine's epoch advances by one every [`TICK`], on average:
+//! a thread that woke late makes up for it. While none is, nothing wakes up.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
 use super::TICK;
 
-/// Ticks without a call after which the thread parks: long enough that steady traffic doesn't pay
-/// for waking it.
-const LINGER_TICKS: u32 = 50;
+/// How long after the last call the thread parks: long enough that steady traffic doesn't pay for
+/// waking it.
+const LINGER: Duration = Duration::from_millis(50);
 
+/// The most ticks that are made up for at once, after the machine stood still.
+const TICKS_MADE_UP_MAX: u128 = 10_000;
+
+/// The clock of a host. Stops when the last of it is dropped.
 #[derive(Debug)]
-pub(super) struct Ticker {
+pub(crate) struct Ticker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    in_flight: AtomicUsize,
+    clocks: Mutex<Vec<Arc<Clock>>>,
     parked: AtomicBool,
     stop: AtomicBool,
 }
 
+/// One engine's part of the clock.
+#[repr(align(128))]
+struct Clock {
+    in_flight: AtomicUsize,
+    engine: wasmtime::Engine,
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Clock").field("in_flight", &self.in_flight).finish_non_exhaustive()
+    }
+}
+
+/// Where an engine's calls are counted.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    clock: Arc<Clock>,
+    shared: Arc<Shared>,
+    thread: Thread,
+}
+
 /// Keeps the clock ticking while it lives.
 #[derive(Debug)]
-pub(super) struct InFlight<'a>(&'a Shared);
+pub(crate) struct InFlight<'a>(&'a Clock);
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
@@ -41,47 +70,81 @@ impl Drop for InFlight<'_> {
 }
 
 impl Ticker {
-    pub(super) fn start(engine: &wasmtime::Engine) -> Self {
-        let shared = Arc::new(Shared::default());
-        let engine = engine.clone();
+    /// # Errors
+    /// When the system gives no thread: without it there are no deadlines.
+    pub(crate) fn start() -> std::io::Result<Self> {
+        let shared = Arc::new(Shared { parked: AtomicBool::new(true), ..Shared::default() });
         let thread = thread::Builder::new().name("nebula-ticker".to_owned()).spawn({
             let shared = Arc::clone(&shared);
-            move || tick(&shared, &engine)
-        });
-        // Without a thread there would be no deadlines: `begin` reports it.
-        Self { shared, thread: thread.ok() }
+            move || tick(&shared)
+        })?;
+        Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Marks a call as in flight. `None` if the machine gave no thread for the clock.
-    pub(super) fn begin(&self) -> Option<InFlight<'_>> {
-        let thread = self.thread.as_ref()?;
-        self.shared.in_flight.fetch_add(1, Ordering::SeqCst);
-        if self.shared.parked.load(Ordering::SeqCst) {
-            thread.thread().unpark();
-        }
-        Some(InFlight(&self.shared))
+    /// Takes an engine under the clock.
+    pub(super) fn counter(&self, engine: &wasmtime::Engine) -> Option<Counter> {
+        let clock = Arc::new(Clock { in_flight: AtomicUsize::new(0), engine: engine.clone() });
+        self.shared.lock_clocks().push(Arc::clone(&clock));
+        let thread = self.thread.as_ref()?.thread().clone();
+        Some(Counter { clock, shared: Arc::clone(&self.shared), thread })
     }
 }
 
-fn tick(shared: &Shared, engine: &wasmtime::Engine) {
-    let mut idle_ticks = 0;
-    while !shared.stop.load(Ordering::SeqCst) {
-        if shared.in_flight.load(Ordering::SeqCst) > 0 {
-            idle_ticks = 0;
-        } else {
-            idle_ticks += 1;
+impl Counter {
+    /// Marks a call as in flight.
+    pub(super) fn begin(&self) -> InFlight<'_> {
+        self.clock.in_flight.fetch_add(1, Ordering::SeqCst);
+        if self.shared.parked.load(Ordering::SeqCst) {
+            self.thread.unpark();
         }
-        if idle_ticks > LINGER_TICKS {
+        InFlight(&self.clock)
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.shared.lock_clocks().retain(|clock| !Arc::ptr_eq(clock, &self.clock));
+    }
+}
+
+impl Shared {
+    fn lock_clocks(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Clock>>> {
+        self.clocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_busy(&self) -> bool {
+        self.lock_clocks().iter().any(|clock| clock.in_flight.load(Ordering::SeqCst) > 0)
+    }
+
+    fn advance(&self, ticks: u128) {
+        for clock in &*self.lock_clocks() {
+            for _ in 0..ticks {
+                clock.engine.increment_epoch();
+            }
+        }
+    }
+}
+
+fn tick(shared: &Shared) {
+    let mut busy_at = Instant::now();
+    let mut ticked_at = Instant::now();
+    while !shared.stop.load(Ordering::SeqCst) {
+        if shared.is_busy() {
+            busy_at = Instant::now();
+        } else if busy_at.elapsed() > LINGER {
             shared.parked.store(true, Ordering::SeqCst);
             // Looked at again after `parked` is visible: a call that began in between is seen here.
-            while shared.in_flight.load(Ordering::SeqCst) == 0 && !shared.stop.load(Ordering::SeqCst) {
+            while !shared.is_busy() && !shared.stop.load(Ordering::SeqCst) {
                 thread::park();
             }
             shared.parked.store(false, Ordering::SeqCst);
-            idle_ticks = 0;
+            (busy_at, ticked_at) = (Instant::now(), Instant::now());
         }
         thread::sleep(TICK);
-        engine.increment_epoch();
+        let ticks = ticked_at.elapsed().as_nanos() / TICK.as_nanos();
+        shared.advance(ticks.min(TICKS_MADE_UP_MAX));
+        // What is left of a tick counts towards the next.
+        ticked_at += TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
     }
 }
 

@@ -27,6 +27,10 @@ use super::Sandbox;
 /// As `wasmtime-wasi-http` names it; older 0.2 versions resolve to it.
 const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
+/// Bytes that a guest hands over of a body in one go. A guest may have as many bodies as handles, read
+/// or not: all together stay below what a function's memory is by default.
+const CHUNK_BYTES_MAX: usize = 32 * 1024;
+
 type Outcome = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
@@ -181,5 +185,10 @@ impl WasiHttpHooks for DenyOutgoing {
         _sending: Sending,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Sending), Error>> + Send> {
         Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
+    }
+
+    /// A body holds two of them at most: one in the channel, one on its way.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES_MAX
     }
 }

@@ -3,9 +3,13 @@
 //! The stream is BLAKE3 in extendable-output mode over a domain-separated hash of (component
 //! digest, input). The same call on any machine draws the same numbers; another input draws others.
 //! The input is hashed only if the guest asks for a number.
+//!
+//! An instance may be made before its input is known. What it draws then, while it starts up, depends
+//! on the digest alone, whether or not the input happens to be known by then: so it makes no difference
+//! whether an instance was made ahead.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use rand_core::TryRng;
@@ -15,10 +19,11 @@ use wasmtime::component::Val;
 const CONTEXT: &str = "nebula 2026-11 deterministic random stream of a call";
 
 /// What the numbers of one call are drawn from.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Seed {
     digest: [u8; 32],
-    input: SeedInput,
+    /// Empty while the instance starts up.
+    input: OnceLock<SeedInput>,
 }
 
 /// A call's input, in a form that equal inputs share.
@@ -31,13 +36,19 @@ pub(crate) enum SeedInput {
 }
 
 impl Seed {
-    pub(crate) fn new(digest: [u8; 32], input: SeedInput) -> Self {
-        Self { digest, input }
+    pub(crate) fn new(digest: [u8; 32]) -> Self {
+        Self { digest, input: OnceLock::new() }
+    }
+
+    /// The call begins, with its `input`. Streams begin anew.
+    pub(super) fn begin(&self, input: SeedInput) {
+        // A sandbox serves one call: it begins once.
+        let _ = self.input.set(input);
     }
 
     /// An independent stream for each `purpose`.
     pub(super) fn stream(self: &Arc<Self>, purpose: &'static str) -> SeededStream {
-        SeededStream { state: State::Unused { seed: Arc::clone(self), purpose } }
+        SeededStream { seed: Arc::clone(self), purpose, reader: None }
     }
 
     fn reader(&self, purpose: &str) -> blake3::OutputReader {
@@ -48,9 +59,18 @@ impl Seed {
             hasher.update(bytes);
         };
         part(purpose.as_bytes());
-        match &self.input {
-            SeedInput::Parts(parts) => parts.iter().for_each(|bytes| part(bytes)),
-            SeedInput::Values(values) => part(format!("{values:?}").as_bytes()),
+        match self.input.get() {
+            None => {}
+            Some(SeedInput::Parts(parts)) => parts.iter().for_each(|bytes| part(bytes)),
+            // However it travelled, a lone `string` or `list<u8>` is its bytes.
+            Some(SeedInput::Values(values)) => match &**values {
+                [Val::String(text)] => part(text.as_bytes()),
+                [Val::List(items)] if items.iter().all(|item| matches!(item, Val::U8(_))) => {
+                    let byte = |item: &Val| if let Val::U8(byte) = item { Some(*byte) } else { None };
+                    part(&items.iter().filter_map(byte).collect::<Vec<_>>());
+                }
+                values => part(format!("{values:?}").as_bytes()),
+            },
         }
         hasher.finalize_xof()
     }
@@ -58,22 +78,25 @@ impl Seed {
 
 /// One stream of numbers.
 pub(super) struct SeededStream {
-    state: State,
+    seed: Arc<Seed>,
+    purpose: &'static str,
+    /// Made at the first number, and again when the call has begun since.
+    reader: Option<Reader>,
 }
 
-enum State {
-    Unused { seed: Arc<Seed>, purpose: &'static str },
-    Reading(Box<blake3::OutputReader>),
+struct Reader {
+    begun: bool,
+    output: Box<blake3::OutputReader>,
 }
 
 impl SeededStream {
     fn fill(&mut self, out: &mut [u8]) {
-        if let State::Unused { seed, purpose } = &self.state {
-            self.state = State::Reading(Box::new(seed.reader(purpose)));
-        }
-        if let State::Reading(reader) = &mut self.state {
-            reader.fill(out);
-        }
+        let begun = self.seed.input.get().is_some();
+        let current = self.reader.take().filter(|reader| reader.begun == begun);
+        let reader = self.reader.insert(
+            current.unwrap_or_else(|| Reader { begun, output: Box::new(self.seed.reader(self.purpose)) }),
+        );
+        reader.output.fill(out);
     }
 }
 
@@ -104,13 +127,37 @@ mod tests {
 
     fn draw(digest: u8, input: &[&'static str], purpose: &'static str) -> u64 {
         let input = input.iter().map(|part| Bytes::from_static(part.as_bytes())).collect();
-        let seed = Arc::new(Seed::new([digest; 32], SeedInput::Parts(input)));
+        let seed = Arc::new(Seed::new([digest; 32]));
+        seed.begin(SeedInput::Parts(input));
         seed.stream(purpose).try_next_u64().unwrap()
     }
 
     #[test]
     fn equal_calls_draw_equal_numbers() {
         assert_eq!(draw(1, &["a"], "secure"), draw(1, &["a"], "secure"));
+    }
+
+    #[test]
+    fn how_the_input_travelled_makes_no_difference() {
+        let from_values = |value: Val| {
+            let seed = Arc::new(Seed::new([1; 32]));
+            seed.begin(SeedInput::Values([value].into()));
+            seed.stream("secure").try_next_u64().unwrap()
+        };
+        assert_eq!(from_values(Val::String("ab".to_owned())), draw(1, &["ab"], "secure"));
+        assert_eq!(from_values(Val::List(vec![Val::U8(b'a'), Val::U8(b'b')])), draw(1, &["ab"], "secure"));
+        assert_eq!(from_values(Val::List(Vec::new())), draw(1, &[""], "secure"));
+        assert_ne!(from_values(Val::U8(b'a')), draw(1, &["a"], "secure"));
+    }
+
+    #[test]
+    fn what_is_drawn_during_start_up_does_not_touch_the_call() {
+        let seed = Arc::new(Seed::new([1; 32]));
+        let mut stream = seed.stream("secure");
+        let before = stream.try_next_u64().unwrap();
+        seed.begin(SeedInput::Parts(vec![Bytes::from_static(b"a")]));
+        assert_eq!(stream.try_next_u64().unwrap(), draw(1, &["a"], "secure"));
+        assert_ne!(before, draw(1, &["a"], "secure"));
     }
 
     #[test]

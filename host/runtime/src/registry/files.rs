@@ -38,6 +38,15 @@ fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError
     move |source| StoreError::File { action, path, source }
 }
 
+/// Authentic compiled code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Compiled {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Its length.
+    pub(crate) bytes: u64,
+}
+
 impl Files {
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
         let components = directory.join("components");
@@ -106,7 +115,7 @@ impl Files {
         &self,
         digest: &Digest,
         compatibility: &str,
-    ) -> Result<Option<PathBuf>, StoreError> {
+    ) -> Result<Option<Compiled>, StoreError> {
         let path = self.compiled.join(compatibility).join(digest.hex());
         let artefact = match fs::read(&path) {
             Ok(artefact) => artefact,
@@ -117,11 +126,9 @@ impl Files {
         // `blake3::Hash` compares in constant time.
         let authentic = <[u8; 32]>::try_from(expected)
             .is_ok_and(|expected| self.mac(digest, compatibility, &artefact) == expected);
-        if authentic {
-            return Ok(Some(path));
-        }
-        fs::remove_file(&path).map_err(at("remove", &path))?;
-        Ok(None)
+        // What isn't is overwritten by whoever compiles it anew; until then it may be half of a pair that
+        // somebody is writing.
+        Ok(authentic.then_some(Compiled { bytes: artefact.len() as u64, path }))
     }
 
     /// Deletes what isn't `named`, and compiled code that isn't of `compatibility`.

@@ -1,5 +1,6 @@
 //! The registry on real directories, with the failures a crash or a stranger can cause.
 
+use std::collections::HashSet;
 use std::fs;
 
 use super::*;
@@ -73,11 +74,23 @@ fn removed_functions_leave_no_files_behind() {
     registry.store_compiled(&kept.digest, "before", b"code").unwrap();
     assert!(registry.remove(&"b".parse().unwrap()).unwrap());
     assert!(!registry.remove(&"b".parse().unwrap()).unwrap());
-    let collected = registry.collect_garbage("now").unwrap();
+    let collected = registry.collect_garbage("now", HashSet::new()).unwrap();
     assert_eq!(collected.files, 1 + 2 + 2);
     assert!(registry.open_compiled(&kept.digest, "now").unwrap().is_some());
     assert!(registry.read_component(&gone.digest).is_err());
     assert!(matches!(resolve(&registry, "b"), Err(ResolveError::UnknownFunction(_))));
+}
+
+#[test]
+fn what_a_call_is_using_is_not_garbage_yet() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::open(directory.path()).unwrap();
+    let digest = publish(&registry, "f", b"one").digest;
+    registry.store_compiled(&digest, "now", b"code").unwrap();
+    assert!(registry.remove(&"f".parse().unwrap()).unwrap());
+    assert_eq!(registry.collect_garbage("now", HashSet::from([digest])).unwrap(), Collected::default());
+    assert!(registry.open_compiled(&digest, "now").unwrap().is_some());
+    assert_eq!(registry.collect_garbage("now", HashSet::new()).unwrap().files, 3);
 }
 
 #[test]
@@ -97,7 +110,7 @@ fn compiled_code_that_was_touched_is_not_loaded() {
     let digest = publish(&registry, "f", b"one").digest;
     for touch in [0, 1, 2, 3] {
         registry.store_compiled(&digest, "now", b"native code").unwrap();
-        let path = registry.open_compiled(&digest, "now").unwrap().unwrap();
+        let path = registry.open_compiled(&digest, "now").unwrap().unwrap().path;
         match touch {
             0 => fs::write(&path, b"native c0de").unwrap(),
             1 => fs::remove_file(path.with_extension("mac")).unwrap(),
@@ -108,7 +121,7 @@ fn compiled_code_that_was_touched_is_not_loaded() {
     }
     // Right content under another digest or engine is wrong too.
     registry.store_compiled(&digest, "now", b"native code").unwrap();
-    let path = registry.open_compiled(&digest, "now").unwrap().unwrap();
+    let path = registry.open_compiled(&digest, "now").unwrap().unwrap().path;
     let other = path.with_file_name(Digest::of(b"other").hex());
     fs::copy(&path, &other).unwrap();
     fs::copy(path.with_extension("mac"), other.with_extension("mac")).unwrap();
@@ -126,7 +139,7 @@ fn a_crash_before_the_commit_leaves_only_garbage() {
     drop(registry);
     let registry = Registry::open(directory.path()).unwrap();
     assert_eq!(resolve(&registry, "f").unwrap(), kept);
-    assert_eq!(registry.collect_garbage("now").unwrap(), Collected { files: 2, bytes: 5 });
+    assert_eq!(registry.collect_garbage("now", HashSet::new()).unwrap(), Collected { files: 2, bytes: 5 });
     assert_eq!(registry.read_component(&kept.digest).unwrap(), b"one");
 }
 

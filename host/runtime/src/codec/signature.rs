@@ -1,0 +1,153 @@
+//! What the signature of a function may hold.
+//!
+//! Types are shared: a component of a few hundred bytes can define a pair, a pair of that pair, and
+//! so on, which is a million types once it is written out, as it is in its WIT, in its schema, and in
+//! every value. So a signature is measured as written out before anything else looks at it, by a walk
+//! that ends at the limit.
+
+use wasmtime::component::Type;
+
+use super::Params;
+
+/// Types, fields, cases and flags of a signature written out. Wide records have hundreds.
+const TYPES_MAX: usize = 10_000;
+
+/// The names of its parameters, fields, cases and flags, bytes, written out.
+const NAME_BYTES_MAX: usize = 256 * 1024;
+
+/// Why a signature can't be a function's.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum UnsupportedType {
+    /// A type that has no JSON form.
+    #[error("`{path}` is a {what}, which is no value that JSON could carry")]
+    NoValue {
+        /// Where in the signature: `input.rows[].handle`.
+        path: String,
+        /// What stands there.
+        what: &'static str,
+    },
+    /// Too large a type.
+    #[error("the types of `handle`, written out, are over {TYPES_MAX}")]
+    TooManyTypes,
+    /// Too much to say.
+    #[error("the names in the types of `handle`, written out, are over {NAME_BYTES_MAX} bytes")]
+    NamesTooLong,
+}
+
+/// Checks that every type of a signature is a plain value, and that all of them are few enough to be
+/// written out.
+pub(crate) fn check_supported(params: &Params, result: Option<&Type>) -> Result<(), UnsupportedType> {
+    let mut walk = Walk { types_left: TYPES_MAX, name_bytes_left: NAME_BYTES_MAX };
+    let params = params.iter().map(|(name, ty)| (name.as_str(), ty));
+    for (name, ty) in params.chain(result.map(|ty| ("result", ty))) {
+        walk.item(name).and_then(|()| walk.ty(ty)).map_err(|reason| match reason {
+            Reason::NoValue { steps, what } => {
+                let path = steps.iter().rev().fold(name.to_owned(), |path, step| path + step);
+                UnsupportedType::NoValue { path, what }
+            }
+            Reason::TooManyTypes => UnsupportedType::TooManyTypes,
+            Reason::NamesTooLong => UnsupportedType::NamesTooLong,
+        })?;
+    }
+    Ok(())
+}
+
+/// What is still allowed.
+struct Walk {
+    types_left: usize,
+    name_bytes_left: usize,
+}
+
+enum Reason {
+    /// The steps are innermost first.
+    NoValue {
+        steps: Vec<String>,
+        what: &'static str,
+    },
+    TooManyTypes,
+    NamesTooLong,
+}
+
+impl Reason {
+    fn within(mut self, step: impl FnOnce() -> String) -> Self {
+        if let Self::NoValue { steps, .. } = &mut self {
+            steps.push(step());
+        }
+        self
+    }
+}
+
+impl Walk {
+    /// One more type, field, case or flag; `name` is empty where it has none.
+    fn item(&mut self, name: &str) -> Result<(), Reason> {
+        self.types_left = self.types_left.checked_sub(1).ok_or(Reason::TooManyTypes)?;
+        self.name_bytes_left = self.name_bytes_left.checked_sub(name.len()).ok_or(Reason::NamesTooLong)?;
+        Ok(())
+    }
+
+    fn names<'a>(&mut self, mut names: impl Iterator<Item = &'a str>) -> Result<(), Reason> {
+        names.try_for_each(|name| self.item(name))
+    }
+
+    fn member(&mut self, name: &str, ty: Option<&Type>) -> Result<(), Reason> {
+        self.item(name)?;
+        match ty {
+            Some(ty) => self.ty(ty).map_err(|reason| reason.within(|| format!(".{name}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn inner(&mut self, step: &str, ty: Option<&Type>) -> Result<(), Reason> {
+        match ty {
+            Some(ty) => self.ty(ty).map_err(|reason| reason.within(|| step.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    fn ty(&mut self, ty: &Type) -> Result<(), Reason> {
+        self.item("")?;
+        let refuse = |what| Err(Reason::NoValue { steps: Vec::new(), what });
+        match ty {
+            Type::Own(_) | Type::Borrow(_) => refuse("resource"),
+            Type::Future(_) => refuse("future"),
+            Type::Stream(_) => refuse("stream"),
+            Type::ErrorContext => refuse("error-context"),
+            Type::List(list) => self.inner("[]", Some(&list.ty())),
+            // Refused by `admission` already: wasmtime's support of them isn't complete.
+            Type::FixedLengthList(_) => refuse("list of a fixed length"),
+            Type::Map(map) => {
+                self.inner(".key", Some(&map.key()))?;
+                self.inner(".value", Some(&map.value()))
+            }
+            Type::Record(record) => {
+                record.fields().try_for_each(|field| self.member(field.name, Some(&field.ty)))
+            }
+            Type::Tuple(tuple) => tuple.types().enumerate().try_for_each(|(index, ty)| {
+                self.ty(&ty).map_err(|reason| reason.within(|| format!(".{index}")))
+            }),
+            Type::Variant(variant) => {
+                variant.cases().try_for_each(|case| self.member(case.name, case.ty.as_ref()))
+            }
+            Type::Enum(cases) => self.names(cases.names()),
+            Type::Flags(flags) => self.names(flags.names()),
+            Type::Option(option) => self.ty(&option.ty()),
+            Type::Result(result) => {
+                self.inner(".ok", result.ok().as_ref())?;
+                self.inner(".err", result.err().as_ref())
+            }
+            Type::Bool
+            | Type::S8
+            | Type::U8
+            | Type::S16
+            | Type::U16
+            | Type::S32
+            | Type::U32
+            | Type::S64
+            | Type::U64
+            | Type::Float32
+            | Type::Float64
+            | Type::Char
+            | Type::String => Ok(()),
+        }
+    }
+}

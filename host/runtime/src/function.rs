@@ -1,0 +1,103 @@
+//! One version of a function, as calls see it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+
+use crate::lane::Share;
+use crate::limits::Limits;
+use crate::registry::VersionRecord;
+
+/// How many short calls on the compute lane earn a function its place on the fast lane again.
+const SHORT_CALLS_TO_RETURN: u32 = 16;
+
+/// One version of a function: there is one of these however it is asked for.
+#[derive(Debug)]
+pub struct Function {
+    /// What the registry says of it.
+    pub record: VersionRecord,
+    limits: Limits,
+    identity: Bytes,
+    history: History,
+    share: Share,
+}
+
+impl Function {
+    /// `share` is its part of the compute lane.
+    pub(crate) fn new(record: VersionRecord, limits: Limits, share: Share) -> Arc<Self> {
+        let identity = format!("{}@{}; digest={}", record.name, record.version, record.digest);
+        // Much memory can keep a single instruction busy for long, and no clock interrupts one.
+        let history = History::new(limits.memory_bytes_max > Limits::default().memory_bytes_max);
+        Arc::new(Self { record, limits, identity: identity.into(), history, share })
+    }
+
+    /// The limits its calls run under.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// `name@version; digest=sha256:…`, visible ASCII: what an answer says of who gave it.
+    pub fn identity(&self) -> &Bytes {
+        &self.identity
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
+    pub(crate) fn share(&self) -> &Share {
+        &self.share
+    }
+}
+
+/// What a function's calls have been like: it decides where its next one starts.
+#[derive(Debug)]
+pub(crate) struct History {
+    /// Short calls still to be seen on the compute lane; at 0 calls start on the fast lane.
+    ///
+    /// Every core reads it, so it is written only when it changes.
+    short_calls_owed: AtomicU32,
+}
+
+impl History {
+    fn new(long: bool) -> Self {
+        Self { short_calls_owed: AtomicU32::new(if long { SHORT_CALLS_TO_RETURN } else { 0 }) }
+    }
+
+    /// Whether the next call starts on the compute lane.
+    pub(crate) fn is_long(&self) -> bool {
+        self.short_calls_owed.load(Ordering::Relaxed) > 0
+    }
+
+    /// A call took too long for the fast lane.
+    pub(crate) fn was_long(&self) {
+        self.short_calls_owed.store(SHORT_CALLS_TO_RETURN, Ordering::Relaxed);
+    }
+
+    /// A call on the compute lane would have done on the fast one.
+    pub(crate) fn was_short(&self) {
+        let less = |owed: u32| owed.checked_sub(1);
+        // At 0 there is nothing to write.
+        let _ = self.short_calls_owed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_call_is_remembered_until_enough_short_ones_came() {
+        let history = History::new(false);
+        assert!(!history.is_long());
+        history.was_long();
+        for _ in 0..SHORT_CALLS_TO_RETURN {
+            assert!(history.is_long());
+            history.was_short();
+        }
+        assert!(!history.is_long());
+        history.was_short();
+        assert!(!history.is_long());
+    }
+}

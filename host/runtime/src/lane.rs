@@ -1,0 +1,233 @@
+//! The compute lane: where long calls run, on threads of their own.
+//!
+//! ```text
+//! enter --(a place is free)--------------> running -> done
+//!   |                                        ^
+//!   +--(all taken, the queue has room)-> waiting
+//!   +--(the queue is full)-> shed
+//! ```
+//!
+//! Its threads are below the serving threads' priority, and the kernel shares the cores out among
+//! them by time slices: a call that never ends takes its slice like any other, until its deadline.
+//! Threads are started when calls come and end when none have come for a while.
+//!
+//! Invariants:
+//! * At most `calls_max` calls run and `queue_max` wait, and one function's calls are never more than half
+//!   of either (see [`Share`]): somebody else's long calls leave room for yours.
+//! * A call is shed only before any of its work has started.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::HostLimits;
+
+/// How far below the serving threads: the lowest of `setpriority(2)`.
+const NICE: i32 = 19;
+
+/// How long a thread without work is kept.
+const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Stack of a thread, bytes: guests run on it, up to wasmtime's own half a megabyte.
+const STACK_BYTES: usize = 4 * 1024 * 1024;
+
+/// The lane of one host.
+#[derive(Debug)]
+pub(crate) struct ComputeLane {
+    /// Only its blocking threads are used. `None` while it is dropped.
+    threads: Option<runtime::Runtime>,
+    running: Arc<Semaphore>,
+    waiting: Waiting,
+    calls_max: usize,
+}
+
+/// One function's part of the lane.
+#[derive(Debug)]
+pub(crate) struct Share {
+    running: Arc<Semaphore>,
+    waiting: Waiting,
+}
+
+/// A place on the lane, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _share: OwnedSemaphorePermit,
+    _running: OwnedSemaphorePermit,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// The queue is full.
+    Full,
+    /// None came free in time.
+    TooLate,
+}
+
+impl ComputeLane {
+    /// # Errors
+    /// When the system gives no event loop.
+    pub(crate) fn new(limits: &HostLimits) -> std::io::Result<Self> {
+        let threads = runtime::Builder::new_current_thread()
+            .max_blocking_threads(limits.calls_max)
+            .thread_keep_alive(THREAD_KEEP_ALIVE)
+            .thread_stack_size(STACK_BYTES)
+            .thread_name("nebula-compute")
+            .on_thread_start(|| {
+                // Without it the lane is no worse than its neighbours.
+                let _ = rustix::process::setpriority_process(None, NICE);
+            })
+            .build()?;
+        Ok(Self {
+            threads: Some(threads),
+            running: Arc::new(Semaphore::new(limits.calls_max)),
+            waiting: Waiting::up_to(limits.queue_max),
+            calls_max: limits.calls_max,
+        })
+    }
+
+    /// A function's share of the lane.
+    pub(crate) fn share(&self) -> Share {
+        Share {
+            running: Arc::new(Semaphore::new(self.calls_max.div_ceil(2))),
+            waiting: Waiting::up_to(self.waiting.max.div_ceil(2)),
+        }
+    }
+
+    /// Most calls that wait.
+    pub(crate) fn waiting_max(&self) -> usize {
+        self.waiting.max
+    }
+
+    /// Waits for a place, at most for `patience`. Only who is `sheddable` is turned away by a full
+    /// queue: a call that has begun elsewhere isn't.
+    ///
+    /// # Errors
+    /// [`NoPlace`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the queue.
+    pub(crate) async fn enter(
+        &self,
+        share: &Share,
+        patience: Duration,
+        sheddable: bool,
+    ) -> Result<Place, NoPlace> {
+        let (shares, places) = (&share.running, &self.running);
+        if let Ok(share) = Arc::clone(shares).try_acquire_owned()
+            && let Ok(running) = Arc::clone(places).try_acquire_owned()
+        {
+            return Ok(Place { _share: share, _running: running });
+        }
+        let (of_share, of_all) = (share.waiting.begin(), self.waiting.begin());
+        if sheddable && (of_share.is_beyond || of_all.is_beyond) {
+            return Err(NoPlace::Full);
+        }
+        let place = async {
+            // The function's own places first: who waits for them holds nobody else up.
+            let share = Arc::clone(shares).acquire_owned().await.ok()?;
+            let running = Arc::clone(places).acquire_owned().await.ok()?;
+            Some(Place { _share: share, _running: running })
+        };
+        match tokio::time::timeout(patience, place).await {
+            Ok(Some(place)) => Ok(place),
+            Ok(None) | Err(_) => Err(NoPlace::TooLate),
+        }
+    }
+
+    /// Runs `work` on a thread of the lane.
+    ///
+    /// # Errors
+    /// When it panicked, or the lane is being dropped.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let threads = self.threads.as_ref().ok_or("the compute lane is closed")?;
+        threads.spawn_blocking(work).await.map_err(|error| error.to_string())
+    }
+}
+
+impl Drop for ComputeLane {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            // What still runs ends at its deadline; nobody waits for it.
+            threads.shutdown_background();
+        }
+    }
+}
+
+/// Counts who waits.
+#[derive(Debug)]
+struct Waiting {
+    count: AtomicUsize,
+    max: usize,
+}
+
+/// One that waits, until dropped: also when the caller leaves.
+struct InQueue<'a> {
+    waiting: &'a Waiting,
+    is_beyond: bool,
+}
+
+impl Waiting {
+    fn up_to(max: usize) -> Self {
+        Self { count: AtomicUsize::new(0), max }
+    }
+
+    fn begin(&self) -> InQueue<'_> {
+        let before = self.count.fetch_add(1, Ordering::Relaxed);
+        InQueue { waiting: self, is_beyond: before >= self.max }
+    }
+}
+
+impl Drop for InQueue<'_> {
+    fn drop(&mut self) {
+        self.waiting.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(10);
+
+    fn lane(calls_max: usize, queue_max: usize) -> ComputeLane {
+        ComputeLane::new(&HostLimits { calls_max, queue_max, ..HostLimits::default() }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_function_leaves_places_for_another() {
+        let lane = lane(4, 8);
+        let (greedy, other) = (lane.share(), lane.share());
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            held.push(lane.enter(&greedy, PATIENCE, true).await.unwrap());
+        }
+        assert_eq!(lane.enter(&greedy, PATIENCE, true).await.unwrap_err(), NoPlace::TooLate);
+        assert!(lane.enter(&other, PATIENCE, true).await.is_ok());
+        held.clear();
+        assert!(lane.enter(&greedy, PATIENCE, true).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_sheds_only_what_has_not_begun() {
+        let lane = lane(1, 0);
+        let share = lane.share();
+        let _held = lane.enter(&share, PATIENCE, true).await.unwrap();
+        assert_eq!(lane.enter(&share, PATIENCE, true).await.unwrap_err(), NoPlace::Full);
+        assert_eq!(lane.enter(&share, PATIENCE, false).await.unwrap_err(), NoPlace::TooLate);
+    }
+
+    #[tokio::test]
+    async fn work_runs_below_the_priority_of_who_asks() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let lane = lane(1, 0);
+        assert_eq!(lane.run(nice).await.unwrap(), NICE);
+        assert!(nice() < NICE);
+    }
+}

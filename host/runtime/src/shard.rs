@@ -1,0 +1,409 @@
+//! What one serving thread keeps to itself: its engine and instances, and the functions it has met.
+//!
+//! ```text
+//! call -> fast lane, here --(done)-------------------------------> answer
+//!           |                                                        ^
+//!           +--(overran: cut off)--> compute lane, begun again ------+
+//! tidy      (the thread is about to sleep) resets used slots, makes instances ahead
+//! rest      (no call for a while) gives up what was made ahead; later, everything
+//! ```
+//!
+//! The fast lane runs a call where its connection lives, for about a millisecond. A call that overruns is
+//! cut off, which for a pure call changes nothing, and begun again on the compute lane, so that no
+//! request waits behind somebody else's long call. Where a function's next call starts is decided by
+//! how its last ones went.
+//!
+//! Invariants:
+//! * Between shards nothing is shared that a short call writes.
+//! * A deadline counts from admission, over queue and both lanes.
+//! * While no call comes there is no timer, once everything has been given up.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use nebula_meter::CallCost;
+
+use crate::engine::{Loaded, Ready, Spent, TICK};
+use crate::error::{CallError, LoadError};
+use crate::function::Function;
+use crate::id::FunctionRef;
+use crate::invoke::{self, Called, Outcome, Prefer, Request, ticks_in};
+use crate::lane::NoPlace;
+use crate::pool::Pool;
+use crate::purity::Allowance;
+use crate::registry::ResolveError;
+use crate::runtime::{Runtime, RuntimeError};
+
+/// Instances made ahead, at most, for one function.
+const READY_PER_FUNCTION_MAX: usize = 1;
+
+/// Instances made ahead, at most, in all.
+const READY_MAX: usize = 32;
+
+/// Room for them, for the one that runs, and for one that waits to be reset.
+const INSTANCES_MAX: u32 = 48;
+
+/// Functions that are remembered by how they were asked for.
+const ROUTES_MAX: usize = 16 * 1024;
+
+/// Making an instance ahead must not hold up the next request for longer.
+const PREPARE_MAX: Duration = Duration::from_micros(200);
+
+/// A call of this length does not belong here, even if no tick cut it off: one instruction can fill a whole
+/// memory. Longer than a thread is usually kept from its core.
+const FAST_MAX: Duration = Duration::from_millis(20);
+
+/// Without a call for so long, what was made ahead is given up.
+const REST: Duration = Duration::from_secs(2);
+
+/// Without a call for so much longer, everything is.
+const FORGET: Duration = Duration::from_secs(20);
+
+/// A serving thread's own part of the runtime. Cheap to clone.
+#[derive(Clone)]
+pub struct Shard(Arc<Inner>);
+
+struct Inner {
+    runtime: Runtime,
+    pool: Pool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Of the runtime, when the routes were filled.
+    generation: u64,
+    routes: HashMap<FunctionRef, Arc<Met>>,
+    /// Called since the thread last slept.
+    touched: Vec<Arc<Met>>,
+    /// The last instance used, not yet reset.
+    spent: Option<Spent>,
+    ready: usize,
+    calls: u64,
+    /// Whether somebody waits for calls to cease.
+    resting: bool,
+}
+
+/// A function as one shard has met it.
+pub struct Met {
+    function: Arc<Function>,
+    state: Mutex<MetState>,
+}
+
+#[derive(Default)]
+struct MetState {
+    loaded: Weak<Loaded>,
+    ready: Vec<Ready>,
+    touched: bool,
+    /// Making an instance takes so long that it isn't done ahead.
+    slow_to_start: bool,
+}
+
+impl Deref for Met {
+    type Target = Function;
+
+    fn deref(&self) -> &Function {
+        &self.function
+    }
+}
+
+impl Met {
+    fn lock(&self) -> MutexGuard<'_, MetState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shard {
+    /// # Errors
+    /// When the address space for its instances can't be reserved.
+    pub fn new(runtime: Runtime) -> Result<Self, RuntimeError> {
+        let pool = runtime.new_pool(INSTANCES_MAX)?;
+        Ok(Self(Arc::new(Inner { runtime, pool, state: Mutex::default() })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock()
+    }
+
+    /// The version that `reference` names.
+    ///
+    /// # Errors
+    /// [`ResolveError`].
+    pub fn find(&self, reference: &FunctionRef) -> Result<Arc<Met>, ResolveError> {
+        let mut state = self.lock();
+        let generation = self.0.runtime.generation();
+        if state.generation != generation || state.routes.len() >= ROUTES_MAX {
+            state.forget_routes();
+            state.generation = generation;
+        }
+        if let Some(met) = state.routes.get(reference) {
+            return Ok(Arc::clone(met));
+        }
+        let met = Arc::new(Met { function: self.0.runtime.resolve(reference)?, state: Mutex::default() });
+        state.routes.insert(reference.clone(), Arc::clone(&met));
+        Ok(met)
+    }
+
+    /// Runs one call.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the call; what runs on the compute lane is cut off at the next tick.
+    pub async fn call(&self, met: &Arc<Met>, request: Request, prefer: Prefer) -> Called {
+        let called = self.call_on_lanes(met, request, prefer).await;
+        self.0.runtime.record_log(met, &called);
+        called
+    }
+
+    async fn call_on_lanes(&self, met: &Arc<Met>, request: Request, prefer: Prefer) -> Called {
+        let begun = Instant::now();
+        let mut admitted = begun;
+        let mut started = false;
+        if request.is_light() && !met.history().is_long() {
+            let loaded = match self.loaded(met).await {
+                Ok(loaded) => loaded,
+                Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
+            };
+            // Loading is not the call's doing.
+            admitted = Instant::now();
+            match self.call_here(met, &loaded, &request, prefer, admitted) {
+                Outcome::Called(mut called) => {
+                    called.cost.start += admitted - begun;
+                    return called;
+                }
+                Outcome::Undecided(called) if met.limits().deadline() <= admitted.elapsed() => return called,
+                Outcome::Undecided(_) => started = true,
+            }
+        }
+        self.call_on_compute_lane(met, request, prefer, admitted, started).await
+    }
+
+    /// The fast lane.
+    fn call_here(
+        &self,
+        met: &Arc<Met>,
+        loaded: &Loaded,
+        request: &Request,
+        prefer: Prefer,
+        admitted: Instant,
+    ) -> Outcome {
+        let (ready, touched) = {
+            let mut own = met.lock();
+            (own.ready.pop(), std::mem::replace(&mut own.touched, true))
+        };
+        let last = {
+            let mut state = self.lock();
+            state.calls += 1;
+            if ready.is_some() {
+                state.ready -= 1;
+            }
+            if !touched {
+                state.touched.push(Arc::clone(met));
+            }
+            self.watch_for_rest(&mut state);
+            state.spent.take()
+        };
+        // Reset now if the thread hasn't slept since: the next instance takes its slot, still in cache.
+        drop(last);
+        let allowance = Allowance::fast(ticks_in(met.limits().deadline()));
+        let (outcome, spent) = invoke::run(met, loaded, request, prefer, admitted, allowance, ready);
+        if spent.is_some() {
+            self.lock().spent = spent;
+        }
+        let long = match &outcome {
+            Outcome::Undecided(_) => true,
+            Outcome::Called(called) => called.cost.run > FAST_MAX,
+        };
+        if long {
+            met.history().was_long();
+        }
+        outcome
+    }
+
+    async fn call_on_compute_lane(
+        &self,
+        met: &Arc<Met>,
+        request: Request,
+        prefer: Prefer,
+        admitted: Instant,
+        started: bool,
+    ) -> Called {
+        let (runtime, function) = (&self.0.runtime, &met.function);
+        let deadline = function.limits().deadline();
+        let remaining = deadline.saturating_sub(admitted.elapsed());
+        // A call that has begun on the fast lane is past shedding.
+        let place = match runtime.lane().enter(function.share(), remaining, !started).await {
+            Ok(place) => place,
+            Err(NoPlace::TooLate) if started => {
+                let deadline_ms = function.limits().deadline_ms.get();
+                let error = CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() };
+                return Called::failed(error, CallCost { queue: admitted.elapsed(), ..CallCost::default() });
+            }
+            Err(NoPlace::Full | NoPlace::TooLate) => {
+                let error = CallError::Overloaded { queue_max: runtime.lane().waiting_max() };
+                return Called::failed(error, CallCost { queue: admitted.elapsed(), ..CallCost::default() });
+            }
+        };
+        let pool = runtime.lane_pool();
+        let loading = Instant::now();
+        let loaded = match pool.get(&function.record.digest) {
+            Some(loaded) => Ok(loaded),
+            None => runtime.load(pool, &function.record.digest).await,
+        };
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
+        };
+        let (loading, admitted) = (loading.elapsed(), admitted + loading.elapsed());
+        let abandoned = Arc::new(AtomicBool::new(false));
+        // Also when the caller leaves.
+        let _abandon = Abandon(Arc::clone(&abandoned));
+        let work = {
+            let function = Arc::clone(function);
+            move || {
+                let _place = place;
+                let remaining = deadline.saturating_sub(admitted.elapsed());
+                let allowance = Allowance::long(ticks_in(remaining), abandoned);
+                let (outcome, spent) =
+                    invoke::run(&function, &loaded, &request, prefer, admitted, allowance, None);
+                drop(spent);
+                let called = match outcome {
+                    Outcome::Called(called) | Outcome::Undecided(called) => called,
+                };
+                if called.result.is_ok() && called.cost.start + called.cost.run < TICK {
+                    function.history().was_short();
+                } else {
+                    function.history().was_long();
+                }
+                called
+            }
+        };
+        let called = match runtime.lane().run(work).await {
+            Ok(called) => called,
+            Err(error) => Called::failed(CallError::Internal(error), CallCost::default()),
+        };
+        Called { cost: CallCost { start: called.cost.start + loading, ..called.cost }, ..called }
+    }
+
+    async fn loaded(&self, met: &Met) -> Result<Arc<Loaded>, LoadError> {
+        if let Some(loaded) = met.lock().loaded.upgrade() {
+            return Ok(loaded);
+        }
+        let digest = &met.record.digest;
+        let loaded = match self.0.pool.get(digest) {
+            Some(loaded) => loaded,
+            None => self.0.runtime.load(&self.0.pool, digest).await?,
+        };
+        met.lock().loaded = Arc::downgrade(&loaded);
+        Ok(loaded)
+    }
+
+    /// For the moment before the thread sleeps: resets the slot used last, and makes an instance ahead for
+    /// each function called since. The answers are on the wire by then.
+    pub fn tidy(&self) {
+        let (spent, touched) = {
+            let mut state = self.lock();
+            (state.spent.take(), std::mem::take(&mut state.touched))
+        };
+        drop(spent);
+        for met in touched {
+            self.make_ready(&met);
+        }
+    }
+
+    fn make_ready(&self, met: &Met) {
+        let is_full = self.lock().ready >= READY_MAX;
+        let mut own = met.lock();
+        own.touched = false;
+        if is_full
+            || own.ready.len() >= READY_PER_FUNCTION_MAX
+            || own.slow_to_start
+            || met.history().is_long()
+        {
+            return;
+        }
+        // Unloaded since, or gone for want of calls: the next call begins from the start.
+        let Some(loaded) = own.loaded.upgrade() else { return };
+        let begun = Instant::now();
+        let ticking = loaded.begin();
+        let allowance = Allowance::fast(1);
+        let prepared = loaded.prepare(&ticking, met.record.digest.bytes(), met.limits(), allowance);
+        own.slow_to_start = begun.elapsed() > PREPARE_MAX;
+        match prepared {
+            Ok(ready) => {
+                own.ready.push(ready);
+                // Never both at once the other way round.
+                drop(own);
+                self.lock().ready += 1;
+            }
+            // The call itself will say what is wrong.
+            Err(_) => own.slow_to_start = true,
+        }
+    }
+
+    /// Has somebody wait for calls to cease, if nobody does.
+    fn watch_for_rest(&self, state: &mut State) {
+        if !std::mem::replace(&mut state.resting, true) {
+            tokio::spawn(rest(Arc::downgrade(&self.0)));
+        }
+    }
+}
+
+/// Waits until no call has come for a while, and gives up more and more.
+async fn rest(shard: Weak<Inner>) {
+    let mut seen = None;
+    loop {
+        tokio::time::sleep(REST).await;
+        let Some(inner) = shard.upgrade() else { return };
+        let calls = inner.lock().calls;
+        if seen.replace(calls) != Some(calls) {
+            continue;
+        }
+        inner.lock().give_up_ready();
+        drop(inner);
+        tokio::time::sleep(FORGET).await;
+        let Some(inner) = shard.upgrade() else { return };
+        let mut state = inner.lock();
+        if state.calls == calls {
+            state.forget_routes();
+            state.resting = false;
+            inner.pool.clear();
+            inner.runtime.lane_pool().clear();
+            return;
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn give_up_ready(&mut self) {
+        self.spent = None;
+        for met in self.routes.values() {
+            self.ready -= std::mem::take(&mut met.lock().ready).len();
+        }
+    }
+
+    /// Calls in flight keep what they hold.
+    fn forget_routes(&mut self) {
+        self.give_up_ready();
+        self.touched.clear();
+        self.routes = HashMap::new();
+    }
+}
+
+/// Tells a call on the compute lane that nobody waits for it.
+struct Abandon(Arc<AtomicBool>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
