@@ -2,77 +2,100 @@
 //!
 //! Includes: decode, instance, guest, encode. Excludes: HTTP, routing, compile, load.
 //! Guest: `functions/echo`, 36 B in and out, so the host dominates.
-//! No peer: the floor that the rows of `throughput` stand on. Reports p50 and p99 over n calls, and how
-//! much of a call is making the instance.
+//! No peer: the floor that the rows of `throughput` stand on. Reports p50, p99 and p99.9 of n calls, how much of
+//! a call is making the instance, and what is done for the next call once this one was answered: a caller
+//! doesn't wait for it, a busy core does.
 
+use std::num::NonZeroU32;
 use std::time::Instant;
 
-use anyhow::bail;
 use bytes::Bytes;
 use clap::Args as ClapArgs;
-use nebula_runtime::id::{FunctionName, FunctionRef, Selector};
-use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
-use nebula_runtime::{Answer, Codegen, Compiler, Prefer, Request, Runtime, RuntimeConfig, Shard};
 
 use crate::cores::{self, Cores};
+use crate::in_process::{self, InProcess};
+use crate::machine;
 use crate::prepare::{self, BODY};
-use crate::stats::Latency;
+use crate::results::{Column, Row, Section};
+use crate::stats::{Figure, Latency, ns};
 
 /// Calls before the first that counts.
 const WARM_UP_CALLS: u32 = 1_000;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// How many calls are measured
+    /// How many calls are measured, each time
     #[arg(long, default_value = "50000")]
-    calls: std::num::NonZeroU32,
+    calls: NonZeroU32,
+    /// How often
+    #[arg(long, default_value = "5")]
+    rounds: NonZeroU32,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        !cfg!(debug_assertions),
-        "an unoptimised build measures nothing: run it with `--release`"
-    );
+const COLUMNS: [Column; 3] =
+    [Column::spread("p50", "µs", 1), Column::spread("p99", "µs", 1), Column::spread("p99.9", "µs", 1)];
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
+    prepare::ensure_optimised()?;
     let [echo] = prepare::functions(["echo"])?;
     let cores = Cores::available()?;
     let data_dir = tempfile::tempdir()?;
-    let executor = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let runtime = Runtime::open(RuntimeConfig {
-        data_dir: data_dir.path().to_owned(),
-        compiler: Compiler::InProcess(Codegen::Optimised),
-        limits: Limits::default(),
-        host_limits: HostLimits::default(),
-        serving_threads: 1,
-    })?;
-    let name: FunctionName = "echo".parse()?;
-    let component = Bytes::from(std::fs::read(&echo)?);
-    executor.block_on(runtime.deploy(name.clone(), component, LimitOverrides::default()))?;
-    let shard = Shard::new(runtime)?;
-    let function = shard.find(&FunctionRef { name, selector: Selector::Current })?;
+    let nebula = InProcess::open(data_dir.path(), 1)?;
+    nebula.deploy("echo", Bytes::from(std::fs::read(&echo)?))?;
+    let function = nebula.resolve("echo")?;
     // The calls run on this thread; the clock of their deadlines keeps the other cores.
     cores::pin(&cores.server[..1])?;
 
-    let (mut whole, mut starts) = (Vec::new(), Vec::new());
-    for call in 0..WARM_UP_CALLS + args.calls.get() {
-        let request = Request::Payload { media_type: None, body: Bytes::from_static(BODY) };
-        let begun = Instant::now();
-        let called = executor.block_on(shard.call(&function, request, Prefer::AsSent));
-        let took = begun.elapsed();
-        match called.result {
-            Ok(Answer::Value(content)) if content.body == BODY => {}
-            result => bail!("wrong answer: {result:?}"),
-        }
-        if call >= WARM_UP_CALLS {
-            let ns = |duration: std::time::Duration| u32::try_from(duration.as_nanos()).unwrap_or(u32::MAX);
-            whole.push(ns(took));
-            starts.push(ns(called.cost.start));
-        }
+    let (mut whole, mut starts, mut tidying) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..WARM_UP_CALLS {
+        in_process::check(&nebula.call(&function))?;
+        nebula.tidy();
     }
-    println!("One call in process, {} B, fresh instance, n = {}, one core.\n", BODY.len(), args.calls);
-    println!("| | p50, µs | p99, µs |\n|---|--:|--:|");
-    for (name, samples) in [("whole call", whole), ("of it, making the instance", starts)] {
-        let latency = Latency::of(samples);
-        println!("| {name} | {:.1} | {:.1} |", latency.p50_us, latency.p99_us);
+    for _ in 0..args.rounds.get() {
+        let (mut whole_ns, mut starts_ns, mut tidying_ns) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..args.calls.get() {
+            let begun = Instant::now();
+            let called = nebula.call(&function);
+            whole_ns.push(ns(begun.elapsed()));
+            in_process::check(&called)?;
+            starts_ns.push(ns(called.cost.start));
+            let begun = Instant::now();
+            nebula.tidy();
+            tidying_ns.push(ns(begun.elapsed()));
+        }
+        whole.push(Latency::of(whole_ns));
+        starts.push(Latency::of(starts_ns));
+        tidying.push(Latency::of(tidying_ns));
     }
-    Ok(())
+    Ok(vec![Section {
+        bench: "call",
+        title: "One call in process".to_owned(),
+        conditions: vec![
+            format!(
+                "Echo of {} B, fresh instance, one core; {} rounds of {} calls.",
+                BODY.len(),
+                args.rounds,
+                args.calls
+            ),
+            machine::description(),
+        ],
+        columns: COLUMNS.to_vec(),
+        rows: vec![
+            row("whole call", &whole),
+            row("of it, making the instance", &starts),
+            row("after it, resetting the slot and making the next instance", &tidying),
+        ],
+        notes: Vec::new(),
+    }])
+}
+
+/// The percentiles of several rounds.
+pub(crate) fn row(name: &str, rounds: &[Latency]) -> Row {
+    let figure = |of: fn(&Latency) -> f64| Figure::of(rounds.iter().map(of));
+    let figures = vec![
+        figure(|latency| latency.p50_us),
+        figure(|latency| latency.p99_us),
+        figure(|latency| latency.p999_us),
+    ];
+    Row { name: name.to_owned(), figures }
 }

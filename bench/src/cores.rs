@@ -20,9 +20,7 @@ impl Cores {
     /// # Errors
     /// The system's.
     pub(crate) fn available() -> io::Result<Self> {
-        let set = sched_getaffinity(None)?;
-        let allowed: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect();
-        Ok(Self::share(&allowed))
+        Ok(Self::share(&allowed()?))
     }
 
     /// Two for the servers and two for the load; of fewer than four, one each; of one, that one for both.
@@ -45,6 +43,15 @@ impl fmt::Display for Cores {
         }
         Ok(())
     }
+}
+
+/// What this thread may run on.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn allowed() -> io::Result<Vec<usize>> {
+    let set = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
 }
 
 /// Pins the calling thread, and what it starts from now on.

@@ -4,14 +4,45 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-/// User and system time of a process so far, all threads.
+/// User and system time of a process and its children so far, all threads.
 ///
 /// # Errors
 /// When the process is gone.
-pub(crate) fn of_process(pid: u32) -> anyhow::Result<Duration> {
+pub(crate) fn of_tree(pid: u32) -> anyhow::Result<Duration> {
+    tree(pid)?.into_iter().map(of_process).sum()
+}
+
+/// User and system time of this process alone so far.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub(crate) fn of_self() -> anyhow::Result<Duration> {
+    of_process(std::process::id())
+}
+
+fn of_process(pid: u32) -> anyhow::Result<Duration> {
     let path = format!("/proc/{pid}/stat");
     let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;
     process_ticks(&stat).map(ticks).with_context(|| format!("`{path}` is not as proc(5) says"))
+}
+
+/// A process, its children, and theirs: a server may be a program that starts another.
+///
+/// # Errors
+/// When the process is gone.
+pub(crate) fn tree(pid: u32) -> anyhow::Result<Vec<u32>> {
+    let mut tree = vec![pid];
+    let mut at = 0;
+    while let Some(&parent) = tree.get(at) {
+        let tasks = format!("/proc/{parent}/task");
+        for task in std::fs::read_dir(&tasks).with_context(|| format!("cannot read `{tasks}`"))? {
+            // A thread that ended in between has no children any more.
+            let children = std::fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+            tree.extend(children.split_ascii_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+        at += 1;
+    }
+    Ok(tree)
 }
 
 /// User and system time of the whole machine so far, without interrupts and idling.

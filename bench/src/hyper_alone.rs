@@ -1,6 +1,7 @@
 //! The native peer: what HTTP costs on this machine with no platform behind it.
 //!
 //! Includes: accept, parse, read the body, answer it back. Excludes: everything a FaaS platform does.
+//! `/fibonacci` computes natively on tokio's blocking threads, for `mixed`.
 //! Built as Nebula's data plane is: one single-threaded runtime a core, a listener each on one port
 //! (`SO_REUSEPORT`), no Nagle, mimalloc.
 
@@ -20,6 +21,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that may wait to be accepted, a listener.
 const BACKLOG: i32 = 1024;
+
+/// What the long call takes: some seconds.
+const FIBONACCI_MAX: u32 = 45;
 
 /// Prints the address, then serves until killed.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -58,7 +62,7 @@ pub(crate) fn serve(listener: TcpListener) -> anyhow::Result<()> {
             let (stream, _) = listener.accept().await.context("cannot accept")?;
             stream.set_nodelay(true)?;
             let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service_fn(echo));
+                .serve_connection(TokioIo::new(stream), service_fn(answer));
             // A connection that breaks off is noticed by the load.
             tokio::spawn(async move {
                 let _ = connection.await;
@@ -67,13 +71,32 @@ pub(crate) fn serve(listener: TcpListener) -> anyhow::Result<()> {
     })
 }
 
-async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let Ok(body) = request.into_body().collect().await else {
-        let mut response = Response::new(Full::default());
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        return Ok(response);
-    };
-    let mut response = Response::new(Full::new(body.to_bytes()));
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let long = request.uri().path() == "/fibonacci";
+    let Ok(body) = request.into_body().collect().await else { return Ok(bad_request()) };
+    let mut body = body.to_bytes();
+    if long {
+        let n = std::str::from_utf8(&body).ok().and_then(|n| n.parse().ok());
+        let Some(n) = n.filter(|n| *n <= FIBONACCI_MAX) else { return Ok(bad_request()) };
+        let Ok(number) = tokio::task::spawn_blocking(move || fibonacci(n)).await else {
+            return Ok(bad_request());
+        };
+        body = number.to_string().into();
+    }
+    let mut response = Response::new(Full::new(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     Ok(response)
+}
+
+fn bad_request() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response
+}
+
+/// The nth Fibonacci number, by its definition.
+pub(crate) fn fibonacci(n: u32) -> u64 {
+    // Opaque to the optimiser, so that the definition is what runs.
+    let n = std::hint::black_box(n);
+    if n < 2 { n.into() } else { fibonacci(n - 1) + fibonacci(n - 2) }
 }

@@ -1,4 +1,4 @@
-//! The load: keep-alive connections, each with one request in flight, every answer checked.
+//! The load: keep-alive connections, each with at most one request in flight, every answer checked.
 //!
 //! One thread a core, readiness by `epoll`, requests serialised beforehand: an answer costs two system
 //! calls and a parse, so that the servers are the ones to run out of processor. How busy the load was
@@ -7,42 +7,53 @@
 //! The load never sleeps: it asks `epoll` again at once. Over the loopback a server that answers a
 //! sleeping load pays for waking its core, which between machines a network card does. Only servers too slow
 //! to keep the load busy would pay, so they would look slower still.
+//!
+//! Invariant: a request's latency counts from the moment it was due, and every request that was due inside
+//! the window counts: an answer that is late makes those behind it late, not absent.
 
+mod answer;
+mod pace;
+
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use rustix::event::{Timespec, epoll};
 
+pub(crate) use self::answer::Answer;
+use self::pace::Due;
+pub(crate) use self::pace::Pace;
 use crate::cores;
+use crate::stats::ns;
 
-/// The longest answer that is taken, bytes.
-const ANSWER_BYTES_MAX: usize = 16 * 1024;
-
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The most headers an answer may have.
-const HEADERS_MAX: usize = 32;
+/// How long an answer may take, and what was due when the window ended may go on.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is asked for, and the body that must come back.
 #[derive(Clone, Debug)]
 pub(crate) struct Exchange {
-    request: Vec<u8>,
-    expected: Vec<u8>,
+    pub(crate) request: Vec<u8>,
+    pub(crate) expected: Vec<u8>,
 }
 
 impl Exchange {
     /// `POST path` with `body`, which must come back.
     pub(crate) fn echo(path: &str, body: &[u8]) -> Self {
+        Self::post(path, "application/octet-stream", body, body)
+    }
+
+    /// `POST path` with `body`, for which `expected` must come back.
+    pub(crate) fn post(path: &str, media_type: &str, body: &[u8], expected: &[u8]) -> Self {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/octet-stream\r\n\
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {media_type}\r\n\
              content-length: {}\r\n\r\n",
             body.len()
         );
-        Self { request: [head.as_bytes(), body].concat(), expected: body.to_vec() }
+        Self { request: [head.as_bytes(), body].concat(), expected: expected.to_vec() }
     }
 }
 
@@ -51,182 +62,204 @@ impl Exchange {
 pub(crate) struct Window {
     /// Before it the server warms up.
     pub(crate) start: Instant,
-    /// At it the load stops.
+    /// At it the load stops asking.
     pub(crate) end: Instant,
+}
+
+/// How to ask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Over how many connections.
+    pub(crate) connections: usize,
+    pub(crate) pace: Pace,
+    pub(crate) window: Window,
 }
 
 /// What came of asking.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Asked {
-    /// The latency of every answer inside the window, nanoseconds.
-    pub(crate) latencies_ns: Vec<u32>,
+    /// Of every request inside the window, nanoseconds: in a closed loop of those answered inside it, in an
+    /// open one of those due inside it.
+    pub(crate) latencies_ns: Vec<u64>,
+    /// Of an open loop's requests, those without an answer when patience ended; their latency until then
+    /// is among the others.
+    pub(crate) unanswered: usize,
     /// How long the load's threads had nothing to do inside the window, in sum.
     pub(crate) idle: Duration,
 }
 
-/// Asks over `connections` connections from `cores` until the window ends.
+/// Asks from `cores` until the window ends.
 ///
 /// # Errors
 /// At the first wrong answer, and when the server breaks off.
 pub(crate) fn run(
     address: SocketAddr,
     exchange: &Exchange,
-    connections: usize,
+    plan: Plan,
     cores: &[usize],
-    window: Window,
 ) -> anyhow::Result<Asked> {
     thread::scope(|scope| {
-        let threads: Vec<_> = cores
+        // No more threads than connections: each has one at least.
+        let count = cores.len().min(plan.connections);
+        let threads: Vec<_> = cores[..count]
             .iter()
             .enumerate()
             .map(|(index, core)| {
                 // As even as it goes.
-                let share = connections / cores.len() + usize::from(index < connections % cores.len());
+                let share = plan.connections / count + usize::from(index < plan.connections % count);
                 scope.spawn(move || {
                     cores::pin(&[*core])?;
-                    ask(address, exchange, share, window)
+                    let due = Due::new(plan.pace, index, count, plan.window.end);
+                    ask(address, exchange, Plan { connections: share, ..plan }, due)
                 })
             })
             .collect();
         let mut all = Asked::default();
         for thread in threads {
             let asked = thread.join().map_err(|_| anyhow::anyhow!("a load thread panicked"))?;
-            let Asked { mut latencies_ns, idle } = asked?;
+            let Asked { mut latencies_ns, unanswered, idle } = asked?;
             all.latencies_ns.append(&mut latencies_ns);
+            all.unanswered += unanswered;
             all.idle += idle;
         }
         Ok(all)
     })
 }
 
-struct Connection {
-    stream: TcpStream,
-    sent: Instant,
-    answer: Vec<u8>,
-    filled: usize,
-}
-
-fn ask(
-    address: SocketAddr,
-    exchange: &Exchange,
-    connections: usize,
-    window: Window,
-) -> anyhow::Result<Asked> {
+fn ask(address: SocketAddr, exchange: &Exchange, plan: Plan, mut due: Due) -> anyhow::Result<Asked> {
+    let Plan { connections, pace, window } = plan;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let mut open = Vec::with_capacity(connections);
-    for index in 0..connections {
-        let stream = TcpStream::connect(address).context("cannot connect")?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        epoll::add(&epoll, &stream, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
-        let mut connection =
-            Connection { stream, sent: Instant::now(), answer: vec![0; ANSWER_BYTES_MAX], filled: 0 };
-        connection.send(exchange)?;
-        open.push(connection);
-    }
-    let mut asked = Asked { latencies_ns: Vec::with_capacity(1 << 20), idle: Duration::ZERO };
-    let mut ready = Vec::with_capacity(connections.max(1));
-    let mut idle_since = None;
+    let mut open = (0..connections)
+        .map(|index| Connection::open(address, exchange, &epoll, index as u64))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut free: VecDeque<usize> = (0..connections).collect();
+    let mut asked = Asked { latencies_ns: Vec::with_capacity(1 << 20), ..Asked::default() };
+    let mut ready = Vec::with_capacity(connections);
+    let (mut idle_since, mut last_answer) = (None, Instant::now());
     loop {
+        let mut busy = false;
+        // The one that was free longest: all connections, and so all the server's threads, get their share.
+        while let Some(&index) = free.front() {
+            let Some(at) = due.take() else { break };
+            free.pop_front();
+            open[index].due = at;
+            open[index].send(exchange, &epoll)?;
+            busy = true;
+        }
         ready.clear();
         epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut ready), Some(&Timespec::default()))?;
         let now = Instant::now();
-        if now >= window.end {
-            return Ok(asked);
+        let over = match pace {
+            Pace::Closed => now >= window.end,
+            Pace::Open { .. } => {
+                due.is_over(now) && free.len() == connections || now >= window.end + PATIENCE
+            }
+        };
+        if over {
+            break;
         }
-        if ready.is_empty() {
-            let idle = now - *idle_since.get_or_insert(now);
-            ensure!(connections == 0 || idle < PATIENCE, "no answer within {} s", PATIENCE.as_secs());
+        if ready.is_empty() && !busy {
+            idle_since.get_or_insert(now);
+            let waiting = free.len() < connections;
+            ensure!(!waiting || now - last_answer < PATIENCE, "no answer within {} s", PATIENCE.as_secs());
+            if !waiting {
+                last_answer = now;
+            }
             continue;
         }
         if let Some(since) = idle_since.take() {
-            asked.idle += now.saturating_duration_since(window.start.max(since));
+            asked.idle += now.min(window.end).saturating_duration_since(window.start.max(since));
         }
         for event in &ready {
-            let connection = &mut open[event.data.u64() as usize];
-            if !connection.receive(exchange)? {
+            let index = event.data.u64() as usize;
+            if !open[index].proceed(exchange, &epoll)? {
                 continue;
             }
-            let now = Instant::now();
-            if now >= window.start {
-                let latency = (now - connection.sent).as_nanos();
-                asked.latencies_ns.push(u32::try_from(latency).unwrap_or(u32::MAX));
+            last_answer = Instant::now();
+            let due = open[index].due;
+            let counts = match pace {
+                Pace::Closed => last_answer >= window.start,
+                Pace::Open { .. } => due >= window.start,
+            };
+            if counts {
+                asked.latencies_ns.push(ns(last_answer - due));
             }
-            connection.sent = now;
-            connection.send(exchange)?;
+            free.push_back(index);
         }
     }
+    if matches!(pace, Pace::Open { .. }) {
+        let now = Instant::now();
+        let in_flight = (0..connections).filter(|index| !free.contains(index)).map(|index| open[index].due);
+        // Those that are due and were never asked are unanswered too.
+        let unasked = std::iter::from_fn(|| due.take());
+        for due in in_flight.chain(unasked).filter(|due| *due >= window.start) {
+            asked.latencies_ns.push(ns(now - due));
+            asked.unanswered += 1;
+        }
+    }
+    Ok(asked)
+}
+
+struct Connection {
+    stream: TcpStream,
+    token: u64,
+    /// When its request was due.
+    due: Instant,
+    /// How much of the request is on its way.
+    sent: usize,
+    answer: Answer,
 }
 
 impl Connection {
-    fn send(&mut self, exchange: &Exchange) -> anyhow::Result<()> {
-        // One small request on a connection that has nothing else under way: it fits.
-        let written = self.stream.write(&exchange.request).context("cannot send")?;
-        ensure!(written == exchange.request.len(), "the request did not fit the socket's buffer");
+    fn open(address: SocketAddr, exchange: &Exchange, epoll: &OwnedFd, token: u64) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).context("cannot connect")?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        epoll::add(epoll, &stream, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
+        let answer = Answer::with_room(exchange.expected.len());
+        Ok(Self { stream, token, due: Instant::now(), sent: exchange.request.len(), answer })
+    }
+
+    /// Begins the request.
+    fn send(&mut self, exchange: &Exchange, epoll: &OwnedFd) -> anyhow::Result<()> {
+        self.sent = 0;
+        self.write(exchange)?;
+        if self.sent < exchange.request.len() {
+            self.listen_to(epoll, epoll::EventFlags::IN | epoll::EventFlags::OUT)?;
+        }
         Ok(())
     }
 
-    /// Whether the answer is whole now.
-    fn receive(&mut self, exchange: &Exchange) -> anyhow::Result<bool> {
-        match self.stream.read(&mut self.answer[self.filled..]) {
+    fn write(&mut self, exchange: &Exchange) -> anyhow::Result<()> {
+        match self.stream.write(&exchange.request[self.sent..]) {
+            Ok(written) => self.sent += written,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error).context("cannot send"),
+        }
+        Ok(())
+    }
+
+    fn listen_to(&self, epoll: &OwnedFd, flags: epoll::EventFlags) -> anyhow::Result<()> {
+        Ok(epoll::modify(epoll, &self.stream, epoll::EventData::new_u64(self.token), flags)?)
+    }
+
+    /// Goes on with the request and the answer. Whether the answer is whole now.
+    fn proceed(&mut self, exchange: &Exchange, epoll: &OwnedFd) -> anyhow::Result<bool> {
+        if self.sent < exchange.request.len() {
+            self.write(exchange)?;
+            if self.sent == exchange.request.len() {
+                self.listen_to(epoll, epoll::EventFlags::IN)?;
+            }
+        }
+        let read = match self.stream.read(self.answer.room()) {
             Ok(0) => bail!("the server closed the connection"),
-            Ok(read) => self.filled += read,
+            Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error).context("cannot receive"),
-        }
-        let answer = &self.answer[..self.filled];
-        match parse(answer, &exchange.expected) {
-            Ok(Some(len)) if len == self.filled => {
-                self.filled = 0;
-                Ok(true)
-            }
-            Ok(None) if self.filled < ANSWER_BYTES_MAX => Ok(false),
-            Ok(_) => bail!("more was answered than asked for:\n{}", String::from_utf8_lossy(answer)),
-            Err(error) => Err(error.context(format!("wrong answer:\n{}", String::from_utf8_lossy(answer)))),
-        }
-    }
-}
-
-/// The length of the answer, if it is whole.
-///
-/// # Errors
-/// Unless it is a 200 with the `expected` body.
-fn parse(answer: &[u8], expected: &[u8]) -> anyhow::Result<Option<usize>> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut head = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(head_len) = head.parse(answer)? else { return Ok(None) };
-    ensure!(head.code == Some(200), "status {:?}", head.code);
-    let header = |name: &str| head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-    let rest = &answer[head_len..];
-    if header("transfer-encoding").is_some_and(|header| header.value.eq_ignore_ascii_case(b"chunked")) {
-        let Some((body, len)) = dechunk(rest)? else { return Ok(None) };
-        ensure!(body == expected, "another body");
-        return Ok(Some(head_len + len));
-    }
-    let length = header("content-length").context("neither `content-length` nor chunked")?;
-    let length: usize = std::str::from_utf8(length.value)?.parse()?;
-    ensure!(length == expected.len(), "another length");
-    let Some(body) = rest.get(..length) else { return Ok(None) };
-    ensure!(body == expected, "another body");
-    Ok(Some(head_len + length))
-}
-
-/// The content of a chunked body without trailers, and its length on the wire; `None` if it isn't whole.
-fn dechunk(wire: &[u8]) -> anyhow::Result<Option<(Vec<u8>, usize)>> {
-    let mut body = Vec::new();
-    let mut at = 0;
-    loop {
-        let size = httparse::parse_chunk_size(&wire[at..]).map_err(|_| anyhow::anyhow!("a bad chunk"))?;
-        let httparse::Status::Complete((line_len, size)) = size else { return Ok(None) };
-        let from = at + line_len;
-        let to = from + usize::try_from(size)?;
-        let Some(end) = wire.get(to..to + 2) else { return Ok(None) };
-        ensure!(end == b"\r\n", "a bad end of a chunk");
-        body.extend_from_slice(&wire[from..to]);
-        at = to + 2;
-        if size == 0 {
-            return Ok(Some((body, at)));
-        }
+        };
+        let whole = self.answer.advance(read, &exchange.expected)?;
+        ensure!(!whole || self.sent == exchange.request.len(), "answered before all was asked");
+        Ok(whole)
     }
 }
 
@@ -237,45 +270,63 @@ mod tests {
     use super::*;
     use crate::hyper_alone;
 
-    const PLAIN: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc";
-    const CHUNKED: &[u8] =
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n";
-
-    #[test]
-    fn an_answer_is_whole_at_its_last_byte() {
-        for answer in [PLAIN, CHUNKED] {
-            for len in 0..answer.len() {
-                assert_eq!(parse(&answer[..len], b"abc").unwrap(), None, "{len}");
-            }
-            assert_eq!(parse(answer, b"abc").unwrap(), Some(answer.len()));
-        }
-    }
-
-    #[test]
-    fn wrong_answers_are_errors() {
-        for answer in [PLAIN, CHUNKED] {
-            assert!(parse(answer, b"abd").is_err());
-        }
-        assert!(parse(PLAIN, b"ab").is_err());
-        assert!(parse(b"HTTP/1.1 500 Oh\r\ncontent-length: 3\r\n\r\nabc", b"abc").is_err());
-        assert!(parse(b"HTTP/1.1 200 OK\r\n\r\n", b"").is_err());
-        assert!(parse(b"nonsense", b"abc").is_err());
-    }
-
     /// Asks for `body` over three connections for a moment.
-    fn ask_briefly(address: SocketAddr) -> anyhow::Result<Asked> {
+    fn ask_briefly(address: SocketAddr, body: &[u8], pace: Pace) -> anyhow::Result<Asked> {
         let start = Instant::now();
-        let window = Window { start, end: start + Duration::from_millis(50) };
+        let window = Window { start, end: start + Duration::from_millis(100) };
         let cores = cores::Cores::available()?.load;
-        run(address, &Exchange::echo("/echo", b"abc"), 3, &cores, window)
+        run(address, &Exchange::echo("/echo", body), Plan { connections: 3, pace, window }, &cores)
+    }
+
+    fn hyper() -> SocketAddr {
+        let listener = hyper_alone::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(|| hyper_alone::serve(listener));
+        address
     }
 
     #[test]
     fn an_echo_is_measured() {
-        let listener = hyper_alone::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        assert!(!ask_briefly(hyper(), b"abc", Pace::Closed).unwrap().latencies_ns.is_empty());
+    }
+
+    /// It goes through many writes and reads, both ways at once.
+    #[test]
+    fn a_large_echo_is_measured() {
+        let body = vec![7; 1 << 20];
+        let asked = ask_briefly(hyper(), &body, Pace::Open { requests_per_s: 50.0 }).unwrap();
+        assert!(!asked.latencies_ns.is_empty());
+        assert_eq!(asked.unanswered, 0);
+    }
+
+    #[test]
+    fn an_open_loop_asks_at_its_rate() {
+        let asked = ask_briefly(hyper(), b"abc", Pace::Open { requests_per_s: 1000.0 }).unwrap();
+        assert!((20..200).contains(&asked.latencies_ns.len()), "{}", asked.latencies_ns.len());
+        assert_eq!(asked.unanswered, 0);
+    }
+
+    /// One request at a time, 20 ms each, 1,000 due a second: those behind are late, and all are there.
+    #[test]
+    fn latency_counts_from_when_a_request_was_due() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        thread::spawn(|| hyper_alone::serve(listener));
-        assert!(!ask_briefly(address).unwrap().latencies_ns.is_empty());
+        thread::spawn(move || {
+            let mut streams: Vec<_> = (0..3).map(|_| listener.accept().unwrap().0).collect();
+            loop {
+                for stream in &mut streams {
+                    if stream.read(&mut [0; 1024]).unwrap_or(0) == 0 {
+                        return;
+                    }
+                    thread::sleep(Duration::from_millis(20));
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc");
+                }
+            }
+        });
+        let asked = ask_briefly(address, b"abc", Pace::Open { requests_per_s: 1000.0 }).unwrap();
+        assert!(asked.latencies_ns.len() > 50, "{}", asked.latencies_ns.len());
+        let worst = asked.latencies_ns.iter().max().unwrap();
+        assert!(*worst > 1_000_000_000, "{worst}");
     }
 
     #[test]
@@ -290,7 +341,7 @@ mod tests {
                 let _ = stream.read_to_end(&mut Vec::new());
             }
         });
-        let error = format!("{:#}", ask_briefly(address).unwrap_err());
+        let error = format!("{:#}", ask_briefly(address, b"abc", Pace::Closed).unwrap_err());
         assert!(error.contains("another body") && error.contains("xyz"), "{error}");
     }
 }

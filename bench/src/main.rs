@@ -1,25 +1,47 @@
 //! Side-by-side measurements of Nebula and its peers.
 //!
 //! ```text
-//! prepare (build, install) -> server (pinned) <- load (pinned elsewhere) -> stats -> a table of ratios
+//! prepare (build, install) -> server (pinned) <- load (pinned elsewhere) -> stats -> results -> tables, JSON, chart
 //! ```
+//!
+//! Each subcommand is a file, and gives sections: `record` runs them in turn and writes down what they gave.
 //!
 //! Invariants:
 //! * A figure and the peer it is held against come from one run, in turns.
 //! * Servers and load never share a core where the machine has two.
 //! * Every answer is checked; a wrong one ends the run.
+//! * Every process that was started is gone when the run is.
 
 mod call;
+mod caller;
+mod chart;
+mod cold;
 mod cores;
 mod cpu;
+mod deployed;
+mod footprint;
 mod hyper_alone;
+mod idle;
+mod in_process;
+mod instructions;
+mod latency;
 mod load;
+mod machine;
+mod measure;
+mod mixed;
+mod peers;
 mod prepare;
+mod record;
+mod results;
+mod scaling;
 mod server;
+mod start;
 mod stats;
 mod throughput;
 
 use clap::Parser;
+
+use crate::results::Section;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,11 +50,30 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(name = "nebula-bench")]
 enum Args {
-    /// Echo over HTTP: hyper alone, Nebula, `wasmtime serve`
+    /// Echo over HTTP as fast as it goes: hyper alone, Nebula, `wasmtime serve`, Spin
     Throughput(throughput::Args),
+    /// Latency at a share of capacity, under load that doesn't wait for answers
+    Latency(latency::Args),
+    /// The first call of a function in a process: from compiled code on disk to the result
+    Cold(cold::Args),
+    /// From exec to the first answer, with few and with many functions deployed
+    Start(start::Args),
+    /// Memory and wake-ups with many functions deployed: not called, called, under load, and after
+    Idle(idle::Args),
+    /// Short calls beside long ones
+    Mixed(mixed::Args),
+    /// One core, two, four
+    Scaling(scaling::Args),
     /// One call in this process
     Call(call::Args),
-    /// Serve the native peer, for `throughput`
+    /// Instructions of a request, by callgrind
+    Instructions(instructions::Args),
+    /// All of it in turn, written down as JSON, Markdown and SVG
+    Record(record::Args),
+    /// Call a function so often
+    #[command(hide = true)]
+    CallLoop(instructions::CallLoop),
+    /// Serve the native peer
     #[command(hide = true)]
     HyperAlone,
     /// Become another program, pinned, for as long as the caller lives
@@ -40,13 +81,35 @@ enum Args {
     ExecPinned(server::Pinned),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Args::parse() {
-        Args::Throughput(args) => throughput::run(&args),
-        Args::Call(args) => call::run(&args),
-        Args::HyperAlone => hyper_alone::run(),
-        Args::ExecPinned(pinned) => server::exec_pinned(&pinned),
+impl Args {
+    /// Measures.
+    ///
+    /// # Errors
+    /// At the first wrong answer, and when something can't be built, started or read.
+    fn run(&self) -> anyhow::Result<Vec<Section>> {
+        match self {
+            Self::Throughput(args) => throughput::run(args),
+            Self::Latency(args) => latency::run(args),
+            Self::Cold(args) => cold::run(args),
+            Self::Start(args) => start::run(args),
+            Self::Idle(args) => idle::run(args),
+            Self::Mixed(args) => mixed::run(args),
+            Self::Scaling(args) => scaling::run(args),
+            Self::Call(args) => call::run(args),
+            Self::Instructions(args) => instructions::run(args),
+            Self::Record(args) => record::run(args).map(|()| Vec::new()),
+            Self::CallLoop(args) => instructions::call_loop(args).map(|()| Vec::new()),
+            Self::HyperAlone => hyper_alone::run().map(|()| Vec::new()),
+            Self::ExecPinned(pinned) => server::exec_pinned(pinned).map(|()| Vec::new()),
+        }
     }
+}
+
+fn main() -> anyhow::Result<()> {
+    for section in Args::parse().run()? {
+        println!("{}", section.markdown());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,11 +8,16 @@ use anyhow::{Context, ensure};
 /// What goes to an echo and must come back.
 pub(crate) const BODY: &[u8] = b"the quick brown fox jumps over a dog";
 
+/// A body of any length to echo.
+pub(crate) fn body(len: usize) -> Vec<u8> {
+    BODY.iter().copied().cycle().take(len).collect()
+}
+
 /// The release of wasmtime that Nebula embeds too.
 const WASMTIME_VERSION: &str = "48.0.8";
 
 /// What `wasmtime serve` needs of the command-line tool's features, with whatever bears on its speed.
-const WASMTIME_FEATURES: &str = "serve,run,cranelift,component-model,component-model-async,\
+const WASMTIME_FEATURES: &str = "serve,run,compile,cranelift,component-model,component-model-async,\
                                  pooling-allocator,parallel-compilation";
 
 /// The root of the repository.
@@ -21,12 +26,21 @@ fn root() -> &'static Path {
     bench.parent().unwrap_or(bench)
 }
 
+/// Whether figures of this build mean anything.
+///
+/// # Errors
+/// When they don't.
+pub(crate) fn ensure_optimised() -> anyhow::Result<()> {
+    ensure!(!cfg!(debug_assertions), "an unoptimised build measures nothing: run it with `--release`");
+    Ok(())
+}
+
 /// Builds the `nebula` binary, optimised; gives its path.
 ///
 /// # Errors
 /// When this isn't an optimised build itself, or cargo fails.
 pub(crate) fn nebula() -> anyhow::Result<PathBuf> {
-    ensure!(!cfg!(debug_assertions), "an unoptimised build measures nothing: run it with `--release`");
+    ensure_optimised()?;
     run(cargo().args(["build", "--release", "--package", "nebula-cli"]).current_dir(root()))?;
     // Both come out of one workspace, so they lie side by side.
     Ok(std::env::current_exe()?.with_file_name("nebula"))
@@ -57,16 +71,17 @@ pub(crate) fn wasmtime() -> anyhow::Result<PathBuf> {
     let target = program.ancestors().nth(2).context("this program isn't in a target directory")?;
     let tools = target.join("bench-tools");
     let wasmtime = tools.join("bin/wasmtime");
-    let installed = Command::new(&wasmtime).arg("--version").output();
-    let version = format!("wasmtime {WASMTIME_VERSION}");
-    if installed.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).starts_with(&version)) {
+    // Which release with which features is there: the program itself doesn't tell.
+    let (stamp, wanted) = (tools.join("wasmtime.stamp"), format!("{WASMTIME_VERSION} {WASMTIME_FEATURES}"));
+    if wasmtime.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(wasmtime);
     }
-    eprintln!("installing {version}; this takes some minutes, once");
+    eprintln!("installing wasmtime {WASMTIME_VERSION}; this takes some minutes, once");
     let mut install = cargo();
     install.args(["install", "--locked", "--force", "wasmtime-cli", "--version", WASMTIME_VERSION]);
-    install.args(["--no-default-features", "--features", WASMTIME_FEATURES, "--root"]).arg(tools);
+    install.args(["--no-default-features", "--features", WASMTIME_FEATURES, "--root"]).arg(&tools);
     run(&mut install)?;
+    std::fs::write(&stamp, wanted)?;
     Ok(wasmtime)
 }
 

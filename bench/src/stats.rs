@@ -1,53 +1,63 @@
 //! Medians, spreads, percentiles.
 
-/// The middle of several rounds, and how far they lie apart.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Spread {
+use serde::Serialize;
+
+/// What several rounds came to: their middle, how far they lie apart, and they themselves.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Figure {
     /// The median.
     pub(crate) median: f64,
     /// The smallest.
     pub(crate) min: f64,
     /// The largest.
     pub(crate) max: f64,
+    /// In the order they were measured.
+    pub(crate) rounds: Vec<f64>,
 }
 
-impl Spread {
-    /// Of at least one round; of none, zeros.
-    pub(crate) fn of(rounds: impl IntoIterator<Item = f64>) -> Self {
-        let mut rounds: Vec<f64> = rounds.into_iter().collect();
-        rounds.sort_by(f64::total_cmp);
-        let (Some(&min), Some(&max)) = (rounds.first(), rounds.last()) else {
-            return Self { median: 0.0, min: 0.0, max: 0.0 };
-        };
-        let median = f64::midpoint(rounds[(rounds.len() - 1) / 2], rounds[rounds.len() / 2]);
-        Self { median, min, max }
+impl Figure {
+    /// Of at least one round; of none there is no figure.
+    pub(crate) fn of(rounds: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let rounds: Vec<f64> = rounds.into_iter().collect();
+        let mut sorted = rounds.clone();
+        sorted.sort_by(f64::total_cmp);
+        let (&min, &max) = (sorted.first()?, sorted.last()?);
+        let median = f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+        Some(Self { median, min, max, rounds })
     }
 
-    /// From smallest to largest, in percent of the median.
-    pub(crate) fn percent(&self) -> f64 {
-        if self.median > 0.0 { (self.max - self.min) / self.median * 100.0 } else { 0.0 }
+    /// Round by round, `self` over `base`: what disturbed a round disturbed both.
+    pub(crate) fn over(&self, base: &Self) -> Option<Self> {
+        Self::of(self.rounds.iter().zip(&base.rounds).map(|(row, base)| row / base))
     }
 }
 
-/// The median and the 99th percentile.
+/// How long the requests of one round took.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Latency {
     /// Half took at most this, microseconds.
     pub(crate) p50_us: f64,
     /// All but one in a hundred took at most this, microseconds.
     pub(crate) p99_us: f64,
+    /// All but one in a thousand took at most this, microseconds.
+    pub(crate) p999_us: f64,
 }
 
 impl Latency {
     /// Of samples in nanoseconds, in any order; of none, zeros.
-    pub(crate) fn of(mut samples_ns: Vec<u32>) -> Self {
+    pub(crate) fn of(mut samples_ns: Vec<u64>) -> Self {
         samples_ns.sort_unstable();
-        let at = |percent: usize| {
-            let rank = (samples_ns.len() * percent).div_ceil(100).saturating_sub(1);
-            samples_ns.get(rank).map_or(0.0, |ns| f64::from(*ns) / 1e3)
+        let at = |per_mille: usize| {
+            let rank = (samples_ns.len() * per_mille).div_ceil(1000).saturating_sub(1);
+            samples_ns.get(rank).map_or(0.0, |ns| *ns as f64 / 1e3)
         };
-        Self { p50_us: at(50), p99_us: at(99) }
+        Self { p50_us: at(500), p99_us: at(990), p999_us: at(999) }
     }
+}
+
+/// A duration as whole nanoseconds; the few centuries that fit are enough.
+pub(crate) fn ns(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -56,16 +66,24 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_or_between_two() {
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
-        assert_eq!(Spread::of([4.0, 1.0]).median, 2.5);
-        assert_eq!(Spread::of([2.0, 1.0, 3.0]).percent(), 100.0);
-        assert_eq!(Spread::of([]).percent(), 0.0);
+        let figure = Figure::of([3.0, 1.0, 2.0]).unwrap();
+        assert_eq!((figure.median, figure.min, figure.max), (2.0, 1.0, 3.0));
+        assert_eq!(figure.rounds, [3.0, 1.0, 2.0]);
+        assert_eq!(Figure::of([4.0, 1.0]).unwrap().median, 2.5);
+        assert_eq!(Figure::of([]), None);
+    }
+
+    #[test]
+    fn ratios_are_taken_round_by_round() {
+        let (row, base) = (Figure::of([2.0, 30.0]).unwrap(), Figure::of([1.0, 10.0]).unwrap());
+        assert_eq!(row.over(&base).unwrap().rounds, [2.0, 3.0]);
     }
 
     #[test]
     fn percentiles_are_samples() {
-        let samples = (1..=200).rev().map(|us| us * 1000).collect();
-        assert_eq!(Latency::of(samples), Latency { p50_us: 100.0, p99_us: 198.0 });
-        assert_eq!(Latency::of(Vec::new()), Latency { p50_us: 0.0, p99_us: 0.0 });
+        let samples = (1..=2000).rev().map(|us| us * 1000).collect();
+        let expected = Latency { p50_us: 1000.0, p99_us: 1980.0, p999_us: 1998.0 };
+        assert_eq!(Latency::of(samples), expected);
+        assert_eq!(Latency::of(Vec::new()), Latency { p50_us: 0.0, p99_us: 0.0, p999_us: 0.0 });
     }
 }

@@ -1,0 +1,127 @@
+//! What a process keeps of the machine while nothing is asked of it: memory and wake-ups.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::cpu;
+
+/// The memory of a process and its children.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Memory {
+    /// Everything mapped and present, bytes.
+    pub(crate) resident: u64,
+    /// The same, what others map too divided by how many do.
+    pub(crate) proportional: u64,
+    /// Of it, what no file stands behind.
+    pub(crate) anonymous: u64,
+}
+
+/// What `pid` and its children use now.
+///
+/// # Errors
+/// When the process is gone.
+pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
+    let mut sum = Memory::default();
+    for pid in cpu::tree(pid)? {
+        let path = format!("/proc/{pid}/smaps_rollup");
+        let rollup = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;
+        let one = parse_rollup(&rollup).with_context(|| format!("`{path}` is not as proc(5) says"))?;
+        sum.resident += one.resident;
+        sum.proportional += one.proportional;
+        sum.anonymous += one.anonymous;
+    }
+    Ok(sum)
+}
+
+fn parse_rollup(rollup: &str) -> Option<Memory> {
+    let bytes = |name: &str| -> Option<u64> {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
+    };
+    Some(Memory { resident: bytes("Rss")?, proportional: bytes("Pss")?, anonymous: bytes("Anonymous")? })
+}
+
+/// How often each thread of a process and its children was switched to another, and their CPU time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Activity {
+    switches: HashMap<PathBuf, u64>,
+    cpu: Duration,
+}
+
+impl Activity {
+    /// So far.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
+        let mut switches = HashMap::new();
+        for pid in cpu::tree(pid)? {
+            let tasks = format!("/proc/{pid}/task");
+            for task in std::fs::read_dir(&tasks).with_context(|| format!("cannot read `{tasks}`"))? {
+                let task = task?.path();
+                // A thread that ended in between has nothing more to tell.
+                if let Some(count) = switches_of(&task) {
+                    switches.insert(task, count);
+                }
+            }
+        }
+        Ok(Self { switches, cpu: cpu::of_tree(pid)? })
+    }
+
+    /// Switches since `before`. A thread wakes up once for every time it is switched away from; threads that
+    /// began and ended in between are missed.
+    pub(crate) fn wakeups_since(&self, before: &Self) -> u64 {
+        self.switches
+            .iter()
+            .map(|(task, count)| count.saturating_sub(before.switches.get(task).copied().unwrap_or(0)))
+            .sum()
+    }
+
+    /// CPU time since `before`.
+    pub(crate) fn cpu_since(&self, before: &Self) -> Duration {
+        self.cpu.saturating_sub(before.cpu)
+    }
+}
+
+fn switches_of(task: &Path) -> Option<u64> {
+    let status = std::fs::read_to_string(task.join("status")).ok()?;
+    let count = |name: &str| -> Option<u64> {
+        status.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+    };
+    Some(count("voluntary_ctxt_switches:")? + count("nonvoluntary_ctxt_switches:")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn the_rollup_is_in_kibibytes() {
+        let rollup = "0-1 ---p 0 00:00 0 [rollup]\nRss: 8 kB\nPss: 4 kB\nPss_Anon: 1 kB\nAnonymous: 2 kB\n";
+        let expected = Memory { resident: 8192, proportional: 4096, anonymous: 2048 };
+        assert_eq!(parse_rollup(rollup), Some(expected));
+        assert_eq!(parse_rollup("Rss: 8 kB"), None);
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_seen_waking_up() {
+        let (ask, asked) = mpsc::channel::<()>();
+        let (answer, answered) = mpsc::channel();
+        thread::spawn(move || asked.iter().for_each(|()| answer.send(()).unwrap()));
+        let before = Activity::of(std::process::id()).unwrap();
+        for _ in 0..100 {
+            ask.send(()).unwrap();
+            answered.recv().unwrap();
+            thread::sleep(Duration::from_micros(100));
+        }
+        let after = Activity::of(std::process::id()).unwrap();
+        assert!(after.wakeups_since(&before) >= 100);
+        assert!(memory(std::process::id()).unwrap().resident > 0);
+    }
+}

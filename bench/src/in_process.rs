@@ -1,0 +1,92 @@
+//! Nebula's runtime inside this process: the one place that knows how it is opened and called.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::bail;
+use bytes::Bytes;
+use nebula_runtime::id::{FunctionRef, Selector};
+use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
+use nebula_runtime::{
+    Answer, Called, Codegen, Compiler, Met, Prefer, Request, Runtime, RuntimeConfig, Shard,
+};
+
+use crate::prepare::BODY;
+
+/// A runtime, and what one thread that calls it has to itself, as a serving thread does.
+pub(crate) struct InProcess {
+    runtime: Runtime,
+    shard: Shard,
+    executor: tokio::runtime::Runtime,
+}
+
+impl InProcess {
+    /// Opens a data directory, to be called from `threads` threads.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub(crate) fn open(data_dir: &Path, threads: usize) -> anyhow::Result<Self> {
+        let runtime = Runtime::open(RuntimeConfig {
+            data_dir: data_dir.to_owned(),
+            compiler: Compiler::InProcess(Codegen::Optimised),
+            limits: Limits::default(),
+            // A small pool: these calls come one at a time, and tools that watch a process choke on address
+            // space.
+            host_limits: HostLimits { calls_max: 1, ..HostLimits::default() },
+            serving_threads: threads,
+        })?;
+        Self::of(runtime)
+    }
+
+    fn of(runtime: Runtime) -> anyhow::Result<Self> {
+        let executor = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        Ok(Self { shard: Shard::new(runtime.clone())?, runtime, executor })
+    }
+
+    /// The same runtime for another thread.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub(crate) fn for_another_thread(&self) -> anyhow::Result<Self> {
+        Self::of(self.runtime.clone())
+    }
+
+    /// Deploys a component under the host's limits.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub(crate) fn deploy(&self, name: &str, component: Bytes) -> anyhow::Result<()> {
+        self.executor.block_on(self.runtime.deploy(name.parse()?, component, LimitOverrides::default()))?;
+        Ok(())
+    }
+
+    /// A function's current version.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn resolve(&self, name: &str) -> anyhow::Result<Arc<Met>> {
+        Ok(self.shard.find(&FunctionRef { name: name.parse()?, selector: Selector::Current })?)
+    }
+
+    /// Calls an echo with the usual body.
+    pub(crate) fn call(&self, function: &Arc<Met>) -> Called {
+        let request = Request::Payload { media_type: None, body: Bytes::from_static(BODY) };
+        self.executor.block_on(self.shard.call(function, request, Prefer::AsSent))
+    }
+
+    /// What a serving thread does once its answers are on the wire and it is about to sleep.
+    pub(crate) fn tidy(&self) {
+        self.shard.tidy();
+    }
+}
+
+/// Whether an echo answered what it was sent.
+///
+/// # Errors
+/// When it didn't.
+pub(crate) fn check(called: &Called) -> anyhow::Result<()> {
+    match &called.result {
+        Ok(Answer::Value(content)) if content.body == BODY => Ok(()),
+        result => bail!("wrong answer: {result:?}"),
+    }
+}

@@ -1,0 +1,186 @@
+//! One HTTP/1.1 answer as it arrives: parsed once, compared as it comes.
+//!
+//! ```text
+//! head -> length(n) | chunks -> whole
+//! ```
+//!
+//! However large the body and however many pieces it comes in, every byte is looked at once, so that the
+//! load stays cheaper than what it measures.
+
+use anyhow::{Context, ensure};
+
+/// The most headers an answer may have.
+const HEADERS_MAX: usize = 32;
+
+/// What an answer may have beside its body, bytes: head and marks of chunks.
+const OVERHEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// An answer under way.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    bytes: Vec<u8>,
+    filled: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// The head isn't whole yet.
+    Head,
+    /// The body ends here.
+    Length { from: usize },
+    /// The next chunk begins here; so much of the expected body has come.
+    Chunks { at: usize, matched: usize },
+}
+
+impl Answer {
+    /// Room for an answer whose body is `expected` long.
+    pub(crate) fn with_room(expected: usize) -> Self {
+        let bytes = vec![0; expected + expected / 16 + OVERHEAD_BYTES_MAX];
+        Self { bytes, filled: 0, state: State::Head }
+    }
+
+    /// Where to read into next; never empty.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.filled..]
+    }
+
+    /// Takes note of `read` bytes more. Whether the answer is whole now; if it is, the next may begin.
+    ///
+    /// # Errors
+    /// Unless it is a 200 with the `expected` body and nothing after it.
+    pub(crate) fn advance(&mut self, read: usize, expected: &[u8]) -> anyhow::Result<bool> {
+        self.filled += read;
+        let whole = self.parse(expected).with_context(|| {
+            let shown = &self.bytes[..self.filled.min(OVERHEAD_BYTES_MAX)];
+            format!("wrong answer:\n{}", String::from_utf8_lossy(shown))
+        })?;
+        if whole {
+            (self.filled, self.state) = (0, State::Head);
+        }
+        Ok(whole)
+    }
+
+    fn parse(&mut self, expected: &[u8]) -> anyhow::Result<bool> {
+        if matches!(self.state, State::Head) {
+            let Some(state) = head(&self.bytes[..self.filled], expected.len())? else {
+                return self.more();
+            };
+            self.state = state;
+        }
+        let end = match self.state {
+            State::Head => None,
+            State::Length { from } => {
+                let to = from + expected.len();
+                let body = self.bytes[..self.filled].get(from..to);
+                ensure!(body.is_none_or(|body| body == expected), "another body");
+                body.map(|_| to)
+            }
+            State::Chunks { at, matched } => self.chunks(at, matched, expected)?,
+        };
+        match end {
+            Some(end) => {
+                ensure!(end == self.filled, "more was answered than asked for");
+                Ok(true)
+            }
+            None => self.more(),
+        }
+    }
+
+    /// The end of the last chunk, if it is there. Chunks that are whole are compared and left behind.
+    fn chunks(
+        &mut self,
+        mut at: usize,
+        mut matched: usize,
+        expected: &[u8],
+    ) -> anyhow::Result<Option<usize>> {
+        loop {
+            let wire = &self.bytes[..self.filled];
+            let size = httparse::parse_chunk_size(&wire[at..]);
+            let size = size.map_err(|_| anyhow::anyhow!("a bad mark of a chunk"))?;
+            let httparse::Status::Complete((mark_len, size)) = size else { break };
+            let from = at + mark_len;
+            let to = from + usize::try_from(size)?;
+            let Some(end) = wire.get(to..to + 2) else { break };
+            ensure!(end == b"\r\n", "a bad end of a chunk");
+            let chunk = &wire[from..to];
+            ensure!(expected[matched..].starts_with(chunk), "another body");
+            (at, matched) = (to + 2, matched + chunk.len());
+            if size == 0 {
+                ensure!(matched == expected.len(), "another length");
+                return Ok(Some(at));
+            }
+        }
+        self.state = State::Chunks { at, matched };
+        Ok(None)
+    }
+
+    fn more(&self) -> anyhow::Result<bool> {
+        ensure!(self.filled < self.bytes.len(), "the answer is too long");
+        Ok(false)
+    }
+}
+
+/// How the body comes, if the head is whole.
+fn head(answer: &[u8], expected: usize) -> anyhow::Result<Option<State>> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut head = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(from) = head.parse(answer)? else { return Ok(None) };
+    ensure!(head.code == Some(200), "status {:?}", head.code);
+    let header = |name: &str| head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+    if header("transfer-encoding").is_some_and(|header| header.value.eq_ignore_ascii_case(b"chunked")) {
+        return Ok(Some(State::Chunks { at: from, matched: 0 }));
+    }
+    let length = header("content-length").context("neither `content-length` nor chunked")?;
+    let length: usize = std::str::from_utf8(length.value)?.parse()?;
+    ensure!(length == expected, "another length");
+    Ok(Some(State::Length { from }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc";
+    const CHUNKED: &[u8] =
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n";
+
+    /// What the last of `pieces` came to.
+    fn read(pieces: &[&[u8]], expected: &[u8]) -> anyhow::Result<bool> {
+        let mut answer = Answer::with_room(expected.len());
+        let mut whole = false;
+        for piece in pieces {
+            answer.room()[..piece.len()].copy_from_slice(piece);
+            whole = answer.advance(piece.len(), expected)?;
+        }
+        Ok(whole)
+    }
+
+    #[test]
+    fn an_answer_is_whole_at_its_last_byte() {
+        for answer in [PLAIN, CHUNKED] {
+            for len in 0..answer.len() {
+                let (first, rest) = answer.split_at(len);
+                assert!(!read(&[first], b"abc").unwrap(), "{len}");
+                assert!(read(&[first, rest], b"abc").unwrap(), "{len}");
+            }
+            assert!(read(&answer.chunks(1).collect::<Vec<_>>(), b"abc").unwrap());
+            assert!(read(&[answer, answer], b"abc").unwrap(), "one after the other");
+        }
+    }
+
+    #[test]
+    fn wrong_answers_are_errors() {
+        for answer in [PLAIN, CHUNKED] {
+            for expected in [&b"abd"[..], b"ab", b"abcd"] {
+                assert!(read(&[answer], expected).is_err());
+            }
+            assert!(
+                read(&[answer, b"x"], b"abc").is_err() || read(&[&[answer, b"x"].concat()], b"abc").is_err()
+            );
+        }
+        assert!(read(&[b"HTTP/1.1 500 Oh\r\ncontent-length: 3\r\n\r\nabc"], b"abc").is_err());
+        assert!(read(&[b"HTTP/1.1 200 OK\r\n\r\n"], b"").is_err());
+        assert!(read(&[b"nonsense"], b"abc").is_err());
+    }
+}

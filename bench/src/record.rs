@@ -1,0 +1,177 @@
+//! All of it in turn, written down.
+//!
+//! ```text
+//! command lines -> sections -> results.json, results.md, chart.svg
+//! ```
+//!
+//! Each section is what the command line above it gives, so that any of them can be run again alone. What is
+//! there is written after every command, and one that fails is named in the results and ends the run badly, but
+//! not the others.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use anyhow::{Context, ensure};
+use clap::{Args as ClapArgs, Parser};
+use serde::Serialize;
+
+use crate::chart;
+use crate::machine;
+use crate::results::Section;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// A few minutes instead of about an hour; figures to look at, not to quote
+    #[arg(long)]
+    quick: bool,
+    /// Where to write `results.json`, `results.md` and `chart.svg`
+    #[arg(long, default_value = "docs/bench")]
+    out: PathBuf,
+    /// A `spin` binary to measure too
+    #[arg(long)]
+    spin: Option<PathBuf>,
+}
+
+/// As they are quoted.
+const FULL: [&str; 10] = [
+    "throughput --connections 1,32,256",
+    "throughput --body-bytes 1024,65536,1048576",
+    "latency",
+    "cold",
+    "start",
+    "idle",
+    "mixed",
+    "scaling",
+    "call",
+    "instructions",
+];
+
+/// To see that all of it works.
+const QUICK: [&str; 10] = [
+    "throughput --rounds 2 --seconds 1 --connections 1,32,256",
+    "throughput --rounds 2 --seconds 1 --body-bytes 1024,65536,1048576",
+    "latency --rounds 2 --seconds 1",
+    "cold --rounds 2 --functions 100",
+    "start --rounds 5 --functions 1,1000",
+    "idle --seconds 5 --load-seconds 1 --functions 1,1000",
+    "mixed --rounds 2 --seconds 2 --fibonacci 38",
+    "scaling --rounds 2 --seconds 1",
+    "call --rounds 2 --calls 5000",
+    "instructions --rounds 1 --requests 500",
+];
+
+/// Which of them measure Spin where there is one.
+const WITH_SPIN: [&str; 4] = ["throughput", "latency", "start", "idle"];
+
+/// What is written as JSON.
+#[derive(Debug, Serialize)]
+struct Record {
+    machine: String,
+    /// Of the repository, where it is known.
+    commit: Option<String>,
+    finished_at_unix_s: u64,
+    commands: Vec<Recorded>,
+}
+
+/// One command line, and what came of it.
+#[derive(Debug, Serialize)]
+struct Recorded {
+    command: String,
+    sections: Vec<Section>,
+    failed: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make `{}`", args.out.display()))?;
+    let mut record = Record {
+        machine: machine::description(),
+        commit: commit(),
+        finished_at_unix_s: 0,
+        commands: Vec::new(),
+    };
+    for command in if args.quick { QUICK } else { FULL } {
+        eprintln!("== {command}");
+        let ran = run_line(command, args.spin.as_deref());
+        let (sections, failed) = match ran {
+            Ok(sections) => (sections, None),
+            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+        };
+        if let Some(failed) = &failed {
+            eprintln!("failed: {failed}");
+        }
+        record.commands.push(Recorded { command: command.to_owned(), sections, failed });
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        record.finished_at_unix_s = now.map_or(0, |since| since.as_secs());
+        write(&record, args)?;
+    }
+    let failed: Vec<_> = record.commands.iter().filter(|one| one.failed.is_some()).collect();
+    ensure!(failed.is_empty(), "{} of {} commands failed", failed.len(), record.commands.len());
+    Ok(())
+}
+
+fn run_line(line: &str, spin: Option<&Path>) -> anyhow::Result<Vec<Section>> {
+    let mut words: Vec<std::ffi::OsString> = vec!["nebula-bench".into()];
+    words.extend(line.split_ascii_whitespace().map(Into::into));
+    if let Some(spin) = spin
+        && WITH_SPIN.iter().any(|bench| line.starts_with(bench))
+    {
+        words.extend(["--spin".into(), spin.into()]);
+    }
+    crate::Args::try_parse_from(words)?.run()
+}
+
+fn write(record: &Record, args: &Args) -> anyhow::Result<()> {
+    let sections: Vec<&Section> = record.commands.iter().flat_map(|one| &one.sections).collect();
+    let file = |name: &str, content: &str| {
+        let path = args.out.join(name);
+        std::fs::write(&path, content).with_context(|| format!("cannot write `{}`", path.display()))
+    };
+    file("results.json", &format!("{}\n", serde_json::to_string_pretty(record)?))?;
+    file("results.md", &markdown(record, args.quick))?;
+    file("chart.svg", &chart::svg(&sections))
+}
+
+fn markdown(record: &Record, quick: bool) -> String {
+    let mut text = "# Results\n\n![The most important figures](chart.svg)\n\n".to_owned();
+    let commit = record.commit.as_deref().unwrap_or("unknown");
+    // Writing to a `String` doesn't fail.
+    let _ = writeln!(text, "{} Commit {commit}.\n", record.machine);
+    if quick {
+        let _ = writeln!(text, "A quick run: figures to look at, not to quote.\n");
+    }
+    for Recorded { command, sections, failed } in &record.commands {
+        let _ = writeln!(text, "    nebula-bench {command}\n");
+        for section in sections {
+            let _ = writeln!(text, "{}", section.markdown());
+        }
+        if let Some(failed) = failed {
+            let _ = writeln!(text, "Failed: {failed}\n");
+        }
+    }
+    text
+}
+
+/// Which commit this is, and whether the sources are as it has them.
+fn commit() -> Option<String> {
+    let described = Command::new("git")
+        .args(["describe", "--always", "--dirty"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    let described = described.ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&described.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_line_is_one() {
+        for line in FULL.iter().chain(&QUICK) {
+            let words = ["nebula-bench"].into_iter().chain(line.split_ascii_whitespace());
+            crate::Args::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+}
