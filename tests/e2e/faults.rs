@@ -168,6 +168,25 @@ fn a_long_instruction_is_bounded() {
     still_serves(&nebula);
 }
 
+/// An answer that comes after the deadline is none, also where no clock could interrupt the guest.
+#[test]
+fn an_instruction_longer_than_the_deadline_is_no_answer() {
+    let fill = function(
+        "(result u32)",
+        "",
+        r#"(func (export "handle") (result i32)
+            (drop (memory.grow (i32.const 16000)))
+            (memory.fill (i32.const 0) (i32.const 1) (i32.const 1048000000))
+            (i32.const 7))"#,
+    );
+    let nebula = Nebula::start();
+    nebula.put("fill?deadline_ms=10&memory_bytes_max=1073741824", &fill).is(200);
+    nebula.post("/f/fill", "").is(504).problem("deadline-exceeded");
+    nebula.put("fill?deadline_ms=60000&memory_bytes_max=1073741824", &fill).is(200);
+    nebula.post("/f/fill", "").is(200).says("7");
+    still_serves(&nebula);
+}
+
 /// Text that isn't UTF-8, and a pointer out of bounds: what the ABI forbids.
 #[test]
 fn broken_answers_are_the_functions_fault() {

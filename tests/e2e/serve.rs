@@ -129,6 +129,10 @@ fn damaged_compiled_code_is_compiled_again() {
     for compatibility in std::fs::read_dir(&directory).unwrap() {
         for file in std::fs::read_dir(compatibility.unwrap().path()).unwrap() {
             let path = file.unwrap().path();
+            // The MAC beside it stays as it was: it is what tells.
+            if path.extension().is_some() {
+                continue;
+            }
             let mut bytes = std::fs::read(&path).unwrap();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;

@@ -35,6 +35,11 @@ impl Stopwatch {
         Self { last: Instant::now() }
     }
 
+    /// Starts the first lap at a moment that has been read already.
+    pub fn started_at(moment: Instant) -> Self {
+        Self { last: moment }
+    }
+
     /// From `earlier` to the beginning of this lap.
     pub fn since(&self, earlier: Instant) -> Duration {
         self.last.saturating_duration_since(earlier)

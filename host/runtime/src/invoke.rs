@@ -5,7 +5,7 @@
 //! * Nothing of a call that was cut off is kept.
 //! * The guest runs only if its input has been decoded whole.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use nebula_meter::{CallCost, Stopwatch};
@@ -111,7 +111,7 @@ pub(crate) enum Outcome {
 }
 
 /// Runs one call of `function` within `allowance`, on `ready` if there is one and else on an instance
-/// made now. The deadline counts from `admitted`.
+/// made now. The deadline counts from `admitted`; `begun` is now.
 ///
 /// What is left of the instance comes back, so that it can be cleaned up when the answer is out.
 pub(crate) fn run(
@@ -119,11 +119,11 @@ pub(crate) fn run(
     loaded: &Loaded,
     request: &Request,
     prefer: Prefer,
-    admitted: Instant,
+    (admitted, begun): (Instant, Instant),
     allowance: Allowance,
     ready: Option<Ready>,
 ) -> (Outcome, Option<Spent>) {
-    let mut watch = Stopwatch::start();
+    let mut watch = Stopwatch::started_at(begun);
     let mut cost = CallCost { queue: watch.since(admitted), ..CallCost::default() };
     let (input, sent_raw) = match decode(&loaded.kind, request) {
         Ok(decoded) => decoded,
@@ -151,11 +151,6 @@ pub(crate) fn run(
     let undecided = ended.is_undecided();
     let called = finish(function, &loaded.kind, ended, raw, admitted, watch, cost);
     (if undecided { Outcome::Undecided(called) } else { Outcome::Called(called) }, spent)
-}
-
-/// Rounded up, and at least one: a call is never cut off before its first instruction.
-pub(crate) fn ticks_in(time: Duration) -> u64 {
-    u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX).max(1)
 }
 
 /// The input of a call, and whether it came raw.
@@ -215,7 +210,12 @@ fn decode_typed(typed: &Typed, media_type: Option<&str>, body: &Bytes) -> Result
 }
 
 fn decode_json(typed: &Typed, body: &[u8]) -> Result<(Input, bool), CallError> {
-    let values = codec::decode(&typed.params, body).map_err(CallError::BadInput)?;
+    let mut values = codec::decode(&typed.params, body).map_err(CallError::BadInput)?;
+    if typed.flat_input() == Some(Flat::String)
+        && let [Val::String(text)] = &mut *values
+    {
+        return Ok((Input::Flat(Flat::String, std::mem::take(text).into()), false));
+    }
     Ok((Input::Values(values.into()), false))
 }
 

@@ -70,9 +70,9 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// A sandbox for one call under `limits` of the component `digest`. Until
-    /// [`begin`](Self::begin) nothing in it depends on the call's input.
-    pub(crate) fn new(limits: &Limits, digest: [u8; 32]) -> Self {
+    /// A sandbox for one call under `limits` of the component `digest`, of which the start-up has
+    /// `allowance`. Until [`begin`](Self::begin) nothing in it depends on the call's input.
+    pub(crate) fn new(limits: &Limits, digest: [u8; 32], allowance: Allowance) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::default();
@@ -87,13 +87,14 @@ impl Sandbox {
             seed: Arc::new(Seed::new(digest)),
             response: ResponseSink::new(limits.output_bytes_max),
             quota: Quota::new(limits.memory_bytes_max),
-            allowance: Allowance::fast(u64::MAX),
+            allowance,
         }
     }
 
-    /// The call begins: from here on randomness is drawn from its input too.
-    pub(crate) fn begin(&mut self, input: SeedInput) {
+    /// The call begins: from here on randomness is drawn from its input too, and its own allowance counts.
+    pub(crate) fn begin(&mut self, input: SeedInput, allowance: Allowance) {
         self.seed.begin(input);
+        self.allowance = allowance;
     }
 
     fn wasi(&mut self) -> &mut WasiCtx {

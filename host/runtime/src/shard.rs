@@ -31,7 +31,7 @@ use crate::engine::{Loaded, Ready, Spent, TICK};
 use crate::error::{CallError, LoadError};
 use crate::function::Function;
 use crate::id::FunctionRef;
-use crate::invoke::{self, Called, Outcome, Prefer, Request, ticks_in};
+use crate::invoke::{self, Called, Outcome, Prefer, Request};
 use crate::lane::NoPlace;
 use crate::pool::Pool;
 use crate::purity::Allowance;
@@ -56,6 +56,9 @@ const PREPARE_MAX: Duration = Duration::from_micros(200);
 /// A call of this length does not belong here, even if no tick cut it off: one instruction can fill a whole
 /// memory. Longer than a thread is usually kept from its core.
 const FAST_MAX: Duration = Duration::from_millis(20);
+
+/// So long after its deadline a call is answered without what it has printed.
+const LATE_MAX: Duration = Duration::from_millis(250);
 
 /// Without a call for so long, what was made ahead is given up.
 const REST: Duration = Duration::from_secs(2);
@@ -112,6 +115,11 @@ impl Deref for Met {
 }
 
 impl Met {
+    /// Its component, if this shard has it loaded.
+    fn loaded(&self) -> Option<Arc<Loaded>> {
+        self.lock().loaded.upgrade()
+    }
+
     fn lock(&self) -> MutexGuard<'_, MetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -163,12 +171,17 @@ impl Shard {
         let mut admitted = begun;
         let mut started = false;
         if request.is_light() && !met.history().is_long() {
-            let loaded = match self.loaded(met).await {
-                Ok(loaded) => loaded,
-                Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
+            let loaded = match met.loaded() {
+                Some(loaded) => loaded,
+                None => match self.load(met).await {
+                    Ok(loaded) => {
+                        // Loading is not the call's doing.
+                        admitted = Instant::now();
+                        loaded
+                    }
+                    Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
+                },
             };
-            // Loading is not the call's doing.
-            admitted = Instant::now();
             match self.call_here(met, &loaded, &request, prefer, admitted) {
                 Outcome::Called(mut called) => {
                     called.cost.start += admitted - begun;
@@ -208,8 +221,9 @@ impl Shard {
         };
         // Reset now if the thread hasn't slept since: the next instance takes its slot, still in cache.
         drop(last);
-        let allowance = Allowance::fast(ticks_in(met.limits().deadline()));
-        let (outcome, spent) = invoke::run(met, loaded, request, prefer, admitted, allowance, ready);
+        let allowance = Allowance::fast(admitted + met.limits().deadline());
+        let (outcome, spent) =
+            invoke::run(met, loaded, request, prefer, (admitted, admitted), allowance, ready);
         if spent.is_some() {
             self.lock().spent = spent;
         }
@@ -265,10 +279,10 @@ impl Shard {
             let function = Arc::clone(function);
             move || {
                 let _place = place;
-                let remaining = deadline.saturating_sub(admitted.elapsed());
-                let allowance = Allowance::long(ticks_in(remaining), abandoned);
+                let begun = Instant::now();
+                let allowance = Allowance::long(admitted + deadline, abandoned);
                 let (outcome, spent) =
-                    invoke::run(&function, &loaded, &request, prefer, admitted, allowance, None);
+                    invoke::run(&function, &loaded, &request, prefer, (admitted, begun), allowance, None);
                 drop(spent);
                 let called = match outcome {
                     Outcome::Called(called) | Outcome::Undecided(called) => called,
@@ -281,17 +295,21 @@ impl Shard {
                 called
             }
         };
-        let called = match runtime.lane().run(work).await {
-            Ok(called) => called,
-            Err(error) => Called::failed(CallError::Internal(error), CallCost::default()),
+        // The thread itself sees to the deadline, if the machine lets it run at all.
+        let late = tokio::time::Instant::from_std(admitted + deadline + LATE_MAX);
+        let called = match tokio::time::timeout_at(late, runtime.lane().run(work)).await {
+            Ok(Ok(called)) => called,
+            Ok(Err(error)) => Called::failed(CallError::Internal(error), CallCost::default()),
+            Err(_) => {
+                let deadline_ms = function.limits().deadline_ms.get();
+                let error = CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() };
+                Called::failed(error, CallCost { run: admitted.elapsed(), ..CallCost::default() })
+            }
         };
         Called { cost: CallCost { start: called.cost.start + loading, ..called.cost }, ..called }
     }
 
-    async fn loaded(&self, met: &Met) -> Result<Arc<Loaded>, LoadError> {
-        if let Some(loaded) = met.lock().loaded.upgrade() {
-            return Ok(loaded);
-        }
+    async fn load(&self, met: &Met) -> Result<Arc<Loaded>, LoadError> {
         let digest = &met.record.digest;
         let loaded = match self.0.pool.get(digest) {
             Some(loaded) => loaded,
@@ -329,7 +347,7 @@ impl Shard {
         let Some(loaded) = own.loaded.upgrade() else { return };
         let begun = Instant::now();
         let ticking = loaded.begin();
-        let allowance = Allowance::fast(1);
+        let allowance = Allowance::fast(begun + PREPARE_MAX);
         let prepared = loaded.prepare(&ticking, met.record.digest.bytes(), met.limits(), allowance);
         own.slow_to_start = begun.elapsed() > PREPARE_MAX;
         match prepared {

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! All three run synchronously on the thread that asks; only `run` needs a request, so the other two
-//! may be done before and after it. A call is given an allowance of ticks. When it is over the call is
+//! may be done before and after it. A call is given an allowance. When it is over the call is
 //! cut off wherever it is, which says nothing about the function: a pure call may be begun again.
 //!
 //! Invariants:
@@ -63,10 +63,9 @@ impl Loaded {
         limits: &Limits,
         allowance: Allowance,
     ) -> Result<Ready, Box<Ended>> {
-        let mut store = Store::new(self.engine.wasmtime(), Sandbox::new(limits, *digest));
+        let mut store = Store::new(self.engine.wasmtime(), Sandbox::new(limits, *digest, allowance));
         store.limiter(|sandbox| &mut sandbox.quota);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().allowance.tick()));
-        store.data_mut().allowance = allowance;
         store.set_epoch_deadline(1);
         let crossing = limits.input_bytes_max.saturating_add(limits.output_bytes_max).saturating_mul(8);
         store.set_hostcall_fuel(
@@ -103,9 +102,7 @@ impl Ready {
         input: &Input,
         allowance: Allowance,
     ) -> (Ended, Spent) {
-        let sandbox = self.store.data_mut();
-        sandbox.begin(call::seed_input(input));
-        sandbox.allowance = allowance;
+        self.store.data_mut().begin(call::seed_input(input), allowance);
         self.store.set_epoch_deadline(1);
         let ended = call::call(&mut self.store, &self.live, &loaded.kind, input, limits);
         (ended, Spent { _store: self.store })

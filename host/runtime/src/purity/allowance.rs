@@ -1,12 +1,12 @@
-//! How long a guest may run, counted in ticks of the engine's clock.
+//! How long a guest may run. It is looked at with every tick of the engine's clock that finds it running.
 //!
-//! The clock is the wall's: a tick may pass while another process has the core. On the fast lane that
-//! would send short calls to the compute lane whenever the machine is busy, so there a tick only counts
-//! once the thread has spent processor time too.
+//! A deadline is the wall's, however few of its ticks the thread got to see. The stay on the fast lane isn't:
+//! a tick may pass while another process has the core, and then short calls would go to the compute lane
+//! whenever the machine is busy. There a tick only counts once the thread has spent processor time too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::UpdateDeadline;
@@ -17,46 +17,42 @@ const FAST_SPENT_MAX: Duration = Duration::from_millis(1);
 /// What a call may still spend.
 #[derive(Clone, Debug)]
 pub(crate) enum Allowance {
-    /// A short while: until [`FAST_SPENT_MAX`] is spent, or the ticks are over.
+    /// A short while: until [`FAST_SPENT_MAX`] is spent, or the deadline.
     Fast {
-        /// Of the call's deadline.
-        ticks_left: u64,
+        /// The call's deadline.
+        until: Instant,
         /// What the thread had spent when the first tick passed.
         spent_at_first: Option<Duration>,
     },
-    /// Until the ticks are over, or nobody waits for the answer any more.
+    /// Until the deadline, or until nobody waits for the answer any more.
     Long {
-        /// Of the call's deadline.
-        ticks_left: u64,
+        /// The call's deadline.
+        until: Instant,
         /// Set by whoever gives up waiting.
         abandoned: Arc<AtomicBool>,
     },
 }
 
 impl Allowance {
-    /// A short while, and at most `ticks`.
-    pub(crate) fn fast(ticks: u64) -> Self {
-        Self::Fast { ticks_left: ticks, spent_at_first: None }
+    /// A short while, at most `until` then.
+    pub(crate) fn fast(until: Instant) -> Self {
+        Self::Fast { until, spent_at_first: None }
     }
 
-    /// `ticks`, unless `abandoned` is set.
-    pub(crate) fn long(ticks: u64, abandoned: Arc<AtomicBool>) -> Self {
-        Self::Long { ticks_left: ticks, abandoned }
+    /// Until then, unless `abandoned` is set.
+    pub(crate) fn long(until: Instant, abandoned: Arc<AtomicBool>) -> Self {
+        Self::Long { until, abandoned }
     }
 
     /// A tick passed: what now?
     pub(crate) fn tick(&mut self) -> UpdateDeadline {
         let over = match self {
-            Self::Fast { ticks_left, spent_at_first } => {
-                *ticks_left = ticks_left.saturating_sub(1);
+            Self::Fast { until, spent_at_first } => {
                 let now = spent();
                 let spent = now.saturating_sub(*spent_at_first.get_or_insert(now));
-                *ticks_left == 0 || spent >= FAST_SPENT_MAX
+                spent >= FAST_SPENT_MAX || Instant::now() >= *until
             }
-            Self::Long { ticks_left, abandoned } => {
-                *ticks_left = ticks_left.saturating_sub(1);
-                *ticks_left == 0 || abandoned.load(Ordering::Relaxed)
-            }
+            Self::Long { until, abandoned } => abandoned.load(Ordering::Relaxed) || Instant::now() >= *until,
         };
         if over { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) }
     }
@@ -71,9 +67,9 @@ fn spent() -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
 
     fn is_cut_off(update: &UpdateDeadline) -> bool {
         matches!(update, UpdateDeadline::Interrupt)
@@ -81,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_tick_spent_waiting_for_a_core_costs_nothing() {
-        let mut allowance = Allowance::fast(1_000);
+        let mut allowance = Allowance::fast(Instant::now() + LONG);
         for _ in 0..5 {
             assert!(!is_cut_off(&allowance.tick()));
             std::thread::sleep(Duration::from_millis(2));
@@ -90,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_tick_spent_running_ends_the_stay() {
-        let mut allowance = Allowance::fast(u64::MAX);
+        let mut allowance = Allowance::fast(Instant::now() + LONG);
         assert!(!is_cut_off(&allowance.tick()));
         let from = spent();
         let begun = Instant::now();
@@ -98,18 +94,20 @@ mod tests {
         assert!(is_cut_off(&allowance.tick()));
     }
 
+    /// Also if this is the first tick that the thread got to see.
     #[test]
     fn the_calls_own_deadline_holds_on_both_lanes() {
-        for mut allowance in [Allowance::fast(2), Allowance::long(2, Arc::default())] {
-            assert!(!is_cut_off(&allowance.tick()));
-            assert!(is_cut_off(&allowance.tick()));
-        }
+        let (past, future) = (Instant::now(), Instant::now() + LONG);
+        assert!(is_cut_off(&Allowance::fast(past).tick()));
+        assert!(is_cut_off(&Allowance::long(past, Arc::default()).tick()));
+        assert!(!is_cut_off(&Allowance::fast(future).tick()));
+        assert!(!is_cut_off(&Allowance::long(future, Arc::default()).tick()));
     }
 
     #[test]
     fn a_call_that_nobody_waits_for_ends() {
         let abandoned = Arc::new(AtomicBool::new(false));
-        let mut allowance = Allowance::long(u64::MAX, Arc::clone(&abandoned));
+        let mut allowance = Allowance::long(Instant::now() + LONG, Arc::clone(&abandoned));
         assert!(!is_cut_off(&allowance.tick()));
         abandoned.store(true, Ordering::Relaxed);
         assert!(is_cut_off(&allowance.tick()));
