@@ -6,38 +6,76 @@
 //!
 //! They are deployed in this process, where compiling one takes milliseconds and needs no process each.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use bytes::Bytes;
 
 use crate::in_process::InProcess;
+use crate::results::plural;
 
 /// Functions between two words on how far it is.
 const PROGRESS_STEP: u32 = 1_000;
 
-/// The directory, gone with this value.
-#[derive(Debug)]
+/// The directory, gone with this value, or where it is shared with [`forget_shared`].
+#[derive(Clone, Debug)]
 pub(crate) struct Deployed {
-    data_dir: tempfile::TempDir,
+    data_dir: Rc<tempfile::TempDir>,
     functions: u32,
     variants: u32,
 }
 
+thread_local! {
+    static SHARED: RefCell<Vec<(PathBuf, Deployed)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Removes what was kept for other subcommands; the last thing that a run does.
+pub(crate) fn forget_shared() {
+    SHARED.take();
+}
+
 impl Deployed {
+    /// As [`Self::make`], or one that was made before in this run: compiling ten thousand takes minutes.
+    /// It must be left as it was.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub(crate) fn shared(component: &Path, functions: u32, variants: u32) -> anyhow::Result<Self> {
+        let variants = variants.clamp(1, functions.max(1));
+        let made = SHARED.with_borrow(|shared| {
+            let same = |(of, made): &&(PathBuf, Self)| {
+                of == component && (made.functions, made.variants) == (functions, variants)
+            };
+            shared.iter().find(same).map(|(_, made)| made.clone())
+        });
+        if let Some(made) = made {
+            return Ok(made);
+        }
+        let made = Self::make(component, functions, variants)?;
+        SHARED.with_borrow_mut(|shared| shared.push((component.to_owned(), made.clone())));
+        Ok(made)
+    }
+
     /// Deploys so many functions, of so many variants at most.
     ///
     /// # Errors
     /// The runtime's.
     pub(crate) fn make(component: &Path, functions: u32, variants: u32) -> anyhow::Result<Self> {
         let component = std::fs::read(component)?;
-        let data_dir = tempfile::tempdir()?;
+        let data_dir = Rc::new(tempfile::tempdir()?);
         let nebula = InProcess::open(data_dir.path(), 1)?;
         let variants = variants.clamp(1, functions.max(1));
-        for index in 0..functions {
-            if index > 0 && index % PROGRESS_STEP == 0 {
-                eprintln!("deployed {index} of {functions} functions");
+        // Each variant once, so that nothing is compiled twice at the same time; then those that share.
+        for part in [0..variants, variants..functions] {
+            for from in part.clone().step_by(PROGRESS_STEP as usize) {
+                let to = part.end.min(from + PROGRESS_STEP);
+                let one = |index| (name(index), variant(&component, index % variants));
+                nebula.deploy_all((from..to).map(one))?;
+                if functions > PROGRESS_STEP {
+                    eprintln!("deployed {to} of {functions} functions");
+                }
             }
-            nebula.deploy(&name(index), variant(&component, index % variants))?;
         }
         Ok(Self { data_dir, functions, variants })
     }
@@ -64,7 +102,7 @@ impl Deployed {
 
     /// How many, in words.
     pub(crate) fn count(&self) -> String {
-        format!("{} function{}", self.functions, if self.functions == 1 { "" } else { "s" })
+        plural(self.functions as usize, "function")
     }
 }
 

@@ -56,8 +56,29 @@ impl InProcess {
     /// # Errors
     /// The runtime's.
     pub(crate) fn deploy(&self, name: &str, component: Bytes) -> anyhow::Result<()> {
-        self.executor.block_on(self.runtime.deploy(name.parse()?, component, LimitOverrides::default()))?;
-        Ok(())
+        self.deploy_all([(name.to_owned(), component)])
+    }
+
+    /// Likewise several, as many at once as the runtime will.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub(crate) fn deploy_all(
+        &self,
+        functions: impl IntoIterator<Item = (String, Bytes)>,
+    ) -> anyhow::Result<()> {
+        self.executor.block_on(async {
+            let mut deploys = tokio::task::JoinSet::new();
+            for (name, component) in functions {
+                let (runtime, name) = (self.runtime.clone(), name.parse()?);
+                deploys
+                    .spawn(async move { runtime.deploy(name, component, LimitOverrides::default()).await });
+            }
+            while let Some(deployed) = deploys.join_next().await {
+                deployed??;
+            }
+            Ok(())
+        })
     }
 
     /// A function's current version.

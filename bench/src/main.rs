@@ -106,7 +106,9 @@ impl Args {
 }
 
 fn main() -> anyhow::Result<()> {
-    for section in Args::parse().run()? {
+    let ran = Args::parse().run();
+    deployed::forget_shared();
+    for section in ran? {
         println!("{}", section.markdown());
     }
     Ok(())

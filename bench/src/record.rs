@@ -18,6 +18,7 @@ use clap::{Args as ClapArgs, Parser};
 use serde::Serialize;
 
 use crate::chart;
+use crate::cores;
 use crate::machine;
 use crate::results::Section;
 
@@ -91,8 +92,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         finished_at_unix_s: 0,
         commands: Vec::new(),
     };
+    let cores = cores::allowed()?;
     for command in if args.quick { QUICK } else { FULL } {
         eprintln!("== {command}");
+        // A command leaves this thread where its load ran; the next one shares out all cores again.
+        cores::pin(&cores)?;
         let ran = run_line(command, args.spin.as_deref());
         let (sections, failed) = match ran {
             Ok(sections) => (sections, None),

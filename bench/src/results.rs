@@ -103,6 +103,11 @@ impl Section {
     }
 }
 
+/// How many of something, in words.
+pub(crate) fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

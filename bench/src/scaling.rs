@@ -24,7 +24,7 @@ use crate::machine;
 use crate::measure::{self, Round, Setting};
 use crate::peers::{Options, Peers, Programs};
 use crate::prepare::BODY;
-use crate::results::{Column, Row, Section};
+use crate::results::{Column, Row, Section, plural};
 use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
@@ -169,10 +169,6 @@ impl Step {
         let all = self.peers.iter().enumerate();
         all.flat_map(|(index, peers)| peers.peers.iter().skip(usize::from(index > 0)).map(|peer| peer.name))
     }
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// By server, then by cores.

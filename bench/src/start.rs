@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let programs = Programs::prepare()?;
     let cores = Cores::available()?;
     let scratch = tempfile::tempdir()?;
-    let deployed = args.functions.iter().map(|count| Deployed::make(&programs.echo, *count, args.variants));
+    let deployed = args.functions.iter().map(|count| Deployed::shared(&programs.echo, *count, args.variants));
     let deployed = deployed.collect::<anyhow::Result<Vec<_>>>()?;
     let spin = args.peers.spin.as_ref().map(|spin| peers::spin_up(spin, &programs.hello_http)).transpose()?;
     let mut starters = servers(&programs, &deployed, scratch.path())?;

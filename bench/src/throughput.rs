@@ -19,7 +19,7 @@ use crate::machine;
 use crate::measure::{self, Round, Setting};
 use crate::peers::{BASE, Options, Peer, Peers, Programs};
 use crate::prepare;
-use crate::results::{Column, Row, Section};
+use crate::results::{Column, Row, Section, plural};
 use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
@@ -97,7 +97,7 @@ fn measure_one(
     notes.extend(measure::disturbance(rounds.iter().flatten()));
     Ok(Section {
         bench: "throughput",
-        title: format!("Throughput: echo of {body_bytes} B over {connections} connections"),
+        title: format!("Throughput: echo of {body_bytes} B over {}", plural(connections, "connection")),
         conditions: vec![
             format!(
                 "Keep-alive connections, each with one request in flight; {} rounds of {} s each, in turns; \
