@@ -12,7 +12,9 @@ use nebula_meter::{CallCost, Stopwatch};
 use wasmtime::component::{Type, Val};
 
 use crate::codec;
-use crate::engine::{Ended, Flat, Input, Kind, Loaded, Output, Ready, Spent, Stopped, TICK, Typed, utf8};
+use crate::engine::{
+    Ended, Flat, Form, Input, Kind, Loaded, Output, Ready, Spent, Stopped, TICK, Typed, utf8,
+};
 use crate::error::CallError;
 use crate::function::Function;
 use crate::purity::{Allowance, CallLog};
@@ -73,16 +75,29 @@ impl Content {
 
 impl Request {
     /// Whether decoding it takes no time to speak of. What doesn't is decoded where long calls run.
-    pub(crate) fn is_light(&self) -> bool {
+    pub(crate) fn is_light(&self, form: Form) -> bool {
         match self {
-            Self::Payload { body, .. } => body.len() <= LIGHT_BYTES_MAX,
+            Self::Payload { media_type, body } => {
+                body.len() <= JSON_LIGHT_BYTES_MAX
+                    || form != Form::Typed
+                    || !may_be_json(media_type.as_deref())
+            }
             Self::Query(_) | Self::Http(_) => true,
         }
     }
 }
 
-/// The longest body that is decoded on a serving thread, bytes.
-const LIGHT_BYTES_MAX: usize = 64 * 1024;
+/// The longest JSON document that is decoded on a serving thread, bytes: it takes about a millisecond.
+/// Other bodies are only copied.
+const JSON_LIGHT_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether a typed function takes a body of this media type for JSON, or may.
+fn may_be_json(media_type: Option<&str>) -> bool {
+    media_type.is_none_or(|media_type| {
+        let media_type = media_type.to_ascii_lowercase();
+        media_type.contains("json") || media_type.contains("urlencoded")
+    })
+}
 
 /// A call that is over.
 #[derive(Debug)]

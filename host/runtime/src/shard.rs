@@ -170,7 +170,7 @@ impl Shard {
         let begun = Instant::now();
         let mut admitted = begun;
         let mut started = false;
-        if request.is_light() && !met.history().is_long() {
+        if request.is_light(met.record.description.form) && !met.history().is_long() {
             let loaded = match met.loaded() {
                 Some(loaded) => loaded,
                 None => match self.load(met).await {
