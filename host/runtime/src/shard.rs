@@ -50,6 +50,9 @@ const INSTANCES_MAX: u32 = 48;
 /// Functions that are remembered by how they were asked for.
 const ROUTES_MAX: usize = 16 * 1024;
 
+/// Calls that follow one another so closely leave nothing to be gained by making instances ahead.
+const BUSY_GAP: Duration = Duration::from_micros(500);
+
 /// Making an instance ahead must not hold up the next request for longer.
 const PREPARE_MAX: Duration = Duration::from_micros(200);
 
@@ -87,6 +90,9 @@ struct State {
     spent: Option<Spent>,
     ready: usize,
     calls: u64,
+    last_call: Option<Instant>,
+    /// The last two came within [`BUSY_GAP`].
+    is_busy: bool,
     /// Whether somebody waits for calls to cease.
     resting: bool,
 }
@@ -210,6 +216,8 @@ impl Shard {
         let last = {
             let mut state = self.lock();
             state.calls += 1;
+            let gap = state.last_call.replace(admitted).map(|last| admitted.saturating_duration_since(last));
+            state.is_busy = gap.is_some_and(|gap| gap < BUSY_GAP);
             if ready.is_some() {
                 state.ready -= 1;
             }
@@ -321,14 +329,22 @@ impl Shard {
 
     /// For the moment before the thread sleeps: resets the slot used last, and makes an instance ahead for
     /// each function called since. The answers are on the wire by then.
+    ///
+    /// Where one call follows another, none is made ahead: an instance that is used as soon as it is made is
+    /// still in the cache, one that has waited while a request was received isn't. (Echo over 32
+    /// connections: 13 us of processor time a request with this rule, 15 us without.)
     pub fn tidy(&self) {
-        let (spent, touched) = {
+        let (spent, touched, is_busy) = {
             let mut state = self.lock();
-            (state.spent.take(), std::mem::take(&mut state.touched))
+            (state.spent.take(), std::mem::take(&mut state.touched), state.is_busy)
         };
         drop(spent);
         for met in touched {
-            self.make_ready(&met);
+            if is_busy {
+                met.lock().touched = false;
+            } else {
+                self.make_ready(&met);
+            }
         }
     }
 
