@@ -32,7 +32,7 @@ impl InProcess {
             limits: Limits::default(),
             // A small pool: these calls come one at a time, and tools that watch a process choke on address
             // space.
-            host_limits: HostLimits { calls_max: 1, ..HostLimits::default() },
+            host_limits: HostLimits { calls_max: 1, instances_max: 2, ..HostLimits::default() },
             serving_threads: threads,
         })?;
         Self::of(runtime)

@@ -154,7 +154,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
 fn subjects(programs: &Programs, deployed: &Deployed) -> anyhow::Result<Vec<(&'static str, Subject)>> {
     let mut serve = nebula_serve(&programs.nebula, deployed.path());
     // Valgrind has less address space to give than a pool for many calls wants.
-    serve.args(["--threads", "1", "--calls-max", "1"]);
+    serve.args(["--threads", "1", "--calls-max", "1", "--instances-max", "2"]);
     let nebula = format!("/f/{}", deployed.last());
     let mut best = [&WASMTIME_BEST[..], &["--max-instance-reuse-count=1"]].concat();
     best.retain(|flag| !flag.contains("-total-"));

@@ -119,11 +119,12 @@ fn the_runtime_knows_no_server() {
     assert!(!manifest.lines().any(|line| line.starts_with("hyper")), "the runtime depends on hyper");
 }
 
-/// Unsafe code is in one place, where its argument is written down.
+/// Unsafe code is in two places, each with its argument written down: what trusts compiled code, and a system
+/// call that no library wraps.
 #[test]
-fn only_the_artefact_loader_is_unsafe() {
+fn only_loading_artefacts_and_scheduling_are_unsafe() {
     for (file, source) in sources("host") {
-        if file != "runtime/src/engine/artefact.rs" {
+        if !["runtime/src/engine/artefact.rs", "runtime/src/priority.rs"].contains(&file.as_str()) {
             let words = code(&source);
             assert!(
                 !words.contains("unsafe {") && !words.contains("unsafe_code"),

@@ -173,6 +173,9 @@ pub(crate) struct Serve {
     /// Calls that may wait for it
     #[arg(long, env = "NEBULA_QUEUE_MAX", default_value_t = 1024)]
     pub(crate) queue_max: usize,
+    /// Instances alive at once on each serving thread; each reserves 16 GiB of address space, which isn't memory
+    #[arg(long, env = "NEBULA_INSTANCES_MAX", default_value = "32")]
+    pub(crate) instances_max: std::num::NonZeroU32,
     /// How long calls in flight have when told to stop, seconds
     #[arg(long, env = "NEBULA_DRAIN_SECONDS", default_value_t = 10)]
     pub(crate) drain_seconds: u64,

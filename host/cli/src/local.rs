@@ -30,7 +30,7 @@ impl Local {
             data_dir: data_dir.path().to_owned(),
             compiler: Compiler::InProcess(codegen),
             limits: Limits::default(),
-            host_limits: HostLimits { calls_max: 1, queue_max: 1, ..HostLimits::default() },
+            host_limits: HostLimits { calls_max: 1, queue_max: 1, instances_max: 2, ..HostLimits::default() },
             serving_threads: 1,
         })?;
         let name: FunctionName = "function".parse()?;

@@ -3,7 +3,7 @@
 //! Invariant: what a guest may put into a head is bounded here, as its body is by its output limit. Nothing
 //! that it sets is refused by HTTP itself later on, or reaches beyond its own answer.
 
-use std::fmt::Write;
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
@@ -23,6 +23,12 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// The headers of a guest's response, bytes as HTTP/1.1 writes them. Over it the call is answered 502,
 /// `output-too-large`.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// Headers that an answer of ours has, roughly: room for them is made at once.
+const HEADERS_USUAL: usize = 12;
+
+/// Length of a `Server-Timing`, usually.
+const TIMING_BYTES: usize = 64;
 
 /// A raw function's media type, bytes. One beyond it is `application/octet-stream`.
 const MEDIA_TYPE_BYTES_MAX: usize = 255;
@@ -72,15 +78,21 @@ pub(crate) fn content(
 ) -> Reply {
     let mut response = Response::new(content.body);
     *response.status_mut() = status;
+    response.headers_mut().reserve(HEADERS_USUAL);
     response.headers_mut().insert(header::CONTENT_TYPE, media_type(content.media_type));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     finish(asked, function, cost, response)
 }
 
 /// A guest's media type may be any text; what can't stand in a header, or shouldn't, is bytes.
-fn media_type(text: String) -> HeaderValue {
+fn media_type(text: Cow<'static, str>) -> HeaderValue {
     let bytes = HeaderValue::from_static("application/octet-stream");
-    if text.len() > MEDIA_TYPE_BYTES_MAX { bytes } else { HeaderValue::try_from(text).unwrap_or(bytes) }
+    match text {
+        // One of ours.
+        Cow::Borrowed(text) => HeaderValue::from_static(text),
+        Cow::Owned(text) if text.len() <= MEDIA_TYPE_BYTES_MAX => HeaderValue::try_from(text).unwrap_or(bytes),
+        Cow::Owned(_) => bytes,
+    }
 }
 
 /// A response of a function of the http form.
@@ -175,11 +187,16 @@ pub(crate) fn provenance(headers: &mut HeaderMap, function: &Function, cost: &Ca
 
 /// The phases in milliseconds, to the microsecond.
 fn timing(cost: &CallCost) -> String {
-    let mut timing = String::with_capacity(64);
+    let mut timing = String::with_capacity(TIMING_BYTES);
+    let mut digits = itoa::Buffer::new();
     for (phase, took) in [("queue", cost.queue), (", start", cost.start), (", run", cost.run)] {
-        let us = took.as_micros();
-        // Writing to a string doesn't fail.
-        let _ = write!(timing, "{phase};dur={}.{:03}", us / 1000, us % 1000);
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        timing.push_str(phase);
+        timing.push_str(";dur=");
+        timing.push_str(digits.format(us / 1000));
+        timing.push('.');
+        // Padded to three digits by a leading one, which is left out.
+        timing.push_str(&digits.format(1000 + us % 1000)[1..]);
     }
     timing
 }
@@ -248,9 +265,9 @@ mod tests {
     #[test]
     fn media_types_are_bounded() {
         let long = format!("text/{}", "x".repeat(MEDIA_TYPE_BYTES_MAX - 5));
-        assert_eq!(media_type(long.clone()), long);
+        assert_eq!(media_type(long.clone().into()), long);
         for wrong in [format!("{long}x"), "text/plain\r\nx-evil: 1".to_owned()] {
-            assert_eq!(media_type(wrong), "application/octet-stream");
+            assert_eq!(media_type(wrong.into()), "application/octet-stream");
         }
     }
 }

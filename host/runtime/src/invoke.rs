@@ -5,6 +5,7 @@
 //! * Nothing of a call that was cut off is kept.
 //! * The guest runs only if its input has been decoded whole.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -62,14 +63,14 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
     /// An RFC 9110 media type.
-    pub media_type: String,
+    pub media_type: Cow<'static, str>,
     /// The bytes.
     pub body: Bytes,
 }
 
 impl Content {
     fn json(body: Vec<u8>) -> Self {
-        Self { media_type: "application/json".to_owned(), body: body.into() }
+        Self { media_type: Cow::Borrowed("application/json"), body: body.into() }
     }
 }
 
@@ -199,21 +200,20 @@ fn decode(kind: &Kind, request: &Request) -> Result<(Input, bool), CallError> {
 /// the function's type suggests: plain where that is possible, else JSON. What `curl -d` sends unless
 /// told otherwise (`application/x-www-form-urlencoded`) counts as unlabelled.
 fn decode_typed(typed: &Typed, media_type: Option<&str>, body: &Bytes) -> Result<(Input, bool), CallError> {
-    let essence = media_type
-        .map(|media_type| media_type.split(';').next().unwrap_or(media_type).trim().to_ascii_lowercase());
-    let essence = essence.filter(|essence| essence != "application/x-www-form-urlencoded");
-    let flat = typed.flat_input();
-    let json = |essence: &str| essence == "application/json" || essence.ends_with("+json");
-    match (essence, flat) {
-        (Some(essence), _) if json(&essence) => decode_json(typed, body),
+    let essence = media_type.map(|media_type| media_type.split(';').next().unwrap_or(media_type).trim());
+    let essence =
+        essence.filter(|essence| !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
+    let unsupported = |found: &str, accepted: &[&'static str]| CallError::UnsupportedMediaType {
+        found: found.to_ascii_lowercase(),
+        accepted: accepted.to_vec(),
+    };
+    match (essence, typed.flat_input()) {
+        (Some(essence), _) if is_json(essence) => decode_json(typed, body),
         (None, None) => decode_json(typed, body),
-        (Some(essence), None) => {
-            Err(CallError::UnsupportedMediaType { found: essence, accepted: vec!["application/json"] })
-        }
+        (Some(essence), None) => Err(unsupported(essence, &["application/json"])),
         (essence, Some(Flat::String)) => match essence {
-            Some(essence) if !essence.starts_with("text/") && essence != "application/octet-stream" => {
-                let accepted = vec!["text/plain", "application/json"];
-                Err(CallError::UnsupportedMediaType { found: essence, accepted })
+            Some(essence) if !is_text(essence) => {
+                Err(unsupported(essence, &["text/plain", "application/json"]))
             }
             Some(_) | None => {
                 utf8(body).map_err(CallError::BadInput)?;
@@ -222,6 +222,18 @@ fn decode_typed(typed: &Typed, media_type: Option<&str>, body: &Bytes) -> Result
         },
         (_, Some(Flat::Bytes)) => Ok((Input::Flat(Flat::Bytes, body.clone()), true)),
     }
+}
+
+fn is_json(essence: &str) -> bool {
+    let suffix = essence.len().checked_sub(5).and_then(|at| essence.get(at..));
+    essence.eq_ignore_ascii_case("application/json")
+        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
+}
+
+/// Text, or bytes that may be.
+fn is_text(essence: &str) -> bool {
+    essence.get(..5).is_some_and(|kind| kind.eq_ignore_ascii_case("text/"))
+        || essence.eq_ignore_ascii_case("application/octet-stream")
 }
 
 fn decode_json(typed: &Typed, body: &[u8]) -> Result<(Input, bool), CallError> {
@@ -275,13 +287,13 @@ fn answer(kind: &Kind, output: Output, raw: bool, bytes_max: u64) -> Result<Answ
         (Output::Flat(body), Kind::Typed(typed)) => {
             let flat = typed.flat_output().unwrap_or(Flat::Bytes);
             if raw {
-                Answer::Value(Content { media_type: flat.media_type().to_owned(), body })
+                Answer::Value(Content { media_type: Cow::Borrowed(flat.media_type()), body })
             } else {
                 Answer::Value(Content::json(codec::encode_flat(&body, flat == Flat::String)))
             }
         }
         (Output::Value(value), Kind::Typed(typed)) => value_answer(typed, value, raw),
-        (Output::Payload { media_type, body }, _) => Answer::Value(Content { media_type, body }),
+        (Output::Payload { media_type, body }, _) => Answer::Value(Content { media_type: media_type.into(), body }),
         (Output::Http(response), _) => Answer::Http(response),
         (Output::BadInput(message), _) => {
             let error = serde_json::json!({"bad-input": message});
@@ -317,7 +329,7 @@ fn value_answer(typed: &Typed, value: Option<Val>, raw: bool) -> Answer {
     // Errors are JSON however the input came.
     if let (true, false, Some(flat)) = (raw, failed, Flat::of(&ty)) {
         let body = codec::bytes_of(value);
-        return wrap(Content { media_type: flat.media_type().to_owned(), body });
+        return wrap(Content { media_type: Cow::Borrowed(flat.media_type()), body });
     }
     let mut json = Vec::new();
     codec::encode(&ty, &value, &mut json);

@@ -7,7 +7,7 @@
 //!   +--(the queue is full)-> shed
 //! ```
 //!
-//! Its threads are below the serving threads' priority, and the kernel shares the cores out among
+//! Its threads are below the serving threads' priority (`priority`), and the kernel shares the cores out among
 //! them by time slices: a call that never ends takes its slice like any other, until its deadline.
 //! Threads are started when calls come and end when none have come for a while.
 //!
@@ -24,13 +24,7 @@ use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::HostLimits;
-
-/// How far below the serving threads, in steps of `setpriority(2)`: about a third of their weight. A thread
-/// that wakes up has the core at once, and the lane still gets on where other programs are busy.
-const NICE_STEPS: i32 = 5;
-
-/// The lowest priority there is.
-const NICE_MAX: i32 = 19;
+use crate::priority;
 
 /// How long a thread without work is kept.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -80,12 +74,7 @@ impl ComputeLane {
             .thread_keep_alive(THREAD_KEEP_ALIVE)
             .thread_stack_size(STACK_BYTES)
             .thread_name("nebula-compute")
-            .on_thread_start(|| {
-                // Without it the lane is no worse than its neighbours.
-                let _ = rustix::process::getpriority_process(None).and_then(|nice| {
-                    rustix::process::setpriority_process(None, (nice + NICE_STEPS).min(NICE_MAX))
-                });
-            })
+            .on_thread_start(priority::compute)
             .build()?;
         Ok(Self {
             threads: Some(threads),
@@ -233,6 +222,7 @@ mod tests {
     async fn work_runs_below_the_priority_of_who_asks() {
         let nice = || rustix::process::getpriority_process(None).unwrap();
         let lane = lane(1, 0);
-        assert_eq!(lane.run(nice).await.unwrap(), (nice() + NICE_STEPS).min(NICE_MAX));
+        let below = (nice() + priority::COMPUTE_NICE_STEPS).min(priority::NICE_MAX);
+        assert_eq!(lane.run(nice).await.unwrap(), below);
     }
 }

@@ -1,10 +1,11 @@
 //! Runs pure WebAssembly functions: registry, engine, purity, codec, invoke.
 //!
-//! [`Runtime`] is the way in; a serving thread calls functions with a [`Shard`] of it. This crate knows wasmtime and nothing of servers: of HTTP it has the
-//! vocabulary types of the `http` crate, for functions of the http form.
+//! [`Runtime`] is the way in; a serving thread calls functions with a [`Shard`] of it. This crate knows wasmtime
+//! and nothing of servers: of HTTP it has the vocabulary types of the `http` crate, for functions of the http
+//! form.
 //!
 //! Modules import only downward:
-//! `shard -> runtime -> invoke, logs -> function, pool -> error, lane -> registry, admission -> engine -> purity, codec -> id, limits`.
+//! `shard -> runtime -> invoke, logs -> function, pool -> error, lane -> registry, admission -> engine -> purity, codec -> id, limits, priority`.
 
 mod admission;
 mod codec;
@@ -17,6 +18,7 @@ mod lane;
 pub mod limits;
 mod logs;
 mod pool;
+mod priority;
 mod purity;
 mod registry;
 mod runtime;

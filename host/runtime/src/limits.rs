@@ -139,6 +139,10 @@ pub struct HostLimits {
     /// Calls waiting for the compute lane. Default 1,024. Beyond it calls are shed with
     /// [`CallError::Overloaded`](crate::CallError::Overloaded) before any of their work starts.
     pub queue_max: usize,
+    /// Instances alive at once on each serving thread, for the one that runs and those made ahead. Default 32.
+    /// Each of these, and of `calls_max`, reserves 16 GiB of address space, which isn't memory: only systems that
+    /// limit it need fewer. Where all are taken, calls go to the compute lane.
+    pub instances_max: u32,
     /// Compiled code kept loaded, bytes, over all threads. Default 256 MiB. Beyond it the least recently
     /// used is unloaded.
     pub loaded_bytes_max: u64,
@@ -146,7 +150,7 @@ pub struct HostLimits {
 
 impl Default for HostLimits {
     fn default() -> Self {
-        Self { calls_max: 64, queue_max: 1024, loaded_bytes_max: 256 * MIB }
+        Self { calls_max: 64, queue_max: 1024, instances_max: 32, loaded_bytes_max: 256 * MIB }
     }
 }
 

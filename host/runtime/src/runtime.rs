@@ -91,6 +91,8 @@ struct Shared {
     lane_pool: Pool,
     limits: Limits,
     loaded_bytes_max: u64,
+    /// For each serving thread.
+    instances_max: u32,
     /// Versions that were called, by how they were asked for. Cleared by whatever changes a name.
     resolved: RwLock<HashMap<FunctionRef, Arc<Function>>>,
     /// Goes up with every change of a name, before the change is acknowledged.
@@ -110,7 +112,7 @@ impl Runtime {
         let no_engine = |error: String| RuntimeError::Engine(error);
         let ticker = Ticker::start().map_err(|error| no_engine(error.to_string()))?;
         let lane = ComputeLane::new(&config.host_limits).map_err(|error| no_engine(error.to_string()))?;
-        let instances = u32::try_from(config.host_limits.calls_max).unwrap_or(u32::MAX).saturating_add(8);
+        let instances = u32::try_from(config.host_limits.calls_max).unwrap_or(u32::MAX);
         let engine = Engine::new(instances, config.compiler.codegen(), &ticker)
             .map_err(|error| no_engine(format!("{error:#}")))?;
         let compatibility = engine.compatibility();
@@ -128,6 +130,7 @@ impl Runtime {
             lane_pool: Pool::new(engine, loaded_bytes_max),
             limits: config.limits,
             loaded_bytes_max,
+            instances_max: config.host_limits.instances_max.max(1),
             resolved: RwLock::default(),
             generation: AtomicU64::new(0),
             in_use: Mutex::default(),
@@ -136,9 +139,9 @@ impl Runtime {
     }
 
     /// An engine of its own for whoever calls, with its part of the room for loaded components.
-    pub(crate) fn new_pool(&self, instances_max: u32) -> Result<Pool, RuntimeError> {
-        let Shared { compiler, ticker, loaded_bytes_max, .. } = &*self.0;
-        let engine = Engine::new(instances_max, compiler.codegen(), ticker)
+    pub(crate) fn new_pool(&self) -> Result<Pool, RuntimeError> {
+        let Shared { compiler, ticker, loaded_bytes_max, instances_max, .. } = &*self.0;
+        let engine = Engine::new(*instances_max, compiler.codegen(), ticker)
             .map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
         Ok(Pool::new(engine, *loaded_bytes_max))
     }
@@ -252,6 +255,11 @@ impl Runtime {
 
     fn lock_in_use(&self) -> MutexGuard<'_, Vec<Weak<Function>>> {
         self.0.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many instances a serving thread may have.
+    pub(crate) fn instances_max(&self) -> usize {
+        self.0.instances_max as usize
     }
 
     pub(crate) fn lane(&self) -> &ComputeLane {

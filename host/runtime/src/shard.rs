@@ -34,18 +34,13 @@ use crate::id::FunctionRef;
 use crate::invoke::{self, Called, Outcome, Prefer, Request};
 use crate::lane::NoPlace;
 use crate::pool::Pool;
+use crate::priority;
 use crate::purity::Allowance;
 use crate::registry::ResolveError;
 use crate::runtime::{Runtime, RuntimeError};
 
 /// Instances made ahead, at most, for one function.
 const READY_PER_FUNCTION_MAX: usize = 1;
-
-/// Instances made ahead, at most, in all.
-const READY_MAX: usize = 32;
-
-/// Room for them, for the one that runs, and for one that waits to be reset.
-const INSTANCES_MAX: u32 = 48;
 
 /// Functions that are remembered by how they were asked for.
 const ROUTES_MAX: usize = 16 * 1024;
@@ -132,10 +127,13 @@ impl Met {
 }
 
 impl Shard {
+    /// For the calling thread, which serves from now on.
+    ///
     /// # Errors
     /// When the address space for its instances can't be reserved.
     pub fn new(runtime: Runtime) -> Result<Self, RuntimeError> {
-        let pool = runtime.new_pool(INSTANCES_MAX)?;
+        priority::serve();
+        let pool = runtime.new_pool()?;
         Ok(Self(Arc::new(Inner { runtime, pool, state: Mutex::default() })))
     }
 
@@ -179,7 +177,7 @@ impl Shard {
         if request.is_light(met.record.description.form) && !met.history().is_long() {
             let loaded = match met.loaded() {
                 Some(loaded) => loaded,
-                None => match self.load(met).await {
+                None => match Box::pin(self.load(met)).await {
                     Ok(loaded) => {
                         // Loading is not the call's doing.
                         admitted = Instant::now();
@@ -197,7 +195,8 @@ impl Shard {
                 Outcome::Undecided(_) => started = true,
             }
         }
-        self.call_on_compute_lane(met, request, prefer, admitted, started).await
+        // Rare and large: apart, it isn't moved about with every request.
+        Box::pin(self.call_on_compute_lane(met, request, prefer, admitted, started)).await
     }
 
     /// The fast lane.
@@ -349,7 +348,8 @@ impl Shard {
     }
 
     fn make_ready(&self, met: &Met) {
-        let is_full = self.lock().ready >= READY_MAX;
+        // One place is the running call's: what it leaves is reset before the next begins.
+        let is_full = self.lock().ready + 1 >= self.0.runtime.instances_max();
         let mut own = met.lock();
         own.touched = false;
         if is_full

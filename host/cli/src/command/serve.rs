@@ -49,6 +49,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
         host_limits: HostLimits {
             calls_max: serve.calls_max.get(),
             queue_max: serve.queue_max,
+            instances_max: serve.instances_max.get(),
             ..HostLimits::default()
         },
         serving_threads: threads,
@@ -110,7 +111,7 @@ fn cannot_open(serve: &Serve, error: RuntimeError) -> anyhow::Error {
         }
         RuntimeError::Registry(_) => "give one that this user may write to with `--data-dir`",
         RuntimeError::Store(_) => "restore it from a copy, or begin a new one with `--data-dir`",
-        RuntimeError::Engine(_) => "the pool of instances needs address space: check `ulimit -v`",
+        RuntimeError::Engine(_) => "the pools of instances need address space: raise `ulimit -v`, or lower `--instances-max` and `--calls-max`",
     };
     anyhow::Error::new(error).context(hinted(message, hint))
 }

@@ -1,6 +1,6 @@
 //! Compiled code as bytes.
 //!
-//! The one module with `unsafe`: an artefact is native code, and loading it trusts it. Whoever calls
+//! Unsafe: an artefact is native code, and loading it trusts it. Whoever calls
 //! in here must have it from [`compile_artefact`] of this process, or from the registry, which
 //! authenticates every artefact with a keyed MAC before handing out its path.
 #![expect(unsafe_code, reason = "wasmtime's deserialize trusts its input; see the module header")]

@@ -225,14 +225,13 @@ fn call_values(store: &mut Store<Sandbox>, typed: &Typed, func: &Func, values: &
 /// What of the input the random stream is drawn from.
 pub(super) fn seed_input(input: &Input) -> SeedInput {
     match input {
-        Input::Flat(_, body) => SeedInput::Parts(vec![body.clone()]),
+        Input::Flat(_, body) => SeedInput::Bytes(body.clone()),
         Input::Values(values) => SeedInput::Values(std::sync::Arc::clone(values)),
         Input::Payload { media_type, body } => {
-            SeedInput::Parts(vec![Bytes::from(media_type.clone()), body.clone()])
+            SeedInput::Payload(Bytes::from(media_type.clone()), body.clone())
         }
         Input::Http(request) => {
-            let target = format!("{} {}", request.method(), request.uri());
-            SeedInput::Parts(vec![Bytes::from(target), request.body().clone()])
+            SeedInput::Http(request.method().clone(), request.uri().clone(), request.body().clone())
         }
     }
 }

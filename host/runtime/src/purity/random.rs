@@ -29,8 +29,12 @@ pub(crate) struct Seed {
 /// A call's input, in a form that equal inputs share.
 #[derive(Clone, Debug)]
 pub(crate) enum SeedInput {
-    /// Bytes, in parts.
-    Parts(Vec<Bytes>),
+    /// One `string` or `list<u8>`.
+    Bytes(Bytes),
+    /// A payload: its media type, its content.
+    Payload(Bytes, Bytes),
+    /// A request: its method, its target, its content.
+    Http(http::Method, http::Uri, Bytes),
     /// Values. Their text is canonical: the decoder has put fields and flags in the type's order.
     Values(Arc<[Val]>),
 }
@@ -61,7 +65,15 @@ impl Seed {
         part(purpose.as_bytes());
         match self.input.get() {
             None => {}
-            Some(SeedInput::Parts(parts)) => parts.iter().for_each(|bytes| part(bytes)),
+            Some(SeedInput::Bytes(bytes)) => part(bytes),
+            Some(SeedInput::Payload(media_type, body)) => {
+                part(media_type);
+                part(body);
+            }
+            Some(SeedInput::Http(method, target, body)) => {
+                part(format!("{method} {target}").as_bytes());
+                part(body);
+            }
             // However it travelled, a lone `string` or `list<u8>` is its bytes.
             Some(SeedInput::Values(values)) => match &**values {
                 [Val::String(text)] => part(text.as_bytes()),
@@ -125,29 +137,28 @@ impl TryRng for SeededStream {
 mod tests {
     use super::*;
 
-    fn draw(digest: u8, input: &[&'static str], purpose: &'static str) -> u64 {
-        let input = input.iter().map(|part| Bytes::from_static(part.as_bytes())).collect();
+    fn draw_from(digest: u8, input: SeedInput, purpose: &'static str) -> u64 {
         let seed = Arc::new(Seed::new([digest; 32]));
-        seed.begin(SeedInput::Parts(input));
+        seed.begin(input);
         seed.stream(purpose).try_next_u64().unwrap()
+    }
+
+    fn draw(digest: u8, input: &'static str, purpose: &'static str) -> u64 {
+        draw_from(digest, SeedInput::Bytes(Bytes::from_static(input.as_bytes())), purpose)
     }
 
     #[test]
     fn equal_calls_draw_equal_numbers() {
-        assert_eq!(draw(1, &["a"], "secure"), draw(1, &["a"], "secure"));
+        assert_eq!(draw(1, "a", "secure"), draw(1, "a", "secure"));
     }
 
     #[test]
     fn how_the_input_travelled_makes_no_difference() {
-        let from_values = |value: Val| {
-            let seed = Arc::new(Seed::new([1; 32]));
-            seed.begin(SeedInput::Values([value].into()));
-            seed.stream("secure").try_next_u64().unwrap()
-        };
-        assert_eq!(from_values(Val::String("ab".to_owned())), draw(1, &["ab"], "secure"));
-        assert_eq!(from_values(Val::List(vec![Val::U8(b'a'), Val::U8(b'b')])), draw(1, &["ab"], "secure"));
-        assert_eq!(from_values(Val::List(Vec::new())), draw(1, &[""], "secure"));
-        assert_ne!(from_values(Val::U8(b'a')), draw(1, &["a"], "secure"));
+        let from_values = |value: Val| draw_from(1, SeedInput::Values([value].into()), "secure");
+        assert_eq!(from_values(Val::String("ab".to_owned())), draw(1, "ab", "secure"));
+        assert_eq!(from_values(Val::List(vec![Val::U8(b'a'), Val::U8(b'b')])), draw(1, "ab", "secure"));
+        assert_eq!(from_values(Val::List(Vec::new())), draw(1, "", "secure"));
+        assert_ne!(from_values(Val::U8(b'a')), draw(1, "a", "secure"));
     }
 
     #[test]
@@ -155,16 +166,20 @@ mod tests {
         let seed = Arc::new(Seed::new([1; 32]));
         let mut stream = seed.stream("secure");
         let before = stream.try_next_u64().unwrap();
-        seed.begin(SeedInput::Parts(vec![Bytes::from_static(b"a")]));
-        assert_eq!(stream.try_next_u64().unwrap(), draw(1, &["a"], "secure"));
-        assert_ne!(before, draw(1, &["a"], "secure"));
+        seed.begin(SeedInput::Bytes(Bytes::from_static(b"a")));
+        assert_eq!(stream.try_next_u64().unwrap(), draw(1, "a", "secure"));
+        assert_ne!(before, draw(1, "a", "secure"));
     }
 
     #[test]
     fn any_difference_changes_the_stream() {
-        let base = draw(1, &["ab", "c"], "secure");
-        assert_ne!(base, draw(2, &["ab", "c"], "secure"));
-        assert_ne!(base, draw(1, &["a", "bc"], "secure"));
-        assert_ne!(base, draw(1, &["ab", "c"], "insecure"));
+        let draw = |digest, media_type: &'static str, body: &'static str, purpose| {
+            let [media_type, body] = [media_type, body].map(|text| Bytes::from_static(text.as_bytes()));
+            draw_from(digest, SeedInput::Payload(media_type, body), purpose)
+        };
+        let base = draw(1, "ab", "c", "secure");
+        assert_ne!(base, draw(2, "ab", "c", "secure"));
+        assert_ne!(base, draw(1, "a", "bc", "secure"));
+        assert_ne!(base, draw(1, "ab", "c", "insecure"));
     }
 }

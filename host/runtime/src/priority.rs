@@ -1,0 +1,73 @@
+//! What the kernel's scheduler is told of the two kinds of threads.
+//!
+//! A serving thread runs for microseconds at a time and must not wait for them; a thread of the compute lane
+//! runs for as long as it is let. Weight alone doesn't say that: a thread that wakes up waits until the
+//! running one has had its slice, some milliseconds, however heavy it is. Since Linux 6.12 a thread may ask
+//! for slices of another length (`sched_setattr(2)`, `sched_runtime`), and one that wakes up with a shorter slice
+//! takes the core at once, as long as it hasn't had more than its share.
+//!
+//! (Fifty microseconds of work every millisecond beside eight threads that never sleep, one core, Linux 6.18:
+//! p99 of the wait 4.0 ms with the default slice, 0.1 ms with this.)
+//!
+//! Invariant: nothing here is needed for answers to be right; where the system refuses, threads are as they were.
+#![expect(unsafe_code, reason = "no library wraps sched_setattr for ordinary threads; see the call")]
+
+use std::time::Duration;
+
+/// A serving thread's slice: the shortest there is.
+const SERVING_SLICE: Duration = Duration::from_micros(100);
+
+/// How far below the serving threads the compute lane is, in steps of `setpriority(2)`: about a tenth of their
+/// weight. Eight long calls on a core leave half of it to short ones, where there are so many; and the lane
+/// still gets on where other programs are busy.
+pub(crate) const COMPUTE_NICE_STEPS: i32 = 10;
+
+/// The lowest priority there is.
+pub(crate) const NICE_MAX: i32 = 19;
+
+/// Makes the calling thread one that serves.
+pub(crate) fn serve() {
+    schedule(0, SERVING_SLICE);
+}
+
+/// Makes the calling thread one of the compute lane, whichever thread has started it.
+pub(crate) fn compute() {
+    // No slice of its own: the system's default.
+    schedule(COMPUTE_NICE_STEPS, Duration::ZERO);
+}
+
+/// Moves the calling thread down by `nice_steps`, with slices of so long.
+fn schedule(nice_steps: i32, slice: Duration) {
+    let Ok(nice) = rustix::process::getpriority_process(None) else { return };
+    let attributes = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_OTHER as u32,
+        sched_flags: libc::SCHED_FLAG_KEEP_POLICY as u64,
+        sched_nice: (nice + nice_steps).min(NICE_MAX),
+        sched_priority: 0,
+        sched_runtime: u64::try_from(slice.as_nanos()).unwrap_or(0),
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the kernel reads `size` bytes of `attributes`, which lives until the call returns, and writes
+    // nothing to our memory; 0 is the calling thread.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_compute_lane_is_below_whoever_starts_it() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let own = nice();
+        let below = std::thread::spawn(move || {
+            serve();
+            let serving = nice();
+            compute();
+            (serving, nice())
+        });
+        assert_eq!(below.join().unwrap(), (own, (own + COMPUTE_NICE_STEPS).min(NICE_MAX)));
+    }
+}
