@@ -111,7 +111,7 @@ fn name(index: u32) -> String {
 }
 
 /// The component with a custom section that nothing reads: other bytes, the same behaviour.
-fn variant(component: &[u8], index: u32) -> Bytes {
+pub(crate) fn variant(component: &[u8], index: u32) -> Bytes {
     const NAME: &[u8] = b"variant";
     let content = [&[NAME.len() as u8], NAME, &index.to_le_bytes()].concat();
     // Section 0 is the custom one; its length is below 128, so a byte of LEB128 holds it.

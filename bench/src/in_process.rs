@@ -91,7 +91,12 @@ impl InProcess {
 
     /// Calls an echo with the usual body.
     pub(crate) fn call(&self, function: &Arc<Met>) -> Called {
-        let request = Request::Payload { media_type: None, body: Bytes::from_static(BODY) };
+        self.call_with(function, BODY)
+    }
+
+    /// Calls with another body.
+    pub(crate) fn call_with(&self, function: &Arc<Met>, body: &'static [u8]) -> Called {
+        let request = Request::Payload { media_type: None, body: Bytes::from_static(body) };
         self.executor.block_on(self.shard.call(function, request, Prefer::AsSent))
     }
 

@@ -23,6 +23,7 @@ mod footprint;
 mod hyper_alone;
 mod idle;
 mod in_process;
+mod initialise;
 mod instructions;
 mod latency;
 mod load;
@@ -66,6 +67,8 @@ enum Args {
     Scaling(scaling::Args),
     /// One call in this process
     Call(call::Args),
+    /// Work that a component does once: at deploy, against in every call
+    Initialise(initialise::Args),
     /// Instructions of a request, by callgrind
     Instructions(instructions::Args),
     /// All of it in turn, written down as JSON, Markdown and SVG
@@ -96,6 +99,7 @@ impl Args {
             Self::Mixed(args) => mixed::run(args),
             Self::Scaling(args) => scaling::run(args),
             Self::Call(args) => call::run(args),
+            Self::Initialise(args) => initialise::run(args),
             Self::Instructions(args) => instructions::run(args),
             Self::Record(args) => record::run(args).map(|()| Vec::new()),
             Self::CallLoop(args) => instructions::call_loop(args).map(|()| Vec::new()),

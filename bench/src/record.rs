@@ -36,7 +36,7 @@ pub(crate) struct Args {
 }
 
 /// As they are quoted.
-const FULL: [&str; 10] = [
+const FULL: [&str; 11] = [
     "throughput --connections 1,32,256",
     "throughput --body-bytes 1024,65536,1048576",
     "latency",
@@ -46,11 +46,12 @@ const FULL: [&str; 10] = [
     "mixed",
     "scaling",
     "call",
+    "initialise",
     "instructions",
 ];
 
 /// To see that all of it works.
-const QUICK: [&str; 10] = [
+const QUICK: [&str; 11] = [
     "throughput --rounds 2 --seconds 1 --connections 1,32,256",
     "throughput --rounds 2 --seconds 1 --body-bytes 1024,65536,1048576",
     "latency --rounds 2 --seconds 1",
@@ -60,6 +61,7 @@ const QUICK: [&str; 10] = [
     "mixed --rounds 2 --seconds 2 --fibonacci 38",
     "scaling --rounds 2 --seconds 1",
     "call --rounds 2 --calls 5000",
+    "initialise --rounds 2 --calls 50 --functions 5",
     "instructions --rounds 1 --requests 500",
 ];
 

@@ -18,6 +18,9 @@
 //! | raw | [`macro@raw`] on a function | [`Payload`]: bytes with a media type |
 //! | WIT first | [`generate!`] | what your own WIT says |
 //!
+//! Beside any of them [`macro@initialize`] on a function has it run once, when the component is deployed: calls
+//! begin with what it left in statics.
+//!
 //! The attributes export something only where the target is Wasm. Natively the function is what it was:
 //! `cargo test` tests it.
 //!
@@ -31,7 +34,7 @@ mod convert;
 mod heap;
 mod payload;
 
-pub use nebula_sdk_macros::{function, raw};
+pub use nebula_sdk_macros::{function, initialize, raw};
 
 pub use self::payload::{Error, Payload};
 

@@ -17,6 +17,7 @@ mod concurrency;
 mod control;
 mod faults;
 mod http_form;
+mod initialise;
 mod methods;
 mod projects;
 mod purity;

@@ -8,6 +8,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "Rust has many kinds of syntax; a wildcard is any other")]
 
 mod expand;
+mod initialise;
 mod names;
 mod raw;
 mod signature;
@@ -85,6 +86,49 @@ pub fn raw(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let expanded = match &item {
         Item::Fn(function) => raw::function(function),
         other => Err(syn::Error::new_spanned(other, "put `#[nebula_sdk::raw]` on a function named `handle`")),
+    };
+    or_error(&item, expanded)
+}
+
+/// Runs a function once, when the component is deployed, and keeps what it leaves in statics.
+///
+/// Nebula runs it in the sandbox of a call and takes a snapshot: every call's instance begins there, with
+/// the tables made, the texts parsed, the patterns compiled. It has no parameters and no result, any name,
+/// and stands beside `handle`, of whichever form that is. What a call changes of the state is gone with the
+/// call, as ever.
+///
+/// Natively nothing runs it. With a `LazyLock`, as here, that makes no difference to tests: what it
+/// would have made is made at the first use. Where it fills an `OnceLock`, have the tests call it first.
+///
+/// ```
+/// use std::sync::LazyLock;
+///
+/// /// `SQUARES[n]` is `n` squared.
+/// static SQUARES: LazyLock<Vec<u32>> = LazyLock::new(|| (0..1000).map(|n| n * n).collect());
+///
+/// #[nebula_sdk::initialize]
+/// fn squares() {
+///     LazyLock::force(&SQUARES);
+/// }
+///
+/// #[nebula_sdk::function]
+/// pub fn handle(n: u16) -> Option<u32> {
+///     SQUARES.get(usize::from(n)).copied()
+/// }
+/// # fn main() {}
+/// ```
+#[proc_macro_attribute]
+pub fn initialize(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    if let Some(error) = arguments(attribute) {
+        return error;
+    }
+    let item = parse_macro_input!(item as Item);
+    let expanded = match &item {
+        Item::Fn(function) => initialise::function(function),
+        other => Err(syn::Error::new_spanned(
+            other,
+            "put `#[nebula_sdk::initialize]` on a function without parameters",
+        )),
     };
     or_error(&item, expanded)
 }

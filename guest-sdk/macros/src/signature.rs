@@ -43,6 +43,15 @@ pub(crate) fn check_plain(function: &ItemFn) -> syn::Result<()> {
         );
         return Err(syn::Error::new_spanned(&signature.ident, message));
     }
+    check_callable(function)
+}
+
+/// What any function has to be that the host calls.
+///
+/// # Errors
+/// At what isn't so.
+pub(crate) fn check_callable(function: &ItemFn) -> syn::Result<()> {
+    let signature = &function.sig;
     if let Some(token) = &signature.asyncness {
         let message = "a pure function waits for nothing: leave `async` out";
         return Err(syn::Error::new_spanned(token, message));
@@ -54,7 +63,10 @@ pub(crate) fn check_plain(function: &ItemFn) -> syn::Result<()> {
         return Err(syn::Error::new_spanned(abi, "the macro chooses the ABI: leave this out"));
     }
     if !signature.generics.params.is_empty() {
-        let message = "`handle` has one signature: write the types out instead of parameters for them";
+        let message = format!(
+            "`{}` has one signature: write the types out instead of parameters for them",
+            signature.ident
+        );
         return Err(syn::Error::new_spanned(&signature.generics, message));
     }
     Ok(())

@@ -13,7 +13,7 @@ use ureq::{Agent, Body};
 
 use crate::args::{LimitArgs, Remote};
 use crate::input::Input;
-use crate::report::hinted;
+use crate::report::{INITIALISE_HINT, hinted};
 
 /// Deploys compile, which takes a while.
 const TIMEOUT: Duration = Duration::from_secs(180);
@@ -163,6 +163,7 @@ pub(crate) fn problem(status: StatusCode, body: &[u8]) -> anyhow::Error {
         Some("type-mismatch" | "invalid-json") => "`nebula inspect` shows the function's signature",
         Some("deadline-exceeded") => "deploy it with a larger `--deadline-ms`, or give it less to do",
         Some("resource-limit") => "deploy it with a larger `--memory-bytes-max`, or give it less to do",
+        Some("initialisation-failed") => INITIALISE_HINT,
         Some("not-a-component") => "build one with `nebula build`",
         Some("refused") => "docs/purity.md says what a function may import and export",
         _ => return anyhow::anyhow!(lines.join("\n")),

@@ -17,7 +17,6 @@ use clap::CommandFactory;
 use nebula_runtime::Codegen;
 
 use crate::args::{Args, Command};
-use crate::report::note;
 
 /// Runs a command to its end.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -53,7 +52,7 @@ fn compile_component() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(reason) => {
-            note(reason);
+            serde_json::to_writer(std::io::stderr(), &reason).context("cannot write the reason")?;
             Ok(ExitCode::FAILURE)
         }
     }

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use nebula_runtime::id::{FunctionName, FunctionRef, Selector};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
 use nebula_runtime::{
-    Called, Codegen, Compiler, Form, Met, Prefer, Request, Runtime, RuntimeConfig, Shard, VersionRecord,
+    Called, Codegen, CompileError, Compiler, DeployError, Form, Met, Prefer, Request, Runtime, RuntimeConfig,
+    Shard, Uncompilable, VersionRecord,
 };
 
 use crate::input::Input;
-use crate::report::hinted;
+use crate::report::{INITIALISE_HINT, hinted};
 
 /// One function in a registry of its own, gone with this value.
 pub(crate) struct Local {
@@ -34,7 +35,7 @@ impl Local {
             serving_threads: 1,
         })?;
         let name: FunctionName = "function".parse()?;
-        executor.block_on(runtime.deploy(name.clone(), component, limits))?;
+        executor.block_on(runtime.deploy(name.clone(), component, limits)).map_err(explained)?;
         let shard = Shard::new(runtime)?;
         let function = shard.find(&FunctionRef { name, selector: Selector::Current })?;
         Ok(Self { shard, function, executor, _data_dir: data_dir })
@@ -54,6 +55,19 @@ impl Local {
         };
         self.executor.block_on(self.shard.call(&self.function, request, Prefer::AsSent))
     }
+}
+
+/// A deploy that came to nothing; where the component ran, with where it was and what to do.
+fn explained(error: DeployError) -> anyhow::Error {
+    let DeployError::Compile(CompileError::Uncompilable(Uncompilable::Initialise(reason))) = &error else {
+        return error.into();
+    };
+    let mut message = reason.to_string();
+    for frame in reason.failure().iter().flat_map(|failure| &failure.backtrace) {
+        message.push_str("\n    at ");
+        message.push_str(frame);
+    }
+    hinted(message, INITIALISE_HINT).into()
 }
 
 /// What a function of the http form sees of `POST /`.

@@ -22,6 +22,10 @@ pub(crate) fn hinted(message: impl Into<String>, hint: impl Into<String>) -> Hin
     Hinted { message: message.into(), hint: hint.into() }
 }
 
+/// What to do about a component that can't be initialised.
+pub(crate) const INITIALISE_HINT: &str =
+    "docs/writing-functions.md says what `wizer-initialize` may do, under \"Work done once\"";
+
 /// Says an error on stderr.
 pub(crate) fn error(error: &anyhow::Error) {
     let (red, bold, reset) =

@@ -4,7 +4,10 @@
 //! of its machine is a 500.
 
 use http::{HeaderValue, StatusCode, header};
-use nebula_runtime::{CallError, DecodeError, DeployError, Failure, Form, ResolveError, StoreError};
+use nebula_runtime::{
+    CallError, CompileError, DecodeError, DeployError, Failure, Form, InitialiseError, ResolveError,
+    StoreError, Uncompilable,
+};
 
 use crate::input;
 use crate::problem::Problem;
@@ -61,7 +64,12 @@ pub(crate) fn no_room() -> Problem {
 }
 
 fn with_failure(kind: &str, detail: String, failure: &Failure) -> Problem {
-    Problem::new(StatusCode::BAD_GATEWAY, kind, detail)
+    located(Problem::new(StatusCode::BAD_GATEWAY, kind, detail), failure)
+}
+
+/// A problem with where the guest was.
+fn located(problem: Problem, failure: &Failure) -> Problem {
+    problem
         .with("reason", failure.reason.as_str())
         .with(
             "backtrace",
@@ -147,13 +155,33 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "limit-too-high", error.to_string())
         }
         DeployError::Compile(reason) => match reason {
-            nebula_runtime::CompileError::Refused(_) | nebula_runtime::CompileError::TooCostly => {
+            CompileError::Uncompilable(Uncompilable::Initialise(reason)) => initialise(reason),
+            CompileError::Uncompilable(Uncompilable::Refused(_)) | CompileError::TooCostly => {
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", error.to_string())
             }
-            nebula_runtime::CompileError::Process(_) => internal(error),
+            CompileError::Process(_) => internal(error),
         },
         DeployError::Store(error) => store(error),
         DeployError::Internal(_) => internal(error),
+    }
+}
+
+/// What a component does once, when it is deployed, failed.
+fn initialise(error: &InitialiseError) -> Problem {
+    let detail = shortened(&error.to_string(), FAILURE_CHARS_MAX);
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "initialisation-failed", detail);
+    match error {
+        InitialiseError::Trapped(failure) => located(problem, failure),
+        InitialiseError::ResourceLimit { limit, max, failure } => {
+            located(problem, failure).with("limit", limit.as_str()).with("max", *max)
+        }
+        InitialiseError::DeadlineExceeded { deadline_ms, log_tail } => {
+            problem.with("deadline_ms", *deadline_ms).with("log_tail", log_tail.as_str())
+        }
+        InitialiseError::HandleLeft { log_tail } => problem.with("log_tail", log_tail.as_str()),
+        InitialiseError::TooLarge { .. }
+        | InitialiseError::NotAFunction
+        | InitialiseError::Unsupported(_) => problem,
     }
 }
 

@@ -1,7 +1,7 @@
 //! wasmtime, set up for pure functions.
 //!
 //! ```text
-//! accepted bytes --compile--> artefact --load--> Loaded (linked, typed) --prepare--> Ready --run--> Spent
+//! accepted bytes --initialise, compile--> artefact --load--> Loaded (linked, typed) --prepare--> Ready --run--> Spent
 //! ```
 //!
 //! There is an engine for each serving thread and one for the compute lane: its slots, its instances and
@@ -18,6 +18,7 @@ mod artefact;
 mod call;
 mod compile;
 mod component;
+mod initialise;
 mod ready;
 mod ticker;
 
@@ -31,13 +32,14 @@ pub use self::artefact::compile_artefact;
 pub(crate) use self::artefact::load_bytes;
 pub use self::call::Failure;
 pub(crate) use self::call::{Ended, Input, Output, Stopped};
-pub use self::compile::{CompileError, Compiler, limit_compiler_process};
+pub use self::compile::{CompileError, Compiler, Uncompilable, limit_compiler_process};
 pub(crate) use self::component::{Flat, Kind, Loaded, Typed, utf8};
 pub use self::component::{Form, Refused};
+pub use self::initialise::InitialiseError;
 pub(crate) use self::ready::{Ready, Spent};
 use self::ticker::Counter;
 pub(crate) use self::ticker::Ticker;
-use crate::limits::{MEMORY_BYTES_CEILING, TABLE_ELEMENTS_CEILING};
+use crate::limits::{INITIALISE_MEMORY_BYTES_MAX, MEMORY_BYTES_CEILING, TABLE_ELEMENTS_CEILING};
 use crate::purity::{self, Sandbox};
 
 /// How often a running call's deadline is looked at.
@@ -79,7 +81,21 @@ impl Engine {
     pub(crate) fn new(instances_max: u32, codegen: Codegen, ticker: &Ticker) -> wasmtime::Result<Self> {
         let mut config = code_config(codegen);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool_config(instances_max)));
-        let wasmtime = wasmtime::Engine::new(&config)?;
+        Self::with(&config, ticker)
+    }
+
+    /// An engine for one instance, which fits the address space of a compiler process.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    fn for_initialisation(codegen: Codegen, ticker: &Ticker) -> wasmtime::Result<Self> {
+        let mut config = code_config(codegen);
+        config.memory_reservation(INITIALISE_MEMORY_BYTES_MAX).memory_reservation_for_growth(0);
+        Self::with(&config, ticker)
+    }
+
+    fn with(config: &Config, ticker: &Ticker) -> wasmtime::Result<Self> {
+        let wasmtime = wasmtime::Engine::new(config)?;
         let linker = Arc::new(purity::linker(&wasmtime)?);
         let counter = ticker.counter(&wasmtime).ok_or_else(|| wasmtime::format_err!("the clock stopped"))?;
         Ok(Self { wasmtime, linker, counter: Arc::new(counter) })
@@ -103,6 +119,7 @@ impl Engine {
         }
         let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
         self.wasmtime.precompile_compatibility_hash().hash(&mut hasher);
+        initialise::SNAPSHOT_VERSION.hash(&mut hasher);
         format!("{:016x}", hasher.finish())
     }
 

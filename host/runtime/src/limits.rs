@@ -27,6 +27,21 @@ pub const LOG_BYTES_CEILING: u64 = MIB;
 /// The largest table any function may be given, elements: the size of a pooled slot.
 pub const TABLE_ELEMENTS_CEILING: usize = 20_000;
 
+/// Linear memory that a component's initialisation may grow to, bytes over all its memories: 64 MiB, what
+/// a function has unless it is given more. These limits are the same for all functions, since all that
+/// are deployed of one component share what it made. Beyond them the component is refused.
+pub const INITIALISE_MEMORY_BYTES_MAX: u64 = 64 * MIB;
+
+/// Wall-clock time that a component's initialisation may take, milliseconds.
+pub const INITIALISE_DEADLINE_MS: u64 = 10_000;
+
+/// What is kept of what a component prints while it is initialised, bytes: an error tells the end of it.
+pub const INITIALISE_LOG_BYTES_MAX: u64 = 16 * 1024;
+
+/// By how much a component's initialisation may make it longer, bytes: about what it leaves in its
+/// memories that isn't zero. Each loaded function holds it in memory once a core.
+pub const SNAPSHOT_ADDED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// What one call may use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

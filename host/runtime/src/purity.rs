@@ -120,6 +120,17 @@ impl Sandbox {
         self.log.snapshot()
     }
 
+    /// Whether the guest holds anything of the host's: a stream, a pollable, a descriptor.
+    pub(crate) fn holds_handles(&self) -> bool {
+        !self.table.is_empty()
+    }
+
+    /// No guest code runs any more: what does, the host has added, and it has `allowance`.
+    pub(crate) fn lift_limits(&mut self, allowance: Allowance) {
+        self.quota.memory_bytes_max = u64::MAX;
+        self.allowance = allowance;
+    }
+
     /// Where a function of the http form leaves its response.
     pub(crate) fn response(&mut self) -> &mut ResponseSink {
         &mut self.response

@@ -9,17 +9,21 @@ use std::path::Path;
 
 use wasmtime::component::Component;
 
-use super::{Codegen, Engine, code_config};
+use super::initialise::initialised;
+use super::{Codegen, Engine, Uncompilable, code_config};
 
-/// Compiles a component to an artefact for an engine of the same `codegen`.
+/// Compiles a component to an artefact for an engine of the same `codegen`. Where the component has
+/// something to initialise that is done first, and its snapshot compiled.
 ///
-/// Meant for a process of its own: time and memory are not bounded here.
+/// Meant for a process of its own: the compiler's time and memory are not bounded here.
 ///
 /// # Errors
-/// In words, what the compiler refused.
-pub fn compile_artefact(component: &[u8], codegen: Codegen) -> Result<Vec<u8>, String> {
-    let engine = wasmtime::Engine::new(&code_config(codegen)).map_err(|error| format!("{error:#}"))?;
-    engine.precompile_component(component).map_err(|error| format!("{error:#}"))
+/// [`Uncompilable`]. The guest has run only if it has something to initialise.
+pub fn compile_artefact(component: &[u8], codegen: Codegen) -> Result<Vec<u8>, Uncompilable> {
+    let component = initialised(component, codegen)?;
+    let refused = |error: wasmtime::Error| Uncompilable::Refused(format!("{error:#}"));
+    let engine = wasmtime::Engine::new(&code_config(codegen)).map_err(refused)?;
+    engine.precompile_component(&component).map_err(refused)
 }
 
 impl Engine {

@@ -1,6 +1,7 @@
 //! What goes into a guest, what comes out, and how it ends.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Func, Lower, Type, Val};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
@@ -43,7 +44,7 @@ pub(crate) enum Output {
 }
 
 /// How a guest ended abnormally.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The trap, or the panic's message where the guest printed one.
     pub reason: String,

@@ -8,7 +8,9 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::{Codegen, compile_artefact};
+use serde::{Deserialize, Serialize};
+
+use super::{Codegen, InitialiseError, compile_artefact};
 
 /// Address space of a compiler process, bytes.
 const COMPILE_MEMORY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
@@ -16,14 +18,17 @@ const COMPILE_MEMORY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// CPU time of a compiler process, seconds over all its threads.
 const COMPILE_CPU_SECONDS_MAX: u64 = 120;
 
+/// What is read of a compiler process's reason, bytes. A backtrace has 32 names, of any length.
+const REASON_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
 /// Where components are compiled.
 #[derive(Clone, Debug)]
 pub enum Compiler {
     /// In this process: for tools that work on one component of the user's own.
     InProcess(Codegen),
     /// In a child: `program arguments…` reads a component from its standard input, writes the
-    /// optimised artefact to its standard output and exits with 0, or writes the reason to standard
-    /// error.
+    /// optimised artefact to its standard output and exits with 0; or writes the reason, an
+    /// [`Uncompilable`] as JSON, to its standard error and exits with 1.
     Child {
         /// The program, usually this one.
         program: PathBuf,
@@ -32,12 +37,24 @@ pub enum Compiler {
     },
 }
 
-/// Why a component couldn't be compiled.
-#[derive(Debug, thiserror::Error)]
-pub enum CompileError {
+/// Why a component doesn't compile: its own doing. What a compiler process tells whoever started it.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Uncompilable {
     /// The compiler refused it.
     #[error("the compiler refused the component: {0}")]
     Refused(String),
+    /// What it does once, when it is compiled, failed.
+    #[error(transparent)]
+    Initialise(#[from] InitialiseError),
+}
+
+/// Why a component couldn't be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// It isn't one that can be.
+    #[error(transparent)]
+    Uncompilable(#[from] Uncompilable),
     /// The compiler ran into its limits, or crashed.
     #[error(
         "compiling takes more than {COMPILE_CPU_SECONDS_MAX} s of CPU time or {} MiB of memory",
@@ -64,7 +81,7 @@ impl Compiler {
     /// [`CompileError`].
     pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>, CompileError> {
         match self {
-            Self::InProcess(codegen) => compile_artefact(component, *codegen).map_err(CompileError::Refused),
+            Self::InProcess(codegen) => Ok(compile_artefact(component, *codegen)?),
             Self::Child { program, arguments } => {
                 let mut command = Command::new(program);
                 command.args(arguments);
@@ -92,9 +109,9 @@ fn compile_in_child(mut command: Command, component: &[u8]) -> Result<Vec<u8>, C
             }
         });
         let reason = scope.spawn(move || {
-            let mut reason = String::new();
+            let mut reason = Vec::new();
             if let Some(stderr) = stderr {
-                let _ = stderr.take(64 * 1024).read_to_string(&mut reason);
+                let _ = stderr.take(REASON_BYTES_MAX).read_to_end(&mut reason);
             }
             reason
         });
@@ -105,7 +122,10 @@ fn compile_in_child(mut command: Command, component: &[u8]) -> Result<Vec<u8>, C
     if output.status.success() {
         Ok(output.stdout)
     } else if output.status.code() == Some(1) {
-        Err(CompileError::Refused(reason.trim().to_owned()))
+        // One that isn't as agreed is a message of the process's own, before it came to the component.
+        let reason = serde_json::from_slice(&reason)
+            .unwrap_or_else(|_| Uncompilable::Refused(String::from_utf8_lossy(&reason).trim().to_owned()));
+        Err(reason.into())
     } else {
         Err(CompileError::TooCostly)
     }

@@ -16,6 +16,7 @@ use wasmtime::Store;
 use wasmtime::component::Func;
 use wasmtime_wasi_http::p2::bindings::sync::Proxy;
 
+use super::Engine;
 use super::call::{self, Ended, Input, Stopped};
 use super::component::{Kind, Loaded, RawFunction};
 use super::ticker::InFlight;
@@ -44,6 +45,21 @@ pub(crate) struct Spent {
     _store: Store<Sandbox>,
 }
 
+impl Engine {
+    /// A store for one instance of the component `digest`, under `limits` and with `allowance` to start up.
+    pub(super) fn store(&self, limits: &Limits, digest: &[u8; 32], allowance: Allowance) -> Store<Sandbox> {
+        let mut store = Store::new(self.wasmtime(), Sandbox::new(limits, *digest, allowance));
+        store.limiter(|sandbox| &mut sandbox.quota);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().allowance.tick()));
+        store.set_epoch_deadline(1);
+        let crossing = limits.input_bytes_max.saturating_add(limits.output_bytes_max).saturating_mul(8);
+        store.set_hostcall_fuel(
+            usize::try_from(crossing).unwrap_or(usize::MAX).saturating_add(CROSSING_BYTES_SLACK),
+        );
+        store
+    }
+}
+
 impl Loaded {
     /// Keeps the clock of deadlines ticking.
     pub(crate) fn begin(&self) -> InFlight<'_> {
@@ -63,14 +79,7 @@ impl Loaded {
         limits: &Limits,
         allowance: Allowance,
     ) -> Result<Ready, Box<Ended>> {
-        let mut store = Store::new(self.engine.wasmtime(), Sandbox::new(limits, *digest, allowance));
-        store.limiter(|sandbox| &mut sandbox.quota);
-        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().allowance.tick()));
-        store.set_epoch_deadline(1);
-        let crossing = limits.input_bytes_max.saturating_add(limits.output_bytes_max).saturating_mul(8);
-        store.set_hostcall_fuel(
-            usize::try_from(crossing).unwrap_or(usize::MAX).saturating_add(CROSSING_BYTES_SLACK),
-        );
+        let mut store = self.engine.store(limits, digest, allowance);
         let live = match &self.kind {
             Kind::Typed(typed) => typed.pre.instantiate(&mut store).and_then(|instance| {
                 instance

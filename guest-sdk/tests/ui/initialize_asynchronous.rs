@@ -1,0 +1,4 @@
+#[nebula_sdk::initialize]
+async fn tables() {}
+
+fn main() {}

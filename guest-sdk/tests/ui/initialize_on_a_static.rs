@@ -1,0 +1,4 @@
+#[nebula_sdk::initialize]
+static TABLE: [u32; 3] = [1, 2, 3];
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[nebula_sdk::initialize]
+fn tables(size: u32) {
+    drop(size);
+}
+
+fn main() {}

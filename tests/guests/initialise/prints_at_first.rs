@@ -1,0 +1,27 @@
+//! Prints before its first call, and in it.
+
+wit_bindgen::generate!({
+    inline: "
+        package test:guest;
+        world guest {
+            export wizer-initialize: func();
+            export handle: func() -> string;
+        }
+    "
+});
+
+struct Function;
+export!(Function);
+
+impl Guest for Function {
+    fn wizer_initialize() {
+        println!("out at first");
+        eprintln!("err at first");
+    }
+
+    fn handle() -> String {
+        println!("out now");
+        eprintln!("err now");
+        "the answer".to_owned()
+    }
+}
