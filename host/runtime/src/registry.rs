@@ -405,7 +405,7 @@ impl Registry {
             for entry in records.iter()? {
                 let (key, record) = entry?;
                 let (name, version) = key.value();
-                named.insert(records::read_named(name, version, record.value())?.digest.hex());
+                named.insert(records::read_digest(name, version, record.value())?.hex());
             }
             Ok(named)
         })?;

@@ -373,10 +373,13 @@ impl Runtime {
     /// # Errors
     /// [`StoreError`]; what was deleted until then is gone, and was garbage.
     pub fn collect_garbage(&self) -> Result<(), StoreError> {
-        let mut in_use = self.lock_in_use();
-        in_use.retain(|function| function.strong_count() > 0);
-        let digests = in_use.iter().filter_map(Weak::upgrade).map(|function| function.record.digest);
-        self.0.registry.collect_garbage(&self.0.compatibility, digests.collect())?;
+        let in_use = {
+            let mut in_use = self.lock_in_use();
+            in_use.retain(|function| function.strong_count() > 0);
+            in_use.iter().filter_map(Weak::upgrade).map(|function| function.record.digest).collect()
+        };
+        // Without the lock, which the first call of a function needs: there may be many files to look at.
+        self.0.registry.collect_garbage(&self.0.compatibility, in_use)?;
         Ok(())
     }
 }
