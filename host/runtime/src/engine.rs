@@ -161,6 +161,8 @@ fn pool_config(instances_max: u32) -> PoolingAllocationConfig {
         .max_tables_per_module(TABLES_PER_COMPONENT_MAX)
         .max_memory_size(usize::try_from(MEMORY_BYTES_CEILING).unwrap_or(usize::MAX))
         .table_elements(TABLE_ELEMENTS_CEILING)
+        // Calls run on the thread's own stack. Stacks for fibers would be reserved with a system call each.
+        .total_stacks(0)
         .max_unused_warm_slots(instances_max)
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT_BYTES)
         .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES);

@@ -27,7 +27,7 @@ mod store;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::{ReadableTable, WriteTransaction};
 
 pub(crate) use self::files::Compiled;
 use self::files::{Files, write_whole};
@@ -237,7 +237,7 @@ impl Registry {
     ) -> Result<VersionRecord, StoreError> {
         let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.files.put_component(&new.digest, component)?;
-        self.store.run(|database| publish(database, name, &new))
+        self.store.write(|transaction| publish(transaction, name, &new))
     }
 
     /// The version that `reference` names.
@@ -259,16 +259,16 @@ impl Registry {
     }
 
     fn version(&self, name: &FunctionName, version: Version) -> Result<Option<VersionRecord>, StoreError> {
-        self.store.run(|database| {
-            let records = database.begin_read()?.open_table(RECORDS)?;
+        self.store.read(|transaction| {
+            let records = transaction.open_table(RECORDS)?;
             let record = records.get((name.as_str(), version.number()))?;
             record.map(|record| records::read(name, version.number(), record.value())).transpose()
         })
     }
 
     fn current(&self, name: &FunctionName) -> Result<Option<Version>, StoreError> {
-        self.store.run(|database| {
-            let table = database.begin_read()?.open_table(CURRENT)?;
+        self.store.read(|transaction| {
+            let table = transaction.open_table(CURRENT)?;
             Ok(table.get(name.as_str())?.and_then(|version| Version::new(version.value())))
         })
     }
@@ -278,8 +278,7 @@ impl Registry {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn list(&self) -> Result<Vec<VersionRecord>, StoreError> {
-        self.store.run(|database| {
-            let transaction = database.begin_read()?;
+        self.store.read(|transaction| {
             let (current, records) = (transaction.open_table(CURRENT)?, transaction.open_table(RECORDS)?);
             let mut list = Vec::new();
             for entry in current.iter()? {
@@ -298,8 +297,8 @@ impl Registry {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn versions(&self, name: &FunctionName) -> Result<Vec<VersionRecord>, StoreError> {
-        self.store.run(|database| {
-            let records = database.begin_read()?.open_table(RECORDS)?;
+        self.store.read(|transaction| {
+            let records = transaction.open_table(RECORDS)?;
             let mut versions = Vec::new();
             for entry in records.range((name.as_str(), 0)..=(name.as_str(), u32::MAX))? {
                 let (key, record) = entry?;
@@ -330,8 +329,7 @@ impl Registry {
             }
             None => ResolveError::NoEarlierVersion { name: name.clone(), current },
         })?;
-        self.store.run(|database| {
-            let transaction = database.begin_write()?;
+        self.store.write(|transaction| {
             transaction.open_table(CURRENT)?.insert(name.as_str(), target.version.number())?;
             Ok(transaction.commit()?)
         })?;
@@ -344,8 +342,7 @@ impl Registry {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn remove(&self, name: &FunctionName) -> Result<bool, StoreError> {
-        self.store.run(|database| {
-            let transaction = database.begin_write()?;
+        self.store.write(|transaction| {
             let existed = {
                 let mut current = transaction.open_table(CURRENT)?;
                 let mut records = transaction.open_table(RECORDS)?;
@@ -402,13 +399,13 @@ impl Registry {
         in_use: HashSet<Digest>,
     ) -> Result<Collected, StoreError> {
         let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let named = self.store.run(|database| {
-            let records = database.begin_read()?.open_table(RECORDS)?;
+        let named = self.store.read(|transaction| {
+            let records = transaction.open_table(RECORDS)?;
             let mut named: HashSet<String> = in_use.iter().map(Digest::hex).collect();
             for entry in records.iter()? {
                 let (key, record) = entry?;
                 let (name, version) = key.value();
-                named.insert(records::read_named(name, version, record.value())?.digest.hex());
+                named.insert(records::read_digest(name, version, record.value())?.hex());
             }
             Ok(named)
         })?;
@@ -417,8 +414,11 @@ impl Registry {
 }
 
 /// Adds a version and makes it current, unless it is the current one already.
-fn publish(database: &Database, name: &FunctionName, new: &NewVersion) -> Result<VersionRecord, StoreError> {
-    let transaction = database.begin_write()?;
+fn publish(
+    transaction: WriteTransaction,
+    name: &FunctionName,
+    new: &NewVersion,
+) -> Result<VersionRecord, StoreError> {
     let record = {
         let mut current = transaction.open_table(CURRENT)?;
         let mut records = transaction.open_table(RECORDS)?;

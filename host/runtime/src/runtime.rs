@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -21,6 +23,9 @@ use crate::pool::Pool;
 use crate::registry::{
     Description, NewVersion, OpenError, Registry, ResolveError, StoreError, VersionRecord,
 };
+
+/// How long freed memory has been free when it is given back.
+const FREE_FOR: Duration = Duration::from_secs(2);
 
 /// How a runtime is set up.
 #[derive(Clone, Debug)]
@@ -253,6 +258,28 @@ impl Runtime {
         self.0.generation.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Unloads what the compute lane has loaded, and forgets every function that nobody else holds. What is
+    /// held stays: there is one [`Function`] of a version, which knows how its calls have been.
+    pub(crate) fn forget_unused(&self) {
+        self.0.lane_pool.clear();
+        let mut resolved = self.0.resolved.write().unwrap_or_else(PoisonError::into_inner);
+        // By more than one reference, mostly.
+        let mut held_here: HashMap<_, usize> = HashMap::new();
+        for function in resolved.values() {
+            *held_here.entry(Arc::as_ptr(function)).or_default() += 1;
+        }
+        resolved.retain(|_, function| {
+            held_here.get(&Arc::as_ptr(function)).is_some_and(|held| Arc::strong_count(function) > *held)
+        });
+        resolved.shrink_to_fit();
+        drop(resolved);
+        let mut in_use = self.lock_in_use();
+        in_use.retain(|function| function.strong_count() > 0);
+        in_use.shrink_to_fit();
+        drop(in_use);
+        give_memory_back();
+    }
+
     fn lock_in_use(&self) -> MutexGuard<'_, Vec<Weak<Function>>> {
         self.0.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -381,10 +408,21 @@ impl Runtime {
     /// # Errors
     /// [`StoreError`]; what was deleted until then is gone, and was garbage.
     pub fn collect_garbage(&self) -> Result<(), StoreError> {
-        let mut in_use = self.lock_in_use();
-        in_use.retain(|function| function.strong_count() > 0);
-        let digests = in_use.iter().filter_map(Weak::upgrade).map(|function| function.record.digest);
-        self.0.registry.collect_garbage(&self.0.compatibility, digests.collect())?;
+        let in_use = {
+            let mut in_use = self.lock_in_use();
+            in_use.retain(|function| function.strong_count() > 0);
+            in_use.iter().filter_map(Weak::upgrade).map(|function| function.record.digest).collect()
+        };
+        // Without the lock, which the first call of a function needs: there may be many files to look at.
+        self.0.registry.collect_garbage(&self.0.compatibility, in_use)?;
         Ok(())
     }
+}
+
+/// Has what was freed go back to the system. An allocator does that to memory that has been free for a while,
+/// when something makes it look (mimalloc: after a second); where no call comes nothing does, but a thread
+/// that ends.
+fn give_memory_back() {
+    // Without the thread it goes back with the next calls.
+    let _ = thread::Builder::new().name("nebula-rest".to_owned()).spawn(|| thread::sleep(FREE_FOR));
 }

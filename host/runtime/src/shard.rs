@@ -404,8 +404,9 @@ async fn rest(shard: Weak<Inner>) {
         if state.calls == calls {
             state.forget_routes();
             state.resting = false;
+            drop(state);
             inner.pool.clear();
-            inner.runtime.lane_pool().clear();
+            inner.runtime.forget_unused();
             return;
         }
     }

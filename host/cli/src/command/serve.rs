@@ -18,6 +18,9 @@ use crate::report::{hinted, note};
 const OTHERS_WRITE: u32 = 0o022;
 const OTHERS: u32 = 0o077;
 
+/// From listening to looking for files that nothing needs.
+const GARBAGE_AFTER: Duration = Duration::from_secs(1);
+
 pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
     let (runtime, server) = open(serve)?;
     say_addresses(&server)?;
@@ -25,9 +28,10 @@ pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
     run_until_stopped(server)
 }
 
-/// Beside the first calls: files left over make nobody wait.
+/// After the first calls: looking at every file would hold up those that the server was started for.
 pub(super) fn collect_garbage(runtime: Runtime) -> anyhow::Result<()> {
     let collect = move || {
+        std::thread::sleep(GARBAGE_AFTER);
         if let Err(error) = runtime.collect_garbage() {
             note(format!("files that nothing needs are left where they are: {error}"));
         }

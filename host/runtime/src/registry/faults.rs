@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use redb::StorageBackend;
+use redb::{Database, StorageBackend};
 
 use super::*;
 use crate::registry::tests::{new_version, publish, resolve};

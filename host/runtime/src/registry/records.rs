@@ -1,6 +1,7 @@
 //! What is written down of each version.
 
 use redb::TableDefinition;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{NewVersion, StoreError};
@@ -80,6 +81,19 @@ pub(super) fn read(name: &FunctionName, version: u32, bytes: &[u8]) -> Result<Ve
 }
 
 pub(super) fn read_named(name: &str, version: u32, bytes: &[u8]) -> Result<VersionRecord, StoreError> {
+    parse(name, version, bytes)
+}
+
+/// The digest alone, for whoever reads all records: schemas are most of one.
+pub(super) fn read_digest(name: &str, version: u32, bytes: &[u8]) -> Result<Digest, StoreError> {
+    #[derive(Deserialize)]
+    struct Digested {
+        digest: Digest,
+    }
+    parse(name, version, bytes).map(|Digested { digest }| digest)
+}
+
+fn parse<T: DeserializeOwned>(name: &str, version: u32, bytes: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(bytes).map_err(|source| StoreError::Record {
         name: name.to_owned(),
         version,

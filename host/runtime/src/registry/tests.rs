@@ -40,6 +40,23 @@ fn a_publish_survives_reopening() {
     assert_eq!(registry.read_component(&first.digest).unwrap(), b"one");
 }
 
+/// A server that only answers calls may be killed like any other: it has begun nothing.
+#[test]
+fn reading_leaves_the_database_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let published = publish(&Registry::open(directory.path()).unwrap(), "f", b"one");
+    let bytes = || fs::read(directory.path().join("registry.redb")).unwrap();
+    let before = bytes();
+    let registry = Registry::open(directory.path()).unwrap();
+    assert_eq!(resolve(&registry, "f").unwrap(), published);
+    registry.collect_garbage("now", HashSet::new()).unwrap();
+    assert!(bytes() == before);
+    // The first change is seen by whoever reads after it.
+    let second = publish(&registry, "f", b"two");
+    assert_eq!(resolve(&registry, "f").unwrap(), second);
+    assert!(bytes() != before);
+}
+
 #[test]
 fn the_same_content_is_the_same_version() {
     let directory = tempfile::tempdir().unwrap();
