@@ -90,7 +90,9 @@ fn media_type(text: Cow<'static, str>) -> HeaderValue {
     match text {
         // One of ours.
         Cow::Borrowed(text) => HeaderValue::from_static(text),
-        Cow::Owned(text) if text.len() <= MEDIA_TYPE_BYTES_MAX => HeaderValue::try_from(text).unwrap_or(bytes),
+        Cow::Owned(text) if text.len() <= MEDIA_TYPE_BYTES_MAX => {
+            HeaderValue::try_from(text).unwrap_or(bytes)
+        }
         Cow::Owned(_) => bytes,
     }
 }

@@ -180,9 +180,17 @@ mod tests {
 
     #[test]
     fn hosts_are_names_or_addresses() {
-        for host in
-            ["a", "example.org", "example.org:80", "a:", "127.0.0.1:8080", "127.0.0.1:54321", "[::1]", "[::1]:80", "x_y.~z"]
-        {
+        for host in [
+            "a",
+            "example.org",
+            "example.org:80",
+            "a:",
+            "127.0.0.1:8080",
+            "127.0.0.1:54321",
+            "[::1]",
+            "[::1]:80",
+            "x_y.~z",
+        ] {
             assert!(is_host(host.as_bytes()), "{host}");
             assert!(is_any_host(host.as_bytes()), "{host}");
         }

@@ -293,7 +293,9 @@ fn answer(kind: &Kind, output: Output, raw: bool, bytes_max: u64) -> Result<Answ
             }
         }
         (Output::Value(value), Kind::Typed(typed)) => value_answer(typed, value, raw),
-        (Output::Payload { media_type, body }, _) => Answer::Value(Content { media_type: media_type.into(), body }),
+        (Output::Payload { media_type, body }, _) => {
+            Answer::Value(Content { media_type: media_type.into(), body })
+        }
         (Output::Http(response), _) => Answer::Http(response),
         (Output::BadInput(message), _) => {
             let error = serde_json::json!({"bad-input": message});

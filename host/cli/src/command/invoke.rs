@@ -100,7 +100,12 @@ fn local_outcome(called: Called) -> anyhow::Result<Outcome> {
             return Ok(Outcome { ok, media_type, output: body.to_vec(), log: Some(log) });
         }
     };
-    Ok(Outcome { ok, media_type: content.media_type.into_owned(), output: content.body.to_vec(), log: Some(log) })
+    Ok(Outcome {
+        ok,
+        media_type: content.media_type.into_owned(),
+        output: content.body.to_vec(),
+        log: Some(log),
+    })
 }
 
 /// A failed call with where the guest was, and what to do.

@@ -115,7 +115,9 @@ fn cannot_open(serve: &Serve, error: RuntimeError) -> anyhow::Error {
         }
         RuntimeError::Registry(_) => "give one that this user may write to with `--data-dir`",
         RuntimeError::Store(_) => "restore it from a copy, or begin a new one with `--data-dir`",
-        RuntimeError::Engine(_) => "the pools of instances need address space: raise `ulimit -v`, or lower `--instances-max` and `--calls-max`",
+        RuntimeError::Engine(_) => {
+            "the pools of instances need address space: raise `ulimit -v`, or lower `--instances-max` and `--calls-max`"
+        }
     };
     anyhow::Error::new(error).context(hinted(message, hint))
 }
