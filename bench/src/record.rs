@@ -38,12 +38,12 @@ pub(crate) struct Args {
 /// As they are quoted.
 const FULL: [&str; 11] = [
     "throughput --connections 1,32,256",
-    "throughput --body-bytes 1024,65536,1048576",
-    "latency",
+    "throughput --rounds 3 --body-bytes 1024,65536,1048576",
+    "latency --rounds 3",
     "cold",
     "start",
     "idle",
-    "mixed",
+    "mixed --rounds 3",
     "scaling",
     "call",
     "initialise",
