@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Where to write `results.json`, `results.md` and `chart.svg`
     #[arg(long, default_value = "docs/bench")]
     out: PathBuf,
+    /// Only the commands with this in them
+    #[arg(long)]
+    only: Option<String>,
     /// A `spin` binary to measure too
     #[arg(long)]
     spin: Option<PathBuf>,
@@ -95,7 +98,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         commands: Vec::new(),
     };
     let cores = cores::allowed()?;
-    for command in if args.quick { QUICK } else { FULL } {
+    let commands = if args.quick { QUICK } else { FULL };
+    let wanted = |command: &&str| args.only.as_ref().is_none_or(|only| command.contains(only.as_str()));
+    for command in commands.into_iter().filter(wanted) {
         eprintln!("== {command}");
         // A command leaves this thread where its load ran; the next one shares out all cores again.
         cores::pin(&cores)?;
