@@ -24,6 +24,31 @@ fn looks_around() {
     }
 }
 
+/// Nothing of a call is there in the next one, on either lane, whatever it wrote to.
+#[test]
+fn leaves_behind() {
+    let nebula = Nebula::start_with(&["--threads", "1"]);
+    let component = std::fs::read(guests::LEAVES_BEHIND).unwrap();
+    nebula.put("fast", &component).is(200);
+    // What may have more than the usual memory starts on the compute lane.
+    nebula.put("compute?memory_bytes_max=134217728", &component).is(200);
+    for function in ["fast", "compute"] {
+        for words in [1024, 300_000] {
+            for _ in 0..5 {
+                let input = format!(r#"{{"mark":12297829382473034410,"words":{words}}}"#);
+                let found = nebula.post(&format!("/f/{function}"), &input).is(200).json();
+                let [before, after] = [0, 1].map(|index| found[index].as_u64().unwrap());
+                // Only the call's own argument, where the compiler has put it aside.
+                assert!(before <= 4, "{function} found {before} of another's words");
+                assert!(
+                    after > 4 * words,
+                    "{function} found only {after} of its own: it looks at too little"
+                );
+            }
+        }
+    }
+}
+
 /// The same input rolls the same numbers, on another server too; another input rolls others.
 #[test]
 fn rolls_dice() {
