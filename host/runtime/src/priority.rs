@@ -51,7 +51,11 @@ fn schedule(nice_steps: i32, slice: Duration) {
     };
     // SAFETY: the kernel reads `size` bytes of `attributes`, which lives until the call returns, and writes
     // nothing to our memory; 0 is the calling thread.
-    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    let refused = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) } != 0;
+    if refused && nice_steps > 0 {
+        // Some sandboxes know only the older call. Without either the thread is no worse than its neighbours.
+        let _ = rustix::process::setpriority_process(None, (nice + nice_steps).min(NICE_MAX));
+    }
 }
 
 #[cfg(test)]

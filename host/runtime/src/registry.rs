@@ -389,19 +389,20 @@ impl Registry {
     }
 
     /// Deletes components that no version names, and compiled code of other engines or of them. What is
-    /// `in_use` is spared.
+    /// `in_use` is spared; that is asked when the names have been read, so that what a call has found by a name
+    /// until then is either named or in use.
     ///
     /// # Errors
     /// [`StoreError`]; what was deleted until then is gone, and was garbage.
     pub(crate) fn collect_garbage(
         &self,
         compatibility: &str,
-        in_use: HashSet<Digest>,
+        in_use: impl FnOnce() -> HashSet<Digest>,
     ) -> Result<Collected, StoreError> {
         let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let named = self.store.read(|transaction| {
+        let mut named = self.store.read(|transaction| {
             let records = transaction.open_table(RECORDS)?;
-            let mut named: HashSet<String> = in_use.iter().map(Digest::hex).collect();
+            let mut named: HashSet<String> = HashSet::new();
             for entry in records.iter()? {
                 let (key, record) = entry?;
                 let (name, version) = key.value();
@@ -409,6 +410,7 @@ impl Registry {
             }
             Ok(named)
         })?;
+        named.extend(in_use().iter().map(Digest::hex));
         self.files.collect(&named, compatibility)
     }
 }

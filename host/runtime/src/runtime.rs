@@ -104,6 +104,8 @@ struct Shared {
     generation: AtomicU64,
     /// Versions that a call may still be using, though their name may be gone.
     in_use: Mutex<Vec<Weak<Function>>>,
+    /// Components that are being deployed: their compiled code is there before anything names it.
+    deploying: Mutex<Vec<Digest>>,
     logs: Logs,
 }
 
@@ -139,6 +141,7 @@ impl Runtime {
             resolved: RwLock::default(),
             generation: AtomicU64::new(0),
             in_use: Mutex::default(),
+            deploying: Mutex::default(),
             logs: Logs::default(),
         })))
     }
@@ -185,6 +188,7 @@ impl Runtime {
         self.0.limits.with(&limits)?;
         admission::admit(component)?;
         let digest = Digest::of(component);
+        let _deploying = Deploying::begin(self, digest);
         let described = match registry.open_compiled(&digest, compatibility)? {
             // Compiled before, under this or another name.
             Some(compiled) => lane_pool.engine().describe_artefact(&compiled.path)?,
@@ -278,6 +282,10 @@ impl Runtime {
         in_use.shrink_to_fit();
         drop(in_use);
         give_memory_back();
+    }
+
+    fn lock_deploying(&self) -> MutexGuard<'_, Vec<Digest>> {
+        self.0.deploying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_in_use(&self) -> MutexGuard<'_, Vec<Weak<Function>>> {
@@ -408,14 +416,37 @@ impl Runtime {
     /// # Errors
     /// [`StoreError`]; what was deleted until then is gone, and was garbage.
     pub fn collect_garbage(&self) -> Result<(), StoreError> {
-        let in_use = {
+        // The lock is taken for no longer: the first call of a function needs it, and there may be many files.
+        let in_use = || {
             let mut in_use = self.lock_in_use();
             in_use.retain(|function| function.strong_count() > 0);
-            in_use.iter().filter_map(Weak::upgrade).map(|function| function.record.digest).collect()
+            let called = in_use.iter().filter_map(Weak::upgrade).map(|function| function.record.digest);
+            called.chain(self.lock_deploying().iter().copied()).collect()
         };
-        // Without the lock, which the first call of a function needs: there may be many files to look at.
         self.0.registry.collect_garbage(&self.0.compatibility, in_use)?;
         Ok(())
+    }
+}
+
+/// A component that is being deployed, until dropped: its files are no garbage.
+struct Deploying<'a> {
+    runtime: &'a Runtime,
+    digest: Digest,
+}
+
+impl<'a> Deploying<'a> {
+    fn begin(runtime: &'a Runtime, digest: Digest) -> Self {
+        runtime.lock_deploying().push(digest);
+        Self { runtime, digest }
+    }
+}
+
+impl Drop for Deploying<'_> {
+    fn drop(&mut self) {
+        let mut deploying = self.runtime.lock_deploying();
+        if let Some(index) = deploying.iter().position(|digest| *digest == self.digest) {
+            deploying.swap_remove(index);
+        }
     }
 }
 

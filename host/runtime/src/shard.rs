@@ -103,6 +103,8 @@ struct MetState {
     loaded: Weak<Loaded>,
     ready: Vec<Ready>,
     touched: bool,
+    /// No route leads here any more: nothing is made ahead for it, as nobody would give that up.
+    retired: bool,
     /// Making an instance takes so long that it isn't done ahead.
     slow_to_start: bool,
 }
@@ -171,6 +173,12 @@ impl Shard {
     }
 
     async fn call_on_lanes(&self, met: &Arc<Met>, request: Request, prefer: Prefer) -> Called {
+        {
+            // Of either lane: what is called isn't forgotten, and what was called is.
+            let mut state = self.lock();
+            state.calls += 1;
+            self.watch_for_rest(&mut state);
+        }
         let begun = Instant::now();
         let mut admitted = begun;
         let mut started = false;
@@ -214,7 +222,6 @@ impl Shard {
         };
         let last = {
             let mut state = self.lock();
-            state.calls += 1;
             let gap = state.last_call.replace(admitted).map(|last| admitted.saturating_duration_since(last));
             state.is_busy = gap.is_some_and(|gap| gap < BUSY_GAP);
             if ready.is_some() {
@@ -223,7 +230,6 @@ impl Shard {
             if !touched {
                 state.touched.push(Arc::clone(met));
             }
-            self.watch_for_rest(&mut state);
             state.spent.take()
         };
         // Reset now if the thread hasn't slept since: the next instance takes its slot, still in cache.
@@ -235,7 +241,8 @@ impl Shard {
             self.lock().spent = spent;
         }
         let long = match &outcome {
-            Outcome::Undecided(_) => true,
+            // Where there was no slot the call hasn't shown how long it is.
+            Outcome::Undecided(called) => !matches!(called.result, Err(CallError::NoSlot)),
             Outcome::Called(called) => called.cost.run > FAST_MAX,
         };
         if long {
@@ -355,6 +362,7 @@ impl Shard {
         if is_full
             || own.ready.len() >= READY_PER_FUNCTION_MAX
             || own.slow_to_start
+            || own.retired
             || met.history().is_long()
         {
             return;
@@ -429,6 +437,9 @@ impl State {
     /// Calls in flight keep what they hold.
     fn forget_routes(&mut self) {
         self.give_up_ready();
+        for met in self.routes.values() {
+            met.lock().retired = true;
+        }
         self.touched.clear();
         self.routes = HashMap::new();
     }

@@ -1,13 +1,14 @@
-//! Tries to leave something behind for the next call: in a static, on the heap, in memory that it has the
-//! system give it, on the stack. Tells how often it finds such a thing in all of its memory, before it leaves any
-//! and after.
+//! Tries to leave something behind for the next call: in statics, on the heap, in memory that it has the
+//! system give it, on the stack. Tells how often the mark of the call before stands in all of its memory, and
+//! then its own.
 
 wit_bindgen::generate!({
     inline: "
         package test:guest;
         world guest {
-            /// The mark that the calls before have left, and how often to leave it in each place.
-            export handle: func(mark: u64, words: u32) -> tuple<u32, u32>;
+            /// The mark that the call before has left, with all bits turned round so that it stands nowhere by being
+            /// asked for; the one to leave; and how often in each place.
+            export handle: func(turned-previous: u64, mark: u64, words: u32) -> tuple<u32, u32>;
         }
     "
 });
@@ -28,8 +29,8 @@ struct Function;
 export!(Function);
 
 impl Guest for Function {
-    fn handle(mark: u64, words: u32) -> (u32, u32) {
-        let before = found(mark);
+    fn handle(turned_previous: u64, mark: u64, words: u32) -> (u32, u32) {
+        let previous = found(turned_previous);
         for cell in IN_THE_IMAGE.iter().chain(&ZEROED).take(words as usize) {
             cell.store(mark, Ordering::Relaxed);
         }
@@ -39,15 +40,15 @@ impl Guest for Function {
             std::mem::forget(black_box(heap));
         }
         on_the_stack(mark, 8);
-        (before, found(mark))
+        (previous, found(!mark))
     }
 }
 
-/// How often `mark` stands in memory, at addresses that a word has.
+/// How often a mark stands in memory, at addresses that a word has. `turned` is it with all bits turned round.
 #[inline(never)]
-fn found(mark: u64) -> u32 {
+fn found(turned: u64) -> u32 {
     let words = wasm32::memory_size(0) * PAGE_BYTES / size_of::<u64>();
-    (1..words).map(word).filter(|word| *word == mark).count() as u32
+    (1..words).map(word).filter(|word| word ^ turned == u64::MAX).count() as u32
 }
 
 /// A word of memory, whatever it is used for.

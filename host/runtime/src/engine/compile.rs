@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use super::{Codegen, InitialiseError, compile_artefact};
+use crate::priority;
 
 /// Address space of a compiler process, bytes.
 const COMPILE_MEMORY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
@@ -142,5 +143,7 @@ pub fn limit_compiler_process() -> std::io::Result<()> {
     setrlimit(Resource::As, limit(COMPILE_MEMORY_BYTES_MAX))?;
     setrlimit(Resource::Cpu, limit(COMPILE_CPU_SECONDS_MAX))?;
     setrlimit(Resource::Core, limit(0))?;
+    // Whoever compiles waits; calls don't.
+    priority::compute();
     Ok(())
 }

@@ -16,6 +16,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use super::TICK;
+use crate::priority;
 
 /// How long after the last call the thread parks: long enough that steady traffic doesn't pay for
 /// waking it.
@@ -126,6 +127,8 @@ impl Shared {
 }
 
 fn tick(shared: &Shared) {
+    // Deadlines are looked at in time beside long calls, too.
+    priority::serve();
     let mut busy_at = Instant::now();
     let mut ticked_at = Instant::now();
     while !shared.stop.load(Ordering::SeqCst) {

@@ -77,20 +77,23 @@ impl Store {
             transaction.set_quick_repair(true);
             operation(transaction)
         };
-        if let Some(Opened::Writing(database)) =
-            &*self.database.read().unwrap_or_else(PoisonError::into_inner)
-        {
-            match write(database) {
-                Err(error) if has_failed_before(&error) => {}
-                outcome => return outcome,
+        let mut failed_before = false;
+        loop {
+            match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
+                // Who reads goes on meanwhile.
+                Some(Opened::Writing(database)) => match write(database) {
+                    Err(error) if has_failed_before(&error) && !failed_before => failed_before = true,
+                    outcome => return outcome,
+                },
+                Some(Opened::Reading(_)) | None => {}
+            }
+            let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
+            // Somebody else may have opened it in the meantime.
+            if failed_before || !matches!(*slot, Some(Opened::Writing(_))) {
+                *slot = None;
+                *slot = Some(Opened::Writing(open_to_write(&self.path)?));
             }
         }
-        let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        *slot = None;
-        let database = open_to_write(&self.path)?;
-        let outcome = write(&database);
-        *slot = Some(Opened::Writing(database));
-        outcome
     }
 }
 
@@ -99,8 +102,13 @@ impl Opened {
         if let Some(database) = open_to_read(path) {
             return Ok(Self::Reading(database));
         }
-        // Not there, not whole, or no database: it is made or mended, or its error is the one that counts.
-        Ok(Self::Writing(open_to_write(path)?))
+        // Not there, not whole, or no database: it is made or mended, or its error is the one that counts. Closed
+        // again, it is whole.
+        drop(open_to_write(path)?);
+        match open_to_read(path) {
+            Some(database) => Ok(Self::Reading(database)),
+            None => Ok(Self::Writing(open_to_write(path)?)),
+        }
     }
 
     fn begin_read(&self) -> Result<ReadTransaction, redb::TransactionError> {
