@@ -1,5 +1,6 @@
 //! Nebula's runtime inside this process: the one place that knows how it is opened and called.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,7 +33,11 @@ impl InProcess {
             limits: Limits::default(),
             // A small pool: these calls come one at a time, and tools that watch a process choke on address
             // space.
-            host_limits: HostLimits { calls_max: 1, instances_max: 2, ..HostLimits::default() },
+            host_limits: HostLimits {
+                calls_max: 1,
+                instances_max: NonZeroU32::MIN.saturating_add(1),
+                ..HostLimits::default()
+            },
             serving_threads: threads,
         })?;
         Self::of(runtime)

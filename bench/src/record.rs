@@ -30,8 +30,8 @@ pub(crate) struct Args {
     /// Where to write `results.json`, `results.md` and `chart.svg`
     #[arg(long, default_value = "docs/bench")]
     out: PathBuf,
-    /// Only the commands with this in them
-    #[arg(long)]
+    /// Only the commands with this in them; `--out` says where, as what stands there is overwritten
+    #[arg(long, requires = "out")]
     only: Option<String>,
     /// A `spin` binary to measure too
     #[arg(long)]
@@ -177,6 +177,15 @@ fn commit() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Otherwise the record would be gone.
+    #[test]
+    fn a_part_is_recorded_elsewhere() {
+        let parse =
+            |words: &[&str]| crate::Args::try_parse_from([&["nebula-bench", "record"], words].concat());
+        assert!(parse(&["--only", "call"]).is_err());
+        assert!(parse(&["--only", "call", "--out", "elsewhere"]).is_ok());
+    }
 
     #[test]
     fn every_command_line_is_one() {

@@ -228,3 +228,44 @@ fn a_socket_may_be_handed_over() {
         assert!(status.success(), "{status}");
     }
 }
+
+/// Whoever connected would wait for ever: its listener is there.
+#[test]
+fn a_server_whose_threads_cannot_serve_ends() {
+    serve(&["--instances-max", "1000000"]).exits(1).explains("the engine cannot start");
+}
+
+/// With room for hardly any instance: calls take turns, and none fails.
+#[test]
+fn few_instances_are_enough() {
+    for instances in ["1", "2"] {
+        let nebula = Nebula::start_with(&["--threads", "1", "--instances-max", instances])
+            .deploy("greets", guests::GREETS)
+            .deploy("counts", guests::COUNTS);
+        for round in 0..10 {
+            nebula.post("/f/greets", "\"you\"").is(200).says("\"Hello, you!\"");
+            nebula.post("/f/counts", "").is(200).says("1");
+            if round % 3 == 0 {
+                nebula.put(
+                    &format!("greets?log_bytes_max={}", round + 1),
+                    &std::fs::read(guests::GREETS).unwrap(),
+                );
+            }
+        }
+    }
+}
+
+/// What nothing needs goes a while after the start; what is named stays.
+#[test]
+fn files_left_over_are_removed() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    let home = nebula.home();
+    let components = nebula.data_dir().join("components");
+    nebula.kill();
+    let orphan = components.join("0".repeat(64));
+    std::fs::write(&orphan, b"left over").unwrap();
+    let nebula = Nebula::start_over(home, &[]);
+    eventually("the file is gone", || (!orphan.exists()).then_some(()));
+    nebula.post("/f/greets", "\"you\"").is(200);
+    assert_eq!(std::fs::read_dir(&components).unwrap().count(), 1);
+}

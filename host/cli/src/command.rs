@@ -53,7 +53,7 @@ fn compile_component() -> anyhow::Result<ExitCode> {
         }
         Err(reason) => {
             serde_json::to_writer(std::io::stderr(), &reason).context("cannot write the reason")?;
-            Ok(ExitCode::FAILURE)
+            Ok(ExitCode::from(nebula_runtime::UNCOMPILABLE_EXIT))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A component file run in this process, with no server.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,7 +32,12 @@ impl Local {
             data_dir: data_dir.path().to_owned(),
             compiler: Compiler::InProcess(codegen),
             limits: Limits::default(),
-            host_limits: HostLimits { calls_max: 1, queue_max: 1, instances_max: 2, ..HostLimits::default() },
+            host_limits: HostLimits {
+                calls_max: 1,
+                queue_max: 1,
+                instances_max: NonZeroU32::MIN,
+                ..HostLimits::default()
+            },
             serving_threads: 1,
         })?;
         let name: FunctionName = "function".parse()?;

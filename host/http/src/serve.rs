@@ -23,7 +23,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use nebula_runtime::{Runtime, Shard};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::bodies::Bodies;
 use crate::connections::{Connections, Traffic};
@@ -142,6 +142,7 @@ impl Server {
     /// When a thread or its event loop can't be had.
     pub fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let (stopping, stopped) = watch::channel(());
+        let (failing, mut failed) = mpsc::channel(1);
         let mut threads = Vec::new();
         let (bodies, traffic) = (Bodies::new(), Traffic::default());
         let connections_max = CONNECTIONS_MAX.div_ceil(self.data.len().max(1));
@@ -151,6 +152,7 @@ impl Server {
                 name: format!("nebula-data-{index}"),
                 listener,
                 stopped: stopped.clone(),
+                failing: failing.clone(),
                 drain: self.drain,
                 connections: Connections::new(connections_max, traffic.clone()),
             };
@@ -172,6 +174,7 @@ impl Server {
             name: "nebula-control".to_owned(),
             listener: self.control,
             stopped,
+            failing,
             drain: self.drain,
             connections: Connections::new(CONTROL_CONNECTIONS_MAX, traffic.clone()),
         };
@@ -184,10 +187,17 @@ impl Server {
         })?);
         let exit_after_idle = self.exit_after_idle;
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-            let Some(idle) = exit_after_idle else { return stop.await };
+            let idle = async {
+                match exit_after_idle {
+                    Some(idle) => traffic.ceases(idle).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = stop => {}
-                () = traffic.ceases(idle) => {}
+                () = idle => {}
+                // Its listener is there all the same: whoever came to it would wait for ever.
+                _ = failed.recv() => {}
             }
         });
         drop(stopping);
@@ -244,6 +254,8 @@ struct Thread {
     name: String,
     listener: std::net::TcpListener,
     stopped: watch::Receiver<()>,
+    /// Says that this thread doesn't serve; joining it says why.
+    failing: mpsc::Sender<()>,
     drain: Duration,
     connections: Connections,
 }
@@ -261,13 +273,22 @@ impl Thread {
         T: Fn() + Send + Sync + 'static,
     {
         thread::Builder::new().name(self.name.clone()).stack_size(STACK_BYTES).spawn(move || {
-            let (serve, tidy) = make()?;
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(tidy).build()?;
-            let served = runtime.block_on(self.accept(serve));
-            // What a connection or a deploy is still at is past the drain time.
-            runtime.shutdown_background();
-            served
+            let failing = self.failing.clone();
+            let serve = || {
+                let (serve, tidy) = make()?;
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .on_thread_park(tidy)
+                    .build()?;
+                let served = runtime.block_on(self.accept(serve));
+                // What a connection or a deploy is still at is past the drain time.
+                runtime.shutdown_background();
+                served
+            };
+            serve().inspect_err(|_| {
+                // Where it is full somebody else has said so.
+                let _ = failing.try_send(());
+            })
         })
     }
 

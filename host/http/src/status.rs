@@ -5,7 +5,7 @@
 
 use http::{HeaderValue, StatusCode, header};
 use nebula_runtime::{
-    CallError, CompileError, DecodeError, DeployError, Failure, Form, InitialiseError, ResolveError,
+    CallError, CompileError, DecodeError, DeployError, Failure, Fault, Form, InitialiseError, ResolveError,
     StoreError, Uncompilable,
 };
 
@@ -48,17 +48,18 @@ pub(crate) fn call(error: &CallError) -> Problem {
                 .with("deadline_ms", *deadline_ms)
                 .with("log_tail", log_tail.as_str())
         }
-        CallError::Overloaded { .. } | CallError::NoSlot => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
-                .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
-        }
+        CallError::Overloaded { .. } | CallError::NoSlot => overloaded(detail),
+        CallError::Load(_) if error.fault() == Fault::Load => overloaded(detail),
         CallError::Load(_) | CallError::Internal(_) => internal(error),
     }
 }
 
 /// There is no room to read a body into.
 pub(crate) fn no_room() -> Problem {
-    let detail = "the host holds as many request bodies as it may";
+    overloaded("the host holds as many request bodies as it may")
+}
+
+fn overloaded(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
         .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
@@ -157,7 +158,8 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
         DeployError::Compile(reason) => match reason {
             CompileError::Uncompilable(Uncompilable::Initialise(reason)) => initialise(reason),
             CompileError::Uncompilable(Uncompilable::Refused(_)) | CompileError::TooCostly => {
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", error.to_string())
+                let detail = shortened(&error.to_string(), FAILURE_CHARS_MAX);
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", detail)
             }
             CompileError::Process(_) => internal(error),
         },

@@ -32,7 +32,7 @@ pub use self::artefact::compile_artefact;
 pub(crate) use self::artefact::load_bytes;
 pub use self::call::Failure;
 pub(crate) use self::call::{Ended, Input, Output, Stopped};
-pub use self::compile::{CompileError, Compiler, Uncompilable, limit_compiler_process};
+pub use self::compile::{CompileError, Compiler, UNCOMPILABLE_EXIT, Uncompilable, limit_compiler_process};
 pub(crate) use self::component::{Flat, Kind, Loaded, Typed, utf8};
 pub use self::component::{Form, Refused};
 pub use self::initialise::InitialiseError;

@@ -3,7 +3,7 @@
 //! Invariant: every variant says whether the guest may have run. Nothing of a failed call is kept.
 
 use crate::codec::DecodeError;
-use crate::engine::Failure;
+use crate::engine::{CompileError, Failure, InitialiseError, Uncompilable};
 
 /// Who has to change something for the call to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +110,8 @@ impl CallError {
             | Self::Failed { .. }
             | Self::DeadlineExceeded { .. } => Fault::Guest,
             Self::Overloaded { .. } | Self::NoSlot => Fault::Load,
-            Self::Load(_) | Self::Internal(_) => Fault::Host,
+            Self::Load(error) => error.fault(),
+            Self::Internal(_) => Fault::Host,
         }
     }
 }
@@ -126,5 +127,23 @@ pub enum LoadError {
     Engine(String),
     /// The compiler process failed.
     #[error(transparent)]
-    Compile(#[from] crate::engine::CompileError),
+    Compile(#[from] CompileError),
+}
+
+impl LoadError {
+    /// The component was accepted once: where it now takes too long to compile or to initialise, the machine
+    /// is busy, and the next call tries again.
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Compile(
+                CompileError::TooCostly
+                | CompileError::Uncompilable(Uncompilable::Initialise(InitialiseError::DeadlineExceeded {
+                    ..
+                })),
+            ) => Fault::Load,
+            Self::Registry(_)
+            | Self::Engine(_)
+            | Self::Compile(CompileError::Uncompilable(_) | CompileError::Process(_)) => Fault::Host,
+        }
+    }
 }

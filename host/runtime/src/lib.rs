@@ -27,8 +27,8 @@ mod shard;
 pub use admission::Inadmissible;
 pub use codec::{DecodeError, UnsupportedType};
 pub use engine::{
-    Codegen, CompileError, Compiler, Failure, Form, InitialiseError, Refused, Uncompilable, compile_artefact,
-    limit_compiler_process,
+    Codegen, CompileError, Compiler, Failure, Form, InitialiseError, Refused, UNCOMPILABLE_EXIT,
+    Uncompilable, compile_artefact, limit_compiler_process,
 };
 pub use error::{CallError, Fault, LoadError};
 pub use function::Function;

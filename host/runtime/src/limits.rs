@@ -1,7 +1,7 @@
 //! What a call, and the host as a whole, may use. Every limit has a unit, a default, and an answer
 //! to what happens at it.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -157,7 +157,7 @@ pub struct HostLimits {
     /// Instances alive at once on each serving thread, for the one that runs and those made ahead. Default 32.
     /// Each of these, and of `calls_max`, reserves 16 GiB of address space, which isn't memory: only systems that
     /// limit it need fewer. Where all are taken, calls go to the compute lane.
-    pub instances_max: u32,
+    pub instances_max: NonZeroU32,
     /// Compiled code kept loaded, bytes, over all threads. Default 256 MiB. Beyond it the least recently
     /// used is unloaded.
     pub loaded_bytes_max: u64,
@@ -165,7 +165,12 @@ pub struct HostLimits {
 
 impl Default for HostLimits {
     fn default() -> Self {
-        Self { calls_max: 64, queue_max: 1024, instances_max: 32, loaded_bytes_max: 256 * MIB }
+        Self {
+            calls_max: 64,
+            queue_max: 1024,
+            instances_max: NonZeroU32::MIN.saturating_add(31),
+            loaded_bytes_max: 256 * MIB,
+        }
     }
 }
 

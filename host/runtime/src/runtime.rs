@@ -1,6 +1,7 @@
 //! The facade: everything a host does with functions, in one place.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
@@ -97,7 +98,7 @@ struct Shared {
     limits: Limits,
     loaded_bytes_max: u64,
     /// For each serving thread.
-    instances_max: u32,
+    instances_max: NonZeroU32,
     /// Versions that were called, by how they were asked for. Cleared by whatever changes a name.
     resolved: RwLock<HashMap<FunctionRef, Arc<Function>>>,
     /// Goes up with every change of a name, before the change is acknowledged.
@@ -137,7 +138,7 @@ impl Runtime {
             lane_pool: Pool::new(engine, loaded_bytes_max),
             limits: config.limits,
             loaded_bytes_max,
-            instances_max: config.host_limits.instances_max.max(1),
+            instances_max: config.host_limits.instances_max,
             resolved: RwLock::default(),
             generation: AtomicU64::new(0),
             in_use: Mutex::default(),
@@ -149,7 +150,7 @@ impl Runtime {
     /// An engine of its own for whoever calls, with its part of the room for loaded components.
     pub(crate) fn new_pool(&self) -> Result<Pool, RuntimeError> {
         let Shared { compiler, ticker, loaded_bytes_max, instances_max, .. } = &*self.0;
-        let engine = Engine::new(*instances_max, compiler.codegen(), ticker)
+        let engine = Engine::new(instances_max.get(), compiler.codegen(), ticker)
             .map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
         Ok(Pool::new(engine, *loaded_bytes_max))
     }
@@ -294,7 +295,7 @@ impl Runtime {
 
     /// How many instances a serving thread may have.
     pub(crate) fn instances_max(&self) -> usize {
-        self.0.instances_max as usize
+        self.0.instances_max.get() as usize
     }
 
     pub(crate) fn lane(&self) -> &ComputeLane {

@@ -5,7 +5,7 @@
 //!           |                                                        ^
 //!           +--(overran: cut off)--> compute lane, begun again ------+
 //! tidy      (the thread is about to sleep) resets used slots, makes instances ahead
-//! rest      (no call for a while) gives up what was made ahead; later, everything
+//! rest      (no call of a function for a while) gives up what was made ahead; (of any) later, everything
 //! ```
 //!
 //! The fast lane runs a call where its connection lives, for about a millisecond. A call that overruns is
@@ -103,6 +103,8 @@ struct MetState {
     loaded: Weak<Loaded>,
     ready: Vec<Ready>,
     touched: bool,
+    /// Since what nobody calls was last given up.
+    called: bool,
     /// No route leads here any more: nothing is made ahead for it, as nobody would give that up.
     retired: bool,
     /// Making an instance takes so long that it isn't done ahead.
@@ -218,6 +220,7 @@ impl Shard {
     ) -> Outcome {
         let (ready, touched) = {
             let mut own = met.lock();
+            own.called = true;
             (own.ready.pop(), std::mem::replace(&mut own.touched, true))
         };
         let last = {
@@ -400,12 +403,16 @@ async fn rest(shard: Weak<Inner>) {
     loop {
         tokio::time::sleep(REST).await;
         let Some(inner) = shard.upgrade() else { return };
-        let calls = inner.lock().calls;
+        let calls = {
+            let mut state = inner.lock();
+            // Others' calls don't keep what was made ahead of one's own.
+            state.give_up_uncalled();
+            state.calls
+        };
+        drop(inner);
         if seen.replace(calls) != Some(calls) {
             continue;
         }
-        inner.lock().give_up_ready();
-        drop(inner);
         tokio::time::sleep(FORGET).await;
         let Some(inner) = shard.upgrade() else { return };
         let mut state = inner.lock();
@@ -427,6 +434,20 @@ impl Inner {
 }
 
 impl State {
+    /// Of functions that weren't called since this was done last.
+    fn give_up_uncalled(&mut self) {
+        self.spent = None;
+        if self.ready == 0 {
+            return;
+        }
+        for met in self.routes.values() {
+            let mut own = met.lock();
+            if !std::mem::take(&mut own.called) {
+                self.ready -= std::mem::take(&mut own.ready).len();
+            }
+        }
+    }
+
     fn give_up_ready(&mut self) {
         self.spent = None;
         for met in self.routes.values() {

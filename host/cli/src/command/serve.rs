@@ -53,7 +53,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
         host_limits: HostLimits {
             calls_max: serve.calls_max.get(),
             queue_max: serve.queue_max,
-            instances_max: serve.instances_max.get(),
+            instances_max: serve.instances_max,
             ..HostLimits::default()
         },
         serving_threads: threads,

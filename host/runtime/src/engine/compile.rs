@@ -22,6 +22,12 @@ const COMPILE_CPU_SECONDS_MAX: u64 = 120;
 /// What is read of a compiler process's reason, bytes. A backtrace has 32 names, of any length.
 const REASON_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
+/// What is told of such a reason where it isn't as agreed, bytes.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// With what a compiler process ends that has written a reason; with 1 it ends where it failed itself.
+pub const UNCOMPILABLE_EXIT: u8 = 3;
+
 /// Where components are compiled.
 #[derive(Clone, Debug)]
 pub enum Compiler {
@@ -29,7 +35,7 @@ pub enum Compiler {
     InProcess(Codegen),
     /// In a child: `program arguments…` reads a component from its standard input, writes the
     /// optimised artefact to its standard output and exits with 0; or writes the reason, an
-    /// [`Uncompilable`] as JSON, to its standard error and exits with 1.
+    /// [`Uncompilable`] as JSON, to its standard error and exits with [`UNCOMPILABLE_EXIT`].
     Child {
         /// The program, usually this one.
         program: PathBuf,
@@ -122,14 +128,23 @@ fn compile_in_child(mut command: Command, component: &[u8]) -> Result<Vec<u8>, C
     let output = output.map_err(CompileError::Process)?;
     if output.status.success() {
         Ok(output.stdout)
-    } else if output.status.code() == Some(1) {
-        // One that isn't as agreed is a message of the process's own, before it came to the component.
-        let reason = serde_json::from_slice(&reason)
-            .unwrap_or_else(|_| Uncompilable::Refused(String::from_utf8_lossy(&reason).trim().to_owned()));
+    } else if output.status.code() == Some(i32::from(UNCOMPILABLE_EXIT)) {
+        // A reason that is longer than what is read of it is one all the same.
+        let reason =
+            serde_json::from_slice(&reason).unwrap_or_else(|_| Uncompilable::Refused(message(&reason)));
         Err(reason.into())
+    } else if output.status.code() == Some(1) {
+        // A message of the process's own: it didn't come to the component.
+        Err(CompileError::Process(std::io::Error::other(message(&reason))))
     } else {
         Err(CompileError::TooCostly)
     }
+}
+
+/// The beginning of what a process has written.
+fn message(written: &[u8]) -> String {
+    let beginning = &written[..written.len().min(MESSAGE_BYTES_MAX)];
+    String::from_utf8_lossy(beginning).trim().to_owned()
 }
 
 /// Sets this process's limits; for the child, before it reads anything.
@@ -146,4 +161,36 @@ pub fn limit_compiler_process() -> std::io::Result<()> {
     // Whoever compiles waits; calls don't.
     priority::compute();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compile_with(script: &str) -> CompileError {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        compile_in_child(shell, b"").unwrap_err()
+    }
+
+    #[test]
+    fn a_reason_is_the_components_and_a_message_the_processs() {
+        let reason = serde_json::to_string(&Uncompilable::Refused("no".to_owned())).unwrap();
+        let refused = |error| {
+            let CompileError::Uncompilable(Uncompilable::Refused(reason)) = error else {
+                panic!("{error:?}")
+            };
+            reason
+        };
+        assert_eq!(refused(compile_with(&format!("echo '{reason}' >&2; exit {UNCOMPILABLE_EXIT}"))), "no");
+        let endless = "head -c 9000000 /dev/zero | tr '\\0' x >&2";
+        let cut = refused(compile_with(&format!("{endless}; exit {UNCOMPILABLE_EXIT}")));
+        assert_eq!(cut.len(), MESSAGE_BYTES_MAX);
+        let failed = compile_with("echo 'out of luck' >&2; exit 1");
+        assert!(
+            matches!(&failed, CompileError::Process(error) if error.to_string() == "out of luck"),
+            "{failed:?}"
+        );
+        assert!(matches!(compile_with("kill -9 $$"), CompileError::TooCostly));
+    }
 }
