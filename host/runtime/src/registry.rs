@@ -6,7 +6,7 @@
 //! key                                  32 random bytes: authenticates compiled code
 //! registry.redb                        names -> current version; (name, version) -> record
 //! components/<sha256>                  immutable, content-addressed
-//! compiled/<compatibility>/<sha256>    derived; `.mac` beside it
+//! compiled/<compatibility>/<sha256>    derived; its MAC at the end
 //! ```
 //!
 //! Invariants:
@@ -213,7 +213,7 @@ impl Registry {
                 return Err(OpenError::OtherFormat { path: path.to_owned(), found: found.trim().to_owned() });
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                write_whole(&format, FORMAT.as_bytes()).map_err(not_writable)?;
+                write_whole(&format, &[FORMAT.as_bytes()]).map_err(not_writable)?;
             }
             Err(error) => return Err(not_writable(error)),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,9 @@ use crate::id::Digest;
 
 /// Domain separation of the key that MACs compiled code, as BLAKE3's key derivation wants it.
 const MAC_CONTEXT: &str = "nebula 2026-11 authentication of compiled code";
+
+/// What follows an artefact in its file. wasmtime finds the artefact's parts from its beginning.
+const MAC_BYTES: u64 = blake3::OUT_LEN as u64;
 
 pub(super) struct Files {
     components: PathBuf,
@@ -23,11 +26,13 @@ pub(super) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Writes a file so that it is there whole or not at all, and durable on return.
-pub(super) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Writes a file, in parts, so that it is there whole or not at all, and durable on return.
+pub(super) fn write_whole(path: &Path, content: &[&[u8]]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(directory)?;
-    file.write_all(content)?;
+    for part in content {
+        file.write_all(part)?;
+    }
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(directory)?.sync_all()
@@ -74,7 +79,7 @@ impl Files {
         if fs::read(&path).is_ok_and(|found| Digest::of(&found) == *digest) {
             return Ok(());
         }
-        write_whole(&path, content).map_err(at("write", &path))
+        write_whole(&path, &[content]).map_err(at("write", &path))
     }
 
     pub(super) fn read_component(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
@@ -87,13 +92,13 @@ impl Files {
         }
     }
 
-    fn mac(&self, digest: &Digest, compatibility: &str, artefact: &[u8]) -> blake3::Hash {
+    /// Of an artefact of this digest and compatibility; it is yet to be fed.
+    fn mac(&self, digest: &Digest, compatibility: &str) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_keyed(&self.mac_key);
         hasher.update(digest.bytes());
         hasher.update(&(compatibility.len() as u64).to_le_bytes());
         hasher.update(compatibility.as_bytes());
-        hasher.update(artefact);
-        hasher.finalize()
+        hasher
     }
 
     pub(super) fn store_compiled(
@@ -105,10 +110,8 @@ impl Files {
         let directory = self.compiled.join(compatibility);
         create_private_dir(&directory).map_err(at("create", &directory))?;
         let path = directory.join(digest.hex());
-        write_whole(&path, artefact).map_err(at("write", &path))?;
-        // Without its MAC the artefact counts for nothing, so a crash in between loses no more than it.
-        let mac = path.with_extension("mac");
-        write_whole(&mac, self.mac(digest, compatibility, artefact).as_bytes()).map_err(at("write", &mac))
+        let mac = self.mac(digest, compatibility).update(artefact).finalize();
+        write_whole(&path, &[artefact, mac.as_bytes()]).map_err(at("write", &path))
     }
 
     pub(super) fn open_compiled(
@@ -117,18 +120,26 @@ impl Files {
         compatibility: &str,
     ) -> Result<Option<Compiled>, StoreError> {
         let path = self.compiled.join(compatibility).join(digest.hex());
-        let artefact = match fs::read(&path) {
-            Ok(artefact) => artefact,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(at("read", &path)(error)),
-        };
-        let expected = fs::read(path.with_extension("mac")).unwrap_or_default();
+        match self.authenticate(&path, self.mac(digest, compatibility)) {
+            Ok(Some(bytes)) => Ok(Some(Compiled { path, bytes })),
+            // What isn't authentic is overwritten by whoever compiles it anew.
+            Ok(None) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at("read", &path)(error)),
+        }
+    }
+
+    /// The length of an artefact that is followed by the MAC that it should have. It is read in pieces, to
+    /// be mapped afterwards: what is held of it is what a call needs.
+    fn authenticate(&self, path: &Path, mut mac: blake3::Hasher) -> io::Result<Option<u64>> {
+        let mut file = File::open(path)?;
+        let Some(bytes) = file.metadata()?.len().checked_sub(MAC_BYTES) else { return Ok(None) };
+        mac.update_reader((&mut file).take(bytes))?;
+        let mut found = Vec::with_capacity(blake3::OUT_LEN);
+        file.take(MAC_BYTES).read_to_end(&mut found)?;
         // `blake3::Hash` compares in constant time.
-        let authentic = <[u8; 32]>::try_from(expected)
-            .is_ok_and(|expected| self.mac(digest, compatibility, &artefact) == expected);
-        // What isn't is overwritten by whoever compiles it anew; until then it may be half of a pair that
-        // somebody is writing.
-        Ok(authentic.then_some(Compiled { bytes: artefact.len() as u64, path }))
+        let is_authentic = <[u8; 32]>::try_from(found).is_ok_and(|found| mac.finalize() == found);
+        Ok(is_authentic.then_some(bytes))
     }
 
     /// Deletes what isn't `named`, and compiled code that isn't of `compatibility`.
@@ -142,8 +153,7 @@ impl Files {
         for entry in fs::read_dir(&self.compiled).map_err(at("read", &self.compiled))? {
             let path = entry.map_err(at("read", &self.compiled))?.path();
             let current = path.file_name().is_some_and(|name| name == compatibility);
-            let is_named = |name: &str| current && named.contains(name.trim_end_matches(".mac"));
-            sweep(&path, is_named, &mut collected)?;
+            sweep(&path, |name| current && named.contains(name), &mut collected)?;
             if !current {
                 fs::remove_dir(&path).map_err(at("remove", &path))?;
             }
@@ -169,7 +179,7 @@ fn sweep(directory: &Path, keep: impl Fn(&str) -> bool, collected: &mut Collecte
 fn new_key(path: &Path) -> io::Result<Vec<u8>> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
-    write_whole(path, &key)?;
+    write_whole(path, &[&key])?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(key.to_vec())
 }
