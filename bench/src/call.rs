@@ -1,16 +1,19 @@
-//! One call in this process, fresh instance, nothing remembered.
+//! One call in this process, on a fresh instance, and one whose answer is remembered.
 //!
 //! Includes: decode, instance, guest, encode. Excludes: HTTP, routing, compile, load.
 //! Guest: `functions/echo`, 36 B in and out, so the host dominates.
 //! No peer: the floor that the rows of `throughput` stand on. Reports p50, p99 and p99.9 of n calls, how much of
 //! a call is making the instance, and what is done for the next call once this one was answered: a caller
-//! doesn't wait for it, a busy core does.
+//! doesn't wait for it, a busy core does. Of what is remembered: finding it by the bytes that were sent, 36 B and
+//! 1 KiB, which the reading of the clock is part of.
 
 use std::num::NonZeroU32;
 use std::time::Instant;
 
+use anyhow::ensure;
 use bytes::Bytes;
 use clap::Args as ClapArgs;
+use nebula_runtime::Source;
 
 use crate::cores::{self, Cores};
 use crate::in_process::{self, InProcess};
@@ -33,7 +36,10 @@ pub(crate) struct Args {
 }
 
 const COLUMNS: [Column; 3] =
-    [Column::spread("p50", "µs", 1), Column::spread("p99", "µs", 1), Column::spread("p99.9", "µs", 1)];
+    [Column::spread("p50", "µs", 2), Column::spread("p99", "µs", 2), Column::spread("p99.9", "µs", 2)];
+
+/// The longer of the two bodies that are remembered.
+static KIB: [u8; 1024] = [b'x'; 1024];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     prepare::ensure_optimised()?;
@@ -67,6 +73,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         starts.push(Latency::of(starts_ns));
         tidying.push(Latency::of(tidying_ns));
     }
+    let remembering_dir = tempfile::tempdir()?;
+    let remembering = InProcess::open_remembering(remembering_dir.path())?;
+    remembering.deploy("echo", Bytes::from(std::fs::read(&echo)?))?;
+    let remembered = [("36 B", BODY), ("1 KiB", &KIB)].map(|(name, body)| {
+        let rounds = remembered(&remembering, body, args)?;
+        Ok::<_, anyhow::Error>(row(&format!("remembered, {name}"), &rounds))
+    });
+    let mut rows = vec![
+        row("whole call", &whole),
+        row("of it, making the instance", &starts),
+        row("after it, resetting the slot and making the next instance", &tidying),
+    ];
+    for row in remembered {
+        rows.push(row?);
+    }
     Ok(vec![Section {
         bench: "call",
         title: "One call in process".to_owned(),
@@ -80,13 +101,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
             machine::description(),
         ],
         columns: COLUMNS.to_vec(),
-        rows: vec![
-            row("whole call", &whole),
-            row("of it, making the instance", &starts),
-            row("after it, resetting the slot and making the next instance", &tidying),
-        ],
+        rows,
         notes: Vec::new(),
     }])
+}
+
+/// Calls that are the same, after the first.
+fn remembered(nebula: &InProcess, body: &'static [u8], args: &Args) -> anyhow::Result<Vec<Latency>> {
+    let function = nebula.resolve("echo")?;
+    let first = nebula.call_with(&function, body);
+    ensure!(first.result.is_ok(), "the echo failed: {:?}", first.result);
+    let round = |_| {
+        let mut took = Vec::new();
+        for _ in 0..args.calls.get() {
+            let begun = Instant::now();
+            let called = nebula.call_with(&function, body);
+            took.push(ns(begun.elapsed()));
+            let is_remembered = matches!(called.source, Source::Remembered { .. });
+            ensure!(is_remembered, "it ran again: {:?}", called.source);
+        }
+        Ok(Latency::of(took))
+    };
+    (0..args.rounds.get()).map(round).collect()
 }
 
 /// The percentiles of several rounds.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use anyhow::bail;
 use bytes::Bytes;
 use nebula_runtime::id::{FunctionRef, Selector};
-use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
+use nebula_runtime::limits::{HostLimits, Limits};
 use nebula_runtime::{
-    Answer, Called, Codegen, Compiler, Met, Prefer, Request, Runtime, RuntimeConfig, Shard,
+    Answer, CacheDirectives, Called, Codegen, Compiler, Met, Prefer, Request, Runtime, RuntimeConfig,
+    Settings, Shard,
 };
 
 use crate::prepare::BODY;
@@ -27,6 +28,19 @@ impl InProcess {
     /// # Errors
     /// The runtime's.
     pub(crate) fn open(data_dir: &Path, threads: usize) -> anyhow::Result<Self> {
+        // Every call is to run.
+        Self::open_with(data_dir, threads, 0)
+    }
+
+    /// Likewise, remembering results as a server does unless told otherwise.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub(crate) fn open_remembering(data_dir: &Path) -> anyhow::Result<Self> {
+        Self::open_with(data_dir, 1, HostLimits::default().remembered_bytes_max)
+    }
+
+    fn open_with(data_dir: &Path, threads: usize, remembered_bytes_max: u64) -> anyhow::Result<Self> {
         let runtime = Runtime::open(RuntimeConfig {
             data_dir: data_dir.to_owned(),
             compiler: Compiler::InProcess(Codegen::Optimised),
@@ -36,6 +50,7 @@ impl InProcess {
             host_limits: HostLimits {
                 calls_max: 1,
                 instances_max: NonZeroU32::MIN.saturating_add(1),
+                remembered_bytes_max,
                 ..HostLimits::default()
             },
             serving_threads: threads,
@@ -76,8 +91,7 @@ impl InProcess {
             let mut deploys = tokio::task::JoinSet::new();
             for (name, component) in functions {
                 let (runtime, name) = (self.runtime.clone(), name.parse()?);
-                deploys
-                    .spawn(async move { runtime.deploy(name, component, LimitOverrides::default()).await });
+                deploys.spawn(async move { runtime.deploy(name, component, Settings::default()).await });
             }
             while let Some(deployed) = deploys.join_next().await {
                 deployed??;
@@ -102,7 +116,7 @@ impl InProcess {
     /// Calls with another body.
     pub(crate) fn call_with(&self, function: &Arc<Met>, body: &'static [u8]) -> Called {
         let request = Request::Payload { media_type: None, body: Bytes::from_static(body) };
-        self.executor.block_on(self.shard.call(function, request, Prefer::AsSent))
+        self.executor.block_on(self.shard.call(function, request, Prefer::AsSent, CacheDirectives::default()))
     }
 
     /// What a serving thread does once its answers are on the wire and it is about to sleep.
@@ -111,7 +125,7 @@ impl InProcess {
     }
 }
 
-/// Whether an echo answered what it was sent.
+/// Whether an echo answered what it was sent; the usual body.
 ///
 /// # Errors
 /// When it didn't.

@@ -34,6 +34,9 @@ pub(crate) const BASE: &str = "hyper alone";
 /// Nebula's own first row.
 pub(crate) const NEBULA_TYPED: &str = "nebula, typed, fresh instance";
 
+/// The same function, of which the answer is remembered: every request is the same.
+pub(crate) const NEBULA_REMEMBERED: &str = "nebula, typed, remembered";
+
 /// Which peers there are.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Options {
@@ -131,6 +134,11 @@ impl Peers {
                 Deploy { name: "hello-http", component: &programs.hello_http, limits: &[] },
             ];
             peers.add(Running::Nebula(Nebula::start(&programs.nebula, &functions, cores)?), &nebula);
+        }
+        if wanted(NEBULA_REMEMBERED) {
+            let functions = [Deploy { name: "echo", component: &programs.echo, limits: &[] }];
+            let server = Nebula::start_remembering(&programs.nebula, &functions, cores)?;
+            peers.add(Running::Nebula(server), &[(NEBULA_REMEMBERED, "/f/echo")]);
         }
         let reuse = |count: &'static str| [&WASMTIME_BEST[..], &[count]].concat();
         let serves = [

@@ -245,6 +245,14 @@ fn address(line: &str) -> Option<SocketAddr> {
 
 /// `nebula serve` over a data directory, as a command.
 pub(crate) fn nebula_serve(nebula: &Path, data_dir: &Path) -> Command {
+    let mut serve = nebula_remembering(nebula, data_dir);
+    // What is measured is running functions.
+    serve.args(["--cache-bytes-max", "0"]);
+    serve
+}
+
+/// `nebula serve` that remembers results, as it does unless told otherwise.
+fn nebula_remembering(nebula: &Path, data_dir: &Path) -> Command {
     let mut serve = Command::new(nebula);
     serve.args(["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data-dir"]);
     serve.arg(data_dir);
@@ -268,13 +276,34 @@ pub(crate) struct Deploy<'a> {
 }
 
 impl Nebula {
-    /// Serves `functions`.
+    /// Serves `functions`, and runs them for every request.
     ///
     /// # Errors
     /// When it doesn't start, or a function isn't taken.
     pub(crate) fn start(nebula: &Path, functions: &[Deploy<'_>], cores: &Cores) -> anyhow::Result<Self> {
+        Self::start_as(nebula_serve, nebula, functions, cores)
+    }
+
+    /// Serves `functions`, and remembers their results.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn start_remembering(
+        nebula: &Path,
+        functions: &[Deploy<'_>],
+        cores: &Cores,
+    ) -> anyhow::Result<Self> {
+        Self::start_as(nebula_remembering, nebula, functions, cores)
+    }
+
+    fn start_as(
+        serve: fn(&Path, &Path) -> Command,
+        nebula: &Path,
+        functions: &[Deploy<'_>],
+        cores: &Cores,
+    ) -> anyhow::Result<Self> {
         let data_dir = tempfile::tempdir()?;
-        let server = Server::start(&nebula_serve(nebula, data_dir.path()), Says::Stdout, 2, cores)?;
+        let server = Server::start(&serve(nebula, data_dir.path()), Says::Stdout, 2, cores)?;
         for Deploy { name, component, limits } in functions {
             let mut deploy = Command::new(nebula);
             deploy.arg("deploy").arg(component).args(["--name", name]).args(*limits);

@@ -1,4 +1,4 @@
-//! Echo over HTTP, keep-alive, a fresh instance per request, nothing remembered, as fast as it goes.
+//! Echo over HTTP, keep-alive, a fresh instance per request (but for one row, which is remembered), as fast as it goes.
 //!
 //! Includes: parse, route, decode, instance, guest, encode, answer. Excludes: connect, compile, load,
 //! and a warm-up before every measurement.

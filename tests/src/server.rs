@@ -28,13 +28,13 @@ pub struct Nebula {
 }
 
 impl Nebula {
-    /// Starts a server.
+    /// Starts a server. It remembers nothing: what is called is run.
     #[track_caller]
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// Starts a server with more arguments.
+    /// Starts a server with more arguments. It remembers nothing, unless they say how much.
     #[track_caller]
     pub fn start_with(arguments: &[&str]) -> Self {
         let home = Arc::new(tempfile::tempdir().expect("a temporary directory"));
@@ -45,6 +45,9 @@ impl Nebula {
     #[track_caller]
     pub fn start_over(home: Arc<TempDir>, arguments: &[&str]) -> Self {
         let mut serve = vec!["serve"];
+        if !arguments.contains(&"--cache-bytes-max") {
+            serve.extend(["--cache-bytes-max", "0"]);
+        }
         serve.extend(arguments);
         Self::run(home, &serve, Path::new("/"), &[])
     }

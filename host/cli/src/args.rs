@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use nebula_runtime::id::{FunctionName, FunctionRef, Version};
 use nebula_runtime::limits::LimitOverrides;
+use nebula_runtime::{Remember, Settings};
 
 /// Run pure WebAssembly functions.
 #[derive(Debug, Parser)]
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Show what the last calls of a function printed, and how they failed
     Logs(Named),
+    /// Show what is remembered and what that saves, by function; or forget it
+    Cache(Cache),
     /// Print shell completions
     Completions {
         /// The shell
@@ -108,6 +111,36 @@ impl LimitArgs {
     }
 }
 
+/// What is remembered of a function.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(crate) struct RememberArgs {
+    /// Whether its results are remembered; they are unless `off`
+    #[arg(long, value_enum)]
+    pub(crate) remember: Option<Switch>,
+    /// How long a result is used, seconds; for as long as there is room unless given
+    #[arg(long)]
+    pub(crate) remember_ttl_s: Option<std::num::NonZeroU64>,
+    /// The largest answer that is remembered, bytes; 1 MiB unless given
+    #[arg(long)]
+    pub(crate) remember_bytes_max: Option<u64>,
+}
+
+impl RememberArgs {
+    fn settings(&self) -> Remember {
+        Remember {
+            off: self.remember == Some(Switch::Off),
+            ttl_s: self.remember_ttl_s,
+            bytes_max: self.remember_bytes_max,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Template {
     /// Types in, types out: one attribute on one function
@@ -173,6 +206,9 @@ pub(crate) struct Serve {
     /// Calls that may wait for it
     #[arg(long, env = "NEBULA_QUEUE_MAX", default_value_t = 1024)]
     pub(crate) queue_max: usize,
+    /// Memory for results that are remembered, bytes; 0 remembers nothing
+    #[arg(long, env = "NEBULA_CACHE_BYTES_MAX", default_value_t = 64 * 1024 * 1024)]
+    pub(crate) cache_bytes_max: u64,
     /// Instances alive at once on each serving thread; each reserves 16 GiB of address space, which isn't memory
     #[arg(long, env = "NEBULA_INSTANCES_MAX", default_value = "32")]
     pub(crate) instances_max: std::num::NonZeroU32,
@@ -193,6 +229,25 @@ pub(crate) struct Deploy {
     pub(crate) name: Option<FunctionName>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) remember: RememberArgs,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+impl Deploy {
+    pub(crate) fn settings(&self) -> Settings {
+        Settings { limits: self.limits.overrides(), remember: self.remember.settings() }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Cache {
+    /// A function; all of them unless given
+    pub(crate) name: Option<FunctionName>,
+    /// Forget the results instead of showing what there is
+    #[arg(long)]
+    pub(crate) clear: bool,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

@@ -1,17 +1,18 @@
 //! A client of both planes.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use anyhow::Context;
 use nebula_http::Token;
 use nebula_http::wire::{FunctionDetail, FunctionList, Logs, Rollback};
-use nebula_runtime::VersionRecord;
 use nebula_runtime::id::FunctionName;
+use nebula_runtime::{CacheReport, Remember, Settings, VersionRecord};
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-use crate::args::{LimitArgs, Remote};
+use crate::args::Remote;
 use crate::input::Input;
 use crate::report::{INITIALISE_HINT, hinted};
 
@@ -69,16 +70,27 @@ impl<'a> Client<'a> {
         &self,
         name: &FunctionName,
         component: &[u8],
-        limits: &LimitArgs,
+        settings: &Settings,
     ) -> anyhow::Result<VersionRecord> {
         let mut request = self
             .agent
             .put(self.api(&format!("/{name}")))
             .header("authorization", self.token()?.bearer())
             .content_type("application/wasm");
-        let limits = serde_json::to_value(limits.overrides())?;
-        for (limit, value) in limits.as_object().into_iter().flatten() {
+        let Settings { limits, remember } = settings;
+        for (limit, value) in serde_json::to_value(limits)?.as_object().into_iter().flatten() {
             request = request.query(limit, value.to_string());
+        }
+        let Remember { off, ttl_s, bytes_max } = remember;
+        if *off {
+            request = request.query("remember", "off");
+        }
+        for (name, value) in
+            [("remember_ttl_s", ttl_s.map(NonZeroU64::get)), ("remember_bytes_max", *bytes_max)]
+        {
+            if let Some(value) = value {
+                request = request.query(name, value.to_string());
+            }
         }
         let response =
             request.send(component).map_err(|error| Self::unreachable(&self.remote.server, error))?;
@@ -103,6 +115,24 @@ impl<'a> Client<'a> {
 
     pub(crate) fn rollback(&self, name: &FunctionName, to: &Rollback) -> anyhow::Result<VersionRecord> {
         read_json(self.post(&format!("/{name}/rollback"), &serde_json::to_vec(to)?)?)
+    }
+
+    pub(crate) fn cache(&self) -> anyhow::Result<CacheReport> {
+        let url = format!("{}/api/v1/cache", self.remote.server.trim_end_matches('/'));
+        let request = self.agent.get(url).header("authorization", self.token()?.bearer());
+        let response = request.call().map_err(|error| Self::unreachable(&self.remote.server, error))?;
+        read_json(accepted(response)?)
+    }
+
+    /// All of it, or one function's.
+    pub(crate) fn clear_cache(&self, name: Option<&FunctionName>) -> anyhow::Result<()> {
+        let url = match name {
+            Some(name) => self.api(&format!("/{name}/cache")),
+            None => format!("{}/api/v1/cache", self.remote.server.trim_end_matches('/')),
+        };
+        let request = self.agent.delete(url).header("authorization", self.token()?.bearer());
+        accepted(request.call().map_err(|error| Self::unreachable(&self.remote.server, error))?)?;
+        Ok(())
     }
 
     pub(crate) fn remove(&self, name: &FunctionName) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod build;
+mod cache;
 mod functions;
 mod inspect;
 mod invoke;
@@ -33,6 +34,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Remove(named) => functions::remove(&named)?,
         Command::Verify(verify) => return verify::run(&verify),
         Command::Logs(named) => functions::logs(&named)?,
+        Command::Cache(cache) => cache::run(&cache)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "nebula", &mut std::io::stdout());
         }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use nebula_runtime::id::{FunctionName, FunctionRef, Selector};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
 use nebula_runtime::{
-    Called, Codegen, CompileError, Compiler, DeployError, Form, Met, Prefer, Request, Runtime, RuntimeConfig,
-    Shard, Uncompilable, VersionRecord,
+    CacheDirectives, Called, Codegen, CompileError, Compiler, DeployError, Form, Met, Prefer, Request,
+    Runtime, RuntimeConfig, Settings, Shard, Uncompilable, VersionRecord,
 };
 
 use crate::input::Input;
@@ -36,12 +36,15 @@ impl Local {
                 calls_max: 1,
                 queue_max: 1,
                 instances_max: NonZeroU32::MIN,
+                // Each call is to run.
+                remembered_bytes_max: 0,
                 ..HostLimits::default()
             },
             serving_threads: 1,
         })?;
         let name: FunctionName = "function".parse()?;
-        executor.block_on(runtime.deploy(name.clone(), component, limits)).map_err(explained)?;
+        let settings = Settings { limits, ..Settings::default() };
+        executor.block_on(runtime.deploy(name.clone(), component, settings)).map_err(explained)?;
         let shard = Shard::new(runtime)?;
         let function = shard.find(&FunctionRef { name, selector: Selector::Current })?;
         Ok(Self { shard, function, executor, _data_dir: data_dir })
@@ -57,9 +60,14 @@ impl Local {
         let body = Bytes::from(input.body.clone());
         let request = match self.function.record.description.form {
             Form::Typed | Form::Raw => Request::Payload { media_type: input.media_type.clone(), body },
-            Form::Http => Request::Http(Box::new(whole_request(input, body))),
+            Form::Http => Request::Http(Arc::new(whole_request(input, body))),
         };
-        self.executor.block_on(self.shard.call(&self.function, request, Prefer::AsSent))
+        self.executor.block_on(self.shard.call(
+            &self.function,
+            request,
+            Prefer::AsSent,
+            CacheDirectives::default(),
+        ))
     }
 }
 

@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use nebula_runtime::id::FunctionName;
 use nebula_runtime::limits::LimitOverrides;
+use nebula_runtime::{Remember, Settings};
 use serde::Deserialize;
 
 use crate::report::{hinted, note};
@@ -29,6 +30,8 @@ struct Config {
     name: Option<FunctionName>,
     /// The function's own limits.
     limits: LimitOverrides,
+    /// What is remembered of it.
+    remember: Remember,
 }
 
 impl Config {
@@ -77,7 +80,7 @@ struct FunctionCrate {
     library: String,
     name: FunctionName,
     directory: PathBuf,
-    limits: LimitOverrides,
+    settings: Settings,
 }
 
 /// A component that was built.
@@ -89,8 +92,8 @@ pub(crate) struct Built {
     pub(crate) directory: PathBuf,
     /// Its component.
     pub(crate) component: PathBuf,
-    /// Its own limits.
-    pub(crate) limits: LimitOverrides,
+    /// What its `nebula.toml` says of it.
+    pub(crate) settings: Settings,
 }
 
 /// What a build came to.
@@ -286,7 +289,7 @@ impl FunctionCrate {
             library: target.name.clone(),
             name,
             directory: directory.to_owned(),
-            limits: config.limits,
+            settings: Settings { limits: config.limits, remember: config.remember },
             package: package.name,
         }))
     }
@@ -296,7 +299,7 @@ impl FunctionCrate {
             name: self.name.clone(),
             directory: self.directory.clone(),
             component,
-            limits: self.limits.clone(),
+            settings: self.settings.clone(),
         }
     }
 }
@@ -333,6 +336,9 @@ mod tests {
     fn unknown_settings_are_refused() {
         assert!(toml::from_str::<Config>("[limits]\ndeadline_ms = 10").is_ok());
         assert!(toml::from_str::<Config>("[limits]\ndeadline = 10").is_err());
+        let config: Config = toml::from_str("[remember]\noff = true\nttl_s = 60").unwrap();
+        assert_eq!((config.remember.off, config.remember.ttl_s.map(|ttl| ttl.get())), (true, Some(60)));
+        assert!(toml::from_str::<Config>("[remember]\nttl_s = 0").is_err());
         assert!(toml::from_str::<Config>("name = \"No Name\"").is_err());
     }
 }

@@ -10,8 +10,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use http_body_util::Full;
 use nebula_meter::CallCost;
 use nebula_runtime::id::Selector;
-use nebula_runtime::{CallError, Content, Failure, Form, Function};
+use nebula_runtime::{Because, CacheDirectives, CallError, Content, Failure, Form, Function, Source};
 
+use crate::cache_control;
 use crate::etag;
 use crate::problem::{Problem, Reply};
 use crate::status;
@@ -26,6 +27,9 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// Headers that an answer of ours has, roughly: room for them is made at once.
 const HEADERS_USUAL: usize = 12;
+
+/// What looking up a remembered result takes isn't measured: reading the clock would take about as long.
+const NO_TIME: &str = "queue;dur=0.000, start;dur=0.000, run;dur=0.000";
 
 /// Length of a `Server-Timing`, usually.
 const TIMING_BYTES: usize = 64;
@@ -48,14 +52,24 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 pub(crate) struct Asked {
     pub(crate) method: Method,
     pub(crate) selector: Selector,
+    pub(crate) directives: CacheDirectives,
     /// Every line of it.
     if_none_match: Vec<HeaderValue>,
+}
+
+/// What an answer says of how it was made.
+pub(crate) struct Made<'a> {
+    pub(crate) function: &'a Function,
+    pub(crate) cost: &'a CallCost,
+    pub(crate) source: Source,
+    /// BLAKE3 of its body, where it is known.
+    pub(crate) content_hash: Option<[u8; 32]>,
 }
 
 impl Asked {
     pub(crate) fn new(method: Method, selector: Selector, headers: &HeaderMap) -> Self {
         let if_none_match = headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();
-        Self { method, selector, if_none_match }
+        Self { method, selector, directives: cache_control::directives(headers), if_none_match }
     }
 
     fn is_safe(&self) -> bool {
@@ -69,19 +83,13 @@ impl Asked {
 }
 
 /// A value, or the function's own error, with status `status`.
-pub(crate) fn content(
-    asked: &Asked,
-    function: &Function,
-    cost: &CallCost,
-    status: StatusCode,
-    content: Content,
-) -> Reply {
+pub(crate) fn content(asked: &Asked, made: &Made<'_>, status: StatusCode, content: Content) -> Reply {
     let mut response = Response::new(content.body);
     *response.status_mut() = status;
     response.headers_mut().reserve(HEADERS_USUAL);
     response.headers_mut().insert(header::CONTENT_TYPE, media_type(content.media_type));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
-    finish(asked, function, cost, response)
+    finish(asked, made, response)
 }
 
 /// A guest's media type may be any text; what can't stand in a header, or shouldn't, is bytes.
@@ -98,17 +106,12 @@ fn media_type(text: Cow<'static, str>) -> HeaderValue {
 }
 
 /// A response of a function of the http form.
-pub(crate) fn response(
-    asked: &Asked,
-    function: &Function,
-    cost: &CallCost,
-    response: Response<Bytes>,
-) -> Reply {
+pub(crate) fn response(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
     match sendable(response) {
-        Ok(response) => finish(asked, function, cost, response),
+        Ok(response) => finish(asked, made, response),
         Err(problem) => {
             let mut reply = problem.into_reply();
-            provenance(reply.headers_mut(), function, cost);
+            provenance(reply.headers_mut(), made);
             reply
         }
     }
@@ -145,10 +148,10 @@ fn is_bodiless(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-fn finish(asked: &Asked, function: &Function, cost: &CallCost, response: Response<Bytes>) -> Reply {
+fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
     let (mut parts, body) = response.into_parts();
     let headers = &mut parts.headers;
-    provenance(headers, function, cost);
+    provenance(headers, made);
     let policy = match asked.selector {
         Selector::Digest(_) => "public, max-age=31536000, immutable",
         Selector::Current | Selector::Version(_) => "public, no-cache",
@@ -157,9 +160,15 @@ fn finish(asked: &Asked, function: &Function, cost: &CallCost, response: Respons
     // A function of the http form may know better than its bytes what its content is.
     let own = headers.get(header::ETAG).filter(|own| etag::is_valid(own.as_bytes())).cloned();
     // A guest that sees HEAD may have left the body out, which is none of GET's then.
-    let sees_method = function.record.description.form == Form::Http;
+    let sees_method = made.function.record.description.form == Form::Http;
     let left_out = sees_method && asked.method == Method::HEAD && body.is_empty();
-    let hash = || (!is_bodiless(parts.status) && !left_out).then(|| etag::of(&body));
+    let hash = || {
+        // Of a body that was taken out, what is known is the hash of what it was.
+        (!is_bodiless(parts.status) && !left_out).then(|| match &made.content_hash {
+            Some(hash) => etag::of_hash(hash),
+            None => etag::of(&body),
+        })
+    };
     let Some(etag) = own.or_else(hash) else {
         headers.remove(header::ETAG);
         return Response::from_parts(parts, Full::new(body));
@@ -177,14 +186,38 @@ fn finish(asked: &Asked, function: &Function, cost: &CallCost, response: Respons
     Response::from_parts(parts, Full::new(body))
 }
 
-/// Which function answered, and how long it took; also on errors.
-pub(crate) fn provenance(headers: &mut HeaderMap, function: &Function, cost: &CallCost) {
-    name(headers, function);
-    if let Ok(timing) = HeaderValue::try_from(timing(cost)) {
+/// Which function answered, how long it took and whether it ran; also on errors.
+pub(crate) fn provenance(headers: &mut HeaderMap, made: &Made<'_>) {
+    name(headers, made.function);
+    let timing = match made.source {
+        Source::Remembered { .. } => Ok(HeaderValue::from_static(NO_TIME)),
+        Source::Ran { .. } | Source::Collapsed => HeaderValue::try_from(timing(made.cost)),
+    };
+    if let Ok(timing) = timing {
         headers.insert(SERVER_TIMING, timing);
     }
-    // Nothing is remembered here: every answer was forwarded to the function (RFC 9211 §2.2).
-    headers.insert(CACHE_STATUS, HeaderValue::from_static("nebula; fwd=bypass"));
+    if let Source::Remembered { age_s, .. } = made.source {
+        headers.insert(header::AGE, HeaderValue::from(age_s));
+    }
+    headers.insert(CACHE_STATUS, cache_status(made.source));
+}
+
+/// RFC 9211.
+fn cache_status(source: Source) -> HeaderValue {
+    let fixed = match source {
+        Source::Ran { because: Because::Missed, stored: true } => "nebula; fwd=miss; stored",
+        Source::Ran { because: Because::Missed, stored: false } => "nebula; fwd=miss",
+        Source::Ran { because: Because::Asked, stored: true } => "nebula; fwd=request; stored",
+        Source::Ran { because: Because::Asked, stored: false } => "nebula; fwd=request",
+        Source::Ran { because: Because::Off, .. } => "nebula; fwd=bypass",
+        Source::Collapsed => "nebula; fwd=miss; collapsed",
+        Source::Remembered { ttl_s: None, .. } => "nebula; hit",
+        Source::Remembered { ttl_s: Some(ttl_s), .. } => {
+            let hit = HeaderValue::try_from(format!("nebula; hit; ttl={ttl_s}"));
+            return hit.unwrap_or(HeaderValue::from_static("nebula; hit"));
+        }
+    };
+    HeaderValue::from_static(fixed)
 }
 
 /// The phases in milliseconds, to the microsecond.

@@ -8,6 +8,9 @@
 //! POST   /api/v1/functions/{name}/rollback
 //! GET    /api/v1/functions/{name}/logs
 //! GET    /api/v1/functions/{name}/component
+//! DELETE /api/v1/functions/{name}/cache
+//! GET    /api/v1/cache
+//! DELETE /api/v1/cache
 //! GET    /openapi.json
 //! GET    /healthz                                   the one path without a token
 //! ```
@@ -18,8 +21,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use nebula_runtime::id::FunctionName;
-use nebula_runtime::limits::LimitOverrides;
-use nebula_runtime::{COMPONENT_BYTES_MAX, Runtime};
+use nebula_runtime::{COMPONENT_BYTES_MAX, Remember, Runtime, Settings};
 use serde::Serialize;
 
 use crate::problem::{Problem, Reply};
@@ -62,6 +64,19 @@ async fn route(
         let functions = runtime.list().map_err(|error| status::store(&error))?;
         return Ok(json(StatusCode::OK, &openapi::document(&functions)));
     }
+    if path == "/api/v1/cache" {
+        return match parts.method.as_str() {
+            "GET" => {
+                let report = runtime.cache_report().map_err(|error| status::store(&error))?;
+                Ok(json(StatusCode::OK, &report))
+            }
+            "DELETE" => {
+                runtime.clear_cache();
+                Ok(no_content())
+            }
+            _ => Err(status::method_not_allowed("GET, DELETE")),
+        };
+    }
     let Some(rest) = path.strip_prefix("/api/v1/functions") else {
         return Err(status::no_such_path(path));
     };
@@ -83,9 +98,9 @@ async fn route(
         .map_err(|error: nebula_runtime::id::IdError| status::bad_request("bad-name", error.to_string()))?;
     match (action, parts.method.as_str()) {
         (None, "PUT") => {
-            let limits = limits(parts.uri.query().unwrap_or(""))?;
+            let settings = settings(parts.uri.query().unwrap_or(""))?;
             let component = body::read(body, COMPONENT_BYTES_MAX as u64).await?;
-            let record = runtime.deploy(name, component, limits).await;
+            let record = runtime.deploy(name, component, settings).await;
             Ok(json(StatusCode::OK, &record.map_err(|error| status::deploy(&error))?))
         }
         (None, "GET") => {
@@ -94,9 +109,7 @@ async fn route(
         }
         (None, "DELETE") => {
             runtime.remove(&name).map_err(|error| status::resolve(&error))?;
-            let mut reply = Response::new(Full::default());
-            *reply.status_mut() = StatusCode::NO_CONTENT;
-            Ok(reply)
+            Ok(no_content())
         }
         (None, _) => Err(status::method_not_allowed("GET, PUT, DELETE")),
         (Some("rollback"), "POST") => {
@@ -121,6 +134,11 @@ async fn route(
             reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/wasm"));
             Ok(reply)
         }
+        (Some("cache"), "DELETE") => {
+            runtime.clear_cache_of(&name).map_err(|error| status::resolve(&error))?;
+            Ok(no_content())
+        }
+        (Some("cache"), _) => Err(status::method_not_allowed("DELETE")),
         (Some("rollback"), _) => Err(status::method_not_allowed("POST")),
         (Some("logs" | "component"), _) => Err(status::method_not_allowed("GET")),
         (Some(_), _) => Err(status::no_such_path(path)),
@@ -141,16 +159,43 @@ fn json(status: StatusCode, value: &impl Serialize) -> Reply {
     }
 }
 
-/// Limits from the query: `?deadline_ms=500&memory_bytes_max=…`.
-fn limits(query: &str) -> Result<LimitOverrides, Problem> {
-    let mut object = serde_json::Map::new();
+fn no_content() -> Reply {
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    reply
+}
+
+/// Settings from the query: limits, and what is remembered.
+///
+/// `?deadline_ms=500&memory_bytes_max=…&remember=off&remember_ttl_s=60&remember_bytes_max=…`
+fn settings(query: &str) -> Result<Settings, Problem> {
+    let mut limits = serde_json::Map::new();
+    let mut remember = Remember::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let number: u64 = value
-            .parse()
-            .map_err(|_| status::bad_request("bad-limit", format!("`{name}` is `{value}`, not a number")))?;
-        object.insert(name.to_owned(), number.into());
+        let wrong =
+            |expected| status::bad_request("bad-limit", format!("`{name}` is `{value}`, not {expected}"));
+        if name == "remember" {
+            remember.off = match value {
+                "on" => false,
+                "off" => true,
+                _ => return Err(wrong("`on` or `off`")),
+            };
+            continue;
+        }
+        let number: u64 = value.parse().map_err(|_| wrong("a number"))?;
+        match name {
+            "remember_ttl_s" => {
+                let ttl_s = std::num::NonZeroU64::new(number);
+                remember.ttl_s = Some(ttl_s.ok_or_else(|| wrong("a number above 0"))?);
+            }
+            "remember_bytes_max" => remember.bytes_max = Some(number),
+            _ => {
+                limits.insert(name.to_owned(), number.into());
+            }
+        }
     }
-    serde_json::from_value(serde_json::Value::Object(object))
-        .map_err(|error| status::bad_request("bad-limit", error.to_string()))
+    let limits = serde_json::from_value(serde_json::Value::Object(limits))
+        .map_err(|error| status::bad_request("bad-limit", error.to_string()))?;
+    Ok(Settings { limits, remember })
 }

@@ -19,7 +19,7 @@ use nebula_runtime::id::{FunctionRef, Selector};
 use nebula_runtime::{Answer, Form, Function, Met, Prefer, Request as Call, Shard};
 
 use crate::accept::prefer;
-use crate::answer::{self, Asked};
+use crate::answer::{self, Asked, Made};
 use crate::bodies::Bodies;
 use crate::body;
 use crate::input;
@@ -99,7 +99,7 @@ async fn call(
     let request = match form {
         Form::Http => {
             let body = body::read(body, function.limits().input_bytes_max).await?;
-            Call::Http(Box::new(below_name(parts, below, body)))
+            Call::Http(Arc::new(below_name(parts, below, body)))
         }
         Form::Typed | Form::Raw => match parts.method.as_str() {
             "POST" | "QUERY" => {
@@ -125,16 +125,18 @@ fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 }
 
 async fn run(shard: &Shard, function: &Arc<Met>, asked: &Asked, call: Call, prefer: Prefer) -> Reply {
-    let called = shard.call(function, call, prefer).await;
+    let called = shard.call(function, call, prefer, asked.directives).await;
+    let made =
+        Made { function, cost: &called.cost, source: called.source, content_hash: called.content_hash };
     match called.result {
-        Ok(Answer::Value(content)) => answer::content(asked, function, &called.cost, StatusCode::OK, content),
+        Ok(Answer::Value(content)) => answer::content(asked, &made, StatusCode::OK, content),
         Ok(Answer::Error(content)) => {
-            answer::content(asked, function, &called.cost, StatusCode::UNPROCESSABLE_ENTITY, content)
+            answer::content(asked, &made, StatusCode::UNPROCESSABLE_ENTITY, content)
         }
-        Ok(Answer::Http(response)) => answer::response(asked, function, &called.cost, *response),
+        Ok(Answer::Http(response)) => answer::response(asked, &made, *response),
         Err(error) => {
             let mut reply = status::call(&error).into_reply();
-            answer::provenance(reply.headers_mut(), function, &called.cost);
+            answer::provenance(reply.headers_mut(), &made);
             reply
         }
     }

@@ -4,8 +4,13 @@ use http::HeaderValue;
 
 /// The tag of some content: half of its BLAKE3 hash.
 pub(crate) fn of(content: &[u8]) -> HeaderValue {
+    of_hash(blake3::hash(content).as_bytes())
+}
+
+/// The tag of content that has this BLAKE3 hash.
+pub(crate) fn of_hash(hash: &[u8; 32]) -> HeaderValue {
     let mut tag = [b'"'; 34];
-    tag[1..33].copy_from_slice(&blake3::hash(content).to_hex().as_bytes()[..32]);
+    tag[1..33].copy_from_slice(&blake3::Hash::from_bytes(*hash).to_hex().as_bytes()[..32]);
     // Hexadecimal digits and quotes may stand in a header.
     HeaderValue::from_bytes(&tag).unwrap_or(HeaderValue::from_static("\"\""))
 }

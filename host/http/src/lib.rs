@@ -11,6 +11,7 @@ mod accept;
 mod answer;
 mod bodies;
 mod body;
+mod cache_control;
 mod connections;
 mod control;
 mod data;

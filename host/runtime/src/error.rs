@@ -96,6 +96,27 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Whether the same call fails the same way for everybody who makes it now: it isn't for want of time or of
+    /// room.
+    pub(crate) fn is_everybodys(&self) -> bool {
+        match self {
+            Self::BadInput(_)
+            | Self::UnsupportedMediaType { .. }
+            | Self::UnsupportedInput(_)
+            | Self::InputTooLarge { .. }
+            | Self::Trapped(_)
+            | Self::ResourceLimit { .. }
+            | Self::OutputTooLarge { .. }
+            | Self::InvalidAnswer(_)
+            | Self::Failed { .. } => true,
+            Self::DeadlineExceeded { .. }
+            | Self::Overloaded { .. }
+            | Self::NoSlot
+            | Self::Load(_)
+            | Self::Internal(_) => false,
+        }
+    }
+
     /// Exhaustive on purpose: a new variant has to pick a side to compile.
     pub fn fault(&self) -> Fault {
         match self {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
+use crate::key::FunctionKey;
 use crate::lane::Share;
 use crate::limits::Limits;
 use crate::registry::VersionRecord;
@@ -18,18 +19,22 @@ pub struct Function {
     /// What the registry says of it.
     pub record: VersionRecord,
     limits: Limits,
+    key: FunctionKey,
+    remembers: bool,
     identity: Bytes,
     history: History,
     share: Share,
 }
 
 impl Function {
-    /// `share` is its part of the compute lane.
-    pub(crate) fn new(record: VersionRecord, limits: Limits, share: Share) -> Arc<Self> {
+    /// `share` is its part of the compute lane; `remembers` is whether the host remembers anything.
+    pub(crate) fn new(record: VersionRecord, limits: Limits, share: Share, remembers: bool) -> Arc<Self> {
         let identity = format!("{}@{}; digest={}", record.name, record.version, record.digest);
         // Much memory can keep a single instruction busy for long, and no clock interrupts one.
         let history = History::new(limits.memory_bytes_max > Limits::default().memory_bytes_max);
-        Arc::new(Self { record, limits, identity: identity.into(), history, share })
+        let key = FunctionKey::new(&record.digest, record.description.form, &limits);
+        let remembers = remembers && !record.remember.off;
+        Arc::new(Self { record, limits, key, remembers, identity: identity.into(), history, share })
     }
 
     /// The limits its calls run under.
@@ -40,6 +45,16 @@ impl Function {
     /// `name@version; digest=sha256:…`, visible ASCII: what an answer says of who gave it.
     pub fn identity(&self) -> &Bytes {
         &self.identity
+    }
+
+    /// What names its results.
+    pub(crate) fn key(&self) -> &FunctionKey {
+        &self.key
+    }
+
+    /// Whether its results are remembered.
+    pub(crate) fn remembers(&self) -> bool {
+        self.remembers
     }
 
     pub(crate) fn history(&self) -> &History {

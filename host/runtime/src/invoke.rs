@@ -6,12 +6,14 @@
 //! * The guest runs only if its input has been decoded whole.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use nebula_meter::{CallCost, Stopwatch};
 use wasmtime::component::{Type, Val};
 
+use crate::answer::{Answer, Content};
 use crate::codec;
 use crate::engine::{
     Ended, Flat, Form, Input, Kind, Loaded, Output, Ready, Spent, Stopped, TICK, Typed, utf8,
@@ -19,6 +21,7 @@ use crate::engine::{
 use crate::error::CallError;
 use crate::function::Function;
 use crate::purity::{Allowance, CallLog};
+use crate::remember::{Because, Source};
 
 /// A call as it comes in.
 #[derive(Clone, Debug)]
@@ -33,11 +36,11 @@ pub enum Request {
     /// Query parameters, decoded.
     Query(Vec<(String, String)>),
     /// For a function of the http form: the whole request, its path below the function's name.
-    Http(Box<http::Request<Bytes>>),
+    Http(Arc<http::Request<Bytes>>),
 }
 
 /// How the caller would have a typed answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Prefer {
     /// As the input came: raw for raw, JSON for JSON.
     #[default]
@@ -46,32 +49,6 @@ pub enum Prefer {
     Json,
     /// Raw where the type is `string` or `list<u8>`, else JSON.
     Raw,
-}
-
-/// What a function answered.
-#[derive(Clone, Debug)]
-pub enum Answer {
-    /// It returned a value.
-    Value(Content),
-    /// It returned its own typed error, or refused the input.
-    Error(Content),
-    /// It is of the http form, and responded.
-    Http(Box<http::Response<Bytes>>),
-}
-
-/// Bytes, and what they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Content {
-    /// An RFC 9110 media type.
-    pub media_type: Cow<'static, str>,
-    /// The bytes.
-    pub body: Bytes,
-}
-
-impl Content {
-    fn json(body: Vec<u8>) -> Self {
-        Self { media_type: Cow::Borrowed("application/json"), body: body.into() }
-    }
 }
 
 impl Request {
@@ -104,17 +81,26 @@ fn may_be_json(media_type: Option<&str>) -> bool {
 #[derive(Debug)]
 pub struct Called {
     /// What came of it.
-    pub result: Result<Answer, CallError>,
+    pub result: Result<Answer, Arc<CallError>>,
     /// Its time by phase.
     pub cost: CallCost,
-    /// What it printed.
+    /// What it printed; nothing if it didn't run for this call.
     pub log: CallLog,
+    /// Where the answer comes from.
+    pub source: Source,
+    /// BLAKE3 of the answer's body, where it is known already.
+    pub content_hash: Option<[u8; 32]>,
 }
 
 impl Called {
     /// Without the guest having run.
-    pub(crate) fn failed(error: CallError, cost: CallCost) -> Self {
-        Self { result: Err(error), cost, log: CallLog::default() }
+    pub(crate) fn failed(error: impl Into<Arc<CallError>>, cost: CallCost) -> Self {
+        Self::ran(Err(error.into()), cost, CallLog::default())
+    }
+
+    fn ran(result: Result<Answer, Arc<CallError>>, cost: CallCost, log: CallLog) -> Self {
+        let source = Source::Ran { because: Because::Off, stored: false };
+        Self { result, cost, log, source, content_hash: None }
     }
 }
 
@@ -126,30 +112,43 @@ pub(crate) enum Outcome {
     Undecided(Called),
 }
 
+/// A call as the guest gets it.
+#[derive(Clone, Debug)]
+pub(crate) struct Decoded {
+    pub(crate) input: Input,
+    /// Whether a `string` or `list<u8>` is answered as it is, and not as JSON. `false` where neither can be.
+    pub(crate) raw: bool,
+}
+
+/// Decodes a call.
+///
+/// # Errors
+/// [`CallError`]: the caller's fault, always.
+pub(crate) fn decode(kind: &Kind, request: &Request, prefer: Prefer) -> Result<Decoded, CallError> {
+    let (input, sent_raw) = input(kind, request)?;
+    let raw = match prefer {
+        Prefer::AsSent => sent_raw,
+        Prefer::Json => false,
+        Prefer::Raw => true,
+    };
+    let may_be_raw = if let Kind::Typed(typed) = kind { typed.flat_output().is_some() } else { false };
+    Ok(Decoded { input, raw: raw && may_be_raw })
+}
+
 /// Runs one call of `function` within `allowance`, on `ready` if there is one and else on an instance
-/// made now. The deadline counts from `admitted`; `begun` is now.
+/// made now. The deadline counts from `admitted`; what this thread does for the call, from `begun`.
 ///
 /// What is left of the instance comes back, so that it can be cleaned up when the answer is out.
 pub(crate) fn run(
     function: &Function,
     loaded: &Loaded,
-    request: &Request,
-    prefer: Prefer,
+    decoded: &Decoded,
     (admitted, begun): (Instant, Instant),
     allowance: Allowance,
     ready: Option<Ready>,
 ) -> (Outcome, Option<Spent>) {
     let mut watch = Stopwatch::started_at(begun);
     let mut cost = CallCost { queue: watch.since(admitted), ..CallCost::default() };
-    let (input, sent_raw) = match decode(&loaded.kind, request) {
-        Ok(decoded) => decoded,
-        Err(error) => return (Outcome::Called(Called::failed(error, cost)), None),
-    };
-    let raw = match prefer {
-        Prefer::AsSent => sent_raw,
-        Prefer::Json => false,
-        Prefer::Raw => true,
-    };
     let limits = function.limits();
     let ticking = loaded.begin();
     let prepared = match ready {
@@ -159,20 +158,20 @@ pub(crate) fn run(
     cost.start = watch.lap();
     let (ended, spent) = match prepared {
         Ok(ready) => {
-            let (ended, spent) = ready.run(&ticking, loaded, limits, &input, allowance);
+            let (ended, spent) = ready.run(&ticking, loaded, limits, &decoded.input, allowance);
             (ended, Some(spent))
         }
         Err(ended) => (*ended, None),
     };
     let undecided = ended.is_undecided();
-    let called = finish(function, &loaded.kind, ended, raw, admitted, watch, cost);
+    let called = finish(function, &loaded.kind, ended, decoded.raw, admitted, watch, cost);
     (if undecided { Outcome::Undecided(called) } else { Outcome::Called(called) }, spent)
 }
 
 /// The input of a call, and whether it came raw.
-fn decode(kind: &Kind, request: &Request) -> Result<(Input, bool), CallError> {
+fn input(kind: &Kind, request: &Request) -> Result<(Input, bool), CallError> {
     match (kind, request) {
-        (Kind::Http(_), Request::Http(request)) => Ok((Input::Http((**request).clone()), true)),
+        (Kind::Http(_), Request::Http(request)) => Ok((Input::Http(Arc::clone(request)), true)),
         (Kind::Raw(_), Request::Payload { media_type, body }) => {
             let media_type = media_type.as_deref().unwrap_or("application/octet-stream").to_owned();
             Ok((Input::Payload { media_type, body: body.clone() }, true))
@@ -279,7 +278,7 @@ fn finish(
     } else {
         result
     };
-    Called { result, cost, log }
+    Called::ran(result.map_err(Arc::new), cost, log)
 }
 
 fn answer(kind: &Kind, output: Output, raw: bool, bytes_max: u64) -> Result<Answer, CallError> {
@@ -306,11 +305,7 @@ fn answer(kind: &Kind, output: Output, raw: bool, bytes_max: u64) -> Result<Answ
             return Err(CallError::Internal("a value from a function that isn't typed".to_owned()));
         }
     };
-    let len = match &content {
-        Answer::Value(content) | Answer::Error(content) => content.body.len(),
-        Answer::Http(response) => response.body().len(),
-    };
-    if len as u64 > bytes_max {
+    if content.body().len() as u64 > bytes_max {
         return Err(CallError::OutputTooLarge { bytes_max });
     }
     Ok(content)

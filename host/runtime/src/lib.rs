@@ -5,15 +5,18 @@
 //! form.
 //!
 //! Modules import only downward:
-//! `shard -> runtime -> invoke, logs -> function, pool -> error, lane -> registry, admission -> engine -> purity, codec -> id, limits, priority`.
+//! `shard -> runtime -> cache, logs -> spelling -> invoke -> function, pool -> error, lane, key -> registry, admission -> engine -> purity, codec -> answer, remember -> id, limits, priority`.
 
 mod admission;
+mod answer;
+mod cache;
 mod codec;
 mod engine;
 mod error;
 mod function;
 pub mod id;
 mod invoke;
+mod key;
 mod lane;
 pub mod limits;
 mod logs;
@@ -21,10 +24,14 @@ mod pool;
 mod priority;
 mod purity;
 mod registry;
+mod remember;
 mod runtime;
 mod shard;
+mod spelling;
 
 pub use admission::Inadmissible;
+pub use answer::{Answer, Content};
+pub use cache::{CacheReport, Counts, FunctionCacheReport};
 pub use codec::{DecodeError, UnsupportedType};
 pub use engine::{
     Codegen, CompileError, Compiler, Failure, Form, InitialiseError, Refused, UNCOMPILABLE_EXIT,
@@ -32,10 +39,11 @@ pub use engine::{
 };
 pub use error::{CallError, Fault, LoadError};
 pub use function::Function;
-pub use invoke::{Answer, Called, Content, Prefer, Request};
+pub use invoke::{Called, Prefer, Request};
 pub use limits::COMPONENT_BYTES_MAX;
 pub use logs::LogEntry;
 pub use purity::CallLog;
 pub use registry::{Description, OpenError, ResolveError, StoreError, VersionRecord};
+pub use remember::{Because, CacheDirectives, Remember, Settings, Source};
 pub use runtime::{DeployError, Runtime, RuntimeConfig, RuntimeError};
 pub use shard::{Met, Shard};

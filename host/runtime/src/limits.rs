@@ -161,6 +161,9 @@ pub struct HostLimits {
     /// Compiled code kept loaded, bytes, over all threads. Default 256 MiB. Beyond it the least recently
     /// used is unloaded.
     pub loaded_bytes_max: u64,
+    /// Memory for results that are remembered, bytes, over all functions. Default 64 MiB; 0 remembers nothing.
+    /// Beyond it what is asked for least goes first.
+    pub remembered_bytes_max: u64,
 }
 
 impl Default for HostLimits {
@@ -170,6 +173,7 @@ impl Default for HostLimits {
             queue_max: 1024,
             instances_max: NonZeroU32::MIN.saturating_add(31),
             loaded_bytes_max: 256 * MIB,
+            remembered_bytes_max: 64 * MIB,
         }
     }
 }

@@ -37,6 +37,7 @@ pub use self::records::{Description, VersionRecord};
 use self::store::Store;
 use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use crate::limits::LimitOverrides;
+use crate::remember::Remember;
 
 /// What stands in `FORMAT`.
 const FORMAT: &str = "nebula registry 1\n";
@@ -175,6 +176,8 @@ pub(crate) struct NewVersion {
     pub(crate) size_bytes: u64,
     /// The function's own limits.
     pub(crate) limits: LimitOverrides,
+    /// What is remembered of it.
+    pub(crate) remember: Remember,
     /// What it is, for listing without loading it.
     pub(crate) description: Description,
 }
@@ -225,7 +228,7 @@ impl Registry {
 
     /// Stores a component and names it: durable when it returns.
     ///
-    /// The same content with the same limits as the current version is that version.
+    /// The same content with the same settings as the current version is that version.
     ///
     /// # Errors
     /// [`StoreError`]; the registry is then as it was.
@@ -428,7 +431,7 @@ fn publish(
             && let Some(found) = records.get((name.as_str(), version))?
         {
             let found = records::read(name, version, found.value())?;
-            if found.digest == new.digest && found.limits == new.limits {
+            if found.digest == new.digest && found.limits == new.limits && found.remember == new.remember {
                 return Ok(found);
             }
         }

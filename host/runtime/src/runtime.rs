@@ -1,9 +1,9 @@
 //! The facade: everything a host does with functions, in one place.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
@@ -12,18 +12,20 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use crate::admission::{self, Inadmissible};
+use crate::cache::{Cache, CacheReport, Counts, Flights, FunctionCacheReport};
 use crate::engine::{CompileError, Compiler, Engine, Loaded, Refused, Ticker};
 use crate::error::{Fault, LoadError};
 use crate::function::Function;
 use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use crate::invoke::Called;
 use crate::lane::ComputeLane;
-use crate::limits::{HostLimits, LimitOverrides, LimitTooHigh, Limits};
+use crate::limits::{HostLimits, LimitTooHigh, Limits};
 use crate::logs::{LogEntry, Logs};
 use crate::pool::Pool;
 use crate::registry::{
     Description, NewVersion, OpenError, Registry, ResolveError, StoreError, VersionRecord,
 };
+use crate::remember::Settings;
 
 /// How long freed memory has been free when it is given back.
 const FREE_FOR: Duration = Duration::from_secs(2);
@@ -108,6 +110,13 @@ struct Shared {
     /// Components that are being deployed: their compiled code is there before anything names it.
     deploying: Mutex<Vec<Digest>>,
     logs: Logs,
+    cache: Cache,
+    flights: Arc<Flights>,
+    /// Serving threads that aren't at rest.
+    awake: AtomicUsize,
+    /// How calls were answered, but for those that a shard still counts.
+    counts: Mutex<BTreeMap<FunctionName, Counts>>,
+    shards: Mutex<Vec<Weak<dyn Counting>>>,
 }
 
 impl Runtime {
@@ -144,6 +153,11 @@ impl Runtime {
             in_use: Mutex::default(),
             deploying: Mutex::default(),
             logs: Logs::default(),
+            cache: Cache::new(config.host_limits.remembered_bytes_max),
+            flights: Arc::default(),
+            awake: AtomicUsize::new(0),
+            counts: Mutex::default(),
+            shards: Mutex::default(),
         })))
     }
 
@@ -167,14 +181,14 @@ impl Runtime {
         &self,
         name: FunctionName,
         component: Bytes,
-        limits: LimitOverrides,
+        settings: Settings,
     ) -> Result<VersionRecord, DeployError> {
         let internal = |error: &dyn std::fmt::Display| DeployError::Internal(error.to_string());
         let permit = Arc::clone(&self.0.compiling).acquire_owned().await.map_err(|error| internal(&error))?;
         let this = self.clone();
         let deploying = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            this.deploy_blocking(&name, &component, limits)
+            this.deploy_blocking(&name, &component, settings)
         });
         deploying.await.map_err(|error| internal(&error))?
     }
@@ -183,10 +197,10 @@ impl Runtime {
         &self,
         name: &FunctionName,
         component: &[u8],
-        limits: LimitOverrides,
+        settings: Settings,
     ) -> Result<VersionRecord, DeployError> {
         let Shared { registry, compiler, compatibility, lane_pool, .. } = &*self.0;
-        self.0.limits.with(&limits)?;
+        self.0.limits.with(&settings.limits)?;
         admission::admit(component)?;
         let digest = Digest::of(component);
         let _deploying = Deploying::begin(self, digest);
@@ -203,7 +217,8 @@ impl Runtime {
         let new = NewVersion {
             digest,
             size_bytes: component.len() as u64,
-            limits,
+            limits: settings.limits,
+            remember: settings.remember,
             description: Description {
                 form: described.form,
                 signature: described.signature,
@@ -242,7 +257,7 @@ impl Runtime {
         }
         // The host's ceiling may have come down since the deploy: then its own default holds.
         let limits = self.0.limits.with(&record.limits).unwrap_or_else(|_| self.0.limits.clone());
-        let function = Function::new(record, limits, self.0.lane.share());
+        let function = Function::new(record, limits, self.0.lane.share(), self.0.cache.is_on());
         self.lock_in_use().push(Arc::downgrade(&function));
         // A name that has changed in between is asked for again by the next call.
         if self.generation() == generation {
@@ -263,9 +278,21 @@ impl Runtime {
         self.0.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Unloads what the compute lane has loaded, and forgets every function that nobody else holds. What is
+    /// A serving thread has something to do.
+    pub(crate) fn wakes(&self) {
+        self.0.awake.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A serving thread has had nothing to do for a while. Whether that goes for all of them now.
+    pub(crate) fn rests(&self) -> bool {
+        self.0.awake.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// For when every serving thread rests. Gives up results that are soon computed again, unloads what the
+    /// compute lane has loaded, and forgets every function that nobody else holds. What is
     /// held stays: there is one [`Function`] of a version, which knows how its calls have been.
     pub(crate) fn forget_unused(&self) {
+        self.0.cache.forget_cheap();
         self.0.lane_pool.clear();
         let mut resolved = self.0.resolved.write().unwrap_or_else(PoisonError::into_inner);
         // By more than one reference, mostly.
@@ -300,6 +327,34 @@ impl Runtime {
 
     pub(crate) fn lane(&self) -> &ComputeLane {
         &self.0.lane
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
+    pub(crate) fn flights(&self) -> &Arc<Flights> {
+        &self.0.flights
+    }
+
+    /// Adds what a shard has counted of a function, and counts no more.
+    pub(crate) fn count(&self, name: &FunctionName, counted: Counts) {
+        if counted != Counts::default() {
+            *self.lock_counts().entry(name.clone()).or_default() += counted;
+        }
+    }
+
+    /// Asks `shard` too when what was counted is asked for.
+    pub(crate) fn ask_for_counts(&self, shard: Weak<dyn Counting>) {
+        self.lock_shards().push(shard);
+    }
+
+    fn lock_counts(&self) -> MutexGuard<'_, BTreeMap<FunctionName, Counts>> {
+        self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_shards(&self) -> MutexGuard<'_, Vec<Weak<dyn Counting>>> {
+        self.0.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn lane_pool(&self) -> &Pool {
@@ -387,6 +442,44 @@ impl Runtime {
         self.0.registry.read_component(digest)
     }
 
+    /// What is remembered, and what that has saved since the server started.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn cache_report(&self) -> Result<CacheReport, StoreError> {
+        let shards: Vec<_> = self.lock_shards().iter().filter_map(Weak::upgrade).collect();
+        let mut counts = self.lock_counts().clone();
+        for shard in shards {
+            shard.add_counts(&mut counts);
+        }
+        let by_component = self.0.cache.by_component();
+        let mut functions = Vec::new();
+        for VersionRecord { name, digest, .. } in self.list()? {
+            let (entries, bytes) = by_component.get(&digest).copied().unwrap_or_default();
+            let counts = counts.remove(&name).unwrap_or_default();
+            if entries > 0 || counts != Counts::default() {
+                functions.push(FunctionCacheReport { name, entries, bytes, counts });
+            }
+        }
+        Ok(CacheReport { bytes: self.0.cache.bytes(), bytes_max: self.0.cache.bytes_max(), functions })
+    }
+
+    /// Forgets all results.
+    pub fn clear_cache(&self) {
+        self.0.cache.clear();
+    }
+
+    /// Forgets the results of a function, whichever version's.
+    ///
+    /// # Errors
+    /// [`ResolveError`].
+    pub fn clear_cache_of(&self, name: &FunctionName) -> Result<(), ResolveError> {
+        let (_, versions) = self.versions(name)?;
+        let components: HashSet<_> = versions.into_iter().map(|record| record.digest).collect();
+        self.0.cache.forget(&components);
+        Ok(())
+    }
+
     /// Makes an earlier version current.
     ///
     /// # Errors
@@ -407,6 +500,7 @@ impl Runtime {
         }
         self.forget_resolved(name);
         self.0.logs.forget(name);
+        self.lock_counts().remove(name);
         self.collect_garbage()?;
         Ok(())
     }
@@ -427,6 +521,12 @@ impl Runtime {
         self.0.registry.collect_garbage(&self.0.compatibility, in_use)?;
         Ok(())
     }
+}
+
+/// Somebody who counts how calls were answered.
+pub(crate) trait Counting: Send + Sync {
+    /// Adds what it has counted so far.
+    fn add_counts(&self, counts: &mut BTreeMap<FunctionName, Counts>);
 }
 
 /// A component that is being deployed, until dropped: its files are no garbage.

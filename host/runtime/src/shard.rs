@@ -18,7 +18,9 @@
 //! * A deadline counts from admission, over queue and both lanes.
 //! * While no call comes there is no timer, once everything has been given up.
 
-use std::collections::HashMap;
+mod recall;
+
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -27,17 +29,19 @@ use std::time::{Duration, Instant};
 
 use nebula_meter::CallCost;
 
+use self::recall::Call;
+use crate::cache::{Counts, Tally};
 use crate::engine::{Loaded, Ready, Spent, TICK};
 use crate::error::{CallError, LoadError};
 use crate::function::Function;
-use crate::id::FunctionRef;
-use crate::invoke::{self, Called, Outcome, Prefer, Request};
-use crate::lane::NoPlace;
+use crate::id::{FunctionName, FunctionRef};
+use crate::invoke::{self, Called, Decoded, Outcome};
+use crate::lane::{self, NoPlace};
 use crate::pool::Pool;
 use crate::priority;
 use crate::purity::Allowance;
 use crate::registry::ResolveError;
-use crate::runtime::{Runtime, RuntimeError};
+use crate::runtime::{Counting, Runtime, RuntimeError};
 
 /// Instances made ahead, at most, for one function.
 const READY_PER_FUNCTION_MAX: usize = 1;
@@ -95,6 +99,7 @@ struct State {
 /// A function as one shard has met it.
 pub struct Met {
     function: Arc<Function>,
+    tally: Tally,
     state: Mutex<MetState>,
 }
 
@@ -138,7 +143,10 @@ impl Shard {
     pub fn new(runtime: Runtime) -> Result<Self, RuntimeError> {
         priority::serve();
         let pool = runtime.new_pool()?;
-        Ok(Self(Arc::new(Inner { runtime, pool, state: Mutex::default() })))
+        let inner = Arc::new(Inner { runtime, pool, state: Mutex::default() });
+        let counting: Weak<Inner> = Arc::downgrade(&inner);
+        inner.runtime.ask_for_counts(counting);
+        Ok(Self(inner))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -153,71 +161,52 @@ impl Shard {
         let mut state = self.lock();
         let generation = self.0.runtime.generation();
         if state.generation != generation || state.routes.len() >= ROUTES_MAX {
-            state.forget_routes();
+            self.0.forget_routes(&mut state);
             state.generation = generation;
         }
         if let Some(met) = state.routes.get(reference) {
             return Ok(Arc::clone(met));
         }
-        let met = Arc::new(Met { function: self.0.runtime.resolve(reference)?, state: Mutex::default() });
+        let met = Arc::new(Met {
+            function: self.0.runtime.resolve(reference)?,
+            tally: Tally::default(),
+            state: Mutex::default(),
+        });
         state.routes.insert(reference.clone(), Arc::clone(&met));
         Ok(met)
     }
 
-    /// Runs one call.
-    ///
-    /// # Cancel safety
-    /// Dropping the future abandons the call; what runs on the compute lane is cut off at the next tick.
-    pub async fn call(&self, met: &Arc<Met>, request: Request, prefer: Prefer) -> Called {
-        let called = self.call_on_lanes(met, request, prefer).await;
-        self.0.runtime.record_log(met, &called);
-        called
+    /// A call comes, to be answered in whatever way.
+    fn begin(&self) {
+        let mut state = self.lock();
+        // Of either lane: what is called isn't forgotten, and what was called is.
+        state.calls += 1;
+        self.watch_for_rest(&mut state);
     }
 
-    async fn call_on_lanes(&self, met: &Arc<Met>, request: Request, prefer: Prefer) -> Called {
-        {
-            // Of either lane: what is called isn't forgotten, and what was called is.
-            let mut state = self.lock();
-            state.calls += 1;
-            self.watch_for_rest(&mut state);
+    /// The component, where the next call of it would start.
+    async fn loaded(&self, met: &Met) -> Result<Arc<Loaded>, LoadError> {
+        if met.history().is_long() {
+            return self.loaded_on_compute_lane(met).await;
         }
-        let begun = Instant::now();
-        let mut admitted = begun;
-        let mut started = false;
-        if request.is_light(met.record.description.form) && !met.history().is_long() {
-            let loaded = match met.loaded() {
-                Some(loaded) => loaded,
-                None => match Box::pin(self.load(met)).await {
-                    Ok(loaded) => {
-                        // Loading is not the call's doing.
-                        admitted = Instant::now();
-                        loaded
-                    }
-                    Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
-                },
-            };
-            match self.call_here(met, &loaded, &request, prefer, admitted) {
-                Outcome::Called(mut called) => {
-                    called.cost.start += admitted - begun;
-                    return called;
-                }
-                Outcome::Undecided(called) if met.limits().deadline() <= admitted.elapsed() => return called,
-                Outcome::Undecided(_) => started = true,
-            }
+        match met.loaded() {
+            Some(loaded) => Ok(loaded),
+            None => Box::pin(self.load(met)).await,
         }
-        // Rare and large: apart, it isn't moved about with every request.
-        Box::pin(self.call_on_compute_lane(met, request, prefer, admitted, started)).await
+    }
+
+    async fn loaded_on_compute_lane(&self, met: &Met) -> Result<Arc<Loaded>, LoadError> {
+        let (runtime, digest) = (&self.0.runtime, &met.record.digest);
+        let pool = runtime.lane_pool();
+        match pool.get(digest) {
+            Some(loaded) => Ok(loaded),
+            None => Box::pin(runtime.load(pool, digest)).await,
+        }
     }
 
     /// The fast lane.
-    fn call_here(
-        &self,
-        met: &Arc<Met>,
-        loaded: &Loaded,
-        request: &Request,
-        prefer: Prefer,
-        admitted: Instant,
-    ) -> Outcome {
+    fn call_here(&self, met: &Arc<Met>, decoded: &Decoded, call: &Call) -> Outcome {
+        let admitted = call.admitted;
         let (ready, touched) = {
             let mut own = met.lock();
             own.called = true;
@@ -238,14 +227,18 @@ impl Shard {
         // Reset now if the thread hasn't slept since: the next instance takes its slot, still in cache.
         drop(last);
         let allowance = Allowance::fast(admitted + met.limits().deadline());
-        let (outcome, spent) =
-            invoke::run(met, loaded, request, prefer, (admitted, admitted), allowance, ready);
+        let (mut outcome, spent) =
+            invoke::run(met, &call.loaded, decoded, (admitted, admitted), allowance, ready);
+        let (Outcome::Called(called) | Outcome::Undecided(called)) = &mut outcome;
+        called.cost.start += admitted - call.begun;
         if spent.is_some() {
             self.lock().spent = spent;
         }
         let long = match &outcome {
             // Where there was no slot the call hasn't shown how long it is.
-            Outcome::Undecided(called) => !matches!(called.result, Err(CallError::NoSlot)),
+            Outcome::Undecided(called) => {
+                !matches!(&called.result, Err(error) if matches!(**error, CallError::NoSlot))
+            }
             Outcome::Called(called) => called.cost.run > FAST_MAX,
         };
         if long {
@@ -254,52 +247,51 @@ impl Shard {
         outcome
     }
 
-    async fn call_on_compute_lane(
+    /// A place on the compute lane, or why there is none for this call. One that has `started` isn't shed.
+    async fn place_on_compute_lane(
         &self,
-        met: &Arc<Met>,
-        request: Request,
-        prefer: Prefer,
+        met: &Met,
         admitted: Instant,
         started: bool,
-    ) -> Called {
-        let (runtime, function) = (&self.0.runtime, &met.function);
-        let deadline = function.limits().deadline();
-        let remaining = deadline.saturating_sub(admitted.elapsed());
-        // A call that has begun on the fast lane is past shedding.
-        let place = match runtime.lane().enter(function.share(), remaining, !started).await {
-            Ok(place) => place,
+    ) -> Result<lane::Place, Box<Called>> {
+        let (lane, function) = (self.0.runtime.lane(), &met.function);
+        let remaining = function.limits().deadline().saturating_sub(admitted.elapsed());
+        let error = match lane.enter(function.share(), remaining, !started).await {
+            Ok(place) => return Ok(place),
             Err(NoPlace::TooLate) if started => {
                 let deadline_ms = function.limits().deadline_ms.get();
-                let error = CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() };
-                return Called::failed(error, CallCost { queue: admitted.elapsed(), ..CallCost::default() });
+                CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }
             }
-            Err(NoPlace::Full | NoPlace::TooLate) => {
-                let error = CallError::Overloaded { queue_max: runtime.lane().waiting_max() };
-                return Called::failed(error, CallCost { queue: admitted.elapsed(), ..CallCost::default() });
-            }
+            Err(NoPlace::Full | NoPlace::TooLate) => CallError::Overloaded { queue_max: lane.waiting_max() },
         };
-        let pool = runtime.lane_pool();
+        let cost = CallCost { queue: admitted.elapsed(), ..CallCost::default() };
+        Err(Box::new(Called::failed(error, cost)))
+    }
+
+    async fn call_on_compute_lane(&self, met: &Arc<Met>, decoded: Decoded, call: Call) -> Called {
+        let (runtime, function) = (&self.0.runtime, &met.function);
+        let deadline = function.limits().deadline();
+        let place = match self.place_on_compute_lane(met, call.admitted, call.started).await {
+            Ok(place) => place,
+            Err(called) => return *called,
+        };
         let loading = Instant::now();
-        let loaded = match pool.get(&function.record.digest) {
-            Some(loaded) => Ok(loaded),
-            None => runtime.load(pool, &function.record.digest).await,
-        };
-        let loaded = match loaded {
+        let loaded = match self.loaded_on_compute_lane(met).await {
             Ok(loaded) => loaded,
             Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
         };
-        let (loading, admitted) = (loading.elapsed(), admitted + loading.elapsed());
+        let (loading, admitted) = (loading.elapsed(), call.admitted + loading.elapsed());
         let abandoned = Arc::new(AtomicBool::new(false));
         // Also when the caller leaves.
         let _abandon = Abandon(Arc::clone(&abandoned));
-        let work = {
+        let run = {
             let function = Arc::clone(function);
             move || {
                 let _place = place;
                 let begun = Instant::now();
                 let allowance = Allowance::long(admitted + deadline, abandoned);
                 let (outcome, spent) =
-                    invoke::run(&function, &loaded, &request, prefer, (admitted, begun), allowance, None);
+                    invoke::run(&function, &loaded, &decoded, (admitted, begun), allowance, None);
                 drop(spent);
                 let called = match outcome {
                     Outcome::Called(called) | Outcome::Undecided(called) => called,
@@ -314,7 +306,7 @@ impl Shard {
         };
         // The thread itself sees to the deadline, if the machine lets it run at all.
         let late = tokio::time::Instant::from_std(admitted + deadline + LATE_MAX);
-        let called = match tokio::time::timeout_at(late, runtime.lane().run(work)).await {
+        let called = match tokio::time::timeout_at(late, runtime.lane().run(run)).await {
             Ok(Ok(called)) => called,
             Ok(Err(error)) => Called::failed(CallError::Internal(error), CallCost::default()),
             Err(_) => {
@@ -392,6 +384,7 @@ impl Shard {
     /// Has somebody wait for calls to cease, if nobody does.
     fn watch_for_rest(&self, state: &mut State) {
         if !std::mem::replace(&mut state.resting, true) {
+            self.0.runtime.wakes();
             tokio::spawn(rest(Arc::downgrade(&self.0)));
         }
     }
@@ -417,19 +410,41 @@ async fn rest(shard: Weak<Inner>) {
         let Some(inner) = shard.upgrade() else { return };
         let mut state = inner.lock();
         if state.calls == calls {
-            state.forget_routes();
+            inner.forget_routes(&mut state);
             state.resting = false;
             drop(state);
             inner.pool.clear();
-            inner.runtime.forget_unused();
+            // The last one to rest clears up what all share.
+            if inner.runtime.rests() {
+                inner.runtime.forget_unused();
+            }
             return;
         }
     }
 }
 
 impl Inner {
+    /// Calls in flight keep what they hold.
+    fn forget_routes(&self, state: &mut State) {
+        state.give_up_ready();
+        for met in state.routes.values() {
+            met.lock().retired = true;
+            self.runtime.count(&met.record.name, met.tally.counts());
+        }
+        state.touched.clear();
+        state.routes = HashMap::new();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counting for Inner {
+    fn add_counts(&self, counts: &mut BTreeMap<FunctionName, Counts>) {
+        for met in self.lock().routes.values() {
+            *counts.entry(met.record.name.clone()).or_default() += met.tally.counts();
+        }
     }
 }
 
@@ -453,16 +468,6 @@ impl State {
         for met in self.routes.values() {
             self.ready -= std::mem::take(&mut met.lock().ready).len();
         }
-    }
-
-    /// Calls in flight keep what they hold.
-    fn forget_routes(&mut self) {
-        self.give_up_ready();
-        for met in self.routes.values() {
-            met.lock().retired = true;
-        }
-        self.touched.clear();
-        self.routes = HashMap::new();
     }
 }
 

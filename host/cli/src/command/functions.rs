@@ -22,7 +22,7 @@ pub(crate) fn deploy(deploy: &args::Deploy) -> anyhow::Result<()> {
     };
     let progress = ProgressBar::new_spinner().with_message(format!("compiling `{name}`"));
     progress.enable_steady_tick(Duration::from_millis(100));
-    let record = Client::new(&deploy.remote).deploy(&name, &component, &deploy.limits);
+    let record = Client::new(&deploy.remote).deploy(&name, &component, &deploy.settings());
     progress.finish_and_clear();
     let record = record.with_context(|| format!("cannot deploy `{}`", path.display()))?;
     for line in &record.description.notes {

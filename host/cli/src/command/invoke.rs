@@ -89,7 +89,7 @@ fn local_outcome(called: Called) -> anyhow::Result<Outcome> {
     if !log.is_empty() {
         note(log.trim_end());
     }
-    let (ok, content) = match called.result.map_err(explained)? {
+    let (ok, content) = match called.result.map_err(|error| explained(&error))? {
         Answer::Value(content) => (true, content),
         Answer::Error(content) => (false, content),
         Answer::Http(response) => {
@@ -109,8 +109,8 @@ fn local_outcome(called: Called) -> anyhow::Result<Outcome> {
 }
 
 /// A failed call with where the guest was, and what to do.
-fn explained(error: CallError) -> anyhow::Error {
-    let (failure, hint) = match &error {
+fn explained(error: &CallError) -> anyhow::Error {
+    let (failure, hint) = match error {
         CallError::Trapped(failure) | CallError::InvalidAnswer(failure) => (Some(failure), None),
         CallError::ResourceLimit { failure, .. } => {
             (Some(failure), Some("give it more with `--memory-bytes-max`"))

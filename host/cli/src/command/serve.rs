@@ -54,6 +54,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
             calls_max: serve.calls_max.get(),
             queue_max: serve.queue_max,
             instances_max: serve.instances_max,
+            remembered_bytes_max: serve.cache_bytes_max,
             ..HostLimits::default()
         },
         serving_threads: threads,

@@ -106,7 +106,7 @@ fn deploy_all(
 
 async fn deploy(runtime: &Runtime, built: &Built) -> anyhow::Result<VersionRecord> {
     let component = read_component(&built.component)?;
-    Ok(runtime.deploy(built.name.clone(), component, built.limits.clone()).await?)
+    Ok(runtime.deploy(built.name.clone(), component, built.settings.clone()).await?)
 }
 
 /// A call to copy, with the function's sample for an input.

@@ -23,7 +23,7 @@ pub(crate) enum Input {
         media_type: String,
         body: Bytes,
     },
-    Http(http::Request<Bytes>),
+    Http(std::sync::Arc<http::Request<Bytes>>),
 }
 
 /// What it returned.
@@ -117,7 +117,7 @@ fn call_by_form(store: &mut Store<Sandbox>, live: &Live, kind: &Kind, input: &In
             }))
         }
         (Live::Http(proxy), Kind::Http(_), Input::Http(request)) => {
-            let (request, out) = store.data_mut().incoming_request(request.clone())?;
+            let (request, out) = store.data_mut().incoming_request((**request).clone())?;
             proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out)?;
             Ok(match store.data_mut().response().finish()? {
                 Ok(response) => Ok(Output::Http(Box::new(response))),

@@ -8,6 +8,7 @@ use super::{NewVersion, StoreError};
 use crate::engine::Form;
 use crate::id::{Digest, FunctionName, Version};
 use crate::limits::LimitOverrides;
+use crate::remember::Remember;
 
 /// Name to the number of its current version.
 pub(super) const CURRENT: TableDefinition<'_, &str, u32> = TableDefinition::new("current");
@@ -49,6 +50,9 @@ pub struct VersionRecord {
     pub deployed_at_unix_s: u64,
     /// The function's own limits.
     pub limits: LimitOverrides,
+    /// What is remembered of it.
+    #[serde(default, skip_serializing_if = "Remember::is_default")]
+    pub remember: Remember,
     /// What it is.
     #[serde(flatten)]
     pub description: Description,
@@ -66,6 +70,7 @@ impl VersionRecord {
             size_bytes: new.size_bytes,
             deployed_at_unix_s,
             limits: new.limits,
+            remember: new.remember,
             description: new.description,
         }
     }

@@ -11,6 +11,7 @@ pub(super) fn new_version(content: &[u8]) -> NewVersion {
         digest: Digest::of(content),
         size_bytes: content.len() as u64,
         limits: LimitOverrides::default(),
+        remember: Remember::default(),
         description: Description {
             form: Form::Typed,
             signature: "handle: func()".to_owned(),

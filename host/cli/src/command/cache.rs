@@ -1,0 +1,68 @@
+//! `nebula cache`: what is remembered, and what that saves.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use nebula_runtime::{CacheReport, FunctionCacheReport};
+
+use crate::args::Cache;
+use crate::client::Client;
+use crate::report::{json, note};
+
+/// The columns of the table.
+const HEADING: [&str; 8] =
+    ["function", "kept", "bytes", "hits", "collapsed", "misses", "hit ratio", "time saved"];
+
+pub(crate) fn run(cache: &Cache) -> anyhow::Result<()> {
+    let client = Client::new(&cache.remote);
+    let name = cache.name.as_ref();
+    if cache.clear {
+        let what = name.map_or_else(|| "all results".to_owned(), |name| format!("the results of `{name}`"));
+        client.clear_cache(name).with_context(|| format!("cannot forget {what}"))?;
+        note(format!("forgot {what}"));
+        return Ok(());
+    }
+    let mut report = client.cache().context("cannot show what is remembered")?;
+    report.functions.retain(|function| name.is_none_or(|name| function.name == *name));
+    if cache.remote.json {
+        return json(&report);
+    }
+    print(&report);
+    Ok(())
+}
+
+fn print(report: &CacheReport) {
+    let CacheReport { bytes, bytes_max, functions } = report;
+    if *bytes_max == 0 {
+        note("nothing is remembered: the server runs with `--cache-bytes-max 0`");
+        return;
+    }
+    let rows: Vec<_> = functions.iter().map(row).collect();
+    let table = std::iter::once(HEADING.map(str::to_owned)).chain(rows);
+    let table: Vec<_> = table.collect();
+    let width = |column: usize| table.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: [usize; 8] = std::array::from_fn(width);
+    for row in &table {
+        let cells = row.iter().zip(widths).enumerate();
+        let line = cells.map(|(column, (cell, width))| match column {
+            0 => format!("{cell:width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        println!("{}", line.collect::<Vec<_>>().join("  "));
+    }
+    println!("{bytes} of {bytes_max} bytes of memory");
+}
+
+fn row(function: &FunctionCacheReport) -> [String; 8] {
+    let FunctionCacheReport { name, entries, bytes, counts } = function;
+    [
+        name.to_string(),
+        entries.to_string(),
+        bytes.to_string(),
+        counts.hits.to_string(),
+        counts.collapsed.to_string(),
+        counts.misses.to_string(),
+        format!("{:.1} %", counts.hit_ratio() * 100.0),
+        format!("{:.3} s", Duration::from_micros(counts.saved_us).as_secs_f64()),
+    ]
+}

@@ -1,0 +1,52 @@
+//! What a function answered, as bytes.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+/// What a function answered.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It returned a value.
+    Value(Content),
+    /// It returned its own typed error, or refused the input.
+    Error(Content),
+    /// It is of the http form, and responded.
+    Http(Box<http::Response<Bytes>>),
+}
+
+/// Bytes, and what they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// An RFC 9110 media type.
+    pub media_type: Cow<'static, str>,
+    /// The bytes.
+    pub body: Bytes,
+}
+
+impl Content {
+    pub(crate) fn json(body: Vec<u8>) -> Self {
+        Self { media_type: Cow::Borrowed("application/json"), body: body.into() }
+    }
+}
+
+impl Answer {
+    /// Its content, without what says what that is.
+    pub fn body(&self) -> &Bytes {
+        match self {
+            Self::Value(content) | Self::Error(content) => &content.body,
+            Self::Http(response) => response.body(),
+        }
+    }
+
+    /// About how many bytes it takes to keep.
+    pub(crate) fn bytes(&self) -> usize {
+        let head = match self {
+            Self::Value(content) | Self::Error(content) => content.media_type.len(),
+            Self::Http(response) => {
+                response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum()
+            }
+        };
+        head + self.body().len()
+    }
+}

@@ -1,0 +1,220 @@
+//! Results that are remembered, in memory.
+//!
+//! ```text
+//! spelling (the call's bytes) --> key (its hash) --> answer
+//! ```
+//!
+//! Invariants:
+//! * All of it together takes at most the bytes it was given, but for what is being answered right now.
+//! * What is here is what running the function again would give: nothing that depends on load or on the
+//!   machine comes in.
+//! * Answers that took long to compute and those that didn't have a part each: however many of the latter there
+//!   are, none of the former goes for them.
+//!
+//! While there is room everything comes in. Then only what was asked for before does (`doorkeeper`), so that a scan or
+//! a flood of inputs that never come again leaves alone what is asked for often; for what goes in its place
+//! quick_cache's S3-FIFO decides.
+//!
+//! Knows bytes and digests; nothing of wasmtime or HTTP servers.
+
+mod doorkeeper;
+mod flight;
+mod report;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use quick_cache::sync::{Cache as Bounded, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+
+use self::doorkeeper::Doorkeeper;
+pub(crate) use self::flight::{Flights, Interest, Joined, Landed, Lead};
+pub(crate) use self::report::Tally;
+pub use self::report::{CacheReport, Counts, FunctionCacheReport};
+use crate::answer::Answer;
+use crate::id::Digest;
+use crate::key::Key;
+use crate::spelling::{Sought, Spelling};
+
+/// An answer that took this long to compute is dear: longer than a call may take where its connection lives.
+const DEAR: Duration = Duration::from_millis(1);
+
+/// What an entry takes besides its content, bytes: its key, its place in the table, what counts its uses.
+const ENTRY_BYTES: usize = 192;
+
+/// How many entries the tables are laid out for at first. They grow.
+const EXPECTED: usize = 1024;
+
+/// Independently locked parts of each table. One entry is at most one of them.
+const SHARDS: usize = 8;
+
+/// A result that is kept.
+#[derive(Debug)]
+pub(crate) struct Remembered {
+    pub(crate) answer: Answer,
+    /// BLAKE3 of the answer's body.
+    pub(crate) content_hash: [u8; 32],
+    /// How long computing it took, which is what each further use of it saves.
+    pub(crate) cost: Duration,
+    component: Digest,
+    stored_at: SystemTime,
+}
+
+impl Remembered {
+    /// Of the component `component`, just computed.
+    pub(crate) fn new(answer: Answer, component: Digest, cost: Duration) -> Self {
+        let content_hash = *blake3::hash(answer.body()).as_bytes();
+        Self { answer, content_hash, cost, component, stored_at: SystemTime::now() }
+    }
+
+    /// Since it was computed, whole seconds.
+    pub(crate) fn age_s(&self) -> u64 {
+        // A clock that was set back makes it new.
+        SystemTime::now().duration_since(self.stored_at).unwrap_or(Duration::ZERO).as_secs()
+    }
+
+    fn bytes(&self) -> u64 {
+        (self.answer.bytes() + ENTRY_BYTES) as u64
+    }
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Key, Arc<Remembered>> for ByBytes {
+    fn weight(&self, _: &Key, remembered: &Arc<Remembered>) -> u64 {
+        remembered.bytes()
+    }
+}
+
+impl Weighter<Spelling<'static>, Key> for ByBytes {
+    fn weight(&self, spelling: &Spelling<'static>, _: &Key) -> u64 {
+        (spelling.bytes() + ENTRY_BYTES) as u64
+    }
+}
+
+type Answers = Bounded<Key, Arc<Remembered>, ByBytes>;
+
+/// What is remembered, by what was asked.
+pub(crate) struct Cache {
+    bytes_max: u64,
+    /// How calls were spelled: an eighth of the bytes.
+    spellings: Bounded<Spelling<'static>, Key, ByBytes>,
+    /// Three eighths.
+    cheap: Answers,
+    /// The other half.
+    dear: Answers,
+    doorkeeper: Doorkeeper,
+}
+
+impl Cache {
+    /// Takes `bytes_max` at most; nothing, if that is 0.
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        let eighths = |count: u64| bytes_max / 8 * count;
+        Self {
+            bytes_max,
+            spellings: bounded(eighths(1)),
+            cheap: bounded(eighths(3)),
+            dear: bounded(eighths(4)),
+            doorkeeper: Doorkeeper::default(),
+        }
+    }
+
+    /// Whether anything is remembered at all.
+    pub(crate) fn is_on(&self) -> bool {
+        self.bytes_max > 0
+    }
+
+    /// What is remembered under `key`, if it isn't older than `ttl`.
+    pub(crate) fn get(&self, key: &Key, ttl: Option<Duration>) -> Option<Arc<Remembered>> {
+        let found = self.dear.get(key).or_else(|| self.cheap.get(key))?;
+        let is_fresh = ttl.is_none_or(|ttl| found.stored_at.elapsed().is_ok_and(|age| age < ttl));
+        is_fresh.then_some(found)
+    }
+
+    /// Likewise for a call as it came in.
+    pub(crate) fn get_spelled(
+        &self,
+        spelling: &Spelling<'_>,
+        ttl: Option<Duration>,
+    ) -> Option<Arc<Remembered>> {
+        self.get(&self.spellings.get(&Sought(spelling))?, ttl)
+    }
+
+    /// Keeps an answer. Whether it does is for the cache to say: one that is too large isn't kept, nor, where there is
+    /// no room, one that wasn't asked for before.
+    pub(crate) fn insert(&self, key: Key, remembered: Arc<Remembered>) -> bool {
+        let answers = if remembered.cost < DEAR { &self.cheap } else { &self.dear };
+        if remembered.bytes() > answers.shard_capacity() {
+            return false;
+        }
+        // Parts fill up unevenly.
+        let is_full = answers.weight() > answers.capacity() / 8 * 7;
+        let may_enter = !is_full || answers.contains_key(&key) || self.doorkeeper.has_seen(&key);
+        if may_enter {
+            answers.insert(key, remembered);
+        }
+        may_enter
+    }
+
+    /// Keeps that this spelling is of that key.
+    pub(crate) fn learn(&self, spelling: Spelling<'_>, key: Key) {
+        self.spellings.insert(spelling.into_owned(), key);
+    }
+
+    /// Forgets the results of these components.
+    pub(crate) fn forget(&self, components: &HashSet<Digest>) {
+        self.cheap.retain(|_, remembered| !components.contains(&remembered.component));
+        self.dear.retain(|_, remembered| !components.contains(&remembered.component));
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        self.dear.clear();
+        self.forget_cheap();
+    }
+
+    /// Forgets what is soon computed again.
+    pub(crate) fn forget_cheap(&self) {
+        self.cheap.clear();
+        self.spellings.clear();
+        self.doorkeeper.clear();
+    }
+
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// Bytes that are taken now.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.spellings.weight() + self.cheap.weight() + self.dear.weight()
+    }
+
+    /// Entries and bytes of each component that has some.
+    pub(crate) fn by_component(&self) -> HashMap<Digest, (u64, u64)> {
+        let mut sums = HashMap::new();
+        for (_, remembered) in self.cheap.iter().chain(self.dear.iter()) {
+            let (entries, bytes) = sums.entry(remembered.component).or_insert((0, 0));
+            *entries += 1;
+            *bytes += remembered.bytes();
+        }
+        sums
+    }
+}
+
+fn bounded<K, V>(bytes_max: u64) -> Bounded<K, V, ByBytes>
+where
+    K: Eq + std::hash::Hash,
+    V: Clone,
+    ByBytes: Weighter<K, V>,
+{
+    let mut options = OptionsBuilder::new();
+    options.estimated_items_capacity(EXPECTED).weight_capacity(bytes_max).shards(SHARDS);
+    #[expect(clippy::expect_used, reason = "it fails where one of the two capacities isn't given")]
+    let options = options.build().expect("both capacities are given");
+    Bounded::with_options(options, ByBytes, DefaultHashBuilder::default(), DefaultLifecycle::default())
+}
+
+#[cfg(test)]
+mod tests;

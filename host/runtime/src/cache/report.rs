@@ -1,0 +1,104 @@
+//! What remembering has come to, by function.
+
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::FunctionName;
+
+/// What is remembered now, and what that has saved since the server started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheReport {
+    /// Memory it takes, bytes.
+    pub bytes: u64,
+    /// Memory it may take, bytes.
+    pub bytes_max: u64,
+    /// By name; those that were called or have something kept.
+    pub functions: Vec<FunctionCacheReport>,
+}
+
+/// Of one function, all its versions together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionCacheReport {
+    /// The function.
+    pub name: FunctionName,
+    /// Results that are kept of its current version's component.
+    pub entries: u64,
+    /// Memory that these take, bytes.
+    pub bytes: u64,
+    /// How its calls were answered.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// How calls were answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// From memory.
+    pub hits: u64,
+    /// By the execution that another call had begun.
+    pub collapsed: u64,
+    /// By running the function.
+    pub misses: u64,
+    /// What the first two would have taken, microseconds: as long as computing the result did.
+    pub saved_us: u64,
+}
+
+impl Counts {
+    /// Of all calls those that weren't run for, from 0 to 1.
+    pub fn hit_ratio(&self) -> f64 {
+        let spared = (self.hits + self.collapsed) as f64;
+        let all = spared + self.misses as f64;
+        if all > 0.0 { spared / all } else { 0.0 }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.hits += other.hits;
+        self.collapsed += other.collapsed;
+        self.misses += other.misses;
+        self.saved_us += other.saved_us;
+    }
+}
+
+/// Counts of one function on one serving thread, which alone writes them, but for what ran elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    hits: AtomicU64,
+    collapsed: AtomicU64,
+    misses: AtomicU64,
+    saved_us: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn hit(&self, saved: Duration) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        self.save(saved);
+    }
+
+    pub(crate) fn collapsed(&self, saved: Duration) {
+        self.collapsed.fetch_add(1, Ordering::Relaxed);
+        self.save(saved);
+    }
+
+    pub(crate) fn miss(&self) {
+        self.misses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn save(&self, saved: Duration) {
+        let saved = u64::try_from(saved.as_micros()).unwrap_or(u64::MAX);
+        self.saved_us.fetch_add(saved, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            hits: self.hits.load(Ordering::Relaxed),
+            collapsed: self.collapsed.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            saved_us: self.saved_us.load(Ordering::Relaxed),
+        }
+    }
+}

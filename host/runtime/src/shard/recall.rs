@@ -1,0 +1,325 @@
+//! A call's way to its answer: remembered, under way, or to be run.
+//!
+//! ```text
+//! as it was sent -> remembered? -> decoded -> remembered? -> under way? -> lanes -> kept, and told to who waits
+//! ```
+//!
+//! Invariants:
+//! * Calls that ask the same at the same time are one execution, which goes on while anybody waits for it.
+//! * An answer is kept before its flight ends: whoever comes later finds the one or the other.
+//! * A call waits for another's execution until its own deadline at most.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nebula_meter::CallCost;
+use tokio::sync::oneshot;
+
+use super::{Met, Shard};
+use crate::answer::Answer;
+use crate::cache::{Interest, Joined, Landed, Lead, Remembered};
+use crate::engine::Loaded;
+use crate::error::{CallError, Fault};
+use crate::invoke::{self, Called, Decoded, Outcome, Prefer, Request};
+use crate::key::Key;
+use crate::purity::CallLog;
+use crate::remember::{Because, CacheDirectives, Source};
+use crate::runtime::Runtime;
+use crate::spelling::Spelling;
+
+/// Where an answer is kept.
+struct Place<'a> {
+    key: Key,
+    /// Where it isn't known yet.
+    spelling: Option<Spelling<'a>>,
+    /// Unless the caller would have it so.
+    no_store: bool,
+}
+
+/// A call on its way.
+pub(super) struct Call {
+    /// Where it starts.
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) begun: Instant,
+    /// The deadline counts from here.
+    pub(super) admitted: Instant,
+    /// It is past shedding, and past the fast lane.
+    pub(super) started: bool,
+}
+
+impl Shard {
+    /// Answers one call.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the call. What runs on the compute lane is cut off at the next tick, unless
+    /// others wait for the same.
+    pub async fn call(
+        &self,
+        met: &Arc<Met>,
+        request: Request,
+        prefer: Prefer,
+        directives: CacheDirectives,
+    ) -> Called {
+        self.begin();
+        let mut called = self.recall_or_run(met, request, prefer, directives).await;
+        if met.remembers()
+            && let Source::Ran { because, .. } = &mut called.source
+        {
+            let fault = called.result.as_ref().err().map(|error| error.fault());
+            if !matches!(fault, Some(Fault::Caller | Fault::Load)) {
+                met.tally.miss();
+            }
+            *because = if directives.no_cache { Because::Asked } else { Because::Missed };
+        }
+        self.0.runtime.record_log(met, &called);
+        called
+    }
+
+    async fn recall_or_run(
+        &self,
+        met: &Arc<Met>,
+        request: Request,
+        prefer: Prefer,
+        directives: CacheDirectives,
+    ) -> Called {
+        let runtime = &self.0.runtime;
+        let remembers = met.remembers();
+        let spelling = if remembers { Spelling::of(met.key(), prefer, &request) } else { None };
+        if let Some(spelling) = &spelling
+            && !directives.no_cache
+            && let Some(remembered) = runtime.cache().get_spelled(spelling, met.record.remember.ttl())
+        {
+            return recalled(met, &remembered);
+        }
+        let begun = Instant::now();
+        let loaded = match self.loaded(met).await {
+            Ok(loaded) => loaded,
+            Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
+        };
+        // Loading is not the call's doing.
+        let mut call = Call { loaded, begun, admitted: Instant::now(), started: false };
+        if request.is_light(met.record.description.form) {
+            let decoded = match invoke::decode(&call.loaded.kind, &request, prefer) {
+                Ok(decoded) => decoded,
+                Err(error) => return Called::failed(error, CallCost::default()),
+            };
+            if !remembers {
+                return self.run(met, decoded, call).await;
+            }
+            let key = met.key().of(&decoded.input, decoded.raw);
+            let place = Place { key, spelling, no_store: directives.no_store };
+            return self.join_or_lead(met, decoded, call, place, directives).await;
+        }
+        call.started = true;
+        let spelling = spelling.map(Spelling::into_owned);
+        let (decoded, key) = match Box::pin(self.decode_on_compute_lane(met, request, prefer, &call)).await {
+            Ok(decoded) => decoded,
+            Err(called) => return *called,
+        };
+        if !remembers {
+            return Box::pin(self.call_on_compute_lane(met, decoded, call)).await;
+        }
+        let place = Place { key, spelling, no_store: directives.no_store };
+        Box::pin(self.join_or_lead(met, decoded, call, place, directives)).await
+    }
+
+    /// Answers with what is remembered, or with what another call that is under way comes to, or runs it.
+    async fn join_or_lead(
+        &self,
+        met: &Arc<Met>,
+        decoded: Decoded,
+        call: Call,
+        mut place: Place<'_>,
+        directives: CacheDirectives,
+    ) -> Called {
+        if directives.no_cache {
+            return self.lead(met, decoded, call, place, None).await;
+        }
+        let runtime = &self.0.runtime;
+        loop {
+            let joined = runtime.flights().join(place.key);
+            // Looked for now: what has just landed was kept before its flight ended.
+            if let Some(remembered) = runtime.cache().get(&place.key, met.record.remember.ttl()) {
+                if let Some(spelling) = place.spelling.take() {
+                    runtime.cache().learn(spelling, place.key);
+                }
+                return recalled(met, &remembered);
+            }
+            let interest = match joined {
+                Joined::Lead(lead) => return self.lead(met, decoded, call, place, Some(lead)).await,
+                Joined::Waits(interest) => interest,
+            };
+            if let Some(called) = collapse(met, &interest, &call).await {
+                return called;
+            }
+        }
+    }
+
+    /// Runs a call, keeps what comes of it and tells who waits for the same.
+    async fn lead(
+        &self,
+        met: &Arc<Met>,
+        decoded: Decoded,
+        mut call: Call,
+        place: Place<'_>,
+        lead: Option<Lead>,
+    ) -> Called {
+        match self.try_here(met, &decoded, &mut call) {
+            Some(called) => keep(&self.0.runtime, met, called, place, lead),
+            // Rare and large: apart, it isn't moved about with every request.
+            None => Box::pin(self.lead_on_compute_lane(met, decoded, call, place, lead)).await,
+        }
+    }
+
+    /// Runs a call that is neither remembered nor merged.
+    async fn run(&self, met: &Arc<Met>, decoded: Decoded, mut call: Call) -> Called {
+        match self.try_here(met, &decoded, &mut call) {
+            Some(called) => called,
+            None => Box::pin(self.call_on_compute_lane(met, decoded, call)).await,
+        }
+    }
+
+    /// The fast lane, for a function that has a place on it. `None` if the call has to go to the other.
+    fn try_here(&self, met: &Arc<Met>, decoded: &Decoded, call: &mut Call) -> Option<Called> {
+        if call.started || met.history().is_long() {
+            return None;
+        }
+        match self.call_here(met, decoded, call) {
+            Outcome::Called(called) => Some(called),
+            Outcome::Undecided(called) if met.limits().deadline() <= call.admitted.elapsed() => Some(called),
+            Outcome::Undecided(_) => {
+                call.started = true;
+                None
+            }
+        }
+    }
+
+    /// With a lead it doesn't end with this caller while others wait.
+    async fn lead_on_compute_lane(
+        &self,
+        met: &Arc<Met>,
+        decoded: Decoded,
+        call: Call,
+        place: Place<'_>,
+        lead: Option<Lead>,
+    ) -> Called {
+        let Some(lead) = lead else {
+            let called = self.call_on_compute_lane(met, decoded, call).await;
+            return keep(&self.0.runtime, met, called, place, None);
+        };
+        let place = Place { spelling: place.spelling.map(Spelling::into_owned), ..place };
+        // This caller's, until it leaves.
+        let _interest = lead.interest();
+        let (answers, answered) = oneshot::channel();
+        let (shard, met) = (self.clone(), Arc::clone(met));
+        tokio::spawn(async move {
+            let called = tokio::select! {
+                called = shard.call_on_compute_lane(&met, decoded, call) => called,
+                () = lead.deserted() => return,
+            };
+            // Nobody may be there for it any more.
+            let _ = answers.send(keep(&shard.0.runtime, &met, called, place, Some(lead)));
+        });
+        answered.await.unwrap_or_else(|_| {
+            let error = CallError::Internal("the thread that ran the call has ended".to_owned());
+            Called::failed(error, CallCost::default())
+        })
+    }
+
+    /// For what takes long to decode; its key with it.
+    async fn decode_on_compute_lane(
+        &self,
+        met: &Arc<Met>,
+        request: Request,
+        prefer: Prefer,
+        call: &Call,
+    ) -> Result<(Decoded, Key), Box<Called>> {
+        let place = self.place_on_compute_lane(met, call.admitted, false).await?;
+        let (loaded, function_key) = (Arc::clone(&call.loaded), *met.key());
+        let decode = move || {
+            let _place = place;
+            let decoded = invoke::decode(&loaded.kind, &request, prefer)?;
+            let key = function_key.of(&decoded.input, decoded.raw);
+            Ok((decoded, key))
+        };
+        let decoded = self.0.runtime.lane().run(decode).await.map_err(CallError::Internal).flatten();
+        decoded.map_err(|error| Box::new(Called::failed(error, CallCost::default())))
+    }
+}
+
+/// Waits for another's execution; `None` if nothing comes of it for this call.
+async fn collapse(met: &Met, interest: &Interest, call: &Call) -> Option<Called> {
+    let deadline = tokio::time::Instant::from_std(call.admitted + met.limits().deadline());
+    let landed = tokio::time::timeout_at(deadline, interest.landed()).await;
+    // All of the time was spent waiting for somebody else's to end.
+    let cost = CallCost { queue: call.begun.elapsed(), ..CallCost::default() };
+    match landed {
+        Ok(Some(Landed::Answer(remembered))) => {
+            met.tally.collapsed(remembered.cost);
+            Some(answered(&remembered, Source::Collapsed, cost))
+        }
+        Ok(Some(Landed::Failed(error))) => {
+            met.tally.collapsed(Duration::ZERO);
+            Some(Called { source: Source::Collapsed, ..Called::failed(error, cost) })
+        }
+        Ok(None) => None,
+        Err(_) => {
+            let deadline_ms = met.limits().deadline_ms.get();
+            Some(Called::failed(CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }, cost))
+        }
+    }
+}
+
+/// What is remembered, as an answer.
+fn recalled(met: &Met, remembered: &Remembered) -> Called {
+    met.tally.hit(remembered.cost);
+    let age_s = remembered.age_s();
+    let ttl_s = met.record.remember.ttl_s.map(|ttl| ttl.get().saturating_sub(age_s));
+    answered(remembered, Source::Remembered { age_s, ttl_s }, CallCost::default())
+}
+
+fn answered(remembered: &Remembered, source: Source, cost: CallCost) -> Called {
+    Called {
+        result: Ok(remembered.answer.clone()),
+        cost,
+        log: CallLog::default(),
+        source,
+        content_hash: Some(remembered.content_hash),
+    }
+}
+
+/// Keeps what came of a call, and tells who waits.
+fn keep(runtime: &Runtime, met: &Met, mut called: Called, place: Place<'_>, lead: Option<Lead>) -> Called {
+    match &called.result {
+        Ok(answer) => {
+            let cost = called.cost.start + called.cost.run;
+            let remembered = Arc::new(Remembered::new(answer.clone(), met.record.digest, cost));
+            called.content_hash = Some(remembered.content_hash);
+            let fits = answer.body().len() as u64 <= met.record.remember.answer_bytes_max();
+            let stored = fits
+                && !place.no_store
+                && !says_no_store(answer)
+                && runtime.cache().insert(place.key, Arc::clone(&remembered));
+            if let (true, Some(spelling)) = (stored, place.spelling) {
+                runtime.cache().learn(spelling, place.key);
+            }
+            called.source = Source::Ran { because: Because::Missed, stored };
+            if let Some(lead) = lead {
+                lead.land(Landed::Answer(remembered));
+            }
+        }
+        Err(error) => {
+            if let Some(lead) = lead.filter(|_| error.is_everybodys()) {
+                lead.land(Landed::Failed(Arc::clone(error)));
+            }
+        }
+    }
+    called
+}
+
+/// Whether a function of the http form would have its response kept by nobody (RFC 9111 §5.2.2.5).
+fn says_no_store(answer: &Answer) -> bool {
+    let Answer::Http(response) = answer else { return false };
+    let lines = response.headers().get_all(http::header::CACHE_CONTROL);
+    lines.iter().any(|line| line.to_str().is_ok_and(|line| line.to_ascii_lowercase().contains("no-store")))
+}

@@ -1,0 +1,294 @@
+//! Results that are remembered: what is, what isn't, and how HTTP tells it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use nebula_tests::{Answer, FUNCTIONS, Nebula, eventually, guests};
+use serde_json::json;
+
+const MISS: &str = "nebula; fwd=miss; stored";
+const HIT: &str = "nebula; hit";
+const COLLAPSED: &str = "nebula; fwd=miss; collapsed";
+
+/// With the defaults of a server, which remembers.
+fn remembering() -> Nebula {
+    Nebula::start_with(&["--cache-bytes-max", "67108864"])
+}
+
+fn deploy(nebula: &Nebula, name: &str, component: &str) {
+    nebula.put(name, &std::fs::read(component).unwrap()).is(200);
+}
+
+/// A function of this repository.
+fn function(name: &str) -> &'static str {
+    FUNCTIONS.iter().find(|(directory, _)| directory.ends_with(&format!("/{name}"))).unwrap().1
+}
+
+/// Counts of the only function called.
+fn counts(nebula: &Nebula) -> (u64, u64, u64) {
+    let report = nebula.control("GET", "/api/v1/cache").send().is(200).json();
+    let count = |name: &str| report["functions"][0][name].as_u64().unwrap();
+    (count("hits"), count("collapsed"), count("misses"))
+}
+
+fn headers<'a>(answer: &'a Answer, names: &[&str]) -> Vec<Option<&'a str>> {
+    names.iter().map(|name| answer.header(name)).collect()
+}
+
+#[test]
+fn a_result_is_computed_once() {
+    let nebula = remembering().deploy("adds", guests::ADDS);
+    let call = || nebula.post("/f/adds", r#"{"a": 1, "b": 2}"#).is(200).says("3");
+    let first = call().has("cache-status", MISS).lacks("age");
+    for _ in 0..3 {
+        let again = call().has("cache-status", HIT);
+        assert!(again.header("age").unwrap().parse::<u64>().unwrap() < 60);
+        again.clone().has("server-timing", "queue;dur=0.000, start;dur=0.000, run;dur=0.000");
+        let same = ["content-type", "etag", "cache-control", "vary", "nebula-function", "content-length"];
+        assert_eq!(headers(&again, &same), headers(&first, &same));
+    }
+    assert_eq!(counts(&nebula), (3, 0, 1));
+}
+
+/// However a value is written, it is the same input.
+#[test]
+fn spelling_does_not_matter() {
+    let nebula = remembering().deploy("adds", guests::ADDS).deploy("searches", guests::SEARCHES);
+    nebula.post("/f/adds", r#"{"a": 10, "b": 2}"#).is(200).has("cache-status", MISS);
+    for spelled in
+        [r#"{"b":2,"a":10}"#, r#"{ "a" : "10", "b" : 2 }"#, "[10, 2]", "[10,\n2]", r#"{"\u0061":10,"b":2}"#]
+    {
+        // By its value first, and then by its spelling.
+        for _ in 0..2 {
+            nebula.post("/f/adds", spelled).is(200).says("12").has("cache-status", HIT);
+        }
+    }
+    nebula.get("/f/adds?a=10&b=2").is(200).has("cache-status", HIT);
+    nebula.get("/f/adds?b=2&a=10").is(200).has("cache-status", HIT);
+    nebula.request("HEAD", "/f/adds?b=2&a=10").send().is(200).has("cache-status", HIT);
+    let query = nebula.request("QUERY", "/f/adds").header("content-type", "application/json");
+    query.body(r#"[10,2]"#).send().is(200).has("cache-status", HIT);
+    let search = |above: &str| {
+        format!(r#"{{"text":"x","limit":1,"exact":true,"above":{above},"order":"newest","tags":[]}}"#)
+    };
+    nebula.post("/f/searches", &search("100")).is(200).has("cache-status", MISS);
+    for spelled in ["1e2", "100.0", "1.0E+2"] {
+        nebula.post("/f/searches", &search(spelled)).is(200).has("cache-status", HIT);
+    }
+    nebula.post("/f/searches", &search("-0.0")).is(200).has("cache-status", MISS);
+    nebula.post("/f/searches", &search("0")).is(200).has("cache-status", MISS);
+}
+
+/// A long document is decoded elsewhere, and found all the same.
+#[test]
+fn long_documents_are_remembered_too() {
+    let nebula = remembering().deploy("echo", function("echo"));
+    let document = |space: &str| format!("[{}]", vec!["7"; 50_000].join(&format!(",{space}")));
+    nebula.post("/f/echo", &document("")).is(200).has("cache-status", MISS);
+    nebula.post("/f/echo", &document(" ")).is(200).has("cache-status", HIT);
+    nebula.post("/f/echo", &document(" ")).is(200).has("cache-status", HIT);
+    nebula.post("/f/echo", &document("").replace('7', "8")).is(200).has("cache-status", MISS);
+}
+
+#[test]
+fn one_byte_makes_another_call() {
+    let nebula =
+        remembering().deploy("reverses", guests::REVERSES).deploy("payload", guests::MIRRORS_PAYLOAD);
+    let send = |path: &str, media_type: &str, body: &str| {
+        nebula.request("POST", path).header("content-type", media_type).body(body).send().is(200)
+    };
+    let raw = "application/octet-stream";
+    send("/f/reverses", raw, "ab").says("ba").has("cache-status", MISS);
+    send("/f/reverses", raw, "ac").says("ca").has("cache-status", MISS);
+    send("/f/reverses", raw, "ab").says("ba").has("cache-status", HIT);
+    // The same bytes as JSON are the same input, answered otherwise.
+    send("/f/reverses", "application/json", "\"YWI=\"").says("\"YmE=\"").has("cache-status", MISS);
+    // A raw function sees the media type.
+    send("/f/payload", "text/a", "x").has("content-type", "text/a").has("cache-status", MISS);
+    send("/f/payload", "text/b", "x").has("content-type", "text/b").has("cache-status", MISS);
+    send("/f/payload", "text/a", "x").has("content-type", "text/a").has("cache-status", HIT);
+}
+
+#[test]
+fn functions_of_the_http_form_are_remembered_by_the_whole_request() {
+    let nebula = remembering().deploy("mirror", guests::MIRRORS_REQUEST);
+    let send = |method: &str, path: &str, mark: &str| {
+        nebula.request(method, path).header("x-mark", mark).send().has("x-own", "kept")
+    };
+    let first = send("GET", "/f/mirror/a?b=c", "1").is(200).has("cache-status", MISS);
+    send("GET", "/f/mirror/a?b=c", "1").is(200).has("cache-status", HIT).says(first.text());
+    for (method, path, mark) in
+        [("POST", "/f/mirror/a?b=c", "1"), ("GET", "/f/mirror/a?b=d", "1"), ("GET", "/f/mirror/a?b=c", "2")]
+    {
+        send(method, path, mark).is(200).has("cache-status", MISS);
+    }
+    send("GET", "/f/mirror/teapot", "1").is(418).has("cache-status", MISS);
+    send("GET", "/f/mirror/teapot", "1").is(418).has("cache-status", HIT);
+}
+
+/// Results belong to the component, not to its name or version.
+#[test]
+fn the_same_component_shares_its_results() {
+    let nebula = remembering().deploy("one", guests::ADDS).deploy("other", guests::ADDS);
+    let call = |name: &str| nebula.post(&format!("/f/{name}"), "[1, 2]").is(200);
+    call("one").has("cache-status", MISS);
+    call("other").has("cache-status", HIT);
+    // Another function in between, and back again.
+    deploy(&nebula, "one", guests::SAYS_NOTHING);
+    nebula.cli(&["rollback", "one"]).exits(0);
+    call("one").has("cache-status", HIT);
+    // Limits that may show in a result make another function; those that don't don't.
+    deploy(&nebula, "one?deadline_ms=500&log_bytes_max=10", guests::ADDS);
+    call("one").has("cache-status", HIT);
+    deploy(&nebula, "one?memory_bytes_max=4194304", guests::ADDS);
+    call("one").has("cache-status", MISS);
+}
+
+#[test]
+fn errors_of_the_functions_own_are_remembered_and_failures_are_not() {
+    let nebula = remembering().deploy("adds", guests::ADDS).deploy("traps", guests::TRAPS);
+    deploy(&nebula, "slow?deadline_ms=50", guests::LOOPS_FOREVER);
+    let error = || nebula.post("/f/adds", "[9223372036854775807, 1]").is(422);
+    error().has("cache-status", MISS);
+    error().has("cache-status", HIT);
+    for _ in 0..2 {
+        nebula.post("/f/adds", "[1]").is(400).has("cache-status", "nebula; fwd=miss");
+        nebula.post("/f/traps", "").is(502).has("cache-status", "nebula; fwd=miss");
+        nebula.post("/f/slow", "").is(504).has("cache-status", "nebula; fwd=miss");
+    }
+}
+
+/// RFC 9111 §5.2.1, in requests.
+#[test]
+fn a_caller_may_have_it_run_or_not_kept() {
+    let nebula = remembering().deploy("adds", guests::ADDS);
+    let call = |directive: &str| {
+        let call = nebula.request("POST", "/f/adds").header("content-type", "application/json");
+        call.header("cache-control", directive).body("[1, 2]").send().is(200).says("3")
+    };
+    call("no-store").has("cache-status", "nebula; fwd=miss");
+    call("max-age=0").has("cache-status", MISS);
+    call("no-store").has("cache-status", HIT);
+    call("no-cache").has("cache-status", "nebula; fwd=request; stored");
+    call("no-cache, no-store").has("cache-status", "nebula; fwd=request");
+    call("max-age=0").has("cache-status", HIT);
+}
+
+#[test]
+fn a_function_may_say_what_is_remembered_of_it() {
+    let nebula = remembering();
+    let call = |name: &str| nebula.post(&format!("/f/{name}"), "[1, 2]").is(200).says("3");
+    deploy(&nebula, "never?remember=off", guests::ADDS);
+    deploy(&nebula, "briefly?remember_ttl_s=2", guests::ADDS);
+    deploy(&nebula, "small?remember_bytes_max=0", guests::ADDS);
+    for _ in 0..2 {
+        call("never").has("cache-status", "nebula; fwd=bypass");
+        // Its results are too long.
+        call("small").has("cache-status", "nebula; fwd=miss");
+    }
+    call("briefly").has("cache-status", MISS);
+    let hit = call("briefly");
+    assert!(hit.header("cache-status").unwrap().starts_with("nebula; hit; ttl="), "{hit:?}");
+    eventually("it is computed again", || {
+        let again = call("briefly");
+        (again.header("cache-status") == Some(MISS)).then_some(())
+    });
+    for wrong in ["remember=maybe", "remember_ttl_s=0", "remember_ttl_s=x", "remember_size=1"] {
+        let refused = nebula.put(&format!("wrong?{wrong}"), &std::fs::read(guests::ADDS).unwrap());
+        refused.is(400).problem("bad-limit");
+    }
+}
+
+#[test]
+fn what_the_caller_has_is_not_sent_again() {
+    let nebula = remembering().deploy("adds", guests::ADDS);
+    let first = nebula.get("/f/adds?a=1&b=2").is(200).has("cache-status", MISS);
+    let etag = first.header("etag").unwrap();
+    let again = nebula.request("GET", "/f/adds?a=1&b=2").header("if-none-match", etag).send();
+    again.is(304).has("cache-status", HIT).has("etag", etag).says("");
+}
+
+/// A thousand who ask the same at the same time are one execution.
+#[test]
+fn a_stampede_is_one_execution() {
+    const CALLERS: usize = 1000;
+    let nebula = remembering();
+    deploy(&nebula, "fib?deadline_ms=60000", function("fibonacci-recursive"));
+    // It is long, so the others come while it runs; those that don't find it remembered.
+    let request = "POST /f/fib HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        content-length: 2\r\nconnection: close\r\n\r\n32";
+    let mut callers: Vec<_> =
+        (0..CALLERS).map(|_| TcpStream::connect(nebula.calls_address()).unwrap()).collect();
+    for caller in &mut callers {
+        caller.write_all(request.as_bytes()).unwrap();
+    }
+    for caller in &mut callers {
+        let mut answer = String::new();
+        caller.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n2178309"), "{answer}");
+    }
+    let (hits, collapsed, misses) = counts(&nebula);
+    assert_eq!((hits + collapsed, misses), (CALLERS as u64 - 1, 1));
+    assert!(collapsed > 0, "nobody came while it ran");
+}
+
+/// Who began the execution may leave: it goes on for the others. When all have left it ends.
+#[test]
+fn callers_leave_without_the_others() {
+    let nebula = remembering();
+    deploy(&nebula, "fib?deadline_ms=60000", function("fibonacci-recursive"));
+    let fib = |n: u32| {
+        let mut caller = TcpStream::connect(nebula.calls_address()).unwrap();
+        write!(caller, "POST /f/fib HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{n}")
+            .unwrap();
+        caller
+    };
+    let first = fib(35);
+    std::thread::sleep(Duration::from_millis(20));
+    let second = std::thread::scope(|scope| {
+        let second = scope.spawn(|| nebula.post("/f/fib", "35"));
+        std::thread::sleep(Duration::from_millis(20));
+        drop(first);
+        second.join().unwrap()
+    });
+    second.is(200).says("9227465").has("cache-status", COLLAPSED);
+    // The first counts as a miss when its execution ends, which nobody sees but the second.
+    assert_eq!(counts(&nebula).1, 1);
+}
+
+#[test]
+fn an_execution_that_fails_fails_for_all_who_wait() {
+    let nebula = remembering();
+    deploy(&nebula, "slow?deadline_ms=300", guests::LOOPS_FOREVER);
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..8).map(|_| scope.spawn(|| nebula.post("/f/slow", ""))).collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+    });
+    for answer in answers {
+        answer.is(504).problem("deadline-exceeded");
+    }
+}
+
+#[test]
+fn the_command_line_shows_and_forgets() {
+    let nebula = remembering().deploy("adds", guests::ADDS).deploy("reverses", guests::REVERSES);
+    let call = || nebula.post("/f/adds", "[1, 2]").is(200);
+    call();
+    call();
+    nebula.request("POST", "/f/reverses").body("ab").send().is(200);
+    let report = nebula.cli(&["cache", "--json"]).exits(0).json();
+    assert_eq!(report["bytes_max"], json!(67_108_864));
+    let adds = &report["functions"][0];
+    assert_eq!(adds["name"], "adds");
+    assert_eq!([&adds["entries"], &adds["hits"], &adds["misses"]], [1, 1, 1]);
+    assert!(adds["bytes"].as_u64().unwrap() > 0);
+    let table = nebula.cli(&["cache"]).exits(0).stdout();
+    assert!(table.contains("50.0 %") && table.lines().count() == 4, "{table}");
+    nebula.cli(&["cache", "adds", "--clear"]).exits(0);
+    call().has("cache-status", MISS);
+    nebula.request("POST", "/f/reverses").body("ab").send().is(200).has("cache-status", HIT);
+    nebula.cli(&["cache", "--clear"]).exits(0);
+    nebula.request("POST", "/f/reverses").body("ab").send().is(200).has("cache-status", MISS);
+    nebula.cli(&["cache", "nobody", "--clear"]).exits(1);
+}
