@@ -292,3 +292,84 @@ fn the_command_line_shows_and_forgets() {
     nebula.request("POST", "/f/reverses").body("ab").send().is(200).has("cache-status", MISS);
     nebula.cli(&["cache", "nobody", "--clear"]).exits(1);
 }
+
+/// A server over the same directory finds what took long to compute.
+#[test]
+fn results_survive_a_restart() {
+    let nebula = remembering().deploy("adds", guests::ADDS);
+    deploy(&nebula, "fib?deadline_ms=60000", function("fibonacci-recursive"));
+    nebula.post("/f/adds", "[1, 2]").is(200).has("cache-status", MISS);
+    let first = nebula.post("/f/fib", "27").is(200).says("196418").has("cache-status", MISS);
+    let home = nebula.home();
+    nebula.terminate_and_wait();
+    let nebula = Nebula::start_over(home, &["--cache-bytes-max", "67108864"]);
+    let again =
+        nebula.post("/f/fib", "27").is(200).says("196418").has("cache-status", "nebula; hit; detail=disk");
+    assert_eq!(again.header("etag"), first.header("etag"));
+    nebula.post("/f/fib", "27").is(200).has("cache-status", HIT);
+    // What is soon computed again isn't kept.
+    nebula.post("/f/adds", "[1, 2]").is(200).has("cache-status", MISS);
+    let report = nebula.cli(&["cache", "fib", "--json"]).exits(0).json();
+    assert_eq!(report["functions"][0]["disk_entries"], 1);
+    nebula.cli(&["cache", "--clear"]).exits(0);
+    nebula.post("/f/fib", "27").is(200).has("cache-status", MISS);
+}
+
+/// Killed at any moment, a server gives no wrong answer afterwards, and starts.
+#[test]
+fn no_answer_is_wrong_after_a_kill() {
+    let fib = |n: u64| (0..n).fold((0_u64, 1_u64), |(a, b), _| (b, a + b)).0;
+    let nebula = remembering();
+    deploy(&nebula, "fib?deadline_ms=60000", function("fibonacci-recursive"));
+    let home = nebula.home();
+    nebula.terminate_and_wait();
+    let mut from_disk = 0;
+    for round in 0..12 {
+        let nebula = Nebula::start_over(std::sync::Arc::clone(&home), &["--cache-bytes-max", "67108864"]);
+        for n in 22..28 {
+            let answer = nebula.post("/f/fib", &n.to_string()).is(200).says(&fib(n).to_string());
+            from_disk += u32::from(answer.header("cache-status") == Some("nebula; hit; detail=disk"));
+        }
+        // So that something is being written when it is killed.
+        for n in 22..28 {
+            let call = nebula.request("POST", "/f/fib").header("cache-control", "no-cache");
+            call.body(n.to_string()).send().is(200).has("cache-status", "nebula; fwd=request; stored");
+        }
+        std::thread::sleep(Duration::from_millis(round * 3));
+        nebula.kill();
+    }
+    assert!(from_disk > 0, "nothing came from disk");
+}
+
+/// Two servers that know nothing of one another, one of which remembers, agree.
+#[test]
+fn what_is_remembered_is_what_is_computed() {
+    let (remembers, computes) = (remembering(), Nebula::start());
+    let mut compared = 0;
+    for (directory, component) in FUNCTIONS {
+        let name = directory.rsplit('/').next().unwrap();
+        let Some(input) = sample(directory) else { continue };
+        for nebula in [&remembers, &computes] {
+            deploy(nebula, &format!("{name}?deadline_ms=60000"), component);
+        }
+        let call = |nebula: &Nebula| nebula.request("POST", &format!("/f/{name}")).body(&input).send();
+        let expected = call(&computes);
+        for _ in 0..3 {
+            let answer = call(&remembers);
+            assert_eq!(answer.status(), expected.status(), "{name}");
+            let same = ["content-type", "etag", "cache-control", "vary"];
+            assert_eq!(headers(&answer, &same), headers(&expected, &same), "{name}");
+            assert!(answer.body() == expected.body(), "{name}");
+        }
+        compared += 1;
+    }
+    assert!(compared > 10, "{compared}");
+}
+
+/// A function's sample input.
+fn sample(directory: &str) -> Option<Vec<u8>> {
+    let entries = std::fs::read_dir(std::path::Path::new(directory).join("sample")).ok()?;
+    let mut paths = entries.flatten().map(|entry| entry.path());
+    let path = paths.find(|path| path.file_stem().is_some_and(|stem| stem == "input"))?;
+    std::fs::read(path).ok()
+}

@@ -209,6 +209,9 @@ pub(crate) struct Serve {
     /// Memory for results that are remembered, bytes; 0 remembers nothing
     #[arg(long, env = "NEBULA_CACHE_BYTES_MAX", default_value_t = 64 * 1024 * 1024)]
     pub(crate) cache_bytes_max: u64,
+    /// Disk for results that took long to compute, bytes; 0 keeps none
+    #[arg(long, env = "NEBULA_CACHE_DISK_BYTES_MAX", default_value_t = 256 * 1024 * 1024)]
+    pub(crate) cache_disk_bytes_max: u64,
     /// Instances alive at once on each serving thread; each reserves 16 GiB of address space, which isn't memory
     #[arg(long, env = "NEBULA_INSTANCES_MAX", default_value = "32")]
     pub(crate) instances_max: std::num::NonZeroU32,

@@ -211,9 +211,11 @@ fn cache_status(source: Source) -> HeaderValue {
         Source::Ran { because: Because::Asked, stored: false } => "nebula; fwd=request",
         Source::Ran { because: Because::Off, .. } => "nebula; fwd=bypass",
         Source::Collapsed => "nebula; fwd=miss; collapsed",
-        Source::Remembered { ttl_s: None, .. } => "nebula; hit",
-        Source::Remembered { ttl_s: Some(ttl_s), .. } => {
-            let hit = HeaderValue::try_from(format!("nebula; hit; ttl={ttl_s}"));
+        Source::Remembered { ttl_s: None, on_disk: false, .. } => "nebula; hit",
+        Source::Remembered { ttl_s: None, on_disk: true, .. } => "nebula; hit; detail=disk",
+        Source::Remembered { ttl_s: Some(ttl_s), on_disk, .. } => {
+            let detail = if on_disk { "; detail=disk" } else { "" };
+            let hit = HeaderValue::try_from(format!("nebula; hit; ttl={ttl_s}{detail}"));
             return hit.unwrap_or(HeaderValue::from_static("nebula; hit"));
         }
     };

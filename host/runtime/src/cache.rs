@@ -1,7 +1,7 @@
-//! Results that are remembered, in memory.
+//! Results that are remembered, in memory and, if they took long to compute, on disk (`disk`).
 //!
 //! ```text
-//! spelling (the call's bytes) --> key (its hash) --> answer
+//! spelling (the call's bytes) --> key (its hash) --> answer, in memory --> on disk
 //! ```
 //!
 //! Invariants:
@@ -17,8 +17,10 @@
 //!
 //! Knows bytes and digests; nothing of wasmtime or HTTP servers.
 
+mod disk;
 mod doorkeeper;
 mod flight;
+mod record;
 mod report;
 
 use std::collections::{HashMap, HashSet};
@@ -28,6 +30,7 @@ use std::time::{Duration, SystemTime};
 use quick_cache::sync::{Cache as Bounded, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
+pub(crate) use self::disk::Disk;
 use self::doorkeeper::Doorkeeper;
 pub(crate) use self::flight::{Flights, Interest, Joined, Landed, Lead};
 pub(crate) use self::report::Tally;
@@ -37,8 +40,9 @@ use crate::id::Digest;
 use crate::key::Key;
 use crate::spelling::{Sought, Spelling};
 
-/// An answer that took this long to compute is dear: longer than a call may take where its connection lives.
-const DEAR: Duration = Duration::from_millis(1);
+/// An answer that took this long to compute is dear: longer than a call may take where its connection lives, and many
+/// times what reading it from disk takes.
+pub(crate) const DEAR: Duration = Duration::from_millis(1);
 
 /// What an entry takes besides its content, bytes: its key, its place in the table, what counts its uses.
 const ENTRY_BYTES: usize = 192;
@@ -72,6 +76,10 @@ impl Remembered {
     pub(crate) fn age_s(&self) -> u64 {
         // A clock that was set back makes it new.
         SystemTime::now().duration_since(self.stored_at).unwrap_or(Duration::ZERO).as_secs()
+    }
+
+    pub(crate) fn component(&self) -> Digest {
+        self.component
     }
 
     fn bytes(&self) -> u64 {
@@ -129,8 +137,7 @@ impl Cache {
     /// What is remembered under `key`, if it isn't older than `ttl`.
     pub(crate) fn get(&self, key: &Key, ttl: Option<Duration>) -> Option<Arc<Remembered>> {
         let found = self.dear.get(key).or_else(|| self.cheap.get(key))?;
-        let is_fresh = ttl.is_none_or(|ttl| found.stored_at.elapsed().is_ok_and(|age| age < ttl));
-        is_fresh.then_some(found)
+        Self::is_fresh(&found, ttl).then_some(found)
     }
 
     /// Likewise for a call as it came in.
@@ -140,6 +147,11 @@ impl Cache {
         ttl: Option<Duration>,
     ) -> Option<Arc<Remembered>> {
         self.get(&self.spellings.get(&Sought(spelling))?, ttl)
+    }
+
+    /// Whether an answer is of use for so long.
+    pub(crate) fn is_fresh(remembered: &Remembered, ttl: Option<Duration>) -> bool {
+        ttl.is_none_or(|ttl| remembered.stored_at.elapsed().is_ok_and(|age| age < ttl))
     }
 
     /// Keeps an answer. Whether it does is for the cache to say: one that is too large isn't kept, nor, where there is

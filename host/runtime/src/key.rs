@@ -31,6 +31,14 @@ const SEMANTICS: u32 = 1;
 pub(crate) struct Key([u8; 32]);
 
 impl Key {
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Numbers that keys are spread by, each as random as any hash.
     pub(crate) fn spread(&self) -> [u64; 3] {
         let (numbers, _) = self.0.as_chunks();

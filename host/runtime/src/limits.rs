@@ -164,6 +164,9 @@ pub struct HostLimits {
     /// Memory for results that are remembered, bytes, over all functions. Default 64 MiB; 0 remembers nothing.
     /// Beyond it what is asked for least goes first.
     pub remembered_bytes_max: u64,
+    /// Disk for results that took a millisecond or longer to compute, bytes. Default 256 MiB; 0 keeps none.
+    /// Beyond it what came first goes, unless it was asked for.
+    pub remembered_disk_bytes_max: u64,
 }
 
 impl Default for HostLimits {
@@ -174,6 +177,7 @@ impl Default for HostLimits {
             instances_max: NonZeroU32::MIN.saturating_add(31),
             loaded_bytes_max: 256 * MIB,
             remembered_bytes_max: 64 * MIB,
+            remembered_disk_bytes_max: 256 * MIB,
         }
     }
 }

@@ -226,6 +226,11 @@ impl Registry {
         Ok(Self { store, files, changing: std::sync::Mutex::new(()), _lock: lock })
     }
 
+    /// A key for another purpose, from the secret that authenticates compiled code.
+    pub(crate) fn key_for(&self, context: &str) -> [u8; 32] {
+        self.files.key_for(context)
+    }
+
     /// Stores a component and names it: durable when it returns.
     ///
     /// The same content with the same settings as the current version is that version.

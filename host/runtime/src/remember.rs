@@ -74,6 +74,8 @@ pub enum Source {
         age_s: u64,
         /// How long it will be used from now, seconds; for as long as there is room if this isn't said.
         ttl_s: Option<u64>,
+        /// It had to be read from disk.
+        on_disk: bool,
     },
     /// The function ran for another call, which asked the same at the same time.
     Collapsed,

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use crate::admission::{self, Inadmissible};
-use crate::cache::{Cache, CacheReport, Counts, Flights, FunctionCacheReport};
+use crate::cache::{Cache, CacheReport, Counts, Disk, Flights, FunctionCacheReport};
 use crate::engine::{CompileError, Compiler, Engine, Loaded, Refused, Ticker};
 use crate::error::{Fault, LoadError};
 use crate::function::Function;
@@ -29,6 +29,9 @@ use crate::remember::Settings;
 
 /// How long freed memory has been free when it is given back.
 const FREE_FOR: Duration = Duration::from_secs(2);
+
+/// Domain separation of the key that authenticates results, as BLAKE3's key derivation wants it.
+const RESULTS_CONTEXT: &str = "nebula 2026-11 authentication of remembered results";
 
 /// How a runtime is set up.
 #[derive(Clone, Debug)]
@@ -111,6 +114,7 @@ struct Shared {
     deploying: Mutex<Vec<Digest>>,
     logs: Logs,
     cache: Cache,
+    disk: Disk,
     flights: Arc<Flights>,
     /// Serving threads that aren't at rest.
     awake: AtomicUsize,
@@ -136,6 +140,12 @@ impl Runtime {
         // A part for each shard, and one for the compute lane.
         let loaded_bytes_max =
             config.host_limits.loaded_bytes_max / (config.serving_threads as u64).saturating_add(1);
+        // What isn't remembered in memory isn't on disk either.
+        let disk_bytes_max = match config.host_limits.remembered_bytes_max {
+            0 => 0,
+            _ => config.host_limits.remembered_disk_bytes_max,
+        };
+        let disk = Disk::new(&config.data_dir, disk_bytes_max, registry.key_for(RESULTS_CONTEXT));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self(Arc::new(Shared {
             registry,
@@ -154,6 +164,7 @@ impl Runtime {
             deploying: Mutex::default(),
             logs: Logs::default(),
             cache: Cache::new(config.host_limits.remembered_bytes_max),
+            disk,
             flights: Arc::default(),
             awake: AtomicUsize::new(0),
             counts: Mutex::default(),
@@ -293,6 +304,7 @@ impl Runtime {
     /// held stays: there is one [`Function`] of a version, which knows how its calls have been.
     pub(crate) fn forget_unused(&self) {
         self.0.cache.forget_cheap();
+        self.0.disk.rest();
         self.0.lane_pool.clear();
         let mut resolved = self.0.resolved.write().unwrap_or_else(PoisonError::into_inner);
         // By more than one reference, mostly.
@@ -331,6 +343,10 @@ impl Runtime {
 
     pub(crate) fn cache(&self) -> &Cache {
         &self.0.cache
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.0.disk
     }
 
     pub(crate) fn flights(&self) -> &Arc<Flights> {
@@ -453,23 +469,33 @@ impl Runtime {
             shard.add_counts(&mut counts);
         }
         let by_component = self.0.cache.by_component();
+        let by_component_on_disk = self.0.disk.by_component();
         let mut functions = Vec::new();
         for VersionRecord { name, digest, .. } in self.list()? {
             let (entries, bytes) = by_component.get(&digest).copied().unwrap_or_default();
             let counts = counts.remove(&name).unwrap_or_default();
-            if entries > 0 || counts != Counts::default() {
-                functions.push(FunctionCacheReport { name, entries, bytes, counts });
+            let (disk_entries, disk_bytes) = by_component_on_disk.get(&digest).copied().unwrap_or_default();
+            if entries + disk_entries > 0 || counts != Counts::default() {
+                let function = FunctionCacheReport { name, entries, bytes, disk_entries, disk_bytes, counts };
+                functions.push(function);
             }
         }
-        Ok(CacheReport { bytes: self.0.cache.bytes(), bytes_max: self.0.cache.bytes_max(), functions })
+        Ok(CacheReport {
+            bytes: self.0.cache.bytes(),
+            bytes_max: self.0.cache.bytes_max(),
+            disk_bytes: by_component_on_disk.values().map(|(_, bytes)| bytes).sum(),
+            disk_bytes_max: self.0.disk.bytes_max(),
+            functions,
+        })
     }
 
-    /// Forgets all results.
+    /// Forgets all results. Waits for the disk.
     pub fn clear_cache(&self) {
         self.0.cache.clear();
+        self.0.disk.forget(None);
     }
 
-    /// Forgets the results of a function, whichever version's.
+    /// Forgets the results of a function, whichever version's. Waits for the disk.
     ///
     /// # Errors
     /// [`ResolveError`].
@@ -477,6 +503,7 @@ impl Runtime {
         let (_, versions) = self.versions(name)?;
         let components: HashSet<_> = versions.into_iter().map(|record| record.digest).collect();
         self.0.cache.forget(&components);
+        self.0.disk.forget(Some(components));
         Ok(())
     }
 

@@ -10,8 +10,8 @@ use crate::client::Client;
 use crate::report::{json, note};
 
 /// The columns of the table.
-const HEADING: [&str; 8] =
-    ["function", "kept", "bytes", "hits", "collapsed", "misses", "hit ratio", "time saved"];
+const HEADING: [&str; 9] =
+    ["function", "kept", "bytes", "on disk", "hits", "collapsed", "misses", "hit ratio", "time saved"];
 
 pub(crate) fn run(cache: &Cache) -> anyhow::Result<()> {
     let client = Client::new(&cache.remote);
@@ -32,7 +32,7 @@ pub(crate) fn run(cache: &Cache) -> anyhow::Result<()> {
 }
 
 fn print(report: &CacheReport) {
-    let CacheReport { bytes, bytes_max, functions } = report;
+    let CacheReport { bytes, bytes_max, disk_bytes, disk_bytes_max, functions } = report;
     if *bytes_max == 0 {
         note("nothing is remembered: the server runs with `--cache-bytes-max 0`");
         return;
@@ -41,7 +41,7 @@ fn print(report: &CacheReport) {
     let table = std::iter::once(HEADING.map(str::to_owned)).chain(rows);
     let table: Vec<_> = table.collect();
     let width = |column: usize| table.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; 8] = std::array::from_fn(width);
+    let widths: [usize; 9] = std::array::from_fn(width);
     for row in &table {
         let cells = row.iter().zip(widths).enumerate();
         let line = cells.map(|(column, (cell, width))| match column {
@@ -50,15 +50,16 @@ fn print(report: &CacheReport) {
         });
         println!("{}", line.collect::<Vec<_>>().join("  "));
     }
-    println!("{bytes} of {bytes_max} bytes of memory");
+    println!("{bytes} of {bytes_max} bytes of memory, {disk_bytes} of {disk_bytes_max} bytes of disk");
 }
 
-fn row(function: &FunctionCacheReport) -> [String; 8] {
-    let FunctionCacheReport { name, entries, bytes, counts } = function;
+fn row(function: &FunctionCacheReport) -> [String; 9] {
+    let FunctionCacheReport { name, entries, bytes, disk_entries, disk_bytes: _, counts } = function;
     [
         name.to_string(),
         entries.to_string(),
         bytes.to_string(),
+        disk_entries.to_string(),
         counts.hits.to_string(),
         counts.collapsed.to_string(),
         counts.misses.to_string(),

@@ -55,6 +55,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
             queue_max: serve.queue_max,
             instances_max: serve.instances_max,
             remembered_bytes_max: serve.cache_bytes_max,
+            remembered_disk_bytes_max: serve.cache_disk_bytes_max,
             ..HostLimits::default()
         },
         serving_threads: threads,

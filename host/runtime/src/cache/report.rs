@@ -15,6 +15,10 @@ pub struct CacheReport {
     pub bytes: u64,
     /// Memory it may take, bytes.
     pub bytes_max: u64,
+    /// Disk it takes, bytes.
+    pub disk_bytes: u64,
+    /// Disk it may take, bytes.
+    pub disk_bytes_max: u64,
     /// By name; those that were called or have something kept.
     pub functions: Vec<FunctionCacheReport>,
 }
@@ -28,6 +32,10 @@ pub struct FunctionCacheReport {
     pub entries: u64,
     /// Memory that these take, bytes.
     pub bytes: u64,
+    /// Results that are kept on disk of it.
+    pub disk_entries: u64,
+    /// Disk that these take, bytes.
+    pub disk_bytes: u64,
     /// How its calls were answered.
     #[serde(flatten)]
     pub counts: Counts,
@@ -36,7 +44,7 @@ pub struct FunctionCacheReport {
 /// How calls were answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// From memory.
+    /// From what is remembered.
     pub hits: u64,
     /// By the execution that another call had begun.
     pub collapsed: u64,

@@ -11,7 +11,7 @@ use crate::limits::{Limits, MIB};
 
 const CHEAP: Duration = Duration::from_micros(20);
 
-fn component() -> Digest {
+pub(super) fn component() -> Digest {
     Digest::of(b"component")
 }
 
@@ -20,7 +20,7 @@ pub(super) fn key(index: u64) -> Key {
     FunctionKey::new(&component(), Form::Typed, &Limits::default()).of(&input, true)
 }
 
-fn remembered(bytes: usize, cost: Duration) -> Arc<Remembered> {
+pub(super) fn remembered(bytes: usize, cost: Duration) -> Arc<Remembered> {
     let content = Content { media_type: Cow::Borrowed("text/plain"), body: Bytes::from(vec![b'x'; bytes]) };
     Arc::new(Remembered::new(Answer::Value(content), component(), cost))
 }

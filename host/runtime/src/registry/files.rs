@@ -18,6 +18,7 @@ const MAC_BYTES: u64 = blake3::OUT_LEN as u64;
 pub(super) struct Files {
     components: PathBuf,
     compiled: PathBuf,
+    secret: Vec<u8>,
     mac_key: [u8; 32],
 }
 
@@ -66,7 +67,12 @@ impl Files {
             Err(error) if error.kind() == io::ErrorKind::NotFound => new_key(&key)?,
             Err(error) => return Err(error),
         };
-        Ok(Self { components, compiled, mac_key: blake3::derive_key(MAC_CONTEXT, &secret) })
+        let mac_key = blake3::derive_key(MAC_CONTEXT, &secret);
+        Ok(Self { components, compiled, secret, mac_key })
+    }
+
+    pub(super) fn key_for(&self, context: &str) -> [u8; 32] {
+        blake3::derive_key(context, &self.secret)
     }
 
     fn component(&self, digest: &Digest) -> PathBuf {

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::{Met, Shard};
 use crate::answer::Answer;
-use crate::cache::{Interest, Joined, Landed, Lead, Remembered};
+use crate::cache::{Cache, DEAR, Interest, Joined, Landed, Lead, Remembered};
 use crate::engine::Loaded;
 use crate::error::{CallError, Fault};
 use crate::invoke::{self, Called, Decoded, Outcome, Prefer, Request};
@@ -89,7 +89,7 @@ impl Shard {
             && !directives.no_cache
             && let Some(remembered) = runtime.cache().get_spelled(spelling, met.record.remember.ttl())
         {
-            return recalled(met, &remembered);
+            return recalled(met, &remembered, false);
         }
         let begun = Instant::now();
         let loaded = match self.loaded(met).await {
@@ -143,16 +143,37 @@ impl Shard {
                 if let Some(spelling) = place.spelling.take() {
                     runtime.cache().learn(spelling, place.key);
                 }
-                return recalled(met, &remembered);
+                return recalled(met, &remembered, false);
             }
             let interest = match joined {
-                Joined::Lead(lead) => return self.lead(met, decoded, call, place, Some(lead)).await,
+                Joined::Lead(lead) => {
+                    // Only of functions that something is kept of, which take long to run.
+                    if runtime.disk().may_have(&met.record.digest)
+                        && let Some(remembered) = Box::pin(self.read(met, place.key)).await
+                    {
+                        let remembered = Arc::new(remembered);
+                        let kept = runtime.cache().insert(place.key, Arc::clone(&remembered));
+                        if let (true, Some(spelling)) = (kept, place.spelling.take()) {
+                            runtime.cache().learn(spelling, place.key);
+                        }
+                        lead.land(Landed::Answer(Arc::clone(&remembered)));
+                        return recalled(met, &remembered, true);
+                    }
+                    return self.lead(met, decoded, call, place, Some(lead)).await;
+                }
                 Joined::Waits(interest) => interest,
             };
             if let Some(called) = collapse(met, &interest, &call).await {
                 return called;
             }
         }
+    }
+
+    /// What is on disk, if it is of use.
+    async fn read(&self, met: &Met, key: Key) -> Option<Remembered> {
+        let runtime = self.0.runtime.clone();
+        let found = tokio::task::spawn_blocking(move || runtime.disk().find(&key)).await.ok()??;
+        Cache::is_fresh(&found, met.record.remember.ttl()).then_some(found)
     }
 
     /// Runs a call, keeps what comes of it and tells who waits for the same.
@@ -271,11 +292,11 @@ async fn collapse(met: &Met, interest: &Interest, call: &Call) -> Option<Called>
 }
 
 /// What is remembered, as an answer.
-fn recalled(met: &Met, remembered: &Remembered) -> Called {
+fn recalled(met: &Met, remembered: &Remembered, on_disk: bool) -> Called {
     met.tally.hit(remembered.cost);
     let age_s = remembered.age_s();
     let ttl_s = met.record.remember.ttl_s.map(|ttl| ttl.get().saturating_sub(age_s));
-    answered(remembered, Source::Remembered { age_s, ttl_s }, CallCost::default())
+    answered(remembered, Source::Remembered { age_s, ttl_s, on_disk }, CallCost::default())
 }
 
 fn answered(remembered: &Remembered, source: Source, cost: CallCost) -> Called {
@@ -302,6 +323,9 @@ fn keep(runtime: &Runtime, met: &Met, mut called: Called, place: Place<'_>, lead
                 && runtime.cache().insert(place.key, Arc::clone(&remembered));
             if let (true, Some(spelling)) = (stored, place.spelling) {
                 runtime.cache().learn(spelling, place.key);
+            }
+            if stored && cost >= DEAR {
+                runtime.disk().keep(place.key, Arc::clone(&remembered));
             }
             called.source = Source::Ran { because: Because::Missed, stored };
             if let Some(lead) = lead {

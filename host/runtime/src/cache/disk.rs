@@ -1,0 +1,443 @@
+//! Results that survive a restart: those that took long to compute.
+//!
+//! ```text
+//! keep --(queue)--> a thread that writes, a transaction for all that have come meanwhile
+//! find <------------ on a thread that may wait
+//! ```
+//!
+//! `results.redb` in the data directory holds [`RESULTS`], the [`ORDER`] in which they came, and how much there is of
+//! each of the [`COMPONENTS`]. What came first goes first, unless it has been asked for since: then it is as if it had
+//! come just now (FIFO-reinsertion, as in SIEVE and S3-FIFO).
+//!
+//! Invariants:
+//! * What is found is what was kept, or nothing: every record is authenticated together with its key
+//!   (`record`).
+//! * A disk that fails costs what it was to keep. A file that can't be used is begun anew.
+//! * All records together take at most the bytes they were given, and what waits to be written is bounded.
+//! * Where nothing was kept nothing is opened.
+
+use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition};
+
+use super::{Remembered, record};
+use crate::id::Digest;
+use crate::key::Key;
+
+/// Key to record.
+const RESULTS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("results");
+
+/// The number that a record begins with, to its key, its bytes and its component: the lowest goes first.
+const ORDER: TableDefinition<'_, u64, ([u8; 32], u64, [u8; 32])> = TableDefinition::new("order");
+
+/// Component to entries and bytes.
+const COMPONENTS: TableDefinition<'_, [u8; 32], (u64, u64)> = TableDefinition::new("components");
+
+/// What waits to be written, bytes; beyond it results are not kept.
+const QUEUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Results written in one transaction, at most.
+const BATCH: usize = 64;
+
+/// What a record takes besides itself, bytes: its places in the tables.
+const ENTRY_BYTES: u64 = 256;
+
+/// What redb keeps of the file in memory, bytes. The kernel has all of it anyway.
+const CACHE_BYTES: usize = 1024 * 1024;
+
+/// Records that are given another turn for each that is written, at most.
+const TURNS_MAX: usize = 8;
+
+/// What went wrong: boxed, as redb's errors are large.
+struct Failure(Box<redb::Error>);
+
+impl<E: Into<redb::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(Box::new(error.into()))
+    }
+}
+
+impl Failure {
+    /// Whether the file is as good as it was: there was no room, or it is being closed.
+    fn may_pass(&self) -> bool {
+        if let redb::Error::Io(error) = &*self.0 {
+            // What isn't a database is said so.
+            return !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof);
+        }
+        matches!(*self.0, redb::Error::PreviousIo | redb::Error::DatabaseAlreadyOpen)
+    }
+}
+
+/// What is kept on disk. Dropping it writes what waits.
+pub(crate) struct Disk {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<Writer>>,
+}
+
+struct Writer {
+    queue: Sender<Command>,
+    thread: JoinHandle<()>,
+}
+
+enum Command {
+    Keep(Key, Arc<Remembered>),
+    /// These components', or all; and whom to tell that it is done.
+    Forget(Option<HashSet<Digest>>, std::sync::mpsc::SyncSender<()>),
+}
+
+struct Shared {
+    path: PathBuf,
+    bytes_max: u64,
+    mac_key: [u8; 32],
+    queued_bytes: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Open while it is used.
+    database: Option<Arc<Database>>,
+    /// Entries and bytes; `None` until the file was read.
+    components: Option<HashMap<Digest, (u64, u64)>>,
+    /// Found since they were written, or since they were given another turn.
+    asked: HashSet<Key>,
+}
+
+impl Disk {
+    /// Takes `bytes_max` at most in `directory`; nothing, if that is 0. Reads nothing yet.
+    pub(crate) fn new(directory: &Path, bytes_max: u64, mac_key: [u8; 32]) -> Self {
+        let path = directory.join("results.redb");
+        // Without a file it is known what is in it.
+        let components = (bytes_max == 0 || !path.exists()).then(HashMap::new);
+        let state = Mutex::new(State { components, ..State::default() });
+        let shared = Shared { path, bytes_max, mac_key, queued_bytes: AtomicU64::new(0), state };
+        Self { shared: Arc::new(shared), writer: Mutex::default() }
+    }
+
+    /// Whether something of this component may be here.
+    pub(crate) fn may_have(&self, component: &Digest) -> bool {
+        let state = self.shared.lock();
+        state.components.as_ref().is_none_or(|components| components.contains_key(component))
+    }
+
+    /// What is kept under `key`. Waits for the disk.
+    pub(crate) fn find(&self, key: &Key) -> Option<Remembered> {
+        let found = self.shared.guarded(|database| {
+            let results = database.begin_read()?.open_table(RESULTS)?;
+            let found = results.get(key.bytes())?;
+            Ok(found.and_then(|found| record::read(&self.shared.mac_key, key, found.value())))
+        });
+        let found = found.flatten();
+        if found.is_some() {
+            self.shared.lock().asked.insert(*key);
+        }
+        found
+    }
+
+    /// Keeps a result, some time soon.
+    pub(crate) fn keep(&self, key: Key, remembered: Arc<Remembered>) {
+        let bytes = remembered.bytes();
+        if self.shared.bytes_max == 0 || bytes > self.shared.bytes_max / 8 {
+            return;
+        }
+        let queued = &self.shared.queued_bytes;
+        if queued.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX
+            || !self.send(Command::Keep(key, remembered))
+        {
+            queued.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets the results of these components, or all. Waits until that is done.
+    pub(crate) fn forget(&self, components: Option<HashSet<Digest>>) {
+        // Where there never was anything there is nothing to wait for.
+        if self.shared.lock().components.as_ref().is_some_and(HashMap::is_empty)
+            && self.lock_writer().is_none()
+        {
+            return;
+        }
+        let (done, wait) = sync_channel(1);
+        if self.send(Command::Forget(components, done)) {
+            // A writer that has gone has nothing left to forget.
+            let _ = wait.recv();
+        }
+    }
+
+    /// Closes the file until it is asked for again.
+    pub(crate) fn rest(&self) {
+        let mut state = self.shared.lock();
+        // One that is in use is closed the next time: it can't be opened twice.
+        if state.database.as_ref().is_some_and(|database| Arc::strong_count(database) == 1) {
+            state.database = None;
+        }
+    }
+
+    /// Entries and bytes of each component. Waits for the disk where it wasn't read yet.
+    pub(crate) fn by_component(&self) -> HashMap<Digest, (u64, u64)> {
+        if self.shared.lock().components.is_none() {
+            self.shared.guarded(|_| Ok(()));
+        }
+        self.shared.lock().components.clone().unwrap_or_default()
+    }
+
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.shared.bytes_max
+    }
+
+    fn lock_writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the writer has it now. It is started by the first.
+    fn send(&self, command: Command) -> bool {
+        let mut writer = self.lock_writer();
+        if writer.is_none() {
+            let (queue, commands) = channel();
+            let shared = Arc::clone(&self.shared);
+            let thread = std::thread::Builder::new()
+                .name("nebula-results".to_owned())
+                .spawn(move || shared.write(&commands));
+            *writer = thread.ok().map(|thread| Writer { queue, thread });
+        }
+        writer.as_ref().is_some_and(|writer| writer.queue.send(command).is_ok())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Some(Writer { queue, thread }) = self.lock_writer().take() {
+            drop(queue);
+            // It has caught its panics.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs an operation on the open database. Whatever goes wrong, a panic of redb's over a damaged file among
+    /// it, comes to `None`, and the file is begun anew.
+    fn guarded<T>(&self, operation: impl FnOnce(&Database) -> Result<T, Failure>) -> Option<T> {
+        let run = || {
+            let database = self.open()?;
+            operation(&database)
+        };
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Ok(done)) => return Some(done),
+            Ok(Err(failure)) if failure.may_pass() => self.lock().database = None,
+            Ok(Err(_)) | Err(_) => {
+                let mut state = self.lock();
+                *state = State { components: Some(HashMap::new()), ..State::default() };
+                // One that can't be removed can't be opened either, and is tried again.
+                let _ = std::fs::remove_file(&self.path);
+            }
+        }
+        None
+    }
+
+    fn open(&self) -> Result<Arc<Database>, Failure> {
+        let mut state = self.lock();
+        if let Some(database) = &state.database {
+            return Ok(Arc::clone(database));
+        }
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE_BYTES);
+        let database = builder.create(&self.path)?;
+        if state.components.is_none() {
+            let transaction = database.begin_write()?;
+            let components = {
+                transaction.open_table(RESULTS)?;
+                transaction.open_table(ORDER)?;
+                let table = transaction.open_table(COMPONENTS)?;
+                let all = table.iter()?.map(|entry| {
+                    let (component, sums) = entry?;
+                    Ok((Digest::from_bytes(component.value()), sums.value()))
+                });
+                all.collect::<Result<HashMap<_, _>, redb::StorageError>>()?
+            };
+            transaction.commit()?;
+            state.components = Some(components);
+        }
+        let database = Arc::new(database);
+        state.database = Some(Arc::clone(&database));
+        Ok(database)
+    }
+
+    /// The writer's life: until nobody can send any more.
+    fn write(&self, commands: &Receiver<Command>) {
+        while let Ok(first) = commands.recv() {
+            let (mut keep, mut next) = (Vec::new(), Some(first));
+            while let Some(Command::Keep(key, remembered)) = next {
+                keep.push((key, remembered));
+                next = if keep.len() < BATCH { commands.try_recv().ok() } else { None };
+            }
+            if !keep.is_empty() {
+                self.guarded(|database| self.keep_all(database, &keep));
+                let bytes = keep.iter().map(|(_, remembered)| remembered.bytes()).sum();
+                self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            if let Some(Command::Forget(components, done)) = next {
+                self.guarded(|database| self.forget_all(database, components.as_ref()));
+                // Who asked may have left.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn keep_all(&self, database: &Database, keep: &[(Key, Arc<Remembered>)]) -> Result<(), Failure> {
+        let mut transaction = database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        transaction.set_quick_repair(true);
+        {
+            let mut tables = Tables {
+                results: transaction.open_table(RESULTS)?,
+                order: transaction.open_table(ORDER)?,
+                components: transaction.open_table(COMPONENTS)?,
+            };
+            for (key, remembered) in keep {
+                tables.put(key, remembered, &self.mac_key)?;
+            }
+            let (mut bytes, mut turns) = (tables.bytes()?, keep.len() * TURNS_MAX);
+            while bytes > self.bytes_max {
+                let asked = |key: &Key| turns > 0 && self.lock().asked.remove(key);
+                match tables.first_goes(asked)? {
+                    First::Gone(freed) => bytes = bytes.saturating_sub(freed),
+                    First::Stays => turns -= 1,
+                    First::Nothing => break,
+                }
+            }
+            self.lock().components = Some(tables.by_component()?);
+        }
+        Ok(transaction.commit()?)
+    }
+
+    fn forget_all(&self, database: &Database, components: Option<&HashSet<Digest>>) -> Result<(), Failure> {
+        let mut transaction = database.begin_write()?;
+        transaction.set_quick_repair(true);
+        {
+            let mut tables = Tables {
+                results: transaction.open_table(RESULTS)?,
+                order: transaction.open_table(ORDER)?,
+                components: transaction.open_table(COMPONENTS)?,
+            };
+            tables.forget(components)?;
+            self.lock().components = Some(tables.by_component()?);
+        }
+        Ok(transaction.commit()?)
+    }
+}
+
+/// What became of the record whose turn it was to go.
+enum First {
+    /// It has freed so many bytes.
+    Gone(u64),
+    Stays,
+    Nothing,
+}
+
+/// Of one transaction that writes.
+struct Tables<'a> {
+    results: Table<'a, [u8; 32], &'static [u8]>,
+    order: Table<'a, u64, ([u8; 32], u64, [u8; 32])>,
+    components: Table<'a, [u8; 32], (u64, u64)>,
+}
+
+impl Tables<'_> {
+    fn put(&mut self, key: &Key, remembered: &Remembered, mac_key: &[u8; 32]) -> Result<(), Failure> {
+        let replaced = self.results.get(key.bytes())?.and_then(|found| record::number(found.value()));
+        if let Some(number) = replaced {
+            self.remove(number)?;
+        }
+        let number = self.order.last()?.map_or(0, |(number, _)| number.value() + 1);
+        let record = record::write(mac_key, key, number, remembered);
+        let bytes = record.len() as u64 + ENTRY_BYTES;
+        let component = remembered.component();
+        self.results.insert(key.bytes(), record.as_slice())?;
+        self.order.insert(number, (*key.bytes(), bytes, *component.bytes()))?;
+        let (entries, sum) = self.of(component.bytes())?;
+        self.components.insert(component.bytes(), (entries + 1, sum + bytes))?;
+        Ok(())
+    }
+
+    fn of(&self, component: &[u8; 32]) -> Result<(u64, u64), Failure> {
+        Ok(self.components.get(component)?.map_or((0, 0), |sums| sums.value()))
+    }
+
+    /// The record of this number goes.
+    fn remove(&mut self, number: u64) -> Result<(), Failure> {
+        let Some((key, bytes, component)) = self.order.remove(number)?.map(|entry| entry.value()) else {
+            return Ok(());
+        };
+        self.results.remove(key)?;
+        let (entries, sum) = self.of(&component)?;
+        if entries <= 1 {
+            self.components.remove(component)?;
+        } else {
+            self.components.insert(component, (entries - 1, sum.saturating_sub(bytes)))?;
+        }
+        Ok(())
+    }
+
+    /// What came first goes, or has another turn if it was asked for.
+    fn first_goes(&mut self, mut asked: impl FnMut(&Key) -> bool) -> Result<First, Failure> {
+        let Some((number, (key, bytes, component))) =
+            self.order.first()?.map(|(number, entry)| (number.value(), entry.value()))
+        else {
+            return Ok(First::Nothing);
+        };
+        if !asked(&Key::from_bytes(key)) {
+            self.remove(number)?;
+            return Ok(First::Gone(bytes));
+        }
+        let last = self.order.last()?.map_or(number, |(last, _)| last.value());
+        let record = self.results.get(key)?.map(|found| record::renumbered(found.value(), last + 1));
+        self.order.remove(number)?;
+        if let Some(record) = record {
+            self.results.insert(key, record.as_slice())?;
+            self.order.insert(last + 1, (key, bytes, component))?;
+        }
+        Ok(First::Stays)
+    }
+
+    fn forget(&mut self, components: Option<&HashSet<Digest>>) -> Result<(), Failure> {
+        let mut numbers = Vec::new();
+        for entry in self.order.iter()? {
+            let (number, entry) = entry?;
+            let component = Digest::from_bytes(entry.value().2);
+            if components.is_none_or(|components| components.contains(&component)) {
+                numbers.push(number.value());
+            }
+        }
+        numbers.into_iter().try_for_each(|number| self.remove(number))
+    }
+
+    fn by_component(&self) -> Result<HashMap<Digest, (u64, u64)>, Failure> {
+        let mut all = HashMap::new();
+        for entry in self.components.iter()? {
+            let (component, sums) = entry?;
+            all.insert(Digest::from_bytes(component.value()), sums.value());
+        }
+        Ok(all)
+    }
+
+    fn bytes(&self) -> Result<u64, Failure> {
+        let mut bytes = 0;
+        for entry in self.components.iter()? {
+            bytes += entry?.1.value().1;
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! A result as bytes.
+//!
+//! ```text
+//! number, 8 bytes | MAC, 32 bytes | length of the head, 4 bytes | head, JSON | body
+//! ```
+//!
+//! Numbers are little-endian. The MAC is keyed BLAKE3 over the result's key and everything after it; the number says
+//! only when the record's turn to go comes. Bytes that aren't such a record are none: whoever reads
+//! them computes the result again.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Remembered;
+use crate::answer::{Answer, Content};
+use crate::id::Digest;
+use crate::key::Key;
+
+const NUMBER_BYTES: usize = 8;
+const LENGTH_BYTES: usize = 4;
+
+/// Everything but the body.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    answer: Kind,
+    component: Digest,
+    cost_us: u64,
+    stored_at_unix_s: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Kind {
+    Value { media_type: String },
+    Error { media_type: String },
+    Http { status: u16, headers: Vec<(String, Vec<u8>)> },
+}
+
+/// The record of a result.
+pub(super) fn write(mac_key: &[u8; 32], key: &Key, number: u64, remembered: &Remembered) -> Vec<u8> {
+    let answer = match &remembered.answer {
+        Answer::Value(content) => Kind::Value { media_type: content.media_type.as_ref().to_owned() },
+        Answer::Error(content) => Kind::Error { media_type: content.media_type.as_ref().to_owned() },
+        Answer::Http(response) => {
+            let headers = response.headers().iter();
+            let headers = headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+            Kind::Http { status: response.status().as_u16(), headers: headers.collect() }
+        }
+    };
+    let stored_at = remembered.stored_at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let head = Head {
+        answer,
+        component: remembered.component,
+        cost_us: u64::try_from(remembered.cost.as_micros()).unwrap_or(u64::MAX),
+        stored_at_unix_s: stored_at.as_secs(),
+    };
+    #[expect(clippy::expect_used, reason = "strings and numbers: there is nothing to refuse")]
+    let head = serde_json::to_vec(&head).expect("a head serializes");
+    let body = remembered.answer.body();
+    let mut content = Vec::with_capacity(LENGTH_BYTES + head.len() + body.len());
+    content.extend(u32::try_from(head.len()).unwrap_or(u32::MAX).to_le_bytes());
+    content.extend(head);
+    content.extend(body);
+    let mut record = Vec::with_capacity(NUMBER_BYTES + blake3::OUT_LEN + content.len());
+    record.extend(number.to_le_bytes());
+    record.extend(mac(mac_key, key, &content).as_bytes());
+    record.extend(content);
+    record
+}
+
+/// The result that a record holds, if it is one, whole, and of this key.
+pub(super) fn read(mac_key: &[u8; 32], key: &Key, record: &[u8]) -> Option<Remembered> {
+    let (_, rest) = record.split_at_checked(NUMBER_BYTES)?;
+    let (found, content) = rest.split_first_chunk::<{ blake3::OUT_LEN }>()?;
+    // `blake3::Hash` compares in constant time.
+    if mac(mac_key, key, content) != *found {
+        return None;
+    }
+    let (length, rest) = content.split_first_chunk::<LENGTH_BYTES>()?;
+    let (head, body) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let head: Head = serde_json::from_slice(head).ok()?;
+    let body = Bytes::copy_from_slice(body);
+    let content = |media_type: String, body| Content { media_type: media_type.into(), body };
+    let answer = match head.answer {
+        Kind::Value { media_type } => Answer::Value(content(media_type, body)),
+        Kind::Error { media_type } => Answer::Error(content(media_type, body)),
+        Kind::Http { status, headers } => {
+            let mut response = http::Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(name, value);
+            }
+            Answer::Http(Box::new(response.body(body).ok()?))
+        }
+    };
+    let cost = Duration::from_micros(head.cost_us);
+    let stored_at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(head.stored_at_unix_s))?;
+    Some(Remembered { stored_at, ..Remembered::new(answer, head.component, cost) })
+}
+
+/// When its turn comes.
+pub(super) fn number(record: &[u8]) -> Option<u64> {
+    record.first_chunk().map(|number| u64::from_le_bytes(*number))
+}
+
+/// The same result, whose turn comes otherwise.
+pub(super) fn renumbered(record: &[u8], number: u64) -> Vec<u8> {
+    let mut record = record.to_vec();
+    if let Some(place) = record.first_chunk_mut() {
+        *place = number.to_le_bytes();
+    }
+    record
+}
+
+fn mac(mac_key: &[u8; 32], key: &Key, content: &[u8]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new_keyed(mac_key);
+    hasher.update(key.bytes());
+    hasher.update(content);
+    hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::tests::{key, remembered};
+
+    const MAC_KEY: [u8; 32] = [7; 32];
+
+    fn response() -> Answer {
+        let response = http::Response::builder().status(418).header("x-a", "1").header("x-a", "2");
+        let response = response.header("x-b", http::HeaderValue::from_bytes(b"\xff").unwrap());
+        Answer::Http(Box::new(response.body(Bytes::from_static(b"tea")).unwrap()))
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let content = Content { media_type: "text/x".into(), body: Bytes::from_static(b"\x00\xff") };
+        for answer in [Answer::Value(content.clone()), Answer::Error(content), response()] {
+            let cost = Duration::from_micros(1234);
+            let written = Remembered::new(answer, Digest::of(b"component"), cost);
+            let record = write(&MAC_KEY, &key(1), 9, &written);
+            assert_eq!(number(&record), Some(9));
+            let read = read(&MAC_KEY, &key(1), &renumbered(&record, 10)).unwrap();
+            assert_eq!(format!("{:?}", read.answer), format!("{:?}", written.answer));
+            assert_eq!((read.cost, read.component), (cost, written.component));
+            assert_eq!((read.content_hash, read.age_s()), (written.content_hash, written.age_s()));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_no_record() {
+        let record = write(&MAC_KEY, &key(1), 9, &remembered(20, Duration::from_secs(1)));
+        assert!(read(&MAC_KEY, &key(2), &record).is_none());
+        assert!(read(&[8; 32], &key(1), &record).is_none());
+        for length in 0..record.len() {
+            assert!(read(&MAC_KEY, &key(1), &record[..length]).is_none(), "{length}");
+        }
+        for index in NUMBER_BYTES..record.len() {
+            let mut other = record.clone();
+            other[index] ^= 1;
+            assert!(read(&MAC_KEY, &key(1), &other).is_none(), "{index}");
+        }
+        assert!(read(&MAC_KEY, &key(1), &[record, vec![0]].concat()).is_none());
+    }
+}
