@@ -298,7 +298,8 @@ fn the_command_line_shows_and_forgets() {
 fn results_survive_a_restart() {
     let nebula = remembering().deploy("adds", guests::ADDS);
     deploy(&nebula, "fib?deadline_ms=60000", function("fibonacci-recursive"));
-    nebula.post("/f/adds", "[1, 2]").is(200).has("cache-status", MISS);
+    let short = |nebula: &Nebula, a: u32| nebula.post("/f/adds", &format!("[{a}, 2]")).is(200);
+    (0..20).for_each(|a| drop(short(&nebula, a).has("cache-status", MISS)));
     let first = nebula.post("/f/fib", "27").is(200).says("196418").has("cache-status", MISS);
     let home = nebula.home();
     nebula.terminate_and_wait();
@@ -307,8 +308,9 @@ fn results_survive_a_restart() {
         nebula.post("/f/fib", "27").is(200).says("196418").has("cache-status", "nebula; hit; detail=disk");
     assert_eq!(again.header("etag"), first.header("etag"));
     nebula.post("/f/fib", "27").is(200).has("cache-status", HIT);
-    // What is soon computed again isn't kept.
-    nebula.post("/f/adds", "[1, 2]").is(200).has("cache-status", MISS);
+    // What is soon computed again isn't kept; on a busy machine one or the other may have taken long.
+    let computed = |a: &u32| short(&nebula, *a).header("cache-status") == Some(MISS);
+    assert!((0..20).filter(computed).count() > 10);
     let report = nebula.cli(&["cache", "fib", "--json"]).exits(0).json();
     assert_eq!(report["functions"][0]["disk_entries"], 1);
     nebula.cli(&["cache", "--clear"]).exits(0);

@@ -226,7 +226,7 @@ fn cache_status(source: Source) -> HeaderValue {
 fn timing(cost: &CallCost) -> String {
     let mut timing = String::with_capacity(TIMING_BYTES);
     let mut digits = itoa::Buffer::new();
-    for (phase, took) in [("queue", cost.queue), (", start", cost.start), (", run", cost.run)] {
+    for (phase, took) in [("queue", cost.queue), (", start", cost.load + cost.start), (", run", cost.run)] {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         timing.push_str(phase);
         timing.push_str(";dur=");
@@ -261,7 +261,8 @@ mod tests {
 
         let cost = CallCost {
             queue: Duration::ZERO,
-            start: Duration::from_nanos(12_999),
+            load: Duration::from_nanos(2_000),
+            start: Duration::from_nanos(10_999),
             run: Duration::from_micros(1_002_003),
         };
         assert_eq!(timing(&cost), "queue;dur=0.000, start;dur=0.012, run;dur=1002.003");

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 pub struct CallCost {
     /// From admission until a thread took the call up.
     pub queue: Duration,
-    /// Finding the loaded component and making a fresh instance.
+    /// Loading the component, where it wasn't.
+    pub load: Duration,
+    /// Making a fresh instance.
     pub start: Duration,
     /// Decoding the input, running the guest, encoding the output.
     pub run: Duration,
@@ -19,7 +21,7 @@ pub struct CallCost {
 impl CallCost {
     /// The sum of the phases.
     pub fn total(&self) -> Duration {
-        self.queue + self.start + self.run
+        self.queue + self.load + self.start + self.run
     }
 }
 
@@ -62,8 +64,8 @@ mod tests {
     fn laps_add_up_to_the_whole() {
         let whole = Instant::now();
         let mut watch = Stopwatch::start();
-        let cost = CallCost { queue: watch.lap(), start: watch.lap(), run: watch.lap() };
+        let cost = CallCost { queue: watch.lap(), load: watch.lap(), start: watch.lap(), run: watch.lap() };
         assert!(cost.total() <= whole.elapsed());
-        assert_eq!(cost.total(), cost.queue + cost.start + cost.run);
+        assert_eq!(cost.total(), cost.queue + cost.load + cost.start + cost.run);
     }
 }

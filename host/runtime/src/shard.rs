@@ -230,7 +230,7 @@ impl Shard {
         let (mut outcome, spent) =
             invoke::run(met, &call.loaded, decoded, (admitted, admitted), allowance, ready);
         let (Outcome::Called(called) | Outcome::Undecided(called)) = &mut outcome;
-        called.cost.start += admitted - call.begun;
+        called.cost.load = admitted - call.begun;
         if spent.is_some() {
             self.lock().spent = spent;
         }
@@ -315,7 +315,7 @@ impl Shard {
                 Called::failed(error, CallCost { run: admitted.elapsed(), ..CallCost::default() })
             }
         };
-        Called { cost: CallCost { start: called.cost.start + loading, ..called.cost }, ..called }
+        Called { cost: CallCost { load: loading, ..called.cost }, ..called }
     }
 
     async fn load(&self, met: &Met) -> Result<Arc<Loaded>, LoadError> {

@@ -313,6 +313,7 @@ fn answered(remembered: &Remembered, source: Source, cost: CallCost) -> Called {
 fn keep(runtime: &Runtime, met: &Met, mut called: Called, place: Place<'_>, lead: Option<Lead>) -> Called {
     match &called.result {
         Ok(answer) => {
+            // Loading isn't what each further call would cost.
             let cost = called.cost.start + called.cost.run;
             let remembered = Arc::new(Remembered::new(answer.clone(), met.record.digest, cost));
             called.content_hash = Some(remembered.content_hash);
