@@ -235,7 +235,7 @@ fn under_load(args: &Args, subject: &Subject, cores: &Cores) -> anyhow::Result<S
     let plan = Plan { connections: args.connections.get(), pace: Pace::Closed, window };
     let address = subject.server.addresses[0];
     thread::scope(|scope| {
-        let load = scope.spawn(|| load::run(address, exchange, plan, &cores.load));
+        let load = scope.spawn(|| load::run(address, exchange.into(), plan, &cores.load));
         thread::sleep((window.end - window.start) / 2);
         let seen = subject.memory();
         load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;

@@ -27,6 +27,7 @@ use rustix::event::{Timespec, epoll};
 pub(crate) use self::answer::Answer;
 use self::pace::Due;
 pub(crate) use self::pace::Pace;
+use self::pace::uniform;
 use crate::cores;
 use crate::stats::ns;
 
@@ -54,6 +55,37 @@ impl Exchange {
             body.len()
         );
         Self { request: [head.as_bytes(), body].concat(), expected: expected.to_vec() }
+    }
+}
+
+/// What is asked for, each as often as it weighs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mix<'a> {
+    exchanges: &'a [Exchange],
+    /// The sums of the weights up to each, the last being 1.
+    up_to: &'a [f64],
+}
+
+impl<'a> From<&'a Exchange> for Mix<'a> {
+    fn from(exchange: &'a Exchange) -> Self {
+        Self { exchanges: std::slice::from_ref(exchange), up_to: &[1.0] }
+    }
+}
+
+impl<'a> Mix<'a> {
+    /// `up_to` rises to 1.
+    pub(crate) fn new(exchanges: &'a [Exchange], up_to: &'a [f64]) -> Self {
+        Self { exchanges, up_to }
+    }
+
+    /// The next one to ask for, from a random stream's state.
+    fn draw(&self, random: &mut u64) -> &'a Exchange {
+        if let [only] = self.exchanges {
+            return only;
+        }
+        let drawn = uniform(random);
+        let index = self.up_to.partition_point(|up_to| *up_to <= drawn);
+        &self.exchanges[index.min(self.exchanges.len() - 1)]
     }
 }
 
@@ -92,12 +124,7 @@ pub(crate) struct Asked {
 ///
 /// # Errors
 /// At the first wrong answer, and when the server breaks off.
-pub(crate) fn run(
-    address: SocketAddr,
-    exchange: &Exchange,
-    plan: Plan,
-    cores: &[usize],
-) -> anyhow::Result<Asked> {
+pub(crate) fn run(address: SocketAddr, mix: Mix<'_>, plan: Plan, cores: &[usize]) -> anyhow::Result<Asked> {
     thread::scope(|scope| {
         // No more threads than connections: each has one at least.
         let count = cores.len().min(plan.connections);
@@ -110,7 +137,7 @@ pub(crate) fn run(
                 scope.spawn(move || {
                     cores::pin(&[*core])?;
                     let due = Due::new(plan.pace, index, count, plan.window.end);
-                    ask(address, exchange, Plan { connections: share, ..plan }, due)
+                    ask(address, mix, Plan { connections: share, ..plan }, due, index as u64)
                 })
             })
             .collect();
@@ -126,11 +153,17 @@ pub(crate) fn run(
     })
 }
 
-fn ask(address: SocketAddr, exchange: &Exchange, plan: Plan, mut due: Due) -> anyhow::Result<Asked> {
+fn ask(
+    address: SocketAddr,
+    mix: Mix<'_>,
+    plan: Plan,
+    mut due: Due,
+    mut random: u64,
+) -> anyhow::Result<Asked> {
     let Plan { connections, pace, window } = plan;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let mut open = (0..connections)
-        .map(|index| Connection::open(address, exchange, &epoll, index as u64))
+        .map(|index| Connection::open(address, mix.draw(&mut random), &epoll, index as u64))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut free: VecDeque<usize> = (0..connections).collect();
     let mut asked = Asked { latencies_ns: Vec::with_capacity(1 << 20), ..Asked::default() };
@@ -143,7 +176,7 @@ fn ask(address: SocketAddr, exchange: &Exchange, plan: Plan, mut due: Due) -> an
             let Some(at) = due.take() else { break };
             free.pop_front();
             open[index].due = at;
-            open[index].send(exchange, &epoll)?;
+            open[index].send(mix.draw(&mut random), &epoll)?;
             busy = true;
         }
         ready.clear();
@@ -172,7 +205,7 @@ fn ask(address: SocketAddr, exchange: &Exchange, plan: Plan, mut due: Due) -> an
         }
         for event in &ready {
             let index = event.data.u64() as usize;
-            if !open[index].proceed(exchange, &epoll)? {
+            if !open[index].proceed(&epoll)? {
                 continue;
             }
             last_answer = Instant::now();
@@ -200,8 +233,10 @@ fn ask(address: SocketAddr, exchange: &Exchange, plan: Plan, mut due: Due) -> an
     Ok(asked)
 }
 
-struct Connection {
+struct Connection<'a> {
     stream: TcpStream,
+    /// What it asks for, or asked for last.
+    exchange: &'a Exchange,
     token: u64,
     /// When its request was due.
     due: Instant,
@@ -210,28 +245,33 @@ struct Connection {
     answer: Answer,
 }
 
-impl Connection {
-    fn open(address: SocketAddr, exchange: &Exchange, epoll: &OwnedFd, token: u64) -> anyhow::Result<Self> {
+impl<'a> Connection<'a> {
+    fn open(
+        address: SocketAddr,
+        exchange: &'a Exchange,
+        epoll: &OwnedFd,
+        token: u64,
+    ) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).context("cannot connect")?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         epoll::add(epoll, &stream, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
         let answer = Answer::with_room(exchange.expected.len());
-        Ok(Self { stream, token, due: Instant::now(), sent: exchange.request.len(), answer })
+        Ok(Self { stream, exchange, token, due: Instant::now(), sent: exchange.request.len(), answer })
     }
 
     /// Begins the request.
-    fn send(&mut self, exchange: &Exchange, epoll: &OwnedFd) -> anyhow::Result<()> {
-        self.sent = 0;
-        self.write(exchange)?;
+    fn send(&mut self, exchange: &'a Exchange, epoll: &OwnedFd) -> anyhow::Result<()> {
+        (self.exchange, self.sent) = (exchange, 0);
+        self.write()?;
         if self.sent < exchange.request.len() {
             self.listen_to(epoll, epoll::EventFlags::IN | epoll::EventFlags::OUT)?;
         }
         Ok(())
     }
 
-    fn write(&mut self, exchange: &Exchange) -> anyhow::Result<()> {
-        match self.stream.write(&exchange.request[self.sent..]) {
+    fn write(&mut self) -> anyhow::Result<()> {
+        match self.stream.write(&self.exchange.request[self.sent..]) {
             Ok(written) => self.sent += written,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error).context("cannot send"),
@@ -244,9 +284,10 @@ impl Connection {
     }
 
     /// Goes on with the request and the answer. Whether the answer is whole now.
-    fn proceed(&mut self, exchange: &Exchange, epoll: &OwnedFd) -> anyhow::Result<bool> {
+    fn proceed(&mut self, epoll: &OwnedFd) -> anyhow::Result<bool> {
+        let exchange = self.exchange;
         if self.sent < exchange.request.len() {
-            self.write(exchange)?;
+            self.write()?;
             if self.sent == exchange.request.len() {
                 self.listen_to(epoll, epoll::EventFlags::IN)?;
             }
@@ -275,7 +316,7 @@ mod tests {
         let start = Instant::now();
         let window = Window { start, end: start + Duration::from_millis(100) };
         let cores = cores::Cores::available()?.load;
-        run(address, &Exchange::echo("/echo", body), Plan { connections: 3, pace, window }, &cores)
+        run(address, (&Exchange::echo("/echo", body)).into(), Plan { connections: 3, pace, window }, &cores)
     }
 
     fn hyper() -> SocketAddr {
@@ -327,6 +368,21 @@ mod tests {
         assert!(asked.latencies_ns.len() > 50, "{}", asked.latencies_ns.len());
         let worst = asked.latencies_ns.iter().max().unwrap();
         assert!(*worst > 1_000_000_000, "{worst}");
+    }
+
+    #[test]
+    fn a_mix_is_asked_for_by_weight() {
+        let exchanges = ["a", "b", "c"].map(|path| Exchange::echo(path, b""));
+        let mix = Mix::new(&exchanges, &[0.5, 0.5, 1.0]);
+        let mut random = 1;
+        let mut count = |path: &str| {
+            let asks =
+                |_: &u32| mix.draw(&mut random).request.starts_with(format!("POST {path} ").as_bytes());
+            (0..1000).filter(asks).count()
+        };
+        assert!((400..600).contains(&count("a")));
+        assert_eq!(count("b"), 0);
+        assert!((400..600).contains(&count("c")));
     }
 
     #[test]

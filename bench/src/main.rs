@@ -39,6 +39,7 @@ mod server;
 mod start;
 mod stats;
 mod throughput;
+mod zipf;
 
 use clap::Parser;
 
@@ -55,6 +56,8 @@ enum Args {
     Throughput(throughput::Args),
     /// Latency at a share of capacity, under load that doesn't wait for answers
     Latency(latency::Args),
+    /// Inputs of which some come often, with and without remembering results
+    Zipf(zipf::Args),
     /// The first call of a function in a process: from compiled code on disk to the result
     Cold(cold::Args),
     /// From exec to the first answer, with few and with many functions deployed
@@ -93,6 +96,7 @@ impl Args {
         match self {
             Self::Throughput(args) => throughput::run(args),
             Self::Latency(args) => latency::run(args),
+            Self::Zipf(args) => zipf::run(args),
             Self::Cold(args) => cold::run(args),
             Self::Start(args) => start::run(args),
             Self::Idle(args) => idle::run(args),

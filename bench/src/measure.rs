@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cores::Cores;
 use crate::cpu;
-use crate::load::{self, Exchange, Pace, Plan, Window};
+use crate::load::{self, Mix, Pace, Plan, Window};
 use crate::server::Server;
 use crate::stats::Latency;
 
@@ -47,23 +47,24 @@ pub(crate) struct Round {
 ///
 /// # Errors
 /// At a wrong answer, or none.
-pub(crate) fn measure(
+pub(crate) fn measure<'a>(
     server: &Server,
-    exchange: &Exchange,
+    mix: impl Into<Mix<'a>>,
     setting: Setting,
     cores: &Cores,
 ) -> anyhow::Result<Round> {
-    let mut round = once(server, exchange, setting, cores)?;
+    let mix = mix.into();
+    let mut round = once(server, mix, setting, cores)?;
     for _ in 0..setting.repeats {
         if round.others_cores <= QUIET_CORES_MAX {
             break;
         }
-        round = once(server, exchange, setting, cores)?;
+        round = once(server, mix, setting, cores)?;
     }
     Ok(round)
 }
 
-fn once(server: &Server, exchange: &Exchange, setting: Setting, cores: &Cores) -> anyhow::Result<Round> {
+fn once(server: &Server, mix: Mix<'_>, setting: Setting, cores: &Cores) -> anyhow::Result<Round> {
     let start = Instant::now() + WARM_UP;
     let window = Window { start, end: start + setting.time };
     let plan = Plan { connections: setting.connections, pace: setting.pace, window };
@@ -72,7 +73,7 @@ fn once(server: &Server, exchange: &Exchange, setting: Setting, cores: &Cores) -
     };
     let address = server.addresses[0];
     let (before, after, asked) = thread::scope(|scope| {
-        let load = scope.spawn(|| load::run(address, exchange, plan, &cores.load));
+        let load = scope.spawn(|| load::run(address, mix, plan, &cores.load));
         thread::sleep(window.start.saturating_duration_since(Instant::now()));
         let before = used();
         thread::sleep(window.end.saturating_duration_since(Instant::now()));

@@ -137,7 +137,7 @@ impl Peers {
         }
         if wanted(NEBULA_REMEMBERED) {
             let functions = [Deploy { name: "echo", component: &programs.echo, limits: &[] }];
-            let server = Nebula::start_remembering(&programs.nebula, &functions, cores)?;
+            let server = Nebula::start_remembering(&programs.nebula, &functions, None, cores)?;
             peers.add(Running::Nebula(server), &[(NEBULA_REMEMBERED, "/f/echo")]);
         }
         let reuse = |count: &'static str| [&WASMTIME_BEST[..], &[count]].concat();

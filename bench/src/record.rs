@@ -39,10 +39,11 @@ pub(crate) struct Args {
 }
 
 /// As they are quoted.
-const FULL: [&str; 11] = [
+const FULL: [&str; 12] = [
     "throughput --connections 1,32,256",
     "throughput --rounds 3 --body-bytes 1024,65536,1048576",
     "latency --rounds 3",
+    "zipf --rounds 3",
     "cold",
     "start",
     "idle",
@@ -54,10 +55,11 @@ const FULL: [&str; 11] = [
 ];
 
 /// To see that all of it works.
-const QUICK: [&str; 11] = [
+const QUICK: [&str; 12] = [
     "throughput --rounds 2 --seconds 1 --connections 1,32,256",
     "throughput --rounds 2 --seconds 1 --body-bytes 1024,65536,1048576",
     "latency --rounds 2 --seconds 1",
+    "zipf --rounds 1 --seconds 1 --exponents 1.1",
     "cold --rounds 2 --functions 100",
     "start --rounds 5 --functions 1,1000",
     "idle --seconds 5 --load-seconds 1 --functions 1,1000",

@@ -284,20 +284,28 @@ impl Nebula {
         Self::start_as(nebula_serve, nebula, functions, cores)
     }
 
-    /// Serves `functions`, and remembers their results.
+    /// Serves `functions`, and remembers their results in so many bytes, or as many as it does unless told otherwise.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub(crate) fn start_remembering(
         nebula: &Path,
         functions: &[Deploy<'_>],
+        bytes_max: Option<u64>,
         cores: &Cores,
     ) -> anyhow::Result<Self> {
-        Self::start_as(nebula_remembering, nebula, functions, cores)
+        let serve = |nebula: &Path, data_dir: &Path| {
+            let mut serve = nebula_remembering(nebula, data_dir);
+            if let Some(bytes_max) = bytes_max {
+                serve.args(["--cache-bytes-max", &bytes_max.to_string()]);
+            }
+            serve
+        };
+        Self::start_as(serve, nebula, functions, cores)
     }
 
     fn start_as(
-        serve: fn(&Path, &Path) -> Command,
+        serve: impl Fn(&Path, &Path) -> Command,
         nebula: &Path,
         functions: &[Deploy<'_>],
         cores: &Cores,

@@ -156,7 +156,12 @@ fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
         Selector::Digest(_) => "public, max-age=31536000, immutable",
         Selector::Current | Selector::Version(_) => "public, no-cache",
     };
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(policy));
+    if headers.contains_key(header::CACHE_CONTROL) {
+        // The function's own says how long its answer may be used from now: a result is as good as new.
+        headers.remove(header::AGE);
+    } else {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(policy));
+    }
     // A function of the http form may know better than its bytes what its content is.
     let own = headers.get(header::ETAG).filter(|own| etag::is_valid(own.as_bytes())).cloned();
     // A guest that sees HEAD may have left the body out, which is none of GET's then.

@@ -26,6 +26,18 @@ use crate::input;
 use crate::problem::{Problem, Reply};
 use crate::status;
 
+/// Headers that wasi:http keeps from guests: they are the connection's (RFC 9110 §7.6.1). A call doesn't depend on them.
+const UNSEEN: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
 /// Answers one request.
 pub(crate) async fn handle(shard: &Shard, bodies: &Bodies, request: Request<Incoming>) -> Reply {
     let head = request.method() == Method::HEAD;
@@ -170,6 +182,9 @@ fn below_name(parts: &Parts, below: &str, body: Bytes) -> Request<Bytes> {
     let authority =
         parts.uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
     *request.headers_mut() = parts.headers.clone();
+    for name in UNSEEN {
+        request.headers_mut().remove(name);
+    }
     // HTTP/2 carries the authority in the URI; the guest finds it as a header either way.
     if let Some(authority) = authority {
         request.headers_mut().entry(header::HOST).or_insert(authority);

@@ -12,9 +12,9 @@ pub struct CallCost {
     pub queue: Duration,
     /// Loading the component, where it wasn't.
     pub load: Duration,
-    /// Making a fresh instance.
+    /// Decoding the input and making a fresh instance.
     pub start: Duration,
-    /// Decoding the input, running the guest, encoding the output.
+    /// Running the guest and encoding the output.
     pub run: Duration,
 }
 

@@ -39,6 +39,22 @@ impl Answer {
         }
     }
 
+    /// The same in buffers of its own, which aren't a part of larger ones.
+    pub(crate) fn compact(&self) -> Self {
+        let content = |content: &Content| Content {
+            media_type: content.media_type.clone(),
+            body: Bytes::copy_from_slice(&content.body),
+        };
+        match self {
+            Self::Value(value) => Self::Value(content(value)),
+            Self::Error(error) => Self::Error(content(error)),
+            Self::Http(response) => {
+                let (parts, body) = response.as_ref().clone().into_parts();
+                Self::Http(Box::new(http::Response::from_parts(parts, Bytes::copy_from_slice(&body))))
+            }
+        }
+    }
+
     /// About how many bytes it takes to keep.
     pub(crate) fn bytes(&self) -> usize {
         let head = match self {

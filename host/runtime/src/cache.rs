@@ -44,8 +44,9 @@ use crate::spelling::{Sought, Spelling};
 /// times what reading it from disk takes.
 pub(crate) const DEAR: Duration = Duration::from_millis(1);
 
-/// What an entry takes besides its content, bytes: its key, its place in the table, what counts its uses.
-const ENTRY_BYTES: usize = 192;
+/// What an entry takes besides its content, bytes: its key, its place in the table, what counts its uses, and the
+/// allocations that hold the rest.
+const ENTRY_BYTES: usize = 320;
 
 /// How many entries the tables are laid out for at first. They grow.
 const EXPECTED: usize = 1024;
@@ -136,8 +137,8 @@ impl Cache {
 
     /// What is remembered under `key`, if it isn't older than `ttl`.
     pub(crate) fn get(&self, key: &Key, ttl: Option<Duration>) -> Option<Arc<Remembered>> {
-        let found = self.dear.get(key).or_else(|| self.cheap.get(key))?;
-        Self::is_fresh(&found, ttl).then_some(found)
+        let fresh = |answers: &Answers| answers.get(key).filter(|found| Self::is_fresh(found, ttl));
+        fresh(&self.dear).or_else(|| fresh(&self.cheap))
     }
 
     /// Likewise for a call as it came in.
@@ -157,14 +158,23 @@ impl Cache {
     /// Keeps an answer. Whether it does is for the cache to say: one that is too large isn't kept, nor, where there is
     /// no room, one that wasn't asked for before.
     pub(crate) fn insert(&self, key: Key, remembered: Arc<Remembered>) -> bool {
-        let answers = if remembered.cost < DEAR { &self.cheap } else { &self.dear };
-        if remembered.bytes() > answers.shard_capacity() {
+        let (answers, other) = match remembered.cost {
+            cost if cost < DEAR => (&self.cheap, &self.dear),
+            _ => (&self.dear, &self.cheap),
+        };
+        let bytes = remembered.bytes();
+        if bytes > answers.shard_capacity() / 8 * 7 {
             return false;
         }
-        // Parts fill up unevenly.
-        let is_full = answers.weight() > answers.capacity() / 8 * 7;
+        // Its shards fill up unevenly, and what is left of each may be too small for this: the more so, the larger
+        // this is.
+        let room = answers.capacity().saturating_sub(answers.weight());
+        let is_large = bytes > answers.shard_capacity() / 8;
+        let is_full = room < answers.capacity() / 4 * if is_large { 3 } else { 1 };
         let may_enter = !is_full || answers.contains_key(&key) || self.doorkeeper.has_seen(&key);
         if may_enter {
+            // Computed again it may have taken another time.
+            other.remove(&key);
             answers.insert(key, remembered);
         }
         may_enter

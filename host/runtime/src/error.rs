@@ -84,8 +84,8 @@ pub enum CallError {
         /// How many calls may wait.
         queue_max: usize,
     },
-    /// Every instance of the pool is in use. The guest has not run.
-    #[error("every instance that this host can have is in use")]
+    /// Every instance of the pool is in use, or the machine has no memory left. Nothing of the guest's is kept.
+    #[error("this host has no room for another instance")]
     NoSlot,
     /// The function's code couldn't be loaded. The guest has not run.
     #[error("cannot load the function's code")]

@@ -52,15 +52,19 @@ pub enum Prefer {
 }
 
 impl Request {
-    /// Whether decoding it takes no time to speak of. What doesn't is decoded where long calls run.
-    pub(crate) fn is_light(&self, form: Form) -> bool {
+    /// Whether decoding it, and hashing it where that is to be `remembered`, takes no time to speak of. What
+    /// doesn't is decoded where long calls run.
+    pub(crate) fn is_light(&self, form: Form, remembered: bool) -> bool {
+        let is_soon_hashed = |body: &Bytes| !remembered || body.len() <= HASHED_LIGHT_BYTES_MAX;
         match self {
             Self::Payload { media_type, body } => {
-                body.len() <= JSON_LIGHT_BYTES_MAX
+                let is_soon_decoded = body.len() <= JSON_LIGHT_BYTES_MAX
                     || form != Form::Typed
-                    || !may_be_json(media_type.as_deref())
+                    || !may_be_json(media_type.as_deref());
+                is_soon_decoded && is_soon_hashed(body)
             }
-            Self::Query(_) | Self::Http(_) => true,
+            Self::Query(_) => true,
+            Self::Http(request) => is_soon_hashed(request.body()),
         }
     }
 }
@@ -68,6 +72,9 @@ impl Request {
 /// The longest JSON document that is decoded on a serving thread, bytes: it takes about a millisecond.
 /// Other bodies are only copied.
 const JSON_LIGHT_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest body that is hashed on a serving thread, bytes: it takes a tenth of a millisecond.
+pub(crate) const HASHED_LIGHT_BYTES_MAX: usize = 512 * 1024;
 
 /// Whether a typed function takes a body of this media type for JSON, or may.
 fn may_be_json(media_type: Option<&str>) -> bool {

@@ -158,7 +158,14 @@ pub(crate) struct Quota {
     memory_bytes: u64,
     /// The first limit that a growth was refused for.
     pub(crate) refused: Option<Refused>,
+    /// The growth under way is within what was declared and what is allowed.
+    may_grow: bool,
 }
+
+/// The machine had no memory for a growth that was allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("the machine has no memory left")]
+pub(crate) struct OutOfMemory;
 
 /// A limit that a guest ran into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,14 +176,15 @@ pub(crate) struct Refused {
 
 impl Quota {
     fn new(memory_bytes_max: u64) -> Self {
-        Self { memory_bytes_max, memory_bytes: 0, refused: None }
+        Self { memory_bytes_max, memory_bytes: 0, refused: None, may_grow: false }
     }
 }
 
 impl ResourceLimiter for Quota {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
         let total = self.memory_bytes.saturating_add((desired - current) as u64);
         let allowed = total <= self.memory_bytes_max;
+        self.may_grow = allowed && maximum.is_none_or(|maximum| desired <= maximum);
         if allowed {
             self.memory_bytes = total;
         } else {
@@ -185,11 +193,40 @@ impl ResourceLimiter for Quota {
         Ok(allowed)
     }
 
+    /// A guest that sees a growth fail may answer otherwise. That may depend on what it declares and is allowed, and never
+    /// on the machine.
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> Result<()> {
+        if self.may_grow { Err(OutOfMemory.into()) } else { Ok(()) }
+    }
+
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let allowed = desired <= TABLE_ELEMENTS_CEILING;
         if !allowed {
             self.refused.get_or_insert(Refused { limit: "table", max: TABLE_ELEMENTS_CEILING as u64 });
         }
         Ok(allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a growth that fails for some other reason is the guest's to see.
+    #[test]
+    fn a_guest_never_sees_the_machine_run_out_of_memory() {
+        let mut quota = Quota::new(1000);
+        let mut seen = |desired, maximum| {
+            let allowed = quota.memory_growing(0, desired, maximum).unwrap();
+            let seen = quota.memory_grow_failed(wasmtime::format_err!("no")).is_ok();
+            quota.memory_bytes = 0;
+            (allowed, seen)
+        };
+        // It asks for more than it may have.
+        assert_eq!(seen(1001, None), (false, true));
+        // It asks for more than it has declared, which wasmtime refuses.
+        assert_eq!(seen(600, Some(500)), (true, true));
+        assert_eq!(seen(500, Some(500)), (true, false));
+        assert_eq!(seen(1000, None), (true, false));
     }
 }

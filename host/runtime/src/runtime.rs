@@ -480,6 +480,8 @@ impl Runtime {
                 functions.push(function);
             }
         }
+        // Those of functions that are gone aren't anybody's.
+        self.lock_counts().retain(|name, _| !counts.contains_key(name));
         Ok(CacheReport {
             bytes: self.0.cache.bytes(),
             bytes_max: self.0.cache.bytes_max(),

@@ -14,7 +14,8 @@
 //! how its last ones went.
 //!
 //! Invariants:
-//! * Between shards nothing is shared that a short call writes.
+//! * Between shards nothing is shared that a short call writes when it runs; what is remembered (`recall`) is
+//!   everybody's.
 //! * A deadline counts from admission, over queue and both lanes.
 //! * While no call comes there is no timer, once everything has been given up.
 
@@ -98,6 +99,8 @@ struct State {
 
 /// A function as one shard has met it.
 pub struct Met {
+    /// Has what it counted in the end.
+    runtime: Runtime,
     function: Arc<Function>,
     tally: Tally,
     state: Mutex<MetState>,
@@ -121,6 +124,13 @@ impl Deref for Met {
 
     fn deref(&self) -> &Function {
         &self.function
+    }
+}
+
+impl Drop for Met {
+    /// Also where a call outlives the routes.
+    fn drop(&mut self) {
+        self.runtime.count(&self.function.record.name, self.tally.counts());
     }
 }
 
@@ -168,6 +178,7 @@ impl Shard {
             return Ok(Arc::clone(met));
         }
         let met = Arc::new(Met {
+            runtime: self.0.runtime.clone(),
             function: self.0.runtime.resolve(reference)?,
             tally: Tally::default(),
             state: Mutex::default(),
@@ -268,12 +279,15 @@ impl Shard {
         Err(Box::new(Called::failed(error, cost)))
     }
 
-    async fn call_on_compute_lane(&self, met: &Arc<Met>, decoded: Decoded, call: Call) -> Called {
+    async fn call_on_compute_lane(&self, met: &Arc<Met>, decoded: Decoded, mut call: Call) -> Called {
         let (runtime, function) = (&self.0.runtime, &met.function);
         let deadline = function.limits().deadline();
-        let place = match self.place_on_compute_lane(met, call.admitted, call.started).await {
-            Ok(place) => place,
-            Err(called) => return *called,
+        let place = match call.place.take() {
+            Some(place) => place,
+            None => match self.place_on_compute_lane(met, call.admitted, call.started).await {
+                Ok(place) => place,
+                Err(called) => return *called,
+            },
         };
         let loading = Instant::now();
         let loaded = match self.loaded_on_compute_lane(met).await {
@@ -315,7 +329,8 @@ impl Shard {
                 Called::failed(error, CallCost { run: admitted.elapsed(), ..CallCost::default() })
             }
         };
-        Called { cost: CallCost { load: loading, ..called.cost }, ..called }
+        let load = (call.admitted - call.begun) + loading;
+        Called { cost: CallCost { load, ..called.cost }, ..called }
     }
 
     async fn load(&self, met: &Met) -> Result<Arc<Loaded>, LoadError> {
@@ -429,7 +444,6 @@ impl Inner {
         state.give_up_ready();
         for met in state.routes.values() {
             met.lock().retired = true;
-            self.runtime.count(&met.record.name, met.tally.counts());
         }
         state.touched.clear();
         state.routes = HashMap::new();

@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 
 use quick_cache::Equivalent;
 
-use crate::invoke::{Prefer, Request};
+use crate::invoke::{HASHED_LIGHT_BYTES_MAX, Prefer, Request};
 use crate::key::FunctionKey;
 
 /// A body up to this length is compared whole, bytes.
@@ -30,12 +30,14 @@ enum Spelled<'a> {
 }
 
 impl<'a> Spelling<'a> {
-    /// `None` for a whole HTTP request: that is hashed as it is.
+    /// `None` for a whole HTTP request, which is hashed as it is, and for what would take long to hash.
     pub(crate) fn of(function: &FunctionKey, prefer: Prefer, request: &'a Request) -> Option<Self> {
         let content = match request {
             Request::Payload { media_type, body } => {
                 let media_type = media_type.as_deref().map(Cow::Borrowed);
-                if body.len() <= COMPARED_BYTES_MAX {
+                if body.len() > HASHED_LIGHT_BYTES_MAX {
+                    return None;
+                } else if body.len() <= COMPARED_BYTES_MAX {
                     Spelled::Whole { media_type, body: Cow::Borrowed(body) }
                 } else {
                     Spelled::Hashed { media_type, hash: *blake3::hash(body).as_bytes() }

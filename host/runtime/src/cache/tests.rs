@@ -98,6 +98,36 @@ fn a_result_is_used_for_as_long_as_was_said() {
     assert!(cache.get(&key(1), Some(Duration::from_secs(60))).is_none());
 }
 
+/// Computing it again may take another time, which decides where it is kept.
+#[test]
+fn a_result_is_kept_once() {
+    let cache = Cache::new(MIB);
+    let mut old = Arc::into_inner(remembered(1, DEAR)).unwrap();
+    old.stored_at = SystemTime::now() - Duration::from_secs(60);
+    cache.insert(key(1), Arc::new(old));
+    cache.insert(key(1), remembered(2, CHEAP));
+    let found = cache.get(&key(1), Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(found.answer.body().len(), 2);
+    assert_eq!(cache.by_component()[&component()].0, 1);
+}
+
+/// However few of them there is room for.
+#[test]
+fn a_flood_of_large_results_leaves_the_hot_set_alone() {
+    let cache = Cache::new(64 * MIB);
+    for _ in 0..2 {
+        for index in 0..10 {
+            cache.insert(key(index), remembered(MIB as usize, CHEAP));
+        }
+    }
+    let kept = (0..10).filter(|index| cache.get(&key(*index), None).is_some()).count();
+    for index in 100..400 {
+        cache.insert(key(index), remembered(MIB as usize, CHEAP));
+    }
+    let left = (0..10).filter(|index| cache.get(&key(*index), None).is_some()).count();
+    assert!(kept >= 8 && left >= kept - 1, "{kept}, then {left}");
+}
+
 #[test]
 fn a_component_can_be_forgotten() {
     let cache = Cache::new(MIB);

@@ -8,7 +8,7 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 use super::component::{Flat, Kind, RawError, RawPayload, Typed};
 use super::ready::Live;
 use crate::limits::Limits;
-use crate::purity::{CallLog, ResponseTooLarge, Sandbox, SeedInput};
+use crate::purity::{CallLog, OutOfMemory, ResponseTooLarge, Sandbox, SeedInput};
 
 /// How wasmtime says that more than that crossed.
 const HOSTCALL_FUEL_SPENT: &str = "fuel allocated for hostcalls has been exhausted";
@@ -69,7 +69,7 @@ pub(crate) enum Stopped {
         bytes_max: u64,
     },
     InvalidAnswer(Failure),
-    /// No slot was free in the pool.
+    /// No slot was free in the pool, or the machine has no memory left.
     NoSlot,
 }
 
@@ -251,7 +251,7 @@ pub(super) fn explain(
     if let Some(ResponseTooLarge { bytes_max }) = error.downcast_ref() {
         return Stopped::OutputTooLarge { bytes_max: *bytes_max };
     }
-    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() || error.is::<OutOfMemory>() {
         return Stopped::NoSlot;
     }
     let backtrace = error.downcast_ref::<WasmBacktrace>();

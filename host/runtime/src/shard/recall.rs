@@ -18,10 +18,11 @@ use tokio::sync::oneshot;
 use super::{Met, Shard};
 use crate::answer::Answer;
 use crate::cache::{Cache, DEAR, Interest, Joined, Landed, Lead, Remembered};
-use crate::engine::Loaded;
+use crate::engine::{Form, Loaded};
 use crate::error::{CallError, Fault};
 use crate::invoke::{self, Called, Decoded, Outcome, Prefer, Request};
 use crate::key::Key;
+use crate::lane;
 use crate::purity::CallLog;
 use crate::remember::{Because, CacheDirectives, Source};
 use crate::runtime::Runtime;
@@ -45,6 +46,18 @@ pub(super) struct Call {
     pub(super) admitted: Instant,
     /// It is past shedding, and past the fast lane.
     pub(super) started: bool,
+    /// On the compute lane, where it has one.
+    pub(super) place: Option<lane::Place>,
+}
+
+/// What a call finds.
+enum Joining {
+    /// Its answer.
+    Found(Box<Called>),
+    /// It is the first to ask this.
+    Leads(Lead),
+    /// Somebody else is at it.
+    Waits(Interest),
 }
 
 impl Shard {
@@ -65,14 +78,21 @@ impl Shard {
         if met.remembers()
             && let Source::Ran { because, .. } = &mut called.source
         {
-            let fault = called.result.as_ref().err().map(|error| error.fault());
-            if !matches!(fault, Some(Fault::Caller | Fault::Load)) {
-                met.tally.miss();
-            }
             *because = if directives.no_cache { Because::Asked } else { Because::Missed };
         }
-        self.0.runtime.record_log(met, &called);
+        self.account(met, &called);
         called
+    }
+
+    /// Writes down what came of a call.
+    fn account(&self, met: &Met, called: &Called) {
+        let fault = called.result.as_ref().err().map(|error| error.fault());
+        let ran = matches!(called.source, Source::Ran { .. })
+            && !matches!(fault, Some(Fault::Caller | Fault::Load));
+        if met.remembers() && ran {
+            met.tally.miss();
+        }
+        self.0.runtime.record_log(met, called);
     }
 
     async fn recall_or_run(
@@ -83,6 +103,7 @@ impl Shard {
         directives: CacheDirectives,
     ) -> Called {
         let runtime = &self.0.runtime;
+        let form = met.record.description.form;
         let remembers = met.remembers();
         let spelling = if remembers { Spelling::of(met.key(), prefer, &request) } else { None };
         if let Some(spelling) = &spelling
@@ -97,76 +118,107 @@ impl Shard {
             Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
         };
         // Loading is not the call's doing.
-        let mut call = Call { loaded, begun, admitted: Instant::now(), started: false };
-        if request.is_light(met.record.description.form) {
-            let decoded = match invoke::decode(&call.loaded.kind, &request, prefer) {
-                Ok(decoded) => decoded,
-                Err(error) => return Called::failed(error, CallCost::default()),
-            };
-            if !remembers {
-                return self.run(met, decoded, call).await;
-            }
-            let key = met.key().of(&decoded.input, decoded.raw);
-            let place = Place { key, spelling, no_store: directives.no_store };
-            return self.join_or_lead(met, decoded, call, place, directives).await;
+        let mut call = Call { loaded, begun, admitted: Instant::now(), started: false, place: None };
+        // What a function of the http form sees of `no-cache` makes its call another one, which is never looked for.
+        let no_store = directives.no_store || (directives.no_cache && form == Form::Http);
+        let spelling = spelling.filter(|_| !no_store);
+        if !request.is_light(form, remembers) {
+            let spelling = spelling.map(Spelling::into_owned);
+            let place = |key| Place { key, spelling, no_store };
+            return Box::pin(self.run_heavy(met, request, prefer, directives, call, place)).await;
         }
-        call.started = true;
-        let spelling = spelling.map(Spelling::into_owned);
-        let (decoded, key) = match Box::pin(self.decode_on_compute_lane(met, request, prefer, &call)).await {
+        let decoded = match invoke::decode(&call.loaded.kind, &request, prefer) {
             Ok(decoded) => decoded,
-            Err(called) => return *called,
+            Err(error) => return Called::failed(error, CallCost::default()),
         };
         if !remembers {
-            return Box::pin(self.call_on_compute_lane(met, decoded, call)).await;
+            return match self.try_here(met, &decoded, &mut call) {
+                Some(called) => called,
+                None => Box::pin(self.call_on_compute_lane(met, decoded, call)).await,
+            };
         }
-        let place = Place { key, spelling, no_store: directives.no_store };
-        Box::pin(self.join_or_lead(met, decoded, call, place, directives)).await
-    }
-
-    /// Answers with what is remembered, or with what another call that is under way comes to, or runs it.
-    async fn join_or_lead(
-        &self,
-        met: &Arc<Met>,
-        decoded: Decoded,
-        call: Call,
-        mut place: Place<'_>,
-        directives: CacheDirectives,
-    ) -> Called {
+        let key = met.key().of(&decoded.input, decoded.raw);
+        let mut place = Place { key, spelling, no_store };
         if directives.no_cache {
             return self.lead(met, decoded, call, place, None).await;
         }
-        let runtime = &self.0.runtime;
-        loop {
-            let joined = runtime.flights().join(place.key);
-            // Looked for now: what has just landed was kept before its flight ended.
-            if let Some(remembered) = runtime.cache().get(&place.key, met.record.remember.ttl()) {
-                if let Some(spelling) = place.spelling.take() {
-                    runtime.cache().learn(spelling, place.key);
-                }
-                return recalled(met, &remembered, false);
-            }
-            let interest = match joined {
-                Joined::Lead(lead) => {
-                    // Only of functions that something is kept of, which take long to run.
-                    if runtime.disk().may_have(&met.record.digest)
-                        && let Some(remembered) = Box::pin(self.read(met, place.key)).await
-                    {
-                        let remembered = Arc::new(remembered);
-                        let kept = runtime.cache().insert(place.key, Arc::clone(&remembered));
-                        if let (true, Some(spelling)) = (kept, place.spelling.take()) {
-                            runtime.cache().learn(spelling, place.key);
-                        }
-                        lead.land(Landed::Answer(Arc::clone(&remembered)));
-                        return recalled(met, &remembered, true);
-                    }
-                    return self.lead(met, decoded, call, place, Some(lead)).await;
-                }
-                Joined::Waits(interest) => interest,
-            };
-            if let Some(called) = collapse(met, &interest, &call).await {
-                return called;
-            }
+        match self.join(met, &mut place).await {
+            Joining::Found(called) => *called,
+            Joining::Leads(lead) => self.lead(met, decoded, call, place, Some(lead)).await,
+            Joining::Waits(interest) => match collapse(met, &interest, &call).await {
+                Some(called) => called,
+                // Alone, this time: nobody's deadline but its own is to decide what comes of it.
+                None => self.lead(met, decoded, call, place, None).await,
+            },
         }
+    }
+
+    /// For what takes long to decode or to hash: all of it on the compute lane.
+    async fn run_heavy(
+        &self,
+        met: &Arc<Met>,
+        request: Request,
+        prefer: Prefer,
+        directives: CacheDirectives,
+        mut call: Call,
+        place: impl FnOnce(Key) -> Place<'static>,
+    ) -> Called {
+        let (decoded, key) = match self.decode_on_compute_lane(met, &request, prefer, &mut call).await {
+            Ok(decoded) => decoded,
+            Err(called) => return *called,
+        };
+        if !met.remembers() {
+            return self.call_on_compute_lane(met, decoded, call).await;
+        }
+        let mut place = place(key);
+        if directives.no_cache {
+            return self.lead(met, decoded, call, place, None).await;
+        }
+        let interest = match self.join(met, &mut place).await {
+            Joining::Found(called) => return *called,
+            Joining::Leads(lead) => return self.lead(met, decoded, call, place, Some(lead)).await,
+            Joining::Waits(interest) => interest,
+        };
+        // Neither the place nor what was decoded in it is held while somebody else works.
+        drop(decoded);
+        call.place = None;
+        if let Some(called) = collapse(met, &interest, &call).await {
+            return called;
+        }
+        match self.decode_on_compute_lane(met, &request, prefer, &mut call).await {
+            Ok((decoded, _)) => self.lead(met, decoded, call, place, None).await,
+            Err(called) => *called,
+        }
+    }
+
+    /// Looks for the answer, in memory and on disk, or for whoever is at it.
+    async fn join(&self, met: &Met, place: &mut Place<'_>) -> Joining {
+        let runtime = &self.0.runtime;
+        let joined = runtime.flights().join(place.key);
+        // Looked for now: what has just landed was kept before its flight ended.
+        if let Some(remembered) = runtime.cache().get(&place.key, met.record.remember.ttl()) {
+            if let Some(spelling) = place.spelling.take() {
+                runtime.cache().learn(spelling, place.key);
+            }
+            return Joining::Found(Box::new(recalled(met, &remembered, false)));
+        }
+        let lead = match joined {
+            Joined::Lead(lead) => lead,
+            Joined::Waits(interest) => return Joining::Waits(interest),
+        };
+        // Only of functions that something is kept of, which take long to run.
+        if runtime.disk().may_have(&met.record.digest)
+            && let Some(remembered) = Box::pin(self.read(met, place.key)).await
+        {
+            let remembered = Arc::new(remembered);
+            let kept = !place.no_store && runtime.cache().insert(place.key, Arc::clone(&remembered));
+            if let (true, Some(spelling)) = (kept, place.spelling.take()) {
+                runtime.cache().learn(spelling, place.key);
+            }
+            lead.land(Landed::Answer(Arc::clone(&remembered)));
+            return Joining::Found(Box::new(recalled(met, &remembered, true)));
+        }
+        Joining::Leads(lead)
     }
 
     /// What is on disk, if it is of use.
@@ -189,14 +241,6 @@ impl Shard {
             Some(called) => keep(&self.0.runtime, met, called, place, lead),
             // Rare and large: apart, it isn't moved about with every request.
             None => Box::pin(self.lead_on_compute_lane(met, decoded, call, place, lead)).await,
-        }
-    }
-
-    /// Runs a call that is neither remembered nor merged.
-    async fn run(&self, met: &Arc<Met>, decoded: Decoded, mut call: Call) -> Called {
-        match self.try_here(met, &decoded, &mut call) {
-            Some(called) => called,
-            None => Box::pin(self.call_on_compute_lane(met, decoded, call)).await,
         }
     }
 
@@ -238,8 +282,11 @@ impl Shard {
                 called = shard.call_on_compute_lane(&met, decoded, call) => called,
                 () = lead.deserted() => return,
             };
-            // Nobody may be there for it any more.
-            let _ = answers.send(keep(&shard.0.runtime, &met, called, place, Some(lead)));
+            let called = keep(&shard.0.runtime, &met, called, place, Some(lead));
+            // Its own caller may have left; others have their answer.
+            if let Err(called) = answers.send(called) {
+                shard.account(&met, &called);
+            }
         });
         answered.await.unwrap_or_else(|_| {
             let error = CallError::Internal("the thread that ran the call has ended".to_owned());
@@ -247,24 +294,27 @@ impl Shard {
         })
     }
 
-    /// For what takes long to decode; its key with it.
+    /// A decoded call and its key. It has its place from then on.
     async fn decode_on_compute_lane(
         &self,
         met: &Arc<Met>,
-        request: Request,
+        request: &Request,
         prefer: Prefer,
-        call: &Call,
+        call: &mut Call,
     ) -> Result<(Decoded, Key), Box<Called>> {
-        let place = self.place_on_compute_lane(met, call.admitted, false).await?;
-        let (loaded, function_key) = (Arc::clone(&call.loaded), *met.key());
+        let place = self.place_on_compute_lane(met, call.admitted, call.started).await?;
+        call.started = true;
+        let (loaded, function_key, request) = (Arc::clone(&call.loaded), *met.key(), request.clone());
         let decode = move || {
-            let _place = place;
             let decoded = invoke::decode(&loaded.kind, &request, prefer)?;
             let key = function_key.of(&decoded.input, decoded.raw);
-            Ok((decoded, key))
+            Ok((decoded, key, place))
         };
         let decoded = self.0.runtime.lane().run(decode).await.map_err(CallError::Internal).flatten();
-        decoded.map_err(|error| Box::new(Called::failed(error, CallCost::default())))
+        let (decoded, key, place) =
+            decoded.map_err(|error| Box::new(Called::failed(error, CallCost::default())))?;
+        call.place = Some(place);
+        Ok((decoded, key))
     }
 }
 
@@ -286,7 +336,8 @@ async fn collapse(met: &Met, interest: &Interest, call: &Call) -> Option<Called>
         Ok(None) => None,
         Err(_) => {
             let deadline_ms = met.limits().deadline_ms.get();
-            Some(Called::failed(CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }, cost))
+            let error = CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() };
+            Some(Called { source: Source::Collapsed, ..Called::failed(error, cost) })
         }
     }
 }
@@ -315,13 +366,13 @@ fn keep(runtime: &Runtime, met: &Met, mut called: Called, place: Place<'_>, lead
         Ok(answer) => {
             // Loading isn't what each further call would cost.
             let cost = called.cost.start + called.cost.run;
-            let remembered = Arc::new(Remembered::new(answer.clone(), met.record.digest, cost));
+            let fits = answer.bytes() as u64 <= met.record.remember.answer_bytes_max();
+            let may_keep = fits && !place.no_store && !says_no_store(answer);
+            // What is kept holds no more memory than it counts.
+            let answer = if may_keep { answer.compact() } else { answer.clone() };
+            let remembered = Arc::new(Remembered::new(answer, met.record.digest, cost));
             called.content_hash = Some(remembered.content_hash);
-            let fits = answer.body().len() as u64 <= met.record.remember.answer_bytes_max();
-            let stored = fits
-                && !place.no_store
-                && !says_no_store(answer)
-                && runtime.cache().insert(place.key, Arc::clone(&remembered));
+            let stored = may_keep && runtime.cache().insert(place.key, Arc::clone(&remembered));
             if let (true, Some(spelling)) = (stored, place.spelling) {
                 runtime.cache().learn(spelling, place.key);
             }
