@@ -15,6 +15,9 @@ fn everything_needs_the_token() {
         ("POST", "/api/v1/functions/greets/rollback"),
         ("GET", "/api/v1/functions/greets/logs"),
         ("GET", "/api/v1/functions/greets/component"),
+        ("DELETE", "/api/v1/functions/greets/cache"),
+        ("GET", "/api/v1/cache"),
+        ("DELETE", "/api/v1/cache"),
         ("GET", "/openapi.json"),
         ("GET", "/nowhere"),
     ] {
@@ -153,6 +156,8 @@ fn methods_and_paths_of_the_control_plane() {
         ("POST", "/api/v1/functions/greets/logs", "GET"),
         ("DELETE", "/api/v1/functions/greets/component", "GET"),
         ("POST", "/openapi.json", "GET"),
+        ("POST", "/api/v1/cache", "GET, DELETE"),
+        ("GET", "/api/v1/functions/greets/cache", "DELETE"),
     ] {
         let answer = nebula.control(method, path).send().is(405);
         answer.problem("method-not-allowed").has("allow", allow);
@@ -175,9 +180,15 @@ fn openapi_describes_what_is_deployed() {
     let document = nebula.control("GET", "/openapi.json").send().is(200).json();
     assert_eq!(document["openapi"], "3.1.0");
     let paths = document["paths"].as_object().unwrap();
-    for path in
-        ["/api/v1/functions", "/api/v1/functions/{name}", "/f/adds", "/f/mirrors", "/f/raw", "/f/http"]
-    {
+    for path in [
+        "/api/v1/functions",
+        "/api/v1/functions/{name}",
+        "/api/v1/cache",
+        "/f/adds",
+        "/f/mirrors",
+        "/f/raw",
+        "/f/http",
+    ] {
         assert!(paths.contains_key(path), "no {path}");
     }
     let adds = &paths["/f/adds"]["post"];

@@ -135,6 +135,21 @@ fn limit_parameters() -> Value {
     ])
 }
 
+/// What of a function's results is remembered, as a deploy's query says it.
+fn remember_parameters() -> [Value; 3] {
+    let parameter = |name: &str, what: &str, schema: Value| json!({"name": name, "in": "query", "required": false, "description": what, "schema": schema});
+    let integer = |minimum: u64| json!({"type": "integer", "minimum": minimum});
+    [
+        parameter(
+            "remember",
+            "whether results are remembered",
+            json!({"enum": ["on", "off"], "default": "on"}),
+        ),
+        parameter("remember_ttl_s", "how long a result is used, seconds", integer(1)),
+        parameter("remember_bytes_max", "the largest answer that is remembered, bytes", integer(0)),
+    ]
+}
+
 fn control_paths() -> Map<String, Value> {
     let secured = json!([{"token": []}]);
     let name = json!([{
@@ -154,17 +169,22 @@ fn control_paths() -> Map<String, Value> {
     let full = || problem("no room on the disk; nothing has changed");
     let mut deploy = operation("deploy", "deploys a component");
     deploy["requestBody"] = json!({"required": true, "content": {"application/wasm": {}}});
-    deploy["parameters"] = limit_parameters();
+    let limits = limit_parameters().as_array().cloned().unwrap_or_default();
+    deploy["parameters"] = limits.into_iter().chain(remember_parameters()).collect();
     of_any_body(&mut deploy["responses"]);
     deploy["responses"]["400"] = problem("the body is no component, or a limit is no number");
     deploy["responses"]["422"] = problem("the component is no pure function, or a limit is too high");
     deploy["responses"]["507"] = full();
-    let mut remove = operation("remove", "removes a function with its versions");
-    if let Some(responses) = remove["responses"].as_object_mut() {
-        responses.remove("200");
-        responses.insert("204".to_owned(), json!({"description": "removed"}));
-        responses.insert("507".to_owned(), full());
-    }
+    let without_content = |id: &str, summary: &str, done: &str| {
+        let mut operation = operation(id, summary);
+        if let Some(responses) = operation["responses"].as_object_mut() {
+            responses.remove("200");
+            responses.insert("204".to_owned(), json!({"description": done}));
+        }
+        operation
+    };
+    let mut remove = without_content("remove", "removes a function with its versions", "removed");
+    remove["responses"]["507"] = full();
     let mut rollback = operation("rollback", "makes an earlier version current");
     rollback["requestBody"] = json!({"content": {"application/json": {"schema": {
         "type": "object", "properties": {"version": {"type": "string", "pattern": "^v[1-9][0-9]*$"}},
@@ -189,6 +209,20 @@ fn control_paths() -> Map<String, Value> {
             json!({"parameters": name, "get": operation("logs", "what its last calls printed")}),
         ),
         (format!("{function}/component"), json!({"parameters": name, "get": download})),
+        (
+            format!("{function}/cache"),
+            json!({
+                "parameters": name,
+                "delete": without_content("clear-cache-of", "forgets a function's results", "forgotten"),
+            }),
+        ),
+        (
+            "/api/v1/cache".to_owned(),
+            json!({
+                "get": operation("cache", "what is remembered, and what that saves"),
+                "delete": without_content("clear-cache", "forgets all results", "forgotten"),
+            }),
+        ),
     ])
 }
 
