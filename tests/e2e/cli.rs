@@ -109,7 +109,7 @@ fn invoking_a_file() {
         .exits(1)
         .explains("passed its deadline of 50 ms")
         .explains("hint: give it more time with `--deadline-ms`");
-    nebula(&["invoke", guests::EATS_MEMORY])
+    nebula(&["invoke", guests::EATS_MEMORY, "--deadline-ms", "60000"])
         .exits(1)
         .explains("hint: give it more with `--memory-bytes-max`");
     nebula(&["invoke", guests::MIRRORS_REQUEST, "the body"]).exits(0).explains("");

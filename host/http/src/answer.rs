@@ -245,7 +245,8 @@ fn timing(cost: &CallCost) -> String {
 
 /// Which function this is about, called or not.
 pub(crate) fn name(headers: &mut HeaderMap, function: &Function) {
-    if let Ok(which) = HeaderValue::from_bytes(function.identity()) {
+    // Shared, not copied.
+    if let Ok(which) = HeaderValue::from_maybe_shared(function.identity().clone()) {
         headers.insert(NEBULA_FUNCTION, which);
     }
 }

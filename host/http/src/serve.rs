@@ -169,6 +169,7 @@ impl Server {
                 Ok((serve, tidy))
             })?);
         }
+        let ending = self.runtime.clone();
         let (runtime, token) = (self.runtime, Arc::new(self.token));
         let thread = Thread {
             name: "nebula-control".to_owned(),
@@ -204,6 +205,8 @@ impl Server {
         for thread in threads {
             thread.join().map_err(|_| io::Error::other("a serving thread panicked"))??;
         }
+        // The next server finds what this one has computed last.
+        ending.flush();
         Ok(())
     }
 }

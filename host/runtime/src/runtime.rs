@@ -491,6 +491,11 @@ impl Runtime {
         })
     }
 
+    /// Waits until the results that are to survive are on disk: for the end of a server.
+    pub fn flush(&self) {
+        self.0.disk.flush();
+    }
+
     /// Forgets all results. Waits for the disk.
     pub fn clear_cache(&self) {
         self.0.cache.clear();

@@ -21,7 +21,7 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -89,7 +89,9 @@ struct Writer {
 enum Command {
     Keep(Key, Arc<Remembered>),
     /// These components', or all; and whom to tell that it is done.
-    Forget(Option<HashSet<Digest>>, std::sync::mpsc::SyncSender<()>),
+    Forget(Option<HashSet<Digest>>, SyncSender<()>),
+    /// Whom to tell that everything before is written.
+    Flush(SyncSender<()>),
 }
 
 struct Shared {
@@ -166,6 +168,18 @@ impl Disk {
         let (done, wait) = sync_channel(1);
         if self.send(Command::Forget(components, done)) {
             // A writer that has gone has nothing left to forget.
+            let _ = wait.recv();
+        }
+    }
+
+    /// Waits until what was to be kept is.
+    pub(crate) fn flush(&self) {
+        if self.lock_writer().is_none() {
+            return;
+        }
+        let (done, wait) = sync_channel(1);
+        if self.send(Command::Flush(done)) {
+            // A writer that has gone has nothing left to write.
             let _ = wait.recv();
         }
     }
@@ -286,11 +300,16 @@ impl Shared {
                 let bytes = keep.iter().map(|(_, remembered)| remembered.bytes()).sum();
                 self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
-            if let Some(Command::Forget(components, done)) = next {
-                self.guarded(|database| self.forget_all(database, components.as_ref()));
-                // Who asked may have left.
-                let _ = done.send(());
-            }
+            let done = match next {
+                Some(Command::Forget(components, done)) => {
+                    self.guarded(|database| self.forget_all(database, components.as_ref()));
+                    done
+                }
+                Some(Command::Flush(done)) => done,
+                Some(Command::Keep(..)) | None => continue,
+            };
+            // Who asked may have left.
+            let _ = done.send(());
         }
     }
 

@@ -72,8 +72,7 @@ fn what_came_first_goes_first_unless_it_was_asked_for() {
         for index in range {
             disk.keep(key(index), remembered(20_000 + index as usize, DEAR));
         }
-        // Waits for what was sent before.
-        disk.forget(Some(HashSet::new()));
+        disk.flush();
     };
     let is_there = |index: u64| disk.find(&key(index)).is_some();
     write(0..40);
