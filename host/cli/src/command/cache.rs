@@ -22,10 +22,18 @@ pub(crate) fn run(cache: &Cache) -> anyhow::Result<()> {
         note(format!("forgot {what}"));
         return Ok(());
     }
+    if let Some(name) = name {
+        // There may be no such function.
+        client.detail(name).with_context(|| format!("cannot show what is remembered of `{name}`"))?;
+    }
     let mut report = client.cache().context("cannot show what is remembered")?;
     report.functions.retain(|function| name.is_none_or(|name| function.name == *name));
     if cache.remote.json {
         return json(&report);
+    }
+    if report.functions.is_empty() && report.bytes_max > 0 {
+        note("nothing is remembered, and no call has come since the server started");
+        return Ok(());
     }
     print(&report);
     Ok(())
