@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Invariants:
-//! * All of it together takes at most the bytes it was given, but for what is being answered right now.
+//! * All of it together takes at most the bytes it was given, but for what is being answered right now and the
+//!   doorkeeper's 128 KiB.
 //! * What is here is what running the function again would give: nothing that depends on load or on the
 //!   machine comes in.
 //! * Answers that took long to compute and those that didn't have a part each: however many of the latter there
@@ -79,6 +80,11 @@ impl Remembered {
         SystemTime::now().duration_since(self.stored_at).unwrap_or(Duration::ZERO).as_secs()
     }
 
+    /// Whether it is of use yet, if it is for so long.
+    pub(crate) fn is_fresh(&self, ttl: Option<Duration>) -> bool {
+        ttl.is_none_or(|ttl| self.stored_at.elapsed().is_ok_and(|age| age < ttl))
+    }
+
     pub(crate) fn component(&self) -> Digest {
         self.component
     }
@@ -137,7 +143,7 @@ impl Cache {
 
     /// What is remembered under `key`, if it isn't older than `ttl`.
     pub(crate) fn get(&self, key: &Key, ttl: Option<Duration>) -> Option<Arc<Remembered>> {
-        let fresh = |answers: &Answers| answers.get(key).filter(|found| Self::is_fresh(found, ttl));
+        let fresh = |answers: &Answers| answers.get(key).filter(|found| found.is_fresh(ttl));
         fresh(&self.dear).or_else(|| fresh(&self.cheap))
     }
 
@@ -148,11 +154,6 @@ impl Cache {
         ttl: Option<Duration>,
     ) -> Option<Arc<Remembered>> {
         self.get(&self.spellings.get(&Sought(spelling))?, ttl)
-    }
-
-    /// Whether an answer is of use for so long.
-    pub(crate) fn is_fresh(remembered: &Remembered, ttl: Option<Duration>) -> bool {
-        ttl.is_none_or(|ttl| remembered.stored_at.elapsed().is_ok_and(|age| age < ttl))
     }
 
     /// Keeps an answer. Whether it does is for the cache to say: one that is too large isn't kept, nor, where there is

@@ -304,7 +304,6 @@ impl Runtime {
     /// held stays: there is one [`Function`] of a version, which knows how its calls have been.
     pub(crate) fn forget_unused(&self) {
         self.0.cache.forget_cheap();
-        self.0.disk.rest();
         self.0.lane_pool.clear();
         let mut resolved = self.0.resolved.write().unwrap_or_else(PoisonError::into_inner);
         // By more than one reference, mostly.
@@ -321,7 +320,7 @@ impl Runtime {
         in_use.retain(|function| function.strong_count() > 0);
         in_use.shrink_to_fit();
         drop(in_use);
-        give_memory_back();
+        give_memory_back(self.clone());
     }
 
     fn lock_deploying(&self) -> MutexGuard<'_, Vec<Digest>> {
@@ -585,10 +584,15 @@ impl Drop for Deploying<'_> {
     }
 }
 
-/// Has what was freed go back to the system. An allocator does that to memory that has been free for a while,
-/// when something makes it look (mimalloc: after a second); where no call comes nothing does, but a thread
-/// that ends.
-fn give_memory_back() {
+/// What waits for the disk, and has what was freed go back to the system. An allocator does that to memory that has
+/// been free for a while, when something makes it look (mimalloc: after a second); where no call comes nothing does, but
+/// a thread that ends.
+fn give_memory_back(runtime: Runtime) {
+    let rest = move || {
+        runtime.disk().rest();
+        drop(runtime);
+        thread::sleep(FREE_FOR);
+    };
     // Without the thread it goes back with the next calls.
-    let _ = thread::Builder::new().name("nebula-rest".to_owned()).spawn(|| thread::sleep(FREE_FOR));
+    let _ = thread::Builder::new().name("nebula-rest".to_owned()).spawn(rest);
 }

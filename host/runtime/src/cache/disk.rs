@@ -25,7 +25,9 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition};
+use redb::{
+    Builder, Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, WriteTransaction,
+};
 
 use super::{Remembered, record};
 use crate::id::Digest;
@@ -54,6 +56,9 @@ const CACHE_BYTES: usize = 1024 * 1024;
 
 /// Records that are given another turn for each that is written, at most.
 const TURNS_MAX: usize = 8;
+
+/// Keys that are known to have been asked for; beyond it all are forgotten. They take some 3 MB.
+const ASKED_MAX: usize = 64 * 1024;
 
 /// What went wrong: boxed, as redb's errors are large.
 struct Failure(Box<redb::Error>);
@@ -99,18 +104,23 @@ struct Shared {
     bytes_max: u64,
     mac_key: [u8; 32],
     queued_bytes: AtomicU64,
-    state: Mutex<State>,
+    /// Open while it is used. Its lock is held while the file is opened, which takes a while.
+    database: Mutex<Option<Arc<Database>>>,
+    /// Threads that serve look at this: its lock is held while nothing waits for the disk.
+    known: Mutex<Known>,
 }
 
+/// What is known of the file without reading it.
 #[derive(Default)]
-struct State {
-    /// Open while it is used.
-    database: Option<Arc<Database>>,
-    /// Entries and bytes; `None` until the file was read.
-    components: Option<HashMap<Digest, (u64, u64)>>,
+struct Known {
+    /// `None` until the file was read.
+    components: Option<Sums>,
     /// Found since they were written, or since they were given another turn.
     asked: HashSet<Key>,
 }
+
+/// Entries and bytes of each component.
+type Sums = HashMap<Digest, (u64, u64)>;
 
 impl Disk {
     /// Takes `bytes_max` at most in `directory`; nothing, if that is 0. Reads nothing yet.
@@ -118,15 +128,21 @@ impl Disk {
         let path = directory.join("results.redb");
         // Without a file it is known what is in it.
         let components = (bytes_max == 0 || !path.exists()).then(HashMap::new);
-        let state = Mutex::new(State { components, ..State::default() });
-        let shared = Shared { path, bytes_max, mac_key, queued_bytes: AtomicU64::new(0), state };
+        let shared = Shared {
+            path,
+            bytes_max,
+            mac_key,
+            queued_bytes: AtomicU64::new(0),
+            database: Mutex::default(),
+            known: Mutex::new(Known { components, ..Known::default() }),
+        };
         Self { shared: Arc::new(shared), writer: Mutex::default() }
     }
 
     /// Whether something of this component may be here.
     pub(crate) fn may_have(&self, component: &Digest) -> bool {
-        let state = self.shared.lock();
-        state.components.as_ref().is_none_or(|components| components.contains_key(component))
+        let known = self.shared.known();
+        known.components.as_ref().is_none_or(|components| components.contains_key(component))
     }
 
     /// What is kept under `key`. Waits for the disk.
@@ -138,7 +154,11 @@ impl Disk {
         });
         let found = found.flatten();
         if found.is_some() {
-            self.shared.lock().asked.insert(*key);
+            let asked = &mut self.shared.known().asked;
+            if asked.len() >= ASKED_MAX {
+                asked.clear();
+            }
+            asked.insert(*key);
         }
         found
     }
@@ -160,7 +180,7 @@ impl Disk {
     /// Forgets the results of these components, or all. Waits until that is done.
     pub(crate) fn forget(&self, components: Option<HashSet<Digest>>) {
         // Where there never was anything there is nothing to wait for.
-        if self.shared.lock().components.as_ref().is_some_and(HashMap::is_empty)
+        if self.shared.known().components.as_ref().is_some_and(HashMap::is_empty)
             && self.lock_writer().is_none()
         {
             return;
@@ -184,21 +204,22 @@ impl Disk {
         }
     }
 
-    /// Closes the file until it is asked for again.
+    /// Closes the file until it is asked for again. Waits for the disk.
     pub(crate) fn rest(&self) {
-        let mut state = self.shared.lock();
+        let mut database = self.shared.database();
         // One that is in use is closed the next time: it can't be opened twice.
-        if state.database.as_ref().is_some_and(|database| Arc::strong_count(database) == 1) {
-            state.database = None;
+        if database.as_ref().is_some_and(|database| Arc::strong_count(database) == 1) {
+            self.shared.close(&mut database);
         }
     }
 
-    /// Entries and bytes of each component. Waits for the disk where it wasn't read yet.
-    pub(crate) fn by_component(&self) -> HashMap<Digest, (u64, u64)> {
-        if self.shared.lock().components.is_none() {
+    /// Waits for the disk where it wasn't read yet.
+    pub(crate) fn by_component(&self) -> Sums {
+        let is_known = self.shared.known().components.is_some();
+        if !is_known {
             self.shared.guarded(|_| Ok(()));
         }
-        self.shared.lock().components.clone().unwrap_or_default()
+        self.shared.known().components.clone().unwrap_or_default()
     }
 
     pub(crate) fn bytes_max(&self) -> u64 {
@@ -234,9 +255,20 @@ impl Drop for Disk {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let mut database = self.database().take();
+        self.close(&mut database);
+    }
+}
+
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn database(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs an operation on the open database. Whatever goes wrong, a panic of redb's over a damaged file among
@@ -248,42 +280,52 @@ impl Shared {
         };
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(done)) => return Some(done),
-            Ok(Err(failure)) if failure.may_pass() => self.lock().database = None,
+            Ok(Err(failure)) if failure.may_pass() => self.close(&mut self.database()),
             Ok(Err(_)) | Err(_) => {
-                let mut state = self.lock();
-                *state = State { components: Some(HashMap::new()), ..State::default() };
-                // One that can't be removed can't be opened either, and is tried again.
-                let _ = std::fs::remove_file(&self.path);
+                // Nobody opens it meanwhile.
+                let mut database = self.database();
+                self.close(&mut database);
+                self.begin_anew();
             }
         }
         None
     }
 
+    /// redb writes when it closes a file, and panics where that is damaged.
+    fn close(&self, database: &mut Option<Arc<Database>>) {
+        let database = database.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
+            self.begin_anew();
+        }
+    }
+
+    fn begin_anew(&self) {
+        // A file that can't be removed can't be opened either, and is tried again.
+        let _ = std::fs::remove_file(&self.path);
+        *self.known() = Known { components: Some(HashMap::new()), ..Known::default() };
+    }
+
     fn open(&self) -> Result<Arc<Database>, Failure> {
-        let mut state = self.lock();
-        if let Some(database) = &state.database {
+        let mut slot = self.database();
+        if let Some(database) = &*slot {
             return Ok(Arc::clone(database));
         }
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES);
         let database = builder.create(&self.path)?;
-        if state.components.is_none() {
-            let transaction = database.begin_write()?;
-            let components = {
-                transaction.open_table(RESULTS)?;
-                transaction.open_table(ORDER)?;
-                let table = transaction.open_table(COMPONENTS)?;
-                let all = table.iter()?.map(|entry| {
-                    let (component, sums) = entry?;
-                    Ok((Digest::from_bytes(component.value()), sums.value()))
-                });
-                all.collect::<Result<HashMap<_, _>, redb::StorageError>>()?
-            };
-            transaction.commit()?;
-            state.components = Some(components);
-        }
+        let components = match database.begin_read()?.open_table(COMPONENTS) {
+            Ok(table) => by_component(&table)?,
+            Err(TableError::TableDoesNotExist(_)) => {
+                let transaction = database.begin_write()?;
+                Tables::open(&transaction)?;
+                transaction.commit()?;
+                HashMap::new()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.known().components = Some(components);
         let database = Arc::new(database);
-        state.database = Some(Arc::clone(&database));
+        *slot = Some(Arc::clone(&database));
         Ok(database)
     }
 
@@ -314,46 +356,54 @@ impl Shared {
     }
 
     fn keep_all(&self, database: &Database, keep: &[(Key, Arc<Remembered>)]) -> Result<(), Failure> {
-        let mut transaction = database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        transaction.set_quick_repair(true);
-        {
-            let mut tables = Tables {
-                results: transaction.open_table(RESULTS)?,
-                order: transaction.open_table(ORDER)?,
-                components: transaction.open_table(COMPONENTS)?,
-            };
+        self.change(database, |tables| {
             for (key, remembered) in keep {
                 tables.put(key, remembered, &self.mac_key)?;
             }
-            let (mut bytes, mut turns) = (tables.bytes()?, keep.len() * TURNS_MAX);
+            let mut bytes: u64 = by_component(&tables.components)?.values().map(|(_, bytes)| bytes).sum();
+            let mut turns = keep.len() * TURNS_MAX;
             while bytes > self.bytes_max {
-                let asked = |key: &Key| turns > 0 && self.lock().asked.remove(key);
+                let asked = |key: &Key| turns > 0 && self.known().asked.remove(key);
                 match tables.first_goes(asked)? {
                     First::Gone(freed) => bytes = bytes.saturating_sub(freed),
                     First::Stays => turns -= 1,
                     First::Nothing => break,
                 }
             }
-            self.lock().components = Some(tables.by_component()?);
-        }
-        Ok(transaction.commit()?)
+            Ok(())
+        })
     }
 
     fn forget_all(&self, database: &Database, components: Option<&HashSet<Digest>>) -> Result<(), Failure> {
-        let mut transaction = database.begin_write()?;
-        transaction.set_quick_repair(true);
-        {
-            let mut tables = Tables {
-                results: transaction.open_table(RESULTS)?,
-                order: transaction.open_table(ORDER)?,
-                components: transaction.open_table(COMPONENTS)?,
-            };
-            tables.forget(components)?;
-            self.lock().components = Some(tables.by_component()?);
-        }
-        Ok(transaction.commit()?)
+        self.change(database, |tables| tables.forget(components))
     }
+
+    fn change(
+        &self,
+        database: &Database,
+        change: impl FnOnce(&mut Tables<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut transaction = database.begin_write()?;
+        // After a kill it is opened as fast as ever: what is free stands in the file.
+        transaction.set_quick_repair(true);
+        let components = {
+            let mut tables = Tables::open(&transaction)?;
+            change(&mut tables)?;
+            by_component(&tables.components)?
+        };
+        transaction.commit()?;
+        self.known().components = Some(components);
+        Ok(())
+    }
+}
+
+fn by_component(table: &impl ReadableTable<[u8; 32], (u64, u64)>) -> Result<Sums, Failure> {
+    let mut sums = HashMap::new();
+    for entry in table.iter()? {
+        let (component, of_it) = entry?;
+        sums.insert(Digest::from_bytes(component.value()), of_it.value());
+    }
+    Ok(sums)
 }
 
 /// What became of the record whose turn it was to go.
@@ -371,7 +421,15 @@ struct Tables<'a> {
     components: Table<'a, [u8; 32], (u64, u64)>,
 }
 
-impl Tables<'_> {
+impl<'a> Tables<'a> {
+    fn open(transaction: &'a WriteTransaction) -> Result<Self, Failure> {
+        Ok(Self {
+            results: transaction.open_table(RESULTS)?,
+            order: transaction.open_table(ORDER)?,
+            components: transaction.open_table(COMPONENTS)?,
+        })
+    }
+
     fn put(&mut self, key: &Key, remembered: &Remembered, mac_key: &[u8; 32]) -> Result<(), Failure> {
         let replaced = self.results.get(key.bytes())?.and_then(|found| record::number(found.value()));
         if let Some(number) = replaced {
@@ -438,23 +496,6 @@ impl Tables<'_> {
             }
         }
         numbers.into_iter().try_for_each(|number| self.remove(number))
-    }
-
-    fn by_component(&self) -> Result<HashMap<Digest, (u64, u64)>, Failure> {
-        let mut all = HashMap::new();
-        for entry in self.components.iter()? {
-            let (component, sums) = entry?;
-            all.insert(Digest::from_bytes(component.value()), sums.value());
-        }
-        Ok(all)
-    }
-
-    fn bytes(&self) -> Result<u64, Failure> {
-        let mut bytes = 0;
-        for entry in self.components.iter()? {
-            bytes += entry?.1.value().1;
-        }
-        Ok(bytes)
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::{Met, Shard};
 use crate::answer::Answer;
-use crate::cache::{Cache, DEAR, Interest, Joined, Landed, Lead, Remembered};
+use crate::cache::{DEAR, Interest, Joined, Landed, Lead, Remembered};
 use crate::engine::{Form, Loaded};
 use crate::error::{CallError, Fault};
 use crate::invoke::{self, Called, Decoded, Outcome, Prefer, Request};
@@ -225,7 +225,7 @@ impl Shard {
     async fn read(&self, met: &Met, key: Key) -> Option<Remembered> {
         let runtime = self.0.runtime.clone();
         let found = tokio::task::spawn_blocking(move || runtime.disk().find(&key)).await.ok()??;
-        Cache::is_fresh(&found, met.record.remember.ttl()).then_some(found)
+        found.is_fresh(met.record.remember.ttl()).then_some(found)
     }
 
     /// Runs a call, keeps what comes of it and tells who waits for the same.
