@@ -129,10 +129,7 @@ fn damaged_compiled_code_is_compiled_again() {
     for compatibility in std::fs::read_dir(&directory).unwrap() {
         for file in std::fs::read_dir(compatibility.unwrap().path()).unwrap() {
             let path = file.unwrap().path();
-            // The MAC beside it stays as it was: it is what tells.
-            if path.extension().is_some() {
-                continue;
-            }
+            // The MAC at its end stays as it was: it is what tells.
             let mut bytes = std::fs::read(&path).unwrap();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
@@ -155,7 +152,7 @@ fn calls_in_flight_are_answered_before_it_stops() {
     std::thread::scope(|scope| {
         let slow = scope.spawn(|| nebula.post("/f/slow", ""));
         // It runs once the server burns CPU on it; until then there is nothing to drain.
-        eventually("the call runs", || (cpu_ticks(nebula.pid()) > idle + 20).then_some(()));
+        eventually("the call runs", || (cpu_ticks(nebula.pid()) > idle + 3).then_some(()));
         nebula.terminate();
         eventually("it takes no more connections", || {
             TcpStream::connect_timeout(&nebula.calls_address(), Duration::from_secs(1)).is_err().then_some(())
@@ -177,7 +174,7 @@ fn stopping_takes_no_longer_than_it_was_given() {
     let idle = cpu_ticks(nebula.pid());
     let mut stream = TcpStream::connect(nebula.calls_address()).unwrap();
     stream.write_all(b"POST /f/slow HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").unwrap();
-    eventually("the call runs", || (cpu_ticks(nebula.pid()) > idle + 20).then_some(()));
+    eventually("the call runs", || (cpu_ticks(nebula.pid()) > idle + 3).then_some(()));
     nebula.terminate();
     nebula.ends();
 }
