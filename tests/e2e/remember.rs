@@ -159,6 +159,34 @@ fn errors_of_the_functions_own_are_remembered_and_failures_are_not() {
     }
 }
 
+/// Only what the function itself does: how deep a stack goes, or how long a call takes, is the machine's.
+#[test]
+fn traps_are_remembered_where_the_function_says_so() {
+    let nebula = remembering();
+    for (name, component) in [
+        ("panics", guests::PANICS),
+        ("traps", guests::TRAPS),
+        ("eats", guests::EATS_MEMORY),
+        ("returns", guests::RETURNS_TOO_MUCH),
+        ("overflows", guests::OVERFLOWS_STACK),
+        ("loops", guests::LOOPS_FOREVER),
+    ] {
+        deploy(&nebula, &format!("{name}?remember_traps=on&deadline_ms=500"), component);
+    }
+    for (name, input) in [("panics", "3"), ("traps", ""), ("eats", ""), ("returns", "9000000")] {
+        let first = nebula.post(&format!("/f/{name}"), input).is(502).has("cache-status", MISS);
+        let again = nebula.post(&format!("/f/{name}"), input).is(502).has("cache-status", HIT);
+        assert_eq!(first.text(), again.text(), "{name}");
+    }
+    for _ in 0..2 {
+        nebula.post("/f/overflows", "0").is(502).has("cache-status", "nebula; fwd=miss");
+        nebula.post("/f/loops", "").is(504).has("cache-status", "nebula; fwd=miss");
+        nebula.post("/f/panics", "[").is(400).has("cache-status", "nebula; fwd=miss");
+    }
+    let no_store = nebula.request("POST", "/f/traps").header("cache-control", "no-cache, no-store").send();
+    no_store.is(502).has("cache-status", "nebula; fwd=request");
+}
+
 /// RFC 9111 §5.2.1, in requests.
 #[test]
 fn a_caller_may_have_it_run_or_not_kept() {
@@ -196,7 +224,9 @@ fn a_function_may_say_what_is_remembered_of_it() {
     });
     let hit = call("briefly");
     assert!(hit.header("cache-status").unwrap().starts_with("nebula; hit; ttl="), "{hit:?}");
-    for wrong in ["remember=maybe", "remember_ttl_s=0", "remember_ttl_s=x", "remember_size=1"] {
+    for wrong in
+        ["remember=maybe", "remember_ttl_s=0", "remember_ttl_s=x", "remember_traps=1", "remember_size=1"]
+    {
         let refused = nebula.put(&format!("wrong?{wrong}"), &std::fs::read(guests::ADDS).unwrap());
         refused.is(400).problem("bad-limit");
     }

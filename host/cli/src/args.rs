@@ -123,6 +123,9 @@ pub(crate) struct RememberArgs {
     /// The largest answer that is remembered, bytes; 1 MiB unless given
     #[arg(long)]
     pub(crate) remember_bytes_max: Option<u64>,
+    /// Remember too that it fails: its traps, and that it hits its memory or output limit
+    #[arg(long)]
+    pub(crate) remember_traps: bool,
 }
 
 impl RememberArgs {
@@ -131,6 +134,7 @@ impl RememberArgs {
             off: self.remember == Some(Switch::Off),
             ttl_s: self.remember_ttl_s,
             bytes_max: self.remember_bytes_max,
+            traps: self.remember_traps,
         }
     }
 }

@@ -81,9 +81,12 @@ impl<'a> Client<'a> {
         for (limit, value) in serde_json::to_value(limits)?.as_object().into_iter().flatten() {
             request = request.query(limit, value.to_string());
         }
-        let Remember { off, ttl_s, bytes_max } = remember;
+        let Remember { off, ttl_s, bytes_max, traps } = remember;
         if *off {
             request = request.query("remember", "off");
+        }
+        if *traps {
+            request = request.query("remember_traps", "on");
         }
         for (name, value) in
             [("remember_ttl_s", ttl_s.map(NonZeroU64::get)), ("remember_bytes_max", *bytes_max)]

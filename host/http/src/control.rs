@@ -167,7 +167,7 @@ fn no_content() -> Reply {
 
 /// Settings from the query: limits, and what is remembered.
 ///
-/// `?deadline_ms=500&memory_bytes_max=…&remember=off&remember_ttl_s=60&remember_bytes_max=…`
+/// `?deadline_ms=500&memory_bytes_max=…&remember=off&remember_ttl_s=60&remember_bytes_max=…&remember_traps=on`
 fn settings(query: &str) -> Result<Settings, Problem> {
     let mut limits = serde_json::Map::new();
     let mut remember = Remember::default();
@@ -175,23 +175,22 @@ fn settings(query: &str) -> Result<Settings, Problem> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let wrong =
             |expected| status::bad_request("bad-limit", format!("`{name}` is `{value}`, not {expected}"));
-        if name == "remember" {
-            remember.off = match value {
-                "on" => false,
-                "off" => true,
-                _ => return Err(wrong("`on` or `off`")),
-            };
-            continue;
-        }
-        let number: u64 = value.parse().map_err(|_| wrong("a number"))?;
+        let number = || value.parse::<u64>().map_err(|_| wrong("a number"));
+        let switch = || match value {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(wrong("`on` or `off`")),
+        };
         match name {
+            "remember" => remember.off = !switch()?,
+            "remember_traps" => remember.traps = switch()?,
             "remember_ttl_s" => {
-                let ttl_s = std::num::NonZeroU64::new(number);
+                let ttl_s = std::num::NonZeroU64::new(number()?);
                 remember.ttl_s = Some(ttl_s.ok_or_else(|| wrong("a number above 0"))?);
             }
-            "remember_bytes_max" => remember.bytes_max = Some(number),
+            "remember_bytes_max" => remember.bytes_max = Some(number()?),
             _ => {
-                limits.insert(name.to_owned(), number.into());
+                limits.insert(name.to_owned(), number()?.into());
             }
         }
     }

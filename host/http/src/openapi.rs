@@ -136,7 +136,7 @@ fn limit_parameters() -> Value {
 }
 
 /// What of a function's results is remembered, as a deploy's query says it.
-fn remember_parameters() -> [Value; 3] {
+fn remember_parameters() -> [Value; 4] {
     let parameter = |name: &str, what: &str, schema: Value| json!({"name": name, "in": "query", "required": false, "description": what, "schema": schema});
     let integer = |minimum: u64| json!({"type": "integer", "minimum": minimum});
     [
@@ -147,6 +147,11 @@ fn remember_parameters() -> [Value; 3] {
         ),
         parameter("remember_ttl_s", "how long a result is used, seconds", integer(1)),
         parameter("remember_bytes_max", "the largest answer that is remembered, bytes", integer(0)),
+        parameter(
+            "remember_traps",
+            "whether its traps are remembered too",
+            json!({"enum": ["on", "off"], "default": "off"}),
+        ),
     ]
 }
 

@@ -31,7 +31,9 @@ pub(crate) fn call(error: &CallError) -> Problem {
                 .header(header::ALLOW, HeaderValue::from_static(input::methods(Form::Raw)))
         }
         CallError::InputTooLarge { bytes_max } => too_large(*bytes_max),
-        CallError::Trapped(failure) => with_failure("trap", detail, failure),
+        CallError::Trapped(failure) | CallError::StackExhausted(failure) => {
+            with_failure("trap", detail, failure)
+        }
         CallError::ResourceLimit { limit, max, failure } => {
             with_failure("resource-limit", detail, failure).with("limit", *limit).with("max", *max)
         }

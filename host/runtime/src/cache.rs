@@ -24,6 +24,7 @@ mod flight;
 mod record;
 mod report;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -37,6 +38,8 @@ pub(crate) use self::flight::{Flights, Interest, Joined, Landed, Lead};
 pub(crate) use self::report::Tally;
 pub use self::report::{CacheReport, Counts, FunctionCacheReport};
 use crate::answer::Answer;
+use crate::engine;
+use crate::error::CallError;
 use crate::id::Digest;
 use crate::key::Key;
 use crate::spelling::{Sought, Spelling};
@@ -58,20 +61,24 @@ const SHARDS: usize = 8;
 /// A result that is kept.
 #[derive(Debug)]
 pub(crate) struct Remembered {
-    pub(crate) answer: Answer,
-    /// BLAKE3 of the answer's body.
-    pub(crate) content_hash: [u8; 32],
+    /// The answer, or how the function fails instead of one.
+    pub(crate) result: Result<Answer, Arc<CallError>>,
+    /// BLAKE3 of the answer's body, if there is one.
+    pub(crate) content_hash: Option<[u8; 32]>,
     /// How long computing it took, which is what each further use of it saves.
     pub(crate) cost: Duration,
+    /// What computed it.
+    pub(crate) engine: Cow<'static, str>,
     component: Digest,
     stored_at: SystemTime,
 }
 
 impl Remembered {
     /// Of the component `component`, just computed.
-    pub(crate) fn new(answer: Answer, component: Digest, cost: Duration) -> Self {
-        let content_hash = *blake3::hash(answer.body()).as_bytes();
-        Self { answer, content_hash, cost, component, stored_at: SystemTime::now() }
+    pub(crate) fn new(result: Result<Answer, Arc<CallError>>, component: Digest, cost: Duration) -> Self {
+        let content_hash = result.as_ref().ok().map(|answer| *blake3::hash(answer.body()).as_bytes());
+        let engine = Cow::Borrowed(engine::identity());
+        Self { result, content_hash, cost, engine, component, stored_at: SystemTime::now() }
     }
 
     /// Since it was computed, whole seconds.
@@ -90,7 +97,11 @@ impl Remembered {
     }
 
     fn bytes(&self) -> u64 {
-        (self.answer.bytes() + ENTRY_BYTES) as u64
+        let bytes = match &self.result {
+            Ok(answer) => answer.bytes(),
+            Err(error) => error.bytes(),
+        };
+        (bytes + ENTRY_BYTES) as u64
     }
 }
 

@@ -22,7 +22,7 @@ mod initialise;
 mod ready;
 mod ticker;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use wasmtime::component::Linker;
@@ -41,6 +41,9 @@ use self::ticker::Counter;
 pub(crate) use self::ticker::Ticker;
 use crate::limits::{INITIALISE_MEMORY_BYTES_MAX, MEMORY_BYTES_CEILING, TABLE_ELEMENTS_CEILING};
 use crate::purity::{self, Sandbox};
+
+/// Of the wasmtime that this is built with, which doesn't tell it itself. A test compares it with `Cargo.lock`.
+const WASMTIME: &str = "48.0.8";
 
 /// How often a running call's deadline is looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
@@ -63,6 +66,15 @@ pub enum Codegen {
     Optimised,
     /// Not optimised: what `verify` compares with.
     Baseline,
+}
+
+/// What computes answers here, as product tokens (RFC 9110 §10.1.5): `nebula/0.1.0 wasmtime/48.0.8 (x86_64-linux)`.
+pub(crate) fn identity() -> &'static str {
+    static IDENTITY: LazyLock<String> = LazyLock::new(|| {
+        let nebula = env!("CARGO_PKG_VERSION");
+        format!("nebula/{nebula} wasmtime/{WASMTIME} ({}-{})", std::env::consts::ARCH, std::env::consts::OS)
+    });
+    &IDENTITY
 }
 
 /// One wasmtime engine, its linker, and the clock of its deadlines.
@@ -179,5 +191,17 @@ fn swap_is_on() -> bool {
         // The first line is the heading.
         Ok(swaps) => swaps.lines().count() > 1,
         Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_says_which_wasmtime_it_is() {
+        let lock = include_str!("../../../Cargo.lock");
+        let package = lock.split("[[package]]").find(|package| package.contains("name = \"wasmtime\"\n"));
+        assert!(package.unwrap().contains(&format!("version = \"{WASMTIME}\"\n")));
     }
 }

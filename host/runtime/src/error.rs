@@ -1,6 +1,7 @@
 //! Why a call has no answer, and whose fault that is.
 //!
-//! Invariant: every variant says whether the guest may have run. Nothing of a failed call is kept.
+//! Invariant: every variant says whether the guest may have run. Of a failed call nothing but the failure is kept, and that
+//! only where it [is the function's](CallError::is_the_functions).
 
 use crate::codec::DecodeError;
 use crate::engine::{CompileError, Failure, InitialiseError, Uncompilable};
@@ -45,6 +46,9 @@ pub enum CallError {
     /// The guest trapped or panicked, or exited.
     #[error("the function trapped: {}", .0.reason)]
     Trapped(Box<Failure>),
+    /// The guest called itself too deep. How deep it may depends on the compiled code and the machine.
+    #[error("the function trapped: {}", .0.reason)]
+    StackExhausted(Box<Failure>),
     /// The guest asked for more memory or table than it may have and then ended abnormally.
     #[error("the function hit its {limit} limit of {max}")]
     ResourceLimit {
@@ -105,6 +109,7 @@ impl CallError {
             | Self::UnsupportedInput(_)
             | Self::InputTooLarge { .. }
             | Self::Trapped(_)
+            | Self::StackExhausted(_)
             | Self::ResourceLimit { .. }
             | Self::OutputTooLarge { .. }
             | Self::InvalidAnswer(_)
@@ -117,6 +122,49 @@ impl CallError {
         }
     }
 
+    /// Whether it is what the function does with this input, whenever and wherever it runs: neither the machine nor
+    /// its load has a part in it.
+    pub(crate) fn is_the_functions(&self) -> bool {
+        match self {
+            Self::Trapped(_)
+            | Self::ResourceLimit { .. }
+            | Self::OutputTooLarge { .. }
+            | Self::InvalidAnswer(_)
+            | Self::Failed { .. } => true,
+            Self::BadInput(_)
+            | Self::UnsupportedMediaType { .. }
+            | Self::UnsupportedInput(_)
+            | Self::InputTooLarge { .. }
+            | Self::StackExhausted(_)
+            | Self::DeadlineExceeded { .. }
+            | Self::Overloaded { .. }
+            | Self::NoSlot
+            | Self::Load(_)
+            | Self::Internal(_) => false,
+        }
+    }
+
+    /// What it says besides its fixed words, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Trapped(failure)
+            | Self::StackExhausted(failure)
+            | Self::ResourceLimit { failure, .. }
+            | Self::InvalidAnswer(failure) => failure.bytes(),
+            Self::Failed { message } => message.len(),
+            Self::DeadlineExceeded { log_tail, .. } => log_tail.len(),
+            Self::BadInput(_)
+            | Self::UnsupportedMediaType { .. }
+            | Self::UnsupportedInput(_)
+            | Self::InputTooLarge { .. }
+            | Self::OutputTooLarge { .. }
+            | Self::Overloaded { .. }
+            | Self::NoSlot
+            | Self::Load(_)
+            | Self::Internal(_) => 0,
+        }
+    }
+
     /// Exhaustive on purpose: a new variant has to pick a side to compile.
     pub fn fault(&self) -> Fault {
         match self {
@@ -125,6 +173,7 @@ impl CallError {
             | Self::UnsupportedInput(_)
             | Self::InputTooLarge { .. } => Fault::Caller,
             Self::Trapped(_)
+            | Self::StackExhausted(_)
             | Self::ResourceLimit { .. }
             | Self::OutputTooLarge { .. }
             | Self::InvalidAnswer(_)

@@ -16,7 +16,7 @@ use wasmtime::component::{Type, Val};
 use crate::answer::{Answer, Content};
 use crate::codec;
 use crate::engine::{
-    Ended, Flat, Form, Input, Kind, Loaded, Output, Ready, Spent, Stopped, TICK, Typed, utf8,
+    self, Ended, Flat, Form, Input, Kind, Loaded, Output, Ready, Spent, Stopped, TICK, Typed, utf8,
 };
 use crate::error::CallError;
 use crate::function::Function;
@@ -97,6 +97,8 @@ pub struct Called {
     pub source: Source,
     /// BLAKE3 of the answer's body, where it is known already.
     pub content_hash: Option<[u8; 32]>,
+    /// What computed it: Nebula, wasmtime and the machine's kind, as product tokens (RFC 9110 §10.1.5).
+    pub engine: Cow<'static, str>,
 }
 
 impl Called {
@@ -107,7 +109,7 @@ impl Called {
 
     fn ran(result: Result<Answer, Arc<CallError>>, cost: CallCost, log: CallLog) -> Self {
         let source = Source::Ran { because: Because::Off, stored: false };
-        Self { result, cost, log, source, content_hash: None }
+        Self { result, cost, log, source, content_hash: None, engine: Cow::Borrowed(engine::identity()) }
     }
 }
 
@@ -270,6 +272,7 @@ fn finish(
         Err(stopped) => Err(match stopped {
             Stopped::CutOff => too_late(),
             Stopped::Trapped(failure) => CallError::Trapped(Box::new(failure)),
+            Stopped::StackExhausted(failure) => CallError::StackExhausted(Box::new(failure)),
             Stopped::ResourceLimit { limit, max, failure } => {
                 CallError::ResourceLimit { limit, max, failure: Box::new(failure) }
             }

@@ -23,6 +23,9 @@ pub struct Remember {
     /// The largest answer that is remembered, bytes; 1 MiB unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_max: Option<u64>,
+    /// Also that it fails: its traps, and that it hits its memory or output limit. In memory alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub traps: bool,
 }
 
 impl Remember {

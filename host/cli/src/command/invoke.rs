@@ -111,7 +111,9 @@ fn local_outcome(called: Called) -> anyhow::Result<Outcome> {
 /// A failed call with where the guest was, and what to do.
 fn explained(error: &CallError) -> anyhow::Error {
     let (failure, hint) = match error {
-        CallError::Trapped(failure) | CallError::InvalidAnswer(failure) => (Some(failure), None),
+        CallError::Trapped(failure)
+        | CallError::StackExhausted(failure)
+        | CallError::InvalidAnswer(failure) => (Some(failure), None),
         CallError::ResourceLimit { failure, .. } => {
             (Some(failure), Some("give it more with `--memory-bytes-max`"))
         }

@@ -431,12 +431,12 @@ impl<'a> Tables<'a> {
     }
 
     fn put(&mut self, key: &Key, remembered: &Remembered, mac_key: &[u8; 32]) -> Result<(), Failure> {
+        let number = self.order.last()?.map_or(0, |(number, _)| number.value() + 1);
+        let Some(record) = record::write(mac_key, key, number, remembered) else { return Ok(()) };
         let replaced = self.results.get(key.bytes())?.and_then(|found| record::number(found.value()));
         if let Some(number) = replaced {
             self.remove(number)?;
         }
-        let number = self.order.last()?.map_or(0, |(number, _)| number.value() + 1);
-        let record = record::write(mac_key, key, number, remembered);
         let bytes = record.len() as u64 + ENTRY_BYTES;
         let component = remembered.component();
         self.results.insert(key.bytes(), record.as_slice())?;

@@ -27,6 +27,7 @@ struct Head {
     answer: Kind,
     component: Digest,
     cost_us: u64,
+    engine: String,
     stored_at_unix_s: u64,
 }
 
@@ -37,9 +38,11 @@ enum Kind {
     Http { status: u16, headers: Vec<(String, Vec<u8>)> },
 }
 
-/// The record of a result.
-pub(super) fn write(mac_key: &[u8; 32], key: &Key, number: u64, remembered: &Remembered) -> Vec<u8> {
-    let answer = match &remembered.answer {
+/// The record of a result; none of one that isn't an answer.
+pub(super) fn write(mac_key: &[u8; 32], key: &Key, number: u64, remembered: &Remembered) -> Option<Vec<u8>> {
+    let answer = remembered.result.as_ref().ok()?;
+    let body = answer.body();
+    let answer = match answer {
         Answer::Value(content) => Kind::Value { media_type: content.media_type.as_ref().to_owned() },
         Answer::Error(content) => Kind::Error { media_type: content.media_type.as_ref().to_owned() },
         Answer::Http(response) => {
@@ -53,11 +56,11 @@ pub(super) fn write(mac_key: &[u8; 32], key: &Key, number: u64, remembered: &Rem
         answer,
         component: remembered.component,
         cost_us: u64::try_from(remembered.cost.as_micros()).unwrap_or(u64::MAX),
+        engine: remembered.engine.as_ref().to_owned(),
         stored_at_unix_s: stored_at.as_secs(),
     };
     #[expect(clippy::expect_used, reason = "strings and numbers: there is nothing to refuse")]
     let head = serde_json::to_vec(&head).expect("a head serializes");
-    let body = remembered.answer.body();
     let mut content = Vec::with_capacity(LENGTH_BYTES + head.len() + body.len());
     content.extend(u32::try_from(head.len()).unwrap_or(u32::MAX).to_le_bytes());
     content.extend(head);
@@ -66,7 +69,7 @@ pub(super) fn write(mac_key: &[u8; 32], key: &Key, number: u64, remembered: &Rem
     record.extend(number.to_le_bytes());
     record.extend(mac(mac_key, key, &content).as_bytes());
     record.extend(content);
-    record
+    Some(record)
 }
 
 /// The result that a record holds, if it is one, whole, and of this key.
@@ -95,7 +98,8 @@ pub(super) fn read(mac_key: &[u8; 32], key: &Key, record: &[u8]) -> Option<Remem
     };
     let cost = Duration::from_micros(head.cost_us);
     let stored_at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(head.stored_at_unix_s))?;
-    Some(Remembered { stored_at, ..Remembered::new(answer, head.component, cost) })
+    let engine = head.engine.into();
+    Some(Remembered { stored_at, engine, ..Remembered::new(Ok(answer), head.component, cost) })
 }
 
 /// When its turn comes.
@@ -121,8 +125,11 @@ fn mac(mac_key: &[u8; 32], key: &Key, content: &[u8]) -> blake3::Hash {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::cache::tests::{key, remembered};
+    use crate::error::CallError;
 
     const MAC_KEY: [u8; 32] = [7; 32];
 
@@ -137,19 +144,27 @@ mod tests {
         let content = Content { media_type: "text/x".into(), body: Bytes::from_static(b"\x00\xff") };
         for answer in [Answer::Value(content.clone()), Answer::Error(content), response()] {
             let cost = Duration::from_micros(1234);
-            let written = Remembered::new(answer, Digest::of(b"component"), cost);
-            let record = write(&MAC_KEY, &key(1), 9, &written);
+            let written = Remembered::new(Ok(answer), Digest::of(b"component"), cost);
+            let written = Remembered { engine: "another".into(), ..written };
+            let record = write(&MAC_KEY, &key(1), 9, &written).unwrap();
             assert_eq!(number(&record), Some(9));
             let read = read(&MAC_KEY, &key(1), &renumbered(&record, 10)).unwrap();
-            assert_eq!(format!("{:?}", read.answer), format!("{:?}", written.answer));
-            assert_eq!((read.cost, read.component), (cost, written.component));
+            assert_eq!(format!("{:?}", read.result), format!("{:?}", written.result));
+            assert_eq!((read.cost, read.component, &read.engine), (cost, written.component, &written.engine));
             assert_eq!((read.content_hash, read.age_s()), (written.content_hash, written.age_s()));
         }
     }
 
     #[test]
+    fn a_failure_has_no_record() {
+        let failed = Err(Arc::new(CallError::Failed { message: String::new() }));
+        let failed = Remembered::new(failed, Digest::of(b"component"), Duration::from_secs(1));
+        assert!(write(&MAC_KEY, &key(1), 9, &failed).is_none());
+    }
+
+    #[test]
     fn anything_else_is_no_record() {
-        let record = write(&MAC_KEY, &key(1), 9, &remembered(20, Duration::from_secs(1)));
+        let record = write(&MAC_KEY, &key(1), 9, &remembered(20, Duration::from_secs(1))).unwrap();
         assert!(read(&MAC_KEY, &key(2), &record).is_none());
         assert!(read(&[8; 32], &key(1), &record).is_none());
         for length in 0..record.len() {

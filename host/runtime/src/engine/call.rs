@@ -54,12 +54,24 @@ pub struct Failure {
     pub log_tail: String,
 }
 
+impl Failure {
+    /// About what it takes to keep, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        /// Of a string besides its text.
+        const STRING_BYTES: usize = 24;
+        let frames: usize = self.backtrace.iter().map(|frame| frame.len() + STRING_BYTES).sum();
+        self.reason.len() + self.log_tail.len() + frames
+    }
+}
+
 /// Why it returned nothing.
 #[derive(Debug)]
 pub(crate) enum Stopped {
     /// The ticks were over.
     CutOff,
     Trapped(Failure),
+    /// How deep it may go is the machine's and the compiled code's to say.
+    StackExhausted(Failure),
     ResourceLimit {
         limit: &'static str,
         max: u64,
@@ -269,6 +281,7 @@ pub(super) fn explain(
         Failure { reason, backtrace: backtrace.map(frames).unwrap_or_default(), log_tail: log.tail() };
     match store.data().quota.refused {
         Some(refused) => Stopped::ResourceLimit { limit: refused.limit, max: refused.max, failure },
+        None if trap == Some(&Trap::StackOverflow) => Stopped::StackExhausted(failure),
         None if trap.is_some() || backtrace.is_some() => Stopped::Trapped(failure),
         None => Stopped::InvalidAnswer(failure),
     }

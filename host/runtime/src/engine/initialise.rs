@@ -210,7 +210,9 @@ fn explain(error: &wasmtime::Error, store: &Store<Sandbox>, limits: &Limits) -> 
         Stopped::CutOff => {
             InitialiseError::DeadlineExceeded { deadline_ms: INITIALISE_DEADLINE_MS, log_tail: log.tail() }
         }
-        Stopped::Trapped(failure) | Stopped::InvalidAnswer(failure) => InitialiseError::Trapped(failure),
+        Stopped::Trapped(failure) | Stopped::StackExhausted(failure) | Stopped::InvalidAnswer(failure) => {
+            InitialiseError::Trapped(failure)
+        }
         Stopped::ResourceLimit { limit, max, failure } => {
             InitialiseError::ResourceLimit { limit: limit.to_owned(), max, failure }
         }

@@ -352,32 +352,32 @@ fn recalled(met: &Met, remembered: &Remembered, on_disk: bool) -> Called {
 
 fn answered(remembered: &Remembered, source: Source, cost: CallCost) -> Called {
     Called {
-        result: Ok(remembered.answer.clone()),
+        result: remembered.result.clone(),
         cost,
         log: CallLog::default(),
         source,
-        content_hash: Some(remembered.content_hash),
+        content_hash: remembered.content_hash,
+        engine: remembered.engine.clone(),
     }
 }
 
 /// Keeps what came of a call, and tells who waits.
 fn keep(runtime: &Runtime, met: &Met, mut called: Called, place: Place<'_>, lead: Option<Lead>) -> Called {
+    // Loading isn't what each further call would cost.
+    let cost = called.cost.start + called.cost.run;
+    let remember = &met.record.remember;
     match &called.result {
         Ok(answer) => {
-            // Loading isn't what each further call would cost.
-            let cost = called.cost.start + called.cost.run;
-            let fits = answer.bytes() as u64 <= met.record.remember.answer_bytes_max();
+            let fits = answer.bytes() as u64 <= remember.answer_bytes_max();
             let may_keep = fits && !place.no_store && !says_no_store(answer);
             // What is kept holds no more memory than it counts.
             let answer = if may_keep { answer.compact() } else { answer.clone() };
-            let remembered = Arc::new(Remembered::new(answer, met.record.digest, cost));
-            called.content_hash = Some(remembered.content_hash);
-            let stored = may_keep && runtime.cache().insert(place.key, Arc::clone(&remembered));
-            if let (true, Some(spelling)) = (stored, place.spelling) {
-                runtime.cache().learn(spelling, place.key);
-            }
+            let remembered = Arc::new(Remembered::new(Ok(answer), met.record.digest, cost));
+            called.content_hash = remembered.content_hash;
+            let key = place.key;
+            let stored = may_keep && keep_in_memory(runtime, place, Arc::clone(&remembered));
             if stored && cost >= DEAR {
-                runtime.disk().keep(place.key, Arc::clone(&remembered));
+                runtime.disk().keep(key, Arc::clone(&remembered));
             }
             called.source = Source::Ran { because: Because::Missed, stored };
             if let Some(lead) = lead {
@@ -385,12 +385,26 @@ fn keep(runtime: &Runtime, met: &Met, mut called: Called, place: Place<'_>, lead
             }
         }
         Err(error) => {
+            let stored = remember.traps && !place.no_store && error.is_the_functions() && {
+                let remembered = Remembered::new(Err(Arc::clone(error)), met.record.digest, cost);
+                keep_in_memory(runtime, place, Arc::new(remembered))
+            };
+            called.source = Source::Ran { because: Because::Missed, stored };
             if let Some(lead) = lead.filter(|_| error.is_everybodys()) {
                 lead.land(Landed::Failed(Arc::clone(error)));
             }
         }
     }
     called
+}
+
+/// Whether it is there now.
+fn keep_in_memory(runtime: &Runtime, place: Place<'_>, remembered: Arc<Remembered>) -> bool {
+    let stored = runtime.cache().insert(place.key, remembered);
+    if let (true, Some(spelling)) = (stored, place.spelling) {
+        runtime.cache().learn(spelling, place.key);
+    }
+    stored
 }
 
 /// Whether a function of the http form would have its response kept by nobody (RFC 9111 §5.2.2.5).

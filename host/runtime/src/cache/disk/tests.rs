@@ -5,7 +5,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::cache::tests::{component, key, remembered};
+use crate::cache::tests::{body, component, key, remembered};
 use crate::limits::MIB;
 
 const MAC_KEY: [u8; 32] = [7; 32];
@@ -29,7 +29,7 @@ fn filled(count: u64) -> TempDir {
 fn found(disk: &Disk, index: u64) -> bool {
     let found = disk.find(&key(index));
     if let Some(found) = &found {
-        assert_eq!(found.answer.body().len() as u64, index, "a wrong answer");
+        assert_eq!(body(found).len() as u64, index, "a wrong answer");
     }
     found.is_some()
 }
