@@ -19,6 +19,7 @@ mod cold;
 mod cores;
 mod cpu;
 mod deployed;
+mod energy;
 mod footprint;
 mod hyper_alone;
 mod idle;
@@ -33,13 +34,13 @@ mod mixed;
 mod peers;
 mod prepare;
 mod record;
+mod remembered;
 mod results;
 mod scaling;
 mod server;
 mod start;
 mod stats;
 mod throughput;
-mod zipf;
 
 use clap::Parser;
 
@@ -56,8 +57,8 @@ enum Args {
     Throughput(throughput::Args),
     /// Latency at a share of capacity, under load that doesn't wait for answers
     Latency(latency::Args),
-    /// Inputs of which some come often, with and without remembering results
-    Zipf(zipf::Args),
+    /// Inputs of which some come often, or a given share again, with and without remembering results
+    Remembered(remembered::Args),
     /// The first call of a function in a process: from compiled code on disk to the result
     Cold(cold::Args),
     /// From exec to the first answer, with few and with many functions deployed
@@ -96,7 +97,7 @@ impl Args {
         match self {
             Self::Throughput(args) => throughput::run(args),
             Self::Latency(args) => latency::run(args),
-            Self::Zipf(args) => zipf::run(args),
+            Self::Remembered(args) => remembered::run(args),
             Self::Cold(args) => cold::run(args),
             Self::Start(args) => start::run(args),
             Self::Idle(args) => idle::run(args),

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args as ClapArgs, ValueEnum};
+use nebula_runtime::{CacheReport, Counts};
 use rustix::process::{
     Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal, setpgid,
 };
@@ -263,7 +264,9 @@ fn nebula_remembering(nebula: &Path, data_dir: &Path) -> Command {
 pub(crate) struct Nebula {
     /// The process; its first address is the data plane's.
     pub(crate) server: Server,
-    _data_dir: tempfile::TempDir,
+    /// Of it, and of what talks to it.
+    program: PathBuf,
+    data_dir: tempfile::TempDir,
 }
 
 /// A function to deploy.
@@ -312,16 +315,38 @@ impl Nebula {
     ) -> anyhow::Result<Self> {
         let data_dir = tempfile::tempdir()?;
         let server = Server::start(&serve(nebula, data_dir.path()), Says::Stdout, 2, cores)?;
+        let nebula = Self { server, program: nebula.to_owned(), data_dir };
         for Deploy { name, component, limits } in functions {
-            let mut deploy = Command::new(nebula);
+            let mut deploy = Command::new(&nebula.program);
             deploy.arg("deploy").arg(component).args(["--name", name]).args(*limits);
-            deploy.arg("--data-dir").arg(data_dir.path());
-            deploy.args(["--server", &format!("http://{}", server.addresses[1])]);
-            let output = deploy.output().with_context(|| format!("cannot run {deploy:?}"))?;
-            let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "{deploy:?} failed:\n{said}");
+            nebula.ask(deploy)?;
         }
-        Ok(Self { server, _data_dir: data_dir })
+        Ok(nebula)
+    }
+
+    /// How the calls since it started were answered, of all functions.
+    ///
+    /// # Errors
+    /// When it doesn't say.
+    pub(crate) fn counts(&self) -> anyhow::Result<Counts> {
+        let mut cache = Command::new(&self.program);
+        cache.args(["cache", "--json"]);
+        let report: CacheReport = serde_json::from_slice(&self.ask(cache)?)?;
+        let mut counts = Counts::default();
+        for function in report.functions {
+            counts += function.counts;
+        }
+        Ok(counts)
+    }
+
+    /// Runs a command of `nebula` that talks to the server. What it puts out.
+    fn ask(&self, mut command: Command) -> anyhow::Result<Vec<u8>> {
+        command.arg("--data-dir").arg(self.data_dir.path());
+        command.args(["--server", &format!("http://{}", self.server.addresses[1])]);
+        let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{command:?} failed:\n{said}");
+        Ok(output.stdout)
     }
 }
 
