@@ -54,6 +54,7 @@ impl InProcess {
                 ..HostLimits::default()
             },
             serving_threads: threads,
+            signer: None,
         })?;
         Self::of(runtime)
     }

@@ -22,6 +22,7 @@ mod methods;
 mod projects;
 mod purity;
 mod raw;
+mod receipts;
 mod remember;
 mod samples;
 mod serve;

@@ -40,6 +40,10 @@ pub(crate) enum Command {
     Remove(Named),
     /// Check that a function is pure: fresh instances and differently compiled code must agree
     Verify(Verify),
+    /// Make an answer again from its receipt, and compare
+    Replay(Replay),
+    /// Check who signed a receipt; asks no server
+    VerifyReceipt(VerifyReceipt),
     /// Show what the last calls of a function printed, and how they failed
     Logs(Named),
     /// Show what is remembered and what that saves, by function; or forget it
@@ -216,6 +220,12 @@ pub(crate) struct Serve {
     /// Disk for results that took long to compute, bytes; 0 keeps none
     #[arg(long, env = "NEBULA_CACHE_DISK_BYTES_MAX", default_value_t = 256 * 1024 * 1024)]
     pub(crate) cache_disk_bytes_max: u64,
+    /// Disk for inputs that callers ask to have kept, bytes; 0 keeps none
+    #[arg(long, env = "NEBULA_INPUTS_BYTES_MAX", default_value_t = 64 * 1024 * 1024)]
+    pub(crate) inputs_bytes_max: u64,
+    /// The Ed25519 private key that signs receipts, in PEM; unsigned unless given
+    #[arg(long, env = "NEBULA_RECEIPT_KEY", value_name = "FILE")]
+    pub(crate) receipt_key: Option<PathBuf>,
     /// Instances alive at once on each serving thread; each reserves 16 GiB of address space, which isn't memory
     #[arg(long, env = "NEBULA_INSTANCES_MAX", default_value = "32")]
     pub(crate) instances_max: std::num::NonZeroU32,
@@ -269,6 +279,12 @@ pub(crate) struct Invoke {
     /// The input's media type; by the file's ending unless given, else as the function's type suggests
     #[arg(long)]
     pub(crate) content_type: Option<String>,
+    /// Write the answer's receipt to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
+    /// Have the server keep the input, so that the receipt alone is enough to make the call again
+    #[arg(long, requires = "receipt")]
+    pub(crate) keep_input: bool,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -282,6 +298,38 @@ pub(crate) struct Verify {
     /// Fresh instances to call, of each way of compiling
     #[arg(long, default_value = "3")]
     pub(crate) runs: std::num::NonZeroU32,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Replay {
+    /// The receipt: a file, `-` for stdin, or the receipt itself
+    pub(crate) receipt: String,
+    /// The component, if the server doesn't have it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) component: Option<PathBuf>,
+    /// The input, if the server hasn't kept it: inline, `@file`, or `-` for stdin
+    #[arg(long)]
+    pub(crate) input: Option<String>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct VerifyReceipt {
+    /// The receipt: a file, `-` for stdin, or the receipt itself
+    pub(crate) receipt: String,
+    /// The Ed25519 public key of who should have signed it, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Check that this is the input: inline, `@file`, or `-` for stdin
+    #[arg(long)]
+    pub(crate) input: Option<String>,
+    /// Check that this is the output: inline, `@file`, or `-` for stdin
+    #[arg(long)]
+    pub(crate) output: Option<String>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]

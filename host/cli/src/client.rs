@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use nebula_http::Token;
 use nebula_http::wire::{FunctionDetail, FunctionList, Logs, Rollback};
-use nebula_runtime::id::FunctionName;
+use nebula_runtime::id::{Digest, FunctionName};
 use nebula_runtime::{CacheReport, Remember, Settings, VersionRecord};
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
@@ -29,6 +29,8 @@ pub(crate) struct CallReply {
     pub(crate) status: StatusCode,
     pub(crate) media_type: String,
     pub(crate) body: Vec<u8>,
+    pub(crate) receipt: Option<String>,
+    pub(crate) input_kept: bool,
 }
 
 impl<'a> Client<'a> {
@@ -57,7 +59,12 @@ impl<'a> Client<'a> {
     }
 
     fn get(&self, rest: &str) -> anyhow::Result<Response<Body>> {
-        let request = self.agent.get(self.api(rest)).header("authorization", self.token()?.bearer());
+        self.get_at(&format!("/api/v1/functions{rest}"))
+    }
+
+    fn get_at(&self, path: &str) -> anyhow::Result<Response<Body>> {
+        let url = format!("{}{path}", self.remote.server.trim_end_matches('/'));
+        let request = self.agent.get(url).header("authorization", self.token()?.bearer());
         accepted(request.call().map_err(|error| Self::unreachable(&self.remote.server, error))?)
     }
 
@@ -116,15 +123,22 @@ impl<'a> Client<'a> {
         read(self.get(&format!("/{name}/component"))?)
     }
 
+    /// A component, whatever it is called.
+    pub(crate) fn component_of(&self, digest: &Digest) -> anyhow::Result<Vec<u8>> {
+        read(self.get_at(&format!("/api/v1/components/{digest}"))?)
+    }
+
+    /// An input that was kept.
+    pub(crate) fn input(&self, digest: &Digest) -> anyhow::Result<Vec<u8>> {
+        read(self.get_at(&format!("/api/v1/inputs/{digest}"))?)
+    }
+
     pub(crate) fn rollback(&self, name: &FunctionName, to: &Rollback) -> anyhow::Result<VersionRecord> {
         read_json(self.post(&format!("/{name}/rollback"), &serde_json::to_vec(to)?)?)
     }
 
     pub(crate) fn cache(&self) -> anyhow::Result<CacheReport> {
-        let url = format!("{}/api/v1/cache", self.remote.server.trim_end_matches('/'));
-        let request = self.agent.get(url).header("authorization", self.token()?.bearer());
-        let response = request.call().map_err(|error| Self::unreachable(&self.remote.server, error))?;
-        read_json(accepted(response)?)
+        read_json(self.get_at("/api/v1/cache")?)
     }
 
     /// All of it, or one function's.
@@ -145,21 +159,31 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    pub(crate) fn call(&self, function: &str, input: &Input) -> anyhow::Result<CallReply> {
+    /// `prefer` is what is asked for beside the answer (RFC 7240).
+    pub(crate) fn call(
+        &self,
+        function: &str,
+        input: &Input,
+        prefer: Option<&str>,
+    ) -> anyhow::Result<CallReply> {
         let url = &self.remote.url;
         let mut request = self.agent.post(format!("{}/f/{function}", url.trim_end_matches('/')));
         if let Some(media_type) = &input.media_type {
             request = request.content_type(media_type);
         }
+        if let Some(prefer) = prefer {
+            request = request.header("prefer", prefer);
+        }
         let response = request.send(&input.body).map_err(|error| Self::unreachable(url, error))?;
         let status = response.status();
-        let media_type = response
-            .headers()
-            .get("content-type")
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-            .to_owned();
-        Ok(CallReply { status, media_type, body: read(response)? })
+        let header = |name: &str| {
+            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+            value.map(str::to_owned)
+        };
+        let media_type = header("content-type").unwrap_or_default();
+        let receipt = header("nebula-receipt");
+        let input_kept = header("preference-applied").is_some_and(|applied| applied == "receipt=with-input");
+        Ok(CallReply { status, media_type, body: read(response)?, receipt, input_kept })
     }
 }
 

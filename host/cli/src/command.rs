@@ -6,9 +6,11 @@ mod functions;
 mod inspect;
 mod invoke;
 mod new;
+mod replay;
 mod serve;
 mod up;
 mod verify;
+mod verify_receipt;
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
@@ -33,6 +35,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Rollback(rollback) => functions::rollback(&rollback)?,
         Command::Remove(named) => functions::remove(&named)?,
         Command::Verify(verify) => return verify::run(&verify),
+        Command::Replay(replay) => return replay::run(&replay),
+        Command::VerifyReceipt(verify) => verify_receipt::run(&verify)?,
         Command::Logs(named) => functions::logs(&named)?,
         Command::Cache(cache) => cache::run(&cache)?,
         Command::Completions { shell } => {

@@ -41,6 +41,7 @@ impl Local {
                 ..HostLimits::default()
             },
             serving_threads: 1,
+            signer: None,
         })?;
         let name: FunctionName = "function".parse()?;
         let settings = Settings { limits, ..Settings::default() };
@@ -55,19 +56,20 @@ impl Local {
         &self.function.record
     }
 
-    /// Calls it once.
+    /// Calls it once, with an input as typed.
     pub(crate) fn call(&self, input: &Input) -> Called {
         let body = Bytes::from(input.body.clone());
         let request = match self.function.record.description.form {
             Form::Typed | Form::Raw => Request::Payload { media_type: input.media_type.clone(), body },
             Form::Http => Request::Http(Arc::new(whole_request(input, body))),
         };
-        self.executor.block_on(self.shard.call(
-            &self.function,
-            request,
-            Prefer::AsSent,
-            CacheDirectives::default(),
-        ))
+        self.call_with(request, Prefer::AsSent)
+    }
+
+    /// Calls it once.
+    pub(crate) fn call_with(&self, request: Request, prefer: Prefer) -> Called {
+        let directives = CacheDirectives::default();
+        self.executor.block_on(self.shard.call(&self.function, request, prefer, directives))
     }
 }
 

@@ -12,6 +12,7 @@ mod command;
 mod input;
 mod local;
 mod project;
+mod receipt;
 mod report;
 mod wit;
 

@@ -10,14 +10,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use http_body_util::Full;
 use nebula_meter::CallCost;
 use nebula_runtime::id::Selector;
-use nebula_runtime::{Because, CacheDirectives, CallError, Content, Failure, Form, Function, Source};
+use nebula_runtime::{Because, CacheDirectives, CallError, Content, Failure, Form, Function, Issued, Source};
 
 use crate::cache_control;
 use crate::etag;
+use crate::preference::{self, PREFERENCE_APPLIED, WantsReceipt};
 use crate::problem::{Problem, Reply};
 use crate::status;
 
 const NEBULA_FUNCTION: HeaderName = HeaderName::from_static("nebula-function");
+const NEBULA_RECEIPT: HeaderName = HeaderName::from_static("nebula-receipt");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -53,6 +55,7 @@ pub(crate) struct Asked {
     pub(crate) method: Method,
     pub(crate) selector: Selector,
     pub(crate) directives: CacheDirectives,
+    pub(crate) receipt: Option<WantsReceipt>,
     /// Every line of it.
     if_none_match: Vec<HeaderValue>,
 }
@@ -64,12 +67,20 @@ pub(crate) struct Made<'a> {
     pub(crate) source: Source,
     /// BLAKE3 of its body, where it is known.
     pub(crate) content_hash: Option<[u8; 32]>,
+    /// Where it was asked for.
+    pub(crate) receipt: Option<Issued>,
 }
 
 impl Asked {
     pub(crate) fn new(method: Method, selector: Selector, headers: &HeaderMap) -> Self {
         let if_none_match = headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();
-        Self { method, selector, directives: cache_control::directives(headers), if_none_match }
+        Self {
+            method,
+            selector,
+            directives: cache_control::directives(headers),
+            receipt: preference::receipt(headers),
+            if_none_match,
+        }
     }
 
     fn is_safe(&self) -> bool {
@@ -88,7 +99,7 @@ pub(crate) fn content(asked: &Asked, made: &Made<'_>, status: StatusCode, conten
     *response.status_mut() = status;
     response.headers_mut().reserve(HEADERS_USUAL);
     response.headers_mut().insert(header::CONTENT_TYPE, media_type(content.media_type));
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept, prefer"));
     finish(asked, made, response)
 }
 
@@ -131,6 +142,8 @@ fn sendable(mut response: Response<Bytes>) -> Result<Response<Bytes>, Problem> {
         headers.remove(name);
     }
     headers.remove(header::CONTENT_LENGTH);
+    // Ours to give.
+    headers.remove(NEBULA_RECEIPT);
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes > HEADER_BYTES_MAX {
         let detail = format!("the headers of the function's response are over {HEADER_BYTES_MAX} bytes");
@@ -152,6 +165,9 @@ fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
     let (mut parts, body) = response.into_parts();
     let headers = &mut parts.headers;
     provenance(headers, made);
+    if let Some(issued) = &made.receipt {
+        receipt(headers, issued);
+    }
     let policy = match asked.selector {
         Selector::Digest(_) => "public, max-age=31536000, immutable",
         Selector::Current | Selector::Version(_) => "public, no-cache",
@@ -205,6 +221,15 @@ pub(crate) fn provenance(headers: &mut HeaderMap, made: &Made<'_>) {
         headers.insert(header::AGE, HeaderValue::from(age_s));
     }
     headers.insert(CACHE_STATUS, cache_status(made.source));
+}
+
+/// The receipt, and what was done of what was asked for.
+fn receipt(headers: &mut HeaderMap, issued: &Issued) {
+    if let Ok(token) = HeaderValue::try_from(issued.token.as_str()) {
+        headers.insert(NEBULA_RECEIPT, token);
+    }
+    let applied = if issued.input_kept { "receipt=with-input" } else { "receipt" };
+    headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static(applied));
 }
 
 /// RFC 9211.

@@ -11,6 +11,8 @@
 //! DELETE /api/v1/functions/{name}/cache
 //! GET    /api/v1/cache
 //! DELETE /api/v1/cache
+//! GET    /api/v1/components/{digest}                    a component, whatever it is called
+//! GET    /api/v1/inputs/{digest}                        an input that a caller asked to have kept
 //! GET    /openapi.json
 //! GET    /healthz                                   the one path without a token
 //! ```
@@ -20,7 +22,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use nebula_runtime::id::FunctionName;
+use nebula_runtime::id::{Digest, FunctionName};
 use nebula_runtime::{COMPONENT_BYTES_MAX, Remember, Runtime, Settings};
 use serde::Serialize;
 
@@ -77,6 +79,13 @@ async fn route(
             _ => Err(status::method_not_allowed("GET, DELETE")),
         };
     }
+    for (kind, prefix) in [(Kept::Component, "/api/v1/components/"), (Kept::Input, "/api/v1/inputs/")] {
+        let Some(digest) = path.strip_prefix(prefix) else { continue };
+        if !get {
+            return Err(status::method_not_allowed("GET"));
+        }
+        return kept(runtime, kind, digest).await;
+    }
     let Some(rest) = path.strip_prefix("/api/v1/functions") else {
         return Err(status::no_such_path(path));
     };
@@ -130,9 +139,7 @@ async fn route(
         (Some("component"), "GET") => {
             let (current, _) = runtime.versions(&name).map_err(|error| status::resolve(&error))?;
             let component = runtime.component(&current.digest).map_err(|error| status::store(&error))?;
-            let mut reply = Response::new(Full::new(component.into()));
-            reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/wasm"));
-            Ok(reply)
+            Ok(bytes("application/wasm", component))
         }
         (Some("cache"), "DELETE") => {
             runtime.clear_cache_of(&name).map_err(|error| status::resolve(&error))?;
@@ -157,6 +164,40 @@ fn json(status: StatusCode, value: &impl Serialize) -> Reply {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()).into_reply()
         }
     }
+}
+
+/// What is there by its digest.
+#[derive(Clone, Copy)]
+enum Kept {
+    Component,
+    Input,
+}
+
+/// Reads from disk, off this thread: it is the only one of this plane.
+async fn kept(runtime: &Runtime, kind: Kept, digest: &str) -> Result<Reply, Problem> {
+    let digest: Digest = percent_encoding::percent_decode_str(digest)
+        .decode_utf8_lossy()
+        .parse()
+        .map_err(|error: nebula_runtime::id::IdError| status::bad_request("bad-digest", error.to_string()))?;
+    let runtime = runtime.clone();
+    let read = move || match kind {
+        Kept::Component => runtime.component(&digest).map(|found| bytes("application/wasm", found)),
+        Kept::Input => match runtime.input(&digest) {
+            Some(found) => Ok(bytes("application/octet-stream", found)),
+            None => Ok(status::nothing_kept("input", &digest).into_reply()),
+        },
+    };
+    let reply = tokio::task::spawn_blocking(read).await;
+    reply.map_err(|error| status::internal(&error))?.map_err(|error| match error.is_absence() {
+        true => status::nothing_kept("component", &digest),
+        false => status::store(&error),
+    })
+}
+
+fn bytes(media_type: &'static str, content: Vec<u8>) -> Reply {
+    let mut reply = Response::new(Full::new(content.into()));
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    reply
 }
 
 fn no_content() -> Reply {

@@ -23,6 +23,7 @@ use crate::answer::{self, Asked, Made};
 use crate::bodies::Bodies;
 use crate::body;
 use crate::input;
+use crate::preference;
 use crate::problem::{Problem, Reply};
 use crate::status;
 
@@ -137,9 +138,23 @@ fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 }
 
 async fn run(shard: &Shard, function: &Arc<Met>, asked: &Asked, call: Call, prefer: Prefer) -> Reply {
+    // Held until it is known whether there is an answer, where a receipt of it is asked for.
+    let asked_receipt = asked.receipt.map(|wants| (wants, call.clone()));
     let called = shard.call(function, call, prefer, asked.directives).await;
-    let made =
-        Made { function, cost: &called.cost, source: called.source, content_hash: called.content_hash };
+    let receipt = match (asked_receipt, &called.result) {
+        (Some((wants, call)), Ok(answer)) => {
+            let made = (answer.clone(), called.engine.clone());
+            shard.receipt(function, (call, prefer), made, wants.with_input).await
+        }
+        (Some(_), Err(_)) | (None, _) => None,
+    };
+    let made = Made {
+        function,
+        cost: &called.cost,
+        source: called.source,
+        content_hash: called.content_hash,
+        receipt,
+    };
     match called.result {
         Ok(Answer::Value(content)) => answer::content(asked, &made, StatusCode::OK, content),
         Ok(Answer::Error(content)) => {
@@ -182,6 +197,7 @@ fn below_name(parts: &Parts, below: &str, body: Bytes) -> Request<Bytes> {
     let authority =
         parts.uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
     *request.headers_mut() = parts.headers.clone();
+    preference::remove_receipt(request.headers_mut());
     for name in UNSEEN {
         request.headers_mut().remove(name);
     }

@@ -198,6 +198,14 @@ fn control_paths() -> Map<String, Value> {
     rollback["responses"]["507"] = full();
     let mut download = operation("component", "the current component");
     download["responses"]["200"]["content"] = json!({"application/wasm": {}});
+    let digest = json!([{
+        "name": "digest", "in": "path", "required": true,
+        "schema": {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
+    }]);
+    let mut component_of = operation("component-of", "a component, whatever it is called");
+    component_of["responses"]["200"]["content"] = json!({"application/wasm": {}});
+    let mut input = operation("input", "an input that a caller asked to have kept");
+    input["responses"]["200"]["content"] = json!({"application/octet-stream": {}});
     let function = "/api/v1/functions/{name}";
     Map::from_iter([
         ("/api/v1/functions".to_owned(), json!({"get": operation("list", "every function")})),
@@ -221,6 +229,8 @@ fn control_paths() -> Map<String, Value> {
                 "delete": without_content("clear-cache-of", "forgets a function's results", "forgotten"),
             }),
         ),
+        ("/api/v1/components/{digest}".to_owned(), json!({"parameters": digest, "get": component_of})),
+        ("/api/v1/inputs/{digest}".to_owned(), json!({"parameters": digest, "get": input})),
         (
             "/api/v1/cache".to_owned(),
             json!({

@@ -4,6 +4,7 @@
 //! of its machine is a 500.
 
 use http::{HeaderValue, StatusCode, header};
+use nebula_runtime::id::Digest;
 use nebula_runtime::{
     CallError, CompileError, DecodeError, DeployError, Failure, Fault, Form, InitialiseError, ResolveError,
     StoreError, Uncompilable,
@@ -115,7 +116,7 @@ fn bad_input(error: &DecodeError) -> Problem {
 }
 
 /// The whole chain of causes, for a defect.
-fn internal(error: &dyn std::error::Error) -> Problem {
+pub(crate) fn internal(error: &dyn std::error::Error) -> Problem {
     let mut detail = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -124,6 +125,11 @@ fn internal(error: &dyn std::error::Error) -> Problem {
         cause = error.source();
     }
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+}
+
+/// Nothing of this digest is there.
+pub(crate) fn nothing_kept(what: &str, digest: &Digest) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown-digest", format!("no {what} of {digest} is kept here"))
 }
 
 pub(crate) fn resolve(error: &ResolveError) -> Problem {

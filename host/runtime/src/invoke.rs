@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use nebula_meter::{CallCost, Stopwatch};
+use serde::{Deserialize, Serialize};
 use wasmtime::component::{Type, Val};
 
 use crate::answer::{Answer, Content};
@@ -40,7 +41,8 @@ pub enum Request {
 }
 
 /// How the caller would have a typed answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Prefer {
     /// As the input came: raw for raw, JSON for JSON.
     #[default]

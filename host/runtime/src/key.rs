@@ -24,7 +24,7 @@ const CONTEXT: &str = "nebula 2026-11 key of a remembered result";
 
 /// Goes up with every change of what a guest can see: how NaNs and relaxed SIMD come out, the fixed instant,
 /// the random stream, what is denied and with which error, how many handles and table elements there may be.
-const SEMANTICS: u32 = 1;
+pub(crate) const SEMANTICS: u32 = 1;
 
 /// What names a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@
 //! form.
 //!
 //! Modules import only downward:
-//! `shard -> runtime -> cache, logs -> spelling -> invoke -> function, pool -> error, lane, key -> registry, admission -> engine -> purity, codec -> answer, remember -> id, limits, priority`.
+//! `shard -> runtime -> cache, inputs, logs, receipt -> spelling -> invoke -> function, pool -> error, lane, key -> registry, admission -> engine -> purity, codec -> answer, remember -> id, limits, priority`.
 
 mod admission;
 mod answer;
@@ -15,6 +15,7 @@ mod engine;
 mod error;
 mod function;
 pub mod id;
+mod inputs;
 mod invoke;
 mod key;
 mod lane;
@@ -23,6 +24,7 @@ mod logs;
 mod pool;
 mod priority;
 mod purity;
+pub mod receipt;
 mod registry;
 mod remember;
 mod runtime;
@@ -46,4 +48,4 @@ pub use purity::CallLog;
 pub use registry::{Description, OpenError, ResolveError, StoreError, VersionRecord};
 pub use remember::{Because, CacheDirectives, Remember, Settings, Source};
 pub use runtime::{DeployError, Runtime, RuntimeConfig, RuntimeError};
-pub use shard::{Met, Shard};
+pub use shard::{Issued, Met, Shard};

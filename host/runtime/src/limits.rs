@@ -167,6 +167,8 @@ pub struct HostLimits {
     /// Disk for results that took a millisecond or longer to compute, bytes. Default 256 MiB; 0 keeps none.
     /// Beyond it what came first goes, unless it was asked for.
     pub remembered_disk_bytes_max: u64,
+    /// Disk for inputs that callers ask to have kept, bytes. Default 64 MiB; 0 keeps none. Beyond it the oldest goes.
+    pub inputs_bytes_max: u64,
 }
 
 impl Default for HostLimits {
@@ -178,6 +180,7 @@ impl Default for HostLimits {
             loaded_bytes_max: 256 * MIB,
             remembered_bytes_max: 64 * MIB,
             remembered_disk_bytes_max: 256 * MIB,
+            inputs_bytes_max: 64 * MIB,
         }
     }
 }

@@ -30,7 +30,8 @@ use std::path::{Path, PathBuf};
 use redb::{ReadableTable, WriteTransaction};
 
 pub(crate) use self::files::Compiled;
-use self::files::{Files, write_whole};
+use self::files::Files;
+pub(crate) use self::files::{create_private_dir, write_whole};
 use self::lock::DirectoryLock;
 use self::records::{CURRENT, RECORDS};
 pub use self::records::{Description, VersionRecord};
@@ -114,6 +115,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether what was asked for isn't there.
+    pub fn is_absence(&self) -> bool {
+        if let Self::File { source, .. } = self {
+            source.kind() == std::io::ErrorKind::NotFound
+        } else {
+            false
+        }
+    }
+
     /// Whether the disk, or the user's share of it, is full.
     pub fn is_out_of_space(&self) -> bool {
         let io = match self {

@@ -17,11 +17,13 @@ use crate::engine::{CompileError, Compiler, Engine, Loaded, Refused, Ticker};
 use crate::error::{Fault, LoadError};
 use crate::function::Function;
 use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
+use crate::inputs::Inputs;
 use crate::invoke::Called;
 use crate::lane::ComputeLane;
 use crate::limits::{HostLimits, LimitTooHigh, Limits};
 use crate::logs::{LogEntry, Logs};
 use crate::pool::Pool;
+use crate::receipt::Signer;
 use crate::registry::{
     Description, NewVersion, OpenError, Registry, ResolveError, StoreError, VersionRecord,
 };
@@ -46,6 +48,8 @@ pub struct RuntimeConfig {
     pub host_limits: HostLimits,
     /// Threads that serve, each of which may run a call in place.
     pub serving_threads: usize,
+    /// Who signs receipts.
+    pub signer: Option<Signer>,
 }
 
 /// Why a runtime couldn't be opened.
@@ -115,6 +119,8 @@ struct Shared {
     logs: Logs,
     cache: Cache,
     disk: Disk,
+    inputs: Inputs,
+    signer: Option<Signer>,
     flights: Arc<Flights>,
     /// Serving threads that aren't at rest.
     awake: AtomicUsize,
@@ -165,6 +171,8 @@ impl Runtime {
             logs: Logs::default(),
             cache: Cache::new(config.host_limits.remembered_bytes_max),
             disk,
+            inputs: Inputs::new(&config.data_dir, config.host_limits.inputs_bytes_max),
+            signer: config.signer,
             flights: Arc::default(),
             awake: AtomicUsize::new(0),
             counts: Mutex::default(),
@@ -346,6 +354,19 @@ impl Runtime {
 
     pub(crate) fn disk(&self) -> &Disk {
         &self.0.disk
+    }
+
+    pub(crate) fn inputs(&self) -> &Inputs {
+        &self.0.inputs
+    }
+
+    pub(crate) fn signer(&self) -> Option<&Signer> {
+        self.0.signer.as_ref()
+    }
+
+    /// An input that a caller asked to have kept, by its digest. Waits for the disk.
+    pub fn input(&self, digest: &Digest) -> Option<Vec<u8>> {
+        self.0.inputs.get(digest)
     }
 
     pub(crate) fn flights(&self) -> &Arc<Flights> {

@@ -20,6 +20,7 @@
 //! * While no call comes there is no timer, once everything has been given up.
 
 mod recall;
+mod receipt;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 use nebula_meter::CallCost;
 
 use self::recall::Call;
+pub use self::receipt::Issued;
 use crate::cache::{Counts, Tally};
 use crate::engine::{Loaded, Ready, Spent, TICK};
 use crate::error::{CallError, LoadError};

@@ -3,6 +3,7 @@
 //! The output alone goes to stdout, as it is; the log and everything else to stderr.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -11,7 +12,7 @@ use nebula_runtime::{Answer, CallError, Called, Codegen};
 use serde::Serialize;
 
 use crate::args::{Invoke, Target};
-use crate::client::{Client, problem};
+use crate::client::{CallReply, Client, problem};
 use crate::input::Input;
 use crate::local::{Local, read_component};
 use crate::report::{hinted, json, note};
@@ -50,6 +51,10 @@ pub(crate) fn run(invoke: &Invoke) -> anyhow::Result<ExitCode> {
     let outcome = match Target::parse(&invoke.function)? {
         Target::Deployed(reference) => call_deployed(invoke, &reference, &input)?,
         Target::File(path) => {
+            if invoke.receipt.is_some() {
+                let hint = "deploy it, and call it by its name";
+                return Err(hinted("only a server gives receipts", hint).into());
+            }
             let component = read_component(&path)?;
             let local = Local::open(component, invoke.limits.overrides(), Codegen::Optimised)
                 .with_context(|| format!("cannot run `{}`", path.display()))?;
@@ -76,12 +81,27 @@ fn call_deployed(invoke: &Invoke, reference: &FunctionRef, input: &Input) -> any
         let hint = "`nebula deploy` sets them; leave them out here";
         return Err(hinted("a deployed function has its own limits", hint).into());
     }
-    let reply = Client::new(&invoke.remote).call(&reference.to_string(), input)?;
+    let wants =
+        invoke.receipt.as_ref().map(|_| if invoke.keep_input { "receipt=with-input" } else { "receipt" });
+    let reply = Client::new(&invoke.remote).call(&reference.to_string(), input, wants)?;
+    if let (Some(path), 200..300 | 422) = (&invoke.receipt, reply.status.as_u16()) {
+        write_receipt(path, &reply, invoke.keep_input)?;
+    }
     match reply.status.as_u16() {
         200..300 => Ok(Outcome { ok: true, media_type: reply.media_type, output: reply.body, log: None }),
         422 => Ok(Outcome { ok: false, media_type: reply.media_type, output: reply.body, log: None }),
         _ => Err(problem(reply.status, &reply.body).context(format!("`{reference}` gave no answer"))),
     }
+}
+
+fn write_receipt(path: &Path, reply: &CallReply, keep_input: bool) -> anyhow::Result<()> {
+    let receipt = reply.receipt.as_ref().context("the server gave no receipt")?;
+    std::fs::write(path, format!("{receipt}\n"))
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    if keep_input && !reply.input_kept {
+        note("the server has no room for the input: keep it, to make the call again");
+    }
+    Ok(())
 }
 
 fn local_outcome(called: Called) -> anyhow::Result<Outcome> {

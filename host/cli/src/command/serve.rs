@@ -9,6 +9,7 @@ use anyhow::Context;
 use listenfd::ListenFd;
 use nebula_http::{BindError, Listen, ServeConfig, Server, Token};
 use nebula_runtime::limits::{HostLimits, Limits};
+use nebula_runtime::receipt::Signer;
 use nebula_runtime::{Compiler, OpenError, Runtime, RuntimeConfig, RuntimeError};
 
 use crate::args::Serve;
@@ -56,9 +57,11 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
             instances_max: serve.instances_max,
             remembered_bytes_max: serve.cache_bytes_max,
             remembered_disk_bytes_max: serve.cache_disk_bytes_max,
+            inputs_bytes_max: serve.inputs_bytes_max,
             ..HostLimits::default()
         },
         serving_threads: threads,
+        signer: serve.receipt_key.as_deref().map(signer).transpose()?,
     })
     .map_err(|error| cannot_open(serve, error))?;
     // systemd's way of handing over sockets, sd_listen_fds(3): the data plane's, then the control plane's.
@@ -92,6 +95,16 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
         }
     })?;
     Ok((runtime, server))
+}
+
+/// Who signs receipts. Read once: another key takes a restart.
+fn signer(path: &Path) -> anyhow::Result<Signer> {
+    let pem = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the key that signs receipts, `{}`", path.display()))?;
+    Signer::from_pem(&pem).map_err(|error| {
+        let hint = "`openssl genpkey -algorithm ed25519 -out FILE` makes one";
+        hinted(format!("`{}`: {error}", path.display()), hint).into()
+    })
 }
 
 /// A data directory that Nebula makes is its user's alone; one that was there keeps its mode.

@@ -23,12 +23,12 @@ pub(super) struct Files {
 }
 
 /// Makes a directory that only its owner can enter, and its parents.
-pub(super) fn create_private_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Writes a file, in parts, so that it is there whole or not at all, and durable on return.
-pub(super) fn write_whole(path: &Path, content: &[&[u8]]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, content: &[&[u8]]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(directory)?;
     for part in content {

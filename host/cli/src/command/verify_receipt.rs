@@ -1,0 +1,51 @@
+//! `nebula verify-receipt`: who signed a receipt, and whether it is of these bytes. Asks no server.
+
+use std::path::Path;
+
+use anyhow::Context;
+use nebula_runtime::id::Digest;
+use nebula_runtime::receipt::{Receipt, Verifier};
+
+use crate::args::VerifyReceipt;
+use crate::input::Input;
+use crate::receipt;
+use crate::report::{hinted, json};
+
+pub(crate) fn run(verify: &VerifyReceipt) -> anyhow::Result<()> {
+    let verifier = verifier(&verify.key)?;
+    let signed = receipt::read(&verify.receipt)?;
+    let receipt = signed.verify(&verifier).context("nobody can rely on this receipt")?;
+    same("input", verify.input.as_deref(), &receipt.input.digest)?;
+    same("output", verify.output.as_deref(), receipt.output.digest())?;
+    if verify.json {
+        return json(receipt);
+    }
+    println!("signed by {}", verifier.key_id());
+    print(receipt);
+    Ok(())
+}
+
+fn print(receipt: &Receipt) {
+    println!("  function   {}", receipt.function);
+    println!("  component  {}", receipt.component);
+    println!("  input      {} ({} bytes)", receipt.input.digest, receipt.input.bytes);
+    println!("  output     {}", receipt.output.digest());
+    println!("  engine     {}", receipt.engine);
+    println!("  issued at  {} (Unix time)", receipt.issued_at_unix_s);
+}
+
+fn verifier(path: &Path) -> anyhow::Result<Verifier> {
+    let pem = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    Verifier::from_pem(&pem).map_err(|error| {
+        let hint = "`openssl pkey -in KEY -pubout` gives the public half of the key that signs";
+        hinted(format!("`{}`: {error}", path.display()), hint).into()
+    })
+}
+
+/// Whether these are the bytes that the receipt is of.
+fn same(what: &str, given: Option<&str>, expected: &Digest) -> anyhow::Result<()> {
+    let Some(given) = given else { return Ok(()) };
+    let found = Digest::of(&Input::read(given, None)?.body);
+    anyhow::ensure!(found == *expected, "this {what} is {found}, and the receipt is of {expected}");
+    Ok(())
+}

@@ -1,0 +1,381 @@
+//! How a receipt travels: a JSON Web Signature in compact serialisation (RFC 7515 §7.1), signed with Ed25519 (RFC 8037).
+//!
+//! ```text
+//! base64url(header) . base64url(receipt, JSON) . base64url(signature)
+//! ```
+//!
+//! Any JOSE library checks one. Where the host has no key the algorithm is `none` and the signature empty (RFC 7518 §3.6): such a
+//! token says what made an answer, and nobody vouches for it.
+//!
+//! Keys are what `openssl genpkey -algorithm ed25519` makes: PKCS#8 in PEM, and the public half as `openssl pkey -pubout` gives
+//! it.
+//!
+//! Invariant: a receipt is called signed only after its signature was checked with a key that the reader has from elsewhere;
+//! what the token says of algorithm and key decides nothing.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{FORMAT, Receipt};
+
+/// The type of the token (RFC 7515 §4.1.9).
+const TYPE: &str = "nebula-receipt";
+
+const SIGNED: &str = "EdDSA";
+const UNSIGNED: &str = "none";
+
+/// Why a key can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It isn't an Ed25519 private key.
+    #[error("this is no Ed25519 private key in PEM (PKCS#8): {0}")]
+    Private(String),
+    /// It isn't an Ed25519 public key.
+    #[error("this is no Ed25519 public key in PEM: {0}")]
+    Public(String),
+}
+
+/// Why a token is no receipt, or not a good one.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// It is something else.
+    #[error("this is no receipt: {0}")]
+    NotAReceipt(String),
+    /// Another release has written it.
+    #[error("this receipt has format {found}, and this release reads {FORMAT}")]
+    OtherFormat {
+        /// What it says.
+        found: u64,
+    },
+    /// Nobody has signed it.
+    #[error("nobody has signed this receipt")]
+    Unsigned,
+    /// It wasn't signed with this key, or has been changed since.
+    #[error("the signature is not this key's, or the receipt has been changed{}", said_by.as_ref().map(|said| format!(" (it says that it was signed by `{said}`, and the key is `{key_id}`)")).unwrap_or_default())]
+    BadSignature {
+        /// What it says of who signed it, where that isn't this key.
+        said_by: Option<String>,
+        /// The key's id.
+        key_id: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    alg: String,
+    typ: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kid: Option<String>,
+}
+
+/// Who signs receipts.
+#[derive(Clone)]
+pub struct Signer {
+    key: SigningKey,
+    key_id: String,
+}
+
+impl std::fmt::Debug for Signer {
+    /// Without the key.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Signer").field("key_id", &self.key_id).finish_non_exhaustive()
+    }
+}
+
+/// Who checks them.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    key: VerifyingKey,
+    key_id: String,
+}
+
+/// A receipt as it came, whoever it is from.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    receipt: Receipt,
+    header: String,
+    payload: String,
+    signature: Vec<u8>,
+    algorithm: String,
+    said_by: Option<String>,
+}
+
+impl Signer {
+    /// From a private key in PEM.
+    ///
+    /// # Errors
+    /// [`KeyError::Private`].
+    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        let key =
+            SigningKey::from_pkcs8_pem(pem.trim()).map_err(|error| KeyError::Private(error.to_string()))?;
+        let key_id = key_id(&key.verifying_key());
+        Ok(Self { key, key_id })
+    }
+
+    /// The RFC 7638 thumbprint of its public key.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+}
+
+impl Verifier {
+    /// From a public key in PEM.
+    ///
+    /// # Errors
+    /// [`KeyError::Public`].
+    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        let key = VerifyingKey::from_public_key_pem(pem.trim())
+            .map_err(|error| KeyError::Public(error.to_string()))?;
+        Ok(Self { key_id: key_id(&key), key })
+    }
+
+    /// The RFC 7638 thumbprint of the key.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+}
+
+/// RFC 8037 §2, RFC 7638 §3: the members that an octet key pair must have, in order, without white space.
+fn key_id(key: &VerifyingKey) -> String {
+    let x = URL_SAFE_NO_PAD.encode(key.as_bytes());
+    let jwk = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+    URL_SAFE_NO_PAD.encode(Sha256::digest(jwk))
+}
+
+impl Receipt {
+    /// The token of it, signed where there is a key: visible ASCII, about a thousand bytes.
+    pub fn to_token(&self, signer: Option<&Signer>) -> String {
+        let header = Header {
+            alg: if signer.is_some() { SIGNED } else { UNSIGNED }.to_owned(),
+            typ: TYPE.to_owned(),
+            kid: signer.map(|signer| signer.key_id.clone()),
+        };
+        let mut token = encoded(&header);
+        token.push('.');
+        token.push_str(&encoded(self));
+        let signature = signer.map(|signer| signer.key.sign(token.as_bytes()).to_bytes());
+        token.push('.');
+        if let Some(signature) = signature {
+            token.push_str(&URL_SAFE_NO_PAD.encode(signature));
+        }
+        token
+    }
+}
+
+fn encoded(part: &impl Serialize) -> String {
+    #[expect(clippy::expect_used, reason = "strings and numbers: there is nothing to refuse")]
+    let json = serde_json::to_vec(part).expect("a receipt serializes");
+    URL_SAFE_NO_PAD.encode(json)
+}
+
+impl Signed {
+    /// Reads a token.
+    ///
+    /// # Errors
+    /// [`TokenError`]; nothing is checked yet of who signed it.
+    pub fn parse(token: &str) -> Result<Self, TokenError> {
+        let wrong = |why: String| TokenError::NotAReceipt(why);
+        let parts: Vec<&str> = token.trim().split('.').collect();
+        let [header, payload, signature] = parts[..] else {
+            return Err(wrong("it isn't three parts with points between them".to_owned()));
+        };
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|error| wrong(error.to_string()));
+        let json = |bytes: &[u8]| {
+            serde_json::from_slice::<serde_json::Value>(bytes).map_err(|error| wrong(error.to_string()))
+        };
+        let Header { alg, typ, kid } =
+            serde_json::from_value(json(&decode(header)?)?).map_err(|error| wrong(error.to_string()))?;
+        if typ != TYPE {
+            return Err(wrong(format!("its type is `{typ}`")));
+        }
+        let content = json(&decode(payload)?)?;
+        // Asked first: what another format says of anything else isn't known.
+        match content.get("format").and_then(serde_json::Value::as_u64) {
+            Some(format) if format == u64::from(FORMAT) => {}
+            Some(found) => return Err(TokenError::OtherFormat { found }),
+            None => return Err(wrong("it has no `format`".to_owned())),
+        }
+        Ok(Self {
+            receipt: serde_json::from_value(content).map_err(|error| wrong(error.to_string()))?,
+            header: header.to_owned(),
+            payload: payload.to_owned(),
+            signature: decode(signature)?,
+            algorithm: alg,
+            said_by: kid,
+        })
+    }
+
+    /// What it says, whoever says it.
+    pub fn unchecked(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    /// What it says, if it was signed with `verifier`'s key.
+    ///
+    /// # Errors
+    /// [`TokenError::Unsigned`], [`TokenError::BadSignature`].
+    pub fn verify(&self, verifier: &Verifier) -> Result<&Receipt, TokenError> {
+        if self.algorithm == UNSIGNED {
+            return Err(TokenError::Unsigned);
+        }
+        let bad = || TokenError::BadSignature {
+            said_by: self.said_by.clone().filter(|said| *said != verifier.key_id),
+            key_id: verifier.key_id.clone(),
+        };
+        let signature = Signature::from_slice(&self.signature).map_err(|_| bad())?;
+        let signed = format!("{}.{}", self.header, self.payload);
+        // Strict: no key and no signature that others would take for another's (small order, malleable).
+        verifier.key.verify_strict(signed.as_bytes(), &signature).map_err(|_| bad())?;
+        Ok(&self.receipt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::Form;
+    use crate::id::Digest;
+    use crate::invoke::Prefer;
+    use crate::receipt::{ContentReceipt, InputKind, InputReceipt, LimitsReceipt, OutputReceipt};
+
+    /// As `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout` have made them.
+    const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MC4CAQAwBQYDK2VwBCIEIBSFpc70zIIGfZrYJbHz41n2PMx5auztKoh90/qIAZNN\n\
+        -----END PRIVATE KEY-----\n";
+    const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MCowBQYDK2VwAyEAH2ozifr5xia8J/xKkhxeIJ0NbY2+uByQ513CaGQ//to=\n\
+        -----END PUBLIC KEY-----\n";
+
+    fn receipt() -> Receipt {
+        Receipt {
+            format: FORMAT,
+            function: "one@v1".to_owned(),
+            component: Digest::of(b"component"),
+            form: Form::Typed,
+            input: InputReceipt {
+                kind: InputKind::Payload,
+                media_type: Some("text/plain".to_owned()),
+                digest: Digest::of(b"input"),
+                bytes: 5,
+                kept: true,
+            },
+            prefer: Prefer::AsSent,
+            limits: LimitsReceipt { memory_bytes_max: 1, input_bytes_max: 2, output_bytes_max: 3 },
+            semantics: 1,
+            engine: "nebula/0 wasmtime/0 (x)".to_owned(),
+            output: OutputReceipt::Value(ContentReceipt {
+                media_type: "text/plain".to_owned(),
+                digest: Digest::of(b"output"),
+                bytes: 6,
+            }),
+            issued_at_unix_s: 1_795_478_400,
+        }
+    }
+
+    fn signer() -> Signer {
+        Signer::from_pem(PRIVATE).unwrap()
+    }
+
+    fn verifier() -> Verifier {
+        Verifier::from_pem(PUBLIC).unwrap()
+    }
+
+    #[test]
+    fn who_has_the_key_signs_and_who_has_its_public_half_checks() {
+        assert_eq!(signer().key_id(), verifier().key_id());
+        let token = receipt().to_token(Some(&signer()));
+        let signed = Signed::parse(&format!("{token}\n")).unwrap();
+        assert_eq!(*signed.verify(&verifier()).unwrap(), receipt());
+    }
+
+    #[test]
+    fn a_receipt_without_a_signature_is_read_and_never_called_signed() {
+        let token = receipt().to_token(None);
+        let signed = Signed::parse(&token).unwrap();
+        assert_eq!(*signed.unchecked(), receipt());
+        assert!(matches!(signed.verify(&verifier()), Err(TokenError::Unsigned)));
+    }
+
+    /// Each part of a signed one, put in the place of another's.
+    #[test]
+    fn whatever_is_changed_is_seen() {
+        let token = receipt().to_token(Some(&signer()));
+        let other = Receipt { semantics: 2, ..receipt() };
+        let unsigned = other.to_token(None);
+        let other = other.to_token(Some(&signer()));
+        let part = |token: &str, index: usize| token.split('.').nth(index).unwrap().to_owned();
+        let forgeries = [
+            [part(&token, 0), part(&other, 1), part(&token, 2)],
+            [part(&token, 0), part(&token, 1), part(&other, 2)],
+            [part(&token, 0), part(&token, 1), String::new()],
+            // Its header says that nobody has signed it, and nobody has that.
+            [part(&unsigned, 0), part(&token, 1), part(&token, 2)],
+        ];
+        for forged in forgeries {
+            let signed = Signed::parse(&forged.join(".")).unwrap();
+            assert!(signed.verify(&verifier()).is_err(), "{forged:?}");
+        }
+        // A bit of the signature: its last character has spare bits, which are none of it.
+        for index in (token.rfind('.').unwrap() + 1)..token.len() - 1 {
+            let mut forged = token.clone().into_bytes();
+            forged[index] = if forged[index] == b'A' { b'B' } else { b'A' };
+            let forged = String::from_utf8(forged).unwrap();
+            assert!(Signed::parse(&forged).unwrap().verify(&verifier()).is_err(), "{index}");
+        }
+    }
+
+    #[test]
+    fn another_key_is_told() {
+        let mut secret = [7; 32];
+        secret[0] = 1;
+        let key = SigningKey::from_bytes(&secret);
+        let other = Signer { key_id: key_id(&key.verifying_key()), key };
+        let signed = Signed::parse(&receipt().to_token(Some(&other))).unwrap();
+        let error = signed.verify(&verifier()).unwrap_err().to_string();
+        assert!(error.contains(other.key_id()) && error.contains(verifier().key_id()), "{error}");
+    }
+
+    #[test]
+    fn other_formats_and_types_are_told() {
+        let other = Receipt { format: 2, ..receipt() }.to_token(None);
+        assert!(matches!(Signed::parse(&other), Err(TokenError::OtherFormat { found: 2 })));
+        let header = encoded(&serde_json::json!({"alg": "EdDSA", "typ": "JWT"}));
+        let error = Signed::parse(&format!("{header}.{}.", encoded(&receipt()))).unwrap_err();
+        assert!(error.to_string().contains("`JWT`"), "{error}");
+    }
+
+    #[test]
+    fn keys_that_are_none_are_told() {
+        assert!(matches!(Signer::from_pem(PUBLIC), Err(KeyError::Private(_))));
+        assert!(matches!(Verifier::from_pem(PRIVATE), Err(KeyError::Public(_))));
+        assert!(matches!(Verifier::from_pem("x"), Err(KeyError::Public(_))));
+    }
+
+    /// RFC 8037, appendix A.3.
+    #[test]
+    fn keys_are_named_as_the_rfc_names_its_example() {
+        let x: [u8; 32] = hex::decode("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+            .unwrap()
+            .try_into()
+            .unwrap();
+        let key = VerifyingKey::from_bytes(&x).unwrap();
+        assert_eq!(key_id(&key), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_receipt_or_an_error(text: String, parts: [Vec<u8>; 3]) {
+            let _ = Signed::parse(&text);
+            let token = parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+            if let Ok(signed) = Signed::parse(&token) {
+                prop_assert!(signed.verify(&verifier()).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Receipts: what made an answer, made again, and signed.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nebula_tests::{Answer, Nebula, guests, nebula};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// As `openssl genpkey -algorithm ed25519` makes them, and `openssl pkey -pubout` their public halves.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIBSFpc70zIIGfZrYJbHz41n2PMx5auztKoh90/qIAZNN
+-----END PRIVATE KEY-----
+";
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAH2ozifr5xia8J/xKkhxeIJ0NbY2+uByQ513CaGQ//to=
+-----END PUBLIC KEY-----
+";
+const OTHER_PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAb+ZOVvOLbkhXoDbIfoGROUgI7IC5oqoo5ieYMiOYh7Q=
+-----END PUBLIC KEY-----
+";
+
+fn sha256(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// What an answer's receipt says.
+#[track_caller]
+fn receipt(answer: &Answer) -> Value {
+    content(answer.header("nebula-receipt").expect("a receipt"))
+}
+
+#[track_caller]
+fn content(token: &str) -> Value {
+    let payload = token.split('.').nth(1).expect("three parts");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+/// `text` in a file beside the data directory, which goes with it.
+fn file(nebula: &Nebula, name: &str, text: impl AsRef<[u8]>) -> String {
+    let path = nebula.home().path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn post(nebula: &Nebula, path: &str, prefer: &str, json: &str) -> Answer {
+    let call = nebula.request("POST", path).header("content-type", "application/json");
+    call.header("prefer", prefer).body(json).send()
+}
+
+#[test]
+fn a_receipt_says_what_made_the_answer() {
+    let nebula = Nebula::start_with(&["--cache-bytes-max", "1000000"]).deploy("adds", guests::ADDS);
+    let first = post(&nebula, "/f/adds", "wait=1, receipt", "[1, 2]").is(200).says("3");
+    let first = first.has("preference-applied", "receipt").has("vary", "accept, prefer");
+    let component = std::fs::read(guests::ADDS).unwrap();
+    let mut said = receipt(&first);
+    assert_eq!(said["function"], "adds@v1");
+    assert_eq!(said["component"], sha256(&component));
+    assert_eq!(
+        said["input"],
+        json!({
+            "kind": "payload", "media_type": "application/json",
+            "digest": sha256(b"[1, 2]"), "bytes": 6, "kept": false,
+        })
+    );
+    assert_eq!(
+        said["output"],
+        json!({
+            "outcome": "value", "media_type": "application/json", "digest": sha256(b"3"), "bytes": 1,
+        })
+    );
+    assert!(said["engine"].as_str().unwrap().contains(" wasmtime/"), "{said}");
+    // What was remembered has the same.
+    let again = post(&nebula, "/f/adds", "receipt", "[1, 2]").has("cache-status", "nebula; hit");
+    let mut said_again = receipt(&again);
+    for said in [&mut said, &mut said_again] {
+        said.as_object_mut().unwrap().remove("issued_at_unix_s");
+    }
+    assert_eq!(said, said_again);
+    let error = post(&nebula, "/f/adds", "receipt", "[9223372036854775807, 1]").is(422);
+    assert_eq!(receipt(&error)["output"]["outcome"], "error");
+    // Who doesn't ask gets none, and what isn't an answer has none.
+    nebula.post("/f/adds", "[1, 2]").is(200).lacks("nebula-receipt").lacks("preference-applied");
+    post(&nebula, "/f/adds", "receipt", "[1]").is(400).lacks("nebula-receipt").lacks("preference-applied");
+    post(&nebula, "/f/adds", "receipts, receipt=all", "[1, 2]").is(200).lacks("nebula-receipt");
+}
+
+/// However a call came, from the server's copies alone, and then from files without a server.
+#[test]
+fn answers_are_made_again() {
+    let nebula = Nebula::start()
+        .deploy("adds", guests::ADDS)
+        .deploy("reverses", guests::REVERSES)
+        .deploy("payload", guests::MIRRORS_PAYLOAD)
+        .deploy("dice", guests::ROLLS_DICE)
+        .deploy("mirror", guests::MIRRORS_REQUEST);
+    let send = |method: &str, path: &str, media_type: &str, body: &str| {
+        let mut call = nebula.request(method, path).header("prefer", "receipt=with-input");
+        if !body.is_empty() {
+            call = call.header("content-type", media_type).body(body);
+        }
+        call.send().has("preference-applied", "receipt=with-input")
+    };
+    let json = "application/json";
+    let answers = [
+        send("POST", "/f/adds", json, "[1, 2]").is(200),
+        send("POST", "/f/adds", json, "[9223372036854775807, 1]").is(422),
+        send("GET", "/f/adds?a=40&b=2", "", "").is(200).says("42"),
+        send("POST", "/f/reverses", "application/octet-stream", "abc").is(200).says("cba"),
+        send("POST", "/f/payload", "text/x", "abc").is(200).says("abc"),
+        send("POST", "/f/dice", json, r#"{"times": 3, "ignored": "a"}"#).is(200),
+        send("POST", "/f/mirror/a/b?c=d", "text/x", "body").is(200),
+        send("GET", "/f/mirror/teapot", "", "").is(418),
+    ];
+    for (index, answer) in answers.iter().enumerate() {
+        let token = answer.header("nebula-receipt").unwrap();
+        let path = file(&nebula, &format!("{index}.receipt"), token);
+        let said = content(token);
+        let output = said["output"]["digest"].as_str().unwrap();
+        assert_eq!(output, sha256(answer.body()));
+        nebula.cli(&["replay", &path]).exits(0).says(&format!("agreed: {output}\n"));
+    }
+    // As one token, from another machine: nothing but the files.
+    let token = answers[0].header("nebula-receipt").unwrap();
+    let far = ["--server", "http://127.0.0.1:1", "--data-dir", "/nowhere"];
+    let files = ["replay", token, "--input", "[1, 2]", "--component", guests::ADDS, "--json"];
+    let verdict = self::nebula(&[&files[..], &far[..]].concat()).exits(0).json();
+    assert_eq!((&verdict["agreed"], &verdict["found"]), (&json!(true), &content(token)["output"]));
+    let wrong = ["replay", token, "--input", "[1, 3]", "--component", guests::ADDS];
+    self::nebula(&[&wrong[..], &far[..]].concat()).exits(1).explains("and the receipt is of");
+    let wrong = ["replay", token, "--input", "[1, 2]", "--component", guests::REVERSES];
+    self::nebula(&[&wrong[..], &far[..]].concat()).exits(1).explains("this component is sha256:");
+}
+
+#[test]
+fn another_answer_is_seen() {
+    let nebula = Nebula::start().deploy("adds", guests::ADDS);
+    let answer = post(&nebula, "/f/adds", "receipt=with-input", "[1, 2]");
+    let token = answer.header("nebula-receipt").unwrap();
+    let mut said = content(token);
+    said["output"]["digest"] = sha256(b"4").into();
+    let header = token.split('.').next().unwrap();
+    let forged = format!("{header}.{}.", URL_SAFE_NO_PAD.encode(said.to_string()));
+    let ran = nebula.cli(&["replay", &forged]).exits(1);
+    assert!(ran.stdout().starts_with(&format!("disagreed: {}", sha256(b"3"))), "{}", ran.stdout());
+    nebula.cli(&["replay", "eyJ.x"]).exits(1).explains("this is no receipt");
+    nebula.cli(&["replay", "/nowhere"]).exits(1).explains("cannot read `/nowhere`");
+}
+
+#[test]
+fn inputs_are_kept_where_there_is_room() {
+    let nebula = Nebula::start_with(&["--inputs-bytes-max", "40960"]).deploy("reverses", guests::REVERSES);
+    let send = |body: &str| {
+        let call = nebula.request("POST", "/f/reverses").header("prefer", "receipt=with-input");
+        call.header("content-type", "application/octet-stream").body(body).send().is(200)
+    };
+    let get = |digest: &str| nebula.control("GET", &format!("/api/v1/inputs/{digest}")).send();
+    let large = send(&"x".repeat(30_000)).has("preference-applied", "receipt");
+    assert_eq!(receipt(&large)["input"]["kept"], false);
+    let ran = nebula.cli(&["replay", large.header("nebula-receipt").unwrap()]).exits(1);
+    ran.explains("the server doesn't have the input").explains("--input");
+    for index in 0..20 {
+        send(&format!("input {index}")).has("preference-applied", "receipt=with-input");
+    }
+    get(&sha256(b"input 19")).is(200).says("input 19");
+    get(&sha256(b"input 0")).is(404).problem("unknown-digest");
+    get("sha256:x").is(400).problem("bad-digest");
+    nebula.control_without_token("GET", &format!("/api/v1/inputs/{}", sha256(b"input 19"))).send().is(401);
+    nebula
+        .control("GET", &format!("/api/v1/components/{}", sha256(b"")))
+        .send()
+        .is(404)
+        .problem("unknown-digest");
+    // They survive a restart.
+    let home = nebula.home();
+    nebula.terminate_and_wait();
+    let nebula = Nebula::start_over(home, &["--inputs-bytes-max", "40960"]);
+    let kept = nebula.control("GET", &format!("/api/v1/inputs/{}", sha256(b"input 19"))).send();
+    kept.is(200).says("input 19");
+}
+
+#[test]
+fn receipts_are_signed_and_checked_without_a_server() {
+    let home = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let at = |name: &str, text: &str| {
+        let path = home.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (key, public_key) = (at("key.pem", KEY), at("key.pub", PUBLIC_KEY));
+    let other = at("other.pub", OTHER_PUBLIC_KEY);
+    let signing = Nebula::start_over(home.clone(), &["--receipt-key", &key]).deploy("adds", guests::ADDS);
+    let signed = home.path().join("signed").to_str().unwrap().to_owned();
+    signing.cli(&["invoke", "adds", "[1, 2]", "--receipt", &signed, "--keep-input"]).exits(0).says("3");
+    signing.cli(&["replay", &signed]).exits(0);
+    signing.terminate_and_wait();
+    let verify = |receipt: &str, more: &[&str]| nebula(&[&["verify-receipt", receipt], more].concat());
+    let ran = verify(&signed, &["--key", &public_key, "--input", "[1, 2]", "--output", "3"]).exits(0);
+    assert!(ran.stdout().starts_with("signed by ") && ran.stdout().contains("adds@v1"), "{}", ran.stdout());
+    let said = verify(&signed, &["--key", &public_key, "--json"]).exits(0).json();
+    assert_eq!(said["output"]["digest"], sha256(b"3"));
+    verify(&signed, &["--key", &public_key, "--output", "4"]).exits(1).explains("this output is sha256:");
+    verify(&signed, &["--key", &public_key, "--input", "[1, 3]"]).exits(1).explains("this input is sha256:");
+    verify(&signed, &["--key", &other]).exits(1).explains("the signature is not this key's");
+    verify(&signed, &["--key", &key]).exits(1).explains("no Ed25519 public key").explains("-pubout");
+    // One character of what it says.
+    let token = std::fs::read_to_string(&signed).unwrap();
+    let mut said = content(&token);
+    said["function"] = "other@v1".into();
+    let parts: Vec<&str> = token.trim().split('.').collect();
+    let changed = format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(said.to_string()), parts[2]);
+    verify(&changed, &["--key", &public_key]).exits(1).explains("or the receipt has been changed");
+    let plain = Nebula::start().deploy("adds", guests::ADDS);
+    let unsigned = post(&plain, "/f/adds", "receipt", "[1, 2]");
+    let unsigned = unsigned.header("nebula-receipt").unwrap();
+    verify(unsigned, &["--key", &public_key]).exits(1).explains("nobody has signed this receipt");
+    let args = ["serve", "--receipt-key", &public_key, "--data-dir", home.path().to_str().unwrap()];
+    nebula(&args).exits(1).explains("no Ed25519 private key").explains("openssl genpkey");
+}
+
+/// Asking for a receipt makes no other call of a function that sees headers.
+#[test]
+fn functions_do_not_see_that_a_receipt_is_asked_for() {
+    let nebula =
+        Nebula::start_with(&["--cache-bytes-max", "1000000"]).deploy("mirror", guests::MIRRORS_REQUEST);
+    let get = |prefer: Option<&str>| {
+        let call = nebula.request("GET", "/f/mirror/");
+        prefer
+            .map_or(nebula.request("GET", "/f/mirror/"), |prefer| call.header("prefer", prefer))
+            .send()
+            .is(200)
+    };
+    let plain = get(None).has("cache-status", "nebula; fwd=miss; stored");
+    get(Some("receipt")).has("cache-status", "nebula; hit").says(plain.text());
+    let other = get(Some("wait=1, receipt=with-input")).has("cache-status", "nebula; fwd=miss; stored");
+    assert!(other.text().contains("header prefer: wait=1"), "{}", other.text());
+}
