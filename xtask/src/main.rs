@@ -33,7 +33,10 @@ fn main() -> ExitCode {
 /// Everything.
 fn test() -> Result<(), String> {
     tools::targets()?;
-    run(Command::new("cargo").current_dir(root()).args(["test", "--workspace"]))?;
+    tools::nginx()?;
+    // Those that `cargo test` ignores need what has been installed.
+    let arguments = ["test", "--workspace", "--", "--include-ignored"];
+    run(Command::new("cargo").current_dir(root()).args(arguments))?;
     guests()?;
     functions::check()?;
     openapi::check()

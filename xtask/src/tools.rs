@@ -1,6 +1,7 @@
 //! What the tasks need beyond a Rust toolchain, installed where it is missing.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::{output, root, run};
@@ -40,16 +41,10 @@ fn python_with_venv() -> Result<(), String> {
     if has_venv() {
         return Ok(());
     }
-    let packages = ["python3", "python3-venv"];
     // Debian's and Ubuntu's; whoever has another system, or isn't root, is told.
-    if is_root() && succeeds("apt-get", &["--version"]) {
-        let apt = || {
-            let mut apt = Command::new("apt-get");
-            apt.env("DEBIAN_FRONTEND", "noninteractive");
-            apt
-        };
-        run(apt().arg("update"))?;
-        run(apt().args(["install", "--yes", "--no-install-recommends"]).args(packages))?;
+    if is_root() && has_apt() {
+        let packages = ["python3", "python3-venv"];
+        apt(root(), &[&["install", "--yes", "--no-install-recommends"][..], &packages].concat())?;
         if has_venv() {
             return Ok(());
         }
@@ -64,12 +59,77 @@ fn has_venv() -> bool {
     succeeds("python3", &["-c", "import ensurepip, venv"])
 }
 
+/// nginx, which the tests put in front of Nebula: from the system's packages where there is none.
+///
+/// The package is unpacked below `target/`, not installed: that needs no root, starts no server on port 80
+/// and leaves nothing on the system.
+pub(crate) fn nginx() -> Result<(), String> {
+    let unpacked = root().join("target/tools/nginx");
+    let binary = unpacked.join("usr/sbin/nginx");
+    // Where the tests look for it.
+    let found = || {
+        let places = [Path::new("nginx"), Path::new("/usr/sbin/nginx"), &binary];
+        places.iter().any(|nginx| succeeds(nginx, &["-v"]))
+    };
+    if found() {
+        return Ok(());
+    }
+    if has_apt() && succeeds("dpkg-deb", &["--version"]) {
+        // Which of them holds the binary differs between releases.
+        for package in ["nginx", "nginx-light"] {
+            if unpack(package, &unpacked).is_ok() && found() {
+                return Ok(());
+            }
+        }
+    }
+    Err("Nebula is tested behind nginx, and there is none here that runs\n\n\
+         hint: `sudo apt-get install nginx`, or what your system calls it, and again"
+        .to_owned())
+}
+
+/// Unpacks a package of Debian's or Ubuntu's into a directory.
+fn unpack(package: &str, directory: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot unpack into `{}`: {error}", directory.display());
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    apt(directory, &["download", package])?;
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension() == Some(OsStr::new("deb")) {
+            run(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(directory))?;
+            std::fs::remove_file(&path).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs `apt-get` in a directory; where that fails, once more with fresh lists of packages. Those that
+/// are there may be old, and in an image of a container there are often none.
+fn apt(directory: &Path, arguments: &[&str]) -> Result<(), String> {
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        run(apt.current_dir(directory).env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
+    };
+    let tried = apt(arguments);
+    if tried.is_ok() || !is_root() {
+        return tried;
+    }
+    // It also fails for a source that nothing is wanted from.
+    if let Err(error) = apt(&["update"]) {
+        eprintln!("warning: {error}");
+    }
+    apt(arguments)
+}
+
+fn has_apt() -> bool {
+    succeeds("apt-get", &["--version"])
+}
+
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").stderr(Stdio::null()).output();
     id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
 }
 
-fn succeeds(program: &str, arguments: &[&str]) -> bool {
+fn succeeds(program: impl AsRef<OsStr>, arguments: &[&str]) -> bool {
     let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
