@@ -105,6 +105,19 @@ fn a_functions_own_entity_tag_is_compared() {
     nebula.request("HEAD", "/f/odd/own-tag").send().is(200).has("etag", "\"my,own\"");
 }
 
+/// It sees every header of the request, so what a cache may give to others is only what it says.
+#[test]
+fn pinned_answers_last_where_they_say_what_they_vary_by() {
+    let nebula = Nebula::start();
+    let record = nebula.redeploy("odd", guests::ANSWERS_ODDLY).json();
+    let pinned = format!("/f/odd@{}", record["digest"].as_str().unwrap());
+    let policy = |path: &str, policy: &str| drop(nebula.get(path).is(200).has("cache-control", policy));
+    policy(&pinned, "public, no-cache");
+    policy(&format!("{pinned}/vary"), "public, max-age=31536000, immutable");
+    policy(&format!("{pinned}/max-age/7"), "max-age=7");
+    policy("/f/odd/vary", "public, no-cache");
+}
+
 /// A guest that leaves the body out for `HEAD` doesn't say how long it would have been.
 #[test]
 fn head_promises_no_length_that_is_not_known() {

@@ -168,9 +168,13 @@ fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
     if let Some(issued) = &made.receipt {
         receipt(headers, issued);
     }
+    // It sees every header of the request. Which of them its answer depends on is for its own `Vary` to
+    // say; a cache that isn't told has to ask.
+    let sees_request = made.function.record.description.form == Form::Http;
+    let varies_unsaid = sees_request && !headers.contains_key(header::VARY);
     let policy = match asked.selector {
-        Selector::Digest(_) => "public, max-age=31536000, immutable",
-        Selector::Current | Selector::Version(_) => "public, no-cache",
+        Selector::Digest(_) if !varies_unsaid => "public, max-age=31536000, immutable",
+        Selector::Digest(_) | Selector::Current | Selector::Version(_) => "public, no-cache",
     };
     if headers.contains_key(header::CACHE_CONTROL) {
         // The function's own says how long its answer may be used from now: a result is as good as new.
@@ -181,8 +185,7 @@ fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
     // A function of the http form may know better than its bytes what its content is.
     let own = headers.get(header::ETAG).filter(|own| etag::is_valid(own.as_bytes())).cloned();
     // A guest that sees HEAD may have left the body out, which is none of GET's then.
-    let sees_method = made.function.record.description.form == Form::Http;
-    let left_out = sees_method && asked.method == Method::HEAD && body.is_empty();
+    let left_out = sees_request && asked.method == Method::HEAD && body.is_empty();
     let hash = || {
         // Of a body that was taken out, what is known is the hash of what it was.
         (!is_bodiless(parts.status) && !left_out).then(|| match &made.content_hash {

@@ -1,5 +1,5 @@
-//! Answers as its path says: `/status/<code>` with a body, `/headers/<bytes>`, `/own-tag`; else ten bytes,
-//! and to `HEAD` none.
+//! Answers as its path says: `/status/<code>` with a body, `/headers/<bytes>`, `/own-tag`,
+//! `/max-age/<seconds>`, `/vary`; else ten bytes, and to `HEAD` none.
 
 use wasip2::http::types::{
     Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
@@ -15,6 +15,12 @@ impl wasip2::exports::http::incoming_handler::Guest for Function {
         let mut headers = vec![("x-own".to_owned(), b"kept".to_vec())];
         if let Some(bytes) = number("/headers/") {
             headers.push(("x-long".to_owned(), vec![b'x'; bytes]));
+        }
+        if let Some(seconds) = number("/max-age/") {
+            headers.push(("cache-control".to_owned(), format!("max-age={seconds}").into_bytes()));
+        }
+        if path == "/vary" {
+            headers.push(("vary".to_owned(), b"accept-language".to_vec()));
         }
         if path == "/own-tag" {
             headers.push(("etag".to_owned(), b"\"my,own\"".to_vec()));
