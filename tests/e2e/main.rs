@@ -20,6 +20,7 @@ mod http_form;
 mod initialise;
 mod methods;
 mod projects;
+mod proxy;
 mod purity;
 mod raw;
 mod receipts;

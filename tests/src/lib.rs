@@ -8,9 +8,11 @@
 //! * `server`: one server of its own for each test, on free ports, over a temporary directory.
 //! * `answer`: what came back, and what a test expects of it.
 //! * `cli`: other commands, run to their end.
+//! * `nginx`: a caching proxy in front of a server.
 //!
 //! Invariants:
-//! * Nothing is left behind: dropping a [`Nebula`] kills its process, then removes its directory.
+//! * Nothing is left behind: dropping a [`Nebula`] or an [`Nginx`] kills its process, then removes its
+//!   directory.
 //! * Nothing sleeps for luck: what takes time is polled until a deadline ([`eventually`]).
 
 #![expect(
@@ -21,10 +23,12 @@
 
 mod answer;
 mod cli;
+mod nginx;
 mod server;
 
 pub use answer::{Answer, Problem};
 pub use cli::{Ran, binary, cargo_in, nebula, nebula_in};
+pub use nginx::Nginx;
 pub use server::{Call, Nebula, activated};
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));

@@ -80,15 +80,8 @@ impl Nebula {
             found
         });
         let token = std::fs::read_to_string(data_dir_in(&home).join("token")).expect("a token");
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .allow_non_standard_methods(true)
-            .max_redirects(0)
-            .timeout_global(Some(PATIENCE))
-            .build()
-            .into();
         let (calls, control) = addresses;
-        Self { child, calls, control, home, token, agent, stdout, stderr }
+        Self { child, calls, control, home, token, agent: agent(), stdout, stderr }
     }
 
     /// Deploys the component at `path`, which has to be accepted.
@@ -273,8 +266,19 @@ fn data_dir_in(home: &TempDir) -> PathBuf {
     home.path().join("data")
 }
 
+/// What sends requests, and takes every answer as it is.
+pub(crate) fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .max_redirects(0)
+        .timeout_global(Some(PATIENCE))
+        .build()
+        .into()
+}
+
 /// Collects what a pipe says, in a thread that ends with the pipe.
-fn gather(pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+pub(crate) fn gather(pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     let gathered = Arc::new(Mutex::new(String::new()));
     let into = Arc::clone(&gathered);
     std::thread::spawn(move || {
@@ -297,7 +301,7 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn new(agent: &'a ureq::Agent, method: &str, url: String) -> Self {
+    pub(crate) fn new(agent: &'a ureq::Agent, method: &str, url: String) -> Self {
         let asked = format!("{method} {url}");
         Self { agent, request: http::Request::builder().method(method).uri(url), asked, body: Vec::new() }
     }
