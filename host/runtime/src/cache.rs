@@ -120,7 +120,29 @@ impl Weighter<Spelling<'static>, Key> for ByBytes {
     }
 }
 
-type Answers = Bounded<Key, Arc<Remembered>, ByBytes>;
+/// Answers of one kind.
+struct Answers {
+    table: Bounded<Key, Arc<Remembered>, ByBytes>,
+    /// As the table has it: asking it takes each shard's lock.
+    bytes_max: u64,
+    shard_bytes_max: u64,
+}
+
+impl Answers {
+    fn new(bytes_max: u64) -> Self {
+        let table: Bounded<Key, _, _> = bounded(bytes_max);
+        Self { bytes_max: table.capacity(), shard_bytes_max: table.shard_capacity(), table }
+    }
+
+    /// Whether there is room for this many bytes more in whichever shard they come to.
+    ///
+    /// The shards fill up unevenly, and what is left of each may be too small: the more so, the larger this is.
+    fn has_room_for(&self, bytes: u64) -> bool {
+        let is_large = bytes > self.shard_bytes_max / 8;
+        let room = self.bytes_max.saturating_sub(self.table.weight());
+        room >= self.bytes_max / 4 * if is_large { 3 } else { 1 }
+    }
+}
 
 /// What is remembered, by what was asked.
 pub(crate) struct Cache {
@@ -141,8 +163,8 @@ impl Cache {
         Self {
             bytes_max,
             spellings: bounded(eighths(1)),
-            cheap: bounded(eighths(3)),
-            dear: bounded(eighths(4)),
+            cheap: Answers::new(eighths(3)),
+            dear: Answers::new(eighths(4)),
             doorkeeper: Doorkeeper::default(),
         }
     }
@@ -154,7 +176,7 @@ impl Cache {
 
     /// What is remembered under `key`, if it isn't older than `ttl`.
     pub(crate) fn get(&self, key: &Key, ttl: Option<Duration>) -> Option<Arc<Remembered>> {
-        let fresh = |answers: &Answers| answers.get(key).filter(|found| found.is_fresh(ttl));
+        let fresh = |answers: &Answers| answers.table.get(key).filter(|found| found.is_fresh(ttl));
         fresh(&self.dear).or_else(|| fresh(&self.cheap))
     }
 
@@ -175,19 +197,15 @@ impl Cache {
             _ => (&self.dear, &self.cheap),
         };
         let bytes = remembered.bytes();
-        if bytes > answers.shard_capacity() / 8 * 7 {
+        if bytes > answers.shard_bytes_max / 8 * 7 {
             return false;
         }
-        // Its shards fill up unevenly, and what is left of each may be too small for this: the more so, the larger
-        // this is.
-        let room = answers.capacity().saturating_sub(answers.weight());
-        let is_large = bytes > answers.shard_capacity() / 8;
-        let is_full = room < answers.capacity() / 4 * if is_large { 3 } else { 1 };
-        let may_enter = !is_full || answers.contains_key(&key) || self.doorkeeper.has_seen(&key);
+        let may_enter =
+            answers.has_room_for(bytes) || answers.table.contains_key(&key) || self.doorkeeper.has_seen(&key);
         if may_enter {
             // Computed again it may have taken another time.
-            other.remove(&key);
-            answers.insert(key, remembered);
+            other.table.remove(&key);
+            answers.table.insert(key, remembered);
         }
         may_enter
     }
@@ -199,19 +217,19 @@ impl Cache {
 
     /// Forgets the results of these components.
     pub(crate) fn forget(&self, components: &HashSet<Digest>) {
-        self.cheap.retain(|_, remembered| !components.contains(&remembered.component));
-        self.dear.retain(|_, remembered| !components.contains(&remembered.component));
+        self.cheap.table.retain(|_, remembered| !components.contains(&remembered.component));
+        self.dear.table.retain(|_, remembered| !components.contains(&remembered.component));
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&self) {
-        self.dear.clear();
+        self.dear.table.clear();
         self.forget_cheap();
     }
 
     /// Forgets what is soon computed again.
     pub(crate) fn forget_cheap(&self) {
-        self.cheap.clear();
+        self.cheap.table.clear();
         self.spellings.clear();
         self.doorkeeper.clear();
     }
@@ -222,13 +240,13 @@ impl Cache {
 
     /// Bytes that are taken now.
     pub(crate) fn bytes(&self) -> u64 {
-        self.spellings.weight() + self.cheap.weight() + self.dear.weight()
+        self.spellings.weight() + self.cheap.table.weight() + self.dear.table.weight()
     }
 
     /// Entries and bytes of each component that has some.
     pub(crate) fn by_component(&self) -> HashMap<Digest, (u64, u64)> {
         let mut sums = HashMap::new();
-        for (_, remembered) in self.cheap.iter().chain(self.dear.iter()) {
+        for (_, remembered) in self.cheap.table.iter().chain(self.dear.table.iter()) {
             let (entries, bytes) = sums.entry(remembered.component).or_insert((0, 0));
             *entries += 1;
             *bytes += remembered.bytes();
