@@ -55,6 +55,8 @@ impl InProcess {
             },
             serving_threads: threads,
             signer: None,
+            verify_share: 0.0,
+            alarm: |_| {},
         })?;
         Self::of(runtime)
     }

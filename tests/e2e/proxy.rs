@@ -86,7 +86,7 @@ fn forms_of_an_answer_are_kept_apart() {
     ];
     let ask = |(path, accept, content, media_type): (&String, &str, &str, &str)| {
         let answer = nginx.request("GET", path).header("accept", accept).send().is(200);
-        answer.says(content).has("content-type", media_type).has("vary", "accept")
+        answer.says(content).has("content-type", media_type).has("vary", "accept, prefer")
     };
     forms.iter().for_each(|form| drop(is_asked_for(ask(*form))));
     nebula.kill();
@@ -121,11 +121,11 @@ fn content_that_a_caller_has_is_not_sent_again() {
     let etag = is_asked_for(nginx.get(&pinned).is(200)).header("etag").unwrap().to_owned();
     let get = |path: &str, tag: &str| nginx.request("GET", path).header("if-none-match", tag).send();
     let unchanged = |path: &str| get(path, &etag).is(304).says("").has("etag", &etag).lacks("content-type");
-    unchanged(named).has("vary", "accept").has("cache-control", "public, no-cache");
+    unchanged(named).has("vary", "accept, prefer").has("cache-control", "public, no-cache");
     get(named, "\"other\"").is(200).says("\"Hello, Ada!\"");
     // Nginx knows by itself, also where it has nothing yet.
     let asked_before = asked(&nebula);
-    is_kept(unchanged(&pinned)).has("vary", "accept");
+    is_kept(unchanged(&pinned)).has("vary", "accept, prefer");
     is_kept(get(&pinned, "\"other\"").is(200)).says("\"Hello, Ada!\"");
     assert_eq!(asked(&nebula), asked_before);
     let other = pinned.replace("Ada", "Eve");

@@ -342,6 +342,35 @@ fn a_short_deadline_is_nobody_elses() {
     nebula.post("/f/fib", "38").is(200).has("cache-status", HIT);
 }
 
+/// Some time when the machine has nothing else to do.
+#[test]
+fn hits_are_verified_while_idle() {
+    let nebula = Nebula::start_with(&["--cache-bytes-max", "67108864", "--verify-share", "1"])
+        .deploy("adds", guests::ADDS)
+        .deploy("mirror", guests::MIRRORS_REQUEST)
+        .deploy("dice", guests::ROLLS_DICE);
+    for _ in 0..2 {
+        nebula.post("/f/adds", "[1, 2]").is(200);
+        nebula.get("/f/adds?a=1&b=2").is(200);
+        nebula.request("PUT", "/f/mirror/x?y=z").header("x-mark", "1").body("body").send().is(200);
+        nebula.post("/f/dice", r#"{"times": 3, "ignored": "a"}"#).is(200);
+    }
+    let verified = |name: &str| {
+        let report = nebula.cli(&["cache", name, "--json"]).exits(0).json();
+        let function = &report["functions"][0];
+        (function["verified"].as_u64().unwrap(), function["disagreed"].as_u64().unwrap())
+    };
+    eventually("all hits are verified", || {
+        let all = [verified("adds"), verified("mirror"), verified("dice")];
+        (all == [(3, 0), (1, 0), (1, 0)]).then_some(())
+    });
+    assert!(!nebula.stderr().contains("ALARM"), "{}", nebula.stderr());
+    for share in ["2", "-1", "NaN", "x"] {
+        let option = format!("--verify-share={share}");
+        nebula_tests::nebula(&["serve", option.as_str()]).exits(2).explains("from 0 to 1");
+    }
+}
+
 #[test]
 fn the_command_line_shows_and_forgets() {
     let nebula = remembering().deploy("adds", guests::ADDS).deploy("reverses", guests::REVERSES);

@@ -46,7 +46,7 @@ fn answers_say_where_they_come_from() {
         .is(200)
         .has("nebula-function", &format!("greets@v1; digest={digest}"))
         .has("cache-control", "public, no-cache")
-        .has("vary", "accept");
+        .has("vary", "accept, prefer");
     let timing = answer.header("server-timing").unwrap();
     for phase in ["queue;dur=", "start;dur=", "run;dur="] {
         assert!(timing.contains(phase), "{answer:?}");

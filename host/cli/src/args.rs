@@ -220,6 +220,9 @@ pub(crate) struct Serve {
     /// Disk for results that took long to compute, bytes; 0 keeps none
     #[arg(long, env = "NEBULA_CACHE_DISK_BYTES_MAX", default_value_t = 256 * 1024 * 1024)]
     pub(crate) cache_disk_bytes_max: u64,
+    /// Of the answers that were remembered, the share that is computed again when there is nothing else to do, and compared: 0 to 1
+    #[arg(long, env = "NEBULA_VERIFY_SHARE", default_value_t = 0.001, value_parser = share)]
+    pub(crate) verify_share: f64,
     /// Disk for inputs that callers ask to have kept, bytes; 0 keeps none
     #[arg(long, env = "NEBULA_INPUTS_BYTES_MAX", default_value_t = 64 * 1024 * 1024)]
     pub(crate) inputs_bytes_max: u64,
@@ -235,6 +238,13 @@ pub(crate) struct Serve {
     /// Stop when nobody was connected for so long, seconds; for servers that are started by a connection
     #[arg(long, env = "NEBULA_EXIT_AFTER_IDLE_SECONDS")]
     pub(crate) exit_after_idle_seconds: Option<std::num::NonZeroU64>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        Ok(_) | Err(_) => Err("a share is a number from 0 to 1".to_owned()),
+    }
 }
 
 #[derive(Debug, ClapArgs)]

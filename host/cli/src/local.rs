@@ -42,6 +42,8 @@ impl Local {
             },
             serving_threads: 1,
             signer: None,
+            verify_share: 0.0,
+            alarm: |_| {},
         })?;
         let name: FunctionName = "function".parse()?;
         let settings = Settings { limits, ..Settings::default() };

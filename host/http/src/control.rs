@@ -114,7 +114,9 @@ async fn route(
         }
         (None, "GET") => {
             let (current, versions) = runtime.versions(&name).map_err(|error| status::resolve(&error))?;
-            Ok(json(StatusCode::OK, &FunctionDetail { current, versions }))
+            let disagreement =
+                runtime.disagreement(&current.digest).map_err(|error| status::store(&error))?;
+            Ok(json(StatusCode::OK, &FunctionDetail { current, versions, disagreement }))
         }
         (None, "DELETE") => {
             runtime.remove(&name).map_err(|error| status::resolve(&error))?;

@@ -1,7 +1,7 @@
 //! What the control plane speaks, for it and for its clients.
 
 use nebula_runtime::id::Version;
-use nebula_runtime::{LogEntry, VersionRecord};
+use nebula_runtime::{Disagreement, LogEntry, VersionRecord};
 use serde::{Deserialize, Serialize};
 
 /// A function with its history: `GET /api/v1/functions/{name}`.
@@ -11,6 +11,9 @@ pub struct FunctionDetail {
     pub current: VersionRecord,
     /// Every version, oldest first.
     pub versions: Vec<VersionRecord>,
+    /// Why nothing of the current version's component is remembered, if two computations of a call disagreed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disagreement: Option<Disagreement>,
 }
 
 /// `GET /api/v1/functions`.

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use crate::id::Digest;
+
 /// What a function answered.
 #[derive(Clone, Debug)]
 pub enum Answer {
@@ -36,6 +38,32 @@ impl Answer {
         match self {
             Self::Value(content) | Self::Error(content) => &content.body,
             Self::Http(response) => response.body(),
+        }
+    }
+
+    /// Whether nobody could tell them apart.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Value(own), Self::Value(other)) | (Self::Error(own), Self::Error(other)) => own == other,
+            (Self::Http(own), Self::Http(other)) => {
+                own.status() == other.status()
+                    && own.headers() == other.headers()
+                    && own.body() == other.body()
+            }
+            (Self::Value(_) | Self::Error(_) | Self::Http(_), _) => false,
+        }
+    }
+
+    /// What it is, for people: of its content the digest.
+    pub(crate) fn summary(&self) -> String {
+        let body = Digest::of(self.body());
+        match self {
+            Self::Value(content) => format!("{} {body}", content.media_type),
+            Self::Error(content) => format!("its own error, {} {body}", content.media_type),
+            Self::Http(response) => {
+                let headers = Digest::of(format!("{:?}", response.headers()).as_bytes());
+                format!("{} with headers {headers} and body {body}", response.status())
+            }
         }
     }
 

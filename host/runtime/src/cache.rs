@@ -96,7 +96,8 @@ impl Remembered {
         self.component
     }
 
-    fn bytes(&self) -> u64 {
+    /// About what it takes to keep.
+    pub(crate) fn bytes(&self) -> u64 {
         let bytes = match &self.result {
             Ok(answer) => answer.bytes(),
             Err(error) => error.bytes(),

@@ -27,7 +27,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// `share` is its part of the compute lane; `remembers` is whether the host remembers anything.
+    /// `share` is its part of the compute lane; `remembers` is whether the host remembers anything of its component.
     pub(crate) fn new(record: VersionRecord, limits: Limits, share: Share, remembers: bool) -> Arc<Self> {
         let identity = format!("{}@{}; digest={}", record.name, record.version, record.digest);
         // Much memory can keep a single instruction busy for long, and no clock interrupts one.

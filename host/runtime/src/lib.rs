@@ -45,7 +45,7 @@ pub use invoke::{Called, Prefer, Request};
 pub use limits::COMPONENT_BYTES_MAX;
 pub use logs::LogEntry;
 pub use purity::CallLog;
-pub use registry::{Description, OpenError, ResolveError, StoreError, VersionRecord};
+pub use registry::{Description, Disagreement, OpenError, ResolveError, StoreError, VersionRecord};
 pub use remember::{Because, CacheDirectives, Remember, Settings, Source};
 pub use runtime::{DeployError, Runtime, RuntimeConfig, RuntimeError};
 pub use shard::{Issued, Met, Shard};

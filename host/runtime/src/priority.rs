@@ -1,10 +1,12 @@
-//! What the kernel's scheduler is told of the two kinds of threads.
+//! What the kernel's scheduler is told of the kinds of threads.
 //!
 //! A serving thread runs for microseconds at a time and must not wait for them; a thread of the compute lane
 //! runs for as long as it is let. Weight alone doesn't say that: a thread that wakes up waits until the
 //! running one has had its slice, some milliseconds, however heavy it is. Since Linux 6.12 a thread may ask
 //! for slices of another length (`sched_setattr(2)`, `sched_runtime`), and one that wakes up with a shorter slice
 //! takes the core at once, as long as it hasn't had more than its share.
+//!
+//! What may wait for ever runs under `SCHED_IDLE` (sched(7)).
 //!
 //! (`nebula-bench mixed` measures it; hyper alone beside it has the default slices.)
 //!
@@ -35,14 +37,29 @@ pub(crate) fn compute() {
     schedule(COMPUTE_NICE_STEPS, Duration::ZERO);
 }
 
+/// Makes the calling thread one that runs when no other wants the core.
+pub(crate) fn idle() {
+    set(libc::SCHED_IDLE, 0, 0, Duration::ZERO);
+}
+
 /// Moves the calling thread down by `nice_steps`, with slices of so long.
 fn schedule(nice_steps: i32, slice: Duration) {
     let Ok(nice) = rustix::process::getpriority_process(None) else { return };
+    let nice = (nice + nice_steps).min(NICE_MAX);
+    let refused = !set(libc::SCHED_OTHER, libc::SCHED_FLAG_KEEP_POLICY as u64, nice, slice);
+    if refused && nice_steps > 0 {
+        // Some sandboxes know only the older call. Without either the thread is no worse than its neighbours.
+        let _ = rustix::process::setpriority_process(None, nice);
+    }
+}
+
+/// Whether the system has it so for the calling thread.
+fn set(policy: libc::c_int, flags: u64, nice: i32, slice: Duration) -> bool {
     let attributes = libc::sched_attr {
         size: size_of::<libc::sched_attr>() as u32,
-        sched_policy: libc::SCHED_OTHER as u32,
-        sched_flags: libc::SCHED_FLAG_KEEP_POLICY as u64,
-        sched_nice: (nice + nice_steps).min(NICE_MAX),
+        sched_policy: policy as u32,
+        sched_flags: flags,
+        sched_nice: nice,
         sched_priority: 0,
         sched_runtime: u64::try_from(slice.as_nanos()).unwrap_or(0),
         sched_deadline: 0,
@@ -50,11 +67,7 @@ fn schedule(nice_steps: i32, slice: Duration) {
     };
     // SAFETY: the kernel reads `size` bytes of `attributes`, which lives until the call returns, and writes
     // nothing to our memory; 0 is the calling thread.
-    let refused = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) } != 0;
-    if refused && nice_steps > 0 {
-        // Some sandboxes know only the older call. Without either the thread is no worse than its neighbours.
-        let _ = rustix::process::setpriority_process(None, (nice + nice_steps).min(NICE_MAX));
-    }
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) == 0 }
 }
 
 #[cfg(test)]
@@ -83,6 +96,18 @@ mod tests {
         let sched = std::fs::read_to_string("/proc/thread-self/sched").ok()?;
         let line = sched.lines().find(|line| line.starts_with("se.slice"))?;
         line.rsplit(':').next()?.trim().parse().ok()
+    }
+
+    #[test]
+    fn who_may_wait_is_below_everybody() {
+        let policy = std::thread::spawn(|| {
+            idle();
+            // proc_pid_stat(5), field 41: the ones before the name's closing parenthesis are two.
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            let (_, rest) = stat.rsplit_once(')').unwrap();
+            rest.split_whitespace().nth(38).unwrap().parse::<libc::c_int>().unwrap()
+        });
+        assert_eq!(policy.join().unwrap(), libc::SCHED_IDLE);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! FORMAT                               the layout's version
 //! lock                                 held by the one process that has the directory open
 //! key                                  32 random bytes: authenticates compiled code
-//! registry.redb                        names -> current version; (name, version) -> record
+//! registry.redb                        names -> current version; (name, version) -> record; components that are distrusted
 //! components/<sha256>                  immutable, content-addressed
 //! compiled/<compatibility>/<sha256>    derived; its MAC at the end
 //! ```
@@ -19,6 +19,7 @@
 //!
 //! Knows bytes and digests; nothing of wasmtime or HTTP.
 
+mod distrust;
 mod files;
 mod lock;
 mod records;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 use redb::{ReadableTable, WriteTransaction};
 
+pub use self::distrust::Disagreement;
 pub(crate) use self::files::Compiled;
 use self::files::Files;
 pub(crate) use self::files::{create_private_dir, write_whole};

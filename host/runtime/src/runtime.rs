@@ -1,5 +1,9 @@
 //! The facade: everything a host does with functions, in one place.
 
+mod deploy;
+mod results;
+mod verify;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -8,26 +12,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use crate::admission::{self, Inadmissible};
-use crate::cache::{Cache, CacheReport, Counts, Disk, Flights, FunctionCacheReport};
-use crate::engine::{CompileError, Compiler, Engine, Loaded, Refused, Ticker};
+pub use self::deploy::DeployError;
+pub(crate) use self::results::Counting;
+pub(crate) use self::verify::{Check, Verification};
+use crate::cache::{Cache, Counts, Disk, Flights};
+use crate::engine::{Compiler, Engine, Loaded, Ticker};
 use crate::error::{Fault, LoadError};
 use crate::function::Function;
 use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use crate::inputs::Inputs;
 use crate::invoke::Called;
 use crate::lane::ComputeLane;
-use crate::limits::{HostLimits, LimitTooHigh, Limits};
+use crate::limits::{HostLimits, Limits};
 use crate::logs::{LogEntry, Logs};
 use crate::pool::Pool;
 use crate::receipt::Signer;
-use crate::registry::{
-    Description, NewVersion, OpenError, Registry, ResolveError, StoreError, VersionRecord,
-};
-use crate::remember::Settings;
+use crate::registry::{Disagreement, OpenError, Registry, ResolveError, StoreError, VersionRecord};
 
 /// How long freed memory has been free when it is given back.
 const FREE_FOR: Duration = Duration::from_secs(2);
@@ -50,6 +52,10 @@ pub struct RuntimeConfig {
     pub serving_threads: usize,
     /// Who signs receipts.
     pub signer: Option<Signer>,
+    /// The share of hits that is computed again when there is nothing else to do, and compared: from 0 to 1.
+    pub verify_share: f64,
+    /// Told where two computations disagree.
+    pub alarm: fn(&Disagreement),
 }
 
 /// Why a runtime couldn't be opened.
@@ -64,29 +70,6 @@ pub enum RuntimeError {
     /// The machine.
     #[error("the engine cannot start: {0}")]
     Engine(String),
-}
-
-/// Why a component wasn't deployed. Nothing has changed then.
-#[derive(Debug, thiserror::Error)]
-pub enum DeployError {
-    /// It is no component.
-    #[error(transparent)]
-    Admission(#[from] Inadmissible),
-    /// It is no function of ours.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// It doesn't compile.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    /// It asks for more than there is.
-    #[error(transparent)]
-    Limit(#[from] LimitTooHigh),
-    /// The registry failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A defect in Nebula.
-    #[error("internal error: {0}")]
-    Internal(String),
 }
 
 /// Everything a host does with functions. Cheap to clone.
@@ -121,6 +104,10 @@ struct Shared {
     disk: Disk,
     inputs: Inputs,
     signer: Option<Signer>,
+    verification: Verification,
+    alarm: fn(&Disagreement),
+    /// Components of which nothing is remembered, and which the registry may not have been able to write down.
+    distrusted: Mutex<HashSet<Digest>>,
     flights: Arc<Flights>,
     /// Serving threads that aren't at rest.
     awake: AtomicUsize,
@@ -173,6 +160,9 @@ impl Runtime {
             disk,
             inputs: Inputs::new(&config.data_dir, config.host_limits.inputs_bytes_max),
             signer: config.signer,
+            verification: Verification::new(config.verify_share),
+            alarm: config.alarm,
+            distrusted: Mutex::default(),
             flights: Arc::default(),
             awake: AtomicUsize::new(0),
             counts: Mutex::default(),
@@ -182,75 +172,14 @@ impl Runtime {
 
     /// An engine of its own for whoever calls, with its part of the room for loaded components.
     pub(crate) fn new_pool(&self) -> Result<Pool, RuntimeError> {
-        let Shared { compiler, ticker, loaded_bytes_max, instances_max, .. } = &*self.0;
-        let engine = Engine::new(instances_max.get(), compiler.codegen(), ticker)
+        self.new_pool_of(self.0.instances_max.get(), self.0.loaded_bytes_max)
+    }
+
+    fn new_pool_of(&self, instances_max: u32, loaded_bytes_max: u64) -> Result<Pool, RuntimeError> {
+        let Shared { compiler, ticker, .. } = &*self.0;
+        let engine = Engine::new(instances_max, compiler.codegen(), ticker)
             .map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
-        Ok(Pool::new(engine, *loaded_bytes_max))
-    }
-
-    /// Admits, compiles, checks and publishes a component. Durable when it returns; the next call
-    /// sees it, calls in flight end on the version they began with.
-    ///
-    /// # Errors
-    /// [`DeployError`]; nothing has changed then.
-    ///
-    /// # Cancel safety
-    /// Once it has begun to compile a deploy goes on to its end, whoever waits for it.
-    pub async fn deploy(
-        &self,
-        name: FunctionName,
-        component: Bytes,
-        settings: Settings,
-    ) -> Result<VersionRecord, DeployError> {
-        let internal = |error: &dyn std::fmt::Display| DeployError::Internal(error.to_string());
-        let permit = Arc::clone(&self.0.compiling).acquire_owned().await.map_err(|error| internal(&error))?;
-        let this = self.clone();
-        let deploying = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            this.deploy_blocking(&name, &component, settings)
-        });
-        deploying.await.map_err(|error| internal(&error))?
-    }
-
-    fn deploy_blocking(
-        &self,
-        name: &FunctionName,
-        component: &[u8],
-        settings: Settings,
-    ) -> Result<VersionRecord, DeployError> {
-        let Shared { registry, compiler, compatibility, lane_pool, .. } = &*self.0;
-        self.0.limits.with(&settings.limits)?;
-        admission::admit(component)?;
-        let digest = Digest::of(component);
-        let _deploying = Deploying::begin(self, digest);
-        let described = match registry.open_compiled(&digest, compatibility)? {
-            // Compiled before, under this or another name.
-            Some(compiled) => lane_pool.engine().describe_artefact(&compiled.path)?,
-            None => {
-                let artefact = compiler.compile(component)?;
-                let described = lane_pool.engine().describe_compiled(&artefact)?;
-                registry.store_compiled(&digest, compatibility, &artefact)?;
-                described
-            }
-        };
-        let new = NewVersion {
-            digest,
-            size_bytes: component.len() as u64,
-            limits: settings.limits,
-            remember: settings.remember,
-            description: Description {
-                form: described.form,
-                signature: described.signature,
-                input_schema: described.input_schema,
-                output_schema: described.output_schema,
-                error_schema: described.error_schema,
-                imports: described.imports,
-                notes: described.notes,
-            },
-        };
-        let record = registry.publish(name, component, new)?;
-        self.forget_resolved(name);
-        Ok(record)
+        Ok(Pool::new(engine, loaded_bytes_max))
     }
 
     /// The version that `reference` names.
@@ -265,6 +194,7 @@ impl Runtime {
         // Read without the lock: whoever asks for what isn't there holds nobody up.
         let generation = self.generation();
         let record = self.0.registry.resolve(reference)?;
+        let remembers = self.0.cache.is_on() && !self.distrusts(&record.digest)?;
         let exact = FunctionRef { name: record.name.clone(), selector: Selector::Version(record.version) };
         let mut resolved = resolved.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(function) = resolved.get(&exact) {
@@ -276,7 +206,7 @@ impl Runtime {
         }
         // The host's ceiling may have come down since the deploy: then its own default holds.
         let limits = self.0.limits.with(&record.limits).unwrap_or_else(|_| self.0.limits.clone());
-        let function = Function::new(record, limits, self.0.lane.share(), self.0.cache.is_on());
+        let function = Function::new(record, limits, self.0.lane.share(), remembers);
         self.lock_in_use().push(Arc::downgrade(&function));
         // A name that has changed in between is asked for again by the next call.
         if self.generation() == generation {
@@ -294,6 +224,11 @@ impl Runtime {
     fn forget_resolved(&self, name: &FunctionName) {
         let mut resolved = self.0.resolved.write().unwrap_or_else(PoisonError::into_inner);
         resolved.retain(|reference, _| reference.name != *name);
+        self.0.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn forget_all_resolved(&self) {
+        self.0.resolved.write().unwrap_or_else(PoisonError::into_inner).clear();
         self.0.generation.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -331,10 +266,6 @@ impl Runtime {
         give_memory_back(self.clone());
     }
 
-    fn lock_deploying(&self) -> MutexGuard<'_, Vec<Digest>> {
-        self.0.deploying.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn lock_in_use(&self) -> MutexGuard<'_, Vec<Weak<Function>>> {
         self.0.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -364,33 +295,8 @@ impl Runtime {
         self.0.signer.as_ref()
     }
 
-    /// An input that a caller asked to have kept, by its digest. Waits for the disk.
-    pub fn input(&self, digest: &Digest) -> Option<Vec<u8>> {
-        self.0.inputs.get(digest)
-    }
-
     pub(crate) fn flights(&self) -> &Arc<Flights> {
         &self.0.flights
-    }
-
-    /// Adds what a shard has counted of a function, and counts no more.
-    pub(crate) fn count(&self, name: &FunctionName, counted: Counts) {
-        if counted != Counts::default() {
-            *self.lock_counts().entry(name.clone()).or_default() += counted;
-        }
-    }
-
-    /// Asks `shard` too when what was counted is asked for.
-    pub(crate) fn ask_for_counts(&self, shard: Weak<dyn Counting>) {
-        self.lock_shards().push(shard);
-    }
-
-    fn lock_counts(&self) -> MutexGuard<'_, BTreeMap<FunctionName, Counts>> {
-        self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_shards(&self) -> MutexGuard<'_, Vec<Weak<dyn Counting>>> {
-        self.0.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn lane_pool(&self) -> &Pool {
@@ -478,62 +384,6 @@ impl Runtime {
         self.0.registry.read_component(digest)
     }
 
-    /// What is remembered, and what that has saved since the server started.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn cache_report(&self) -> Result<CacheReport, StoreError> {
-        let shards: Vec<_> = self.lock_shards().iter().filter_map(Weak::upgrade).collect();
-        let mut counts = self.lock_counts().clone();
-        for shard in shards {
-            shard.add_counts(&mut counts);
-        }
-        let by_component = self.0.cache.by_component();
-        let by_component_on_disk = self.0.disk.by_component();
-        let mut functions = Vec::new();
-        for VersionRecord { name, digest, .. } in self.list()? {
-            let (entries, bytes) = by_component.get(&digest).copied().unwrap_or_default();
-            let counts = counts.remove(&name).unwrap_or_default();
-            let (disk_entries, disk_bytes) = by_component_on_disk.get(&digest).copied().unwrap_or_default();
-            if entries + disk_entries > 0 || counts != Counts::default() {
-                let function = FunctionCacheReport { name, entries, bytes, disk_entries, disk_bytes, counts };
-                functions.push(function);
-            }
-        }
-        // Those of functions that are gone aren't anybody's.
-        self.lock_counts().retain(|name, _| !counts.contains_key(name));
-        Ok(CacheReport {
-            bytes: self.0.cache.bytes(),
-            bytes_max: self.0.cache.bytes_max(),
-            disk_bytes: by_component_on_disk.values().map(|(_, bytes)| bytes).sum(),
-            disk_bytes_max: self.0.disk.bytes_max(),
-            functions,
-        })
-    }
-
-    /// Waits until the results that are to survive are on disk: for the end of a server.
-    pub fn flush(&self) {
-        self.0.disk.flush();
-    }
-
-    /// Forgets all results. Waits for the disk.
-    pub fn clear_cache(&self) {
-        self.0.cache.clear();
-        self.0.disk.forget(None);
-    }
-
-    /// Forgets the results of a function, whichever version's. Waits for the disk.
-    ///
-    /// # Errors
-    /// [`ResolveError`].
-    pub fn clear_cache_of(&self, name: &FunctionName) -> Result<(), ResolveError> {
-        let (_, versions) = self.versions(name)?;
-        let components: HashSet<_> = versions.into_iter().map(|record| record.digest).collect();
-        self.0.cache.forget(&components);
-        self.0.disk.forget(Some(components));
-        Ok(())
-    }
-
     /// Makes an earlier version current.
     ///
     /// # Errors
@@ -574,34 +424,6 @@ impl Runtime {
         };
         self.0.registry.collect_garbage(&self.0.compatibility, in_use)?;
         Ok(())
-    }
-}
-
-/// Somebody who counts how calls were answered.
-pub(crate) trait Counting: Send + Sync {
-    /// Adds what it has counted so far.
-    fn add_counts(&self, counts: &mut BTreeMap<FunctionName, Counts>);
-}
-
-/// A component that is being deployed, until dropped: its files are no garbage.
-struct Deploying<'a> {
-    runtime: &'a Runtime,
-    digest: Digest,
-}
-
-impl<'a> Deploying<'a> {
-    fn begin(runtime: &'a Runtime, digest: Digest) -> Self {
-        runtime.lock_deploying().push(digest);
-        Self { runtime, digest }
-    }
-}
-
-impl Drop for Deploying<'_> {
-    fn drop(&mut self) {
-        let mut deploying = self.runtime.lock_deploying();
-        if let Some(index) = deploying.iter().position(|digest| *digest == self.digest) {
-            deploying.swap_remove(index);
-        }
     }
 }
 

@@ -495,3 +495,6 @@ impl Drop for Abandon {
         self.0.store(true, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,15 +3,25 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use nebula_runtime::{CacheReport, FunctionCacheReport};
+use nebula_runtime::{CacheReport, Disagreement, FunctionCacheReport};
 
 use crate::args::Cache;
 use crate::client::Client;
 use crate::report::{json, note};
 
 /// The columns of the table.
-const HEADING: [&str; 9] =
-    ["function", "kept", "bytes", "on disk", "hits", "collapsed", "misses", "hit ratio", "time saved"];
+const HEADING: [&str; 10] = [
+    "function",
+    "kept",
+    "bytes",
+    "on disk",
+    "hits",
+    "collapsed",
+    "misses",
+    "hit ratio",
+    "time saved",
+    "verified",
+];
 
 pub(crate) fn run(cache: &Cache) -> anyhow::Result<()> {
     let client = Client::new(&cache.remote);
@@ -49,7 +59,7 @@ fn print(report: &CacheReport) {
     let table = std::iter::once(HEADING.map(str::to_owned)).chain(rows);
     let table: Vec<_> = table.collect();
     let width = |column: usize| table.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; 9] = std::array::from_fn(width);
+    let widths: [usize; 10] = std::array::from_fn(width);
     for row in &table {
         let cells = row.iter().zip(widths).enumerate();
         let line = cells.map(|(column, (cell, width))| match column {
@@ -58,11 +68,19 @@ fn print(report: &CacheReport) {
         });
         println!("{}", line.collect::<Vec<_>>().join("  "));
     }
+    for function in functions {
+        let Some(Disagreement { computed, remembered, .. }) = &function.disagreement else { continue };
+        let name = &function.name;
+        note(format!(
+            "`{name}`: computed again, it answered {computed}, and not {remembered}: nothing of it is remembered until \
+             `nebula cache {name} --clear`"
+        ));
+    }
     println!("{bytes} of {bytes_max} bytes of memory, {disk_bytes} of {disk_bytes_max} bytes of disk");
 }
 
-fn row(function: &FunctionCacheReport) -> [String; 9] {
-    let FunctionCacheReport { name, entries, bytes, disk_entries, disk_bytes: _, counts } = function;
+fn row(function: &FunctionCacheReport) -> [String; 10] {
+    let FunctionCacheReport { name, entries, bytes, disk_entries, counts, .. } = function;
     [
         name.to_string(),
         entries.to_string(),
@@ -73,5 +91,6 @@ fn row(function: &FunctionCacheReport) -> [String; 9] {
         counts.misses.to_string(),
         format!("{:.1} %", counts.hit_ratio() * 100.0),
         format!("{:.3} s", Duration::from_micros(counts.saved_us).as_secs_f64()),
+        counts.verified.to_string(),
     ]
 }

@@ -3,7 +3,7 @@
 use nebula_http::wire::FunctionDetail;
 use nebula_runtime::id::Selector;
 use nebula_runtime::limits::LimitOverrides;
-use nebula_runtime::{Codegen, VersionRecord};
+use nebula_runtime::{Codegen, Disagreement, VersionRecord};
 
 use crate::args::{Inspect, Target};
 use crate::client::Client;
@@ -62,6 +62,11 @@ fn history(detail: &FunctionDetail) -> String {
     let limits = serde_json::to_value(&current.limits).unwrap_or_default();
     for (limit, value) in limits.as_object().into_iter().flatten() {
         text.push_str(&format!("  limit      {limit} = {value}\n"));
+    }
+    if let Some(Disagreement { computed, remembered, input, .. }) = &detail.disagreement {
+        text.push_str(&format!(
+            "  distrusted computed again, it answered {computed}, and not {remembered}, to {input}\n"
+        ));
     }
     for version in detail.versions.iter().rev() {
         let here = if version.version == current.version { "  (current)" } else { "" };

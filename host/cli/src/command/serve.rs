@@ -10,7 +10,7 @@ use listenfd::ListenFd;
 use nebula_http::{BindError, Listen, ServeConfig, Server, Token};
 use nebula_runtime::limits::{HostLimits, Limits};
 use nebula_runtime::receipt::Signer;
-use nebula_runtime::{Compiler, OpenError, Runtime, RuntimeConfig, RuntimeError};
+use nebula_runtime::{Compiler, Disagreement, OpenError, Runtime, RuntimeConfig, RuntimeError};
 
 use crate::args::Serve;
 use crate::report::{hinted, note};
@@ -61,6 +61,8 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
             ..HostLimits::default()
         },
         serving_threads: threads,
+        verify_share: serve.verify_share,
+        alarm,
         signer: serve.receipt_key.as_deref().map(signer).transpose()?,
     })
     .map_err(|error| cannot_open(serve, error))?;
@@ -95,6 +97,18 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
         }
     })?;
     Ok((runtime, server))
+}
+
+/// What was remembered is wrong, or what was computed is.
+fn alarm(disagreement: &Disagreement) {
+    let Disagreement { function, component, input, remembered, computed, engines, .. } = disagreement;
+    let name = function.split('@').next().unwrap_or(function);
+    note(format!(
+        "ALARM: `{function}` ({component}) was remembered to answer {remembered}, and computed again it answered {computed}, \
+         to the input {input}; by {} and {}. Its results are forgotten, and nothing of it is remembered until \
+         `nebula cache {name} --clear`; hint: `nebula verify {name}` runs it on differently compiled code",
+        engines[0], engines[1]
+    ));
 }
 
 /// Who signs receipts. Read once: another key takes a restart.

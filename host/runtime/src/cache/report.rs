@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::FunctionName;
+use crate::registry::Disagreement;
 
 /// What is remembered now, and what that has saved since the server started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct FunctionCacheReport {
     pub disk_entries: u64,
     /// Disk that these take, bytes.
     pub disk_bytes: u64,
+    /// Why nothing of its component is remembered, if that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disagreement: Option<Disagreement>,
     /// How its calls were answered.
     #[serde(flatten)]
     pub counts: Counts,
@@ -50,6 +54,12 @@ pub struct Counts {
     pub collapsed: u64,
     /// By running the function.
     pub misses: u64,
+    /// Of the hits, those that were computed again and compared.
+    #[serde(default)]
+    pub verified: u64,
+    /// Of these, those that disagreed.
+    #[serde(default)]
+    pub disagreed: u64,
     /// What the first two would have taken, microseconds: as long as computing the result did.
     pub saved_us: u64,
 }
@@ -68,6 +78,8 @@ impl AddAssign for Counts {
         self.hits += other.hits;
         self.collapsed += other.collapsed;
         self.misses += other.misses;
+        self.verified += other.verified;
+        self.disagreed += other.disagreed;
         self.saved_us += other.saved_us;
     }
 }
@@ -82,9 +94,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn hit(&self, saved: Duration) {
-        self.hits.fetch_add(1, Ordering::Relaxed);
+    /// The how manieth it is.
+    pub(crate) fn hit(&self, saved: Duration) -> u64 {
         self.save(saved);
+        self.hits.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn collapsed(&self, saved: Duration) {
@@ -106,6 +119,9 @@ impl Tally {
             hits: self.hits.load(Ordering::Relaxed),
             collapsed: self.collapsed.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
+            // Not here.
+            verified: 0,
+            disagreed: 0,
             saved_us: self.saved_us.load(Ordering::Relaxed),
         }
     }

@@ -25,7 +25,7 @@ use crate::key::Key;
 use crate::lane;
 use crate::purity::CallLog;
 use crate::remember::{Because, CacheDirectives, Source};
-use crate::runtime::Runtime;
+use crate::runtime::{Check, Runtime};
 use crate::spelling::Spelling;
 
 /// Where an answer is kept.
@@ -110,7 +110,7 @@ impl Shard {
             && !directives.no_cache
             && let Some(remembered) = runtime.cache().get_spelled(spelling, met.record.remember.ttl())
         {
-            return recalled(met, &remembered, false);
+            return self.recalled(met, &remembered, (&request, prefer), false);
         }
         let begun = Instant::now();
         let loaded = match self.loaded(met).await {
@@ -142,7 +142,7 @@ impl Shard {
         if directives.no_cache {
             return self.lead(met, decoded, call, place, None).await;
         }
-        match self.join(met, &mut place).await {
+        match self.join(met, &mut place, (&request, prefer)).await {
             Joining::Found(called) => *called,
             Joining::Leads(lead) => self.lead(met, decoded, call, place, Some(lead)).await,
             Joining::Waits(interest) => match collapse(met, &interest, &call).await {
@@ -174,7 +174,7 @@ impl Shard {
         if directives.no_cache {
             return self.lead(met, decoded, call, place, None).await;
         }
-        let interest = match self.join(met, &mut place).await {
+        let interest = match self.join(met, &mut place, (&request, prefer)).await {
             Joining::Found(called) => return *called,
             Joining::Leads(lead) => return self.lead(met, decoded, call, place, Some(lead)).await,
             Joining::Waits(interest) => interest,
@@ -192,7 +192,7 @@ impl Shard {
     }
 
     /// Looks for the answer, in memory and on disk, or for whoever is at it.
-    async fn join(&self, met: &Met, place: &mut Place<'_>) -> Joining {
+    async fn join(&self, met: &Met, place: &mut Place<'_>, asked: (&Request, Prefer)) -> Joining {
         let runtime = &self.0.runtime;
         let joined = runtime.flights().join(place.key);
         // Looked for now: what has just landed was kept before its flight ended.
@@ -200,7 +200,7 @@ impl Shard {
             if let Some(spelling) = place.spelling.take() {
                 runtime.cache().learn(spelling, place.key);
             }
-            return Joining::Found(Box::new(recalled(met, &remembered, false)));
+            return Joining::Found(Box::new(self.recalled(met, &remembered, asked, false)));
         }
         let lead = match joined {
             Joined::Lead(lead) => lead,
@@ -216,9 +216,32 @@ impl Shard {
                 runtime.cache().learn(spelling, place.key);
             }
             lead.land(Landed::Answer(Arc::clone(&remembered)));
-            return Joining::Found(Box::new(recalled(met, &remembered, true)));
+            return Joining::Found(Box::new(self.recalled(met, &remembered, asked, true)));
         }
         Joining::Leads(lead)
+    }
+
+    /// What is remembered, as an answer. Some are computed again later.
+    fn recalled(
+        &self,
+        met: &Met,
+        remembered: &Arc<Remembered>,
+        (request, prefer): (&Request, Prefer),
+        on_disk: bool,
+    ) -> Called {
+        let index = met.tally.hit(remembered.cost);
+        let runtime = &self.0.runtime;
+        if runtime.verification().samples(index) {
+            runtime.verify(Check {
+                function: Arc::clone(&met.function),
+                request: request.clone(),
+                prefer,
+                remembered: Arc::clone(remembered),
+            });
+        }
+        let age_s = remembered.age_s();
+        let ttl_s = met.record.remember.ttl_s.map(|ttl| ttl.get().saturating_sub(age_s));
+        answered(remembered, Source::Remembered { age_s, ttl_s, on_disk }, CallCost::default())
     }
 
     /// What is on disk, if it is of use.
@@ -340,14 +363,6 @@ async fn collapse(met: &Met, interest: &Interest, call: &Call) -> Option<Called>
             Some(Called { source: Source::Collapsed, ..Called::failed(error, cost) })
         }
     }
-}
-
-/// What is remembered, as an answer.
-fn recalled(met: &Met, remembered: &Remembered, on_disk: bool) -> Called {
-    met.tally.hit(remembered.cost);
-    let age_s = remembered.age_s();
-    let ttl_s = met.record.remember.ttl_s.map(|ttl| ttl.get().saturating_sub(age_s));
-    answered(remembered, Source::Remembered { age_s, ttl_s, on_disk }, CallCost::default())
 }
 
 fn answered(remembered: &Remembered, source: Source, cost: CallCost) -> Called {

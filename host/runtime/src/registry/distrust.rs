@@ -1,0 +1,81 @@
+//! Components of which nothing is remembered, as two computations of one call disagreed.
+//!
+//! Invariant: where there never was one nothing is written, and the table isn't there.
+
+use std::collections::HashSet;
+
+use redb::{TableDefinition, TableError};
+use serde::{Deserialize, Serialize};
+
+use super::{Registry, StoreError};
+use crate::id::Digest;
+
+/// Component to the disagreement, as JSON.
+const DISTRUSTED: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("distrusted");
+
+/// Two computations of one call that came to different answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disagreement {
+    /// Whose call.
+    pub component: Digest,
+    /// As which it was called: `name@v3`.
+    pub function: String,
+    /// Of the input's document, which is kept for a while.
+    pub input: Digest,
+    /// What was remembered.
+    pub remembered: String,
+    /// What was computed later.
+    pub computed: String,
+    /// What computed each.
+    pub engines: [String; 2],
+    /// When that was seen.
+    pub at_unix_s: u64,
+}
+
+impl Registry {
+    /// Why nothing of a component is remembered, if that is so.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn disagreement(&self, component: &Digest) -> Result<Option<Disagreement>, StoreError> {
+        self.store.read(|transaction| {
+            let table = match transaction.open_table(DISTRUSTED) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                table => table?,
+            };
+            // One that another release has written counts as none: it is seen again.
+            let found = table.get(component.bytes())?;
+            Ok(found.and_then(|found| serde_json::from_slice(found.value()).ok()))
+        })
+    }
+
+    /// Writes down that two computations disagreed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn distrust(&self, disagreement: &Disagreement) -> Result<(), StoreError> {
+        #[expect(clippy::expect_used, reason = "strings and numbers: there is nothing to refuse")]
+        let content = serde_json::to_vec(disagreement).expect("a disagreement serializes");
+        self.store.write(|transaction| {
+            let component = disagreement.component.bytes();
+            transaction.open_table(DISTRUSTED)?.insert(component, content.as_slice())?;
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// Forgets that about these components.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn trust(&self, components: &HashSet<Digest>) -> Result<(), StoreError> {
+        self.store.write(|transaction| {
+            {
+                let mut table = transaction.open_table(DISTRUSTED)?;
+                for component in components {
+                    table.remove(component.bytes())?;
+                }
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+}

@@ -1,0 +1,131 @@
+//! A component's way in: admitted, compiled, described, published.
+//!
+//! Invariant: what fails on the way changes nothing.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::{Runtime, Shared};
+use crate::admission::{self, Inadmissible};
+use crate::engine::{CompileError, Refused};
+use crate::id::{Digest, FunctionName};
+use crate::limits::LimitTooHigh;
+use crate::registry::{Description, NewVersion, StoreError, VersionRecord};
+use crate::remember::Settings;
+
+/// Why a component wasn't deployed. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// It is no component.
+    #[error(transparent)]
+    Admission(#[from] Inadmissible),
+    /// It is no function of ours.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It doesn't compile.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It asks for more than there is.
+    #[error(transparent)]
+    Limit(#[from] LimitTooHigh),
+    /// The registry failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A defect in Nebula.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Runtime {
+    /// Admits, compiles, checks and publishes a component. Durable when it returns; the next call
+    /// sees it, calls in flight end on the version they began with.
+    ///
+    /// # Errors
+    /// [`DeployError`]; nothing has changed then.
+    ///
+    /// # Cancel safety
+    /// Once it has begun to compile a deploy goes on to its end, whoever waits for it.
+    pub async fn deploy(
+        &self,
+        name: FunctionName,
+        component: Bytes,
+        settings: Settings,
+    ) -> Result<VersionRecord, DeployError> {
+        let internal = |error: &dyn std::fmt::Display| DeployError::Internal(error.to_string());
+        let permit = Arc::clone(&self.0.compiling).acquire_owned().await.map_err(|error| internal(&error))?;
+        let this = self.clone();
+        let deploying = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            this.deploy_blocking(&name, &component, settings)
+        });
+        deploying.await.map_err(|error| internal(&error))?
+    }
+
+    fn deploy_blocking(
+        &self,
+        name: &FunctionName,
+        component: &[u8],
+        settings: Settings,
+    ) -> Result<VersionRecord, DeployError> {
+        let Shared { registry, compiler, compatibility, lane_pool, .. } = &*self.0;
+        self.0.limits.with(&settings.limits)?;
+        admission::admit(component)?;
+        let digest = Digest::of(component);
+        let _deploying = Deploying::begin(self, digest);
+        let described = match registry.open_compiled(&digest, compatibility)? {
+            // Compiled before, under this or another name.
+            Some(compiled) => lane_pool.engine().describe_artefact(&compiled.path)?,
+            None => {
+                let artefact = compiler.compile(component)?;
+                let described = lane_pool.engine().describe_compiled(&artefact)?;
+                registry.store_compiled(&digest, compatibility, &artefact)?;
+                described
+            }
+        };
+        let new = NewVersion {
+            digest,
+            size_bytes: component.len() as u64,
+            limits: settings.limits,
+            remember: settings.remember,
+            description: Description {
+                form: described.form,
+                signature: described.signature,
+                input_schema: described.input_schema,
+                output_schema: described.output_schema,
+                error_schema: described.error_schema,
+                imports: described.imports,
+                notes: described.notes,
+            },
+        };
+        let record = registry.publish(name, component, new)?;
+        self.forget_resolved(name);
+        Ok(record)
+    }
+
+    pub(super) fn lock_deploying(&self) -> MutexGuard<'_, Vec<Digest>> {
+        self.0.deploying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A component that is being deployed, until dropped: its files are no garbage.
+struct Deploying<'a> {
+    runtime: &'a Runtime,
+    digest: Digest,
+}
+
+impl<'a> Deploying<'a> {
+    fn begin(runtime: &'a Runtime, digest: Digest) -> Self {
+        runtime.lock_deploying().push(digest);
+        Self { runtime, digest }
+    }
+}
+
+impl Drop for Deploying<'_> {
+    fn drop(&mut self) {
+        let mut deploying = self.runtime.lock_deploying();
+        if let Some(index) = deploying.iter().position(|digest| *digest == self.digest) {
+            deploying.swap_remove(index);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Answers that were remembered, computed again while the machine has nothing else to do, and compared.
+//!
+//! ```text
+//! hit --(one in so many)--> queue --> a thread that runs when no other wants the core --> agreed | undecided
+//!                                                                                  \--> disagreed
+//! ```
+//!
+//! That a function is pure is enforced; that the enforcement, the compiler and the machine's memory are as good as they are held to be
+//! is what is checked here. Where two computations disagree none of the component's results can be relied on: there is an
+//! alarm, they are forgotten, and nothing of the component is remembered until somebody says so. The input is kept
+//! ([`inputs`](crate::inputs)), so that it can be run again by hand.
+//!
+//! Invariants:
+//! * No call waits for a check: where the queue is full there is none.
+//! * Checks take at most a [`CORE_PART`] of one core, however many are asked for.
+//! * What says nothing, such as a deadline that has passed, is no disagreement.
+//! * While no hit comes there is no thread.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::{Runtime, Shared};
+use crate::answer::Answer;
+use crate::cache::{Counts, Remembered};
+use crate::engine;
+use crate::function::Function;
+use crate::id::Digest;
+use crate::invoke::{self, Called, Outcome, Prefer, Request};
+use crate::logs::LogEntry;
+use crate::pool::Pool;
+use crate::priority;
+use crate::purity::Allowance;
+use crate::receipt::document;
+use crate::registry::{Disagreement, StoreError};
+
+/// One core's time is at least so many times what checks take.
+const CORE_PART: u32 = 20;
+
+/// Checks that wait, at most.
+const QUEUE_MAX: usize = 64;
+
+/// What they hold together, bytes; beyond it there is none.
+const QUEUED_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Without a check for so long the thread ends, and what it has loaded goes.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// The longest pause between two checks: after a call of seconds the next may come before it has had its share.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Compiled code kept loaded for checks, bytes.
+const LOADED_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Stack of the thread, bytes: guests run on it.
+const STACK_BYTES: usize = 4 * 1024 * 1024;
+
+/// Which hits are checked, and those that wait for it.
+pub(crate) struct Verification {
+    /// Of 2^64.
+    part: u64,
+    salt: u64,
+    queued_bytes: AtomicU64,
+    queue: Mutex<Option<SyncSender<Check>>>,
+}
+
+/// A hit to be checked.
+pub(crate) struct Check {
+    pub(crate) function: Arc<Function>,
+    pub(crate) request: Request,
+    pub(crate) prefer: Prefer,
+    pub(crate) remembered: Arc<Remembered>,
+}
+
+/// What a check comes to.
+enum Verdict {
+    Agreed,
+    /// It wasn't to be had now, or not in time.
+    Undecided,
+    Disagreed(Box<Disagreement>),
+}
+
+impl Verification {
+    /// Of `share` of the hits, from 0 to 1.
+    pub(super) fn new(share: f64) -> Self {
+        // Differs between processes, so that they don't check the same; a bad one makes no difference.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            part: (share.clamp(0.0, 1.0) * u64::MAX as f64) as u64,
+            salt: since.as_nanos() as u64,
+            queued_bytes: AtomicU64::new(0),
+            queue: Mutex::default(),
+        }
+    }
+
+    /// Whether the `index`th hit that somebody has counted is checked.
+    pub(crate) fn samples(&self, index: u64) -> bool {
+        self.part > 0 && mixed(index ^ self.salt) <= self.part
+    }
+
+    /// Whether there is a thread for it.
+    #[cfg(test)]
+    pub(crate) fn is_working(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<SyncSender<Check>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): numbers that follow one another come out evenly spread.
+fn mixed(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+impl Check {
+    fn bytes(&self) -> u64 {
+        let request = match &self.request {
+            Request::Payload { body, .. } => body.len(),
+            Request::Query(pairs) => pairs.iter().map(|(name, value)| name.len() + value.len()).sum(),
+            Request::Http(request) => request.body().len(),
+        };
+        request as u64 + self.remembered.bytes()
+    }
+}
+
+impl Runtime {
+    pub(crate) fn verification(&self) -> &Verification {
+        &self.0.verification
+    }
+
+    /// Why nothing of a component is remembered, if that is so.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn disagreement(&self, component: &Digest) -> Result<Option<Disagreement>, StoreError> {
+        self.0.registry.disagreement(component)
+    }
+
+    /// Whether nothing of a component is to be remembered.
+    pub(super) fn distrusts(&self, component: &Digest) -> Result<bool, StoreError> {
+        Ok(self.lock_distrusted().contains(component) || self.0.registry.disagreement(component)?.is_some())
+    }
+
+    pub(super) fn lock_distrusted(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.0.distrusted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a hit checked, some time when there is nothing else to do.
+    pub(crate) fn verify(&self, check: Check) {
+        let verification = self.verification();
+        let bytes = check.bytes();
+        let queued = &verification.queued_bytes;
+        let fits = queued.fetch_add(bytes, Ordering::Relaxed) + bytes <= QUEUED_BYTES_MAX;
+        if !fits || !self.enqueue(check) {
+            queued.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it waits now. The thread is started by the first.
+    fn enqueue(&self, check: Check) -> bool {
+        let mut queue = self.verification().lock();
+        if queue.is_none() {
+            let (sender, checks) = sync_channel(QUEUE_MAX);
+            let runtime = Arc::downgrade(&self.0);
+            let thread = thread::Builder::new().name("nebula-verify".to_owned()).stack_size(STACK_BYTES);
+            if thread.spawn(move || work(&runtime, &checks)).is_ok() {
+                *queue = Some(sender);
+            }
+        }
+        queue.as_ref().is_some_and(|queue| queue.try_send(check).is_ok())
+    }
+
+    /// What the component of a function is held to be: its results are gone, and nothing of it is remembered.
+    fn distrust(&self, function: &Function, disagreement: &Disagreement) {
+        // Where it can't be written down it holds until the next start.
+        let written = self.0.registry.distrust(disagreement);
+        self.lock_distrusted().insert(disagreement.component);
+        self.forget_all_resolved();
+        let components = HashSet::from([disagreement.component]);
+        self.0.cache.forget(&components);
+        self.0.disk.forget(Some(components));
+        let mut outcome = format!(
+            "computed again, it answered {}, and not {}",
+            disagreement.computed, disagreement.remembered
+        );
+        if let Err(error) = written {
+            outcome.push_str(&format!("; that couldn't be written down: {error}"));
+        }
+        let entry = LogEntry {
+            at_unix_s: disagreement.at_unix_s,
+            version: function.record.version,
+            outcome,
+            duration_us: 0,
+            output: String::new(),
+        };
+        self.0.logs.push(function.record.name.clone(), entry);
+        (self.0.alarm)(disagreement);
+    }
+}
+
+/// The thread's work: to the end of the runtime, or of the checks.
+fn work(runtime: &Weak<Shared>, checks: &Receiver<Check>) {
+    priority::idle();
+    let mut pool = None;
+    loop {
+        let next = checks.recv_timeout(IDLE);
+        let Some(runtime) = runtime.upgrade().map(Runtime) else { return };
+        let check = match next {
+            Ok(check) => check,
+            Err(_) => {
+                let mut queue = runtime.verification().lock();
+                // One may have come in between.
+                let Ok(check) = checks.try_recv() else {
+                    *queue = None;
+                    return;
+                };
+                check
+            }
+        };
+        let begun = Instant::now();
+        // Its own: what other threads run on isn't held up by one that waits for its core.
+        let pool = match &mut pool {
+            Some(pool) => pool,
+            none => match runtime.new_pool_of(1, LOADED_BYTES_MAX) {
+                Ok(pool) => none.insert(pool),
+                // No address space for another instance: nothing is checked.
+                Err(_) => continue,
+            },
+        };
+        runtime.verification().queued_bytes.fetch_sub(check.bytes(), Ordering::Relaxed);
+        run(&runtime, pool, &check);
+        // What else there may be of the runtime is let go.
+        drop((runtime, check));
+        thread::sleep((begun.elapsed() * (CORE_PART - 1)).min(PAUSE_MAX));
+    }
+}
+
+fn run(runtime: &Runtime, pool: &Pool, check: &Check) {
+    let function = &check.function;
+    let counts = match compute(runtime, pool, check) {
+        Verdict::Undecided => return,
+        Verdict::Agreed => Counts { verified: 1, ..Counts::default() },
+        Verdict::Disagreed(disagreement) => {
+            runtime.distrust(function, &disagreement);
+            Counts { verified: 1, disagreed: 1, ..Counts::default() }
+        }
+    };
+    runtime.count(&function.record.name, counts);
+}
+
+fn compute(runtime: &Runtime, pool: &Pool, check: &Check) -> Verdict {
+    let Check { function, request, prefer, remembered } = check;
+    let Shared { registry, compatibility, .. } = &*runtime.0;
+    let digest = &function.record.digest;
+    let loaded = match pool.get(digest) {
+        Some(loaded) => Some(loaded),
+        None => pool.load(registry, compatibility, digest).ok().flatten(),
+    };
+    // Nothing is compiled for it.
+    let Some(loaded) = loaded else { return Verdict::Undecided };
+    let Ok(decoded) = invoke::decode(&loaded.kind, request, *prefer) else { return Verdict::Undecided };
+    let now = Instant::now();
+    let allowance = Allowance::long(now + function.limits().deadline(), Arc::default());
+    let (outcome, _spent) = invoke::run(function, &loaded, &decoded, (now, now), allowance, None);
+    let Outcome::Called(called) = outcome else { return Verdict::Undecided };
+    let agreed = match (&remembered.result, &called.result) {
+        (Ok(remembered), Ok(computed)) => remembered.same(computed),
+        (Err(remembered), Err(computed)) if computed.is_the_functions() => {
+            remembered.to_string() == computed.to_string()
+        }
+        (_, Err(computed)) if !computed.is_the_functions() => return Verdict::Undecided,
+        (Ok(_), Err(_)) | (Err(_), Ok(_) | Err(_)) => false,
+    };
+    if agreed { Verdict::Agreed } else { Verdict::Disagreed(Box::new(disagreement(runtime, check, &called))) }
+}
+
+fn disagreement(runtime: &Runtime, check: &Check, called: &Called) -> Disagreement {
+    let Check { function, request, remembered, .. } = check;
+    let document = document(request);
+    let input = Digest::of(&document);
+    runtime.0.inputs.keep(&input, &document);
+    let shown = |result: &Result<Answer, Arc<_>>| match result {
+        Ok(answer) => answer.summary(),
+        Err(error) => format!("`{error}`"),
+    };
+    Disagreement {
+        component: function.record.digest,
+        function: format!("{}@{}", function.record.name, function.record.version),
+        input,
+        remembered: shown(&remembered.result),
+        computed: shown(&called.result),
+        engines: [remembered.engine.as_ref().to_owned(), engine::identity().to_owned()],
+        at_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_is_what_was_asked_for() {
+        for share in [0.0, 0.001, 0.25, 1.0] {
+            let verification = Verification::new(share);
+            let sampled = (0..100_000).filter(|index| verification.samples(*index)).count() as f64;
+            let expected = share * 100_000.0;
+            // Five standard deviations of a fair draw.
+            assert!(
+                (sampled - expected).abs() <= 5.0 * (expected * (1.0 - share)).sqrt(),
+                "{share}: {sampled}"
+            );
+        }
+    }
+}

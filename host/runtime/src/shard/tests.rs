@@ -1,0 +1,186 @@
+//! What was remembered, computed again; and a memory that was tampered with.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::Path;
+use std::thread;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::answer::{Answer, Content};
+use crate::cache::Remembered;
+use crate::engine::{Codegen, Compiler, Input};
+use crate::id::{Digest, Selector};
+use crate::invoke::{Prefer, Request};
+use crate::limits::{HostLimits, Limits};
+use crate::registry::Disagreement;
+use crate::remember::{Because, CacheDirectives, Remember, Settings, Source};
+use crate::runtime::RuntimeConfig;
+
+/// Answers 7.
+const SEVEN: &str = r#"(component
+    (core module $m (func (export "handle") (result i32) (i32.const 7)))
+    (core instance $i (instantiate $m))
+    (func (export "handle") (result s32) (canon lift (core func $i "handle"))))"#;
+
+/// Never answers.
+const LOOPS: &str = r#"(component
+    (core module $m (func (export "handle") (result i32) (loop (br 0)) unreachable))
+    (core instance $i (instantiate $m))
+    (func (export "handle") (result s32) (canon lift (core func $i "handle"))))"#;
+
+static ALARMS: Mutex<Vec<Disagreement>> = Mutex::new(Vec::new());
+
+struct Host {
+    shard: Shard,
+    runtime: Runtime,
+    executor: tokio::runtime::Runtime,
+}
+
+impl Host {
+    fn open(data_dir: &Path, verify_share: f64) -> Self {
+        let runtime = Runtime::open(RuntimeConfig {
+            data_dir: data_dir.to_owned(),
+            compiler: Compiler::InProcess(Codegen::Optimised),
+            limits: Limits { deadline_ms: NonZeroU64::new(100).unwrap(), ..Limits::default() },
+            host_limits: HostLimits { instances_max: NonZeroU32::MIN, ..HostLimits::default() },
+            serving_threads: 1,
+            signer: None,
+            verify_share,
+            alarm: |disagreement| ALARMS.lock().unwrap().push(disagreement.clone()),
+        })
+        .unwrap();
+        let executor = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let shard = Shard::new(runtime.clone()).unwrap();
+        Self { shard, runtime, executor }
+    }
+
+    fn deploy(&self, name: &str, component: &str) {
+        let component = wat::parse_str(component).unwrap().into();
+        let settings =
+            Settings { remember: Remember { traps: true, ..Remember::default() }, ..Settings::default() };
+        self.executor.block_on(self.runtime.deploy(name.parse().unwrap(), component, settings)).unwrap();
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<Met>, ResolveError> {
+        self.shard.find(&FunctionRef { name: name.parse().unwrap(), selector: Selector::Current })
+    }
+
+    fn call(&self, name: &str) -> Called {
+        let function = self.find(name).unwrap();
+        let request = Request::Payload { media_type: None, body: Bytes::new() };
+        let call = self.shard.call(&function, request, Prefer::AsSent, CacheDirectives::default());
+        self.executor.block_on(call)
+    }
+
+    /// Has it remembered that the function answers this.
+    fn tamper(&self, name: &str, result: Result<Answer, Arc<CallError>>) {
+        let function = self.find(name).unwrap();
+        let key = function.key().of(&Input::Values([].into()), false);
+        let remembered = Remembered::new(result, function.record.digest, Duration::from_millis(5));
+        assert!(self.runtime.cache().insert(key, Arc::new(remembered)));
+    }
+
+    /// What of a function was verified, and what disagreed.
+    fn verified(&self, name: &str) -> (u64, u64) {
+        let report = self.runtime.cache_report().unwrap();
+        let function = report.functions.into_iter().find(|function| function.name.as_str() == name);
+        function.map_or((0, 0), |function| (function.counts.verified, function.counts.disagreed))
+    }
+}
+
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < until, "{what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn value(json: &'static str) -> Answer {
+    Answer::Value(Content {
+        media_type: "application/json".into(),
+        body: Bytes::from_static(json.as_bytes()),
+    })
+}
+
+fn is_hit(called: &Called) -> bool {
+    matches!(called.source, Source::Remembered { .. })
+}
+
+#[test]
+fn hits_are_computed_again_and_agree() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path(), 1.0);
+    host.deploy("seven", SEVEN);
+    assert!(!is_hit(&host.call("seven")));
+    assert_eq!(host.verified("seven"), (0, 0));
+    assert!(is_hit(&host.call("seven")));
+    eventually("it was verified", || host.verified("seven") == (1, 0));
+    assert!(is_hit(&host.call("seven")));
+}
+
+#[test]
+fn a_disagreement_is_an_alarm_and_ends_remembering() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path(), 1.0);
+    host.deploy("tampered", SEVEN);
+    host.tamper("tampered", Ok(value("8")));
+    let wrong = host.call("tampered");
+    assert!(is_hit(&wrong) && wrong.result.unwrap().same(&value("8")));
+    eventually("it was seen", || host.verified("tampered") == (1, 1));
+    let alarm = ALARMS.lock().unwrap().iter().find(|alarm| alarm.function == "tampered@v1").cloned().unwrap();
+    assert!(alarm.remembered.contains(&Digest::of(b"8").to_string()), "{alarm:?}");
+    assert!(alarm.computed.contains(&Digest::of(b"7").to_string()), "{alarm:?}");
+    assert_eq!(host.runtime.input(&alarm.input).unwrap(), b"");
+    assert!(host.runtime.logs(&"tampered".parse().unwrap())[0].outcome.contains("computed again"));
+    let is_off = |host: &Host, name: &str| {
+        let called = host.call(name);
+        assert!(called.result.unwrap().same(&value("7")));
+        called.source == Source::Ran { because: Because::Off, stored: false }
+    };
+    // Under another name, too, and after a restart.
+    host.deploy("other", SEVEN);
+    assert!(is_off(&host, "tampered") && is_off(&host, "other"));
+    let written = host.runtime.cache_report().unwrap().functions.remove(0).disagreement;
+    assert_eq!(written.as_ref(), Some(&alarm));
+    drop(host);
+    let host = Host::open(directory.path(), 1.0);
+    assert!(is_off(&host, "tampered"));
+    // Until somebody says so.
+    host.runtime.clear_cache_of(&"tampered".parse().unwrap()).unwrap();
+    assert!(!is_off(&host, "tampered") && is_hit(&host.call("other")));
+}
+
+/// A failure that is remembered is a result like another; one that says nothing of the function isn't.
+#[test]
+fn failures_are_compared_and_deadlines_are_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path(), 1.0);
+    host.deploy("fails", SEVEN);
+    host.tamper("fails", Err(Arc::new(CallError::Failed { message: "so it says".to_owned() })));
+    assert!(is_hit(&host.call("fails")));
+    eventually("it was seen", || host.verified("fails") == (1, 1));
+    host.deploy("loops", LOOPS);
+    host.tamper("loops", Ok(value("7")));
+    assert!(is_hit(&host.call("loops")));
+    // One after the other: when the next has been verified, it was undecided.
+    host.deploy("after", &SEVEN.replace("const 7", "const 9"));
+    host.call("after");
+    assert!(is_hit(&host.call("after")));
+    eventually("the next was verified", || host.verified("after") == (1, 0));
+    assert_eq!(host.verified("loops"), (0, 0));
+    assert!(is_hit(&host.call("loops")));
+}
+
+#[test]
+fn none_is_checked_unless_it_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path(), 0.0);
+    host.deploy("seven", SEVEN);
+    for _ in 0..100 {
+        host.call("seven");
+    }
+    assert!(!host.runtime.verification().is_working());
+}
