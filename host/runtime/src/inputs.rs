@@ -9,13 +9,13 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::id::Digest;
-use crate::registry::{create_private_dir, write_whole};
+use crate::registry::create_private_dir;
 
 /// What a file takes of a disk at least, bytes.
 const BLOCK_BYTES: u64 = 4096;
@@ -77,7 +77,10 @@ impl Inputs {
                 Ok(()) | Err(_) => {}
             }
         }
-        write_whole(&self.path(digest), &[document])?;
+        let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.directory)?;
+        file.write_all(document)?;
+        // Not synced: what a crash takes isn't there, or isn't of its digest.
+        file.persist(self.path(digest)).map_err(|error| error.error)?;
         kept.add(*digest, bytes);
         Ok(())
     }

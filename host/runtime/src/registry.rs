@@ -32,8 +32,8 @@ use redb::{ReadableTable, WriteTransaction};
 
 pub use self::distrust::Disagreement;
 pub(crate) use self::files::Compiled;
-use self::files::Files;
-pub(crate) use self::files::{create_private_dir, write_whole};
+pub(crate) use self::files::create_private_dir;
+use self::files::{Files, write_whole};
 use self::lock::DirectoryLock;
 use self::records::{CURRENT, RECORDS};
 pub use self::records::{Description, VersionRecord};

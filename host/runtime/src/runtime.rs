@@ -104,6 +104,8 @@ struct Shared {
     disk: Disk,
     inputs: Inputs,
     signer: Option<Signer>,
+    /// Receipts that are made at once.
+    issuing: Semaphore,
     verification: Verification,
     alarm: fn(&Disagreement),
     /// Components of which nothing is remembered, and which the registry may not have been able to write down.
@@ -160,6 +162,7 @@ impl Runtime {
             disk,
             inputs: Inputs::new(&config.data_dir, config.host_limits.inputs_bytes_max),
             signer: config.signer,
+            issuing: Semaphore::new(cores),
             verification: Verification::new(config.verify_share),
             alarm: config.alarm,
             distrusted: Mutex::default(),
@@ -289,6 +292,10 @@ impl Runtime {
 
     pub(crate) fn inputs(&self) -> &Inputs {
         &self.0.inputs
+    }
+
+    pub(crate) fn issuing(&self) -> &Semaphore {
+        &self.0.issuing
     }
 
     pub(crate) fn signer(&self) -> Option<&Signer> {

@@ -28,7 +28,7 @@ pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Writes a file, in parts, so that it is there whole or not at all, and durable on return.
-pub(crate) fn write_whole(path: &Path, content: &[&[u8]]) -> io::Result<()> {
+pub(super) fn write_whole(path: &Path, content: &[&[u8]]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(directory)?;
     for part in content {

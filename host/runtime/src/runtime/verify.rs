@@ -224,6 +224,7 @@ fn work(runtime: &Weak<Shared>, checks: &Receiver<Check>) {
                 check
             }
         };
+        runtime.verification().queued_bytes.fetch_sub(check.bytes(), Ordering::Relaxed);
         let begun = Instant::now();
         // Its own: what other threads run on isn't held up by one that waits for its core.
         let pool = match &mut pool {
@@ -234,7 +235,6 @@ fn work(runtime: &Weak<Shared>, checks: &Receiver<Check>) {
                 Err(_) => continue,
             },
         };
-        runtime.verification().queued_bytes.fetch_sub(check.bytes(), Ordering::Relaxed);
         run(&runtime, pool, &check);
         // What else there may be of the runtime is let go.
         drop((runtime, check));

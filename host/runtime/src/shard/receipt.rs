@@ -28,6 +28,8 @@ impl Shard {
         keep_input: bool,
     ) -> Option<Issued> {
         let (runtime, met) = (self.0.runtime.clone(), Arc::clone(met));
+        // However many ask, some threads do it.
+        let _permit = self.0.runtime.issuing().acquire().await.ok()?;
         let issue = move || {
             let document = document(&request);
             let mut receipt = Receipt::new(&met, (&request, &document), prefer, (&answer, &engine));
