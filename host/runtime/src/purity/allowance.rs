@@ -48,7 +48,7 @@ impl Allowance {
     pub(crate) fn tick(&mut self) -> UpdateDeadline {
         let over = match self {
             Self::Fast { until, spent_at_first } => {
-                let now = spent();
+                let now = thread_time();
                 let spent = now.saturating_sub(*spent_at_first.get_or_insert(now));
                 spent >= FAST_SPENT_MAX || Instant::now() >= *until
             }
@@ -59,7 +59,7 @@ impl Allowance {
 }
 
 /// Processor time of this thread so far.
-fn spent() -> Duration {
+pub(crate) fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     // Neither is ever negative.
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
@@ -88,9 +88,9 @@ mod tests {
     fn a_tick_spent_running_ends_the_stay() {
         let mut allowance = Allowance::fast(Instant::now() + LONG);
         assert!(!is_cut_off(&allowance.tick()));
-        let from = spent();
+        let from = thread_time();
         let begun = Instant::now();
-        while spent() - from < FAST_SPENT_MAX && begun.elapsed() < Duration::from_secs(10) {}
+        while thread_time() - from < FAST_SPENT_MAX && begun.elapsed() < Duration::from_secs(10) {}
         assert!(is_cut_off(&allowance.tick()));
     }
 

@@ -33,7 +33,7 @@ use crate::invoke::{self, Called, Outcome, Prefer, Request};
 use crate::logs::LogEntry;
 use crate::pool::Pool;
 use crate::priority;
-use crate::purity::Allowance;
+use crate::purity::{Allowance, thread_time};
 use crate::receipt::document;
 use crate::registry::{Disagreement, StoreError};
 
@@ -225,7 +225,7 @@ fn work(runtime: &Weak<Shared>, checks: &Receiver<Check>) {
             }
         };
         runtime.verification().queued_bytes.fetch_sub(check.bytes(), Ordering::Relaxed);
-        let begun = Instant::now();
+        let before = thread_time();
         // Its own: what other threads run on isn't held up by one that waits for its core.
         let pool = match &mut pool {
             Some(pool) => pool,
@@ -238,7 +238,9 @@ fn work(runtime: &Weak<Shared>, checks: &Receiver<Check>) {
         run(&runtime, pool, &check);
         // What else there may be of the runtime is let go.
         drop((runtime, check));
-        thread::sleep((begun.elapsed() * (CORE_PART - 1)).min(PAUSE_MAX));
+        // Of its own time: how long it waited for the core doesn't count.
+        let spent = thread_time().saturating_sub(before);
+        thread::sleep((spent * (CORE_PART - 1)).min(PAUSE_MAX));
     }
 }
 
