@@ -349,20 +349,23 @@ fn hits_are_verified_while_idle() {
         .deploy("adds", guests::ADDS)
         .deploy("mirror", guests::MIRRORS_REQUEST)
         .deploy("dice", guests::ROLLS_DICE);
-    for _ in 0..2 {
+    let call_all = || {
         nebula.post("/f/adds", "[1, 2]").is(200);
         nebula.get("/f/adds?a=1&b=2").is(200);
         nebula.request("PUT", "/f/mirror/x?y=z").header("x-mark", "1").body("body").send().is(200);
         nebula.post("/f/dice", r#"{"times": 3, "ignored": "a"}"#).is(200);
-    }
+    };
     let verified = |name: &str| {
         let report = nebula.cli(&["cache", name, "--json"]).exits(0).json();
         let function = &report["functions"][0];
         (function["verified"].as_u64().unwrap(), function["disagreed"].as_u64().unwrap())
     };
-    eventually("all hits are verified", || {
+    eventually("hits of each are verified", || {
+        // On a busy machine a check may pass its deadline, and says nothing then.
+        call_all();
         let all = [verified("adds"), verified("mirror"), verified("dice")];
-        (all == [(3, 0), (1, 0), (1, 0)]).then_some(())
+        assert!(all.iter().all(|(_, disagreed)| *disagreed == 0), "{all:?}");
+        all.iter().all(|(verified, _)| *verified > 0).then_some(())
     });
     assert!(!nebula.stderr().contains("ALARM"), "{}", nebula.stderr());
     for share in ["2", "-1", "NaN", "x"] {
