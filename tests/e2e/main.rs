@@ -16,6 +16,7 @@ mod cli;
 mod concurrency;
 mod control;
 mod faults;
+mod generated;
 mod http_form;
 mod initialise;
 mod methods;

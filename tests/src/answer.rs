@@ -80,6 +80,11 @@ impl Answer {
         value
     }
 
+    /// All of them.
+    pub fn headers(&self) -> &http::HeaderMap {
+        &self.headers
+    }
+
     /// The body.
     pub fn body(&self) -> &[u8] {
         &self.body

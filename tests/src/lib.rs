@@ -9,6 +9,7 @@
 //! * `answer`: what came back, and what a test expects of it.
 //! * `cli`: other commands, run to their end.
 //! * `nginx`: a caching proxy in front of a server.
+//! * `seeded`: what is made up, and can be had again.
 //!
 //! Invariants:
 //! * Nothing is left behind: dropping a [`Nebula`] or an [`Nginx`] kills its process, then removes its
@@ -24,11 +25,13 @@
 mod answer;
 mod cli;
 mod nginx;
+mod seeded;
 mod server;
 
 pub use answer::{Answer, Problem};
 pub use cli::{Ran, binary, cargo_in, nebula, nebula_in};
 pub use nginx::Nginx;
+pub use seeded::Seeded;
 pub use server::{Call, Nebula, activated};
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));
