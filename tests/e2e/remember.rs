@@ -2,9 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nebula_tests::{Answer, FUNCTIONS, Nebula, eventually, guests};
+use nebula_tests::{Answer, FUNCTIONS, Nebula, Seeded, eventually, guests};
 use serde_json::json;
 
 const MISS: &str = "nebula; fwd=miss; stored";
@@ -423,28 +425,64 @@ fn results_survive_a_restart() {
     nebula.post("/f/fib", "32").is(200).has("cache-status", MISS);
 }
 
-/// Killed at any moment, a server gives no wrong answer afterwards, and starts.
+/// The primes below `end`, in order.
+fn primes_below(end: usize) -> Vec<usize> {
+    let mut is_prime = vec![true; end];
+    for n in 2..end.isqrt() + 1 {
+        if is_prime[n] {
+            (n * n..end).step_by(n).for_each(|multiple| is_prime[multiple] = false);
+        }
+    }
+    (2..end).filter(|n| is_prime[*n]).collect()
+}
+
+/// Killed at any moment while results are written, a server gives no wrong answer afterwards, and starts.
 #[test]
 fn no_answer_is_wrong_after_a_kill() {
-    let fib = |n: u64| (0..n).fold((0_u64, 1_u64), |(a, b), _| (b, a + b)).0;
+    let mut seeded = Seeded::new();
+    let primes = primes_below(800_000);
     let nebula = remembering();
-    deploy(&nebula, "fib?deadline_ms=60000", function("fibonacci-recursive"));
+    deploy(&nebula, "prime?deadline_ms=60000", function("nth-prime"));
     let home = nebula.home();
     nebula.terminate_and_wait();
+    // Each is asked for once by the load: it takes longer than what isn't worth a place on disk.
+    let (first, next) = (50_000, AtomicUsize::new(50_000));
     let mut from_disk = 0;
-    for round in 0..12 {
-        let nebula = Nebula::start_over(std::sync::Arc::clone(&home), &["--cache-bytes-max", "67108864"]);
-        for n in 26..33 {
-            let answer = nebula.post("/f/fib", &n.to_string()).is(200).says(&fib(n).to_string());
+    for _ in 0..14 {
+        let nebula = Nebula::start_over(Arc::clone(&home), &["--cache-bytes-max", "67108864"]);
+        let call = |n: usize| nebula.request("POST", "/f/prime").body(n.to_string()).try_send();
+        let check = |n: usize, answer: Answer| answer.is(200).says(&primes[n - 1].to_string());
+        // What came last before the kill, and may have been written, or not, or in part.
+        let asked = next.load(Ordering::Relaxed);
+        for n in first.max(asked - 20)..asked {
+            let answer = check(n, call(n).unwrap());
             from_disk += u32::from(answer.header("cache-status") == Some("nebula; hit; detail=disk"));
         }
-        // So that something is being written when it is killed.
-        for n in 26..33 {
-            let call = nebula.request("POST", "/f/fib").header("cache-control", "no-cache");
-            call.body(n.to_string()).send().is(200).has("cache-status", "nebula; fwd=request; stored");
-        }
-        std::thread::sleep(Duration::from_millis(round * 3));
-        nebula.kill();
+        let (stored, is_killed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    loop {
+                        let n = next.fetch_add(1, Ordering::Relaxed);
+                        match call(n) {
+                            Ok(answer) => check(n, answer).has("cache-status", MISS),
+                            Err(error) => {
+                                assert!(is_killed.load(Ordering::SeqCst), "{n}: {error}");
+                                break;
+                            }
+                        };
+                        stored.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            let written = || std::fs::metadata(nebula.data_dir().join("results.redb")).is_ok();
+            eventually("results are written", || {
+                (stored.load(Ordering::Relaxed) > 4 && written()).then_some(())
+            });
+            std::thread::sleep(Duration::from_micros(seeded.next(0_u64..40_000)));
+            is_killed.store(true, Ordering::SeqCst);
+            nebula.strike();
+        });
     }
     assert!(from_disk > 0, "nothing came from disk");
 }

@@ -198,9 +198,14 @@ impl Nebula {
 
     /// Kills it, with no chance to tidy up, and waits until it is gone.
     #[track_caller]
-    pub fn kill(mut self) {
+    pub fn kill(self) {
+        self.strike();
+    }
+
+    /// Kills it, with no chance to tidy up, whoever waits for an answer. Dropping it waits until it is gone.
+    #[track_caller]
+    pub fn strike(&self) {
         self.signal(Signal::KILL);
-        self.child.wait().expect("a child");
     }
 
     /// Waits until it ends, and expects it to say that all went well.
