@@ -487,11 +487,18 @@ impl<'a> Tables<'a> {
     }
 
     fn forget(&mut self, components: Option<&HashSet<Digest>>) -> Result<(), Failure> {
+        let Some(components) = components else {
+            // Also what has no turn, as the tables of a damaged file needn't agree.
+            self.results.retain(|_, _| false)?;
+            self.order.retain(|_, _| false)?;
+            self.components.retain(|_, _| false)?;
+            return Ok(());
+        };
         let mut numbers = Vec::new();
         for entry in self.order.iter()? {
             let (number, entry) = entry?;
             let component = Digest::from_bytes(entry.value().2);
-            if components.is_none_or(|components| components.contains(&component)) {
+            if components.contains(&component) {
                 numbers.push(number.value());
             }
         }
