@@ -1,3 +1,5 @@
+mod crashes;
+
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
