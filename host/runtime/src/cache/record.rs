@@ -127,6 +127,11 @@ fn mac(mac_key: &[u8; 32], key: &Key, content: &[u8]) -> blake3::Hash {
 mod tests {
     use std::sync::Arc;
 
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
+    use serde_json::json;
+
     use super::*;
     use crate::cache::tests::{key, remembered};
     use crate::error::CallError;
@@ -176,5 +181,134 @@ mod tests {
             assert!(read(&MAC_KEY, &key(1), &other).is_none(), "{index}");
         }
         assert!(read(&MAC_KEY, &key(1), &[record, vec![0]].concat()).is_none());
+    }
+
+    /// Any answer there is.
+    fn any_answer() -> impl Strategy<Value = Answer> {
+        let body = || vec(any::<u8>(), 0..100).prop_map(Bytes::from);
+        let content = || {
+            (".{0,20}", body()).prop_map(|(media_type, body)| Content { media_type: media_type.into(), body })
+        };
+        let text = prop_oneof![Just(b'\t'), 32..=126_u8, 128..=255_u8];
+        let headers = vec(("[a-z][a-z0-9-]{0,9}", vec(text, 0..20)), 0..6);
+        let response = (100..=999_u16, headers, body()).prop_map(|(status, headers, body)| {
+            let response = http::Response::builder().status(status);
+            let response =
+                headers.into_iter().fold(response, |response, (name, value)| response.header(name, value));
+            response.body(body).unwrap()
+        });
+        prop_oneof![
+            content().prop_map(Answer::Value),
+            content().prop_map(Answer::Error),
+            response.prop_map(|response| Answer::Http(Box::new(response))),
+        ]
+    }
+
+    fn any_result() -> impl Strategy<Value = Remembered> {
+        (any_answer(), any::<[u8; 32]>(), any::<u64>()).prop_map(|(answer, component, cost_us)| {
+            Remembered::new(answer, Digest::from_bytes(component), Duration::from_micros(cost_us))
+        })
+    }
+
+    fn is_same(one: &Remembered, other: &Remembered) -> bool {
+        let told = |result: &Remembered| (format!("{:?}", result.answer), result.cost, result.component);
+        told(one) == told(other) && one.content_hash == other.content_hash
+    }
+
+    /// A record of whatever content, as only who has the key can make one.
+    fn sealed(content: &[u8]) -> Vec<u8> {
+        [&[0; NUMBER_BYTES][..], mac(&MAC_KEY, &key(1), content).as_bytes(), content].concat()
+    }
+
+    /// Pointers (RFC 6901) to all values in `value`, which is at `at` itself.
+    fn pointers(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+        found.push(at.to_owned());
+        match value {
+            serde_json::Value::Array(items) => {
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(index, item)| pointers(item, &format!("{at}/{index}"), found));
+            }
+            serde_json::Value::Object(fields) => {
+                fields.iter().for_each(|(name, item)| pointers(item, &format!("{at}/{name}"), found));
+            }
+            serde_json::Value::Null
+            | serde_json::Value::Bool(_)
+            | serde_json::Value::Number(_)
+            | serde_json::Value::String(_) => {}
+        }
+    }
+
+    /// What another release might write, or a careless one: the content of a record with other values in its head, other
+    /// bytes, or of another length.
+    fn any_content() -> impl Strategy<Value = Vec<u8>> {
+        let other = select(vec![
+            json!(null),
+            json!(-1),
+            json!(0.5),
+            json!(65536),
+            json!(u64::MAX),
+            json!(i64::MAX),
+            json!(99),
+            json!(""),
+            json!("a\nb"),
+            json!([]),
+            json!({}),
+            json!([["x", [0, 10]]]),
+            json!({ "Value": { "media_type": "x" } }),
+        ]);
+        let values = vec((any::<Index>(), other), 0..3);
+        let bytes = vec((any::<Index>(), any::<u8>()), 0..3);
+        let length =
+            prop_oneof![4 => Just(None), 1 => any::<u32>().prop_map(Some), 1 => (0..200_u32).prop_map(Some)];
+        let altered = (any_result(), values, bytes, length).prop_map(|(result, values, bytes, length)| {
+            let record = write(&MAC_KEY, &key(1), 0, &result);
+            let content = &record[NUMBER_BYTES + blake3::OUT_LEN..];
+            let (head_bytes, rest) = content.split_first_chunk::<LENGTH_BYTES>().unwrap();
+            let (head, body) = rest.split_at(u32::from_le_bytes(*head_bytes) as usize);
+            let mut head: serde_json::Value = serde_json::from_slice(head).unwrap();
+            for (place, other) in values {
+                let mut found = Vec::new();
+                pointers(&head, "", &mut found);
+                *head.pointer_mut(place.get::<String>(&found)).unwrap() = other;
+            }
+            let mut head = head.to_string().into_bytes();
+            for (place, byte) in bytes {
+                let place = place.index(head.len());
+                head[place] = byte;
+            }
+            let length = length.unwrap_or(head.len() as u32);
+            [&length.to_le_bytes()[..], &head, body].concat()
+        });
+        prop_oneof![9 => altered, 1 => vec(any::<u8>(), 0..100)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn any_result_is_read_as_it_was_written(written in any_result(), number: u64, later: u64) {
+            let record = renumbered(&write(&MAC_KEY, &key(1), number, &written), later);
+            prop_assert!(is_same(&read(&MAC_KEY, &key(1), &record).unwrap(), &written));
+        }
+
+        #[test]
+        fn bytes_that_nobody_sealed_are_no_record(content in any_content(), mac: [u8; 32], bytes: Vec<u8>) {
+            let record = [&[0; NUMBER_BYTES][..], &mac, &content].concat();
+            prop_assert!(read(&MAC_KEY, &key(1), &record).is_none());
+            prop_assert!(read(&MAC_KEY, &key(1), &bytes).is_none());
+        }
+
+        /// Even then there is nothing to fear: it is a result that can be used, and written again, or none.
+        #[test]
+        fn whatever_was_sealed_is_a_result_or_none(content in any_content()) {
+            if let Some(result) = read(&MAC_KEY, &key(1), &sealed(&content)) {
+                prop_assert!(result.is_fresh(None) && result.age_s() < u64::MAX && result.bytes() > 0);
+                let again = read(&MAC_KEY, &key(1), &write(&MAC_KEY, &key(1), 0, &result)).unwrap();
+                prop_assert!(is_same(&again, &result));
+                prop_assert!(read(&MAC_KEY, &key(2), &sealed(&content)).is_none());
+            }
+        }
     }
 }
