@@ -12,9 +12,12 @@
 //! Invariants:
 //! * What is found is what was kept, or nothing: every record is authenticated together with its key
 //!   (`record`).
-//! * A disk that fails costs what it was to keep. A file that can't be used is begun anew.
+//! * A disk that fails costs what it was to keep. A file that can't be used is begun anew, also one that ends the processes
+//!   that write to it (`mark`).
 //! * All records together take at most the bytes they were given, and what waits to be written is bounded.
 //! * Where nothing was kept nothing is opened.
+
+mod mark;
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
@@ -29,6 +32,7 @@ use redb::{
     Builder, Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, WriteTransaction,
 };
 
+use self::mark::Mark;
 use super::{Remembered, record};
 use crate::id::Digest;
 use crate::key::Key;
@@ -101,6 +105,7 @@ enum Command {
 
 struct Shared {
     path: PathBuf,
+    mark: Mark,
     bytes_max: u64,
     mac_key: [u8; 32],
     queued_bytes: AtomicU64,
@@ -129,6 +134,7 @@ impl Disk {
         // Without a file it is known what is in it.
         let components = (bytes_max == 0 || !path.exists()).then(HashMap::new);
         let shared = Shared {
+            mark: Mark::beside(&path),
             path,
             bytes_max,
             mac_key,
@@ -302,6 +308,7 @@ impl Shared {
     fn begin_anew(&self) {
         // A file that can't be removed can't be opened either, and is tried again.
         let _ = std::fs::remove_file(&self.path);
+        self.mark.clear();
         *self.known() = Known { components: Some(HashMap::new()), ..Known::default() };
     }
 
@@ -383,6 +390,11 @@ impl Shared {
         database: &Database,
         change: impl FnOnce(&mut Tables<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        if self.mark.is_deadly() {
+            let why = "processes have died one after the other while they wrote to it".to_owned();
+            return Err(redb::Error::Corrupted(why).into());
+        }
+        let _writing = self.mark.begin();
         let mut transaction = database.begin_write()?;
         // After a kill it is opened as fast as ever: what is free stands in the file.
         transaction.set_quick_repair(true);

@@ -51,7 +51,9 @@ impl Runtime {
         Ok(CacheReport {
             bytes: self.0.cache.bytes(),
             bytes_max: self.0.cache.bytes_max(),
-            disk_bytes: by_component_on_disk.values().map(|(_, bytes)| bytes).sum(),
+            disk_bytes: by_component_on_disk
+                .values()
+                .fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes)),
             disk_bytes_max: self.0.disk.bytes_max(),
             functions,
         })

@@ -155,3 +155,27 @@ fn damage_is_a_miss() {
     std::fs::write(&path, &whole).unwrap();
     assert_eq!(check(), 20);
 }
+
+/// Whoever writes to such a file may die of it, however often it is tried.
+#[test]
+fn a_file_over_which_processes_died_is_begun_anew() {
+    let mark = |directory: &TempDir| directory.path().join("results.writing");
+    let directory = filled(3);
+    assert!(!mark(&directory).exists(), "it wrote, and didn't die");
+    // One may have been killed by chance.
+    std::fs::write(mark(&directory), ".").unwrap();
+    let disk = open(&directory);
+    disk.keep(key(10), remembered(10, DEAR));
+    disk.flush();
+    assert!(found(&disk, 0) && found(&disk, 10) && !mark(&directory).exists());
+    drop(disk);
+    std::fs::write(mark(&directory), "..").unwrap();
+    let disk = open(&directory);
+    assert!(found(&disk, 0), "reading is no danger");
+    disk.keep(key(11), remembered(11, DEAR));
+    disk.flush();
+    assert!(!found(&disk, 0) && !found(&disk, 10));
+    disk.keep(key(12), remembered(12, DEAR));
+    disk.flush();
+    assert!(found(&disk, 12) && !mark(&directory).exists());
+}

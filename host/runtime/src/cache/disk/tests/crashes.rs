@@ -78,7 +78,7 @@ fn result(index: u64) -> Arc<Remembered> {
     bytes.fill(&mut body);
     let content = Content { media_type: format!("x/{index}").into(), body: Bytes::from(body) };
     let answer = if index.is_multiple_of(5) { Answer::Error(content) } else { Answer::Value(content) };
-    Arc::new(Remembered::new(answer, component_of(index), DEAR + Duration::from_micros(index)))
+    Arc::new(Remembered::new(Ok(answer), component_of(index), DEAR + Duration::from_micros(index)))
 }
 
 /// Some of each of three.
@@ -92,11 +92,9 @@ fn is_found(disk: &Disk, index: u64) -> bool {
     if let Some(found) = &found {
         let right = result(index);
         let is_right = matches!(
-            (&found.answer, &right.answer),
-            (Answer::Value(found), Answer::Value(right)) | (Answer::Error(found), Answer::Error(right))
-                if found == right
+            (&found.result, &right.result), (Ok(found), Ok(right)) if found.same(right)
         );
-        assert!(is_right, "a wrong answer to {index}: {:?}", found.answer);
+        assert!(is_right, "a wrong answer to {index}: {:?}", found.result);
         assert_eq!((found.component, found.cost), (right.component, right.cost), "{index}");
         assert_eq!(found.content_hash, right.content_hash, "{index}");
     }
