@@ -185,6 +185,11 @@ fn traps_are_remembered_where_the_function_says_so() {
         nebula.post("/f/loops", "").is(504).has("cache-status", "nebula; fwd=miss");
         nebula.post("/f/panics", "[").is(400).has("cache-status", "nebula; fwd=miss");
     }
+    // A trap tells what was logged, and a function that doesn't say so has none of another's.
+    deploy(&nebula, "quiet?remember_traps=on&log_bytes_max=0", guests::PANICS);
+    nebula.post("/f/quiet", "3").is(502).has("cache-status", MISS);
+    deploy(&nebula, "forgets", guests::PANICS);
+    nebula.post("/f/forgets", "3").is(502).has("cache-status", "nebula; fwd=miss");
     let no_store = nebula.request("POST", "/f/traps").header("cache-control", "no-cache, no-store").send();
     no_store.is(502).has("cache-status", "nebula; fwd=request");
 }

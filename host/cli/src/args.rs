@@ -127,7 +127,7 @@ pub(crate) struct RememberArgs {
     /// The largest answer that is remembered, bytes; 1 MiB unless given
     #[arg(long)]
     pub(crate) remember_bytes_max: Option<u64>,
-    /// Remember too that it fails: its traps, and that it hits its memory or output limit
+    /// Remember too that it fails: traps, its own limits, invalid answers
     #[arg(long)]
     pub(crate) remember_traps: bool,
 }

@@ -36,8 +36,7 @@ const NO_TIME: &str = "queue;dur=0.000, start;dur=0.000, run;dur=0.000";
 /// Length of a `Server-Timing`, usually.
 const TIMING_BYTES: usize = 64;
 
-/// A raw function's media type, bytes. One beyond it is `application/octet-stream`.
-const MEDIA_TYPE_BYTES_MAX: usize = 255;
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Headers that belong to a connection and are never a function's to set (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -95,25 +94,17 @@ impl Asked {
 
 /// A value, or the function's own error, with status `status`.
 pub(crate) fn content(asked: &Asked, made: &Made<'_>, status: StatusCode, content: Content) -> Reply {
+    // One of ours needs no copy.
+    let media_type = match &content.media_type {
+        Cow::Borrowed(text) => HeaderValue::from_static(text),
+        Cow::Owned(_) => HeaderValue::from_str(content.told_media_type()).unwrap_or(OCTETS),
+    };
     let mut response = Response::new(content.body);
     *response.status_mut() = status;
     response.headers_mut().reserve(HEADERS_USUAL);
-    response.headers_mut().insert(header::CONTENT_TYPE, media_type(content.media_type));
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept, prefer"));
     finish(asked, made, response)
-}
-
-/// A guest's media type may be any text; what can't stand in a header, or shouldn't, is bytes.
-fn media_type(text: Cow<'static, str>) -> HeaderValue {
-    let bytes = HeaderValue::from_static("application/octet-stream");
-    match text {
-        // One of ours.
-        Cow::Borrowed(text) => HeaderValue::from_static(text),
-        Cow::Owned(text) if text.len() <= MEDIA_TYPE_BYTES_MAX => {
-            HeaderValue::try_from(text).unwrap_or(bytes)
-        }
-        Cow::Owned(_) => bytes,
-    }
 }
 
 /// A response of a function of the http form.
@@ -142,8 +133,12 @@ fn sendable(mut response: Response<Bytes>) -> Result<Response<Bytes>, Problem> {
         headers.remove(name);
     }
     headers.remove(header::CONTENT_LENGTH);
-    // Ours to give.
+    // Ours to give, and to say that we did.
     headers.remove(NEBULA_RECEIPT);
+    let applied = headers.remove(PREFERENCE_APPLIED);
+    if let Some(applied) = applied.as_ref().and_then(preference::without_receipt) {
+        headers.insert(PREFERENCE_APPLIED, applied);
+    }
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes > HEADER_BYTES_MAX {
         let detail = format!("the headers of the function's response are over {HEADER_BYTES_MAX} bytes");
@@ -172,11 +167,16 @@ fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
     // say; a cache that isn't told has to ask.
     let sees_request = made.function.record.description.form == Form::Http;
     let varies_unsaid = sees_request && !headers.contains_key(header::VARY);
+    if sees_request {
+        headers.append(header::VARY, HeaderValue::from_static("prefer"));
+    }
     let policy = match asked.selector {
+        // What it answers next may be something else.
+        _ if made.function.is_distrusted() => "no-store",
         Selector::Digest(_) if !varies_unsaid => "public, max-age=31536000, immutable",
         Selector::Digest(_) | Selector::Current | Selector::Version(_) => "public, no-cache",
     };
-    if headers.contains_key(header::CACHE_CONTROL) {
+    if headers.contains_key(header::CACHE_CONTROL) && !made.function.is_distrusted() {
         // The function's own says how long its answer may be used from now: a result is as good as new.
         headers.remove(header::AGE);
     } else {
@@ -232,7 +232,8 @@ fn receipt(headers: &mut HeaderMap, issued: &Issued) {
         headers.insert(NEBULA_RECEIPT, token);
     }
     let applied = if issued.input_kept { "receipt=with-input" } else { "receipt" };
-    headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static(applied));
+    // The function may have applied another.
+    headers.append(PREFERENCE_APPLIED, HeaderValue::from_static(applied));
 }
 
 /// RFC 9211.
@@ -298,6 +299,7 @@ mod tests {
             load: Duration::from_nanos(2_000),
             start: Duration::from_nanos(10_999),
             run: Duration::from_micros(1_002_003),
+            processor: None,
         };
         assert_eq!(timing(&cost), "queue;dur=0.000, start;dur=0.012, run;dur=1002.003");
     }
@@ -332,14 +334,5 @@ mod tests {
         };
         assert!(with(HEADER_BYTES_MAX).is_ok());
         assert!(with(HEADER_BYTES_MAX + 2).is_err());
-    }
-
-    #[test]
-    fn media_types_are_bounded() {
-        let long = format!("text/{}", "x".repeat(MEDIA_TYPE_BYTES_MAX - 5));
-        assert_eq!(media_type(long.clone().into()), long);
-        for wrong in [format!("{long}x"), "text/plain\r\nx-evil: 1".to_owned()] {
-            assert_eq!(media_type(wrong.into()), "application/octet-stream");
-        }
     }
 }

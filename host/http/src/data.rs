@@ -16,14 +16,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, h
 use http_body_util::Full;
 use hyper::body::Incoming;
 use nebula_runtime::id::{FunctionRef, Selector};
-use nebula_runtime::{Answer, Form, Function, Met, Prefer, Request as Call, Shard};
+use nebula_runtime::{Answer, Answered, Form, Function, Met, Prefer, Request as Call, Shard};
 
 use crate::accept::prefer;
 use crate::answer::{self, Asked, Made};
 use crate::bodies::Bodies;
 use crate::body;
 use crate::input;
-use crate::preference;
+use crate::preference::{self, PREFER};
 use crate::problem::{Problem, Reply};
 use crate::status;
 
@@ -143,8 +143,9 @@ async fn run(shard: &Shard, function: &Arc<Met>, asked: &Asked, call: Call, pref
     let called = shard.call(function, call, prefer, asked.directives).await;
     let receipt = match (asked_receipt, &called.result) {
         (Some((wants, call)), Ok(answer)) => {
-            let made = (answer.clone(), called.engine.clone());
-            shard.receipt(function, (call, prefer), made, wants.with_input).await
+            let (answer, engine) = (answer.clone(), called.engine.clone());
+            let answered = Answered { request: call, prefer, answer, engine };
+            shard.receipt(function, answered, wants.with_input).await
         }
         (Some(_), Err(_)) | (None, _) => None,
     };
@@ -196,17 +197,31 @@ fn below_name(parts: &Parts, below: &str, body: Bytes) -> Request<Bytes> {
     *request.uri_mut() = Uri::try_from(path_and_query).unwrap_or_default();
     let authority =
         parts.uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
-    *request.headers_mut() = parts.headers.clone();
-    preference::remove_receipt(request.headers_mut());
-    for name in UNSEEN {
-        request.headers_mut().remove(name);
-    }
+    *request.headers_mut() = seen(&parts.headers);
     // HTTP/2 carries the authority in the URI; the guest finds it as a header either way.
     if let Some(authority) = authority {
         request.headers_mut().entry(header::HOST).or_insert(authority);
     }
     request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("localhost"));
     request
+}
+
+/// The headers that a guest sees, in their order: taking some out of a map would move others, and make it another call.
+fn seen(headers: &HeaderMap) -> HeaderMap {
+    let mut seen = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        if UNSEEN.contains(&name.as_str()) {
+            continue;
+        }
+        let value = match *name == PREFER {
+            true => preference::without_receipt(value),
+            false => Some(value.clone()),
+        };
+        if let Some(value) = value {
+            seen.append(name, value);
+        }
+    }
+    seen
 }
 
 /// `application/x-www-form-urlencoded` pairs.

@@ -26,21 +26,17 @@ pub(crate) fn receipt(headers: &HeaderMap) -> Option<WantsReceipt> {
     lines(headers).flat_map(preferences).find_map(wants_receipt)
 }
 
-/// Takes that out, so that it makes no other call of a function that sees its request's headers.
-pub(crate) fn remove_receipt(headers: &mut HeaderMap) {
-    if receipt(headers).is_none() {
-        return;
+/// A line of `Prefer`, or of `Preference-Applied`, without that; `None` if nothing else is in it.
+pub(crate) fn without_receipt(line: &HeaderValue) -> Option<HeaderValue> {
+    // What isn't ASCII is none of this one's.
+    let Ok(text) = line.to_str() else { return Some(line.clone()) };
+    if preferences(text).all(|item| wants_receipt(item).is_none()) {
+        return Some(line.clone());
     }
-    let others = |line| preferences(line).filter(|item| wants_receipt(item).is_none()).collect::<Vec<_>>();
-    let rest: Vec<String> =
-        lines(headers).map(others).filter(|items| !items.is_empty()).map(|items| items.join(",")).collect();
-    headers.remove(PREFER);
-    for line in rest {
-        // Parts of what was a value are one.
-        if let Ok(line) = HeaderValue::try_from(line) {
-            headers.append(PREFER, line);
-        }
-    }
+    let others = preferences(text).filter(|item| wants_receipt(item).is_none()).map(str::trim);
+    let rest = others.collect::<Vec<_>>().join(", ");
+    // Parts of what was a value are one.
+    if rest.is_empty() { None } else { HeaderValue::try_from(rest).ok() }
 }
 
 /// What isn't ASCII is none of this one's.
@@ -62,6 +58,8 @@ fn preferences(line: &str) -> impl Iterator<Item = &str> {
 }
 
 fn wants_receipt(preference: &str) -> Option<WantsReceipt> {
+    // Parameters of a preference are after semicolons: there are none to this one.
+    let preference = preference.split(';').next().unwrap_or(preference);
     let (name, value) = match preference.split_once('=') {
         Some((name, value)) => (name, value.trim().trim_matches('"')),
         None => (preference, ""),
@@ -86,10 +84,9 @@ mod tests {
         headers
     }
 
-    fn left(lines: &[&'static str]) -> Vec<String> {
-        let mut headers = headers(lines);
-        remove_receipt(&mut headers);
-        headers.get_all(PREFER).iter().map(|line| line.to_str().unwrap().to_owned()).collect()
+    fn left(line: &'static str) -> Option<String> {
+        let left = without_receipt(&HeaderValue::from_static(line))?;
+        Some(left.to_str().unwrap().to_owned())
     }
 
     #[test]
@@ -98,16 +95,19 @@ mod tests {
         assert_eq!(wants(&[]), None);
         assert_eq!(wants(&["receipt"]), Some(false));
         assert_eq!(wants(&["return=minimal", "wait=1, Receipt = \"with-input\""]), Some(true));
+        assert_eq!(wants(&["receipt; x=y"]), Some(false));
         assert_eq!(wants(&["receipts", "receipt=other", "a=\"x, receipt, y\"", "a=\"\\\", receipt\""]), None);
     }
 
     #[test]
     fn the_rest_is_left_as_it_was() {
-        assert_eq!(left(&["receipt"]), [""; 0]);
-        assert_eq!(
-            left(&["wait=1,receipt=with-input, a=\"x, receipt\"", "b"]),
-            ["wait=1, a=\"x, receipt\"", "b"]
-        );
-        assert_eq!(left(&["wait=1 ; x", "b"]), ["wait=1 ; x", "b"]);
+        for nothing in ["receipt", " receipt=with-input; x=y "] {
+            assert_eq!(left(nothing), None);
+        }
+        assert_eq!(left("receipt, wait=1").unwrap(), "wait=1");
+        assert_eq!(left("wait=1,receipt=with-input, a=\"x, receipt\"").unwrap(), "wait=1, a=\"x, receipt\"");
+        assert_eq!(left(" wait=1 ; x ,b").unwrap(), " wait=1 ; x ,b");
+        let obscure = HeaderValue::from_bytes(b"receipt, \xff").unwrap();
+        assert_eq!(without_receipt(&obscure), Some(obscure));
     }
 }

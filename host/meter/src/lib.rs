@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The wall-clock time of one call, by phase. The phases follow one another and don't overlap.
+/// The time of one call. Its phases, on the wall's clock, follow one another and don't overlap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallCost {
     /// From admission until a thread took the call up.
@@ -16,6 +16,8 @@ pub struct CallCost {
     pub start: Duration,
     /// Running the guest and encoding the output.
     pub run: Duration,
+    /// Processor time of `start` and `run`, where it was measured.
+    pub processor: Option<Duration>,
 }
 
 impl CallCost {
@@ -64,7 +66,8 @@ mod tests {
     fn laps_add_up_to_the_whole() {
         let whole = Instant::now();
         let mut watch = Stopwatch::start();
-        let cost = CallCost { queue: watch.lap(), load: watch.lap(), start: watch.lap(), run: watch.lap() };
+        let (queue, load, start, run) = (watch.lap(), watch.lap(), watch.lap(), watch.lap());
+        let cost = CallCost { queue, load, start, run, processor: None };
         assert!(cost.total() <= whole.elapsed());
         assert_eq!(cost.total(), cost.queue + cost.load + cost.start + cost.run);
     }

@@ -26,7 +26,18 @@ pub struct Content {
     pub body: Bytes,
 }
 
+/// The longest media type that is told, bytes.
+pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
+
 impl Content {
+    /// The media type as it is told: a guest's may be any text, and what is too long for a header or can't stand in
+    /// one is bytes.
+    pub fn told_media_type(&self) -> &str {
+        let is_told = self.media_type.len() <= MEDIA_TYPE_BYTES_MAX
+            && http::HeaderValue::from_str(&self.media_type).is_ok();
+        if is_told { &self.media_type } else { "application/octet-stream" }
+    }
+
     pub(crate) fn json(body: Vec<u8>) -> Self {
         Self { media_type: Cow::Borrowed("application/json"), body: body.into() }
     }
@@ -58,8 +69,8 @@ impl Answer {
     pub(crate) fn summary(&self) -> String {
         let body = Digest::of(self.body());
         match self {
-            Self::Value(content) => format!("{} {body}", content.media_type),
-            Self::Error(content) => format!("its own error, {} {body}", content.media_type),
+            Self::Value(content) => format!("{} {body}", content.told_media_type()),
+            Self::Error(content) => format!("its own error, {} {body}", content.told_media_type()),
             Self::Http(response) => {
                 let headers = Digest::of(format!("{:?}", response.headers()).as_bytes());
                 format!("{} with headers {headers} and body {body}", response.status())
@@ -92,5 +103,22 @@ impl Answer {
             }
         };
         head + self.body().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types_are_bounded() {
+        let told = |media_type: String| {
+            Content { media_type: media_type.into(), body: Bytes::new() }.told_media_type().to_owned()
+        };
+        let long = format!("text/{}", "x".repeat(MEDIA_TYPE_BYTES_MAX - 5));
+        assert_eq!(told(long.clone()), long);
+        for wrong in [format!("{long}x"), "text/plain\r\nx-evil: 1".to_owned()] {
+            assert_eq!(told(wrong), "application/octet-stream");
+        }
     }
 }

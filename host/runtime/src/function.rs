@@ -13,6 +13,17 @@ use crate::registry::VersionRecord;
 /// How many short calls on the compute lane earn a function its place on the fast lane again.
 const SHORT_CALLS_TO_RETURN: u32 = 16;
 
+/// What the host remembers of a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// Nothing of any.
+    Off,
+    /// What its functions say.
+    Usual,
+    /// Nothing, as its results can't be relied on.
+    Distrusted,
+}
+
 /// One version of a function: there is one of these however it is asked for.
 #[derive(Debug)]
 pub struct Function {
@@ -21,20 +32,31 @@ pub struct Function {
     limits: Limits,
     key: FunctionKey,
     remembers: bool,
+    distrusted: bool,
     identity: Bytes,
     history: History,
     share: Share,
 }
 
 impl Function {
-    /// `share` is its part of the compute lane; `remembers` is whether the host remembers anything of its component.
-    pub(crate) fn new(record: VersionRecord, limits: Limits, share: Share, remembers: bool) -> Arc<Self> {
+    /// `share` is its part of the compute lane.
+    pub(crate) fn new(record: VersionRecord, limits: Limits, share: Share, memory: Memory) -> Arc<Self> {
         let identity = format!("{}@{}; digest={}", record.name, record.version, record.digest);
         // Much memory can keep a single instruction busy for long, and no clock interrupts one.
         let history = History::new(limits.memory_bytes_max > Limits::default().memory_bytes_max);
-        let key = FunctionKey::new(&record.digest, record.description.form, &limits);
-        let remembers = remembers && !record.remember.off;
-        Arc::new(Self { record, limits, key, remembers, identity: identity.into(), history, share })
+        let key = FunctionKey::new(&record.digest, record.description.form, &limits, &record.remember);
+        let remembers = memory == Memory::Usual && !record.remember.off;
+        let distrusted = memory == Memory::Distrusted;
+        Arc::new(Self {
+            record,
+            limits,
+            key,
+            remembers,
+            distrusted,
+            identity: identity.into(),
+            history,
+            share,
+        })
     }
 
     /// The limits its calls run under.
@@ -55,6 +77,11 @@ impl Function {
     /// Whether its results are remembered.
     pub(crate) fn remembers(&self) -> bool {
         self.remembers
+    }
+
+    /// Whether [two computations](crate::Disagreement) of a call of its component came to different answers.
+    pub fn is_distrusted(&self) -> bool {
+        self.distrusted
     }
 
     pub(crate) fn history(&self) -> &History {

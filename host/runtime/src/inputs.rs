@@ -4,7 +4,8 @@
 //!
 //! Invariants:
 //! * What is found has the digest that it was asked for by: a file that was damaged or cut off isn't there.
-//! * All of them together take at most the bytes they were given, a block of the disk each at least.
+//! * All of them together take at most the bytes they were given, a block of the disk each at least. Where that has become less
+//!   they go with the next that is kept.
 //! * A disk that fails costs what it was to keep. Where nothing was kept nothing is read.
 
 use std::collections::{HashSet, VecDeque};
@@ -70,12 +71,15 @@ impl Inputs {
         }
         while kept.bytes + bytes > self.bytes_max {
             let Some((oldest, freed)) = kept.order.pop_front() else { break };
-            kept.names.remove(&oldest);
-            kept.bytes -= freed;
             match fs::remove_file(self.path(&oldest)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    kept.order.push_front((oldest, freed));
+                    return Err(error);
+                }
                 Ok(()) | Err(_) => {}
             }
+            kept.names.remove(&oldest);
+            kept.bytes -= freed;
         }
         let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.directory)?;
         file.write_all(document)?;
@@ -87,6 +91,10 @@ impl Inputs {
 
     /// The document of this digest. Waits for the disk.
     pub(crate) fn get(&self, digest: &Digest) -> Option<Vec<u8>> {
+        // Also what was kept when there was more room.
+        if self.bytes_max == 0 {
+            return None;
+        }
         let document = fs::read(self.path(digest)).ok()?;
         (Digest::of(&document) == *digest).then_some(document)
     }

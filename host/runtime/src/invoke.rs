@@ -54,6 +54,20 @@ pub enum Prefer {
 }
 
 impl Request {
+    /// The same in buffers of its own, which aren't a part of larger ones.
+    pub(crate) fn compact(&self) -> Self {
+        match self {
+            Self::Payload { media_type, body } => {
+                Self::Payload { media_type: media_type.clone(), body: Bytes::copy_from_slice(body) }
+            }
+            Self::Query(pairs) => Self::Query(pairs.clone()),
+            Self::Http(request) => {
+                let (parts, body) = request.as_ref().clone().into_parts();
+                Self::Http(Arc::new(http::Request::from_parts(parts, Bytes::copy_from_slice(&body))))
+            }
+        }
+    }
+
     /// Whether decoding it, and hashing it where that is to be `remembered`, takes no time to speak of. What
     /// doesn't is decoded where long calls run.
     pub(crate) fn is_light(&self, form: Form, remembered: bool) -> bool {

@@ -8,7 +8,8 @@
 //! Every part of variable length has its length before it, so that no two inputs run into one another. What
 //! the function is called isn't in it, nor its version: what is deployed twice, or rolled back to, finds its
 //! results. Of the limits those are in it that decide whether there is an answer, and which; the deadline and
-//! the log's length don't: an answer that is there is the same however long it may have taken.
+//! the log's length don't: an answer that is there is the same however long it may have taken. A trap tells the end of
+//! the log, so functions whose traps are remembered have keys of their own, with its length.
 //!
 //! Typed input is hashed as the guest gets it, decoded: spelling, white space and the order of fields don't
 //! matter. For functions of the http form it is the whole request, as they see all of it.
@@ -18,6 +19,7 @@ use wasmtime::component::Val;
 use crate::engine::{Form, Input};
 use crate::id::Digest;
 use crate::limits::Limits;
+use crate::remember::Remember;
 
 /// Domain separation, as BLAKE3's key derivation wants it: unique and fixed.
 const CONTEXT: &str = "nebula 2026-11 key of a remembered result";
@@ -51,7 +53,7 @@ impl Key {
 pub(crate) struct FunctionKey([u8; 32]);
 
 impl FunctionKey {
-    pub(crate) fn new(component: &Digest, form: Form, limits: &Limits) -> Self {
+    pub(crate) fn new(component: &Digest, form: Form, limits: &Limits, remember: &Remember) -> Self {
         let export: &[u8] = match form {
             Form::Typed => b"handle",
             Form::Raw => b"nebula:function/handler",
@@ -63,6 +65,10 @@ impl FunctionKey {
         hasher.update(&SEMANTICS.to_le_bytes());
         for limit in [limits.memory_bytes_max, limits.input_bytes_max, limits.output_bytes_max] {
             hasher.update(&limit.to_le_bytes());
+        }
+        if remember.traps {
+            part(&mut hasher, b"traps");
+            hasher.update(&limits.log_bytes_max.to_le_bytes());
         }
         Self(*hasher.finalize().as_bytes())
     }
@@ -231,7 +237,7 @@ mod tests {
     use crate::limits::MIB;
 
     fn function() -> FunctionKey {
-        FunctionKey::new(&Digest::of(b"component"), Form::Typed, &Limits::default())
+        FunctionKey::new(&Digest::of(b"component"), Form::Typed, &Limits::default(), &Remember::default())
     }
 
     fn values(values: Vec<Val>) -> Input {
@@ -326,8 +332,9 @@ mod tests {
 
     #[test]
     fn what_can_change_an_answer_changes_the_key_and_nothing_else_does() {
-        let key =
-            |component: &[u8], form, limits: &Limits| FunctionKey::new(&Digest::of(component), form, limits);
+        let key = |component: &[u8], form, limits: &Limits| {
+            FunctionKey::new(&Digest::of(component), form, limits, &Remember::default())
+        };
         let default = Limits::default();
         let same = Limits { deadline_ms: std::num::NonZeroU64::MIN, log_bytes_max: 1, ..default.clone() };
         assert_eq!(function(), key(b"component", Form::Typed, &same));

@@ -32,7 +32,7 @@ mod shard;
 mod spelling;
 
 pub use admission::Inadmissible;
-pub use answer::{Answer, Content};
+pub use answer::{Answer, Content, MEDIA_TYPE_BYTES_MAX};
 pub use cache::{CacheReport, Counts, FunctionCacheReport};
 pub use codec::{DecodeError, UnsupportedType};
 pub use engine::{
@@ -48,4 +48,4 @@ pub use purity::CallLog;
 pub use registry::{Description, Disagreement, OpenError, ResolveError, StoreError, VersionRecord};
 pub use remember::{Because, CacheDirectives, Remember, Settings, Source};
 pub use runtime::{DeployError, Runtime, RuntimeConfig, RuntimeError};
-pub use shard::{Issued, Met, Shard};
+pub use shard::{Answered, Issued, Met, Shard};

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::document::{DocumentError, document};
 pub use self::token::{KeyError, Signed, Signer, TokenError, Verifier};
-use crate::answer::{Answer, Content};
+use crate::answer::{Answer, Content, MEDIA_TYPE_BYTES_MAX};
 use crate::engine::Form;
 use crate::function::Function;
 use crate::id::Digest;
@@ -137,7 +137,8 @@ pub struct ContentReceipt {
 }
 
 impl Receipt {
-    /// Of an answer of `function`, which `engine` has computed. `document` is the request's.
+    /// Of an answer of `function`, which `engine` has computed. `document` is the request's. None where the input's media type
+    /// is so long that no header could hold the receipt.
     ///
     /// Hashes the input and the output.
     pub(crate) fn new(
@@ -145,14 +146,17 @@ impl Receipt {
         (request, document): (&Request, &[u8]),
         prefer: Prefer,
         (answer, engine): (&Answer, &str),
-    ) -> Self {
+    ) -> Option<Self> {
         let (kind, media_type) = match request {
             Request::Payload { media_type, .. } => (InputKind::Payload, media_type.clone()),
             Request::Query(_) => (InputKind::Query, None),
             Request::Http(_) => (InputKind::Http, None),
         };
+        if media_type.as_ref().is_some_and(|text| text.len() > MEDIA_TYPE_BYTES_MAX) {
+            return None;
+        }
         let limits = function.limits();
-        Self {
+        Some(Self {
             format: FORMAT,
             function: format!("{}@{}", function.record.name, function.record.version),
             component: function.record.digest,
@@ -174,7 +178,7 @@ impl Receipt {
             engine: engine.to_owned(),
             output: OutputReceipt::of(answer),
             issued_at_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        }
+        })
     }
 
     /// The call that it is of, for the document that it names.
@@ -211,7 +215,7 @@ impl OutputReceipt {
     /// Of an answer. Hashes it.
     pub fn of(answer: &Answer) -> Self {
         let content = |content: &Content| ContentReceipt {
-            media_type: content.media_type.as_ref().to_owned(),
+            media_type: content.told_media_type().to_owned(),
             digest: Digest::of(&content.body),
             bytes: content.body.len() as u64,
         };

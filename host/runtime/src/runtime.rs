@@ -4,7 +4,7 @@ mod deploy;
 mod results;
 mod verify;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ pub(crate) use self::verify::{Check, Verification};
 use crate::cache::{Cache, Counts, Disk, Flights};
 use crate::engine::{Compiler, Engine, Loaded, Ticker};
 use crate::error::{Fault, LoadError};
-use crate::function::Function;
+use crate::function::{Function, Memory};
 use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use crate::inputs::Inputs;
 use crate::invoke::Called;
@@ -105,11 +105,11 @@ struct Shared {
     inputs: Inputs,
     signer: Option<Signer>,
     /// Receipts that are made at once.
-    issuing: Semaphore,
+    issuing: Arc<Semaphore>,
     verification: Verification,
     alarm: fn(&Disagreement),
-    /// Components of which nothing is remembered, and which the registry may not have been able to write down.
-    distrusted: Mutex<HashSet<Digest>>,
+    /// What the registry may not have been able to write down.
+    distrusted: Mutex<HashMap<Digest, Disagreement>>,
     flights: Arc<Flights>,
     /// Serving threads that aren't at rest.
     awake: AtomicUsize,
@@ -162,7 +162,7 @@ impl Runtime {
             disk,
             inputs: Inputs::new(&config.data_dir, config.host_limits.inputs_bytes_max),
             signer: config.signer,
-            issuing: Semaphore::new(cores),
+            issuing: Arc::new(Semaphore::new(cores)),
             verification: Verification::new(config.verify_share),
             alarm: config.alarm,
             distrusted: Mutex::default(),
@@ -197,7 +197,11 @@ impl Runtime {
         // Read without the lock: whoever asks for what isn't there holds nobody up.
         let generation = self.generation();
         let record = self.0.registry.resolve(reference)?;
-        let remembers = self.0.cache.is_on() && !self.distrusts(&record.digest)?;
+        let memory = match self.0.cache.is_on() {
+            false => Memory::Off,
+            true if self.disagreement(&record.digest)?.is_some() => Memory::Distrusted,
+            true => Memory::Usual,
+        };
         let exact = FunctionRef { name: record.name.clone(), selector: Selector::Version(record.version) };
         let mut resolved = resolved.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(function) = resolved.get(&exact) {
@@ -209,7 +213,7 @@ impl Runtime {
         }
         // The host's ceiling may have come down since the deploy: then its own default holds.
         let limits = self.0.limits.with(&record.limits).unwrap_or_else(|_| self.0.limits.clone());
-        let function = Function::new(record, limits, self.0.lane.share(), remembers);
+        let function = Function::new(record, limits, self.0.lane.share(), memory);
         self.lock_in_use().push(Arc::downgrade(&function));
         // A name that has changed in between is asked for again by the next call.
         if self.generation() == generation {
@@ -231,7 +235,9 @@ impl Runtime {
     }
 
     fn forget_all_resolved(&self) {
-        self.0.resolved.write().unwrap_or_else(PoisonError::into_inner).clear();
+        // Held over both, as above.
+        let mut resolved = self.0.resolved.write().unwrap_or_else(PoisonError::into_inner);
+        resolved.clear();
         self.0.generation.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -294,7 +300,7 @@ impl Runtime {
         &self.0.inputs
     }
 
-    pub(crate) fn issuing(&self) -> &Semaphore {
+    pub(crate) fn issuing(&self) -> &Arc<Semaphore> {
         &self.0.issuing
     }
 

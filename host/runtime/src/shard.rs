@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use nebula_meter::CallCost;
 
 use self::recall::Call;
-pub use self::receipt::Issued;
+pub use self::receipt::{Answered, Issued};
 use crate::cache::{Counts, Tally};
 use crate::engine::{Loaded, Ready, Spent, TICK};
 use crate::error::{CallError, LoadError};
@@ -42,7 +42,7 @@ use crate::invoke::{self, Called, Decoded, Outcome};
 use crate::lane::{self, NoPlace};
 use crate::pool::Pool;
 use crate::priority;
-use crate::purity::Allowance;
+use crate::purity::{Allowance, thread_time};
 use crate::registry::ResolveError;
 use crate::runtime::{Counting, Runtime, RuntimeError};
 
@@ -105,6 +105,8 @@ pub struct Met {
     runtime: Runtime,
     function: Arc<Function>,
     tally: Tally,
+    /// What its hits are numbered from, for [`Verification`](crate::runtime::Verification).
+    sampled_from: u64,
     state: Mutex<MetState>,
 }
 
@@ -183,6 +185,7 @@ impl Shard {
             runtime: self.0.runtime.clone(),
             function: self.0.runtime.resolve(reference)?,
             tally: Tally::default(),
+            sampled_from: self.0.runtime.verification().begin(),
             state: Mutex::default(),
         });
         state.routes.insert(reference.clone(), Arc::clone(&met));
@@ -306,12 +309,15 @@ impl Shard {
                 let _place = place;
                 let begun = Instant::now();
                 let allowance = Allowance::long(admitted + deadline, abandoned);
+                let before = thread_time();
                 let (outcome, spent) =
                     invoke::run(&function, &loaded, &decoded, (admitted, begun), allowance, None);
+                let processor = thread_time().saturating_sub(before);
                 drop(spent);
-                let called = match outcome {
+                let mut called = match outcome {
                     Outcome::Called(called) | Outcome::Undecided(called) => called,
                 };
+                called.cost.processor = Some(processor);
                 if called.result.is_ok() && called.cost.start + called.cost.run < TICK {
                     function.history().was_short();
                 } else {

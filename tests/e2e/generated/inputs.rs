@@ -12,7 +12,7 @@ use super::functions::Type;
 const INPUTS: usize = 5;
 
 /// Bytes of a long body, which takes long to mirror.
-const LONG_BYTES: usize = 300_000;
+const LONG_BYTES: usize = 600_000;
 
 /// A request to a function.
 #[derive(Clone, Debug)]

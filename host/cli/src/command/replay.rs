@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use bytes::Bytes;
-use nebula_runtime::Codegen;
 use nebula_runtime::id::Digest;
 use nebula_runtime::limits::{DEADLINE_MS_CEILING, LimitOverrides};
 use nebula_runtime::receipt::{OutputReceipt, Receipt};
+use nebula_runtime::{Codegen, Fault};
 use serde::Serialize;
 
 use crate::args::Replay;
@@ -22,9 +22,17 @@ use crate::report::{hinted, json, note};
 struct Verdict<'a> {
     agreed: bool,
     expected: &'a OutputReceipt,
-    found: OutputReceipt,
+    found: Found,
     /// What computed the answer then, and now.
     engines: [&'a str; 2],
+}
+
+/// What it came to now.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Found {
+    Answer(OutputReceipt),
+    Failure { outcome: &'static str, error: String },
 }
 
 pub(crate) fn run(replay: &Replay) -> anyhow::Result<ExitCode> {
@@ -38,18 +46,25 @@ pub(crate) fn run(replay: &Replay) -> anyhow::Result<ExitCode> {
             error.context(hinted("the server doesn't have the input of this receipt", hint))
         })?,
     };
-    let request = receipt.request(&document)?;
+    let request = receipt.request(&document).map_err(|error| {
+        let hint =
+            "the input of a query or of a whole request is its document: docs/receipts.md says what that is";
+        hinted(error.to_string(), hint)
+    })?;
     // How long it may take is no part of what it answers.
     let limits = LimitOverrides { deadline_ms: NonZeroU64::new(DEADLINE_MS_CEILING), ..receipt.limits() };
     let local = Local::open(component, limits, Codegen::Optimised)
         .with_context(|| format!("cannot run the component of `{}`", receipt.function))?;
     let called = local.call_with(request, receipt.prefer);
     let found = match &called.result {
-        Ok(answer) => OutputReceipt::of(answer),
-        Err(error) => anyhow::bail!("`{}` answered then, and now: {error}", receipt.function),
+        Ok(answer) => Found::Answer(OutputReceipt::of(answer)),
+        Err(error) => match error.fault() {
+            Fault::Caller | Fault::Guest => Found::Failure { outcome: "failed", error: error.to_string() },
+            Fault::Load | Fault::Host => anyhow::bail!(error.to_string()),
+        },
     };
     let verdict = Verdict {
-        agreed: found == receipt.output,
+        agreed: matches!(&found, Found::Answer(output) if *output == receipt.output),
         expected: &receipt.output,
         found,
         engines: [&receipt.engine, &called.engine],
@@ -57,9 +72,9 @@ pub(crate) fn run(replay: &Replay) -> anyhow::Result<ExitCode> {
     if replay.remote.json {
         json(&verdict)?;
     } else if verdict.agreed {
-        println!("agreed: {}", verdict.found.digest());
+        println!("agreed: {}", receipt.output.digest());
     } else {
-        println!("disagreed: {}, and the receipt is of {}", verdict.found.digest(), receipt.output.digest());
+        println!("disagreed");
         println!("  then  {}", serde_json::to_string(verdict.expected)?);
         println!("  now   {}", serde_json::to_string(&verdict.found)?);
     }
@@ -86,10 +101,10 @@ fn component(replay: &Replay, receipt: &Receipt) -> anyhow::Result<Bytes> {
             .into(),
     };
     let found = Digest::of(&component);
-    anyhow::ensure!(
-        found == receipt.component,
-        "this component is {found}, and the receipt is of {}",
-        receipt.component
-    );
+    if found != receipt.component {
+        let hint = "leave out `--component`, and the server is asked for it";
+        let message = format!("this component is {found}, and the receipt is of {}", receipt.component);
+        return Err(hinted(message, hint).into());
+    }
     Ok(component)
 }

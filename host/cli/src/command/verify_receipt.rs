@@ -46,6 +46,9 @@ fn verifier(path: &Path) -> anyhow::Result<Verifier> {
 fn same(what: &str, given: Option<&str>, expected: &Digest) -> anyhow::Result<()> {
     let Some(given) = given else { return Ok(()) };
     let found = Digest::of(&Input::read(given, None)?.body);
-    anyhow::ensure!(found == *expected, "this {what} is {found}, and the receipt is of {expected}");
-    Ok(())
+    if found == *expected {
+        return Ok(());
+    }
+    let hint = "bytes count: a line feed at the end, too";
+    Err(hinted(format!("this {what} is {found}, and the receipt is of {expected}"), hint).into())
 }

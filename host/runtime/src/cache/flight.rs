@@ -154,9 +154,15 @@ mod tests {
     use crate::id::Digest;
     use crate::key::FunctionKey;
     use crate::limits::Limits;
+    use crate::remember::Remember;
 
     fn key() -> Key {
-        let function = FunctionKey::new(&Digest::of(b"component"), Form::Typed, &Limits::default());
+        let function = FunctionKey::new(
+            &Digest::of(b"component"),
+            Form::Typed,
+            &Limits::default(),
+            &Remember::default(),
+        );
         function.of(&Input::Flat(Flat::Bytes, bytes::Bytes::new()), true)
     }
 

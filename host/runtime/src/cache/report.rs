@@ -94,7 +94,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// The how manieth it is.
+    /// How many there were before.
     pub(crate) fn hit(&self, saved: Duration) -> u64 {
         self.save(saved);
         self.hits.fetch_add(1, Ordering::Relaxed)

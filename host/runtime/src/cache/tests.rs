@@ -8,6 +8,7 @@ use crate::engine::Form;
 use crate::invoke::{Prefer, Request};
 use crate::key::FunctionKey;
 use crate::limits::{Limits, MIB};
+use crate::remember::Remember;
 
 const CHEAP: Duration = Duration::from_micros(20);
 
@@ -17,7 +18,7 @@ pub(super) fn component() -> Digest {
 
 pub(super) fn key(index: u64) -> Key {
     let input = crate::engine::Input::Flat(crate::engine::Flat::Bytes, index.to_le_bytes().to_vec().into());
-    FunctionKey::new(&component(), Form::Typed, &Limits::default()).of(&input, true)
+    FunctionKey::new(&component(), Form::Typed, &Limits::default(), &Remember::default()).of(&input, true)
 }
 
 pub(super) fn remembered(bytes: usize, cost: Duration) -> Arc<Remembered> {
@@ -149,7 +150,7 @@ fn a_component_can_be_forgotten() {
 #[test]
 fn a_call_is_found_as_it_was_sent() {
     let cache = Cache::new(MIB);
-    let function = FunctionKey::new(&component(), Form::Typed, &Limits::default());
+    let function = FunctionKey::new(&component(), Form::Typed, &Limits::default(), &Remember::default());
     let request = |media_type: Option<&str>, body: &str| Request::Payload {
         media_type: media_type.map(str::to_owned),
         body: Bytes::from(body.to_owned()),

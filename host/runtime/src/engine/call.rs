@@ -279,9 +279,12 @@ pub(super) fn explain(
     };
     let failure =
         Failure { reason, backtrace: backtrace.map(frames).unwrap_or_default(), log_tail: log.tail() };
+    // Also where it was refused memory before.
+    if trap == Some(&Trap::StackOverflow) {
+        return Stopped::StackExhausted(failure);
+    }
     match store.data().quota.refused {
         Some(refused) => Stopped::ResourceLimit { limit: refused.limit, max: refused.max, failure },
-        None if trap == Some(&Trap::StackOverflow) => Stopped::StackExhausted(failure),
         None if trap.is_some() || backtrace.is_some() => Stopped::Trapped(failure),
         None => Stopped::InvalidAnswer(failure),
     }

@@ -12,9 +12,6 @@ use super::InputKind;
 use crate::id::Digest;
 use crate::invoke::Request;
 
-/// Header lines of a request that is read, at most. More than a function ever sees.
-const HEADERS_MAX: usize = 256;
-
 /// Why a document is no input.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
@@ -78,19 +75,37 @@ pub(super) fn request(
     }
 }
 
+/// Line by line, as [`document`] writes it: a parser of HTTP would take away the blanks around a value, which HTTP/2 lets through.
 fn http_request(document: &[u8]) -> Result<http::Request<Bytes>, DocumentError> {
     let wrong = |error: &dyn std::fmt::Display| DocumentError::Http(error.to_string());
-    let mut lines = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut parsed = httparse::Request::new(&mut lines);
-    let httparse::Status::Complete(head) = parsed.parse(document).map_err(|error| wrong(&error))? else {
-        return Err(wrong(&"its head doesn't end"));
+    let mut rest = document;
+    let mut line = || {
+        let end = rest
+            .windows(2)
+            .position(|bytes| bytes == b"\r\n")
+            .ok_or_else(|| wrong(&"its head doesn't end"))?;
+        let line = &rest[..end];
+        rest = &rest[end + 2..];
+        Ok(line)
     };
-    let (method, path) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
+    let first = std::str::from_utf8(line()?).map_err(|error| wrong(&error))?;
+    let mut words = first.split(' ');
+    let (Some(method), Some(path), Some("HTTP/1.1"), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(wrong(&"its first line isn't one"));
+    };
     let mut request = http::Request::builder().method(method).uri(path);
-    for line in parsed.headers.iter() {
-        request = request.header(line.name, line.value);
+    loop {
+        let line = line()?;
+        if line.is_empty() {
+            break;
+        }
+        let colon = line.windows(2).position(|bytes| bytes == b": ");
+        let colon = colon.ok_or_else(|| wrong(&"a line of its head has no name"))?;
+        request = request.header(&line[..colon], &line[colon + 2..]);
     }
-    request.body(Bytes::copy_from_slice(&document[head..])).map_err(|error| wrong(&error))
+    request.body(Bytes::copy_from_slice(rest)).map_err(|error| wrong(&error))
 }
 
 #[cfg(test)]
@@ -116,7 +131,7 @@ mod tests {
             pairs: Vec<(String, String)>,
             method in "GET|HEAD|POST|QUERY|PURGE",
             path in "/[a-z0-9%/]{0,20}(\\?[a-z0-9=&]{0,10})?",
-            headers in proptest::collection::vec(("[a-z][a-z-]{0,10}", "([!-~\u{80}-\u{ff}]([ -~]{0,10}[!-~])?)?"), 0..10),
+            headers in proptest::collection::vec(("[a-z][a-z-]{0,10}", "[ -~\u{80}-\u{ff}]{0,10}"), 0..10),
         ) {
             let mut http = http::Request::builder().method(method.as_str()).uri(path);
             for (name, value) in headers {

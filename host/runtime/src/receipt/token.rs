@@ -70,6 +70,9 @@ struct Header {
     typ: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kid: Option<String>,
+    /// Extensions that a reader has to understand (RFC 7515 §4.1.11): none is understood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crit: Option<serde_json::Value>,
 }
 
 /// Who signs receipts.
@@ -100,7 +103,7 @@ pub struct Signed {
     header: String,
     payload: String,
     signature: Vec<u8>,
-    algorithm: String,
+    is_signed: bool,
     said_by: Option<String>,
 }
 
@@ -153,6 +156,7 @@ impl Receipt {
             alg: if signer.is_some() { SIGNED } else { UNSIGNED }.to_owned(),
             typ: TYPE.to_owned(),
             kid: signer.map(|signer| signer.key_id.clone()),
+            crit: None,
         };
         let mut token = encoded(&header);
         token.push('.');
@@ -187,11 +191,19 @@ impl Signed {
         let json = |bytes: &[u8]| {
             serde_json::from_slice::<serde_json::Value>(bytes).map_err(|error| wrong(error.to_string()))
         };
-        let Header { alg, typ, kid } =
+        let Header { alg, typ, kid, crit } =
             serde_json::from_value(json(&decode(header)?)?).map_err(|error| wrong(error.to_string()))?;
         if typ != TYPE {
             return Err(wrong(format!("its type is `{typ}`")));
         }
+        if crit.is_some() {
+            return Err(wrong("it has extensions that aren't known here".to_owned()));
+        }
+        let is_signed = match alg.as_str() {
+            SIGNED => true,
+            UNSIGNED => false,
+            _ => return Err(wrong(format!("its algorithm is `{alg}`"))),
+        };
         let content = json(&decode(payload)?)?;
         // Asked first: what another format says of anything else isn't known.
         match content.get("format").and_then(serde_json::Value::as_u64) {
@@ -204,7 +216,7 @@ impl Signed {
             header: header.to_owned(),
             payload: payload.to_owned(),
             signature: decode(signature)?,
-            algorithm: alg,
+            is_signed,
             said_by: kid,
         })
     }
@@ -219,7 +231,7 @@ impl Signed {
     /// # Errors
     /// [`TokenError::Unsigned`], [`TokenError::BadSignature`].
     pub fn verify(&self, verifier: &Verifier) -> Result<&Receipt, TokenError> {
-        if self.algorithm == UNSIGNED {
+        if !self.is_signed {
             return Err(TokenError::Unsigned);
         }
         let bad = || TokenError::BadSignature {
@@ -345,9 +357,15 @@ mod tests {
     fn other_formats_and_types_are_told() {
         let other = Receipt { format: 2, ..receipt() }.to_token(None);
         assert!(matches!(Signed::parse(&other), Err(TokenError::OtherFormat { found: 2 })));
-        let header = encoded(&serde_json::json!({"alg": "EdDSA", "typ": "JWT"}));
-        let error = Signed::parse(&format!("{header}.{}.", encoded(&receipt()))).unwrap_err();
-        assert!(error.to_string().contains("`JWT`"), "{error}");
+        for (header, why) in [
+            (serde_json::json!({"alg": "EdDSA", "typ": "JWT"}), "`JWT`"),
+            (serde_json::json!({"alg": "HS256", "typ": TYPE}), "`HS256`"),
+            (serde_json::json!({"alg": "EdDSA", "typ": TYPE, "crit": ["b64"], "b64": false}), "extensions"),
+        ] {
+            let token = format!("{}.{}.", encoded(&header), encoded(&receipt()));
+            let error = Signed::parse(&token).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

@@ -32,6 +32,21 @@ pub struct Disagreement {
     pub at_unix_s: u64,
 }
 
+impl Disagreement {
+    fn unreadable(component: Digest) -> Self {
+        let unknown = || "something that this release can't read".to_owned();
+        Self {
+            component,
+            function: unknown(),
+            input: Digest::of(&[]),
+            remembered: unknown(),
+            computed: unknown(),
+            engines: [unknown(), unknown()],
+            at_unix_s: 0,
+        }
+    }
+}
+
 impl Registry {
     /// Why nothing of a component is remembered, if that is so.
     ///
@@ -43,9 +58,12 @@ impl Registry {
                 Err(TableError::TableDoesNotExist(_)) => return Ok(None),
                 table => table?,
             };
-            // One that another release has written counts as none: it is seen again.
             let found = table.get(component.bytes())?;
-            Ok(found.and_then(|found| serde_json::from_slice(found.value()).ok()))
+            // What another release has written is one all the same.
+            let read = |content: &[u8]| {
+                serde_json::from_slice(content).unwrap_or_else(|_| Disagreement::unreadable(*component))
+            };
+            Ok(found.map(|found| read(found.value())))
         })
     }
 

@@ -32,7 +32,7 @@ impl Runtime {
             let (entries, bytes) = by_component.get(&digest).copied().unwrap_or_default();
             let counts = counts.remove(&name).unwrap_or_default();
             let (disk_entries, disk_bytes) = by_component_on_disk.get(&digest).copied().unwrap_or_default();
-            let disagreement = self.0.registry.disagreement(&digest)?;
+            let disagreement = self.disagreement(&digest)?;
             if entries + disk_entries > 0 || counts != Counts::default() || disagreement.is_some() {
                 let function = FunctionCacheReport {
                     name,
@@ -82,12 +82,15 @@ impl Runtime {
         self.0.disk.forget(Some(components.clone()));
         let mut is_distrusted = false;
         for component in &components {
-            is_distrusted |= self.distrusts(component)?;
+            is_distrusted |= self.disagreement(component)?.is_some();
         }
         if is_distrusted {
             self.0.registry.trust(&components)?;
-            self.lock_distrusted().retain(|component| !components.contains(component));
+            self.lock_distrusted().retain(|component, _| !components.contains(component));
             self.forget_all_resolved();
+            // What calls that began before have kept meanwhile.
+            self.0.cache.forget(&components);
+            self.0.disk.forget(Some(components));
         }
         Ok(())
     }

@@ -5,8 +5,8 @@
 //!                                                                                  \--> disagreed
 //! ```
 //!
-//! That a function is pure is enforced; that the enforcement, the compiler and the machine's memory are as good as they are held to be
-//! is what is checked here. Where two computations disagree none of the component's results can be relied on: there is an
+//! That a function is pure is enforced; that the enforcement and the machine's memory are as good as they are held to be, and
+//! for what is on disk the compiler that was in use then, is what is checked here. Where two computations disagree none of the component's results can be relied on: there is an
 //! alarm, they are forgotten, and nothing of the component is remembered until somebody says so. The input is kept
 //! ([`inputs`](crate::inputs)), so that it can be run again by hand.
 //!
@@ -16,9 +16,9 @@
 //! * What says nothing, such as a deadline that has passed, is no disagreement.
 //! * While no hit comes there is no thread.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -64,6 +64,7 @@ pub(crate) struct Verification {
     part: u64,
     salt: u64,
     queued_bytes: AtomicU64,
+    begun: AtomicU64,
     queue: Mutex<Option<SyncSender<Check>>>,
 }
 
@@ -73,6 +74,25 @@ pub(crate) struct Check {
     pub(crate) request: Request,
     pub(crate) prefer: Prefer,
     pub(crate) remembered: Arc<Remembered>,
+    generation: u64,
+}
+
+impl Check {
+    /// Of what `function` was asked, and answered from memory.
+    pub(crate) fn new(
+        runtime: &Runtime,
+        function: &Arc<Function>,
+        (request, prefer): (&Request, Prefer),
+        remembered: &Arc<Remembered>,
+    ) -> Self {
+        Self {
+            function: Arc::clone(function),
+            request: request.compact(),
+            prefer,
+            remembered: Arc::clone(remembered),
+            generation: runtime.generation(),
+        }
+    }
 }
 
 /// What a check comes to.
@@ -92,13 +112,19 @@ impl Verification {
             part: (share.clamp(0.0, 1.0) * u64::MAX as f64) as u64,
             salt: since.as_nanos() as u64,
             queued_bytes: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
             queue: Mutex::default(),
         }
     }
 
-    /// Whether the `index`th hit that somebody has counted is checked.
-    pub(crate) fn samples(&self, index: u64) -> bool {
-        self.part > 0 && mixed(index ^ self.salt) <= self.part
+    /// Where somebody begins who counts hits: far from everybody else.
+    pub(crate) fn begin(&self) -> u64 {
+        mixed(self.begun.fetch_add(1, Ordering::Relaxed) ^ self.salt)
+    }
+
+    /// Whether the hit with this number is checked.
+    pub(crate) fn samples(&self, number: u64) -> bool {
+        self.part > 0 && mixed(number) <= self.part
     }
 
     /// Whether there is a thread for it.
@@ -140,15 +166,13 @@ impl Runtime {
     /// # Errors
     /// [`StoreError`].
     pub fn disagreement(&self, component: &Digest) -> Result<Option<Disagreement>, StoreError> {
+        if let Some(disagreement) = self.lock_distrusted().get(component) {
+            return Ok(Some(disagreement.clone()));
+        }
         self.0.registry.disagreement(component)
     }
 
-    /// Whether nothing of a component is to be remembered.
-    pub(super) fn distrusts(&self, component: &Digest) -> Result<bool, StoreError> {
-        Ok(self.lock_distrusted().contains(component) || self.0.registry.disagreement(component)?.is_some())
-    }
-
-    pub(super) fn lock_distrusted(&self) -> MutexGuard<'_, HashSet<Digest>> {
+    pub(super) fn lock_distrusted(&self) -> MutexGuard<'_, HashMap<Digest, Disagreement>> {
         self.0.distrusted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -165,7 +189,8 @@ impl Runtime {
 
     /// Whether it waits now. The thread is started by the first.
     fn enqueue(&self, check: Check) -> bool {
-        let mut queue = self.verification().lock();
+        // A thread that waits for its core may have it.
+        let Ok(mut queue) = self.verification().queue.try_lock() else { return false };
         if queue.is_none() {
             let (sender, checks) = sync_channel(QUEUE_MAX);
             let runtime = Arc::downgrade(&self.0);
@@ -174,14 +199,22 @@ impl Runtime {
                 *queue = Some(sender);
             }
         }
-        queue.as_ref().is_some_and(|queue| queue.try_send(check).is_ok())
+        match queue.as_ref().map(|queue| queue.try_send(check)) {
+            Some(Ok(())) => true,
+            // The thread has panicked: the next check has another.
+            Some(Err(TrySendError::Disconnected(_))) => {
+                *queue = None;
+                false
+            }
+            Some(Err(TrySendError::Full(_))) | None => false,
+        }
     }
 
     /// What the component of a function is held to be: its results are gone, and nothing of it is remembered.
     fn distrust(&self, function: &Function, disagreement: &Disagreement) {
         // Where it can't be written down it holds until the next start.
         let written = self.0.registry.distrust(disagreement);
-        self.lock_distrusted().insert(disagreement.component);
+        self.lock_distrusted().insert(disagreement.component, disagreement.clone());
         self.forget_all_resolved();
         let components = HashSet::from([disagreement.component]);
         self.0.cache.forget(&components);
@@ -246,6 +279,10 @@ fn work(runtime: &Weak<Shared>, checks: &Receiver<Check>) {
 
 fn run(runtime: &Runtime, pool: &Pool, check: &Check) {
     let function = &check.function;
+    // A function may have been distrusted since, or trusted again: what was remembered before says nothing of that.
+    if runtime.generation() != check.generation {
+        return;
+    }
     let counts = match compute(runtime, pool, check) {
         Verdict::Undecided => return,
         Verdict::Agreed => Counts { verified: 1, ..Counts::default() },
@@ -258,7 +295,7 @@ fn run(runtime: &Runtime, pool: &Pool, check: &Check) {
 }
 
 fn compute(runtime: &Runtime, pool: &Pool, check: &Check) -> Verdict {
-    let Check { function, request, prefer, remembered } = check;
+    let Check { function, request, prefer, remembered, .. } = check;
     let Shared { registry, compatibility, .. } = &*runtime.0;
     let digest = &function.record.digest;
     let loaded = match pool.get(digest) {
@@ -311,7 +348,12 @@ mod tests {
     fn the_share_is_what_was_asked_for() {
         for share in [0.0, 0.001, 0.25, 1.0] {
             let verification = Verification::new(share);
-            let sampled = (0..100_000).filter(|index| verification.samples(*index)).count() as f64;
+            // Many that count a little, as where most functions are rarely called.
+            let hits = (0..10_000).flat_map(|_| {
+                let begin = verification.begin();
+                (0..10).map(move |index| begin.wrapping_add(index))
+            });
+            let sampled = hits.filter(|number| verification.samples(*number)).count() as f64;
             let expected = share * 100_000.0;
             // Five standard deviations of a fair draw.
             assert!(

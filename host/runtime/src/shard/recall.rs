@@ -1,13 +1,15 @@
 //! A call's way to its answer: remembered, under way, or to be run.
 //!
 //! ```text
-//! as it was sent -> remembered? -> decoded -> remembered? -> under way? -> lanes -> kept, and told to who waits
+//! as it was sent -> remembered? -> decoded -> remembered? -> under way? -> fast lane --------------+
+//!                                                                          \-> on disk? -> compute lane -> kept, and told to who waits
 //! ```
 //!
 //! Invariants:
 //! * Calls that ask the same at the same time are one execution, which goes on while anybody waits for it.
 //! * An answer is kept before its flight ends: whoever comes later finds the one or the other.
 //! * A call waits for another's execution until its own deadline at most.
+//! * What is on disk took long to compute: it is looked for where the call would take long again, and nobody else waits for that.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +37,8 @@ struct Place<'a> {
     spelling: Option<Spelling<'a>>,
     /// Unless the caller would have it so.
     no_store: bool,
+    /// What was asked, if it may be answered from disk.
+    asked: Option<(&'a Request, Prefer)>,
 }
 
 /// A call on its way.
@@ -124,7 +128,7 @@ impl Shard {
         let spelling = spelling.filter(|_| !no_store);
         if !request.is_light(form, remembers) {
             let spelling = spelling.map(Spelling::into_owned);
-            let place = |key| Place { key, spelling, no_store };
+            let place = |key| Place { key, spelling, no_store, asked: None };
             return Box::pin(self.run_heavy(met, request, prefer, directives, call, place)).await;
         }
         let decoded = match invoke::decode(&call.loaded.kind, &request, prefer) {
@@ -138,11 +142,13 @@ impl Shard {
             };
         }
         let key = met.key().of(&decoded.input, decoded.raw);
-        let mut place = Place { key, spelling, no_store };
+        let mut place = Place { key, spelling, no_store, asked: None };
         if directives.no_cache {
             return self.lead(met, decoded, call, place, None).await;
         }
-        match self.join(met, &mut place, (&request, prefer)).await {
+        let asked = (&request, prefer);
+        place.asked = Some(asked);
+        match self.join(met, &mut place, asked) {
             Joining::Found(called) => *called,
             Joining::Leads(lead) => self.lead(met, decoded, call, place, Some(lead)).await,
             Joining::Waits(interest) => match collapse(met, &interest, &call).await {
@@ -170,11 +176,13 @@ impl Shard {
         if !met.remembers() {
             return self.call_on_compute_lane(met, decoded, call).await;
         }
-        let mut place = place(key);
+        let mut place: Place<'_> = place(key);
         if directives.no_cache {
             return self.lead(met, decoded, call, place, None).await;
         }
-        let interest = match self.join(met, &mut place, (&request, prefer)).await {
+        let asked = (&request, prefer);
+        place.asked = Some(asked);
+        let interest = match self.join(met, &mut place, asked) {
             Joining::Found(called) => return *called,
             Joining::Leads(lead) => return self.lead(met, decoded, call, place, Some(lead)).await,
             Joining::Waits(interest) => interest,
@@ -191,8 +199,8 @@ impl Shard {
         }
     }
 
-    /// Looks for the answer, in memory and on disk, or for whoever is at it.
-    async fn join(&self, met: &Met, place: &mut Place<'_>, asked: (&Request, Prefer)) -> Joining {
+    /// Looks for the answer in memory, or for whoever is at it.
+    fn join(&self, met: &Met, place: &mut Place<'_>, asked: (&Request, Prefer)) -> Joining {
         let runtime = &self.0.runtime;
         let joined = runtime.flights().join(place.key);
         // Looked for now: what has just landed was kept before its flight ended.
@@ -202,23 +210,10 @@ impl Shard {
             }
             return Joining::Found(Box::new(self.recalled(met, &remembered, asked, false)));
         }
-        let lead = match joined {
-            Joined::Lead(lead) => lead,
-            Joined::Waits(interest) => return Joining::Waits(interest),
-        };
-        // Only of functions that something is kept of, which take long to run.
-        if runtime.disk().may_have(&met.record.digest)
-            && let Some(remembered) = Box::pin(self.read(met, place.key)).await
-        {
-            let remembered = Arc::new(remembered);
-            let kept = !place.no_store && runtime.cache().insert(place.key, Arc::clone(&remembered));
-            if let (true, Some(spelling)) = (kept, place.spelling.take()) {
-                runtime.cache().learn(spelling, place.key);
-            }
-            lead.land(Landed::Answer(Arc::clone(&remembered)));
-            return Joining::Found(Box::new(self.recalled(met, &remembered, asked, true)));
+        match joined {
+            Joined::Lead(lead) => Joining::Leads(lead),
+            Joined::Waits(interest) => Joining::Waits(interest),
         }
-        Joining::Leads(lead)
     }
 
     /// What is remembered, as an answer. Some are computed again later.
@@ -226,18 +221,13 @@ impl Shard {
         &self,
         met: &Met,
         remembered: &Arc<Remembered>,
-        (request, prefer): (&Request, Prefer),
+        asked: (&Request, Prefer),
         on_disk: bool,
     ) -> Called {
-        let index = met.tally.hit(remembered.cost);
+        let hits = met.tally.hit(remembered.cost);
         let runtime = &self.0.runtime;
-        if runtime.verification().samples(index) {
-            runtime.verify(Check {
-                function: Arc::clone(&met.function),
-                request: request.clone(),
-                prefer,
-                remembered: Arc::clone(remembered),
-            });
+        if runtime.verification().samples(met.sampled_from.wrapping_add(hits)) {
+            runtime.verify(Check::new(runtime, &met.function, asked, remembered));
         }
         let age_s = remembered.age_s();
         let ttl_s = met.record.remember.ttl_s.map(|ttl| ttl.get().saturating_sub(age_s));
@@ -245,10 +235,17 @@ impl Shard {
     }
 
     /// What is on disk, if it is of use.
-    async fn read(&self, met: &Met, key: Key) -> Option<Remembered> {
-        let runtime = self.0.runtime.clone();
-        let found = tokio::task::spawn_blocking(move || runtime.disk().find(&key)).await.ok()??;
-        found.is_fresh(met.record.remember.ttl()).then_some(found)
+    async fn read(&self, met: &Met, place: &mut Place<'_>) -> Option<(Called, Arc<Remembered>)> {
+        let runtime = &self.0.runtime;
+        let asked = place.asked.filter(|_| runtime.disk().may_have(&met.record.digest))?;
+        let (key, reading) = (place.key, runtime.clone());
+        let found = tokio::task::spawn_blocking(move || reading.disk().find(&key)).await.ok()??;
+        let found = Some(Arc::new(found)).filter(|found| found.is_fresh(met.record.remember.ttl()))?;
+        let kept = !place.no_store && runtime.cache().insert(key, Arc::clone(&found));
+        if let (true, Some(spelling)) = (kept, place.spelling.take()) {
+            runtime.cache().learn(spelling, key);
+        }
+        Some((self.recalled(met, &found, asked, true), found))
     }
 
     /// Runs a call, keeps what comes of it and tells who waits for the same.
@@ -282,20 +279,27 @@ impl Shard {
         }
     }
 
-    /// With a lead it doesn't end with this caller while others wait.
+    /// What is on disk is looked for first. With a lead the call doesn't end with this caller while others wait.
     async fn lead_on_compute_lane(
         &self,
         met: &Arc<Met>,
         decoded: Decoded,
         call: Call,
-        place: Place<'_>,
+        mut place: Place<'_>,
         lead: Option<Lead>,
     ) -> Called {
+        if let Some((called, found)) = self.read(met, &mut place).await {
+            if let Some(lead) = lead {
+                lead.land(Landed::Answer(found));
+            }
+            return called;
+        }
         let Some(lead) = lead else {
             let called = self.call_on_compute_lane(met, decoded, call).await;
             return keep(&self.0.runtime, met, called, place, None);
         };
-        let place = Place { spelling: place.spelling.map(Spelling::into_owned), ..place };
+        let Place { key, spelling, no_store, .. } = place;
+        let place = Place { key, spelling: spelling.map(Spelling::into_owned), no_store, asked: None };
         // This caller's, until it leaves.
         let _interest = lead.interest();
         let (answers, answered) = oneshot::channel();
@@ -378,8 +382,7 @@ fn answered(remembered: &Remembered, source: Source, cost: CallCost) -> Called {
 
 /// Keeps what came of a call, and tells who waits.
 fn keep(runtime: &Runtime, met: &Met, mut called: Called, place: Place<'_>, lead: Option<Lead>) -> Called {
-    // Loading isn't what each further call would cost.
-    let cost = called.cost.start + called.cost.run;
+    let cost = cost(&called.cost);
     let remember = &met.record.remember;
     match &called.result {
         Ok(answer) => {
@@ -411,6 +414,15 @@ fn keep(runtime: &Runtime, met: &Met, mut called: Called, place: Place<'_>, lead
         }
     }
     called
+}
+
+/// What each further call would cost, which loading isn't a part of, nor waiting for a core.
+fn cost(cost: &CallCost) -> Duration {
+    match cost.processor {
+        Some(processor) => processor,
+        // It ended where long calls don't, whatever the wall's clock says.
+        None => (cost.start + cost.run).min(DEAR.saturating_sub(Duration::from_nanos(1))),
+    }
 }
 
 /// Whether it is there now.

@@ -1,4 +1,4 @@
-//! Receipts of answers, off the serving threads: input and output are hashed, and the input may be written to disk.
+//! Receipts of answers, where long calls run: input and output are hashed, and the input may be written to disk.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,25 +17,37 @@ pub struct Issued {
     pub input_kept: bool,
 }
 
+/// What a receipt is of.
+#[derive(Debug)]
+pub struct Answered {
+    /// What was asked.
+    pub request: Request,
+    /// How it was to be answered.
+    pub prefer: Prefer,
+    /// What was answered.
+    pub answer: Answer,
+    /// What has computed that.
+    pub engine: Cow<'static, str>,
+}
+
 impl Shard {
-    /// The receipt of an answer to `request`, which `engine` has computed; signed where the host has a key, and
-    /// with the input kept, if that is asked for and there is room. None if there is no thread for it.
-    pub async fn receipt(
-        &self,
-        met: &Arc<Met>,
-        (request, prefer): (Request, Prefer),
-        (answer, engine): (Answer, Cow<'static, str>),
-        keep_input: bool,
-    ) -> Option<Issued> {
+    /// The receipt of an answer, signed where the host has a key; with the input kept, if that is asked for and there is
+    /// room. None where the input's media type is longer than [`MEDIA_TYPE_BYTES_MAX`](crate::MEDIA_TYPE_BYTES_MAX).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the receipt; the input may be kept all the same.
+    pub async fn receipt(&self, met: &Arc<Met>, answered: Answered, keep_input: bool) -> Option<Issued> {
         let (runtime, met) = (self.0.runtime.clone(), Arc::clone(met));
         // However many ask, some threads do it.
-        let _permit = self.0.runtime.issuing().acquire().await.ok()?;
+        let permit = Arc::clone(self.0.runtime.issuing()).acquire_owned().await.ok()?;
         let issue = move || {
+            let _permit = permit;
+            let Answered { request, prefer, answer, engine } = answered;
             let document = document(&request);
-            let mut receipt = Receipt::new(&met, (&request, &document), prefer, (&answer, &engine));
+            let mut receipt = Receipt::new(&met, (&request, &document), prefer, (&answer, &engine))?;
             receipt.input.kept = keep_input && runtime.inputs().keep(&receipt.input.digest, &document);
-            Issued { token: receipt.to_token(runtime.signer()), input_kept: receipt.input.kept }
+            Some(Issued { token: receipt.to_token(runtime.signer()), input_kept: receipt.input.kept })
         };
-        tokio::task::spawn_blocking(issue).await.ok()
+        self.0.runtime.lane().run(issue).await.ok().flatten()
     }
 }

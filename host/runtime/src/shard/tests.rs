@@ -149,7 +149,10 @@ fn a_disagreement_is_an_alarm_and_ends_remembering() {
     assert!(is_off(&host, "tampered") && is_off(&host, "other"));
     let written = host.runtime.cache_report().unwrap().functions.remove(0).disagreement;
     assert_eq!(written.as_ref(), Some(&alarm));
+    // The thread that checks may still have it.
+    let closed = Arc::downgrade(host.runtime.flights());
     drop(host);
+    eventually("it is closed", || closed.strong_count() == 0);
     let host = Host::open(directory.path(), 1.0);
     assert!(is_off(&host, "tampered"));
     // Until somebody says so.
