@@ -16,14 +16,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, h
 use http_body_util::Full;
 use hyper::body::Incoming;
 use nebula_runtime::id::{FunctionRef, Selector};
-use nebula_runtime::{Answer, Answered, Form, Function, Met, Prefer, Request as Call, Shard};
+use nebula_runtime::{Answer, Answered, Called, Form, Function, Issued, Met, Prefer, Request as Call, Shard};
 
 use crate::accept::prefer;
 use crate::answer::{self, Asked, Made};
 use crate::bodies::Bodies;
 use crate::body;
 use crate::input;
-use crate::preference::{self, PREFER};
+use crate::preference::{self, PREFER, WantsReceipt};
 use crate::problem::{Problem, Reply};
 use crate::status;
 
@@ -138,16 +138,12 @@ fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 }
 
 async fn run(shard: &Shard, function: &Arc<Met>, asked: &Asked, call: Call, prefer: Prefer) -> Reply {
-    // Held until it is known whether there is an answer, where a receipt of it is asked for.
-    let asked_receipt = asked.receipt.map(|wants| (wants, call.clone()));
+    // Held until it is known whether there is an answer. Apart, as what few ask for isn't moved about with every request.
+    let wanted = asked.receipt.map(|wants| Box::new((wants, call.clone())));
     let called = shard.call(function, call, prefer, asked.directives).await;
-    let receipt = match (asked_receipt, &called.result) {
-        (Some((wants, call)), Ok(answer)) => {
-            let (answer, engine) = (answer.clone(), called.engine.clone());
-            let answered = Answered { request: call, prefer, answer, engine };
-            shard.receipt(function, answered, wants.with_input).await
-        }
-        (Some(_), Err(_)) | (None, _) => None,
+    let receipt = match wanted {
+        Some(wanted) => Box::pin(receipt(shard, function, *wanted, prefer, &called)).await,
+        None => None,
     };
     let made = Made {
         function,
@@ -168,6 +164,19 @@ async fn run(shard: &Shard, function: &Arc<Met>, asked: &Asked, call: Call, pref
             reply
         }
     }
+}
+
+/// The receipt of an answer, if there is one.
+async fn receipt(
+    shard: &Shard,
+    function: &Arc<Met>,
+    (wants, request): (WantsReceipt, Call),
+    prefer: Prefer,
+    called: &Called,
+) -> Option<Issued> {
+    let (answer, engine) = (called.result.as_ref().ok()?.clone(), called.engine.clone());
+    let answered = Answered { request, prefer, answer, engine };
+    shard.receipt(function, answered, wants.with_input).await
 }
 
 /// What a function that isn't of the http form answers to.

@@ -106,7 +106,7 @@ fn alarm(disagreement: &Disagreement) {
     note(format!(
         "ALARM: `{function}` ({component}) was remembered to answer {remembered}, and computed again it answered {computed}, \
          to the input {input}; by {} and {}. Its results are forgotten, and nothing of it is remembered until \
-         `nebula cache {name} --clear`; hint: `nebula verify {name}` runs it on differently compiled code",
+         `nebula cache {name} --clear`; hint: `nebula verify {name} INPUT` runs it on differently compiled code",
         engines[0], engines[1]
     ));
 }

@@ -38,7 +38,7 @@ use crate::receipt::document;
 use crate::registry::{Disagreement, StoreError};
 
 /// One core's time is at least so many times what checks take.
-const CORE_PART: u32 = 20;
+const CORE_PART: u32 = 200;
 
 /// Checks that wait, at most.
 const QUEUE_MAX: usize = 64;
@@ -50,7 +50,7 @@ const QUEUED_BYTES_MAX: u64 = 8 * 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(5);
 
 /// The longest pause between two checks: after a call of seconds the next may come before it has had its share.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// Compiled code kept loaded for checks, bytes.
 const LOADED_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -258,7 +258,6 @@ fn work(runtime: &Weak<Shared>, checks: &Receiver<Check>) {
             }
         };
         runtime.verification().queued_bytes.fetch_sub(check.bytes(), Ordering::Relaxed);
-        let before = thread_time();
         // Its own: what other threads run on isn't held up by one that waits for its core.
         let pool = match &mut pool {
             Some(pool) => pool,
@@ -268,6 +267,7 @@ fn work(runtime: &Weak<Shared>, checks: &Receiver<Check>) {
                 Err(_) => continue,
             },
         };
+        let before = thread_time();
         run(&runtime, pool, &check);
         // What else there may be of the runtime is let go.
         drop((runtime, check));
