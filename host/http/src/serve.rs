@@ -164,7 +164,8 @@ impl Server {
                 };
                 let serve = move |request| {
                     let (shard, bodies) = (shard.clone(), bodies.clone());
-                    async move { data::handle(&shard, &bodies, request).await }
+                    // hyper moves a request's future about, and this one is large.
+                    Box::pin(async move { data::handle(&shard, &bodies, request).await })
                 };
                 Ok((serve, tidy))
             })?);
