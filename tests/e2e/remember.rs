@@ -445,13 +445,13 @@ fn primes_below(end: usize) -> Vec<usize> {
 #[test]
 fn no_answer_is_wrong_after_a_kill() {
     let mut seeded = Seeded::new();
-    let primes = primes_below(800_000);
+    let primes = primes_below(7_000_000);
     let nebula = remembering();
     deploy(&nebula, "prime?deadline_ms=60000", function("nth-prime"));
     let home = nebula.home();
     nebula.terminate_and_wait();
     // Each is asked for once by the load: it takes longer than what isn't worth a place on disk.
-    let (first, next) = (50_000, AtomicUsize::new(50_000));
+    let (first, next) = (400_000, AtomicUsize::new(400_000));
     let mut from_disk = 0;
     for _ in 0..14 {
         let nebula = Nebula::start_over(Arc::clone(&home), &["--cache-bytes-max", "67108864"]);

@@ -135,9 +135,11 @@ fn sendable(mut response: Response<Bytes>) -> Result<Response<Bytes>, Problem> {
     headers.remove(header::CONTENT_LENGTH);
     // Ours to give, and to say that we did.
     headers.remove(NEBULA_RECEIPT);
-    let applied = headers.remove(PREFERENCE_APPLIED);
-    if let Some(applied) = applied.as_ref().and_then(preference::without_receipt) {
-        headers.insert(PREFERENCE_APPLIED, applied);
+    let applied = headers.get_all(PREFERENCE_APPLIED).iter();
+    let applied: Vec<_> = applied.filter_map(preference::without_receipt).collect();
+    headers.remove(PREFERENCE_APPLIED);
+    for line in applied {
+        headers.append(PREFERENCE_APPLIED, line);
     }
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes > HEADER_BYTES_MAX {

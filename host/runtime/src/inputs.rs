@@ -73,7 +73,8 @@ impl Inputs {
             let Some((oldest, freed)) = kept.order.pop_front() else { break };
             match fs::remove_file(self.path(&oldest)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    kept.order.push_front((oldest, freed));
+                    // Others may go meanwhile.
+                    kept.order.push_back((oldest, freed));
                     return Err(error);
                 }
                 Ok(()) | Err(_) => {}

@@ -22,7 +22,7 @@ use crate::limits::Limits;
 use crate::remember::Remember;
 
 /// Domain separation, as BLAKE3's key derivation wants it: unique and fixed.
-const CONTEXT: &str = "nebula 2026-11 key of a remembered result";
+const CONTEXT: &str = "nebula 2026-11-26 key of a remembered result";
 
 /// Goes up with every change of what a guest can see: how NaNs and relaxed SIMD come out, the fixed instant,
 /// the random stream, what is denied and with which error, how many handles and table elements there may be.
@@ -378,6 +378,6 @@ mod tests {
     #[test]
     fn keys_stay_what_they_are() {
         let key = function().of(&values(vec![Val::U8(1), text("a")]), false);
-        assert_eq!(hex::encode(&key.0[..8]), "08f1d33d1bf6f909");
+        assert_eq!(hex::encode(&key.0[..8]), "17c0c2f50f669dbf");
     }
 }

@@ -66,11 +66,13 @@ pub(crate) enum NoPlace {
 }
 
 impl ComputeLane {
+    /// With `others` threads for what needs no place, beside those for calls.
+    ///
     /// # Errors
     /// When the system gives no event loop.
-    pub(crate) fn new(limits: &HostLimits) -> std::io::Result<Self> {
+    pub(crate) fn new(limits: &HostLimits, others: usize) -> std::io::Result<Self> {
         let threads = runtime::Builder::new_current_thread()
-            .max_blocking_threads(limits.calls_max)
+            .max_blocking_threads(limits.calls_max.saturating_add(others))
             .thread_keep_alive(THREAD_KEEP_ALIVE)
             .thread_stack_size(STACK_BYTES)
             .thread_name("nebula-compute")
@@ -192,7 +194,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_millis(10);
 
     fn lane(calls_max: usize, queue_max: usize) -> ComputeLane {
-        ComputeLane::new(&HostLimits { calls_max, queue_max, ..HostLimits::default() }).unwrap()
+        ComputeLane::new(&HostLimits { calls_max, queue_max, ..HostLimits::default() }, 0).unwrap()
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 pub use self::deploy::DeployError;
 pub(crate) use self::results::Counting;
-pub(crate) use self::verify::{Check, Verification};
+pub(crate) use self::verify::Verification;
 use crate::cache::{Cache, Counts, Disk, Flights};
 use crate::engine::{Compiler, Engine, Loaded, Ticker};
 use crate::error::{Fault, LoadError};
@@ -127,7 +127,10 @@ impl Runtime {
         let registry = Registry::open(&config.data_dir)?;
         let no_engine = |error: String| RuntimeError::Engine(error);
         let ticker = Ticker::start().map_err(|error| no_engine(error.to_string()))?;
-        let lane = ComputeLane::new(&config.host_limits).map_err(|error| no_engine(error.to_string()))?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // Receipts are made there too.
+        let lane =
+            ComputeLane::new(&config.host_limits, cores).map_err(|error| no_engine(error.to_string()))?;
         let instances = u32::try_from(config.host_limits.calls_max).unwrap_or(u32::MAX);
         let engine = Engine::new(instances, config.compiler.codegen(), &ticker)
             .map_err(|error| no_engine(format!("{error:#}")))?;
@@ -141,7 +144,6 @@ impl Runtime {
             _ => config.host_limits.remembered_disk_bytes_max,
         };
         let disk = Disk::new(&config.data_dir, disk_bytes_max, registry.key_for(RESULTS_CONTEXT));
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self(Arc::new(Shared {
             registry,
             compiler: config.compiler,
@@ -197,10 +199,10 @@ impl Runtime {
         // Read without the lock: whoever asks for what isn't there holds nobody up.
         let generation = self.generation();
         let record = self.0.registry.resolve(reference)?;
-        let memory = match self.0.cache.is_on() {
-            false => Memory::Off,
-            true if self.disagreement(&record.digest)?.is_some() => Memory::Distrusted,
-            true => Memory::Usual,
+        let memory = match self.disagreement(&record.digest)? {
+            Some(_) => Memory::Distrusted,
+            None if self.0.cache.is_on() => Memory::Usual,
+            None => Memory::Off,
         };
         let exact = FunctionRef { name: record.name.clone(), selector: Selector::Version(record.version) };
         let mut resolved = resolved.write().unwrap_or_else(PoisonError::into_inner);

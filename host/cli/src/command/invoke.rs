@@ -96,7 +96,13 @@ fn call_deployed(invoke: &Invoke, reference: &FunctionRef, input: &Input) -> any
 
 fn write_receipt(path: &Path, reply: &CallReply, keep_input: bool) -> anyhow::Result<()> {
     let Some(receipt) = &reply.receipt else {
-        note("there is no receipt: calls that failed have none, nor has an input with a long media type");
+        // An earlier one isn't to be taken for this call's.
+        let _ = std::fs::remove_file(path);
+        if reply.status.is_success() || reply.status.as_u16() == 422 {
+            let hint = "an input with a media type of over 255 bytes has none; an older server gives none";
+            return Err(hinted("the server gave no receipt", hint).into());
+        }
+        note("calls that failed have no receipt");
         return Ok(());
     };
     std::fs::write(path, format!("{receipt}\n"))

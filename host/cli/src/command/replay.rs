@@ -8,7 +8,7 @@ use bytes::Bytes;
 use nebula_runtime::id::Digest;
 use nebula_runtime::limits::{DEADLINE_MS_CEILING, LimitOverrides};
 use nebula_runtime::receipt::{OutputReceipt, Receipt};
-use nebula_runtime::{Codegen, Fault};
+use nebula_runtime::{CallError, Codegen, Fault};
 use serde::Serialize;
 
 use crate::args::Replay;
@@ -58,6 +58,12 @@ pub(crate) fn run(replay: &Replay) -> anyhow::Result<ExitCode> {
     let called = local.call_with(request, receipt.prefer);
     let found = match &called.result {
         Ok(answer) => Found::Answer(OutputReceipt::of(answer)),
+        // These say nothing of the function.
+        Err(error)
+            if matches!(**error, CallError::DeadlineExceeded { .. } | CallError::StackExhausted(_)) =>
+        {
+            anyhow::bail!(error.to_string())
+        }
         Err(error) => match error.fault() {
             Fault::Caller | Fault::Guest => Found::Failure { outcome: "failed", error: error.to_string() },
             Fault::Load | Fault::Host => anyhow::bail!(error.to_string()),

@@ -290,8 +290,9 @@ impl Shared {
             Ok(Err(_)) | Err(_) => {
                 // Nobody opens it meanwhile.
                 let mut database = self.database();
-                self.close(&mut database);
+                // Closing it writes to it, and may end the process: by then it is gone.
                 self.begin_anew();
+                self.close(&mut database);
             }
         }
         None
@@ -299,7 +300,8 @@ impl Shared {
 
     /// redb writes when it closes a file, and panics where that is damaged.
     fn close(&self, database: &mut Option<Arc<Database>>) {
-        let database = database.take();
+        let Some(database) = database.take() else { return };
+        let _writing = self.mark.begin();
         if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
             self.begin_anew();
         }
@@ -307,8 +309,10 @@ impl Shared {
 
     fn begin_anew(&self) {
         // A file that can't be removed can't be opened either, and is tried again.
-        let _ = std::fs::remove_file(&self.path);
-        self.mark.clear();
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {}
+            Ok(()) | Err(_) => self.mark.clear(),
+        }
         *self.known() = Known { components: Some(HashMap::new()), ..Known::default() };
     }
 
@@ -317,6 +321,10 @@ impl Shared {
         if let Some(database) = &*slot {
             return Ok(Arc::clone(database));
         }
+        if self.mark.is_deadly() {
+            self.begin_anew();
+        }
+        let _writing = self.mark.begin();
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES);
         let database = builder.create(&self.path)?;
@@ -351,7 +359,12 @@ impl Shared {
             }
             let done = match next {
                 Some(Command::Forget(components, done)) => {
-                    self.guarded(|database| self.forget_all(database, components.as_ref()));
+                    if self.guarded(|database| self.forget_all(database, components.as_ref())).is_none() {
+                        // Forgetting takes room too, and may not fail for want of it.
+                        let mut database = self.database();
+                        self.begin_anew();
+                        self.close(&mut database);
+                    }
                     done
                 }
                 Some(Command::Flush(done)) => done,
@@ -390,11 +403,7 @@ impl Shared {
         database: &Database,
         change: impl FnOnce(&mut Tables<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        if self.mark.is_deadly() {
-            let why = "processes have died one after the other while they wrote to it".to_owned();
-            return Err(redb::Error::Corrupted(why).into());
-        }
-        let _writing = self.mark.begin();
+        let writing = self.mark.begin();
         let mut transaction = database.begin_write()?;
         // After a kill it is opened as fast as ever: what is free stands in the file.
         transaction.set_quick_repair(true);
@@ -404,6 +413,7 @@ impl Shared {
             by_component(&tables.components)?
         };
         transaction.commit()?;
+        writing.succeeds();
         self.known().components = Some(components);
         Ok(())
     }

@@ -66,6 +66,7 @@ impl Runtime {
 
     /// Forgets all results. Waits for the disk.
     pub fn clear_cache(&self) {
+        self.0.verification.begin_anew();
         self.0.cache.clear();
         self.0.disk.forget(None);
     }
@@ -78,6 +79,7 @@ impl Runtime {
     pub fn clear_cache_of(&self, name: &FunctionName) -> Result<(), ResolveError> {
         let (_, versions) = self.versions(name)?;
         let components: HashSet<_> = versions.into_iter().map(|record| record.digest).collect();
+        self.0.verification.begin_anew();
         self.0.cache.forget(&components);
         self.0.disk.forget(Some(components.clone()));
         let mut is_distrusted = false;

@@ -64,6 +64,8 @@ pub(crate) struct Verification {
     part: u64,
     salt: u64,
     queued_bytes: AtomicU64,
+    /// Goes up whenever somebody says that results are to be relied on again.
+    trusted: AtomicU64,
     begun: AtomicU64,
     queue: Mutex<Option<SyncSender<Check>>>,
 }
@@ -74,25 +76,7 @@ pub(crate) struct Check {
     pub(crate) request: Request,
     pub(crate) prefer: Prefer,
     pub(crate) remembered: Arc<Remembered>,
-    generation: u64,
-}
-
-impl Check {
-    /// Of what `function` was asked, and answered from memory.
-    pub(crate) fn new(
-        runtime: &Runtime,
-        function: &Arc<Function>,
-        (request, prefer): (&Request, Prefer),
-        remembered: &Arc<Remembered>,
-    ) -> Self {
-        Self {
-            function: Arc::clone(function),
-            request: request.compact(),
-            prefer,
-            remembered: Arc::clone(remembered),
-            generation: runtime.generation(),
-        }
-    }
+    trusted: u64,
 }
 
 /// What a check comes to.
@@ -112,6 +96,7 @@ impl Verification {
             part: (share.clamp(0.0, 1.0) * u64::MAX as f64) as u64,
             salt: since.as_nanos() as u64,
             queued_bytes: AtomicU64::new(0),
+            trusted: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             queue: Mutex::default(),
         }
@@ -125,6 +110,15 @@ impl Verification {
     /// Whether the hit with this number is checked.
     pub(crate) fn samples(&self, number: u64) -> bool {
         self.part > 0 && mixed(number) <= self.part
+    }
+
+    fn trusted(&self) -> u64 {
+        self.trusted.load(Ordering::Acquire)
+    }
+
+    /// What waits to be checked is no use any more.
+    pub(super) fn begin_anew(&self) {
+        self.trusted.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether there is a thread for it.
@@ -145,14 +139,19 @@ fn mixed(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
+/// What a request holds besides its head, bytes.
+fn request_bytes(request: &Request) -> u64 {
+    let bytes = match request {
+        Request::Payload { body, .. } => body.len(),
+        Request::Query(pairs) => pairs.iter().map(|(name, value)| name.len() + value.len()).sum(),
+        Request::Http(request) => request.body().len(),
+    };
+    bytes as u64
+}
+
 impl Check {
     fn bytes(&self) -> u64 {
-        let request = match &self.request {
-            Request::Payload { body, .. } => body.len(),
-            Request::Query(pairs) => pairs.iter().map(|(name, value)| name.len() + value.len()).sum(),
-            Request::Http(request) => request.body().len(),
-        };
-        request as u64 + self.remembered.bytes()
+        request_bytes(&self.request) + self.remembered.bytes()
     }
 }
 
@@ -176,13 +175,25 @@ impl Runtime {
         self.0.distrusted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a hit checked, some time when there is nothing else to do.
-    pub(crate) fn verify(&self, check: Check) {
+    /// Has a hit checked, some time when there is nothing else to do: what `function` was asked, and answered from memory.
+    pub(crate) fn verify(
+        &self,
+        function: &Arc<Function>,
+        (request, prefer): (&Request, Prefer),
+        remembered: &Arc<Remembered>,
+    ) {
         let verification = self.verification();
-        let bytes = check.bytes();
+        let bytes = request_bytes(request) + remembered.bytes();
         let queued = &verification.queued_bytes;
         let fits = queued.fetch_add(bytes, Ordering::Relaxed) + bytes <= QUEUED_BYTES_MAX;
-        if !fits || !self.enqueue(check) {
+        let check = || Check {
+            function: Arc::clone(function),
+            request: request.compact(),
+            prefer,
+            remembered: Arc::clone(remembered),
+            trusted: verification.trusted(),
+        };
+        if !fits || !self.enqueue(check()) {
             queued.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
@@ -279,12 +290,18 @@ fn work(runtime: &Weak<Shared>, checks: &Receiver<Check>) {
 
 fn run(runtime: &Runtime, pool: &Pool, check: &Check) {
     let function = &check.function;
-    // A function may have been distrusted since, or trusted again: what was remembered before says nothing of that.
-    if runtime.generation() != check.generation {
+    // One alarm is enough; and what was remembered before somebody said that all is well again says nothing.
+    let is_over = || {
+        let is_distrusted = runtime.disagreement(&function.record.digest).is_ok_and(|found| found.is_some());
+        is_distrusted || runtime.verification().trusted() != check.trusted
+    };
+    if is_over() {
         return;
     }
     let counts = match compute(runtime, pool, check) {
         Verdict::Undecided => return,
+        // While it was computed, too.
+        Verdict::Disagreed(_) if is_over() => return,
         Verdict::Agreed => Counts { verified: 1, ..Counts::default() },
         Verdict::Disagreed(disagreement) => {
             runtime.distrust(function, &disagreement);

@@ -27,7 +27,7 @@ use crate::key::Key;
 use crate::lane;
 use crate::purity::CallLog;
 use crate::remember::{Because, CacheDirectives, Source};
-use crate::runtime::{Check, Runtime};
+use crate::runtime::Runtime;
 use crate::spelling::Spelling;
 
 /// Where an answer is kept.
@@ -227,7 +227,7 @@ impl Shard {
         let hits = met.tally.hit(remembered.cost);
         let runtime = &self.0.runtime;
         if runtime.verification().samples(met.sampled_from.wrapping_add(hits)) {
-            runtime.verify(Check::new(runtime, &met.function, asked, remembered));
+            runtime.verify(&met.function, asked, remembered);
         }
         let age_s = remembered.age_s();
         let ttl_s = met.record.remember.ttl_s.map(|ttl| ttl.get().saturating_sub(age_s));
@@ -288,28 +288,40 @@ impl Shard {
         mut place: Place<'_>,
         lead: Option<Lead>,
     ) -> Called {
-        if let Some((called, found)) = self.read(met, &mut place).await {
-            if let Some(lead) = lead {
-                lead.land(Landed::Answer(found));
-            }
-            return called;
-        }
         let Some(lead) = lead else {
+            if let Some((called, _)) = self.read(met, &mut place).await {
+                return called;
+            }
             let called = self.call_on_compute_lane(met, decoded, call).await;
             return keep(&self.0.runtime, met, called, place, None);
         };
-        let Place { key, spelling, no_store, .. } = place;
-        let place = Place { key, spelling: spelling.map(Spelling::into_owned), no_store, asked: None };
         // This caller's, until it leaves.
         let _interest = lead.interest();
         let (answers, answered) = oneshot::channel();
         let (shard, met) = (self.clone(), Arc::clone(met));
+        let Place { key, spelling, no_store, asked } = place;
+        let spelling = spelling.map(Spelling::into_owned);
+        let asked = asked.map(|(request, prefer)| (request.clone(), prefer));
         tokio::spawn(async move {
-            let called = tokio::select! {
-                called = shard.call_on_compute_lane(&met, decoded, call) => called,
+            let asked = asked.as_ref().map(|(request, prefer)| (request, *prefer));
+            let mut place = Place { key, spelling, no_store, asked };
+            let answer = async {
+                match shard.read(&met, &mut place).await {
+                    Some((called, found)) => (called, Some(found)),
+                    None => (shard.call_on_compute_lane(&met, decoded, call).await, None),
+                }
+            };
+            let (called, found) = tokio::select! {
+                answered = answer => answered,
                 () = lead.deserted() => return,
             };
-            let called = keep(&shard.0.runtime, &met, called, place, Some(lead));
+            let called = match found {
+                Some(found) => {
+                    lead.land(Landed::Answer(found));
+                    called
+                }
+                None => keep(&shard.0.runtime, &met, called, place, Some(lead)),
+            };
             // Its own caller may have left; others have their answer.
             if let Err(called) = answers.send(called) {
                 shard.account(&met, &called);

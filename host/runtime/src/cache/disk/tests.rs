@@ -87,8 +87,9 @@ fn what_came_first_goes_first_unless_it_was_asked_for() {
     // Free pages are used again: the file doesn't grow with what has gone through it.
     let length = || std::fs::metadata(directory.path().join("results.redb")).unwrap().len();
     let before = length();
-    write(1000..1200);
-    assert!(length() <= before.max(4 * MIB), "{before} bytes, then {}", length());
+    // How much of it is free in between depends on how many were written at once.
+    (10..20).for_each(|hundred| write(hundred * 100..(hundred + 1) * 100));
+    assert!(length() <= before.max(8 * MIB), "{before} bytes, then {}", length());
 }
 
 #[test]
@@ -171,11 +172,15 @@ fn a_file_over_which_processes_died_is_begun_anew() {
     drop(disk);
     std::fs::write(mark(&directory), "..").unwrap();
     let disk = open(&directory);
-    assert!(found(&disk, 0), "reading is no danger");
-    disk.keep(key(11), remembered(11, DEAR));
-    disk.flush();
     assert!(!found(&disk, 0) && !found(&disk, 10));
     disk.keep(key(12), remembered(12, DEAR));
     disk.flush();
     assert!(found(&disk, 12) && !mark(&directory).exists());
+    drop(disk);
+    // Who only reads says nothing of what others died of.
+    std::fs::write(mark(&directory), ".").unwrap();
+    let disk = open(&directory);
+    assert!(found(&disk, 12));
+    drop(disk);
+    assert_eq!(std::fs::read(mark(&directory)).unwrap(), b".");
 }
