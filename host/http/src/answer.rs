@@ -277,9 +277,7 @@ fn timing(cost: &CallCost) -> String {
 /// Which function this is about, called or not.
 pub(crate) fn name(headers: &mut HeaderMap, function: &Function) {
     // Shared, not copied.
-    if let Ok(which) = HeaderValue::from_maybe_shared(function.identity().clone()) {
-        headers.insert(NEBULA_FUNCTION, which);
-    }
+    headers.insert(NEBULA_FUNCTION, function.identity().clone());
 }
 
 #[cfg(test)]

@@ -74,19 +74,29 @@ async fn route(shard: &Shard, bodies: &Bodies, parts: &Parts, body: &mut Incomin
         Some(slash) => rest.split_at(slash),
         None => (rest, ""),
     };
-    let reference: FunctionRef = percent_encoding::percent_decode_str(reference)
-        .decode_utf8()
-        .map_err(|_| status::bad_request("bad-name", "the function's name is not UTF-8"))?
-        .parse()
-        .map_err(|error: nebula_runtime::id::IdError| status::bad_request("bad-name", error.to_string()))?;
-    let function = shard.find(&reference).map_err(|error| status::resolve(&error))?;
-    let called = call(shard, bodies, &function, reference.selector, below, parts, body).await;
+    let (function, selector) = match shard.find_spelled(reference) {
+        Some(found) => found,
+        None => find(shard, reference)?,
+    };
+    let called = call(shard, bodies, &function, selector, below, parts, body).await;
     // From here on every answer says which function it is about.
     called.or_else(|problem| {
         let mut reply = problem.into_reply();
         answer::name(reply.headers_mut(), &function);
         Ok(reply)
     })
+}
+
+/// The function that a segment of a path names, percent-encoded.
+fn find(shard: &Shard, spelled: &str) -> Result<(Arc<Met>, Selector), Problem> {
+    let reference: FunctionRef = percent_encoding::percent_decode_str(spelled)
+        .decode_utf8()
+        .map_err(|_| status::bad_request("bad-name", "the function's name is not UTF-8"))?
+        .parse()
+        .map_err(|error: nebula_runtime::id::IdError| status::bad_request("bad-name", error.to_string()))?;
+    let function = shard.find(&reference).map_err(|error| status::resolve(&error))?;
+    shard.learn(spelled, &reference, &function);
+    Ok((function, reference.selector))
 }
 
 async fn call(

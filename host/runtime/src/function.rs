@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use bytes::Bytes;
+use http::HeaderValue;
 
 use crate::key::FunctionKey;
 use crate::lane::Share;
@@ -33,7 +33,7 @@ pub struct Function {
     key: FunctionKey,
     remembers: bool,
     distrusted: bool,
-    identity: Bytes,
+    identity: HeaderValue,
     history: History,
     share: Share,
 }
@@ -42,21 +42,14 @@ impl Function {
     /// `share` is its part of the compute lane.
     pub(crate) fn new(record: VersionRecord, limits: Limits, share: Share, memory: Memory) -> Arc<Self> {
         let identity = format!("{}@{}; digest={}", record.name, record.version, record.digest);
+        // A name is letters, digits and hyphens.
+        let identity = HeaderValue::try_from(identity).unwrap_or(HeaderValue::from_static(""));
         // Much memory can keep a single instruction busy for long, and no clock interrupts one.
         let history = History::new(limits.memory_bytes_max > Limits::default().memory_bytes_max);
         let key = FunctionKey::new(&record.digest, record.description.form, &limits, &record.remember);
         let remembers = memory == Memory::Usual && !record.remember.off;
         let distrusted = memory == Memory::Distrusted;
-        Arc::new(Self {
-            record,
-            limits,
-            key,
-            remembers,
-            distrusted,
-            identity: identity.into(),
-            history,
-            share,
-        })
+        Arc::new(Self { record, limits, key, remembers, distrusted, identity, history, share })
     }
 
     /// The limits its calls run under.
@@ -64,8 +57,8 @@ impl Function {
         &self.limits
     }
 
-    /// `name@version; digest=sha256:…`, visible ASCII: what an answer says of who gave it.
-    pub fn identity(&self) -> &Bytes {
+    /// `name@version; digest=sha256:…`: what an answer says of who gave it, made once.
+    pub fn identity(&self) -> &HeaderValue {
         &self.identity
     }
 

@@ -37,7 +37,7 @@ use crate::cache::{Counts, Tally};
 use crate::engine::{Loaded, Ready, Spent, TICK};
 use crate::error::{CallError, LoadError};
 use crate::function::Function;
-use crate::id::{FunctionName, FunctionRef};
+use crate::id::{FunctionName, FunctionRef, Selector};
 use crate::invoke::{self, Called, Decoded, Outcome};
 use crate::lane::{self, NoPlace};
 use crate::pool::Pool;
@@ -51,6 +51,9 @@ const READY_PER_FUNCTION_MAX: usize = 1;
 
 /// Functions that are remembered by how they were asked for.
 const ROUTES_MAX: usize = 16 * 1024;
+
+/// The longest spelling of a function that is remembered, bytes. A name with a digest takes half of it.
+const SPELLED_BYTES_MAX: usize = 256;
 
 /// Calls that follow one another so closely leave nothing to be gained by making instances ahead.
 const BUSY_GAP: Duration = Duration::from_micros(500);
@@ -86,6 +89,8 @@ struct State {
     /// Of the runtime, when the routes were filled.
     generation: u64,
     routes: HashMap<FunctionRef, Arc<Met>>,
+    /// The same, as callers have written them.
+    spelled: HashMap<Box<str>, (Arc<Met>, Selector)>,
     /// Called since the thread last slept.
     touched: Vec<Arc<Met>>,
     /// The last instance used, not yet reset.
@@ -167,17 +172,30 @@ impl Shard {
         self.0.lock()
     }
 
+    /// What `spelled` leads to, if that was [learnt](Self::learn).
+    pub fn find_spelled(&self, spelled: &str) -> Option<(Arc<Met>, Selector)> {
+        let mut state = self.lock();
+        self.0.renew(&mut state);
+        state.spelled.get(spelled).cloned()
+    }
+
+    /// Has it that `spelled` leads to what `reference` was found to be.
+    pub fn learn(&self, spelled: &str, reference: &FunctionRef, met: &Arc<Met>) {
+        let mut state = self.lock();
+        // What has changed since isn't looked for here.
+        let is_current = state.routes.get(reference).is_some_and(|found| Arc::ptr_eq(found, met));
+        if is_current && spelled.len() <= SPELLED_BYTES_MAX && state.spelled.len() < ROUTES_MAX {
+            state.spelled.insert(spelled.into(), (Arc::clone(met), reference.selector));
+        }
+    }
+
     /// The version that `reference` names.
     ///
     /// # Errors
     /// [`ResolveError`].
     pub fn find(&self, reference: &FunctionRef) -> Result<Arc<Met>, ResolveError> {
         let mut state = self.lock();
-        let generation = self.0.runtime.generation();
-        if state.generation != generation || state.routes.len() >= ROUTES_MAX {
-            self.0.forget_routes(&mut state);
-            state.generation = generation;
-        }
+        self.0.renew(&mut state);
         if let Some(met) = state.routes.get(reference) {
             return Ok(Arc::clone(met));
         }
@@ -447,6 +465,15 @@ async fn rest(shard: Weak<Inner>) {
 }
 
 impl Inner {
+    /// Forgets routes that may lead elsewhere now, or are too many.
+    fn renew(&self, state: &mut State) {
+        let generation = self.runtime.generation();
+        if state.generation != generation || state.routes.len() >= ROUTES_MAX {
+            self.forget_routes(state);
+            state.generation = generation;
+        }
+    }
+
     /// Calls in flight keep what they hold.
     fn forget_routes(&self, state: &mut State) {
         state.give_up_ready();
@@ -455,6 +482,7 @@ impl Inner {
         }
         state.touched.clear();
         state.routes = HashMap::new();
+        state.spelled = HashMap::new();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

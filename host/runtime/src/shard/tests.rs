@@ -10,7 +10,7 @@ use super::*;
 use crate::answer::{Answer, Content};
 use crate::cache::Remembered;
 use crate::engine::{Codegen, Compiler, Input};
-use crate::id::{Digest, Selector};
+use crate::id::Digest;
 use crate::invoke::{Prefer, Request};
 use crate::limits::{HostLimits, LimitOverrides, Limits};
 use crate::registry::Disagreement;
