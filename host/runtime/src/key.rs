@@ -90,7 +90,7 @@ impl FunctionKey {
     /// Of a call with this input, answered raw or not.
     ///
     /// A long body comes first and what is said of it after it: BLAKE3 hashes whole chunks side by side if they begin where
-    /// its own do, and one after the other if not, which takes three times as long.
+    /// its own do, and one after the other if not, which takes twice as long or more.
     pub(crate) fn of(&self, input: &Input, raw: bool) -> Key {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         let kind = match input {
