@@ -31,8 +31,7 @@ pub struct Function {
     pub record: VersionRecord,
     limits: Limits,
     key: FunctionKey,
-    remembers: bool,
-    distrusted: bool,
+    memory: Memory,
     identity: HeaderValue,
     history: History,
     share: Share,
@@ -47,9 +46,7 @@ impl Function {
         // Much memory can keep a single instruction busy for long, and no clock interrupts one.
         let history = History::new(limits.memory_bytes_max > Limits::default().memory_bytes_max);
         let key = FunctionKey::new(&record.digest, record.description.form, &limits, &record.remember);
-        let remembers = memory == Memory::Usual && !record.remember.off;
-        let distrusted = memory == Memory::Distrusted;
-        Arc::new(Self { record, limits, key, remembers, distrusted, identity, history, share })
+        Arc::new(Self { record, limits, key, memory, identity, history, share })
     }
 
     /// The limits its calls run under.
@@ -69,12 +66,12 @@ impl Function {
 
     /// Whether its results are remembered.
     pub(crate) fn remembers(&self) -> bool {
-        self.remembers
+        self.memory == Memory::Usual && !self.record.remember.off
     }
 
     /// Whether [two computations](crate::Disagreement) of a call of its component came to different answers.
     pub fn is_distrusted(&self) -> bool {
-        self.distrusted
+        self.memory == Memory::Distrusted
     }
 
     pub(crate) fn history(&self) -> &History {

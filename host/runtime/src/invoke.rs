@@ -54,16 +54,21 @@ pub enum Prefer {
 }
 
 impl Request {
-    /// The same in buffers of its own, which aren't a part of larger ones.
+    /// The same, holding no more memory than it takes: a short body may be a part of a larger buffer, a long one is one by
+    /// itself, and copying it would hold up the thread that serves.
     pub(crate) fn compact(&self) -> Self {
+        let own = |body: &Bytes| match body.len() {
+            ..=COPIED_BYTES_MAX => Bytes::copy_from_slice(body),
+            _ => body.clone(),
+        };
         match self {
             Self::Payload { media_type, body } => {
-                Self::Payload { media_type: media_type.clone(), body: Bytes::copy_from_slice(body) }
+                Self::Payload { media_type: media_type.clone(), body: own(body) }
             }
             Self::Query(pairs) => Self::Query(pairs.clone()),
             Self::Http(request) => {
                 let (parts, body) = request.as_ref().clone().into_parts();
-                Self::Http(Arc::new(http::Request::from_parts(parts, Bytes::copy_from_slice(&body))))
+                Self::Http(Arc::new(http::Request::from_parts(parts, own(&body))))
             }
         }
     }
@@ -84,6 +89,9 @@ impl Request {
         }
     }
 }
+
+/// The longest body that is copied so that it holds no more memory than it takes, bytes.
+const COPIED_BYTES_MAX: usize = 64 * 1024;
 
 /// The longest JSON document that is decoded on a serving thread, bytes: it takes about a millisecond.
 /// Other bodies are only copied.

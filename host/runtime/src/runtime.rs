@@ -108,8 +108,8 @@ struct Shared {
     issuing: Arc<Semaphore>,
     verification: Verification,
     alarm: fn(&Disagreement),
-    /// What the registry may not have been able to write down.
-    distrusted: Mutex<HashMap<Digest, Disagreement>>,
+    /// Components of which nothing is remembered; `None` until they were read.
+    distrusted: Mutex<Option<HashMap<Digest, Disagreement>>>,
     flights: Arc<Flights>,
     /// Serving threads that aren't at rest.
     awake: AtomicUsize,

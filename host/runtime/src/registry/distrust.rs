@@ -2,9 +2,9 @@
 //!
 //! Invariant: where there never was one nothing is written, and the table isn't there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use redb::{TableDefinition, TableError};
+use redb::{ReadableTable, TableDefinition, TableError};
 use serde::{Deserialize, Serialize};
 
 use super::{Registry, StoreError};
@@ -48,22 +48,25 @@ impl Disagreement {
 }
 
 impl Registry {
-    /// Why nothing of a component is remembered, if that is so.
+    /// The components of which nothing is remembered, and why.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) fn disagreement(&self, component: &Digest) -> Result<Option<Disagreement>, StoreError> {
+    pub(crate) fn disagreements(&self) -> Result<HashMap<Digest, Disagreement>, StoreError> {
         self.store.read(|transaction| {
             let table = match transaction.open_table(DISTRUSTED) {
-                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                Err(TableError::TableDoesNotExist(_)) => return Ok(HashMap::new()),
                 table => table?,
             };
-            let found = table.get(component.bytes())?;
-            // What another release has written is one all the same.
-            let read = |content: &[u8]| {
-                serde_json::from_slice(content).unwrap_or_else(|_| Disagreement::unreadable(*component))
-            };
-            Ok(found.map(|found| read(found.value())))
+            let mut found = HashMap::new();
+            for entry in table.iter()? {
+                let (component, content) = entry?;
+                let component = Digest::from_bytes(component.value());
+                // What another release has written is one all the same.
+                let read = serde_json::from_slice(content.value());
+                found.insert(component, read.unwrap_or_else(|_| Disagreement::unreadable(component)));
+            }
+            Ok(found)
         })
     }
 

@@ -82,13 +82,13 @@ impl Runtime {
         self.0.verification.begin_anew();
         self.0.cache.forget(&components);
         self.0.disk.forget(Some(components.clone()));
-        let mut is_distrusted = false;
-        for component in &components {
-            is_distrusted |= self.disagreement(component)?.is_some();
-        }
+        let is_distrusted =
+            self.with_distrusted(|distrusted| components.iter().any(|it| distrusted.contains_key(it)))?;
         if is_distrusted {
             self.0.registry.trust(&components)?;
-            self.lock_distrusted().retain(|component, _| !components.contains(component));
+            self.with_distrusted(|distrusted| {
+                distrusted.retain(|component, _| !components.contains(component));
+            })?;
             self.forget_all_resolved();
             // What calls that began before have kept meanwhile.
             self.0.cache.forget(&components);

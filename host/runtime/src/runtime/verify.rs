@@ -14,7 +14,7 @@
 //! * No call waits for a check: where the queue is full there is none.
 //! * Checks take at most a [`CORE_PART`] of one core, however many are asked for.
 //! * What says nothing, such as a deadline that has passed, is no disagreement.
-//! * While no hit comes there is no thread.
+//! * A hit is checked soon or not at all: some time after the last one there is no thread.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +55,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(600);
 /// Compiled code kept loaded for checks, bytes.
 const LOADED_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
+/// The longest a check waits; after that it is dropped, so that an idle machine comes to rest.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// Stack of the thread, bytes: guests run on it.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
@@ -77,6 +80,7 @@ pub(crate) struct Check {
     pub(crate) prefer: Prefer,
     pub(crate) remembered: Arc<Remembered>,
     trusted: u64,
+    asked_at: Instant,
 }
 
 /// What a check comes to.
@@ -165,14 +169,20 @@ impl Runtime {
     /// # Errors
     /// [`StoreError`].
     pub fn disagreement(&self, component: &Digest) -> Result<Option<Disagreement>, StoreError> {
-        if let Some(disagreement) = self.lock_distrusted().get(component) {
-            return Ok(Some(disagreement.clone()));
-        }
-        self.0.registry.disagreement(component)
+        self.with_distrusted(|distrusted| distrusted.get(component).cloned())
     }
 
-    pub(super) fn lock_distrusted(&self) -> MutexGuard<'_, HashMap<Digest, Disagreement>> {
-        self.0.distrusted.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The components that are distrusted, which are read from the registry once.
+    pub(super) fn with_distrusted<T>(
+        &self,
+        use_them: impl FnOnce(&mut HashMap<Digest, Disagreement>) -> T,
+    ) -> Result<T, StoreError> {
+        let mut slot = self.0.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
+        let distrusted = match &mut *slot {
+            Some(distrusted) => distrusted,
+            none => none.insert(self.0.registry.disagreements()?),
+        };
+        Ok(use_them(distrusted))
     }
 
     /// Has a hit checked, some time when there is nothing else to do: what `function` was asked, and answered from memory.
@@ -192,6 +202,7 @@ impl Runtime {
             prefer,
             remembered: Arc::clone(remembered),
             trusted: verification.trusted(),
+            asked_at: Instant::now(),
         };
         if !fits || !self.enqueue(check()) {
             queued.fetch_sub(bytes, Ordering::Relaxed);
@@ -224,8 +235,9 @@ impl Runtime {
     /// What the component of a function is held to be: its results are gone, and nothing of it is remembered.
     fn distrust(&self, function: &Function, disagreement: &Disagreement) {
         // Where it can't be written down it holds until the next start.
-        let written = self.0.registry.distrust(disagreement);
-        self.lock_distrusted().insert(disagreement.component, disagreement.clone());
+        let written = self
+            .with_distrusted(|distrusted| distrusted.insert(disagreement.component, disagreement.clone()))
+            .and_then(|_| self.0.registry.distrust(disagreement));
         self.forget_all_resolved();
         let components = HashSet::from([disagreement.component]);
         self.0.cache.forget(&components);
@@ -269,6 +281,9 @@ fn work(runtime: &Weak<Shared>, checks: &Receiver<Check>) {
             }
         };
         runtime.verification().queued_bytes.fetch_sub(check.bytes(), Ordering::Relaxed);
+        if check.asked_at.elapsed() > WAIT_MAX {
+            continue;
+        }
         // Its own: what other threads run on isn't held up by one that waits for its core.
         let pool = match &mut pool {
             Some(pool) => pool,
