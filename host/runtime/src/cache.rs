@@ -84,7 +84,7 @@ impl Remembered {
 
     /// Since it was computed, whole seconds.
     pub(crate) fn age_s(&self) -> u64 {
-        // To some milliseconds: reading it so takes a third of the time, and every hit tells its age.
+        // The coarse clock is the quickest to read, and every hit tells its age in whole seconds.
         let now = clock_gettime(ClockId::RealtimeCoarse);
         let now = u64::try_from(now.tv_sec).unwrap_or(0);
         let stored_at = self.stored_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
