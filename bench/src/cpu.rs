@@ -9,7 +9,7 @@ use anyhow::Context;
 /// # Errors
 /// When the process is gone.
 pub(crate) fn of_tree(pid: u32) -> anyhow::Result<Duration> {
-    tree(pid)?.into_iter().map(of_process).sum()
+    Ok(of_each(pid, of_process)?.into_iter().sum())
 }
 
 /// User and system time of this process alone so far.
@@ -26,16 +26,42 @@ fn of_process(pid: u32) -> anyhow::Result<Duration> {
     process_ticks(&stat).map(ticks).with_context(|| format!("`{path}` is not as proc(5) says"))
 }
 
-/// A process, its children, and theirs: a server may be a program that starts another.
+/// What `read` tells of a process, its children, and theirs. A child that has ended in between has nothing to tell.
 ///
 /// # Errors
-/// When the process is gone.
-pub(crate) fn tree(pid: u32) -> anyhow::Result<Vec<u32>> {
+/// Those of `read`, also when the process itself is gone.
+pub(crate) fn of_each<T>(pid: u32, read: impl Fn(u32) -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
+    let mut all = Vec::new();
+    for one in tree(pid)? {
+        match read(one) {
+            Ok(told) => all.push(told),
+            Err(error) if one != pid && says_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// The directory isn't there any more, or the process has ended and isn't waited for yet.
+fn says_gone(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|cause| {
+        cause.kind() == std::io::ErrorKind::NotFound
+            || cause.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+    })
+}
+
+/// A process, its children, and theirs: a server may be a program that starts another.
+fn tree(pid: u32) -> anyhow::Result<Vec<u32>> {
     let mut tree = vec![pid];
     let mut at = 0;
     while let Some(&parent) = tree.get(at) {
-        let tasks = format!("/proc/{parent}/task");
-        for task in std::fs::read_dir(&tasks).with_context(|| format!("cannot read `{tasks}`"))? {
+        let tasks_path = format!("/proc/{parent}/task");
+        let tasks = match std::fs::read_dir(&tasks_path) {
+            // A child that has ended.
+            Err(_) if at > 0 => None,
+            tasks => Some(tasks.with_context(|| format!("cannot read `{tasks_path}`"))?),
+        };
+        for task in tasks.into_iter().flatten() {
             // A thread that ended in between has no children any more.
             let children = std::fs::read_to_string(task?.path().join("children")).unwrap_or_default();
             tree.extend(children.split_ascii_whitespace().filter_map(|child| child.parse::<u32>().ok()));

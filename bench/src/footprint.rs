@@ -25,15 +25,18 @@ pub(crate) struct Memory {
 /// When the process is gone.
 pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
     let mut sum = Memory::default();
-    for pid in cpu::tree(pid)? {
-        let path = format!("/proc/{pid}/smaps_rollup");
-        let rollup = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;
-        let one = parse_rollup(&rollup).with_context(|| format!("`{path}` is not as proc(5) says"))?;
+    for one in cpu::of_each(pid, memory_of_process)? {
         sum.resident += one.resident;
         sum.proportional += one.proportional;
         sum.anonymous += one.anonymous;
     }
     Ok(sum)
+}
+
+fn memory_of_process(pid: u32) -> anyhow::Result<Memory> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let rollup = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;
+    parse_rollup(&rollup).with_context(|| format!("`{path}` is not as proc(5) says"))
 }
 
 fn parse_rollup(rollup: &str) -> Option<Memory> {
@@ -57,17 +60,14 @@ impl Activity {
     /// # Errors
     /// When the process is gone.
     pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
-        let mut switches = HashMap::new();
-        for pid in cpu::tree(pid)? {
+        let of_each = cpu::of_each(pid, |pid| {
             let tasks = format!("/proc/{pid}/task");
-            for task in std::fs::read_dir(&tasks).with_context(|| format!("cannot read `{tasks}`"))? {
-                let task = task?.path();
-                // A thread that ended in between has nothing more to tell.
-                if let Some(count) = switches_of(&task) {
-                    switches.insert(task, count);
-                }
-            }
-        }
+            let tasks = std::fs::read_dir(&tasks).with_context(|| format!("cannot read `{tasks}`"))?;
+            // A thread that ended in between has nothing more to tell.
+            let told = tasks.flatten().filter_map(|task| Some((task.path(), switches_of(&task.path())?)));
+            Ok(told.collect::<Vec<_>>())
+        })?;
+        let switches = of_each.into_iter().flatten().collect();
         Ok(Self { switches, cpu: cpu::of_tree(pid)? })
     }
 
@@ -107,6 +107,20 @@ mod tests {
         let expected = Memory { resident: 8192, proportional: 4096, anonymous: 2048 };
         assert_eq!(parse_rollup(rollup), Some(expected));
         assert_eq!(parse_rollup("Rss: 8 kB"), None);
+    }
+
+    /// Its parent doesn't know yet, and it has no memory any more.
+    #[test]
+    fn a_child_that_has_ended_keeps_nothing() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let stat = format!("/proc/{}/stat", child.id());
+        while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
+            thread::yield_now();
+        }
+        assert!(memory(child.id()).is_err());
+        assert!(memory(std::process::id()).unwrap().resident > 0);
+        assert!(Activity::of(std::process::id()).is_ok());
+        child.wait().unwrap();
     }
 
     #[test]
