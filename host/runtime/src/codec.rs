@@ -28,20 +28,20 @@ mod query;
 mod schema;
 mod signature;
 mod text;
+mod types;
 
 #[cfg(test)]
 mod tests;
-
-use wasmtime::component::Type;
 
 pub use self::decode::DecodeError;
 pub(crate) use self::decode::decode;
 pub(crate) use self::encode::{bytes_of, encode, encode_flat};
 pub(crate) use self::query::decode_query;
-pub(crate) use self::schema::json_schema;
+pub(crate) use self::schema::{json_schema, object_schema};
 pub use self::signature::UnsupportedType;
-pub(crate) use self::signature::check_supported;
+pub(crate) use self::signature::{Signature, reflect};
 pub(crate) use self::text::{signature_excerpt, signature_text};
+pub(crate) use self::types::{Field, Type};
 
 /// The named parameters of a function, in order.
-pub(crate) type Params = [(String, Type)];
+pub(crate) type Params = [Field];

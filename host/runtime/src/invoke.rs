@@ -12,10 +12,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use nebula_meter::{CallCost, Stopwatch};
 use serde::{Deserialize, Serialize};
-use wasmtime::component::{Type, Val};
+use wasmtime::component::Val;
 
 use crate::answer::{Answer, Content};
-use crate::codec;
+use crate::codec::{self, Type};
 use crate::engine::{
     self, Ended, Flat, Form, Input, Kind, Loaded, Output, Ready, Spent, Stopped, TICK, Typed, utf8,
 };
@@ -213,7 +213,7 @@ fn input(kind: &Kind, request: &Request) -> Result<(Input, bool), CallError> {
             decode_typed(typed, media_type.as_deref(), body)
         }
         (Kind::Typed(typed), Request::Query(pairs)) => {
-            let values = codec::decode_query(&typed.params, pairs).map_err(CallError::BadInput)?;
+            let values = codec::decode_query(&typed.signature.params, pairs).map_err(CallError::BadInput)?;
             Ok((Input::Values(values.into()), false))
         }
         (Kind::Raw(_), Request::Query(_)) => {
@@ -269,7 +269,7 @@ fn is_text(essence: &str) -> bool {
 }
 
 fn decode_json(typed: &Typed, body: &[u8]) -> Result<(Input, bool), CallError> {
-    let mut values = codec::decode(&typed.params, body).map_err(CallError::BadInput)?;
+    let mut values = codec::decode(&typed.signature.params, body).map_err(CallError::BadInput)?;
     if typed.flat_input() == Some(Flat::String)
         && let [Val::String(text)] = &mut *values
     {
@@ -346,23 +346,23 @@ fn answer(kind: &Kind, output: Output, raw: bool, bytes_max: u64) -> Result<Answ
 }
 
 fn value_answer(typed: &Typed, value: Option<Val>, raw: bool) -> Answer {
-    let (Some(ty), Some(value)) = (&typed.result, value) else {
+    let (Some(ty), Some(value)) = (&typed.signature.result, value) else {
         return Answer::Value(Content::json(b"null".to_vec()));
     };
     let failed = matches!(value, Val::Result(Err(_)));
     let wrap = if failed { Answer::Error } else { Answer::Value };
     let (ty, value) = match (ty, value) {
-        (Type::Result(result), Val::Result(Ok(value))) => (result.ok(), value.map(|value| *value)),
-        (Type::Result(result), Val::Result(Err(value))) => (result.err(), value.map(|value| *value)),
-        (ty, value) => (Some(ty.clone()), Some(value)),
+        (Type::Result(result), Val::Result(Ok(value))) => (result.ok.as_ref(), value.map(|value| *value)),
+        (Type::Result(result), Val::Result(Err(value))) => (result.err.as_ref(), value.map(|value| *value)),
+        (ty, value) => (Some(ty), Some(value)),
     };
     let (Some(ty), Some(value)) = (ty, value) else { return wrap(Content::json(b"null".to_vec())) };
     // Errors are JSON however the input came.
-    if let (true, false, Some(flat)) = (raw, failed, Flat::of(&ty)) {
+    if let (true, false, Some(flat)) = (raw, failed, Flat::of(ty)) {
         let body = codec::bytes_of(value);
         return wrap(Content { media_type: Cow::Borrowed(flat.media_type()), body });
     }
     let mut json = Vec::new();
-    codec::encode(&ty, &value, &mut json);
+    codec::encode(ty, &value, &mut json);
     wrap(Content::json(json))
 }

@@ -97,7 +97,8 @@ fn a_result_is_used_for_as_long_as_was_said() {
     let cache = Cache::new(MIB);
     let mut old = Arc::into_inner(remembered(1, CHEAP)).unwrap();
     old.stored_at = SystemTime::now() - Duration::from_secs(60);
-    assert_eq!(old.age_s(), 60);
+    // The coarse clock may not have come to this second yet.
+    assert!((59..=60).contains(&old.age_s()));
     cache.insert(key(1), Arc::new(old));
     assert!(cache.get(&key(1), None).is_some());
     assert!(cache.get(&key(1), Some(Duration::from_secs(61))).is_some());

@@ -6,7 +6,9 @@ use std::io::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use wasmtime::component::{Type, Val};
+use wasmtime::component::Val;
+
+use super::types::Type;
 
 /// Appends `val`, a value of `ty`, to `out` as JSON.
 ///
@@ -31,62 +33,61 @@ pub(crate) fn encode(ty: &Type, val: &Val, out: &mut Vec<u8>) {
         Val::String(value) | Val::Enum(value) => string(out, value),
         Val::Flags(names) => array(out, names, |out, name| string(out, name)),
         Val::List(items) => {
-            let Type::List(list) = ty else { return null(out) };
-            let element = list.ty();
-            if matches!(element, Type::U8) {
+            let Type::List(element) = ty else { return null(out) };
+            if **element == Type::U8 {
                 base64_bytes(out, &list_bytes(items));
             } else {
-                array(out, items, |out, item| encode(&element, item, out));
+                array(out, items, |out, item| encode(element, item, out));
             }
         }
         Val::Map(entries) => encode_map(ty, entries, out),
         Val::Record(fields) => {
-            let Type::Record(record) = ty else { return null(out) };
+            let Type::Record(types) = ty else { return null(out) };
             out.push(b'{');
-            for (index, (field, (name, value))) in record.fields().zip(fields).enumerate() {
+            for (index, ((_, ty), (name, value))) in types.iter().zip(fields).enumerate() {
                 if index > 0 {
                     out.push(b',');
                 }
                 string(out, name);
                 out.push(b':');
-                encode(&field.ty, value, out);
+                encode(ty, value, out);
             }
             out.push(b'}');
         }
         Val::Tuple(items) => {
-            let Type::Tuple(tuple) = ty else { return null(out) };
+            let Type::Tuple(types) = ty else { return null(out) };
             out.push(b'[');
-            for (index, (ty, item)) in tuple.types().zip(items).enumerate() {
+            for (index, (ty, item)) in types.iter().zip(items).enumerate() {
                 if index > 0 {
                     out.push(b',');
                 }
-                encode(&ty, item, out);
+                encode(ty, item, out);
             }
             out.push(b']');
         }
         Val::Variant(name, payload) => {
-            let Type::Variant(variant) = ty else { return null(out) };
+            let Type::Variant(cases) = ty else { return null(out) };
             match payload {
                 None => string(out, name),
                 Some(payload) => {
-                    let ty = variant.cases().find(|case| case.name == name).and_then(|case| case.ty);
-                    tagged(out, name, ty.as_ref(), Some(payload));
+                    let ty = cases.iter().find(|(case, _)| case == name).and_then(|(_, ty)| ty.as_ref());
+                    tagged(out, name, ty, Some(payload));
                 }
             }
         }
         Val::Option(value) => {
-            let Type::Option(option) = ty else { return null(out) };
-            match (value, option.ty()) {
+            let Type::Option(inner) = ty else { return null(out) };
+            match (value, &**inner) {
                 (None, _) => null(out),
-                (Some(value), inner @ Type::Option(_)) => tagged(out, "some", Some(&inner), Some(value)),
-                (Some(value), inner) => encode(&inner, value, out),
+                (Some(value), inner @ Type::Option(_)) => tagged(out, "some", Some(inner), Some(value)),
+                (Some(value), inner) => encode(inner, value, out),
             }
         }
         Val::Result(value) => {
             let Type::Result(result) = ty else { return null(out) };
             match value {
-                Ok(payload) => tagged(out, "ok", result.ok().as_ref(), payload.as_deref()),
-                Err(payload) => tagged(out, "err", result.err().as_ref(), payload.as_deref()),
+                Ok(payload) => tagged(out, "ok", result.ok.as_ref(), payload.as_deref()),
+                Err(payload) => tagged(out, "err", result.err.as_ref(), payload.as_deref()),
             }
         }
         Val::FixedLengthList(_)
@@ -100,12 +101,12 @@ pub(crate) fn encode(ty: &Type, val: &Val, out: &mut Vec<u8>) {
 /// Of equal keys the last counts, as WIT has it, so that an object has each key once.
 fn encode_map(ty: &Type, entries: &[(Val, Val)], out: &mut Vec<u8>) {
     let Type::Map(map) = ty else { return null(out) };
-    let (key_type, value_type) = (map.key(), map.value());
+    let (key_type, value_type) = &**map;
     let keys: Vec<Vec<u8>> = entries
         .iter()
         .map(|(key, _)| {
             let mut json = Vec::new();
-            encode(&key_type, key, &mut json);
+            encode(key_type, key, &mut json);
             json
         })
         .collect();
@@ -126,7 +127,7 @@ fn encode_map(ty: &Type, entries: &[(Val, Val)], out: &mut Vec<u8>) {
         }
         out.extend_from_slice(key);
         out.push(if object { b':' } else { b',' });
-        encode(&value_type, value, out);
+        encode(value_type, value, out);
         if !object {
             out.push(b']');
         }

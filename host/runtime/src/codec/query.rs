@@ -3,21 +3,20 @@
 //! Scalars, strings and enums, options of them, lists of them (by repeating the name), and one
 //! record of such fields. The pairs are put together as the JSON that a POST would have sent.
 
-use wasmtime::component::{Type, Val};
+use wasmtime::component::Val;
 
 use super::Params;
 use super::decode::{DecodeError, decode};
 use super::text::{excerpt, params_excerpt, wit_excerpt};
+use super::types::Type;
 
 /// Decodes query parameters into the arguments of a function.
 ///
 /// # Errors
 /// [`DecodeError`], with a pointer to the parameter.
 pub(crate) fn decode_query(params: &Params, pairs: &[(String, String)]) -> Result<Vec<Val>, DecodeError> {
-    if let [(_, Type::Record(record))] = params {
-        let fields: Vec<(String, Type)> =
-            record.fields().map(|field| (field.name.to_owned(), field.ty)).collect();
-        let json = object(&fields, pairs)?;
+    if let [(_, Type::Record(fields))] = params {
+        let json = object(fields, pairs)?;
         return decode(params, json.as_bytes());
     }
     if let [(name, ty)] = params {
@@ -94,17 +93,15 @@ fn parameter(
 ) -> Result<Option<serde_json::Value>, DecodeError> {
     let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let inner = match ty {
-        Type::Option(option) => option.ty(),
-        other => other.clone(),
+        Type::Option(inner) => inner,
+        other => other,
     };
-    if let Type::List(list) = &inner {
-        let element = list.ty();
-        if !matches!(element, Type::U8) {
-            let items: Vec<_> =
-                values.map(|value| scalar(name, &element, value)).collect::<Result<_, _>>()?;
-            let absent = items.is_empty() && matches!(ty, Type::Option(_));
-            return Ok((!absent).then_some(serde_json::Value::Array(items)));
-        }
+    if let Type::List(element) = inner
+        && !inner.is_bytes()
+    {
+        let items: Vec<_> = values.map(|value| scalar(name, element, value)).collect::<Result<_, _>>()?;
+        let absent = items.is_empty() && matches!(ty, Type::Option(_));
+        return Ok((!absent).then_some(serde_json::Value::Array(items)));
     }
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -114,7 +111,7 @@ fn parameter(
             found: "the parameter more than once".to_owned(),
         });
     }
-    scalar(name, &inner, value).map(Some)
+    scalar(name, inner, value).map(Some)
 }
 
 fn scalar(name: &str, ty: &Type, text: &str) -> Result<serde_json::Value, DecodeError> {
@@ -138,21 +135,15 @@ fn scalar(name: &str, ty: &Type, text: &str) -> Result<serde_json::Value, Decode
             Ok(text.parse::<serde_json::Number>().map_or_else(|_| as_string(), serde_json::Value::Number))
         }
         Type::Char | Type::String | Type::Enum(_) => Ok(as_string()),
-        Type::List(list) if matches!(list.ty(), Type::U8) => Ok(as_string()),
+        Type::List(_) if ty.is_bytes() => Ok(as_string()),
         Type::List(_)
-        | Type::FixedLengthList(_)
         | Type::Map(_)
         | Type::Record(_)
         | Type::Tuple(_)
         | Type::Variant(_)
         | Type::Option(_)
         | Type::Result(_)
-        | Type::Flags(_)
-        | Type::Own(_)
-        | Type::Borrow(_)
-        | Type::Future(_)
-        | Type::Stream(_)
-        | Type::ErrorContext => Err(DecodeError::Mismatch {
+        | Type::Flags(_) => Err(DecodeError::Mismatch {
             at: format!("/{name}"),
             expected: wit_excerpt(ty),
             found: "a query parameter, which can't carry this type: use POST".to_owned(),

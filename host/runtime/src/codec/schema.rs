@@ -7,7 +7,9 @@
 //!   of an integer in a string, and that the keys of an array of pairs differ.
 
 use serde_json::{Value, json};
-use wasmtime::component::Type;
+
+use super::Params;
+use super::types::Type;
 
 /// A signed integer of 64 bits as a string.
 pub(super) const SIGNED_DIGITS: &str = "^-?[0-9]+$";
@@ -50,62 +52,54 @@ pub(crate) fn json_schema(ty: &Type) -> Value {
         ]}),
         Type::Char => json!({"type": "string", "minLength": 1, "maxLength": 1}),
         Type::String => json!({"type": "string"}),
-        Type::List(list) => match list.ty() {
+        Type::List(element) => match &**element {
             Type::U8 => json!({"oneOf": [
                 {"type": "string", "contentEncoding": "base64", "pattern": BASE64},
                 {"type": "array", "items": integer(0, i64::from(u8::MAX))},
             ]}),
-            element => json!({"type": "array", "items": json_schema(&element)}),
+            element => json!({"type": "array", "items": json_schema(element)}),
         },
-        Type::Map(map) => match map.key() {
-            Type::String => json!({"type": "object", "additionalProperties": json_schema(&map.value())}),
-            key => json!({"type": "array", "items": pair(&[key, map.value()])}),
+        Type::Map(map) => match &**map {
+            (Type::String, value) => json!({"type": "object", "additionalProperties": json_schema(value)}),
+            (key, value) => json!({"type": "array", "items": pair(&[key.clone(), value.clone()])}),
         },
-        Type::Record(record) => {
-            let mut properties = serde_json::Map::new();
-            let mut required = Vec::new();
-            for field in record.fields() {
-                if !matches!(field.ty, Type::Option(_)) {
-                    required.push(Value::String(field.name.to_owned()));
-                }
-                properties.insert(field.name.to_owned(), json_schema(&field.ty));
-            }
-            json!({
-                "type": "object", "properties": properties, "required": required,
-                "additionalProperties": false,
-            })
-        }
-        Type::Tuple(tuple) => pair(&tuple.types().collect::<Vec<_>>()),
-        Type::Variant(variant) => Value::Object(serde_json::Map::from_iter([(
+        Type::Record(fields) => object_schema(fields),
+        Type::Tuple(types) => pair(types),
+        Type::Variant(cases) => Value::Object(serde_json::Map::from_iter([(
             "oneOf".to_owned(),
             Value::Array(
-                variant
-                    .cases()
-                    .map(|case| match case.ty {
-                        None => json!({"const": case.name}),
-                        Some(ty) => tagged(case.name, Some(&ty)),
+                cases
+                    .iter()
+                    .map(|(name, payload)| match payload {
+                        None => json!({"const": name}),
+                        Some(ty) => tagged(name, Some(ty)),
                     })
                     .collect(),
             ),
         )])),
-        Type::Enum(cases) => json!({"enum": cases.names().collect::<Vec<_>>()}),
-        Type::Flags(flags) => json!({
-            "type": "array", "uniqueItems": true, "items": {"enum": flags.names().collect::<Vec<_>>()},
+        Type::Enum(names) => json!({"enum": **names}),
+        Type::Flags(names) => json!({
+            "type": "array", "uniqueItems": true, "items": {"enum": **names},
         }),
-        Type::Option(option) => match option.ty() {
-            inner @ Type::Option(_) => json!({"oneOf": [{"type": "null"}, tagged("some", Some(&inner))]}),
-            inner => json!({"oneOf": [{"type": "null"}, json_schema(&inner)]}),
+        Type::Option(inner) => match &**inner {
+            inner @ Type::Option(_) => json!({"oneOf": [{"type": "null"}, tagged("some", Some(inner))]}),
+            inner => json!({"oneOf": [{"type": "null"}, json_schema(inner)]}),
         },
         Type::Result(result) => {
-            json!({"oneOf": [tagged("ok", result.ok().as_ref()), tagged("err", result.err().as_ref())]})
+            json!({"oneOf": [tagged("ok", result.ok.as_ref()), tagged("err", result.err.as_ref())]})
         }
-        Type::FixedLengthList(_)
-        | Type::Own(_)
-        | Type::Borrow(_)
-        | Type::Future(_)
-        | Type::Stream(_)
-        | Type::ErrorContext => Value::Bool(false),
     }
+}
+
+/// The schema of parameters by name, or of the fields of a record.
+pub(crate) fn object_schema(fields: &Params) -> Value {
+    let required = fields.iter().filter(|(_, ty)| !matches!(ty, Type::Option(_)));
+    let properties = fields.iter().map(|(name, ty)| (name.clone(), json_schema(ty)));
+    json!({
+        "type": "object", "properties": properties.collect::<serde_json::Map<_, _>>(),
+        "required": required.map(|(name, _)| name).collect::<Vec<_>>(),
+        "additionalProperties": false,
+    })
 }
 
 fn integer(minimum: i64, maximum: i64) -> Value {

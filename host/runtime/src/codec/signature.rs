@@ -5,9 +5,9 @@
 //! every value. So a signature is measured as written out before anything else looks at it, by a walk
 //! that ends at the limit.
 
-use wasmtime::component::Type;
+use wasmtime::component::Type as Reflected;
 
-use super::Params;
+use super::types::{Field, Type};
 
 /// Types, fields, cases and flags of a signature written out. Wide records have hundreds.
 const TYPES_MAX: usize = 10_000;
@@ -34,9 +34,32 @@ pub enum UnsupportedType {
     NamesTooLong,
 }
 
-/// Checks that every type of a signature is a plain value, and that all of them are few enough to be
+/// What a function takes and gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Signature {
+    pub(crate) params: Vec<Field>,
+    pub(crate) result: Option<Type>,
+}
+
+/// The signature that wasmtime tells, if every type of it is a plain value and all of them are few enough to be
 /// written out.
-pub(crate) fn check_supported(params: &Params, result: Option<&Type>) -> Result<(), UnsupportedType> {
+///
+/// # Errors
+/// [`UnsupportedType`].
+pub(crate) fn reflect(
+    params: &[(String, Reflected)],
+    result: Option<&Reflected>,
+) -> Result<Signature, UnsupportedType> {
+    check(params, result)?;
+    // What can't be is refused by the check.
+    let no_value = || UnsupportedType::NoValue { path: String::new(), what: "type" };
+    let field = |(name, ty): &(String, Reflected)| Some((name.clone(), Type::reflect(ty)?));
+    let params = params.iter().map(field).collect::<Option<_>>().ok_or_else(no_value)?;
+    let result = result.map(|ty| Type::reflect(ty).ok_or_else(no_value)).transpose()?;
+    Ok(Signature { params, result })
+}
+
+fn check(params: &[(String, Reflected)], result: Option<&Reflected>) -> Result<(), UnsupportedType> {
     let mut walk = Walk { types_left: TYPES_MAX, name_bytes_left: NAME_BYTES_MAX };
     let params = params.iter().map(|(name, ty)| (name.as_str(), ty));
     for (name, ty) in params.chain(result.map(|ty| ("result", ty))) {
@@ -89,7 +112,7 @@ impl Walk {
         names.try_for_each(|name| self.item(name))
     }
 
-    fn member(&mut self, name: &str, ty: Option<&Type>) -> Result<(), Reason> {
+    fn member(&mut self, name: &str, ty: Option<&Reflected>) -> Result<(), Reason> {
         self.item(name)?;
         match ty {
             Some(ty) => self.ty(ty).map_err(|reason| reason.within(|| format!(".{name}"))),
@@ -97,57 +120,57 @@ impl Walk {
         }
     }
 
-    fn inner(&mut self, step: &str, ty: Option<&Type>) -> Result<(), Reason> {
+    fn inner(&mut self, step: &str, ty: Option<&Reflected>) -> Result<(), Reason> {
         match ty {
             Some(ty) => self.ty(ty).map_err(|reason| reason.within(|| step.to_owned())),
             None => Ok(()),
         }
     }
 
-    fn ty(&mut self, ty: &Type) -> Result<(), Reason> {
+    fn ty(&mut self, ty: &Reflected) -> Result<(), Reason> {
         self.item("")?;
         let refuse = |what| Err(Reason::NoValue { steps: Vec::new(), what });
         match ty {
-            Type::Own(_) | Type::Borrow(_) => refuse("resource"),
-            Type::Future(_) => refuse("future"),
-            Type::Stream(_) => refuse("stream"),
-            Type::ErrorContext => refuse("error-context"),
-            Type::List(list) => self.inner("[]", Some(&list.ty())),
+            Reflected::Own(_) | Reflected::Borrow(_) => refuse("resource"),
+            Reflected::Future(_) => refuse("future"),
+            Reflected::Stream(_) => refuse("stream"),
+            Reflected::ErrorContext => refuse("error-context"),
+            Reflected::List(list) => self.inner("[]", Some(&list.ty())),
             // Refused by `admission` already: wasmtime's support of them isn't complete.
-            Type::FixedLengthList(_) => refuse("list of a fixed length"),
-            Type::Map(map) => {
+            Reflected::FixedLengthList(_) => refuse("list of a fixed length"),
+            Reflected::Map(map) => {
                 self.inner(".key", Some(&map.key()))?;
                 self.inner(".value", Some(&map.value()))
             }
-            Type::Record(record) => {
+            Reflected::Record(record) => {
                 record.fields().try_for_each(|field| self.member(field.name, Some(&field.ty)))
             }
-            Type::Tuple(tuple) => tuple.types().enumerate().try_for_each(|(index, ty)| {
+            Reflected::Tuple(tuple) => tuple.types().enumerate().try_for_each(|(index, ty)| {
                 self.ty(&ty).map_err(|reason| reason.within(|| format!(".{index}")))
             }),
-            Type::Variant(variant) => {
+            Reflected::Variant(variant) => {
                 variant.cases().try_for_each(|case| self.member(case.name, case.ty.as_ref()))
             }
-            Type::Enum(cases) => self.names(cases.names()),
-            Type::Flags(flags) => self.names(flags.names()),
-            Type::Option(option) => self.ty(&option.ty()),
-            Type::Result(result) => {
+            Reflected::Enum(cases) => self.names(cases.names()),
+            Reflected::Flags(flags) => self.names(flags.names()),
+            Reflected::Option(option) => self.ty(&option.ty()),
+            Reflected::Result(result) => {
                 self.inner(".ok", result.ok().as_ref())?;
                 self.inner(".err", result.err().as_ref())
             }
-            Type::Bool
-            | Type::S8
-            | Type::U8
-            | Type::S16
-            | Type::U16
-            | Type::S32
-            | Type::U32
-            | Type::S64
-            | Type::U64
-            | Type::Float32
-            | Type::Float64
-            | Type::Char
-            | Type::String => Ok(()),
+            Reflected::Bool
+            | Reflected::S8
+            | Reflected::U8
+            | Reflected::S16
+            | Reflected::U16
+            | Reflected::S32
+            | Reflected::U32
+            | Reflected::S64
+            | Reflected::U64
+            | Reflected::Float32
+            | Reflected::Float64
+            | Reflected::Char
+            | Reflected::String => Ok(()),
         }
     }
 }

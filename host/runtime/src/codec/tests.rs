@@ -5,12 +5,12 @@ mod schemas;
 mod types;
 
 use proptest::prelude::*;
-use wasmtime::component::{Type, Val};
+use wasmtime::component::{Type as Reflected, Val};
 
-use self::types::{reflect, value_of};
+use self::types::{reflect, reflected, value_of};
 
 use super::{
-    DecodeError, UnsupportedType, check_supported, decode, decode_query, encode, json_schema,
+    DecodeError, Signature, Type, UnsupportedType, decode, decode_query, encode, json_schema,
     signature_excerpt, signature_text,
 };
 
@@ -147,7 +147,7 @@ fn maps_are_objects_or_pairs() {
 /// They have a type in wasmtime, and none that could be deployed.
 #[test]
 fn lists_of_a_fixed_length_are_refused() {
-    let reason = check_supported(&[("x".to_owned(), reflect("", "(list (list u8 2))"))], None).unwrap_err();
+    let reason = super::reflect(&[("x".to_owned(), reflected("", "(list (list u8 2))"))], None).unwrap_err();
     assert_eq!(
         reason.to_string(),
         "`x[]` is a list of a fixed length, which is no value that JSON could carry"
@@ -230,10 +230,10 @@ fn queries_carry_nothing_unknown() {
 
 #[test]
 fn signatures_read_as_wit() {
-    let params = [("rows".to_owned(), reflect("", "(list (tuple string (option f64)))"))];
-    let result = reflect("", "(result (error string))");
+    let params = vec![("rows".to_owned(), reflect("", "(list (tuple string (option f64)))"))];
+    let result = Some(reflect("", "(result (error string))"));
     assert_eq!(
-        signature_text("handle", &params, Some(&result)),
+        signature_text("handle", &Signature { params, result }),
         "handle: func(rows: list<tuple<string, option<f64>>>) -> result<_, string>"
     );
 }
@@ -304,23 +304,24 @@ fn doubled(times: usize) -> String {
 
 #[test]
 fn signatures_are_measured_as_written_out() {
-    let check = |ty: &Type| check_supported(&[("x".to_owned(), ty.clone())], None);
-    let bomb = reflect(&doubled(17), "$t17");
+    let check = |ty: &Reflected| super::reflect(&[("x".to_owned(), ty.clone())], None);
+    let bomb = reflected(&doubled(17), "$t17");
     assert_eq!(check(&bomb), Err(UnsupportedType::TooManyTypes));
-    // An answer shows the beginning.
-    let shown = mismatch(&bomb, "1").1;
-    assert!(shown.starts_with("tuple<tuple<") && shown.ends_with('…') && shown.chars().count() == 301);
-    assert!(signature_excerpt("handle", &[("x".to_owned(), bomb)], None).ends_with('…'));
 
     // All parameters and the result together.
-    let half = reflect(&doubled(11), "$t11");
-    assert_eq!(check(&half), Ok(()));
+    let half = reflected(&doubled(11), "$t11");
+    let signature = check(&half).unwrap();
     let params = [("a".to_owned(), half.clone()), ("b".to_owned(), half.clone())];
-    assert_eq!(check_supported(&params, Some(&half)), Err(UnsupportedType::TooManyTypes));
+    assert_eq!(super::reflect(&params, Some(&half)), Err(UnsupportedType::TooManyTypes));
+
+    // An answer shows the beginning.
+    let shown = mismatch(&signature.params[0].1, "1").1;
+    assert!(shown.starts_with("tuple<tuple<") && shown.ends_with('…') && shown.chars().count() == 301);
+    assert!(signature_excerpt("handle", &signature).ends_with('…'));
 
     let long = "x".repeat(90_000);
     let cases = format!("(type $e' (enum \"{long}\")) (import \"e\" (type $e (eq $e')))");
-    let names = reflect(&cases, "(tuple $e $e $e)");
+    let names = reflected(&cases, "(tuple $e $e $e)");
     assert_eq!(check(&names), Err(UnsupportedType::NamesTooLong));
 }
 

@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Write};
 
-use wasmtime::component::Type;
-
 use super::Params;
+use super::signature::Signature;
+use super::types::Type;
 
 /// How much of a type, or of what was found in its place, an error shows, characters.
 const EXCERPT_CHARS_MAX: usize = 300;
@@ -37,18 +37,17 @@ pub(crate) fn excerpt(text: &str) -> String {
     Excerpt::of(|out| out.write_str(text))
 }
 
-/// `handle: func(n: u32) -> result<string, string>`. For a signature that
-/// [`check_supported`](super::check_supported) has bounded.
-pub(crate) fn signature_text(name: &str, params: &Params, result: Option<&Type>) -> String {
+/// `handle: func(n: u32) -> result<string, string>`.
+pub(crate) fn signature_text(name: &str, signature: &Signature) -> String {
     let mut out = String::new();
     // Writing to a `String` doesn't fail.
-    let _ = write_signature(&mut out, name, params, result);
+    let _ = write_signature(&mut out, name, signature);
     out
 }
 
-/// The beginning of [`signature_text`], for any signature.
-pub(crate) fn signature_excerpt(name: &str, params: &Params, result: Option<&Type>) -> String {
-    Excerpt::of(|out| write_signature(out, name, params, result))
+/// The beginning of [`signature_text`].
+pub(crate) fn signature_excerpt(name: &str, signature: &Signature) -> String {
+    Excerpt::of(|out| write_signature(out, name, signature))
 }
 
 /// Takes [`EXCERPT_CHARS_MAX`] characters, and then fails, which ends the writing.
@@ -84,11 +83,11 @@ impl Write for Excerpt {
     }
 }
 
-fn write_signature<W: Write>(out: &mut W, name: &str, params: &Params, result: Option<&Type>) -> fmt::Result {
+fn write_signature<W: Write>(out: &mut W, name: &str, signature: &Signature) -> fmt::Result {
     write!(out, "{name}: func(")?;
-    write_params(out, params)?;
+    write_params(out, &signature.params)?;
     out.write_char(')')?;
-    match result {
+    match &signature.result {
         Some(result) => {
             out.write_str(" -> ")?;
             write_type(out, result)
@@ -133,44 +132,36 @@ fn write_type<W: Write>(out: &mut W, ty: &Type) -> fmt::Result {
         Type::Float64 => out.write_str("f64"),
         Type::Char => out.write_str("char"),
         Type::String => out.write_str("string"),
-        Type::List(list) => {
+        Type::List(element) => {
             out.write_str("list<")?;
-            write_type(out, &list.ty())?;
+            write_type(out, element)?;
             out.write_char('>')
-        }
-        Type::FixedLengthList(list) => {
-            out.write_str("list<")?;
-            write_type(out, &list.ty())?;
-            write!(out, ", {}>", list.len())
         }
         Type::Map(map) => {
             out.write_str("map<")?;
-            write_type(out, &map.key())?;
+            write_type(out, &map.0)?;
             out.write_str(", ")?;
-            write_type(out, &map.value())?;
+            write_type(out, &map.1)?;
             out.write_char('>')
         }
-        Type::Record(record) => {
+        Type::Record(fields) => {
             out.write_str("record { ")?;
-            join(out, record.fields(), |out, field| {
-                write!(out, "{}: ", field.name)?;
-                write_type(out, &field.ty)
-            })?;
+            write_params(out, fields)?;
             out.write_str(" }")
         }
-        Type::Tuple(tuple) => {
+        Type::Tuple(types) => {
             out.write_str("tuple<")?;
-            join(out, tuple.types(), |out, ty| write_type(out, &ty))?;
+            join(out, types.iter(), |out, ty| write_type(out, ty))?;
             out.write_char('>')
         }
-        Type::Variant(variant) => {
+        Type::Variant(cases) => {
             out.write_str("variant { ")?;
-            join(out, variant.cases(), |out, case| {
-                out.write_str(case.name)?;
-                match case.ty {
+            join(out, cases.iter(), |out, (name, payload)| {
+                out.write_str(name)?;
+                match payload {
                     Some(ty) => {
                         out.write_char('(')?;
-                        write_type(out, &ty)?;
+                        write_type(out, ty)?;
                         out.write_char(')')
                     }
                     None => Ok(()),
@@ -178,43 +169,38 @@ fn write_type<W: Write>(out: &mut W, ty: &Type) -> fmt::Result {
             })?;
             out.write_str(" }")
         }
-        Type::Enum(cases) => {
+        Type::Enum(names) => {
             out.write_str("enum { ")?;
-            join(out, cases.names(), |out, name| out.write_str(name))?;
+            join(out, names.iter(), |out, name| out.write_str(name))?;
             out.write_str(" }")
         }
-        Type::Flags(flags) => {
+        Type::Flags(names) => {
             out.write_str("flags { ")?;
-            join(out, flags.names(), |out, name| out.write_str(name))?;
+            join(out, names.iter(), |out, name| out.write_str(name))?;
             out.write_str(" }")
         }
-        Type::Option(option) => {
+        Type::Option(inner) => {
             out.write_str("option<")?;
-            write_type(out, &option.ty())?;
+            write_type(out, inner)?;
             out.write_char('>')
         }
-        Type::Result(result) => match (result.ok(), result.err()) {
+        Type::Result(result) => match (&result.ok, &result.err) {
             (None, None) => out.write_str("result"),
             (Some(ok), None) => {
                 out.write_str("result<")?;
-                write_type(out, &ok)?;
+                write_type(out, ok)?;
                 out.write_char('>')
             }
             (ok, Some(err)) => {
                 out.write_str("result<")?;
                 match ok {
-                    Some(ok) => write_type(out, &ok)?,
+                    Some(ok) => write_type(out, ok)?,
                     None => out.write_char('_')?,
                 }
                 out.write_str(", ")?;
-                write_type(out, &err)?;
+                write_type(out, err)?;
                 out.write_char('>')
             }
         },
-        Type::Own(_) => out.write_str("resource"),
-        Type::Borrow(_) => out.write_str("borrow<resource>"),
-        Type::Future(_) => out.write_str("future"),
-        Type::Stream(_) => out.write_str("stream"),
-        Type::ErrorContext => out.write_str("error-context"),
     }
 }

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use wasmtime::component::{ComponentType, Func, Lower, Type, Val};
+use wasmtime::component::{ComponentType, Func, Lower, Val};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::component::{Flat, Kind, RawError, RawPayload, Typed};
 use super::ready::Live;
+use crate::codec::Type;
 use crate::limits::Limits;
 use crate::purity::{CallLog, OutOfMemory, ResponseTooLarge, Sandbox, SeedInput};
 
@@ -190,10 +191,10 @@ enum FlatResult {
 
 impl FlatResult {
     fn of(typed: &Typed) -> Option<Self> {
-        let ty = typed.result.as_ref()?;
+        let ty = typed.signature.result.as_ref()?;
         if let Type::Result(result) = ty {
-            let ok = result.ok().filter(|_| result.err() == Some(Type::String))?;
-            return Flat::of(&ok).map(Self::Fallible);
+            let ok = result.ok.as_ref().filter(|_| result.err == Some(Type::String))?;
+            return Flat::of(ok).map(Self::Fallible);
         }
         Flat::of(ty).map(Self::Plain)
     }
@@ -230,7 +231,7 @@ fn call_flat<P: ComponentType + Lower>(
 }
 
 fn call_values(store: &mut Store<Sandbox>, typed: &Typed, func: &Func, values: &[Val]) -> Called {
-    let mut results = vec![Val::Bool(false); usize::from(typed.result.is_some())];
+    let mut results = vec![Val::Bool(false); usize::from(typed.signature.result.is_some())];
     func.call(&mut *store, values, &mut results)?;
     Ok(Ok(Output::Value(results.pop())))
 }

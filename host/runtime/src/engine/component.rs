@@ -6,11 +6,11 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type as Reflected};
 use wasmtime_wasi_http::p2::bindings::sync::ProxyPre;
 
 use super::{Engine, load_bytes};
-use crate::codec::{self, UnsupportedType};
+use crate::codec::{self, Signature, Type, UnsupportedType};
 use crate::purity::{self, Sandbox};
 
 /// The raw world, as bound for the host.
@@ -131,8 +131,7 @@ impl Kind {
 pub(crate) struct Typed {
     pub(super) pre: InstancePre<Sandbox>,
     pub(super) handle: ComponentExportIndex,
-    pub(crate) params: Vec<(String, Type)>,
-    pub(crate) result: Option<Type>,
+    pub(crate) signature: Signature,
 }
 
 /// `string` or `list<u8>`: what also travels as a raw body, and is lowered without a value a byte.
@@ -144,10 +143,10 @@ pub(crate) enum Flat {
 
 impl Flat {
     pub(crate) fn of(ty: &Type) -> Option<Self> {
-        if let Type::List(list) = ty {
-            return matches!(list.ty(), Type::U8).then_some(Self::Bytes);
+        if ty.is_bytes() {
+            return Some(Self::Bytes);
         }
-        matches!(ty, Type::String).then_some(Self::String)
+        (*ty == Type::String).then_some(Self::String)
     }
 
     pub(crate) fn media_type(self) -> &'static str {
@@ -161,7 +160,7 @@ impl Flat {
 impl Typed {
     /// The kind of the only parameter, where it is flat.
     pub(crate) fn flat_input(&self) -> Option<Flat> {
-        match self.params.as_slice() {
+        match self.signature.params.as_slice() {
             [(_, ty)] => Flat::of(ty),
             _ => None,
         }
@@ -169,8 +168,8 @@ impl Typed {
 
     /// The kind of the value returned, where it is flat; of `result<T, E>` that of `T`.
     pub(crate) fn flat_output(&self) -> Option<Flat> {
-        let ty = self.result.as_ref()?;
-        if let Type::Result(result) = ty { Flat::of(&result.ok()?) } else { Flat::of(ty) }
+        let ty = self.signature.result.as_ref()?;
+        if let Type::Result(result) = ty { Flat::of(result.ok.as_ref()?) } else { Flat::of(ty) }
     }
 }
 
@@ -213,7 +212,10 @@ impl Engine {
             Form::Typed => {
                 let ComponentItem::ComponentFunc(func) = handle else { return Err(Refused::NotAFunction) };
                 let index = component.get_export_index(None, "handle").ok_or(Refused::NotAFunction)?;
-                Kind::Typed(reflect(pre, index, func)?)
+                if func.async_() {
+                    return Err(Refused::NotAFunction);
+                }
+                Kind::Typed(Typed { pre, handle: index, signature: reflect(func)? })
             }
             Form::Raw => Kind::Raw(FunctionPre::new(pre).map_err(link)?),
             Form::Http => Kind::Http(ProxyPre::new(pre).map_err(link)?),
@@ -298,7 +300,7 @@ fn check_interface(
     let found = match handle.map(|handle| handle.ty) {
         Some(ComponentItem::ComponentFunc(func)) => {
             let params: Vec<_> = func.params().map(|(_, ty)| ty).collect();
-            let two_resources = matches!(params.as_slice(), [Type::Own(_), Type::Own(_)]);
+            let two_resources = matches!(params.as_slice(), [Reflected::Own(_), Reflected::Own(_)]);
             let signature = signature_of(&func);
             if (form == Form::Raw && signature == RAW_HANDLE)
                 || (form == Form::Http && two_resources && func.results().len() == 0)
@@ -314,48 +316,30 @@ fn check_interface(
 
 /// Of any shape and size, so only its beginning: [`RAW_HANDLE`] is shorter.
 fn signature_of(func: &ComponentFunc) -> String {
-    let params: Vec<_> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
-    codec::signature_excerpt("handle", &params, func.results().next().as_ref())
+    match reflect(func) {
+        Ok(signature) => codec::signature_excerpt("handle", &signature),
+        Err(_) => "handle: func(…)".to_owned(),
+    }
 }
 
-fn reflect(
-    pre: InstancePre<Sandbox>,
-    handle: ComponentExportIndex,
-    func: &ComponentFunc,
-) -> Result<Typed, Refused> {
-    if func.async_() {
-        return Err(Refused::NotAFunction);
-    }
-    let params: Vec<(String, Type)> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
-    let result = func.results().next();
-    codec::check_supported(&params, result.as_ref())?;
-    Ok(Typed { pre, handle, params, result })
+fn reflect(func: &ComponentFunc) -> Result<Signature, UnsupportedType> {
+    let params: Vec<_> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
+    codec::reflect(&params, func.results().next().as_ref())
 }
 
 fn describe(typed: &Typed, described: &mut Described) {
-    described.signature = codec::signature_text("handle", &typed.params, typed.result.as_ref());
-    described.input_schema = match typed.params.as_slice() {
+    let Signature { params, result } = &typed.signature;
+    described.signature = codec::signature_text("handle", &typed.signature);
+    described.input_schema = match params.as_slice() {
         [] => None,
         [(_, ty)] => Some(codec::json_schema(ty)),
-        params => {
-            let properties: serde_json::Map<_, _> =
-                params.iter().map(|(name, ty)| (name.clone(), codec::json_schema(ty))).collect();
-            let required: Vec<_> = params
-                .iter()
-                .filter(|(_, ty)| !matches!(ty, Type::Option(_)))
-                .map(|(name, _)| name.clone())
-                .collect();
-            Some(serde_json::json!({
-                "type": "object", "properties": properties, "required": required,
-                "additionalProperties": false,
-            }))
-        }
+        params => Some(codec::object_schema(params)),
     };
-    match &typed.result {
+    match result {
         None => {}
         Some(Type::Result(result)) => {
-            described.output_schema = result.ok().as_ref().map(codec::json_schema);
-            described.error_schema = result.err().as_ref().map(codec::json_schema);
+            described.output_schema = result.ok.as_ref().map(codec::json_schema);
+            described.error_schema = result.err.as_ref().map(codec::json_schema);
         }
         Some(ty) => described.output_schema = Some(codec::json_schema(ty)),
     }

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use wasmtime::component::{Type, Val};
+use wasmtime::component::Val;
 
 use super::trace::Trace;
 use super::value::{Seed, Text};
 use crate::codec::Params;
 use crate::codec::text::params_excerpt;
+use crate::codec::types::Type;
 
 /// The arguments of a function of several parameters.
 #[derive(Clone, Copy)]

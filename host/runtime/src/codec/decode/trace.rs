@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 
 use serde::de;
-use wasmtime::component::{Type, Val};
+use wasmtime::component::Val;
 
 use super::DecodeError;
 use crate::codec::text::{excerpt, wit_excerpt};
+use crate::codec::types::Type;
 
 /// Host memory that the values of any document may take, bytes.
 const DECODED_BYTES_BASE: usize = 16 * 1024 * 1024;

@@ -8,12 +8,12 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use wasmtime::component::types::{Field, Map, OptionType, Record, ResultType, Variant};
-use wasmtime::component::{Type, Val};
+use wasmtime::component::Val;
 
 use super::trace::Trace;
 use crate::codec::encode::encode;
 use crate::codec::text::wit_excerpt;
+use crate::codec::types::{Case, Field, Outcome, Type};
 
 /// Whole numbers below it are exact as doubles, whatever they were written like (RFC 8259 §6).
 const EXACT_BELOW: f64 = (1_u64 << 53) as f64;
@@ -170,16 +170,16 @@ impl<'de> Visitor<'de> for Seed<'_> {
             Type::Float64 => self.special_float(text).map(Val::Float64),
             #[expect(clippy::cast_possible_truncation, reason = "NaN and infinities stay what they are")]
             Type::Float32 => self.special_float(text).map(|value| Val::Float32(value as f32)),
-            Type::Enum(cases) => match cases.names().find(|name| *name == text) {
+            Type::Enum(cases) => match cases.iter().find(|name| *name == text) {
                 Some(name) => Ok(Val::Enum(self.trace.string(name)?)),
                 None => Err(self.wrong(&format!("`{text}`"))),
             },
-            Type::Variant(variant) => match variant.cases().find(|case| case.name == text) {
-                Some(case) if case.ty.is_none() => Ok(Val::Variant(self.trace.string(text)?, None)),
+            Type::Variant(cases) => match cases.iter().find(|(name, _)| name == text) {
+                Some((_, None)) => Ok(Val::Variant(self.trace.string(text)?, None)),
                 Some(_) => Err(self.wrong(&format!("`{text}` without its payload"))),
                 None => Err(self.wrong(&format!("`{text}`"))),
             },
-            Type::List(list) if matches!(list.ty(), Type::U8) => match STANDARD.decode(text) {
+            Type::List(_) if self.ty.is_bytes() => match STANDARD.decode(text) {
                 Ok(bytes) => {
                     let mut items = self.trace.vec(bytes.len())?;
                     items.extend(bytes.into_iter().map(Val::U8));
@@ -200,10 +200,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Val, D::Error> {
-        let Type::Option(option) = self.ty else { return Err(self.wrong("a value")) };
-        let inner = option.ty();
-        let value = match &inner {
-            Type::Option(inner) => deserializer
+        let Type::Option(inner) = self.ty else { return Err(self.wrong("a value")) };
+        let value = match &**inner {
+            inner @ Type::Option(_) => deserializer
                 .deserialize_map(Wrapped { seed: self, inner })
                 .map_err(|error| self.trace.typed(error, || wit_excerpt(self.ty), "no object"))?,
             inner => self.of(inner).deserialize(deserializer)?,
@@ -213,15 +212,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Val, A::Error> {
         match self.ty {
-            Type::List(list) => Ok(Val::List(self.elements(&mut items, &list.ty())?)),
-            Type::Tuple(tuple) => {
-                let types = tuple.types();
+            Type::List(element) => Ok(Val::List(self.elements(&mut items, element)?)),
+            Type::Tuple(types) => {
                 let mut values = self.trace.vec(types.len())?;
-                for (index, ty) in types.enumerate() {
-                    match items
-                        .next_element_seed(self.of(&ty))
-                        .map_err(self.trace.at(|| index.to_string()))?
-                    {
+                for (index, ty) in types.iter().enumerate() {
+                    let item = items.next_element_seed(self.of(ty));
+                    match item.map_err(self.trace.at(|| index.to_string()))? {
                         Some(value) => values.push(value),
                         None => return Err(self.wrong(&format!("an array of {index}"))),
                     }
@@ -233,11 +229,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
             }
             Type::Map(map) => self.pairs(map, &mut items),
             Type::Flags(flags) => {
-                let mut set: Vec<bool> = flags.names().map(|_| false).collect();
+                let mut set = vec![false; flags.len()];
                 let not_text =
                     |error| self.trace.typed(error, || wit_excerpt(self.ty), "an item that is no string");
                 while let Some(Text(name)) = items.next_element().map_err(not_text)? {
-                    match flags.names().position(|known| known == name) {
+                    match flags.iter().position(|known| *known == name) {
                         Some(index) if set[index] => return Err(self.wrong(&format!("`{name}` twice"))),
                         Some(index) => set[index] = true,
                         None => return Err(self.wrong(&format!("`{name}`"))),
@@ -245,7 +241,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 }
                 // In the type's order, whatever the document's: equal sets are equal values.
                 let mut names = self.trace.vec(set.iter().filter(|set| **set).count())?;
-                for (name, _) in flags.names().zip(set).filter(|(_, set)| *set) {
+                for (name, _) in flags.iter().zip(set).filter(|(_, set)| *set) {
                     names.push(self.trace.string(name)?);
                 }
                 Ok(Val::Flags(names))
@@ -256,10 +252,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Val, A::Error> {
         match self.ty {
-            Type::Record(record) => self.record(record, &mut entries),
-            Type::Variant(variant) => self.variant(variant, &mut entries),
+            Type::Record(fields) => self.record(fields, &mut entries),
+            Type::Variant(cases) => self.variant(cases, &mut entries),
             Type::Result(result) => self.result(result, &mut entries),
-            Type::Map(map) if matches!(map.key(), Type::String) => self.entries(map, &mut entries),
+            Type::Map(map) if map.0 == Type::String => self.entries(&map.1, &mut entries),
             _ => Err(self.wrong("an object")),
         }
     }
@@ -278,12 +274,11 @@ impl Seed<'_> {
     }
 
     /// The entries of a map by `string`: an object.
-    fn entries<'de, A: MapAccess<'de>>(self, map: &Map, entries: &mut A) -> Result<Val, A::Error> {
-        let ty = map.value();
+    fn entries<'de, A: MapAccess<'de>>(self, ty: &Type, entries: &mut A) -> Result<Val, A::Error> {
         let mut known = HashSet::new();
         let mut values = Vec::new();
         while let Some(Text(key)) = entries.next_key()? {
-            let value = entries.next_value_seed(self.of(&ty)).map_err(self.trace.at(|| key.to_string()))?;
+            let value = entries.next_value_seed(self.of(ty)).map_err(self.trace.at(|| key.to_string()))?;
             let held = self.trace.string(&key)?;
             self.trace.hold(size_of::<String>())?;
             if !known.insert(self.trace.string(&key)?) {
@@ -295,19 +290,22 @@ impl Seed<'_> {
     }
 
     /// The entries of any other map: an array of pairs.
-    fn pairs<'de, A: SeqAccess<'de>>(self, map: &Map, items: &mut A) -> Result<Val, A::Error> {
-        let (key_type, value_type) = (map.key(), map.value());
-        if matches!(key_type, Type::String) {
+    fn pairs<'de, A: SeqAccess<'de>>(
+        self,
+        (key_type, value_type): &(Type, Type),
+        items: &mut A,
+    ) -> Result<Val, A::Error> {
+        if *key_type == Type::String {
             return Err(self.wrong("an array"));
         }
         let mut known = HashSet::new();
         let mut entries = Vec::new();
         loop {
-            let pair = Pair { map: self, key: self.of(&key_type), value: self.of(&value_type) };
+            let pair = Pair { map: self, key: self.of(key_type), value: self.of(value_type) };
             let pair = items.next_element_seed(pair).map_err(self.trace.at(|| entries.len().to_string()))?;
             let Some((key, value)) = pair else { return Ok(Val::Map(entries)) };
             let mut json = Vec::new();
-            encode(&key_type, &key, &mut json);
+            encode(key_type, &key, &mut json);
             self.trace.hold(size_of::<Vec<u8>>() + json.capacity())?;
             if let Some(twice) = known.replace(json) {
                 return Err(self.wrong(&format!("the key `{}` twice", String::from_utf8_lossy(&twice))));
@@ -316,14 +314,13 @@ impl Seed<'_> {
         }
     }
 
-    fn record<'de, A: MapAccess<'de>>(self, record: &Record, entries: &mut A) -> Result<Val, A::Error> {
-        let fields: Vec<Field<'_>> = record.fields().collect();
+    fn record<'de, A: MapAccess<'de>>(self, fields: &[Field], entries: &mut A) -> Result<Val, A::Error> {
         let mut values: Vec<Option<Val>> = fields.iter().map(|_| None).collect();
         // Documents mostly keep the type's order: look there first.
         let mut next = 0;
         while let Some(Text(key)) = entries.next_key()? {
-            let in_order = fields.get(next).is_some_and(|field| field.name == key);
-            let found = if in_order { Some(next) } else { fields.iter().position(|field| field.name == key) };
+            let in_order = fields.get(next).is_some_and(|(name, _)| *name == key);
+            let found = if in_order { Some(next) } else { fields.iter().position(|(name, _)| *name == key) };
             let Some(index) = found else {
                 return Err(self.wrong(&format!("an unknown field `{key}`")));
             };
@@ -331,20 +328,20 @@ impl Seed<'_> {
                 return Err(self.wrong(&format!("the field `{key}` twice")));
             }
             let value = entries
-                .next_value_seed(self.of(&fields[index].ty))
+                .next_value_seed(self.of(&fields[index].1))
                 .map_err(self.trace.at(|| key.into_owned()))?;
             values[index] = Some(value);
             next = index + 1;
         }
         // What is absent is held, too: each field has its name beside its value.
         let mut named = self.trace.vec(fields.len())?;
-        for (field, value) in fields.into_iter().zip(values) {
+        for ((name, ty), value) in fields.iter().zip(values) {
             let value = match value {
                 Some(value) => value,
-                None if matches!(field.ty, Type::Option(_)) => Val::Option(None),
-                None => return Err(self.wrong(&format!("no field `{}`", field.name))),
+                None if matches!(ty, Type::Option(_)) => Val::Option(None),
+                None => return Err(self.wrong(&format!("no field `{name}`"))),
             };
-            named.push((self.trace.string(field.name)?, value));
+            named.push((self.trace.string(name)?, value));
         }
         Ok(Val::Record(named))
     }
@@ -363,27 +360,27 @@ impl Seed<'_> {
         }
     }
 
-    fn variant<'de, A: MapAccess<'de>>(self, variant: &Variant, entries: &mut A) -> Result<Val, A::Error> {
+    fn variant<'de, A: MapAccess<'de>>(self, cases: &[Case], entries: &mut A) -> Result<Val, A::Error> {
         let Some(Text(key)) = entries.next_key()? else {
             return Err(self.wrong("an empty object"));
         };
-        let Some(case) = variant.cases().find(|case| case.name == key) else {
+        let Some((name, payload)) = cases.iter().find(|(name, _)| *name == key) else {
             return Err(self.wrong(&format!("the case `{key}`")));
         };
-        let Some(ty) = case.ty else {
+        let Some(ty) = payload else {
             return Err(self.wrong(&format!("a payload for `{key}`, which has none: it is a string")));
         };
-        let payload = self.only_value(entries, case.name, self.of(&ty))?;
-        Ok(Val::Variant(self.trace.string(case.name)?, Some(self.trace.boxed(payload)?)))
+        let payload = self.only_value(entries, name, self.of(ty))?;
+        Ok(Val::Variant(self.trace.string(name)?, Some(self.trace.boxed(payload)?)))
     }
 
-    fn result<'de, A: MapAccess<'de>>(self, result: &ResultType, entries: &mut A) -> Result<Val, A::Error> {
+    fn result<'de, A: MapAccess<'de>>(self, result: &Outcome, entries: &mut A) -> Result<Val, A::Error> {
         let Some(Text(key)) = entries.next_key()? else {
             return Err(self.wrong("an empty object"));
         };
         match &*key {
-            "ok" => Ok(Val::Result(Ok(self.payload(entries, "ok", result.ok())?))),
-            "err" => Ok(Val::Result(Err(self.payload(entries, "err", result.err())?))),
+            "ok" => Ok(Val::Result(Ok(self.payload(entries, "ok", result.ok.as_ref())?))),
+            "err" => Ok(Val::Result(Err(self.payload(entries, "err", result.err.as_ref())?))),
             _ => Err(self.wrong(&format!("the key `{key}`"))),
         }
     }
@@ -393,11 +390,11 @@ impl Seed<'_> {
         self,
         entries: &mut A,
         name: &str,
-        ty: Option<Type>,
+        ty: Option<&Type>,
     ) -> Result<Option<Box<Val>>, A::Error> {
         match ty {
             Some(ty) => {
-                let value = self.only_value(entries, name, self.of(&ty))?;
+                let value = self.only_value(entries, name, self.of(ty))?;
                 self.trace.boxed(value).map(Some)
             }
             None => {
@@ -439,7 +436,7 @@ impl<'de> Deserialize<'de> for Text<'de> {
 /// `{"some": value}`, for an option in an option.
 struct Wrapped<'a> {
     seed: Seed<'a>,
-    inner: &'a OptionType,
+    inner: &'a Type,
 }
 
 impl<'de> Visitor<'de> for Wrapped<'_> {
@@ -450,9 +447,10 @@ impl<'de> Visitor<'de> for Wrapped<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Val, A::Error> {
-        let ty = Type::Option(self.inner.clone());
         match entries.next_key()? {
-            Some(Text(key)) if key == "some" => self.seed.only_value(&mut entries, "some", self.seed.of(&ty)),
+            Some(Text(key)) if key == "some" => {
+                self.seed.only_value(&mut entries, "some", self.seed.of(self.inner))
+            }
             Some(_) | None => Err(self.seed.wrong("an object without `some`")),
         }
     }

@@ -4,13 +4,13 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
-use wasmtime::component::{Type, Val};
+use wasmtime::component::Val;
 
 use super::schemas::fits;
 use super::types::{any_type, value_of};
 use super::{decode_one, json as encoded};
 use crate::codec::text::wit_text;
-use crate::codec::{DecodeError, json_schema};
+use crate::codec::{DecodeError, Type, json_schema};
 
 /// Types, each a component of its own.
 const TYPES: u32 = 300;

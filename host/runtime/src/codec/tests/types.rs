@@ -3,11 +3,11 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use wasmtime::component::{Component, Type, Val};
+use wasmtime::component::{Component, Type as Reflected, Val};
 use wasmtime::{Config, Engine};
 
 use super::json;
-use crate::codec::text::wit_text;
+use crate::codec::Type;
 
 /// Types are an engine's.
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
@@ -16,8 +16,13 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     Engine::new(&config).unwrap()
 });
 
-/// The type `wat` (component text syntax, with `$t` as the result), as wasmtime reflects it.
+/// The type `ty` (component text syntax, after `definitions`).
 pub(super) fn reflect(definitions: &str, ty: &str) -> Type {
+    Type::reflect(&reflected(definitions, ty)).unwrap()
+}
+
+/// The same, as wasmtime reflects it.
+pub(super) fn reflected(definitions: &str, ty: &str) -> Reflected {
     let wat = format!(
         r#"(component
             {definitions}
@@ -146,48 +151,43 @@ pub(super) fn value_of(ty: &Type) -> BoxedStrategy<Val> {
         Type::Float64 => any::<u64>().prop_map(|bits| Val::Float64(f64::from_bits(bits))).boxed(),
         Type::Char => any::<char>().prop_map(Val::Char).boxed(),
         Type::String => any::<String>().prop_map(Val::String).boxed(),
-        Type::List(list) => proptest::collection::vec(value_of(&list.ty()), 0..4).prop_map(Val::List).boxed(),
-        Type::Record(record) => record
-            .fields()
-            .map(|field| {
-                let name = field.name.to_owned();
-                value_of(&field.ty).prop_map(move |value| (name.clone(), value)).boxed()
+        Type::List(element) => proptest::collection::vec(value_of(element), 0..4).prop_map(Val::List).boxed(),
+        Type::Record(fields) => fields
+            .iter()
+            .map(|(name, ty)| {
+                let name = name.clone();
+                value_of(ty).prop_map(move |value| (name.clone(), value)).boxed()
             })
             .collect::<Vec<_>>()
             .prop_map(Val::Record)
             .boxed(),
-        Type::Tuple(tuple) => {
-            tuple.types().map(|ty| value_of(&ty)).collect::<Vec<_>>().prop_map(Val::Tuple).boxed()
-        }
-        Type::Variant(variant) => {
-            let cases: Vec<_> = variant
-                .cases()
-                .map(|case| {
-                    let name = case.name.to_owned();
-                    payload(case.ty).prop_map(move |payload| Val::Variant(name.clone(), payload)).boxed()
+        Type::Tuple(types) => types.iter().map(value_of).collect::<Vec<_>>().prop_map(Val::Tuple).boxed(),
+        Type::Variant(cases) => {
+            let cases: Vec<_> = cases
+                .iter()
+                .map(|(name, ty)| {
+                    let name = name.clone();
+                    payload(ty.as_ref()).prop_map(move |payload| Val::Variant(name.clone(), payload)).boxed()
                 })
                 .collect();
             proptest::strategy::Union::new(cases).boxed()
         }
-        Type::Enum(cases) => {
-            let names: Vec<_> = cases.names().map(str::to_owned).collect();
-            proptest::sample::select(names).prop_map(Val::Enum).boxed()
-        }
-        Type::Flags(flags) => {
-            let names: Vec<_> = flags.names().map(str::to_owned).collect();
+        Type::Enum(names) => proptest::sample::select(names.to_vec()).prop_map(Val::Enum).boxed(),
+        Type::Flags(names) => {
+            let names = names.to_vec();
             let count = names.len();
             proptest::sample::subsequence(names, 0..=count).prop_map(Val::Flags).boxed()
         }
-        Type::Option(option) => proptest::option::of(value_of(&option.ty()))
-            .prop_map(|value| Val::Option(value.map(Box::new)))
-            .boxed(),
+        Type::Option(inner) => {
+            proptest::option::of(value_of(inner)).prop_map(|value| Val::Option(value.map(Box::new))).boxed()
+        }
         Type::Result(result) => prop_oneof![
-            payload(result.ok()).prop_map(|payload| Val::Result(Ok(payload))),
-            payload(result.err()).prop_map(|payload| Val::Result(Err(payload))),
+            payload(result.ok.as_ref()).prop_map(|payload| Val::Result(Ok(payload))),
+            payload(result.err.as_ref()).prop_map(|payload| Val::Result(Err(payload))),
         ]
         .boxed(),
         Type::Map(map) => {
-            let (key, value) = (map.key(), map.value());
+            let (key, value) = (map.0.clone(), map.1.clone());
             proptest::collection::vec((value_of(&key), value_of(&value)), 0..4)
                 .prop_map(move |mut entries| {
                     let mut known = std::collections::HashSet::new();
@@ -196,13 +196,12 @@ pub(super) fn value_of(ty: &Type) -> BoxedStrategy<Val> {
                 })
                 .boxed()
         }
-        other => panic!("no strategy for {}", wit_text(other)),
     }
 }
 
-fn payload(ty: Option<Type>) -> BoxedStrategy<Option<Box<Val>>> {
+fn payload(ty: Option<&Type>) -> BoxedStrategy<Option<Box<Val>>> {
     match ty {
-        Some(ty) => value_of(&ty).prop_map(|value| Some(Box::new(value))).boxed(),
+        Some(ty) => value_of(ty).prop_map(|value| Some(Box::new(value))).boxed(),
         None => Just(None).boxed(),
     }
 }

@@ -1,0 +1,113 @@
+//! The types of values, structurally: what WIT calls them doesn't matter.
+//!
+//! wasmtime's own belong to the component that they are reflected from and can't be made; a pipeline has types
+//! that no component has.
+
+use std::sync::Arc;
+
+use wasmtime::component::Type as Reflected;
+
+/// The type of a value that can travel. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Type {
+    Bool,
+    S8,
+    U8,
+    S16,
+    U16,
+    S32,
+    U32,
+    S64,
+    U64,
+    Float32,
+    Float64,
+    Char,
+    String,
+    List(Arc<Type>),
+    /// Keys and values.
+    Map(Arc<(Type, Type)>),
+    Record(Arc<[Field]>),
+    Tuple(Arc<[Type]>),
+    Variant(Arc<[Case]>),
+    Enum(Arc<[String]>),
+    Flags(Arc<[String]>),
+    Option(Arc<Type>),
+    Result(Arc<Outcome>),
+}
+
+/// A field or parameter.
+pub(crate) type Field = (String, Type);
+
+/// A case, and its payload if it has one.
+pub(crate) type Case = (String, Option<Type>);
+
+/// Of a `result`, the types of `ok` and `err`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) ok: Option<Type>,
+    pub(crate) err: Option<Type>,
+}
+
+impl Type {
+    pub(crate) fn list(element: Self) -> Self {
+        Self::List(Arc::new(element))
+    }
+
+    pub(crate) fn result(ok: Option<Self>, err: Option<Self>) -> Self {
+        Self::Result(Arc::new(Outcome { ok, err }))
+    }
+
+    /// Whether it is `list<u8>`, which is base64 in JSON.
+    pub(crate) fn is_bytes(&self) -> bool {
+        matches!(self, Self::List(element) if **element == Self::U8)
+    }
+
+    /// `None` for what is no plain value. For a type that is small written out, as it is here.
+    pub(super) fn reflect(ty: &Reflected) -> Option<Self> {
+        let maybe = |ty: Option<Reflected>| ty.map(|ty| Self::reflect(&ty).ok_or(())).transpose().ok();
+        Some(match ty {
+            Reflected::Bool => Self::Bool,
+            Reflected::S8 => Self::S8,
+            Reflected::U8 => Self::U8,
+            Reflected::S16 => Self::S16,
+            Reflected::U16 => Self::U16,
+            Reflected::S32 => Self::S32,
+            Reflected::U32 => Self::U32,
+            Reflected::S64 => Self::S64,
+            Reflected::U64 => Self::U64,
+            Reflected::Float32 => Self::Float32,
+            Reflected::Float64 => Self::Float64,
+            Reflected::Char => Self::Char,
+            Reflected::String => Self::String,
+            Reflected::List(list) => Self::list(Self::reflect(&list.ty())?),
+            Reflected::Map(map) => {
+                Self::Map(Arc::new((Self::reflect(&map.key())?, Self::reflect(&map.value())?)))
+            }
+            Reflected::Record(record) => {
+                let field = |field: wasmtime::component::types::Field<'_>| {
+                    Some((field.name.to_owned(), Self::reflect(&field.ty)?))
+                };
+                Self::Record(record.fields().map(field).collect::<Option<_>>()?)
+            }
+            Reflected::Tuple(tuple) => {
+                Self::Tuple(tuple.types().map(|ty| Self::reflect(&ty)).collect::<Option<_>>()?)
+            }
+            Reflected::Variant(variant) => {
+                let case = |case: wasmtime::component::types::Case<'_>| {
+                    Some((case.name.to_owned(), maybe(case.ty)?))
+                };
+                Self::Variant(variant.cases().map(case).collect::<Option<_>>()?)
+            }
+            Reflected::Enum(cases) => Self::Enum(cases.names().map(str::to_owned).collect()),
+            Reflected::Flags(flags) => Self::Flags(flags.names().map(str::to_owned).collect()),
+            Reflected::Option(option) => Self::Option(Arc::new(Self::reflect(&option.ty())?)),
+            Reflected::Result(result) => Self::result(maybe(result.ok())?, maybe(result.err())?),
+            Reflected::FixedLengthList(_)
+            | Reflected::Own(_)
+            | Reflected::Borrow(_)
+            | Reflected::Future(_)
+            | Reflected::Stream(_)
+            | Reflected::ErrorContext => return None,
+        })
+    }
+}
