@@ -9,8 +9,8 @@ use bytes::Bytes;
 use nebula_runtime::id::{FunctionRef, Selector};
 use nebula_runtime::limits::{HostLimits, Limits};
 use nebula_runtime::{
-    Answer, CacheDirectives, Called, Codegen, Compiler, Met, Prefer, Request, Runtime, RuntimeConfig,
-    Settings, Shard,
+    Answer, CacheDirectives, Called, Codegen, Compiler, Followers, Met, Prefer, Request, Runtime,
+    RuntimeConfig, Settings, Shard,
 };
 
 use crate::prepare::BODY;
@@ -94,7 +94,9 @@ impl InProcess {
             let mut deploys = tokio::task::JoinSet::new();
             for (name, component) in functions {
                 let (runtime, name) = (self.runtime.clone(), name.parse()?);
-                deploys.spawn(async move { runtime.deploy(name, component, Settings::default()).await });
+                deploys.spawn(async move {
+                    runtime.deploy(name, component, Settings::default(), Followers::MustFit).await
+                });
             }
             while let Some(deployed) = deploys.join_next().await {
                 deployed??;

@@ -20,6 +20,7 @@ mod generated;
 mod http_form;
 mod initialise;
 mod methods;
+mod pipelines;
 mod projects;
 mod proxy;
 mod purity;

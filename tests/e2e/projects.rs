@@ -124,15 +124,53 @@ fn a_workspace_is_built_whole() {
     assert_eq!(built, expected);
 }
 
+/// The names of the pipelines in this repository.
+fn pipelines() -> Vec<String> {
+    let text = std::fs::read_to_string(repository().join("functions/nebula.toml")).unwrap();
+    let names = text.lines().filter_map(|line| line.strip_prefix("[pipelines.")?.strip_suffix(']'));
+    names.map(str::to_owned).collect()
+}
+
+fn up_this_repository() -> Nebula {
+    let home = Arc::new(tempfile::tempdir().unwrap());
+    let variables = [("CARGO_TARGET_DIR", &*built_functions())];
+    Nebula::run(home, &["up", "--no-watch"], &repository(), &variables)
+}
+
+/// Each pipeline of this repository is called with its sample.
+#[test]
+fn pipelines_answer_their_samples() {
+    let nebula = up_this_repository();
+    let pipelines = pipelines();
+    assert!(!pipelines.is_empty());
+    for name in pipelines {
+        let samples = repository().join("functions/pipelines").join(&name).join("sample");
+        let sample = |stem: &str| {
+            let files = std::fs::read_dir(&samples).unwrap().map(|entry| entry.unwrap().path());
+            let mut files = files.filter(|path| path.file_stem().is_some_and(|found| found == stem));
+            files.next().unwrap_or_else(|| panic!("`{name}` has no sample {stem}"))
+        };
+        let input = sample("input");
+        let media_type = match input.extension().unwrap().to_str().unwrap() {
+            "json" => "application/json",
+            "png" => "image/png",
+            "md" | "txt" => "text/plain",
+            other => panic!("a sample that ends in `{other}`"),
+        };
+        let call = nebula.request("POST", &format!("/f/{name}")).header("content-type", media_type);
+        let answer = call.body(std::fs::read(input).unwrap()).send().is(200);
+        answer.bytes(&std::fs::read(sample("output")).unwrap());
+    }
+}
+
 /// The first command of a new user: all functions of this repository, with a call to copy for each.
 #[test]
 fn up_serves_this_repository() {
-    let home = Arc::new(tempfile::tempdir().unwrap());
-    let variables = [("CARGO_TARGET_DIR", &*built_functions())];
-    let nebula = Nebula::run(home, &["up", "--no-watch"], &repository(), &variables);
+    let pipelines = pipelines();
+    let nebula = up_this_repository();
     let printed = eventually("a call is printed for each function", || {
         let stdout = nebula.stdout();
-        (stdout.matches("curl ").count() == FUNCTIONS.len()).then_some(stdout)
+        (stdout.matches("curl ").count() == FUNCTIONS.len() + pipelines.len()).then_some(stdout)
     });
     let list = nebula.control("GET", "/api/v1/functions").send().is(200).json();
     for function in list["functions"].as_array().unwrap() {

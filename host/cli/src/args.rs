@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use nebula_runtime::id::{FunctionName, FunctionRef, Version};
 use nebula_runtime::limits::LimitOverrides;
-use nebula_runtime::{Remember, Settings};
+use nebula_runtime::{Followers, Remember, Settings};
 
 /// Run pure WebAssembly functions.
 #[derive(Debug, Parser)]
@@ -46,6 +46,11 @@ pub(crate) enum Command {
     VerifyReceipt(VerifyReceipt),
     /// Show what the last calls of a function printed, and how they failed
     Logs(Named),
+    /// Compose functions: check a pipeline, deploy it, show it
+    #[command(subcommand)]
+    Pipeline(Pipeline),
+    /// Call a function and show how it went: of a pipeline each step's input, output, time and cache state
+    Explain(Explain),
     /// Show what is remembered and what that saves, by function; or forget it
     Cache(Cache),
     /// Print shell completions
@@ -259,6 +264,8 @@ pub(crate) struct Deploy {
     #[command(flatten)]
     pub(crate) remember: RememberArgs,
     #[command(flatten)]
+    pub(crate) followers: FollowerArgs,
+    #[command(flatten)]
     pub(crate) remote: Remote,
 }
 
@@ -266,6 +273,83 @@ impl Deploy {
     pub(crate) fn settings(&self) -> Settings {
         Settings { limits: self.limits.overrides(), remember: self.remember.settings() }
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pipeline {
+    /// Check that its steps are there and their types fit; changes nothing
+    Check(PipelineFile),
+    /// Check it and deploy it
+    Deploy(DeployPipeline),
+    /// Draw it, with the types between its steps
+    Show(ShowPipeline),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PipelineFile {
+    /// Its description, in JSON or TOML
+    pub(crate) file: PathBuf,
+    /// The pipeline's name; the file's unless given
+    #[arg(long)]
+    pub(crate) name: Option<FunctionName>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DeployPipeline {
+    #[command(flatten)]
+    pub(crate) file: PipelineFile,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) remember: RememberArgs,
+    #[command(flatten)]
+    pub(crate) followers: FollowerArgs,
+}
+
+impl DeployPipeline {
+    pub(crate) fn settings(&self) -> Settings {
+        Settings { limits: self.limits.overrides(), remember: self.remember.settings() }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ShowPipeline {
+    /// A deployed pipeline (`name`, `name@v3`), or a description (a file that ends in `.json` or `.toml`)
+    pub(crate) pipeline: String,
+    /// As SVG
+    #[arg(long)]
+    pub(crate) svg: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// What becomes of pipelines that call a function by its name, where they don't fit its new version.
+#[derive(Clone, Copy, Debug, Default, ClapArgs)]
+pub(crate) struct FollowerArgs {
+    /// Have pipelines that don't fit stay with the version that they call, instead of refusing the change
+    #[arg(long)]
+    pub(crate) keep_pipelines: bool,
+}
+
+impl FollowerArgs {
+    pub(crate) fn followers(self) -> Followers {
+        if self.keep_pipelines { Followers::MayStay } else { Followers::MustFit }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Explain {
+    /// A deployed function or pipeline (`name`, `name@v3`, `name@sha256:…`)
+    pub(crate) function: FunctionRef,
+    /// The input: inline, `@file`, or `-` for stdin; what comes from a pipe unless given
+    pub(crate) input: Option<String>,
+    /// The input's media type; by the file's ending unless given, else as the function's type suggests
+    #[arg(long)]
+    pub(crate) content_type: Option<String>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -283,9 +367,8 @@ pub(crate) struct Cache {
 pub(crate) struct Invoke {
     /// A deployed function (`name`, `name@v3`, `name@sha256:…`), or a component file (with a `/` or `.wasm`)
     pub(crate) function: String,
-    /// The input: inline, `@file`, or `-` for stdin
-    #[arg(default_value = "")]
-    pub(crate) input: String,
+    /// The input: inline, `@file`, or `-` for stdin; what comes from a pipe unless given
+    pub(crate) input: Option<String>,
     /// The input's media type; by the file's ending unless given, else as the function's type suggests
     #[arg(long)]
     pub(crate) content_type: Option<String>,
@@ -357,6 +440,8 @@ pub(crate) struct Rollback {
     /// Where to; one version back unless given
     #[arg(value_name = "VERSION")]
     pub(crate) to: Option<Version>,
+    #[command(flatten)]
+    pub(crate) followers: FollowerArgs,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

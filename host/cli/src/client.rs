@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nebula_http::Token;
-use nebula_http::wire::{FunctionDetail, FunctionList, Logs, Rollback};
-use nebula_runtime::id::{Digest, FunctionName};
-use nebula_runtime::{CacheReport, Remember, Settings, VersionRecord};
+use nebula_http::wire::{
+    ExplainedCall, FunctionDetail, FunctionList, Logs, PipelineCheck, PipelineDetail, Rollback,
+};
+use nebula_runtime::id::{Digest, FunctionName, FunctionRef};
+use nebula_runtime::pipeline::Pipeline;
+use nebula_runtime::{CacheReport, Followers, Remember, Settings, VersionRecord};
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
@@ -68,8 +71,12 @@ impl<'a> Client<'a> {
         accepted(request.call().map_err(|error| Self::unreachable(&self.remote.server, error))?)
     }
 
-    fn post(&self, rest: &str, body: &[u8]) -> anyhow::Result<Response<Body>> {
-        let request = self.agent.post(self.api(rest)).header("authorization", self.token()?.bearer());
+    fn post(&self, path: &str, media_type: Option<&str>, body: &[u8]) -> anyhow::Result<Response<Body>> {
+        let url = format!("{}{path}", self.remote.server.trim_end_matches('/'));
+        let mut request = self.agent.post(url).header("authorization", self.token()?.bearer());
+        if let Some(media_type) = media_type {
+            request = request.content_type(media_type);
+        }
         accepted(request.send(body).map_err(|error| Self::unreachable(&self.remote.server, error))?)
     }
 
@@ -78,12 +85,26 @@ impl<'a> Client<'a> {
         name: &FunctionName,
         component: &[u8],
         settings: &Settings,
+        followers: Followers,
+    ) -> anyhow::Result<VersionRecord> {
+        let url = self.api(&format!("/{name}"));
+        self.put(url, "application/wasm", component, settings, followers)
+    }
+
+    fn put(
+        &self,
+        url: String,
+        media_type: &str,
+        body: &[u8],
+        settings: &Settings,
+        followers: Followers,
     ) -> anyhow::Result<VersionRecord> {
         let mut request = self
             .agent
-            .put(self.api(&format!("/{name}")))
+            .put(url)
             .header("authorization", self.token()?.bearer())
-            .content_type("application/wasm");
+            .content_type(media_type)
+            .query("followers", spelled(followers));
         let Settings { limits, remember } = settings;
         for (limit, value) in serde_json::to_value(limits)?.as_object().into_iter().flatten() {
             request = request.query(limit, value.to_string());
@@ -102,8 +123,7 @@ impl<'a> Client<'a> {
                 request = request.query(name, value.to_string());
             }
         }
-        let response =
-            request.send(component).map_err(|error| Self::unreachable(&self.remote.server, error))?;
+        let response = request.send(body).map_err(|error| Self::unreachable(&self.remote.server, error))?;
         read_json(accepted(response)?)
     }
 
@@ -133,8 +153,45 @@ impl<'a> Client<'a> {
         read(self.get_at(&format!("/api/v1/inputs/{digest}"))?)
     }
 
-    pub(crate) fn rollback(&self, name: &FunctionName, to: &Rollback) -> anyhow::Result<VersionRecord> {
-        read_json(self.post(&format!("/{name}/rollback"), &serde_json::to_vec(to)?)?)
+    pub(crate) fn rollback(
+        &self,
+        name: &FunctionName,
+        to: &Rollback,
+        followers: Followers,
+    ) -> anyhow::Result<VersionRecord> {
+        let followers = spelled(followers);
+        let path = format!("/api/v1/functions/{name}/rollback?followers={followers}");
+        read_json(self.post(&path, None, &serde_json::to_vec(to)?)?)
+    }
+
+    pub(crate) fn deploy_pipeline(
+        &self,
+        name: &FunctionName,
+        pipeline: &Pipeline,
+        settings: &Settings,
+        followers: Followers,
+    ) -> anyhow::Result<VersionRecord> {
+        let url = format!("{}/api/v1/pipelines/{name}", self.remote.server.trim_end_matches('/'));
+        self.put(url, "application/json", &serde_json::to_vec(pipeline)?, settings, followers)
+    }
+
+    pub(crate) fn check_pipeline(
+        &self,
+        name: &FunctionName,
+        pipeline: &Pipeline,
+    ) -> anyhow::Result<PipelineCheck> {
+        let path = format!("/api/v1/pipelines/{name}/check");
+        read_json(self.post(&path, None, &serde_json::to_vec(pipeline)?)?)
+    }
+
+    pub(crate) fn pipeline(&self, reference: &FunctionRef) -> anyhow::Result<PipelineDetail> {
+        read_json(self.get_at(&format!("/api/v1/pipelines/{reference}"))?)
+    }
+
+    /// A call, step by step.
+    pub(crate) fn explain(&self, reference: &FunctionRef, input: &Input) -> anyhow::Result<ExplainedCall> {
+        let path = format!("/api/v1/functions/{reference}/explain");
+        read_json(self.post(&path, input.media_type.as_deref(), &input.body)?)
     }
 
     pub(crate) fn cache(&self) -> anyhow::Result<CacheReport> {
@@ -187,6 +244,14 @@ impl<'a> Client<'a> {
     }
 }
 
+/// As the control plane takes it.
+fn spelled(followers: Followers) -> &'static str {
+    match followers {
+        Followers::MustFit => "must-fit",
+        Followers::MayStay => "may-stay",
+    }
+}
+
 fn read(mut response: Response<Body>) -> anyhow::Result<Vec<u8>> {
     response.body_mut().with_config().limit(u64::MAX).read_to_vec().context("the answer broke off")
 }
@@ -222,6 +287,13 @@ pub(crate) fn problem(status: StatusCode, body: &[u8]) -> anyhow::Error {
         Some("resource-limit") => "deploy it with a larger `--memory-bytes-max`, or give it less to do",
         Some("initialisation-failed") => INITIALISE_HINT,
         Some("not-a-component") => "build one with `nebula build`",
+        Some("invalid-pipeline") => {
+            "docs/pipelines.md says what a step may be; `nebula inspect NAME` shows a function's signature"
+        }
+        Some("breaks-pipelines") => {
+            "change the pipelines too, or have them stay with the version that they call: `--keep-pipelines`"
+        }
+        Some("in-use") => "remove the pipelines first",
         Some("refused") => "docs/purity.md says what a function may import and export",
         _ => return anyhow::anyhow!(lines.join("\n")),
     };

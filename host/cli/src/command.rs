@@ -2,10 +2,12 @@
 
 mod build;
 mod cache;
+mod explain;
 mod functions;
 mod inspect;
 mod invoke;
 mod new;
+mod pipeline;
 mod replay;
 mod serve;
 mod up;
@@ -38,6 +40,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Replay(replay) => return replay::run(&replay),
         Command::VerifyReceipt(verify) => verify_receipt::run(&verify)?,
         Command::Logs(named) => functions::logs(&named)?,
+        Command::Pipeline(pipeline) => pipeline::run(&pipeline)?,
+        Command::Explain(explain) => return explain::run(&explain),
         Command::Cache(cache) => cache::run(&cache)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "nebula", &mut std::io::stdout());

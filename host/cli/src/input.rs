@@ -13,6 +13,15 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    /// Reads what `text` names or, where nothing was typed, what another command pipes into this one.
+    pub(crate) fn read_or_piped(text: Option<&str>, media_type: Option<&str>) -> anyhow::Result<Self> {
+        match text {
+            Some(text) => Self::read(text, media_type),
+            None if is_piped() => Self::read("-", media_type),
+            None => Self::read("", media_type),
+        }
+    }
+
     /// Reads what `text` names. `media_type` goes before what a file's ending says.
     pub(crate) fn read(text: &str, media_type: Option<&str>) -> anyhow::Result<Self> {
         let given = media_type.map(str::to_owned);
@@ -28,6 +37,12 @@ impl Input {
         let media_type = given.or_else(|| media_type_of(Path::new(path)).map(str::to_owned));
         Ok(Self { media_type, body })
     }
+}
+
+/// Whether stdin is a pipe: what scripts leave to commands otherwise, a terminal or nothing, isn't meant for them.
+fn is_piped() -> bool {
+    let stdin = rustix::fs::fstat(std::io::stdin());
+    stdin.is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Fifo)
 }
 
 /// The media type that a file's ending stands for; none where it stands for nothing in particular.

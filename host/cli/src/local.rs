@@ -9,8 +9,8 @@ use bytes::Bytes;
 use nebula_runtime::id::{FunctionName, FunctionRef, Selector};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
 use nebula_runtime::{
-    CacheDirectives, Called, Codegen, CompileError, Compiler, DeployError, Form, Met, Prefer, Request,
-    Runtime, RuntimeConfig, Settings, Shard, Uncompilable, VersionRecord,
+    CacheDirectives, Called, Codegen, CompileError, Compiler, DeployError, Followers, Form, Met, Prefer,
+    Request, Runtime, RuntimeConfig, Settings, Shard, Uncompilable, VersionRecord,
 };
 
 use crate::input::Input;
@@ -47,7 +47,9 @@ impl Local {
         })?;
         let name: FunctionName = "function".parse()?;
         let settings = Settings { limits, ..Settings::default() };
-        executor.block_on(runtime.deploy(name.clone(), component, settings)).map_err(explained)?;
+        executor
+            .block_on(runtime.deploy(name.clone(), component, settings, Followers::MustFit))
+            .map_err(explained)?;
         let shard = Shard::new(runtime)?;
         let function = shard.find(&FunctionRef { name, selector: Selector::Current })?;
         Ok(Self { shard, function, executor, _data_dir: data_dir })

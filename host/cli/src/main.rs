@@ -9,6 +9,7 @@
 mod args;
 mod client;
 mod command;
+mod diagram;
 mod input;
 mod local;
 mod project;

@@ -7,6 +7,7 @@
 //! A function is a package with a `cdylib` target. Its name is the package's, unless the `nebula.toml`
 //! beside its manifest says otherwise.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use nebula_runtime::id::FunctionName;
 use nebula_runtime::limits::LimitOverrides;
+use nebula_runtime::pipeline::{Pipeline, Step};
 use nebula_runtime::{Remember, Settings};
 use serde::Deserialize;
 
@@ -31,6 +33,21 @@ struct Config {
     /// The function's own limits.
     limits: LimitOverrides,
     /// What is remembered of it.
+    remember: Remember,
+    /// Pipelines by name: of a whole project, where its functions are.
+    pipelines: BTreeMap<FunctionName, PipelineTable>,
+}
+
+/// `[pipelines.NAME]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PipelineTable {
+    input: Option<String>,
+    steps: Step,
+    calls_max: Option<u64>,
+    #[serde(default)]
+    limits: LimitOverrides,
+    #[serde(default)]
     remember: Remember,
 }
 
@@ -71,6 +88,34 @@ pub(crate) struct Project {
     pub(crate) directory: PathBuf,
     target_directory: PathBuf,
     functions: Vec<FunctionCrate>,
+    pipelines: Vec<PipelineConfig>,
+}
+
+/// A pipeline of a project.
+#[derive(Debug)]
+pub(crate) struct PipelineConfig {
+    pub(crate) name: FunctionName,
+    /// Where its sample is, if it has one: `pipelines/NAME` beside the functions.
+    pub(crate) directory: PathBuf,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) settings: Settings,
+}
+
+impl PipelineConfig {
+    /// Whether it calls that one.
+    pub(crate) fn calls(&self, name: &FunctionName) -> bool {
+        self.pipeline.steps.calls().iter().any(|function| function.name == *name)
+    }
+
+    fn of(name: FunctionName, table: PipelineTable, directory: &Path) -> Self {
+        let PipelineTable { input, steps, calls_max, limits, remember } = table;
+        Self {
+            directory: directory.join("pipelines").join(name.as_str()),
+            name,
+            pipeline: Pipeline { input, steps, calls_max },
+            settings: Settings { limits, remember },
+        }
+    }
 }
 
 /// A package that builds to a component.
@@ -137,12 +182,19 @@ impl Project {
     /// Reads what cargo knows of `path`.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let given = path.canonicalize().with_context(|| format!("cannot find `{}`", path.display()))?;
-        let directory = match Config::read(&given)?.functions {
+        let config = Config::read(&given)?;
+        let directory = match config.functions {
             Some(functions) => given.join(functions).canonicalize().with_context(|| {
                 format!("`functions` in `{}` names no directory", given.join("nebula.toml").display())
             })?,
-            None => given,
+            None => given.clone(),
         };
+        let mut pipelines = config.pipelines;
+        if directory != given {
+            pipelines.extend(Config::read(&directory)?.pipelines);
+        }
+        let pipelines = pipelines.into_iter();
+        let pipelines = pipelines.map(|(name, table)| PipelineConfig::of(name, table, &directory)).collect();
         if !directory.join("Cargo.toml").is_file() {
             let hint = "`nebula new NAME` begins a function; or name the directory of one";
             return Err(hinted(format!("there is no `Cargo.toml` in `{}`", directory.display()), hint).into());
@@ -164,7 +216,12 @@ impl Project {
             return Err(hinted(format!("no package in `{}` is a function", directory.display()), hint).into());
         }
         functions.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { directory, target_directory: metadata.target_directory, functions })
+        Ok(Self { directory, target_directory: metadata.target_directory, functions, pipelines })
+    }
+
+    /// Its pipelines.
+    pub(crate) fn pipelines(&self) -> &[PipelineConfig] {
+        &self.pipelines
     }
 
     /// Whether a change to `path` may change a component.
@@ -321,8 +378,12 @@ mod tests {
 
     #[test]
     fn what_builds_write_is_no_source() {
-        let project =
-            Project { directory: "/p".into(), target_directory: "/p/target".into(), functions: Vec::new() };
+        let project = Project {
+            directory: "/p".into(),
+            target_directory: "/p/target".into(),
+            functions: Vec::new(),
+            pipelines: Vec::new(),
+        };
         for source in ["/p/Cargo.toml", "/p/src/lib.rs", "/p/a/nebula.toml", "/p/a/src/font.ttf"] {
             assert!(project.is_source(Path::new(source)), "{source}");
         }

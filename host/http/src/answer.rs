@@ -4,13 +4,16 @@
 //! that it sets is refused by HTTP itself later on, or reaches beyond its own answer.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use nebula_meter::CallCost;
 use nebula_runtime::id::Selector;
-use nebula_runtime::{Because, CacheDirectives, CallError, Content, Failure, Form, Function, Issued, Source};
+use nebula_runtime::{
+    Because, CacheDirectives, CallError, Content, Failure, Form, Function, Issued, Source, StepTrace,
+};
 
 use crate::cache_control;
 use crate::etag;
@@ -19,6 +22,7 @@ use crate::problem::{Problem, Reply};
 use crate::status;
 
 const NEBULA_FUNCTION: HeaderName = HeaderName::from_static("nebula-function");
+const NEBULA_FAILED_STEP: HeaderName = HeaderName::from_static("nebula-failed-step");
 const NEBULA_RECEIPT: HeaderName = HeaderName::from_static("nebula-receipt");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -32,6 +36,9 @@ const HEADERS_USUAL: usize = 12;
 
 /// What looking up a remembered result takes isn't measured: reading the clock would take about as long.
 const NO_TIME: &str = "queue;dur=0.000, start;dur=0.000, run;dur=0.000";
+
+/// Steps of a pipeline that are told of in `Server-Timing`; a header has its bounds.
+const STEPS_TIMED_MAX: usize = 64;
 
 /// Length of a `Server-Timing`, usually.
 const TIMING_BYTES: usize = 64;
@@ -68,6 +75,8 @@ pub(crate) struct Made<'a> {
     pub(crate) content_hash: Option<[u8; 32]>,
     /// Where it was asked for.
     pub(crate) receipt: Option<Issued>,
+    /// Of a pipeline that ran.
+    pub(crate) trace: Option<Arc<[StepTrace]>>,
 }
 
 impl Asked {
@@ -217,7 +226,13 @@ pub(crate) fn provenance(headers: &mut HeaderMap, made: &Made<'_>) {
     name(headers, made.function);
     let timing = match made.source {
         Source::Remembered { .. } => Ok(HeaderValue::from_static(NO_TIME)),
-        Source::Ran { .. } | Source::Collapsed => HeaderValue::try_from(timing(made.cost)),
+        Source::Ran { .. } | Source::Collapsed => {
+            let mut timing = timing(made.cost);
+            for step in made.trace.iter().flat_map(|trace| trace.iter()).take(STEPS_TIMED_MAX) {
+                step_timing(step, &mut timing);
+            }
+            HeaderValue::try_from(timing)
+        }
     };
     if let Ok(timing) = timing {
         headers.insert(SERVER_TIMING, timing);
@@ -226,6 +241,25 @@ pub(crate) fn provenance(headers: &mut HeaderMap, made: &Made<'_>) {
         headers.insert(header::AGE, HeaderValue::from(age_s));
     }
     headers.insert(CACHE_STATUS, cache_status(made.source));
+    let failed = made.trace.iter().flat_map(|trace| trace.iter()).find_map(|step| Some((step, step.failed?)));
+    if let Some((step, input)) = failed
+        && let Ok(step) = HeaderValue::try_from(format!("{}; input=\"{input}\"", step.step))
+    {
+        headers.insert(NEBULA_FAILED_STEP, step);
+    }
+}
+
+/// A step of a pipeline, as one more phase: how often it was called, and how many answers were there.
+fn step_timing(step: &StepTrace, timing: &mut String) {
+    let StepTrace { step, calls, hits, took_us, .. } = step;
+    let came = match (*calls, *hits) {
+        (0, _) => "not called".to_owned(),
+        (1, 1) => "hit".to_owned(),
+        (1, _) => "miss".to_owned(),
+        (calls, hits) => format!("{hits} of {calls} hit"),
+    };
+    let (ms, us) = (took_us / 1000, took_us % 1000);
+    timing.push_str(&format!(", {step};dur={ms}.{us:03};desc=\"{came}\""));
 }
 
 /// The receipt, and what was done of what was asked for.

@@ -13,6 +13,11 @@
 //! DELETE /api/v1/cache
 //! GET    /api/v1/components/{digest}                    a component, whatever it is called
 //! GET    /api/v1/inputs/{digest}                        an input that a caller asked to have kept
+//! POST   /api/v1/functions/{name}/explain               an input: the call, step by step
+//! GET    /api/v1/pipelines                              and the same below it as below functions, but for
+//! PUT    /api/v1/pipelines/{name}[?deadline_ms=…]       a description
+//! GET    /api/v1/pipelines/{name}                       with its steps' types
+//! POST   /api/v1/pipelines/{name}/check                 a description: nothing changes
 //! GET    /openapi.json
 //! GET    /healthz                                   the one path without a token
 //! ```
@@ -22,14 +27,14 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use nebula_runtime::id::{Digest, FunctionName};
-use nebula_runtime::{COMPONENT_BYTES_MAX, Remember, Runtime, Settings};
+use nebula_runtime::id::{Digest, FunctionName, FunctionRef, IdError};
+use nebula_runtime::{COMPONENT_BYTES_MAX, Followers, Remember, Runtime, Settings};
 use serde::Serialize;
 
 use crate::problem::{Problem, Reply};
 use crate::token::Token;
 use crate::wire::{FunctionDetail, FunctionList, Logs, Rollback};
-use crate::{body, openapi, status};
+use crate::{body, openapi, pipelines, status};
 
 /// The body of a request that isn't a component, bytes.
 const COMMAND_BYTES_MAX: u64 = 64 * 1024;
@@ -86,8 +91,11 @@ async fn route(
         }
         return kept(runtime, kind, digest).await;
     }
-    let Some(rest) = path.strip_prefix("/api/v1/functions") else {
-        return Err(status::no_such_path(path));
+    let (kind, rest) = match (path.strip_prefix("/api/v1/functions"), path.strip_prefix("/api/v1/pipelines"))
+    {
+        (Some(rest), _) => (Kind::Function, rest),
+        (None, Some(rest)) => (Kind::Pipeline, rest),
+        (None, None) => return Err(status::no_such_path(path)),
     };
     let segments: Vec<&str> = rest.split('/').skip(1).collect();
     let (name, action) = match segments.as_slice() {
@@ -95,23 +103,40 @@ async fn route(
             if !get {
                 return Err(status::method_not_allowed("GET"));
             }
-            let functions = runtime.list().map_err(|error| status::store(&error))?;
+            let mut functions = runtime.list().map_err(|error| status::store(&error))?;
+            if kind == Kind::Pipeline {
+                functions.retain(|function| function.pipeline.is_some());
+            }
             return Ok(json(StatusCode::OK, &FunctionList { functions }));
         }
         [name] => (*name, None),
         [name, action] => (*name, Some(*action)),
         _ => return Err(status::no_such_path(path)),
     };
-    let name: FunctionName = name
-        .parse()
-        .map_err(|error: nebula_runtime::id::IdError| status::bad_request("bad-name", error.to_string()))?;
+    if let (None, true) | (Some("explain"), _) = (action, get && kind == Kind::Pipeline) {
+        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+        let reference: FunctionRef = name.parse().map_err(|error: IdError| bad_name(&error))?;
+        return match action {
+            None => pipelines::detail(runtime, reference).await,
+            Some(_) if parts.method == Method::POST => {
+                pipelines::explain(runtime, reference, parts, body).await
+            }
+            Some(_) => Err(status::method_not_allowed("POST")),
+        };
+    }
+    let name: FunctionName = name.parse().map_err(|error: IdError| bad_name(&error))?;
     match (action, parts.method.as_str()) {
         (None, "PUT") => {
-            let settings = settings(parts.uri.query().unwrap_or(""))?;
+            let (settings, followers) = settings(parts.uri.query().unwrap_or(""))?;
+            if kind == Kind::Pipeline {
+                return pipelines::deploy(runtime, name, body, settings, followers).await;
+            }
             let component = body::read(body, COMPONENT_BYTES_MAX as u64).await?;
-            let record = runtime.deploy(name, component, settings).await;
+            let record = runtime.deploy(name, component, settings, followers).await;
             Ok(json(StatusCode::OK, &record.map_err(|error| status::deploy(&error))?))
         }
+        (Some("check"), "POST") if kind == Kind::Pipeline => pipelines::check(runtime, name, body).await,
+        (Some("check"), _) if kind == Kind::Pipeline => Err(status::method_not_allowed("POST")),
         (None, "GET") => {
             let (current, versions) = runtime.versions(&name).map_err(|error| status::resolve(&error))?;
             let disagreement =
@@ -119,7 +144,9 @@ async fn route(
             Ok(json(StatusCode::OK, &FunctionDetail { current, versions, disagreement }))
         }
         (None, "DELETE") => {
-            runtime.remove(&name).map_err(|error| status::resolve(&error))?;
+            let runtime = runtime.clone();
+            let removed = tokio::task::spawn_blocking(move || runtime.remove(&name)).await;
+            removed.map_err(|error| status::internal(&error))?.map_err(|error| status::naming(&error))?;
             Ok(no_content())
         }
         (None, _) => Err(status::method_not_allowed("GET, PUT, DELETE")),
@@ -131,8 +158,12 @@ async fn route(
                 serde_json::from_slice(&body)
                     .map_err(|error| status::bad_request("invalid-json", error.to_string()))?
             };
-            let record = runtime.rollback(&name, command.version);
-            Ok(json(StatusCode::OK, &record.map_err(|error| status::resolve(&error))?))
+            let (_, followers) = settings(parts.uri.query().unwrap_or(""))?;
+            let runtime = runtime.clone();
+            let roll_back = move || runtime.rollback(&name, command.version, followers);
+            let record = tokio::task::spawn_blocking(roll_back).await;
+            let record = record.map_err(|error| status::internal(&error))?;
+            Ok(json(StatusCode::OK, &record.map_err(|error| status::naming(&error))?))
         }
         (Some("logs"), "GET") => {
             runtime.versions(&name).map_err(|error| status::resolve(&error))?;
@@ -141,7 +172,9 @@ async fn route(
         (Some("component"), "GET") => {
             let (current, _) = runtime.versions(&name).map_err(|error| status::resolve(&error))?;
             let component = runtime.component(&current.digest).map_err(|error| status::store(&error))?;
-            Ok(bytes("application/wasm", component))
+            // Of a pipeline it is a description.
+            let media_type = if current.pipeline.is_some() { "application/json" } else { "application/wasm" };
+            Ok(bytes(media_type, component))
         }
         (Some("cache"), "DELETE") => {
             runtime.clear_cache_of(&name).map_err(|error| status::resolve(&error))?;
@@ -154,7 +187,7 @@ async fn route(
     }
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Reply {
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
     match serde_json::to_vec(value) {
         Ok(body) => {
             let mut reply = Response::new(Full::new(body.into()));
@@ -166,6 +199,17 @@ fn json(status: StatusCode, value: &impl Serialize) -> Reply {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()).into_reply()
         }
     }
+}
+
+/// Below which path a name was found. A pipeline is a function; both lead to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Function,
+    Pipeline,
+}
+
+fn bad_name(error: &IdError) -> Problem {
+    status::bad_request("bad-name", error.to_string())
 }
 
 /// What is there by its digest.
@@ -180,10 +224,14 @@ async fn kept(runtime: &Runtime, kind: Kept, digest: &str) -> Result<Reply, Prob
     let digest: Digest = percent_encoding::percent_decode_str(digest)
         .decode_utf8_lossy()
         .parse()
-        .map_err(|error: nebula_runtime::id::IdError| status::bad_request("bad-digest", error.to_string()))?;
+        .map_err(|error: IdError| status::bad_request("bad-digest", error.to_string()))?;
     let runtime = runtime.clone();
     let read = move || match kind {
-        Kept::Component => runtime.component(&digest).map(|found| bytes("application/wasm", found)),
+        Kept::Component => runtime.component(&digest).map(|found| {
+            // What isn't a component is a pipeline's description.
+            let is_wasm = found.starts_with(b"\0asm");
+            bytes(if is_wasm { "application/wasm" } else { "application/json" }, found)
+        }),
         Kept::Input => match runtime.input(&digest) {
             Some(found) => Ok(bytes("application/octet-stream", found)),
             None => Ok(status::nothing_kept("input", &digest).into_reply()),
@@ -208,10 +256,11 @@ fn no_content() -> Reply {
     reply
 }
 
-/// Settings from the query: limits, and what is remembered.
+/// Settings from the query: limits, what is remembered, and what becomes of pipelines that don't fit.
 ///
-/// `?deadline_ms=500&memory_bytes_max=…&remember=off&remember_ttl_s=60&remember_bytes_max=…&remember_traps=on`
-fn settings(query: &str) -> Result<Settings, Problem> {
+/// `?deadline_ms=500&memory_bytes_max=…&remember=off&remember_ttl_s=60&remember_bytes_max=…&remember_traps=on&followers=may-stay`
+fn settings(query: &str) -> Result<(Settings, Followers), Problem> {
+    let mut followers = Followers::MustFit;
     let mut limits = serde_json::Map::new();
     let mut remember = Remember::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -231,6 +280,13 @@ fn settings(query: &str) -> Result<Settings, Problem> {
                 let ttl_s = std::num::NonZeroU64::new(number()?);
                 remember.ttl_s = Some(ttl_s.ok_or_else(|| wrong("a number above 0"))?);
             }
+            "followers" => {
+                followers = match value {
+                    "must-fit" => Followers::MustFit,
+                    "may-stay" => Followers::MayStay,
+                    _ => return Err(wrong("`must-fit` or `may-stay`")),
+                };
+            }
             "remember_bytes_max" => remember.bytes_max = Some(number()?),
             _ => {
                 limits.insert(name.to_owned(), number()?.into());
@@ -239,5 +295,5 @@ fn settings(query: &str) -> Result<Settings, Problem> {
     }
     let limits = serde_json::from_value(serde_json::Value::Object(limits))
         .map_err(|error| status::bad_request("bad-limit", error.to_string()))?;
-    Ok(Settings { limits, remember })
+    Ok((Settings { limits, remember }, followers))
 }

@@ -161,6 +161,7 @@ async fn run(shard: &Shard, function: &Arc<Met>, asked: &Asked, call: Call, pref
         source: called.source,
         content_hash: called.content_hash,
         receipt,
+        trace: called.trace,
     };
     match called.result {
         Ok(Answer::Value(content)) => answer::content(asked, &made, StatusCode::OK, content),

@@ -18,6 +18,7 @@ mod data;
 mod etag;
 mod input;
 mod openapi;
+mod pipelines;
 mod preference;
 mod problem;
 mod serve;

@@ -5,9 +5,10 @@
 
 use http::{HeaderValue, StatusCode, header};
 use nebula_runtime::id::Digest;
+use nebula_runtime::pipeline::InvalidPipeline;
 use nebula_runtime::{
-    CallError, CompileError, DecodeError, DeployError, Failure, Fault, Form, InitialiseError, ResolveError,
-    StoreError, Uncompilable,
+    Broken, CallError, CompileError, DecodeError, DeployError, ExplainError, Failure, Fault, Form,
+    InitialiseError, NamingError, ResolveError, StepFailure, StoreError, Uncompilable,
 };
 
 use crate::input;
@@ -53,7 +54,83 @@ pub(crate) fn call(error: &CallError) -> Problem {
         }
         CallError::Overloaded { .. } | CallError::NoSlot => overloaded(detail),
         CallError::Load(_) if error.fault() == Fault::Load => overloaded(detail),
+        CallError::PipelineLimit { limit, max } => {
+            Problem::new(StatusCode::BAD_GATEWAY, "pipeline-limit", detail)
+                .with("limit", *limit)
+                .with("max", *max)
+        }
+        CallError::Step(failure) => step(failure, shortened(&detail, FAILURE_CHARS_MAX)),
         CallError::Load(_) | CallError::Internal(_) => internal(error),
+    }
+}
+
+/// A step of a pipeline failed: as the call of it would have by itself, but for what is the caller's fault there.
+fn step(failure: &StepFailure, detail: String) -> Problem {
+    let problem = match failure.cause.fault() {
+        Fault::Caller => Problem::new(StatusCode::BAD_GATEWAY, "step-refused", detail),
+        Fault::Guest | Fault::Load | Fault::Host => call(&failure.cause).with("detail", detail),
+    };
+    problem
+        .with("step", failure.step.as_str())
+        .with("step_function", failure.function.as_str())
+        .with("step_input", failure.input.to_string())
+}
+
+/// What a pipeline is described by isn't one, or can't be.
+fn pipeline(error: &InvalidPipeline) -> Problem {
+    let detail = error.to_string();
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-pipeline", detail);
+    match error {
+        InvalidPipeline::Mismatch(mismatch) => problem
+            .with("step", mismatch.step.as_str())
+            .with("taken", mismatch.taken.as_str())
+            .with("given", mismatch.given.as_str())
+            .with("at", mismatch.at.as_str())
+            .with("found", mismatch.found.as_str())
+            .with("expected", mismatch.expected.as_str()),
+        InvalidPipeline::UnknownFunction { step, function, .. } => {
+            problem.with("step", step.as_str()).with("function", function.as_str())
+        }
+        InvalidPipeline::Unsuitable { step, given, .. } => {
+            problem.with("step", step.as_str()).with("given", given.as_str())
+        }
+        InvalidPipeline::Cycle { names } => problem.with("cycle", names.clone()),
+        InvalidPipeline::Description(_)
+        | InvalidPipeline::TooNested { .. }
+        | InvalidPipeline::UnknownInput { .. }
+        | InvalidPipeline::BadInputType { .. } => problem,
+    }
+}
+
+fn breaks(detail: String, broken: &[Broken]) -> Problem {
+    let pipelines: Vec<_> = broken
+        .iter()
+        .map(|Broken { pipeline, reason }| {
+            serde_json::json!({"pipeline": pipeline, "reason": reason.to_string()})
+        })
+        .collect();
+    Problem::new(StatusCode::CONFLICT, "breaks-pipelines", detail).with("pipelines", pipelines)
+}
+
+/// Why a name doesn't get another version, or isn't removed.
+pub(crate) fn naming(error: &NamingError) -> Problem {
+    match error {
+        NamingError::Resolve(error) => resolve(error),
+        NamingError::Breaks(broken) => breaks(error.to_string(), broken),
+        NamingError::InUse { by, .. } => {
+            let by: Vec<_> = by.iter().map(ToString::to_string).collect();
+            Problem::new(StatusCode::CONFLICT, "in-use", error.to_string()).with("pipelines", by)
+        }
+        NamingError::Load(_) => internal(error),
+    }
+}
+
+/// Why a call can't be explained.
+pub(crate) fn explain(error: &ExplainError) -> Problem {
+    match error {
+        ExplainError::Resolve(error) => resolve(error),
+        ExplainError::Load(_) => internal(error),
+        ExplainError::Input(error) => call(error),
     }
 }
 
@@ -171,8 +248,10 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
             }
             CompileError::Process(_) => internal(error),
         },
+        DeployError::Pipeline(reason) => pipeline(reason),
+        DeployError::Breaks(broken) => breaks(error.to_string(), broken),
         DeployError::Store(error) => store(error),
-        DeployError::Internal(_) => internal(error),
+        DeployError::Load(_) | DeployError::Internal(_) => internal(error),
     }
 }
 

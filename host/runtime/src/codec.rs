@@ -24,6 +24,7 @@
 
 mod decode;
 mod encode;
+mod parse;
 mod query;
 mod schema;
 mod signature;
@@ -36,12 +37,13 @@ mod tests;
 pub use self::decode::DecodeError;
 pub(crate) use self::decode::decode;
 pub(crate) use self::encode::{bytes_of, encode, encode_flat};
+pub(crate) use self::parse::parse_type;
 pub(crate) use self::query::decode_query;
-pub(crate) use self::schema::{json_schema, object_schema};
+pub(crate) use self::schema::{input_schema, json_schema};
 pub use self::signature::UnsupportedType;
-pub(crate) use self::signature::{Signature, reflect};
-pub(crate) use self::text::{signature_excerpt, signature_text};
-pub(crate) use self::types::{Field, Type};
+pub(crate) use self::signature::{Signature, reflect, reflect_excerpt};
+pub(crate) use self::text::{excerpt, signature_text, wit_excerpt, wit_text};
+pub(crate) use self::types::{Case, Field, Outcome, Type};
 
 /// The named parameters of a function, in order.
 pub(crate) type Params = [Field];

@@ -33,7 +33,7 @@ pub(crate) use self::artefact::load_bytes;
 pub use self::call::Failure;
 pub(crate) use self::call::{Ended, Input, Output, Stopped};
 pub use self::compile::{CompileError, Compiler, UNCOMPILABLE_EXIT, Uncompilable, limit_compiler_process};
-pub(crate) use self::component::{Flat, Kind, Loaded, Typed, utf8};
+pub(crate) use self::component::{Described, Flat, Kind, Loaded, Typed, utf8};
 pub use self::component::{Form, Refused};
 pub use self::initialise::InitialiseError;
 pub(crate) use self::ready::{Ready, Spent};

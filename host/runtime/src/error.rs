@@ -3,8 +3,11 @@
 //! Invariant: every variant says whether the guest may have run. Of a failed call nothing but the failure is kept, and that
 //! only where it [is the function's](CallError::is_the_functions).
 
+use std::sync::Arc;
+
 use crate::codec::DecodeError;
 use crate::engine::{CompileError, Failure, InitialiseError, Uncompilable};
+use crate::id::Digest;
 
 /// Who has to change something for the call to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,9 +97,33 @@ pub enum CallError {
     /// The function's code couldn't be loaded. The guest has not run.
     #[error("cannot load the function's code")]
     Load(#[source] LoadError),
+    /// A step of a pipeline failed. Others may have run.
+    #[error("step `{}` failed: {}", .0.step, .0.cause)]
+    Step(Box<StepFailure>),
+    /// A pipeline reached a limit of its own. Steps may have run.
+    #[error("the pipeline hit its {limit} limit of {max}")]
+    PipelineLimit {
+        /// `calls`, or `memory` (bytes) for what it gathers.
+        limit: &'static str,
+        /// The limit.
+        max: u64,
+    },
     /// A defect in Nebula. The guest may have run.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+/// How a step of a pipeline failed.
+#[derive(Debug)]
+pub struct StepFailure {
+    /// What the step is called.
+    pub step: String,
+    /// What it called: `name@version; digest=sha256:…`.
+    pub function: String,
+    /// Of what it was given, as the document that makes the call by itself.
+    pub input: Digest,
+    /// Why that call has no answer.
+    pub cause: Arc<CallError>,
 }
 
 impl CallError {
@@ -114,7 +141,9 @@ impl CallError {
             | Self::OutputTooLarge { .. }
             | Self::InvalidAnswer(_)
             | Self::Failed { .. } => true,
+            Self::Step(failure) => failure.cause.is_everybodys(),
             Self::DeadlineExceeded { .. }
+            | Self::PipelineLimit { .. }
             | Self::Overloaded { .. }
             | Self::NoSlot
             | Self::Load(_)
@@ -131,7 +160,9 @@ impl CallError {
             | Self::OutputTooLarge { .. }
             | Self::InvalidAnswer(_)
             | Self::Failed { .. } => true,
+            Self::Step(failure) => failure.cause.is_the_functions(),
             Self::BadInput(_)
+            | Self::PipelineLimit { .. }
             | Self::UnsupportedMediaType { .. }
             | Self::UnsupportedInput(_)
             | Self::InputTooLarge { .. }
@@ -153,7 +184,9 @@ impl CallError {
             | Self::InvalidAnswer(failure) => failure.bytes(),
             Self::Failed { message } => message.len(),
             Self::DeadlineExceeded { log_tail, .. } => log_tail.len(),
-            Self::BadInput(_)
+            Self::Step(failure) => failure.step.len() + failure.function.len() + failure.cause.bytes(),
+            Self::PipelineLimit { .. }
+            | Self::BadInput(_)
             | Self::UnsupportedMediaType { .. }
             | Self::UnsupportedInput(_)
             | Self::InputTooLarge { .. }
@@ -178,7 +211,13 @@ impl CallError {
             | Self::OutputTooLarge { .. }
             | Self::InvalidAnswer(_)
             | Self::Failed { .. }
+            | Self::PipelineLimit { .. }
             | Self::DeadlineExceeded { .. } => Fault::Guest,
+            // What a step is given is not the caller's doing.
+            Self::Step(failure) => match failure.cause.fault() {
+                Fault::Caller => Fault::Guest,
+                fault @ (Fault::Guest | Fault::Load | Fault::Host) => fault,
+            },
             Self::Overloaded { .. } | Self::NoSlot => Fault::Load,
             Self::Load(error) => error.fault(),
             Self::Internal(_) => Fault::Host,

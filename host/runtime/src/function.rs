@@ -1,13 +1,15 @@
 //! One version of a function, as calls see it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderValue;
 
 use crate::key::FunctionKey;
 use crate::lane::Share;
 use crate::limits::Limits;
+use crate::pipeline::Plan;
 use crate::registry::VersionRecord;
 
 /// How many short calls on the compute lane earn a function its place on the fast lane again.
@@ -35,18 +37,55 @@ pub struct Function {
     identity: HeaderValue,
     history: History,
     share: Share,
+    composed: Option<Composed>,
+}
+
+/// A pipeline's functions.
+#[derive(Debug)]
+pub(crate) struct Composed {
+    /// By how the description names them.
+    steps: BTreeMap<String, Arc<Function>>,
+    /// Made by the first call.
+    plan: OnceLock<Arc<Plan>>,
+}
+
+impl Composed {
+    pub(crate) fn new(steps: BTreeMap<String, Arc<Function>>) -> Self {
+        Self { steps, plan: OnceLock::new() }
+    }
+
+    pub(crate) fn steps(&self) -> &BTreeMap<String, Arc<Function>> {
+        &self.steps
+    }
+
+    pub(crate) fn plan(&self) -> &OnceLock<Arc<Plan>> {
+        &self.plan
+    }
 }
 
 impl Function {
     /// `share` is its part of the compute lane.
-    pub(crate) fn new(record: VersionRecord, limits: Limits, share: Share, memory: Memory) -> Arc<Self> {
+    pub(crate) fn new(
+        record: VersionRecord,
+        limits: Limits,
+        share: Share,
+        memory: Memory,
+        composed: Option<Composed>,
+    ) -> Arc<Self> {
         let identity = format!("{}@{}; digest={}", record.name, record.version, record.digest);
         // A name is letters, digits and hyphens.
         let identity = HeaderValue::try_from(identity).unwrap_or(HeaderValue::from_static(""));
         // Much memory can keep a single instruction busy for long, and no clock interrupts one.
         let history = History::new(limits.memory_bytes_max > Limits::default().memory_bytes_max);
         let key = FunctionKey::new(&record.digest, record.description.form, &limits, &record.remember);
-        Arc::new(Self { record, limits, key, memory, identity, history, share })
+        let key = match &composed {
+            Some(Composed { steps, .. }) => {
+                let steps: Vec<_> = steps.values().map(|step| step.key).collect();
+                FunctionKey::of_pipeline(&key, &steps)
+            }
+            None => key,
+        };
+        Arc::new(Self { record, limits, key, memory, identity, history, share, composed })
     }
 
     /// The limits its calls run under.
@@ -57,6 +96,11 @@ impl Function {
     /// `name@version; digest=sha256:…`: what an answer says of who gave it, made once.
     pub fn identity(&self) -> &HeaderValue {
         &self.identity
+    }
+
+    /// The same as text.
+    pub(crate) fn identity_text(&self) -> String {
+        self.identity.to_str().unwrap_or_default().to_owned()
     }
 
     /// What names its results.
@@ -72,6 +116,11 @@ impl Function {
     /// Whether [two computations](crate::Disagreement) of a call of its component came to different answers.
     pub fn is_distrusted(&self) -> bool {
         self.memory == Memory::Distrusted
+    }
+
+    /// If it is a pipeline: its functions.
+    pub(crate) fn composed(&self) -> Option<&Composed> {
+        self.composed.as_ref()
     }
 
     pub(crate) fn history(&self) -> &History {

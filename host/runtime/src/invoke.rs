@@ -15,12 +15,13 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::Val;
 
 use crate::answer::{Answer, Content};
-use crate::codec::{self, Type};
+use crate::codec::{self, Field, Type};
 use crate::engine::{
     self, Ended, Flat, Form, Input, Kind, Loaded, Output, Ready, Spent, Stopped, TICK, Typed, utf8,
 };
 use crate::error::CallError;
 use crate::function::Function;
+use crate::id::Digest;
 use crate::purity::{Allowance, CallLog};
 use crate::remember::{Because, Source};
 
@@ -123,6 +124,24 @@ pub struct Called {
     pub content_hash: Option<[u8; 32]>,
     /// What computed it: Nebula, wasmtime and the machine's kind, as product tokens (RFC 9110 §10.1.5).
     pub engine: Cow<'static, str>,
+    /// Of a pipeline that ran for this call: how its steps went.
+    pub trace: Option<Arc<[StepTrace]>>,
+}
+
+/// How a step of a pipeline went, all its calls together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTrace {
+    /// What the step is called.
+    pub step: String,
+    /// How often it was called.
+    pub calls: u64,
+    /// How many of these were answered from memory or disk.
+    pub hits: u64,
+    /// What its calls took on the wall's clock, one after the other, microseconds.
+    pub took_us: u64,
+    /// If the pipeline ended with it: the digest of what it was given, as the document that makes the call by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Digest>,
 }
 
 impl Called {
@@ -131,9 +150,57 @@ impl Called {
         Self::ran(Err(error.into()), cost, CallLog::default())
     }
 
-    fn ran(result: Result<Answer, Arc<CallError>>, cost: CallCost, log: CallLog) -> Self {
+    pub(crate) fn ran(result: Result<Answer, Arc<CallError>>, cost: CallCost, log: CallLog) -> Self {
         let source = Source::Ran { because: Because::Off, stored: false };
-        Self { result, cost, log, source, content_hash: None, engine: Cow::Borrowed(engine::identity()) }
+        Self {
+            result,
+            cost,
+            log,
+            source,
+            content_hash: None,
+            engine: Cow::Borrowed(engine::identity()),
+            trace: None,
+        }
+    }
+}
+
+/// What of a function decides how a request is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interface<'a> {
+    pub(crate) intake: Intake<'a>,
+    /// Whether its answer may go out as it is, as a `string` or `list<u8>` may.
+    pub(crate) gives_flat: bool,
+}
+
+/// What a function takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Intake<'a> {
+    Values(&'a [Field]),
+    Payload,
+    Http,
+}
+
+impl Intake<'_> {
+    /// The kind of the only parameter, where it is flat.
+    fn flat(self) -> Option<Flat> {
+        match self {
+            Self::Values([(_, ty)]) => Flat::of(ty),
+            Self::Values(_) | Self::Payload | Self::Http => None,
+        }
+    }
+}
+
+impl Kind {
+    /// How a component of this kind reads requests.
+    pub(crate) fn interface(&self) -> Interface<'_> {
+        match self {
+            Self::Typed(typed) => Interface {
+                intake: Intake::Values(&typed.signature.params),
+                gives_flat: typed.flat_output().is_some(),
+            },
+            Self::Raw(_) => Interface { intake: Intake::Payload, gives_flat: false },
+            Self::Http(_) => Interface { intake: Intake::Http, gives_flat: false },
+        }
     }
 }
 
@@ -157,15 +224,18 @@ pub(crate) struct Decoded {
 ///
 /// # Errors
 /// [`CallError`]: the caller's fault, always.
-pub(crate) fn decode(kind: &Kind, request: &Request, prefer: Prefer) -> Result<Decoded, CallError> {
-    let (input, sent_raw) = input(kind, request)?;
+pub(crate) fn decode(
+    interface: Interface<'_>,
+    request: &Request,
+    prefer: Prefer,
+) -> Result<Decoded, CallError> {
+    let (input, sent_raw) = input(interface.intake, request)?;
     let raw = match prefer {
         Prefer::AsSent => sent_raw,
         Prefer::Json => false,
         Prefer::Raw => true,
     };
-    let may_be_raw = if let Kind::Typed(typed) = kind { typed.flat_output().is_some() } else { false };
-    Ok(Decoded { input, raw: raw && may_be_raw })
+    Ok(Decoded { input, raw: raw && interface.gives_flat })
 }
 
 /// Runs one call of `function` within `allowance`, on `ready` if there is one and else on an instance
@@ -180,6 +250,19 @@ pub(crate) fn run(
     allowance: Allowance,
     ready: Option<Ready>,
 ) -> (Outcome, Option<Spent>) {
+    let (outcome, _, spent) = run_for_value(function, loaded, decoded, (admitted, begun), allowance, ready);
+    (outcome, spent)
+}
+
+/// The same, with the value that the answer is the JSON of, if it is that; without the `result` that it came in.
+pub(crate) fn run_for_value(
+    function: &Function,
+    loaded: &Loaded,
+    decoded: &Decoded,
+    (admitted, begun): (Instant, Instant),
+    allowance: Allowance,
+    ready: Option<Ready>,
+) -> (Outcome, Option<Val>, Option<Spent>) {
     let mut watch = Stopwatch::started_at(begun);
     let mut cost = CallCost { queue: watch.since(admitted), ..CallCost::default() };
     let limits = function.limits();
@@ -197,32 +280,32 @@ pub(crate) fn run(
         Err(ended) => (*ended, None),
     };
     let undecided = ended.is_undecided();
-    let called = finish(function, &loaded.kind, ended, decoded.raw, admitted, watch, cost);
-    (if undecided { Outcome::Undecided(called) } else { Outcome::Called(called) }, spent)
+    let (called, value) = finish(function, &loaded.kind, ended, decoded.raw, admitted, watch, cost);
+    (if undecided { Outcome::Undecided(called) } else { Outcome::Called(called) }, value, spent)
 }
 
 /// The input of a call, and whether it came raw.
-fn input(kind: &Kind, request: &Request) -> Result<(Input, bool), CallError> {
-    match (kind, request) {
-        (Kind::Http(_), Request::Http(request)) => Ok((Input::Http(Arc::clone(request)), true)),
-        (Kind::Raw(_), Request::Payload { media_type, body }) => {
+fn input(intake: Intake<'_>, request: &Request) -> Result<(Input, bool), CallError> {
+    match (intake, request) {
+        (Intake::Http, Request::Http(request)) => Ok((Input::Http(Arc::clone(request)), true)),
+        (Intake::Payload, Request::Payload { media_type, body }) => {
             let media_type = media_type.as_deref().unwrap_or("application/octet-stream").to_owned();
             Ok((Input::Payload { media_type, body: body.clone() }, true))
         }
-        (Kind::Typed(typed), Request::Payload { media_type, body }) => {
-            decode_typed(typed, media_type.as_deref(), body)
+        (Intake::Values(params), Request::Payload { media_type, body }) => {
+            decode_typed(intake.flat(), params, media_type.as_deref(), body)
         }
-        (Kind::Typed(typed), Request::Query(pairs)) => {
-            let values = codec::decode_query(&typed.signature.params, pairs).map_err(CallError::BadInput)?;
+        (Intake::Values(params), Request::Query(pairs)) => {
+            let values = codec::decode_query(params, pairs).map_err(CallError::BadInput)?;
             Ok((Input::Values(values.into()), false))
         }
-        (Kind::Raw(_), Request::Query(_)) => {
+        (Intake::Payload, Request::Query(_)) => {
             Err(CallError::UnsupportedInput("this function reads a body: use POST"))
         }
-        (Kind::Raw(_) | Kind::Typed(_), Request::Http(_)) => {
+        (Intake::Payload | Intake::Values(_), Request::Http(_)) => {
             Err(CallError::UnsupportedInput("this function has no paths below its name"))
         }
-        (Kind::Http(_), Request::Payload { .. } | Request::Query(_)) => {
+        (Intake::Http, Request::Payload { .. } | Request::Query(_)) => {
             Err(CallError::UnsupportedInput("this function takes whole HTTP requests"))
         }
     }
@@ -231,7 +314,12 @@ fn input(kind: &Kind, request: &Request) -> Result<(Input, bool), CallError> {
 /// Typed input is JSON, or the plain bytes of a single `string` or `list<u8>`. Unlabelled input is what
 /// the function's type suggests: plain where that is possible, else JSON. What `curl -d` sends unless
 /// told otherwise (`application/x-www-form-urlencoded`) counts as unlabelled.
-fn decode_typed(typed: &Typed, media_type: Option<&str>, body: &Bytes) -> Result<(Input, bool), CallError> {
+fn decode_typed(
+    flat: Option<Flat>,
+    params: &[Field],
+    media_type: Option<&str>,
+    body: &Bytes,
+) -> Result<(Input, bool), CallError> {
     let essence = media_type.map(|media_type| media_type.split(';').next().unwrap_or(media_type).trim());
     let essence =
         essence.filter(|essence| !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
@@ -239,9 +327,9 @@ fn decode_typed(typed: &Typed, media_type: Option<&str>, body: &Bytes) -> Result
         found: found.to_ascii_lowercase(),
         accepted: accepted.to_vec(),
     };
-    match (essence, typed.flat_input()) {
-        (Some(essence), _) if is_json(essence) => decode_json(typed, body),
-        (None, None) => decode_json(typed, body),
+    match (essence, flat) {
+        (Some(essence), _) if is_json(essence) => decode_json(flat, params, body),
+        (None, None) => decode_json(flat, params, body),
         (Some(essence), None) => Err(unsupported(essence, &["application/json"])),
         (essence, Some(Flat::String)) => match essence {
             Some(essence) if !is_text(essence) => {
@@ -268,9 +356,9 @@ fn is_text(essence: &str) -> bool {
         || essence.eq_ignore_ascii_case("application/octet-stream")
 }
 
-fn decode_json(typed: &Typed, body: &[u8]) -> Result<(Input, bool), CallError> {
-    let mut values = codec::decode(&typed.signature.params, body).map_err(CallError::BadInput)?;
-    if typed.flat_input() == Some(Flat::String)
+fn decode_json(flat: Option<Flat>, params: &[Field], body: &[u8]) -> Result<(Input, bool), CallError> {
+    let mut values = codec::decode(params, body).map_err(CallError::BadInput)?;
+    if flat == Some(Flat::String)
         && let [Val::String(text)] = &mut *values
     {
         return Ok((Input::Flat(Flat::String, std::mem::take(text).into()), false));
@@ -286,13 +374,14 @@ fn finish(
     admitted: Instant,
     mut watch: Stopwatch,
     mut cost: CallCost,
-) -> Called {
+) -> (Called, Option<Val>) {
     let Ended { result, log } = ended;
     let limits = function.limits();
     let too_late =
         || CallError::DeadlineExceeded { deadline_ms: limits.deadline_ms.get(), log_tail: log.tail() };
+    let mut value = None;
     let result = match result {
-        Ok(output) => answer(kind, output, raw, limits.output_bytes_max),
+        Ok(output) => answer(kind, output, raw, limits.output_bytes_max, &mut value),
         Err(stopped) => Err(match stopped {
             Stopped::CutOff => too_late(),
             Stopped::Trapped(failure) => CallError::Trapped(Box::new(failure)),
@@ -312,10 +401,17 @@ fn finish(
     } else {
         result
     };
-    Called::ran(result.map_err(Arc::new), cost, log)
+    (Called::ran(result.map_err(Arc::new), cost, log), value)
 }
 
-fn answer(kind: &Kind, output: Output, raw: bool, bytes_max: u64) -> Result<Answer, CallError> {
+/// The answer, and the value that it is the JSON of in `of`.
+fn answer(
+    kind: &Kind,
+    output: Output,
+    raw: bool,
+    bytes_max: u64,
+    of: &mut Option<Val>,
+) -> Result<Answer, CallError> {
     let content = match (output, kind) {
         (Output::Flat(body), Kind::Typed(typed)) => {
             let flat = typed.flat_output().unwrap_or(Flat::Bytes);
@@ -325,7 +421,7 @@ fn answer(kind: &Kind, output: Output, raw: bool, bytes_max: u64) -> Result<Answ
                 Answer::Value(Content::json(codec::encode_flat(&body, flat == Flat::String)))
             }
         }
-        (Output::Value(value), Kind::Typed(typed)) => value_answer(typed, value, raw),
+        (Output::Value(value), Kind::Typed(typed)) => value_answer(typed, value, raw, of),
         (Output::Payload { media_type, body }, _) => {
             Answer::Value(Content { media_type: media_type.into(), body })
         }
@@ -345,7 +441,7 @@ fn answer(kind: &Kind, output: Output, raw: bool, bytes_max: u64) -> Result<Answ
     Ok(content)
 }
 
-fn value_answer(typed: &Typed, value: Option<Val>, raw: bool) -> Answer {
+fn value_answer(typed: &Typed, value: Option<Val>, raw: bool, of: &mut Option<Val>) -> Answer {
     let (Some(ty), Some(value)) = (&typed.signature.result, value) else {
         return Answer::Value(Content::json(b"null".to_vec()));
     };
@@ -364,5 +460,6 @@ fn value_answer(typed: &Typed, value: Option<Val>, raw: bool) -> Answer {
     }
     let mut json = Vec::new();
     codec::encode(ty, &value, &mut json);
+    *of = Some(value);
     wrap(Content::json(json))
 }

@@ -24,6 +24,9 @@ use crate::remember::Remember;
 /// Domain separation, as BLAKE3's key derivation wants it: unique and fixed.
 const CONTEXT: &str = "nebula 2026-11-26 key of a remembered result";
 
+/// Likewise, of a pipeline.
+const PIPELINE_CONTEXT: &str = "nebula 2026-11-26 key of a pipeline's remembered result";
+
 /// Goes up with every change of what a guest can see: how NaNs and relaxed SIMD come out, the fixed instant,
 /// the random stream, what is denied and with which error, how many handles and table elements there may be.
 pub(crate) const SEMANTICS: u32 = 1;
@@ -83,6 +86,16 @@ impl FunctionKey {
         if remember.traps {
             part(&mut hasher, b"traps");
             hasher.update(&limits.log_bytes_max.to_le_bytes());
+        }
+        Self(*hasher.finalize().as_bytes())
+    }
+
+    /// Of a pipeline: of its own digest and limits, and of each function that it calls, with what that may use.
+    pub(crate) fn of_pipeline(own: &Self, steps: &[Self]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(PIPELINE_CONTEXT);
+        hasher.update(&own.0);
+        for step in steps {
+            hasher.update(&step.0);
         }
         Self(*hasher.finalize().as_bytes())
     }

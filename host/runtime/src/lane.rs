@@ -135,6 +135,28 @@ impl ComputeLane {
         }
     }
 
+    /// A place that is free now and that nobody waits for.
+    pub(crate) fn idle_place(&self, share: &Share) -> Option<Place> {
+        if self.is_waited_for() {
+            return None;
+        }
+        let of_share = Arc::clone(&share.running).try_acquire_owned().ok()?;
+        let running = Arc::clone(&self.running).try_acquire_owned().ok()?;
+        Some(Place { _share: of_share, _running: running })
+    }
+
+    /// Whether somebody waits for a place.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Runs `work` on a thread of the lane, which nobody waits for.
+    pub(crate) fn spawn(&self, work: impl FnOnce() + Send + 'static) {
+        if let Some(threads) = &self.threads {
+            threads.spawn_blocking(work);
+        }
+    }
+
     /// Runs `work` on a thread of the lane.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! form.
 //!
 //! Modules import only downward:
-//! `shard -> runtime -> cache, inputs, logs, receipt -> spelling -> invoke -> function, pool -> error, lane, key -> registry, admission -> engine -> purity, codec -> answer, remember -> id, limits, priority`.
+//! `shard -> runtime -> cache, inputs, logs, receipt -> spelling -> invoke -> function, pool -> error, lane, key -> registry, admission -> pipeline -> engine -> purity, codec -> answer, remember -> id, limits, priority`.
 
 mod admission;
 mod answer;
@@ -21,6 +21,7 @@ mod key;
 mod lane;
 pub mod limits;
 mod logs;
+pub mod pipeline;
 mod pool;
 mod priority;
 mod purity;
@@ -39,13 +40,18 @@ pub use engine::{
     Codegen, CompileError, Compiler, Failure, Form, InitialiseError, Refused, UNCOMPILABLE_EXIT,
     Uncompilable, compile_artefact, limit_compiler_process,
 };
-pub use error::{CallError, Fault, LoadError};
+pub use error::{CallError, Fault, LoadError, StepFailure};
 pub use function::Function;
-pub use invoke::{Called, Prefer, Request};
+pub use invoke::{Called, Prefer, Request, StepTrace};
 pub use limits::COMPONENT_BYTES_MAX;
 pub use logs::LogEntry;
 pub use purity::CallLog;
-pub use registry::{Description, Disagreement, OpenError, ResolveError, StoreError, VersionRecord};
+pub use registry::{
+    Composition, Description, Disagreement, OpenError, Pinned, ResolveError, StoreError, VersionRecord,
+};
 pub use remember::{Because, CacheDirectives, Remember, Settings, Source};
-pub use runtime::{DeployError, Runtime, RuntimeConfig, RuntimeError};
+pub use runtime::{
+    Broken, DeployError, ExplainError, Explained, Explanation, Followers, NamingError, Runtime,
+    RuntimeConfig, RuntimeError,
+};
 pub use shard::{Answered, Issued, Met, Shard};

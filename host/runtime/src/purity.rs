@@ -29,7 +29,7 @@ use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-pub(crate) use self::allowance::{Allowance, thread_time};
+pub(crate) use self::allowance::{Allowance, Wanted, thread_time};
 use self::http::ResponseSink;
 pub(crate) use self::http::ResponseTooLarge;
 pub(crate) use self::imports::{classify, linker};

@@ -4,8 +4,9 @@
 //! FORMAT                               the layout's version
 //! lock                                 held by the one process that has the directory open
 //! key                                  32 random bytes: authenticates compiled code
-//! registry.redb                        names -> current version; (name, version) -> record; components that are distrusted
-//! components/<sha256>                  immutable, content-addressed
+//! registry.redb                        names -> current version; (name, version) -> record; names of pipelines;
+//!                                      components that are distrusted
+//! components/<sha256>                  immutable, content-addressed; of a pipeline its description, every function by its digest
 //! compiled/<compatibility>/<sha256>    derived; its MAC at the end
 //! ```
 //!
@@ -25,6 +26,7 @@ mod lock;
 mod records;
 mod store;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -35,8 +37,8 @@ pub(crate) use self::files::Compiled;
 pub(crate) use self::files::create_private_dir;
 use self::files::{Files, write_whole};
 use self::lock::DirectoryLock;
-use self::records::{CURRENT, RECORDS};
-pub use self::records::{Description, VersionRecord};
+use self::records::{CURRENT, PIPELINES, RECORDS};
+pub use self::records::{Composition, Description, Pinned, VersionRecord};
 use self::store::Store;
 use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use crate::limits::LimitOverrides;
@@ -190,6 +192,8 @@ pub(crate) struct NewVersion {
     pub(crate) limits: LimitOverrides,
     /// What is remembered of it.
     pub(crate) remember: Remember,
+    /// If it is a pipeline: of what.
+    pub(crate) pipeline: Option<Composition>,
     /// What it is, for listing without loading it.
     pub(crate) description: Description,
 }
@@ -243,21 +247,60 @@ impl Registry {
         self.files.key_for(context)
     }
 
-    /// Stores a component and names it: durable when it returns.
+    /// Stores contents and names them, all at once: durable when it returns.
     ///
     /// The same content with the same settings as the current version is that version.
     ///
     /// # Errors
     /// [`StoreError`]; the registry is then as it was.
-    pub(crate) fn publish(
+    pub(crate) fn publish(&self, news: &[Publication<'_>]) -> Result<Vec<VersionRecord>, StoreError> {
+        let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.put_contents(news)?;
+        self.store.write(|transaction| {
+            let records = publish(&transaction, news)?;
+            transaction.commit()?;
+            Ok(records)
+        })
+    }
+
+    fn put_contents(&self, news: &[Publication<'_>]) -> Result<(), StoreError> {
+        news.iter().try_for_each(|new| self.files.put_component(&new.version.digest, &new.content))
+    }
+
+    /// What publishing this would give.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn prospect(
         &self,
         name: &FunctionName,
-        component: &[u8],
-        new: NewVersion,
+        new: &NewVersion,
     ) -> Result<VersionRecord, StoreError> {
-        let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.files.put_component(&new.digest, component)?;
-        self.store.write(|transaction| publish(transaction, name, &new))
+        self.store.read(|transaction| {
+            let (current, records) = (transaction.open_table(CURRENT)?, transaction.open_table(RECORDS)?);
+            Ok(match next(&current, &records, name, new)? {
+                Next::Current(record) | Next::New(record) => record,
+            })
+        })
+    }
+
+    /// Every version of every name that has, or had, one that is a pipeline.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn pipelines(&self) -> Result<Vec<FunctionName>, StoreError> {
+        self.store.read(|transaction| {
+            let table = match transaction.open_table(PIPELINES) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table?,
+            };
+            let mut names = Vec::new();
+            for entry in table.iter()? {
+                // What this release wouldn't have named isn't there for it.
+                names.extend(entry?.0.value().parse().ok());
+            }
+            Ok(names)
+        })
     }
 
     /// The version that `reference` names.
@@ -328,11 +371,11 @@ impl Registry {
         })
     }
 
-    /// Makes `to` current, or the version before the current one. Nothing is deleted.
+    /// The version `to`, or the one before the current one.
     ///
     /// # Errors
     /// [`ResolveError`]: also when there is no earlier version.
-    pub(crate) fn rollback(
+    pub(crate) fn earlier(
         &self,
         name: &FunctionName,
         to: Option<Version>,
@@ -343,17 +386,31 @@ impl Registry {
             Some(version) => record.version == version,
             None => record.version < current,
         });
-        let target = target.ok_or_else(|| match to {
+        target.ok_or_else(|| match to {
             Some(asked) => {
                 ResolveError::UnknownVersion { name: name.clone(), asked: asked.to_string(), current }
             }
             None => ResolveError::NoEarlierVersion { name: name.clone(), current },
-        })?;
+        })
+    }
+
+    /// Makes a version current, and publishes `news` at once. Nothing is deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the registry is then as it was.
+    pub(crate) fn roll_back(
+        &self,
+        target: &VersionRecord,
+        news: &[Publication<'_>],
+    ) -> Result<Vec<VersionRecord>, StoreError> {
+        let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.put_contents(news)?;
         self.store.write(|transaction| {
-            transaction.open_table(CURRENT)?.insert(name.as_str(), target.version.number())?;
-            Ok(transaction.commit()?)
-        })?;
-        Ok(target)
+            transaction.open_table(CURRENT)?.insert(target.name.as_str(), target.version.number())?;
+            let records = publish(&transaction, news)?;
+            transaction.commit()?;
+            Ok(records)
+        })
     }
 
     /// Removes a function with all its versions; false if there was none. Its files go with the next
@@ -367,6 +424,12 @@ impl Registry {
                 let mut current = transaction.open_table(CURRENT)?;
                 let mut records = transaction.open_table(RECORDS)?;
                 records.retain_in((name.as_str(), 0)..=(name.as_str(), u32::MAX), |_, _| false)?;
+                match transaction.open_table(PIPELINES) {
+                    // Where no pipeline ever was there is none to remove.
+                    Ok(mut pipelines) => drop(pipelines.remove(name.as_str())?),
+                    Err(redb::TableError::TableDoesNotExist(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
                 current.remove(name.as_str())?.is_some()
             };
             transaction.commit()?;
@@ -435,33 +498,70 @@ impl Registry {
     }
 }
 
-/// Adds a version and makes it current, unless it is the current one already.
+/// What is published under a name.
+#[derive(Clone, Debug)]
+pub(crate) struct Publication<'a> {
+    pub(crate) name: &'a FunctionName,
+    /// What the version's digest is of.
+    pub(crate) content: Cow<'a, [u8]>,
+    pub(crate) version: NewVersion,
+}
+
+/// Adds versions and makes them current, but for those that are it already.
 fn publish(
-    transaction: WriteTransaction,
+    transaction: &WriteTransaction,
+    news: &[Publication<'_>],
+) -> Result<Vec<VersionRecord>, StoreError> {
+    let mut current = transaction.open_table(CURRENT)?;
+    let mut records = transaction.open_table(RECORDS)?;
+    let mut published = Vec::new();
+    for Publication { name, version: new, .. } in news {
+        let record = match next(&current, &records, name, new)? {
+            Next::Current(record) => record,
+            Next::New(record) => {
+                let number = record.version.number();
+                records.insert((name.as_str(), number), records::write(&record).as_slice())?;
+                current.insert(name.as_str(), number)?;
+                if record.pipeline.is_some() {
+                    transaction.open_table(PIPELINES)?.insert(name.as_str(), ())?;
+                }
+                record
+            }
+        };
+        published.push(record);
+    }
+    Ok(published)
+}
+
+/// What publishing something comes to.
+enum Next {
+    /// It is current already.
+    Current(VersionRecord),
+    New(VersionRecord),
+}
+
+fn next(
+    current: &impl ReadableTable<&'static str, u32>,
+    records: &impl ReadableTable<(&'static str, u32), &'static [u8]>,
     name: &FunctionName,
     new: &NewVersion,
-) -> Result<VersionRecord, StoreError> {
-    let record = {
-        let mut current = transaction.open_table(CURRENT)?;
-        let mut records = transaction.open_table(RECORDS)?;
-        if let Some(version) = current.get(name.as_str())?.map(|version| version.value())
-            && let Some(found) = records.get((name.as_str(), version))?
+) -> Result<Next, StoreError> {
+    if let Some(version) = current.get(name.as_str())?.map(|version| version.value())
+        && let Some(found) = records.get((name.as_str(), version))?
+    {
+        let found = records::read(name, version, found.value())?;
+        if found.digest == new.digest
+            && found.limits == new.limits
+            && found.remember == new.remember
+            && found.pipeline == new.pipeline
         {
-            let found = records::read(name, version, found.value())?;
-            if found.digest == new.digest && found.limits == new.limits && found.remember == new.remember {
-                return Ok(found);
-            }
+            return Ok(Next::Current(found));
         }
-        let last = records.range((name.as_str(), 0)..=(name.as_str(), u32::MAX))?.next_back().transpose()?;
-        let version =
-            last.and_then(|(key, _)| Version::new(key.value().1)).map_or(Version::FIRST, Version::next);
-        let record = VersionRecord::new(name.clone(), version, new.clone());
-        records.insert((name.as_str(), version.number()), records::write(&record).as_slice())?;
-        current.insert(name.as_str(), version.number())?;
-        record
-    };
-    transaction.commit()?;
-    Ok(record)
+    }
+    let last = records.range((name.as_str(), 0)..=(name.as_str(), u32::MAX))?.next_back().transpose()?;
+    let last = last.and_then(|(key, _)| Version::new(key.value().1));
+    let version = last.map_or(Version::FIRST, Version::next);
+    Ok(Next::New(VersionRecord::new(name.clone(), version, new.clone())))
 }
 
 #[cfg(test)]

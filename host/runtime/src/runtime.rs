@@ -1,7 +1,11 @@
 //! The facade: everything a host does with functions, in one place.
 
+mod compose;
 mod deploy;
+mod explain;
+mod keep;
 mod results;
+mod steps;
 mod verify;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,14 +18,19 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+pub use self::compose::{Broken, Followers, NamingError};
 pub use self::deploy::DeployError;
+pub use self::explain::{ExplainError, Explanation};
+pub(crate) use self::keep::Place;
 pub(crate) use self::results::Counting;
+pub(crate) use self::steps::Code;
+pub use self::steps::Explained;
 pub(crate) use self::verify::Verification;
 use crate::cache::{Cache, Counts, Disk, Flights};
 use crate::engine::{Compiler, Engine, Loaded, Ticker};
 use crate::error::{Fault, LoadError};
-use crate::function::{Function, Memory};
-use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
+use crate::function::{Composed, Function, Memory};
+use crate::id::{Digest, FunctionName, FunctionRef, Selector};
 use crate::inputs::Inputs;
 use crate::invoke::Called;
 use crate::lane::ComputeLane;
@@ -29,7 +38,9 @@ use crate::limits::{HostLimits, Limits};
 use crate::logs::{LogEntry, Logs};
 use crate::pool::Pool;
 use crate::receipt::Signer;
-use crate::registry::{Disagreement, OpenError, Registry, ResolveError, StoreError, VersionRecord};
+use crate::registry::{
+    Composition, Disagreement, OpenError, Registry, ResolveError, StoreError, VersionRecord,
+};
 
 /// How long freed memory has been free when it is given back.
 const FREE_FOR: Duration = Duration::from_secs(2);
@@ -84,6 +95,7 @@ struct Shared {
     /// Compilations at once: each may take gigabytes.
     compiling: Arc<Semaphore>,
     ticker: Ticker,
+    cores: usize,
     lane: ComputeLane,
     /// What runs on the compute lane has an engine of its own.
     lane_pool: Pool,
@@ -97,6 +109,8 @@ struct Shared {
     generation: AtomicU64,
     /// Versions that a call may still be using, though their name may be gone.
     in_use: Mutex<Vec<Weak<Function>>>,
+    /// Held while a name is given another version: what pipelines make of it is decided before anything else changes.
+    naming: Mutex<()>,
     /// Components that are being deployed: their compiled code is there before anything names it.
     deploying: Mutex<Vec<Digest>>,
     logs: Logs,
@@ -150,6 +164,7 @@ impl Runtime {
             compatibility,
             compiling: Arc::new(Semaphore::new(cores.div_ceil(2))),
             ticker,
+            cores,
             lane,
             lane_pool: Pool::new(engine, loaded_bytes_max),
             limits: config.limits,
@@ -158,6 +173,7 @@ impl Runtime {
             resolved: RwLock::default(),
             generation: AtomicU64::new(0),
             in_use: Mutex::default(),
+            naming: Mutex::default(),
             deploying: Mutex::default(),
             logs: Logs::default(),
             cache: Cache::new(config.host_limits.remembered_bytes_max),
@@ -199,10 +215,16 @@ impl Runtime {
         // Read without the lock: whoever asks for what isn't there holds nobody up.
         let generation = self.generation();
         let record = self.0.registry.resolve(reference)?;
-        let memory = match self.disagreement(&record.digest)? {
-            Some(_) => Memory::Distrusted,
-            None if self.0.cache.is_on() => Memory::Usual,
-            None => Memory::Off,
+        let composed = match &record.pipeline {
+            Some(composition) => Some(self.resolve_steps(composition)?),
+            None => None,
+        };
+        let is_distrusted = self.disagreement(&record.digest)?.is_some()
+            || composed.as_ref().is_some_and(|it| it.steps().values().any(|step| step.is_distrusted()));
+        let memory = match is_distrusted {
+            true => Memory::Distrusted,
+            false if self.0.cache.is_on() => Memory::Usual,
+            false => Memory::Off,
         };
         let exact = FunctionRef { name: record.name.clone(), selector: Selector::Version(record.version) };
         let mut resolved = resolved.write().unwrap_or_else(PoisonError::into_inner);
@@ -215,7 +237,7 @@ impl Runtime {
         }
         // The host's ceiling may have come down since the deploy: then its own default holds.
         let limits = self.0.limits.with(&record.limits).unwrap_or_else(|_| self.0.limits.clone());
-        let function = Function::new(record, limits, self.0.lane.share(), memory);
+        let function = Function::new(record, limits, self.0.lane.share(), memory, composed);
         self.lock_in_use().push(Arc::downgrade(&function));
         // A name that has changed in between is asked for again by the next call.
         if self.generation() == generation {
@@ -223,6 +245,17 @@ impl Runtime {
             resolved.insert(reference.clone(), Arc::clone(&function));
         }
         Ok(function)
+    }
+
+    /// The functions of a pipeline, each the version that it was when the pipeline was deployed.
+    fn resolve_steps(&self, composition: &Composition) -> Result<Composed, ResolveError> {
+        let mut steps = BTreeMap::new();
+        for function in composition.description.steps.calls() {
+            if let Some(version) = composition.version_of(function) {
+                steps.insert(function.to_string(), self.resolve(&version)?);
+            }
+        }
+        Ok(Composed::new(steps))
     }
 
     /// What was resolved under another generation may have changed.
@@ -284,6 +317,11 @@ impl Runtime {
     /// How many instances a serving thread may have.
     pub(crate) fn instances_max(&self) -> usize {
         self.0.instances_max.get() as usize
+    }
+
+    /// How many cores the machine has for this process.
+    pub(crate) fn cores(&self) -> usize {
+        self.0.cores
     }
 
     pub(crate) fn lane(&self) -> &ComputeLane {
@@ -397,31 +435,6 @@ impl Runtime {
     /// [`StoreError`].
     pub fn component(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
         self.0.registry.read_component(digest)
-    }
-
-    /// Makes an earlier version current.
-    ///
-    /// # Errors
-    /// [`ResolveError`].
-    pub fn rollback(&self, name: &FunctionName, to: Option<Version>) -> Result<VersionRecord, ResolveError> {
-        let record = self.0.registry.rollback(name, to)?;
-        self.forget_resolved(name);
-        Ok(record)
-    }
-
-    /// Removes a function with its versions, and the files that nothing else needs.
-    ///
-    /// # Errors
-    /// [`ResolveError`].
-    pub fn remove(&self, name: &FunctionName) -> Result<(), ResolveError> {
-        if !self.0.registry.remove(name)? {
-            return Err(ResolveError::UnknownFunction(name.clone()));
-        }
-        self.forget_resolved(name);
-        self.0.logs.forget(name);
-        self.lock_counts().remove(name);
-        self.collect_garbage()?;
-        Ok(())
     }
 
     /// Deletes the files that no version names and no call is using. What calls in flight still need

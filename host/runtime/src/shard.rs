@@ -24,8 +24,6 @@ mod receipt;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -34,7 +32,7 @@ use nebula_meter::CallCost;
 use self::recall::Call;
 pub use self::receipt::{Answered, Issued};
 use crate::cache::{Counts, Tally};
-use crate::engine::{Loaded, Ready, Spent, TICK};
+use crate::engine::{Loaded, Ready, Spent};
 use crate::error::{CallError, LoadError};
 use crate::function::Function;
 use crate::id::{FunctionName, FunctionRef, Selector};
@@ -42,9 +40,9 @@ use crate::invoke::{self, Called, Decoded, Outcome};
 use crate::lane::{self, NoPlace};
 use crate::pool::Pool;
 use crate::priority;
-use crate::purity::{Allowance, thread_time};
+use crate::purity::{Allowance, Wanted};
 use crate::registry::ResolveError;
-use crate::runtime::{Counting, Runtime, RuntimeError};
+use crate::runtime::{Code, Counting, Runtime, RuntimeError};
 
 /// Instances made ahead, at most, for one function.
 const READY_PER_FUNCTION_MAX: usize = 1;
@@ -219,27 +217,18 @@ impl Shard {
     }
 
     /// The component, where the next call of it would start.
-    async fn loaded(&self, met: &Met) -> Result<Arc<Loaded>, LoadError> {
-        if met.history().is_long() {
-            return self.loaded_on_compute_lane(met).await;
+    async fn loaded(&self, met: &Met) -> Result<Code, LoadError> {
+        if met.history().is_long() || met.composed().is_some() {
+            return self.0.runtime.code(met).await;
         }
         match met.loaded() {
-            Some(loaded) => Ok(loaded),
-            None => Box::pin(self.load(met)).await,
-        }
-    }
-
-    async fn loaded_on_compute_lane(&self, met: &Met) -> Result<Arc<Loaded>, LoadError> {
-        let (runtime, digest) = (&self.0.runtime, &met.record.digest);
-        let pool = runtime.lane_pool();
-        match pool.get(digest) {
-            Some(loaded) => Ok(loaded),
-            None => Box::pin(runtime.load(pool, digest)).await,
+            Some(loaded) => Ok(Code::Component(loaded)),
+            None => Box::pin(self.load(met)).await.map(Code::Component),
         }
     }
 
     /// The fast lane.
-    fn call_here(&self, met: &Arc<Met>, decoded: &Decoded, call: &Call) -> Outcome {
+    fn call_here(&self, met: &Arc<Met>, loaded: &Loaded, decoded: &Decoded, call: &Call) -> Outcome {
         let admitted = call.admitted;
         let (ready, touched) = {
             let mut own = met.lock();
@@ -261,8 +250,7 @@ impl Shard {
         // Reset now if the thread hasn't slept since: the next instance takes its slot, still in cache.
         drop(last);
         let allowance = Allowance::fast(admitted + met.limits().deadline());
-        let (mut outcome, spent) =
-            invoke::run(met, &call.loaded, decoded, (admitted, admitted), allowance, ready);
+        let (mut outcome, spent) = invoke::run(met, loaded, decoded, (admitted, admitted), allowance, ready);
         let (Outcome::Called(called) | Outcome::Undecided(called)) = &mut outcome;
         called.cost.load = admitted - call.begun;
         if spent.is_some() {
@@ -313,35 +301,19 @@ impl Shard {
             },
         };
         let loading = Instant::now();
-        let loaded = match self.loaded_on_compute_lane(met).await {
-            Ok(loaded) => loaded,
+        let code = match runtime.code(met).await {
+            Ok(code) => code,
             Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
         };
         let (loading, admitted) = (loading.elapsed(), call.admitted + loading.elapsed());
-        let abandoned = Arc::new(AtomicBool::new(false));
+        let wanted = Wanted::default();
         // Also when the caller leaves.
-        let _abandon = Abandon(Arc::clone(&abandoned));
+        let _abandon = Abandon(wanted.clone());
         let run = {
-            let function = Arc::clone(function);
+            let (runtime, function) = (runtime.clone(), Arc::clone(function));
             move || {
                 let _place = place;
-                let begun = Instant::now();
-                let allowance = Allowance::long(admitted + deadline, abandoned);
-                let before = thread_time();
-                let (outcome, spent) =
-                    invoke::run(&function, &loaded, &decoded, (admitted, begun), allowance, None);
-                let processor = thread_time().saturating_sub(before);
-                drop(spent);
-                let mut called = match outcome {
-                    Outcome::Called(called) | Outcome::Undecided(called) => called,
-                };
-                called.cost.processor = Some(processor);
-                if called.result.is_ok() && called.cost.start + called.cost.run < TICK {
-                    function.history().was_short();
-                } else {
-                    function.history().was_long();
-                }
-                called
+                runtime.run_long(&function, &code, &decoded, admitted, wanted)
             }
         };
         // The thread itself sees to the deadline, if the machine lets it run at all.
@@ -522,11 +494,11 @@ impl State {
 }
 
 /// Tells a call on the compute lane that nobody waits for it.
-struct Abandon(Arc<AtomicBool>);
+struct Abandon(Wanted);
 
 impl Drop for Abandon {
     fn drop(&mut self) {
-        self.0.store(true, Relaxed);
+        self.0.give_up();
     }
 }
 

@@ -22,7 +22,12 @@ pub(crate) fn deploy(deploy: &args::Deploy) -> anyhow::Result<()> {
     };
     let progress = ProgressBar::new_spinner().with_message(format!("compiling `{name}`"));
     progress.enable_steady_tick(Duration::from_millis(100));
-    let record = Client::new(&deploy.remote).deploy(&name, &component, &deploy.settings());
+    let record = Client::new(&deploy.remote).deploy(
+        &name,
+        &component,
+        &deploy.settings(),
+        deploy.followers.followers(),
+    );
     progress.finish_and_clear();
     let record = record.with_context(|| format!("cannot deploy `{}`", path.display()))?;
     for line in &record.description.notes {
@@ -37,7 +42,7 @@ pub(crate) fn deploy(deploy: &args::Deploy) -> anyhow::Result<()> {
 }
 
 /// The function's name after its file's: cargo writes `csv_stats.wasm` for `csv-stats`.
-fn name_of(path: &std::path::Path) -> anyhow::Result<FunctionName> {
+pub(super) fn name_of(path: &std::path::Path) -> anyhow::Result<FunctionName> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().replace('_', "-")).unwrap_or_default();
     stem.parse().map_err(|error| {
         let message = format!("`{}` names no function", path.display());
@@ -68,7 +73,7 @@ pub(crate) fn list(remote: &Remote) -> anyhow::Result<()> {
 pub(crate) fn rollback(rollback: &args::Rollback) -> anyhow::Result<()> {
     let to = Rollback { version: rollback.to };
     let record = Client::new(&rollback.remote)
-        .rollback(&rollback.name, &to)
+        .rollback(&rollback.name, &to, rollback.followers.followers())
         .with_context(|| format!("cannot roll `{}` back", rollback.name))?;
     if rollback.remote.json {
         return json(&record);

@@ -47,7 +47,7 @@ fn readable<S: serde::Serializer>(output: &[u8], serializer: S) -> Result<S::Ok,
 }
 
 pub(crate) fn run(invoke: &Invoke) -> anyhow::Result<ExitCode> {
-    let input = Input::read(&invoke.input, invoke.content_type.as_deref())?;
+    let input = Input::read_or_piped(invoke.input.as_deref(), invoke.content_type.as_deref())?;
     let outcome = match Target::parse(&invoke.function)? {
         Target::Deployed(reference) => call_deployed(invoke, &reference, &input)?,
         Target::File(path) => {
@@ -154,6 +154,8 @@ fn explained(error: &CallError) -> anyhow::Error {
         }
         CallError::UnsupportedInput(_)
         | CallError::Failed { .. }
+        | CallError::Step(_)
+        | CallError::PipelineLimit { .. }
         | CallError::Overloaded { .. }
         | CallError::NoSlot
         | CallError::Load(_)

@@ -15,14 +15,14 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context;
-use nebula_runtime::{Form, Runtime, VersionRecord};
+use nebula_runtime::{Followers, Form, Runtime, VersionRecord};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::{build, serve};
 use crate::args::Up;
 use crate::input::media_type_of;
 use crate::local::read_component;
-use crate::project::{Built, Project};
+use crate::project::{Built, PipelineConfig, Project};
 use crate::report::{self, note};
 
 /// How long nothing may change before what did is built.
@@ -40,8 +40,11 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
     let rebuild = move |project: &Project| -> anyhow::Result<Vec<Deployed>> {
         let outcome = project.build(builder)?;
         let deployed = deploy_all(&executor, &runtime, outcome.built);
+        let pipelines = deploy_pipelines(&runtime, project.pipelines());
         anyhow::ensure!(outcome.complete, "the build failed: what was deployed before goes on serving");
-        deployed
+        let mut deployed = deployed?;
+        deployed.extend(pipelines?);
+        Ok(deployed)
     };
     let deployed = match rebuild(&project) {
         Ok(deployed) => deployed,
@@ -67,10 +70,10 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
     serve::run_until_stopped(server)
 }
 
-/// A function that was built and deployed.
+/// A function or pipeline that was deployed.
 struct Deployed {
     record: VersionRecord,
-    /// Its crate's.
+    /// Where its sample is.
     directory: PathBuf,
 }
 
@@ -104,9 +107,38 @@ fn deploy_all(
     }
 }
 
+/// Deploys pipelines, those that others call first; what is refused is said, and doesn't keep the others back.
+fn deploy_pipelines(runtime: &Runtime, pipelines: &[PipelineConfig]) -> anyhow::Result<Vec<Deployed>> {
+    let mut waiting: Vec<_> = pipelines.iter().collect();
+    let (mut deployed, mut refused) = (Vec::new(), None);
+    while !waiting.is_empty() {
+        let is_free = |pipeline: &&PipelineConfig| !waiting.iter().any(|other| pipeline.calls(&other.name));
+        // In a circle there is none; then whichever is first is refused.
+        let at = waiting.iter().position(is_free).unwrap_or(0);
+        let PipelineConfig { name, directory, pipeline, settings } = waiting.remove(at);
+        let outcome = runtime.deploy_pipeline(name, pipeline.clone(), settings.clone(), Followers::MayStay);
+        match outcome {
+            Ok(record) => {
+                note(format!("{} {} {}", record.name, record.version, record.description.signature));
+                deployed.push(Deployed { record, directory: directory.clone() });
+            }
+            Err(error) => {
+                let error = anyhow::Error::new(error).context(format!("cannot deploy the pipeline `{name}`"));
+                if let Some(before) = refused.replace(error) {
+                    report::error(&before);
+                }
+            }
+        }
+    }
+    match refused {
+        Some(error) => Err(error),
+        None => Ok(deployed),
+    }
+}
+
 async fn deploy(runtime: &Runtime, built: &Built) -> anyhow::Result<VersionRecord> {
     let component = read_component(&built.component)?;
-    Ok(runtime.deploy(built.name.clone(), component, built.settings.clone()).await?)
+    Ok(runtime.deploy(built.name.clone(), component, built.settings.clone(), Followers::MayStay).await?)
 }
 
 /// A call to copy, with the function's sample for an input.

@@ -30,7 +30,7 @@ struct Verdict {
 
 pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
     let invoke = &verify.invoke;
-    let input = Input::read(&invoke.input, invoke.content_type.as_deref())?;
+    let input = Input::read_or_piped(invoke.input.as_deref(), invoke.content_type.as_deref())?;
     let (component, mut limits) = match Target::parse(&invoke.function)? {
         Target::File(path) => (read_component(&path)?, invoke.limits.overrides()),
         Target::Deployed(reference) => {

@@ -91,8 +91,17 @@ pub(crate) fn json_schema(ty: &Type) -> Value {
     }
 }
 
+/// The schema of the document that holds these parameters; `None` where there are none.
+pub(crate) fn input_schema(params: &Params) -> Option<Value> {
+    match params {
+        [] => None,
+        [(_, ty)] => Some(json_schema(ty)),
+        params => Some(object_schema(params)),
+    }
+}
+
 /// The schema of parameters by name, or of the fields of a record.
-pub(crate) fn object_schema(fields: &Params) -> Value {
+fn object_schema(fields: &Params) -> Value {
     let required = fields.iter().filter(|(_, ty)| !matches!(ty, Type::Option(_)));
     let properties = fields.iter().map(|(name, ty)| (name.clone(), json_schema(ty)));
     json!({

@@ -7,6 +7,7 @@
 
 use wasmtime::component::Type as Reflected;
 
+use super::text::{EXCERPT_CHARS_MAX, signature_excerpt};
 use super::types::{Field, Type};
 
 /// Types, fields, cases and flags of a signature written out. Wide records have hundreds.
@@ -52,11 +53,35 @@ pub(crate) fn reflect(
 ) -> Result<Signature, UnsupportedType> {
     check(params, result)?;
     // What can't be is refused by the check.
-    let no_value = || UnsupportedType::NoValue { path: String::new(), what: "type" };
-    let field = |(name, ty): &(String, Reflected)| Some((name.clone(), Type::reflect(ty)?));
-    let params = params.iter().map(field).collect::<Option<_>>().ok_or_else(no_value)?;
-    let result = result.map(|ty| Type::reflect(ty).ok_or_else(no_value)).transpose()?;
-    Ok(Signature { params, result })
+    let no_value = UnsupportedType::NoValue { path: String::new(), what: "type" };
+    reflect_up_to(usize::MAX, params, result).ok_or(no_value)
+}
+
+/// The beginning of any signature, in WIT; nothing where it has what is no plain value.
+pub(crate) fn reflect_excerpt(
+    name: &str,
+    params: &[(String, Reflected)],
+    result: Option<&Reflected>,
+) -> Option<String> {
+    // Each is more than a character.
+    let signature = reflect_up_to(EXCERPT_CHARS_MAX, params, result)?;
+    Some(signature_excerpt(name, &signature))
+}
+
+fn reflect_up_to(
+    mut types_left: usize,
+    params: &[(String, Reflected)],
+    result: Option<&Reflected>,
+) -> Option<Signature> {
+    let mut fields = Vec::new();
+    for (name, ty) in params {
+        fields.push((name.clone(), Type::reflect(ty, &mut types_left)?));
+    }
+    let result = match result {
+        Some(ty) => Some(Type::reflect(ty, &mut types_left)?),
+        None => None,
+    };
+    Some(Signature { params: fields, result })
 }
 
 fn check(params: &[(String, Reflected)], result: Option<&Reflected>) -> Result<(), UnsupportedType> {

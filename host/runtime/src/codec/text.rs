@@ -7,10 +7,9 @@ use super::signature::Signature;
 use super::types::Type;
 
 /// How much of a type, or of what was found in its place, an error shows, characters.
-const EXCERPT_CHARS_MAX: usize = 300;
+pub(super) const EXCERPT_CHARS_MAX: usize = 300;
 
 /// `ty` in WIT, structurally: `list<record { name: string, values: list<f64> }>`.
-#[cfg(test)]
 pub(crate) fn wit_text(ty: &Type) -> String {
     let mut out = String::new();
     // Writing to a `String` doesn't fail.
@@ -46,7 +45,7 @@ pub(crate) fn signature_text(name: &str, signature: &Signature) -> String {
 }
 
 /// The beginning of [`signature_text`].
-pub(crate) fn signature_excerpt(name: &str, signature: &Signature) -> String {
+pub(super) fn signature_excerpt(name: &str, signature: &Signature) -> String {
     Excerpt::of(|out| write_signature(out, name, signature))
 }
 

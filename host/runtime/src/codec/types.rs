@@ -62,9 +62,12 @@ impl Type {
         matches!(self, Self::List(element) if **element == Self::U8)
     }
 
-    /// `None` for what is no plain value. For a type that is small written out, as it is here.
-    pub(super) fn reflect(ty: &Reflected) -> Option<Self> {
-        let maybe = |ty: Option<Reflected>| ty.map(|ty| Self::reflect(&ty).ok_or(())).transpose().ok();
+    /// `None` for what is no plain value. Of what is written out as more than `types_left` types not all is looked at: it
+    /// is good for no more than to show its beginning.
+    pub(super) fn reflect(ty: &Reflected, types_left: &mut usize) -> Option<Self> {
+        let Some(left) = types_left.checked_sub(1) else { return Some(Self::Bool) };
+        *types_left = left;
+        let mut inner = |ty: &Reflected| Self::reflect(ty, types_left);
         Some(match ty {
             Reflected::Bool => Self::Bool,
             Reflected::S8 => Self::S8,
@@ -79,29 +82,29 @@ impl Type {
             Reflected::Float64 => Self::Float64,
             Reflected::Char => Self::Char,
             Reflected::String => Self::String,
-            Reflected::List(list) => Self::list(Self::reflect(&list.ty())?),
-            Reflected::Map(map) => {
-                Self::Map(Arc::new((Self::reflect(&map.key())?, Self::reflect(&map.value())?)))
-            }
+            Reflected::List(list) => Self::list(inner(&list.ty())?),
+            Reflected::Map(map) => Self::Map(Arc::new((inner(&map.key())?, inner(&map.value())?))),
             Reflected::Record(record) => {
                 let field = |field: wasmtime::component::types::Field<'_>| {
-                    Some((field.name.to_owned(), Self::reflect(&field.ty)?))
+                    Some((field.name.to_owned(), inner(&field.ty)?))
                 };
                 Self::Record(record.fields().map(field).collect::<Option<_>>()?)
             }
             Reflected::Tuple(tuple) => {
-                Self::Tuple(tuple.types().map(|ty| Self::reflect(&ty)).collect::<Option<_>>()?)
+                Self::Tuple(tuple.types().map(|ty| inner(&ty)).collect::<Option<_>>()?)
             }
             Reflected::Variant(variant) => {
                 let case = |case: wasmtime::component::types::Case<'_>| {
-                    Some((case.name.to_owned(), maybe(case.ty)?))
+                    Some((case.name.to_owned(), maybe(&mut inner, case.ty)?))
                 };
                 Self::Variant(variant.cases().map(case).collect::<Option<_>>()?)
             }
             Reflected::Enum(cases) => Self::Enum(cases.names().map(str::to_owned).collect()),
             Reflected::Flags(flags) => Self::Flags(flags.names().map(str::to_owned).collect()),
-            Reflected::Option(option) => Self::Option(Arc::new(Self::reflect(&option.ty())?)),
-            Reflected::Result(result) => Self::result(maybe(result.ok())?, maybe(result.err())?),
+            Reflected::Option(option) => Self::Option(Arc::new(inner(&option.ty())?)),
+            Reflected::Result(result) => {
+                Self::result(maybe(&mut inner, result.ok())?, maybe(&mut inner, result.err())?)
+            }
             Reflected::FixedLengthList(_)
             | Reflected::Own(_)
             | Reflected::Borrow(_)
@@ -110,4 +113,12 @@ impl Type {
             | Reflected::ErrorContext => return None,
         })
     }
+}
+
+/// The payload of a case, which may have none; `None` if it is no plain value.
+fn maybe(
+    reflect: &mut impl FnMut(&Reflected) -> Option<Type>,
+    ty: Option<Reflected>,
+) -> Option<Option<Type>> {
+    ty.map(|ty| reflect(&ty).ok_or(())).transpose().ok()
 }

@@ -158,14 +158,6 @@ impl Flat {
 }
 
 impl Typed {
-    /// The kind of the only parameter, where it is flat.
-    pub(crate) fn flat_input(&self) -> Option<Flat> {
-        match self.signature.params.as_slice() {
-            [(_, ty)] => Flat::of(ty),
-            _ => None,
-        }
-    }
-
     /// The kind of the value returned, where it is flat; of `result<T, E>` that of `T`.
     pub(crate) fn flat_output(&self) -> Option<Flat> {
         let ty = self.signature.result.as_ref()?;
@@ -182,6 +174,8 @@ pub(crate) struct Described {
     pub(crate) error_schema: Option<serde_json::Value>,
     pub(crate) imports: Vec<String>,
     pub(crate) notes: Vec<String>,
+    /// Of a typed function.
+    pub(crate) types: Option<Signature>,
 }
 
 impl Engine {
@@ -237,6 +231,7 @@ impl Engine {
             error_schema: None,
             imports: imports.all,
             notes: imports.notes,
+            types: None,
         };
         match &loaded.kind {
             Kind::Typed(typed) => describe(typed, &mut described),
@@ -316,10 +311,9 @@ fn check_interface(
 
 /// Of any shape and size, so only its beginning: [`RAW_HANDLE`] is shorter.
 fn signature_of(func: &ComponentFunc) -> String {
-    match reflect(func) {
-        Ok(signature) => codec::signature_excerpt("handle", &signature),
-        Err(_) => "handle: func(…)".to_owned(),
-    }
+    let params: Vec<_> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
+    let excerpt = codec::reflect_excerpt("handle", &params, func.results().next().as_ref());
+    excerpt.unwrap_or_else(|| "handle: func(…)".to_owned())
 }
 
 fn reflect(func: &ComponentFunc) -> Result<Signature, UnsupportedType> {
@@ -329,12 +323,9 @@ fn reflect(func: &ComponentFunc) -> Result<Signature, UnsupportedType> {
 
 fn describe(typed: &Typed, described: &mut Described) {
     let Signature { params, result } = &typed.signature;
+    described.types = Some(typed.signature.clone());
     described.signature = codec::signature_text("handle", &typed.signature);
-    described.input_schema = match params.as_slice() {
-        [] => None,
-        [(_, ty)] => Some(codec::json_schema(ty)),
-        params => Some(codec::object_schema(params)),
-    };
+    described.input_schema = codec::input_schema(params);
     match result {
         None => {}
         Some(Type::Result(result)) => {

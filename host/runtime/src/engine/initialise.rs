@@ -23,7 +23,6 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -41,7 +40,7 @@ use crate::limits::{
     INITIALISE_DEADLINE_MS, INITIALISE_LOG_BYTES_MAX, INITIALISE_MEMORY_BYTES_MAX, Limits,
     SNAPSHOT_ADDED_BYTES_MAX,
 };
-use crate::purity::{Allowance, Sandbox};
+use crate::purity::{Allowance, Sandbox, Wanted};
 
 /// How long it may take.
 const DEADLINE: Duration = Duration::from_millis(INITIALISE_DEADLINE_MS);
@@ -166,7 +165,7 @@ fn snapshot(component: &[u8], codegen: Codegen) -> Result<Option<Vec<u8>>, Initi
     }
 
     let limits = limits();
-    let allowance = || Allowance::long(Instant::now() + DEADLINE, Arc::default());
+    let allowance = || Allowance::long(Instant::now() + DEADLINE, Wanted::default());
     let _ticking = engine.counter.begin();
     let mut store = engine.store(&limits, Digest::of(component).bytes(), allowance());
     let run = |store: &mut Store<Sandbox>| {

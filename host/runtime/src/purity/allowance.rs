@@ -5,7 +5,7 @@
 //! whenever the machine is busy. There a tick only counts once the thread has spent processor time too.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -28,9 +28,52 @@ pub(crate) enum Allowance {
     Long {
         /// The call's deadline.
         until: Instant,
-        /// Set by whoever gives up waiting.
-        abandoned: Arc<AtomicBool>,
+        /// Says whether anybody waits.
+        wanted: Wanted,
     },
+}
+
+/// Whether anybody waits for what is computed. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted(Arc<Waits>);
+
+#[derive(Debug)]
+enum Waits {
+    /// A caller, until it gives up.
+    Caller { gave_up: AtomicBool },
+    /// Whoever waits for all parts of something, unless a part before this one has failed: parts are looked at in order.
+    Part { of: Wanted, index: usize, failed_at: Arc<AtomicUsize> },
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self::Caller { gave_up: AtomicBool::new(false) }
+    }
+}
+
+impl Wanted {
+    /// As part `index` of what is wanted, of which none before the part `failed_at` has failed so far.
+    pub(crate) fn part(&self, index: usize, failed_at: &Arc<AtomicUsize>) -> Self {
+        Self(Arc::new(Waits::Part { of: self.clone(), index, failed_at: Arc::clone(failed_at) }))
+    }
+
+    /// The caller waits no longer.
+    pub(crate) fn give_up(&self) {
+        match &*self.0 {
+            Waits::Caller { gave_up } => gave_up.store(true, Ordering::Relaxed),
+            Waits::Part { of, .. } => of.give_up(),
+        }
+    }
+
+    /// Whether it is of use to nobody now.
+    pub(crate) fn is_over(&self) -> bool {
+        match &*self.0 {
+            Waits::Caller { gave_up } => gave_up.load(Ordering::Relaxed),
+            Waits::Part { of, index, failed_at } => {
+                failed_at.load(Ordering::Relaxed) < *index || of.is_over()
+            }
+        }
+    }
 }
 
 impl Allowance {
@@ -39,9 +82,9 @@ impl Allowance {
         Self::Fast { until, spent_at_first: None }
     }
 
-    /// Until then, unless `abandoned` is set.
-    pub(crate) fn long(until: Instant, abandoned: Arc<AtomicBool>) -> Self {
-        Self::Long { until, abandoned }
+    /// Until then, while it is `wanted`.
+    pub(crate) fn long(until: Instant, wanted: Wanted) -> Self {
+        Self::Long { until, wanted }
     }
 
     /// A tick passed: what now?
@@ -52,7 +95,7 @@ impl Allowance {
                 let spent = now.saturating_sub(*spent_at_first.get_or_insert(now));
                 spent >= FAST_SPENT_MAX || Instant::now() >= *until
             }
-            Self::Long { until, abandoned } => abandoned.load(Ordering::Relaxed) || Instant::now() >= *until,
+            Self::Long { until, wanted } => wanted.is_over() || Instant::now() >= *until,
         };
         if over { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) }
     }
@@ -99,17 +142,29 @@ mod tests {
     fn the_calls_own_deadline_holds_on_both_lanes() {
         let (past, future) = (Instant::now(), Instant::now() + LONG);
         assert!(is_cut_off(&Allowance::fast(past).tick()));
-        assert!(is_cut_off(&Allowance::long(past, Arc::default()).tick()));
+        assert!(is_cut_off(&Allowance::long(past, Wanted::default()).tick()));
         assert!(!is_cut_off(&Allowance::fast(future).tick()));
-        assert!(!is_cut_off(&Allowance::long(future, Arc::default()).tick()));
+        assert!(!is_cut_off(&Allowance::long(future, Wanted::default()).tick()));
     }
 
     #[test]
     fn a_call_that_nobody_waits_for_ends() {
-        let abandoned = Arc::new(AtomicBool::new(false));
-        let mut allowance = Allowance::long(Instant::now() + LONG, Arc::clone(&abandoned));
+        let wanted = Wanted::default();
+        let mut allowance = Allowance::long(Instant::now() + LONG, wanted.clone());
         assert!(!is_cut_off(&allowance.tick()));
-        abandoned.store(true, Ordering::Relaxed);
+        wanted.give_up();
         assert!(is_cut_off(&allowance.tick()));
+    }
+
+    #[test]
+    fn a_part_is_of_no_use_once_one_before_it_has_failed() {
+        let (wanted, failed_at) = (Wanted::default(), Arc::new(AtomicUsize::new(usize::MAX)));
+        let parts = [0, 1, 2].map(|index| wanted.part(index, &failed_at));
+        let over = || parts.each_ref().map(Wanted::is_over);
+        assert_eq!(over(), [false, false, false]);
+        failed_at.fetch_min(1, Ordering::Relaxed);
+        assert_eq!(over(), [false, false, true]);
+        wanted.give_up();
+        assert_eq!(over(), [true, true, true]);
     }
 }

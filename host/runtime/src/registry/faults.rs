@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use redb::{Database, StorageBackend};
 
 use super::*;
-use crate::registry::tests::{new_version, publish, resolve};
+use crate::registry::tests::{publish, resolve, try_publish};
 
 #[derive(Debug)]
 struct FailingDisk {
@@ -81,7 +81,7 @@ fn a_failing_disk_loses_nothing_that_was_acknowledged() {
         let directory = tempfile::tempdir().unwrap();
         let first = publish(&Registry::open(directory.path()).unwrap(), "f", b"one");
         let outcome = open_on_failing_disk(directory.path(), failures).and_then(|registry| {
-            let outcome = registry.publish(&"f".parse().unwrap(), b"two", new_version(b"two"));
+            let outcome = try_publish(&registry, "f", b"two");
             if outcome.is_err() {
                 // The disk has room again, and the registry needs no restart to see it.
                 let content = registry.read_component(&resolve(&registry, "f").unwrap().digest).unwrap();

@@ -1,13 +1,16 @@
 //! What is written down of each version.
 
+use std::collections::BTreeMap;
+
 use redb::TableDefinition;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{NewVersion, StoreError};
 use crate::engine::Form;
-use crate::id::{Digest, FunctionName, Version};
+use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use crate::limits::LimitOverrides;
+use crate::pipeline::Pipeline;
 use crate::remember::Remember;
 
 /// Name to the number of its current version.
@@ -15,6 +18,9 @@ pub(super) const CURRENT: TableDefinition<'_, &str, u32> = TableDefinition::new(
 
 /// (Name, version number) to the record, as JSON.
 pub(super) const RECORDS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("records");
+
+/// Names that have, or had, a version that is a pipeline. The table isn't there where none was deployed.
+pub(super) const PIPELINES: TableDefinition<'_, &str, ()> = TableDefinition::new("pipelines");
 
 /// What a component is, as far as one can tell without running it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +41,48 @@ pub struct Description {
     pub notes: Vec<String>,
 }
 
+/// A version that is a pipeline: what was written, and what its names stood for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Composition {
+    /// As it was written.
+    pub description: Pipeline,
+    /// What each function that it names is, by how it is named.
+    pub pinned: BTreeMap<String, Pinned>,
+}
+
+/// One version of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pinned {
+    /// Its number.
+    pub version: Version,
+    /// Of its component.
+    pub digest: Digest,
+}
+
+impl Composition {
+    /// Which version `function`, as it is written, stands for.
+    pub(crate) fn version_of(&self, function: &FunctionRef) -> Option<FunctionRef> {
+        let pinned = self.pinned.get(&function.to_string())?;
+        Some(FunctionRef { name: function.name.clone(), selector: Selector::Version(pinned.version) })
+    }
+
+    /// The description with every function by its digest: what the pipeline's own digest is of.
+    pub(crate) fn content(&self) -> Vec<u8> {
+        let mut description = self.description.clone();
+        description.steps.rename(&|function| match self.pinned.get(&function.to_string()) {
+            Some(Pinned { digest, .. }) => {
+                FunctionRef { name: function.name.clone(), selector: Selector::Digest(*digest) }
+            }
+            None => function.clone(),
+        });
+        #[expect(
+            clippy::expect_used,
+            reason = "strings, numbers and JSON values: there is nothing to refuse"
+        )]
+        serde_json::to_vec(&description).expect("a description serializes")
+    }
+}
+
 /// One immutable version of a function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VersionRecord {
@@ -42,9 +90,9 @@ pub struct VersionRecord {
     pub name: FunctionName,
     /// Its number.
     pub version: Version,
-    /// Of the component.
+    /// Of the component, or of the pipeline's description with every function by its digest.
     pub digest: Digest,
-    /// The component's length.
+    /// Length of that.
     pub size_bytes: u64,
     /// When it was deployed, seconds since the Unix epoch.
     pub deployed_at_unix_s: u64,
@@ -53,6 +101,9 @@ pub struct VersionRecord {
     /// What is remembered of it.
     #[serde(default, skip_serializing_if = "Remember::is_default")]
     pub remember: Remember,
+    /// If it is a pipeline: of what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<Composition>,
     /// What it is.
     #[serde(flatten)]
     pub description: Description,
@@ -71,6 +122,7 @@ impl VersionRecord {
             deployed_at_unix_s,
             limits: new.limits,
             remember: new.remember,
+            pipeline: new.pipeline,
             description: new.description,
         }
     }

@@ -12,6 +12,7 @@ pub(super) fn new_version(content: &[u8]) -> NewVersion {
         size_bytes: content.len() as u64,
         limits: LimitOverrides::default(),
         remember: Remember::default(),
+        pipeline: None,
         description: Description {
             form: Form::Typed,
             signature: "handle: func()".to_owned(),
@@ -25,7 +26,17 @@ pub(super) fn new_version(content: &[u8]) -> NewVersion {
 }
 
 pub(super) fn publish(registry: &Registry, name: &str, content: &[u8]) -> VersionRecord {
-    registry.publish(&name.parse().unwrap(), content, new_version(content)).unwrap()
+    try_publish(registry, name, content).unwrap()
+}
+
+pub(super) fn try_publish(
+    registry: &Registry,
+    name: &str,
+    content: &[u8],
+) -> Result<VersionRecord, StoreError> {
+    let name = name.parse().unwrap();
+    let new = Publication { name: &name, content: content.into(), version: new_version(content) };
+    registry.publish(&[new]).map(|mut published| published.remove(0))
 }
 
 pub(super) fn resolve(registry: &Registry, reference: &str) -> Result<VersionRecord, ResolveError> {
@@ -96,10 +107,12 @@ fn rollback_points_back_and_keeps_history() {
     let name = "f".parse().unwrap();
     let first = publish(&registry, "f", b"one");
     publish(&registry, "f", b"two");
-    assert_eq!(registry.rollback(&name, None).unwrap(), first);
+    let earlier = registry.earlier(&name, None).unwrap();
+    assert_eq!(earlier, first);
+    registry.roll_back(&earlier, &[]).unwrap();
     assert_eq!(resolve(&registry, "f").unwrap(), first);
     assert_eq!(resolve(&registry, "f@v2").unwrap().digest, Digest::of(b"two"));
-    assert!(matches!(registry.rollback(&name, None), Err(ResolveError::NoEarlierVersion { .. })));
+    assert!(matches!(registry.earlier(&name, None), Err(ResolveError::NoEarlierVersion { .. })));
     // The next deploy doesn't take a number that was used.
     assert_eq!(publish(&registry, "f", b"three").version.to_string(), "v3");
 }

@@ -2,16 +2,20 @@
 //!
 //! Invariant: what fails on the way changes nothing.
 
+use std::borrow::Cow;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::compose::{Broken, Followers, Names, broken};
 use super::{Runtime, Shared};
 use crate::admission::{self, Inadmissible};
 use crate::engine::{CompileError, Refused};
+use crate::error::LoadError;
 use crate::id::{Digest, FunctionName};
 use crate::limits::LimitTooHigh;
-use crate::registry::{Description, NewVersion, StoreError, VersionRecord};
+use crate::pipeline::InvalidPipeline;
+use crate::registry::{Description, NewVersion, Publication, ResolveError, StoreError, VersionRecord};
 use crate::remember::Settings;
 
 /// Why a component wasn't deployed. Nothing has changed then.
@@ -29,12 +33,32 @@ pub enum DeployError {
     /// It asks for more than there is.
     #[error(transparent)]
     Limit(#[from] LimitTooHigh),
+    /// A pipeline whose types don't fit.
+    #[error(transparent)]
+    Pipeline(#[from] InvalidPipeline),
+    /// Pipelines that follow the name would be broken.
+    #[error("it would break {}", broken(.0))]
+    Breaks(Vec<Broken>),
+    /// What a function of a pipeline takes and gives couldn't be told.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// The registry failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A defect in Nebula.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+impl From<ResolveError> for DeployError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Store(error) => Self::Store(error),
+            error @ (ResolveError::UnknownFunction(_)
+            | ResolveError::UnknownVersion { .. }
+            | ResolveError::NoEarlierVersion { .. }) => Self::Internal(error.to_string()),
+        }
+    }
 }
 
 impl Runtime {
@@ -51,13 +75,14 @@ impl Runtime {
         name: FunctionName,
         component: Bytes,
         settings: Settings,
+        followers: Followers,
     ) -> Result<VersionRecord, DeployError> {
         let internal = |error: &dyn std::fmt::Display| DeployError::Internal(error.to_string());
         let permit = Arc::clone(&self.0.compiling).acquire_owned().await.map_err(|error| internal(&error))?;
         let this = self.clone();
         let deploying = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            this.deploy_blocking(&name, &component, settings)
+            this.deploy_blocking(&name, &component, settings, followers)
         });
         deploying.await.map_err(|error| internal(&error))?
     }
@@ -67,6 +92,7 @@ impl Runtime {
         name: &FunctionName,
         component: &[u8],
         settings: Settings,
+        followers: Followers,
     ) -> Result<VersionRecord, DeployError> {
         let Shared { registry, compiler, compatibility, lane_pool, .. } = &*self.0;
         self.0.limits.with(&settings.limits)?;
@@ -83,7 +109,9 @@ impl Runtime {
                 described
             }
         };
-        let new = NewVersion {
+        let mut names = Names::new(self);
+        names.learn(digest, &described);
+        let version = NewVersion {
             digest,
             size_bytes: component.len() as u64,
             limits: settings.limits,
@@ -97,10 +125,11 @@ impl Runtime {
                 imports: described.imports,
                 notes: described.notes,
             },
+            pipeline: None,
         };
-        let record = registry.publish(name, component, new)?;
-        self.forget_resolved(name);
-        Ok(record)
+        let _naming = self.lock_naming();
+        let others = names.follow(registry.prospect(name, &version)?, followers)?;
+        self.publish(Publication { name, content: Cow::Borrowed(component), version }, &others)
     }
 
     pub(super) fn lock_deploying(&self) -> MutexGuard<'_, Vec<Digest>> {

@@ -33,7 +33,7 @@ use crate::invoke::{self, Called, Outcome, Prefer, Request};
 use crate::logs::LogEntry;
 use crate::pool::Pool;
 use crate::priority;
-use crate::purity::{Allowance, thread_time};
+use crate::purity::{Allowance, Wanted, thread_time};
 use crate::receipt::document;
 use crate::registry::{Disagreement, StoreError};
 
@@ -192,6 +192,10 @@ impl Runtime {
         (request, prefer): (&Request, Prefer),
         remembered: &Arc<Remembered>,
     ) {
+        // The calls of its steps that are remembered are checked themselves.
+        if function.composed().is_some() {
+            return;
+        }
         let verification = self.verification();
         let bytes = request_bytes(request) + remembered.bytes();
         let queued = &verification.queued_bytes;
@@ -239,7 +243,9 @@ impl Runtime {
             .with_distrusted(|distrusted| distrusted.insert(disagreement.component, disagreement.clone()))
             .and_then(|_| self.0.registry.distrust(disagreement));
         self.forget_all_resolved();
-        let components = HashSet::from([disagreement.component]);
+        let mut components = HashSet::from([disagreement.component]);
+        // What can't be read is nobody's to ask for either.
+        components.extend(self.pipelines_of(&disagreement.component).unwrap_or_default());
         self.0.cache.forget(&components);
         self.0.disk.forget(Some(components));
         let mut outcome = format!(
@@ -336,9 +342,11 @@ fn compute(runtime: &Runtime, pool: &Pool, check: &Check) -> Verdict {
     };
     // Nothing is compiled for it.
     let Some(loaded) = loaded else { return Verdict::Undecided };
-    let Ok(decoded) = invoke::decode(&loaded.kind, request, *prefer) else { return Verdict::Undecided };
+    let Ok(decoded) = invoke::decode(loaded.kind.interface(), request, *prefer) else {
+        return Verdict::Undecided;
+    };
     let now = Instant::now();
-    let allowance = Allowance::long(now + function.limits().deadline(), Arc::default());
+    let allowance = Allowance::long(now + function.limits().deadline(), Wanted::default());
     let (outcome, _spent) = invoke::run(function, &loaded, &decoded, (now, now), allowance, None);
     let Outcome::Called(called) = outcome else { return Verdict::Undecided };
     let agreed = match (&remembered.result, &called.result) {

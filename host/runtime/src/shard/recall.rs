@@ -18,25 +18,20 @@ use nebula_meter::CallCost;
 use tokio::sync::oneshot;
 
 use super::{Met, Shard};
-use crate::answer::Answer;
-use crate::cache::{DEAR, Interest, Joined, Landed, Lead, Remembered};
-use crate::engine::{Form, Loaded};
+use crate::cache::{Interest, Joined, Landed, Lead, Remembered};
+use crate::engine::Form;
 use crate::error::{CallError, Fault};
 use crate::invoke::{self, Called, Decoded, Outcome, Prefer, Request};
 use crate::key::Key;
 use crate::lane;
 use crate::purity::CallLog;
 use crate::remember::{Because, CacheDirectives, Source};
-use crate::runtime::Runtime;
+use crate::runtime::{Code, Place};
 use crate::spelling::Spelling;
 
-/// Where an answer is kept.
-struct Place<'a> {
-    key: Key,
-    /// Where it isn't known yet.
-    spelling: Option<Spelling<'a>>,
-    /// Unless the caller would have it so.
-    no_store: bool,
+/// Where an answer is looked for, and kept.
+struct Sought<'a> {
+    place: Place<'a>,
     /// What was asked, if it may be answered from disk.
     asked: Option<(&'a Request, Prefer)>,
 }
@@ -44,7 +39,7 @@ struct Place<'a> {
 /// A call on its way.
 pub(super) struct Call {
     /// Where it starts.
-    pub(super) loaded: Arc<Loaded>,
+    pub(super) code: Code,
     pub(super) begun: Instant,
     /// The deadline counts from here.
     pub(super) admitted: Instant,
@@ -117,21 +112,21 @@ impl Shard {
             return self.recalled(met, &remembered, (&request, prefer), false);
         }
         let begun = Instant::now();
-        let loaded = match self.loaded(met).await {
-            Ok(loaded) => loaded,
+        let code = match self.loaded(met).await {
+            Ok(code) => code,
             Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
         };
         // Loading is not the call's doing.
-        let mut call = Call { loaded, begun, admitted: Instant::now(), started: false, place: None };
+        let mut call = Call { code, begun, admitted: Instant::now(), started: false, place: None };
         // What a function of the http form sees of `no-cache` makes its call another one, which is never looked for.
         let no_store = directives.no_store || (directives.no_cache && form == Form::Http);
         let spelling = spelling.filter(|_| !no_store);
         if !request.is_light(form, remembers) {
             let spelling = spelling.map(Spelling::into_owned);
-            let place = |key| Place { key, spelling, no_store, asked: None };
+            let place = |key| Place { key, spelling, no_store };
             return Box::pin(self.run_heavy(met, request, prefer, directives, call, place)).await;
         }
-        let decoded = match invoke::decode(&call.loaded.kind, &request, prefer) {
+        let decoded = match invoke::decode(call.code.interface(), &request, prefer) {
             Ok(decoded) => decoded,
             Err(error) => return Called::failed(error, CallCost::default()),
         };
@@ -142,19 +137,20 @@ impl Shard {
             };
         }
         let key = met.key().of(&decoded.input, decoded.raw);
-        let mut place = Place { key, spelling, no_store, asked: None };
+        let mut place = Place { key, spelling, no_store };
         if directives.no_cache {
-            return self.lead(met, decoded, call, place, None).await;
+            return self.lead(met, decoded, call, Sought { place, asked: None }, None).await;
         }
         let asked = (&request, prefer);
-        place.asked = Some(asked);
-        match self.join(met, &mut place, asked) {
+        let joined = self.join(met, &mut place, asked);
+        let sought = Sought { place, asked: Some(asked) };
+        match joined {
             Joining::Found(called) => *called,
-            Joining::Leads(lead) => self.lead(met, decoded, call, place, Some(lead)).await,
+            Joining::Leads(lead) => self.lead(met, decoded, call, sought, Some(lead)).await,
             Joining::Waits(interest) => match collapse(met, &interest, &call).await {
                 Some(called) => called,
                 // Alone, this time: nobody's deadline but its own is to decide what comes of it.
-                None => self.lead(met, decoded, call, place, None).await,
+                None => self.lead(met, decoded, call, sought, None).await,
             },
         }
     }
@@ -178,13 +174,14 @@ impl Shard {
         }
         let mut place: Place<'_> = place(key);
         if directives.no_cache {
-            return self.lead(met, decoded, call, place, None).await;
+            return self.lead(met, decoded, call, Sought { place, asked: None }, None).await;
         }
         let asked = (&request, prefer);
-        place.asked = Some(asked);
-        let interest = match self.join(met, &mut place, asked) {
+        let joined = self.join(met, &mut place, asked);
+        let sought = Sought { place, asked: Some(asked) };
+        let interest = match joined {
             Joining::Found(called) => return *called,
-            Joining::Leads(lead) => return self.lead(met, decoded, call, place, Some(lead)).await,
+            Joining::Leads(lead) => return self.lead(met, decoded, call, sought, Some(lead)).await,
             Joining::Waits(interest) => interest,
         };
         // Neither the place nor what was decoded in it is held while somebody else works.
@@ -194,7 +191,7 @@ impl Shard {
             return called;
         }
         match self.decode_on_compute_lane(met, &request, prefer, &mut call).await {
-            Ok((decoded, _)) => self.lead(met, decoded, call, place, None).await,
+            Ok((decoded, _)) => self.lead(met, decoded, call, sought, None).await,
             Err(called) => *called,
         }
     }
@@ -235,9 +232,9 @@ impl Shard {
     }
 
     /// What is on disk, if it is of use.
-    async fn read(&self, met: &Met, place: &mut Place<'_>) -> Option<(Called, Arc<Remembered>)> {
-        let runtime = &self.0.runtime;
-        let asked = place.asked.filter(|_| runtime.disk().may_have(&met.record.digest))?;
+    async fn read(&self, met: &Met, sought: &mut Sought<'_>) -> Option<(Called, Arc<Remembered>)> {
+        let (runtime, place) = (&self.0.runtime, &mut sought.place);
+        let asked = sought.asked.filter(|_| runtime.disk().may_have(&met.record.digest))?;
         let (key, reading) = (place.key, runtime.clone());
         let found = tokio::task::spawn_blocking(move || reading.disk().find(&key)).await.ok()??;
         let found = Some(Arc::new(found)).filter(|found| found.is_fresh(met.record.remember.ttl()))?;
@@ -254,22 +251,25 @@ impl Shard {
         met: &Arc<Met>,
         decoded: Decoded,
         mut call: Call,
-        place: Place<'_>,
+        sought: Sought<'_>,
         lead: Option<Lead>,
     ) -> Called {
         match self.try_here(met, &decoded, &mut call) {
-            Some(called) => keep(&self.0.runtime, met, called, place, lead),
+            Some(called) => self.0.runtime.keep(met, called, sought.place, lead),
             // Rare and large: apart, it isn't moved about with every request.
-            None => Box::pin(self.lead_on_compute_lane(met, decoded, call, place, lead)).await,
+            None => Box::pin(self.lead_on_compute_lane(met, decoded, call, sought, lead)).await,
         }
     }
 
     /// The fast lane, for a function that has a place on it. `None` if the call has to go to the other.
     fn try_here(&self, met: &Arc<Met>, decoded: &Decoded, call: &mut Call) -> Option<Called> {
+        // What a pipeline takes adds up: it has a thread to itself.
+        let Code::Component(loaded) = &call.code else { return None };
         if call.started || met.history().is_long() {
             return None;
         }
-        match self.call_here(met, decoded, call) {
+        let loaded = Arc::clone(loaded);
+        match self.call_here(met, &loaded, decoded, call) {
             Outcome::Called(called) => Some(called),
             Outcome::Undecided(called) if met.limits().deadline() <= call.admitted.elapsed() => Some(called),
             Outcome::Undecided(_) => {
@@ -285,28 +285,28 @@ impl Shard {
         met: &Arc<Met>,
         decoded: Decoded,
         call: Call,
-        mut place: Place<'_>,
+        mut sought: Sought<'_>,
         lead: Option<Lead>,
     ) -> Called {
         let Some(lead) = lead else {
-            if let Some((called, _)) = self.read(met, &mut place).await {
+            if let Some((called, _)) = self.read(met, &mut sought).await {
                 return called;
             }
             let called = self.call_on_compute_lane(met, decoded, call).await;
-            return keep(&self.0.runtime, met, called, place, None);
+            return self.0.runtime.keep(met, called, sought.place, None);
         };
         // This caller's, until it leaves.
         let _interest = lead.interest();
         let (answers, answered) = oneshot::channel();
         let (shard, met) = (self.clone(), Arc::clone(met));
-        let Place { key, spelling, no_store, asked } = place;
+        let Sought { place: Place { key, spelling, no_store }, asked } = sought;
         let spelling = spelling.map(Spelling::into_owned);
         let asked = asked.map(|(request, prefer)| (request.clone(), prefer));
         tokio::spawn(async move {
             let asked = asked.as_ref().map(|(request, prefer)| (request, *prefer));
-            let mut place = Place { key, spelling, no_store, asked };
+            let mut sought = Sought { place: Place { key, spelling, no_store }, asked };
             let answer = async {
-                match shard.read(&met, &mut place).await {
+                match shard.read(&met, &mut sought).await {
                     Some((called, found)) => (called, Some(found)),
                     None => (shard.call_on_compute_lane(&met, decoded, call).await, None),
                 }
@@ -320,7 +320,7 @@ impl Shard {
                     lead.land(Landed::Answer(found));
                     called
                 }
-                None => keep(&shard.0.runtime, &met, called, place, Some(lead)),
+                None => shard.0.runtime.keep(&met, called, sought.place, Some(lead)),
             };
             // Its own caller may have left; others have their answer.
             if let Err(called) = answers.send(called) {
@@ -343,9 +343,9 @@ impl Shard {
     ) -> Result<(Decoded, Key), Box<Called>> {
         let place = self.place_on_compute_lane(met, call.admitted, call.started).await?;
         call.started = true;
-        let (loaded, function_key, request) = (Arc::clone(&call.loaded), *met.key(), request.clone());
+        let (code, function_key, request) = (call.code.clone(), *met.key(), request.clone());
         let decode = move || {
-            let decoded = invoke::decode(&loaded.kind, &request, prefer)?;
+            let decoded = invoke::decode(code.interface(), &request, prefer)?;
             let key = function_key.of(&decoded.input, decoded.raw);
             Ok((decoded, key, place))
         };
@@ -389,66 +389,6 @@ fn answered(remembered: &Remembered, source: Source, cost: CallCost) -> Called {
         source,
         content_hash: remembered.content_hash,
         engine: remembered.engine.clone(),
+        trace: None,
     }
-}
-
-/// Keeps what came of a call, and tells who waits.
-fn keep(runtime: &Runtime, met: &Met, mut called: Called, place: Place<'_>, lead: Option<Lead>) -> Called {
-    let cost = cost(&called.cost);
-    let remember = &met.record.remember;
-    match &called.result {
-        Ok(answer) => {
-            let fits = answer.bytes() as u64 <= remember.answer_bytes_max();
-            let may_keep = fits && !place.no_store && !says_no_store(answer);
-            // What is kept holds no more memory than it counts.
-            let answer = if may_keep { answer.compact() } else { answer.clone() };
-            let remembered = Arc::new(Remembered::new(Ok(answer), met.record.digest, cost));
-            called.content_hash = remembered.content_hash;
-            let key = place.key;
-            let stored = may_keep && keep_in_memory(runtime, place, Arc::clone(&remembered));
-            if stored && cost >= DEAR {
-                runtime.disk().keep(key, Arc::clone(&remembered));
-            }
-            called.source = Source::Ran { because: Because::Missed, stored };
-            if let Some(lead) = lead {
-                lead.land(Landed::Answer(remembered));
-            }
-        }
-        Err(error) => {
-            let stored = remember.traps && !place.no_store && error.is_the_functions() && {
-                let remembered = Remembered::new(Err(Arc::clone(error)), met.record.digest, cost);
-                keep_in_memory(runtime, place, Arc::new(remembered))
-            };
-            called.source = Source::Ran { because: Because::Missed, stored };
-            if let Some(lead) = lead.filter(|_| error.is_everybodys()) {
-                lead.land(Landed::Failed(Arc::clone(error)));
-            }
-        }
-    }
-    called
-}
-
-/// What each further call would cost, which loading isn't a part of, nor waiting for a core.
-fn cost(cost: &CallCost) -> Duration {
-    match cost.processor {
-        Some(processor) => processor,
-        // It ended where long calls don't, whatever the wall's clock says.
-        None => (cost.start + cost.run).min(DEAR.saturating_sub(Duration::from_nanos(1))),
-    }
-}
-
-/// Whether it is there now.
-fn keep_in_memory(runtime: &Runtime, place: Place<'_>, remembered: Arc<Remembered>) -> bool {
-    let stored = runtime.cache().insert(place.key, remembered);
-    if let (true, Some(spelling)) = (stored, place.spelling) {
-        runtime.cache().learn(spelling, place.key);
-    }
-    stored
-}
-
-/// Whether a function of the http form would have its response kept by nobody (RFC 9111 §5.2.2.5).
-fn says_no_store(answer: &Answer) -> bool {
-    let Answer::Http(response) = answer else { return false };
-    let lines = response.headers().get_all(http::header::CACHE_CONTROL);
-    lines.iter().any(|line| line.to_str().is_ok_and(|line| line.to_ascii_lowercase().contains("no-store")))
 }

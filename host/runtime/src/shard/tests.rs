@@ -15,7 +15,7 @@ use crate::invoke::{Prefer, Request};
 use crate::limits::{HostLimits, LimitOverrides, Limits};
 use crate::registry::Disagreement;
 use crate::remember::{Because, CacheDirectives, Remember, Settings, Source};
-use crate::runtime::RuntimeConfig;
+use crate::runtime::{Followers, RuntimeConfig};
 
 /// Answers 7.
 const SEVEN: &str = r#"(component
@@ -63,7 +63,9 @@ impl Host {
     fn deploy_with(&self, name: &str, component: &str, limits: LimitOverrides) {
         let component = wat::parse_str(component).unwrap().into();
         let settings = Settings { limits, remember: Remember { traps: true, ..Remember::default() } };
-        self.executor.block_on(self.runtime.deploy(name.parse().unwrap(), component, settings)).unwrap();
+        self.executor
+            .block_on(self.runtime.deploy(name.parse().unwrap(), component, settings, Followers::MustFit))
+            .unwrap();
     }
 
     fn find(&self, name: &str) -> Result<Arc<Met>, ResolveError> {

@@ -18,7 +18,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
 
 /// The type `ty` (component text syntax, after `definitions`).
 pub(super) fn reflect(definitions: &str, ty: &str) -> Type {
-    Type::reflect(&reflected(definitions, ty)).unwrap()
+    Type::reflect(&reflected(definitions, ty), &mut usize::MAX.clone()).unwrap()
 }
 
 /// The same, as wasmtime reflects it.

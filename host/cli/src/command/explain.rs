@@ -1,0 +1,39 @@
+//! `nebula explain`: one call, and how each step of it went.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use nebula_http::wire::ExplainedCall;
+
+use crate::args::Explain;
+use crate::client::Client;
+use crate::input::Input;
+use crate::report::json;
+
+pub(crate) fn run(explain: &Explain) -> anyhow::Result<ExitCode> {
+    let input = Input::read_or_piped(explain.input.as_deref(), explain.content_type.as_deref())?;
+    let call = Client::new(&explain.remote)
+        .explain(&explain.function, &input)
+        .with_context(|| format!("cannot explain `{}`", explain.function))?;
+    if explain.remote.json {
+        json(&call)?;
+    } else {
+        print(&call);
+    }
+    Ok(if call.outcome == "ok" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(call: &ExplainedCall) {
+    let width = call.steps.iter().map(|step| step.step.chars().count()).max().unwrap_or(0);
+    for step in &call.steps {
+        let outcome = if step.failed { "  failed" } else { "" };
+        println!("{:width$}  {:4}  {:>10}{outcome}", step.step, step.cache, milliseconds(step.took_us));
+        println!("    in   {}", step.input);
+        println!("    out  {}", step.output);
+    }
+    println!("{} in {}: {}", call.outcome, milliseconds(call.took_us), call.output);
+}
+
+fn milliseconds(us: u64) -> String {
+    format!("{}.{:03} ms", us / 1000, us % 1000)
+}

@@ -1,0 +1,99 @@
+//! `nebula pipeline check | deploy | show`: functions made of functions.
+
+use std::path::Path;
+
+use anyhow::Context;
+use nebula_runtime::id::FunctionRef;
+use nebula_runtime::pipeline::{Pipeline, View};
+
+use super::functions::name_of;
+use crate::args::{self, DeployPipeline, PipelineFile, ShowPipeline};
+use crate::client::Client;
+use crate::diagram;
+use crate::report::{hinted, json};
+
+pub(crate) fn run(pipeline: &args::Pipeline) -> anyhow::Result<()> {
+    match pipeline {
+        args::Pipeline::Check(file) => check(file),
+        args::Pipeline::Deploy(deploy) => self::deploy(deploy),
+        args::Pipeline::Show(show) => self::show(show),
+    }
+}
+
+/// The description in a file.
+fn read(path: &Path) -> anyhow::Result<Pipeline> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let is_toml = path.extension().is_some_and(|end| end == "toml");
+    let parsed = if is_toml {
+        toml::from_str(&text).map_err(anyhow::Error::new)
+    } else {
+        serde_json::from_str(&text).map_err(anyhow::Error::new)
+    };
+    parsed.map_err(|error| {
+        let message = format!("`{}` describes no pipeline", path.display());
+        error.context(hinted(message, "docs/pipelines.md says what one looks like"))
+    })
+}
+
+fn name(file: &PipelineFile) -> anyhow::Result<nebula_runtime::id::FunctionName> {
+    match &file.name {
+        Some(name) => Ok(name.clone()),
+        None => name_of(&file.file),
+    }
+}
+
+fn check(file: &PipelineFile) -> anyhow::Result<()> {
+    let (pipeline, name) = (read(&file.file)?, name(file)?);
+    let checked = Client::new(&file.remote)
+        .check_pipeline(&name, &pipeline)
+        .with_context(|| format!("`{}` can't be deployed", file.file.display()))?;
+    if file.remote.json {
+        return json(&checked);
+    }
+    println!("{name}: {} -> {}", checked.view.takes, checked.view.gives);
+    Ok(())
+}
+
+fn deploy(deploy: &DeployPipeline) -> anyhow::Result<()> {
+    let file = &deploy.file;
+    let (pipeline, name) = (read(&file.file)?, name(file)?);
+    let record = Client::new(&file.remote)
+        .deploy_pipeline(&name, &pipeline, &deploy.settings(), deploy.followers.followers())
+        .with_context(|| format!("cannot deploy `{}`", file.file.display()))?;
+    if file.remote.json {
+        return json(&record);
+    }
+    println!("{} {} {}", record.name, record.version, record.digest);
+    println!("{}/f/{}", file.remote.url.trim_end_matches('/'), record.name);
+    Ok(())
+}
+
+fn show(show: &ShowPipeline) -> anyhow::Result<()> {
+    let client = Client::new(&show.remote);
+    let path = Path::new(&show.pipeline);
+    let is_file = path.extension().is_some_and(|end| end == "json" || end == "toml");
+    let (title, view) = if is_file {
+        let name = name_of(path)?;
+        (name.to_string(), client.check_pipeline(&name, &read(path)?)?.view)
+    } else {
+        let reference: FunctionRef = show.pipeline.parse()?;
+        let detail = client.pipeline(&reference).with_context(|| format!("cannot show `{reference}`"))?;
+        if show.remote.json {
+            return json(&detail);
+        }
+        (format!("{}@{}", detail.version.name, detail.version.version), detail.view)
+    };
+    print(show, &title, &view)
+}
+
+fn print(show: &ShowPipeline, title: &str, view: &View) -> anyhow::Result<()> {
+    if show.remote.json {
+        return json(view);
+    }
+    if show.svg {
+        print!("{}", diagram::svg(title, view));
+    } else {
+        println!("{title}\n\n{}", diagram::text(view).trim_end());
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! A pipeline drawn for the terminal, top to bottom.
+//!
+//! ```text
+//!   │ list<string>         what flows
+//! ┌─┴─┬─ each item         what is between `┌` and `└` is done with a part of it
+//! │   │ string
+//! │ ┌─▼──────┐
+//! │ │ sha256 │             a call; any other step is a line, `┼─ select .`
+//! │ └─┬──────┘
+//! │   ▼ string
+//! └─┬
+//!   ▼ list<string>
+//! ```
+//!
+//! Steps in others are indented and never side by side: how wide a drawing is follows from its depth alone.
+
+use nebula_runtime::pipeline::View;
+
+use super::{branches, columns, repeated, shorten, steps, title};
+
+/// Columns within which a drawing stays, if it isn't deeper than a pipeline may be.
+const COLUMNS_MAX: usize = 100;
+
+/// Columns of what is drawn before a text, or round it: `├───┬─ `.
+const MARK_COLUMNS_MAX: usize = 7;
+
+/// Columns of one text.
+const TEXT_COLUMNS_MAX: usize = 60;
+
+/// Columns of one text, however deep it is.
+const TEXT_COLUMNS_MIN: usize = 24;
+
+/// Draws `view`.
+pub(crate) fn text(view: &View) -> String {
+    let mut drawing = Drawing { out: String::new(), bars: String::new() };
+    drawing.flow(view, Some(&view.takes));
+    drawing.out
+}
+
+struct Drawing {
+    out: String,
+    /// What is left of every line: the bars of the steps that it is in.
+    bars: String,
+}
+
+impl Drawing {
+    /// The steps of `view`, what flows into the first (if that is said), between them, and out of the last.
+    fn flow(&mut self, view: &View, takes: Option<&str>) {
+        let steps = steps(view);
+        if let Some(takes) = takes.filter(|_| !steps.is_empty()) {
+            self.line("  │ ", takes);
+        }
+        for (index, step) in steps.iter().enumerate() {
+            self.step(step);
+            if index + 1 < steps.len() {
+                self.line("  │ ", &step.gives);
+            }
+        }
+        self.line("  ▼ ", &view.gives);
+    }
+
+    fn step(&mut self, step: &View) {
+        let title = title(step);
+        if let Some(inner) = repeated(step) {
+            self.line("┌─┴─┬─ ", &title);
+            self.inside(inner, true);
+            self.line("└─┬", "");
+        } else if !step.inner.is_empty() {
+            self.line("┌─┴─ ", &title);
+            // Each branch of `all` gets what is said above it.
+            let says_takes = step.kind != "all";
+            for (name, inner) in branches(step) {
+                self.line("├───┬─ ", &name);
+                self.inside(inner, says_takes);
+            }
+            self.line("└─┬", "");
+        } else if step.kind == "call" {
+            let title = shorten(&title, self.text_columns_max());
+            let width = columns(&title) + 2;
+            self.line(&format!("┌─▼{}┐", "─".repeat(width.saturating_sub(2))), "");
+            self.line(&format!("│ {title} │"), "");
+            self.line(&format!("└─┬{}┘", "─".repeat(width.saturating_sub(2))), "");
+        } else {
+            self.line("  ┼─ ", &title);
+        }
+    }
+
+    fn inside(&mut self, inner: &View, says_takes: bool) {
+        let outside = self.bars.len();
+        self.bars.push_str("│ ");
+        self.flow(inner, says_takes.then_some(&inner.takes));
+        self.bars.truncate(outside);
+    }
+
+    fn line(&mut self, drawn: &str, text: &str) {
+        let text = shorten(text, self.text_columns_max());
+        let line = format!("{}{drawn}{text}", self.bars);
+        self.out.push_str(line.trim_end());
+        self.out.push('\n');
+    }
+
+    fn text_columns_max(&self) -> usize {
+        let left = COLUMNS_MAX.saturating_sub(columns(&self.bars) + MARK_COLUMNS_MAX);
+        left.clamp(TEXT_COLUMNS_MIN, TEXT_COLUMNS_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagram::samples;
+
+    #[test]
+    fn a_small_pipeline() {
+        let expected = "  │ payload
+┌─▼─────────┐
+│ thumbnail │
+└─┬─────────┘
+  │ payload
+┌─┴─ all
+├───┬─ image
+│   ┼─ select .
+│   ▼ payload
+├───┬─ top
+│   ┼─ constant \"hi\"
+│   ▼ \"hi\"
+└─┬
+  │ record { image: payload, top: \"hi\" }
+┌─▼──────────┐
+│ memeify@v2 │
+└─┬──────────┘
+  │ list<u8>
+┌─▼──────┐
+│ sha256 │
+└─┬──────┘
+  ▼ string
+";
+        assert_eq!(text(&samples::meme()), expected);
+    }
+
+    #[test]
+    fn steps_on_parts_are_inside_of_bars() {
+        let expected = "  │ list<record { seed: u64, trials: u32 }>
+┌─┴─┬─ each item
+│   │ record { seed: u64, trials: u32 }
+│ ┌─▼──────┐
+│ │ trials │
+│ └─┬──────┘
+│   ▼ record { inside: u64, trials: u64 }
+└─┬
+  │ list<record { inside: u64, trials: u64 }>
+┌─▼────────┐
+│ estimate │
+└─┬────────┘
+  ▼ f64
+";
+        assert_eq!(text(&samples::reduce()), expected);
+        assert!(text(&samples::group()).contains("\n┌─┴─┬─ by region\n"));
+    }
+
+    #[test]
+    fn every_line_is_short_and_ends_in_something() {
+        for view in [samples::choice(), samples::group(), samples::nested(4)] {
+            for line in text(&view).lines() {
+                assert!(columns(line) <= 100, "{line}");
+                assert_eq!(line, line.trim_end());
+                assert!(!line.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_type_stays_legible_however_deep() {
+        let ty = "list<record { region: string, amount: f64 }>";
+        let deep = (0..31).fold(samples::call("sum", ty, "f64"), |inner, _| {
+            samples::step("each", "", ty, ty, vec![(None, inner)])
+        });
+        let drawn = text(&deep);
+        assert!(drawn.contains("│   │ list<record { region…nt: f64 }>\n"), "{drawn}");
+        assert!(drawn.lines().all(|line| columns(line) <= 100), "{drawn}");
+    }
+
+    #[test]
+    fn what_does_nothing_and_what_is_unknown_are_drawn() {
+        let pass = samples::step("sequence", "", "u8", "u8", Vec::new());
+        assert_eq!(text(&pass), "  ▼ u8\n");
+        let unknown = samples::step("race", "first", "u8", "u8", vec![(None, pass.clone())]);
+        assert_eq!(text(&unknown), "  │ u8\n┌─┴─ race first\n├───┬─ 0\n│   ▼ u8\n└─┬\n  ▼ u8\n");
+        let leaf = samples::step("wait", "", "u8", "u8", Vec::new());
+        assert_eq!(text(&leaf), "  │ u8\n  ┼─ wait\n  ▼ u8\n");
+    }
+}

@@ -1,0 +1,204 @@
+//! A pipeline that was checked: every step knows what it gets and what it makes of it.
+//!
+//! The steps are one list, in the order in which they are written, and name one another by their numbers.
+
+use wasmtime::component::Val;
+
+use crate::codec::{self, Field, Outcome, Signature, Type};
+use crate::engine::Flat;
+use crate::id::FunctionRef;
+
+use super::fit::Conversion;
+use super::shape::Shape;
+
+/// What a function or pipeline takes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Takes {
+    Values(Vec<Field>),
+    Payload,
+}
+
+/// What it gives, if it doesn't fail.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Gives {
+    Nothing,
+    Payload,
+    Value(Type),
+}
+
+/// A function as a pipeline sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Callee {
+    pub(crate) takes: Takes,
+    pub(crate) gives: Gives,
+    /// The error that it may return instead, and that error's type, if it has one.
+    pub(crate) fails: Option<Option<Type>>,
+}
+
+impl Callee {
+    pub(crate) fn typed(signature: &Signature) -> Self {
+        let gives = |ty: Option<&Type>| ty.cloned().map_or(Gives::Nothing, Gives::Value);
+        let (gives, fails) = match &signature.result {
+            Some(Type::Result(outcome)) => (gives(outcome.ok.as_ref()), Some(outcome.err.clone())),
+            result => (gives(result.as_ref()), None),
+        };
+        Self { takes: Takes::Values(signature.params.clone()), gives, fails }
+    }
+
+    /// Of the raw form. What it says of bad input is its own error; that it failed isn't one.
+    pub(crate) fn raw() -> Self {
+        let bad_input = Type::Variant([("bad-input".to_owned(), Some(Type::String))].into());
+        Self { takes: Takes::Payload, gives: Gives::Payload, fails: Some(Some(bad_input)) }
+    }
+
+    /// What it gives, as a `result` where it may fail.
+    pub(super) fn result(&self) -> Option<Type> {
+        let err = self.fails.clone()?;
+        let ok = match &self.gives {
+            Gives::Nothing => None,
+            Gives::Payload => return None,
+            Gives::Value(ty) => Some(ty.clone()),
+        };
+        Some(Type::Result(Outcome { ok, err }.into()))
+    }
+
+    /// As WIT, as far as it is that.
+    pub(crate) fn signature_text(&self) -> String {
+        let params = match &self.takes {
+            Takes::Values(params) => {
+                let params: Vec<_> =
+                    params.iter().map(|(name, ty)| format!("{name}: {}", codec::wit_text(ty))).collect();
+                params.join(", ")
+            }
+            Takes::Payload => "request: payload".to_owned(),
+        };
+        let gives = match &self.gives {
+            Gives::Nothing => None,
+            Gives::Payload => Some("payload".to_owned()),
+            Gives::Value(ty) => Some(codec::wit_text(ty)),
+        };
+        let result = match (gives, &self.fails) {
+            (gives, None) => gives,
+            (None, Some(None)) => Some("result".to_owned()),
+            (Some(gives), Some(None)) => Some(format!("result<{gives}>")),
+            (gives, Some(Some(err))) => {
+                let gives = gives.unwrap_or_else(|| "_".to_owned());
+                Some(format!("result<{gives}, {}>", codec::wit_text(err)))
+            }
+        };
+        let result = result.map(|result| format!(" -> {result}")).unwrap_or_default();
+        format!("handle: func({params}){result}")
+    }
+}
+
+impl Gives {
+    pub(super) fn shape(&self) -> Shape {
+        match self {
+            Self::Nothing => Shape::Nothing,
+            Self::Payload => Shape::Payload,
+            Self::Value(ty) => Shape::Value(ty.clone()),
+        }
+    }
+
+    /// The kind of the value, where it is flat.
+    pub(crate) fn flat(&self) -> Option<Flat> {
+        if let Self::Value(ty) = self { Flat::of(ty) } else { None }
+    }
+}
+
+/// How what flows becomes a function's input.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Feed {
+    /// It takes none.
+    Nothing,
+    /// It is a payload, or becomes one: text and bytes as they are, anything else as JSON of the type.
+    Payload(Option<(Conversion, Type)>),
+    /// The one parameter.
+    One(Conversion),
+    /// A record or tuple of all of them.
+    Several(Conversion),
+}
+
+/// A step that calls a function.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CallStep {
+    pub(crate) feed: Feed,
+    /// Its own error is a value like any other, which the next step looks at.
+    pub(crate) keeps_result: bool,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Node {
+    /// Of [`Plan::calls`].
+    Call(usize),
+    Sequence(Vec<usize>),
+    /// A record's or a tuple's.
+    All(Vec<usize>),
+    Each(usize),
+    /// `items` makes the list's items values of a type, `by` is the way to the key.
+    Group {
+        items: Conversion,
+        by: Vec<usize>,
+        each: usize,
+    },
+    /// What each case gives becomes the same.
+    Choice(Vec<(String, usize, Option<Conversion>)>),
+    Select(Vec<usize>),
+    /// The value, where it has a type by itself.
+    Constant(Option<Val>),
+}
+
+/// A call, with what there is to say of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Call {
+    pub(crate) label: String,
+    pub(crate) function: FunctionRef,
+    pub(crate) callee: Callee,
+    pub(crate) step: CallStep,
+}
+
+/// How the errors of its steps are the pipeline's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Errors {
+    /// As they are: they are of one type, or there are none.
+    Alike,
+    /// As the case of a variant that is named after the step.
+    ByStep,
+}
+
+/// A pipeline, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    /// What it is as a function.
+    pub(crate) callee: Callee,
+    pub(crate) errors: Errors,
+    pub(crate) nodes: Vec<Node>,
+    /// Of `nodes`.
+    pub(crate) root: usize,
+    /// In the order in which they are written.
+    pub(crate) calls: Vec<Call>,
+    /// What the last step gives becomes what the pipeline gives.
+    pub(crate) output: Conversion,
+    pub(crate) calls_max: u64,
+    pub(crate) view: View,
+}
+
+/// A step as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct View {
+    /// `call`, `sequence`, `all`, `each`, `group`, `choice`, `select` or `constant`.
+    pub kind: String,
+    /// What it is called: of a call its label, of a selection its path, of a constant its value.
+    pub label: String,
+    /// Of a call, the function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
+    /// The type of what comes in.
+    pub takes: String,
+    /// The type of what goes out.
+    pub gives: String,
+    /// The steps in it, by field or case where they have one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inner: Vec<(Option<String>, View)>,
+}

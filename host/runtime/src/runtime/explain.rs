@@ -1,0 +1,69 @@
+//! A call made to be looked at: what each step of a pipeline was given, and what it gave.
+
+use std::time::Instant;
+
+use super::steps::{Code, Explained};
+use super::{ResolveError, Runtime};
+use crate::error::{CallError, LoadError};
+use crate::id::FunctionRef;
+use crate::invoke::{self, Called, Prefer, Request};
+use crate::purity::Wanted;
+
+/// A call, and what there is to say of it.
+#[derive(Debug)]
+pub struct Explanation {
+    /// What came of it.
+    pub called: Called,
+    /// Of a pipeline, its calls in the order in which they ended; the first of many.
+    pub steps: Vec<Explained>,
+}
+
+/// Why a call can't be explained.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// There is no such function.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// It can't be called.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The input isn't one of its.
+    #[error(transparent)]
+    Input(CallError),
+}
+
+impl Runtime {
+    /// Makes a call and tells how it went. The function itself runs, whatever is remembered; of a pipeline the steps are
+    /// remembered as ever.
+    ///
+    /// # Errors
+    /// [`ExplainError`]; what comes of the call is no error.
+    ///
+    /// # Cancel safety
+    /// Once it has begun the call goes on to its end.
+    pub async fn explain(
+        &self,
+        reference: &FunctionRef,
+        request: Request,
+        prefer: Prefer,
+    ) -> Result<Explanation, ExplainError> {
+        let function = self.resolve(reference)?;
+        let code = self.code(&function).await?;
+        let runtime = self.clone();
+        let explain = move || {
+            let decoded = invoke::decode(code.interface(), &request, prefer).map_err(ExplainError::Input)?;
+            Ok(match &code {
+                Code::Component(_) => {
+                    let called =
+                        runtime.run_long(&function, &code, &decoded, Instant::now(), Wanted::default());
+                    Explanation { called, steps: Vec::new() }
+                }
+                Code::Pipeline(staged) => {
+                    let (called, steps) = runtime.run_explained(&function, staged, &decoded);
+                    Explanation { called, steps }
+                }
+            })
+        };
+        self.lane().run(explain).await.map_err(|error| ExplainError::Load(LoadError::Engine(error)))?
+    }
+}

@@ -1,0 +1,93 @@
+//! What comes of a call: remembered, if it may be, and told to who waits for the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nebula_meter::CallCost;
+
+use super::Runtime;
+use crate::answer::Answer;
+use crate::cache::{DEAR, Landed, Lead, Remembered};
+use crate::function::Function;
+use crate::invoke::Called;
+use crate::key::Key;
+use crate::remember::{Because, Source};
+use crate::spelling::Spelling;
+
+/// Where an answer is kept.
+pub(crate) struct Place<'a> {
+    pub(crate) key: Key,
+    /// Where it isn't known yet.
+    pub(crate) spelling: Option<Spelling<'a>>,
+    /// Unless the caller would have it so.
+    pub(crate) no_store: bool,
+}
+
+impl Runtime {
+    /// Keeps what came of a call, and tells who waits.
+    pub(crate) fn keep(
+        &self,
+        function: &Function,
+        mut called: Called,
+        place: Place<'_>,
+        lead: Option<Lead>,
+    ) -> Called {
+        let cost = cost(&called.cost);
+        let remember = &function.record.remember;
+        match &called.result {
+            Ok(answer) => {
+                let fits = answer.bytes() as u64 <= remember.answer_bytes_max();
+                let may_keep = fits && !place.no_store && !says_no_store(answer);
+                // What is kept holds no more memory than it counts.
+                let answer = if may_keep { answer.compact() } else { answer.clone() };
+                let remembered = Arc::new(Remembered::new(Ok(answer), function.record.digest, cost));
+                called.content_hash = remembered.content_hash;
+                let key = place.key;
+                let stored = may_keep && self.keep_in_memory(place, Arc::clone(&remembered));
+                if stored && cost >= DEAR {
+                    self.disk().keep(key, Arc::clone(&remembered));
+                }
+                called.source = Source::Ran { because: Because::Missed, stored };
+                if let Some(lead) = lead {
+                    lead.land(Landed::Answer(remembered));
+                }
+            }
+            Err(error) => {
+                let stored = remember.traps && !place.no_store && error.is_the_functions() && {
+                    let remembered = Remembered::new(Err(Arc::clone(error)), function.record.digest, cost);
+                    self.keep_in_memory(place, Arc::new(remembered))
+                };
+                called.source = Source::Ran { because: Because::Missed, stored };
+                if let Some(lead) = lead.filter(|_| error.is_everybodys()) {
+                    lead.land(Landed::Failed(Arc::clone(error)));
+                }
+            }
+        }
+        called
+    }
+
+    /// Whether it is there now.
+    fn keep_in_memory(&self, place: Place<'_>, remembered: Arc<Remembered>) -> bool {
+        let stored = self.cache().insert(place.key, remembered);
+        if let (true, Some(spelling)) = (stored, place.spelling) {
+            self.cache().learn(spelling, place.key);
+        }
+        stored
+    }
+}
+
+/// What each further call would cost, which loading isn't a part of, nor waiting for a core.
+fn cost(cost: &CallCost) -> Duration {
+    match cost.processor {
+        Some(processor) => processor,
+        // It ended where long calls don't, whatever the wall's clock says.
+        None => (cost.start + cost.run).min(DEAR.saturating_sub(Duration::from_nanos(1))),
+    }
+}
+
+/// Whether a function of the http form would have its response kept by nobody (RFC 9111 §5.2.2.5).
+fn says_no_store(answer: &Answer) -> bool {
+    let Answer::Http(response) = answer else { return false };
+    let lines = response.headers().get_all(http::header::CACHE_CONTROL);
+    lines.iter().any(|line| line.to_str().is_ok_and(|line| line.to_ascii_lowercase().contains("no-store")))
+}

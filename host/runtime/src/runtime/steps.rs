@@ -1,0 +1,786 @@
+//! A pipeline as it runs: on one thread of the compute lane, and on those that help it.
+//!
+//! ```text
+//! value --(a call)--> remembered? | on disk? | run on a fresh instance, and kept --> value
+//!       --(all, each, group)--> parts, in parallel (`fan_out`) --> gathered in their order
+//! ```
+//!
+//! Values pass from step to step as they are. Each call is remembered under its own function's key, as if it had come
+//! by itself: where one function of ten has changed, nine answers are there.
+//!
+//! Invariants:
+//! * What a pipeline may spend is one budget: its deadline holds for all its calls, those of pipelines in it too,
+//!   and so does the number of calls and what gathered values may take.
+//! * Its outcome doesn't depend on what ran first: of parts that fail the first in order counts.
+//! * No thread waits for a place on the lane while it holds one.
+
+mod fan_out;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use nebula_meter::CallCost;
+use wasmtime::component::Val;
+
+use super::Runtime;
+use super::keep::Place;
+use crate::answer::{Answer, Content};
+use crate::cache::{Joined, Landed, Lead, Tally};
+use crate::codec::{self, Type};
+use crate::engine::{Flat, Input, Kind, Loaded, TICK};
+use crate::error::{CallError, LoadError, StepFailure};
+use crate::function::Function;
+use crate::id::Digest;
+use crate::invoke::{self, Called, Decoded, Intake, Interface, Outcome, StepTrace};
+use crate::pipeline::{self, Callee, Errors, Feed, Gives, Node, Plan, Takes, Value};
+use crate::purity::{Allowance, CallLog, Wanted, thread_time};
+
+/// What runs when a function is called.
+#[derive(Clone)]
+pub(crate) enum Code {
+    Component(Arc<Loaded>),
+    Pipeline(Arc<Staged>),
+}
+
+/// A pipeline with everything that it calls.
+pub(crate) struct Staged {
+    plan: Arc<Plan>,
+    /// Of each call of the plan.
+    steps: Vec<Stage>,
+}
+
+#[derive(Clone)]
+struct Stage {
+    function: Arc<Function>,
+    code: Code,
+}
+
+impl Code {
+    /// How it reads requests.
+    pub(crate) fn interface(&self) -> Interface<'_> {
+        match self {
+            Self::Component(loaded) => loaded.kind.interface(),
+            Self::Pipeline(staged) => Interface {
+                intake: match &staged.plan.callee.takes {
+                    Takes::Values(params) => Intake::Values(params),
+                    Takes::Payload => Intake::Payload,
+                },
+                gives_flat: staged.plan.callee.gives.flat().is_some(),
+            },
+        }
+    }
+
+    fn callee(&self) -> Option<Callee> {
+        match self {
+            Self::Component(loaded) => match &loaded.kind {
+                Kind::Typed(typed) => Some(Callee::typed(&typed.signature)),
+                Kind::Raw(_) => Some(Callee::raw()),
+                Kind::Http(_) => None,
+            },
+            Self::Pipeline(staged) => Some(staged.plan.callee.clone()),
+        }
+    }
+}
+
+impl Runtime {
+    /// What runs where a function is called on the compute lane.
+    ///
+    /// # Errors
+    /// [`LoadError`]; the next call tries again.
+    pub(crate) async fn code(&self, function: &Function) -> Result<Code, LoadError> {
+        if function.composed().is_some() {
+            return Box::pin(self.stage(function)).await.map(|staged| Code::Pipeline(Arc::new(staged)));
+        }
+        let (pool, digest) = (self.lane_pool(), &function.record.digest);
+        match pool.get(digest) {
+            Some(loaded) => Ok(Code::Component(loaded)),
+            None => Box::pin(self.load(pool, digest)).await.map(Code::Component),
+        }
+    }
+
+    async fn stage(&self, function: &Function) -> Result<Staged, LoadError> {
+        let broken = |reason: &dyn std::fmt::Display| LoadError::Engine(reason.to_string());
+        let (Some(composed), Some(composition)) = (function.composed(), &function.record.pipeline) else {
+            return Err(broken(&"it is no pipeline"));
+        };
+        let mut stages = BTreeMap::new();
+        for (written, function) in composed.steps() {
+            let stage = Stage { function: Arc::clone(function), code: self.code(function).await? };
+            stages.insert(written.as_str(), stage);
+        }
+        let plan = match composed.plan().get() {
+            Some(plan) => Arc::clone(plan),
+            None => {
+                let mut lookup = |function: &crate::id::FunctionRef| {
+                    let callee = stages.get(function.to_string().as_str()).map(|stage| stage.code.callee());
+                    callee.flatten().ok_or_else(|| "it isn't there".to_owned())
+                };
+                let plan = pipeline::check(&composition.description, &mut lookup);
+                let plan = Arc::new(plan.map_err(|error| broken(&error))?);
+                Arc::clone(composed.plan().get_or_init(|| plan))
+            }
+        };
+        let stage = |call: &pipeline::Call| stages.get(call.function.to_string().as_str()).cloned();
+        let steps: Option<Vec<_>> = plan.calls.iter().map(stage).collect();
+        let steps = steps.ok_or_else(|| broken(&"a function that it calls isn't there"))?;
+        Ok(Staged { plan, steps })
+    }
+
+    /// Runs a call to its end, on a thread of the compute lane. The deadline counts from `admitted`.
+    pub(crate) fn run_long(
+        &self,
+        function: &Arc<Function>,
+        code: &Code,
+        decoded: &Decoded,
+        admitted: Instant,
+        wanted: Wanted,
+    ) -> Called {
+        let until = admitted + function.limits().deadline();
+        match code {
+            Code::Component(loaded) => {
+                let allowance = Allowance::long(until, wanted);
+                run_component(function, loaded, decoded, admitted, allowance).0
+            }
+            Code::Pipeline(staged) => {
+                let run = Run {
+                    runtime: self.clone(),
+                    function: Arc::clone(function),
+                    until,
+                    calls_left: AtomicI64::new(i64::try_from(staged.plan.calls_max).unwrap_or(i64::MAX)),
+                    calls_max: staged.plan.calls_max,
+                    helped_ns: AtomicU64::new(0),
+                    explained: None,
+                };
+                let begun = Instant::now();
+                let (mut called, _) = run_pipeline(&Arc::new(run), staged, decoded, &wanted);
+                called.cost.queue = begun.saturating_duration_since(admitted);
+                called
+            }
+        }
+    }
+
+    /// Runs a pipeline with no help, and tells of each of its calls what it was given and what it gave.
+    pub(crate) fn run_explained(
+        &self,
+        function: &Arc<Function>,
+        staged: &Arc<Staged>,
+        decoded: &Decoded,
+    ) -> (Called, Vec<Explained>) {
+        let run = Arc::new(Run {
+            runtime: self.clone(),
+            function: Arc::clone(function),
+            until: Instant::now() + function.limits().deadline(),
+            calls_left: AtomicI64::new(i64::try_from(staged.plan.calls_max).unwrap_or(i64::MAX)),
+            calls_max: staged.plan.calls_max,
+            helped_ns: AtomicU64::new(0),
+            explained: Some(Mutex::default()),
+        });
+        let (called, _) = run_pipeline(&run, staged, decoded, &Wanted::default());
+        let explained = run
+            .explained
+            .as_ref()
+            .map(|explained| std::mem::take(&mut *explained.lock().unwrap_or_else(PoisonError::into_inner)));
+        (called, explained.unwrap_or_default())
+    }
+}
+
+/// A call of a pipeline's step, for people.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Explained {
+    /// What the step is called.
+    pub step: String,
+    /// `hit`, `disk` or `miss`.
+    pub cache: String,
+    /// On the wall's clock, microseconds.
+    pub took_us: u64,
+    /// What it was given: JSON, text, or how many bytes of which media type.
+    pub input: String,
+    /// What it gave; likewise.
+    pub output: String,
+    /// Whether that is an error.
+    pub failed: bool,
+}
+
+/// Calls that are told of; of further ones only the number counts.
+const EXPLAINED_MAX: usize = 1000;
+
+/// Runs a component's function, here and now.
+fn run_component(
+    function: &Function,
+    loaded: &Loaded,
+    decoded: &Decoded,
+    admitted: Instant,
+    allowance: Allowance,
+) -> (Called, Option<Val>) {
+    let begun = Instant::now();
+    let before = thread_time();
+    let (outcome, value, spent) =
+        invoke::run_for_value(function, loaded, decoded, (admitted, begun), allowance, None);
+    let processor = thread_time().saturating_sub(before);
+    drop(spent);
+    let mut called = match outcome {
+        Outcome::Called(called) | Outcome::Undecided(called) => called,
+    };
+    called.cost.processor = Some(processor);
+    if called.result.is_ok() && called.cost.start + called.cost.run < TICK {
+        function.history().was_short();
+    } else {
+        function.history().was_long();
+    }
+    (called, value)
+}
+
+/// One call of a pipeline, with all that comes of it.
+struct Run {
+    runtime: Runtime,
+    /// The outermost pipeline, whose share of the lane it takes and whose limits hold.
+    function: Arc<Function>,
+    until: Instant,
+    calls_left: AtomicI64,
+    calls_max: u64,
+    /// Processor time of the threads that helped.
+    helped_ns: AtomicU64,
+    /// Where every call is told of, if it is.
+    explained: Option<Mutex<Vec<Explained>>>,
+}
+
+/// One pipeline of a run: the outermost, or one that it calls.
+struct Evaluation {
+    run: Arc<Run>,
+    staged: Arc<Staged>,
+    /// Of each call of the plan.
+    counts: Vec<StepCounts>,
+}
+
+#[derive(Default)]
+struct StepCounts {
+    tally: Tally,
+    calls: AtomicU64,
+    hits: AtomicU64,
+    took_us: AtomicU64,
+}
+
+/// Why a step gave no value.
+#[derive(Debug)]
+enum End {
+    /// The function of a call returned its own error.
+    Error { call: usize, input: Digest, error: Option<Val> },
+    /// A call failed.
+    Failed { call: usize, input: Digest, error: Arc<CallError> },
+    /// The pipeline itself did.
+    Own(CallError),
+    /// Nobody waits for it.
+    Unwanted,
+}
+
+/// Runs a pipeline here; its answer's value, too.
+fn run_pipeline(
+    run: &Arc<Run>,
+    staged: &Arc<Staged>,
+    decoded: &Decoded,
+    wanted: &Wanted,
+) -> (Called, Option<Val>) {
+    let (begun, before) = (Instant::now(), thread_time());
+    let counts = staged.steps.iter().map(|_| StepCounts::default()).collect();
+    let evaluation = Arc::new(Evaluation { run: Arc::clone(run), staged: Arc::clone(staged), counts });
+    let plan = &staged.plan;
+    let outcome = evaluation.eval(plan.root, input_value(&plan.callee.takes, &decoded.input), wanted);
+    let trace = evaluation.trace(&outcome);
+    let (result, value) = evaluation.answer(outcome, decoded.raw);
+    let took = begun.elapsed();
+    let helped = Duration::from_nanos(run.helped_ns.load(Ordering::Relaxed));
+    let processor = thread_time().saturating_sub(before) + helped;
+    let cost = CallCost { run: took, processor: Some(processor), ..CallCost::default() };
+    let mut called = Called::ran(result.map_err(Arc::new), cost, CallLog::default());
+    called.trace = Some(trace);
+    for (stage, counts) in staged.steps.iter().zip(&evaluation.counts) {
+        run.runtime.count(&stage.function.record.name, counts.tally.counts());
+    }
+    (called, value)
+}
+
+/// The value that a pipeline is called with.
+fn input_value(takes: &Takes, input: &Input) -> Value {
+    match (takes, input) {
+        (_, Input::Payload { media_type, body }) => {
+            Value::Payload { media_type: media_type.clone(), body: body.clone() }
+        }
+        (_, Input::Flat(flat, body)) => Value::Flat(*flat, body.clone()),
+        (Takes::Values(params), Input::Values(values)) => match &**values {
+            [] => Value::Nothing,
+            [value] => Value::Val(value.clone()),
+            values => {
+                let fields =
+                    params.iter().zip(values).map(|((name, _), value)| (name.clone(), value.clone()));
+                Value::Val(Val::Record(fields.collect()))
+            }
+        },
+        (Takes::Payload, Input::Values(_)) | (_, Input::Http(_)) => Value::Nothing,
+    }
+}
+
+impl Evaluation {
+    fn eval(self: &Arc<Self>, node: usize, value: Value, wanted: &Wanted) -> Result<Value, End> {
+        match &self.staged.plan.nodes[node] {
+            Node::Call(call) => self.call(*call, value, wanted),
+            Node::Sequence(nodes) => {
+                nodes.iter().try_fold(value, |value, node| self.eval(*node, value, wanted))
+            }
+            Node::All(nodes) => {
+                let work = nodes.iter().map(|node| (*node, value.clone())).collect();
+                self.fan_out(work, wanted).map(Value::Parts)
+            }
+            Node::Each(node) => {
+                let work = value.into_parts().into_iter().map(|item| (*node, item)).collect();
+                self.fan_out(work, wanted).map(Value::Parts)
+            }
+            Node::Group { items, by, each } => {
+                let mut groups: Vec<(Val, Vec<Val>)> = Vec::new();
+                let mut known = HashMap::new();
+                for item in value.into_parts() {
+                    let item = items.apply(item).into_val();
+                    let key = select(Value::Val(item.clone()), by).into_val();
+                    let at = *known.entry(key_text(&key)).or_insert(groups.len());
+                    match groups.get_mut(at) {
+                        Some((_, items)) => items.push(item),
+                        None => groups.push((key, vec![item])),
+                    }
+                }
+                let (keys, work) = groups
+                    .into_iter()
+                    .map(|(key, items)| (key, (*each, Value::Val(Val::List(items)))))
+                    .unzip::<_, _, Vec<_>, Vec<_>>();
+                let values = self.fan_out(work, wanted)?;
+                let pair = |(key, value)| Value::Parts(vec![Value::Val(key), value]);
+                Ok(Value::Parts(keys.into_iter().zip(values).map(pair).collect()))
+            }
+            Node::Choice(cases) => {
+                let (name, payload) = case_of(value.into_val());
+                let payload = payload.map_or(Value::Nothing, |payload| Value::Val(*payload));
+                match cases.iter().find(|(case, ..)| *case == name) {
+                    Some((_, node, conversion)) => {
+                        let value = self.eval(*node, payload, wanted)?;
+                        Ok(match conversion {
+                            Some(conversion) => conversion.apply(value),
+                            None => value,
+                        })
+                    }
+                    None => Err(End::Own(CallError::Internal(format!("there is no case `{name}`")))),
+                }
+            }
+            Node::Select(path) => Ok(select(value, path)),
+            Node::Constant(val) => Ok(val.clone().map_or(Value::Nothing, Value::Val)),
+        }
+    }
+
+    /// Calls a function, or finds what it has answered.
+    fn call(self: &Arc<Self>, call: usize, value: Value, wanted: &Wanted) -> Result<Value, End> {
+        let run = &self.run;
+        if run.calls_left.fetch_sub(1, Ordering::Relaxed) <= 0 {
+            return Err(End::Own(CallError::PipelineLimit { limit: "calls", max: run.calls_max }));
+        }
+        if wanted.is_over() {
+            return Err(End::Unwanted);
+        }
+        let begun = Instant::now();
+        if begun >= run.until {
+            return Err(run.too_late());
+        }
+        let (planned, counts) = (&self.staged.plan.calls[call], &self.counts[call]);
+        let input = input_of(&planned.step.feed, value);
+        let decoded = Decoded { input, raw: planned.callee.gives.flat().is_some() };
+        let bytes_max = self.staged.steps[call].function.limits().input_bytes_max;
+        if flat_bytes(&decoded.input) > bytes_max {
+            let input = Digest::of(&document_of(&decoded.input, &planned.callee));
+            return Err(End::Failed { call, input, error: Arc::new(CallError::InputTooLarge { bytes_max }) });
+        }
+        let (result, value, found) = self.recall_or_run(call, &decoded, wanted)?;
+        let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        counts.calls.fetch_add(1, Ordering::Relaxed);
+        counts.hits.fetch_add(u64::from(found != Found::Not), Ordering::Relaxed);
+        counts.took_us.fetch_add(took_us, Ordering::Relaxed);
+        if let Some(explained) = &run.explained {
+            let told = Explained {
+                step: planned.label.clone(),
+                cache: found.text().to_owned(),
+                took_us,
+                input: told_input(&decoded.input, &planned.callee),
+                output: match &result {
+                    Ok(answer) => told_answer(answer),
+                    Err(error) => error.to_string(),
+                },
+                failed: !matches!(result, Ok(Answer::Value(_))),
+            };
+            let mut explained = explained.lock().unwrap_or_else(PoisonError::into_inner);
+            if explained.len() < EXPLAINED_MAX {
+                explained.push(told);
+            }
+        }
+        let failed = |error: Arc<CallError>| {
+            let input = Digest::of(&document_of(&decoded.input, &planned.callee));
+            End::Failed { call, input, error }
+        };
+        let answer = match result {
+            Ok(answer) => answer,
+            // Cut off, whoever's doing that was.
+            Err(_) if wanted.is_over() => return Err(End::Unwanted),
+            Err(_) if Instant::now() >= run.until => return Err(run.too_late()),
+            Err(error) => return Err(failed(error)),
+        };
+        let came = came_of(&planned.callee, &answer, value).map_err(|reason| {
+            failed(Arc::new(CallError::Internal(format!("an answer of another type: {reason}"))))
+        })?;
+        match (came, planned.step.keeps_result) {
+            (Ok(value), false) => Ok(value),
+            (Err(error), false) => {
+                let input = Digest::of(&document_of(&decoded.input, &planned.callee));
+                Err(End::Error { call, input, error })
+            }
+            (Ok(Value::Nothing), true) => Ok(Value::Val(Val::Result(Ok(None)))),
+            (Ok(value), true) => Ok(Value::Val(Val::Result(Ok(Some(Box::new(value.into_val())))))),
+            (Err(error), true) => Ok(Value::Val(Val::Result(Err(error.map(Box::new))))),
+        }
+    }
+
+    fn recall_or_run(self: &Arc<Self>, call: usize, decoded: &Decoded, wanted: &Wanted) -> Result<Came, End> {
+        let (runtime, Stage { function, code }) = (&self.run.runtime, &self.staged.steps[call]);
+        let tally = &self.counts[call].tally;
+        if !function.remembers() {
+            let (called, value) = self.run(function, code, decoded, wanted);
+            return Ok((called.result, value, Found::Not));
+        }
+        let (key, ttl) = (function.key().of(&decoded.input, decoded.raw), function.record.remember.ttl());
+        if let Some(found) = runtime.cache().get(&key, ttl) {
+            tally.hit(found.cost);
+            return Ok((found.result.clone(), None, Found::InMemory));
+        }
+        // Who asks the same meanwhile may have it from here. Who is at it already isn't waited for: it may be waiting for
+        // the place that this thread has.
+        let lead: Option<Lead> = match runtime.flights().join(key) {
+            Joined::Lead(lead) => Some(lead),
+            Joined::Waits(_) => None,
+        };
+        // What took long is worth a look at the disk.
+        if function.history().is_long()
+            && runtime.disk().may_have(&function.record.digest)
+            && let Some(found) = runtime.disk().find(&key)
+            && found.is_fresh(ttl)
+        {
+            let found = Arc::new(found);
+            runtime.cache().insert(key, Arc::clone(&found));
+            if let Some(lead) = lead {
+                lead.land(Landed::Answer(Arc::clone(&found)));
+            }
+            tally.hit(found.cost);
+            return Ok((found.result.clone(), None, Found::OnDisk));
+        }
+        let (called, value) = self.run(function, code, decoded, wanted);
+        tally.miss();
+        let place = Place { key, spelling: None, no_store: false };
+        let called = runtime.keep(function, called, place, lead);
+        Ok((called.result, value, Found::Not))
+    }
+
+    fn run(
+        self: &Arc<Self>,
+        function: &Arc<Function>,
+        code: &Code,
+        decoded: &Decoded,
+        wanted: &Wanted,
+    ) -> (Called, Option<Val>) {
+        let (called, value) = match code {
+            Code::Component(loaded) => {
+                let now = Instant::now();
+                let until = self.run.until.min(now + function.limits().deadline());
+                let allowance = Allowance::long(until, wanted.clone());
+                run_component(function, loaded, decoded, now, allowance)
+            }
+            Code::Pipeline(staged) => run_pipeline(&self.run, staged, decoded, wanted),
+        };
+        self.run.runtime.record_log(function, &called);
+        (called, value)
+    }
+
+    /// The pipeline's answer, and its value.
+    fn answer(&self, outcome: Result<Value, End>, raw: bool) -> (Result<Answer, CallError>, Option<Val>) {
+        let plan = &self.staged.plan;
+        let bytes_max = self.run.function.limits().output_bytes_max;
+        let (answer, value) = match outcome {
+            Ok(value) => match (plan.output.apply(value), &plan.callee.gives) {
+                (Value::Payload { media_type, body }, _) => {
+                    (Answer::Value(Content { media_type: media_type.into(), body }), None)
+                }
+                (_, Gives::Nothing | Gives::Payload) => {
+                    (Answer::Value(Content::json(b"null".to_vec())), None)
+                }
+                (value, Gives::Value(ty)) => {
+                    let (content, value) = content(ty, value, raw);
+                    (Answer::Value(content), value)
+                }
+            },
+            Err(End::Error { call, error, .. }) => {
+                let label = &plan.calls[call].label;
+                let error = match plan.errors {
+                    Errors::Alike => error,
+                    Errors::ByStep => Some(Val::Variant(label.clone(), error.map(Box::new))),
+                };
+                let content = match (&plan.callee.fails, &error) {
+                    (Some(Some(ty)), Some(error)) => json(ty, error),
+                    (Some(Some(_)), None) | (Some(None) | None, _) => Content::json(b"null".to_vec()),
+                };
+                (Answer::Error(content), error)
+            }
+            Err(End::Own(error)) => return (Err(error), None),
+            Err(End::Failed { call, input, error }) => {
+                let function = self.staged.steps[call].function.identity_text();
+                let step = plan.calls[call].label.clone();
+                let failure = StepFailure { step, function, input, cause: error };
+                return (Err(CallError::Step(Box::new(failure))), None);
+            }
+            Err(End::Unwanted) => {
+                let deadline_ms = self.run.function.limits().deadline_ms.get();
+                return (Err(CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }), None);
+            }
+        };
+        if answer.body().len() as u64 > bytes_max {
+            return (Err(CallError::OutputTooLarge { bytes_max }), None);
+        }
+        (Ok(answer), value)
+    }
+
+    fn trace(&self, outcome: &Result<Value, End>) -> Arc<[StepTrace]> {
+        let failed = match outcome {
+            Err(End::Error { call, input, .. } | End::Failed { call, input, .. }) => Some((*call, *input)),
+            Ok(_) | Err(End::Own(_) | End::Unwanted) => None,
+        };
+        let steps = self.staged.plan.calls.iter().zip(&self.counts).enumerate();
+        let trace = steps.map(|(index, (call, counts))| StepTrace {
+            step: call.label.clone(),
+            failed: failed.filter(|(call, _)| *call == index).map(|(_, input)| input),
+            calls: counts.calls.load(Ordering::Relaxed),
+            hits: counts.hits.load(Ordering::Relaxed),
+            took_us: counts.took_us.load(Ordering::Relaxed),
+        });
+        trace.collect()
+    }
+}
+
+impl Run {
+    fn too_late(&self) -> End {
+        let deadline_ms = self.function.limits().deadline_ms.get();
+        End::Own(CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() })
+    }
+}
+
+/// What a call has come to, its value where that is there, and where it was found.
+type Came = (Result<Answer, Arc<CallError>>, Option<Val>, Found);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    InMemory,
+    OnDisk,
+    Not,
+}
+
+impl Found {
+    fn text(self) -> &'static str {
+        match self {
+            Self::InMemory => "hit",
+            Self::OnDisk => "disk",
+            Self::Not => "miss",
+        }
+    }
+}
+
+/// The value of an answer, or the function's own error. `value` is what it is the JSON of, if that is at hand.
+fn came_of(
+    callee: &Callee,
+    answer: &Answer,
+    value: Option<Val>,
+) -> Result<Result<Value, Option<Val>>, String> {
+    let read = |ty: &Type, content: &Content| match value.clone() {
+        Some(value) => Ok(value),
+        None => {
+            let read = codec::decode(&[(String::new(), ty.clone())], &content.body);
+            read.map_err(|error| error.to_string())?.pop().ok_or_else(|| "nothing".to_owned())
+        }
+    };
+    Ok(match answer {
+        Answer::Value(content) => Ok(match &callee.gives {
+            Gives::Nothing => Value::Nothing,
+            Gives::Payload => Value::Payload {
+                media_type: content.told_media_type().to_owned(),
+                body: content.body.clone(),
+            },
+            Gives::Value(ty) => match Flat::of(ty) {
+                Some(flat) => Value::Flat(flat, content.body.clone()),
+                None => Value::Val(read(ty, content)?),
+            },
+        }),
+        Answer::Error(content) => Err(match &callee.fails {
+            Some(Some(ty)) => Some(read(ty, content)?),
+            Some(None) | None => None,
+        }),
+        Answer::Http(_) => return Err("a response".to_owned()),
+    })
+}
+
+/// Length of an input that is bytes; values are bounded by what may cross into an instance.
+fn flat_bytes(input: &Input) -> u64 {
+    match input {
+        Input::Flat(_, body) | Input::Payload { body, .. } => body.len() as u64,
+        Input::Values(_) | Input::Http(_) => 0,
+    }
+}
+
+/// What flows, as the input of a function.
+fn input_of(feed: &Feed, value: Value) -> Input {
+    let payload = |media_type: &str, body: Bytes| Input::Payload { media_type: media_type.to_owned(), body };
+    match feed {
+        Feed::Nothing => Input::Values(Arc::new([])),
+        Feed::Payload(None) => match value {
+            Value::Payload { media_type, body } => Input::Payload { media_type, body },
+            value @ (Value::Nothing | Value::Flat(..) | Value::Val(_) | Value::Parts(_)) => {
+                payload(Flat::Bytes.media_type(), codec::bytes_of(value.into_val()))
+            }
+        },
+        Feed::Payload(Some((conversion, ty))) => {
+            let (content, _) = content(ty, conversion.apply(value), true);
+            payload(&content.media_type, content.body)
+        }
+        Feed::One(conversion) => {
+            let value = conversion.apply(value);
+            if let Value::Flat(flat, body) = value {
+                return Input::Flat(flat, body);
+            }
+            let val = value.into_val();
+            // Without a copy.
+            if let Val::String(text) = val {
+                return Input::Flat(Flat::String, text.into());
+            }
+            Input::Values(Arc::new([val]))
+        }
+        Feed::Several(conversion) => {
+            let arguments = conversion.apply(value).into_parts().into_iter().map(Value::into_val);
+            Input::Values(arguments.collect())
+        }
+    }
+}
+
+/// A value of `ty` as an answer has it, and the value if that is its JSON.
+fn content(ty: &Type, value: Value, raw: bool) -> (Content, Option<Val>) {
+    match (Flat::of(ty), value) {
+        (Some(flat), value) => {
+            let body =
+                if let Value::Flat(_, body) = value { body } else { codec::bytes_of(value.into_val()) };
+            if raw {
+                return (Content { media_type: flat.media_type().into(), body }, None);
+            }
+            (Content::json(codec::encode_flat(&body, flat == Flat::String)), None)
+        }
+        (None, value) => {
+            let value = value.into_val();
+            (json(ty, &value), Some(value))
+        }
+    }
+}
+
+fn json(ty: &Type, value: &Val) -> Content {
+    let mut json = Vec::new();
+    codec::encode(ty, value, &mut json);
+    Content::json(json)
+}
+
+/// What `path` leads to.
+fn select(value: Value, path: &[usize]) -> Value {
+    path.iter()
+        .fold(value, |value, index| value.into_parts().into_iter().nth(*index).unwrap_or(Value::Nothing))
+}
+
+/// A value's case, and its payload.
+#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else has cases")]
+fn case_of(val: Val) -> (String, Option<Box<Val>>) {
+    match val {
+        Val::Variant(name, payload) => (name, payload),
+        Val::Enum(name) => (name, None),
+        Val::Option(Some(payload)) => ("some".to_owned(), Some(payload)),
+        Val::Option(None) => ("none".to_owned(), None),
+        Val::Result(Ok(payload)) => ("ok".to_owned(), payload),
+        Val::Result(Err(payload)) => ("err".to_owned(), payload),
+        Val::Bool(value) => (value.to_string(), None),
+        _ => (String::new(), None),
+    }
+}
+
+/// Tells keys of one type apart.
+#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is a key")]
+fn key_text(key: &Val) -> String {
+    match key {
+        Val::String(text) | Val::Enum(text) => text.clone(),
+        Val::Bool(value) => value.to_string(),
+        Val::Char(value) => value.to_string(),
+        Val::S8(value) => value.to_string(),
+        Val::U8(value) => value.to_string(),
+        Val::S16(value) => value.to_string(),
+        Val::U16(value) => value.to_string(),
+        Val::S32(value) => value.to_string(),
+        Val::U32(value) => value.to_string(),
+        Val::S64(value) => value.to_string(),
+        Val::U64(value) => value.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// The document that calls a function with this input by itself.
+fn document_of(input: &Input, callee: &Callee) -> Vec<u8> {
+    match (input, &callee.takes) {
+        (Input::Flat(_, body) | Input::Payload { body, .. }, _) => body.to_vec(),
+        (Input::Values(values), Takes::Values(params)) => {
+            let mut json = Vec::new();
+            match (&**values, params.as_slice()) {
+                ([value], [(_, ty)]) => codec::encode(ty, value, &mut json),
+                (values, params) => {
+                    let fields = params.iter().zip(values);
+                    let record =
+                        Val::Record(fields.map(|((name, _), value)| (name.clone(), value.clone())).collect());
+                    codec::encode(&Type::Record(params.into()), &record, &mut json);
+                }
+            }
+            json
+        }
+        (Input::Values(_), Takes::Payload) | (Input::Http(_), _) => Vec::new(),
+    }
+}
+
+/// How much is shown of an input or output, characters.
+const TOLD_CHARS_MAX: usize = 2000;
+
+fn told(media_type: &str, body: &[u8]) -> String {
+    let is_shown = |char: char| !char.is_control() || char.is_whitespace();
+    match std::str::from_utf8(body) {
+        Ok(text) if text.chars().all(is_shown) => match text.char_indices().nth(TOLD_CHARS_MAX) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.to_owned(),
+        },
+        Ok(_) | Err(_) => format!("{} bytes of {media_type}, {}", body.len(), Digest::of(body)),
+    }
+}
+
+fn told_input(input: &Input, callee: &Callee) -> String {
+    let media_type = match input {
+        Input::Flat(flat, _) => flat.media_type(),
+        Input::Payload { media_type, .. } => media_type,
+        Input::Values(_) | Input::Http(_) => "application/json",
+    };
+    told(media_type, &document_of(input, callee))
+}
+
+fn told_answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Value(content) | Answer::Error(content) => told(content.told_media_type(), &content.body),
+        Answer::Http(response) => format!("a response of {}", response.status()),
+    }
+}

@@ -1,0 +1,218 @@
+//! Many parts at once: the thread that has the pipeline works through them, and idle cores help.
+//!
+//! ```text
+//! parts: [done, done, running (this thread), running (a helper), waiting, …]
+//!                                             next ---------------^
+//! ```
+//!
+//! A helper takes a place on the compute lane like any call, and only one that nobody waits for; when somebody does,
+//! it leaves. So a pipeline uses every core that is idle, and no more than its function's share.
+//!
+//! Invariants:
+//! * Parts are begun in order. Once one has failed no later one is begun, and those that run are cut off: they can
+//!   no longer matter. Those before it go on, as one of them may be the first that fails.
+//! * The thread that has the pipeline waits for helpers that run, never for one that may yet come.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{End, Evaluation};
+use crate::error::CallError;
+use crate::pipeline::Value;
+use crate::purity::{Wanted, thread_time};
+
+/// For so long one thread works on parts alone: what is done by then needs no help.
+const ALONE: Duration = Duration::from_micros(100);
+
+/// How often help is looked for after that.
+const LOOK: Duration = Duration::from_millis(1);
+
+struct FanOut {
+    evaluation: Arc<Evaluation>,
+    parts: Vec<Part>,
+    next: AtomicUsize,
+    /// The first that has failed so far.
+    failed_at: Arc<AtomicUsize>,
+    wanted: Wanted,
+    helpers: Mutex<Helpers>,
+    one_left: Condvar,
+}
+
+struct Part {
+    node: usize,
+    state: Mutex<State>,
+}
+
+enum State {
+    Waits(Value),
+    Runs,
+    Done(Result<Value, End>),
+}
+
+#[derive(Default)]
+struct Helpers {
+    /// Asked for, and not gone.
+    asked: usize,
+    running: usize,
+    /// There is nothing left to help with.
+    closed: bool,
+}
+
+impl Evaluation {
+    /// What each node makes of its value, in order.
+    pub(super) fn fan_out(
+        self: &Arc<Self>,
+        work: Vec<(usize, Value)>,
+        wanted: &Wanted,
+    ) -> Result<Vec<Value>, End> {
+        let values: Vec<Value> = if work.len() < 2 {
+            work.into_iter().map(|(node, value)| self.eval(node, value, wanted)).collect::<Result<_, _>>()?
+        } else {
+            self.fan_out_many(work, wanted)?
+        };
+        let max = self.run.function.limits().memory_bytes_max;
+        if values.iter().map(Value::bytes).fold(0, u64::saturating_add) > max {
+            return Err(End::Own(CallError::PipelineLimit { limit: "memory", max }));
+        }
+        Ok(values)
+    }
+
+    fn fan_out_many(self: &Arc<Self>, work: Vec<(usize, Value)>, wanted: &Wanted) -> Result<Vec<Value>, End> {
+        let part = |(node, value)| Part { node, state: Mutex::new(State::Waits(value)) };
+        let fan_out = Arc::new(FanOut {
+            evaluation: Arc::clone(self),
+            parts: work.into_iter().map(part).collect(),
+            next: AtomicUsize::new(0),
+            failed_at: Arc::new(AtomicUsize::new(usize::MAX)),
+            wanted: wanted.clone(),
+            helpers: Mutex::default(),
+            one_left: Condvar::new(),
+        });
+        fan_out.lead();
+        let failed_at = fan_out.failed_at.load(Ordering::Acquire);
+        let failed = fan_out.parts.get(failed_at).map(Part::outcome);
+        if let Some(Err(end)) = failed {
+            return Err(end);
+        }
+        fan_out.parts.iter().map(Part::outcome).collect()
+    }
+}
+
+impl Part {
+    fn take(&self, next: State) -> State {
+        std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), next)
+    }
+
+    /// Of a part that is done.
+    fn outcome(&self) -> Result<Value, End> {
+        match self.take(State::Runs) {
+            State::Done(outcome) => outcome,
+            State::Waits(_) | State::Runs => {
+                Err(End::Own(CallError::Internal("a thread that helped has ended".to_owned())))
+            }
+        }
+    }
+}
+
+impl FanOut {
+    /// Works through the parts, with help, to the end of all.
+    fn lead(self: &Arc<Self>) {
+        let run = &self.evaluation.run;
+        let helpers_max = run.runtime.cores().saturating_sub(1).min(self.parts.len() - 1);
+        let is_long = self.evaluation.staged.steps.iter().any(|stage| stage.function.history().is_long());
+        let mut look_at = Instant::now() + if is_long { Duration::ZERO } else { ALONE };
+        if run.explained.is_none() && is_long {
+            self.ask_for_help(helpers_max);
+        }
+        while self.do_next() {
+            if run.explained.is_none() && Instant::now() >= look_at {
+                self.ask_for_help(helpers_max);
+                look_at = Instant::now() + LOOK;
+            }
+        }
+        let mut helpers = self.lock();
+        helpers.closed = true;
+        while helpers.running > 0 {
+            helpers = self.one_left.wait(helpers).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Does the next part, if there is one that matters.
+    fn do_next(&self) -> bool {
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        let Some(part) = self.parts.get(index) else { return false };
+        if self.failed_at.load(Ordering::Acquire) < index {
+            return false;
+        }
+        let State::Waits(value) = part.take(State::Runs) else { return true };
+        let wanted = self.wanted.part(index, &self.failed_at);
+        let outcome = self.evaluation.eval(part.node, value, &wanted);
+        let failed = outcome.is_err();
+        part.take(State::Done(outcome));
+        if failed {
+            self.failed_at.fetch_min(index, Ordering::AcqRel);
+        }
+        true
+    }
+
+    /// Has idle cores help, as many as there are up to `helpers_max`.
+    fn ask_for_help(self: &Arc<Self>, helpers_max: usize) {
+        let run = &self.evaluation.run;
+        loop {
+            let left = self.parts.len().saturating_sub(self.next.load(Ordering::Relaxed));
+            let mut helpers = self.lock();
+            if left == 0 || helpers.asked >= helpers_max {
+                return;
+            }
+            let Some(place) = run.runtime.lane().idle_place(run.function.share()) else { return };
+            helpers.asked += 1;
+            drop(helpers);
+            let fan_out = Arc::clone(self);
+            run.runtime.lane().spawn(move || {
+                let _place = place;
+                fan_out.help();
+            });
+        }
+    }
+
+    fn help(&self) {
+        let _helper = match Helper::begin(self) {
+            Some(helper) => helper,
+            None => return,
+        };
+        let (run, before) = (&self.evaluation.run, thread_time());
+        while self.do_next() && !run.runtime.lane().is_waited_for() {}
+        let spent = thread_time().saturating_sub(before);
+        run.helped_ns.fetch_add(u64::try_from(spent.as_nanos()).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Helpers> {
+        self.helpers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A thread that helps, until dropped: also when it panics.
+struct Helper<'a>(&'a FanOut);
+
+impl<'a> Helper<'a> {
+    fn begin(fan_out: &'a FanOut) -> Option<Self> {
+        let mut helpers = fan_out.lock();
+        if helpers.closed {
+            return None;
+        }
+        helpers.running += 1;
+        drop(helpers);
+        Some(Self(fan_out))
+    }
+}
+
+impl Drop for Helper<'_> {
+    fn drop(&mut self) {
+        let mut helpers = self.0.lock();
+        helpers.running -= 1;
+        helpers.asked -= 1;
+        drop(helpers);
+        self.0.one_left.notify_all();
+    }
+}

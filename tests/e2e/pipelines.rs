@@ -1,0 +1,384 @@
+//! Functions made of functions: checked when they are deployed, remembered step by step, followed and kept.
+
+use nebula_tests::{Answer, FUNCTIONS, Nebula, guests};
+use serde_json::{Value, json};
+
+const MISS: &str = "nebula; fwd=miss; stored";
+const HIT: &str = "nebula; hit";
+
+fn remembering() -> Nebula {
+    Nebula::start_with(&["--cache-bytes-max", "67108864"])
+}
+
+/// The component of a function of this repository.
+fn function(name: &str) -> &'static str {
+    FUNCTIONS.iter().find(|(directory, _)| directory.ends_with(&format!("/{name}"))).unwrap().1
+}
+
+fn with(nebula: Nebula, functions: &[&str]) -> Nebula {
+    functions.iter().fold(nebula, |nebula, name| nebula.deploy(name, function(name)))
+}
+
+/// Offers a pipeline, whatever comes of it. `name` may have a query.
+fn put(nebula: &Nebula, name: &str, steps: &Value) -> Answer {
+    let body = json!({"steps": steps}).to_string();
+    nebula.control("PUT", &format!("/api/v1/pipelines/{name}")).body(body).send()
+}
+
+/// The `desc` of each step in `Server-Timing`.
+fn steps(answer: &Answer) -> Vec<(String, String)> {
+    let timing = answer.header("server-timing").unwrap();
+    let steps = timing.split(", ").filter_map(|step| {
+        let (name, rest) = step.split_once(';')?;
+        let desc = rest.split_once("desc=\"")?.1.strip_suffix('"')?;
+        Some((name.to_owned(), desc.to_owned()))
+    });
+    steps.collect()
+}
+
+fn step(name: &str, desc: &str) -> (String, String) {
+    (name.to_owned(), desc.to_owned())
+}
+
+/// What calling one after the other gives.
+#[test]
+fn a_chain_gives_what_its_steps_give() {
+    let nebula = with(Nebula::start(), &["csv-stats", "stats-markdown", "markdown"]);
+    let record = put(&nebula, "report", &json!(["csv-stats", "stats-markdown", "markdown"])).is(200).json();
+    assert_eq!(record["version"], "v1");
+    assert!(record["signature"].as_str().unwrap().starts_with("handle: func(table: record { csv: string"));
+    let input = r#"{"csv": "n,t\n1,a\n2,b\n"}"#;
+    let stats = nebula.post("/f/csv-stats", input).is(200);
+    let table = nebula.post("/f/stats-markdown", stats.text()).is(200);
+    let page = nebula.post("/f/markdown", table.text()).is(200);
+    let all = nebula.post("/f/report", input).is(200);
+    assert_eq!(all.text(), page.text());
+    assert_eq!(all.header("content-type"), page.header("content-type"));
+    // As of any function: by version, by digest, and what doesn't fit is pointed at.
+    let digest = record["digest"].as_str().unwrap();
+    for pinned in ["v1", digest] {
+        nebula.post(&format!("/f/report@{pinned}"), input).is(200).says(all.text());
+    }
+    let cached = nebula.post(&format!("/f/report@{digest}"), input);
+    cached.has("cache-control", "public, max-age=31536000, immutable");
+    nebula.post("/f/report", r#"{"csv": 1}"#).is(400).problem("type-mismatch").pointer("/csv");
+    // Its own error is the pipeline's, and says whose it is.
+    let error = nebula.post("/f/report", r#"{"csv": "a", "delimiter": "é"}"#).is(422);
+    let failed = error.header("nebula-failed-step").unwrap().to_owned();
+    assert!(failed.starts_with("csv-stats; input=\"sha256:"), "{failed}");
+    error.says(r#"{"bad-delimiter":"é"}"#);
+}
+
+/// Change one function, and the answers of the others are there.
+#[test]
+fn each_step_is_remembered_by_itself() {
+    let nebula = with(remembering(), &["slugify", "sha256", "markdown"]);
+    let all = json!(["slugify", {"all": {"page": "markdown", "digest": ["markdown", "sha256"]}}]);
+    put(&nebula, "card", &all).is(200);
+    let call = |text: &str| nebula.post("/f/card", &json!(text).to_string()).is(200);
+    let first = call("A b").has("cache-status", MISS);
+    assert_eq!(
+        steps(&first),
+        [
+            step("slugify", "miss"),
+            step("markdown", "miss"),
+            step("sha256", "miss"),
+            step("markdown-2", "hit")
+        ]
+    );
+    call("A b").has("cache-status", HIT).says(first.text());
+    // Another input that comes to the same after the first step.
+    let other = call("a  B").has("cache-status", MISS);
+    assert_eq!(
+        steps(&other),
+        [step("slugify", "miss"), step("markdown", "hit"), step("sha256", "hit"), step("markdown-2", "hit")]
+    );
+    other.says(first.text());
+    // A call of a function by itself is the same call.
+    let text = nebula.request("POST", "/f/sha256").header("content-type", "text/plain");
+    text.body("<p>a-b</p>\n").send().is(200).has("cache-status", HIT);
+    // Another version of one function is another pipeline, whose other steps are known.
+    nebula.put("sha256?output_bytes_max=1000", &std::fs::read(function("sha256")).unwrap()).is(200);
+    let again = call("A b").has("cache-status", MISS);
+    assert_eq!(
+        steps(&again),
+        [step("slugify", "hit"), step("markdown", "hit"), step("sha256", "miss"), step("markdown-2", "hit")]
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let nebula = with(
+        Nebula::start(),
+        &["slugify", "sha256", "add", "thumbnail", "hello-http", "pi-trials", "pi-estimate"],
+    );
+    let refused = |steps: Value, part: &str| {
+        put(&nebula, "p", &steps).is(422).problem("invalid-pipeline").detail(part);
+    };
+    refused(json!(["slugify", "nothing"]), "step `nothing` calls `nothing`: there is no function `nothing`");
+    refused(json!(["slugify", "sha256@v7"]), "has no version `v7`");
+    refused(json!(["slugify", "add"]), "gets `string`");
+    refused(json!(["slugify", "hello-http"]), "it takes whole HTTP requests");
+    refused(json!({"each": {"select": "."}}), "doesn't follow from its first steps");
+    refused(json!(["thumbnail", "pi-trials"]), "gets `payload`");
+    refused(json!(["slugify", {"choice": {"ok": [], "err": []}}]), "which is no variant");
+    refused(json!(["add", {"choice": {"ok": []}}]), "says nothing of its case `err`");
+    refused(json!([{"all": {"A": "slugify"}}]), "`A` is no name");
+    let deep = (0..40).fold(json!("slugify"), |inner, _| json!([inner]));
+    refused(deep, "more than 32 deep");
+    refused(json!(vec!["slugify"; 300]), "more than 256 steps");
+    // Both types, and the way to where they differ.
+    let each =
+        json!([{"each": {"all": {"inside": {"constant": "many"}, "trials": "pi-trials"}}}, "pi-estimate"]);
+    let problem = put(&nebula, "p", &each).is(422).problem("invalid-pipeline");
+    problem.member("step", "pi-estimate").member("at", "[].inside").member("expected", "u64");
+    problem.member("taken", "list<record { inside: u64, trials: u64 }>");
+    problem
+        .mentions("given", "list<record { inside: \"many\", trials: record { inside: u64, trials: u64 } }>");
+    // What isn't even a description says where.
+    let body = r#"{"steps": [{"eech": "slugify"}]}"#;
+    let answer = nebula.control("PUT", "/api/v1/pipelines/p").body(body).send().is(400);
+    answer.problem("invalid-json").detail("`eech` is no kind of step");
+    nebula.control("GET", "/api/v1/functions/p").send().is(404);
+}
+
+#[test]
+fn cycles_are_refused() {
+    let nebula = with(Nebula::start(), &["slugify"]);
+    put(&nebula, "a", &json!(["slugify"])).is(200);
+    put(&nebula, "b", &json!(["a"])).is(200);
+    let problem = put(&nebula, "a", &json!(["slugify", "b"])).is(422).problem("invalid-pipeline");
+    problem.detail("it calls itself: a → b → a");
+    put(&nebula, "a", &json!("a")).is(422).problem("invalid-pipeline").detail("a → a");
+    // An earlier version of itself is another function.
+    put(&nebula, "a", &json!(["a@v1", "slugify"])).is(200);
+    nebula.post("/f/b", "\"A b\"").is(200).says("\"a-b\"");
+}
+
+/// Also those that follow it by way of others, all at once.
+#[test]
+fn pipelines_follow_their_functions() {
+    let nebula = with(Nebula::start(), &["slugify"]).deploy("last", function("sha256"));
+    put(&nebula, "inner", &json!(["slugify", "last"])).is(200);
+    put(&nebula, "outer", &json!(["inner", "slugify"])).is(200);
+    put(&nebula, "pinned", &json!(["slugify", "last@v1"])).is(200);
+    let before = nebula.post("/f/outer", "\"A b\"").is(200);
+    let record = |name: &str| {
+        let detail = nebula.control("GET", &format!("/api/v1/pipelines/{name}")).send().is(200).json();
+        detail["version"].clone()
+    };
+    assert_eq!(
+        (record("inner")["version"].as_str(), record("outer")["version"].as_str()),
+        (Some("v1"), Some("v1"))
+    );
+    // Of the same type.
+    nebula.redeploy("last", function("markdown"));
+    assert_eq!(
+        (record("inner")["version"].as_str(), record("outer")["version"].as_str()),
+        (Some("v2"), Some("v2"))
+    );
+    assert_eq!(record("inner")["pipeline"]["pinned"]["last"]["version"], "v2");
+    assert_eq!(record("pinned")["version"], "v1");
+    nebula.post("/f/inner", "\"A b\"").is(200).says("\"<p>a-b</p>\\n\"");
+    nebula.post("/f/outer", "\"A b\"").is(200).says("\"p-a-b-p\"");
+    nebula.post("/f/outer@v1", "\"A b\"").is(200).says(before.text());
+    nebula.post("/f/pinned", "\"A b\"").is(200).says(before.text());
+    // And back.
+    nebula.control("POST", "/api/v1/functions/last/rollback").send().is(200);
+    nebula.post("/f/outer", "\"A b\"").is(200).says(before.text());
+    assert_eq!(record("outer")["version"], "v3");
+    assert_eq!(record("outer")["digest"], record("outer@v1")["digest"]);
+}
+
+#[test]
+fn a_deploy_that_would_break_a_pipeline_is_refused() {
+    let nebula = with(Nebula::start(), &["slugify"]).deploy("last", function("sha256"));
+    put(&nebula, "p", &json!(["slugify", "last"])).is(200);
+    put(&nebula, "q", &json!(["p"])).is(200);
+    let adds = std::fs::read(function("add")).unwrap();
+    let before = nebula.post("/f/p", "\"A b\"").is(200);
+    let problem = nebula.put("last", &adds).is(409).problem("breaks-pipelines");
+    problem.detail("it would break the pipeline `p` (step `last` takes");
+    // Nothing has changed.
+    nebula.post("/f/last", "\"QQ==\"").is(200);
+    nebula.post("/f/p", "\"A b\"").is(200).says(before.text());
+    // With that said, the pipeline stays with what it calls.
+    nebula.put("last?followers=may-stay", &adds).is(200);
+    nebula.post("/f/last", r#"{"a": 1, "b": 2}"#).is(200).says("3");
+    for name in ["p", "q"] {
+        nebula.post(&format!("/f/{name}"), "\"A b\"").is(200).says(before.text());
+    }
+    // Until there is one that fits again.
+    nebula.redeploy("last", function("markdown"));
+    nebula.post("/f/q", "\"A b\"").is(200).says("\"<p>a-b</p>\\n\"");
+    // A rollback is a change like any.
+    let back = nebula.control("POST", "/api/v1/functions/last/rollback").send().is(409);
+    back.problem("breaks-pipelines");
+    nebula.control("POST", "/api/v1/functions/last/rollback?followers=may-stay").send().is(200);
+    // So is a pipeline in a function's place.
+    put(&nebula, "last", &json!(["slugify"])).is(200);
+    nebula.post("/f/q", "\"A b\"").is(200).says("\"a-b\"");
+}
+
+#[test]
+fn what_a_pipeline_calls_is_not_removed() {
+    let nebula = with(Nebula::start(), &["slugify"]);
+    put(&nebula, "p", &json!(["slugify"])).is(200);
+    let problem = nebula.control("DELETE", "/api/v1/functions/slugify").send().is(409).problem("in-use");
+    problem.member("pipelines", json!(["p"]));
+    nebula.control("DELETE", "/api/v1/pipelines/p").send().is(204);
+    nebula.control("DELETE", "/api/v1/functions/slugify").send().is(204);
+    nebula.post("/f/p", "\"\"").is(404);
+}
+
+/// Of items that fail the first counts, whichever was first to fail.
+#[test]
+fn a_map_keeps_its_order_and_fails_by_it() {
+    let nebula = with(Nebula::start(), &["factorial", "pi-trials"]);
+    put(&nebula, "factorials?deadline_ms=20000", &json!({"each": "factorial"})).is(200);
+    let numbers: Vec<u32> = (0..200).rev().map(|number| number % 20).collect();
+    let answer = nebula.post("/f/factorials", &json!(numbers).to_string()).is(200).json();
+    let expected: Vec<String> =
+        numbers.iter().map(|n| (1..=u64::from(*n)).product::<u64>().to_string()).collect();
+    assert_eq!(answer, json!(expected));
+    put(&nebula, "tallies?deadline_ms=20000", &json!({"each": "pi-trials"})).is(200);
+    // The last fails at once, the middle one after the first has taken a while.
+    for _ in 0..5 {
+        let points = json!([
+            {"seed": 1, "trials": 2_000_000}, {"seed": 2, "trials": 20_000_000}, {"seed": 3, "trials": 1}, {"seed": 4, "trials": 0},
+        ]);
+        let answer = nebula.post("/f/tallies", &points.to_string()).is(422);
+        answer.says("\"`trials` is 20000000, and between 1 and 10000000\"");
+    }
+    nebula.post("/f/tallies", "[]").is(200).says("[]");
+}
+
+/// A trap names the step, what that was given, and where the guest was.
+#[test]
+fn a_step_that_traps_names_itself() {
+    let nebula = with(Nebula::start(), &[]).deploy("panics", guests::PANICS);
+    put(&nebula, "p", &json!({"each": {"call": "panics", "as": "dig"}})).is(200);
+    let problem = nebula.post("/f/p", "[2000000, 7, 2000000]").is(502).problem("trap");
+    problem.member("step", "dig").detail("step `dig` failed").frame("inner_named_function");
+    problem.mentions("step_function", "panics@v1; digest=sha256:").mentions("reason", "the depth of 7");
+    // The digest is of the document that makes the call by itself.
+    problem.member("step_input", format!("sha256:{}", sha256(b"7")));
+    nebula.post("/f/panics", "7").is(502).problem("trap");
+    nebula.post("/f/p", "[2000000]").is(200).says("[2000001]");
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// However many steps there are.
+#[test]
+fn one_deadline_holds_for_all_steps() {
+    let nebula = Nebula::start().deploy("loops", guests::LOOPS_FOREVER);
+    let nebula = with(nebula, &["fibonacci-recursive", "slugify"]);
+    put(&nebula, "loops-twice?deadline_ms=200", &json!({"all": {"a": "loops", "b": "loops"}})).is(200);
+    let begun = std::time::Instant::now();
+    let answer = nebula.post("/f/loops-twice", "").is(504).problem("deadline-exceeded");
+    answer.member("deadline_ms", 200);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    // Each of these ends well within its own deadline, and all together don't within the pipeline's.
+    put(&nebula, "many?deadline_ms=100", &json!({"each": "fibonacci-recursive"})).is(200);
+    let many = json!(vec![27; 2000]).to_string();
+    nebula.post("/f/many", &many).is(504).problem("deadline-exceeded").member("deadline_ms", 100);
+    nebula.post("/f/many", "[1, 2, 3]").is(200).says("[1,1,2]");
+}
+
+#[test]
+fn a_pipeline_has_limits_of_its_own() {
+    let nebula = with(Nebula::start(), &["echo", "slugify"]);
+    let body = json!({"steps": {"each": "slugify"}, "calls_max": 10}).to_string();
+    nebula.control("PUT", "/api/v1/pipelines/few").body(body).send().is(200);
+    let texts = |count: usize| json!(vec!["a"; count]).to_string();
+    nebula.post("/f/few", &texts(10)).is(200);
+    nebula.post("/f/few", &texts(11)).is(502).problem("pipeline-limit").member("limit", "calls");
+    // What is gathered is held by the host.
+    let all: Vec<_> = (0..100).map(|_| json!("echo")).collect();
+    put(&nebula, "hundredfold?memory_bytes_max=1048576", &json!({"all": all})).is(200);
+    let call = |bytes: usize| {
+        let call =
+            nebula.request("POST", "/f/hundredfold").header("content-type", "application/octet-stream");
+        call.body(vec![7; bytes]).send()
+    };
+    call(100).is(200);
+    call(100_000).is(502).problem("pipeline-limit").member("limit", "memory");
+}
+
+/// Payloads, text and values pass into one another as the codec says.
+#[test]
+fn forms_mix() {
+    let nebula = with(Nebula::start(), &["word-count", "slugify", "qr-code", "sha256", "add", "top-words"]);
+    put(&nebula, "count", &json!(["slugify", "word-count"])).is(200);
+    let answer = nebula.post("/f/count", "\"A b\"").is(200).has("content-type", "application/json");
+    answer.says(r#"{"lines":1,"words":1,"characters":3,"bytes":3}"#);
+    put(&nebula, "drawn", &json!(["slugify", "qr-code", {"all": ["sha256", {"select": "."}]}])).is(200);
+    assert_eq!(nebula.post("/f/drawn", "\"A b\"").is(200).json().as_array().unwrap().len(), 2);
+    put(&nebula, "drawing", &json!(["slugify", "qr-code"])).is(200);
+    nebula.post("/f/drawing", "\"A b\"").is(200).has("content-type", "image/svg+xml");
+    // Several parameters from a record, or in order.
+    put(&nebula, "sum", &json!([{"all": {"b": {"constant": 2}, "a": {"constant": 40}}}, "add"])).is(200);
+    nebula.post("/f/sum", "").is(200).says("42");
+    nebula.get("/f/sum").is(200).says("42");
+    put(&nebula, "in-order", &json!([{"all": [{"constant": 2}, {"constant": 40}]}, "add"])).is(200);
+    nebula.post("/f/in-order", "null").is(200).says("42");
+    let words = json!(["top-words", {"group": {"by": "count", "each": {"each": {"select": "word"}}}}]);
+    put(&nebula, "by-count", &words).is(200);
+    let answer = nebula.post("/f/by-count", "\"a b a c\"").is(200);
+    answer.says(r#"[{"key":2,"value":["a"]},{"key":1,"value":["b","c"]}]"#);
+}
+
+/// A restart keeps them, and what they have computed that took long.
+#[test]
+fn pipelines_survive_a_restart() {
+    let home = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let arguments = ["--cache-bytes-max", "67108864"];
+    let nebula = Nebula::start_over(std::sync::Arc::clone(&home), &arguments);
+    let nebula = with(nebula, &["pi-trials", "pi-estimate"]);
+    put(&nebula, "pi?deadline_ms=60000", &json!([{"each": "pi-trials"}, "pi-estimate"])).is(200);
+    let input = r#"[{"seed": 1, "trials": 300000}, {"seed": 2, "trials": 300000}]"#;
+    let first = nebula.post("/f/pi", input).is(200);
+    nebula.terminate_and_wait();
+    let nebula = Nebula::start_over(home, &arguments);
+    nebula.post("/f/pi", input).is(200).says(first.text()).has("cache-status", "nebula; hit; detail=disk");
+    nebula.control("GET", "/api/v1/pipelines").send().is(200);
+}
+
+#[test]
+fn the_command_line_checks_deploys_shows_and_explains() {
+    let nebula = with(remembering(), &["slugify", "sha256"]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("digest.toml");
+    std::fs::write(
+        &file,
+        "steps = [\"slugify\", { all = { text = { select = \".\" }, digest = \"sha256\" } }]\n",
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    let checked = nebula.cli(&["pipeline", "check", file]).exits(0);
+    assert_eq!(checked.stdout(), "digest: string -> record { text: string, digest: string }\n");
+    nebula.post("/f/digest", "\"a\"").is(404);
+    nebula.cli(&["pipeline", "deploy", file]).exits(0);
+    let answer = nebula.post("/f/digest", "\"A b\"").is(200).json();
+    assert_eq!(answer["text"], "a-b");
+    let shown = nebula.cli(&["pipeline", "show", "digest"]).exits(0).stdout();
+    for part in ["digest@v1", "slugify", "string", "sha256", "all"] {
+        assert!(shown.contains(part), "no `{part}` in\n{shown}");
+    }
+    let svg = nebula.cli(&["pipeline", "show", file, "--svg"]).exits(0).stdout();
+    assert!(svg.starts_with("<svg") && svg.contains("slugify") && svg.trim_end().ends_with("</svg>"));
+    let explained = nebula.cli(&["explain", "digest", "A b", "--json"]).exits(0).json();
+    assert_eq!(explained["steps"][0]["step"], "slugify");
+    assert_eq!(explained["steps"][0]["cache"], "hit");
+    assert_eq!(explained["steps"][0]["output"], "a-b");
+    assert_eq!(explained["steps"][1]["input"], "a-b");
+    let bad = directory.path().join("bad.json");
+    std::fs::write(&bad, r#"{"steps": ["sha256", {"each": "slugify"}]}"#).unwrap();
+    let refused = nebula.cli(&["pipeline", "check", bad.to_str().unwrap()]).exits(1);
+    assert!(refused.stderr().contains("step `each` gets `string`, which is no list"), "{refused:?}");
+}
