@@ -105,6 +105,16 @@ impl InProcess {
         })
     }
 
+    /// Deploys a pipeline under the host's limits.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub(crate) fn deploy_pipeline(&self, name: &str, description: &str) -> anyhow::Result<()> {
+        let (name, pipeline) = (name.parse()?, serde_json::from_str(description)?);
+        self.runtime.deploy_pipeline(&name, pipeline, Settings::default(), Followers::MustFit)?;
+        Ok(())
+    }
+
     /// A function's current version.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ mod machine;
 mod measure;
 mod mixed;
 mod peers;
+mod pipelines;
 mod prepare;
 mod record;
 mod remembered;
@@ -69,6 +70,8 @@ enum Args {
     Mixed(mixed::Args),
     /// One core, two, four
     Scaling(scaling::Args),
+    /// Chains of functions and a map: what composing costs, and how it scales
+    Pipelines(pipelines::Args),
     /// One call in this process
     Call(call::Args),
     /// Work that a component does once: at deploy, against in every call
@@ -103,6 +106,7 @@ impl Args {
             Self::Idle(args) => idle::run(args),
             Self::Mixed(args) => mixed::run(args),
             Self::Scaling(args) => scaling::run(args),
+            Self::Pipelines(args) => pipelines::run(args),
             Self::Call(args) => call::run(args),
             Self::Initialise(args) => initialise::run(args),
             Self::Instructions(args) => instructions::run(args),

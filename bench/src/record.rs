@@ -39,7 +39,7 @@ pub(crate) struct Args {
 }
 
 /// As they are quoted.
-const FULL: [&str; 12] = [
+const FULL: [&str; 13] = [
     "throughput --connections 1,32,256",
     "throughput --rounds 3 --body-bytes 1024,65536,1048576",
     "latency --rounds 3",
@@ -49,13 +49,14 @@ const FULL: [&str; 12] = [
     "idle",
     "mixed --rounds 3",
     "scaling",
+    "pipelines",
     "call",
     "initialise",
     "instructions",
 ];
 
 /// To see that all of it works.
-const QUICK: [&str; 12] = [
+const QUICK: [&str; 13] = [
     "throughput --rounds 2 --seconds 1 --connections 1,32,256",
     "throughput --rounds 2 --seconds 1 --body-bytes 1024,65536,1048576",
     "latency --rounds 2 --seconds 1",
@@ -65,6 +66,7 @@ const QUICK: [&str; 12] = [
     "idle --seconds 5 --load-seconds 1 --functions 1,1000",
     "mixed --rounds 2 --seconds 2 --fibonacci 38",
     "scaling --rounds 2 --seconds 1",
+    "pipelines --rounds 2 --calls 200 --items 1000",
     "call --rounds 2 --calls 5000",
     "initialise --rounds 2 --calls 50 --functions 5",
     "instructions --rounds 1 --requests 500",

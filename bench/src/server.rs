@@ -324,6 +324,32 @@ impl Nebula {
         Ok(nebula)
     }
 
+    /// Deploys a pipeline.
+    ///
+    /// # Errors
+    /// When it isn't taken.
+    pub(crate) fn deploy_pipeline(&self, name: &str, description: &str) -> anyhow::Result<()> {
+        self.deploy_pipeline_with(name, description, &[])
+    }
+
+    /// Likewise, with limits as `nebula pipeline deploy` takes them.
+    ///
+    /// # Errors
+    /// As [`deploy_pipeline`](Self::deploy_pipeline).
+    pub(crate) fn deploy_pipeline_with(
+        &self,
+        name: &str,
+        description: &str,
+        limits: &[&str],
+    ) -> anyhow::Result<()> {
+        let file = self.data_dir.path().join(format!("{name}.json"));
+        std::fs::write(&file, description)?;
+        let mut deploy = Command::new(&self.program);
+        deploy.args(["pipeline", "deploy"]).arg(&file).args(limits);
+        self.ask(deploy)?;
+        Ok(())
+    }
+
     /// How the calls since it started were answered, of all functions.
     ///
     /// # Errors
