@@ -155,6 +155,15 @@ fn remember_parameters() -> [Value; 4] {
     ]
 }
 
+/// What becomes of pipelines that call a function by its name.
+fn followers() -> Value {
+    json!({
+        "name": "followers", "in": "query", "required": false,
+        "description": "whether pipelines that don't fit the new version have the change refused, or stay as they are",
+        "schema": {"enum": ["must-fit", "may-stay"], "default": "must-fit"},
+    })
+}
+
 fn control_paths() -> Map<String, Value> {
     let secured = json!([{"token": []}]);
     let name = json!([{
@@ -175,10 +184,11 @@ fn control_paths() -> Map<String, Value> {
     let mut deploy = operation("deploy", "deploys a component");
     deploy["requestBody"] = json!({"required": true, "content": {"application/wasm": {}}});
     let limits = limit_parameters().as_array().cloned().unwrap_or_default();
-    deploy["parameters"] = limits.into_iter().chain(remember_parameters()).collect();
+    deploy["parameters"] = limits.into_iter().chain(remember_parameters()).chain([followers()]).collect();
     of_any_body(&mut deploy["responses"]);
     deploy["responses"]["400"] = problem("the body is no component, or a limit is no number");
     deploy["responses"]["422"] = problem("the component is no pure function, or a limit is too high");
+    deploy["responses"]["409"] = problem("it would break pipelines that call it");
     deploy["responses"]["507"] = full();
     let without_content = |id: &str, summary: &str, done: &str| {
         let mut operation = operation(id, summary);
@@ -189,12 +199,15 @@ fn control_paths() -> Map<String, Value> {
         operation
     };
     let mut remove = without_content("remove", "removes a function with its versions", "removed");
+    remove["responses"]["409"] = problem("pipelines call it");
     remove["responses"]["507"] = full();
     let mut rollback = operation("rollback", "makes an earlier version current");
     rollback["requestBody"] = json!({"content": {"application/json": {"schema": {
         "type": "object", "properties": {"version": {"type": "string", "pattern": "^v[1-9][0-9]*$"}},
     }}}});
     of_any_body(&mut rollback["responses"]);
+    rollback["parameters"] = json!([followers()]);
+    rollback["responses"]["409"] = problem("it would break pipelines that call it");
     rollback["responses"]["507"] = full();
     let mut download = operation("component", "the current component");
     download["responses"]["200"]["content"] = json!({"application/wasm": {}});
@@ -207,7 +220,43 @@ fn control_paths() -> Map<String, Value> {
     let mut input = operation("input", "an input that a caller asked to have kept");
     input["responses"]["200"]["content"] = json!({"application/octet-stream": {}});
     let function = "/api/v1/functions/{name}";
+    let pipeline = "/api/v1/pipelines/{name}";
+    let description = json!({"required": true, "content": {"application/json": {"schema": {
+        "type": "object", "required": ["steps"],
+        "properties": {
+            "input": {"type": "string", "description": "the type of what it takes, in WIT, or `payload`"},
+            "steps": {"description": "a function's name, a list of steps, or an object of one kind of step"},
+            "calls_max": {"type": "integer", "minimum": 0},
+        },
+    }}}});
+    let mut compose = operation("deploy-pipeline", "checks a pipeline and deploys it");
+    compose["requestBody"] = description.clone();
+    compose["parameters"] = deploy["parameters"].clone();
+    of_any_body(&mut compose["responses"]);
+    compose["responses"]["409"] = problem("it would break pipelines that call it");
+    compose["responses"]["422"] =
+        problem("its types don't fit, it calls what isn't there, or a limit is too high");
+    compose["responses"]["507"] = full();
+    let mut check = operation("check-pipeline", "checks a pipeline; nothing changes");
+    check["requestBody"] = description;
+    of_any_body(&mut check["responses"]);
+    check["responses"]["422"] = problem("its types don't fit, or it calls what isn't there");
+    let mut explain = operation("explain", "makes a call and tells how each step of it went");
+    explain["requestBody"] = json!({"content": {"*/*": {}}});
+    of_any_body(&mut explain["responses"]);
+    explain["responses"]["415"] = problem("a media type that the function doesn't take");
     Map::from_iter([
+        ("/api/v1/pipelines".to_owned(), json!({"get": operation("list-pipelines", "every pipeline")})),
+        (
+            pipeline.to_owned(),
+            json!({
+                "parameters": name, "put": compose, "delete": remove.clone(),
+                "get": operation("pipeline", "a pipeline, with its steps' types"),
+            }),
+        ),
+        (format!("{pipeline}/check"), json!({"parameters": name, "post": check})),
+        (format!("{pipeline}/rollback"), json!({"parameters": name, "post": rollback.clone()})),
+        (format!("{function}/explain"), json!({"parameters": name, "post": explain})),
         ("/api/v1/functions".to_owned(), json!({"get": operation("list", "every function")})),
         (
             function.to_owned(),

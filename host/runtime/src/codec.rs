@@ -32,7 +32,7 @@ mod text;
 mod types;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::decode::DecodeError;
 pub(crate) use self::decode::decode;

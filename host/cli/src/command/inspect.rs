@@ -43,6 +43,14 @@ pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
             }
             let client = Client::new(&inspect.remote);
             let detail = client.detail(&reference.name)?;
+            if let Some(composition) = &detail.current.pipeline {
+                if inspect.remote.json {
+                    return json(&detail);
+                }
+                print!("{}", history(&detail));
+                println!("\n{}", serde_json::to_string_pretty(&composition.description)?);
+                return Ok(());
+            }
             let wit = wit::exports(&client.component(&reference.name)?)?;
             if inspect.remote.json {
                 let mut value = serde_json::to_value(&detail)?;

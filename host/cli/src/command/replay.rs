@@ -39,6 +39,14 @@ pub(crate) fn run(replay: &Replay) -> anyhow::Result<ExitCode> {
     let signed = receipt::read(&replay.receipt)?;
     let receipt = signed.unchecked();
     let component = component(replay, receipt)?;
+    if component.starts_with(b"{") {
+        let hint = "make the calls of its steps again: `nebula explain` shows them, and each function gives receipts";
+        return Err(hinted(
+            format!("`{}` is a pipeline, which isn't replayed whole", receipt.function),
+            hint,
+        )
+        .into());
+    }
     let document = match &replay.input {
         Some(input) => Input::read(input, None)?.body,
         None => Client::new(&replay.remote).input(&receipt.input.digest).map_err(|error| {

@@ -39,7 +39,12 @@ pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
                 return Err(hinted("`verify` takes a function's name without a version", hint).into());
             }
             let client = Client::new(&invoke.remote);
-            let limits = client.detail(&reference.name)?.current.limits;
+            let current = client.detail(&reference.name)?.current;
+            if current.pipeline.is_some() {
+                let hint = "verify the functions that it calls: `nebula pipeline show` names them";
+                return Err(hinted(format!("`{}` is a pipeline", reference.name), hint).into());
+            }
+            let limits = current.limits;
             (client.component(&reference.name)?.into(), limits)
         }
     };

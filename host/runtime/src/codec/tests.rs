@@ -2,7 +2,7 @@
 
 mod documents;
 mod schemas;
-mod types;
+pub(crate) mod types;
 
 use proptest::prelude::*;
 use wasmtime::component::{Type as Reflected, Val};

@@ -1,5 +1,7 @@
 //! Descriptions and their checks.
 
+mod properties;
+
 use super::*;
 use crate::codec::parse_type;
 

@@ -10,7 +10,7 @@ use super::schemas::fits;
 use super::types::{any_type, value_of};
 use super::{decode_one, json as encoded};
 use crate::codec::text::wit_text;
-use crate::codec::{DecodeError, Type, json_schema};
+use crate::codec::{DecodeError, Type, json_schema, parse_type};
 
 /// Types, each a component of its own.
 const TYPES: u32 = 300;
@@ -36,6 +36,24 @@ fn any_value_of_any_type_survives_the_round_trip() {
             let text = encoded(&ty, &val);
             let back = decode_one(&ty, text.as_bytes());
             prop_assert_eq!(back.as_ref(), Ok(&val), "{} of {}", text, wit_text(&ty));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn any_type_reads_back_from_its_text() {
+    check(any_type(), |ty| {
+        prop_assert_eq!(parse_type(&wit_text(&ty)), Ok(ty));
+        Ok(())
+    });
+}
+
+#[test]
+fn any_text_is_a_type_or_an_error() {
+    check("(list|record|\\{|\\}|<|>|u8|a: |,| |option|result|_|%|é){0,20}", |text| {
+        if let Ok(ty) = parse_type(&text) {
+            prop_assert_eq!(parse_type(&wit_text(&ty)), Ok(ty));
         }
         Ok(())
     });

@@ -109,7 +109,7 @@ const PLAIN: &[&str] =
 const KEYS: &[&str] = &["string", "string", "bool", "u8", "s64", "char"];
 
 /// Any type that can travel, up to four levels of it.
-pub(super) fn any_type() -> impl Strategy<Value = Type> {
+pub(crate) fn any_type() -> impl Strategy<Value = Type> {
     let leaf = prop_oneof![
         8 => proptest::sample::select(PLAIN).prop_map(Shape::Plain),
         1 => (1_usize..9).prop_map(Shape::Flags),
@@ -136,7 +136,7 @@ pub(super) fn any_type() -> impl Strategy<Value = Type> {
 }
 
 /// Any value of `ty`.
-pub(super) fn value_of(ty: &Type) -> BoxedStrategy<Val> {
+pub(crate) fn value_of(ty: &Type) -> BoxedStrategy<Val> {
     match ty {
         Type::Bool => any::<bool>().prop_map(Val::Bool).boxed(),
         Type::S8 => any::<i8>().prop_map(Val::S8).boxed(),
