@@ -111,7 +111,7 @@ impl InProcess {
     /// The runtime's.
     pub(crate) fn deploy_pipeline(&self, name: &str, description: &str) -> anyhow::Result<()> {
         let (name, pipeline) = (name.parse()?, serde_json::from_str(description)?);
-        self.runtime.deploy_pipeline(&name, pipeline, Settings::default(), Followers::MustFit)?;
+        self.runtime.deploy_pipeline(&name, &pipeline, &Settings::default(), Followers::MustFit)?;
         Ok(())
     }
 

@@ -382,3 +382,151 @@ fn the_command_line_checks_deploys_shows_and_explains() {
     let refused = nebula.cli(&["pipeline", "check", bad.to_str().unwrap()]).exits(1);
     assert!(refused.stderr().contains("step `each` gets `string`, which is no list"), "{refused:?}");
 }
+
+/// What is deployed can be read again, and takes no more to look at than it should.
+#[test]
+fn what_steps_gather_is_bounded() {
+    let nebula = with(Nebula::start(), &["slugify"]);
+    let refused = |steps: Value, part: &str| {
+        put(&nebula, "p", &steps).is(422).problem("invalid-pipeline").detail(part);
+    };
+    let twice = json!({"all": [{"select": "."}, {"select": "."}]});
+    refused(json!(vec![json!("slugify"), json!(vec![twice; 40])]), "over 10000 types or 24 deep");
+    let once = json!({"all": [{"select": "."}]});
+    refused(json!(vec![json!("slugify"), json!(vec![once; 30])]), "over 10000 types or 24 deep");
+    let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
+    refused(json!([{"constant": deep}, "slugify"]), "a constant is more than 16 deep");
+    let body =
+        json!({"input": format!("{}u8{}", "list<".repeat(60), ">".repeat(60)), "steps": []}).to_string();
+    let answer = nebula.control("PUT", "/api/v1/pipelines/p").body(body).send().is(422);
+    answer.problem("invalid-pipeline").detail("its types are too deep");
+    // Pipelines in pipelines, by whatever way.
+    put(&nebula, "n0", &json!(["slugify"])).is(200);
+    let mut deployed = 0;
+    for index in 1..80 {
+        let answer = put(&nebula, &format!("n{index}"), &json!([format!("n{}", index - 1)]));
+        if answer.status() == 422 {
+            answer.problem("invalid-pipeline").detail("more than 64 deep");
+            break;
+        }
+        answer.is(200);
+        deployed = index;
+    }
+    assert!(deployed > 8, "{deployed}");
+    nebula.post(&format!("/f/n{deployed}"), "\"A b\"").is(200).says("\"a-b\"");
+    nebula.control("GET", &format!("/api/v1/pipelines/n{deployed}")).send().is(200);
+    nebula.control("GET", "/api/v1/functions").send().is(200);
+}
+
+/// Also of steps that call nothing.
+#[test]
+fn what_is_gathered_is_held_to_its_limits_while_it_is_gathered() {
+    let nebula = Nebula::start();
+    let parts: Vec<_> = (0..50).map(|_| json!({"select": "."})).collect();
+    let body = json!({"input": "list<u64>", "steps": {"each": {"all": parts}}}).to_string();
+    nebula.control("PUT", "/api/v1/pipelines/wide").body(body).send().is(200);
+    let begun = std::time::Instant::now();
+    let answer = nebula.post("/f/wide", &json!(vec![1; 100_000]).to_string());
+    assert!([502, 504].contains(&answer.status()), "{answer:?}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(8));
+    let constant = json!({"constant": vec![7; 2000]});
+    let body = json!({"input": "list<u8>", "steps": {"each": constant}}).to_string();
+    nebula.control("PUT", "/api/v1/pipelines/many").body(body).send().is(200);
+    let call = nebula.request("POST", "/f/many").header("content-type", "application/octet-stream");
+    call.body(vec![0; 100_000]).send().is(502).problem("pipeline-limit").member("limit", "memory");
+}
+
+/// A pipeline that another one calls has its own limits, whoever called it first.
+#[test]
+fn limits_of_pipelines_in_one_another_are_their_own() {
+    let nebula = with(remembering(), &["slugify", "markdown"]);
+    put(&nebula, "inner", &json!({"all": ["slugify", "markdown"]})).is(200);
+    put(&nebula, "small?output_bytes_max=20&remember_traps=on", &json!({"all": ["slugify", "markdown"]}))
+        .is(200);
+    put(&nebula, "outer?output_bytes_max=20&remember_traps=on", &json!(["inner", {"select": "0"}])).is(200);
+    put(&nebula, "wide", &json!(["small", {"select": "0"}])).is(200);
+    nebula.post("/f/outer", "\"a long text indeed\"").is(200).says("\"a-long-text-indeed\"");
+    nebula.post("/f/inner", "\"a long text indeed\"").is(200).has("cache-status", HIT);
+    nebula
+        .post("/f/wide", "\"a long text indeed\"")
+        .is(502)
+        .problem("output-too-large")
+        .member("step", "small");
+    nebula.post("/f/small", "\"a long text indeed\"").is(502).problem("output-too-large");
+    // Calls that the outer one has no more of say nothing of the inner one.
+    let each = json!({"steps": {"each": "slugify"}}).to_string();
+    nebula.control("PUT", "/api/v1/pipelines/each").body(each).send().is(200);
+    let few = json!({"steps": "each", "calls_max": 3}).to_string();
+    nebula.control("PUT", "/api/v1/pipelines/few?remember_traps=on").body(few).send().is(200);
+    nebula.post("/f/few", r#"["a", "b", "c"]"#).is(502).problem("pipeline-limit").member("max", 3);
+    nebula.post("/f/each", r#"["a", "b", "c"]"#).is(200).has("cache-status", MISS);
+}
+
+/// Which of two versions is called where is a part of what is remembered.
+#[test]
+fn pipelines_that_call_the_same_in_another_order_are_others() {
+    let nebula = remembering().deploy("asks", guests::ASKS_FOR_MEMORY);
+    let component = std::fs::read(guests::ASKS_FOR_MEMORY).unwrap();
+    nebula.put("asks?memory_bytes_max=4194304", &component).is(200);
+    let body = |x: &str, y: &str| json!({"input": "u32", "steps": {"all": {"x": x, "y": y}}}).to_string();
+    let put = |name: &str, x: &str, y: &str| {
+        nebula.control("PUT", &format!("/api/v1/pipelines/{name}")).body(body(x, y)).send().is(200)
+    };
+    put("xy", "asks", "asks@v1");
+    put("yx", "asks@v1", "asks");
+    nebula.post("/f/xy", "16").is(200).says(r#"{"x":"denied 16 MiB","y":"got 16 MiB"}"#);
+    nebula
+        .post("/f/yx", "16")
+        .is(200)
+        .has("cache-status", MISS)
+        .says(r#"{"x":"got 16 MiB","y":"denied 16 MiB"}"#);
+}
+
+/// What the caller says of remembering holds for the steps.
+#[test]
+fn directives_hold_for_steps() {
+    let nebula = with(remembering(), &["slugify", "markdown"]);
+    put(&nebula, "p", &json!(["slugify", "markdown"])).is(200);
+    let call = |directive: &str| {
+        let call = nebula.request("POST", "/f/p").header("cache-control", directive);
+        call.body("A b").send().is(200)
+    };
+    call("no-store").has("cache-status", "nebula; fwd=miss");
+    assert_eq!(steps(&call("max-age=0")), [step("slugify", "miss"), step("markdown", "miss")]);
+    assert_eq!(steps(&call("no-cache")), [step("slugify", "miss"), step("markdown", "miss")]);
+    // What isn't remembered of a step isn't of the pipeline either.
+    nebula.put("markdown?remember=off", &std::fs::read(function("markdown")).unwrap()).is(200);
+    for _ in 0..2 {
+        call("max-age=0").has("cache-status", "nebula; fwd=bypass");
+    }
+}
+
+#[test]
+fn a_rollback_makes_no_cycle() {
+    let nebula = with(Nebula::start(), &["slugify"]);
+    put(&nebula, "bb", &json!(["slugify"])).is(200);
+    put(&nebula, "aa", &json!(["bb"])).is(200);
+    put(&nebula, "aa", &json!(["slugify"])).is(200);
+    put(&nebula, "bb", &json!(["aa"])).is(200);
+    let back = nebula.control("POST", "/api/v1/pipelines/aa/rollback?followers=may-stay").send().is(422);
+    back.problem("invalid-pipeline").detail("it calls itself: aa → bb → aa");
+}
+
+/// One that had stayed behind isn't in anybody's way.
+#[test]
+fn what_was_broken_before_is_not_broken_again() {
+    let nebula = with(Nebula::start(), &["slugify"]).deploy("last", function("sha256"));
+    put(&nebula, "p", &json!(["slugify", "last"])).is(200);
+    nebula.put("last?followers=may-stay", &std::fs::read(function("add")).unwrap()).is(200);
+    nebula.redeploy("last", function("add"));
+    nebula.redeploy("last", function("factorial"));
+    nebula.put("slugify?output_bytes_max=1000", &std::fs::read(function("slugify")).unwrap()).is(200);
+    nebula.post("/f/p", "\"A b\"").is(200);
+    // A check says what a deploy would.
+    put(&nebula, "q", &json!(["slugify", "p"])).is(200);
+    let body = json!({"steps": ["add"]}).to_string();
+    nebula.control("POST", "/api/v1/pipelines/p/check").body(body).send().is(422);
+    let body = json!({"steps": {"each": "slugify"}}).to_string();
+    let check = nebula.control("POST", "/api/v1/pipelines/p/check").body(body).send().is(409);
+    check.problem("breaks-pipelines").detail("the pipeline `q`");
+}

@@ -39,10 +39,14 @@ impl Input {
     }
 }
 
-/// Whether stdin is a pipe: what scripts leave to commands otherwise, a terminal or nothing, isn't meant for them.
+/// Whether stdin is a pipe or a file: a terminal, or nothing, isn't meant for a command.
 fn is_piped() -> bool {
+    use rustix::fs::FileType;
+
     let stdin = rustix::fs::fstat(std::io::stdin());
-    stdin.is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Fifo)
+    stdin.is_ok_and(|stat| {
+        matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::RegularFile)
+    })
 }
 
 /// The media type that a file's ending stands for; none where it stands for nothing in particular.

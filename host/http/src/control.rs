@@ -125,6 +125,13 @@ async fn route(
         };
     }
     let name: FunctionName = name.parse().map_err(|error: IdError| bad_name(&error))?;
+    let is_new = matches!((action, parts.method.as_str()), (None, "PUT") | (Some("check"), _));
+    if kind == Kind::Pipeline && !is_new {
+        let (current, _) = runtime.versions(&name).map_err(|error| status::resolve(&error))?;
+        if current.pipeline.is_none() {
+            return Err(status::no_pipeline(&name));
+        }
+    }
     match (action, parts.method.as_str()) {
         (None, "PUT") => {
             let (settings, followers) = settings(parts.uri.query().unwrap_or(""))?;
@@ -135,7 +142,10 @@ async fn route(
             let record = runtime.deploy(name, component, settings, followers).await;
             Ok(json(StatusCode::OK, &record.map_err(|error| status::deploy(&error))?))
         }
-        (Some("check"), "POST") if kind == Kind::Pipeline => pipelines::check(runtime, name, body).await,
+        (Some("check"), "POST") if kind == Kind::Pipeline => {
+            let (settings, followers) = settings(parts.uri.query().unwrap_or(""))?;
+            pipelines::check(runtime, name, body, settings, followers).await
+        }
         (Some("check"), _) if kind == Kind::Pipeline => Err(status::method_not_allowed("POST")),
         (None, "GET") => {
             let (current, versions) = runtime.versions(&name).map_err(|error| status::resolve(&error))?;

@@ -155,6 +155,13 @@ fn remember_parameters() -> [Value; 4] {
     ]
 }
 
+/// The same operation at another path.
+fn named(operation: &Value, id: &str) -> Value {
+    let mut operation = operation.clone();
+    operation["operationId"] = id.into();
+    operation
+}
+
 /// What becomes of pipelines that call a function by its name.
 fn followers() -> Value {
     json!({
@@ -250,12 +257,15 @@ fn control_paths() -> Map<String, Value> {
         (
             pipeline.to_owned(),
             json!({
-                "parameters": name, "put": compose, "delete": remove.clone(),
+                "parameters": name, "put": compose, "delete": named(&remove, "remove-pipeline"),
                 "get": operation("pipeline", "a pipeline, with its steps' types"),
             }),
         ),
         (format!("{pipeline}/check"), json!({"parameters": name, "post": check})),
-        (format!("{pipeline}/rollback"), json!({"parameters": name, "post": rollback.clone()})),
+        (
+            format!("{pipeline}/rollback"),
+            json!({"parameters": name, "post": named(&rollback, "rollback-pipeline")}),
+        ),
         (format!("{function}/explain"), json!({"parameters": name, "post": explain})),
         ("/api/v1/functions".to_owned(), json!({"get": operation("list", "every function")})),
         (
@@ -333,7 +343,7 @@ mod tests {
     fn deploys_tell_what_may_come_of_them() {
         let paths = control_paths();
         let deploy = &paths["/api/v1/functions/{name}"]["put"];
-        let expected = ["200", "400", "401", "404", "405", "408", "413", "422", "431", "500", "507"];
+        let expected = ["200", "400", "401", "404", "405", "408", "409", "413", "422", "431", "500", "507"];
         let mut found = statuses(deploy);
         found.sort_unstable();
         assert_eq!(found, expected);

@@ -40,7 +40,7 @@ pub(crate) async fn deploy(
     followers: Followers,
 ) -> Result<Reply, Problem> {
     let (pipeline, runtime) = (description(body).await?, runtime.clone());
-    let deploy = move || runtime.deploy_pipeline(&name, pipeline, settings, followers);
+    let deploy = move || runtime.deploy_pipeline(&name, &pipeline, &settings, followers);
     let record = tokio::task::spawn_blocking(deploy).await.map_err(|error| status::internal(&error))?;
     Ok(json(StatusCode::OK, &record.map_err(|error| status::deploy(&error))?))
 }
@@ -50,9 +50,11 @@ pub(crate) async fn check(
     runtime: &Runtime,
     name: FunctionName,
     body: &mut Incoming,
+    settings: Settings,
+    followers: Followers,
 ) -> Result<Reply, Problem> {
     let (pipeline, runtime) = (description(body).await?, runtime.clone());
-    let check = move || runtime.check_pipeline(&name, &pipeline);
+    let check = move || runtime.check_pipeline(&name, &pipeline, &settings, followers);
     let view = tokio::task::spawn_blocking(check).await.map_err(|error| status::internal(&error))?;
     Ok(json(StatusCode::OK, &PipelineCheck { view: view.map_err(|error| status::deploy(&error))? }))
 }
@@ -63,10 +65,7 @@ pub(crate) async fn detail(runtime: &Runtime, reference: FunctionRef) -> Result<
     let viewed = tokio::task::spawn_blocking(move || runtime.view_pipeline(&asked)).await;
     match viewed.map_err(|error| status::internal(&error))?.map_err(|error| status::naming(&error))? {
         Some((version, view)) => Ok(json(StatusCode::OK, &PipelineDetail { version, view })),
-        None => {
-            let detail = format!("`{reference}` is no pipeline");
-            Err(Problem::new(StatusCode::NOT_FOUND, "no-pipeline", detail))
-        }
+        None => Err(status::no_pipeline(&reference)),
     }
 }
 

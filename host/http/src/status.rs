@@ -97,6 +97,7 @@ fn pipeline(error: &InvalidPipeline) -> Problem {
         InvalidPipeline::Cycle { names } => problem.with("cycle", names.clone()),
         InvalidPipeline::Description(_)
         | InvalidPipeline::TooNested { .. }
+        | InvalidPipeline::TypeTooLarge
         | InvalidPipeline::UnknownInput { .. }
         | InvalidPipeline::BadInputType { .. } => problem,
     }
@@ -121,14 +122,24 @@ pub(crate) fn naming(error: &NamingError) -> Problem {
             let by: Vec<_> = by.iter().map(ToString::to_string).collect();
             Problem::new(StatusCode::CONFLICT, "in-use", error.to_string()).with("pipelines", by)
         }
+        NamingError::Pipeline(error) => pipeline(error),
         NamingError::Load(_) => internal(error),
     }
+}
+
+/// It is there, and is a function of another kind.
+pub(crate) fn no_pipeline(name: &impl std::fmt::Display) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no-pipeline", format!("`{name}` is no pipeline"))
 }
 
 /// Why a call can't be explained.
 pub(crate) fn explain(error: &ExplainError) -> Problem {
     match error {
         ExplainError::Resolve(error) => resolve(error),
+        ExplainError::WholeRequests => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-explained", error.to_string())
+        }
+        ExplainError::Overloaded => overloaded(error.to_string()),
         ExplainError::Load(_) => internal(error),
         ExplainError::Input(error) => call(error),
     }

@@ -22,6 +22,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the wildcards mean: any other type doesn't fit here")]
 
+mod canonical;
 mod decode;
 mod encode;
 mod parse;
@@ -34,14 +35,15 @@ mod types;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use self::canonical::{canonical, is_ambiguous};
 pub use self::decode::DecodeError;
-pub(crate) use self::decode::decode;
+pub(crate) use self::decode::{decode, decode_own};
 pub(crate) use self::encode::{bytes_of, encode, encode_flat};
 pub(crate) use self::parse::parse_type;
 pub(crate) use self::query::decode_query;
 pub(crate) use self::schema::{input_schema, json_schema};
 pub use self::signature::UnsupportedType;
-pub(crate) use self::signature::{Signature, reflect, reflect_excerpt};
+pub(crate) use self::signature::{Signature, TYPE_DEPTH_MAX, TYPES_MAX, reflect, reflect_excerpt};
 pub(crate) use self::text::{excerpt, signature_text, wit_excerpt, wit_text};
 pub(crate) use self::types::{Case, Field, Outcome, Type};
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::HeaderValue;
 
+use crate::id::FunctionRef;
 use crate::key::FunctionKey;
 use crate::lane::Share;
 use crate::limits::Limits;
@@ -80,8 +81,9 @@ impl Function {
         let key = FunctionKey::new(&record.digest, record.description.form, &limits, &record.remember);
         let key = match &composed {
             Some(Composed { steps, .. }) => {
-                let steps: Vec<_> = steps.values().map(|step| step.key).collect();
-                FunctionKey::of_pipeline(&key, &steps)
+                let calls = record.pipeline.iter().flat_map(|it| it.description.steps.calls());
+                let step = |call: &FunctionRef| steps.get(&call.to_string()).map(|step| step.key);
+                FunctionKey::of_pipeline(&key, &calls.filter_map(step).collect::<Vec<_>>())
             }
             None => key,
         };

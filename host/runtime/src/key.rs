@@ -90,7 +90,7 @@ impl FunctionKey {
         Self(*hasher.finalize().as_bytes())
     }
 
-    /// Of a pipeline: of its own digest and limits, and of each function that it calls, with what that may use.
+    /// Of a pipeline: of its own digest and limits, and of the function of each of its calls, in order, with what that may use.
     pub(crate) fn of_pipeline(own: &Self, steps: &[Self]) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key(PIPELINE_CONTEXT);
         hasher.update(&own.0);
@@ -385,6 +385,32 @@ mod tests {
         ] {
             assert_ne!(function(), key(component, form, &limits));
         }
+    }
+
+    /// What flows from a function is what its answer is read as: whoever takes it gets the same, remembered or not.
+    #[test]
+    fn a_canonical_value_is_the_one_that_its_json_is_read_as() {
+        use proptest::prelude::*;
+
+        use crate::codec::tests::types::{any_type, value_of};
+
+        let typed = any_type().prop_flat_map(|ty| (value_of(&ty), Just(ty)));
+        let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) };
+        let of = |val: Val| function().of(&values(vec![val, Val::Bool(true)]), false);
+        proptest::test_runner::TestRunner::new(config)
+            .run(&typed, |(val, ty)| {
+                let mut json = Vec::new();
+                crate::codec::encode(&ty, &val, &mut json);
+                let read = crate::codec::decode_own(&ty, &json).unwrap();
+                prop_assert!(crate::codec::is_ambiguous(&ty) || of(val.clone()) == of(read.clone()));
+                prop_assert_eq!(of(crate::codec::canonical(&ty, val)), of(read));
+                Ok(())
+            })
+            .unwrap();
+        let twice = Val::Map(vec![(text("a"), Val::U8(1)), (text("b"), Val::U8(2)), (text("a"), Val::U8(3))]);
+        let once = Val::Map(vec![(text("b"), Val::U8(2)), (text("a"), Val::U8(3))]);
+        let ty = crate::codec::parse_type("map<string, u8>").unwrap();
+        assert_eq!(crate::codec::canonical(&ty, twice), once);
     }
 
     /// A change to what is hashed must not go unnoticed: what was remembered under the old one is lost.

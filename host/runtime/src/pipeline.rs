@@ -22,6 +22,7 @@ mod tests;
 pub(crate) use self::check::check;
 pub use self::check::{InvalidPipeline, Mismatch};
 pub use self::description::{CALLS_MAX, DEPTH_MAX, InvalidDescription, Path, Pipeline, STEPS_MAX, Step};
+pub(crate) use self::fit::Conversion;
 pub use self::plan::View;
 pub(crate) use self::plan::{Call, Callee, Errors, Feed, Gives, Node, Plan, Takes};
 pub(crate) use self::shape::Value;

@@ -520,7 +520,10 @@ fn publish(
             Next::Current(record) => record,
             Next::New(record) => {
                 let number = record.version.number();
-                records.insert((name.as_str(), number), records::write(&record).as_slice())?;
+                let written = records::write(&record);
+                // What couldn't be read again would be in everybody's way.
+                records::read(name, number, &written)?;
+                records.insert((name.as_str(), number), written.as_slice())?;
                 current.insert(name.as_str(), number)?;
                 if record.pipeline.is_some() {
                     transaction.open_table(PIPELINES)?.insert(name.as_str(), ())?;

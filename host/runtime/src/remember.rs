@@ -34,6 +34,12 @@ impl Remember {
         *self == Self::default()
     }
 
+    /// Has it say no more than `other` does.
+    pub(crate) fn narrow(&mut self, other: &Self) {
+        self.off |= other.off;
+        self.ttl_s = [self.ttl_s, other.ttl_s].into_iter().flatten().min();
+    }
+
     pub(crate) fn ttl(&self) -> Option<Duration> {
         self.ttl_s.map(|seconds| Duration::from_secs(seconds.get()))
     }

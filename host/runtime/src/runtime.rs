@@ -214,11 +214,15 @@ impl Runtime {
         }
         // Read without the lock: whoever asks for what isn't there holds nobody up.
         let generation = self.generation();
-        let record = self.0.registry.resolve(reference)?;
+        let mut record = self.0.registry.resolve(reference)?;
         let composed = match &record.pipeline {
             Some(composition) => Some(self.resolve_steps(composition)?),
             None => None,
         };
+        // What a pipeline answers is remembered as its functions' answers may be.
+        for step in composed.iter().flat_map(|composed| composed.steps().values()) {
+            record.remember.narrow(&step.record.remember);
+        }
         let is_distrusted = self.disagreement(&record.digest)?.is_some()
             || composed.as_ref().is_some_and(|it| it.steps().values().any(|step| step.is_distrusted()));
         let memory = match is_distrusted {

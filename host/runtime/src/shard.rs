@@ -301,19 +301,23 @@ impl Shard {
             },
         };
         let loading = Instant::now();
-        let code = match runtime.code(met).await {
-            Ok(code) => code,
-            Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
+        let code = match &call.code {
+            // Whatever it calls is the compute lane's already.
+            code @ Code::Pipeline(_) => code.clone(),
+            Code::Component(_) => match runtime.code(met).await {
+                Ok(code) => code,
+                Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
+            },
         };
         let (loading, admitted) = (loading.elapsed(), call.admitted + loading.elapsed());
         let wanted = Wanted::default();
         // Also when the caller leaves.
         let _abandon = Abandon(wanted.clone());
         let run = {
-            let (runtime, function) = (runtime.clone(), Arc::clone(function));
+            let (runtime, function, directives) = (runtime.clone(), Arc::clone(function), call.directives);
             move || {
                 let _place = place;
-                runtime.run_long(&function, &code, &decoded, admitted, wanted)
+                runtime.run_long(&function, &code, &decoded, admitted, (wanted, directives))
             }
         };
         // The thread itself sees to the deadline, if the machine lets it run at all.

@@ -116,7 +116,7 @@ fn deploy_pipelines(runtime: &Runtime, pipelines: &[PipelineConfig]) -> anyhow::
         // In a circle there is none; then whichever is first is refused.
         let at = waiting.iter().position(is_free).unwrap_or(0);
         let PipelineConfig { name, directory, pipeline, settings } = waiting.remove(at);
-        let outcome = runtime.deploy_pipeline(name, pipeline.clone(), settings.clone(), Followers::MayStay);
+        let outcome = runtime.deploy_pipeline(name, pipeline, settings, Followers::MayStay);
         match outcome {
             Ok(record) => {
                 note(format!("{} {} {}", record.name, record.version, record.description.signature));

@@ -16,8 +16,10 @@ use wasmtime::component::Val;
 
 use self::arguments::{Arguments, Nothing};
 use self::trace::Trace;
+pub(crate) use self::value::FLOAT32_MAX;
 use self::value::Seed;
 use super::Params;
+use super::types::Type;
 
 /// Why a document is no input of a function.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -66,7 +68,20 @@ pub enum DecodeError {
 /// # Errors
 /// [`DecodeError`] for the first thing that doesn't fit.
 pub(crate) fn decode(params: &Params, json: &[u8]) -> Result<Vec<Val>, DecodeError> {
-    let trace = Trace::new(json.len());
+    decode_within(Trace::new(json.len()), params, json)
+}
+
+/// Decodes what [`encode`](super::encode) has written of a value of `ty`, which was held before.
+///
+/// # Errors
+/// [`DecodeError`] where it isn't that.
+pub(crate) fn decode_own(ty: &Type, json: &[u8]) -> Result<Val, DecodeError> {
+    let mut values = decode_within(Trace::unbounded(), &[(String::new(), ty.clone())], json)?;
+    // There is one for each parameter.
+    Ok(values.pop().unwrap_or(Val::Option(None)))
+}
+
+fn decode_within(trace: Trace, params: &Params, json: &[u8]) -> Result<Vec<Val>, DecodeError> {
     let decoded = match params {
         [] if json.iter().all(u8::is_ascii_whitespace) => return Ok(Vec::new()),
         [] => run(json, Nothing { trace: &trace }),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::types::{Case, Field, Type};
 
 /// Types in one another.
-const DEPTH_MAX: usize = 64;
+const DEPTH_MAX: usize = super::TYPE_DEPTH_MAX;
 
 /// The longest text, bytes.
 const TEXT_BYTES_MAX: usize = 16 * 1024;

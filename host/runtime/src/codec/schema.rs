@@ -9,6 +9,7 @@
 use serde_json::{Value, json};
 
 use super::Params;
+use super::decode::FLOAT32_MAX;
 use super::types::Type;
 
 /// A signed integer of 64 bits as a string.
@@ -40,7 +41,7 @@ pub(crate) fn json_schema(ty: &Type) -> Value {
             {"type": "string", "pattern": UNSIGNED_DIGITS},
         ]}),
         Type::Float32 => {
-            let max = f64::from(f32::MAX);
+            let max = FLOAT32_MAX;
             json!({"oneOf": [
                 {"type": "number", "minimum": -max, "maximum": max},
                 {"enum": ["NaN", "Infinity", "-Infinity"]},

@@ -11,7 +11,10 @@ use super::text::{EXCERPT_CHARS_MAX, signature_excerpt};
 use super::types::{Field, Type};
 
 /// Types, fields, cases and flags of a signature written out. Wide records have hundreds.
-const TYPES_MAX: usize = 10_000;
+pub(crate) const TYPES_MAX: usize = 10_000;
+
+/// Types in one another. A schema nests up to four levels for each, and JSON is read to a depth of 128.
+pub(crate) const TYPE_DEPTH_MAX: usize = 24;
 
 /// The names of its parameters, fields, cases and flags, bytes, written out.
 const NAME_BYTES_MAX: usize = 256 * 1024;
@@ -30,6 +33,9 @@ pub enum UnsupportedType {
     /// Too large a type.
     #[error("the types of `handle`, written out, are over {TYPES_MAX}")]
     TooManyTypes,
+    /// Too deep a type.
+    #[error("the types of `handle` are more than {TYPE_DEPTH_MAX} deep")]
+    TooDeep,
     /// Too much to say.
     #[error("the names in the types of `handle`, written out, are over {NAME_BYTES_MAX} bytes")]
     NamesTooLong,
@@ -85,7 +91,8 @@ fn reflect_up_to(
 }
 
 fn check(params: &[(String, Reflected)], result: Option<&Reflected>) -> Result<(), UnsupportedType> {
-    let mut walk = Walk { types_left: TYPES_MAX, name_bytes_left: NAME_BYTES_MAX };
+    let mut walk =
+        Walk { types_left: TYPES_MAX, name_bytes_left: NAME_BYTES_MAX, depth_left: TYPE_DEPTH_MAX };
     let params = params.iter().map(|(name, ty)| (name.as_str(), ty));
     for (name, ty) in params.chain(result.map(|ty| ("result", ty))) {
         walk.item(name).and_then(|()| walk.ty(ty)).map_err(|reason| match reason {
@@ -94,6 +101,7 @@ fn check(params: &[(String, Reflected)], result: Option<&Reflected>) -> Result<(
                 UnsupportedType::NoValue { path, what }
             }
             Reason::TooManyTypes => UnsupportedType::TooManyTypes,
+            Reason::TooDeep => UnsupportedType::TooDeep,
             Reason::NamesTooLong => UnsupportedType::NamesTooLong,
         })?;
     }
@@ -104,6 +112,7 @@ fn check(params: &[(String, Reflected)], result: Option<&Reflected>) -> Result<(
 struct Walk {
     types_left: usize,
     name_bytes_left: usize,
+    depth_left: usize,
 }
 
 enum Reason {
@@ -113,6 +122,7 @@ enum Reason {
         what: &'static str,
     },
     TooManyTypes,
+    TooDeep,
     NamesTooLong,
 }
 
@@ -154,6 +164,13 @@ impl Walk {
 
     fn ty(&mut self, ty: &Reflected) -> Result<(), Reason> {
         self.item("")?;
+        self.depth_left = self.depth_left.checked_sub(1).ok_or(Reason::TooDeep)?;
+        self.type_within(ty)?;
+        self.depth_left += 1;
+        Ok(())
+    }
+
+    fn type_within(&mut self, ty: &Reflected) -> Result<(), Reason> {
         let refuse = |what| Err(Reason::NoValue { steps: Vec::new(), what });
         match ty {
             Reflected::Own(_) | Reflected::Borrow(_) => refuse("resource"),

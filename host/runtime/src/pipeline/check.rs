@@ -13,8 +13,11 @@ use super::description::{InvalidDescription, Path, Pipeline, Step};
 use super::fit::{Conversion, Misfit, fit, fit_whole};
 use super::plan::{Call, CallStep, Callee, Errors, Feed, Gives, Node, Plan, Takes, View};
 use super::shape::Shape;
-use crate::codec::{self, Case, Outcome, Type};
+use crate::codec::{self, Case, Outcome, TYPE_DEPTH_MAX, TYPES_MAX, Type};
 use crate::id::FunctionRef;
+
+/// Steps in one another, those of the pipelines that are called too: each takes its part of a thread's stack.
+const TOTAL_DEPTH_MAX: usize = 64;
 
 /// What is given of the input's type to say that it is any.
 const PAYLOAD: &str = "payload";
@@ -42,11 +45,16 @@ pub enum InvalidPipeline {
         names: Vec<String>,
     },
     /// Too many pipelines in one another.
-    #[error("it calls pipelines that call pipelines, more than {max} deep")]
+    #[error("with the pipelines that it calls its steps are more than {max} deep")]
     TooNested {
         /// How deep they may be.
         max: usize,
     },
+    /// A type that steps have put together is too large.
+    #[error(
+        "what its steps gather is of a type that is over {TYPES_MAX} types or {TYPE_DEPTH_MAX} deep, written out"
+    )]
+    TypeTooLarge,
     /// What one step gives isn't what the next takes.
     #[error(transparent)]
     Mismatch(Box<Mismatch>),
@@ -103,8 +111,15 @@ pub(crate) fn check(
     lookup: &mut dyn FnMut(&FunctionRef) -> Result<Callee, String>,
 ) -> Result<Plan, InvalidPipeline> {
     pipeline.check()?;
-    let mut checker =
-        Checker { lookup, nodes: Vec::new(), calls: Vec::new(), labels: HashSet::new(), fails: Vec::new() };
+    let mut checker = Checker {
+        lookup,
+        nodes: Vec::new(),
+        calls: Vec::new(),
+        labels: HashSet::new(),
+        fails: Vec::new(),
+        depth: 0,
+        deepest: 0,
+    };
     let takes = checker.takes(pipeline)?;
     let input = match &takes {
         Takes::Payload => Shape::Payload,
@@ -124,8 +139,11 @@ pub(crate) fn check(
         }
     };
     let (fails, errors) = checker.errors();
+    if checker.deepest > TOTAL_DEPTH_MAX {
+        return Err(InvalidPipeline::TooNested { max: TOTAL_DEPTH_MAX });
+    }
     Ok(Plan {
-        callee: Callee { takes, gives, fails },
+        callee: Callee { takes, gives, fails, depth: checker.deepest },
         errors,
         nodes: checker.nodes,
         root,
@@ -143,6 +161,10 @@ struct Checker<'a> {
     labels: HashSet<String>,
     /// What each call may fail with, if that ends the pipeline.
     fails: Vec<(String, Option<Type>)>,
+    /// Steps that this one is in.
+    depth: usize,
+    /// The most there were, with those of pipelines that are called.
+    deepest: usize,
 }
 
 type Checked = Result<(usize, Shape, View), InvalidPipeline>;
@@ -231,6 +253,16 @@ impl Checker<'_> {
 
     /// One step, on what is of `shape`. Where it `keeps_result`, the next one chooses by `ok` and `err`.
     fn step(&mut self, step: &Step, shape: Shape, keeps_result: bool) -> Checked {
+        self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
+        let checked = self.kind_of_step(step, shape, keeps_result)?;
+        self.depth -= 1;
+        // Before anything else looks at it: what steps gather from one another soon is more than anyone can read.
+        checked.1.check_size()?;
+        Ok(checked)
+    }
+
+    fn kind_of_step(&mut self, step: &Step, shape: Shape, keeps_result: bool) -> Checked {
         let takes = shown(&shape);
         let view = |kind: &str, label: String, gives: &Shape, inner| View {
             kind: kind.to_owned(),
@@ -308,7 +340,7 @@ impl Checker<'_> {
                 let gives = Shape::Constant(Arc::clone(value));
                 let view = view("constant", codec::excerpt(&value.to_string()), &gives, Vec::new());
                 let val = gives.ty().and_then(|ty| match fit(&gives, &ty) {
-                    Ok(Conversion::Constant(val)) => Some(val),
+                    Ok(Conversion::Constant(val)) => Some(Arc::new(val)),
                     Ok(_) | Err(_) => None,
                 });
                 Ok((self.add(Node::Constant(val)), gives, view))
@@ -325,6 +357,7 @@ impl Checker<'_> {
     ) -> Checked {
         let label = self.label(label.unwrap_or(function.name.as_str()));
         let callee = self.lookup(&label, function)?;
+        self.deepest = self.deepest.max(self.depth + callee.depth);
         let mismatch = |misfit: &Misfit, taken: &dyn std::fmt::Display| {
             InvalidPipeline::Mismatch(Box::new(Mismatch {
                 step: label.clone(),
@@ -663,7 +696,8 @@ fn named<'a, T: Clone + 'a>(fields: impl Iterator<Item = &'a (String, T)>, name:
 }
 
 fn numbered<T>(mut parts: impl Iterator<Item = T>, number: &str) -> Option<(usize, T)> {
-    let index = number.parse().ok()?;
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    let index = number.parse().ok().filter(|_| is_number)?;
     Some((index, parts.nth(index)?))
 }
 

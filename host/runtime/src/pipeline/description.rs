@@ -15,6 +15,7 @@
 //!
 //! Invariant: what was read is within the bounds below, however it was written.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,6 +27,9 @@ use crate::id::{FunctionName, FunctionRef};
 
 /// Steps in one another.
 pub const DEPTH_MAX: usize = 32;
+
+/// Values in one another of a constant.
+const CONSTANT_DEPTH_MAX: usize = 16;
 
 /// Steps of one pipeline.
 pub const STEPS_MAX: usize = 256;
@@ -113,6 +117,9 @@ pub enum InvalidDescription {
     /// Two fields, cases or labels of one name.
     #[error("`{0}` is there twice")]
     Twice(String),
+    /// A constant of many levels.
+    #[error("a constant is more than {CONSTANT_DEPTH_MAX} deep")]
+    ConstantTooDeep,
     /// `all` or `choice` of nothing.
     #[error("`{0}` is empty")]
     Empty(&'static str),
@@ -143,12 +150,19 @@ impl Step {
             Self::AllOf(branches) if branches.is_empty() => return Err(InvalidDescription::Empty("all")),
             Self::Choice(cases) if cases.is_empty() => return Err(InvalidDescription::Empty("choice")),
             Self::All(named) | Self::Choice(named) => {
-                for (index, (name, _)) in named.iter().enumerate() {
+                if named.len() > STEPS_MAX {
+                    return Err(InvalidDescription::TooManySteps);
+                }
+                let mut known = HashSet::new();
+                for (name, _) in named {
                     check_name(name)?;
-                    if named[..index].iter().any(|(other, _)| other == name) {
+                    if !known.insert(name) {
                         return Err(InvalidDescription::Twice(name.clone()));
                     }
                 }
+            }
+            Self::Constant(value) if !is_shallow(value, CONSTANT_DEPTH_MAX) => {
+                return Err(InvalidDescription::ConstantTooDeep);
             }
             Self::Call { label: None, .. }
             | Self::Sequence(_)
@@ -197,6 +211,18 @@ impl Step {
             return vec![function];
         }
         self.inner().into_iter().flat_map(Self::calls).collect()
+    }
+}
+
+fn is_shallow(value: &serde_json::Value, depth_left: usize) -> bool {
+    let Some(depth_left) = depth_left.checked_sub(1) else { return false };
+    match value {
+        serde_json::Value::Array(items) => items.iter().all(|item| is_shallow(item, depth_left)),
+        serde_json::Value::Object(fields) => fields.values().all(|field| is_shallow(field, depth_left)),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => true,
     }
 }
 

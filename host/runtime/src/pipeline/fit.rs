@@ -6,6 +6,8 @@
 //!
 //! Invariant: what fits never fails to be converted.
 
+use std::sync::Arc;
+
 use wasmtime::component::Val;
 
 use super::shape::{Shape, Value};
@@ -197,7 +199,13 @@ fn fit_type(from: &Type, to: &Type) -> Result<Conversion, Misfit> {
     let inside =
         |step: &str, from: &Type, to: &Type| fit_type(from, to).map_err(|misfit| misfit.within(step));
     Ok(match (from, to) {
-        (Type::Option(from), Type::Option(to)) => Conversion::Option(Box::new(inside("?", from, to)?)),
+        // An option in an option is written otherwise than one alone.
+        (Type::Option(from_inner), Type::Option(to_inner))
+            if matches!(**from_inner, Type::Option(_)) == matches!(**to_inner, Type::Option(_)) =>
+        {
+            Conversion::Option(Box::new(inside("?", from_inner, to_inner)?))
+        }
+        (Type::Option(_), Type::Option(_)) => return Err(misfit(from, to)),
         (from, Type::Option(to)) if !matches!(**to, Type::Option(_)) => {
             Conversion::Some(Box::new(fit_type(from, to)?))
         }
@@ -296,12 +304,14 @@ impl Conversion {
                 Self::Same,
                 value @ (Value::Nothing | Value::Payload { .. } | Value::Flat(..) | Value::Val(_)),
             ) => value,
-            (Self::Constant(val), _) => Value::Val(val.clone()),
+            (Self::Constant(val), _) => val.clone().into(),
             (Self::Bytes, Value::Payload { body, .. } | Value::Flat(_, body)) => {
                 Value::Flat(Flat::Bytes, body)
             }
-            (Self::Bytes, Value::Val(Val::String(text))) => Value::Flat(Flat::Bytes, text.into()),
-            (conversion, value) => Value::Val(conversion.val(value)),
+            (Self::Bytes, Value::Val(val)) => {
+                Value::Flat(Flat::Bytes, codec::bytes_of(Arc::unwrap_or_clone(val)))
+            }
+            (conversion, value) => conversion.val(value).into(),
         }
     }
 
@@ -338,7 +348,7 @@ impl Conversion {
 
     /// Of what is a value already.
     fn of_val(&self, val: Val) -> Val {
-        let inner = |conversion: &Self, val: Box<Val>| Box::new(conversion.val(Value::Val(*val)));
+        let inner = |conversion: &Self, val: Box<Val>| Box::new(conversion.val((*val).into()));
         match (self, val) {
             (Self::Scalar(from, to), val) => reread(from, to, val),
             (Self::Case, Val::Enum(name)) => Val::Variant(name, None),
@@ -349,8 +359,10 @@ impl Conversion {
                 Val::Option(val.map(|val| inner(conversion, val)))
             }
             (Self::Variant(cases), Val::Variant(name, payload)) => {
-                let case = cases.iter().find(|(case, _)| *case == name);
-                let payload = payload.map(|val| case.map_or(val.clone(), |(_, case)| inner(case, val)));
+                let payload = match cases.iter().find(|(case, _)| *case == name) {
+                    Some((_, case)) => payload.map(|val| inner(case, val)),
+                    None => payload,
+                };
                 Val::Variant(name, payload)
             }
             (Self::Result(ok, _), Val::Result(Ok(val))) => Val::Result(Ok(val.map(|val| inner(ok, val)))),
@@ -380,12 +392,14 @@ impl Value {
     /// As a single value, of what has a type.
     pub(crate) fn into_val(self) -> Val {
         match self {
-            Self::Val(val) => val,
+            Self::Val(val) => Arc::unwrap_or_clone(val),
             Self::Flat(Flat::String, body) => Val::String(String::from_utf8_lossy(&body).into_owned()),
             Self::Flat(Flat::Bytes, body) | Self::Payload { body, .. } => {
                 Val::List(body.iter().copied().map(Val::U8).collect())
             }
-            Self::Parts(parts) => Val::Tuple(parts.into_iter().map(Self::into_val).collect()),
+            Self::Parts(parts) => {
+                Val::Tuple(Arc::unwrap_or_clone(parts).into_iter().map(Self::into_val).collect())
+            }
             Self::Nothing => Val::Tuple(Vec::new()),
         }
     }
@@ -393,11 +407,55 @@ impl Value {
     /// The items of a list, or the fields of a record or tuple, in order.
     pub(crate) fn into_parts(self) -> Vec<Self> {
         match self {
-            Self::Parts(parts) => parts,
-            Self::Val(Val::List(vals) | Val::Tuple(vals)) => vals.into_iter().map(Self::Val).collect(),
-            Self::Val(Val::Record(fields)) => fields.into_iter().map(|(_, val)| Self::Val(val)).collect(),
-            Self::Flat(Flat::Bytes, body) => body.iter().map(|byte| Self::Val(Val::U8(*byte))).collect(),
-            Self::Nothing | Self::Payload { .. } | Self::Flat(Flat::String, _) | Self::Val(_) => Vec::new(),
+            Self::Parts(parts) => Arc::unwrap_or_clone(parts),
+            Self::Val(val) => parts_of(Arc::unwrap_or_clone(val)),
+            Self::Flat(Flat::Bytes, body) => body.iter().map(|byte| Val::U8(*byte).into()).collect(),
+            Self::Nothing | Self::Payload { .. } | Self::Flat(Flat::String, _) => Vec::new(),
         }
     }
+
+    /// How many items, fields or parts it has.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else has parts")]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Parts(parts) => parts.len(),
+            Self::Val(val) => match &**val {
+                Val::List(vals) | Val::Tuple(vals) => vals.len(),
+                Val::Record(fields) => fields.len(),
+                _ => 0,
+            },
+            Self::Flat(Flat::Bytes, body) => body.len(),
+            Self::Nothing | Self::Payload { .. } | Self::Flat(Flat::String, _) => 0,
+        }
+    }
+
+    /// What `path` leads to, the number of a part for each step. Nothing else is copied.
+    pub(crate) fn select(&self, path: &[usize]) -> Self {
+        let [first, rest @ ..] = path else { return self.clone() };
+        match self {
+            Self::Parts(parts) => parts.get(*first).map_or(Self::Nothing, |part| part.select(rest)),
+            Self::Val(val) => selected(val, path).map_or(Self::Nothing, |val| val.clone().into()),
+            Self::Nothing | Self::Payload { .. } | Self::Flat(..) => Self::Nothing,
+        }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else has parts")]
+fn parts_of(val: Val) -> Vec<Value> {
+    match val {
+        Val::List(vals) | Val::Tuple(vals) => vals.into_iter().map(Value::from).collect(),
+        Val::Record(fields) => fields.into_iter().map(|(_, val)| val.into()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else has parts")]
+fn selected<'a>(val: &'a Val, path: &[usize]) -> Option<&'a Val> {
+    let [first, rest @ ..] = path else { return Some(val) };
+    let part = match val {
+        Val::Record(fields) => fields.get(*first).map(|(_, val)| val),
+        Val::Tuple(vals) => vals.get(*first),
+        _ => None,
+    };
+    selected(part?, rest)
 }

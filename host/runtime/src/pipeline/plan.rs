@@ -2,6 +2,8 @@
 //!
 //! The steps are one list, in the order in which they are written, and name one another by their numbers.
 
+use std::sync::Arc;
+
 use wasmtime::component::Val;
 
 use crate::codec::{self, Field, Outcome, Signature, Type};
@@ -33,6 +35,8 @@ pub(crate) struct Callee {
     pub(crate) gives: Gives,
     /// The error that it may return instead, and that error's type, if it has one.
     pub(crate) fails: Option<Option<Type>>,
+    /// Of a pipeline: how deep its steps are in one another.
+    pub(crate) depth: usize,
 }
 
 impl Callee {
@@ -42,13 +46,13 @@ impl Callee {
             Some(Type::Result(outcome)) => (gives(outcome.ok.as_ref()), Some(outcome.err.clone())),
             result => (gives(result.as_ref()), None),
         };
-        Self { takes: Takes::Values(signature.params.clone()), gives, fails }
+        Self { takes: Takes::Values(signature.params.clone()), gives, fails, depth: 0 }
     }
 
     /// Of the raw form. What it says of bad input is its own error; that it failed isn't one.
     pub(crate) fn raw() -> Self {
         let bad_input = Type::Variant([("bad-input".to_owned(), Some(Type::String))].into());
-        Self { takes: Takes::Payload, gives: Gives::Payload, fails: Some(Some(bad_input)) }
+        Self { takes: Takes::Payload, gives: Gives::Payload, fails: Some(Some(bad_input)), depth: 0 }
     }
 
     /// What it gives, as a `result` where it may fail.
@@ -146,7 +150,7 @@ pub(crate) enum Node {
     Choice(Vec<(String, usize, Option<Conversion>)>),
     Select(Vec<usize>),
     /// The value, where it has a type by itself.
-    Constant(Option<Val>),
+    Constant(Option<Arc<Val>>),
 }
 
 /// A call, with what there is to say of it.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wasmtime::component::Val;
 
-use crate::codec::{self, Type};
+use super::check::InvalidPipeline;
+use crate::codec::{self, TYPE_DEPTH_MAX, TYPES_MAX, Type};
 use crate::engine::Flat;
 
 /// The type of what flows along an edge.
@@ -27,6 +28,27 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
+    /// Whether it is small enough to be written out.
+    ///
+    /// # Errors
+    /// [`InvalidPipeline::TypeTooLarge`].
+    pub(super) fn check_size(&self) -> Result<(), InvalidPipeline> {
+        let mut left = TYPES_MAX;
+        if self.is_within(&mut left, TYPE_DEPTH_MAX) { Ok(()) } else { Err(InvalidPipeline::TypeTooLarge) }
+    }
+
+    fn is_within(&self, types_left: &mut usize, depth: usize) -> bool {
+        let Some((left, depth)) = types_left.checked_sub(1).zip(depth.checked_sub(1)) else { return false };
+        *types_left = left;
+        match self {
+            Self::Nothing | Self::Payload | Self::Constant(_) => true,
+            Self::Value(ty) => type_is_within(ty, types_left, depth + 1),
+            Self::Record(fields) => fields.iter().all(|(_, shape)| shape.is_within(types_left, depth)),
+            Self::Tuple(parts) => parts.iter().all(|shape| shape.is_within(types_left, depth)),
+            Self::List(item) => item.is_within(types_left, depth),
+        }
+    }
+
     /// What it is where nothing more is said of it; `None` for what has no type by itself.
     pub(crate) fn ty(&self) -> Option<Type> {
         Some(match self {
@@ -44,6 +66,43 @@ impl Shape {
     }
 }
 
+fn type_is_within(ty: &Type, types_left: &mut usize, depth: usize) -> bool {
+    let Some((left, depth)) = types_left.checked_sub(1).zip(depth.checked_sub(1)) else { return false };
+    *types_left = left;
+    let mut within = |ty: &Type| type_is_within(ty, types_left, depth);
+    match ty {
+        Type::List(inner) | Type::Option(inner) => within(inner),
+        Type::Map(map) => within(&map.0) && within(&map.1),
+        Type::Record(fields) => fields.iter().all(|(_, ty)| within(ty)),
+        Type::Tuple(types) => types.iter().all(within),
+        Type::Variant(cases) => {
+            let mut payloads = cases.iter().filter_map(|(_, ty)| ty.as_ref());
+            payloads.all(&mut within) && charge(types_left, cases.len())
+        }
+        Type::Enum(names) | Type::Flags(names) => charge(types_left, names.len()),
+        Type::Result(outcome) => [&outcome.ok, &outcome.err].into_iter().flatten().all(within),
+        Type::Bool
+        | Type::S8
+        | Type::U8
+        | Type::S16
+        | Type::U16
+        | Type::S32
+        | Type::U32
+        | Type::S64
+        | Type::U64
+        | Type::Float32
+        | Type::Float64
+        | Type::Char
+        | Type::String => true,
+    }
+}
+
+fn charge(types_left: &mut usize, count: usize) -> bool {
+    let left = types_left.checked_sub(count);
+    *types_left = left.unwrap_or(0);
+    left.is_some()
+}
+
 /// A number without a fraction is the first of `s64` and `u64` that has it, any other `f64`.
 fn type_of(value: &serde_json::Value) -> Option<Type> {
     Some(match value {
@@ -54,8 +113,9 @@ fn type_of(value: &serde_json::Value) -> Option<Type> {
         serde_json::Value::Number(_) => Type::Float64,
         serde_json::Value::String(_) => Type::String,
         serde_json::Value::Array(items) => {
-            let first = type_of(items.first()?)?;
-            let alike = items.iter().all(|item| type_of(item).as_ref() == Some(&first));
+            let mut types = items.iter().map(type_of);
+            let first = types.next()??;
+            let alike = types.all(|ty| ty.as_ref() == Some(&first));
             alike.then(|| Type::list(first))?
         }
         serde_json::Value::Object(fields) => {
@@ -91,7 +151,7 @@ impl fmt::Display for Shape {
     }
 }
 
-/// What flows, while a pipeline runs. Of a constant nothing does: its value is where it is used.
+/// What flows, while a pipeline runs. Cheap to clone: branches share it.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Nothing,
@@ -101,9 +161,15 @@ pub(crate) enum Value {
     },
     /// A `string` or `list<u8>`, without a value a byte.
     Flat(Flat, Bytes),
-    Val(Val),
+    Val(Arc<Val>),
     /// What `all` and `each` have gathered.
-    Parts(Vec<Value>),
+    Parts(Arc<Vec<Value>>),
+}
+
+impl From<Val> for Value {
+    fn from(val: Val) -> Self {
+        Self::Val(Arc::new(val))
+    }
 }
 
 impl Value {

@@ -26,9 +26,6 @@ use crate::registry::{
 use crate::remember::Settings;
 use crate::runtime::DeployError;
 
-/// Pipelines in one another.
-const NESTING_MAX: usize = 8;
-
 /// A pipeline that a change would break.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
@@ -55,6 +52,9 @@ pub enum NamingError {
         /// They.
         by: Vec<FunctionName>,
     },
+    /// The version is a pipeline that can't be any more.
+    #[error(transparent)]
+    Pipeline(InvalidPipeline),
     /// What a function takes and gives couldn't be told.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -66,12 +66,12 @@ impl From<DeployError> for NamingError {
             DeployError::Breaks(broken) => Self::Breaks(broken),
             DeployError::Store(error) => error.into(),
             DeployError::Load(error) => Self::Load(error),
+            DeployError::Pipeline(error) => Self::Pipeline(error),
             // It was deployed once.
             error @ (DeployError::Admission(_)
             | DeployError::Refused(_)
             | DeployError::Compile(_)
             | DeployError::Limit(_)
-            | DeployError::Pipeline(_)
             | DeployError::Internal(_)) => Self::Load(LoadError::Engine(error.to_string())),
         }
     }
@@ -105,6 +105,9 @@ pub enum Followers {
     MayStay,
 }
 
+/// What a deploy of a pipeline would publish: itself with its content, those that follow it with theirs; and its plan.
+type Thought = (NewVersion, Vec<u8>, Vec<(VersionRecord, Vec<u8>)>, Plan);
+
 /// What names stand for while a change is thought through.
 pub(super) struct Names<'a> {
     runtime: &'a Runtime,
@@ -120,9 +123,39 @@ impl Runtime {
     ///
     /// # Errors
     /// [`DeployError`].
-    pub fn check_pipeline(&self, name: &FunctionName, pipeline: &Pipeline) -> Result<View, DeployError> {
+    pub fn check_pipeline(
+        &self,
+        name: &FunctionName,
+        pipeline: &Pipeline,
+        settings: &Settings,
+        followers: Followers,
+    ) -> Result<View, DeployError> {
+        let (.., plan) = self.think_through(name, pipeline, settings, followers)?;
+        Ok(plan.view)
+    }
+
+    /// What deploying a pipeline would publish, with those that follow it, and its plan.
+    fn think_through(
+        &self,
+        name: &FunctionName,
+        pipeline: &Pipeline,
+        settings: &Settings,
+        followers: Followers,
+    ) -> Result<Thought, DeployError> {
+        self.0.limits.with(&settings.limits)?;
         let mut names = Names::new(self);
-        Ok(names.plan(name, pipeline)?.1.view)
+        let (composition, plan) = names.plan(name, pipeline)?;
+        let content = composition.content();
+        let version = NewVersion {
+            digest: Digest::of(&content),
+            size_bytes: content.len() as u64,
+            limits: settings.limits.clone(),
+            remember: settings.remember.clone(),
+            description: describe(&plan),
+            pipeline: Some(composition),
+        };
+        let others = names.follow(self.0.registry.prospect(name, &version)?, followers)?;
+        Ok((version, content, others, plan))
     }
 
     /// The current version of a pipeline, as it is shown.
@@ -136,8 +169,8 @@ impl Runtime {
         let record = self.0.registry.resolve(reference)?;
         let Some(composition) = &record.pipeline else { return Ok(None) };
         let mut names = Names::new(self);
-        let plan = names.pinned_plan(composition, NESTING_MAX);
-        Ok(Some((record, plan?.view)))
+        let view = names.pinned_plan(composition)?.view;
+        Ok(Some((record, view)))
     }
 
     /// Checks a pipeline and publishes it. Durable when it returns. Waits for the disk.
@@ -147,24 +180,14 @@ impl Runtime {
     pub fn deploy_pipeline(
         &self,
         name: &FunctionName,
-        pipeline: Pipeline,
-        settings: Settings,
+        pipeline: &Pipeline,
+        settings: &Settings,
         followers: Followers,
     ) -> Result<VersionRecord, DeployError> {
-        self.0.limits.with(&settings.limits)?;
+        // What can be told without the lock is: others wait for it.
+        pipeline.check().map_err(InvalidPipeline::from)?;
         let _naming = self.lock_naming();
-        let mut names = Names::new(self);
-        let (composition, plan) = names.plan(name, &pipeline)?;
-        let content = composition.content();
-        let version = NewVersion {
-            digest: Digest::of(&content),
-            size_bytes: content.len() as u64,
-            limits: settings.limits,
-            remember: settings.remember,
-            description: describe(&plan),
-            pipeline: Some(composition),
-        };
-        let others = names.follow(self.0.registry.prospect(name, &version)?, followers)?;
+        let (version, content, others, _) = self.think_through(name, pipeline, settings, followers)?;
         let publication = Publication { name, content: Cow::Owned(content), version };
         self.publish(publication, &others)
     }
@@ -201,7 +224,11 @@ impl Runtime {
     ) -> Result<VersionRecord, NamingError> {
         let _naming = self.lock_naming();
         let target = self.0.registry.earlier(name, to)?;
-        let others = Names::new(self).follow(target.clone(), followers)?;
+        let mut names = Names::new(self);
+        if let Some(composition) = &target.pipeline {
+            names.refuse_cycles(name, &composition.description)?;
+        }
+        let others = names.follow(target.clone(), followers)?;
         let others: Vec<_> = others.iter().map(|(record, content)| as_publication(record, content)).collect();
         let records = self.0.registry.roll_back(&target, &others)?;
         self.forget_named(&records);
@@ -287,18 +314,31 @@ impl<'a> Names<'a> {
         followers: Followers,
     ) -> Result<Vec<(VersionRecord, Vec<u8>)>, DeployError> {
         let registry = &self.runtime.0.registry;
+        let current = |name: &FunctionName| {
+            let reference = FunctionRef { name: name.clone(), selector: Selector::Current };
+            match registry.resolve(&reference) {
+                Ok(record) => Ok(Some(record)),
+                Err(ResolveError::Store(error)) => Err(error),
+                Err(
+                    ResolveError::UnknownFunction(_)
+                    | ResolveError::UnknownVersion { .. }
+                    | ResolveError::NoEarlierVersion { .. },
+                ) => Ok(None),
+            }
+        };
+        // What each name stood for that is going to change.
+        let mut before = HashMap::new();
+        match current(&record.name)? {
+            // Nothing changes.
+            Some(found) if found.version == record.version => return Ok(Vec::new()),
+            found => before.extend(found.map(|found| (record.name.clone(), found.version))),
+        }
         let mut waiting = Vec::new();
         for name in registry.pipelines()? {
             if name == record.name {
                 continue;
             }
-            let current = FunctionRef { name, selector: Selector::Current };
-            match registry.resolve(&current) {
-                Ok(record) if record.pipeline.is_some() => waiting.push(record),
-                Ok(_) | Err(ResolveError::UnknownFunction(_) | ResolveError::UnknownVersion { .. }) => {}
-                Err(ResolveError::NoEarlierVersion { .. }) => {}
-                Err(ResolveError::Store(error)) => return Err(error.into()),
-            }
+            waiting.extend(current(&name)?.filter(|record| record.pipeline.is_some()));
         }
         self.changed.insert(record.name.clone(), record);
         let (mut published, mut broken) = (Vec::new(), Vec::new());
@@ -327,13 +367,33 @@ impl<'a> Names<'a> {
                         description: describe(&plan),
                         pipeline: Some(composition),
                     };
+                    before.insert(record.name.clone(), record.version);
                     let record = registry.prospect(&record.name, &version)?;
                     self.changed.insert(record.name.clone(), record.clone());
                     published.push((record, content));
                 }
-                Err(DeployError::Pipeline(reason)) => broken.push(Broken { pipeline: record.name, reason }),
+                // One that had stayed behind before isn't broken by this.
+                Err(DeployError::Pipeline(reason)) => {
+                    let mut is_up_to_date = true;
+                    for name in followed(&description) {
+                        let stood_for = match before.get(&name) {
+                            Some(version) => Some(*version),
+                            None => current(&name)?.map(|found| found.version),
+                        };
+                        let pinned = composition.pinned.get(name.as_str()).map(|pinned| pinned.version);
+                        is_up_to_date &= stood_for == pinned;
+                    }
+                    if is_up_to_date {
+                        broken.push(Broken { pipeline: record.name, reason });
+                    }
+                }
                 Err(error) => return Err(error),
             }
+        }
+        // Those in a circle, which there can't be: none of them comes before the others.
+        for record in waiting.into_iter().filter(|it| self.changed.keys().any(|name| follows(it, name))) {
+            let names = vec![record.name.to_string(), record.name.to_string()];
+            broken.push(Broken { pipeline: record.name, reason: InvalidPipeline::Cycle { names } });
         }
         match followers {
             Followers::MustFit if !broken.is_empty() => Err(DeployError::Breaks(broken)),
@@ -356,6 +416,7 @@ impl<'a> Names<'a> {
 
     /// Checks a pipeline under the name `own`, with what names stand for now.
     fn plan(&mut self, own: &FunctionName, pipeline: &Pipeline) -> Result<(Composition, Plan), DeployError> {
+        pipeline.check().map_err(InvalidPipeline::from)?;
         self.refuse_cycles(own, pipeline)?;
         let (mut pinned, mut failed) = (BTreeMap::new(), None);
         let plan = pipeline::check(pipeline, &mut |function| {
@@ -367,7 +428,10 @@ impl<'a> Names<'a> {
                 reason
             })?;
             pinned.insert(function.to_string(), Pinned { version: record.version, digest: record.digest });
-            self.callee(&record, NESTING_MAX).map_err(|error| {
+            self.callee(&record).map_err(|error| {
+                if let DeployError::Pipeline(InvalidPipeline::UnknownFunction { reason, .. }) = error {
+                    return reason;
+                }
                 let reason = error.to_string();
                 if !matches!(error, DeployError::Pipeline(_)) {
                     failed = Some(error);
@@ -382,16 +446,42 @@ impl<'a> Names<'a> {
     }
 
     /// What a version takes and gives.
-    fn callee(&mut self, record: &VersionRecord, nesting_left: usize) -> Result<Callee, DeployError> {
-        if let Some(composition) = &record.pipeline {
-            let version = (record.name.clone(), record.version);
-            if let Some(callee) = self.plans.get(&version) {
-                return Ok(callee.clone());
-            }
-            let callee = self.pinned_plan(composition, nesting_left)?.callee;
-            self.plans.insert(version, callee.clone());
-            return Ok(callee);
+    ///
+    /// Of pipelines in pipelines the innermost comes first: however deep they are, this isn't.
+    fn callee(&mut self, record: &VersionRecord) -> Result<Callee, DeployError> {
+        if record.pipeline.is_none() {
+            return self.callee_of_component(record);
         }
+        let version = |record: &VersionRecord| (record.name.clone(), record.version);
+        let mut waiting = vec![record.clone()];
+        while let Some(record) = waiting.last().cloned() {
+            let Some(composition) =
+                record.pipeline.as_ref().filter(|_| !self.plans.contains_key(&version(&record)))
+            else {
+                waiting.pop();
+                continue;
+            };
+            let mut inner = Vec::new();
+            for function in composition.description.steps.calls() {
+                let Some(function) = composition.version_of(function) else { continue };
+                let found = self.resolve(&function)?;
+                if found.pipeline.is_some() && !self.plans.contains_key(&version(&found)) {
+                    inner.push(found);
+                }
+            }
+            if inner.is_empty() {
+                let callee = self.pinned_plan(composition)?.callee;
+                self.plans.insert(version(&record), callee);
+                waiting.pop();
+            } else {
+                waiting.extend(inner);
+            }
+        }
+        let callee = self.plans.get(&version(record)).cloned();
+        callee.ok_or_else(|| DeployError::Internal(format!("`{}` has no plan", record.name)))
+    }
+
+    fn callee_of_component(&mut self, record: &VersionRecord) -> Result<Callee, DeployError> {
         let unsuitable = |reason: &str| {
             DeployError::Pipeline(InvalidPipeline::UnknownFunction {
                 step: record.name.to_string(),
@@ -416,15 +506,12 @@ impl<'a> Names<'a> {
     }
 
     /// The plan of a pipeline as it was deployed.
-    fn pinned_plan(&mut self, composition: &Composition, nesting_left: usize) -> Result<Plan, DeployError> {
-        let Some(nesting_left) = nesting_left.checked_sub(1) else {
-            return Err(InvalidPipeline::TooNested { max: NESTING_MAX }.into());
-        };
+    fn pinned_plan(&mut self, composition: &Composition) -> Result<Plan, DeployError> {
         let mut failed = None;
         let plan = pipeline::check(&composition.description, &mut |function| {
             let version = composition.version_of(function).ok_or("it isn't pinned")?;
             let callee = self.resolve(&version).map_err(DeployError::from);
-            callee.and_then(|record| self.callee(&record, nesting_left)).map_err(|error| {
+            callee.and_then(|record| self.callee(&record)).map_err(|error| {
                 let reason = error.to_string();
                 failed = Some(error);
                 reason
@@ -515,7 +602,7 @@ fn followed(pipeline: &Pipeline) -> Vec<FunctionName> {
 
 /// What is written down of a pipeline.
 fn describe(plan: &Plan) -> Description {
-    let Callee { takes, gives, fails } = &plan.callee;
+    let Callee { takes, gives, fails, .. } = &plan.callee;
     let (form, input_schema) = match takes {
         Takes::Payload => (Form::Raw, None),
         Takes::Values(params) => (Form::Typed, crate::codec::input_schema(params)),

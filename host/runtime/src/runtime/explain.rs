@@ -4,10 +4,13 @@ use std::time::Instant;
 
 use super::steps::{Code, Explained};
 use super::{ResolveError, Runtime};
+use crate::engine::Form;
 use crate::error::{CallError, LoadError};
 use crate::id::FunctionRef;
 use crate::invoke::{self, Called, Prefer, Request};
+use crate::lane::NoPlace;
 use crate::purity::Wanted;
+use crate::remember::CacheDirectives;
 
 /// A call, and what there is to say of it.
 #[derive(Debug)]
@@ -27,6 +30,12 @@ pub enum ExplainError {
     /// It can't be called.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// It is of the http form: there is no input to give it.
+    #[error("it takes whole HTTP requests: ask it for what it answers")]
+    WholeRequests,
+    /// There is no place for another call.
+    #[error("the host has no place for another call")]
+    Overloaded,
     /// The input isn't one of its.
     #[error(transparent)]
     Input(CallError),
@@ -49,13 +58,25 @@ impl Runtime {
     ) -> Result<Explanation, ExplainError> {
         let function = self.resolve(reference)?;
         let code = self.code(&function).await?;
+        if function.record.description.form == Form::Http {
+            return Err(ExplainError::WholeRequests);
+        }
+        let deadline = function.limits().deadline();
+        let place = self.lane().enter(function.share(), deadline, true).await;
+        let place = place.map_err(|_: NoPlace| ExplainError::Overloaded)?;
         let runtime = self.clone();
         let explain = move || {
+            let (_place, asked) = (place, CacheDirectives::default());
             let decoded = invoke::decode(code.interface(), &request, prefer).map_err(ExplainError::Input)?;
             Ok(match &code {
                 Code::Component(_) => {
-                    let called =
-                        runtime.run_long(&function, &code, &decoded, Instant::now(), Wanted::default());
+                    let called = runtime.run_long(
+                        &function,
+                        &code,
+                        &decoded,
+                        Instant::now(),
+                        (Wanted::default(), asked),
+                    );
                     Explanation { called, steps: Vec::new() }
                 }
                 Code::Pipeline(staged) => {

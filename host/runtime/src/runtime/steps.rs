@@ -17,7 +17,7 @@
 mod fan_out;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,10 +33,11 @@ use crate::codec::{self, Type};
 use crate::engine::{Flat, Input, Kind, Loaded, TICK};
 use crate::error::{CallError, LoadError, StepFailure};
 use crate::function::Function;
-use crate::id::Digest;
+use crate::id::{Digest, FunctionName, Version};
 use crate::invoke::{self, Called, Decoded, Intake, Interface, Outcome, StepTrace};
-use crate::pipeline::{self, Callee, Errors, Feed, Gives, Node, Plan, Takes, Value};
+use crate::pipeline::{self, Callee, Conversion, Errors, Feed, Gives, Node, Plan, Takes, Value};
 use crate::purity::{Allowance, CallLog, Wanted, thread_time};
+use crate::remember::CacheDirectives;
 
 /// What runs when a function is called.
 #[derive(Clone)]
@@ -85,14 +86,26 @@ impl Code {
     }
 }
 
+type FunctionVersion = (FunctionName, Version);
+
 impl Runtime {
     /// What runs where a function is called on the compute lane.
     ///
     /// # Errors
     /// [`LoadError`]; the next call tries again.
     pub(crate) async fn code(&self, function: &Function) -> Result<Code, LoadError> {
+        self.code_among(function, &mut HashMap::new()).await
+    }
+
+    async fn code_among(
+        &self,
+        function: &Function,
+        known: &mut HashMap<FunctionVersion, Code>,
+    ) -> Result<Code, LoadError> {
         if function.composed().is_some() {
-            return Box::pin(self.stage(function)).await.map(|staged| Code::Pipeline(Arc::new(staged)));
+            return Box::pin(self.stage(function, known))
+                .await
+                .map(|staged| Code::Pipeline(Arc::new(staged)));
         }
         let (pool, digest) = (self.lane_pool(), &function.record.digest);
         match pool.get(digest) {
@@ -101,15 +114,28 @@ impl Runtime {
         }
     }
 
-    async fn stage(&self, function: &Function) -> Result<Staged, LoadError> {
+    /// Each function once, however often it is called, by whichever of the pipelines.
+    async fn stage(
+        &self,
+        function: &Function,
+        known: &mut HashMap<FunctionVersion, Code>,
+    ) -> Result<Staged, LoadError> {
         let broken = |reason: &dyn std::fmt::Display| LoadError::Engine(reason.to_string());
         let (Some(composed), Some(composition)) = (function.composed(), &function.record.pipeline) else {
             return Err(broken(&"it is no pipeline"));
         };
         let mut stages = BTreeMap::new();
         for (written, function) in composed.steps() {
-            let stage = Stage { function: Arc::clone(function), code: self.code(function).await? };
-            stages.insert(written.as_str(), stage);
+            let version = (function.record.name.clone(), function.record.version);
+            let code = match known.get(&version) {
+                Some(code) => code.clone(),
+                None => {
+                    let code = Box::pin(self.code_among(function, known)).await?;
+                    known.insert(version, code.clone());
+                    code
+                }
+            };
+            stages.insert(written.as_str(), Stage { function: Arc::clone(function), code });
         }
         let plan = match composed.plan().get() {
             Some(plan) => Arc::clone(plan),
@@ -136,7 +162,7 @@ impl Runtime {
         code: &Code,
         decoded: &Decoded,
         admitted: Instant,
-        wanted: Wanted,
+        (wanted, directives): (Wanted, CacheDirectives),
     ) -> Called {
         let until = admitted + function.limits().deadline();
         match code {
@@ -145,17 +171,10 @@ impl Runtime {
                 run_component(function, loaded, decoded, admitted, allowance).0
             }
             Code::Pipeline(staged) => {
-                let run = Run {
-                    runtime: self.clone(),
-                    function: Arc::clone(function),
-                    until,
-                    calls_left: AtomicI64::new(i64::try_from(staged.plan.calls_max).unwrap_or(i64::MAX)),
-                    calls_max: staged.plan.calls_max,
-                    helped_ns: AtomicU64::new(0),
-                    explained: None,
-                };
+                let run = Run::new(self, function, directives, None);
+                let scope = Scope { wanted, calls: Arc::new(Calls::up_to(staged.plan.calls_max)), until };
                 let begun = Instant::now();
-                let (mut called, _) = run_pipeline(&Arc::new(run), staged, decoded, &wanted);
+                let Ran { mut called, .. } = run_pipeline(&Arc::new(run), function, staged, decoded, &scope);
                 called.cost.queue = begun.saturating_duration_since(admitted);
                 called
             }
@@ -169,16 +188,13 @@ impl Runtime {
         staged: &Arc<Staged>,
         decoded: &Decoded,
     ) -> (Called, Vec<Explained>) {
-        let run = Arc::new(Run {
-            runtime: self.clone(),
-            function: Arc::clone(function),
+        let run = Arc::new(Run::new(self, function, CacheDirectives::default(), Some(Mutex::default())));
+        let scope = Scope {
+            wanted: Wanted::default(),
+            calls: Arc::new(Calls::up_to(staged.plan.calls_max)),
             until: Instant::now() + function.limits().deadline(),
-            calls_left: AtomicI64::new(i64::try_from(staged.plan.calls_max).unwrap_or(i64::MAX)),
-            calls_max: staged.plan.calls_max,
-            helped_ns: AtomicU64::new(0),
-            explained: Some(Mutex::default()),
-        });
-        let (called, _) = run_pipeline(&run, staged, decoded, &Wanted::default());
+        };
+        let Ran { called, .. } = run_pipeline(&run, function, staged, decoded, &scope);
         let explained = run
             .explained
             .as_ref()
@@ -203,6 +219,12 @@ pub struct Explained {
     /// Whether that is an error.
     pub failed: bool,
 }
+
+/// What a part takes that is worked on beside others, about, bytes.
+const PART_BYTES: u64 = 192;
+
+/// Between so many items it is looked whether to go on.
+const LOOK_EVERY: usize = 256;
 
 /// Calls that are told of; of further ones only the number counts.
 const EXPLAINED_MAX: usize = 1000;
@@ -236,21 +258,70 @@ fn run_component(
 /// One call of a pipeline, with all that comes of it.
 struct Run {
     runtime: Runtime,
-    /// The outermost pipeline, whose share of the lane it takes and whose limits hold.
+    /// The outermost pipeline, whose share of the lane it takes.
     function: Arc<Function>,
-    until: Instant,
-    calls_left: AtomicI64,
-    calls_max: u64,
+    /// The caller's, which hold for the calls of steps too.
+    directives: CacheDirectives,
     /// Processor time of the threads that helped.
     helped_ns: AtomicU64,
     /// Where every call is told of, if it is.
     explained: Option<Mutex<Vec<Explained>>>,
 }
 
+impl Run {
+    fn new(
+        runtime: &Runtime,
+        function: &Arc<Function>,
+        directives: CacheDirectives,
+        explained: Option<Mutex<Vec<Explained>>>,
+    ) -> Self {
+        let (runtime, function) = (runtime.clone(), Arc::clone(function));
+        Self { runtime, function, directives, helped_ns: AtomicU64::new(0), explained }
+    }
+}
+
+/// What a part of a run is done for, and what it may still spend.
+#[derive(Clone)]
+struct Scope {
+    wanted: Wanted,
+    calls: Arc<Calls>,
+    until: Instant,
+}
+
+/// Calls that were made, of those that may be. Parts that run at once have counts of their own, which are added up in
+/// order: what comes of a call doesn't depend on which of them was faster.
+struct Calls {
+    spent: AtomicU64,
+    max: u64,
+}
+
+impl Calls {
+    fn up_to(max: u64) -> Self {
+        Self { spent: AtomicU64::new(0), max }
+    }
+
+    fn spent(&self) -> u64 {
+        self.spent.load(Ordering::Relaxed)
+    }
+
+    fn left(&self) -> u64 {
+        self.max.saturating_sub(self.spent())
+    }
+
+    /// Whether there were so many left.
+    fn spend(&self, count: u64) -> bool {
+        self.spent.fetch_add(count, Ordering::Relaxed).saturating_add(count) <= self.max
+    }
+}
+
 /// One pipeline of a run: the outermost, or one that it calls.
 struct Evaluation {
     run: Arc<Run>,
+    /// It, whose limits hold for what it gathers and answers.
+    function: Arc<Function>,
     staged: Arc<Staged>,
+    /// It may make fewer calls than it says, as its caller has no more left.
+    is_short_of_calls: bool,
     /// Of each call of the plan.
     counts: Vec<StepCounts>,
 }
@@ -272,34 +343,57 @@ enum End {
     Failed { call: usize, input: Digest, error: Arc<CallError> },
     /// The pipeline itself did.
     Own(CallError),
+    /// Whoever called it has no more to give: says nothing of the pipeline.
+    Outer(CallError),
     /// Nobody waits for it.
     Unwanted,
 }
 
-/// Runs a pipeline here; its answer's value, too.
+/// What running a pipeline came to.
+struct Ran {
+    called: Called,
+    /// What the answer is the JSON of, if it is that.
+    value: Option<Val>,
+    /// It was ended by what its caller had left, and says nothing of itself.
+    outer: Option<End>,
+}
+
+/// Runs a pipeline here.
 fn run_pipeline(
     run: &Arc<Run>,
+    function: &Arc<Function>,
     staged: &Arc<Staged>,
     decoded: &Decoded,
-    wanted: &Wanted,
-) -> (Called, Option<Val>) {
+    scope: &Scope,
+) -> Ran {
     let (begun, before) = (Instant::now(), thread_time());
+    let helped_before = run.helped_ns.load(Ordering::Relaxed);
     let counts = staged.steps.iter().map(|_| StepCounts::default()).collect();
-    let evaluation = Arc::new(Evaluation { run: Arc::clone(run), staged: Arc::clone(staged), counts });
+    let evaluation = Arc::new(Evaluation {
+        run: Arc::clone(run),
+        function: Arc::clone(function),
+        staged: Arc::clone(staged),
+        is_short_of_calls: scope.calls.max < staged.plan.calls_max,
+        counts,
+    });
     let plan = &staged.plan;
-    let outcome = evaluation.eval(plan.root, input_value(&plan.callee.takes, &decoded.input), wanted);
+    let outcome = evaluation.eval(plan.root, input_value(&plan.callee.takes, &decoded.input), scope);
     let trace = evaluation.trace(&outcome);
+    let (outcome, outer) = match outcome {
+        Err(end @ (End::Outer(_) | End::Unwanted)) => (Err(End::Unwanted), Some(end)),
+        outcome => (outcome, None),
+    };
     let (result, value) = evaluation.answer(outcome, decoded.raw);
     let took = begun.elapsed();
-    let helped = Duration::from_nanos(run.helped_ns.load(Ordering::Relaxed));
-    let processor = thread_time().saturating_sub(before) + helped;
+    let helped = run.helped_ns.load(Ordering::Relaxed).saturating_sub(helped_before);
+    let processor = thread_time().saturating_sub(before) + Duration::from_nanos(helped);
     let cost = CallCost { run: took, processor: Some(processor), ..CallCost::default() };
     let mut called = Called::ran(result.map_err(Arc::new), cost, CallLog::default());
     called.trace = Some(trace);
     for (stage, counts) in staged.steps.iter().zip(&evaluation.counts) {
         run.runtime.count(&stage.function.record.name, counts.tally.counts());
     }
-    (called, value)
+    Ran { called, value, outer }
 }
 
 /// The value that a pipeline is called with.
@@ -311,11 +405,11 @@ fn input_value(takes: &Takes, input: &Input) -> Value {
         (_, Input::Flat(flat, body)) => Value::Flat(*flat, body.clone()),
         (Takes::Values(params), Input::Values(values)) => match &**values {
             [] => Value::Nothing,
-            [value] => Value::Val(value.clone()),
+            [value] => value.clone().into(),
             values => {
                 let fields =
                     params.iter().zip(values).map(|((name, _), value)| (name.clone(), value.clone()));
-                Value::Val(Val::Record(fields.collect()))
+                Val::Record(fields.collect()).into()
             }
         },
         (Takes::Payload, Input::Values(_)) | (_, Input::Http(_)) => Value::Nothing,
@@ -323,46 +417,28 @@ fn input_value(takes: &Takes, input: &Input) -> Value {
 }
 
 impl Evaluation {
-    fn eval(self: &Arc<Self>, node: usize, value: Value, wanted: &Wanted) -> Result<Value, End> {
+    fn eval(self: &Arc<Self>, node: usize, value: Value, scope: &Scope) -> Result<Value, End> {
         match &self.staged.plan.nodes[node] {
-            Node::Call(call) => self.call(*call, value, wanted),
+            Node::Call(call) => self.call(*call, value, scope),
             Node::Sequence(nodes) => {
-                nodes.iter().try_fold(value, |value, node| self.eval(*node, value, wanted))
+                nodes.iter().try_fold(value, |value, node| self.eval(*node, value, scope))
             }
             Node::All(nodes) => {
-                let work = nodes.iter().map(|node| (*node, value.clone())).collect();
-                self.fan_out(work, wanted).map(Value::Parts)
+                let work = nodes.iter().map(|node| (*node, value.clone()));
+                self.fan_out(work, scope).map(|values| Value::Parts(Arc::new(values)))
             }
             Node::Each(node) => {
-                let work = value.into_parts().into_iter().map(|item| (*node, item)).collect();
-                self.fan_out(work, wanted).map(Value::Parts)
+                self.has_room_for(value.len())?;
+                let work = value.into_parts().into_iter().map(|item| (*node, item));
+                self.fan_out(work, scope).map(|values| Value::Parts(Arc::new(values)))
             }
-            Node::Group { items, by, each } => {
-                let mut groups: Vec<(Val, Vec<Val>)> = Vec::new();
-                let mut known = HashMap::new();
-                for item in value.into_parts() {
-                    let item = items.apply(item).into_val();
-                    let key = select(Value::Val(item.clone()), by).into_val();
-                    let at = *known.entry(key_text(&key)).or_insert(groups.len());
-                    match groups.get_mut(at) {
-                        Some((_, items)) => items.push(item),
-                        None => groups.push((key, vec![item])),
-                    }
-                }
-                let (keys, work) = groups
-                    .into_iter()
-                    .map(|(key, items)| (key, (*each, Value::Val(Val::List(items)))))
-                    .unzip::<_, _, Vec<_>, Vec<_>>();
-                let values = self.fan_out(work, wanted)?;
-                let pair = |(key, value)| Value::Parts(vec![Value::Val(key), value]);
-                Ok(Value::Parts(keys.into_iter().zip(values).map(pair).collect()))
-            }
+            Node::Group { items, by, each } => self.group(items, by, *each, value, scope),
             Node::Choice(cases) => {
                 let (name, payload) = case_of(value.into_val());
-                let payload = payload.map_or(Value::Nothing, |payload| Value::Val(*payload));
+                let payload = payload.map_or(Value::Nothing, |payload| (*payload).into());
                 match cases.iter().find(|(case, ..)| *case == name) {
                     Some((_, node, conversion)) => {
-                        let value = self.eval(*node, payload, wanted)?;
+                        let value = self.eval(*node, payload, scope)?;
                         Ok(match conversion {
                             Some(conversion) => conversion.apply(value),
                             None => value,
@@ -371,33 +447,68 @@ impl Evaluation {
                     None => Err(End::Own(CallError::Internal(format!("there is no case `{name}`")))),
                 }
             }
-            Node::Select(path) => Ok(select(value, path)),
-            Node::Constant(val) => Ok(val.clone().map_or(Value::Nothing, Value::Val)),
+            Node::Select(path) => Ok(value.select(path)),
+            Node::Constant(val) => Ok(val.as_ref().map_or(Value::Nothing, |val| Value::Val(Arc::clone(val)))),
+        }
+    }
+
+    fn group(
+        self: &Arc<Self>,
+        items: &Conversion,
+        by: &[usize],
+        each: usize,
+        value: Value,
+        scope: &Scope,
+    ) -> Result<Value, End> {
+        self.has_room_for(value.len())?;
+        let mut groups: Vec<(Value, Vec<Val>)> = Vec::new();
+        let mut known = HashMap::new();
+        for (index, item) in value.into_parts().into_iter().enumerate() {
+            if index % LOOK_EVERY == 0 {
+                scope.check(&self.run)?;
+            }
+            let item = items.apply(item);
+            let key = item.select(by);
+            let at = *known.entry(key_text(&key.clone().into_val())).or_insert(groups.len());
+            match groups.get_mut(at) {
+                Some((_, items)) => items.push(item.into_val()),
+                None => groups.push((key, vec![item.into_val()])),
+            }
+        }
+        let (keys, work): (Vec<_>, Vec<_>) =
+            groups.into_iter().map(|(key, items)| (key, (each, Val::List(items).into()))).unzip();
+        let values = self.fan_out(work.into_iter(), scope)?;
+        let pair = |(key, value)| Value::Parts(Arc::new(vec![key, value]));
+        Ok(Value::Parts(Arc::new(keys.into_iter().zip(values).map(pair).collect())))
+    }
+
+    /// Whether so many parts may be held.
+    fn has_room_for(&self, parts: usize) -> Result<(), End> {
+        let max = self.function.limits().memory_bytes_max;
+        match (parts as u64).saturating_mul(PART_BYTES) <= max {
+            true => Ok(()),
+            false => Err(End::Own(CallError::PipelineLimit { limit: "memory", max })),
         }
     }
 
     /// Calls a function, or finds what it has answered.
-    fn call(self: &Arc<Self>, call: usize, value: Value, wanted: &Wanted) -> Result<Value, End> {
+    fn call(self: &Arc<Self>, call: usize, value: Value, scope: &Scope) -> Result<Value, End> {
         let run = &self.run;
-        if run.calls_left.fetch_sub(1, Ordering::Relaxed) <= 0 {
-            return Err(End::Own(CallError::PipelineLimit { limit: "calls", max: run.calls_max }));
+        if !scope.calls.spend(1) {
+            return Err(self.too_many_calls());
         }
-        if wanted.is_over() {
-            return Err(End::Unwanted);
-        }
+        scope.check(run)?;
         let begun = Instant::now();
-        if begun >= run.until {
-            return Err(run.too_late());
-        }
         let (planned, counts) = (&self.staged.plan.calls[call], &self.counts[call]);
         let input = input_of(&planned.step.feed, value);
         let decoded = Decoded { input, raw: planned.callee.gives.flat().is_some() };
+        let input_digest = || Digest::of(&document_of(&decoded.input, &planned.callee));
         let bytes_max = self.staged.steps[call].function.limits().input_bytes_max;
         if flat_bytes(&decoded.input) > bytes_max {
-            let input = Digest::of(&document_of(&decoded.input, &planned.callee));
-            return Err(End::Failed { call, input, error: Arc::new(CallError::InputTooLarge { bytes_max }) });
+            let error = Arc::new(CallError::InputTooLarge { bytes_max });
+            return Err(End::Failed { call, input: input_digest(), error });
         }
-        let (result, value, found) = self.recall_or_run(call, &decoded, wanted)?;
+        let (came, found) = self.recall_or_run(call, &decoded, scope)?;
         let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         counts.calls.fetch_add(1, Ordering::Relaxed);
         counts.hits.fetch_add(u64::from(found != Found::Not), Ordering::Relaxed);
@@ -408,106 +519,140 @@ impl Evaluation {
                 cache: found.text().to_owned(),
                 took_us,
                 input: told_input(&decoded.input, &planned.callee),
-                output: match &result {
-                    Ok(answer) => told_answer(answer),
-                    Err(error) => error.to_string(),
-                },
-                failed: !matches!(result, Ok(Answer::Value(_))),
+                output: came.told(&planned.callee),
+                failed: !matches!(came, Came::Value(_)),
             };
             let mut explained = explained.lock().unwrap_or_else(PoisonError::into_inner);
             if explained.len() < EXPLAINED_MAX {
                 explained.push(told);
             }
         }
-        let failed = |error: Arc<CallError>| {
-            let input = Digest::of(&document_of(&decoded.input, &planned.callee));
-            End::Failed { call, input, error }
-        };
-        let answer = match result {
-            Ok(answer) => answer,
-            // Cut off, whoever's doing that was.
-            Err(_) if wanted.is_over() => return Err(End::Unwanted),
-            Err(_) if Instant::now() >= run.until => return Err(run.too_late()),
-            Err(error) => return Err(failed(error)),
-        };
-        let came = came_of(&planned.callee, &answer, value).map_err(|reason| {
-            failed(Arc::new(CallError::Internal(format!("an answer of another type: {reason}"))))
-        })?;
         match (came, planned.step.keeps_result) {
-            (Ok(value), false) => Ok(value),
-            (Err(error), false) => {
-                let input = Digest::of(&document_of(&decoded.input, &planned.callee));
-                Err(End::Error { call, input, error })
-            }
-            (Ok(Value::Nothing), true) => Ok(Value::Val(Val::Result(Ok(None)))),
-            (Ok(value), true) => Ok(Value::Val(Val::Result(Ok(Some(Box::new(value.into_val())))))),
-            (Err(error), true) => Ok(Value::Val(Val::Result(Err(error.map(Box::new))))),
+            (Came::Value(value), false) => Ok(value),
+            (Came::Error(error), false) => Err(End::Error { call, input: input_digest(), error }),
+            (Came::Value(Value::Nothing), true) => Ok(Val::Result(Ok(None)).into()),
+            (Came::Value(value), true) => Ok(Val::Result(Ok(Some(Box::new(value.into_val())))).into()),
+            (Came::Error(error), true) => Ok(Val::Result(Err(error.map(Box::new))).into()),
+            // Cut off, whoever's doing that was.
+            (Came::Failed(_), _) if scope.wanted.is_over() => Err(End::Unwanted),
+            (Came::Failed(_), _) if Instant::now() >= scope.until => Err(self.too_late(scope)),
+            (Came::Failed(error), _) => Err(End::Failed { call, input: input_digest(), error }),
         }
     }
 
-    fn recall_or_run(self: &Arc<Self>, call: usize, decoded: &Decoded, wanted: &Wanted) -> Result<Came, End> {
+    fn recall_or_run(
+        self: &Arc<Self>,
+        call: usize,
+        decoded: &Decoded,
+        scope: &Scope,
+    ) -> Result<(Came, Found), End> {
         let (runtime, Stage { function, code }) = (&self.run.runtime, &self.staged.steps[call]);
-        let tally = &self.counts[call].tally;
+        let callee = &self.staged.plan.calls[call].callee;
+        let (tally, directives) = (&self.counts[call].tally, self.run.directives);
         if !function.remembers() {
-            let (called, value) = self.run(function, code, decoded, wanted);
-            return Ok((called.result, value, Found::Not));
+            return Ok((self.run(function, code, decoded, scope, callee, None)?, Found::Not));
         }
         let (key, ttl) = (function.key().of(&decoded.input, decoded.raw), function.record.remember.ttl());
-        if let Some(found) = runtime.cache().get(&key, ttl) {
-            tally.hit(found.cost);
-            return Ok((found.result.clone(), None, Found::InMemory));
-        }
-        // Who asks the same meanwhile may have it from here. Who is at it already isn't waited for: it may be waiting for
-        // the place that this thread has.
-        let lead: Option<Lead> = match runtime.flights().join(key) {
-            Joined::Lead(lead) => Some(lead),
-            Joined::Waits(_) => None,
-        };
-        // What took long is worth a look at the disk.
-        if function.history().is_long()
-            && runtime.disk().may_have(&function.record.digest)
-            && let Some(found) = runtime.disk().find(&key)
-            && found.is_fresh(ttl)
-        {
-            let found = Arc::new(found);
-            runtime.cache().insert(key, Arc::clone(&found));
-            if let Some(lead) = lead {
-                lead.land(Landed::Answer(Arc::clone(&found)));
+        let mut lead = None;
+        if !directives.no_cache {
+            // What can't be read any more is computed again.
+            if let Some(found) = runtime.cache().get(&key, ttl)
+                && let Ok(came) = Came::read(callee, &found.result)
+            {
+                tally.hit(found.cost);
+                return Ok((came, Found::InMemory));
             }
-            tally.hit(found.cost);
-            return Ok((found.result.clone(), None, Found::OnDisk));
+            // Who asks the same meanwhile may have it from here. Who is at it already isn't waited for: it may be
+            // waiting for the place that this thread has.
+            lead = match runtime.flights().join(key) {
+                Joined::Lead(lead) => Some(lead),
+                Joined::Waits(_) => None,
+            };
+            // What took long is worth a look at the disk.
+            if function.history().is_long()
+                && runtime.disk().may_have(&function.record.digest)
+                && let Some(found) = runtime.disk().find(&key)
+                && found.is_fresh(ttl)
+                && let Ok(came) = Came::read(callee, &found.result)
+            {
+                let found = Arc::new(found);
+                if !directives.no_store {
+                    runtime.cache().insert(key, Arc::clone(&found));
+                }
+                if let Some(lead) = lead {
+                    lead.land(Landed::Answer(Arc::clone(&found)));
+                }
+                tally.hit(found.cost);
+                return Ok((came, Found::OnDisk));
+            }
         }
-        let (called, value) = self.run(function, code, decoded, wanted);
         tally.miss();
-        let place = Place { key, spelling: None, no_store: false };
-        let called = runtime.keep(function, called, place, lead);
-        Ok((called.result, value, Found::Not))
+        let place = Place { key, spelling: None, no_store: directives.no_store };
+        Ok((self.run(function, code, decoded, scope, callee, Some((place, lead)))?, Found::Not))
     }
 
+    /// Runs a call, and keeps what comes of it.
     fn run(
         self: &Arc<Self>,
         function: &Arc<Function>,
         code: &Code,
         decoded: &Decoded,
-        wanted: &Wanted,
-    ) -> (Called, Option<Val>) {
+        scope: &Scope,
+        callee: &Callee,
+        keep: Option<(Place<'_>, Option<Lead>)>,
+    ) -> Result<Came, End> {
+        let runtime = &self.run.runtime;
+        let now = Instant::now();
+        let until = scope.until.min(now + function.limits().deadline());
         let (called, value) = match code {
             Code::Component(loaded) => {
-                let now = Instant::now();
-                let until = self.run.until.min(now + function.limits().deadline());
-                let allowance = Allowance::long(until, wanted.clone());
+                let allowance = Allowance::long(until, scope.wanted.clone());
                 run_component(function, loaded, decoded, now, allowance)
             }
-            Code::Pipeline(staged) => run_pipeline(&self.run, staged, decoded, wanted),
+            Code::Pipeline(staged) => {
+                let left = scope.calls.left();
+                let calls = Arc::new(Calls::up_to(left.min(staged.plan.calls_max)));
+                let inner = Scope { wanted: scope.wanted.clone(), calls: Arc::clone(&calls), until };
+                let ran = run_pipeline(&self.run, function, staged, decoded, &inner);
+                scope.calls.spend(calls.spent().min(left));
+                match ran.outer {
+                    Some(End::Outer(_)) => return Err(self.too_many_calls()),
+                    Some(end) if scope.wanted.is_over() => return Err(end),
+                    Some(_) | None => (ran.called, ran.value),
+                }
+            }
         };
-        self.run.runtime.record_log(function, &called);
-        (called, value)
+        // What was cut off as it is of no use says nothing.
+        if called.result.is_err() && scope.wanted.is_over() {
+            return Err(End::Unwanted);
+        }
+        runtime.record_log(function, &called);
+        let called = match keep {
+            Some((place, lead)) => runtime.keep(function, called, place, lead),
+            None => called,
+        };
+        let came = Came::of(callee, called.result, value);
+        came.or_else(|reason| {
+            let error = CallError::Internal(format!("an answer of another type: {reason}"));
+            Ok(Came::Failed(Arc::new(error)))
+        })
+    }
+
+    fn too_many_calls(&self) -> End {
+        let error = CallError::PipelineLimit { limit: "calls", max: self.staged.plan.calls_max };
+        if self.is_short_of_calls { End::Outer(error) } else { End::Own(error) }
+    }
+
+    fn too_late(&self, scope: &Scope) -> End {
+        let deadline_ms = self.function.limits().deadline_ms.get();
+        debug_assert!(Instant::now() >= scope.until, "there is time left");
+        End::Own(CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() })
     }
 
     /// The pipeline's answer, and its value.
     fn answer(&self, outcome: Result<Value, End>, raw: bool) -> (Result<Answer, CallError>, Option<Val>) {
         let plan = &self.staged.plan;
-        let bytes_max = self.run.function.limits().output_bytes_max;
+        let bytes_max = self.function.limits().output_bytes_max;
         let (answer, value) = match outcome {
             Ok(value) => match (plan.output.apply(value), &plan.callee.gives) {
                 (Value::Payload { media_type, body }, _) => {
@@ -533,7 +678,7 @@ impl Evaluation {
                 };
                 (Answer::Error(content), error)
             }
-            Err(End::Own(error)) => return (Err(error), None),
+            Err(End::Own(error) | End::Outer(error)) => return (Err(error), None),
             Err(End::Failed { call, input, error }) => {
                 let function = self.staged.steps[call].function.identity_text();
                 let step = plan.calls[call].label.clone();
@@ -541,7 +686,7 @@ impl Evaluation {
                 return (Err(CallError::Step(Box::new(failure))), None);
             }
             Err(End::Unwanted) => {
-                let deadline_ms = self.run.function.limits().deadline_ms.get();
+                let deadline_ms = self.function.limits().deadline_ms.get();
                 return (Err(CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }), None);
             }
         };
@@ -554,7 +699,7 @@ impl Evaluation {
     fn trace(&self, outcome: &Result<Value, End>) -> Arc<[StepTrace]> {
         let failed = match outcome {
             Err(End::Error { call, input, .. } | End::Failed { call, input, .. }) => Some((*call, *input)),
-            Ok(_) | Err(End::Own(_) | End::Unwanted) => None,
+            Ok(_) | Err(End::Own(_) | End::Outer(_) | End::Unwanted) => None,
         };
         let steps = self.staged.plan.calls.iter().zip(&self.counts).enumerate();
         let trace = steps.map(|(index, (call, counts))| StepTrace {
@@ -568,15 +713,27 @@ impl Evaluation {
     }
 }
 
-impl Run {
-    fn too_late(&self) -> End {
-        let deadline_ms = self.function.limits().deadline_ms.get();
-        End::Own(CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() })
+impl Scope {
+    /// Whether to go on.
+    fn check(&self, run: &Run) -> Result<(), End> {
+        if self.wanted.is_over() {
+            return Err(End::Unwanted);
+        }
+        if Instant::now() >= self.until {
+            let deadline_ms = run.function.limits().deadline_ms.get();
+            return Err(End::Own(CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }));
+        }
+        Ok(())
     }
 }
 
-/// What a call has come to, its value where that is there, and where it was found.
-type Came = (Result<Answer, Arc<CallError>>, Option<Val>, Found);
+/// What a call has come to.
+enum Came {
+    Value(Value),
+    /// The function's own error.
+    Error(Option<Val>),
+    Failed(Arc<CallError>),
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
@@ -595,37 +752,62 @@ impl Found {
     }
 }
 
-/// The value of an answer, or the function's own error. `value` is what it is the JSON of, if that is at hand.
-fn came_of(
-    callee: &Callee,
-    answer: &Answer,
-    value: Option<Val>,
-) -> Result<Result<Value, Option<Val>>, String> {
-    let read = |ty: &Type, content: &Content| match value.clone() {
-        Some(value) => Ok(value),
-        None => {
-            let read = codec::decode(&[(String::new(), ty.clone())], &content.body);
-            read.map_err(|error| error.to_string())?.pop().ok_or_else(|| "nothing".to_owned())
+impl Came {
+    /// Of what is remembered.
+    fn read(callee: &Callee, result: &Result<Answer, Arc<CallError>>) -> Result<Self, String> {
+        Self::of(callee, result.clone(), None)
+    }
+
+    /// Of an answer; `value` is what it is the JSON of, if that is at hand. What flows is the same either way.
+    fn of(
+        callee: &Callee,
+        result: Result<Answer, Arc<CallError>>,
+        value: Option<Val>,
+    ) -> Result<Self, String> {
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Self::Failed(error)),
+        };
+        let read = |ty: &Type, content: &Content, value: Option<Val>| match value {
+            Some(value) if codec::is_ambiguous(ty) => Ok(codec::canonical(ty, value)),
+            Some(value) => Ok(value),
+            None => codec::decode_own(ty, &content.body).map_err(|error| error.to_string()),
+        };
+        Ok(match answer {
+            Answer::Value(content) => Self::Value(match &callee.gives {
+                Gives::Nothing => Value::Nothing,
+                Gives::Payload => {
+                    let media_type = content.told_media_type().to_owned();
+                    Value::Payload { media_type, body: content.body }
+                }
+                Gives::Value(ty) => match Flat::of(ty) {
+                    Some(flat) => Value::Flat(flat, content.body),
+                    None => read(ty, &content, value)?.into(),
+                },
+            }),
+            Answer::Error(content) => Self::Error(match &callee.fails {
+                Some(Some(ty)) => Some(read(ty, &content, value)?),
+                Some(None) | None => None,
+            }),
+            Answer::Http(_) => return Err("a response".to_owned()),
+        })
+    }
+
+    /// For people.
+    fn told(&self, callee: &Callee) -> String {
+        match (self, &callee.gives, &callee.fails) {
+            (Self::Value(Value::Nothing), _, _) => "nothing".to_owned(),
+            (Self::Value(Value::Payload { media_type, body }), _, _) => told(media_type, body),
+            (Self::Value(value), Gives::Value(ty), _) => {
+                let (content, _) = content(ty, value.clone(), true);
+                told(&content.media_type, &content.body)
+            }
+            (Self::Value(_), Gives::Nothing | Gives::Payload, _) => "nothing".to_owned(),
+            (Self::Error(Some(error)), _, Some(Some(ty))) => told("application/json", &json(ty, error).body),
+            (Self::Error(_), _, _) => "an error".to_owned(),
+            (Self::Failed(error), _, _) => error.to_string(),
         }
-    };
-    Ok(match answer {
-        Answer::Value(content) => Ok(match &callee.gives {
-            Gives::Nothing => Value::Nothing,
-            Gives::Payload => Value::Payload {
-                media_type: content.told_media_type().to_owned(),
-                body: content.body.clone(),
-            },
-            Gives::Value(ty) => match Flat::of(ty) {
-                Some(flat) => Value::Flat(flat, content.body.clone()),
-                None => Value::Val(read(ty, content)?),
-            },
-        }),
-        Answer::Error(content) => Err(match &callee.fails {
-            Some(Some(ty)) => Some(read(ty, content)?),
-            Some(None) | None => None,
-        }),
-        Answer::Http(_) => return Err("a response".to_owned()),
-    })
+    }
 }
 
 /// Length of an input that is bytes; values are bounded by what may cross into an instance.
@@ -692,12 +874,6 @@ fn json(ty: &Type, value: &Val) -> Content {
     let mut json = Vec::new();
     codec::encode(ty, value, &mut json);
     Content::json(json)
-}
-
-/// What `path` leads to.
-fn select(value: Value, path: &[usize]) -> Value {
-    path.iter()
-        .fold(value, |value, index| value.into_parts().into_iter().nth(*index).unwrap_or(Value::Nothing))
 }
 
 /// A value's case, and its payload.
@@ -776,11 +952,4 @@ fn told_input(input: &Input, callee: &Callee) -> String {
         Input::Values(_) | Input::Http(_) => "application/json",
     };
     told(media_type, &document_of(input, callee))
-}
-
-fn told_answer(answer: &Answer) -> String {
-    match answer {
-        Answer::Value(content) | Answer::Error(content) => told(content.told_media_type(), &content.body),
-        Answer::Http(response) => format!("a response of {}", response.status()),
-    }
 }

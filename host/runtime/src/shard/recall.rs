@@ -47,6 +47,8 @@ pub(super) struct Call {
     pub(super) started: bool,
     /// On the compute lane, where it has one.
     pub(super) place: Option<lane::Place>,
+    /// The caller's.
+    pub(super) directives: CacheDirectives,
 }
 
 /// What a call finds.
@@ -117,7 +119,8 @@ impl Shard {
             Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
         };
         // Loading is not the call's doing.
-        let mut call = Call { code, begun, admitted: Instant::now(), started: false, place: None };
+        let mut call =
+            Call { code, begun, admitted: Instant::now(), started: false, place: None, directives };
         // What a function of the http form sees of `no-cache` makes its call another one, which is never looked for.
         let no_store = directives.no_store || (directives.no_cache && form == Form::Http);
         let spelling = spelling.filter(|_| !no_store);

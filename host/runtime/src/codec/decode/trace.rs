@@ -49,6 +49,11 @@ impl Trace {
         Self { stopped: RefCell::new(None), bytes_left: Cell::new(bytes_max), bytes_max }
     }
 
+    /// For a document whose values may take whatever they do.
+    pub(super) fn unbounded() -> Self {
+        Self { stopped: RefCell::new(None), bytes_left: Cell::new(usize::MAX), bytes_max: usize::MAX }
+    }
+
     /// Records that something else was expected here.
     pub(super) fn mismatch<E: de::Error>(&self, expected: String, found: &str) -> E {
         self.stop(|| Why::Mismatch { expected, found: excerpt(found) })

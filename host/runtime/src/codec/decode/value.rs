@@ -18,6 +18,9 @@ use crate::codec::types::{Case, Field, Outcome, Type};
 /// Whole numbers below it are exact as doubles, whatever they were written like (RFC 8259 §6).
 const EXACT_BELOW: f64 = (1_u64 << 53) as f64;
 
+/// The largest `f32`, as it is written: a little more than it is.
+pub(crate) const FLOAT32_MAX: f64 = 3.402_823_5e38;
+
 /// Decodes one value of `ty`.
 #[derive(Clone, Copy)]
 pub(super) struct Seed<'a> {
@@ -75,8 +78,8 @@ impl<'a> Seed<'a> {
     fn float<E: de::Error>(self, value: f64) -> Result<Val, E> {
         match self.ty {
             Type::Float64 => Ok(Val::Float64(value)),
-            // As the schema says it: what would round down to the largest is over it, too.
-            Type::Float32 if value.abs() > f64::from(f32::MAX) => {
+            // As the schema says it.
+            Type::Float32 if value.abs() > FLOAT32_MAX => {
                 Err(self.wrong(&format!("{value:e}, which is out of range")))
             }
             #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what the type asks")]

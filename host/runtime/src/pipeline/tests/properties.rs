@@ -7,7 +7,7 @@ use proptest::test_runner::TestRunner;
 use wasmtime::component::Val;
 
 use super::super::fit::fit;
-use super::super::shape::{Shape, Value};
+use super::super::shape::Shape;
 use super::*;
 use crate::codec::tests::types::{any_type, value_of};
 use crate::codec::{self, Type};
@@ -111,7 +111,7 @@ fn what_fits_becomes_what_its_json_is_read_as() {
             let mut json = Vec::new();
             codec::encode(&from, &val, &mut json);
             let expected = read(&to, &json);
-            let converted = conversion.apply(Value::Val(val)).into_val();
+            let converted = conversion.apply(val.into()).into_val();
             prop_assert_eq!(expected.as_ref(), Ok(&converted), "{:?} to {:?}", from, to);
         }
         Ok(())
@@ -128,7 +128,7 @@ fn of_any_two_types_that_fit_every_value_does() {
             if let Ok(conversion) = fit(&Shape::Value(from.clone()), &to) {
                 let mut json = Vec::new();
                 codec::encode(&from, &val, &mut json);
-                prop_assert_eq!(read(&to, &json), Ok(conversion.apply(Value::Val(val)).into_val()));
+                prop_assert_eq!(read(&to, &json), Ok(conversion.apply(val.into()).into_val()));
             }
             Ok(())
         },

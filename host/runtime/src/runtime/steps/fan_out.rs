@@ -13,14 +13,14 @@
 //!   no longer matter. Those before it go on, as one of them may be the first that fails.
 //! * The thread that has the pipeline waits for helpers that run, never for one that may yet come.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{End, Evaluation};
+use super::{Calls, End, Evaluation, Scope};
 use crate::error::CallError;
 use crate::pipeline::Value;
-use crate::purity::{Wanted, thread_time};
+use crate::purity::thread_time;
 
 /// For so long one thread works on parts alone: what is done by then needs no help.
 const ALONE: Duration = Duration::from_micros(100);
@@ -34,7 +34,13 @@ struct FanOut {
     next: AtomicUsize,
     /// The first that has failed so far.
     failed_at: Arc<AtomicUsize>,
-    wanted: Wanted,
+    scope: Scope,
+    /// Calls that there were left.
+    calls_left: u64,
+    /// What all parts have made so far.
+    calls: AtomicU64,
+    /// What they have gathered so far, bytes.
+    gathered: AtomicU64,
     helpers: Mutex<Helpers>,
     one_left: Condvar,
 }
@@ -47,7 +53,8 @@ struct Part {
 enum State {
     Waits(Value),
     Runs,
-    Done(Result<Value, End>),
+    /// And how many calls it has made.
+    Done(Result<Value, End>, u64),
 }
 
 #[derive(Default)]
@@ -63,39 +70,29 @@ impl Evaluation {
     /// What each node makes of its value, in order.
     pub(super) fn fan_out(
         self: &Arc<Self>,
-        work: Vec<(usize, Value)>,
-        wanted: &Wanted,
+        work: impl Iterator<Item = (usize, Value)>,
+        scope: &Scope,
     ) -> Result<Vec<Value>, End> {
-        let values: Vec<Value> = if work.len() < 2 {
-            work.into_iter().map(|(node, value)| self.eval(node, value, wanted)).collect::<Result<_, _>>()?
-        } else {
-            self.fan_out_many(work, wanted)?
-        };
-        let max = self.run.function.limits().memory_bytes_max;
-        if values.iter().map(Value::bytes).fold(0, u64::saturating_add) > max {
-            return Err(End::Own(CallError::PipelineLimit { limit: "memory", max }));
-        }
-        Ok(values)
-    }
-
-    fn fan_out_many(self: &Arc<Self>, work: Vec<(usize, Value)>, wanted: &Wanted) -> Result<Vec<Value>, End> {
         let part = |(node, value)| Part { node, state: Mutex::new(State::Waits(value)) };
+        let parts: Vec<_> = work.map(part).collect();
+        if parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.has_room_for(parts.len())?;
         let fan_out = Arc::new(FanOut {
             evaluation: Arc::clone(self),
-            parts: work.into_iter().map(part).collect(),
+            parts,
             next: AtomicUsize::new(0),
             failed_at: Arc::new(AtomicUsize::new(usize::MAX)),
-            wanted: wanted.clone(),
+            scope: scope.clone(),
+            calls_left: scope.calls.left(),
+            calls: AtomicU64::new(0),
+            gathered: AtomicU64::new(0),
             helpers: Mutex::default(),
             one_left: Condvar::new(),
         });
         fan_out.lead();
-        let failed_at = fan_out.failed_at.load(Ordering::Acquire);
-        let failed = fan_out.parts.get(failed_at).map(Part::outcome);
-        if let Some(Err(end)) = failed {
-            return Err(end);
-        }
-        fan_out.parts.iter().map(Part::outcome).collect()
+        fan_out.gather()
     }
 }
 
@@ -103,23 +100,13 @@ impl Part {
     fn take(&self, next: State) -> State {
         std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), next)
     }
-
-    /// Of a part that is done.
-    fn outcome(&self) -> Result<Value, End> {
-        match self.take(State::Runs) {
-            State::Done(outcome) => outcome,
-            State::Waits(_) | State::Runs => {
-                Err(End::Own(CallError::Internal("a thread that helped has ended".to_owned())))
-            }
-        }
-    }
 }
 
 impl FanOut {
     /// Works through the parts, with help, to the end of all.
     fn lead(self: &Arc<Self>) {
         let run = &self.evaluation.run;
-        let helpers_max = run.runtime.cores().saturating_sub(1).min(self.parts.len() - 1);
+        let helpers_max = run.runtime.cores().saturating_sub(1).min(self.parts.len().saturating_sub(1));
         let is_long = self.evaluation.staged.steps.iter().any(|stage| stage.function.history().is_long());
         let mut look_at = Instant::now() + if is_long { Duration::ZERO } else { ALONE };
         if run.explained.is_none() && is_long {
@@ -142,18 +129,61 @@ impl FanOut {
     fn do_next(&self) -> bool {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         let Some(part) = self.parts.get(index) else { return false };
-        if self.failed_at.load(Ordering::Acquire) < index {
+        // Parts are begun in order: where those before have made all calls that there were, this one can't.
+        let is_spent = self.calls.load(Ordering::Relaxed) > self.calls_left;
+        if self.failed_at.load(Ordering::Acquire) < index || is_spent {
             return false;
         }
         let State::Waits(value) = part.take(State::Runs) else { return true };
-        let wanted = self.wanted.part(index, &self.failed_at);
-        let outcome = self.evaluation.eval(part.node, value, &wanted);
+        let calls = Arc::new(Calls::up_to(self.calls_left));
+        let wanted = self.scope.wanted.part(index, &self.failed_at);
+        let scope = Scope { wanted, calls: Arc::clone(&calls), until: self.scope.until };
+        let outcome = scope
+            .check(&self.evaluation.run)
+            .and_then(|()| self.evaluation.eval(part.node, value, &scope))
+            .and_then(|value| self.hold(value));
         let failed = outcome.is_err();
-        part.take(State::Done(outcome));
+        self.calls.fetch_add(calls.spent(), Ordering::Relaxed);
+        part.take(State::Done(outcome, calls.spent()));
         if failed {
             self.failed_at.fetch_min(index, Ordering::AcqRel);
         }
         true
+    }
+
+    /// Holds a value beside the others, if there is room.
+    fn hold(&self, value: Value) -> Result<Value, End> {
+        let max = self.evaluation.function.limits().memory_bytes_max;
+        let bytes = value.bytes();
+        let gathered = self.gathered.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if gathered > max {
+            return Err(End::Own(CallError::PipelineLimit { limit: "memory", max }));
+        }
+        Ok(value)
+    }
+
+    /// The values in order, or how the first that fails does. Calls are added up in order too: those of parts that
+    /// don't matter aren't counted.
+    fn gather(&self) -> Result<Vec<Value>, End> {
+        let mut values = Vec::with_capacity(self.parts.len());
+        let calls = &self.scope.calls;
+        for part in &self.parts {
+            match part.take(State::Runs) {
+                State::Done(outcome, spent) => {
+                    if !calls.spend(spent) {
+                        return Err(self.evaluation.too_many_calls());
+                    }
+                    values.push(outcome?);
+                }
+                // Not begun, as those before it have spent what there was.
+                State::Waits(_) => return Err(self.evaluation.too_many_calls()),
+                State::Runs => {
+                    let lost = "a thread that helped has ended".to_owned();
+                    return Err(End::Own(CallError::Internal(lost)));
+                }
+            }
+        }
+        Ok(values)
     }
 
     /// Has idle cores help, as many as there are up to `helpers_max`.
