@@ -530,3 +530,68 @@ fn what_was_broken_before_is_not_broken_again() {
     let check = nebula.control("POST", "/api/v1/pipelines/p/check").body(body).send().is(409);
     check.problem("breaks-pipelines").detail("the pipeline `q`");
 }
+
+/// A chain that is linked to one component, if it can be; that is seen by its steps not being told of.
+fn is_fused(nebula: &Nebula, path: &str, input: &str) -> bool {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < std::time::Duration::from_secs(30) {
+        if steps(&nebula.post(path, input).is(200)).is_empty() {
+            return true;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    false
+}
+
+/// As one component and step by step a chain answers the same, byte for byte.
+#[test]
+fn fused_and_unfused_chains_answer_the_same() {
+    let functions =
+        ["slugify", "markdown", "csv-stats", "stats-markdown", "fibonacci", "top-words", "prime-count"];
+    let nebula = with(Nebula::start(), &functions).deploy("reverses", guests::REVERSES);
+    let nebula = nebula.deploy("searches", guests::SEARCHES).deploy("traps", guests::PANICS);
+    let chains = [
+        (json!(["slugify", "markdown"]), vec!["\"A b\"", "\"\"", "\"# ü <b>\"", "\"*a* _b_\""]),
+        (
+            json!(["csv-stats", "stats-markdown", "markdown"]),
+            vec![
+                r#"{"csv": "n,t\n1,a\n2,b\n"}"#,
+                r#"{"csv": ""}"#,
+                r#"{"csv": "a|b\n\"x\ny\"\n", "header": false}"#,
+                r#"{"csv": "a", "delimiter": "é"}"#,
+                r#"{"csv": "a,b\n1\n"}"#,
+            ],
+        ),
+        (json!(["reverses", "reverses", ["reverses"]]), vec!["\"YWJj\"", "\"\"", "\"/w==\""]),
+        (json!(["markdown", "top-words"]), vec!["\"a b a\"", "\"\""]),
+        (json!(["traps", "traps"]), vec!["2000000", "7"]),
+    ];
+    for (index, (chain, inputs)) in chains.into_iter().enumerate() {
+        for fuse in ["always", "never"] {
+            let body = json!({"steps": chain, "fuse": fuse}).to_string();
+            let path = format!("/api/v1/pipelines/{fuse}-{index}?deadline_ms=20000");
+            nebula.control("PUT", &path).body(body).send().is(200);
+        }
+        assert!(is_fused(&nebula, &format!("/f/always-{index}"), inputs[0]), "{chain} isn't fused");
+        assert!(!steps(&nebula.post(&format!("/f/never-{index}"), inputs[0])).is_empty());
+        for input in inputs {
+            let [fused, unfused] =
+                ["always", "never"].map(|fuse| nebula.post(&format!("/f/{fuse}-{index}"), input));
+            assert_eq!(fused.status(), unfused.status(), "{chain} {input}");
+            assert_eq!(fused.header("content-type"), unfused.header("content-type"), "{chain} {input}");
+            assert_eq!(
+                fused.header("nebula-failed-step"),
+                unfused.header("nebula-failed-step"),
+                "{chain} {input}"
+            );
+            if fused.status() < 500 {
+                assert_eq!(fused.text(), unfused.text(), "{chain} {input}");
+            } else {
+                assert_eq!(fused.json()["step"], unfused.json()["step"]);
+            }
+        }
+    }
+    // What would notice isn't fused: it is initialised when it is compiled by itself.
+    let body = json!({"steps": ["fibonacci", "fibonacci"], "fuse": "always"}).to_string();
+    nebula.control("PUT", "/api/v1/pipelines/other").body(body).send().is(422);
+}

@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use nebula_runtime::id::FunctionName;
 use nebula_runtime::limits::LimitOverrides;
-use nebula_runtime::pipeline::{Pipeline, Step};
+use nebula_runtime::pipeline::{Fuse, Pipeline, Step};
 use nebula_runtime::{Remember, Settings};
 use serde::Deserialize;
 
@@ -45,6 +45,8 @@ struct PipelineTable {
     input: Option<String>,
     steps: Step,
     calls_max: Option<u64>,
+    #[serde(default)]
+    fuse: Fuse,
     #[serde(default)]
     limits: LimitOverrides,
     #[serde(default)]
@@ -108,11 +110,11 @@ impl PipelineConfig {
     }
 
     fn of(name: FunctionName, table: PipelineTable, directory: &Path) -> Self {
-        let PipelineTable { input, steps, calls_max, limits, remember } = table;
+        let PipelineTable { input, steps, calls_max, fuse, limits, remember } = table;
         Self {
             directory: directory.join("pipelines").join(name.as_str()),
             name,
-            pipeline: Pipeline { input, steps, calls_max },
+            pipeline: Pipeline { input, steps, calls_max, fuse },
             settings: Settings { limits, remember },
         }
     }

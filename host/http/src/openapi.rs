@@ -234,6 +234,7 @@ fn control_paths() -> Map<String, Value> {
             "input": {"type": "string", "description": "the type of what it takes, in WIT, or `payload`"},
             "steps": {"description": "a function's name, a list of steps, or an object of one kind of step"},
             "calls_max": {"type": "integer", "minimum": 0},
+            "fuse": {"enum": ["auto", "always", "never"], "default": "auto"},
         },
     }}}});
     let mut compose = operation("deploy-pipeline", "checks a pipeline and deploys it");

@@ -18,6 +18,7 @@ mod artefact;
 mod call;
 mod compile;
 mod component;
+mod fuse;
 mod initialise;
 mod ready;
 mod ticker;
@@ -35,6 +36,7 @@ pub(crate) use self::call::{Ended, Input, Output, Stopped};
 pub use self::compile::{CompileError, Compiler, UNCOMPILABLE_EXIT, Uncompilable, limit_compiler_process};
 pub(crate) use self::component::{Described, Flat, Kind, Loaded, Typed, utf8};
 pub use self::component::{Form, Refused};
+pub(crate) use self::fuse::{Link, fuse};
 pub use self::initialise::InitialiseError;
 pub(crate) use self::ready::{Ready, Spent};
 use self::ticker::Counter;
@@ -54,10 +56,23 @@ const MEMORY_KEEP_RESIDENT_BYTES: usize = 1024 * 1024;
 /// Bytes of a used table that are zeroed by hand rather than given back to the kernel.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 * 1024;
 
-/// What one component may take of the pool. Every instance can have all of it.
-const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 64;
-const MEMORIES_PER_COMPONENT_MAX: u32 = 4;
-const TABLES_PER_COMPONENT_MAX: u32 = 16;
+/// What one component may take of a pool. Every instance can have all of it.
+#[derive(Clone, Copy)]
+struct PerComponent {
+    core_instances: u32,
+    memories: u32,
+    tables: u32,
+}
+
+/// A function.
+const FUNCTION: PerComponent = PerComponent { core_instances: 64, memories: 4, tables: 16 };
+
+/// Functions that are linked to one: each has a memory of its own, and so has what links them.
+const FUSED: PerComponent = PerComponent { core_instances: 256, memories: 24, tables: 64 };
+
+/// Instances alive at once of fused components, on each serving thread: one that runs and those made ahead. Each
+/// reserves six times the address space of another.
+const FUSED_INSTANCES_MAX: u32 = 8;
 
 /// Which of two independent ways code is compiled in. Answers must not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +106,26 @@ impl Engine {
     /// # Errors
     /// When the address space for the pool can't be reserved.
     pub(crate) fn new(instances_max: u32, codegen: Codegen, ticker: &Ticker) -> wasmtime::Result<Self> {
+        Self::pooling(instances_max, FUNCTION, codegen, ticker)
+    }
+
+    /// An engine for functions that are linked to one component.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn for_fused(codegen: Codegen, ticker: &Ticker) -> wasmtime::Result<Self> {
+        Self::pooling(FUSED_INSTANCES_MAX, FUSED, codegen, ticker)
+    }
+
+    fn pooling(
+        instances_max: u32,
+        per_component: PerComponent,
+        codegen: Codegen,
+        ticker: &Ticker,
+    ) -> wasmtime::Result<Self> {
         let mut config = code_config(codegen);
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool_config(instances_max)));
+        let pool = pool_config(instances_max, per_component);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         Self::with(&config, ticker)
     }
 
@@ -160,17 +193,18 @@ fn code_config(codegen: Codegen) -> Config {
     config
 }
 
-fn pool_config(instances_max: u32) -> PoolingAllocationConfig {
+fn pool_config(instances_max: u32, per_component: PerComponent) -> PoolingAllocationConfig {
+    let PerComponent { core_instances, memories, tables } = per_component;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances_max)
-        .total_core_instances(instances_max.saturating_mul(CORE_INSTANCES_PER_COMPONENT_MAX))
-        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
-        .total_memories(instances_max.saturating_mul(MEMORIES_PER_COMPONENT_MAX))
-        .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
-        .max_memories_per_module(MEMORIES_PER_COMPONENT_MAX)
-        .total_tables(instances_max.saturating_mul(TABLES_PER_COMPONENT_MAX))
-        .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
-        .max_tables_per_module(TABLES_PER_COMPONENT_MAX)
+        .total_core_instances(instances_max.saturating_mul(core_instances))
+        .max_core_instances_per_component(core_instances)
+        .total_memories(instances_max.saturating_mul(memories))
+        .max_memories_per_component(memories)
+        .max_memories_per_module(FUNCTION.memories)
+        .total_tables(instances_max.saturating_mul(tables))
+        .max_tables_per_component(tables)
+        .max_tables_per_module(FUNCTION.tables)
         .max_memory_size(usize::try_from(MEMORY_BYTES_CEILING).unwrap_or(usize::MAX))
         .table_elements(TABLE_ELEMENTS_CEILING)
         // Calls run on the thread's own stack. Stacks for fibers would be reserved with a system call each.

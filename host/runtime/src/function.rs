@@ -10,7 +10,7 @@ use crate::id::FunctionRef;
 use crate::key::FunctionKey;
 use crate::lane::Share;
 use crate::limits::Limits;
-use crate::pipeline::Plan;
+use crate::pipeline::{Arms, Plan};
 use crate::registry::VersionRecord;
 
 /// How many short calls on the compute lane earn a function its place on the fast lane again.
@@ -48,11 +48,13 @@ pub(crate) struct Composed {
     steps: BTreeMap<String, Arc<Function>>,
     /// Made by the first call.
     plan: OnceLock<Arc<Plan>>,
+    /// What running it as one component has taken, and step by step.
+    arms: Arms,
 }
 
 impl Composed {
     pub(crate) fn new(steps: BTreeMap<String, Arc<Function>>) -> Self {
-        Self { steps, plan: OnceLock::new() }
+        Self { steps, plan: OnceLock::new(), arms: Arms::default() }
     }
 
     pub(crate) fn steps(&self) -> &BTreeMap<String, Arc<Function>> {
@@ -61,6 +63,10 @@ impl Composed {
 
     pub(crate) fn plan(&self) -> &OnceLock<Arc<Plan>> {
         &self.plan
+    }
+
+    pub(crate) fn arms(&self) -> &Arms {
+        &self.arms
     }
 }
 

@@ -126,6 +126,8 @@ pub struct Called {
     pub engine: Cow<'static, str>,
     /// Of a pipeline that ran for this call: how its steps went.
     pub trace: Option<Arc<[StepTrace]>>,
+    /// It was refused memory or table on the way, whatever it has made of that.
+    pub(crate) denied: bool,
 }
 
 /// How a step of a pipeline went, all its calls together.
@@ -145,6 +147,11 @@ pub struct StepTrace {
 }
 
 impl Called {
+    /// Whether it returned a value, and nothing was refused it on the way.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.denied && matches!(self.result, Ok(Answer::Value(_)))
+    }
+
     /// Without the guest having run.
     pub(crate) fn failed(error: impl Into<Arc<CallError>>, cost: CallCost) -> Self {
         Self::ran(Err(error.into()), cost, CallLog::default())
@@ -160,6 +167,7 @@ impl Called {
             content_hash: None,
             engine: Cow::Borrowed(engine::identity()),
             trace: None,
+            denied: false,
         }
     }
 }
@@ -375,7 +383,7 @@ fn finish(
     mut watch: Stopwatch,
     mut cost: CallCost,
 ) -> (Called, Option<Val>) {
-    let Ended { result, log } = ended;
+    let Ended { result, log, denied } = ended;
     let limits = function.limits();
     let too_late =
         || CallError::DeadlineExceeded { deadline_ms: limits.deadline_ms.get(), log_tail: log.tail() };
@@ -401,7 +409,7 @@ fn finish(
     } else {
         result
     };
-    (Called::ran(result.map_err(Arc::new), cost, log), value)
+    (Called { denied, ..Called::ran(result.map_err(Arc::new), cost, log) }, value)
 }
 
 /// The answer, and the value that it is the JSON of in `of`.

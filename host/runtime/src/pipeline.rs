@@ -10,6 +10,7 @@
 //!
 //! Knows types and values; running a plan is `runtime`'s.
 
+mod arms;
 mod check;
 mod description;
 mod fit;
@@ -19,9 +20,12 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::arms::{Arms, Way};
 pub(crate) use self::check::check;
 pub use self::check::{InvalidPipeline, Mismatch};
-pub use self::description::{CALLS_MAX, DEPTH_MAX, InvalidDescription, Path, Pipeline, STEPS_MAX, Step};
+pub use self::description::{
+    CALLS_MAX, DEPTH_MAX, Fuse, InvalidDescription, Path, Pipeline, STEPS_MAX, Step,
+};
 pub(crate) use self::fit::Conversion;
 pub use self::plan::View;
 pub(crate) use self::plan::{Call, Callee, Errors, Feed, Gives, Node, Plan, Takes};

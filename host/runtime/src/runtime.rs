@@ -3,6 +3,7 @@
 mod compose;
 mod deploy;
 mod explain;
+mod fuse;
 mod keep;
 mod results;
 mod steps;
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ pub use self::deploy::DeployError;
 pub use self::explain::{ExplainError, Explanation};
 pub(crate) use self::keep::Place;
 pub(crate) use self::results::Counting;
-pub(crate) use self::steps::Code;
 pub use self::steps::Explained;
+pub(crate) use self::steps::{Code, Staged};
 pub(crate) use self::verify::Verification;
 use crate::cache::{Cache, Counts, Disk, Flights};
 use crate::engine::{Compiler, Engine, Loaded, Ticker};
@@ -111,6 +112,10 @@ struct Shared {
     in_use: Mutex<Vec<Weak<Function>>>,
     /// Held while a name is given another version: what pipelines make of it is decided before anything else changes.
     naming: Mutex<()>,
+    /// Of chains that are linked to one component, for the compute lane; made with the first that runs there.
+    fused_pool: OnceLock<Option<Pool>>,
+    /// Held while a chain is linked and compiled.
+    fusing: Mutex<()>,
     /// Components that are being deployed: their compiled code is there before anything names it.
     deploying: Mutex<Vec<Digest>>,
     logs: Logs,
@@ -174,6 +179,8 @@ impl Runtime {
             generation: AtomicU64::new(0),
             in_use: Mutex::default(),
             naming: Mutex::default(),
+            fused_pool: OnceLock::new(),
+            fusing: Mutex::default(),
             deploying: Mutex::default(),
             logs: Logs::default(),
             cache: Cache::new(config.host_limits.remembered_bytes_max),
@@ -296,6 +303,9 @@ impl Runtime {
     pub(crate) fn forget_unused(&self) {
         self.0.cache.forget_cheap();
         self.0.lane_pool.clear();
+        if let Some(Some(pool)) = self.0.fused_pool.get() {
+            pool.clear();
+        }
         let mut resolved = self.0.resolved.write().unwrap_or_else(PoisonError::into_inner);
         // By more than one reference, mostly.
         let mut held_here: HashMap<_, usize> = HashMap::new();

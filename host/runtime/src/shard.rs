@@ -24,7 +24,7 @@ mod receipt;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use nebula_meter::CallCost;
@@ -38,11 +38,12 @@ use crate::function::Function;
 use crate::id::{FunctionName, FunctionRef, Selector};
 use crate::invoke::{self, Called, Decoded, Outcome};
 use crate::lane::{self, NoPlace};
+use crate::pipeline::Way;
 use crate::pool::Pool;
 use crate::priority;
 use crate::purity::{Allowance, Wanted};
 use crate::registry::ResolveError;
-use crate::runtime::{Code, Counting, Runtime, RuntimeError};
+use crate::runtime::{Code, Counting, Runtime, RuntimeError, Staged};
 
 /// Instances made ahead, at most, for one function.
 const READY_PER_FUNCTION_MAX: usize = 1;
@@ -66,6 +67,9 @@ const FAST_MAX: Duration = Duration::from_millis(20);
 /// So long after its deadline a call is answered without what it has printed.
 const LATE_MAX: Duration = Duration::from_millis(250);
 
+/// After so long it is looked again whether a chain was linked.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Without a call for so long, what was made ahead is given up.
 const REST: Duration = Duration::from_secs(2);
 
@@ -79,6 +83,8 @@ pub struct Shard(Arc<Inner>);
 struct Inner {
     runtime: Runtime,
     pool: Pool,
+    /// Of chains that are linked to one component; made with the first of them, if there is room for it.
+    fused_pool: OnceLock<Option<Pool>>,
     state: Mutex<State>,
 }
 
@@ -94,6 +100,8 @@ struct State {
     /// The last instance used, not yet reset.
     spent: Option<Spent>,
     ready: usize,
+    /// Whether some function holds what it calls.
+    some_staged: bool,
     calls: u64,
     last_call: Option<Instant>,
     /// The last two came within [`BUSY_GAP`].
@@ -115,7 +123,12 @@ pub struct Met {
 
 #[derive(Default)]
 struct MetState {
+    /// Of a chain, the component that it is linked to.
     loaded: Weak<Loaded>,
+    /// When that was looked for last and wasn't there.
+    unfused_at: Option<Instant>,
+    /// A pipeline with all that it calls.
+    staged: Option<Arc<Staged>>,
     ready: Vec<Ready>,
     touched: bool,
     /// Since what nobody calls was last given up.
@@ -160,7 +173,7 @@ impl Shard {
     pub fn new(runtime: Runtime) -> Result<Self, RuntimeError> {
         priority::serve();
         let pool = runtime.new_pool()?;
-        let inner = Arc::new(Inner { runtime, pool, state: Mutex::default() });
+        let inner = Arc::new(Inner { runtime, pool, fused_pool: OnceLock::new(), state: Mutex::default() });
         let counting: Weak<Inner> = Arc::downgrade(&inner);
         inner.runtime.ask_for_counts(counting);
         Ok(Self(inner))
@@ -218,13 +231,57 @@ impl Shard {
 
     /// The component, where the next call of it would start.
     async fn loaded(&self, met: &Met) -> Result<Code, LoadError> {
-        if met.history().is_long() || met.composed().is_some() {
+        if met.composed().is_some() {
+            return Box::pin(self.staged(met)).await.map(Code::Pipeline);
+        }
+        if met.history().is_long() {
             return self.0.runtime.code(met).await;
         }
         match met.loaded() {
             Some(loaded) => Ok(Code::Component(loaded)),
             None => Box::pin(self.load(met)).await.map(Code::Component),
         }
+    }
+
+    /// A pipeline with all that it calls, which is held while calls come.
+    async fn staged(&self, met: &Met) -> Result<Arc<Staged>, LoadError> {
+        let held = {
+            let mut own = met.lock();
+            own.called = true;
+            own.staged.clone()
+        };
+        if let Some(staged) = held {
+            return Ok(staged);
+        }
+        let staged = self.0.runtime.stage(met).await?;
+        let mut own = met.lock();
+        if !own.retired {
+            own.staged = Some(Arc::clone(&staged));
+            drop(own);
+            self.lock().some_staged = true;
+        }
+        Ok(staged)
+    }
+
+    /// The component that a chain is linked to, if its next call is to run there.
+    fn fused(&self, met: &Met, staged: &Staged) -> Option<Arc<Loaded>> {
+        let (composed, composition) = (met.composed()?, met.record.pipeline.as_ref()?);
+        if !staged.is_chain() || composed.arms().choose(composition.description.fuse) == Way::Steps {
+            return None;
+        }
+        let mut own = met.lock();
+        if let Some(loaded) = own.loaded.upgrade() {
+            return Some(loaded);
+        }
+        // It is compiled after the deploy, or can't be: a look at the disk for each call would be too many.
+        if own.unfused_at.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
+            return None;
+        }
+        let pool = self.0.fused_pool.get_or_init(|| self.0.runtime.new_fused_pool()).as_ref()?;
+        let loaded = self.0.runtime.load_fused(pool, &met.record);
+        own.unfused_at = loaded.is_none().then(Instant::now);
+        own.loaded = loaded.as_ref().map(Arc::downgrade).unwrap_or_default();
+        loaded
     }
 
     /// The fast lane.
@@ -315,9 +372,14 @@ impl Shard {
         let _abandon = Abandon(wanted.clone());
         let run = {
             let (runtime, function, directives) = (runtime.clone(), Arc::clone(function), call.directives);
+            let is_fused = call.fused.is_some();
             move || {
                 let _place = place;
-                runtime.run_long(&function, &code, &decoded, admitted, (wanted, directives))
+                let fused =
+                    if is_fused { runtime.run_fused(&function, &decoded, admitted, &wanted) } else { None };
+                fused.unwrap_or_else(|| {
+                    runtime.run_long(&function, &code, &decoded, admitted, (wanted, directives))
+                })
             }
         };
         // The thread itself sees to the deadline, if the machine lets it run at all.
@@ -431,6 +493,9 @@ async fn rest(shard: Weak<Inner>) {
             state.resting = false;
             drop(state);
             inner.pool.clear();
+            if let Some(Some(pool)) = inner.fused_pool.get() {
+                pool.clear();
+            }
             // The last one to rest clears up what all share.
             if inner.runtime.rests() {
                 inner.runtime.forget_unused();
@@ -454,7 +519,9 @@ impl Inner {
     fn forget_routes(&self, state: &mut State) {
         state.give_up_ready();
         for met in state.routes.values() {
-            met.lock().retired = true;
+            let mut own = met.lock();
+            own.retired = true;
+            own.staged = None;
         }
         state.touched.clear();
         state.routes = HashMap::new();
@@ -478,13 +545,17 @@ impl State {
     /// Of functions that weren't called since this was done last.
     fn give_up_uncalled(&mut self) {
         self.spent = None;
-        if self.ready == 0 {
+        if self.ready == 0 && !self.some_staged {
             return;
         }
+        self.some_staged = false;
         for met in self.routes.values() {
             let mut own = met.lock();
-            if !std::mem::take(&mut own.called) {
+            if std::mem::take(&mut own.called) {
+                self.some_staged |= own.staged.is_some();
+            } else {
                 self.ready -= std::mem::take(&mut own.ready).len();
+                own.staged = None;
             }
         }
     }

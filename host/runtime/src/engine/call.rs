@@ -90,6 +90,8 @@ pub(crate) enum Stopped {
 pub(crate) struct Ended {
     pub(crate) result: Result<Output, Stopped>,
     pub(crate) log: CallLog,
+    /// It was refused memory or table, whatever it made of that.
+    pub(crate) denied: bool,
 }
 
 /// Calls the guest, once.
@@ -114,7 +116,7 @@ pub(super) fn call(
         }
         Err(error) => Err(explain(&error, store, &log, limits)),
     };
-    Ended { result, log }
+    Ended { result, log, denied: store.data().quota.refused.is_some() }
 }
 
 fn call_by_form(store: &mut Store<Sandbox>, live: &Live, kind: &Kind, input: &Input) -> Called {

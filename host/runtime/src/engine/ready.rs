@@ -95,7 +95,7 @@ impl Loaded {
             Err(error) => {
                 let log = store.data().log();
                 let stopped = call::explain(&error, &store, &log, limits);
-                Err(Box::new(Ended { result: Err(stopped), log }))
+                Err(Box::new(Ended { result: Err(stopped), log, denied: false }))
             }
         }
     }

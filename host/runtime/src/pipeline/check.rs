@@ -142,7 +142,7 @@ pub(crate) fn check(
     if checker.deepest > TOTAL_DEPTH_MAX {
         return Err(InvalidPipeline::TooNested { max: TOTAL_DEPTH_MAX });
     }
-    Ok(Plan {
+    let mut plan = Plan {
         callee: Callee { takes, gives, fails, depth: checker.deepest },
         errors,
         nodes: checker.nodes,
@@ -150,8 +150,11 @@ pub(crate) fn check(
         calls: checker.calls,
         output,
         calls_max: pipeline.calls_max.unwrap_or(CALLS_MAX),
+        is_chain: false,
         view,
-    })
+    };
+    plan.is_chain = plan.chain().is_some();
+    Ok(plan)
 }
 
 struct Checker<'a> {

@@ -46,6 +46,28 @@ pub struct Pipeline {
     /// How many calls it may make in all; [`CALLS_MAX`] unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls_max: Option<u64>,
+    /// Whether a chain runs as one component.
+    #[serde(default, skip_serializing_if = "Fuse::is_auto")]
+    pub fuse: Fuse,
+}
+
+/// Whether a chain of typed functions runs as the one component that it is linked to. It answers the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fuse {
+    /// Where that has turned out to be faster than remembering its steps apart.
+    #[default]
+    Auto,
+    /// Wherever it can be.
+    Always,
+    /// Not.
+    Never,
+}
+
+impl Fuse {
+    fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
 }
 
 /// Calls that a pipeline makes at most unless it says otherwise.

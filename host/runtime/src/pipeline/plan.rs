@@ -95,6 +95,40 @@ impl Callee {
     }
 }
 
+impl Plan {
+    /// The calls of a chain: functions on values, each of which gets what the one before gave as it is. `None` of
+    /// anything else.
+    pub(crate) fn chain(&self) -> Option<Vec<usize>> {
+        let mut calls = Vec::new();
+        let is_chain = self.is_chain(self.root, &mut calls) && self.output == Conversion::Same;
+        (is_chain && calls.len() > 1).then_some(calls)
+    }
+
+    fn is_chain(&self, node: usize, calls: &mut Vec<usize>) -> bool {
+        match &self.nodes[node] {
+            Node::Sequence(nodes) => nodes.iter().all(|node| self.is_chain(*node, calls)),
+            Node::Call(call) => {
+                let Call { callee, step, .. } = &self.calls[*call];
+                let as_it_is = match &step.feed {
+                    Feed::One(conversion) => *conversion == Conversion::Same,
+                    // What is taken by several parameters is what the pipeline takes.
+                    Feed::Several(conversion) => calls.is_empty() && *conversion == Conversion::Same,
+                    Feed::Nothing => calls.is_empty() && self.callee.takes == callee.takes,
+                    Feed::Payload(_) => false,
+                };
+                calls.push(*call);
+                as_it_is && !step.keeps_result && matches!(callee.gives, Gives::Value(_))
+            }
+            Node::All(_)
+            | Node::Each(_)
+            | Node::Group { .. }
+            | Node::Choice(_)
+            | Node::Select(_)
+            | Node::Constant(_) => false,
+        }
+    }
+}
+
 impl Gives {
     pub(super) fn shape(&self) -> Shape {
         match self {
@@ -185,6 +219,8 @@ pub(crate) struct Plan {
     /// What the last step gives becomes what the pipeline gives.
     pub(crate) output: Conversion,
     pub(crate) calls_max: u64,
+    /// Whether it is a chain that can be linked to one component, as far as its types say.
+    pub(crate) is_chain: bool,
     pub(crate) view: View,
 }
 

@@ -202,6 +202,7 @@ impl Runtime {
         publications.extend(others.iter().map(|(record, content)| as_publication(record, content)));
         let records = self.0.registry.publish(&publications)?;
         self.forget_named(&records);
+        self.fuse_later(&records);
         // There is one for each, in order.
         records.into_iter().next().ok_or_else(|| DeployError::Internal("nothing was published".to_owned()))
     }
@@ -232,6 +233,7 @@ impl Runtime {
         let others: Vec<_> = others.iter().map(|(record, content)| as_publication(record, content)).collect();
         let records = self.0.registry.roll_back(&target, &others)?;
         self.forget_named(&records);
+        self.fuse_later(&records);
         self.forget_resolved(name);
         Ok(target)
     }
@@ -506,7 +508,7 @@ impl<'a> Names<'a> {
     }
 
     /// The plan of a pipeline as it was deployed.
-    fn pinned_plan(&mut self, composition: &Composition) -> Result<Plan, DeployError> {
+    pub(super) fn pinned_plan(&mut self, composition: &Composition) -> Result<Plan, DeployError> {
         let mut failed = None;
         let plan = pipeline::check(&composition.description, &mut |function| {
             let version = composition.version_of(function).ok_or("it isn't pinned")?;
@@ -551,7 +553,7 @@ impl<'a> Names<'a> {
 
 impl Runtime {
     /// What a component is, compiling it again if need be. Waits for that.
-    fn describe(&self, digest: &Digest) -> Result<Described, LoadError> {
+    pub(super) fn describe(&self, digest: &Digest) -> Result<Described, LoadError> {
         let Shared { registry, compiler, compatibility, lane_pool, .. } = &*self.0;
         let refused = |refused: crate::engine::Refused| LoadError::Engine(refused.to_string());
         if let Some(compiled) = registry.open_compiled(digest, compatibility)? {

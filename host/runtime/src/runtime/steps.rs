@@ -59,6 +59,13 @@ struct Stage {
     code: Code,
 }
 
+impl Staged {
+    /// Whether it may be linked to one component.
+    pub(crate) fn is_chain(&self) -> bool {
+        self.plan.is_chain
+    }
+}
+
 impl Code {
     /// How it reads requests.
     pub(crate) fn interface(&self) -> Interface<'_> {
@@ -97,13 +104,21 @@ impl Runtime {
         self.code_among(function, &mut HashMap::new()).await
     }
 
+    /// A pipeline with all that it calls.
+    ///
+    /// # Errors
+    /// [`LoadError`]; the next call tries again.
+    pub(crate) async fn stage(&self, function: &Function) -> Result<Arc<Staged>, LoadError> {
+        self.stage_among(function, &mut HashMap::new()).await.map(Arc::new)
+    }
+
     async fn code_among(
         &self,
         function: &Function,
         known: &mut HashMap<FunctionVersion, Code>,
     ) -> Result<Code, LoadError> {
         if function.composed().is_some() {
-            return Box::pin(self.stage(function, known))
+            return Box::pin(self.stage_among(function, known))
                 .await
                 .map(|staged| Code::Pipeline(Arc::new(staged)));
         }
@@ -115,7 +130,7 @@ impl Runtime {
     }
 
     /// Each function once, however often it is called, by whichever of the pipelines.
-    async fn stage(
+    async fn stage_among(
         &self,
         function: &Function,
         known: &mut HashMap<FunctionVersion, Code>,
@@ -175,10 +190,30 @@ impl Runtime {
                 let scope = Scope { wanted, calls: Arc::new(Calls::up_to(staged.plan.calls_max)), until };
                 let begun = Instant::now();
                 let Ran { mut called, .. } = run_pipeline(&Arc::new(run), function, staged, decoded, &scope);
+                // Where it is short it may run as one component where its connection lives.
+                if called.result.is_ok() && called.cost.run < TICK {
+                    function.history().was_short();
+                } else {
+                    function.history().was_long();
+                }
                 called.cost.queue = begun.saturating_duration_since(admitted);
                 called
             }
         }
+    }
+
+    /// Runs a chain as the one component that it is linked to. `None` where that gives no answer: the steps tell why.
+    pub(crate) fn run_fused(
+        &self,
+        function: &Arc<Function>,
+        decoded: &Decoded,
+        admitted: Instant,
+        wanted: &Wanted,
+    ) -> Option<Called> {
+        let loaded = self.load_fused(self.fused_pool()?, &function.record)?;
+        let allowance = Allowance::long(admitted + function.limits().deadline(), wanted.clone());
+        let (called, _) = run_component(function, &loaded, decoded, admitted, allowance);
+        called.is_whole().then_some(called)
     }
 
     /// Runs a pipeline with no help, and tells of each of its calls what it was given and what it gave.

@@ -19,11 +19,12 @@ use tokio::sync::oneshot;
 
 use super::{Met, Shard};
 use crate::cache::{Interest, Joined, Landed, Lead, Remembered};
-use crate::engine::Form;
+use crate::engine::{Form, Loaded};
 use crate::error::{CallError, Fault};
 use crate::invoke::{self, Called, Decoded, Outcome, Prefer, Request};
 use crate::key::Key;
 use crate::lane;
+use crate::pipeline::Way;
 use crate::purity::CallLog;
 use crate::remember::{Because, CacheDirectives, Source};
 use crate::runtime::{Code, Place};
@@ -49,6 +50,8 @@ pub(super) struct Call {
     pub(super) place: Option<lane::Place>,
     /// The caller's.
     pub(super) directives: CacheDirectives,
+    /// Of a chain that is to run as one component, that.
+    pub(super) fused: Option<Arc<Loaded>>,
 }
 
 /// What a call finds.
@@ -119,8 +122,12 @@ impl Shard {
             Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
         };
         // Loading is not the call's doing.
+        let fused = match &code {
+            Code::Component(_) => None,
+            Code::Pipeline(staged) => self.fused(met, staged),
+        };
         let mut call =
-            Call { code, begun, admitted: Instant::now(), started: false, place: None, directives };
+            Call { fused, code, begun, admitted: Instant::now(), started: false, place: None, directives };
         // What a function of the http form sees of `no-cache` makes its call another one, which is never looked for.
         let no_store = directives.no_store || (directives.no_cache && form == Form::Http);
         let spelling = spelling.filter(|_| !no_store);
@@ -134,10 +141,17 @@ impl Shard {
             Err(error) => return Called::failed(error, CallCost::default()),
         };
         if !remembers {
-            return match self.try_here(met, &decoded, &mut call) {
+            let begun = Instant::now();
+            let way = if call.fused.is_some() { Way::Fused } else { Way::Steps };
+            let called = self.try_here(met, &decoded, &mut call);
+            let called = match called {
                 Some(called) => called,
                 None => Box::pin(self.call_on_compute_lane(met, decoded, call)).await,
             };
+            if let Some(composed) = met.composed() {
+                composed.arms().took(way, begun.elapsed());
+            }
+            return called;
         }
         let key = met.key().of(&decoded.input, decoded.raw);
         let mut place = Place { key, spelling, no_store };
@@ -257,6 +271,9 @@ impl Shard {
         sought: Sought<'_>,
         lead: Option<Lead>,
     ) -> Called {
+        if met.composed().is_some() {
+            return Box::pin(self.lead_pipeline(met, decoded, call, sought, lead)).await;
+        }
         match self.try_here(met, &decoded, &mut call) {
             Some(called) => self.0.runtime.keep(met, called, sought.place, lead),
             // Rare and large: apart, it isn't moved about with every request.
@@ -264,15 +281,45 @@ impl Shard {
         }
     }
 
+    /// A pipeline: as one component, if it is a chain that is linked to one and that is faster, or step by step.
+    async fn lead_pipeline(
+        &self,
+        met: &Arc<Met>,
+        decoded: Decoded,
+        mut call: Call,
+        sought: Sought<'_>,
+        lead: Option<Lead>,
+    ) -> Called {
+        let begun = Instant::now();
+        // With all that it takes, where it comes to nothing.
+        let way = if call.fused.is_some() { Way::Fused } else { Way::Steps };
+        let called = self.try_here(met, &decoded, &mut call);
+        let called = match called {
+            Some(called) => self.0.runtime.keep(met, called, sought.place, lead),
+            None => self.lead_on_compute_lane(met, decoded, call, sought, lead).await,
+        };
+        if let Some(composed) = met.composed() {
+            composed.arms().took(way, begun.elapsed());
+        }
+        called
+    }
+
     /// The fast lane, for a function that has a place on it. `None` if the call has to go to the other.
     fn try_here(&self, met: &Arc<Met>, decoded: &Decoded, call: &mut Call) -> Option<Called> {
-        // What a pipeline takes adds up: it has a thread to itself.
-        let Code::Component(loaded) = &call.code else { return None };
         if call.started || met.history().is_long() {
             return None;
         }
-        let loaded = Arc::clone(loaded);
+        let (loaded, is_fused) = match &call.code {
+            Code::Component(loaded) => (Arc::clone(loaded), false),
+            // What its steps take adds up: they have a thread to themselves.
+            Code::Pipeline(_) => (call.fused.clone()?, true),
+        };
         match self.call_here(met, &loaded, decoded, call) {
+            // An answer is what the steps would give. What else it came to is for them to say.
+            Outcome::Called(called) if is_fused && !called.is_whole() => {
+                (call.started, call.fused) = (true, None);
+                None
+            }
             Outcome::Called(called) => Some(called),
             Outcome::Undecided(called) if met.limits().deadline() <= call.admitted.elapsed() => Some(called),
             Outcome::Undecided(_) => {
@@ -393,5 +440,6 @@ fn answered(remembered: &Remembered, source: Source, cost: CallCost) -> Called {
         content_hash: remembered.content_hash,
         engine: remembered.engine.clone(),
         trace: None,
+        denied: false,
     }
 }

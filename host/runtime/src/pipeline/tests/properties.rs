@@ -173,7 +173,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 #[test]
 fn any_description_reads_back() {
     check(200, any_step(), |steps| {
-        let pipeline = Pipeline { input: None, steps, calls_max: None };
+        let pipeline = Pipeline { input: None, steps, calls_max: None, fuse: Fuse::Auto };
         let json = serde_json::to_string(&pipeline).unwrap();
         prop_assert_eq!(&serde_json::from_str::<Pipeline>(&json).unwrap(), &pipeline, "{}", json);
         Ok(())
@@ -184,7 +184,7 @@ fn any_description_reads_back() {
 #[test]
 fn any_description_is_planned_or_refused() {
     check(400, any_step(), |steps| {
-        let pipeline = Pipeline { input: None, steps, calls_max: None };
+        let pipeline = Pipeline { input: None, steps, calls_max: None, fuse: Fuse::Auto };
         let names = ["thumbnail", "memeify", "sha256", "markdown", "add", "trials", "estimate", "sum"];
         let mut any_function = |function: &crate::id::FunctionRef| {
             let at = function.name.as_str().len() % names.len();
