@@ -546,22 +546,11 @@ fn is_fused(nebula: &Nebula, path: &str, input: &str) -> bool {
 /// As one component and step by step a chain answers the same, byte for byte.
 #[test]
 fn fused_and_unfused_chains_answer_the_same() {
-    let functions =
-        ["slugify", "markdown", "csv-stats", "stats-markdown", "fibonacci", "top-words", "prime-count"];
+    let functions = ["slugify", "markdown", "csv-stats", "stats-markdown", "top-words"];
     let nebula = with(Nebula::start(), &functions).deploy("reverses", guests::REVERSES);
-    let nebula = nebula.deploy("searches", guests::SEARCHES).deploy("traps", guests::PANICS);
+    let nebula = nebula.deploy("traps", guests::PANICS);
     let chains = [
         (json!(["slugify", "markdown"]), vec!["\"A b\"", "\"\"", "\"# ü <b>\"", "\"*a* _b_\""]),
-        (
-            json!(["csv-stats", "stats-markdown", "markdown"]),
-            vec![
-                r#"{"csv": "n,t\n1,a\n2,b\n"}"#,
-                r#"{"csv": ""}"#,
-                r#"{"csv": "a|b\n\"x\ny\"\n", "header": false}"#,
-                r#"{"csv": "a", "delimiter": "é"}"#,
-                r#"{"csv": "a,b\n1\n"}"#,
-            ],
-        ),
         (json!(["reverses", "reverses", ["reverses"]]), vec!["\"YWJj\"", "\"\"", "\"/w==\""]),
         (json!(["markdown", "top-words"]), vec!["\"a b a\"", "\"\""]),
         (json!(["traps", "traps"]), vec!["2000000", "7"]),
@@ -591,7 +580,11 @@ fn fused_and_unfused_chains_answer_the_same() {
             }
         }
     }
-    // What would notice isn't fused: it is initialised when it is compiled by itself.
-    let body = json!({"steps": ["fibonacci", "fibonacci"], "fuse": "always"}).to_string();
-    nebula.control("PUT", "/api/v1/pipelines/other").body(body).send().is(422);
+    // What isn't passed on as it is isn't linked: of NaNs there is one between steps.
+    let body = json!({"steps": ["csv-stats", "stats-markdown"], "fuse": "always"}).to_string();
+    nebula.control("PUT", "/api/v1/pipelines/floats").body(body).send().is(200);
+    let body = json!({"steps": ["markdown", "slugify"], "fuse": "always"}).to_string();
+    nebula.control("PUT", "/api/v1/pipelines/later").body(body).send().is(200);
+    assert!(is_fused(&nebula, "/f/later", "\"a\""));
+    assert!(!steps(&nebula.post("/f/floats", r#"{"csv": "n\n1\n"}"#).is(200)).is_empty());
 }

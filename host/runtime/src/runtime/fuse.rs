@@ -16,8 +16,9 @@ use std::thread;
 
 use super::compose::Names;
 use super::{Runtime, Shared};
+use crate::codec::is_ambiguous;
 use crate::engine::{Engine, Form, Link, Loaded, fuse};
-use crate::pipeline::{Fuse, Plan};
+use crate::pipeline::{Fuse, Gives, Plan};
 use crate::pool::Pool;
 use crate::registry::{VersionRecord, fused_id};
 
@@ -54,8 +55,15 @@ impl Runtime {
         let limits = self.0.limits.with(&record.limits).ok()?;
         let plan: Plan = Names::new(self).pinned_plan(composition).ok()?;
         let mut links = Vec::new();
-        for call in plan.chain()? {
-            let step = registry.resolve(&composition.version_of(&plan.calls[call].function)?).ok()?;
+        let calls = plan.chain()?;
+        for call in &calls {
+            // Between steps there is one NaN, and a map has each key once; as one component values pass on as they are.
+            let is_ambiguous =
+                matches!(&plan.calls[*call].callee.gives, Gives::Value(ty) if is_ambiguous(ty));
+            if is_ambiguous && Some(call) != calls.last() {
+                return None;
+            }
+            let step = registry.resolve(&composition.version_of(&plan.calls[*call].function)?).ok()?;
             if step.pipeline.is_some() || step.description.form != Form::Typed {
                 return None;
             }
