@@ -588,3 +588,34 @@ fn fused_and_unfused_chains_answer_the_same() {
     assert!(is_fused(&nebula, "/f/later", "\"a\""));
     assert!(!steps(&nebula.post("/f/floats", r#"{"csv": "n\n1\n"}"#).is(200)).is_empty());
 }
+
+/// What a function may use holds for it in a chain too, also where that was linked before.
+#[test]
+fn limits_of_functions_hold_in_fused_chains() {
+    let nebula = with(Nebula::start(), &["slugify", "markdown"]);
+    let put = |calls_max: u64| {
+        let body =
+            json!({"steps": ["slugify", "markdown"], "fuse": "always", "calls_max": calls_max}).to_string();
+        nebula.control("PUT", "/api/v1/pipelines/p").body(body).send().is(200);
+    };
+    put(2);
+    assert!(is_fused(&nebula, "/f/p", "\"a\""));
+    let call = |status: u16| nebula.post("/f/p", "\"a long text\"").is(status);
+    call(200).says("\"<p>a-long-text</p>\\n\"");
+    let redeploy = |name: &str, limits: &str| {
+        nebula.put(&format!("{name}{limits}"), &std::fs::read(function(name)).unwrap()).is(200);
+    };
+    redeploy("slugify", "?output_bytes_max=3");
+    call(502).problem("output-too-large").member("step", "slugify");
+    redeploy("slugify", "?input_bytes_max=3");
+    call(502).problem("step-refused").member("step", "slugify");
+    redeploy("slugify", "");
+    redeploy("markdown", "?output_bytes_max=5");
+    call(502).problem("output-too-large").member("step", "markdown");
+    redeploy("markdown", "?input_bytes_max=5");
+    call(502).problem("step-refused").member("step", "markdown");
+    redeploy("markdown", "");
+    call(200);
+    put(1);
+    call(502).problem("pipeline-limit").member("limit", "calls");
+}

@@ -37,7 +37,6 @@ pub(crate) use self::files::Compiled;
 pub(crate) use self::files::create_private_dir;
 use self::files::{Files, write_whole};
 use self::lock::DirectoryLock;
-pub(crate) use self::records::fused_id;
 use self::records::{CURRENT, PIPELINES, RECORDS};
 pub use self::records::{Composition, Description, Pinned, VersionRecord};
 use self::store::Store;
@@ -490,9 +489,7 @@ impl Registry {
             for entry in records.iter()? {
                 let (key, record) = entry?;
                 let (name, version) = key.value();
-                let (digest, fused) = records::read_digests(name, version, record.value())?;
-                named.insert(digest.hex());
-                named.extend(fused.map(|fused| fused.hex()));
+                named.insert(records::read_digest(name, version, record.value())?.hex());
             }
             Ok(named)
         })?;

@@ -114,8 +114,8 @@ struct Shared {
     naming: Mutex<()>,
     /// Of chains that are linked to one component, for the compute lane; made with the first that runs there.
     fused_pool: OnceLock<Option<Pool>>,
-    /// Held while a chain is linked and compiled.
-    fusing: Mutex<()>,
+    /// Chains that are to be linked and compiled.
+    fusing: Mutex<fuse::Queue>,
     /// Components that are being deployed: their compiled code is there before anything names it.
     deploying: Mutex<Vec<Digest>>,
     logs: Logs,
@@ -458,11 +458,13 @@ impl Runtime {
     /// [`StoreError`]; what was deleted until then is gone, and was garbage.
     pub fn collect_garbage(&self) -> Result<(), StoreError> {
         // The lock is taken for no longer: the first call of a function needs it, and there may be many files.
+        // Before the lock is taken, as it reads what names stand for.
+        let fused = self.fused_ids()?;
         let in_use = || {
             let mut in_use = self.lock_in_use();
             in_use.retain(|function| function.strong_count() > 0);
             let called = in_use.iter().filter_map(Weak::upgrade).map(|function| function.record.digest);
-            called.chain(self.lock_deploying().iter().copied()).collect()
+            called.chain(self.lock_deploying().iter().copied()).chain(fused).collect()
         };
         self.0.registry.collect_garbage(&self.0.compatibility, in_use)?;
         Ok(())

@@ -278,7 +278,11 @@ impl Shard {
             return None;
         }
         let pool = self.0.fused_pool.get_or_init(|| self.0.runtime.new_fused_pool()).as_ref()?;
-        let loaded = self.0.runtime.load_fused(pool, &met.record);
+        let loaded = self.0.runtime.load_fused(pool, met);
+        if loaded.is_none() && own.unfused_at.is_none() {
+            // It wasn't compiled with its deploy, or for another release.
+            self.0.runtime.fuse_later([&met.record]);
+        }
         own.unfused_at = loaded.is_none().then(Instant::now);
         own.loaded = loaded.as_ref().map(Arc::downgrade).unwrap_or_default();
         loaded

@@ -101,7 +101,10 @@ impl Plan {
     pub(crate) fn chain(&self) -> Option<Vec<usize>> {
         let mut calls = Vec::new();
         let is_chain = self.is_chain(self.root, &mut calls) && self.output == Conversion::Same;
-        (is_chain && calls.len() > 1).then_some(calls)
+        // Nor of one that gives a `result`, which would be taken for its own.
+        let gives_result = matches!(self.callee.gives, Gives::Value(Type::Result(_)));
+        let may_be_called = calls.len() as u64 <= self.calls_max;
+        (is_chain && calls.len() > 1 && !gives_result && may_be_called).then_some(calls)
     }
 
     fn is_chain(&self, node: usize, calls: &mut Vec<usize>) -> bool {
@@ -112,7 +115,11 @@ impl Plan {
                 let as_it_is = match &step.feed {
                     Feed::One(conversion) => *conversion == Conversion::Same,
                     // What is taken by several parameters is what the pipeline takes.
-                    Feed::Several(conversion) => calls.is_empty() && *conversion == Conversion::Same,
+                    Feed::Several(conversion) => {
+                        calls.is_empty()
+                            && *conversion == Conversion::Same
+                            && self.callee.takes == callee.takes
+                    }
                     Feed::Nothing => calls.is_empty() && self.callee.takes == callee.takes,
                     Feed::Payload(_) => false,
                 };

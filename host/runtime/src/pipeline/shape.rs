@@ -41,7 +41,8 @@ impl Shape {
         let Some((left, depth)) = types_left.checked_sub(1).zip(depth.checked_sub(1)) else { return false };
         *types_left = left;
         match self {
-            Self::Nothing | Self::Payload | Self::Constant(_) => true,
+            Self::Nothing | Self::Payload => true,
+            Self::Constant(value) => constant_is_within(value, types_left),
             Self::Value(ty) => type_is_within(ty, types_left, depth + 1),
             Self::Record(fields) => fields.iter().all(|(_, shape)| shape.is_within(types_left, depth)),
             Self::Tuple(parts) => parts.iter().all(|shape| shape.is_within(types_left, depth)),
@@ -94,6 +95,23 @@ fn type_is_within(ty: &Type, types_left: &mut usize, depth: usize) -> bool {
         | Type::Float64
         | Type::Char
         | Type::String => true,
+    }
+}
+
+/// A type for each of its values at most. How deep it is was looked at before.
+fn constant_is_within(value: &serde_json::Value, types_left: &mut usize) -> bool {
+    match value {
+        serde_json::Value::Array(items) => {
+            charge(types_left, items.len()) && items.iter().all(|item| constant_is_within(item, types_left))
+        }
+        serde_json::Value::Object(fields) => {
+            charge(types_left, fields.len())
+                && fields.values().all(|field| constant_is_within(field, types_left))
+        }
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => true,
     }
 }
 

@@ -141,24 +141,13 @@ pub(super) fn read_named(name: &str, version: u32, bytes: &[u8]) -> Result<Versi
     parse(name, version, bytes)
 }
 
-/// What a record names, for whoever reads all records: schemas are most of one.
-pub(super) fn read_digests(
-    name: &str,
-    version: u32,
-    bytes: &[u8],
-) -> Result<(Digest, Option<Digest>), StoreError> {
+/// The digest alone, for whoever reads all records: schemas are most of one.
+pub(super) fn read_digest(name: &str, version: u32, bytes: &[u8]) -> Result<Digest, StoreError> {
     #[derive(Deserialize)]
     struct Digested {
         digest: Digest,
-        pipeline: Option<serde::de::IgnoredAny>,
     }
-    let Digested { digest, pipeline } = parse(name, version, bytes)?;
-    Ok((digest, pipeline.map(|_| fused_id(&digest))))
-}
-
-/// Under which the code of a pipeline is kept that was linked to one component. It is derived, like all compiled code.
-pub(crate) fn fused_id(pipeline: &Digest) -> Digest {
-    Digest::of(&[b"nebula fused pipeline".as_slice(), pipeline.bytes()].concat())
+    parse(name, version, bytes).map(|Digested { digest }| digest)
 }
 
 fn parse<T: DeserializeOwned>(name: &str, version: u32, bytes: &[u8]) -> Result<T, StoreError> {

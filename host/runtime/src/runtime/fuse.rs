@@ -1,90 +1,179 @@
 //! Chains of functions, linked to one component and compiled: a hop is a call inside one instance then.
 //!
 //! ```text
-//! deployed --(a chain)--> linked, compiled (a thread of its own) --> its code is there, and may be used
+//! deployed, or called and not there --(a chain)--> queue --> linked, compiled (one thread) --> its code may be used
 //! ```
 //!
-//! Which of the two ways a call takes is the shard's to say, by what both have taken ([`Arms`](crate::pipeline::Arms)).
+//! Which of the two ways a call takes is the shard's to say, by what both have taken
+//! ([`Arms`](crate::pipeline::Arms)).
 //!
 //! Invariants:
 //! * What a fused chain answers is what its steps answer one after the other. Where it gives no answer it says nothing:
 //!   the steps run.
-//! * One chain is compiled at a time, and no deploy waits for it.
+//! * Code is found by everything that it depends on: the functions, and what each of them may use.
+//! * One chain is linked and compiled at a time, and no deploy or call waits for it.
 
-use std::sync::{Arc, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
 
 use super::compose::Names;
 use super::{Runtime, Shared};
 use crate::codec::is_ambiguous;
 use crate::engine::{Engine, Form, Link, Loaded, fuse};
-use crate::pipeline::{Fuse, Gives, Plan};
+use crate::function::Function;
+use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
+use crate::limits::COMPONENT_BYTES_MAX;
+use crate::pipeline::{Fuse, Gives};
 use crate::pool::Pool;
-use crate::registry::{VersionRecord, fused_id};
+use crate::registry::{StoreError, VersionRecord};
+
+/// Goes up with every change of what linking makes of a chain.
+const LINKER: u32 = 1;
+
+/// Chains that wait to be linked; of more some run step by step until they are called again.
+const QUEUE_MAX: usize = 4096;
+
+/// Chains that wait, and whether somebody is at it.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// The version of each name, and the latest alone.
+    chains: HashMap<FunctionName, Version>,
+    has_thread: bool,
+}
+
+/// Under which the code of a pipeline is kept that was linked to one component. `None` of one that isn't to be, by what
+/// its functions may use: as one component all of them share what the pipeline may.
+fn fused_id(function: &Function) -> Option<Digest> {
+    let (composed, composition) = (function.composed()?, function.record.pipeline.as_ref()?);
+    let own = function.limits();
+    if composition.description.fuse == Fuse::Never {
+        return None;
+    }
+    let calls = composition.description.steps.calls();
+    let mut hasher = Sha256::new();
+    hasher.update(b"nebula fused pipeline");
+    hasher.update(LINKER.to_le_bytes());
+    hasher.update(function.record.digest.bytes());
+    for (index, call) in calls.iter().enumerate() {
+        let step = composed.steps().get(&call.to_string())?;
+        let limits = step.limits();
+        let may_have_it = own.memory_bytes_max <= limits.memory_bytes_max
+            && (index > 0 || own.input_bytes_max <= limits.input_bytes_max)
+            && (index + 1 < calls.len() || own.output_bytes_max <= limits.output_bytes_max);
+        if step.composed().is_some() || step.record.description.form != Form::Typed || !may_have_it {
+            return None;
+        }
+        hasher.update(step.record.digest.bytes());
+        hasher.update(limits.input_bytes_max.to_le_bytes());
+        hasher.update(limits.output_bytes_max.to_le_bytes());
+    }
+    Some(Digest::from_bytes(hasher.finalize().into()))
+}
+
+/// The time that a call of it may take as one component: none of its functions may have longer.
+pub(super) fn fused_deadline(function: &Function) -> Duration {
+    let steps = function.composed().into_iter().flat_map(|composed| composed.steps().values());
+    steps.map(|step| step.limits().deadline()).fold(function.limits().deadline(), Duration::min)
+}
 
 impl Runtime {
     /// Has chains linked and compiled, if they can be; nobody waits for it.
-    pub(super) fn fuse_later(&self, records: &[VersionRecord]) {
-        let chains: Vec<_> = records.iter().filter(|record| record.pipeline.is_some()).cloned().collect();
-        if chains.is_empty() {
+    pub(crate) fn fuse_later<'a>(&self, records: impl IntoIterator<Item = &'a VersionRecord>) {
+        let mut queue = self.lock_fusing();
+        for record in records {
+            if record.pipeline.is_some() && queue.chains.len() < QUEUE_MAX {
+                queue.chains.insert(record.name.clone(), record.version);
+            }
+        }
+        if queue.chains.is_empty() || queue.has_thread {
             return;
         }
         let runtime = Arc::downgrade(&self.0);
         let work = move || {
-            for record in chains {
-                let Some(runtime) = runtime.upgrade().map(Runtime) else { return };
+            while let Some(runtime) = runtime.upgrade().map(Runtime) {
+                let next = {
+                    let mut queue = runtime.lock_fusing();
+                    let name = queue.chains.keys().next().cloned();
+                    let next = name.and_then(|name| queue.chains.remove_entry(&name));
+                    queue.has_thread = next.is_some();
+                    next
+                };
+                let Some((name, version)) = next else { return };
                 // What can't be linked or compiled runs step by step.
-                let _ = runtime.fuse(&record);
+                let _ = runtime.fuse(name, version);
             }
         };
-        let _ = thread::Builder::new().name("nebula-fuse".to_owned()).spawn(work);
+        queue.has_thread = thread::Builder::new().name("nebula-fuse".to_owned()).spawn(work).is_ok();
+    }
+
+    fn lock_fusing(&self) -> MutexGuard<'_, Queue> {
+        self.0.fusing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Links and compiles one. `None` where it isn't to be had.
-    fn fuse(&self, record: &VersionRecord) -> Option<()> {
-        let Shared { registry, compiler, compatibility, fusing, .. } = &*self.0;
-        let composition = record.pipeline.as_ref()?;
-        if composition.description.fuse == Fuse::Never {
-            return None;
-        }
-        let id = fused_id(&record.digest);
-        let _fusing = fusing.lock().unwrap_or_else(PoisonError::into_inner);
+    fn fuse(&self, name: FunctionName, version: Version) -> Option<()> {
+        let Shared { registry, compiler, compatibility, .. } = &*self.0;
+        let function = self.resolve(&FunctionRef { name, selector: Selector::Version(version) }).ok()?;
+        let (composed, composition) = (function.composed()?, function.record.pipeline.as_ref()?);
+        let id = fused_id(&function)?;
         if registry.open_compiled(&id, compatibility).ok()?.is_some() {
             return Some(());
         }
-        let limits = self.0.limits.with(&record.limits).ok()?;
-        let plan: Plan = Names::new(self).pinned_plan(composition).ok()?;
-        let mut links = Vec::new();
+        let plan = Names::new(self).pinned_plan(composition).ok()?;
         let calls = plan.chain()?;
+        let mut links = Vec::new();
         for call in &calls {
+            let call = &plan.calls[*call];
+            let step = composed.steps().get(&call.function.to_string())?;
             // Between steps there is one NaN, and a map has each key once; as one component values pass on as they are.
-            let is_ambiguous =
-                matches!(&plan.calls[*call].callee.gives, Gives::Value(ty) if is_ambiguous(ty));
-            if is_ambiguous && Some(call) != calls.last() {
+            let is_last = links.len() + 1 == calls.len();
+            if !is_last && matches!(&call.callee.gives, Gives::Value(ty) if is_ambiguous(ty)) {
                 return None;
             }
-            let step = registry.resolve(&composition.version_of(&plan.calls[*call].function)?).ok()?;
-            if step.pipeline.is_some() || step.description.form != Form::Typed {
-                return None;
-            }
-            let own = self.0.limits.with(&step.limits).ok()?;
-            // All of them share one, and none is to have more than by itself.
-            if own.memory_bytes_max < limits.memory_bytes_max {
-                return None;
-            }
-            let signature = self.describe(&step.digest).ok()?.types?;
-            // What it gives is what the next one takes.
-            let bytes_max = own.output_bytes_max.min(own.input_bytes_max);
-            links.push((registry.read_component(&step.digest).ok()?, signature, bytes_max));
+            let signature = self.describe(&step.record.digest).ok()?.types?;
+            links.push((registry.read_component(&step.record.digest).ok()?, signature, step));
         }
-        let least = links.iter().map(|(.., bytes_max)| *bytes_max).min()?;
+        let bytes: usize = links.iter().map(|(component, ..)| component.len()).sum();
+        if bytes > COMPONENT_BYTES_MAX {
+            return None;
+        }
+        // What one gives the next one takes.
+        let passed_on = links.windows(2).filter_map(|pair| match pair {
+            [(.., step), (.., next)] => {
+                Some(step.limits().output_bytes_max.min(next.limits().input_bytes_max))
+            }
+            _ => None,
+        });
         let chain: Vec<_> = links
             .iter()
-            .map(|(component, signature, _)| Link { component, signature, output_bytes_max: least })
+            .zip(passed_on.chain([u64::MAX]))
+            .map(|((component, signature, _), output_bytes_max)| Link {
+                component,
+                signature,
+                output_bytes_max,
+            })
             .collect();
-        let fused = fuse(&chain).ok()?;
-        let artefact = compiler.compile(&fused).ok()?;
+        let artefact = compiler.compile(&fuse(&chain).ok()?).ok()?;
+        // One that takes more than an instance is given would be read for nothing by every call.
+        self.fused_pool()?.engine().describe_compiled(&artefact).ok()?;
         registry.store_compiled(&id, compatibility, &artefact).ok()
+    }
+
+    /// Under which the code of chains is kept that may be called.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(super) fn fused_ids(&self) -> Result<HashSet<Digest>, StoreError> {
+        let mut ids = HashSet::new();
+        for name in self.0.registry.pipelines()? {
+            let current = self.resolve(&FunctionRef { name, selector: Selector::Current });
+            ids.extend(current.ok().and_then(|function| fused_id(&function)));
+        }
+        Ok(ids)
     }
 
     /// An engine for fused components, with its part of the room for loaded ones.
@@ -100,8 +189,8 @@ impl Runtime {
     }
 
     /// A pipeline's one component, if it is linked and compiled.
-    pub(crate) fn load_fused(&self, pool: &Pool, record: &VersionRecord) -> Option<Arc<Loaded>> {
-        let id = fused_id(&record.digest);
+    pub(crate) fn load_fused(&self, pool: &Pool, function: &Function) -> Option<Arc<Loaded>> {
+        let id = fused_id(function)?;
         match pool.get(&id) {
             Some(loaded) => Some(loaded),
             None => pool.load(&self.0.registry, &self.0.compatibility, &id).ok()?,

@@ -26,6 +26,7 @@ use nebula_meter::CallCost;
 use wasmtime::component::Val;
 
 use super::Runtime;
+use super::fuse::fused_deadline;
 use super::keep::Place;
 use crate::answer::{Answer, Content};
 use crate::cache::{Joined, Landed, Lead, Tally};
@@ -210,8 +211,8 @@ impl Runtime {
         admitted: Instant,
         wanted: &Wanted,
     ) -> Option<Called> {
-        let loaded = self.load_fused(self.fused_pool()?, &function.record)?;
-        let allowance = Allowance::long(admitted + function.limits().deadline(), wanted.clone());
+        let loaded = self.load_fused(self.fused_pool()?, function)?;
+        let allowance = Allowance::long(admitted + fused_deadline(function), wanted.clone());
         let (called, _) = run_component(function, &loaded, decoded, admitted, allowance);
         called.is_whole().then_some(called)
     }

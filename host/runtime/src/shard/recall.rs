@@ -148,9 +148,7 @@ impl Shard {
                 Some(called) => called,
                 None => Box::pin(self.call_on_compute_lane(met, decoded, call)).await,
             };
-            if let Some(composed) = met.composed() {
-                composed.arms().took(way, begun.elapsed());
-            }
+            learn(met, way, begun, &called);
             return called;
         }
         let key = met.key().of(&decoded.input, decoded.raw);
@@ -298,9 +296,7 @@ impl Shard {
             Some(called) => self.0.runtime.keep(met, called, sought.place, lead),
             None => self.lead_on_compute_lane(met, decoded, call, sought, lead).await,
         };
-        if let Some(composed) = met.composed() {
-            composed.arms().took(way, begun.elapsed());
-        }
+        learn(met, way, begun, &called);
         called
     }
 
@@ -404,6 +400,16 @@ impl Shard {
             decoded.map_err(|error| Box::new(Called::failed(error, CallCost::default())))?;
         call.place = Some(place);
         Ok((decoded, key))
+    }
+}
+
+/// Remembers what a pipeline that ran has taken this way; how long it waited for its place is none of it, nor
+/// what was turned away.
+fn learn(met: &Met, way: Way, begun: Instant, called: &Called) {
+    let is_its_own = called.result.as_ref().err().is_none_or(|error| error.fault() == Fault::Guest);
+    let has_run = is_its_own && matches!(called.source, Source::Ran { .. });
+    if let Some(composed) = met.composed().filter(|_| has_run) {
+        composed.arms().took(way, begun.elapsed().saturating_sub(called.cost.queue));
     }
 }
 

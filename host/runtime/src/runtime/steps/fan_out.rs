@@ -129,8 +129,9 @@ impl FanOut {
     fn do_next(&self) -> bool {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         let Some(part) = self.parts.get(index) else { return false };
-        // Parts are begun in order: where those before have made all calls that there were, this one can't.
-        let is_spent = self.calls.load(Ordering::Relaxed) > self.calls_left;
+        // Parts are begun in order: where those before have spent what there was, one of them is the last that counts.
+        let is_spent = self.calls.load(Ordering::Relaxed) > self.calls_left
+            || self.gathered.load(Ordering::Relaxed) > self.bytes_max();
         if self.failed_at.load(Ordering::Acquire) < index || is_spent {
             return false;
         }
@@ -138,10 +139,11 @@ impl FanOut {
         let calls = Arc::new(Calls::up_to(self.calls_left));
         let wanted = self.scope.wanted.part(index, &self.failed_at);
         let scope = Scope { wanted, calls: Arc::clone(&calls), until: self.scope.until };
-        let outcome = scope
-            .check(&self.evaluation.run)
-            .and_then(|()| self.evaluation.eval(part.node, value, &scope))
-            .and_then(|value| self.hold(value));
+        let outcome =
+            scope.check(&self.evaluation.run).and_then(|()| self.evaluation.eval(part.node, value, &scope));
+        if let Ok(value) = &outcome {
+            self.gathered.fetch_add(value.bytes(), Ordering::Relaxed);
+        }
         let failed = outcome.is_err();
         self.calls.fetch_add(calls.spent(), Ordering::Relaxed);
         part.take(State::Done(outcome, calls.spent()));
@@ -151,32 +153,34 @@ impl FanOut {
         true
     }
 
-    /// Holds a value beside the others, if there is room.
-    fn hold(&self, value: Value) -> Result<Value, End> {
-        let max = self.evaluation.function.limits().memory_bytes_max;
-        let bytes = value.bytes();
-        let gathered = self.gathered.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        if gathered > max {
-            return Err(End::Own(CallError::PipelineLimit { limit: "memory", max }));
-        }
-        Ok(value)
+    fn bytes_max(&self) -> u64 {
+        self.evaluation.function.limits().memory_bytes_max
     }
 
-    /// The values in order, or how the first that fails does. Calls are added up in order too: those of parts that
-    /// don't matter aren't counted.
+    /// The values in order, or how the first that fails does. What they have spent is added up in order too: what was
+    /// done of parts that don't matter isn't counted.
     fn gather(&self) -> Result<Vec<Value>, End> {
         let mut values = Vec::with_capacity(self.parts.len());
-        let calls = &self.scope.calls;
+        let (calls, max, mut gathered) = (&self.scope.calls, self.bytes_max(), 0_u64);
+        let too_large = || End::Own(CallError::PipelineLimit { limit: "memory", max });
         for part in &self.parts {
             match part.take(State::Runs) {
                 State::Done(outcome, spent) => {
                     if !calls.spend(spent) {
                         return Err(self.evaluation.too_many_calls());
                     }
-                    values.push(outcome?);
+                    let value = outcome?;
+                    gathered = gathered.saturating_add(value.bytes());
+                    if gathered > max {
+                        return Err(too_large());
+                    }
+                    values.push(value);
                 }
-                // Not begun, as those before it have spent what there was.
-                State::Waits(_) => return Err(self.evaluation.too_many_calls()),
+                // Not begun, as those before it have spent what there was: all calls, or else all room.
+                State::Waits(_) if self.calls.load(Ordering::Relaxed) > self.calls_left => {
+                    return Err(self.evaluation.too_many_calls());
+                }
+                State::Waits(_) => return Err(too_large()),
                 State::Runs => {
                     let lost = "a thread that helped has ended".to_owned();
                     return Err(End::Own(CallError::Internal(lost)));
