@@ -1,5 +1,6 @@
 //! The facade: everything a host does with functions, in one place.
 
+mod code;
 mod compose;
 mod deploy;
 mod explain;
@@ -19,13 +20,13 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+pub(crate) use self::code::{Code, Staged};
 pub use self::compose::{Broken, Followers, NamingError};
 pub use self::deploy::DeployError;
 pub use self::explain::{ExplainError, Explanation};
 pub(crate) use self::keep::Place;
 pub(crate) use self::results::Counting;
 pub use self::steps::Explained;
-pub(crate) use self::steps::{Code, Staged};
 pub(crate) use self::verify::Verification;
 use crate::cache::{Cache, Counts, Disk, Flights};
 use crate::engine::{Compiler, Engine, Loaded, Ticker};

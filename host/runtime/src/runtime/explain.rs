@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::steps::{Code, Explained};
+use super::code::Code;
+use super::steps::Explained;
 use super::{ResolveError, Runtime};
 use crate::engine::Form;
 use crate::error::{CallError, LoadError};

@@ -15,162 +15,35 @@
 //! * No thread waits for a place on the lane while it holds one.
 
 mod fan_out;
+mod values;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use nebula_meter::CallCost;
 use wasmtime::component::Val;
 
+use self::values::{
+    Came, case_of, content, document_of, flat_bytes, input_of, input_value, json, key_text, told_input,
+};
 use super::Runtime;
+use super::code::{Code, Stage, Staged};
 use super::fuse::fused_deadline;
 use super::keep::Place;
 use crate::answer::{Answer, Content};
 use crate::cache::{Joined, Landed, Lead, Tally};
-use crate::codec::{self, Type};
-use crate::engine::{Flat, Input, Kind, Loaded, TICK};
-use crate::error::{CallError, LoadError, StepFailure};
+use crate::engine::{Loaded, TICK};
+use crate::error::{CallError, StepFailure};
 use crate::function::Function;
-use crate::id::{Digest, FunctionName, Version};
-use crate::invoke::{self, Called, Decoded, Intake, Interface, Outcome, StepTrace};
-use crate::pipeline::{self, Callee, Conversion, Errors, Feed, Gives, Node, Plan, Takes, Value};
+use crate::id::Digest;
+use crate::invoke::{self, Called, Decoded, Outcome, StepTrace};
+use crate::pipeline::{Callee, Conversion, Errors, Gives, Node, Value};
 use crate::purity::{Allowance, CallLog, Wanted, thread_time};
 use crate::remember::CacheDirectives;
 
-/// What runs when a function is called.
-#[derive(Clone)]
-pub(crate) enum Code {
-    Component(Arc<Loaded>),
-    Pipeline(Arc<Staged>),
-}
-
-/// A pipeline with everything that it calls.
-pub(crate) struct Staged {
-    plan: Arc<Plan>,
-    /// Of each call of the plan.
-    steps: Vec<Stage>,
-}
-
-#[derive(Clone)]
-struct Stage {
-    function: Arc<Function>,
-    code: Code,
-}
-
-impl Staged {
-    /// Whether it may be linked to one component.
-    pub(crate) fn is_chain(&self) -> bool {
-        self.plan.is_chain
-    }
-}
-
-impl Code {
-    /// How it reads requests.
-    pub(crate) fn interface(&self) -> Interface<'_> {
-        match self {
-            Self::Component(loaded) => loaded.kind.interface(),
-            Self::Pipeline(staged) => Interface {
-                intake: match &staged.plan.callee.takes {
-                    Takes::Values(params) => Intake::Values(params),
-                    Takes::Payload => Intake::Payload,
-                },
-                gives_flat: staged.plan.callee.gives.flat().is_some(),
-            },
-        }
-    }
-
-    fn callee(&self) -> Option<Callee> {
-        match self {
-            Self::Component(loaded) => match &loaded.kind {
-                Kind::Typed(typed) => Some(Callee::typed(&typed.signature)),
-                Kind::Raw(_) => Some(Callee::raw()),
-                Kind::Http(_) => None,
-            },
-            Self::Pipeline(staged) => Some(staged.plan.callee.clone()),
-        }
-    }
-}
-
-type FunctionVersion = (FunctionName, Version);
-
 impl Runtime {
-    /// What runs where a function is called on the compute lane.
-    ///
-    /// # Errors
-    /// [`LoadError`]; the next call tries again.
-    pub(crate) async fn code(&self, function: &Function) -> Result<Code, LoadError> {
-        self.code_among(function, &mut HashMap::new()).await
-    }
-
-    /// A pipeline with all that it calls.
-    ///
-    /// # Errors
-    /// [`LoadError`]; the next call tries again.
-    pub(crate) async fn stage(&self, function: &Function) -> Result<Arc<Staged>, LoadError> {
-        self.stage_among(function, &mut HashMap::new()).await.map(Arc::new)
-    }
-
-    async fn code_among(
-        &self,
-        function: &Function,
-        known: &mut HashMap<FunctionVersion, Code>,
-    ) -> Result<Code, LoadError> {
-        if function.composed().is_some() {
-            return Box::pin(self.stage_among(function, known))
-                .await
-                .map(|staged| Code::Pipeline(Arc::new(staged)));
-        }
-        let (pool, digest) = (self.lane_pool(), &function.record.digest);
-        match pool.get(digest) {
-            Some(loaded) => Ok(Code::Component(loaded)),
-            None => Box::pin(self.load(pool, digest)).await.map(Code::Component),
-        }
-    }
-
-    /// Each function once, however often it is called, by whichever of the pipelines.
-    async fn stage_among(
-        &self,
-        function: &Function,
-        known: &mut HashMap<FunctionVersion, Code>,
-    ) -> Result<Staged, LoadError> {
-        let broken = |reason: &dyn std::fmt::Display| LoadError::Engine(reason.to_string());
-        let (Some(composed), Some(composition)) = (function.composed(), &function.record.pipeline) else {
-            return Err(broken(&"it is no pipeline"));
-        };
-        let mut stages = BTreeMap::new();
-        for (written, function) in composed.steps() {
-            let version = (function.record.name.clone(), function.record.version);
-            let code = match known.get(&version) {
-                Some(code) => code.clone(),
-                None => {
-                    let code = Box::pin(self.code_among(function, known)).await?;
-                    known.insert(version, code.clone());
-                    code
-                }
-            };
-            stages.insert(written.as_str(), Stage { function: Arc::clone(function), code });
-        }
-        let plan = match composed.plan().get() {
-            Some(plan) => Arc::clone(plan),
-            None => {
-                let mut lookup = |function: &crate::id::FunctionRef| {
-                    let callee = stages.get(function.to_string().as_str()).map(|stage| stage.code.callee());
-                    callee.flatten().ok_or_else(|| "it isn't there".to_owned())
-                };
-                let plan = pipeline::check(&composition.description, &mut lookup);
-                let plan = Arc::new(plan.map_err(|error| broken(&error))?);
-                Arc::clone(composed.plan().get_or_init(|| plan))
-            }
-        };
-        let stage = |call: &pipeline::Call| stages.get(call.function.to_string().as_str()).cloned();
-        let steps: Option<Vec<_>> = plan.calls.iter().map(stage).collect();
-        let steps = steps.ok_or_else(|| broken(&"a function that it calls isn't there"))?;
-        Ok(Staged { plan, steps })
-    }
-
     /// Runs a call to its end, on a thread of the compute lane. The deadline counts from `admitted`.
     pub(crate) fn run_long(
         &self,
@@ -430,26 +303,6 @@ fn run_pipeline(
         run.runtime.count(&stage.function.record.name, counts.tally.counts());
     }
     Ran { called, value, outer }
-}
-
-/// The value that a pipeline is called with.
-fn input_value(takes: &Takes, input: &Input) -> Value {
-    match (takes, input) {
-        (_, Input::Payload { media_type, body }) => {
-            Value::Payload { media_type: media_type.clone(), body: body.clone() }
-        }
-        (_, Input::Flat(flat, body)) => Value::Flat(*flat, body.clone()),
-        (Takes::Values(params), Input::Values(values)) => match &**values {
-            [] => Value::Nothing,
-            [value] => value.clone().into(),
-            values => {
-                let fields =
-                    params.iter().zip(values).map(|((name, _), value)| (name.clone(), value.clone()));
-                Val::Record(fields.collect()).into()
-            }
-        },
-        (Takes::Payload, Input::Values(_)) | (_, Input::Http(_)) => Value::Nothing,
-    }
 }
 
 impl Evaluation {
@@ -763,14 +616,6 @@ impl Scope {
     }
 }
 
-/// What a call has come to.
-enum Came {
-    Value(Value),
-    /// The function's own error.
-    Error(Option<Val>),
-    Failed(Arc<CallError>),
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     InMemory,
@@ -786,206 +631,4 @@ impl Found {
             Self::Not => "miss",
         }
     }
-}
-
-impl Came {
-    /// Of what is remembered.
-    fn read(callee: &Callee, result: &Result<Answer, Arc<CallError>>) -> Result<Self, String> {
-        Self::of(callee, result.clone(), None)
-    }
-
-    /// Of an answer; `value` is what it is the JSON of, if that is at hand. What flows is the same either way.
-    fn of(
-        callee: &Callee,
-        result: Result<Answer, Arc<CallError>>,
-        value: Option<Val>,
-    ) -> Result<Self, String> {
-        let answer = match result {
-            Ok(answer) => answer,
-            Err(error) => return Ok(Self::Failed(error)),
-        };
-        let read = |ty: &Type, content: &Content, value: Option<Val>| match value {
-            Some(value) if codec::is_ambiguous(ty) => Ok(codec::canonical(ty, value)),
-            Some(value) => Ok(value),
-            None => codec::decode_own(ty, &content.body).map_err(|error| error.to_string()),
-        };
-        Ok(match answer {
-            Answer::Value(content) => Self::Value(match &callee.gives {
-                Gives::Nothing => Value::Nothing,
-                Gives::Payload => {
-                    let media_type = content.told_media_type().to_owned();
-                    Value::Payload { media_type, body: content.body }
-                }
-                Gives::Value(ty) => match Flat::of(ty) {
-                    Some(flat) => Value::Flat(flat, content.body),
-                    None => read(ty, &content, value)?.into(),
-                },
-            }),
-            Answer::Error(content) => Self::Error(match &callee.fails {
-                Some(Some(ty)) => Some(read(ty, &content, value)?),
-                Some(None) | None => None,
-            }),
-            Answer::Http(_) => return Err("a response".to_owned()),
-        })
-    }
-
-    /// For people.
-    fn told(&self, callee: &Callee) -> String {
-        match (self, &callee.gives, &callee.fails) {
-            (Self::Value(Value::Nothing), _, _) => "nothing".to_owned(),
-            (Self::Value(Value::Payload { media_type, body }), _, _) => told(media_type, body),
-            (Self::Value(value), Gives::Value(ty), _) => {
-                let (content, _) = content(ty, value.clone(), true);
-                told(&content.media_type, &content.body)
-            }
-            (Self::Value(_), Gives::Nothing | Gives::Payload, _) => "nothing".to_owned(),
-            (Self::Error(Some(error)), _, Some(Some(ty))) => told("application/json", &json(ty, error).body),
-            (Self::Error(_), _, _) => "an error".to_owned(),
-            (Self::Failed(error), _, _) => error.to_string(),
-        }
-    }
-}
-
-/// Length of an input that is bytes; values are bounded by what may cross into an instance.
-fn flat_bytes(input: &Input) -> u64 {
-    match input {
-        Input::Flat(_, body) | Input::Payload { body, .. } => body.len() as u64,
-        Input::Values(_) | Input::Http(_) => 0,
-    }
-}
-
-/// What flows, as the input of a function.
-fn input_of(feed: &Feed, value: Value) -> Input {
-    let payload = |media_type: &str, body: Bytes| Input::Payload { media_type: media_type.to_owned(), body };
-    match feed {
-        Feed::Nothing => Input::Values(Arc::new([])),
-        Feed::Payload(None) => match value {
-            Value::Payload { media_type, body } => Input::Payload { media_type, body },
-            value @ (Value::Nothing | Value::Flat(..) | Value::Val(_) | Value::Parts(_)) => {
-                payload(Flat::Bytes.media_type(), codec::bytes_of(value.into_val()))
-            }
-        },
-        Feed::Payload(Some((conversion, ty))) => {
-            let (content, _) = content(ty, conversion.apply(value), true);
-            payload(&content.media_type, content.body)
-        }
-        Feed::One(conversion) => {
-            let value = conversion.apply(value);
-            if let Value::Flat(flat, body) = value {
-                return Input::Flat(flat, body);
-            }
-            let val = value.into_val();
-            // Without a copy.
-            if let Val::String(text) = val {
-                return Input::Flat(Flat::String, text.into());
-            }
-            Input::Values(Arc::new([val]))
-        }
-        Feed::Several(conversion) => {
-            let arguments = conversion.apply(value).into_parts().into_iter().map(Value::into_val);
-            Input::Values(arguments.collect())
-        }
-    }
-}
-
-/// A value of `ty` as an answer has it, and the value if that is its JSON.
-fn content(ty: &Type, value: Value, raw: bool) -> (Content, Option<Val>) {
-    match (Flat::of(ty), value) {
-        (Some(flat), value) => {
-            let body =
-                if let Value::Flat(_, body) = value { body } else { codec::bytes_of(value.into_val()) };
-            if raw {
-                return (Content { media_type: flat.media_type().into(), body }, None);
-            }
-            (Content::json(codec::encode_flat(&body, flat == Flat::String)), None)
-        }
-        (None, value) => {
-            let value = value.into_val();
-            (json(ty, &value), Some(value))
-        }
-    }
-}
-
-fn json(ty: &Type, value: &Val) -> Content {
-    let mut json = Vec::new();
-    codec::encode(ty, value, &mut json);
-    Content::json(json)
-}
-
-/// A value's case, and its payload.
-#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else has cases")]
-fn case_of(val: Val) -> (String, Option<Box<Val>>) {
-    match val {
-        Val::Variant(name, payload) => (name, payload),
-        Val::Enum(name) => (name, None),
-        Val::Option(Some(payload)) => ("some".to_owned(), Some(payload)),
-        Val::Option(None) => ("none".to_owned(), None),
-        Val::Result(Ok(payload)) => ("ok".to_owned(), payload),
-        Val::Result(Err(payload)) => ("err".to_owned(), payload),
-        Val::Bool(value) => (value.to_string(), None),
-        _ => (String::new(), None),
-    }
-}
-
-/// Tells keys of one type apart.
-#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is a key")]
-fn key_text(key: &Val) -> String {
-    match key {
-        Val::String(text) | Val::Enum(text) => text.clone(),
-        Val::Bool(value) => value.to_string(),
-        Val::Char(value) => value.to_string(),
-        Val::S8(value) => value.to_string(),
-        Val::U8(value) => value.to_string(),
-        Val::S16(value) => value.to_string(),
-        Val::U16(value) => value.to_string(),
-        Val::S32(value) => value.to_string(),
-        Val::U32(value) => value.to_string(),
-        Val::S64(value) => value.to_string(),
-        Val::U64(value) => value.to_string(),
-        _ => String::new(),
-    }
-}
-
-/// The document that calls a function with this input by itself.
-fn document_of(input: &Input, callee: &Callee) -> Vec<u8> {
-    match (input, &callee.takes) {
-        (Input::Flat(_, body) | Input::Payload { body, .. }, _) => body.to_vec(),
-        (Input::Values(values), Takes::Values(params)) => {
-            let mut json = Vec::new();
-            match (&**values, params.as_slice()) {
-                ([value], [(_, ty)]) => codec::encode(ty, value, &mut json),
-                (values, params) => {
-                    let fields = params.iter().zip(values);
-                    let record =
-                        Val::Record(fields.map(|((name, _), value)| (name.clone(), value.clone())).collect());
-                    codec::encode(&Type::Record(params.into()), &record, &mut json);
-                }
-            }
-            json
-        }
-        (Input::Values(_), Takes::Payload) | (Input::Http(_), _) => Vec::new(),
-    }
-}
-
-/// How much is shown of an input or output, characters.
-const TOLD_CHARS_MAX: usize = 2000;
-
-fn told(media_type: &str, body: &[u8]) -> String {
-    let is_shown = |char: char| !char.is_control() || char.is_whitespace();
-    match std::str::from_utf8(body) {
-        Ok(text) if text.chars().all(is_shown) => match text.char_indices().nth(TOLD_CHARS_MAX) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text.to_owned(),
-        },
-        Ok(_) | Err(_) => format!("{} bytes of {media_type}, {}", body.len(), Digest::of(body)),
-    }
-}
-
-fn told_input(input: &Input, callee: &Callee) -> String {
-    let media_type = match input {
-        Input::Flat(flat, _) => flat.media_type(),
-        Input::Payload { media_type, .. } => media_type,
-        Input::Values(_) | Input::Http(_) => "application/json",
-    };
-    told(media_type, &document_of(input, callee))
 }

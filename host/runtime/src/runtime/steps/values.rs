@@ -1,0 +1,245 @@
+//! What goes into a function and what comes out of it, and what flows between: each as the other.
+//!
+//! Invariant: what flows is the same whether a call has just run or is remembered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmtime::component::Val;
+
+use crate::answer::{Answer, Content};
+use crate::codec::{self, Type};
+use crate::engine::{Flat, Input};
+use crate::error::CallError;
+use crate::id::Digest;
+use crate::pipeline::{Callee, Feed, Gives, Takes, Value};
+
+/// The value that a pipeline is called with.
+pub(super) fn input_value(takes: &Takes, input: &Input) -> Value {
+    match (takes, input) {
+        (_, Input::Payload { media_type, body }) => {
+            Value::Payload { media_type: media_type.clone(), body: body.clone() }
+        }
+        (_, Input::Flat(flat, body)) => Value::Flat(*flat, body.clone()),
+        (Takes::Values(params), Input::Values(values)) => match &**values {
+            [] => Value::Nothing,
+            [value] => value.clone().into(),
+            values => {
+                let fields =
+                    params.iter().zip(values).map(|((name, _), value)| (name.clone(), value.clone()));
+                Val::Record(fields.collect()).into()
+            }
+        },
+        (Takes::Payload, Input::Values(_)) | (_, Input::Http(_)) => Value::Nothing,
+    }
+}
+
+/// What a call has come to.
+pub(super) enum Came {
+    Value(Value),
+    /// The function's own error.
+    Error(Option<Val>),
+    Failed(Arc<CallError>),
+}
+
+impl Came {
+    /// Of what is remembered.
+    pub(super) fn read(callee: &Callee, result: &Result<Answer, Arc<CallError>>) -> Result<Self, String> {
+        Self::of(callee, result.clone(), None)
+    }
+
+    /// Of an answer; `value` is what it is the JSON of, if that is at hand. What flows is the same either way.
+    pub(super) fn of(
+        callee: &Callee,
+        result: Result<Answer, Arc<CallError>>,
+        value: Option<Val>,
+    ) -> Result<Self, String> {
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Self::Failed(error)),
+        };
+        let read = |ty: &Type, content: &Content, value: Option<Val>| match value {
+            Some(value) if codec::is_ambiguous(ty) => Ok(codec::canonical(ty, value)),
+            Some(value) => Ok(value),
+            None => codec::decode_own(ty, &content.body).map_err(|error| error.to_string()),
+        };
+        Ok(match answer {
+            Answer::Value(content) => Self::Value(match &callee.gives {
+                Gives::Nothing => Value::Nothing,
+                Gives::Payload => {
+                    let media_type = content.told_media_type().to_owned();
+                    Value::Payload { media_type, body: content.body }
+                }
+                Gives::Value(ty) => match Flat::of(ty) {
+                    Some(flat) => Value::Flat(flat, content.body),
+                    None => read(ty, &content, value)?.into(),
+                },
+            }),
+            Answer::Error(content) => Self::Error(match &callee.fails {
+                Some(Some(ty)) => Some(read(ty, &content, value)?),
+                Some(None) | None => None,
+            }),
+            Answer::Http(_) => return Err("a response".to_owned()),
+        })
+    }
+
+    /// For people.
+    pub(super) fn told(&self, callee: &Callee) -> String {
+        match (self, &callee.gives, &callee.fails) {
+            (Self::Value(Value::Nothing), _, _) => "nothing".to_owned(),
+            (Self::Value(Value::Payload { media_type, body }), _, _) => told(media_type, body),
+            (Self::Value(value), Gives::Value(ty), _) => {
+                let (content, _) = content(ty, value.clone(), true);
+                told(&content.media_type, &content.body)
+            }
+            (Self::Value(_), Gives::Nothing | Gives::Payload, _) => "nothing".to_owned(),
+            (Self::Error(Some(error)), _, Some(Some(ty))) => told("application/json", &json(ty, error).body),
+            (Self::Error(_), _, _) => "an error".to_owned(),
+            (Self::Failed(error), _, _) => error.to_string(),
+        }
+    }
+}
+
+/// Length of an input that is bytes; values are bounded by what may cross into an instance.
+pub(super) fn flat_bytes(input: &Input) -> u64 {
+    match input {
+        Input::Flat(_, body) | Input::Payload { body, .. } => body.len() as u64,
+        Input::Values(_) | Input::Http(_) => 0,
+    }
+}
+
+/// What flows, as the input of a function.
+pub(super) fn input_of(feed: &Feed, value: Value) -> Input {
+    let payload = |media_type: &str, body: Bytes| Input::Payload { media_type: media_type.to_owned(), body };
+    match feed {
+        Feed::Nothing => Input::Values(Arc::new([])),
+        Feed::Payload(None) => match value {
+            Value::Payload { media_type, body } => Input::Payload { media_type, body },
+            value @ (Value::Nothing | Value::Flat(..) | Value::Val(_) | Value::Parts(_)) => {
+                payload(Flat::Bytes.media_type(), codec::bytes_of(value.into_val()))
+            }
+        },
+        Feed::Payload(Some((conversion, ty))) => {
+            let (content, _) = content(ty, conversion.apply(value), true);
+            payload(&content.media_type, content.body)
+        }
+        Feed::One(conversion) => {
+            let value = conversion.apply(value);
+            if let Value::Flat(flat, body) = value {
+                return Input::Flat(flat, body);
+            }
+            let val = value.into_val();
+            // Without a copy.
+            if let Val::String(text) = val {
+                return Input::Flat(Flat::String, text.into());
+            }
+            Input::Values(Arc::new([val]))
+        }
+        Feed::Several(conversion) => {
+            let arguments = conversion.apply(value).into_parts().into_iter().map(Value::into_val);
+            Input::Values(arguments.collect())
+        }
+    }
+}
+
+/// A value of `ty` as an answer has it, and the value if that is its JSON.
+pub(super) fn content(ty: &Type, value: Value, raw: bool) -> (Content, Option<Val>) {
+    match (Flat::of(ty), value) {
+        (Some(flat), value) => {
+            let body =
+                if let Value::Flat(_, body) = value { body } else { codec::bytes_of(value.into_val()) };
+            if raw {
+                return (Content { media_type: flat.media_type().into(), body }, None);
+            }
+            (Content::json(codec::encode_flat(&body, flat == Flat::String)), None)
+        }
+        (None, value) => {
+            let value = value.into_val();
+            (json(ty, &value), Some(value))
+        }
+    }
+}
+
+pub(super) fn json(ty: &Type, value: &Val) -> Content {
+    let mut json = Vec::new();
+    codec::encode(ty, value, &mut json);
+    Content::json(json)
+}
+
+/// A value's case, and its payload.
+#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else has cases")]
+pub(super) fn case_of(val: Val) -> (String, Option<Box<Val>>) {
+    match val {
+        Val::Variant(name, payload) => (name, payload),
+        Val::Enum(name) => (name, None),
+        Val::Option(Some(payload)) => ("some".to_owned(), Some(payload)),
+        Val::Option(None) => ("none".to_owned(), None),
+        Val::Result(Ok(payload)) => ("ok".to_owned(), payload),
+        Val::Result(Err(payload)) => ("err".to_owned(), payload),
+        Val::Bool(value) => (value.to_string(), None),
+        _ => (String::new(), None),
+    }
+}
+
+/// Tells keys of one type apart.
+#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is a key")]
+pub(super) fn key_text(key: &Val) -> String {
+    match key {
+        Val::String(text) | Val::Enum(text) => text.clone(),
+        Val::Bool(value) => value.to_string(),
+        Val::Char(value) => value.to_string(),
+        Val::S8(value) => value.to_string(),
+        Val::U8(value) => value.to_string(),
+        Val::S16(value) => value.to_string(),
+        Val::U16(value) => value.to_string(),
+        Val::S32(value) => value.to_string(),
+        Val::U32(value) => value.to_string(),
+        Val::S64(value) => value.to_string(),
+        Val::U64(value) => value.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// The document that calls a function with this input by itself.
+pub(super) fn document_of(input: &Input, callee: &Callee) -> Vec<u8> {
+    match (input, &callee.takes) {
+        (Input::Flat(_, body) | Input::Payload { body, .. }, _) => body.to_vec(),
+        (Input::Values(values), Takes::Values(params)) => {
+            let mut json = Vec::new();
+            match (&**values, params.as_slice()) {
+                ([value], [(_, ty)]) => codec::encode(ty, value, &mut json),
+                (values, params) => {
+                    let fields = params.iter().zip(values);
+                    let record =
+                        Val::Record(fields.map(|((name, _), value)| (name.clone(), value.clone())).collect());
+                    codec::encode(&Type::Record(params.into()), &record, &mut json);
+                }
+            }
+            json
+        }
+        (Input::Values(_), Takes::Payload) | (Input::Http(_), _) => Vec::new(),
+    }
+}
+
+/// How much is shown of an input or output, characters.
+const TOLD_CHARS_MAX: usize = 2000;
+
+fn told(media_type: &str, body: &[u8]) -> String {
+    let is_shown = |char: char| !char.is_control() || char.is_whitespace();
+    match std::str::from_utf8(body) {
+        Ok(text) if text.chars().all(is_shown) => match text.char_indices().nth(TOLD_CHARS_MAX) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.to_owned(),
+        },
+        Ok(_) | Err(_) => format!("{} bytes of {media_type}, {}", body.len(), Digest::of(body)),
+    }
+}
+
+pub(super) fn told_input(input: &Input, callee: &Callee) -> String {
+    let media_type = match input {
+        Input::Flat(flat, _) => flat.media_type(),
+        Input::Payload { media_type, .. } => media_type,
+        Input::Values(_) | Input::Http(_) => "application/json",
+    };
+    told(media_type, &document_of(input, callee))
+}
