@@ -495,30 +495,10 @@ fn item_of(shape: &Shape) -> Option<Shape> {
     match shape {
         Shape::List(item) => Some((**item).clone()),
         Shape::Value(Type::List(element)) => Some(Shape::Value((**element).clone())),
-        Shape::Constant(_) => match shape.ty()? {
-            Type::List(element) => Some(Shape::Value((*element).clone())),
-            Type::Bool
-            | Type::S8
-            | Type::U8
-            | Type::S16
-            | Type::U16
-            | Type::S32
-            | Type::U32
-            | Type::S64
-            | Type::U64
-            | Type::Float32
-            | Type::Float64
-            | Type::Char
-            | Type::String
-            | Type::Map(_)
-            | Type::Record(_)
-            | Type::Tuple(_)
-            | Type::Variant(_)
-            | Type::Enum(_)
-            | Type::Flags(_)
-            | Type::Option(_)
-            | Type::Result(_) => None,
-        },
+        Shape::Constant(_) => {
+            let Type::List(element) = shape.ty()? else { return None };
+            Some(Shape::Value((*element).clone()))
+        }
         Shape::Nothing | Shape::Payload | Shape::Value(_) | Shape::Record(_) | Shape::Tuple(_) => None,
     }
 }
