@@ -288,6 +288,10 @@ fn one_deadline_holds_for_all_steps() {
     let many = json!(vec![27; 2000]).to_string();
     nebula.post("/f/many", &many).is(504).problem("deadline-exceeded").member("deadline_ms", 100);
     nebula.post("/f/many", "[1, 2, 3]").is(200).says("[1,1,2]");
+    // In another pipeline it is a step that has failed: by its own deadline, which the other's is well beyond.
+    put(&nebula, "many-in-time?deadline_ms=20000", &json!(["many"])).is(200);
+    let failed = nebula.post("/f/many-in-time", &many).is(504).problem("deadline-exceeded");
+    failed.member("deadline_ms", 100).member("step", "many");
 }
 
 #[test]

@@ -354,7 +354,7 @@ impl Evaluation {
         let mut known = HashMap::new();
         for (index, item) in value.into_parts().into_iter().enumerate() {
             if index % LOOK_EVERY == 0 {
-                scope.check(&self.run)?;
+                self.check(scope)?;
             }
             let item = items.apply(item);
             let key = item.select(by);
@@ -386,7 +386,7 @@ impl Evaluation {
         if !scope.calls.spend(1) {
             return Err(self.too_many_calls());
         }
-        scope.check(run)?;
+        self.check(scope)?;
         let begun = Instant::now();
         let (planned, counts) = (&self.staged.plan.calls[call], &self.counts[call]);
         let input = input_of(&planned.step.feed, value);
@@ -424,7 +424,7 @@ impl Evaluation {
             (Came::Error(error), true) => Ok(Val::Result(Err(error.map(Box::new))).into()),
             // Cut off, whoever's doing that was.
             (Came::Failed(_), _) if scope.wanted.is_over() => Err(End::Unwanted),
-            (Came::Failed(_), _) if Instant::now() >= scope.until => Err(self.too_late(scope)),
+            (Came::Failed(_), _) if Instant::now() >= scope.until => Err(End::Own(self.too_late())),
             (Came::Failed(error), _) => Err(End::Failed { call, input: input_digest(), error }),
         }
     }
@@ -532,10 +532,18 @@ impl Evaluation {
         if self.is_short_of_calls { End::Outer(error) } else { End::Own(error) }
     }
 
-    fn too_late(&self, scope: &Scope) -> End {
+    /// Whether to go on.
+    fn check(&self, scope: &Scope) -> Result<(), End> {
+        if scope.wanted.is_over() {
+            return Err(End::Unwanted);
+        }
+        if Instant::now() >= scope.until { Err(End::Own(self.too_late())) } else { Ok(()) }
+    }
+
+    /// This pipeline's own deadline, also where one around it ended first: that one then says so itself.
+    fn too_late(&self) -> CallError {
         let deadline_ms = self.function.limits().deadline_ms.get();
-        debug_assert!(Instant::now() >= scope.until, "there is time left");
-        End::Own(CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() })
+        CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }
     }
 
     /// The pipeline's answer, and its value.
@@ -574,10 +582,7 @@ impl Evaluation {
                 let failure = StepFailure { step, function, input, cause: error };
                 return (Err(CallError::Step(Box::new(failure))), None);
             }
-            Err(End::Unwanted) => {
-                let deadline_ms = self.function.limits().deadline_ms.get();
-                return (Err(CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }), None);
-            }
+            Err(End::Unwanted) => return (Err(self.too_late()), None),
         };
         if answer.body().len() as u64 > bytes_max {
             return (Err(CallError::OutputTooLarge { bytes_max }), None);
@@ -599,20 +604,6 @@ impl Evaluation {
             took_us: counts.took_us.load(Ordering::Relaxed),
         });
         trace.collect()
-    }
-}
-
-impl Scope {
-    /// Whether to go on.
-    fn check(&self, run: &Run) -> Result<(), End> {
-        if self.wanted.is_over() {
-            return Err(End::Unwanted);
-        }
-        if Instant::now() >= self.until {
-            let deadline_ms = run.function.limits().deadline_ms.get();
-            return Err(End::Own(CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }));
-        }
-        Ok(())
     }
 }
 

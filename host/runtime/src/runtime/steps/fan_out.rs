@@ -140,7 +140,7 @@ impl FanOut {
         let wanted = self.scope.wanted.part(index, &self.failed_at);
         let scope = Scope { wanted, calls: Arc::clone(&calls), until: self.scope.until };
         let outcome =
-            scope.check(&self.evaluation.run).and_then(|()| self.evaluation.eval(part.node, value, &scope));
+            self.evaluation.check(&scope).and_then(|()| self.evaluation.eval(part.node, value, &scope));
         if let Ok(value) = &outcome {
             self.gathered.fetch_add(value.bytes(), Ordering::Relaxed);
         }
