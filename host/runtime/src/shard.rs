@@ -379,10 +379,15 @@ impl Shard {
             let is_fused = call.fused.is_some();
             move || {
                 let _place = place;
+                let begun = Instant::now();
                 let fused =
                     if is_fused { runtime.run_fused(&function, &decoded, admitted, &wanted) } else { None };
+                let lost = begun.elapsed();
                 fused.unwrap_or_else(|| {
-                    runtime.run_long(&function, &code, &decoded, admitted, (wanted, directives))
+                    let ran = runtime.run_long(&function, &code, &decoded, admitted, (wanted, directives));
+                    // It ran in vain: it didn't wait.
+                    let (queue, run) = (ran.cost.queue.saturating_sub(lost), ran.cost.run + lost);
+                    Called { cost: CallCost { queue, run, ..ran.cost }, ..ran }
                 })
             }
         };

@@ -54,6 +54,13 @@ pub(super) struct Call {
     pub(super) fused: Option<Arc<Loaded>>,
 }
 
+impl Call {
+    /// Of a chain, how it sets out.
+    fn way(&self) -> Way {
+        if self.fused.is_some() { Way::Fused } else { Way::Steps }
+    }
+}
+
 /// What a call finds.
 enum Joining {
     /// Its answer.
@@ -126,7 +133,7 @@ impl Shard {
             Code::Component(_) => None,
             Code::Pipeline(staged) => self.fused(met, staged),
         };
-        let mut call =
+        let call =
             Call { fused, code, begun, admitted: Instant::now(), started: false, place: None, directives };
         // What a function of the http form sees of `no-cache` makes its call another one, which is never looked for.
         let no_store = directives.no_store || (directives.no_cache && form == Form::Http);
@@ -141,15 +148,7 @@ impl Shard {
             Err(error) => return Called::failed(error, CallCost::default()),
         };
         if !remembers {
-            let begun = Instant::now();
-            let way = if call.fused.is_some() { Way::Fused } else { Way::Steps };
-            let called = self.try_here(met, &decoded, &mut call);
-            let called = match called {
-                Some(called) => called,
-                None => Box::pin(self.call_on_compute_lane(met, decoded, call)).await,
-            };
-            learn(met, way, begun, &called);
-            return called;
+            return self.run(met, decoded, call).await;
         }
         let key = met.key().of(&decoded.input, decoded.raw);
         let mut place = Place { key, spelling, no_store };
@@ -185,7 +184,7 @@ impl Shard {
             Err(called) => return *called,
         };
         if !met.remembers() {
-            return self.call_on_compute_lane(met, decoded, call).await;
+            return self.run(met, decoded, call).await;
         }
         let mut place: Place<'_> = place(key);
         if directives.no_cache {
@@ -288,15 +287,27 @@ impl Shard {
         sought: Sought<'_>,
         lead: Option<Lead>,
     ) -> Called {
-        let begun = Instant::now();
-        // With all that it takes, where it comes to nothing.
-        let way = if call.fused.is_some() { Way::Fused } else { Way::Steps };
+        let (way, begun) = (call.way(), Instant::now());
         let called = self.try_here(met, &decoded, &mut call);
+        let lost = if called.is_none() { begun.elapsed() } else { Duration::ZERO };
         let called = match called {
             Some(called) => self.0.runtime.keep(met, called, sought.place, lead),
             None => self.lead_on_compute_lane(met, decoded, call, sought, lead).await,
         };
-        learn(met, way, begun, &called);
+        learn(met, way, lost, &called);
+        called
+    }
+
+    /// Runs a call of which nothing is kept.
+    async fn run(&self, met: &Arc<Met>, decoded: Decoded, mut call: Call) -> Called {
+        let (way, begun) = (call.way(), Instant::now());
+        if let Some(called) = self.try_here(met, &decoded, &mut call) {
+            learn(met, way, Duration::ZERO, &called);
+            return called;
+        }
+        let lost = begun.elapsed();
+        let called = Box::pin(self.call_on_compute_lane(met, decoded, call)).await;
+        learn(met, way, lost, &called);
         called
     }
 
@@ -403,13 +414,13 @@ impl Shard {
     }
 }
 
-/// Remembers what a pipeline that ran has taken this way; how long it waited for its place is none of it, nor
-/// what was turned away.
-fn learn(met: &Met, way: Way, begun: Instant, called: &Called) {
+/// Remembers what a pipeline that ran has taken this way, with what was `lost` on a try that came to nothing. How
+/// long it waited for its place is none of it, nor what was turned away.
+fn learn(met: &Met, way: Way, lost: Duration, called: &Called) {
     let is_its_own = called.result.as_ref().err().is_none_or(|error| error.fault() == Fault::Guest);
     let has_run = is_its_own && matches!(called.source, Source::Ran { .. });
     if let Some(composed) = met.composed().filter(|_| has_run) {
-        composed.arms().took(way, begun.elapsed().saturating_sub(called.cost.queue));
+        composed.arms().took(way, lost + called.cost.start + called.cost.run);
     }
 }
 
