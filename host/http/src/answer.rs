@@ -15,6 +15,7 @@ use nebula_runtime::{
     Because, CacheDirectives, CallError, Content, Failure, Form, Function, Issued, Source, StepTrace,
 };
 
+use crate::body::Present;
 use crate::cache_control;
 use crate::etag;
 use crate::preference::{self, PREFERENCE_APPLIED, WantsReceipt};
@@ -35,7 +36,7 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_USUAL: usize = 12;
 
 /// What looking up a remembered result takes isn't measured: reading the clock would take about as long.
-const NO_TIME: &str = "queue;dur=0.000, start;dur=0.000, run;dur=0.000";
+const NO_TIME: HeaderValue = HeaderValue::from_static("queue;dur=0.000, start;dur=0.000, run;dur=0.000");
 
 /// Steps of a pipeline that are told of in `Server-Timing`; a header has its bounds.
 const STEPS_TIMED_MAX: usize = 64;
@@ -44,6 +45,17 @@ const STEPS_TIMED_MAX: usize = 64;
 const TIMING_BYTES: usize = 64;
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What the answer of a function depends on that isn't of the http form.
+const VARIES: HeaderValue = HeaderValue::from_static("accept, prefer");
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const REVALIDATE: HeaderValue = HeaderValue::from_static("public, no-cache");
+
+const HIT: HeaderValue = HeaderValue::from_static("nebula; hit");
+const NEW: HeaderValue = HeaderValue::from_static("0");
 
 /// Headers that belong to a connection and are never a function's to set (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -80,15 +92,24 @@ pub(crate) struct Made<'a> {
 }
 
 impl Asked {
-    pub(crate) fn new(method: Method, selector: Selector, headers: &HeaderMap) -> Self {
-        let if_none_match = headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();
-        Self {
+    pub(crate) fn new(method: Method, selector: Selector, headers: &HeaderMap, present: Present) -> Self {
+        let mut asked = Self {
             method,
             selector,
-            directives: cache_control::directives(headers),
-            receipt: preference::receipt(headers),
-            if_none_match,
+            directives: CacheDirectives::default(),
+            receipt: None,
+            if_none_match: Vec::new(),
+        };
+        if present.cache_control {
+            asked.directives = cache_control::directives(headers);
         }
+        if present.prefer {
+            asked.receipt = preference::receipt(headers);
+        }
+        if present.if_none_match {
+            asked.if_none_match = headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();
+        }
+        asked
     }
 
     fn is_safe(&self) -> bool {
@@ -103,8 +124,10 @@ impl Asked {
 
 /// A value, or the function's own error, with status `status`.
 pub(crate) fn content(asked: &Asked, made: &Made<'_>, status: StatusCode, content: Content) -> Reply {
-    // One of ours needs no copy.
+    // One of ours needs no copy, and those that are usual no look at each byte.
     let media_type = match &content.media_type {
+        Cow::Borrowed("application/json") => JSON,
+        Cow::Borrowed("application/octet-stream") => OCTETS,
         Cow::Borrowed(text) => HeaderValue::from_static(text),
         Cow::Owned(_) => HeaderValue::from_str(content.told_media_type()).unwrap_or(OCTETS),
     };
@@ -112,7 +135,7 @@ pub(crate) fn content(asked: &Asked, made: &Made<'_>, status: StatusCode, conten
     *response.status_mut() = status;
     response.headers_mut().reserve(HEADERS_USUAL);
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept, prefer"));
+    response.headers_mut().insert(header::VARY, VARIES);
     finish(asked, made, response)
 }
 
@@ -183,15 +206,15 @@ fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
     }
     let policy = match asked.selector {
         // What it answers next may be something else.
-        _ if made.function.is_distrusted() => "no-store",
-        Selector::Digest(_) if !varies_unsaid => "public, max-age=31536000, immutable",
-        Selector::Digest(_) | Selector::Current | Selector::Version(_) => "public, no-cache",
+        _ if made.function.is_distrusted() => NO_STORE,
+        Selector::Digest(_) if !varies_unsaid => IMMUTABLE,
+        Selector::Digest(_) | Selector::Current | Selector::Version(_) => REVALIDATE,
     };
     if headers.contains_key(header::CACHE_CONTROL) && !made.function.is_distrusted() {
         // The function's own says how long its answer may be used from now: a result is as good as new.
         headers.remove(header::AGE);
     } else {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(policy));
+        headers.insert(header::CACHE_CONTROL, policy);
     }
     // A function of the http form may know better than its bytes what its content is.
     let own = headers.get(header::ETAG).filter(|own| etag::is_valid(own.as_bytes())).cloned();
@@ -225,7 +248,7 @@ fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
 pub(crate) fn provenance(headers: &mut HeaderMap, made: &Made<'_>) {
     name(headers, made.function);
     let timing = match made.source {
-        Source::Remembered { .. } => Ok(HeaderValue::from_static(NO_TIME)),
+        Source::Remembered { .. } => Ok(NO_TIME),
         Source::Ran { .. } | Source::Collapsed => {
             let mut timing = timing(made.cost);
             for step in made.trace.iter().flat_map(|trace| trace.iter()).take(STEPS_TIMED_MAX) {
@@ -238,7 +261,7 @@ pub(crate) fn provenance(headers: &mut HeaderMap, made: &Made<'_>) {
         headers.insert(SERVER_TIMING, timing);
     }
     if let Source::Remembered { age_s, .. } = made.source {
-        headers.insert(header::AGE, HeaderValue::from(age_s));
+        headers.insert(header::AGE, age(age_s));
     }
     headers.insert(CACHE_STATUS, cache_status(made.source));
     let failed = made.trace.iter().flat_map(|trace| trace.iter()).find_map(|step| Some((step, step.failed?)));
@@ -281,15 +304,23 @@ fn cache_status(source: Source) -> HeaderValue {
         Source::Ran { because: Because::Asked, stored: false } => "nebula; fwd=request",
         Source::Ran { because: Because::Off, .. } => "nebula; fwd=bypass",
         Source::Collapsed => "nebula; fwd=miss; collapsed",
-        Source::Remembered { ttl_s: None, on_disk: false, .. } => "nebula; hit",
+        Source::Remembered { ttl_s: None, on_disk: false, .. } => return HIT,
         Source::Remembered { ttl_s: None, on_disk: true, .. } => "nebula; hit; detail=disk",
         Source::Remembered { ttl_s: Some(ttl_s), on_disk, .. } => {
             let detail = if on_disk { "; detail=disk" } else { "" };
             let hit = HeaderValue::try_from(format!("nebula; hit; ttl={ttl_s}{detail}"));
-            return hit.unwrap_or(HeaderValue::from_static("nebula; hit"));
+            return hit.unwrap_or(HIT);
         }
     };
     HeaderValue::from_static(fixed)
+}
+
+/// Whole seconds. One that is new needs no copy.
+fn age(age_s: u64) -> HeaderValue {
+    if age_s == 0 {
+        return NEW;
+    }
+    HeaderValue::from_str(itoa::Buffer::new().format(age_s)).unwrap_or(NEW)
 }
 
 /// The phases in milliseconds, to the microsecond.

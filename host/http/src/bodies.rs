@@ -52,7 +52,8 @@ impl Bodies {
             return Ok(None);
         }
         let room = Arc::clone(&self.0).acquire_many_owned(units(announced));
-        match timeout(PATIENCE, room).await {
+        // Rare and large: apart, it isn't part of every request.
+        match Box::pin(timeout(PATIENCE, room)).await {
             Ok(Ok(permit)) => Ok(Some(permit)),
             // It fails only when closed, which nobody does.
             Ok(Err(_)) | Err(_) => Err(status::no_room()),

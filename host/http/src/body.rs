@@ -4,7 +4,10 @@
 //! (RFC 9112 §3.2), headers of any size, and a body that never comes. A `Content-Length` beside a
 //! `Transfer-Encoding` it drops itself, and ends the connection after the answer (§6.1).
 
+use std::future::{Future, poll_fn};
 use std::net::Ipv6Addr;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +17,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
+use crate::preference::PREFER;
 use crate::problem::Problem;
 use crate::status;
 
@@ -31,19 +35,39 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Which headers a request has, of those that say how it wants to be answered. Most have few: going through them once
+/// takes less than looking for each of these.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Present {
+    pub(crate) accept: bool,
+    pub(crate) cache_control: bool,
+    pub(crate) if_none_match: bool,
+    pub(crate) prefer: bool,
+}
+
 /// Checks what HTTP says of every request.
 ///
 /// # Errors
 /// The problem to answer with.
-pub(crate) fn check(parts: &request::Parts) -> Result<(), Problem> {
+pub(crate) fn check(parts: &request::Parts) -> Result<Present, Problem> {
     let headers = &parts.headers;
     if parts.method == Method::CONNECT {
         // Answering it with success would end HTTP on this connection.
         return Err(status::method_not_allowed("GET, HEAD, POST, QUERY, OPTIONS"));
     }
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (host, another) = (hosts.next(), hosts.next());
-    if another.is_some() || (host.is_none() && parts.version == Version::HTTP_11) {
+    let mut present = Present::default();
+    let (mut host, mut another, mut bytes) = (None, false, 0);
+    for (name, value) in headers {
+        bytes += name.as_str().len() + value.len();
+        match *name {
+            header::HOST => another |= host.replace(value).is_some(),
+            header::ACCEPT => present.accept = true,
+            header::CACHE_CONTROL => present.cache_control = true,
+            header::IF_NONE_MATCH => present.if_none_match = true,
+            ref name => present.prefer |= name == PREFER,
+        }
+    }
+    if another || (host.is_none() && parts.version == Version::HTTP_11) {
         return Err(status::bad_request("bad-host", "the request needs exactly one `Host` header"));
     }
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
@@ -57,13 +81,12 @@ pub(crate) fn check(parts: &request::Parts) -> Result<(), Problem> {
     if parts.version == Version::HTTP_2 && differ {
         return Err(status::bad_request("bad-host", "`Host` and `:authority` name different hosts"));
     }
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if bytes > HEADER_BYTES_MAX || headers.len() > HEADERS_MAX {
         let detail = format!("at most {HEADERS_MAX} headers of {HEADER_BYTES_MAX} bytes in all are taken");
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Err(Problem::new(status, "headers-too-large", detail));
     }
-    Ok(())
+    Ok(present)
 }
 
 /// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2), and not empty.
@@ -71,8 +94,7 @@ fn is_host(text: &[u8]) -> bool {
     is_plain_host(text) || is_any_host(text)
 }
 
-/// Letters, digits, dots and hyphens, and maybe a port of up to four digits: what nearly every request has, told
-/// without taking it apart.
+/// Letters, digits, dots and hyphens, and maybe a port: what nearly every request has, told without taking it apart.
 fn is_plain_host(text: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
     let name = text.iter().take_while(|byte| plain(byte)).count();
@@ -81,7 +103,11 @@ fn is_plain_host(text: &[u8]) -> bool {
         [b':', port @ ..] => port,
         _ => return false,
     };
-    name > 0 && (1..=4).contains(&port.len()) && port.iter().all(u8::is_ascii_digit)
+    let number = || port.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
+    name > 0
+        && (1..=5).contains(&port.len())
+        && port.iter().all(u8::is_ascii_digit)
+        && number() <= u32::from(u16::MAX)
 }
 
 fn is_any_host(text: &[u8]) -> bool {
@@ -112,7 +138,13 @@ pub(crate) async fn read(body: &mut Incoming, bytes_max: u64) -> Result<Bytes, P
     if body.size_hint().lower() > bytes_max {
         return Err(status::too_large(bytes_max));
     }
-    timeout(BODY_TIMEOUT, collect(body, bytes_max)).await.unwrap_or_else(|_| {
+    let mut collecting = pin!(collect(body, bytes_max));
+    // Most come together with their head: no timer is made for these.
+    if let Poll::Ready(read) = poll_fn(|context| Poll::Ready(collecting.as_mut().poll(context))).await {
+        return read;
+    }
+    // A timer is large and wants a cache line of its own: apart, it isn't part of every request.
+    Box::pin(timeout(BODY_TIMEOUT, collecting)).await.unwrap_or_else(|_| {
         Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             "body-timeout",
@@ -166,12 +198,14 @@ pub(crate) async fn discard(headers: &HeaderMap, body: &mut Incoming) {
         }
     };
     // Whoever is slower than this is cut off.
-    let _ = timeout(DISCARD_TIMEOUT, discarding).await;
+    let _ = Box::pin(timeout(DISCARD_TIMEOUT, discarding)).await;
 }
 
-/// A header as text, if it is there and is text.
+/// A header as text, if it is there and is text: ASCII, in which a header has no control characters but tabs.
 pub(crate) fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
+    let value = headers.get(name)?.as_bytes();
+    // `to_str` looks at each byte by itself.
+    if value.is_ascii() { std::str::from_utf8(value).ok() } else { None }
 }
 
 #[cfg(test)]

@@ -9,11 +9,16 @@
 //! sends nothing, sends its headers one byte at a time, keeps an idle connection open, or doesn't take
 //! its answer. A body that doesn't come is `body`'s.
 //!
+//! When the server stops, each is told to end once its requests are answered. That is a flag which a connection looks
+//! at whenever it goes on: hyper-util's own watch is polled each time, for a twentieth of a short answer's instructions.
+//!
 //! Invariant: while no connection is open there is no timer.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,6 +34,7 @@ const IDLE_ROUNDS_MAX: u32 = 4;
 /// The connections of one thread.
 #[derive(Clone)]
 pub(crate) struct Connections {
+    connections_max: u32,
     places: Arc<Semaphore>,
     open: Arc<Mutex<Open>>,
     traffic: Traffic,
@@ -73,11 +79,14 @@ struct Connection {
     idle_rounds: u32,
 }
 
-/// Signs of life. Written by one thread only.
+/// Signs of life, and the sign to end. Written by one thread only.
 #[derive(Default)]
 struct Life {
     under_way: AtomicU32,
     seen: AtomicBool,
+    draining: AtomicBool,
+    /// Wakes its task, so that it sees that.
+    waker: Mutex<Option<Waker>>,
 }
 
 /// Room for one connection.
@@ -95,8 +104,9 @@ pub(crate) struct Requests(Arc<Life>);
 pub(crate) struct UnderWay(Arc<Life>);
 
 impl Connections {
-    pub(crate) fn new(connections_max: usize, traffic: Traffic) -> Self {
-        Self { places: Arc::new(Semaphore::new(connections_max)), open: Arc::default(), traffic }
+    pub(crate) fn new(connections_max: u32, traffic: Traffic) -> Self {
+        let places = Arc::new(Semaphore::new(connections_max as usize));
+        Self { connections_max, places, open: Arc::default(), traffic }
     }
 
     /// Waits for room.
@@ -107,6 +117,15 @@ impl Connections {
                 return Place { permit, life: Arc::default(), connections: self.clone() };
             }
         }
+    }
+
+    /// Has every connection end when what is under way on it is answered, and waits until all have.
+    pub(crate) async fn drain(&self) {
+        for connection in &self.lock().connections {
+            connection.life.end();
+        }
+        // Fails only when closed, which nobody does.
+        let _ = self.places.acquire_many(self.connections_max).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -124,6 +143,37 @@ impl Connections {
                 return;
             }
         }
+    }
+}
+
+impl Life {
+    fn lock_waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says to end, and that it was said.
+    fn end(&self) {
+        self.draining.store(true, Ordering::Release);
+        if let Some(waker) = self.lock_waker().take() {
+            waker.wake();
+        }
+    }
+
+    /// Runs `connection` to its end, which `end` has it come to when [that](Self::end) is called for.
+    async fn live<C: Future>(&self, connection: C, end: fn(Pin<&mut C>)) {
+        let mut connection = pin!(connection);
+        let (mut waits, mut told) = (false, false);
+        poll_fn(|context| {
+            // A task's waker is the same each time.
+            if !std::mem::replace(&mut waits, true) {
+                *self.lock_waker() = Some(context.waker().clone());
+            }
+            if self.draining.load(Ordering::Acquire) && !std::mem::replace(&mut told, true) {
+                end(connection.as_mut());
+            }
+            connection.as_mut().poll(context)
+        })
+        .await;
     }
 }
 
@@ -152,12 +202,16 @@ impl Place {
         Requests(Arc::clone(&self.life))
     }
 
-    /// Runs the connection to its end, or until it is cut.
-    pub(crate) fn spawn(self, connection: impl Future<Output = ()> + Send + 'static) {
+    /// Runs the connection to its end, or until it is cut. `end` has it end when what is under way is answered.
+    pub(crate) fn spawn<C>(self, connection: C, end: fn(Pin<&mut C>))
+    where
+        C: Future<Output: Send> + Send + 'static,
+    {
         let Self { permit, life, connections } = self;
         let counted = Counted::begin(&connections.traffic);
+        let living = Arc::clone(&life);
         let task = tokio::spawn(async move {
-            connection.await;
+            living.live(connection, end).await;
             drop((permit, counted));
         });
         let mut open = connections.lock();
@@ -214,8 +268,8 @@ mod tests {
         let connections = Connections::new(2, Traffic::default());
         let (idle, busy) = (connections.place().await, connections.place().await);
         let under_way = busy.requests().begin();
-        idle.spawn(std::future::pending());
-        busy.spawn(std::future::pending());
+        idle.spawn(std::future::pending::<()>(), |_| ());
+        busy.spawn(std::future::pending::<()>(), |_| ());
         tokio::time::sleep(ROUND * IDLE_ROUNDS_MAX).await;
         assert_eq!(connections.lock().connections.len(), 2);
         tokio::time::sleep(ROUND * 3 / 2).await;
@@ -235,7 +289,7 @@ mod tests {
         let traffic = Traffic::default();
         let connections = Connections::new(1, traffic.clone());
         let place = connections.place().await;
-        place.spawn(tokio::time::sleep(idle * 3));
+        place.spawn(tokio::time::sleep(idle * 3), |_| ());
         let begun = tokio::time::Instant::now();
         traffic.ceases(idle).await;
         let took = begun.elapsed();
@@ -243,11 +297,47 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn connections_end_when_told_to() {
+        let connections = Connections::new(2, Traffic::default());
+        let (first, second) = (connections.place().await, connections.place().await);
+        // One is told while it waits, one before it has begun; a second to take leave each.
+        let (waiting, new) = (Leaving::default(), Leaving::default());
+        first.spawn(waiting, Leaving::leave);
+        tokio::task::yield_now().await;
+        second.spawn(new, Leaving::leave);
+        let begun = tokio::time::Instant::now();
+        connections.drain().await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(1));
+    }
+
+    /// Goes on until it is told to leave, and a second longer.
+    #[derive(Default)]
+    struct Leaving(Option<Pin<Box<tokio::time::Sleep>>>);
+
+    impl Leaving {
+        fn leave(mut self: Pin<&mut Self>) {
+            assert!(self.0.is_none(), "it is told once");
+            self.0 = Some(Box::pin(tokio::time::sleep(Duration::from_secs(1))));
+        }
+    }
+
+    impl Future for Leaving {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+            match &mut self.0 {
+                Some(sleep) => sleep.as_mut().poll(context),
+                None => std::task::Poll::Pending,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_connection_that_is_used_lives_on() {
         let connections = Connections::new(1, Traffic::default());
         let place = connections.place().await;
         let requests = place.requests();
-        place.spawn(std::future::pending());
+        place.spawn(std::future::pending::<()>(), |_| ());
         for _ in 0..20 {
             tokio::time::sleep(ROUND).await;
             drop(requests.begin());

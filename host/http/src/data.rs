@@ -8,6 +8,7 @@
 //! ```
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +22,8 @@ use nebula_runtime::{Answer, Answered, Called, Form, Function, Issued, Met, Pref
 use crate::accept::prefer;
 use crate::answer::{self, Asked, Made};
 use crate::bodies::Bodies;
-use crate::body;
+use crate::body::{self, Present};
+use crate::connections::UnderWay;
 use crate::input;
 use crate::preference::{self, PREFER, WantsReceipt};
 use crate::problem::{Problem, Reply};
@@ -39,11 +41,16 @@ const UNSEEN: [&str; 8] = [
     "http2-settings",
 ];
 
-/// Answers one request.
-pub(crate) async fn handle(shard: &Shard, bodies: &Bodies, request: Request<Incoming>) -> Reply {
+/// Answers one request, which is under way until then.
+pub(crate) async fn serve(
+    shard: Shard,
+    bodies: Bodies,
+    request: Request<Incoming>,
+    under_way: UnderWay,
+) -> Result<Reply, Infallible> {
     let head = request.method() == Method::HEAD;
     let (parts, mut body) = request.into_parts();
-    let mut reply = match route(shard, bodies, &parts, &mut body).await {
+    let mut reply = match route(&shard, &bodies, &parts, &mut body).await {
         Ok(reply) => reply,
         Err(problem) => problem.into_reply(),
     };
@@ -57,11 +64,12 @@ pub(crate) async fn handle(shard: &Shard, bodies: &Bodies, request: Request<Inco
         }
         *reply.body_mut() = Full::default();
     }
-    reply
+    drop(under_way);
+    Ok(reply)
 }
 
 async fn route(shard: &Shard, bodies: &Bodies, parts: &Parts, body: &mut Incoming) -> Result<Reply, Problem> {
-    body::check(parts)?;
+    let present = body::check(parts)?;
     let path = parts.uri.path();
     if path == "/healthz" || path == "/readyz" {
         return match parts.method {
@@ -78,7 +86,7 @@ async fn route(shard: &Shard, bodies: &Bodies, parts: &Parts, body: &mut Incomin
         Some(found) => found,
         None => find(shard, reference)?,
     };
-    let called = call(shard, bodies, &function, selector, below, parts, body).await;
+    let called = call(shard, bodies, &function, selector, below, (parts, present), body).await;
     // From here on every answer says which function it is about.
     called.or_else(|problem| {
         let mut reply = problem.into_reply();
@@ -105,7 +113,7 @@ async fn call(
     function: &Arc<Met>,
     selector: Selector,
     below: &str,
-    parts: &Parts,
+    (parts, present): (&Parts, Present),
     body: &mut Incoming,
 ) -> Result<Reply, Problem> {
     let form = function.record.description.form;
@@ -136,8 +144,9 @@ async fn call(
             _ => return Err(status::method_not_allowed(input::methods(form))),
         },
     };
-    let asked = Asked::new(parts.method.clone(), selector, &parts.headers);
-    Ok(run(shard, function, &asked, request, prefer(accept(&parts.headers).as_deref())).await)
+    let asked = Asked::new(parts.method.clone(), selector, &parts.headers, present);
+    let accept = if present.accept { accept(&parts.headers) } else { None };
+    Ok(run(shard, function, &asked, request, prefer(accept.as_deref())).await)
 }
 
 /// The `Accept` header; several lines of it are one list (RFC 9110 §5.3).

@@ -22,6 +22,7 @@ mod pipelines;
 mod preference;
 mod problem;
 mod serve;
+mod socket;
 mod status;
 mod token;
 pub mod wire;

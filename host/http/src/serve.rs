@@ -7,6 +7,7 @@
 //! When told to stop, listeners close, requests in flight are answered, idle connections end; what is
 //! left after the drain time is cut, whatever it is doing.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -19,15 +20,15 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use nebula_runtime::{Runtime, Shard};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::bodies::Bodies;
-use crate::connections::{Connections, Traffic};
+use crate::connections::{Connections, Traffic, UnderWay};
 use crate::problem::Reply;
+use crate::socket::Connected;
 use crate::token::Token;
 use crate::{control, data};
 
@@ -35,10 +36,10 @@ use crate::{control, data};
 const BACKLOG: i32 = 1024;
 
 /// Connections of the data plane at once, over all threads; further ones wait to be accepted.
-const CONNECTIONS_MAX: usize = 16 * 1024;
+const CONNECTIONS_MAX: u32 = 16 * 1024;
 
 /// Connections of the control plane at once.
-const CONTROL_CONNECTIONS_MAX: usize = 256;
+const CONTROL_CONNECTIONS_MAX: u32 = 256;
 
 /// hyper's own bounds, beyond those of `body::check` so that what is over them gets our answer.
 const HEADERS_MAX: usize = 256;
@@ -145,7 +146,8 @@ impl Server {
         let (failing, mut failed) = mpsc::channel(1);
         let mut threads = Vec::new();
         let (bodies, traffic) = (Bodies::new(), Traffic::default());
-        let connections_max = CONNECTIONS_MAX.div_ceil(self.data.len().max(1));
+        let connections_max =
+            CONNECTIONS_MAX.div_ceil(u32::try_from(self.data.len()).unwrap_or(u32::MAX).max(1));
         for (index, listener) in self.data.into_iter().enumerate() {
             let (runtime, bodies) = (self.runtime.clone(), bodies.clone());
             let thread = Thread {
@@ -162,11 +164,8 @@ impl Server {
                     let shard = shard.clone();
                     move || shard.tidy()
                 };
-                let serve = move |request| {
-                    let (shard, bodies) = (shard.clone(), bodies.clone());
-                    // hyper moves a request's future about, and this one is large.
-                    Box::pin(async move { data::handle(&shard, &bodies, request).await })
-                };
+                let serve =
+                    move |request, under_way| data::serve(shard.clone(), bodies.clone(), request, under_way);
                 Ok((serve, tidy))
             })?);
         }
@@ -181,9 +180,13 @@ impl Server {
             connections: Connections::new(CONTROL_CONNECTIONS_MAX, traffic.clone()),
         };
         threads.push(thread.spawn(move || {
-            let serve = move |request| {
+            let serve = move |request, under_way: UnderWay| {
                 let (runtime, token) = (runtime.clone(), Arc::clone(&token));
-                async move { control::handle(&runtime, &token, request).await }
+                async move {
+                    let reply = control::handle(&runtime, &token, request).await;
+                    drop(under_way);
+                    Ok(reply)
+                }
             };
             Ok((serve, || ()))
         })?);
@@ -272,8 +275,8 @@ impl Thread {
         make: impl FnOnce() -> io::Result<(S, T)> + Send + 'static,
     ) -> io::Result<thread::JoinHandle<io::Result<()>>>
     where
-        S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-        F: Future<Output = Reply> + Send + 'static,
+        S: Fn(Request<Incoming>, UnderWay) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<Reply, Infallible>> + Send + 'static,
         T: Fn() + Send + Sync + 'static,
     {
         thread::Builder::new().name(self.name.clone()).stack_size(STACK_BYTES).spawn(move || {
@@ -298,8 +301,8 @@ impl Thread {
 
     async fn accept<S, F>(mut self, serve: S) -> io::Result<()>
     where
-        S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-        F: Future<Output = Reply> + Send + 'static,
+        S: Fn(Request<Incoming>, UnderWay) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<Reply, Infallible>> + Send + 'static,
     {
         let listener = TcpListener::from_std(self.listener)?;
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -315,7 +318,6 @@ impl Thread {
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(64 * 1024);
-        let graceful = GracefulShutdown::new();
         loop {
             let accepted = tokio::select! {
                 accepted = async {
@@ -336,22 +338,16 @@ impl Thread {
             // Without it small answers wait for the peer's delayed acknowledgement.
             let _ = stream.set_nodelay(true);
             let (serve, requests) = (serve.clone(), place.requests());
-            let service = service_fn(move |request| {
-                let (reply, request) = (serve(request), requests.begin());
-                async move {
-                    let reply = reply.await;
-                    drop(request);
-                    Ok::<_, std::convert::Infallible>(reply)
-                }
-            });
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-            let connection = graceful.watch(connection);
+            // Without a future around the other, which would be moved about with every request.
+            let service = service_fn(move |request| serve(request, requests.begin()));
+            let connection =
+                builder.serve_connection(TokioIo::new(Connected::new(stream)), service).into_owned();
             // A peer that breaks off or speaks no HTTP is its own affair.
-            place.spawn(async move { drop(connection.await) });
+            place.spawn(connection, |connection| connection.graceful_shutdown());
         }
         drop(listener);
         // Whoever is still at it after the drain time is cut with the runtime.
-        let _ = tokio::time::timeout(self.drain, graceful.shutdown()).await;
+        let _ = tokio::time::timeout(self.drain, self.connections.drain()).await;
         Ok(())
     }
 }

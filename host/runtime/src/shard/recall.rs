@@ -85,7 +85,17 @@ impl Shard {
         directives: CacheDirectives,
     ) -> Called {
         self.begin();
-        let mut called = self.recall_or_run(met, request, prefer, directives).await;
+        let spelling = if met.remembers() { Spelling::of(met.key(), prefer, &request) } else { None };
+        if let Some(spelling) = &spelling
+            && !directives.no_cache
+            && let Some(remembered) = self.0.runtime.cache().get_spelled(spelling, met.record.remember.ttl())
+        {
+            let called = self.recalled(met, &remembered, (&request, prefer), false);
+            self.account(met, &called);
+            return called;
+        }
+        // Apart, as it is large: what is known already needs none of it.
+        let mut called = Box::pin(self.recall_or_run(met, &request, prefer, directives, spelling)).await;
         if met.remembers()
             && let Source::Ran { because, .. } = &mut called.source
         {
@@ -106,23 +116,17 @@ impl Shard {
         self.0.runtime.record_log(met, called);
     }
 
+    /// What isn't known by its `spelling`, if it has one that is looked for.
     async fn recall_or_run(
         &self,
         met: &Arc<Met>,
-        request: Request,
+        request: &Request,
         prefer: Prefer,
         directives: CacheDirectives,
+        spelling: Option<Spelling<'_>>,
     ) -> Called {
-        let runtime = &self.0.runtime;
         let form = met.record.description.form;
         let remembers = met.remembers();
-        let spelling = if remembers { Spelling::of(met.key(), prefer, &request) } else { None };
-        if let Some(spelling) = &spelling
-            && !directives.no_cache
-            && let Some(remembered) = runtime.cache().get_spelled(spelling, met.record.remember.ttl())
-        {
-            return self.recalled(met, &remembered, (&request, prefer), false);
-        }
         let begun = Instant::now();
         let code = match self.loaded(met).await {
             Ok(code) => code,
@@ -143,7 +147,7 @@ impl Shard {
             let place = |key| Place { key, spelling, no_store };
             return Box::pin(self.run_heavy(met, request, prefer, directives, call, place)).await;
         }
-        let decoded = match invoke::decode(call.code.interface(), &request, prefer) {
+        let decoded = match invoke::decode(call.code.interface(), request, prefer) {
             Ok(decoded) => decoded,
             Err(error) => return Called::failed(error, CallCost::default()),
         };
@@ -155,7 +159,7 @@ impl Shard {
         if directives.no_cache {
             return self.lead(met, decoded, call, Sought { place, asked: None }, None).await;
         }
-        let asked = (&request, prefer);
+        let asked = (request, prefer);
         let joined = self.join(met, &mut place, asked);
         let sought = Sought { place, asked: Some(asked) };
         match joined {
@@ -173,13 +177,13 @@ impl Shard {
     async fn run_heavy(
         &self,
         met: &Arc<Met>,
-        request: Request,
+        request: &Request,
         prefer: Prefer,
         directives: CacheDirectives,
         mut call: Call,
         place: impl FnOnce(Key) -> Place<'static>,
     ) -> Called {
-        let (decoded, key) = match self.decode_on_compute_lane(met, &request, prefer, &mut call).await {
+        let (decoded, key) = match self.decode_on_compute_lane(met, request, prefer, &mut call).await {
             Ok(decoded) => decoded,
             Err(called) => return *called,
         };
@@ -190,7 +194,7 @@ impl Shard {
         if directives.no_cache {
             return self.lead(met, decoded, call, Sought { place, asked: None }, None).await;
         }
-        let asked = (&request, prefer);
+        let asked = (request, prefer);
         let joined = self.join(met, &mut place, asked);
         let sought = Sought { place, asked: Some(asked) };
         let interest = match joined {
@@ -204,7 +208,7 @@ impl Shard {
         if let Some(called) = collapse(met, &interest, &call).await {
             return called;
         }
-        match self.decode_on_compute_lane(met, &request, prefer, &mut call).await {
+        match self.decode_on_compute_lane(met, request, prefer, &mut call).await {
             Ok((decoded, _)) => self.lead(met, decoded, call, sought, None).await,
             Err(called) => *called,
         }
