@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use nebula_tests::{Answer, Nebula, guests, nebula};
+use nebula_tests::{Answer, FUNCTIONS, Nebula, guests, nebula};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -135,6 +135,47 @@ fn answers_are_made_again() {
     self::nebula(&[&wrong[..], &far[..]].concat()).exits(1).explains("and the receipt is of");
     let wrong = ["replay", token, "--input", "[1, 2]", "--component", guests::REVERSES];
     self::nebula(&[&wrong[..], &far[..]].concat()).exits(1).explains("this component is sha256:");
+}
+
+/// With all that it calls, as that was: another pipeline, and two versions of one function.
+#[test]
+fn a_pipeline_is_made_again_whole() {
+    let digest = FUNCTIONS.iter().find(|(directory, _)| directory.ends_with("/sha256")).unwrap().1;
+    let digest = std::fs::read(digest).unwrap();
+    let nebula = Nebula::start().deploy("reverses", guests::REVERSES);
+    nebula.put("digest", &digest).is(200);
+    nebula.put("digest?output_bytes_max=100", &digest).is(200);
+    let deploy = |name: &str, steps: Value| {
+        let body = json!({"steps": steps}).to_string();
+        nebula.control("PUT", &format!("/api/v1/pipelines/{name}")).body(body).send().is(200).json()
+    };
+    deploy("inner", json!(["reverses", "digest@v1"]));
+    deploy(
+        "outer",
+        json!({"all": {"one": "inner", "other": ["reverses", {"call": "digest", "as": "again"}]}}),
+    );
+    let call = nebula.request("POST", "/f/outer").header("prefer", "receipt=with-input");
+    let answer = call.header("content-type", "application/octet-stream").body("some bytes").send().is(200);
+    let path = file(&nebula, "outer.receipt", answer.header("nebula-receipt").unwrap());
+    let agreed = format!("agreed: {}\n", sha256(answer.body()));
+    nebula.cli(&["replay", &path]).exits(0).says(&agreed);
+    let verified = nebula.cli(&["verify", "outer", "some bytes", "--json"]).exits(0).json();
+    assert_eq!((&verified["agreed"], &verified["outcomes"].as_object().unwrap().len()), (&json!(true), &1));
+    // What it called then is called again, whatever its names stand for now.
+    nebula.put("digest?output_bytes_max=10", &digest).is(200);
+    nebula.request("POST", "/f/outer").body("some bytes").send().is(502).problem("output-too-large");
+    nebula.cli(&["replay", &path]).exits(0).says(&agreed);
+    let mut forged = content(answer.header("nebula-receipt").unwrap());
+    forged["output"]["digest"] = sha256(b"x").into();
+    let header = answer.header("nebula-receipt").unwrap().split('.').next().unwrap();
+    let forged = format!("{header}.{}.", URL_SAFE_NO_PAD.encode(forged.to_string()));
+    assert!(nebula.cli(&["replay", &forged]).exits(1).stdout().starts_with("disagreed\n"));
+    // Not by its description alone.
+    let other = deploy("another", json!(["reverses"]));
+    let mut forged = content(answer.header("nebula-receipt").unwrap());
+    forged["component"] = other["digest"].clone();
+    let forged = format!("{header}.{}.", URL_SAFE_NO_PAD.encode(forged.to_string()));
+    nebula.cli(&["replay", &forged]).exits(1).explains("is another than the receipt's");
 }
 
 #[test]

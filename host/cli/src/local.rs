@@ -1,4 +1,4 @@
-//! A component file run in this process, with no server.
+//! A function run in this process, with no server.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -6,17 +6,18 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use bytes::Bytes;
-use nebula_runtime::id::{FunctionName, FunctionRef, Selector};
+use nebula_runtime::id::{FunctionRef, Selector};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
 use nebula_runtime::{
     CacheDirectives, Called, Codegen, CompileError, Compiler, DeployError, Followers, Form, Met, Prefer,
     Request, Runtime, RuntimeConfig, Settings, Shard, Uncompilable, VersionRecord,
 };
 
+use crate::bundle::{Bundle, Content, Part};
 use crate::input::Input;
 use crate::report::{INITIALISE_HINT, hinted};
 
-/// One function in a registry of its own, gone with this value.
+/// One function, with what it calls, in a registry of its own, gone with this value.
 pub(crate) struct Local {
     shard: Shard,
     function: Arc<Met>,
@@ -25,7 +26,13 @@ pub(crate) struct Local {
 }
 
 impl Local {
+    /// A component.
     pub(crate) fn open(component: Bytes, limits: LimitOverrides, codegen: Codegen) -> anyhow::Result<Self> {
+        Self::open_bundle(&Bundle::of_component(component, limits)?, codegen)
+    }
+
+    /// What a function is made of: its last is what is called.
+    pub(crate) fn open_bundle(bundle: &Bundle, codegen: Codegen) -> anyhow::Result<Self> {
         let data_dir = tempfile::tempdir().context("cannot make a temporary directory")?;
         let executor = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let runtime = Runtime::open(RuntimeConfig {
@@ -45,11 +52,22 @@ impl Local {
             verify_share: 0.0,
             alarm: |_| {},
         })?;
-        let name: FunctionName = "function".parse()?;
-        let settings = Settings { limits, ..Settings::default() };
-        executor
-            .block_on(runtime.deploy(name.clone(), component, settings, Followers::MustFit))
-            .map_err(explained)?;
+        let mut called = None;
+        for Part { name, content, limits } in bundle.parts() {
+            let settings = Settings { limits: limits.clone(), ..Settings::default() };
+            let record = match content {
+                Content::Component(component) => {
+                    let deploy =
+                        runtime.deploy(name.clone(), component.clone(), settings, Followers::MustFit);
+                    executor.block_on(deploy).map_err(explained)?
+                }
+                Content::Pipeline(pipeline) => {
+                    runtime.deploy_pipeline(name, pipeline, &settings, Followers::MustFit)?
+                }
+            };
+            called = Some(record.name);
+        }
+        let name = called.context("there is nothing to call")?;
         let shard = Shard::new(runtime)?;
         let function = shard.find(&FunctionRef { name, selector: Selector::Current })?;
         Ok(Self { shard, function, executor, _data_dir: data_dir })

@@ -7,6 +7,7 @@
 //! stdout is data, stderr is talk. Errors are one line, its causes, and a hint.
 
 mod args;
+mod bundle;
 mod client;
 mod command;
 mod diagram;

@@ -4,14 +4,14 @@ use std::num::NonZeroU64;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use bytes::Bytes;
-use nebula_runtime::id::Digest;
+use nebula_runtime::id::{Digest, FunctionRef, Selector};
 use nebula_runtime::limits::{DEADLINE_MS_CEILING, LimitOverrides};
 use nebula_runtime::receipt::{OutputReceipt, Receipt};
-use nebula_runtime::{CallError, Codegen, Fault};
+use nebula_runtime::{CallError, Codegen, Fault, VersionRecord};
 use serde::Serialize;
 
 use crate::args::Replay;
+use crate::bundle::Bundle;
 use crate::client::Client;
 use crate::input::Input;
 use crate::local::{Local, read_component};
@@ -38,15 +38,7 @@ enum Found {
 pub(crate) fn run(replay: &Replay) -> anyhow::Result<ExitCode> {
     let signed = receipt::read(&replay.receipt)?;
     let receipt = signed.unchecked();
-    let component = component(replay, receipt)?;
-    if component.starts_with(b"{") {
-        let hint = "make the calls of its steps again: `nebula explain` shows them, and each function gives receipts";
-        return Err(hinted(
-            format!("`{}` is a pipeline, which isn't replayed whole", receipt.function),
-            hint,
-        )
-        .into());
-    }
+    let bundle = bundle(replay, receipt)?;
     let document = match &replay.input {
         Some(input) => Input::read(input, None)?.body,
         None => Client::new(&replay.remote).input(&receipt.input.digest).map_err(|error| {
@@ -60,9 +52,10 @@ pub(crate) fn run(replay: &Replay) -> anyhow::Result<ExitCode> {
         hinted(error.to_string(), hint)
     })?;
     // How long it may take is no part of what it answers.
-    let limits = LimitOverrides { deadline_ms: NonZeroU64::new(DEADLINE_MS_CEILING), ..receipt.limits() };
-    let local = Local::open(component, limits, Codegen::Optimised)
-        .with_context(|| format!("cannot run the component of `{}`", receipt.function))?;
+    let bundle =
+        bundle.with_limits(receipt.limits()).with_deadlines(|_| NonZeroU64::new(DEADLINE_MS_CEILING));
+    let local = Local::open_bundle(&bundle, Codegen::Optimised)
+        .with_context(|| format!("cannot run `{}`", receipt.function))?;
     let called = local.call_with(request, receipt.prefer);
     let found = match &called.result {
         Ok(answer) => Found::Answer(OutputReceipt::of(answer)),
@@ -101,9 +94,9 @@ pub(crate) fn run(replay: &Replay) -> anyhow::Result<ExitCode> {
     Ok(if verdict.agreed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The component that the receipt names, from a file or the server.
-fn component(replay: &Replay, receipt: &Receipt) -> anyhow::Result<Bytes> {
-    let component = match &replay.component {
+/// What the receipt names: a component, from a file or the server, or a pipeline, from the server with all that it calls.
+fn bundle(replay: &Replay, receipt: &Receipt) -> anyhow::Result<Bundle> {
+    let named = match &replay.component {
         Some(path) => read_component(path)?,
         None => Client::new(&replay.remote)
             .component_of(&receipt.component)
@@ -114,11 +107,30 @@ fn component(replay: &Replay, receipt: &Receipt) -> anyhow::Result<Bytes> {
             })?
             .into(),
     };
-    let found = Digest::of(&component);
+    let found = Digest::of(&named);
     if found != receipt.component {
         let hint = "leave out `--component`, and the server is asked for it";
         let message = format!("this component is {found}, and the receipt is of {}", receipt.component);
         return Err(hinted(message, hint).into());
     }
-    Ok(component)
+    if !is_description(&named) {
+        return Bundle::of_component(named, LimitOverrides::default());
+    }
+    // Which versions it calls, and what they may use, is in its version's record.
+    let client = Client::new(&replay.remote);
+    let function: FunctionRef = receipt.function.parse().context("the receipt names no function")?;
+    let versions = client.detail(&function.name)?.versions;
+    let is_it = |record: &VersionRecord| {
+        record.digest == receipt.component && function.selector == Selector::Version(record.version)
+    };
+    let Some(record) = versions.into_iter().find(is_it) else {
+        let message = format!("the server's `{}` is another than the receipt's", receipt.function);
+        return Err(hinted(message, "a pipeline is made again where it was deployed").into());
+    };
+    Bundle::bring(&client, &record)
+}
+
+/// Whether this is a pipeline's description, which is JSON, and no component.
+fn is_description(content: &[u8]) -> bool {
+    content.starts_with(b"{")
 }

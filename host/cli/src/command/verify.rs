@@ -1,5 +1,5 @@
 //! `nebula verify`: is it pure? The same call on fresh instances and on differently compiled code
-//! must come to the same bytes.
+//! must come to the same bytes. Of a pipeline all steps run each time, here.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -7,11 +7,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use nebula_runtime::id::Selector;
-use nebula_runtime::limits::{DEADLINE_MS_CEILING, Limits};
+use nebula_runtime::limits::DEADLINE_MS_CEILING;
 use nebula_runtime::{Answer, Called, Codegen, Fault};
 use serde::Serialize;
 
 use crate::args::{Target, Verify};
+use crate::bundle::Bundle;
 use crate::client::Client;
 use crate::input::Input;
 use crate::local::{Local, read_component};
@@ -31,28 +32,23 @@ struct Verdict {
 pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
     let invoke = &verify.invoke;
     let input = Input::read_or_piped(invoke.input.as_deref(), invoke.content_type.as_deref())?;
-    let (component, mut limits) = match Target::parse(&invoke.function)? {
-        Target::File(path) => (read_component(&path)?, invoke.limits.overrides()),
+    let bundle = match Target::parse(&invoke.function)? {
+        Target::File(path) => Bundle::of_component(read_component(&path)?, invoke.limits.overrides())?,
         Target::Deployed(reference) => {
             if reference.selector != Selector::Current {
                 let hint = format!("`nebula verify {}` verifies the current version", reference.name);
                 return Err(hinted("`verify` takes a function's name without a version", hint).into());
             }
             let client = Client::new(&invoke.remote);
-            let current = client.detail(&reference.name)?.current;
-            if current.pipeline.is_some() {
-                let hint = "verify the functions that it calls: `nebula pipeline show` names them";
-                return Err(hinted(format!("`{}` is a pipeline", reference.name), hint).into());
-            }
-            let limits = current.limits;
-            (client.component(&reference.name)?.into(), limits)
+            Bundle::bring(&client, &client.detail(&reference.name)?.current)?
         }
     };
-    let deadline_ms = limits.deadline_ms.unwrap_or(Limits::default().deadline_ms);
-    limits.deadline_ms = NonZeroU64::new(deadline_ms.get().saturating_mul(SLOWDOWN).min(DEADLINE_MS_CEILING));
+    let longer =
+        |given: NonZeroU64| NonZeroU64::new(given.get().saturating_mul(SLOWDOWN).min(DEADLINE_MS_CEILING));
+    let bundle = bundle.with_deadlines(longer);
     let mut verdict = Verdict { agreed: false, calls: 0, outcomes: BTreeMap::new() };
     for codegen in [Codegen::Optimised, Codegen::Baseline] {
-        let local = Local::open(component.clone(), limits.clone(), codegen)
+        let local = Local::open_bundle(&bundle, codegen)
             .with_context(|| format!("cannot run `{}`", invoke.function))?;
         for _ in 0..verify.runs.get() {
             *verdict.outcomes.entry(observed(&local.call(&input))?).or_default() += 1;

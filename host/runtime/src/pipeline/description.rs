@@ -207,8 +207,8 @@ impl Step {
         }
     }
 
-    /// Has it call other functions, each in the place of one.
-    pub(crate) fn rename(&mut self, other: &impl Fn(&FunctionRef) -> FunctionRef) {
+    /// Has it call other functions, each in the place of one. What a step is called stays.
+    pub fn rename(&mut self, other: &impl Fn(&FunctionRef) -> FunctionRef) {
         match self {
             Self::Call { function, label } => {
                 let renamed = other(function);

@@ -2,16 +2,17 @@
 //!
 //! Invariant: what a pipeline calls is loaded before it begins, each function once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Runtime;
+use super::{Runtime, Shared};
 use crate::engine::{Kind, Loaded};
 use crate::error::LoadError;
 use crate::function::Function;
-use crate::id::{FunctionName, FunctionRef, Version};
+use crate::id::{Digest, FunctionName, FunctionRef, Version};
 use crate::invoke::{Intake, Interface};
 use crate::pipeline::{self, Callee, Plan, Takes};
+use crate::pool::Pool;
 
 /// What runs when a function is called.
 #[derive(Clone)]
@@ -75,7 +76,33 @@ impl Runtime {
     /// # Errors
     /// [`LoadError`]; the next call tries again.
     pub(crate) async fn code(&self, function: &Function) -> Result<Code, LoadError> {
-        self.code_among(function, &mut HashMap::new()).await
+        let (pool, mut loaded) = (self.lane_pool(), HashMap::new());
+        for digest in components(function) {
+            let component = match pool.get(digest) {
+                Some(component) => component,
+                None => Box::pin(self.load(pool, digest)).await?,
+            };
+            loaded.insert(*digest, component);
+        }
+        assemble(function, &loaded, &mut HashMap::new())
+    }
+
+    /// The same from `pool`, for what may wait: `None` where something of it isn't compiled.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(super) fn code_in(&self, pool: &Pool, function: &Function) -> Result<Option<Code>, LoadError> {
+        let Shared { registry, compatibility, .. } = &*self.0;
+        let mut loaded = HashMap::new();
+        for digest in components(function) {
+            let component = match pool.get(digest) {
+                Some(component) => Some(component),
+                None => pool.load(registry, compatibility, digest)?,
+            };
+            let Some(component) = component else { return Ok(None) };
+            loaded.insert(*digest, component);
+        }
+        assemble(function, &loaded, &mut HashMap::new()).map(Some)
     }
 
     /// A pipeline with all that it calls.
@@ -83,64 +110,69 @@ impl Runtime {
     /// # Errors
     /// [`LoadError`]; the next call tries again.
     pub(crate) async fn stage(&self, function: &Function) -> Result<Arc<Staged>, LoadError> {
-        self.stage_among(function, &mut HashMap::new()).await.map(Arc::new)
-    }
-
-    async fn code_among(
-        &self,
-        function: &Function,
-        known: &mut HashMap<FunctionVersion, Code>,
-    ) -> Result<Code, LoadError> {
-        if function.composed().is_some() {
-            return Box::pin(self.stage_among(function, known))
-                .await
-                .map(|staged| Code::Pipeline(Arc::new(staged)));
-        }
-        let (pool, digest) = (self.lane_pool(), &function.record.digest);
-        match pool.get(digest) {
-            Some(loaded) => Ok(Code::Component(loaded)),
-            None => Box::pin(self.load(pool, digest)).await.map(Code::Component),
+        match self.code(function).await? {
+            Code::Pipeline(staged) => Ok(staged),
+            Code::Component(_) => Err(LoadError::Engine("it is no pipeline".to_owned())),
         }
     }
+}
 
-    /// Each function once, however often it is called, by whichever of the pipelines.
-    async fn stage_among(
-        &self,
-        function: &Function,
-        known: &mut HashMap<FunctionVersion, Code>,
-    ) -> Result<Staged, LoadError> {
-        let broken = |reason: &dyn std::fmt::Display| LoadError::Engine(reason.to_string());
-        let (Some(composed), Some(composition)) = (function.composed(), &function.record.pipeline) else {
-            return Err(broken(&"it is no pipeline"));
+/// The components that a function runs: its own, or those of all that it calls.
+fn components(function: &Function) -> BTreeSet<&Digest> {
+    let (mut found, mut seen) = (BTreeSet::new(), HashSet::new());
+    let mut waiting = vec![function];
+    while let Some(function) = waiting.pop() {
+        let Some(composed) = function.composed() else {
+            found.insert(&function.record.digest);
+            continue;
         };
-        let mut stages = BTreeMap::new();
-        for (written, function) in composed.steps() {
-            let version = (function.record.name.clone(), function.record.version);
-            let code = match known.get(&version) {
-                Some(code) => code.clone(),
-                None => {
-                    let code = Box::pin(self.code_among(function, known)).await?;
-                    known.insert(version, code.clone());
-                    code
-                }
-            };
-            stages.insert(written.as_str(), Stage { function: Arc::clone(function), code });
+        for function in composed.steps().values() {
+            if seen.insert((&function.record.name, function.record.version)) {
+                waiting.push(function);
+            }
         }
-        let plan = match composed.plan().get() {
-            Some(plan) => Arc::clone(plan),
+    }
+    found
+}
+
+/// Each function once, however often it is called, by whichever of the pipelines.
+fn assemble(
+    function: &Function,
+    loaded: &HashMap<Digest, Arc<Loaded>>,
+    known: &mut HashMap<FunctionVersion, Code>,
+) -> Result<Code, LoadError> {
+    let broken = |reason: &dyn std::fmt::Display| LoadError::Engine(reason.to_string());
+    let (Some(composed), Some(composition)) = (function.composed(), &function.record.pipeline) else {
+        let component = loaded.get(&function.record.digest).cloned();
+        return component.map(Code::Component).ok_or_else(|| broken(&"its component isn't loaded"));
+    };
+    let mut stages = BTreeMap::new();
+    for (written, function) in composed.steps() {
+        let version = (function.record.name.clone(), function.record.version);
+        let code = match known.get(&version) {
+            Some(code) => code.clone(),
             None => {
-                let mut lookup = |function: &FunctionRef| {
-                    let callee = stages.get(function.to_string().as_str()).map(|stage| stage.code.callee());
-                    callee.flatten().ok_or_else(|| "it isn't there".to_owned())
-                };
-                let plan = pipeline::check(&composition.description, &mut lookup);
-                let plan = Arc::new(plan.map_err(|error| broken(&error))?);
-                Arc::clone(composed.plan().get_or_init(|| plan))
+                let code = assemble(function, loaded, known)?;
+                known.insert(version, code.clone());
+                code
             }
         };
-        let stage = |call: &pipeline::Call| stages.get(call.function.to_string().as_str()).cloned();
-        let steps: Option<Vec<_>> = plan.calls.iter().map(stage).collect();
-        let steps = steps.ok_or_else(|| broken(&"a function that it calls isn't there"))?;
-        Ok(Staged { plan, steps })
+        stages.insert(written.as_str(), Stage { function: Arc::clone(function), code });
     }
+    let plan = match composed.plan().get() {
+        Some(plan) => Arc::clone(plan),
+        None => {
+            let mut lookup = |function: &FunctionRef| {
+                let callee = stages.get(function.to_string().as_str()).map(|stage| stage.code.callee());
+                callee.flatten().ok_or_else(|| "it isn't there".to_owned())
+            };
+            let plan = pipeline::check(&composition.description, &mut lookup);
+            let plan = Arc::new(plan.map_err(|error| broken(&error))?);
+            Arc::clone(composed.plan().get_or_init(|| plan))
+        }
+    };
+    let stage = |call: &pipeline::Call| stages.get(call.function.to_string().as_str()).cloned();
+    let steps: Option<Vec<_>> = plan.calls.iter().map(stage).collect();
+    let steps = steps.ok_or_else(|| broken(&"a function that it calls isn't there"))?;
+    Ok(Code::Pipeline(Arc::new(Staged { plan, steps })))
 }

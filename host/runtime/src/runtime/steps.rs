@@ -60,7 +60,7 @@ impl Runtime {
                 run_component(function, loaded, decoded, admitted, allowance).0
             }
             Code::Pipeline(staged) => {
-                let run = Run::new(self, function, directives, None);
+                let run = Run::new(self, function, directives, Purpose::Answer);
                 let scope = Scope { wanted, calls: Arc::new(Calls::up_to(staged.plan.calls_max)), until };
                 let begun = Instant::now();
                 let Ran { mut called, .. } = run_pipeline(&Arc::new(run), function, staged, decoded, &scope);
@@ -97,18 +97,28 @@ impl Runtime {
         staged: &Arc<Staged>,
         decoded: &Decoded,
     ) -> (Called, Vec<Explained>) {
-        let run = Arc::new(Run::new(self, function, CacheDirectives::default(), Some(Mutex::default())));
-        let scope = Scope {
-            wanted: Wanted::default(),
-            calls: Arc::new(Calls::up_to(staged.plan.calls_max)),
-            until: Instant::now() + function.limits().deadline(),
+        let purpose = Purpose::Explain(Mutex::default());
+        let run = Arc::new(Run::new(self, function, CacheDirectives::default(), purpose));
+        let Ran { called, .. } = run_pipeline(&run, function, staged, decoded, &Scope::of(function, staged));
+        let explained = match &run.purpose {
+            Purpose::Explain(explained) => {
+                std::mem::take(&mut *explained.lock().unwrap_or_else(PoisonError::into_inner))
+            }
+            Purpose::Answer | Purpose::Check => Vec::new(),
         };
-        let Ran { called, .. } = run_pipeline(&run, function, staged, decoded, &scope);
-        let explained = run
-            .explained
-            .as_ref()
-            .map(|explained| std::mem::take(&mut *explained.lock().unwrap_or_else(PoisonError::into_inner)));
-        (called, explained.unwrap_or_default())
+        (called, explained)
+    }
+
+    /// Runs a pipeline with no help, and all of its calls whatever is remembered: to compare, and for nothing else.
+    pub(super) fn run_again(
+        &self,
+        function: &Arc<Function>,
+        staged: &Arc<Staged>,
+        decoded: &Decoded,
+    ) -> Called {
+        let directives = CacheDirectives { no_cache: true, no_store: true };
+        let run = Arc::new(Run::new(self, function, directives, Purpose::Check));
+        run_pipeline(&run, function, staged, decoded, &Scope::of(function, staged)).called
     }
 }
 
@@ -138,8 +148,25 @@ const LOOK_EVERY: usize = 256;
 /// Calls that are told of; of further ones only the number counts.
 const EXPLAINED_MAX: usize = 1000;
 
-/// Runs a component's function, here and now.
+/// Runs a component's function, here and now, and learns from it how its calls are.
 fn run_component(
+    function: &Function,
+    loaded: &Loaded,
+    decoded: &Decoded,
+    admitted: Instant,
+    allowance: Allowance,
+) -> (Called, Option<Val>) {
+    let (called, value) = run_apart(function, loaded, decoded, admitted, allowance);
+    if called.result.is_ok() && called.cost.start + called.cost.run < TICK {
+        function.history().was_short();
+    } else {
+        function.history().was_long();
+    }
+    (called, value)
+}
+
+/// The same, and learns nothing.
+fn run_apart(
     function: &Function,
     loaded: &Loaded,
     decoded: &Decoded,
@@ -156,11 +183,6 @@ fn run_component(
         Outcome::Called(called) | Outcome::Undecided(called) => called,
     };
     called.cost.processor = Some(processor);
-    if called.result.is_ok() && called.cost.start + called.cost.run < TICK {
-        function.history().was_short();
-    } else {
-        function.history().was_long();
-    }
     (called, value)
 }
 
@@ -173,8 +195,17 @@ struct Run {
     directives: CacheDirectives,
     /// Processor time of the threads that helped.
     helped_ns: AtomicU64,
-    /// Where every call is told of, if it is.
-    explained: Option<Mutex<Vec<Explained>>>,
+    purpose: Purpose,
+}
+
+/// What a pipeline runs for.
+enum Purpose {
+    /// Somebody waits for it.
+    Answer,
+    /// To tell of every call, here.
+    Explain(Mutex<Vec<Explained>>),
+    /// To be compared with what is remembered: it leaves no trace.
+    Check,
 }
 
 impl Run {
@@ -182,10 +213,10 @@ impl Run {
         runtime: &Runtime,
         function: &Arc<Function>,
         directives: CacheDirectives,
-        explained: Option<Mutex<Vec<Explained>>>,
+        purpose: Purpose,
     ) -> Self {
         let (runtime, function) = (runtime.clone(), Arc::clone(function));
-        Self { runtime, function, directives, helped_ns: AtomicU64::new(0), explained }
+        Self { runtime, function, directives, helped_ns: AtomicU64::new(0), purpose }
     }
 }
 
@@ -195,6 +226,17 @@ struct Scope {
     wanted: Wanted,
     calls: Arc<Calls>,
     until: Instant,
+}
+
+impl Scope {
+    /// All that a call of a pipeline may spend, from now.
+    fn of(function: &Function, staged: &Staged) -> Self {
+        Self {
+            wanted: Wanted::default(),
+            calls: Arc::new(Calls::up_to(staged.plan.calls_max)),
+            until: Instant::now() + function.limits().deadline(),
+        }
+    }
 }
 
 /// Calls that were made, of those that may be. Parts that run at once have counts of their own, which are added up in
@@ -300,6 +342,9 @@ fn run_pipeline(
     let mut called = Called::ran(result.map_err(Arc::new), cost, CallLog::default());
     called.trace = Some(trace);
     for (stage, counts) in staged.steps.iter().zip(&evaluation.counts) {
+        if let Purpose::Check = run.purpose {
+            break;
+        }
         run.runtime.count(&stage.function.record.name, counts.tally.counts());
     }
     Ran { called, value, outer }
@@ -402,7 +447,7 @@ impl Evaluation {
         counts.calls.fetch_add(1, Ordering::Relaxed);
         counts.hits.fetch_add(u64::from(found != Found::Not), Ordering::Relaxed);
         counts.took_us.fetch_add(took_us, Ordering::Relaxed);
-        if let Some(explained) = &run.explained {
+        if let Purpose::Explain(explained) = &run.purpose {
             let told = Explained {
                 step: planned.label.clone(),
                 cache: found.text().to_owned(),
@@ -496,7 +541,12 @@ impl Evaluation {
         let (called, value) = match code {
             Code::Component(loaded) => {
                 let allowance = Allowance::long(until, scope.wanted.clone());
-                run_component(function, loaded, decoded, now, allowance)
+                match self.run.purpose {
+                    Purpose::Answer | Purpose::Explain(_) => {
+                        run_component(function, loaded, decoded, now, allowance)
+                    }
+                    Purpose::Check => run_apart(function, loaded, decoded, now, allowance),
+                }
             }
             Code::Pipeline(staged) => {
                 let left = scope.calls.left();
@@ -515,10 +565,15 @@ impl Evaluation {
         if called.result.is_err() && scope.wanted.is_over() {
             return Err(End::Unwanted);
         }
-        runtime.record_log(function, &called);
-        let called = match keep {
-            Some((place, lead)) => runtime.keep(function, called, place, lead),
-            None => called,
+        let called = match (&self.run.purpose, keep) {
+            (Purpose::Check, _) => called,
+            (Purpose::Answer | Purpose::Explain(_), keep) => {
+                runtime.record_log(function, &called);
+                match keep {
+                    Some((place, lead)) => runtime.keep(function, called, place, lead),
+                    None => called,
+                }
+            }
         };
         let came = Came::of(callee, called.result, value);
         came.or_else(|reason| {

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::code::Code;
 use super::{Runtime, Shared};
 use crate::answer::Answer;
 use crate::cache::{Counts, Remembered};
@@ -192,10 +193,6 @@ impl Runtime {
         (request, prefer): (&Request, Prefer),
         remembered: &Arc<Remembered>,
     ) {
-        // The calls of its steps that are remembered are checked themselves.
-        if function.composed().is_some() {
-            return;
-        }
         let verification = self.verification();
         let bytes = request_bytes(request) + remembered.bytes();
         let queued = &verification.queued_bytes;
@@ -334,21 +331,22 @@ fn run(runtime: &Runtime, pool: &Pool, check: &Check) {
 
 fn compute(runtime: &Runtime, pool: &Pool, check: &Check) -> Verdict {
     let Check { function, request, prefer, remembered, .. } = check;
-    let Shared { registry, compatibility, .. } = &*runtime.0;
-    let digest = &function.record.digest;
-    let loaded = match pool.get(digest) {
-        Some(loaded) => Some(loaded),
-        None => pool.load(registry, compatibility, digest).ok().flatten(),
-    };
     // Nothing is compiled for it.
-    let Some(loaded) = loaded else { return Verdict::Undecided };
-    let Ok(decoded) = invoke::decode(loaded.kind.interface(), request, *prefer) else {
+    let Ok(Some(code)) = runtime.code_in(pool, function) else { return Verdict::Undecided };
+    let Ok(decoded) = invoke::decode(code.interface(), request, *prefer) else {
         return Verdict::Undecided;
     };
-    let now = Instant::now();
-    let allowance = Allowance::long(now + function.limits().deadline(), Wanted::default());
-    let (outcome, _spent) = invoke::run(function, &loaded, &decoded, (now, now), allowance, None);
-    let Outcome::Called(called) = outcome else { return Verdict::Undecided };
+    let called = match &code {
+        Code::Component(loaded) => {
+            let now = Instant::now();
+            let allowance = Allowance::long(now + function.limits().deadline(), Wanted::default());
+            let (outcome, _spent) = invoke::run(function, loaded, &decoded, (now, now), allowance, None);
+            let Outcome::Called(called) = outcome else { return Verdict::Undecided };
+            called
+        }
+        // Step by step, also what was computed as one component.
+        Code::Pipeline(staged) => runtime.run_again(function, staged, &decoded),
+    };
     let agreed = match (&remembered.result, &called.result) {
         (Ok(remembered), Ok(computed)) => remembered.same(computed),
         (Err(remembered), Err(computed)) if computed.is_the_functions() => {

@@ -23,6 +23,13 @@ const SEVEN: &str = r#"(component
     (core instance $i (instantiate $m))
     (func (export "handle") (result s32) (canon lift (core func $i "handle"))))"#;
 
+/// Answers one more than it is given.
+const MORE: &str = r#"(component
+    (core module $m (func (export "handle") (param i32) (result i32)
+        (i32.add (local.get 0) (i32.const 1))))
+    (core instance $i (instantiate $m))
+    (func (export "handle") (param "n" s32) (result s32) (canon lift (core func $i "handle"))))"#;
+
 /// Never answers.
 const LOOPS: &str = r#"(component
     (core module $m (func (export "handle") (result i32) (loop (br 0)) unreachable))
@@ -68,6 +75,12 @@ impl Host {
             .unwrap();
     }
 
+    fn deploy_pipeline(&self, name: &str, description: &str) {
+        let pipeline = serde_json::from_str(description).unwrap();
+        let (name, settings) = (name.parse().unwrap(), Settings::default());
+        self.runtime.deploy_pipeline(&name, &pipeline, &settings, Followers::MustFit).unwrap();
+    }
+
     fn find(&self, name: &str) -> Result<Arc<Met>, ResolveError> {
         self.shard.find(&FunctionRef { name: name.parse().unwrap(), selector: Selector::Current })
     }
@@ -87,11 +100,16 @@ impl Host {
         assert!(self.runtime.cache().insert(key, Arc::new(remembered)));
     }
 
-    /// What of a function was verified, and what disagreed.
-    fn verified(&self, name: &str) -> (u64, u64) {
+    fn counts(&self, name: &str) -> Counts {
         let report = self.runtime.cache_report().unwrap();
         let function = report.functions.into_iter().find(|function| function.name.as_str() == name);
-        function.map_or((0, 0), |function| (function.counts.verified, function.counts.disagreed))
+        function.map(|function| function.counts).unwrap_or_default()
+    }
+
+    /// What of a function was verified, and what disagreed.
+    fn verified(&self, name: &str) -> (u64, u64) {
+        let counts = self.counts(name);
+        (counts.verified, counts.disagreed)
     }
 }
 
@@ -160,6 +178,34 @@ fn a_disagreement_is_an_alarm_and_ends_remembering() {
     // Until somebody says so.
     host.runtime.clear_cache_of(&"tampered".parse().unwrap()).unwrap();
     assert!(!is_off(&host, "tampered") && is_hit(&host.call("other")));
+}
+
+/// With all of its calls, of which the check itself leaves no trace.
+#[test]
+fn hits_of_pipelines_are_computed_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path(), 1.0);
+    host.deploy("number", SEVEN);
+    host.deploy("more", MORE);
+    host.deploy_pipeline("inner", r#"{"steps": ["number", "more"]}"#);
+    host.deploy_pipeline("outer", r#"{"steps": ["inner", "more"]}"#);
+    assert!(host.call("outer").result.unwrap().same(&value("9")));
+    let before = (host.counts("number"), host.counts("more"));
+    assert!(is_hit(&host.call("outer")));
+    eventually("it was verified", || host.verified("outer") == (1, 0));
+    assert_eq!((host.counts("number"), host.counts("more")), before);
+
+    host.tamper("outer", Ok(value("10")));
+    assert!(host.call("outer").result.unwrap().same(&value("10")));
+    eventually("it was seen", || host.verified("outer") == (2, 1));
+    let alarm = ALARMS.lock().unwrap().iter().find(|alarm| alarm.function == "outer@v1").cloned().unwrap();
+    assert!(alarm.computed.contains(&Digest::of(b"9").to_string()), "{alarm:?}");
+    // It isn't remembered any more; what it calls is.
+    for _ in 0..2 {
+        let called = host.call("outer");
+        assert!(!is_hit(&called) && called.result.unwrap().same(&value("9")));
+    }
+    assert!(is_hit(&host.call("number")));
 }
 
 /// A failure that is remembered is a result like another; one that says nothing of the function isn't.

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Calls, End, Evaluation, Scope};
+use super::{Calls, End, Evaluation, Purpose, Scope};
 use crate::error::CallError;
 use crate::pipeline::Value;
 use crate::purity::thread_time;
@@ -109,11 +109,12 @@ impl FanOut {
         let helpers_max = run.runtime.cores().saturating_sub(1).min(self.parts.len().saturating_sub(1));
         let is_long = self.evaluation.staged.steps.iter().any(|stage| stage.function.history().is_long());
         let mut look_at = Instant::now() + if is_long { Duration::ZERO } else { ALONE };
-        if run.explained.is_none() && is_long {
+        let may_ask = matches!(run.purpose, Purpose::Answer);
+        if may_ask && is_long {
             self.ask_for_help(helpers_max);
         }
         while self.do_next() {
-            if run.explained.is_none() && Instant::now() >= look_at {
+            if may_ask && Instant::now() >= look_at {
                 self.ask_for_help(helpers_max);
                 look_at = Instant::now() + LOOK;
             }
