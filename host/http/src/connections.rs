@@ -243,6 +243,11 @@ impl Drop for Counted {
 }
 
 impl Requests {
+    /// Whether the connection is to end when what is under way is answered.
+    pub(crate) fn are_ending(&self) -> bool {
+        self.0.draining.load(Ordering::Acquire)
+    }
+
     pub(crate) fn begin(&self) -> UnderWay {
         // One thread writes: no read-modify-write is needed.
         let under_way = self.0.under_way.load(Ordering::Relaxed);

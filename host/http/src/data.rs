@@ -17,16 +17,18 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, h
 use http_body_util::Full;
 use hyper::body::Incoming;
 use nebula_runtime::id::{FunctionRef, Selector};
-use nebula_runtime::{Answer, Answered, Called, Form, Function, Issued, Met, Prefer, Request as Call, Shard};
+use nebula_runtime::{
+    Answer, Answered, Called, Form, Function, Given, Issued, Met, Prefer, Request as Call, Shard,
+};
 
 use crate::accept::prefer;
 use crate::answer::{self, Asked, Made};
 use crate::bodies::Bodies;
 use crate::body::{self, Present};
-use crate::connections::UnderWay;
 use crate::input;
 use crate::preference::{self, PREFER, WantsReceipt};
 use crate::problem::{Problem, Reply};
+use crate::serve::Ongoing;
 use crate::status;
 
 /// Headers that wasi:http keeps from guests: they are the connection's (RFC 9110 §7.6.1). A call doesn't depend on them.
@@ -41,16 +43,20 @@ const UNSEEN: [&str; 8] = [
     "http2-settings",
 ];
 
+/// By what an answer may be given again, of whose function.
+type Again = Option<(Arc<Met>, Given)>;
+
 /// Answers one request, which is under way until then.
 pub(crate) async fn serve(
     shard: Shard,
     bodies: Bodies,
     request: Request<Incoming>,
-    under_way: UnderWay,
+    ongoing: Ongoing,
 ) -> Result<Reply, Infallible> {
     let head = request.method() == Method::HEAD;
     let (parts, mut body) = request.into_parts();
-    let mut reply = match route(&shard, &bodies, &parts, &mut body).await {
+    let mut again = None;
+    let mut reply = match route(&shard, &bodies, &parts, &mut body, &mut again).await {
         Ok(reply) => reply,
         Err(problem) => problem.into_reply(),
     };
@@ -64,11 +70,22 @@ pub(crate) async fn serve(
         }
         *reply.body_mut() = Full::default();
     }
+    let Ongoing { under_way, exchange } = ongoing;
+    // Last: hyper has the reply at once.
+    if let Some(exchange) = exchange {
+        exchange.answered(&parts, &reply, again);
+    }
     drop(under_way);
     Ok(reply)
 }
 
-async fn route(shard: &Shard, bodies: &Bodies, parts: &Parts, body: &mut Incoming) -> Result<Reply, Problem> {
+async fn route(
+    shard: &Shard,
+    bodies: &Bodies,
+    parts: &Parts,
+    body: &mut Incoming,
+    again: &mut Again,
+) -> Result<Reply, Problem> {
     let present = body::check(parts)?;
     let path = parts.uri.path();
     if path == "/healthz" || path == "/readyz" {
@@ -86,7 +103,7 @@ async fn route(shard: &Shard, bodies: &Bodies, parts: &Parts, body: &mut Incomin
         Some(found) => found,
         None => find(shard, reference)?,
     };
-    let called = call(shard, bodies, &function, selector, below, (parts, present), body).await;
+    let called = call(shard, bodies, (&function, selector), below, (parts, present), body, again).await;
     // From here on every answer says which function it is about.
     called.or_else(|problem| {
         let mut reply = problem.into_reply();
@@ -110,11 +127,11 @@ fn find(shard: &Shard, spelled: &str) -> Result<(Arc<Met>, Selector), Problem> {
 async fn call(
     shard: &Shard,
     bodies: &Bodies,
-    function: &Arc<Met>,
-    selector: Selector,
+    (function, selector): (&Arc<Met>, Selector),
     below: &str,
     (parts, present): (&Parts, Present),
     body: &mut Incoming,
+    again: &mut Again,
 ) -> Result<Reply, Problem> {
     let form = function.record.description.form;
     if form != Form::Http {
@@ -146,7 +163,7 @@ async fn call(
     };
     let asked = Asked::new(parts.method.clone(), selector, &parts.headers, present);
     let accept = if present.accept { accept(&parts.headers) } else { None };
-    Ok(run(shard, function, &asked, request, prefer(accept.as_deref())).await)
+    Ok(run(shard, function, &asked, request, prefer(accept.as_deref()), again).await)
 }
 
 /// The `Accept` header; several lines of it are one list (RFC 9110 §5.3).
@@ -156,10 +173,19 @@ fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     Some(lines.fold(Cow::Borrowed(first), |list, line| Cow::Owned(format!("{list}, {line}"))))
 }
 
-async fn run(shard: &Shard, function: &Arc<Met>, asked: &Asked, call: Call, prefer: Prefer) -> Reply {
+async fn run(
+    shard: &Shard,
+    function: &Arc<Met>,
+    asked: &Asked,
+    call: Call,
+    prefer: Prefer,
+    again: &mut Again,
+) -> Reply {
     // Held until it is known whether there is an answer. Apart, as what few ask for isn't moved about with every request.
     let wanted = asked.receipt.map(|wants| Box::new((wants, call.clone())));
-    let called = shard.call(function, call, prefer, asked.directives).await;
+    let (called, given) = shard.answer(function, call, prefer, asked.directives).await;
+    // A receipt says when it was made.
+    *again = given.filter(|_| wanted.is_none()).map(|given| (Arc::clone(function), given));
     let receipt = match wanted {
         Some(wanted) => Box::pin(receipt(shard, function, *wanted, prefer, &called)).await,
         None => None,

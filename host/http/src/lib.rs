@@ -4,7 +4,8 @@
 //! This crate knows hyper and the runtime's facade; it never names a wasmtime type.
 //!
 //! ```text
-//! serve (accept, drain) -> data | control -> body -> runtime -> status | answer -> problem
+//! serve (accept, drain) -> socket -> data | control -> body -> runtime -> status | answer -> problem
+//!                            \-> verbatim (known, byte for byte)
 //! ```
 
 mod accept;
@@ -16,6 +17,7 @@ mod connections;
 mod control;
 mod data;
 mod etag;
+mod exchange;
 mod input;
 mod openapi;
 mod pipelines;
@@ -25,6 +27,7 @@ mod serve;
 mod socket;
 mod status;
 mod token;
+mod verbatim;
 pub mod wire;
 
 pub use serve::{BindError, Listen, ServeConfig, Server};

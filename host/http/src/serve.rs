@@ -27,9 +27,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::bodies::Bodies;
 use crate::connections::{Connections, Traffic, UnderWay};
+use crate::exchange::Exchange;
 use crate::problem::Reply;
-use crate::socket::Connected;
+use crate::socket::{Connected, Known};
 use crate::token::Token;
+use crate::verbatim::Verbatim;
 use crate::{control, data};
 
 /// Connections that may wait to be accepted, a listener.
@@ -160,13 +162,19 @@ impl Server {
             };
             threads.push(thread.spawn(move || {
                 let shard = Shard::new(runtime).map_err(io::Error::other)?;
+                let verbatim = shard.remembers().then(|| Verbatim::new(shard.clone()));
                 let tidy = {
-                    let shard = shard.clone();
-                    move || shard.tidy()
+                    let (shard, verbatim) = (shard.clone(), verbatim.clone());
+                    move || {
+                        shard.tidy();
+                        if let Some(verbatim) = &verbatim {
+                            verbatim.tidy();
+                        }
+                    }
                 };
                 let serve =
-                    move |request, under_way| data::serve(shard.clone(), bodies.clone(), request, under_way);
-                Ok((serve, tidy))
+                    move |request, ongoing| data::serve(shard.clone(), bodies.clone(), request, ongoing);
+                Ok(Serving { serve, tidy, verbatim })
             })?);
         }
         let ending = self.runtime.clone();
@@ -180,15 +188,15 @@ impl Server {
             connections: Connections::new(CONTROL_CONNECTIONS_MAX, traffic.clone()),
         };
         threads.push(thread.spawn(move || {
-            let serve = move |request, under_way: UnderWay| {
+            let serve = move |request, ongoing: Ongoing| {
                 let (runtime, token) = (runtime.clone(), Arc::clone(&token));
                 async move {
                     let reply = control::handle(&runtime, &token, request).await;
-                    drop(under_way);
+                    drop(ongoing);
                     Ok(reply)
                 }
             };
-            Ok((serve, || ()))
+            Ok(Serving { serve, tidy: || (), verbatim: None })
         })?);
         let exit_after_idle = self.exit_after_idle;
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -256,6 +264,23 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener
     Ok(socket.into())
 }
 
+/// What a thread does for each request, and besides.
+struct Serving<S, T> {
+    serve: S,
+    /// Done whenever the thread is about to sleep.
+    tidy: T,
+    /// If requests may be known by their bytes.
+    verbatim: Option<Verbatim>,
+}
+
+/// A request under way.
+pub(crate) struct Ongoing {
+    /// Until it is dropped.
+    pub(crate) under_way: UnderWay,
+    /// On its connection, where requests may be known by their bytes.
+    pub(crate) exchange: Option<Exchange>,
+}
+
 /// A thread that serves one listener.
 struct Thread {
     name: String,
@@ -268,26 +293,25 @@ struct Thread {
 }
 
 impl Thread {
-    /// `make` gives what serves a request, and what is done whenever the thread is about to sleep; it is
-    /// called on the thread itself.
+    /// `make` is called on the thread itself.
     fn spawn<S, F, T>(
         self,
-        make: impl FnOnce() -> io::Result<(S, T)> + Send + 'static,
+        make: impl FnOnce() -> io::Result<Serving<S, T>> + Send + 'static,
     ) -> io::Result<thread::JoinHandle<io::Result<()>>>
     where
-        S: Fn(Request<Incoming>, UnderWay) -> F + Clone + Send + 'static,
+        S: Fn(Request<Incoming>, Ongoing) -> F + Clone + Send + 'static,
         F: Future<Output = Result<Reply, Infallible>> + Send + 'static,
         T: Fn() + Send + Sync + 'static,
     {
         thread::Builder::new().name(self.name.clone()).stack_size(STACK_BYTES).spawn(move || {
             let failing = self.failing.clone();
             let serve = || {
-                let (serve, tidy) = make()?;
+                let Serving { serve, tidy, verbatim } = make()?;
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .on_thread_park(tidy)
                     .build()?;
-                let served = runtime.block_on(self.accept(serve));
+                let served = runtime.block_on(self.accept(serve, verbatim));
                 // What a connection or a deploy is still at is past the drain time.
                 runtime.shutdown_background();
                 served
@@ -299,9 +323,9 @@ impl Thread {
         })
     }
 
-    async fn accept<S, F>(mut self, serve: S) -> io::Result<()>
+    async fn accept<S, F>(mut self, serve: S, verbatim: Option<Verbatim>) -> io::Result<()>
     where
-        S: Fn(Request<Incoming>, UnderWay) -> F + Clone + Send + 'static,
+        S: Fn(Request<Incoming>, Ongoing) -> F + Clone + Send + 'static,
         F: Future<Output = Result<Reply, Infallible>> + Send + 'static,
     {
         let listener = TcpListener::from_std(self.listener)?;
@@ -338,10 +362,18 @@ impl Thread {
             // Without it small answers wait for the peer's delayed acknowledgement.
             let _ = stream.set_nodelay(true);
             let (serve, requests) = (serve.clone(), place.requests());
+            let exchange = verbatim.as_ref().map(|_| Exchange::default());
+            let known = verbatim.clone().zip(exchange.clone()).map(|(verbatim, exchange)| Known {
+                exchange,
+                verbatim,
+                requests: requests.clone(),
+            });
             // Without a future around the other, which would be moved about with every request.
-            let service = service_fn(move |request| serve(request, requests.begin()));
-            let connection =
-                builder.serve_connection(TokioIo::new(Connected::new(stream)), service).into_owned();
+            let service = service_fn(move |request| {
+                serve(request, Ongoing { under_way: requests.begin(), exchange: exchange.clone() })
+            });
+            let stream = TokioIo::new(Connected::new(stream, known));
+            let connection = builder.serve_connection(stream, service).into_owned();
             // A peer that breaks off or speaks no HTTP is its own affair.
             place.spawn(connection, |connection| connection.graceful_shutdown());
         }

@@ -1,33 +1,77 @@
-//! A connection's socket. What is short goes out in one piece.
+//! A connection's socket, as hyper reads and writes it.
+//!
+//! ```text
+//! bytes --(at rest, and known)--> the answer that is known (`verbatim`)
+//!      \-(else)--> hyper --> its answer
+//! ```
 //!
 //! hyper writes an answer's head and its body as two pieces. The kernel takes longer to be told of two than this does to
 //! put short ones together (`writev` against `send`).
+//!
+//! Invariant: what was begun to be written here is written to its end before anything else.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::connections::Requests;
+use crate::exchange::Exchange;
+use crate::verbatim::Verbatim;
 
 /// Pieces of so many bytes together are put into one.
 const TOGETHER_BYTES_MAX: usize = 2048;
 
 /// A connection.
-#[derive(Debug)]
 pub(crate) struct Connected {
     stream: TcpStream,
-    /// Where pieces are put together, kept for the next time.
+    /// Where pieces are put together, and answers that are known. Kept for the next time.
     together: Vec<u8>,
+    /// What is left to be sent of an answer that is known: the end of `together`.
+    left: usize,
+    known: Option<Known>,
+}
+
+/// How a connection answers what is known.
+pub(crate) struct Known {
+    pub(crate) exchange: Exchange,
+    pub(crate) verbatim: Verbatim,
+    pub(crate) requests: Requests,
+}
+
+impl Known {
+    /// Whether this is a request that is known; its answer is in `answer` then.
+    fn answers(&self, bytes: &[u8], answer: &mut Vec<u8>) -> bool {
+        // Who is told to end says so with its next answer.
+        if !self.exchange.is_at_rest() || self.requests.are_ending() {
+            return false;
+        }
+        let is_known = self.verbatim.answer(bytes, answer);
+        if is_known {
+            // It counts as a sign of life.
+            drop(self.requests.begin());
+        }
+        is_known
+    }
 }
 
 impl Connected {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, together: Vec::new() }
+    pub(crate) fn new(stream: TcpStream, known: Option<Known>) -> Self {
+        Self { stream, together: Vec::new(), left: 0, known }
     }
 
-    fn stream(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
-        Pin::new(&mut self.get_mut().stream)
+    /// Sends what is left of an answer.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.left > 0 {
+            let rest = &self.together[self.together.len() - self.left..];
+            match ready!(Pin::new(&mut self.stream).poll_write(context, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.left -= sent,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -37,13 +81,32 @@ impl AsyncRead for Connected {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.stream().poll_read(context, buffer)
+        let this = self.get_mut();
+        loop {
+            ready!(this.poll_send(context))?;
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+            let Some(known) = &this.known else { return Poll::Ready(Ok(())) };
+            let bytes = &buffer.filled()[before..];
+            if !known.answers(bytes, &mut this.together) {
+                known.exchange.read(bytes);
+                return Poll::Ready(Ok(()));
+            }
+            this.left = this.together.len();
+            buffer.set_filled(before);
+        }
     }
 }
 
 impl AsyncWrite for Connected {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream().poll_write(context, bytes)
+        let this = self.get_mut();
+        ready!(this.poll_send(context))?;
+        let accepted = ready!(Pin::new(&mut this.stream).poll_write(context, bytes))?;
+        if let Some(known) = &this.known {
+            known.exchange.written(bytes, accepted, &known.verbatim);
+        }
+        Poll::Ready(Ok(accepted))
     }
 
     fn poll_write_vectored(
@@ -51,11 +114,16 @@ impl AsyncWrite for Connected {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, together } = self.get_mut();
-        match gather(pieces, together) {
-            true => Pin::new(stream).poll_write(context, together),
-            false => Pin::new(stream).poll_write_vectored(context, pieces),
+        let this = self.get_mut();
+        ready!(this.poll_send(context))?;
+        let accepted = match gather(pieces, &mut this.together) {
+            true => ready!(Pin::new(&mut this.stream).poll_write(context, &this.together))?,
+            false => ready!(Pin::new(&mut this.stream).poll_write_vectored(context, pieces))?,
+        };
+        if let Some(known) = &this.known {
+            known.exchange.written(&this.together, accepted, &known.verbatim);
         }
+        Poll::Ready(Ok(accepted))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -63,20 +131,28 @@ impl AsyncWrite for Connected {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_flush(context)
+        let this = self.get_mut();
+        ready!(this.poll_send(context))?;
+        ready!(Pin::new(&mut this.stream).poll_flush(context))?;
+        if let Some(known) = &this.known {
+            known.exchange.flushed();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_shutdown(context)
+        let this = self.get_mut();
+        ready!(this.poll_send(context))?;
+        Pin::new(&mut this.stream).poll_shutdown(context)
     }
 }
 
-/// Puts all pieces into `together`, one after the other, if they are short.
+/// Puts all pieces into `together`, one after the other, if they are short; else there is nothing in it.
 fn gather(pieces: &[IoSlice<'_>], together: &mut Vec<u8>) -> bool {
+    together.clear();
     let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
     let are_short = bytes <= TOGETHER_BYTES_MAX;
     if are_short {
-        together.clear();
         pieces.iter().for_each(|piece| together.extend_from_slice(piece));
     }
     are_short

@@ -191,8 +191,9 @@ impl Cache {
         &self,
         spelling: &Spelling<'_>,
         ttl: Option<Duration>,
-    ) -> Option<Arc<Remembered>> {
-        self.get(&self.spellings.get(&Sought(spelling))?, ttl)
+    ) -> Option<(Key, Arc<Remembered>)> {
+        let key = self.spellings.get(&Sought(spelling))?;
+        Some((key, self.get(&key, ttl)?))
     }
 
     /// Keeps an answer. Whether it does is for the cache to say: one that is too large isn't kept, nor, where there is

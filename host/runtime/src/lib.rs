@@ -54,4 +54,4 @@ pub use runtime::{
     Broken, DeployError, ExplainError, Explained, Explanation, Followers, NamingError, Runtime,
     RuntimeConfig, RuntimeError,
 };
-pub use shard::{Answered, Issued, Met, Shard};
+pub use shard::{Answered, Given, Issued, Met, Shard};

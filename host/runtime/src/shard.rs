@@ -19,6 +19,7 @@
 //! * A deadline counts from admission, over queue and both lanes.
 //! * While no call comes there is no timer, once everything has been given up.
 
+mod again;
 mod recall;
 mod receipt;
 
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use nebula_meter::CallCost;
 
+pub use self::again::Given;
 use self::recall::Call;
 pub use self::receipt::{Answered, Issued};
 use crate::cache::{Counts, Tally};
@@ -102,6 +104,8 @@ struct State {
     ready: usize,
     /// Whether some function holds what it calls.
     some_staged: bool,
+    /// How often the routes were.
+    forgotten: u64,
     calls: u64,
     last_call: Option<Instant>,
     /// The last two came within [`BUSY_GAP`].
@@ -526,6 +530,7 @@ impl Inner {
 
     /// Calls in flight keep what they hold.
     fn forget_routes(&self, state: &mut State) {
+        state.forgotten += 1;
         state.give_up_ready();
         for met in state.routes.values() {
             let mut own = met.lock();

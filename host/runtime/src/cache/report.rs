@@ -100,6 +100,11 @@ impl Tally {
         self.hits.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// How many there were so far.
+    pub(crate) fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn collapsed(&self, saved: Duration) {
         self.collapsed.fetch_add(1, Ordering::Relaxed);
         self.save(saved);

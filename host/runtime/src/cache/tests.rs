@@ -169,7 +169,7 @@ fn a_call_is_found_as_it_was_sent() {
         let (key, answer) = (key(index as u64), remembered(index, CHEAP));
         cache.insert(key, answer);
         cache.learn(spelling.clone(), key);
-        let found = cache.get_spelled(&spelling, None).unwrap();
+        let (_, found) = cache.get_spelled(&spelling, None).unwrap();
         assert_eq!(body(&found).len(), index);
         let otherwise = Spelling::of(&function, Prefer::Json, request).unwrap();
         assert!(cache.get_spelled(&otherwise, None).is_none(), "{request:?}");

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use nebula_meter::CallCost;
 use tokio::sync::oneshot;
 
-use super::{Met, Shard};
+use super::{Given, Met, Shard};
 use crate::cache::{Interest, Joined, Landed, Lead, Remembered};
 use crate::engine::{Form, Loaded};
 use crate::error::{CallError, Fault};
@@ -84,15 +84,32 @@ impl Shard {
         prefer: Prefer,
         directives: CacheDirectives,
     ) -> Called {
+        self.answer(met, request, prefer, directives).await.0
+    }
+
+    /// Answers one call. Where the answer was in memory, and doesn't get too old, it can be [given
+    /// again](Self::give_again) to one that was sent just as this.
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
+    pub async fn answer(
+        &self,
+        met: &Arc<Met>,
+        request: Request,
+        prefer: Prefer,
+        directives: CacheDirectives,
+    ) -> (Called, Option<Given>) {
         self.begin();
+        let (runtime, ttl) = (&self.0.runtime, met.record.remember.ttl());
         let spelling = if met.remembers() { Spelling::of(met.key(), prefer, &request) } else { None };
         if let Some(spelling) = &spelling
             && !directives.no_cache
-            && let Some(remembered) = self.0.runtime.cache().get_spelled(spelling, met.record.remember.ttl())
+            && let Some((key, remembered)) = runtime.cache().get_spelled(spelling, ttl)
         {
             let called = self.recalled(met, &remembered, (&request, prefer), false);
             self.account(met, &called);
-            return called;
+            let given = ttl.is_none().then(|| Given::new(runtime, key, &remembered));
+            return (called, given);
         }
         // Apart, as it is large: what is known already needs none of it.
         let mut called = Box::pin(self.recall_or_run(met, &request, prefer, directives, spelling)).await;
@@ -102,7 +119,7 @@ impl Shard {
             *because = if directives.no_cache { Because::Asked } else { Because::Missed };
         }
         self.account(met, &called);
-        called
+        (called, None)
     }
 
     /// Writes down what came of a call.

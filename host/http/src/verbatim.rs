@@ -1,0 +1,192 @@
+//! Answers from memory by the bytes of the whole request, head and body: where those come again, nothing of them is read.
+//!
+//! Reading a request and writing the head of its answer takes longer than finding the answer. Both come to the same
+//! for the same bytes, but for the answer's `Age` and `Date`, which are put in anew.
+//!
+//! Invariants:
+//! * An answer is here only if hyper has written it, just so, for a request of just these bytes ([`Exchange`](crate::exchange)).
+//! * It is given only while it is what the call would find ([`Shard::give_again`]).
+//! * The table of a thread takes [`TABLE_BYTES_MAX`] at most, and nothing once the thread has forgotten its functions.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
+
+use http::header;
+use http_body::Body;
+use nebula_runtime::{Given, Met, Shard};
+use quick_cache::unsync::Cache;
+use quick_cache::{OptionsBuilder, Weighter};
+
+use crate::problem::Reply;
+
+/// What requests and answers of one thread may take here, bytes.
+const TABLE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// What an entry takes besides, about, bytes.
+const ENTRY_BYTES: usize = 320;
+
+/// How many the table is laid out for at first. It grows.
+const EXPECTED: usize = 64;
+
+/// An HTTP date (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+const DATE_BYTES: usize = 29;
+
+/// What one serving thread has answered before. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Verbatim(Arc<Inner>);
+
+struct Inner {
+    shard: Shard,
+    table: Mutex<Table>,
+}
+
+struct Table {
+    entries: Cache<Box<[u8]>, Arc<Entry>, ByBytes>,
+    /// Of the shard, when the table was begun.
+    forgotten: u64,
+    date: [u8; DATE_BYTES],
+    /// When that was, seconds since the Unix epoch.
+    dated_at: u64,
+}
+
+/// An answer, without what is another each time.
+pub(crate) struct Entry {
+    met: Arc<Met>,
+    given: Given,
+    /// From the status to `age: `.
+    before_age: Vec<u8>,
+    /// From the end of that line to `date: `.
+    before_date: Vec<u8>,
+    /// From the end of that line; the body with it.
+    after: Vec<u8>,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Box<[u8]>, Arc<Entry>> for ByBytes {
+    fn weight(&self, request: &Box<[u8]>, entry: &Arc<Entry>) -> u64 {
+        let Entry { before_age, before_date, after, .. } = &**entry;
+        (request.len() + before_age.len() + before_date.len() + after.len() + ENTRY_BYTES) as u64
+    }
+}
+
+impl Verbatim {
+    pub(crate) fn new(shard: Shard) -> Self {
+        let forgotten = shard.forgotten();
+        Self(Arc::new(Inner { shard, table: Mutex::new(Table::new(forgotten)) }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts the answer to `request` into `answer`, if it is here, and counts the call.
+    pub(crate) fn answer(&self, request: &[u8], answer: &mut Vec<u8>) -> bool {
+        let mut table = self.lock();
+        let Some(entry) = table.entries.get(request).cloned() else { return false };
+        let Some(age_s) = self.0.shard.give_again(&entry.met, &entry.given) else {
+            // Read, it says what it comes to now, and may be here again after that.
+            table.entries.remove(request);
+            return false;
+        };
+        entry.write(age_s, table.date(), answer);
+        true
+    }
+
+    /// Has this answer given to requests of just these bytes.
+    pub(crate) fn learn(&self, request: &[u8], entry: Arc<Entry>) {
+        self.lock().entries.insert(request.into(), entry);
+    }
+
+    /// Before the thread sleeps: nothing is kept of what it has forgotten.
+    pub(crate) fn tidy(&self) {
+        let forgotten = self.0.shard.forgotten();
+        let mut table = self.lock();
+        if table.forgotten != forgotten {
+            *table = Table::new(forgotten);
+        }
+    }
+}
+
+impl Table {
+    fn new(forgotten: u64) -> Self {
+        let mut options = OptionsBuilder::new();
+        options.estimated_items_capacity(EXPECTED).weight_capacity(TABLE_BYTES_MAX);
+        #[expect(clippy::expect_used, reason = "it fails where one of the two capacities isn't given")]
+        let options = options.build().expect("both capacities are given");
+        let entries = Cache::with_options(options, ByBytes, Default::default(), Default::default());
+        Self { entries, forgotten, date: [b' '; DATE_BYTES], dated_at: 0 }
+    }
+
+    /// Now, to the second.
+    fn date(&mut self) -> &[u8; DATE_BYTES] {
+        let now = SystemTime::now();
+        let now_s = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        if now_s != self.dated_at {
+            let date = httpdate::fmt_http_date(now);
+            if let Ok(date) = date.as_bytes().try_into() {
+                (self.date, self.dated_at) = (date, now_s);
+            }
+        }
+        &self.date
+    }
+}
+
+impl Entry {
+    /// Of an answer as hyper writes it: its headers in their order, then the length of its body, then the date. `None`
+    /// of one that has no age.
+    pub(crate) fn new(reply: &Reply, met: Arc<Met>, given: Given) -> Option<Self> {
+        let status = reply.status();
+        let mut head =
+            format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason()?).into_bytes();
+        let mut before_age = None;
+        for (name, value) in reply.headers() {
+            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(b": ");
+            if *name == header::AGE && before_age.replace(std::mem::take(&mut head)).is_none() {
+                head.extend_from_slice(b"\r\n");
+                continue;
+            }
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
+        let body = content(reply)?;
+        head.extend_from_slice(format!("content-length: {}\r\ndate: ", body.len()).as_bytes());
+        let after = [b"\r\n\r\n", &body[..]].concat();
+        Some(Self { met, given, before_age: before_age?, before_date: head, after })
+    }
+
+    fn write(&self, age_s: u64, date: &[u8; DATE_BYTES], to: &mut Vec<u8>) {
+        to.clear();
+        to.extend_from_slice(&self.before_age);
+        to.extend_from_slice(itoa::Buffer::new().format(age_s).as_bytes());
+        to.extend_from_slice(&self.before_date);
+        to.extend_from_slice(date);
+        to.extend_from_slice(&self.after);
+    }
+
+    /// Whether `answer` is this one, of whatever age and date.
+    pub(crate) fn is(&self, answer: &[u8]) -> bool {
+        let rest = answer.strip_prefix(&self.before_age[..]).map(|rest| {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            &rest[digits..]
+        });
+        let dated = rest.and_then(|rest| rest.strip_prefix(&self.before_date[..]));
+        dated.and_then(|dated| dated.get(DATE_BYTES..)) == Some(&self.after)
+    }
+}
+
+/// The body of an answer, which is there already.
+fn content(reply: &Reply) -> Option<bytes::Bytes> {
+    let mut body = reply.body().clone();
+    match std::pin::Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
+        Poll::Ready(None) => Some(bytes::Bytes::new()),
+        Poll::Ready(Some(Err(_))) | Poll::Pending => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

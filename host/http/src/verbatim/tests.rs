@@ -1,0 +1,355 @@
+//! One connection, from its socket through hyper to a function: what is known isn't read, and is answered just so.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use nebula_runtime::id::FunctionName;
+use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
+use nebula_runtime::{Codegen, Compiler, Followers, Runtime, RuntimeConfig, Settings};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::bodies::Bodies;
+use crate::connections::{Connections, Traffic};
+use crate::data;
+use crate::exchange::Exchange;
+use crate::serve::Ongoing;
+use crate::socket::{Connected, Known};
+
+/// Takes a number and gives it.
+const SAME: &str = r#"(component
+    (core module $m (func (export "handle") (param i32) (result i32) (local.get 0)))
+    (core instance $i (instantiate $m))
+    (func (export "handle") (param "n" s32) (result s32) (canon lift (core func $i "handle"))))"#;
+
+/// A thread's part of a server.
+struct Thread {
+    runtime: Runtime,
+    shard: Shard,
+    verbatim: Verbatim,
+    connections: Connections,
+    /// Requests that hyper has read.
+    read: Arc<AtomicUsize>,
+    _data_dir: tempfile::TempDir,
+}
+
+impl Thread {
+    async fn start() -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
+        let runtime = Runtime::open(RuntimeConfig {
+            data_dir: data_dir.path().to_owned(),
+            compiler: Compiler::InProcess(Codegen::Baseline),
+            limits: Limits::default(),
+            host_limits: HostLimits { instances_max: NonZeroU32::MIN, ..HostLimits::default() },
+            serving_threads: 1,
+            signer: None,
+            verify_share: 0.0,
+            alarm: |_| {},
+        })
+        .unwrap();
+        let shard = Shard::new(runtime.clone()).unwrap();
+        let this = Self {
+            verbatim: Verbatim::new(shard.clone()),
+            connections: Connections::new(64, Traffic::default()),
+            read: Arc::default(),
+            _data_dir: data_dir,
+            runtime,
+            shard,
+        };
+        this.deploy("same").await;
+        this
+    }
+
+    fn name(name: &str) -> FunctionName {
+        name.parse().unwrap()
+    }
+
+    async fn deploy(&self, name: &str) {
+        self.deploy_with(name, LimitOverrides::default()).await;
+    }
+
+    async fn deploy_with(&self, name: &str, limits: LimitOverrides) {
+        let component = wat::parse_str(SAME).unwrap().into();
+        let settings = Settings { limits, ..Settings::default() };
+        let deployed = self.runtime.deploy(Self::name(name), component, settings, Followers::MustFit);
+        deployed.await.unwrap();
+    }
+
+    /// A new connection.
+    async fn connect(&self) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.set_nodelay(true).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let place = self.connections.place().await;
+        let (exchange, requests) = (Exchange::default(), place.requests());
+        let known =
+            Known { exchange: exchange.clone(), verbatim: self.verbatim.clone(), requests: requests.clone() };
+        let (shard, bodies, read) = (self.shard.clone(), Bodies::new(), Arc::clone(&self.read));
+        let service = service_fn(move |request| {
+            read.fetch_add(1, Ordering::Relaxed);
+            let ongoing = Ongoing { under_way: requests.begin(), exchange: Some(exchange.clone()) };
+            data::serve(shard.clone(), bodies.clone(), request, ongoing)
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(Connected::new(stream, Some(known))), service);
+        place.spawn(connection, |connection| connection.graceful_shutdown());
+        client
+    }
+
+    /// How many requests hyper has read since this was asked last.
+    fn read(&self) -> usize {
+        self.read.swap(0, Ordering::Relaxed)
+    }
+}
+
+fn call(input: &str) -> Vec<u8> {
+    let length = input.len();
+    format!("POST /f/same HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{input}").into_bytes()
+}
+
+/// The next answer: its status line and headers, and its body. It has a length.
+async fn answer(client: &mut TcpStream) -> (String, String) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = header(&head, "content-length").unwrap().parse().unwrap();
+    let mut body = vec![0; length];
+    client.read_exact(&mut body).await.unwrap();
+    (head, String::from_utf8(body).unwrap())
+}
+
+async fn ask(client: &mut TcpStream, request: &[u8]) -> (String, String) {
+    client.write_all(request).await.unwrap();
+    answer(client).await
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+/// Without what is another each time.
+fn timeless(head: &str) -> Vec<&str> {
+    head.lines().filter(|line| !line.starts_with("date: ") && !line.starts_with("age: ")).collect()
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+#[test]
+fn what_is_known_is_not_read() {
+    run(async {
+        let thread = Thread::start().await;
+        let mut client = thread.connect().await;
+        let (missed, body) = ask(&mut client, &call("7")).await;
+        assert_eq!((header(&missed, "cache-status"), body.as_str()), (Some("nebula; fwd=miss; stored"), "7"));
+        let (hit, _) = ask(&mut client, &call("7")).await;
+        assert_eq!((header(&hit, "cache-status"), thread.read()), (Some("nebula; hit"), 2));
+        for _ in 0..3 {
+            let (again, body) = ask(&mut client, &call("7")).await;
+            assert_eq!((timeless(&again), body.as_str()), (timeless(&hit), "7"));
+            assert!(httpdate::parse_http_date(header(&again, "date").unwrap()).is_ok());
+            assert!(header(&again, "age").unwrap().parse::<u64>().is_ok());
+        }
+        assert_eq!(thread.read(), 0);
+        // All of them are counted.
+        assert_eq!(thread.runtime.cache_report().unwrap().functions[0].counts.hits, 4);
+        // Another input is read, and is known then beside the first; by other connections, too, after their first.
+        ask(&mut client, &call("8")).await;
+        ask(&mut client, &call("8")).await;
+        assert_eq!(thread.read(), 2);
+        let mut other = thread.connect().await;
+        for input in ["8", "7", "8"] {
+            let (_, body) = ask(&mut other, &call(input)).await;
+            assert_eq!(body, input);
+        }
+        assert_eq!(thread.read(), 1);
+    });
+}
+
+#[test]
+fn what_may_have_changed_is_read() {
+    run(async {
+        let thread = Thread::start().await;
+        let mut client = thread.connect().await;
+        let learn = async |client: &mut TcpStream| {
+            for _ in 0..3 {
+                ask(client, &call("7")).await;
+            }
+            thread.read();
+            ask(client, &call("7")).await;
+            assert_eq!(thread.read(), 0);
+        };
+        learn(&mut client).await;
+        // Any deploy: names may stand for something else.
+        thread.deploy("other").await;
+        ask(&mut client, &call("7")).await;
+        assert_eq!(thread.read(), 1);
+        learn(&mut client).await;
+        thread.runtime.clear_cache();
+        let (head, _) = ask(&mut client, &call("7")).await;
+        assert_eq!(header(&head, "cache-status"), Some("nebula; fwd=miss; stored"));
+        thread.read();
+        learn(&mut client).await;
+        // Another version answers for itself.
+        let limits = LimitOverrides { output_bytes_max: Some(1000), ..LimitOverrides::default() };
+        thread.deploy_with("same", limits).await;
+        let (head, _) = ask(&mut client, &call("7")).await;
+        assert!(header(&head, "nebula-function").unwrap().starts_with("same@v2;"), "{head}");
+        // What the thread has forgotten isn't kept here.
+        learn(&mut client).await;
+        thread.deploy("more").await;
+        ask(&mut client, &call("8")).await;
+        thread.verbatim.tidy();
+        assert_eq!(thread.verbatim.lock().entries.len(), 0);
+        // Who is to end ends.
+        learn(&mut client).await;
+        let mut last = String::new();
+        let (drained, ()) = tokio::join!(thread.connections.drain(), async {
+            client.read_to_string(&mut last).await.unwrap();
+        });
+        assert_eq!((drained, last.as_str()), ((), ""));
+    });
+}
+
+/// What a client may do on a connection.
+#[derive(Clone, Debug)]
+enum Act {
+    Call(u8),
+    /// In two pieces.
+    Split(u8, usize),
+    /// Both at once.
+    Two(u8, u8),
+    /// One, and the beginning of the next.
+    OneAndAHalf(u8, u8, usize),
+    Chunked(u8),
+    Expecting(u8),
+    BareLineFeeds(u8),
+    Health,
+    Wrong,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let input = || 0..3_u8;
+    let act = prop_oneof![
+        6 => input().prop_map(Act::Call),
+        1 => (input(), 1..40_usize).prop_map(|(input, at)| Act::Split(input, at)),
+        1 => (input(), input()).prop_map(|(one, other)| Act::Two(one, other)),
+        1 => (input(), input(), 1..40_usize).prop_map(|(one, other, at)| Act::OneAndAHalf(one, other, at)),
+        1 => input().prop_map(Act::Chunked),
+        1 => input().prop_map(Act::Expecting),
+        1 => input().prop_map(Act::BareLineFeeds),
+        1 => Just(Act::Health),
+        1 => Just(Act::Wrong),
+    ];
+    proptest::collection::vec(act, 1..16)
+}
+
+/// Time enough for what was sent to be read by itself.
+async fn pause() {
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+async fn act(client: &mut TcpStream, act: &Act) {
+    let expect = async |client: &mut TcpStream, input: u8| {
+        let (head, body) = answer(client).await;
+        assert_eq!((&head[..15], body), ("HTTP/1.1 200 OK", input.to_string()), "{head}");
+    };
+    let request = |input: u8| call(&input.to_string());
+    match *act {
+        Act::Call(input) => {
+            client.write_all(&request(input)).await.unwrap();
+            expect(client, input).await;
+        }
+        Act::Split(input, at) => {
+            let (one, other) = request(input).split_at(at).to_owned_pair();
+            client.write_all(&one).await.unwrap();
+            pause().await;
+            client.write_all(&other).await.unwrap();
+            expect(client, input).await;
+        }
+        Act::Two(one, other) => {
+            client.write_all(&[request(one), request(other)].concat()).await.unwrap();
+            expect(client, one).await;
+            expect(client, other).await;
+        }
+        Act::OneAndAHalf(one, other, at) => {
+            let (half, rest) = request(other).split_at(at).to_owned_pair();
+            client.write_all(&[request(one), half].concat()).await.unwrap();
+            expect(client, one).await;
+            client.write_all(&rest).await.unwrap();
+            expect(client, other).await;
+        }
+        Act::Chunked(input) => {
+            let head = "POST /f/same HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+            client.write_all(format!("{head}1\r\n{input}\r\n0\r\n\r\n").as_bytes()).await.unwrap();
+            expect(client, input).await;
+        }
+        Act::Expecting(input) => {
+            let head =
+                "POST /f/same HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n";
+            client.write_all(head.as_bytes()).await.unwrap();
+            let mut interim = [0; 25];
+            client.read_exact(&mut interim).await.unwrap();
+            assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+            client.write_all(input.to_string().as_bytes()).await.unwrap();
+            expect(client, input).await;
+        }
+        Act::BareLineFeeds(input) => {
+            let request = format!("POST /f/same HTTP/1.1\nhost: a\ncontent-length: 5\n\n\r\n\r\n{input}");
+            client.write_all(request.as_bytes()).await.unwrap();
+            expect(client, input).await;
+        }
+        Act::Health => {
+            let (head, body) = ask(client, b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            assert_eq!((&head[..15], body.as_str()), ("HTTP/1.1 200 OK", "ok\n"));
+        }
+        Act::Wrong => {
+            let (head, _) = ask(client, &call("x")).await;
+            assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+        }
+    }
+}
+
+trait Pair {
+    fn to_owned_pair(self) -> (Vec<u8>, Vec<u8>);
+}
+
+impl Pair for (&[u8], &[u8]) {
+    fn to_owned_pair(self) -> (Vec<u8>, Vec<u8>) {
+        (self.0.to_vec(), self.1.to_vec())
+    }
+}
+
+/// Whatever comes on a connection, each request has its own answer, in order.
+#[test]
+fn every_request_has_its_answer() {
+    run(async {
+        let thread = Thread::start().await;
+        let mut runner =
+            proptest::test_runner::TestRunner::new(ProptestConfig { cases: 1, ..Default::default() });
+        for _ in 0..200 {
+            let acts = acts().new_tree(&mut runner).unwrap().current();
+            let mut client = thread.connect().await;
+            for each in &acts {
+                let acted = tokio::time::timeout(Duration::from_secs(20), act(&mut client, each)).await;
+                assert!(acted.is_ok(), "no answer to {each:?} of {acts:?}");
+            }
+        }
+        // It was worth it.
+        let hits = thread.runtime.cache_report().unwrap().functions[0].counts.hits;
+        assert!(hits > 2 * u64::try_from(thread.read()).unwrap() / 3, "{hits}");
+    });
+}
