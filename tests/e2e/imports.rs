@@ -1,6 +1,6 @@
 //! Composition by typed import: what a component imports is linked into it when it is deployed, and stays.
 
-use nebula_tests::{Answer, FUNCTIONS, Nebula, foreach_guest_in_imports, guests, nebula, wat};
+use nebula_tests::{Answer, FUNCTIONS, Nebula, foreach_guest_in_imports, guests, wat};
 use serde_json::{Value, json};
 
 foreach_guest_in_imports!(is_tested);
@@ -234,7 +234,7 @@ fn what_is_not_deployed_is_named() {
         if command != "inspect" {
             arguments.push("{}");
         }
-        let ran = nebula(&arguments).exits(1);
+        let ran = nebula_tests::nebula(&arguments).exits(1);
         ran.explains("it imports the function `measures`, which only a server links in")
             .explains("hint: deploy it");
     }
@@ -304,7 +304,7 @@ fn only_typed_functions_are_linked() {
         nebula.put("importer", &sums(&[import], 1)).is(422).problem("invalid-import").detail(why);
     };
     refused("nebula:functions/one@1.0.0", "leave the version out");
-    refused("nebula:functions/One", "`One` is no function name");
+    refused("nebula:functions/ONE", "`ONE` is no function name");
     let other = wat(r#"(component
             (import "nebula:functions/one" (instance (export "run" (func))))
             (core module $m (func (export "handle")))

@@ -27,6 +27,7 @@ mod imports {
             }
         ",
         world: "imports",
+        generate_all,
     });
 
     pub(crate) use nebula::functions::csv_stats::*;
@@ -84,7 +85,11 @@ mod compare_tables {
         let change = |was: &Column| {
             let name = was.name.clone()?;
             let is = named(after, &name)?;
-            Some(Change { name, missing: (was.missing, is.missing), mean: mean(is).zip(mean(was)).map(|(is, was)| is - was) })
+            Some(Change {
+                name,
+                missing: (was.missing, is.missing),
+                mean: mean(is).zip(mean(was)).map(|(is, was)| is - was),
+            })
         };
         Comparison {
             rows: (before.rows, after.rows),
@@ -119,7 +124,8 @@ mod compare_tables {
         /// What is imported isn't there natively: its answers are made up.
         fn summary(rows: u32, columns: &[(&str, Option<f64>)]) -> Summary {
             let column = |(name, mean): &(&str, Option<f64>)| {
-                let numbers = |mean| Numbers { count: rows, min: mean, max: mean, mean, standard_deviation: 0.0 };
+                let numbers =
+                    |mean| Numbers { count: rows, min: mean, max: mean, mean, standard_deviation: 0.0 };
                 let content = mean.map_or(Content::Empty, |mean| Content::Numbers(numbers(mean)));
                 Column { name: Some((*name).to_owned()), missing: 0, content }
             };

@@ -18,7 +18,8 @@ wit_bindgen::generate!({
                 handle: func(route: route) -> result<length, trouble>;
             }
         }
-    "
+    ",
+    generate_all,
 });
 
 use nebula::functions::measures;

@@ -18,7 +18,8 @@ wit_bindgen::generate!({
                 handle: func(a: route, b: route) -> result<comparison, trouble>;
             }
         }
-    "
+    ",
+    generate_all,
 });
 
 use nebula::functions::compares::{self, Point, Route};

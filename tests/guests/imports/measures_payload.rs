@@ -19,6 +19,7 @@ wit_bindgen::generate!({
         }
     ",
     world: "test:guest/guest",
+    generate_all,
 });
 
 use exports::nebula::function::handler::{Error, Guest, Payload};

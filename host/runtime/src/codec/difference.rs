@@ -10,7 +10,7 @@ use super::types::Type;
 /// The first place where two signatures differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Difference {
-    /// `table.rows[].name`, or `result.ok`; empty is the whole.
+    /// `table.rows[].name`, or `result.ok`; of names of parameters `parameters`; empty is the whole.
     pub(crate) at: String,
     /// What stands there in the first one.
     pub(crate) one: String,
@@ -42,7 +42,11 @@ pub(crate) fn difference(one: &Signature, other: &Signature) -> Option<Differenc
     }
     for ((name, one), (other_name, other)) in one.params.iter().zip(&other.params) {
         if name != other_name {
-            return Some(Difference { at: String::new(), one: name.clone(), other: other_name.clone() });
+            return Some(Difference {
+                at: "parameters".to_owned(),
+                one: name.clone(),
+                other: other_name.clone(),
+            });
         }
         if let Some(difference) = between(one, other) {
             return Some(difference.within(name));

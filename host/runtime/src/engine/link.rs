@@ -131,8 +131,8 @@ impl From<NotNested> for InvalidImport {
 /// The two ends of an import.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "it imports the function `{function}` as `{imported}`, and what is deployed is `{deployed}`: {}`{found}` is no `{expected}`",
-    if at.is_empty() { String::new() } else { format!("at `{at}`, ") }
+    "it imports the function `{function}` as `{imported}`, and what is deployed is `{deployed}`{}",
+    if at.is_empty() { String::new() } else { format!(": at `{at}`, `{found}` is no `{expected}`") }
 )]
 pub struct ImportMismatch {
     /// The function.
@@ -295,23 +295,17 @@ impl Importer {
             }
         };
         for name in &self.read.imports {
-            match self.read.item(name) {
-                Some(ComponentEntityType::Type { created, .. }) => want(name, created),
-                Some(ComponentEntityType::Instance(id)) if !name.starts_with(HOST) => {
-                    for (name, export) in &self.read.types[id].exports {
-                        if let ComponentEntityType::Type { created, .. } = export.ty {
-                            want(name, created);
-                        }
-                    }
+            if let Some(ComponentEntityType::Type { created, .. }) = self.read.item(name) {
+                want(name, created);
+            }
+        }
+        // What it calls them itself comes before what interfaces do.
+        for name in self.read.imports.iter().filter(|name| !name.starts_with(HOST)) {
+            let Some(ComponentEntityType::Instance(id)) = self.read.item(name) else { continue };
+            for (name, export) in &self.read.types[id].exports {
+                if let ComponentEntityType::Type { created, .. } = export.ty {
+                    want(name, created);
                 }
-                Some(
-                    ComponentEntityType::Instance(_)
-                    | ComponentEntityType::Func(_)
-                    | ComponentEntityType::Module(_)
-                    | ComponentEntityType::Value(_)
-                    | ComponentEntityType::Component(_),
-                )
-                | None => {}
             }
         }
         names
