@@ -141,7 +141,7 @@ pub struct ImportMismatch {
     pub imported: String,
     /// As it is.
     pub deployed: String,
-    /// Where the two differ: `table.rows[].name`, `result.ok`; empty is the whole.
+    /// Where the two differ: `table.rows[].name`, `result.ok`; `parameters` in their names; empty is the whole.
     pub at: String,
     /// What stands there in the function that is deployed.
     pub found: String,

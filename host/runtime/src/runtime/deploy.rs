@@ -112,9 +112,11 @@ impl Runtime {
         let (component, linked) = self.link(name, component)?;
         let digest = Digest::of(&component);
         let _deploying = Deploying::begin(self, digest);
-        let too_large = |refused: Refused| match refused {
-            Refused::TooLarge(reason) if !linked.is_empty() => InvalidImport::NeedsTooMuch(reason).into(),
-            refused => DeployError::from(refused),
+        let too_large = |refused: Refused| {
+            if let (Refused::TooLarge(reason), false) = (&refused, linked.is_empty()) {
+                return InvalidImport::NeedsTooMuch(reason.clone()).into();
+            }
+            DeployError::from(refused)
         };
         let described = match registry.open_compiled(&digest, compatibility)? {
             // Compiled before, under this or another name.
