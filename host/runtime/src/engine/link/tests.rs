@@ -201,6 +201,8 @@ fn what_cannot_be_linked_is_told_apart() {
     assert_eq!((&*mismatch.at, &*mismatch.found, &*mismatch.expected), ("result", "s64", "s32"));
     let untyped = wat("(component)");
     assert!(matches!(refused(&twice, &[&untyped]), InvalidImport::Form { .. }));
+    let long = vec![0; COMPONENT_BYTES_MAX];
+    assert!(matches!(refused(&twice, &[&long]), InvalidImport::TooLarge { .. }));
 
     let initialises = |component: &[u8]| {
         let text = wasm_with_initialise(component);
@@ -267,7 +269,7 @@ fn wasm_with_initialise(component: &[u8]) -> Vec<u8> {
 #[test]
 fn types_are_counted_as_they_are_written_out() {
     let doubled: String =
-        (1..20).map(|at| format!("(type $t{at} (tuple $t{} $t{}))", at - 1, at - 1)).collect();
+        (1..16).map(|at| format!("(type $t{at} (tuple $t{} $t{}))", at - 1, at - 1)).collect();
     let import = format!(
         r#"(import "nebula:functions/f" (instance $i
             (type $t0 (tuple u8)) {doubled} (export "handle" (func (param "x" $t15)))))"#
@@ -275,4 +277,28 @@ fn types_are_counted_as_they_are_written_out() {
     let component = wat(&format!("(component {import})"));
     let error = Importer::read(&component).err().unwrap();
     assert!(matches!(error, InvalidImport::Type { source: UnsupportedType::TooManyTypes, .. }), "{error}");
+}
+
+/// Types that are shared where they come from are written for each who imports them: that has an end, too.
+#[test]
+fn no_more_types_are_written_than_may_be() {
+    let fields: String = (0..1000).map(|at| format!(r#"(field "f{at}" (tuple u8))"#)).collect();
+    let imports = |count: usize| -> String {
+        (0..count).map(|at| format!(r#"(import "t{at}" (type (eq $wide)))"#)).collect()
+    };
+    let importer = |count| {
+        wat(&format!(
+            r#"(component
+                (type $wide (record {fields}))
+                {INTERFACE}
+                {}
+                (core module $m (func (export "handle")))
+                (core instance $i (instantiate $m))
+                (func (export "handle") (canon lift (core func $i "handle"))))"#,
+            imports(count)
+        ))
+    };
+    assert!(link(&importer(10), &[&add_one()]).is_ok());
+    let error = refused(&importer(100), &[&add_one()]).to_string();
+    assert!(error.contains("what is imported is of more than 100000 types"), "{error}");
 }

@@ -314,7 +314,8 @@ impl<'a, T: Definitions> Scope<'a, T> {
             return Ok(*index);
         }
         let left = self.types_left.get().checked_sub(1);
-        let left = left.ok_or_else(|| NotNested(format!("they are of more than {TYPES_MAX} types")))?;
+        let left =
+            left.ok_or_else(|| NotNested(format!("what is imported is of more than {TYPES_MAX} types")))?;
         self.types_left.set(left);
         let index = self.define(id)?;
         self.known.insert(ComponentAnyTypeId::Defined(id), index);
