@@ -386,6 +386,29 @@ fn random_numbers_are_the_whole_components() {
     nebula.cli(&["verify", "importer", "\"abc\""]).exits(0);
 }
 
+/// A trap of the one ends the call of the other, and says by which way it came there.
+#[test]
+fn a_trap_shows_both() {
+    let nebula = Nebula::start();
+    let traps = wat(r#"(component
+            (core module $m (func $inner (export "handle") (param i32) (result i32) unreachable))
+            (core instance $i (instantiate $m))
+            (func (export "handle") (param "x" s32) (result s32) (canon lift (core func $i "handle"))))"#);
+    nebula.put("traps", &traps).is(200);
+    let calls = wat(r#"(component
+            (import "traps" (func $traps (param "x" s32) (result s32)))
+            (core func $traps' (canon lower (func $traps)))
+            (core module $m
+                (import "" "f" (func $f (param i32) (result i32)))
+                (func $outer (export "handle") (param i32) (result i32) (call $f (local.get 0))))
+            (core instance $i (instantiate $m (with "" (instance (export "f" (func $traps'))))))
+            (func (export "handle") (param "x" s32) (result s32) (canon lift (core func $i "handle"))))"#);
+    nebula.put("calls", &calls).is(200);
+    let backtrace = nebula.post("/f/calls", "1").is(502).json()["backtrace"].to_string();
+    let at = |name: &str| backtrace.find(name).unwrap_or_else(|| panic!("no `{name}` in {backtrace}"));
+    assert!(at("inner") < at("outer"), "{backtrace}");
+}
+
 /// One function of this repository imports another that comes after it: `nebula up` deploys that one first.
 #[test]
 fn a_function_of_this_repository_imports_another() {
