@@ -144,13 +144,13 @@ fn keeps_a_handle() {
 fn imports_are_refused_before_anything_runs() {
     let component = wat(r#"(component
         (import "own:thing/of" (instance))
-        (import "own-thing" (func $import))
+        (import "own:thing/other" (instance (export "f" (func))))
         (core module $m (func (export "f") unreachable))
         (core instance $i (instantiate $m))
         (func (export "wizer-initialize") (canon lift (core func $i "f")))
         (func (export "handle") (canon lift (core func $i "f"))))"#);
     let nebula = Nebula::start();
-    nebula.put("imports", &component).is(422).problem("refused").detail("it imports `own-thing`");
+    nebula.put("imports", &component).is(422).problem("refused").detail("it imports `own:thing/other`");
 }
 
 #[test]

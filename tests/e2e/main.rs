@@ -18,6 +18,7 @@ mod control;
 mod faults;
 mod generated;
 mod http_form;
+mod imports;
 mod initialise;
 mod methods;
 mod pipelines;

@@ -179,6 +179,9 @@ fn up_serves_this_repository() {
         assert!(printed.lines().any(|line| line.ends_with(&url)), "no call of `{name}`:\n{printed}");
     }
     nebula.post("/f/add", r#"{"a": 1, "b": 2}"#).is(200).says("3");
+    // What it imports was deployed before it, whatever their names are.
+    let detail = nebula.control("GET", "/api/v1/functions/compare-tables").send().is(200).json();
+    assert_eq!(detail["current"]["linked"][0]["name"], "csv-stats");
 }
 
 /// Changes are served when they build; a broken build keeps what there was, and says why.

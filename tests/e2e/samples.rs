@@ -43,17 +43,16 @@ fn name(directory: &str) -> &str {
 }
 
 /// Deploys a function as its crate says.
-fn deploy(nebula: &Nebula, directory: &str, component: &str) {
-    let component = std::fs::read(component).unwrap();
-    nebula.put(&format!("{}?{}", name(directory), limits(directory)), &component).is(200);
+fn deploy(nebula: &Nebula, directory: &str) {
+    nebula.put_function(name(directory), &limits(directory)).is(200);
 }
 
 #[test]
 fn samples_are_answered() {
     let nebula = Nebula::start();
     let mut answered = 0;
-    for (directory, component) in FUNCTIONS {
-        deploy(&nebula, directory, component);
+    for (directory, _) in FUNCTIONS {
+        deploy(&nebula, directory);
         let Some(input) = sample(directory, "input") else { continue };
         let call = || {
             let call = nebula.request("POST", &format!("/f/{}", name(directory)));

@@ -104,6 +104,21 @@ impl Nebula {
         self.control("PUT", &format!("/api/v1/functions/{name}")).body(component).send()
     }
 
+    /// Offers a function of this repository, once what it imports is there. `query` may have limits.
+    pub fn put_function(&self, name: &str, query: &str) -> Answer {
+        let own = |(directory, _): &&(&str, &str)| directory.ends_with(&format!("/{name}"));
+        let (_, path) = crate::FUNCTIONS.iter().find(own).expect("a function of this repository");
+        let component = std::fs::read(path).expect("a component");
+        loop {
+            let answer = self.put(&format!("{name}?{query}"), &component);
+            if answer.status() != 422 || answer.json()["type"] != "urn:nebula:problem:unknown-import" {
+                return answer;
+            }
+            let imported = answer.json()["function"].as_str().expect("a name").to_owned();
+            self.put_function(&imported, "").is(200);
+        }
+    }
+
     /// Calls with a JSON document.
     pub fn post(&self, path: &str, json: &str) -> Answer {
         self.request("POST", path).header("content-type", "application/json").body(json).send()

@@ -17,7 +17,7 @@ use ureq::{Agent, Body};
 
 use crate::args::Remote;
 use crate::input::Input;
-use crate::report::{INITIALISE_HINT, hinted};
+use crate::report::{IMPORT_HINT, INITIALISE_HINT, hinted};
 
 /// Deploys compile, which takes a while.
 const TIMEOUT: Duration = Duration::from_secs(180);
@@ -294,6 +294,8 @@ pub(crate) fn problem(status: StatusCode, body: &[u8]) -> anyhow::Error {
             "change the pipelines too, or have them stay with the version that they call: `--keep-pipelines`"
         }
         Some("in-use") => "remove the pipelines first",
+        Some("unknown-import") => "deploy the function that it imports first, with `nebula deploy`",
+        Some("invalid-import") => IMPORT_HINT,
         Some("refused") => "docs/purity.md says what a function may import and export",
         _ => return anyhow::anyhow!(lines.join("\n")),
     };

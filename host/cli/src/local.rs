@@ -9,8 +9,8 @@ use bytes::Bytes;
 use nebula_runtime::id::{FunctionRef, Selector};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
 use nebula_runtime::{
-    CacheDirectives, Called, Codegen, CompileError, Compiler, DeployError, Followers, Form, Met, Prefer,
-    Request, Runtime, RuntimeConfig, Settings, Shard, Uncompilable, VersionRecord,
+    CacheDirectives, Called, Codegen, CompileError, Compiler, DeployError, Followers, Form, InvalidImport,
+    Met, Prefer, Request, Runtime, RuntimeConfig, Settings, Shard, Uncompilable, VersionRecord,
 };
 
 use crate::bundle::{Bundle, Content, Part};
@@ -97,6 +97,13 @@ impl Local {
 
 /// A deploy that came to nothing; where the component ran, with where it was and what to do.
 fn explained(error: DeployError) -> anyhow::Error {
+    if let DeployError::Import(InvalidImport::Unknown { name }) = &error {
+        let hint =
+            "deploy it, with `nebula deploy`, to a server that has what it imports, and call it by its name";
+        let message =
+            format!("it imports the function `{name}`, which only a server links in: here there is none");
+        return hinted(message, hint).into();
+    }
     let DeployError::Compile(CompileError::Uncompilable(Uncompilable::Initialise(reason))) = &error else {
         return error.into();
     };

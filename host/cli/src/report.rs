@@ -26,6 +26,10 @@ pub(crate) fn hinted(message: impl Into<String>, hint: impl Into<String>) -> Hin
 pub(crate) const INITIALISE_HINT: &str =
     "docs/writing-functions.md says what `wizer-initialize` may do, under \"Work done once\"";
 
+/// What to do about imports of functions that can't be linked.
+pub(crate) const IMPORT_HINT: &str = "docs/pipelines.md says what can be imported, under \"Composition by typed import\"; `nebula inspect NAME` shows a \
+     function's types";
+
 /// Says an error on stderr.
 pub(crate) fn error(error: &anyhow::Error) {
     let (red, bold, reset) =

@@ -194,7 +194,9 @@ fn control_paths() -> Map<String, Value> {
     deploy["parameters"] = limits.into_iter().chain(remember_parameters()).chain([followers()]).collect();
     of_any_body(&mut deploy["responses"]);
     deploy["responses"]["400"] = problem("the body is no component, or a limit is no number");
-    deploy["responses"]["422"] = problem("the component is no pure function, or a limit is too high");
+    deploy["responses"]["422"] = problem(
+        "the component is no pure function, imports functions that can't be linked into it, or a limit is too high",
+    );
     deploy["responses"]["409"] = problem("it would break pipelines that call it");
     deploy["responses"]["507"] = full();
     let without_content = |id: &str, summary: &str, done: &str| {

@@ -8,7 +8,7 @@ use nebula_runtime::id::Digest;
 use nebula_runtime::pipeline::InvalidPipeline;
 use nebula_runtime::{
     Broken, CallError, CompileError, DecodeError, DeployError, ExplainError, Failure, Fault, Form,
-    InitialiseError, NamingError, ResolveError, StepFailure, StoreError, Uncompilable,
+    InitialiseError, InvalidImport, NamingError, ResolveError, StepFailure, StoreError, Uncompilable,
 };
 
 use crate::input;
@@ -203,8 +203,13 @@ fn bad_input(error: &DecodeError) -> Problem {
     }
 }
 
-/// The whole chain of causes, for a defect.
+/// A defect.
 pub(crate) fn internal(error: &dyn std::error::Error) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", chained(error))
+}
+
+/// The whole chain of causes.
+fn chained(error: &dyn std::error::Error) -> String {
     let mut detail = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -212,7 +217,7 @@ pub(crate) fn internal(error: &dyn std::error::Error) -> Problem {
         detail.push_str(&error.to_string());
         cause = error.source();
     }
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    detail
 }
 
 /// Nothing of this digest is there.
@@ -245,6 +250,7 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
         DeployError::Admission(_) => {
             Problem::new(StatusCode::BAD_REQUEST, "not-a-component", error.to_string())
         }
+        DeployError::Import(reason) => import(reason),
         DeployError::Refused(_) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", error.to_string())
         }
@@ -263,6 +269,35 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
         DeployError::Breaks(broken) => breaks(error.to_string(), broken),
         DeployError::Store(error) => store(error),
         DeployError::Load(_) | DeployError::Internal(_) => internal(error),
+    }
+}
+
+/// The functions that a component imports can't be linked into it. What isn't there may be deployed first, so it has a
+/// kind of its own.
+fn import(error: &InvalidImport) -> Problem {
+    let problem = |kind| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, kind, chained(error));
+    match error {
+        InvalidImport::Unknown { name } => problem("unknown-import").with("function", name.as_str()),
+        InvalidImport::Mismatch(mismatch) => problem("invalid-import")
+            .with("function", mismatch.function.as_str())
+            .with("imported", mismatch.imported.as_str())
+            .with("deployed", mismatch.deployed.as_str())
+            .with("at", mismatch.at.as_str())
+            .with("found", mismatch.found.as_str())
+            .with("expected", mismatch.expected.as_str()),
+        InvalidImport::Cycle { names } => problem("invalid-import").with("cycle", names.clone()),
+        InvalidImport::Form { name, .. } | InvalidImport::Initialises { function: Some(name) } => {
+            problem("invalid-import").with("function", name.as_str())
+        }
+        InvalidImport::Initialises { function: None }
+        | InvalidImport::Name { .. }
+        | InvalidImport::Versioned { .. }
+        | InvalidImport::Shape { .. }
+        | InvalidImport::Type { .. }
+        | InvalidImport::TooMany { .. }
+        | InvalidImport::TooLarge { .. }
+        | InvalidImport::NeedsTooMuch(_)
+        | InvalidImport::Unlinkable(_) => problem("invalid-import"),
     }
 }
 

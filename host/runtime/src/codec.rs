@@ -24,6 +24,7 @@
 
 mod canonical;
 mod decode;
+mod difference;
 mod encode;
 mod parse;
 mod query;
@@ -38,13 +39,14 @@ pub(crate) mod tests;
 pub(crate) use self::canonical::{canonical, is_ambiguous};
 pub use self::decode::DecodeError;
 pub(crate) use self::decode::{decode, decode_own};
+pub(crate) use self::difference::difference;
 pub(crate) use self::encode::{bytes_of, encode, encode_flat};
 pub(crate) use self::parse::parse_type;
 pub(crate) use self::query::decode_query;
 pub(crate) use self::schema::{input_schema, json_schema};
 pub use self::signature::UnsupportedType;
 pub(crate) use self::signature::{Signature, TYPE_DEPTH_MAX, TYPES_MAX, reflect, reflect_excerpt};
-pub(crate) use self::text::{excerpt, signature_text, wit_excerpt, wit_text};
+pub(crate) use self::text::{excerpt, signature_excerpt, signature_text, wit_excerpt, wit_text};
 pub(crate) use self::types::{Case, Field, Outcome, Type};
 
 /// The named parameters of a function, in order.

@@ -20,6 +20,8 @@ mod compile;
 mod component;
 mod fuse;
 mod initialise;
+mod link;
+mod nest;
 mod ready;
 mod ticker;
 
@@ -38,6 +40,8 @@ pub(crate) use self::component::{Described, Flat, Kind, Loaded, Typed, utf8};
 pub use self::component::{Form, Refused};
 pub(crate) use self::fuse::{Link, fuse};
 pub use self::initialise::InitialiseError;
+pub use self::link::{ImportMismatch, InvalidImport, imported_functions};
+pub(crate) use self::link::{Importer, Unlinked};
 pub(crate) use self::ready::{Ready, Spent};
 use self::ticker::Counter;
 pub(crate) use self::ticker::Ticker;

@@ -37,8 +37,8 @@ pub use answer::{Answer, Content, MEDIA_TYPE_BYTES_MAX};
 pub use cache::{CacheReport, Counts, FunctionCacheReport};
 pub use codec::{DecodeError, UnsupportedType};
 pub use engine::{
-    Codegen, CompileError, Compiler, Failure, Form, InitialiseError, Refused, UNCOMPILABLE_EXIT,
-    Uncompilable, compile_artefact, limit_compiler_process,
+    Codegen, CompileError, Compiler, Failure, Form, ImportMismatch, InitialiseError, InvalidImport, Refused,
+    UNCOMPILABLE_EXIT, Uncompilable, compile_artefact, imported_functions, limit_compiler_process,
 };
 pub use error::{CallError, Fault, LoadError, StepFailure};
 pub use function::Function;
@@ -47,7 +47,8 @@ pub use limits::COMPONENT_BYTES_MAX;
 pub use logs::LogEntry;
 pub use purity::CallLog;
 pub use registry::{
-    Composition, Description, Disagreement, OpenError, Pinned, ResolveError, StoreError, VersionRecord,
+    Composition, Description, Disagreement, Linked, OpenError, Pinned, ResolveError, StoreError,
+    VersionRecord,
 };
 pub use remember::{Because, CacheDirectives, Remember, Settings, Source};
 pub use runtime::{

@@ -12,6 +12,10 @@ pub const MIB: u64 = 1024 * 1024;
 /// The largest component that is taken, bytes.
 pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Functions that a component may import. Each brings a memory, and of these an instance has few, so there are rarely
+/// more than three.
+pub const FUNCTIONS_IMPORTED_MAX: usize = 16;
+
 /// The largest linear memory any function may be given, bytes: the size of a pooled slot.
 pub const MEMORY_BYTES_CEILING: u64 = 1024 * MIB;
 

@@ -5,7 +5,7 @@
 //! lock                                 held by the one process that has the directory open
 //! key                                  32 random bytes: authenticates compiled code
 //! registry.redb                        names -> current version; (name, version) -> record; names of pipelines;
-//!                                      components that are distrusted
+//!                                      names of what has functions linked in; components that are distrusted
 //! components/<sha256>                  immutable, content-addressed; of a pipeline its description, every function by its digest
 //! compiled/<compatibility>/<sha256>    derived; its MAC at the end
 //! ```
@@ -30,15 +30,15 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 pub use self::distrust::Disagreement;
 pub(crate) use self::files::Compiled;
 pub(crate) use self::files::create_private_dir;
 use self::files::{Files, write_whole};
 use self::lock::DirectoryLock;
-use self::records::{CURRENT, PIPELINES, RECORDS};
-pub use self::records::{Composition, Description, Pinned, VersionRecord};
+use self::records::{CURRENT, IMPORTERS, PIPELINES, RECORDS};
+pub use self::records::{Composition, Description, Linked, Pinned, VersionRecord};
 use self::store::Store;
 use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use crate::limits::LimitOverrides;
@@ -194,6 +194,8 @@ pub(crate) struct NewVersion {
     pub(crate) remember: Remember,
     /// If it is a pipeline: of what.
     pub(crate) pipeline: Option<Composition>,
+    /// The functions that were linked into it.
+    pub(crate) linked: Vec<Linked>,
     /// What it is, for listing without loading it.
     pub(crate) description: Description,
 }
@@ -289,8 +291,20 @@ impl Registry {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn pipelines(&self) -> Result<Vec<FunctionName>, StoreError> {
+        self.names(PIPELINES)
+    }
+
+    /// Every name that has, or had, a version with functions linked into it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn importers(&self) -> Result<Vec<FunctionName>, StoreError> {
+        self.names(IMPORTERS)
+    }
+
+    fn names(&self, table: TableDefinition<'_, &'static str, ()>) -> Result<Vec<FunctionName>, StoreError> {
         self.store.read(|transaction| {
-            let table = match transaction.open_table(PIPELINES) {
+            let table = match transaction.open_table(table) {
                 Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
                 table => table?,
             };
@@ -424,11 +438,13 @@ impl Registry {
                 let mut current = transaction.open_table(CURRENT)?;
                 let mut records = transaction.open_table(RECORDS)?;
                 records.retain_in((name.as_str(), 0)..=(name.as_str(), u32::MAX), |_, _| false)?;
-                match transaction.open_table(PIPELINES) {
-                    // Where no pipeline ever was there is none to remove.
-                    Ok(mut pipelines) => drop(pipelines.remove(name.as_str())?),
-                    Err(redb::TableError::TableDoesNotExist(_)) => {}
-                    Err(error) => return Err(error.into()),
+                for table in [PIPELINES, IMPORTERS] {
+                    match transaction.open_table(table) {
+                        // Where none ever was there is none to remove.
+                        Ok(mut names) => drop(names.remove(name.as_str())?),
+                        Err(redb::TableError::TableDoesNotExist(_)) => {}
+                        Err(error) => return Err(error.into()),
+                    }
                 }
                 current.remove(name.as_str())?.is_some()
             };
@@ -528,6 +544,9 @@ fn publish(
                 if record.pipeline.is_some() {
                     transaction.open_table(PIPELINES)?.insert(name.as_str(), ())?;
                 }
+                if !record.linked.is_empty() {
+                    transaction.open_table(IMPORTERS)?.insert(name.as_str(), ())?;
+                }
                 record
             }
         };
@@ -557,6 +576,7 @@ fn next(
             && found.limits == new.limits
             && found.remember == new.remember
             && found.pipeline == new.pipeline
+            && found.linked == new.linked
         {
             return Ok(Next::Current(found));
         }

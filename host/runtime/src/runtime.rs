@@ -6,6 +6,7 @@ mod deploy;
 mod explain;
 mod fuse;
 mod keep;
+mod link;
 mod results;
 mod steps;
 mod verify;

@@ -3,7 +3,7 @@
 use nebula_http::wire::FunctionDetail;
 use nebula_runtime::id::Selector;
 use nebula_runtime::limits::LimitOverrides;
-use nebula_runtime::{Codegen, Disagreement, VersionRecord};
+use nebula_runtime::{Codegen, Disagreement, Linked, VersionRecord};
 
 use crate::args::{Inspect, Target};
 use crate::client::Client;
@@ -17,7 +17,7 @@ pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
             let component = read_component(&path)?;
             let local = Local::open(component.clone(), LimitOverrides::default(), Codegen::Baseline)
                 .map_err(|error| {
-                    error.context(format!("`{}` is no function that could be deployed", path.display()))
+                    error.context(format!("`{}` is no function that can run here", path.display()))
                 })?;
             let record = local.record();
             let wit = wit::exports(&component)?;
@@ -93,8 +93,17 @@ fn description(record: &VersionRecord) -> String {
     for import in &description.imports {
         text.push_str(&format!("  imports    {import}\n"));
     }
+    linked(&record.linked, "", &mut text);
     for line in &description.notes {
         text.push_str(&format!("  note       {line}\n"));
     }
     text
+}
+
+/// The functions that are linked in, each with those that are linked into it below it.
+fn linked(functions: &[Linked], indent: &str, text: &mut String) {
+    for Linked { name, version, digest, linked: inner } in functions {
+        text.push_str(&format!("  linked     {indent}{name} {version} {digest}\n"));
+        linked(inner, &format!("{indent}  "), text);
+    }
 }

@@ -15,7 +15,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context;
-use nebula_runtime::{Followers, Form, Runtime, VersionRecord};
+use bytes::Bytes;
+use nebula_runtime::id::FunctionName;
+use nebula_runtime::{Followers, Form, Runtime, VersionRecord, imported_functions};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::{build, serve};
@@ -77,17 +79,27 @@ struct Deployed {
     directory: PathBuf,
 }
 
-/// Deploys what was built; what is refused is said, and doesn't keep the others back.
+/// Deploys what was built, what others import first; what is refused is said, and doesn't keep the others back.
 fn deploy_all(
     executor: &tokio::runtime::Runtime,
     runtime: &Runtime,
     mut built: Vec<Built>,
 ) -> anyhow::Result<Vec<Deployed>> {
     built.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut waiting = Vec::new();
+    for built in built {
+        let component = read_component(&built.component);
+        let imports = component.as_deref().map(imported_functions).unwrap_or_default();
+        waiting.push((built, component, imports));
+    }
     let mut refused = None;
     let mut deployed = Vec::new();
-    for built in built {
-        match executor.block_on(deploy(runtime, &built)) {
+    while !waiting.is_empty() {
+        let is_waiting = |name: &FunctionName| waiting.iter().any(|(built, ..)| built.name == *name);
+        // In a circle there is none; then whichever is first is refused.
+        let at = waiting.iter().position(|(.., imports)| !imports.iter().any(is_waiting)).unwrap_or(0);
+        let (built, component, _) = waiting.remove(at);
+        match executor.block_on(deploy(runtime, &built, component)) {
             Ok(record) => {
                 note(format!("{} {} {}", record.name, record.version, record.description.signature));
                 deployed.push(Deployed { record, directory: built.directory });
@@ -136,9 +148,14 @@ fn deploy_pipelines(runtime: &Runtime, pipelines: &[PipelineConfig]) -> anyhow::
     }
 }
 
-async fn deploy(runtime: &Runtime, built: &Built) -> anyhow::Result<VersionRecord> {
-    let component = read_component(&built.component)?;
-    Ok(runtime.deploy(built.name.clone(), component, built.settings.clone(), Followers::MayStay).await?)
+async fn deploy(
+    runtime: &Runtime,
+    built: &Built,
+    component: anyhow::Result<Bytes>,
+) -> anyhow::Result<VersionRecord> {
+    let deploying =
+        runtime.deploy(built.name.clone(), component?, built.settings.clone(), Followers::MayStay);
+    Ok(deploying.await?)
 }
 
 /// A call to copy, with the function's sample for an input.

@@ -45,7 +45,7 @@ pub(crate) fn signature_text(name: &str, signature: &Signature) -> String {
 }
 
 /// The beginning of [`signature_text`].
-pub(super) fn signature_excerpt(name: &str, signature: &Signature) -> String {
+pub(crate) fn signature_excerpt(name: &str, signature: &Signature) -> String {
     Excerpt::of(|out| write_signature(out, name, signature))
 }
 

@@ -39,7 +39,7 @@ pub enum Form {
 
 impl Form {
     /// The form that an export of this name makes a component be of.
-    fn of_export(name: &str) -> Option<Self> {
+    pub(super) fn of_export(name: &str) -> Option<Self> {
         if name == "handle" {
             Some(Self::Typed)
         } else if name.starts_with("nebula:function/handler@0.1.") {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! (component
-//!     (import "wasi:…" …)                          what any of them imports, once          (`imports`)
+//!     (import "wasi:…" …)                          what any of them imports, once          (`nest`)
 //!     (component …) (instance $f0 …)               each function as it is
 //!     (component …) (instance $f1 …) …
 //!     (component …) (instance $glue (with "step-0" $f0 "handle") (with "step-1" $f1 "handle") …)   (`glue`)
@@ -22,13 +22,11 @@
 mod bound;
 mod declare;
 mod glue;
-mod imports;
 mod layout;
-mod read;
 
 use wasm_encoder::{ComponentBuilder, ComponentExportKind, ComponentTypeRef};
 
-use self::read::Read;
+use super::nest::{self, INITIALISES, NotNested, Read};
 use crate::codec::{Signature, Type};
 
 /// The longest chain.
@@ -37,9 +35,6 @@ const LINKS_MAX: usize = 20;
 /// Imports whose functions answer by what else runs in a store: the random stream is drawn from the component
 /// and its input, and a sleep, which only this clock has, moves the time for all. Their types alone may be imported.
 const SHARED: [&str; 3] = ["wasi:random/random@", "wasi:random/insecure@", "wasi:clocks/monotonic-clock@"];
-
-/// What is run once, when a component is compiled by itself.
-const INITIALISES: &str = "wizer-initialize";
 
 /// One function of a chain.
 pub(crate) struct Link<'a> {
@@ -94,7 +89,7 @@ pub(crate) enum NotFusible {
     },
     /// What they import can't be imported by one.
     #[error("the imports of the chain can't be linked: {0}")]
-    Imports(String),
+    Imports(#[from] NotNested),
 }
 
 /// Links functions so that each gets what the one before it returned. The component that comes of it exports
@@ -120,10 +115,13 @@ pub(crate) fn fuse(chain: &[Link<'_>]) -> Result<Vec<u8>, NotFusible> {
         chain.iter().enumerate().map(|(step, link)| check(step, link)).collect::<Result<Vec<_>, _>>()?;
 
     let mut outer = ComponentBuilder::default();
-    let arguments = imports::import_all(&read, &mut outer)?;
+    let arguments = nest::import_all(&read, &mut outer)?;
     let declared = declare::declare(chain, &mut outer);
-    let mut with: Vec<_> =
-        declared.named.iter().map(|(name, index)| (name, ComponentExportKind::Type, index)).collect();
+    let mut with: Vec<_> = declared
+        .named
+        .iter()
+        .map(|(_, name, index)| (name.to_owned(), ComponentExportKind::Type, index))
+        .collect();
     // A function that comes again is there once, and has an instance for each time.
     let mut known: Vec<(&[u8], u32)> = Vec::new();
     for (step, (link, arguments)) in chain.iter().zip(arguments).enumerate() {

@@ -22,6 +22,9 @@ pub(super) const RECORDS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinit
 /// Names that have, or had, a version that is a pipeline. The table isn't there where none was deployed.
 pub(super) const PIPELINES: TableDefinition<'_, &str, ()> = TableDefinition::new("pipelines");
 
+/// Names that have, or had, a version with functions linked into it. The table isn't there where none was deployed.
+pub(super) const IMPORTERS: TableDefinition<'_, &str, ()> = TableDefinition::new("importers");
+
 /// What a component is, as far as one can tell without running it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description {
@@ -57,6 +60,38 @@ pub struct Pinned {
     pub version: Version,
     /// Of its component.
     pub digest: Digest,
+}
+
+/// A function that is linked into a version, as it was then: it stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Linked {
+    /// The function.
+    pub name: FunctionName,
+    /// The version that its name stood for.
+    pub version: Version,
+    /// Of its component, with what was linked into that.
+    pub digest: Digest,
+    /// What was linked into it in turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub linked: Vec<Linked>,
+}
+
+impl Linked {
+    /// The way from this to the function of that name: both, and what is between them.
+    pub(crate) fn way_to(&self, name: &FunctionName) -> Option<Vec<FunctionName>> {
+        let mut way = vec![self.name.clone()];
+        if self.name == *name {
+            return Some(way);
+        }
+        way.append(&mut self.linked.iter().find_map(|linked| linked.way_to(name))?);
+        Some(way)
+    }
+
+    /// Whether another component than that one is linked here under this name.
+    pub(crate) fn has_other(&self, name: &FunctionName, digest: &Digest) -> bool {
+        (self.name == *name && self.digest != *digest)
+            || self.linked.iter().any(|linked| linked.has_other(name, digest))
+    }
 }
 
 impl Composition {
@@ -104,6 +139,9 @@ pub struct VersionRecord {
     /// If it is a pipeline: of what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Composition>,
+    /// The functions that it imports, which were linked into its component.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub linked: Vec<Linked>,
     /// What it is.
     #[serde(flatten)]
     pub description: Description,
@@ -123,6 +161,7 @@ impl VersionRecord {
             limits: new.limits,
             remember: new.remember,
             pipeline: new.pipeline,
+            linked: new.linked,
             description: new.description,
         }
     }

@@ -13,6 +13,7 @@ pub(super) fn new_version(content: &[u8]) -> NewVersion {
         limits: LimitOverrides::default(),
         remember: Remember::default(),
         pipeline: None,
+        linked: Vec::new(),
         description: Description {
             form: Form::Typed,
             signature: "handle: func()".to_owned(),

@@ -70,6 +70,7 @@ impl From<DeployError> for NamingError {
             DeployError::Pipeline(error) => Self::Pipeline(error),
             // It was deployed once.
             error @ (DeployError::Admission(_)
+            | DeployError::Import(_)
             | DeployError::Refused(_)
             | DeployError::Compile(_)
             | DeployError::Limit(_)
@@ -144,6 +145,7 @@ impl Runtime {
             remember: settings.remember.clone(),
             description: describe(&plan),
             pipeline: Some(composition),
+            linked: Vec::new(),
         };
         let others = names.follow(self.0.registry.prospect(name, &version)?, followers)?;
         Ok((version, content, others, plan))
@@ -195,7 +197,11 @@ impl Runtime {
         self.forget_named(&records);
         self.fuse_later(&records);
         // There is one for each, in order.
-        records.into_iter().next().ok_or_else(|| DeployError::Internal("nothing was published".to_owned()))
+        let record = records.into_iter().next();
+        let mut record = record.ok_or_else(|| DeployError::Internal("nothing was published".to_owned()))?;
+        let notes = self.note_of_importers(&record);
+        record.description.notes.extend(notes);
+        Ok(record)
     }
 
     fn forget_named(&self, records: &[VersionRecord]) {
@@ -299,7 +305,8 @@ impl Runtime {
 }
 
 fn as_publication<'a>(record: &'a VersionRecord, content: &'a [u8]) -> Publication<'a> {
-    let VersionRecord { name, digest, size_bytes, limits, remember, pipeline, description, .. } = record;
+    let VersionRecord { name, digest, size_bytes, limits, remember, pipeline, linked, description, .. } =
+        record;
     let version = NewVersion {
         digest: *digest,
         size_bytes: *size_bytes,
@@ -307,6 +314,7 @@ fn as_publication<'a>(record: &'a VersionRecord, content: &'a [u8]) -> Publicati
         remember: remember.clone(),
         description: description.clone(),
         pipeline: pipeline.clone(),
+        linked: linked.clone(),
     };
     Publication { name, content: Cow::Borrowed(content), version }
 }

@@ -1,8 +1,7 @@
-//! A component's way in: admitted, compiled, described, published.
+//! A component's way in: admitted, linked with what it imports, compiled, described, published.
 //!
 //! Invariant: what fails on the way changes nothing.
 
-use std::borrow::Cow;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use bytes::Bytes;
 use super::compose::{Broken, Followers, Names, broken};
 use super::{Runtime, Shared};
 use crate::admission::{self, Inadmissible};
-use crate::engine::{CompileError, Refused};
+use crate::engine::{CompileError, InvalidImport, Refused, Unlinked};
 use crate::error::LoadError;
 use crate::id::{Digest, FunctionName};
 use crate::limits::LimitTooHigh;
@@ -24,6 +23,9 @@ pub enum DeployError {
     /// It is no component.
     #[error(transparent)]
     Admission(#[from] Inadmissible),
+    /// It imports functions that can't be linked into it.
+    #[error(transparent)]
+    Import(#[from] InvalidImport),
     /// It is no function of ours.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -61,8 +63,17 @@ impl From<ResolveError> for DeployError {
     }
 }
 
+impl From<Unlinked> for DeployError {
+    fn from(error: Unlinked) -> Self {
+        match error {
+            Unlinked::Import(error) => Self::Import(error),
+            Unlinked::Refused(error) => Self::Refused(error),
+        }
+    }
+}
+
 impl Runtime {
-    /// Admits, compiles, checks and publishes a component. Durable when it returns; the next call
+    /// Admits, links, compiles, checks and publishes a component. Durable when it returns; the next call
     /// sees it, calls in flight end on the version they began with.
     ///
     /// # Errors
@@ -97,14 +108,22 @@ impl Runtime {
         let Shared { registry, compiler, compatibility, lane_pool, .. } = &*self.0;
         self.0.limits.with(&settings.limits)?;
         admission::admit(component)?;
-        let digest = Digest::of(component);
+        // From here on it is the component with what it imports: that is what is compiled, kept and called.
+        let (component, linked) = self.link(name, component)?;
+        let digest = Digest::of(&component);
         let _deploying = Deploying::begin(self, digest);
+        let too_large = |refused: Refused| {
+            if let (Refused::TooLarge(reason), false) = (&refused, linked.is_empty()) {
+                return InvalidImport::NeedsTooMuch(reason.clone()).into();
+            }
+            DeployError::from(refused)
+        };
         let described = match registry.open_compiled(&digest, compatibility)? {
             // Compiled before, under this or another name.
-            Some(compiled) => lane_pool.engine().describe_artefact(&compiled.path)?,
+            Some(compiled) => lane_pool.engine().describe_artefact(&compiled.path).map_err(too_large)?,
             None => {
-                let artefact = compiler.compile(component)?;
-                let described = lane_pool.engine().describe_compiled(&artefact)?;
+                let artefact = compiler.compile(&component)?;
+                let described = lane_pool.engine().describe_compiled(&artefact).map_err(too_large)?;
                 registry.store_compiled(&digest, compatibility, &artefact)?;
                 described
             }
@@ -126,10 +145,13 @@ impl Runtime {
                 notes: described.notes,
             },
             pipeline: None,
+            linked,
         };
         let _naming = self.lock_naming();
+        // Names may stand for something else by now.
+        self.refuse_import_cycles(name, &version.linked)?;
         let others = names.follow(registry.prospect(name, &version)?, followers)?;
-        self.publish(Publication { name, content: Cow::Borrowed(component), version }, &others)
+        self.publish(Publication { name, content: component, version }, &others)
     }
 
     pub(super) fn lock_deploying(&self) -> MutexGuard<'_, Vec<Digest>> {

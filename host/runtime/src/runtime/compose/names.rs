@@ -96,6 +96,7 @@ impl<'a> Names<'a> {
                         remember: record.remember.clone(),
                         description: describe(&plan),
                         pipeline: Some(composition),
+                        linked: Vec::new(),
                     };
                     before.insert(record.name.clone(), record.version);
                     let record = registry.prospect(&record.name, &version)?;

@@ -1,4 +1,4 @@
-//! What the components of a chain import, as imports of one component.
+//! What components import, as imports of the one that they are put into.
 //!
 //! An interface of the host that several of them import is imported once, with all that any of them uses of
 //! it. One of another version is another import: both are the host's. Types that a component imports, by
@@ -6,8 +6,11 @@
 //! component on its own, so that two may call different types the same.
 //!
 //! Nothing here knows what is in those interfaces. If two components disagree about one, what comes of it
-//! isn't valid, and [`fuse`](super::fuse()) finds that.
+//! isn't valid, and whoever reads it finds that.
+//!
+//! Invariant: however many types components share, no more than [`TYPES_MAX`] are written.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_encoder::{
@@ -19,25 +22,30 @@ use wasmparser::component_types::{
     ComponentEntityType, ComponentFuncTypeId, ComponentInstanceTypeId, ResourceId,
 };
 
-use super::NotFusible;
+use super::NotNested;
 use super::read::Read;
 
 /// The host's packages.
-const HOST: &str = "wasi:";
+pub(in crate::engine) const HOST: &str = "wasi:";
+
+/// Types that are written in all. All of WASI's interfaces have some hundreds, and each component may want all of them.
+const TYPES_MAX: usize = 100_000;
 
 /// What a component is instantiated with.
-pub(super) type Argument = (String, ComponentExportKind, u32);
+pub(in crate::engine) type Argument = (String, ComponentExportKind, u32);
 
 /// Imports all that the components do into `outer`; gives the arguments of each.
 ///
 /// # Errors
-/// [`NotFusible::Imports`].
-pub(super) fn import_all(
+/// [`NotNested`].
+pub(in crate::engine) fn import_all(
     components: &[Read],
     outer: &mut ComponentBuilder,
-) -> Result<Vec<Vec<Argument>>, NotFusible> {
+) -> Result<Vec<Vec<Argument>>, NotNested> {
+    let types_left = Cell::new(TYPES_MAX);
     let mut merging = Merging {
         components,
+        types_left: &types_left,
         origins: components.iter().map(origins).collect(),
         outer,
         interfaces: BTreeMap::new(),
@@ -66,6 +74,7 @@ fn origins(component: &Read) -> BTreeMap<ResourceId, Origin> {
 
 struct Merging<'a> {
     components: &'a [Read],
+    types_left: &'a Cell<usize>,
     /// Of each component.
     origins: Vec<BTreeMap<ResourceId, Origin>>,
     outer: &'a mut ComponentBuilder,
@@ -76,7 +85,7 @@ struct Merging<'a> {
 }
 
 impl Merging<'_> {
-    fn arguments(&mut self, component: usize) -> Result<Vec<Argument>, NotFusible> {
+    fn arguments(&mut self, component: usize) -> Result<Vec<Argument>, NotNested> {
         let components = self.components;
         let Some(read) = components.get(component) else { return Ok(Vec::new()) };
         let mut arguments = Vec::new();
@@ -89,7 +98,7 @@ impl Merging<'_> {
                     (ComponentExportKind::Instance, self.only_types(read, name, id)?)
                 }
                 Some(ComponentEntityType::Type { created: ComponentAnyTypeId::Defined(id), .. }) => {
-                    let mut scope = Scope::new(read, &mut *self.outer);
+                    let mut scope = Scope::new(read, &mut *self.outer, self.types_left);
                     (ComponentExportKind::Type, scope.defined(id)?)
                 }
                 Some(ComponentEntityType::Type { created: ComponentAnyTypeId::Resource(id), .. }) => {
@@ -111,18 +120,14 @@ impl Merging<'_> {
     }
 
     /// An instance of plain types, made here.
-    fn only_types(
-        &mut self,
-        read: &Read,
-        name: &str,
-        id: ComponentInstanceTypeId,
-    ) -> Result<u32, NotFusible> {
+    fn only_types(&mut self, read: &Read, name: &str, id: ComponentInstanceTypeId) -> Result<u32, NotNested> {
         let mut bag = ComponentBuilder::default();
+        let mut scope = Scope::new(read, &mut *self.outer, self.types_left);
         for (export, item) in &read.types[id].exports {
             let ComponentEntityType::Type { created: ComponentAnyTypeId::Defined(id), .. } = item.ty else {
                 return Err(refused(name));
             };
-            let index = Scope::new(read, &mut *self.outer).defined(id)?;
+            let index = scope.defined(id)?;
             let alias = Alias::Outer { kind: ComponentOuterAliasKind::Type, count: 1, index };
             let inner = bag.alias(None, alias);
             bag.export(export, ComponentExportKind::Type, inner, None);
@@ -132,10 +137,10 @@ impl Merging<'_> {
     }
 
     /// The instance that is imported by that name: what any component uses of it.
-    fn interface(&mut self, name: &str) -> Result<u32, NotFusible> {
+    fn interface(&mut self, name: &str) -> Result<u32, NotNested> {
         match self.interfaces.get(name) {
             Some(Some(index)) => return Ok(*index),
-            Some(None) => return Err(NotFusible::Imports(format!("`{name}` refers to itself"))),
+            Some(None) => return Err(NotNested(format!("`{name}` refers to itself"))),
             None => {}
         }
         self.interfaces.insert(name.to_owned(), None);
@@ -145,7 +150,7 @@ impl Merging<'_> {
         let mut functions = BTreeSet::new();
         for (component, read) in components.iter().enumerate() {
             let Some(ComponentEntityType::Instance(id)) = read.item(name) else { continue };
-            let mut scope = Scope::new(read, &mut ty);
+            let mut scope = Scope::new(read, &mut ty, self.types_left);
             for (export, item) in &read.types[id].exports {
                 match item.ty {
                     ComponentEntityType::Type { created, .. } => {
@@ -188,7 +193,7 @@ impl Merging<'_> {
         (interface, export): (&str, &str),
         types: &BTreeMap<&str, u32>,
         scope: &mut Scope<'_, InstanceType>,
-    ) -> Result<TypeBounds, NotFusible> {
+    ) -> Result<TypeBounds, NotNested> {
         match ty {
             ComponentAnyTypeId::Defined(id) => Ok(TypeBounds::Eq(scope.defined(id)?)),
             ComponentAnyTypeId::Resource(id) => {
@@ -218,7 +223,7 @@ impl Merging<'_> {
         self.origins.get(component)?.get(&resource.resource()).cloned()
     }
 
-    fn resource(&mut self, origin: Origin) -> Result<u32, NotFusible> {
+    fn resource(&mut self, origin: Origin) -> Result<u32, NotNested> {
         if let Some(index) = self.resources.get(&origin) {
             return Ok(*index);
         }
@@ -229,8 +234,8 @@ impl Merging<'_> {
     }
 }
 
-fn refused(import: &str) -> NotFusible {
-    NotFusible::Imports(format!("`{import}` is neither the host's nor types"))
+fn refused(import: &str) -> NotNested {
+    NotNested(format!("`{import}` is neither the host's nor types"))
 }
 
 /// Where types can be defined.
@@ -255,14 +260,15 @@ impl Definitions for InstanceType {
 struct Scope<'a, T> {
     read: &'a Read,
     to: &'a mut T,
+    types_left: &'a Cell<usize>,
     known: BTreeMap<ComponentAnyTypeId, u32>,
     /// The same of resources, whatever they were called.
     resources: BTreeMap<ResourceId, u32>,
 }
 
 impl<'a, T: Definitions> Scope<'a, T> {
-    fn new(read: &'a Read, to: &'a mut T) -> Self {
-        Self { read, to, known: BTreeMap::new(), resources: BTreeMap::new() }
+    fn new(read: &'a Read, to: &'a mut T, types_left: &'a Cell<usize>) -> Self {
+        Self { read, to, types_left, known: BTreeMap::new(), resources: BTreeMap::new() }
     }
 
     fn know(&mut self, ty: ComponentAnyTypeId, index: u32) {
@@ -272,17 +278,17 @@ impl<'a, T: Definitions> Scope<'a, T> {
         }
     }
 
-    fn resource(&self, id: AliasableResourceId) -> Result<u32, NotFusible> {
+    fn resource(&self, id: AliasableResourceId) -> Result<u32, NotNested> {
         let known = self.known.get(&ComponentAnyTypeId::Resource(id));
         let known = known.or_else(|| self.resources.get(&id.resource())).copied();
-        known.ok_or_else(|| NotFusible::Imports("a resource has no name".to_owned()))
+        known.ok_or_else(|| NotNested("a resource has no name".to_owned()))
     }
 
-    fn function(&mut self, id: ComponentFuncTypeId) -> Result<u32, NotFusible> {
+    fn function(&mut self, id: ComponentFuncTypeId) -> Result<u32, NotNested> {
         let read = self.read;
         let ty = &read.types[id];
         let params = ty.params.iter().map(|(name, ty)| Ok((name.as_str(), self.value(*ty)?)));
-        let params: Vec<_> = params.collect::<Result<_, NotFusible>>()?;
+        let params: Vec<_> = params.collect::<Result<_, NotNested>>()?;
         let result = self.maybe(ty.result)?;
         let (index, encoder) = self.to.define();
         encoder.function().async_(ty.async_).params(params).result(result);
@@ -292,40 +298,44 @@ impl<'a, T: Definitions> Scope<'a, T> {
     fn maybe(
         &mut self,
         ty: Option<component_types::ComponentValType>,
-    ) -> Result<Option<ComponentValType>, NotFusible> {
+    ) -> Result<Option<ComponentValType>, NotNested> {
         ty.map(|ty| self.value(ty)).transpose()
     }
 
-    fn value(&mut self, ty: component_types::ComponentValType) -> Result<ComponentValType, NotFusible> {
+    fn value(&mut self, ty: component_types::ComponentValType) -> Result<ComponentValType, NotNested> {
         Ok(match ty {
             component_types::ComponentValType::Primitive(ty) => ComponentValType::Primitive(ty.into()),
             component_types::ComponentValType::Type(id) => ComponentValType::Type(self.defined(id)?),
         })
     }
 
-    fn defined(&mut self, id: ComponentDefinedTypeId) -> Result<u32, NotFusible> {
+    fn defined(&mut self, id: ComponentDefinedTypeId) -> Result<u32, NotNested> {
         if let Some(index) = self.known.get(&ComponentAnyTypeId::Defined(id)) {
             return Ok(*index);
         }
+        let left = self.types_left.get().checked_sub(1);
+        let left =
+            left.ok_or_else(|| NotNested(format!("what is imported is of more than {TYPES_MAX} types")))?;
+        self.types_left.set(left);
         let index = self.define(id)?;
         self.known.insert(ComponentAnyTypeId::Defined(id), index);
         Ok(index)
     }
 
-    fn define(&mut self, id: ComponentDefinedTypeId) -> Result<u32, NotFusible> {
+    fn define(&mut self, id: ComponentDefinedTypeId) -> Result<u32, NotNested> {
         let read = self.read;
         // What a type refers to is written before it.
         Ok(match &read.types[id] {
             ComponentDefinedType::Primitive(ty) => self.write(|to| to.primitive((*ty).into())),
             ComponentDefinedType::Record(record) => {
                 let fields = record.fields.iter().map(|(name, ty)| Ok((name.as_str(), self.value(*ty)?)));
-                let fields: Vec<_> = fields.collect::<Result<_, NotFusible>>()?;
+                let fields: Vec<_> = fields.collect::<Result<_, NotNested>>()?;
                 self.write(|to| to.record(fields))
             }
             ComponentDefinedType::Variant(variant) => {
                 let cases =
                     variant.cases.iter().map(|(name, case)| Ok((name.as_str(), self.maybe(case.ty)?)));
-                let cases: Vec<_> = cases.collect::<Result<_, NotFusible>>()?;
+                let cases: Vec<_> = cases.collect::<Result<_, NotNested>>()?;
                 self.write(|to| to.variant(cases))
             }
             ComponentDefinedType::List { element, .. } => {
@@ -338,7 +348,7 @@ impl<'a, T: Definitions> Scope<'a, T> {
             }
             ComponentDefinedType::Tuple(tuple) => {
                 let types: Vec<_> =
-                    tuple.types.iter().map(|ty| self.value(*ty)).collect::<Result<_, NotFusible>>()?;
+                    tuple.types.iter().map(|ty| self.value(*ty)).collect::<Result<_, NotNested>>()?;
                 self.write(|to| to.tuple(types))
             }
             ComponentDefinedType::Flags(names) => {
@@ -368,7 +378,7 @@ impl<'a, T: Definitions> Scope<'a, T> {
             ComponentDefinedType::FixedLengthList { .. }
             | ComponentDefinedType::Future { .. }
             | ComponentDefinedType::Stream { .. } => {
-                return Err(NotFusible::Imports("a type is none of the host's".to_owned()));
+                return Err(NotNested("a type is none of the host's".to_owned()));
             }
         })
     }

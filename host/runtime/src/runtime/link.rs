@@ -1,0 +1,137 @@
+//! The functions that a component imports, linked into it when it is deployed.
+//!
+//! ```text
+//! component --imports of functions, by name--> what these names stand for now --linked--> one component: the version
+//! ```
+//!
+//! Invariants:
+//! * What is linked into a version stays: its digest is that of all together. A newer version of a function is taken by
+//!   deploying again what imports it.
+//! * Nothing is linked into itself, by whichever way. Two deploys at once don't bring that about either: it is looked at
+//!   again under the lock under which names change.
+
+use std::borrow::Cow;
+
+use super::Runtime;
+use crate::admission;
+use crate::engine::{Form, Importer, InvalidImport};
+use crate::id::{FunctionName, FunctionRef, Selector};
+use crate::registry::{Linked, ResolveError, StoreError, VersionRecord};
+use crate::runtime::DeployError;
+
+impl Runtime {
+    /// An admitted component as it is to be published under `own`: with the functions that it imports, if it does.
+    ///
+    /// # Errors
+    /// [`DeployError`].
+    pub(super) fn link<'a>(
+        &self,
+        own: &FunctionName,
+        component: &'a [u8],
+    ) -> Result<(Cow<'a, [u8]>, Vec<Linked>), DeployError> {
+        let Some(importer) = Importer::read(component)? else {
+            return Ok((Cow::Borrowed(component), Vec::new()));
+        };
+        let (mut linked, mut functions) = (Vec::new(), Vec::new());
+        {
+            // What a name stands for is there until its component has been read.
+            let _naming = self.lock_naming();
+            for name in importer.functions() {
+                let function = self.importable(own, name)?;
+                functions.push(self.0.registry.read_component(&function.digest)?);
+                linked.push(function);
+            }
+        }
+        let component = importer.link(component, &functions)?;
+        admission::admit(&component)?;
+        Ok((Cow::Owned(component), linked))
+    }
+
+    /// The current version of a function that `own` imports.
+    fn importable(&self, own: &FunctionName, name: &FunctionName) -> Result<Linked, DeployError> {
+        if name == own {
+            let names = vec![own.to_string(), own.to_string()];
+            return Err(InvalidImport::Cycle { names }.into());
+        }
+        let record = self.current(name)?.ok_or_else(|| InvalidImport::Unknown { name: name.clone() })?;
+        let form = match (&record.pipeline, record.description.form) {
+            (Some(_), _) => Some("a pipeline"),
+            (None, Form::Raw) => Some("of the raw form"),
+            (None, Form::Http) => Some("of the http form"),
+            (None, Form::Typed) => None,
+        };
+        if let Some(form) = form {
+            return Err(InvalidImport::Form { name: name.clone(), form }.into());
+        }
+        let VersionRecord { name, version, digest, linked, .. } = record;
+        let function = Linked { name, version, digest, linked };
+        refuse_cycle(own, &function)?;
+        Ok(function)
+    }
+
+    /// Refuses what would import itself by what names stand for now.
+    ///
+    /// # Errors
+    /// [`DeployError`].
+    pub(super) fn refuse_import_cycles(
+        &self,
+        own: &FunctionName,
+        linked: &[Linked],
+    ) -> Result<(), DeployError> {
+        for function in linked {
+            // What has been removed since is linked all the same.
+            if let Some(VersionRecord { name, version, digest, linked, .. }) = self.current(&function.name)? {
+                refuse_cycle(own, &Linked { name, version, digest, linked })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn current(&self, name: &FunctionName) -> Result<Option<VersionRecord>, StoreError> {
+        let reference = FunctionRef { name: name.clone(), selector: Selector::Current };
+        match self.0.registry.resolve(&reference) {
+            Ok(record) => Ok(Some(record)),
+            Err(ResolveError::Store(error)) => Err(error),
+            Err(
+                ResolveError::UnknownFunction(_)
+                | ResolveError::UnknownVersion { .. }
+                | ResolveError::NoEarlierVersion { .. },
+            ) => Ok(None),
+        }
+    }
+
+    /// For whoever has deployed this: which functions have another version of it linked into them. It isn't kept, as
+    /// it doesn't stay true.
+    pub(super) fn note_of_importers(&self, record: &VersionRecord) -> Option<String> {
+        // What can't be read is no reason to take back what has been published.
+        let importers = self.0.registry.importers().unwrap_or_default();
+        let has_other = |importer: &FunctionName| {
+            let current = self.current(importer).ok().flatten();
+            let linked = current.iter().flat_map(|current| &current.linked);
+            linked.into_iter().any(|linked| linked.has_other(&record.name, &record.digest))
+        };
+        let names: Vec<_> =
+            importers.iter().filter(|name| has_other(name)).map(|name| format!("`{name}`")).collect();
+        let (verb, them) = match names.as_slice() {
+            [] => return None,
+            [_] => ("has", "it"),
+            [..] => ("have", "them"),
+        };
+        Some(format!(
+            "{} {verb} another version of `{}` linked in: deploy {them} again to have this one",
+            names.join(", "),
+            record.name
+        ))
+    }
+}
+
+/// Refuses what has `own` linked into it.
+fn refuse_cycle(own: &FunctionName, function: &Linked) -> Result<(), InvalidImport> {
+    match function.way_to(own) {
+        None => Ok(()),
+        Some(way) => {
+            let names = std::iter::once(own).chain(&way).map(ToString::to_string).collect();
+            Err(InvalidImport::Cycle { names })
+        }
+    }
+}
