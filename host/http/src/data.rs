@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use nebula_runtime::id::{FunctionRef, Selector};
 use nebula_runtime::{
     Answer, Answered, Called, Form, Function, Given, Issued, Met, Prefer, Request as Call, Shard,
@@ -43,9 +43,6 @@ const UNSEEN: [&str; 8] = [
     "http2-settings",
 ];
 
-/// By what an answer may be given again, of whose function.
-type Again = Option<(Arc<Met>, Given)>;
-
 /// Answers one request, which is under way until then.
 pub(crate) async fn serve(
     shard: Shard,
@@ -55,8 +52,8 @@ pub(crate) async fn serve(
 ) -> Result<Reply, Infallible> {
     let head = request.method() == Method::HEAD;
     let (parts, mut body) = request.into_parts();
-    let mut again = None;
-    let mut reply = match route(&shard, &bodies, &parts, &mut body, &mut again).await {
+    let mut given = None;
+    let mut reply = match route(&shard, &bodies, &parts, &mut body, &mut given).await {
         Ok(reply) => reply,
         Err(problem) => problem.into_reply(),
     };
@@ -73,7 +70,7 @@ pub(crate) async fn serve(
     let Ongoing { under_way, exchange } = ongoing;
     // Last: hyper has the reply at once.
     if let Some(exchange) = exchange {
-        exchange.answered(&parts, &reply, again);
+        exchange.answered(&parts, body.is_end_stream(), &reply, given);
     }
     drop(under_way);
     Ok(reply)
@@ -84,7 +81,7 @@ async fn route(
     bodies: &Bodies,
     parts: &Parts,
     body: &mut Incoming,
-    again: &mut Again,
+    given: &mut Option<Given>,
 ) -> Result<Reply, Problem> {
     let present = body::check(parts)?;
     let path = parts.uri.path();
@@ -103,7 +100,7 @@ async fn route(
         Some(found) => found,
         None => find(shard, reference)?,
     };
-    let called = call(shard, bodies, (&function, selector), below, (parts, present), body, again).await;
+    let called = call(shard, bodies, (&function, selector), below, (parts, present), body, given).await;
     // From here on every answer says which function it is about.
     called.or_else(|problem| {
         let mut reply = problem.into_reply();
@@ -131,7 +128,7 @@ async fn call(
     below: &str,
     (parts, present): (&Parts, Present),
     body: &mut Incoming,
-    again: &mut Again,
+    given: &mut Option<Given>,
 ) -> Result<Reply, Problem> {
     let form = function.record.description.form;
     if form != Form::Http {
@@ -163,7 +160,7 @@ async fn call(
     };
     let asked = Asked::new(parts.method.clone(), selector, &parts.headers, present);
     let accept = if present.accept { accept(&parts.headers) } else { None };
-    Ok(run(shard, function, &asked, request, prefer(accept.as_deref()), again).await)
+    Ok(run(shard, function, &asked, request, prefer(accept.as_deref()), given).await)
 }
 
 /// The `Accept` header; several lines of it are one list (RFC 9110 §5.3).
@@ -179,13 +176,13 @@ async fn run(
     asked: &Asked,
     call: Call,
     prefer: Prefer,
-    again: &mut Again,
+    given: &mut Option<Given>,
 ) -> Reply {
     // Held until it is known whether there is an answer. Apart, as what few ask for isn't moved about with every request.
     let wanted = asked.receipt.map(|wants| Box::new((wants, call.clone())));
-    let (called, given) = shard.answer(function, call, prefer, asked.directives).await;
+    let (called, again) = shard.answer(function, call, prefer, asked.directives).await;
     // A receipt says when it was made.
-    *again = given.filter(|_| wanted.is_none()).map(|given| (Arc::clone(function), given));
+    *given = again.filter(|_| wanted.is_none());
     let receipt = match wanted {
         Some(wanted) => Box::pin(receipt(shard, function, *wanted, prefer, &called)).await,
         None => None,

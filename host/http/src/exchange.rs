@@ -8,8 +8,8 @@
 //! ```
 //!
 //! hyper may hold bytes that it was given and hasn't used, or that it was told to write and hasn't. That it holds
-//! neither is told here by counting: the requests that were answered are as long as what it was given, and it has
-//! flushed what it wrote.
+//! neither is told here by counting: the requests that were answered, read to their ends, are as long as what it was given, and it
+//! has flushed what it wrote.
 //!
 //! Invariant: at rest hyper holds nothing of any request or answer. Where that isn't certain the connection isn't at rest.
 
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::request::Parts;
 use http::{Method, Version, header};
-use nebula_runtime::{Given, Met};
+use nebula_runtime::Given;
 
 use crate::problem::Reply;
 use crate::verbatim::{Entry, Verbatim};
@@ -25,9 +25,17 @@ use crate::verbatim::{Entry, Verbatim};
 /// A request of which more has come isn't kept, bytes.
 const REQUEST_BYTES_MAX: usize = 4 * 1024;
 
+/// What a connection holds of memory for them between two requests, bytes.
+const BYTES_HELD_MAX: usize = 512;
+
 /// One connection's. Cheap to clone.
-#[derive(Clone, Default)]
-pub(crate) struct Exchange(Arc<Mutex<State>>);
+#[derive(Clone)]
+pub(crate) struct Exchange(Arc<Inner>);
+
+struct Inner {
+    verbatim: Verbatim,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
@@ -55,12 +63,17 @@ enum At {
 }
 
 impl Exchange {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn new(verbatim: Verbatim) -> Self {
+        Self(Arc::new(Inner { verbatim, state: Mutex::default() }))
     }
 
-    pub(crate) fn is_at_rest(&self) -> bool {
-        matches!(self.lock().at, At::Rest)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts the answer to a request that was read into `answer`, if the connection is at rest and it is known.
+    pub(crate) fn answer(&self, request: &[u8], answer: &mut Vec<u8>) -> bool {
+        matches!(self.lock().at, At::Rest) && self.0.verbatim.answer(request, answer)
     }
 
     /// hyper is given this to read.
@@ -77,23 +90,26 @@ impl Exchange {
         state.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    /// A request that was read gets this answer: from memory, if it was given so. hyper has it next.
-    pub(crate) fn answered(&self, request: &Parts, reply: &Reply, given: Option<(Arc<Met>, Given)>) {
+    /// A request that was read, to its end if `is_read`, gets this answer: from memory, if it was given so. hyper has it
+    /// next.
+    pub(crate) fn answered(&self, request: &Parts, is_read: bool, reply: &Reply, given: Option<Given>) {
         let mut state = self.lock();
-        if !matches!(state.at, At::Request) || length(request, &state.bytes) != Some(state.read) {
+        // hyper has this answer in a moment, and says so when it has none of it any more.
+        let was_unflushed = std::mem::replace(&mut state.is_unflushed, true);
+        let length = if is_read { length(request, &state.bytes) } else { None };
+        if !matches!(state.at, At::Request) || length != Some(state.read) {
             return state.lose();
         }
-        // hyper has this answer in a moment, and says so when it has none of it any more.
-        let is_unflushed = std::mem::replace(&mut state.is_unflushed, true);
-        let is_kept = state.read == state.bytes.len() && !is_unflushed;
-        match given.filter(|_| is_kept).and_then(|(met, given)| Entry::new(reply, met, given)) {
-            Some(entry) => state.at = At::Answer(Arc::new(entry)),
+        let is_kept = state.read == state.bytes.len() && !was_unflushed && is_anybodys(request);
+        let given = given.filter(|_| is_kept);
+        match given.and_then(|given| self.0.verbatim.expect(&state.bytes, reply, given)) {
+            Some(entry) => state.at = At::Answer(entry),
             None => state.end(At::Request),
         }
     }
 
     /// hyper has had the first `accepted` of these bytes written.
-    pub(crate) fn written(&self, bytes: &[u8], accepted: usize, verbatim: &Verbatim) {
+    pub(crate) fn written(&self, bytes: &[u8], accepted: usize) {
         let mut state = self.lock();
         state.is_unflushed = true;
         match &state.at {
@@ -102,7 +118,7 @@ impl Exchange {
             At::Answer(entry) => {
                 let is_whole = accepted == bytes.len() && entry.is(bytes);
                 if is_whole {
-                    verbatim.learn(&state.bytes, Arc::clone(entry));
+                    self.0.verbatim.learn(&state.bytes, entry);
                 }
                 state.end(if is_whole { At::Rest } else { At::Request });
             }
@@ -119,6 +135,8 @@ impl State {
     fn end(&mut self, at: At) {
         (self.at, self.read) = (at, 0);
         self.bytes.clear();
+        // What one large request took isn't held by a connection that idles.
+        self.bytes.shrink_to(BYTES_HELD_MAX);
     }
 
     fn lose(&mut self) {
@@ -135,7 +153,10 @@ fn length(request: &Parts, bytes: &[u8]) -> Option<usize> {
     let mut body = None;
     for (name, value) in &request.headers {
         match *name {
-            header::CONNECTION | header::UPGRADE | header::TRANSFER_ENCODING | header::EXPECT => return None,
+            header::UPGRADE | header::TRANSFER_ENCODING | header::EXPECT => return None,
+            // That it stays is what HTTP/1.1 says by itself.
+            header::CONNECTION if value.as_bytes().eq_ignore_ascii_case(b"keep-alive") => {}
+            header::CONNECTION => return None,
             // `5, 5` and `+5` are none.
             header::CONTENT_LENGTH => {
                 let digits = Some(value.as_bytes()).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
@@ -150,16 +171,22 @@ fn length(request: &Parts, bytes: &[u8]) -> Option<usize> {
     head_length(bytes)?.checked_add(body.unwrap_or(0))
 }
 
+/// Whether it says nothing of who asks, which isn't kept.
+fn is_anybodys(request: &Parts) -> bool {
+    ![header::AUTHORIZATION, header::COOKIE].iter().any(|name| request.headers.contains_key(name))
+}
+
 /// How long a head is, with the empty line that ends it. `None` where a line ends without a carriage return: some read
-/// that as an end, some don't.
+/// that as an end, some don't; and where it begins with an empty line, which is left out when it is read (RFC 9112 §2.2).
 fn head_length(bytes: &[u8]) -> Option<usize> {
     let mut begin = 0;
     loop {
         let end = begin + memchr::memchr(b'\n', &bytes[begin..])?;
         let line = bytes[begin..end].strip_suffix(b"\r")?;
-        begin = end + 1;
-        if line.is_empty() {
-            return Some(begin);
+        match (line.is_empty(), begin) {
+            (true, 0) => return None,
+            (true, _) => return Some(end + 1),
+            (false, _) => begin = end + 1,
         }
     }
 }
@@ -194,6 +221,7 @@ mod tests {
         }
         assert_eq!(length("POST / HTTP/1.1\r\nhost: a\r\n", &[]), None);
         assert_eq!(length("POST / HTTP/1.1\nhost: a\n\n\r\n\r\n", &[]), None);
-        assert_eq!(length("\r\nPOST / HTTP/1.1\r\n\r\n", &[]), Some(2));
+        assert_eq!(length("\r\nPOST / HTTP/1.1\r\n\r\n", &[]), None);
+        assert_eq!(length(text, &[("connection", "Keep-Alive")]), Some(text.len() - 4));
     }
 }

@@ -264,6 +264,24 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener
     Ok(socket.into())
 }
 
+/// HTTP/1.1 and HTTP/2 within our bounds.
+pub(crate) fn protocol() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // Idle and slow connections are `connections`' to end, without a timer for each request.
+        .header_read_timeout(None)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(READ_BUFFER_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(64 * 1024);
+    builder
+}
+
 /// What a thread does for each request, and besides.
 struct Serving<S, T> {
     serve: S,
@@ -329,19 +347,7 @@ impl Thread {
         F: Future<Output = Result<Reply, Infallible>> + Send + 'static,
     {
         let listener = TcpListener::from_std(self.listener)?;
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            // Idle and slow connections are `connections`' to end, without a timer for each request.
-            .header_read_timeout(None)
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(READ_BUFFER_BYTES_MAX);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_header_list_size(64 * 1024);
+        let builder = protocol();
         loop {
             let accepted = tokio::select! {
                 accepted = async {
@@ -362,12 +368,8 @@ impl Thread {
             // Without it small answers wait for the peer's delayed acknowledgement.
             let _ = stream.set_nodelay(true);
             let (serve, requests) = (serve.clone(), place.requests());
-            let exchange = verbatim.as_ref().map(|_| Exchange::default());
-            let known = verbatim.clone().zip(exchange.clone()).map(|(verbatim, exchange)| Known {
-                exchange,
-                verbatim,
-                requests: requests.clone(),
-            });
+            let exchange = verbatim.clone().map(Exchange::new);
+            let known = exchange.clone().map(|exchange| Known { exchange, requests: requests.clone() });
             // Without a future around the other, which would be moved about with every request.
             let service = service_fn(move |request| {
                 serve(request, Ongoing { under_way: requests.begin(), exchange: exchange.clone() })

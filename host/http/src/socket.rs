@@ -1,7 +1,7 @@
 //! A connection's socket, as hyper reads and writes it.
 //!
 //! ```text
-//! bytes --(at rest, and known)--> the answer that is known (`verbatim`)
+//! bytes --(at rest, and known)--> the answer that is known (`exchange`, `verbatim`)
 //!      \-(else)--> hyper --> its answer
 //! ```
 //!
@@ -19,17 +19,14 @@ use tokio::net::TcpStream;
 
 use crate::connections::Requests;
 use crate::exchange::Exchange;
-use crate::verbatim::Verbatim;
-
-/// Pieces of so many bytes together are put into one.
-const TOGETHER_BYTES_MAX: usize = 2048;
+use crate::verbatim::ANSWER_BYTES_MAX;
 
 /// A connection.
 pub(crate) struct Connected {
     stream: TcpStream,
-    /// Where pieces are put together, and answers that are known. Kept for the next time.
-    together: Vec<u8>,
-    /// What is left to be sent of an answer that is known: the end of `together`.
+    /// Pieces put together, or an answer that is known. Kept for the next time.
+    outgoing: Vec<u8>,
+    /// What is left to be sent of an answer that is known: the end of `outgoing`.
     left: usize,
     known: Option<Known>,
 }
@@ -37,18 +34,14 @@ pub(crate) struct Connected {
 /// How a connection answers what is known.
 pub(crate) struct Known {
     pub(crate) exchange: Exchange,
-    pub(crate) verbatim: Verbatim,
     pub(crate) requests: Requests,
 }
 
 impl Known {
     /// Whether this is a request that is known; its answer is in `answer` then.
     fn answers(&self, bytes: &[u8], answer: &mut Vec<u8>) -> bool {
-        // Who is told to end says so with its next answer.
-        if !self.exchange.is_at_rest() || self.requests.are_ending() {
-            return false;
-        }
-        let is_known = self.verbatim.answer(bytes, answer);
+        // That the connection ends is hyper's to say.
+        let is_known = !self.requests.are_ending() && self.exchange.answer(bytes, answer);
         if is_known {
             // It counts as a sign of life.
             drop(self.requests.begin());
@@ -59,13 +52,13 @@ impl Known {
 
 impl Connected {
     pub(crate) fn new(stream: TcpStream, known: Option<Known>) -> Self {
-        Self { stream, together: Vec::new(), left: 0, known }
+        Self { stream, outgoing: Vec::new(), left: 0, known }
     }
 
     /// Sends what is left of an answer.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.left > 0 {
-            let rest = &self.together[self.together.len() - self.left..];
+            let rest = &self.outgoing[self.outgoing.len() - self.left..];
             match ready!(Pin::new(&mut self.stream).poll_write(context, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 sent => self.left -= sent,
@@ -88,11 +81,11 @@ impl AsyncRead for Connected {
             ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
             let Some(known) = &this.known else { return Poll::Ready(Ok(())) };
             let bytes = &buffer.filled()[before..];
-            if !known.answers(bytes, &mut this.together) {
+            if !known.answers(bytes, &mut this.outgoing) {
                 known.exchange.read(bytes);
                 return Poll::Ready(Ok(()));
             }
-            this.left = this.together.len();
+            this.left = this.outgoing.len();
             buffer.set_filled(before);
         }
     }
@@ -104,7 +97,7 @@ impl AsyncWrite for Connected {
         ready!(this.poll_send(context))?;
         let accepted = ready!(Pin::new(&mut this.stream).poll_write(context, bytes))?;
         if let Some(known) = &this.known {
-            known.exchange.written(bytes, accepted, &known.verbatim);
+            known.exchange.written(bytes, accepted);
         }
         Poll::Ready(Ok(accepted))
     }
@@ -116,12 +109,12 @@ impl AsyncWrite for Connected {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_send(context))?;
-        let accepted = match gather(pieces, &mut this.together) {
-            true => ready!(Pin::new(&mut this.stream).poll_write(context, &this.together))?,
+        let accepted = match gather(pieces, &mut this.outgoing) {
+            true => ready!(Pin::new(&mut this.stream).poll_write(context, &this.outgoing))?,
             false => ready!(Pin::new(&mut this.stream).poll_write_vectored(context, pieces))?,
         };
         if let Some(known) = &this.known {
-            known.exchange.written(&this.together, accepted, &known.verbatim);
+            known.exchange.written(&this.outgoing, accepted);
         }
         Poll::Ready(Ok(accepted))
     }
@@ -151,7 +144,7 @@ impl AsyncWrite for Connected {
 fn gather(pieces: &[IoSlice<'_>], together: &mut Vec<u8>) -> bool {
     together.clear();
     let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
-    let are_short = bytes <= TOGETHER_BYTES_MAX;
+    let are_short = bytes <= ANSWER_BYTES_MAX;
     if are_short {
         pieces.iter().for_each(|piece| together.extend_from_slice(piece));
     }
@@ -172,6 +165,6 @@ mod tests {
         assert_eq!(gathered(&[b"head", b"", b"body"]).unwrap(), b"headbody");
         assert_eq!(gathered(&[b"next"]).unwrap(), b"next");
         assert_eq!(gathered(&[]).unwrap(), b"");
-        assert_eq!(gathered(&[b"head", &[0; TOGETHER_BYTES_MAX]]), None);
+        assert_eq!(gathered(&[b"head", &[0; ANSWER_BYTES_MAX]]), None);
     }
 }

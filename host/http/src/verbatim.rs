@@ -4,19 +4,21 @@
 //! for the same bytes, but for the answer's `Age` and `Date`, which are put in anew.
 //!
 //! Invariants:
-//! * An answer is here only if hyper has written it, just so, for a request of just these bytes ([`Exchange`](crate::exchange)).
+//! * An answer is here only if hyper has written it, just so, for a request of just these bytes ([`Exchange`](crate::exchange)), and
+//!   that has come before.
 //! * It is given only while it is what the call would find ([`Shard::give_again`]).
-//! * The table of a thread takes [`TABLE_BYTES_MAX`] at most, and nothing once the thread has forgotten its functions.
+//! * The table of a thread takes [`TABLE_BYTES_MAX`] at most, and is begun anew when the thread has forgotten its functions.
 
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use http::header;
 use http_body::Body;
-use nebula_runtime::{Given, Met, Shard};
+use nebula_runtime::{Given, Shard};
 use quick_cache::unsync::Cache;
-use quick_cache::{OptionsBuilder, Weighter};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use crate::problem::Reply;
 
@@ -28,6 +30,12 @@ const ENTRY_BYTES: usize = 320;
 
 /// How many the table is laid out for at first. It grows.
 const EXPECTED: usize = 64;
+
+/// Requests that have come once, of which the last are known by a number each. A power of two.
+const SEEN: usize = 1024;
+
+/// The longest answer, bytes: it has to be written in one piece.
+pub(crate) const ANSWER_BYTES_MAX: usize = 2048;
 
 /// An HTTP date (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 const DATE_BYTES: usize = 29;
@@ -43,6 +51,9 @@ struct Inner {
 
 struct Table {
     entries: Cache<Box<[u8]>, Arc<Entry>, ByBytes>,
+    /// One that differs each time, in a header say, isn't worth an entry: the second time is.
+    seen: Box<[u64]>,
+    hashes: DefaultHashBuilder,
     /// Of the shard, when the table was begun.
     forgotten: u64,
     date: [u8; DATE_BYTES],
@@ -52,14 +63,13 @@ struct Table {
 
 /// An answer, without what is another each time.
 pub(crate) struct Entry {
-    met: Arc<Met>,
     given: Given,
     /// From the status to `age: `.
-    before_age: Vec<u8>,
+    before_age: Box<[u8]>,
     /// From the end of that line to `date: `.
-    before_date: Vec<u8>,
+    before_date: Box<[u8]>,
     /// From the end of that line; the body with it.
-    after: Vec<u8>,
+    after: Box<[u8]>,
 }
 
 #[derive(Clone)]
@@ -86,7 +96,7 @@ impl Verbatim {
     pub(crate) fn answer(&self, request: &[u8], answer: &mut Vec<u8>) -> bool {
         let mut table = self.lock();
         let Some(entry) = table.entries.get(request).cloned() else { return false };
-        let Some(age_s) = self.0.shard.give_again(&entry.met, &entry.given) else {
+        let Some(age_s) = self.0.shard.give_again(&entry.given) else {
             // Read, it says what it comes to now, and may be here again after that.
             table.entries.remove(request);
             return false;
@@ -95,9 +105,24 @@ impl Verbatim {
         true
     }
 
+    /// What hyper is going to write for a request that it has read: known, or to be learned, if that came before.
+    pub(crate) fn expect(&self, request: &[u8], reply: &Reply, given: Given) -> Option<Arc<Entry>> {
+        let mut table = self.lock();
+        if let Some(entry) = table.entries.get(request).filter(|entry| entry.given == given) {
+            return Some(Arc::clone(entry));
+        }
+        let hash = table.hashes.hash_one(request);
+        let seen = &mut table.seen[hash as usize % SEEN];
+        let came_before = std::mem::replace(seen, hash) == hash;
+        if came_before { Entry::new(reply, given).map(Arc::new) } else { None }
+    }
+
     /// Has this answer given to requests of just these bytes.
-    pub(crate) fn learn(&self, request: &[u8], entry: Arc<Entry>) {
-        self.lock().entries.insert(request.into(), entry);
+    pub(crate) fn learn(&self, request: &[u8], entry: &Arc<Entry>) {
+        let mut table = self.lock();
+        if table.entries.get(request).is_none_or(|known| !Arc::ptr_eq(known, entry)) {
+            table.entries.insert(request.into(), Arc::clone(entry));
+        }
     }
 
     /// Before the thread sleeps: nothing is kept of what it has forgotten.
@@ -117,7 +142,9 @@ impl Table {
         #[expect(clippy::expect_used, reason = "it fails where one of the two capacities isn't given")]
         let options = options.build().expect("both capacities are given");
         let entries = Cache::with_options(options, ByBytes, Default::default(), Default::default());
-        Self { entries, forgotten, date: [b' '; DATE_BYTES], dated_at: 0 }
+        let seen = vec![0; SEEN].into();
+        let hashes = DefaultHashBuilder::default();
+        Self { entries, seen, hashes, forgotten, date: [b' '; DATE_BYTES], dated_at: 0 }
     }
 
     /// Now, to the second.
@@ -136,8 +163,12 @@ impl Table {
 
 impl Entry {
     /// Of an answer as hyper writes it: its headers in their order, then the length of its body, then the date. `None`
-    /// of one that has no age.
-    pub(crate) fn new(reply: &Reply, met: Arc<Met>, given: Given) -> Option<Self> {
+    /// of one that has no age, or is too long.
+    fn new(reply: &Reply, given: Given) -> Option<Self> {
+        let body_bytes = reply.body().size_hint().exact()?;
+        if body_bytes > ANSWER_BYTES_MAX as u64 {
+            return None;
+        }
         let status = reply.status();
         let mut head =
             format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason()?).into_bytes();
@@ -155,7 +186,7 @@ impl Entry {
         let body = content(reply)?;
         head.extend_from_slice(format!("content-length: {}\r\ndate: ", body.len()).as_bytes());
         let after = [b"\r\n\r\n", &body[..]].concat();
-        Some(Self { met, given, before_age: before_age?, before_date: head, after })
+        Some(Self { given, before_age: before_age?.into(), before_date: head.into(), after: after.into() })
     }
 
     fn write(&self, age_s: u64, date: &[u8; DATE_BYTES], to: &mut Vec<u8>) {
@@ -174,7 +205,7 @@ impl Entry {
             &rest[digits..]
         });
         let dated = rest.and_then(|rest| rest.strip_prefix(&self.before_date[..]));
-        dated.and_then(|dated| dated.get(DATE_BYTES..)) == Some(&self.after)
+        dated.and_then(|dated| dated.get(DATE_BYTES..)) == Some(&self.after[..])
     }
 }
 

@@ -119,6 +119,8 @@ pub struct Met {
     /// Has what it counted in the end.
     runtime: Runtime,
     function: Arc<Function>,
+    /// What names stood for when it was found.
+    generation: u64,
     tally: Tally,
     /// What its hits are numbered from, for [`Verification`](crate::runtime::Verification).
     sampled_from: u64,
@@ -217,6 +219,7 @@ impl Shard {
         let met = Arc::new(Met {
             runtime: self.0.runtime.clone(),
             function: self.0.runtime.resolve(reference)?,
+            generation: state.generation,
             tally: Tally::default(),
             sampled_from: self.0.runtime.verification().begin(),
             state: Mutex::default(),

@@ -11,14 +11,14 @@ use nebula_runtime::{Codegen, Compiler, Followers, Runtime, RuntimeConfig, Setti
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 use crate::bodies::Bodies;
 use crate::connections::{Connections, Traffic};
 use crate::data;
 use crate::exchange::Exchange;
-use crate::serve::Ongoing;
+use crate::serve::{Ongoing, protocol};
 use crate::socket::{Connected, Known};
 
 /// Takes a number and gives it.
@@ -40,6 +40,10 @@ struct Thread {
 
 impl Thread {
     async fn start() -> Self {
+        Self::verifying(0.0).await
+    }
+
+    async fn verifying(verify_share: f64) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
         let runtime = Runtime::open(RuntimeConfig {
             data_dir: data_dir.path().to_owned(),
@@ -48,7 +52,7 @@ impl Thread {
             host_limits: HostLimits { instances_max: NonZeroU32::MIN, ..HostLimits::default() },
             serving_threads: 1,
             signer: None,
-            verify_share: 0.0,
+            verify_share,
             alarm: |_| {},
         })
         .unwrap();
@@ -82,23 +86,34 @@ impl Thread {
 
     /// A new connection.
     async fn connect(&self) -> TcpStream {
+        self.connect_with(None).await
+    }
+
+    /// One that holds so few bytes on their way to the client.
+    async fn connect_with(&self, buffer: Option<u32>) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(bytes) = buffer {
+            socket.set_recv_buffer_size(bytes).unwrap();
+        }
+        let client = socket.connect(listener.local_addr().unwrap()).await.unwrap();
         client.set_nodelay(true).unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
+        if let Some(bytes) = buffer {
+            socket2::SockRef::from(&stream).set_send_buffer_size(bytes as usize).unwrap();
+        }
         let place = self.connections.place().await;
-        let (exchange, requests) = (Exchange::default(), place.requests());
-        let known =
-            Known { exchange: exchange.clone(), verbatim: self.verbatim.clone(), requests: requests.clone() };
+        let (exchange, requests) = (Exchange::new(self.verbatim.clone()), place.requests());
+        let known = Known { exchange: exchange.clone(), requests: requests.clone() };
         let (shard, bodies, read) = (self.shard.clone(), Bodies::new(), Arc::clone(&self.read));
         let service = service_fn(move |request| {
             read.fetch_add(1, Ordering::Relaxed);
             let ongoing = Ongoing { under_way: requests.begin(), exchange: Some(exchange.clone()) };
             data::serve(shard.clone(), bodies.clone(), request, ongoing)
         });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(Connected::new(stream, Some(known))), service);
+        let stream = TokioIo::new(Connected::new(stream, Some(known)));
+        let connection = protocol().serve_connection(stream, service).into_owned();
         place.spawn(connection, |connection| connection.graceful_shutdown());
         client
     }
@@ -153,7 +168,10 @@ fn what_is_known_is_not_read() {
         let (missed, body) = ask(&mut client, &call("7")).await;
         assert_eq!((header(&missed, "cache-status"), body.as_str()), (Some("nebula; fwd=miss; stored"), "7"));
         let (hit, _) = ask(&mut client, &call("7")).await;
-        assert_eq!((header(&hit, "cache-status"), thread.read()), (Some("nebula; hit"), 2));
+        assert_eq!(header(&hit, "cache-status"), Some("nebula; hit"));
+        // One that has come once may not come again.
+        ask(&mut client, &call("7")).await;
+        assert_eq!(thread.read(), 3);
         for _ in 0..3 {
             let (again, body) = ask(&mut client, &call("7")).await;
             assert_eq!((timeless(&again), body.as_str()), (timeless(&hit), "7"));
@@ -162,11 +180,12 @@ fn what_is_known_is_not_read() {
         }
         assert_eq!(thread.read(), 0);
         // All of them are counted.
-        assert_eq!(thread.runtime.cache_report().unwrap().functions[0].counts.hits, 4);
+        assert_eq!(thread.runtime.cache_report().unwrap().functions[0].counts.hits, 5);
         // Another input is read, and is known then beside the first; by other connections, too, after their first.
-        ask(&mut client, &call("8")).await;
-        ask(&mut client, &call("8")).await;
-        assert_eq!(thread.read(), 2);
+        for _ in 0..5 {
+            ask(&mut client, &call("8")).await;
+        }
+        assert_eq!(thread.read(), 3);
         let mut other = thread.connect().await;
         for input in ["8", "7", "8"] {
             let (_, body) = ask(&mut other, &call(input)).await;
@@ -182,7 +201,7 @@ fn what_may_have_changed_is_read() {
         let thread = Thread::start().await;
         let mut client = thread.connect().await;
         let learn = async |client: &mut TcpStream| {
-            for _ in 0..3 {
+            for _ in 0..4 {
                 ask(client, &call("7")).await;
             }
             thread.read();
@@ -221,6 +240,106 @@ fn what_may_have_changed_is_read() {
     });
 }
 
+/// Who was found before a deploy is called all the same, and says nothing of who is called after it.
+#[test]
+fn a_slow_request_brings_nothing_back() {
+    run(async {
+        let thread = Thread::start().await;
+        let mut client = thread.connect().await;
+        for _ in 0..4 {
+            ask(&mut client, &call("7")).await;
+        }
+        let mut slow = thread.connect().await;
+        let request = call("7");
+        let (head, body) = request.split_at(request.len() - 1);
+        slow.write_all(head).await.unwrap();
+        pause().await;
+        let limits = LimitOverrides { output_bytes_max: Some(1000), ..LimitOverrides::default() };
+        thread.deploy_with("same", limits).await;
+        let (head, _) = ask(&mut slow, body).await;
+        assert!(header(&head, "nebula-function").unwrap().starts_with("same@v1;"), "{head}");
+        for client in [&mut client, &mut slow] {
+            let (head, _) = ask(client, &call("7")).await;
+            assert!(header(&head, "nebula-function").unwrap().starts_with("same@v2;"), "{head}");
+        }
+    });
+}
+
+/// hyper still waits for the body: what comes next is that.
+#[test]
+fn an_answer_before_the_body_is_no_rest() {
+    run(async {
+        let thread = Thread::start().await;
+        let mut client = thread.connect().await;
+        let get = "GET /f/same?n=7 HTTP/1.1\r\nhost: a\r\n\r\n";
+        for _ in 0..5 {
+            ask(&mut client, get.as_bytes()).await;
+        }
+        assert_eq!(thread.read(), 3);
+        let length = get.len();
+        let early = format!("\r\nGET /f/same?n=7 HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
+        client.write_all(early.as_bytes()).await.unwrap();
+        pause().await;
+        client.write_all(get.as_bytes()).await.unwrap();
+        assert_eq!(answer(&mut client).await.1, "7");
+        // What could have been another request was its body.
+        client.write_all(&call("8")).await.unwrap();
+        assert_eq!(answer(&mut client).await.1, "8");
+    });
+}
+
+/// A client that doesn't read holds up its own answers alone, and gets all of them.
+#[test]
+fn answers_wait_for_who_takes_them() {
+    run(async {
+        let thread = Thread::start().await;
+        let mut client = thread.connect_with(Some(2048)).await;
+        for _ in 0..4 {
+            ask(&mut client, &call("7")).await;
+        }
+        thread.read();
+        for _ in 0..60 {
+            client.write_all(&call("7")).await.unwrap();
+            pause().await;
+        }
+        let mut other = thread.connect().await;
+        ask(&mut other, &call("7")).await;
+        for _ in 0..60 {
+            assert_eq!(answer(&mut client).await.1, "7");
+        }
+        assert!(thread.read() < 60, "some were answered unread");
+    });
+}
+
+/// Those that are to be computed again are read.
+#[test]
+fn what_is_verified_is_read() {
+    run(async {
+        let thread = Thread::verifying(1.0).await;
+        let mut client = thread.connect().await;
+        for _ in 0..8 {
+            ask(&mut client, &call("7")).await;
+        }
+        assert_eq!(thread.read(), 8);
+    });
+}
+
+/// What is to be stored nowhere, or says who asks, isn't kept.
+#[test]
+fn what_is_private_is_read() {
+    run(async {
+        let thread = Thread::start().await;
+        let mut client = thread.connect().await;
+        for private in ["cache-control: no-store", "authorization: x", "cookie: x", "prefer: receipt"] {
+            let request = format!("GET /f/same?n=7 HTTP/1.1\r\nhost: a\r\n{private}\r\n\r\n");
+            for _ in 0..8 {
+                ask(&mut client, request.as_bytes()).await;
+            }
+            assert_eq!(thread.read(), 8, "{private}");
+        }
+    });
+}
+
 /// What a client may do on a connection.
 #[derive(Clone, Debug)]
 enum Act {
@@ -234,6 +353,7 @@ enum Act {
     Chunked(u8),
     Expecting(u8),
     BareLineFeeds(u8),
+    EmptyLineFirst(u8),
     Health,
     Wrong,
 }
@@ -241,17 +361,18 @@ enum Act {
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let input = || 0..3_u8;
     let act = prop_oneof![
-        6 => input().prop_map(Act::Call),
+        40 => input().prop_map(Act::Call),
         1 => (input(), 1..40_usize).prop_map(|(input, at)| Act::Split(input, at)),
         1 => (input(), input()).prop_map(|(one, other)| Act::Two(one, other)),
         1 => (input(), input(), 1..40_usize).prop_map(|(one, other, at)| Act::OneAndAHalf(one, other, at)),
         1 => input().prop_map(Act::Chunked),
         1 => input().prop_map(Act::Expecting),
         1 => input().prop_map(Act::BareLineFeeds),
+        1 => input().prop_map(Act::EmptyLineFirst),
         1 => Just(Act::Health),
         1 => Just(Act::Wrong),
     ];
-    proptest::collection::vec(act, 1..16)
+    proptest::collection::vec(act, 1..48)
 }
 
 /// Time enough for what was sent to be read by itself.
@@ -312,6 +433,10 @@ async fn act(client: &mut TcpStream, act: &Act) {
             client.write_all(request.as_bytes()).await.unwrap();
             expect(client, input).await;
         }
+        Act::EmptyLineFirst(input) => {
+            client.write_all(&[b"\r\n", &request(input)[..]].concat()).await.unwrap();
+            expect(client, input).await;
+        }
         Act::Health => {
             let (head, body) = ask(client, b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await;
             assert_eq!((&head[..15], body.as_str()), ("HTTP/1.1 200 OK", "ok\n"));
@@ -340,16 +465,17 @@ fn every_request_has_its_answer() {
         let thread = Thread::start().await;
         let mut runner =
             proptest::test_runner::TestRunner::new(ProptestConfig { cases: 1, ..Default::default() });
-        for _ in 0..200 {
+        let mut asked = 0;
+        for _ in 0..100 {
             let acts = acts().new_tree(&mut runner).unwrap().current();
             let mut client = thread.connect().await;
             for each in &acts {
+                asked += if matches!(each, Act::Two(..) | Act::OneAndAHalf(..)) { 2 } else { 1 };
                 let acted = tokio::time::timeout(Duration::from_secs(20), act(&mut client, each)).await;
                 assert!(acted.is_ok(), "no answer to {each:?} of {acts:?}");
             }
         }
-        // It was worth it.
-        let hits = thread.runtime.cache_report().unwrap().functions[0].counts.hits;
-        assert!(hits > 2 * u64::try_from(thread.read()).unwrap() / 3, "{hits}");
+        let read = thread.read();
+        assert!(read < asked * 9 / 10, "{read} of {asked}");
     });
 }

@@ -7,40 +7,46 @@ use std::sync::{Arc, Weak};
 use super::{Met, Shard};
 use crate::cache::Remembered;
 use crate::key::Key;
-use crate::runtime::Runtime;
 
 /// By what an answer is given again.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Given {
+    /// The function that was called, as it was found then.
+    met: Arc<Met>,
     key: Key,
     /// Says whether it is the same yet. It holds no more of it than its place.
     remembered: Weak<Remembered>,
-    /// What names stood for.
-    generation: u64,
+}
+
+impl PartialEq for Given {
+    /// Whether both are the same result, for the same function.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.met, &other.met) && self.remembered.ptr_eq(&other.remembered)
+    }
 }
 
 impl Given {
-    pub(super) fn new(runtime: &Runtime, key: Key, remembered: &Arc<Remembered>) -> Self {
-        Self { key, remembered: Arc::downgrade(remembered), generation: runtime.generation() }
+    pub(super) fn new(met: &Arc<Met>, key: Key, remembered: &Arc<Remembered>) -> Self {
+        Self { met: Arc::clone(met), key, remembered: Arc::downgrade(remembered) }
     }
 }
 
 impl Shard {
-    /// Counts a call of `met` that is answered again as [`given`](Given), and says how old the answer is, seconds. `None`
-    /// where the call is to be made: something may have changed, or this one is to be checked.
-    pub fn give_again(&self, met: &Met, given: &Given) -> Option<u64> {
-        let runtime = &self.0.runtime;
-        if runtime.generation() != given.generation {
+    /// Counts a call that is answered again as [`given`](Given), and says how old the answer is, seconds. `None` where the
+    /// call is to be made: something may have changed, or this one is to be checked.
+    pub fn give_again(&self, given: &Given) -> Option<u64> {
+        let (runtime, Given { met, key, remembered }) = (&self.0.runtime, given);
+        if runtime.generation() != met.generation || met.lock().retired {
             return None;
         }
-        let remembered = runtime.cache().get(&given.key, None)?;
-        let is_same = std::ptr::eq(Arc::as_ptr(&remembered), given.remembered.as_ptr());
+        let found = runtime.cache().get(key, None)?;
+        let is_same = std::ptr::eq(Arc::as_ptr(&found), remembered.as_ptr());
         if !is_same || runtime.verification().samples(met.sampled_from.wrapping_add(met.tally.hits())) {
             return None;
         }
         self.begin();
-        met.tally.hit(remembered.cost);
-        Some(remembered.age_s())
+        met.tally.hit(found.cost);
+        Some(found.age_s())
     }
 
     /// Whether anything is remembered at all.

@@ -108,7 +108,9 @@ impl Shard {
         {
             let called = self.recalled(met, &remembered, (&request, prefer), false);
             self.account(met, &called);
-            let given = ttl.is_none().then(|| Given::new(runtime, key, &remembered));
+            // A failure is written down each time, and what isn't to be stored is nowhere.
+            let is_answer = called.result.is_ok() && ttl.is_none() && !directives.no_store;
+            let given = is_answer.then(|| Given::new(met, key, &remembered));
             return (called, given);
         }
         // Apart, as it is large: what is known already needs none of it.
