@@ -16,6 +16,7 @@ mod call;
 mod caller;
 mod chart;
 mod cold;
+mod composed;
 mod cores;
 mod cpu;
 mod deployed;
@@ -86,6 +87,9 @@ enum Args {
     /// Serve the native peer
     #[command(hide = true)]
     HyperAlone,
+    /// Serve a composed component with nothing around it
+    #[command(hide = true)]
+    ComposedAlone(composed::Serve),
     /// Become another program, pinned, for as long as the caller lives
     #[command(hide = true)]
     ExecPinned(server::Pinned),
@@ -113,6 +117,7 @@ impl Args {
             Self::Record(args) => record::run(args).map(|()| Vec::new()),
             Self::CallLoop(args) => instructions::call_loop(args).map(|()| Vec::new()),
             Self::HyperAlone => hyper_alone::run().map(|()| Vec::new()),
+            Self::ComposedAlone(args) => composed::serve(args).map(|()| Vec::new()),
             Self::ExecPinned(pinned) => server::exec_pinned(pinned).map(|()| Vec::new()),
         }
     }

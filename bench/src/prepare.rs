@@ -20,6 +20,12 @@ const WASMTIME_VERSION: &str = "48.0.8";
 const WASMTIME_FEATURES: &str = "serve,run,compile,cranelift,component-model,component-model-async,\
                                  pooling-allocator,parallel-compilation";
 
+/// The tool that composes components, as a document says.
+const WAC_VERSION: &str = "0.12.0";
+
+/// It reads components as text too. It asks no registry.
+const WAC_FEATURES: &str = "wat";
+
 /// The root of the repository.
 fn root() -> &'static Path {
     let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -67,22 +73,34 @@ pub(crate) fn functions<const N: usize>(packages: [&str; N]) -> anyhow::Result<[
 /// # Errors
 /// When cargo fails.
 pub(crate) fn wasmtime() -> anyhow::Result<PathBuf> {
+    installed("wasmtime", "wasmtime-cli", WASMTIME_VERSION, WASMTIME_FEATURES)
+}
+
+/// Likewise `wac`.
+///
+/// # Errors
+/// When cargo fails.
+pub(crate) fn wac() -> anyhow::Result<PathBuf> {
+    installed("wac", "wac-cli", WAC_VERSION, WAC_FEATURES)
+}
+
+fn installed(name: &str, package: &str, version: &str, features: &str) -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let target = program.ancestors().nth(2).context("this program isn't in a target directory")?;
     let tools = target.join("bench-tools");
-    let wasmtime = tools.join("bin/wasmtime");
+    let tool = tools.join("bin").join(name);
     // Which release with which features is there: the program itself doesn't tell.
-    let (stamp, wanted) = (tools.join("wasmtime.stamp"), format!("{WASMTIME_VERSION} {WASMTIME_FEATURES}"));
-    if wasmtime.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-        return Ok(wasmtime);
+    let (stamp, wanted) = (tools.join(format!("{name}.stamp")), format!("{version} {features}"));
+    if tool.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(tool);
     }
-    eprintln!("installing wasmtime {WASMTIME_VERSION}; this takes some minutes, once");
+    eprintln!("installing {name} {version}; this takes some minutes, once");
     let mut install = cargo();
-    install.args(["install", "--locked", "--force", "wasmtime-cli", "--version", WASMTIME_VERSION]);
-    install.args(["--no-default-features", "--features", WASMTIME_FEATURES, "--root"]).arg(&tools);
+    install.args(["install", "--locked", "--force", package, "--version", version]);
+    install.args(["--no-default-features", "--features", features, "--root"]).arg(&tools);
     run(&mut install)?;
     std::fs::write(&stamp, wanted)?;
-    Ok(wasmtime)
+    Ok(tool)
 }
 
 /// The cargo that runs this, or the one in the path.
@@ -90,7 +108,11 @@ fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-fn run(command: &mut Command) -> anyhow::Result<()> {
+/// Runs it to its end.
+///
+/// # Errors
+/// When it fails.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     ensure!(status.success(), "{command:?} failed: {status}");
     Ok(())

@@ -317,11 +317,24 @@ impl Nebula {
         let server = Server::start(&serve(nebula, data_dir.path()), Says::Stdout, 2, cores)?;
         let nebula = Self { server, program: nebula.to_owned(), data_dir };
         for Deploy { name, component, limits } in functions {
-            let mut deploy = Command::new(&nebula.program);
-            deploy.arg("deploy").arg(component).args(["--name", name]).args(*limits);
-            nebula.ask(deploy)?;
+            nebula.deploy_with(name, component, limits)?;
         }
         Ok(nebula)
+    }
+
+    /// Deploys a function.
+    ///
+    /// # Errors
+    /// When it isn't taken.
+    pub(crate) fn deploy(&self, name: &str, component: &Path) -> anyhow::Result<()> {
+        self.deploy_with(name, component, &[])
+    }
+
+    fn deploy_with(&self, name: &str, component: &Path, limits: &[&str]) -> anyhow::Result<()> {
+        let mut deploy = Command::new(&self.program);
+        deploy.arg("deploy").arg(component).args(["--name", name]).args(limits);
+        self.ask(deploy)?;
+        Ok(())
     }
 
     /// Deploys a pipeline.

@@ -8,8 +8,11 @@
 //!
 //! Each run makes up others. What a test that fails prints has the same ones made again.
 
+mod chains;
+mod expressions;
 mod functions;
 mod inputs;
+mod types;
 
 use std::collections::BTreeMap;
 

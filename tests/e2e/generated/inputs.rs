@@ -3,10 +3,10 @@
 use nebula_tests::{Answer, Nebula, base64};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{select, subsequence};
 use serde_json::json;
 
-use super::functions::Type;
+use super::types::Type;
 
 /// Different inputs of a function.
 const INPUTS: usize = 5;
@@ -33,6 +33,18 @@ impl Ask {
         call.body(&self.body).send()
     }
 
+    /// Whether it is a document, which is answered with one.
+    pub(crate) fn is_json(&self) -> bool {
+        self.headers.iter().any(|(_, value)| value == "application/json")
+    }
+
+    /// The same, for an answer that is no document if it needn't be one.
+    pub(crate) fn for_plain(&self) -> Self {
+        let mut headers = self.headers.clone();
+        headers.push(("accept", "text/plain, application/octet-stream".to_owned()));
+        Self { headers, ..self.clone() }
+    }
+
     fn with_body(media_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![("content-type", media_type.to_owned())];
         Self { method: "POST", query: String::new(), headers, body: body.into() }
@@ -42,7 +54,7 @@ impl Ask {
         Self { method: "GET", query, headers: Vec::new(), body: Vec::new() }
     }
 
-    fn json(document: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn json(document: impl Into<Vec<u8>>) -> Self {
         Self::with_body("application/json", document)
     }
 }
@@ -50,6 +62,8 @@ impl Ask {
 /// A value of a type of WIT.
 #[derive(Clone, Debug)]
 enum Value {
+    U8(u8),
+    S16(i16),
     S32(i32),
     U64(u64),
     F64(f64),
@@ -57,13 +71,22 @@ enum Value {
     Char(char),
     String(String),
     Bytes(Vec<u8>),
+    List(Vec<Value>),
     Option(Option<Box<Value>>),
+    Result(Result<Box<Value>, Box<Value>>),
+    /// Which, and what it carries.
+    Case(usize, Option<Box<Value>>),
+    /// Those that are set.
+    Flags(Vec<usize>),
     Record(Vec<Value>),
     Tuple(Vec<Value>),
 }
 
 fn value_of(ty: &Type) -> BoxedStrategy<Value> {
+    let boxed = |ty| value_of(ty).prop_map(Box::new);
     match ty {
+        Type::U8 => any::<u8>().prop_map(Value::U8).boxed(),
+        Type::S16 => any::<i16>().prop_map(Value::S16).boxed(),
         Type::S32 => prop_oneof![select(vec![0, 1, -1, 10, i32::MIN, i32::MAX]), any::<i32>()]
             .prop_map(Value::S32)
             .boxed(),
@@ -83,8 +106,21 @@ fn value_of(ty: &Type) -> BoxedStrategy<Value> {
             .prop_map(Value::String)
             .boxed(),
         Type::Bytes => vec(any::<u8>(), 0..20).prop_map(Value::Bytes).boxed(),
-        Type::Option(inner) => {
-            proptest::option::of(value_of(inner)).prop_map(|value| Value::Option(value.map(Box::new))).boxed()
+        Type::List(inner) => vec(value_of(inner), 0..5).prop_map(Value::List).boxed(),
+        Type::Option(inner) => proptest::option::of(boxed(inner)).prop_map(Value::Option).boxed(),
+        Type::Result(ok, err) => {
+            prop_oneof![boxed(ok).prop_map(Ok), boxed(err).prop_map(Err)].prop_map(Value::Result).boxed()
+        }
+        Type::Enum(count) => (0..*count).prop_map(|case| Value::Case(case, None)).boxed(),
+        Type::Flags(count) => {
+            subsequence((0..*count).collect::<Vec<_>>(), 0..=*count).prop_map(Value::Flags).boxed()
+        }
+        Type::Variant(cases) => {
+            let cases = cases.iter().enumerate().map(|(case, payload)| match payload {
+                Some(ty) => boxed(ty).prop_map(move |value| Value::Case(case, Some(value))).boxed(),
+                None => Just(Value::Case(case, None)).boxed(),
+            });
+            proptest::strategy::Union::new(cases).boxed()
         }
         Type::Record(types) => values_of(types).prop_map(Value::Record).boxed(),
         Type::Tuple(types) => values_of(types).prop_map(Value::Tuple).boxed(),
@@ -162,11 +198,15 @@ impl Style {
         self.listed('{', fields, '}')
     }
 
+    fn integer(&mut self, value: i32) -> String {
+        [format!("{value}"), format!("{value}.0"), format!("{value}e0")][self.pick(3)].clone()
+    }
+
     fn value(&mut self, value: &Value) -> String {
         match value {
-            Value::S32(value) => {
-                [format!("{value}"), format!("{value}.0"), format!("{value}e0")][self.pick(3)].clone()
-            }
+            Value::U8(value) => self.integer(i32::from(*value)),
+            Value::S16(value) => self.integer(i32::from(*value)),
+            Value::S32(value) => self.integer(*value),
             // Beyond a double's integers a fraction is refused.
             Value::U64(value) => {
                 [format!("{value}"), format!("\"{value}\""), format!("{value}.0")][self.pick(3)].clone()
@@ -185,7 +225,15 @@ impl Style {
             Value::Bytes(bytes) => format!("\"{}\"", base64(bytes)),
             Value::Option(None) => "null".to_owned(),
             Value::Option(Some(value)) => self.value(value),
-            Value::Tuple(values) => {
+            Value::Result(Ok(value)) => self.case("ok", value),
+            Value::Result(Err(value)) => self.case("err", value),
+            Value::Case(case, Some(value)) => self.case(&format!("c{case}"), value),
+            Value::Case(case, None) => self.text(&format!("c{case}")),
+            Value::Flags(set) => {
+                let names: Vec<_> = set.iter().map(|flag| self.text(&format!("c{flag}"))).collect();
+                self.listed('[', names, ']')
+            }
+            Value::List(values) | Value::Tuple(values) => {
                 let values: Vec<_> = values.iter().map(|value| self.value(value)).collect();
                 self.listed('[', values, ']')
             }
@@ -202,6 +250,11 @@ impl Style {
                 self.object(fields)
             }
         }
+    }
+
+    fn case(&mut self, name: &str, value: &Value) -> String {
+        let value = self.value(value);
+        self.object(vec![(name.to_owned(), value)])
     }
 
     /// The input of a function with these arguments.
@@ -249,11 +302,16 @@ impl Style {
             Value::Char(c) => Some(c.to_string()),
             Value::String(text) => Some(text.clone()),
             Value::Bytes(bytes) => Some(base64(bytes)),
-            Value::S32(_) | Value::U64(_) | Value::F64(_) | Value::Bool(_) => {
+            Value::U8(_) | Value::S16(_) | Value::S32(_) | Value::U64(_) | Value::F64(_) | Value::Bool(_) => {
                 Some(self.value(value).replace('"', ""))
             }
             Value::Option(value) => self.in_query(value.as_deref()?),
-            Value::Record(_) | Value::Tuple(_) => None,
+            Value::List(_)
+            | Value::Result(_)
+            | Value::Case(..)
+            | Value::Flags(_)
+            | Value::Record(_)
+            | Value::Tuple(_) => None,
         }
     }
 }
