@@ -332,6 +332,13 @@ fn circles_are_refused() {
     refused(put_sums(&nebula, "a", &["c"], 1), "a → c → b → a");
     nebula.post("/f/a", "0").is(200).says("1");
     nebula.post("/f/c", "0").is(200).says("3");
+    // Also where each was linked with a version of the next that imported nothing yet.
+    for name in ["x", "y", "z"] {
+        put_sums(&nebula, name, &[], 1).is(200);
+    }
+    put_sums(&nebula, "y", &["z"], 1).is(200);
+    put_sums(&nebula, "z", &["x"], 1).is(200);
+    refused(put_sums(&nebula, "x", &["y"], 1), "x → y → z → x");
 }
 
 /// Each brings a memory, and an instance has four.

@@ -5,7 +5,7 @@
 //! * What is brought is what its digest names, and may use what it may use there.
 //! * Whatever a function calls comes before it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 
 use anyhow::{Context, ensure};
@@ -44,7 +44,8 @@ impl Bundle {
 
     /// A version of a function, with all that it calls.
     pub(crate) fn bring(client: &Client<'_>, record: &VersionRecord) -> anyhow::Result<Self> {
-        let mut bringing = Bringing { client, parts: Vec::new(), known: HashMap::new() };
+        let mut bringing =
+            Bringing { client, parts: Vec::new(), known: HashMap::new(), under_way: HashSet::new() };
         bringing.bring(record)?;
         Ok(Self(bringing.parts))
     }
@@ -76,6 +77,8 @@ struct Bringing<'a> {
     parts: Vec<Part>,
     /// What each version is called here.
     known: HashMap<(FunctionName, Version), FunctionName>,
+    /// Those that were begun to be brought.
+    under_way: HashSet<(FunctionName, Version)>,
 }
 
 impl Bringing<'_> {
@@ -84,6 +87,8 @@ impl Bringing<'_> {
         if let Some(name) = self.known.get(&version) {
             return Ok(name.clone());
         }
+        // No server's record says so; one that did would never come to an end.
+        ensure!(self.under_way.insert(version.clone()), "`{}` calls itself, says the server", record.name);
         let content = match &record.pipeline {
             None => {
                 let component = self.client.component_of(&record.digest);

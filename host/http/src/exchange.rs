@@ -23,7 +23,7 @@ use crate::problem::Reply;
 use crate::verbatim::{Entry, Verbatim};
 
 /// A request of which more has come isn't kept, bytes.
-const REQUEST_BYTES_MAX: usize = 4 * 1024;
+const REQUEST_BYTES_MAX: usize = 6 * 1024;
 
 /// What a connection holds of memory for them between two requests, bytes.
 const BYTES_HELD_MAX: usize = 512;

@@ -45,7 +45,9 @@ pub(crate) use self::parse::parse_type;
 pub(crate) use self::query::decode_query;
 pub(crate) use self::schema::{input_schema, json_schema};
 pub use self::signature::UnsupportedType;
-pub(crate) use self::signature::{Signature, TYPE_DEPTH_MAX, TYPES_MAX, reflect, reflect_excerpt};
+pub(crate) use self::signature::{
+    NAME_BYTES_MAX, Signature, TYPE_DEPTH_MAX, TYPES_MAX, reflect, reflect_excerpt,
+};
 pub(crate) use self::text::{excerpt, signature_excerpt, signature_text, wit_excerpt, wit_text};
 pub(crate) use self::types::{Case, Field, Outcome, Type};
 

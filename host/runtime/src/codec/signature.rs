@@ -17,7 +17,7 @@ pub(crate) const TYPES_MAX: usize = 10_000;
 pub(crate) const TYPE_DEPTH_MAX: usize = 24;
 
 /// The names of its parameters, fields, cases and flags, bytes, written out.
-const NAME_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const NAME_BYTES_MAX: usize = 256 * 1024;
 
 /// Why a signature can't be a function's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

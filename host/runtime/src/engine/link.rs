@@ -220,9 +220,9 @@ impl Importer {
             return Err(InvalidImport::TooLarge { bytes }.into());
         }
         self.check()?;
+        let exports = handlers(&self.read)?;
         let names = self.names();
         let Self { read, imports } = self;
-        let exports = handlers(&read)?;
         // The first is what imports, the others are imported, in order.
         let mut reads = vec![read];
         for (import, function) in imports.iter().zip(functions) {

@@ -118,7 +118,7 @@ impl Runtime {
 }
 
 /// The components that a function runs: its own, or those of all that it calls.
-fn components(function: &Function) -> BTreeSet<&Digest> {
+pub(super) fn components(function: &Function) -> BTreeSet<&Digest> {
     let (mut found, mut seen) = (BTreeSet::new(), HashSet::new());
     let mut waiting = vec![function];
     while let Some(function) = waiting.pop() {

@@ -7,10 +7,11 @@
 //! Invariants:
 //! * What is linked into a version stays: its digest is that of all together. A newer version of a function is taken by
 //!   deploying again what imports it.
-//! * Nothing is linked into itself, by whichever way. Two deploys at once don't bring that about either: it is looked at
-//!   again under the lock under which names change.
+//! * Nothing is linked into itself, nor deployed where current versions would import each other in a circle. Two deploys at once
+//!   don't bring that about either: it is looked at again under the lock under which names change.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::Runtime;
 use crate::admission;
@@ -43,7 +44,8 @@ impl Runtime {
             }
         }
         let component = importer.link(component, &functions)?;
-        admission::admit(&component)?;
+        // By itself it was admitted.
+        admission::admit(&component).map_err(|error| InvalidImport::NeedsTooMuch(error.to_string()))?;
         Ok((Cow::Owned(component), linked))
     }
 
@@ -65,11 +67,11 @@ impl Runtime {
         }
         let VersionRecord { name, version, digest, linked, .. } = record;
         let function = Linked { name, version, digest, linked };
-        refuse_cycle(own, &function)?;
+        self.refuse_import_cycles(own, std::slice::from_ref(&function))?;
         Ok(function)
     }
 
-    /// Refuses what would import itself by what names stand for now.
+    /// Refuses what would import itself: by what was linked into its functions, or by what their names stand for now.
     ///
     /// # Errors
     /// [`DeployError`].
@@ -79,9 +81,22 @@ impl Runtime {
         linked: &[Linked],
     ) -> Result<(), DeployError> {
         for function in linked {
+            refuse_cycle(own, function)?;
+        }
+        let mut seen = HashSet::new();
+        let mut ways: Vec<_> = linked.iter().map(|function| vec![function.name.clone()]).collect();
+        while let Some(way) = ways.pop() {
+            let Some(name) = way.last().filter(|name| seen.insert((*name).clone())) else { continue };
             // What has been removed since is linked all the same.
-            if let Some(VersionRecord { name, version, digest, linked, .. }) = self.current(&function.name)? {
-                refuse_cycle(own, &Linked { name, version, digest, linked })?;
+            let Some(current) = self.current(name)? else { continue };
+            for function in &current.linked {
+                let mut way = way.clone();
+                way.push(function.name.clone());
+                if function.name == *own {
+                    let names = std::iter::once(own).chain(&way).map(ToString::to_string).collect();
+                    return Err(InvalidImport::Cycle { names }.into());
+                }
+                ways.push(way);
             }
         }
         Ok(())

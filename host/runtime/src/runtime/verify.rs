@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::code::Code;
+use super::code::{Code, components};
 use super::{Runtime, Shared};
 use crate::answer::Answer;
 use crate::cache::{Counts, Remembered};
@@ -310,7 +310,10 @@ fn run(runtime: &Runtime, pool: &Pool, check: &Check) {
     let function = &check.function;
     // One alarm is enough; and what was remembered before somebody said that all is well again says nothing.
     let is_over = || {
-        let is_distrusted = runtime.disagreement(&function.record.digest).is_ok_and(|found| found.is_some());
+        // Also of a pipeline's functions: what is wrong with one shows in the whole.
+        let components = components(function).into_iter().chain([&function.record.digest]);
+        let mut found = components.map(|digest| runtime.disagreement(digest));
+        let is_distrusted = found.any(|found| found.is_ok_and(|found| found.is_some()));
         is_distrusted || runtime.verification().trusted() != check.trusted
     };
     if is_over() {

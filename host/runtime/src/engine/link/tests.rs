@@ -279,6 +279,24 @@ fn types_are_counted_as_they_are_written_out() {
     assert!(matches!(error, InvalidImport::Type { source: UnsupportedType::TooManyTypes, .. }), "{error}");
 }
 
+/// So are cases that hold nothing, and names.
+#[test]
+fn cases_and_names_are_counted_too() {
+    let wide = |ty: &str| {
+        let parts = "$t ".repeat(9000);
+        wat(&format!(
+            r#"(component (type $t' {ty}) (import "t" (type $t (eq $t')))
+                (type $all (tuple {parts})) (import "f" (func (param "x" $all))))"#
+        ))
+    };
+    let cases: String = (0..1000).map(|at| format!(r#"(case "c{at}")"#)).collect();
+    let error = Importer::read(&wide(&format!("(variant {cases})"))).err().unwrap();
+    assert!(matches!(error, InvalidImport::Type { source: UnsupportedType::TooManyTypes, .. }), "{error}");
+    let name = "n".repeat(10_000);
+    let error = Importer::read(&wide(&format!(r#"(record (field "{name}" u8))"#))).err().unwrap();
+    assert!(matches!(error, InvalidImport::Type { source: UnsupportedType::NamesTooLong, .. }), "{error}");
+}
+
 /// Types that are shared where they come from are written for each who imports them: that has an end, too.
 #[test]
 fn no_more_types_are_written_than_may_be() {
@@ -300,5 +318,23 @@ fn no_more_types_are_written_than_may_be() {
     };
     assert!(link(&importer(10), &[&add_one()]).is_ok());
     let error = refused(&importer(100), &[&add_one()]).to_string();
-    assert!(error.contains("what is imported is of more than 100000 types"), "{error}");
+    assert!(error.contains("what is imported has too many types"), "{error}");
+}
+
+/// Names count by their length: a few types may have very many bytes of them.
+#[test]
+fn no_more_of_names_is_written_than_may_be() {
+    let names: String = (0..1000).map(|at| format!(r#" "{}{at}""#, "n".repeat(100))).collect();
+    let imports: String = (0..100).map(|at| format!(r#"(import "t{at}" (type (eq $names)))"#)).collect();
+    let importer = wat(&format!(
+        r#"(component
+            (type $names (enum {names}))
+            {INTERFACE}
+            {imports}
+            (core module $m (func (export "handle")))
+            (core instance $i (instantiate $m))
+            (func (export "handle") (canon lift (core func $i "handle"))))"#,
+    ));
+    let error = refused(&importer, &[&add_one()]).to_string();
+    assert!(error.contains("what is imported has too many types, or too large ones"), "{error}");
 }

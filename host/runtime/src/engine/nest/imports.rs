@@ -8,7 +8,7 @@
 //! Nothing here knows what is in those interfaces. If two components disagree about one, what comes of it
 //! isn't valid, and whoever reads it finds that.
 //!
-//! Invariant: however many types components share, no more than [`TYPES_MAX`] are written.
+//! Invariant: however many types components share, what is written of them is bounded by [`WRITTEN_MAX`].
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,8 +28,12 @@ use super::read::Read;
 /// The host's packages.
 pub(in crate::engine) const HOST: &str = "wasi:";
 
-/// Types that are written in all. All of WASI's interfaces have some hundreds, and each component may want all of them.
-const TYPES_MAX: usize = 100_000;
+/// What is written of types in all: each counts for one, and so does each field, case and parameter, and each
+/// [`NAME_BYTES`] of their names. All of WASI's interfaces have some thousands, and each component may want all of them.
+const WRITTEN_MAX: usize = 200_000;
+
+/// Of a name, counted as one.
+const NAME_BYTES: usize = 32;
 
 /// What a component is instantiated with.
 pub(in crate::engine) type Argument = (String, ComponentExportKind, u32);
@@ -42,10 +46,10 @@ pub(in crate::engine) fn import_all(
     components: &[Read],
     outer: &mut ComponentBuilder,
 ) -> Result<Vec<Vec<Argument>>, NotNested> {
-    let types_left = Cell::new(TYPES_MAX);
+    let left = Cell::new(WRITTEN_MAX);
     let mut merging = Merging {
         components,
-        types_left: &types_left,
+        left: &left,
         origins: components.iter().map(origins).collect(),
         outer,
         interfaces: BTreeMap::new(),
@@ -74,7 +78,7 @@ fn origins(component: &Read) -> BTreeMap<ResourceId, Origin> {
 
 struct Merging<'a> {
     components: &'a [Read],
-    types_left: &'a Cell<usize>,
+    left: &'a Cell<usize>,
     /// Of each component.
     origins: Vec<BTreeMap<ResourceId, Origin>>,
     outer: &'a mut ComponentBuilder,
@@ -98,7 +102,7 @@ impl Merging<'_> {
                     (ComponentExportKind::Instance, self.only_types(read, name, id)?)
                 }
                 Some(ComponentEntityType::Type { created: ComponentAnyTypeId::Defined(id), .. }) => {
-                    let mut scope = Scope::new(read, &mut *self.outer, self.types_left);
+                    let mut scope = Scope::new(read, &mut *self.outer, self.left);
                     (ComponentExportKind::Type, scope.defined(id)?)
                 }
                 Some(ComponentEntityType::Type { created: ComponentAnyTypeId::Resource(id), .. }) => {
@@ -122,7 +126,7 @@ impl Merging<'_> {
     /// An instance of plain types, made here.
     fn only_types(&mut self, read: &Read, name: &str, id: ComponentInstanceTypeId) -> Result<u32, NotNested> {
         let mut bag = ComponentBuilder::default();
-        let mut scope = Scope::new(read, &mut *self.outer, self.types_left);
+        let mut scope = Scope::new(read, &mut *self.outer, self.left);
         for (export, item) in &read.types[id].exports {
             let ComponentEntityType::Type { created: ComponentAnyTypeId::Defined(id), .. } = item.ty else {
                 return Err(refused(name));
@@ -150,7 +154,7 @@ impl Merging<'_> {
         let mut functions = BTreeSet::new();
         for (component, read) in components.iter().enumerate() {
             let Some(ComponentEntityType::Instance(id)) = read.item(name) else { continue };
-            let mut scope = Scope::new(read, &mut ty, self.types_left);
+            let mut scope = Scope::new(read, &mut ty, self.left);
             for (export, item) in &read.types[id].exports {
                 match item.ty {
                     ComponentEntityType::Type { created, .. } => {
@@ -238,6 +242,31 @@ fn refused(import: &str) -> NotNested {
     NotNested(format!("`{import}` is neither the host's nor types"))
 }
 
+/// What writing a type counts for, without those that it refers to.
+fn weight(ty: &ComponentDefinedType) -> usize {
+    fn members<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+        names.map(|name| 1 + name.len() / NAME_BYTES).sum()
+    }
+    1 + match ty {
+        ComponentDefinedType::Record(record) => members(record.fields.keys().map(|name| name.as_str())),
+        ComponentDefinedType::Variant(variant) => members(variant.cases.keys().map(|name| name.as_str())),
+        ComponentDefinedType::Flags(names) | ComponentDefinedType::Enum(names) => {
+            members(names.iter().map(|name| name.as_str()))
+        }
+        ComponentDefinedType::Tuple(tuple) => tuple.types.len(),
+        ComponentDefinedType::Primitive(_)
+        | ComponentDefinedType::List { .. }
+        | ComponentDefinedType::Map { .. }
+        | ComponentDefinedType::FixedLengthList { .. }
+        | ComponentDefinedType::Option { .. }
+        | ComponentDefinedType::Result { .. }
+        | ComponentDefinedType::Own(_)
+        | ComponentDefinedType::Borrow(_)
+        | ComponentDefinedType::Future { .. }
+        | ComponentDefinedType::Stream { .. } => 0,
+    }
+}
+
 /// Where types can be defined.
 trait Definitions {
     /// The next type's index, and what writes it.
@@ -260,15 +289,15 @@ impl Definitions for InstanceType {
 struct Scope<'a, T> {
     read: &'a Read,
     to: &'a mut T,
-    types_left: &'a Cell<usize>,
+    left: &'a Cell<usize>,
     known: BTreeMap<ComponentAnyTypeId, u32>,
     /// The same of resources, whatever they were called.
     resources: BTreeMap<ResourceId, u32>,
 }
 
 impl<'a, T: Definitions> Scope<'a, T> {
-    fn new(read: &'a Read, to: &'a mut T, types_left: &'a Cell<usize>) -> Self {
-        Self { read, to, types_left, known: BTreeMap::new(), resources: BTreeMap::new() }
+    fn new(read: &'a Read, to: &'a mut T, left: &'a Cell<usize>) -> Self {
+        Self { read, to, left, known: BTreeMap::new(), resources: BTreeMap::new() }
     }
 
     fn know(&mut self, ty: ComponentAnyTypeId, index: u32) {
@@ -313,10 +342,10 @@ impl<'a, T: Definitions> Scope<'a, T> {
         if let Some(index) = self.known.get(&ComponentAnyTypeId::Defined(id)) {
             return Ok(*index);
         }
-        let left = self.types_left.get().checked_sub(1);
-        let left =
-            left.ok_or_else(|| NotNested(format!("what is imported is of more than {TYPES_MAX} types")))?;
-        self.types_left.set(left);
+        let left = self.left.get().checked_sub(weight(&self.read.types[id]));
+        let left = left
+            .ok_or_else(|| NotNested("what is imported has too many types, or too large ones".to_owned()))?;
+        self.left.set(left);
         let index = self.define(id)?;
         self.known.insert(ComponentAnyTypeId::Defined(id), index);
         Ok(index)

@@ -1,5 +1,9 @@
 //! What a component imports and exports, and of which types.
+//!
+//! Invariant: types are shared in a component and written out by the codec. What is made of them, of one component in all, is
+//! bounded before it is made.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use wasmparser::component_types::{
@@ -9,14 +13,26 @@ use wasmparser::types::Types;
 use wasmparser::{Parser, Payload, PrimitiveValType, ValidPayload, Validator, WasmFeatures};
 
 use super::NotNested;
-use crate::codec::{Outcome, Signature, TYPE_DEPTH_MAX, TYPES_MAX, Type, UnsupportedType};
+use crate::codec::{NAME_BYTES_MAX, Outcome, Signature, TYPE_DEPTH_MAX, TYPES_MAX, Type, UnsupportedType};
 
 /// A component's types, and what it imports and exports, by name.
 pub(in crate::engine) struct Read {
     pub(in crate::engine) types: Types,
     pub(in crate::engine) imports: Vec<String>,
     pub(in crate::engine) exports: Vec<String>,
+    /// What may still be made of its types.
+    left: Cell<Left>,
 }
+
+/// Types, fields, cases and flags, and the bytes of their names.
+#[derive(Clone, Copy)]
+struct Left {
+    items: usize,
+    name_bytes: usize,
+}
+
+/// Of one function so much may be made ([`TYPES_MAX`], [`NAME_BYTES_MAX`]); of all that a component imports, so many times that.
+const FUNCTIONS_WORTH: usize = 3;
 
 impl Read {
     /// Reads what a component imports and exports. Its code isn't validated.
@@ -47,7 +63,8 @@ impl Read {
             }
         }
         let types = types.ok_or_else(|| NotNested("it has no end".to_owned()))?;
-        Ok(Self { types, imports, exports })
+        let left = Left { items: FUNCTIONS_WORTH * TYPES_MAX, name_bytes: FUNCTIONS_WORTH * NAME_BYTES_MAX };
+        Ok(Self { types, imports, exports, left: Cell::new(left) })
     }
 
     /// Whether it exports a function of that name.
@@ -85,11 +102,10 @@ impl Read {
     /// [`UnsupportedType`]: no plain values, or more than could be written out.
     pub(in crate::engine) fn signature(&self, id: ComponentFuncTypeId) -> Result<Signature, UnsupportedType> {
         let ty = &self.types[id];
-        let mut reflecting =
-            Reflecting { types: &self.types, types_left: TYPES_MAX, depth_left: TYPE_DEPTH_MAX };
+        let mut reflecting = Reflecting { types: &self.types, left: &self.left, depth_left: TYPE_DEPTH_MAX };
         let params = ty.params.iter();
-        let params =
-            params.map(|(name, ty)| Ok((name.as_str().to_owned(), reflecting.value(name.as_str(), *ty)?)));
+        let params = params
+            .map(|(name, ty)| Ok((reflecting.name(name.as_str())?, reflecting.value(name.as_str(), *ty)?)));
         let params = params.collect::<Result<_, UnsupportedType>>()?;
         let result = ty.result.map(|ty| reflecting.value("result", ty)).transpose()?;
         Ok(Signature { params, result })
@@ -104,8 +120,7 @@ impl Read {
         name: &str,
         id: ComponentDefinedTypeId,
     ) -> Result<Type, UnsupportedType> {
-        let mut reflecting =
-            Reflecting { types: &self.types, types_left: TYPES_MAX, depth_left: TYPE_DEPTH_MAX };
+        let mut reflecting = Reflecting { types: &self.types, left: &self.left, depth_left: TYPE_DEPTH_MAX };
         reflecting.value(name, ComponentValType::Type(id))
     }
 }
@@ -113,14 +128,29 @@ impl Read {
 /// Types on their way to the codec's. They are shared here, and written out there, so they are counted.
 struct Reflecting<'a> {
     types: &'a Types,
-    types_left: usize,
+    left: &'a Cell<Left>,
     depth_left: usize,
 }
 
 impl Reflecting<'_> {
+    /// One more type, field, case or flag; `name` is empty where it has none.
+    fn item(&self, name: &str) -> Result<(), UnsupportedType> {
+        let Left { items, name_bytes } = self.left.get();
+        let items = items.checked_sub(1).ok_or(UnsupportedType::TooManyTypes)?;
+        let name_bytes = name_bytes.checked_sub(name.len()).ok_or(UnsupportedType::NamesTooLong)?;
+        self.left.set(Left { items, name_bytes });
+        Ok(())
+    }
+
+    /// The name of a field, case or parameter.
+    fn name(&self, name: &str) -> Result<String, UnsupportedType> {
+        self.item(name)?;
+        Ok(name.to_owned())
+    }
+
     /// `at` names what it is of, for an error.
     fn value(&mut self, at: &str, ty: ComponentValType) -> Result<Type, UnsupportedType> {
-        self.types_left = self.types_left.checked_sub(1).ok_or(UnsupportedType::TooManyTypes)?;
+        self.item("")?;
         match ty {
             ComponentValType::Primitive(ty) => primitive(at, ty),
             ComponentValType::Type(id) => {
@@ -136,10 +166,8 @@ impl Reflecting<'_> {
         ty.map(|ty| self.value(at, ty)).transpose()
     }
 
-    fn names<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Result<Arc<[String]>, UnsupportedType> {
-        let names: Arc<[String]> = names.map(str::to_owned).collect();
-        self.types_left = self.types_left.checked_sub(names.len()).ok_or(UnsupportedType::TooManyTypes)?;
-        Ok(names)
+    fn names<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<Arc<[String]>, UnsupportedType> {
+        names.map(|name| self.name(name)).collect()
     }
 
     fn defined(&mut self, at: &str, id: ComponentDefinedTypeId) -> Result<Type, UnsupportedType> {
@@ -149,13 +177,13 @@ impl Reflecting<'_> {
             ComponentDefinedType::Primitive(ty) => primitive(at, *ty)?,
             ComponentDefinedType::Record(record) => {
                 let fields = record.fields.iter();
-                let fields = fields.map(|(name, ty)| Ok((name.as_str().to_owned(), self.value(at, *ty)?)));
+                let fields = fields.map(|(name, ty)| Ok((self.name(name.as_str())?, self.value(at, *ty)?)));
                 Type::Record(fields.collect::<Result<_, UnsupportedType>>()?)
             }
             ComponentDefinedType::Variant(variant) => {
                 let cases = variant.cases.iter();
                 let cases =
-                    cases.map(|(name, case)| Ok((name.as_str().to_owned(), self.maybe(at, case.ty)?)));
+                    cases.map(|(name, case)| Ok((self.name(name.as_str())?, self.maybe(at, case.ty)?)));
                 Type::Variant(cases.collect::<Result<_, UnsupportedType>>()?)
             }
             ComponentDefinedType::List { element, .. } => Type::list(self.value(at, *element)?),
