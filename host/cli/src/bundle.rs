@@ -5,7 +5,8 @@
 //! * What is brought is what its digest names, and may use what it may use there.
 //! * Whatever a function calls comes before it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::num::NonZeroU64;
 
 use anyhow::{Context, ensure};
@@ -44,13 +45,12 @@ impl Bundle {
 
     /// A version of a function, with all that it calls.
     pub(crate) fn bring(client: &Client<'_>, record: &VersionRecord) -> anyhow::Result<Self> {
-        let mut bringing =
-            Bringing { client, parts: Vec::new(), known: HashMap::new(), under_way: HashSet::new() };
+        let mut bringing = Bringing { client, parts: Vec::new(), known: HashMap::new() };
         bringing.bring(record)?;
         Ok(Self(bringing.parts))
     }
 
-    /// What of the time and room that each part is given is another than it was.
+    /// With another deadline for each part, by the one that it was given.
     pub(crate) fn with_deadlines(mut self, of: impl Fn(NonZeroU64) -> Option<NonZeroU64>) -> Self {
         for part in &mut self.0 {
             let given = part.limits.deadline_ms.unwrap_or(Limits::default().deadline_ms);
@@ -75,20 +75,21 @@ impl Bundle {
 struct Bringing<'a> {
     client: &'a Client<'a>,
     parts: Vec<Part>,
-    /// What each version is called here.
-    known: HashMap<(FunctionName, Version), FunctionName>,
-    /// Those that were begun to be brought.
-    under_way: HashSet<(FunctionName, Version)>,
+    /// What each version is called here; nothing while it is being brought.
+    known: HashMap<(FunctionName, Version), Option<FunctionName>>,
 }
 
 impl Bringing<'_> {
     fn bring(&mut self, record: &VersionRecord) -> anyhow::Result<FunctionName> {
         let version = (record.name.clone(), record.version);
-        if let Some(name) = self.known.get(&version) {
-            return Ok(name.clone());
-        }
-        // No server's record says so; one that did would never come to an end.
-        ensure!(self.under_way.insert(version.clone()), "`{}` calls itself, says the server", record.name);
+        match self.known.entry(version.clone()) {
+            Entry::Vacant(vacant) => vacant.insert(None),
+            // One that is under way calls itself: no server says so, and it would never come to an end.
+            Entry::Occupied(known) => {
+                let calls_itself = || format!("`{}` calls itself, says the server", record.name);
+                return known.get().clone().with_context(calls_itself);
+            }
+        };
         let content = match &record.pipeline {
             None => {
                 let component = self.client.component_of(&record.digest);
@@ -120,17 +121,13 @@ impl Bringing<'_> {
         };
         let name = name(self.parts.len())?;
         self.parts.push(Part { name: name.clone(), content, limits: record.limits.clone() });
-        self.known.insert(version, name.clone());
+        self.known.insert(version, Some(name.clone()));
         Ok(name)
     }
 }
 
 /// A version, as its server has it.
-pub(crate) fn version_of(
-    client: &Client<'_>,
-    name: &FunctionName,
-    version: Version,
-) -> anyhow::Result<VersionRecord> {
+fn version_of(client: &Client<'_>, name: &FunctionName, version: Version) -> anyhow::Result<VersionRecord> {
     let versions = client.detail(name)?.versions;
     let found = versions.into_iter().find(|record| record.version == version);
     found.with_context(|| format!("the server has no version {version} of `{name}`"))

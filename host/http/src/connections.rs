@@ -10,7 +10,7 @@
 //! its answer. A body that doesn't come is `body`'s.
 //!
 //! When the server stops, each is told to end once its requests are answered. That is a flag which a connection looks
-//! at whenever it goes on: hyper-util's own watch is polled each time, for a twentieth of a short answer's instructions.
+//! at whenever it goes on; hyper-util's own watch is a future more, polled with every request.
 //!
 //! Invariant: while no connection is open there is no timer.
 

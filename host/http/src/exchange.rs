@@ -102,7 +102,7 @@ impl Exchange {
         }
         let is_kept = state.read == state.bytes.len() && !was_unflushed && is_anybodys(request);
         let given = given.filter(|_| is_kept);
-        match given.and_then(|given| self.0.verbatim.expect(&state.bytes, reply, given)) {
+        match given.and_then(|given| self.0.verbatim.expected(&state.bytes, reply, given)) {
             Some(entry) => state.at = At::Answer(entry),
             None => state.end(At::Request),
         }

@@ -5,8 +5,8 @@
 //!      \-(else)--> hyper --> its answer
 //! ```
 //!
-//! hyper writes an answer's head and its body as two pieces. The kernel takes longer to be told of two than this does to
-//! put short ones together (`writev` against `send`).
+//! hyper writes an answer's head and its body as two pieces. Short ones are put together: only what is written in one
+//! piece can be told to be just the answer that was expected.
 //!
 //! Invariant: what was begun to be written here is written to its end before anything else.
 

@@ -106,7 +106,7 @@ impl Verbatim {
     }
 
     /// What hyper is going to write for a request that it has read: known, or to be learned, if that came before.
-    pub(crate) fn expect(&self, request: &[u8], reply: &Reply, given: Given) -> Option<Arc<Entry>> {
+    pub(crate) fn expected(&self, request: &[u8], reply: &Reply, given: Given) -> Option<Arc<Entry>> {
         let mut table = self.lock();
         if let Some(entry) = table.entries.get(request).filter(|entry| entry.given == given) {
             return Some(Arc::clone(entry));

@@ -427,6 +427,23 @@ impl Runtime {
         self.0.logs.of(name)
     }
 
+    /// What a name stands for, if there is such a function.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn current(&self, name: &FunctionName) -> Result<Option<VersionRecord>, StoreError> {
+        let reference = FunctionRef { name: name.clone(), selector: Selector::Current };
+        match self.0.registry.resolve(&reference) {
+            Ok(record) => Ok(Some(record)),
+            Err(ResolveError::Store(error)) => Err(error),
+            Err(
+                ResolveError::UnknownFunction(_)
+                | ResolveError::UnknownVersion { .. }
+                | ResolveError::NoEarlierVersion { .. },
+            ) => Ok(None),
+        }
+    }
+
     /// The current version of every function, by name.
     ///
     /// # Errors

@@ -16,8 +16,8 @@ use std::collections::HashSet;
 use super::Runtime;
 use crate::admission;
 use crate::engine::{Form, Importer, InvalidImport};
-use crate::id::{FunctionName, FunctionRef, Selector};
-use crate::registry::{Linked, ResolveError, StoreError, VersionRecord};
+use crate::id::FunctionName;
+use crate::registry::{Linked, VersionRecord};
 use crate::runtime::DeployError;
 
 impl Runtime {
@@ -100,19 +100,6 @@ impl Runtime {
             }
         }
         Ok(())
-    }
-
-    fn current(&self, name: &FunctionName) -> Result<Option<VersionRecord>, StoreError> {
-        let reference = FunctionRef { name: name.clone(), selector: Selector::Current };
-        match self.0.registry.resolve(&reference) {
-            Ok(record) => Ok(Some(record)),
-            Err(ResolveError::Store(error)) => Err(error),
-            Err(
-                ResolveError::UnknownFunction(_)
-                | ResolveError::UnknownVersion { .. }
-                | ResolveError::NoEarlierVersion { .. },
-            ) => Ok(None),
-        }
     }
 
     /// For whoever has deployed this: which functions have another version of it linked into them. It isn't kept, as

@@ -15,6 +15,7 @@
 //! * No thread waits for a place on the lane while it holds one.
 
 mod fan_out;
+mod run;
 mod values;
 
 use std::collections::HashMap;
@@ -25,6 +26,8 @@ use std::time::{Duration, Instant};
 use nebula_meter::CallCost;
 use wasmtime::component::Val;
 
+pub use self::run::Explained;
+use self::run::{Calls, Purpose, Run, Scope};
 use self::values::{
     Came, case_of, content, document_of, flat_bytes, input_of, input_value, json, key_text, told_input,
 };
@@ -122,23 +125,6 @@ impl Runtime {
     }
 }
 
-/// A call of a pipeline's step, for people.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Explained {
-    /// What the step is called.
-    pub step: String,
-    /// `hit`, `disk` or `miss`.
-    pub cache: String,
-    /// On the wall's clock, microseconds.
-    pub took_us: u64,
-    /// What it was given: JSON, text, or how many bytes of which media type.
-    pub input: String,
-    /// What it gave; likewise.
-    pub output: String,
-    /// Whether that is an error.
-    pub failed: bool,
-}
-
 /// What a part takes that is worked on beside others, about, bytes.
 const PART_BYTES: u64 = 192;
 
@@ -184,85 +170,6 @@ fn run_apart(
     };
     called.cost.processor = Some(processor);
     (called, value)
-}
-
-/// One call of a pipeline, with all that comes of it.
-struct Run {
-    runtime: Runtime,
-    /// The outermost pipeline, whose share of the lane it takes.
-    function: Arc<Function>,
-    /// The caller's, which hold for the calls of steps too.
-    directives: CacheDirectives,
-    /// Processor time of the threads that helped.
-    helped_ns: AtomicU64,
-    purpose: Purpose,
-}
-
-/// What a pipeline runs for.
-enum Purpose {
-    /// Somebody waits for it.
-    Answer,
-    /// To tell of every call, here.
-    Explain(Mutex<Vec<Explained>>),
-    /// To be compared with what is remembered: it leaves no trace.
-    Check,
-}
-
-impl Run {
-    fn new(
-        runtime: &Runtime,
-        function: &Arc<Function>,
-        directives: CacheDirectives,
-        purpose: Purpose,
-    ) -> Self {
-        let (runtime, function) = (runtime.clone(), Arc::clone(function));
-        Self { runtime, function, directives, helped_ns: AtomicU64::new(0), purpose }
-    }
-}
-
-/// What a part of a run is done for, and what it may still spend.
-#[derive(Clone)]
-struct Scope {
-    wanted: Wanted,
-    calls: Arc<Calls>,
-    until: Instant,
-}
-
-impl Scope {
-    /// All that a call of a pipeline may spend, from now.
-    fn of(function: &Function, staged: &Staged) -> Self {
-        Self {
-            wanted: Wanted::default(),
-            calls: Arc::new(Calls::up_to(staged.plan.calls_max)),
-            until: Instant::now() + function.limits().deadline(),
-        }
-    }
-}
-
-/// Calls that were made, of those that may be. Parts that run at once have counts of their own, which are added up in
-/// order: what comes of a call doesn't depend on which of them was faster.
-struct Calls {
-    spent: AtomicU64,
-    max: u64,
-}
-
-impl Calls {
-    fn up_to(max: u64) -> Self {
-        Self { spent: AtomicU64::new(0), max }
-    }
-
-    fn spent(&self) -> u64 {
-        self.spent.load(Ordering::Relaxed)
-    }
-
-    fn left(&self) -> u64 {
-        self.max.saturating_sub(self.spent())
-    }
-
-    /// Whether there were so many left.
-    fn spend(&self, count: u64) -> bool {
-        self.spent.fetch_add(count, Ordering::Relaxed).saturating_add(count) <= self.max
-    }
 }
 
 /// One pipeline of a run: the outermost, or one that it calls.

@@ -44,18 +44,7 @@ impl<'a> Names<'a> {
         followers: Followers,
     ) -> Result<Vec<(VersionRecord, Vec<u8>)>, DeployError> {
         let registry = &self.runtime.0.registry;
-        let current = |name: &FunctionName| {
-            let reference = FunctionRef { name: name.clone(), selector: Selector::Current };
-            match registry.resolve(&reference) {
-                Ok(record) => Ok(Some(record)),
-                Err(ResolveError::Store(error)) => Err(error),
-                Err(
-                    ResolveError::UnknownFunction(_)
-                    | ResolveError::UnknownVersion { .. }
-                    | ResolveError::NoEarlierVersion { .. },
-                ) => Ok(None),
-            }
-        };
+        let current = |name: &FunctionName| self.runtime.current(name);
         // What each name stood for that is going to change.
         let mut before = HashMap::new();
         match current(&record.name)? {
