@@ -7,14 +7,17 @@
 //! there is one. Reports requests per second, their ratio to hyper alone round by round, server CPU per
 //! request and latency: median over the rounds, and spread.
 
+mod callers;
+
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 
+use self::callers::Callers;
 use crate::cores::{self, Cores};
-use crate::load::Pace;
+use crate::load::{Mix, Pace};
 use crate::machine;
 use crate::measure::{self, Round, Setting};
 use crate::peers::{BASE, Options, Peer, Peers, Programs};
@@ -36,11 +39,31 @@ pub(crate) struct Args {
     /// Bodies, bytes in and out, from the first number to the last
     #[arg(long, value_delimiter = ',', default_value = "36")]
     body_bytes: Vec<usize>,
+    /// Who asks; several are measured one after another
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "same")]
+    callers: Vec<Who>,
     /// Measure again, up to so often, what was disturbed by other work on the machine
     #[arg(long, default_value_t = 0)]
     repeats: u32,
     #[command(flatten)]
     peers: Options,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Who {
+    /// One caller, whose requests are the same
+    Same,
+    /// Another caller each time, with headers that no other request has: credentials, a cookie, a trace
+    Differ,
+}
+
+/// What is asked for, by whom, over how many connections.
+#[derive(Clone, Copy)]
+struct Load {
+    body_bytes: usize,
+    connections: usize,
+    who: Who,
 }
 
 const COLUMNS: [Column; 7] = [
@@ -60,19 +83,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let mut sections = Vec::new();
     for body_bytes in &args.body_bytes {
         for connections in &args.connections {
-            sections.push(measure_one(args, &peers, *body_bytes, connections.get(), &cores)?);
+            for who in &args.callers {
+                let load = Load { body_bytes: *body_bytes, connections: connections.get(), who: *who };
+                sections.push(measure_one(args, &peers, load, &cores)?);
+            }
         }
     }
     Ok(sections)
 }
 
-fn measure_one(
-    args: &Args,
-    peers: &Peers,
-    body_bytes: usize,
-    connections: usize,
-    cores: &Cores,
-) -> anyhow::Result<Section> {
+fn measure_one(args: &Args, peers: &Peers, load: Load, cores: &Cores) -> anyhow::Result<Section> {
+    let Load { body_bytes, connections, who } = load;
     let body = prepare::body(body_bytes);
     let setting = Setting {
         connections,
@@ -89,24 +110,40 @@ fn measure_one(
             // Another order every round, so that nobody always comes after the same neighbour.
             let index = (turn + round) % count;
             let peer = &peers.peers[index];
-            let measured = measure::measure(peers.server(peer), &peer.echo(&body), setting, cores);
+            let echo = peer.echo(&body);
+            let callers = Callers::new(echo.clone());
+            let (first, make) = ([callers.exchange(0)], |number| callers.exchange(number + 1));
+            let mix = match who {
+                Who::Same => Mix::from(&echo),
+                Who::Differ => Mix::Duplicates { share: 0.0, hot: &first, make: &make },
+            };
+            let measured = measure::measure(peers.server(peer), mix, setting, cores);
             rounds[index].push(measured.with_context(|| format!("measuring {}", peer.name))?);
         }
     }
     let mut notes = vec![format!("Load average before the first round: {load_average}.")];
     notes.extend(measure::disturbance(rounds.iter().flatten()));
+    let mut conditions = vec![format!(
+        "Keep-alive connections, each with one request in flight; {} rounds of {} s each, in turns; \
+         {cores}. Median over the rounds, in parentheses the lowest and highest; ratios to {BASE} are \
+         taken round by round.",
+        args.rounds, args.seconds
+    )];
+    if who == Who::Differ {
+        conditions.push(callers::CONDITION.to_owned());
+    }
+    conditions.push(machine::description());
     Ok(Section {
         bench: "throughput",
-        title: format!("Throughput: echo of {body_bytes} B over {}", plural(connections, "connection")),
-        conditions: vec![
-            format!(
-                "Keep-alive connections, each with one request in flight; {} rounds of {} s each, in turns; \
-                 {cores}. Median over the rounds, in parentheses the lowest and highest; ratios to {BASE} are \
-                 taken round by round.",
-                args.rounds, args.seconds
-            ),
-            machine::description(),
-        ],
+        title: format!(
+            "Throughput: echo of {body_bytes} B over {}{}",
+            plural(connections, "connection"),
+            match who {
+                Who::Same => "",
+                Who::Differ => ", another caller each time",
+            }
+        ),
+        conditions,
         columns: COLUMNS.to_vec(),
         rows: rows(peers, &rounds),
         notes,

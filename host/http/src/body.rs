@@ -25,7 +25,7 @@ use crate::status;
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// How many headers.
-const HEADERS_MAX: usize = 100;
+pub(crate) const HEADERS_MAX: usize = 100;
 
 /// From the end of the headers to the end of the body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,7 +35,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Which headers a request has, of those that say how it wants to be answered. Most have few: going through them once
+/// Which headers a request has, of those that say how it wants to be answered. Whatever is read here or by `data` is a part of
+/// [the request's key](crate::request_key). Most have few: going through them once
 /// takes less than looking for each of these.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Present {

@@ -70,7 +70,7 @@ pub(crate) async fn serve(
     let Ongoing { under_way, exchange } = ongoing;
     // Last: hyper has the reply at once.
     if let Some(exchange) = exchange {
-        exchange.answered(&parts, body.is_end_stream(), &reply, given);
+        exchange.answered(&parts.headers, body.is_end_stream(), &reply, given);
     }
     drop(under_way);
     Ok(reply)

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! serve (accept, drain) -> socket -> data | control -> body -> runtime -> status | answer -> problem
-//!                            \-> verbatim (known, byte for byte)
+//!                            \-> rendered (known by what decides it)
 //! ```
 
 mod accept;
@@ -23,11 +23,12 @@ mod openapi;
 mod pipelines;
 mod preference;
 mod problem;
+mod rendered;
+mod request_key;
 mod serve;
 mod socket;
 mod status;
 mod token;
-mod verbatim;
 pub mod wire;
 
 pub use serve::{BindError, Listen, ServeConfig, Server};

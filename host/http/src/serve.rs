@@ -29,9 +29,9 @@ use crate::bodies::Bodies;
 use crate::connections::{Connections, Traffic, UnderWay};
 use crate::exchange::Exchange;
 use crate::problem::Reply;
+use crate::rendered::Rendered;
 use crate::socket::{Connected, Known};
 use crate::token::Token;
-use crate::verbatim::Verbatim;
 use crate::{control, data};
 
 /// Connections that may wait to be accepted, a listener.
@@ -162,19 +162,19 @@ impl Server {
             };
             threads.push(thread.spawn(move || {
                 let shard = Shard::new(runtime).map_err(io::Error::other)?;
-                let verbatim = shard.remembers().then(|| Verbatim::new(shard.clone()));
+                let rendered = shard.remembers().then(|| Rendered::new(shard.clone()));
                 let tidy = {
-                    let (shard, verbatim) = (shard.clone(), verbatim.clone());
+                    let (shard, rendered) = (shard.clone(), rendered.clone());
                     move || {
                         shard.tidy();
-                        if let Some(verbatim) = &verbatim {
-                            verbatim.tidy();
+                        if let Some(rendered) = &rendered {
+                            rendered.tidy();
                         }
                     }
                 };
                 let serve =
                     move |request, ongoing| data::serve(shard.clone(), bodies.clone(), request, ongoing);
-                Ok(Serving { serve, tidy, verbatim })
+                Ok(Serving { serve, tidy, rendered })
             })?);
         }
         let ending = self.runtime.clone();
@@ -196,7 +196,7 @@ impl Server {
                     Ok(reply)
                 }
             };
-            Ok(Serving { serve, tidy: || (), verbatim: None })
+            Ok(Serving { serve, tidy: || (), rendered: None })
         })?);
         let exit_after_idle = self.exit_after_idle;
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -287,15 +287,15 @@ struct Serving<S, T> {
     serve: S,
     /// Done whenever the thread is about to sleep.
     tidy: T,
-    /// If requests may be known by their bytes.
-    verbatim: Option<Verbatim>,
+    /// If answers may be known.
+    rendered: Option<Rendered>,
 }
 
 /// A request under way.
 pub(crate) struct Ongoing {
     /// Until it is dropped.
     pub(crate) under_way: UnderWay,
-    /// On its connection, where requests may be known by their bytes.
+    /// On its connection, where answers may be known.
     pub(crate) exchange: Option<Exchange>,
 }
 
@@ -324,12 +324,12 @@ impl Thread {
         thread::Builder::new().name(self.name.clone()).stack_size(STACK_BYTES).spawn(move || {
             let failing = self.failing.clone();
             let serve = || {
-                let Serving { serve, tidy, verbatim } = make()?;
+                let Serving { serve, tidy, rendered } = make()?;
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .on_thread_park(tidy)
                     .build()?;
-                let served = runtime.block_on(self.accept(serve, verbatim));
+                let served = runtime.block_on(self.accept(serve, rendered));
                 // What a connection or a deploy is still at is past the drain time.
                 runtime.shutdown_background();
                 served
@@ -341,7 +341,7 @@ impl Thread {
         })
     }
 
-    async fn accept<S, F>(mut self, serve: S, verbatim: Option<Verbatim>) -> io::Result<()>
+    async fn accept<S, F>(mut self, serve: S, rendered: Option<Rendered>) -> io::Result<()>
     where
         S: Fn(Request<Incoming>, Ongoing) -> F + Clone + Send + 'static,
         F: Future<Output = Result<Reply, Infallible>> + Send + 'static,
@@ -368,7 +368,7 @@ impl Thread {
             // Without it small answers wait for the peer's delayed acknowledgement.
             let _ = stream.set_nodelay(true);
             let (serve, requests) = (serve.clone(), place.requests());
-            let exchange = verbatim.clone().map(Exchange::new);
+            let exchange = rendered.clone().map(Exchange::new);
             let known = exchange.clone().map(|exchange| Known { exchange, requests: requests.clone() });
             // Without a future around the other, which would be moved about with every request.
             let service = service_fn(move |request| {

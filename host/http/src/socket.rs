@@ -1,7 +1,7 @@
 //! A connection's socket, as hyper reads and writes it.
 //!
 //! ```text
-//! bytes --(at rest, and known)--> the answer that is known (`exchange`, `verbatim`)
+//! bytes --(at rest, and known)--> the answer that is known (`exchange`, `rendered`)
 //!      \-(else)--> hyper --> its answer
 //! ```
 //!
@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 
 use crate::connections::Requests;
 use crate::exchange::Exchange;
-use crate::verbatim::ANSWER_BYTES_MAX;
+use crate::rendered::ANSWER_BYTES_MAX;
 
 /// A connection.
 pub(crate) struct Connected {
@@ -41,7 +41,7 @@ impl Known {
     /// Whether this is a request that is known; its answer is in `answer` then.
     fn answers(&self, bytes: &[u8], answer: &mut Vec<u8>) -> bool {
         // That the connection ends is hyper's to say.
-        let is_known = !self.requests.are_ending() && self.exchange.answer(bytes, answer);
+        let is_known = self.exchange.read(bytes, !self.requests.are_ending(), answer);
         if is_known {
             // It counts as a sign of life.
             drop(self.requests.begin());
@@ -82,7 +82,6 @@ impl AsyncRead for Connected {
             let Some(known) = &this.known else { return Poll::Ready(Ok(())) };
             let bytes = &buffer.filled()[before..];
             if !known.answers(bytes, &mut this.outgoing) {
-                known.exchange.read(bytes);
                 return Poll::Ready(Ok(()));
             }
             this.left = this.outgoing.len();
@@ -114,7 +113,13 @@ impl AsyncWrite for Connected {
             false => ready!(Pin::new(&mut this.stream).poll_write_vectored(context, pieces))?,
         };
         if let Some(known) = &this.known {
-            known.exchange.written(&this.outgoing, accepted);
+            // Where they weren't put together the first has the head, if there is one.
+            let begin = if this.outgoing.is_empty() {
+                pieces.first().map_or(&[][..], |piece| piece)
+            } else {
+                &this.outgoing
+            };
+            known.exchange.written(begin, accepted);
         }
         Poll::Ready(Ok(accepted))
     }
@@ -126,11 +131,7 @@ impl AsyncWrite for Connected {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_send(context))?;
-        ready!(Pin::new(&mut this.stream).poll_flush(context))?;
-        if let Some(known) = &this.known {
-            known.exchange.flushed();
-        }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut this.stream).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use super::{Met, Shard};
 use crate::cache::Remembered;
+use crate::engine::Form;
 use crate::key::Key;
 
 /// By what an answer is given again.
@@ -26,6 +27,11 @@ impl PartialEq for Given {
 }
 
 impl Given {
+    /// Of the function that was called.
+    pub fn form(&self) -> Form {
+        self.met.record.description.form
+    }
+
     pub(super) fn new(met: &Arc<Met>, key: Key, remembered: &Arc<Remembered>) -> Self {
         Self { met: Arc::clone(met), key, remembered: Arc::downgrade(remembered) }
     }

@@ -1,11 +1,13 @@
-//! Answers from memory by the bytes of the whole request, head and body: where those come again, nothing of them is read.
+//! Answers from memory as they go out, head and body, by the [key](crate::request_key) of the request: where that comes
+//! again, hyper doesn't read it.
 //!
 //! Reading a request and writing the head of its answer takes longer than finding the answer. Both come to the same
-//! for the same bytes, but for the answer's `Age` and `Date`, which are put in anew.
+//! for the same key, but for the answer's `Age` and `Date`, which are put in anew.
 //!
 //! Invariants:
-//! * An answer is here only if hyper has written it, just so, for a request of just these bytes ([`Exchange`](crate::exchange)), and
-//!   that has come before.
+//! * An answer is here only if hyper has written it, just so, for a request of this key ([`Exchange`](crate::exchange)), and
+//!   one of that had come before.
+//! * That of a function which sees the request's headers is given only where these are the same, byte for byte.
 //! * It is given only while it is what the call would find ([`Shard::give_again`]).
 //! * The table of a thread takes [`TABLE_BYTES_MAX`] at most, and is begun anew when the thread has forgotten its functions.
 
@@ -14,13 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use http::header;
+use http::{StatusCode, header};
 use http_body::Body;
-use nebula_runtime::{Given, Shard};
+use nebula_runtime::{Form, Given, Shard};
 use quick_cache::unsync::Cache;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use crate::problem::Reply;
+use crate::request_key::{self, Extent};
 
 /// What requests and answers of one thread may take here, bytes.
 const TABLE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -42,7 +45,7 @@ const DATE_BYTES: usize = 29;
 
 /// What one serving thread has answered before. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Verbatim(Arc<Inner>);
+pub(crate) struct Rendered(Arc<Inner>);
 
 struct Inner {
     shard: Shard,
@@ -51,9 +54,11 @@ struct Inner {
 
 struct Table {
     entries: Cache<Box<[u8]>, Arc<Entry>, ByBytes>,
-    /// One that differs each time, in a header say, isn't worth an entry: the second time is.
+    /// One that differs each time isn't worth an entry: the second time is.
     seen: Box<[u64]>,
     hashes: DefaultHashBuilder,
+    /// The last request's. Kept for the next.
+    key: Vec<u8>,
     /// Of the shard, when the table was begun.
     forgotten: u64,
     date: [u8; DATE_BYTES],
@@ -64,6 +69,8 @@ struct Table {
 /// An answer, without what is another each time.
 pub(crate) struct Entry {
     given: Given,
+    /// Of the request, if the function sees its headers.
+    head: Option<Box<[u8]>>,
     /// From the status to `age: `.
     before_age: Box<[u8]>,
     /// From the end of that line to `date: `.
@@ -72,17 +79,28 @@ pub(crate) struct Entry {
     after: Box<[u8]>,
 }
 
+/// What comes of looking for an answer.
+pub(crate) enum Found {
+    /// It.
+    Answer,
+    /// None; and how long the request is, and its key.
+    Nothing(Extent, Vec<u8>),
+    /// It can't be told whether this is one whole request, and which.
+    Unclear,
+}
+
 #[derive(Clone)]
 struct ByBytes;
 
 impl Weighter<Box<[u8]>, Arc<Entry>> for ByBytes {
-    fn weight(&self, request: &Box<[u8]>, entry: &Arc<Entry>) -> u64 {
-        let Entry { before_age, before_date, after, .. } = &**entry;
-        (request.len() + before_age.len() + before_date.len() + after.len() + ENTRY_BYTES) as u64
+    fn weight(&self, key: &Box<[u8]>, entry: &Arc<Entry>) -> u64 {
+        let Entry { head, before_age, before_date, after, .. } = &**entry;
+        let request = key.len() + head.as_ref().map_or(0, |head| head.len());
+        (request + before_age.len() + before_date.len() + after.len() + ENTRY_BYTES) as u64
     }
 }
 
-impl Verbatim {
+impl Rendered {
     pub(crate) fn new(shard: Shard) -> Self {
         let forgotten = shard.forgotten();
         Self(Arc::new(Inner { shard, table: Mutex::new(Table::new(forgotten)) }))
@@ -92,36 +110,52 @@ impl Verbatim {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the answer to `request` into `answer`, if it is here, and counts the call.
-    pub(crate) fn answer(&self, request: &[u8], answer: &mut Vec<u8>) -> bool {
+    /// Looks for the answer to a request, which is counted as a call if it is here.
+    pub(crate) fn find(&self, request: &[u8], answer: &mut Vec<u8>) -> Found {
         let mut table = self.lock();
-        let Some(entry) = table.entries.get(request).cloned() else { return false };
-        let Some(age_s) = self.0.shard.give_again(&entry.given) else {
-            // Read, it says what it comes to now, and may be here again after that.
-            table.entries.remove(request);
-            return false;
+        let Table { entries, key, .. } = &mut *table;
+        let Some(extent) =
+            request_key::read(request, key).filter(|extent| extent.whole() == Some(request.len()))
+        else {
+            return Found::Unclear;
         };
-        entry.write(age_s, table.date(), answer);
-        true
+        let head = &request[..extent.head];
+        if let Some(entry) = entries.get(&key[..]).filter(|entry| entry.is_for(head)).cloned() {
+            if let Some(age_s) = self.0.shard.give_again(&entry.given) {
+                entry.write(age_s, table.date(), answer);
+                return Found::Answer;
+            }
+            // Read, it says what it comes to now, and may be here again after that.
+            entries.remove(&key[..]);
+        }
+        Found::Nothing(extent, key.clone())
     }
 
     /// What hyper is going to write for a request that it has read: known, or to be learned, if that came before.
-    pub(crate) fn expected(&self, request: &[u8], reply: &Reply, given: Given) -> Option<Arc<Entry>> {
+    pub(crate) fn expected(
+        &self,
+        key: &[u8],
+        head: &[u8],
+        reply: &Reply,
+        given: Given,
+    ) -> Option<Arc<Entry>> {
         let mut table = self.lock();
-        if let Some(entry) = table.entries.get(request).filter(|entry| entry.given == given) {
+        let known = table.entries.get(key).filter(|entry| entry.given == given && entry.is_for(head));
+        if let Some(entry) = known {
             return Some(Arc::clone(entry));
         }
-        let hash = table.hashes.hash_one(request);
+        let head = (given.form() == Form::Http).then_some(head);
+        let hash = table.hashes.hash_one((key, head));
         let seen = &mut table.seen[hash as usize % SEEN];
         let came_before = std::mem::replace(seen, hash) == hash;
-        if came_before { Entry::new(reply, given).map(Arc::new) } else { None }
+        if came_before { Entry::new(head, reply, given).map(Arc::new) } else { None }
     }
 
-    /// Has this answer given to requests of just these bytes.
-    pub(crate) fn learn(&self, request: &[u8], entry: &Arc<Entry>) {
+    /// Has this answer given to requests of this key.
+    pub(crate) fn learn(&self, key: &[u8], entry: &Arc<Entry>) {
         let mut table = self.lock();
-        if table.entries.get(request).is_none_or(|known| !Arc::ptr_eq(known, entry)) {
-            table.entries.insert(request.into(), Arc::clone(entry));
+        if table.entries.get(key).is_none_or(|known| !Arc::ptr_eq(known, entry)) {
+            table.entries.insert(key.into(), Arc::clone(entry));
         }
     }
 
@@ -144,7 +178,7 @@ impl Table {
         let entries = Cache::with_options(options, ByBytes, Default::default(), Default::default());
         let seen = vec![0; SEEN].into();
         let hashes = DefaultHashBuilder::default();
-        Self { entries, seen, hashes, forgotten, date: [b' '; DATE_BYTES], dated_at: 0 }
+        Self { entries, seen, hashes, key: Vec::new(), forgotten, date: [b' '; DATE_BYTES], dated_at: 0 }
     }
 
     /// Now, to the second.
@@ -162,31 +196,46 @@ impl Table {
 }
 
 impl Entry {
-    /// Of an answer as hyper writes it: its headers in their order, then the length of its body, then the date. `None`
-    /// of one that has no age, or is too long.
-    fn new(reply: &Reply, given: Given) -> Option<Self> {
+    /// Of an answer as hyper writes it: its headers in their order, then the length of its body, where that isn't said yet and
+    /// the status has one (RFC 9110 §8.6), then the date. `None` of one that has no age, or is too long.
+    fn new(head: Option<&[u8]>, reply: &Reply, given: Given) -> Option<Self> {
         let body_bytes = reply.body().size_hint().exact()?;
         if body_bytes > ANSWER_BYTES_MAX as u64 {
             return None;
         }
         let status = reply.status();
-        let mut head =
+        let mut lines =
             format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason()?).into_bytes();
         let mut before_age = None;
         for (name, value) in reply.headers() {
-            head.extend_from_slice(name.as_str().as_bytes());
-            head.extend_from_slice(b": ");
-            if *name == header::AGE && before_age.replace(std::mem::take(&mut head)).is_none() {
-                head.extend_from_slice(b"\r\n");
+            lines.extend_from_slice(name.as_str().as_bytes());
+            lines.extend_from_slice(b": ");
+            if *name == header::AGE && before_age.replace(std::mem::take(&mut lines)).is_none() {
+                lines.extend_from_slice(b"\r\n");
                 continue;
             }
-            head.extend_from_slice(value.as_bytes());
-            head.extend_from_slice(b"\r\n");
+            lines.extend_from_slice(value.as_bytes());
+            lines.extend_from_slice(b"\r\n");
         }
         let body = content(reply)?;
-        head.extend_from_slice(format!("content-length: {}\r\ndate: ", body.len()).as_bytes());
+        let is_lengthless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if !is_lengthless && !reply.headers().contains_key(header::CONTENT_LENGTH) {
+            lines.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+        }
+        lines.extend_from_slice(b"date: ");
         let after = [b"\r\n\r\n", &body[..]].concat();
-        Some(Self { given, before_age: before_age?.into(), before_date: head.into(), after: after.into() })
+        Some(Self {
+            given,
+            head: head.map(Into::into),
+            before_age: before_age?.into(),
+            before_date: lines.into(),
+            after: after.into(),
+        })
+    }
+
+    /// Whether it answers a request of its key that has this head.
+    fn is_for(&self, head: &[u8]) -> bool {
+        self.head.as_deref().is_none_or(|own| own == head)
     }
 
     fn write(&self, age_s: u64, date: &[u8; DATE_BYTES], to: &mut Vec<u8>) {

@@ -27,11 +27,24 @@ const SAME: &str = r#"(component
     (core instance $i (instantiate $m))
     (func (export "handle") (param "n" s32) (result s32) (canon lift (core func $i "handle"))))"#;
 
+/// Takes a text and gives it, in whatever form is preferred.
+const TEXT: &str = r#"(component
+    (core module $m
+        (memory (export "memory") 1)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+        (func (export "handle") (param i32 i32) (result i32)
+            (i32.store (i32.const 8) (local.get 0))
+            (i32.store (i32.const 12) (local.get 1))
+            (i32.const 8)))
+    (core instance $i (instantiate $m))
+    (func (export "handle") (param "n" string) (result string)
+        (canon lift (core func $i "handle") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#;
+
 /// A thread's part of a server.
 struct Thread {
     runtime: Runtime,
     shard: Shard,
-    verbatim: Verbatim,
+    rendered: Rendered,
     connections: Connections,
     /// Requests that hyper has read.
     read: Arc<AtomicUsize>,
@@ -58,7 +71,7 @@ impl Thread {
         .unwrap();
         let shard = Shard::new(runtime.clone()).unwrap();
         let this = Self {
-            verbatim: Verbatim::new(shard.clone()),
+            rendered: Rendered::new(shard.clone()),
             connections: Connections::new(64, Traffic::default()),
             read: Arc::default(),
             _data_dir: data_dir,
@@ -66,6 +79,7 @@ impl Thread {
             shard,
         };
         this.deploy("same").await;
+        this.deploy_with("text", TEXT, LimitOverrides::default()).await;
         this
     }
 
@@ -74,11 +88,11 @@ impl Thread {
     }
 
     async fn deploy(&self, name: &str) {
-        self.deploy_with(name, LimitOverrides::default()).await;
+        self.deploy_with(name, SAME, LimitOverrides::default()).await;
     }
 
-    async fn deploy_with(&self, name: &str, limits: LimitOverrides) {
-        let component = wat::parse_str(SAME).unwrap().into();
+    async fn deploy_with(&self, name: &str, component: &str, limits: LimitOverrides) {
+        let component = wat::parse_str(component).unwrap().into();
         let settings = Settings { limits, ..Settings::default() };
         let deployed = self.runtime.deploy(Self::name(name), component, settings, Followers::MustFit);
         deployed.await.unwrap();
@@ -86,11 +100,11 @@ impl Thread {
 
     /// A new connection.
     async fn connect(&self) -> TcpStream {
-        self.connect_with(None).await
+        self.connect_with(None, true).await
     }
 
-    /// One that holds so few bytes on their way to the client.
-    async fn connect_with(&self, buffer: Option<u32>) -> TcpStream {
+    /// One that holds so few bytes on their way to the client, and on which answers may be known or not.
+    async fn connect_with(&self, buffer: Option<u32>, may_know: bool) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = buffer {
@@ -104,15 +118,15 @@ impl Thread {
             socket2::SockRef::from(&stream).set_send_buffer_size(bytes as usize).unwrap();
         }
         let place = self.connections.place().await;
-        let (exchange, requests) = (Exchange::new(self.verbatim.clone()), place.requests());
-        let known = Known { exchange: exchange.clone(), requests: requests.clone() };
+        let (exchange, requests) = (may_know.then(|| Exchange::new(self.rendered.clone())), place.requests());
+        let known = exchange.clone().map(|exchange| Known { exchange, requests: requests.clone() });
         let (shard, bodies, read) = (self.shard.clone(), Bodies::new(), Arc::clone(&self.read));
         let service = service_fn(move |request| {
             read.fetch_add(1, Ordering::Relaxed);
-            let ongoing = Ongoing { under_way: requests.begin(), exchange: Some(exchange.clone()) };
+            let ongoing = Ongoing { under_way: requests.begin(), exchange: exchange.clone() };
             data::serve(shard.clone(), bodies.clone(), request, ongoing)
         });
-        let stream = TokioIo::new(Connected::new(stream, Some(known)));
+        let stream = TokioIo::new(Connected::new(stream, known));
         let connection = protocol().serve_connection(stream, service).into_owned();
         place.spawn(connection, |connection| connection.graceful_shutdown());
         client
@@ -129,14 +143,20 @@ fn call(input: &str) -> Vec<u8> {
     format!("POST /f/same HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{input}").into_bytes()
 }
 
-/// The next answer: its status line and headers, and its body. It has a length.
+/// The next answer: its status line and headers, and its body.
 async fn answer(client: &mut TcpStream) -> (String, String) {
+    whole_answer(client, false).await
+}
+
+/// The same, of a request that gets no body if it is `bodiless`.
+async fn whole_answer(client: &mut TcpStream, bodiless: bool) -> (String, String) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(client.read_u8().await.unwrap());
     }
     let head = String::from_utf8(head).unwrap();
-    let length = header(&head, "content-length").unwrap().parse().unwrap();
+    let length = header(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+    let length = if bodiless { 0 } else { length };
     let mut body = vec![0; length];
     client.read_exact(&mut body).await.unwrap();
     (head, String::from_utf8(body).unwrap())
@@ -153,7 +173,8 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 /// Without what is another each time.
 fn timeless(head: &str) -> Vec<&str> {
-    head.lines().filter(|line| !line.starts_with("date: ") && !line.starts_with("age: ")).collect()
+    let changes = ["date", "age", "server-timing", "nebula-receipt"];
+    head.lines().filter(|line| !changes.iter().any(|name| line.starts_with(name))).collect()
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -186,6 +207,12 @@ fn what_is_known_is_not_read() {
             ask(&mut client, &call("8")).await;
         }
         assert_eq!(thread.read(), 3);
+        // Between others that are computed, too.
+        for input in ["1", "7", "2", "8"] {
+            let (_, body) = ask(&mut client, &call(input)).await;
+            assert_eq!(body, input);
+        }
+        assert_eq!(thread.read(), 2);
         let mut other = thread.connect().await;
         for input in ["8", "7", "8"] {
             let (_, body) = ask(&mut other, &call(input)).await;
@@ -221,15 +248,15 @@ fn what_may_have_changed_is_read() {
         learn(&mut client).await;
         // Another version answers for itself.
         let limits = LimitOverrides { output_bytes_max: Some(1000), ..LimitOverrides::default() };
-        thread.deploy_with("same", limits).await;
+        thread.deploy_with("same", SAME, limits).await;
         let (head, _) = ask(&mut client, &call("7")).await;
         assert!(header(&head, "nebula-function").unwrap().starts_with("same@v2;"), "{head}");
         // What the thread has forgotten isn't kept here.
         learn(&mut client).await;
         thread.deploy("more").await;
         ask(&mut client, &call("8")).await;
-        thread.verbatim.tidy();
-        assert_eq!(thread.verbatim.lock().entries.len(), 0);
+        thread.rendered.tidy();
+        assert_eq!(thread.rendered.lock().entries.len(), 0);
         // Who is to end ends.
         learn(&mut client).await;
         let mut last = String::new();
@@ -255,7 +282,7 @@ fn a_slow_request_brings_nothing_back() {
         slow.write_all(head).await.unwrap();
         pause().await;
         let limits = LimitOverrides { output_bytes_max: Some(1000), ..LimitOverrides::default() };
-        thread.deploy_with("same", limits).await;
+        thread.deploy_with("same", SAME, limits).await;
         let (head, _) = ask(&mut slow, body).await;
         assert!(header(&head, "nebula-function").unwrap().starts_with("same@v1;"), "{head}");
         for client in [&mut client, &mut slow] {
@@ -293,7 +320,7 @@ fn an_answer_before_the_body_is_no_rest() {
 fn answers_wait_for_who_takes_them() {
     run(async {
         let thread = Thread::start().await;
-        let mut client = thread.connect_with(Some(2048)).await;
+        let mut client = thread.connect_with(Some(2048), true).await;
         for _ in 0..4 {
             ask(&mut client, &call("7")).await;
         }
@@ -324,18 +351,188 @@ fn what_is_verified_is_read() {
     });
 }
 
-/// What is to be stored nowhere, or says who asks, isn't kept.
+/// What is to be stored nowhere, or has what another answer hasn't, isn't kept.
 #[test]
-fn what_is_private_is_read() {
+fn what_is_this_callers_alone_is_read() {
     run(async {
         let thread = Thread::start().await;
         let mut client = thread.connect().await;
-        for private in ["cache-control: no-store", "authorization: x", "cookie: x", "prefer: receipt"] {
-            let request = format!("GET /f/same?n=7 HTTP/1.1\r\nhost: a\r\n{private}\r\n\r\n");
+        let request = |header: &str| format!("GET /f/same?n=7 HTTP/1.1\r\nhost: a\r\n{header}\r\n");
+        for header in ["cache-control: no-store\r\n", "cache-control: no-cache\r\n", "prefer: receipt\r\n"] {
+            for _ in 0..4 {
+                ask(&mut client, request("").as_bytes()).await;
+            }
+            thread.read();
+            let request = request(header);
             for _ in 0..8 {
                 ask(&mut client, request.as_bytes()).await;
             }
-            assert_eq!(thread.read(), 8, "{private}");
+            assert_eq!(thread.read(), 8, "{header}");
+        }
+    });
+}
+
+/// Nothing depends on who asks, or by what trace.
+#[test]
+fn callers_share_what_is_known() {
+    run(async {
+        let thread = Thread::start().await;
+        let mut client = thread.connect().await;
+        let request = |number: u8| {
+            format!(
+                "GET /f/same?n=7 HTTP/1.1\r\nHost: a\r\nUser-Agent: a/{number}\r\nAuthorization: Bearer {number}\r\n\
+                 Cookie: id={number}\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-{number:016}-01\r\n\r\n"
+            )
+        };
+        for number in 0..8 {
+            let (_, body) = ask(&mut client, request(number).as_bytes()).await;
+            assert_eq!(body, "7");
+        }
+        assert_eq!(thread.read(), 3);
+        // Who has the answer gets none, and that is known too.
+        let (head, _) = ask(&mut client, request(8).as_bytes()).await;
+        let etag = header(&head, "etag").unwrap();
+        let request = |number| request(number).replace("Cookie", &format!("If-None-Match: {etag}\r\nCookie"));
+        for number in 0..8 {
+            let (head, body) = ask(&mut client, request(number).as_bytes()).await;
+            assert!(head.starts_with("HTTP/1.1 304 ") && body.is_empty(), "{head}");
+        }
+        assert_eq!(thread.read(), 2);
+    });
+}
+
+/// A request of the methods and headers that there are, most of which say nothing to Nebula.
+fn requests() -> impl Strategy<Value = String> {
+    let read = proptest::sample::select(
+        &[
+            "accept: */*",
+            "Accept: application/json",
+            "accept: text/plain",
+            "cache-control: max-age=0",
+            "cache-control: no-cache",
+            "connection: keep-alive",
+            "connection: te",
+            "content-type: application/json",
+            "Content-Type: text/plain",
+            "host: b",
+            "if-none-match: *",
+            "prefer: receipt",
+        ][..],
+    );
+    let names = proptest::sample::select(
+        [
+            "accept-charset accept-encoding accept-language age alt-used authorization content-encoding content-language",
+            "content-location content-range cookie date dnt early-data etag expires forwarded from idempotency-key if-match",
+            "if-modified-since if-range if-unmodified-since keep-alive last-modified link location max-forwards origin",
+            "pragma priority proxy-authorization proxy-connection range referer sec-fetch-mode server te traceparent trailer",
+            "user-agent vary via warning x-forwarded-for x-forwarded-host x-http-method-override x-request-id",
+        ]
+        .into_iter()
+        .flat_map(|names| names.split(' '))
+        .collect::<Vec<_>>(),
+    );
+    let values = ["", "a", "gzip, *", "bytes=0-0", "no-cache", "1", "Sun, 06 Nov 1994 08:49:37 GMT", "\"x\""];
+    let values = proptest::sample::select(values.to_vec());
+    let other = (names, values).prop_map(|(name, value)| format!("{name}: {value}"));
+    let header = prop_oneof![1 => read.prop_map(str::to_owned), 5 => other];
+    let headers = proptest::collection::vec(header, 0..4);
+    let host = proptest::option::weighted(0.97, Just("host: a".to_owned()));
+    let methods = proptest::sample::select(&["GET", "HEAD", "POST", "QUERY", "PUT"][..]);
+    (methods, any::<bool>(), host, headers, 0..3_u8).prop_map(|(method, is_text, host, headers, input)| {
+        let headers = host.into_iter().chain(headers).map(|line| line + "\r\n").collect::<String>();
+        let (name, json) =
+            if is_text { ("text", format!("\"{input}\"")) } else { ("same", input.to_string()) };
+        let length = json.len();
+        match method {
+            "GET" | "HEAD" => format!("{method} /f/{name}?n={input} HTTP/1.1\r\n{headers}\r\n"),
+            _ => format!("{method} /f/{name} HTTP/1.1\r\n{headers}content-length: {length}\r\n\r\n{json}"),
+        }
+    })
+}
+
+/// Whether a request is read or known, and by whatever other one: its answer is the same.
+#[test]
+fn what_is_known_is_what_would_be_answered() {
+    run(async {
+        let thread = Thread::start().await;
+        let mut runner =
+            proptest::test_runner::TestRunner::new(ProptestConfig { cases: 1, ..Default::default() });
+        let mut asked = 0;
+        for _ in 0..40 {
+            let (mut knowing, mut reading) = (thread.connect().await, thread.connect_with(None, false).await);
+            for _ in 0..24 {
+                let request = requests().new_tree(&mut runner).unwrap().current();
+                let answer = async |client: &mut TcpStream| {
+                    client.write_all(request.as_bytes()).await.unwrap();
+                    whole_answer(client, request.starts_with("HEAD")).await
+                };
+                // The first may have it computed.
+                answer(&mut reading).await;
+                let (read, known) = (answer(&mut reading).await, answer(&mut knowing).await);
+                assert_eq!(timeless(&known.0), timeless(&read.0), "{request}");
+                assert_eq!(known.1, read.1, "{request}");
+                asked += 1;
+            }
+        }
+        let read = thread.read() - 2 * asked;
+        assert!(read < asked * 9 / 10, "{read} of {asked}");
+    });
+}
+
+/// A request with a byte or two of it changed, added or taken out.
+fn damaged() -> impl Strategy<Value = (String, Vec<u8>)> {
+    let byte =
+        prop_oneof![proptest::sample::select(&b"\r\n\t :,0123456789aAzZ/.\0\x7f\x80"[..]), any::<u8>(),];
+    let damages = proptest::collection::vec((any::<proptest::sample::Index>(), 0..3_u8, byte), 1..3);
+    (requests(), damages).prop_map(|(request, damages)| {
+        let mut bytes = request.clone().into_bytes();
+        for (index, kind, byte) in damages {
+            let at = index.index(bytes.len());
+            match kind {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        (request, bytes)
+    })
+}
+
+/// What is nearly a request that is known comes to what hyper makes of it.
+#[test]
+fn what_is_nearly_known_is_what_would_be_answered() {
+    const LAST: &[u8] = b"GET /f/same?n=1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    /// Everything that is answered to this, and to a last request.
+    async fn all_of(client: &mut TcpStream, request: &[u8]) -> Vec<u8> {
+        let mut answers = Vec::new();
+        // Where it is refused the connection is closed.
+        if client.write_all(request).await.is_ok() {
+            pause().await;
+            let _ = client.write_all(LAST).await;
+        }
+        // One that isn't whole yet waits for more.
+        let _ = tokio::time::timeout(Duration::from_millis(500), client.read_to_end(&mut answers)).await;
+        answers
+    }
+    run(async {
+        let thread = Thread::start().await;
+        let mut runner =
+            proptest::test_runner::TestRunner::new(ProptestConfig { cases: 1, ..Default::default() });
+        for _ in 0..200 {
+            let (request, damaged) = damaged().new_tree(&mut runner).unwrap().current();
+            let mut knowing = thread.connect().await;
+            for _ in 0..3 {
+                knowing.write_all(request.as_bytes()).await.unwrap();
+                whole_answer(&mut knowing, request.starts_with("HEAD")).await;
+            }
+            let mut answers = Vec::new();
+            for reading in [thread.connect_with(None, false).await, thread.connect_with(None, false).await] {
+                let mut reading = reading;
+                answers = all_of(&mut reading, &damaged).await;
+            }
+            let known = all_of(&mut knowing, &damaged).await;
+            let [known, answers] = [known, answers].map(|bytes| String::from_utf8(bytes).unwrap());
+            assert_eq!(timeless(&known), timeless(&answers), "{:?}", String::from_utf8_lossy(&damaged));
         }
     });
 }

@@ -1,0 +1,188 @@
+//! The key of a request: what of its bytes decides its answer.
+//!
+//! Of most headers nothing depends on: who asks, with which program, over which proxies, by which trace. They differ where
+//! the answer doesn't, so they are no part of the key. What is: the request line, the headers that [`READ`] names, the body.
+//!
+//! The head is read by the parser that hyper reads it with, and ends where hyper takes it to end.
+//!
+//! Invariant: of two requests with the same key, which functions don't see the headers of, hyper and `data` make the same.
+
+use std::mem::MaybeUninit;
+
+use httparse::Status;
+
+use crate::body::HEADERS_MAX;
+
+/// The headers that `data` reads, but for what functions of the http form see, and those that are about the bytes of the
+/// request itself.
+const READ: [&str; 6] = ["host", "accept", "cache-control", "content-type", "if-none-match", "prefer"];
+
+/// How long a request is, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// To the empty line, which is a part of it.
+    pub(crate) head: usize,
+    /// As its length says.
+    pub(crate) body: usize,
+}
+
+impl Extent {
+    /// Head and body.
+    pub(crate) fn whole(self) -> Option<usize> {
+        self.head.checked_add(self.body)
+    }
+}
+
+/// Reads the head that `bytes` begin with. If the whole request is there and nothing else, its key is in `key` after that.
+///
+/// `None` where there is no whole head, where it can't be told how long the request is, and where the connection has a part
+/// in its answer (RFC 9110 §7.6.1, §10.1.1).
+pub(crate) fn read(bytes: &[u8], key: &mut Vec<u8>) -> Option<Extent> {
+    let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    let Ok(Status::Complete(head)) = request.parse_with_uninit_headers(bytes, &mut headers) else {
+        return None;
+    };
+    let (method, target) = (request.method?, request.path?);
+    if request.version != Some(1) || method == "CONNECT" {
+        return None;
+    }
+    key.clear();
+    for part in [method, " ", target, "\n"] {
+        key.extend_from_slice(part.as_bytes());
+    }
+    let mut body = None;
+    for header in &*request.headers {
+        match Bearing::of(header.name) {
+            Bearing::None => {}
+            Bearing::Answer(name) => {
+                // Neither a value nor a name has a line feed in it.
+                for part in [name.as_bytes(), b":", header.value, b"\n"] {
+                    key.extend_from_slice(part);
+                }
+            }
+            Bearing::Length => {
+                // `5, 5` and `+5` are none.
+                let digits = Some(header.value).filter(|value| value.iter().all(u8::is_ascii_digit))?;
+                let length = std::str::from_utf8(digits).ok()?.parse().ok()?;
+                if body.replace(length).is_some() {
+                    return None;
+                }
+            }
+            // That it stays is what HTTP/1.1 says by itself.
+            Bearing::Connection if header.value.eq_ignore_ascii_case(b"keep-alive") => {}
+            Bearing::Connection | Bearing::Unclear => return None,
+        }
+    }
+    key.push(b'\n');
+    key.extend_from_slice(&bytes[head..]);
+    Some(Extent { head, body: body.unwrap_or(0) })
+}
+
+/// What depends on a header.
+enum Bearing {
+    None,
+    Answer(&'static str),
+    Length,
+    Connection,
+    /// The connection, in ways that aren't told apart here.
+    Unclear,
+}
+
+impl Bearing {
+    fn of(name: &str) -> Self {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if let Some(read) = READ.into_iter().find(|read| is(read)) {
+            return Self::Answer(read);
+        }
+        match () {
+            () if is("content-length") => Self::Length,
+            () if is("connection") => Self::Connection,
+            () if ["upgrade", "transfer-encoding", "expect"].into_iter().any(is) => Self::Unclear,
+            () => Self::None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extent(text: &str) -> Option<Extent> {
+        read(text.as_bytes(), &mut Vec::new())
+    }
+
+    fn key(text: &str) -> Vec<u8> {
+        let mut key = b"what was there before".to_vec();
+        let extent = read(text.as_bytes(), &mut key).unwrap();
+        assert_eq!(extent.whole(), Some(text.len()));
+        key
+    }
+
+    fn get(headers: &str) -> String {
+        format!("GET /f/a HTTP/1.1\r\nhost: a\r\n{headers}\r\n")
+    }
+
+    #[test]
+    fn a_request_is_as_long_as_its_head_and_its_body() {
+        let (head, text) =
+            ("POST / HTTP/1.1\r\nhost: a\r\n\r\n".len(), "POST / HTTP/1.1\r\nhost: a\r\n\r\nbody");
+        assert_eq!(extent(text), Some(Extent { head, body: 0 }));
+        assert_eq!(extent(&get("content-length: 4\r\n")).unwrap().body, 4);
+        assert_eq!(extent(&get("Content-Length:  4 \r\n")).unwrap().body, 4);
+        for ambiguous in ["+4", "4, 4", "-1", "", "99999999999999999999"] {
+            assert_eq!(extent(&get(&format!("content-length: {ambiguous}\r\n"))), None, "{ambiguous}");
+        }
+        assert_eq!(extent(&get("content-length: 4\r\ncontent-length: 4\r\n")), None);
+        for other in ["transfer-encoding: chunked", "connection: close", "expect: 100-continue", "upgrade: x"]
+        {
+            assert_eq!(extent(&get(&format!("{other}\r\n"))), None, "{other}");
+        }
+        assert_eq!(extent("POST / HTTP/1.1\r\nhost: a\r\n"), None);
+        assert_eq!(extent("GET / HTTP/1.0\r\nhost: a\r\n\r\n"), None);
+        assert_eq!(extent("CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n"), None);
+        assert_eq!(extent("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), None);
+        assert_eq!(extent(&get("x: \0\r\n")), None);
+        assert_eq!(extent(&get(&"x: y\r\n".repeat(HEADERS_MAX))), None);
+        assert!(extent(&get("connection: Keep-Alive\r\n")).is_some());
+    }
+
+    #[test]
+    fn headers_that_are_not_read_are_no_part_of_the_key() {
+        let plain = key(&get(""));
+        for other in
+            ["Authorization: Bearer x", "cookie: a=b", "traceparent: 00-1", "x:", "connection: keep-alive"]
+        {
+            assert_eq!(key(&get(&format!("{other}\r\n"))), plain, "{other}");
+        }
+        for name in READ {
+            let with = |value| key(&get(&format!("{name}: {value}\r\n")));
+            assert_ne!(with("x"), plain, "{name}");
+            assert_ne!(with("x"), with("y"), "{name}");
+            assert_eq!(with("x"), key(&get(&format!("{}:  x \r\n", name.to_uppercase()))), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_one_part_is_not_another() {
+        let post = |headers: &str, body: &str| {
+            let length = body.len();
+            key(&format!("POST /f/a HTTP/1.1\r\nhost: a\r\n{headers}content-length: {length}\r\n\r\n{body}"))
+        };
+        let keys = [
+            post("", ""),
+            post("", "\n"),
+            post("", "accept:x\n\n"),
+            post("accept: x\r\n", ""),
+            post("accept: x\r\naccept: y\r\n", ""),
+            post("accept: y\r\naccept: x\r\n", ""),
+            post("accept: x\r\n", "accept:y\n\n"),
+            post("accept: x, accept:y\r\n", ""),
+            key("GET /f/a HTTP/1.1\r\nhost: a\r\n\r\n"),
+            key("GET http://a/f/a HTTP/1.1\r\nhost: a\r\n\r\n"),
+        ];
+        for (index, one) in keys.iter().enumerate() {
+            assert!(keys[..index].iter().all(|other| one != other), "{}", String::from_utf8_lossy(one));
+        }
+    }
+}
