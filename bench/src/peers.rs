@@ -34,7 +34,7 @@ pub(crate) const BASE: &str = "hyper alone";
 /// Nebula's own first row.
 pub(crate) const NEBULA_TYPED: &str = "nebula, typed, fresh instance";
 
-/// The same function, of which the answer is remembered: every request is the same.
+/// The same function, of which the answer is remembered: every request asks for the same.
 pub(crate) const NEBULA_REMEMBERED: &str = "nebula, typed, remembered";
 
 /// Which peers there are.
@@ -128,17 +128,19 @@ impl Peers {
         peers.add(Running::Alone(hyper), &[(BASE, "/echo")]);
         let nebula = [(NEBULA_TYPED, "/f/echo"), ("nebula, wasi:http, fresh instance", "/f/hello-http/echo")];
         let nebula: Vec<_> = nebula.into_iter().filter(|(name, _)| wanted(name)).collect();
+        let functions = [
+            Deploy { name: "echo", component: &programs.echo, limits: &[] },
+            Deploy { name: "hello-http", component: &programs.hello_http, limits: &[] },
+        ];
         if !nebula.is_empty() {
-            let functions = [
-                Deploy { name: "echo", component: &programs.echo, limits: &[] },
-                Deploy { name: "hello-http", component: &programs.hello_http, limits: &[] },
-            ];
             peers.add(Running::Nebula(Nebula::start(&programs.nebula, &functions, cores)?), &nebula);
         }
-        if wanted(NEBULA_REMEMBERED) {
-            let functions = [Deploy { name: "echo", component: &programs.echo, limits: &[] }];
+        let remembered =
+            [(NEBULA_REMEMBERED, "/f/echo"), ("nebula, wasi:http, remembered", "/f/hello-http/echo")];
+        let remembered: Vec<_> = remembered.into_iter().filter(|(name, _)| wanted(name)).collect();
+        if !remembered.is_empty() {
             let server = Nebula::start_remembering(&programs.nebula, &functions, None, cores)?;
-            peers.add(Running::Nebula(server), &[(NEBULA_REMEMBERED, "/f/echo")]);
+            peers.add(Running::Nebula(server), &remembered);
         }
         let reuse = |count: &'static str| [&WASMTIME_BEST[..], &[count]].concat();
         let serves = [

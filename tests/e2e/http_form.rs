@@ -33,6 +33,30 @@ fn mirrors_request() {
     assert!(answer.header("etag").is_some());
 }
 
+/// A function that sees who asks may answer each in another way, however often both have asked before.
+#[test]
+fn callers_have_answers_of_their_own() {
+    let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
+    let ask = |name: &str, who: &str| {
+        let answer = nebula.request("GET", "/f/mirror").header(name, who).send().is(200);
+        let expected = format!("header {name}: {who}");
+        assert!(answer.text().lines().any(|said| said == expected), "no `{expected}` in {answer:?}");
+        answer
+    };
+    for name in ["x-who", "authorization", "user-agent"] {
+        for who in ["a", "b"] {
+            for _ in 0..6 {
+                ask(name, who);
+            }
+        }
+        for who in ["a", "b", "c", "a"] {
+            let answer = ask(name, who);
+            let hit = answer.header("cache-status") == Some("nebula; hit");
+            assert_eq!(hit, who != "c", "{name}: {who}: {answer:?}");
+        }
+    }
+}
+
 /// The path begins below the function's name, whichever version is named.
 #[test]
 fn paths_begin_below_the_name() {

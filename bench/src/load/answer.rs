@@ -7,7 +7,10 @@
 //! However large the body and however many pieces it comes in, every byte is looked at once, so that the
 //! load stays cheaper than what it measures.
 
+use std::mem::MaybeUninit;
+
 use anyhow::{Context, ensure};
+use httparse::{ParserConfig, Status};
 
 /// The most headers an answer may have.
 const HEADERS_MAX: usize = 32;
@@ -98,7 +101,7 @@ impl Answer {
             let wire = &self.bytes[..self.filled];
             let size = httparse::parse_chunk_size(&wire[at..]);
             let size = size.map_err(|_| anyhow::anyhow!("a bad mark of a chunk"))?;
-            let httparse::Status::Complete((mark_len, size)) = size else { break };
+            let Status::Complete((mark_len, size)) = size else { break };
             let from = at + mark_len;
             let to = from + usize::try_from(size)?;
             let Some(end) = wire.get(to..to + 2) else { break };
@@ -123,16 +126,23 @@ impl Answer {
 
 /// How the body comes, if the head is whole.
 fn head(answer: &[u8], expected: usize) -> anyhow::Result<Option<State>> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut head = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(from) = head.parse(answer)? else { return Ok(None) };
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut head = httparse::Response::new(&mut []);
+    let parsed =
+        ParserConfig::default().parse_response_with_uninit_headers(&mut head, answer, &mut headers)?;
+    let Status::Complete(from) = parsed else { return Ok(None) };
     ensure!(head.code == Some(200), "status {:?}", head.code);
-    let header = |name: &str| head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-    if header("transfer-encoding").is_some_and(|header| header.value.eq_ignore_ascii_case(b"chunked")) {
-        return Ok(Some(State::Chunks { at: from, matched: 0 }));
+    let mut length = None;
+    for header in &*head.headers {
+        if header.name.eq_ignore_ascii_case("content-length") {
+            length = Some(std::str::from_utf8(header.value)?.parse::<usize>()?);
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding")
+            && header.value.eq_ignore_ascii_case(b"chunked")
+        {
+            return Ok(Some(State::Chunks { at: from, matched: 0 }));
+        }
     }
-    let length = header("content-length").context("neither `content-length` nor chunked")?;
-    let length: usize = std::str::from_utf8(length.value)?.parse()?;
+    let length = length.context("neither `content-length` nor chunked")?;
     ensure!(length == expected, "another length");
     Ok(Some(State::Length { from }))
 }

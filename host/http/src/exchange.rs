@@ -13,18 +13,20 @@
 //!
 //! Invariant: at rest hyper holds nothing of any request or answer. Where that isn't certain the connection isn't at rest.
 
+use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, header};
 use http_body::Body;
-use nebula_runtime::{Form, Given};
+use nebula_runtime::Given;
 
 use crate::problem::Reply;
 use crate::rendered::{Entry, Found, Rendered};
-use crate::request_key::{self, Extent};
+use crate::request_key::{self, Extent, Key};
+use crate::socket::Outgoing;
 
-/// A request of which more has come isn't kept, bytes.
-const REQUEST_BYTES_MAX: usize = 6 * 1024;
+/// A request of which more has come isn't kept, bytes. hyper has room for as much when it begins to read.
+const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
 /// What a connection holds of memory for them between two requests, bytes.
 const BYTES_HELD_MAX: usize = 512;
@@ -41,14 +43,14 @@ struct Inner {
 #[derive(Default)]
 struct State {
     at: At,
-    /// How much was read since the last request's end.
-    read: usize,
+    /// How much hyper was given since the last request's end.
+    taken: usize,
     /// That, as far as it is kept.
     bytes: Vec<u8>,
     /// What is read of it, where all of it came at once.
     extent: Option<Extent>,
     /// Its key then.
-    key: Vec<u8>,
+    key: Key,
 }
 
 /// Where it is.
@@ -84,9 +86,9 @@ impl Exchange {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what was read. If it is a request that is known its answer is in `answer` after that; else hyper is to
-    /// read it. One that `may_be_known` not is hyper's.
-    pub(crate) fn read(&self, bytes: &[u8], may_be_known: bool, answer: &mut Vec<u8>) -> bool {
+    /// Takes what was read. True if it is a request whose answer is known, which is in `answer` then; else hyper is to read
+    /// it, as it is where no request `may_be_known`.
+    pub(crate) fn take(&self, bytes: &[u8], may_be_known: bool, answer: &mut Outgoing) -> bool {
         if bytes.is_empty() {
             return false;
         }
@@ -108,7 +110,7 @@ impl Exchange {
                 return false;
             }
         }
-        state.read = state.read.saturating_add(bytes.len());
+        state.taken = state.taken.saturating_add(bytes.len());
         let room = REQUEST_BYTES_MAX - state.bytes.len();
         state.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
         false
@@ -120,28 +122,27 @@ impl Exchange {
         let mut state = self.lock();
         let extent = if is_read && matches!(state.at, At::Request) { state.extent() } else { None };
         let body = reply.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-        let (Some(extent), Some(body)) = (extent.filter(|extent| extent.whole() == Some(state.read)), body)
-        else {
+        let (Some(taken), Some(body)) = (extent.and_then(Extent::whole), body) else { return state.lose() };
+        if taken != state.taken {
             return state.lose();
-        };
-        let is_kept = state.read == state.bytes.len();
-        let given = given.filter(|given| is_kept && (given.form() != Form::Http || is_anybodys(request)));
-        let expected = given.and_then(|given| {
-            self.0.rendered.expected(&state.key, &state.bytes[..extent.head], reply, given)
-        });
+        }
+        let is_kept = state.taken == state.bytes.len();
+        let given = given.filter(|given| is_kept && (!given.sees_headers() || is_anybodys(request)));
+        let expected = given.and_then(|given| self.0.rendered.expected(&state.key, reply, given));
         state.at = At::Answer(Answer { expected, body, left: None });
     }
 
-    /// hyper has had the first `accepted` bytes written of what begins with `bytes`.
-    pub(crate) fn written(&self, bytes: &[u8], accepted: usize) {
+    /// hyper has had the first `accepted` bytes of these pieces written. Of an answer that begins with them the first is the
+    /// head.
+    pub(crate) fn written(&self, pieces: &[IoSlice<'_>], accepted: usize) {
         let mut state = self.lock();
         let State { at, key, .. } = &mut *state;
         match at {
             At::Request | At::Lost => {}
             At::Rest => state.lose(),
-            At::Answer(answer) => match answer.left_after(bytes, accepted) {
+            At::Answer(answer) => match answer.left_after(pieces, accepted) {
                 Some(0) => {
-                    if let Some(entry) = answer.expected.take_if(|entry| entry.is(bytes)) {
+                    if let Some(entry) = answer.expected.take_if(|entry| is(entry, pieces)) {
                         self.0.rendered.learn(key, &entry);
                     }
                     state.end();
@@ -154,10 +155,19 @@ impl Exchange {
 }
 
 impl Answer {
-    /// What is left when `accepted` bytes are written of what begins with `bytes`. `None` if that is more than it has.
-    fn left_after(&self, bytes: &[u8], accepted: usize) -> Option<usize> {
-        let begin = || Some(memchr::memmem::find(bytes, b"\r\n\r\n")? + 4 + self.body);
+    /// What is left when the first `accepted` bytes of these pieces are written. `None` if that is more than there is.
+    fn left_after(&self, pieces: &[IoSlice<'_>], accepted: usize) -> Option<usize> {
+        let begin = || Some(memchr::memmem::find(pieces.first()?, b"\r\n\r\n")? + 4 + self.body);
         self.left.or_else(begin)?.checked_sub(accepted)
+    }
+}
+
+/// Whether these pieces are that answer: its head, and its body if it has one.
+fn is(entry: &Entry, pieces: &[IoSlice<'_>]) -> bool {
+    match pieces {
+        [head] => entry.is(head, b""),
+        [head, body] => entry.is(head, body),
+        _ => false,
     }
 }
 
@@ -169,18 +179,46 @@ impl State {
 
     /// The answer is written.
     fn end(&mut self) {
-        (self.at, self.read, self.extent, self.key) = (At::Rest, 0, None, Vec::new());
+        (self.at, self.taken, self.extent, self.key) = (At::Rest, 0, None, Key::default());
         self.bytes.clear();
         // What one large request took isn't held by a connection that idles.
         self.bytes.shrink_to(BYTES_HELD_MAX);
     }
 
     fn lose(&mut self) {
-        (self.at, self.bytes, self.key) = (At::Lost, Vec::new(), Vec::new());
+        (self.at, self.bytes, self.key) = (At::Lost, Vec::new(), Key::default());
     }
 }
 
 /// Whether it says nothing of who asks, which isn't kept.
 fn is_anybodys(request: &HeaderMap) -> bool {
-    ![header::AUTHORIZATION, header::COOKIE].iter().any(|name| request.contains_key(name))
+    let says_who = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
+    !says_who.iter().any(|name| request.contains_key(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_ends_with_its_body() {
+        let head = b"HTTP/1.1 200 OK\r\n\r\n";
+        let (short, long) = (head.len(), head.len() + 9);
+        let left = |answer: &mut Answer, pieces: &[&[u8]], accepted| {
+            let pieces: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+            answer.left = answer.left_after(&pieces, accepted);
+            answer.left
+        };
+        let answer = |body| Answer { expected: None, body, left: None };
+        assert_eq!(left(&mut answer(0), &[head], short), Some(0));
+        assert_eq!(left(&mut answer(9), &[head, b"a\r\n\r\nbody"], long), Some(0));
+        assert_eq!(left(&mut answer(0), &[head, b"more"], short + 1), None);
+        assert_eq!(left(&mut answer(0), &[b"HTTP/1.1 200 OK"], 3), None);
+        assert_eq!(left(&mut answer(0), &[], 0), None);
+        let mut parts = answer(9);
+        assert_eq!(left(&mut parts, &[head, b"a\r\n\r\nbody"], 4), Some(long - 4));
+        assert_eq!(left(&mut parts, &[&head[4..], b"a\r\n\r\nbody"], short), Some(5));
+        assert_eq!(left(&mut parts, &[b"body"], 4), Some(1));
+        assert_eq!(left(&mut parts, &[b"too much"], 2), None);
+    }
 }

@@ -1,11 +1,12 @@
 //! The key of a request: what of its bytes decides its answer.
 //!
 //! Of most headers nothing depends on: who asks, with which program, over which proxies, by which trace. They differ where
-//! the answer doesn't, so they are no part of the key. What is: the request line, the headers that [`READ`] names, the body.
+//! the answer doesn't, so they are no part of the key. What is: the request line, the headers that [`DECIDING`] names, the body.
+//! A function of the http form sees every header: for it the whole head is.
 //!
 //! The head is read by the parser that hyper reads it with, and ends where hyper takes it to end.
 //!
-//! Invariant: of two requests with the same key, which functions don't see the headers of, hyper and `data` make the same.
+//! Invariant: two requests with the same key get the same answer, but for its age, as long as the same functions are deployed.
 
 use std::mem::MaybeUninit;
 
@@ -13,9 +14,30 @@ use httparse::Status;
 
 use crate::body::HEADERS_MAX;
 
-/// The headers that `data` reads, but for what functions of the http form see, and those that are about the bytes of the
-/// request itself.
-const READ: [&str; 6] = ["host", "accept", "cache-control", "content-type", "if-none-match", "prefer"];
+/// The headers that Nebula itself reads of a call: in `body::check`, `data` and `answer`. (Those that say how long it is are
+/// read for that alone.)
+const DECIDING: [&str; 6] = ["host", "accept", "cache-control", "content-type", "if-none-match", "prefer"];
+
+/// The key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// What decides, the head, and how long that is.
+    bytes: Vec<u8>,
+    /// Where the head begins.
+    head: usize,
+}
+
+impl Key {
+    /// Where a function doesn't see the request's headers.
+    pub(crate) fn of_any_caller(&self) -> &[u8] {
+        &self.bytes[..self.head]
+    }
+
+    /// Where it does.
+    pub(crate) fn of_this_caller(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// How long a request is, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +55,11 @@ impl Extent {
     }
 }
 
-/// Reads the head that `bytes` begin with. If the whole request is there and nothing else, its key is in `key` after that.
+/// Reads the head that `bytes` begin with. If they are one whole request its key is in `key` after that.
 ///
 /// `None` where there is no whole head, where it can't be told how long the request is, and where the connection has a part
 /// in its answer (RFC 9110 §7.6.1, §10.1.1).
-pub(crate) fn read(bytes: &[u8], key: &mut Vec<u8>) -> Option<Extent> {
+pub(crate) fn read(bytes: &[u8], key: &mut Key) -> Option<Extent> {
     let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
     let mut request = httparse::Request::new(&mut []);
     let Ok(Status::Complete(head)) = request.parse_with_uninit_headers(bytes, &mut headers) else {
@@ -47,6 +69,7 @@ pub(crate) fn read(bytes: &[u8], key: &mut Vec<u8>) -> Option<Extent> {
     if request.version != Some(1) || method == "CONNECT" {
         return None;
     }
+    let Key { bytes: key, head: key_head } = key;
     key.clear();
     for part in [method, " ", target, "\n"] {
         key.extend_from_slice(part.as_bytes());
@@ -76,6 +99,10 @@ pub(crate) fn read(bytes: &[u8], key: &mut Vec<u8>) -> Option<Extent> {
     }
     key.push(b'\n');
     key.extend_from_slice(&bytes[head..]);
+    *key_head = key.len();
+    key.extend_from_slice(&bytes[..head]);
+    // A body can't be taken for a part of the head.
+    key.extend_from_slice(&head.to_le_bytes());
     Some(Extent { head, body: body.unwrap_or(0) })
 }
 
@@ -92,8 +119,8 @@ enum Bearing {
 impl Bearing {
     fn of(name: &str) -> Self {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
-        if let Some(read) = READ.into_iter().find(|read| is(read)) {
-            return Self::Answer(read);
+        if let Some(deciding) = DECIDING.into_iter().find(|deciding| is(deciding)) {
+            return Self::Answer(deciding);
         }
         match () {
             () if is("content-length") => Self::Length,
@@ -109,14 +136,18 @@ mod tests {
     use super::*;
 
     fn extent(text: &str) -> Option<Extent> {
-        read(text.as_bytes(), &mut Vec::new())
+        read(text.as_bytes(), &mut Key::default())
     }
 
-    fn key(text: &str) -> Vec<u8> {
-        let mut key = b"what was there before".to_vec();
+    fn whole_key(text: &str) -> Key {
+        let mut key = Key { bytes: b"what was there before".to_vec(), head: 7 };
         let extent = read(text.as_bytes(), &mut key).unwrap();
         assert_eq!(extent.whole(), Some(text.len()));
         key
+    }
+
+    fn key(text: &str) -> Vec<u8> {
+        whole_key(text).of_any_caller().to_vec()
     }
 
     fn get(headers: &str) -> String {
@@ -148,14 +179,16 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_are_not_read_are_no_part_of_the_key() {
+    fn headers_that_decide_nothing_are_no_part_of_the_key() {
         let plain = key(&get(""));
         for other in
             ["Authorization: Bearer x", "cookie: a=b", "traceparent: 00-1", "x:", "connection: keep-alive"]
         {
-            assert_eq!(key(&get(&format!("{other}\r\n"))), plain, "{other}");
+            let other = get(&format!("{other}\r\n"));
+            assert_eq!(key(&other), plain, "{other}");
+            assert_ne!(whole_key(&other), whole_key(&get("")), "{other}");
         }
-        for name in READ {
+        for name in DECIDING {
             let with = |value| key(&get(&format!("{name}: {value}\r\n")));
             assert_ne!(with("x"), plain, "{name}");
             assert_ne!(with("x"), with("y"), "{name}");

@@ -5,30 +5,59 @@
 //!      \-(else)--> hyper --> its answer
 //! ```
 //!
-//! hyper writes an answer's head and its body as two pieces. Short ones are put together: only what is written in one
-//! piece can be told to be just the answer that was expected.
-//!
 //! Invariant: what was begun to be written here is written to its end before anything else.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connections::Requests;
 use crate::exchange::Exchange;
-use crate::rendered::ANSWER_BYTES_MAX;
 
 /// A connection.
 pub(crate) struct Connected {
     stream: TcpStream,
-    /// Pieces put together, or an answer that is known. Kept for the next time.
-    outgoing: Vec<u8>,
-    /// What is left to be sent of an answer that is known: the end of `outgoing`.
-    left: usize,
+    /// An answer that is known.
+    outgoing: Outgoing,
     known: Option<Known>,
+}
+
+/// An answer on its way.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    /// Kept for the next one's.
+    head: Vec<u8>,
+    body: Bytes,
+    /// How much of both is to be sent yet.
+    left: usize,
+}
+
+impl Outgoing {
+    /// Begins anew.
+    pub(crate) fn put(&mut self, head: &[&[u8]], body: Bytes) {
+        self.head.clear();
+        head.iter().for_each(|part| self.head.extend_from_slice(part));
+        (self.left, self.body) = (self.head.len() + body.len(), body);
+    }
+
+    /// What is to be sent.
+    fn pieces(&self) -> [IoSlice<'_>; 2] {
+        let of_head = self.left.saturating_sub(self.body.len());
+        let of_body = self.left - of_head;
+        let head = &self.head[self.head.len() - of_head..];
+        [head, &self.body[self.body.len() - of_body..]].map(IoSlice::new)
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.left -= bytes;
+        if self.left == 0 {
+            self.body = Bytes::new();
+        }
+    }
 }
 
 /// How a connection answers what is known.
@@ -39,9 +68,9 @@ pub(crate) struct Known {
 
 impl Known {
     /// Whether this is a request that is known; its answer is in `answer` then.
-    fn answers(&self, bytes: &[u8], answer: &mut Vec<u8>) -> bool {
+    fn answers(&self, bytes: &[u8], answer: &mut Outgoing) -> bool {
         // That the connection ends is hyper's to say.
-        let is_known = self.exchange.read(bytes, !self.requests.are_ending(), answer);
+        let is_known = self.exchange.take(bytes, !self.requests.are_ending(), answer);
         if is_known {
             // It counts as a sign of life.
             drop(self.requests.begin());
@@ -52,16 +81,15 @@ impl Known {
 
 impl Connected {
     pub(crate) fn new(stream: TcpStream, known: Option<Known>) -> Self {
-        Self { stream, outgoing: Vec::new(), left: 0, known }
+        Self { stream, outgoing: Outgoing::default(), known }
     }
 
     /// Sends what is left of an answer.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.left > 0 {
-            let rest = &self.outgoing[self.outgoing.len() - self.left..];
-            match ready!(Pin::new(&mut self.stream).poll_write(context, rest))? {
+        while self.outgoing.left > 0 {
+            match ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &self.outgoing.pieces()))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                sent => self.left -= sent,
+                bytes => self.outgoing.sent(bytes),
             }
         }
         Poll::Ready(Ok(()))
@@ -84,7 +112,6 @@ impl AsyncRead for Connected {
             if !known.answers(bytes, &mut this.outgoing) {
                 return Poll::Ready(Ok(()));
             }
-            this.left = this.outgoing.len();
             buffer.set_filled(before);
         }
     }
@@ -92,13 +119,7 @@ impl AsyncRead for Connected {
 
 impl AsyncWrite for Connected {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        ready!(this.poll_send(context))?;
-        let accepted = ready!(Pin::new(&mut this.stream).poll_write(context, bytes))?;
-        if let Some(known) = &this.known {
-            known.exchange.written(bytes, accepted);
-        }
-        Poll::Ready(Ok(accepted))
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -108,18 +129,9 @@ impl AsyncWrite for Connected {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_send(context))?;
-        let accepted = match gather(pieces, &mut this.outgoing) {
-            true => ready!(Pin::new(&mut this.stream).poll_write(context, &this.outgoing))?,
-            false => ready!(Pin::new(&mut this.stream).poll_write_vectored(context, pieces))?,
-        };
+        let accepted = ready!(Pin::new(&mut this.stream).poll_write_vectored(context, pieces))?;
         if let Some(known) = &this.known {
-            // Where they weren't put together the first has the head, if there is one.
-            let begin = if this.outgoing.is_empty() {
-                pieces.first().map_or(&[][..], |piece| piece)
-            } else {
-                &this.outgoing
-            };
-            known.exchange.written(begin, accepted);
+            known.exchange.written(pieces, accepted);
         }
         Poll::Ready(Ok(accepted))
     }
@@ -141,31 +153,27 @@ impl AsyncWrite for Connected {
     }
 }
 
-/// Puts all pieces into `together`, one after the other, if they are short; else there is nothing in it.
-fn gather(pieces: &[IoSlice<'_>], together: &mut Vec<u8>) -> bool {
-    together.clear();
-    let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
-    let are_short = bytes <= ANSWER_BYTES_MAX;
-    if are_short {
-        pieces.iter().for_each(|piece| together.extend_from_slice(piece));
-    }
-    are_short
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn short_pieces_are_put_together() {
-        let mut together = Vec::new();
-        let mut gathered = |pieces: &[&[u8]]| {
-            let pieces: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-            gather(&pieces, &mut together).then(|| together.clone())
-        };
-        assert_eq!(gathered(&[b"head", b"", b"body"]).unwrap(), b"headbody");
-        assert_eq!(gathered(&[b"next"]).unwrap(), b"next");
-        assert_eq!(gathered(&[]).unwrap(), b"");
-        assert_eq!(gathered(&[b"head", &[0; ANSWER_BYTES_MAX]]), None);
+    fn what_is_outgoing_is_sent_in_any_parts() {
+        let joined = |outgoing: &Outgoing| outgoing.pieces().map(|piece| piece.to_vec()).concat();
+        let mut outgoing = Outgoing::default();
+        for step in 1..12 {
+            outgoing.put(&[b"he", b"ad "], Bytes::from_static(b"body"));
+            let mut sent = Vec::new();
+            while outgoing.left > 0 {
+                let pieces = joined(&outgoing);
+                let bytes = step.min(pieces.len());
+                sent.extend_from_slice(&pieces[..bytes]);
+                outgoing.sent(bytes);
+            }
+            assert_eq!(sent, b"head body");
+            assert!(outgoing.body.is_empty());
+        }
+        outgoing.put(&[b"head"], Bytes::new());
+        assert_eq!(joined(&outgoing), b"head");
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use super::{Met, Shard};
 use crate::cache::Remembered;
 use crate::engine::Form;
+use crate::invoke::Called;
 use crate::key::Key;
 
 /// By what an answer is given again.
@@ -27,13 +28,22 @@ impl PartialEq for Given {
 }
 
 impl Given {
-    /// Of the function that was called.
-    pub fn form(&self) -> Form {
-        self.met.record.description.form
+    /// Whether the function sees the request's headers.
+    pub fn sees_headers(&self) -> bool {
+        self.met.record.description.form == Form::Http
     }
 
-    pub(super) fn new(met: &Arc<Met>, key: Key, remembered: &Arc<Remembered>) -> Self {
-        Self { met: Arc::clone(met), key, remembered: Arc::downgrade(remembered) }
+    /// For what came of a call that found this in memory, if it may be given again: a failure is written down each time,
+    /// what isn't to be stored is nowhere, and what gets too old has to be looked at.
+    pub(super) fn of(
+        met: &Arc<Met>,
+        key: Key,
+        remembered: &Arc<Remembered>,
+        called: &Called,
+        no_store: bool,
+    ) -> Option<Self> {
+        let may_be = called.result.is_ok() && met.record.remember.ttl().is_none() && !no_store;
+        may_be.then(|| Self { met: Arc::clone(met), key, remembered: Arc::downgrade(remembered) })
     }
 }
 

@@ -64,7 +64,7 @@ impl Call {
 /// What a call finds.
 enum Joining {
     /// Its answer.
-    Found(Box<Called>),
+    Found(Box<Called>, Arc<Remembered>),
     /// It is the first to ask this.
     Leads(Lead),
     /// Somebody else is at it.
@@ -108,20 +108,20 @@ impl Shard {
         {
             let called = self.recalled(met, &remembered, (&request, prefer), false);
             self.account(met, &called);
-            // A failure is written down each time, and what isn't to be stored is nowhere.
-            let is_answer = called.result.is_ok() && ttl.is_none() && !directives.no_store;
-            let given = is_answer.then(|| Given::new(met, key, &remembered));
+            let given = Given::of(met, key, &remembered, &called, directives.no_store);
             return (called, given);
         }
+        let mut given = None;
         // Apart, as it is large: what is known already needs none of it.
-        let mut called = Box::pin(self.recall_or_run(met, &request, prefer, directives, spelling)).await;
+        let recall_or_run = self.recall_or_run(met, &request, prefer, directives, spelling, &mut given);
+        let mut called = Box::pin(recall_or_run).await;
         if met.remembers()
             && let Source::Ran { because, .. } = &mut called.source
         {
             *because = if directives.no_cache { Because::Asked } else { Because::Missed };
         }
         self.account(met, &called);
-        (called, None)
+        (called, given)
     }
 
     /// Writes down what came of a call.
@@ -135,7 +135,8 @@ impl Shard {
         self.0.runtime.record_log(met, called);
     }
 
-    /// What isn't known by its `spelling`, if it has one that is looked for.
+    /// What isn't known by its `spelling`, if it has one that is looked for. Where it is in memory all the same, and may be given
+    /// again, by that in `again`.
     async fn recall_or_run(
         &self,
         met: &Arc<Met>,
@@ -143,6 +144,7 @@ impl Shard {
         prefer: Prefer,
         directives: CacheDirectives,
         spelling: Option<Spelling<'_>>,
+        again: &mut Option<Given>,
     ) -> Called {
         let form = met.record.description.form;
         let remembers = met.remembers();
@@ -182,7 +184,10 @@ impl Shard {
         let joined = self.join(met, &mut place, asked);
         let sought = Sought { place, asked: Some(asked) };
         match joined {
-            Joining::Found(called) => *called,
+            Joining::Found(called, remembered) => {
+                *again = Given::of(met, key, &remembered, &called, no_store);
+                *called
+            }
             Joining::Leads(lead) => self.lead(met, decoded, call, sought, Some(lead)).await,
             Joining::Waits(interest) => match collapse(met, &interest, &call).await {
                 Some(called) => called,
@@ -217,7 +222,7 @@ impl Shard {
         let joined = self.join(met, &mut place, asked);
         let sought = Sought { place, asked: Some(asked) };
         let interest = match joined {
-            Joining::Found(called) => return *called,
+            Joining::Found(called, _) => return *called,
             Joining::Leads(lead) => return self.lead(met, decoded, call, sought, Some(lead)).await,
             Joining::Waits(interest) => interest,
         };
@@ -242,7 +247,8 @@ impl Shard {
             if let Some(spelling) = place.spelling.take() {
                 runtime.cache().learn(spelling, place.key);
             }
-            return Joining::Found(Box::new(self.recalled(met, &remembered, asked, false)));
+            let called = Box::new(self.recalled(met, &remembered, asked, false));
+            return Joining::Found(called, remembered);
         }
         match joined {
             Joined::Lead(lead) => Joining::Leads(lead),
