@@ -21,10 +21,10 @@ use crate::deployed::Deployed;
 use crate::in_process::{self, InProcess};
 use crate::load::Exchange;
 use crate::machine;
-use crate::peers::{BASE, Programs, WASMTIME_BEST};
+use crate::peers::{BASE, NEBULA_REMEMBERED, NEBULA_TYPED, Programs, WASMTIME_BEST};
 use crate::prepare::BODY;
 use crate::results::{Column, Row, Section};
-use crate::server::{Process, Says, Server, nebula_serve};
+use crate::server::{Process, Says, Server, nebula_remembering, nebula_serve};
 use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
@@ -155,9 +155,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
 }
 
 fn subjects(programs: &Programs, deployed: &Deployed) -> anyhow::Result<Vec<(&'static str, Subject)>> {
-    let mut serve = nebula_serve(&programs.nebula, deployed.path());
-    // Valgrind has less address space to give than a pool for many calls wants.
-    serve.args(["--threads", "1", "--calls-max", "1", "--instances-max", "2"]);
+    let [serve, remembering] = [nebula_serve, nebula_remembering].map(|serve| {
+        let mut serve = serve(&programs.nebula, deployed.path());
+        // Valgrind has less address space to give than a pool for many calls wants.
+        serve.args(["--threads", "1", "--calls-max", "1", "--instances-max", "2"]);
+        serve
+    });
     let nebula = format!("/f/{}", deployed.last());
     let mut best = [&WASMTIME_BEST[..], &["--max-instance-reuse-count=1"]].concat();
     best.retain(|flag| !flag.contains("-total-"));
@@ -171,7 +174,8 @@ fn subjects(programs: &Programs, deployed: &Deployed) -> anyhow::Result<Vec<(&'s
     };
     Ok(vec![
         (BASE, server(programs.hyper()?, Says::Stdout, 1, "/echo")),
-        ("nebula, typed, fresh instance", server(serve, Says::Stdout, 2, &nebula)),
+        (NEBULA_REMEMBERED, server(remembering, Says::Stdout, 2, &nebula)),
+        (NEBULA_TYPED, server(serve, Says::Stdout, 2, &nebula)),
         (
             "of it, the call in process",
             Subject::Loop { data_dir: deployed.path().to_owned(), function: deployed.last() },

@@ -253,7 +253,7 @@ pub(crate) fn nebula_serve(nebula: &Path, data_dir: &Path) -> Command {
 }
 
 /// `nebula serve` that remembers results, as it does unless told otherwise.
-fn nebula_remembering(nebula: &Path, data_dir: &Path) -> Command {
+pub(crate) fn nebula_remembering(nebula: &Path, data_dir: &Path) -> Command {
     let mut serve = Command::new(nebula);
     serve.args(["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data-dir"]);
     serve.arg(data_dir);
