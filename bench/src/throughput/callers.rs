@@ -1,5 +1,5 @@
 //! One call, by callers that differ: each request has headers that no other has, as clients and the proxies before a
-//! server send them. A function is told nothing of these.
+//! server send them. A typed function is told nothing of these.
 
 use crate::load::Exchange;
 

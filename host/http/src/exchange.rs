@@ -28,7 +28,7 @@ use crate::socket::Outgoing;
 /// A request of which more has come isn't kept, bytes. hyper has room for as much when it begins to read.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
-/// What a connection holds of memory for them between two requests, bytes.
+/// What a connection holds of memory for a request's bytes between two of them.
 const BYTES_HELD_MAX: usize = 512;
 
 /// One connection's. Cheap to clone.
@@ -122,13 +122,13 @@ impl Exchange {
         let mut state = self.lock();
         let extent = if is_read && matches!(state.at, At::Request) { state.extent() } else { None };
         let body = reply.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-        let (Some(taken), Some(body)) = (extent.and_then(Extent::whole), body) else { return state.lose() };
-        if taken != state.taken {
-            return state.lose();
-        }
+        let extent = extent.filter(|extent| extent.whole() == Some(state.taken));
+        let (Some(extent), Some(body)) = (extent, body) else { return state.lose() };
         let is_kept = state.taken == state.bytes.len();
         let given = given.filter(|given| is_kept && (!given.sees_headers() || is_anybodys(request)));
-        let expected = given.and_then(|given| self.0.rendered.expected(&state.key, reply, given));
+        let State { bytes, key, .. } = &mut *state;
+        let expected =
+            given.and_then(|given| self.0.rendered.expected(key, &bytes[..extent.head], reply, given));
         state.at = At::Answer(Answer { expected, body, left: None });
     }
 

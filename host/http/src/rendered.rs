@@ -52,7 +52,7 @@ struct Table {
     /// One that differs each time isn't worth an entry: the second time is.
     seen: Box<[u64]>,
     hashes: DefaultHashBuilder,
-    /// The last request's. Kept for the next.
+    /// The last known request's. Kept for the next.
     key: Key,
     /// Of the shard, when the table was begun.
     forgotten: u64,
@@ -65,7 +65,7 @@ struct Table {
 #[derive(Clone)]
 enum Slot {
     Answer(Arc<Entry>),
-    /// The function sees the request's headers: its answer is known by the key of this caller.
+    /// The function sees the request's headers: its answer is known by the key with the head.
     ByCaller,
 }
 
@@ -111,48 +111,55 @@ impl Rendered {
         else {
             return Found::Unclear;
         };
-        let mut bytes = key.of_any_caller();
-        let mut known = entries.get(bytes);
+        let mut known = entries.get(key.without_head()).cloned();
         if matches!(known, Some(Slot::ByCaller)) {
-            bytes = key.of_this_caller();
-            known = entries.get(bytes);
+            key.add_head(&request[..extent.head]);
+            known = entries.get(key.bytes()).cloned();
         }
-        if let Some(Slot::Answer(entry)) = known.cloned() {
+        if let Some(Slot::Answer(entry)) = known {
             if let Some(age_s) = self.0.shard.give_again(entry.given()) {
                 entry.put(age_s, table.date(), answer);
                 return Found::Answer;
             }
             // Read, it says what it comes to now, and may be here again after that.
-            entries.remove(bytes);
+            entries.remove(key.bytes());
         }
-        Found::Nothing(extent, key.clone())
+        // What isn't known isn't kept here.
+        Found::Nothing(extent, std::mem::take(key))
     }
 
-    /// What hyper is going to write for a request that it has read: known, or to be learned, if that came before.
-    pub(crate) fn expected(&self, key: &Key, reply: &Reply, given: Given) -> Option<Arc<Entry>> {
+    /// What hyper is going to write for a request that it has read, of this key and head: known, or to be learned, if that came
+    /// before.
+    pub(crate) fn expected(
+        &self,
+        key: &mut Key,
+        head: &[u8],
+        reply: &Reply,
+        given: Given,
+    ) -> Option<Arc<Entry>> {
         let mut table = self.lock();
-        let key = if given.sees_headers() { key.of_this_caller() } else { key.of_any_caller() };
-        if let Some(Slot::Answer(entry)) = table.entries.get(key)
+        if given.sees_headers() {
+            key.add_head(head);
+        }
+        if let Some(Slot::Answer(entry)) = table.entries.get(key.bytes())
             && *entry.given() == given
         {
             return Some(Arc::clone(entry));
         }
-        let hash = table.hashes.hash_one(key);
+        let hash = table.hashes.hash_one(key.bytes());
         let seen = &mut table.seen[hash as usize % SEEN];
         let came_before = std::mem::replace(seen, hash) == hash;
         if came_before { Entry::new(reply, given).map(Arc::new) } else { None }
     }
 
-    /// Has this answer given to requests of this key.
+    /// Has this answer given to requests of the key that it was expected for.
     pub(crate) fn learn(&self, key: &Key, entry: &Arc<Entry>) {
         let entries = &mut self.lock().entries;
-        let mut bytes = key.of_any_caller();
-        if entry.given().sees_headers() {
-            if !matches!(entries.get(bytes), Some(Slot::ByCaller)) {
-                entries.insert(bytes.into(), Slot::ByCaller);
-            }
-            bytes = key.of_this_caller();
+        let all = key.without_head();
+        if entry.given().sees_headers() && !matches!(entries.get(all), Some(Slot::ByCaller)) {
+            entries.insert(all.into(), Slot::ByCaller);
         }
+        let bytes = key.bytes();
         if !matches!(entries.get(bytes), Some(Slot::Answer(known)) if Arc::ptr_eq(known, entry)) {
             entries.insert(bytes.into(), Slot::Answer(Arc::clone(entry)));
         }

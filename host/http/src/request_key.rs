@@ -21,21 +21,34 @@ const DECIDING: [&str; 6] = ["host", "accept", "cache-control", "content-type", 
 /// The key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Key {
-    /// What decides, the head, and how long that is.
+    /// What decides, and the head if it was added.
     bytes: Vec<u8>,
-    /// Where the head begins.
-    head: usize,
+    /// How long it is without the head.
+    without_head: usize,
 }
 
+/// By what a key ends. A body may have anything in it, but it isn't the end of a key: no key is another kind's.
+const END: u8 = 0;
+const END_OF_HEAD: u8 = 1;
+
 impl Key {
-    /// Where a function doesn't see the request's headers.
-    pub(crate) fn of_any_caller(&self) -> &[u8] {
-        &self.bytes[..self.head]
+    /// For a function that sees the request's headers.
+    pub(crate) fn add_head(&mut self, head: &[u8]) {
+        if self.bytes.len() == self.without_head {
+            self.bytes.extend_from_slice(head);
+            self.bytes.extend_from_slice(&head.len().to_le_bytes());
+            self.bytes.push(END_OF_HEAD);
+        }
     }
 
-    /// Where it does.
-    pub(crate) fn of_this_caller(&self) -> &[u8] {
+    /// All of it.
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The same of every caller.
+    pub(crate) fn without_head(&self) -> &[u8] {
+        &self.bytes[..self.without_head]
     }
 }
 
@@ -69,7 +82,7 @@ pub(crate) fn read(bytes: &[u8], key: &mut Key) -> Option<Extent> {
     if request.version != Some(1) || method == "CONNECT" {
         return None;
     }
-    let Key { bytes: key, head: key_head } = key;
+    let Key { bytes: key, without_head } = key;
     key.clear();
     for part in [method, " ", target, "\n"] {
         key.extend_from_slice(part.as_bytes());
@@ -99,10 +112,8 @@ pub(crate) fn read(bytes: &[u8], key: &mut Key) -> Option<Extent> {
     }
     key.push(b'\n');
     key.extend_from_slice(&bytes[head..]);
-    *key_head = key.len();
-    key.extend_from_slice(&bytes[..head]);
-    // A body can't be taken for a part of the head.
-    key.extend_from_slice(&head.to_le_bytes());
+    key.push(END);
+    *without_head = key.len();
     Some(Extent { head, body: body.unwrap_or(0) })
 }
 
@@ -140,14 +151,15 @@ mod tests {
     }
 
     fn whole_key(text: &str) -> Key {
-        let mut key = Key { bytes: b"what was there before".to_vec(), head: 7 };
+        let mut key = Key { bytes: b"what was there before".to_vec(), without_head: 7 };
         let extent = read(text.as_bytes(), &mut key).unwrap();
         assert_eq!(extent.whole(), Some(text.len()));
+        key.add_head(&text.as_bytes()[..extent.head]);
         key
     }
 
     fn key(text: &str) -> Vec<u8> {
-        whole_key(text).of_any_caller().to_vec()
+        whole_key(text).without_head().to_vec()
     }
 
     fn get(headers: &str) -> String {
@@ -216,6 +228,27 @@ mod tests {
         ];
         for (index, one) in keys.iter().enumerate() {
             assert!(keys[..index].iter().all(|other| one != other), "{}", String::from_utf8_lossy(one));
+        }
+    }
+
+    /// Whatever the body is.
+    #[test]
+    fn a_key_without_a_head_is_none_with_one() {
+        let request = |headers: &str, body: &[u8]| {
+            let length = body.len();
+            let head = format!("POST /f/a HTTP/1.1\r\nhost: a\r\n{headers}content-length: {length}\r\n\r\n");
+            let request = [head.as_bytes(), body].concat();
+            let mut key = Key::default();
+            let extent = read(&request, &mut key).unwrap();
+            key.add_head(&request[..extent.head]);
+            key
+        };
+        let one = request("x: y\r\n", b"body");
+        let begin = b"POST /f/a\nhost:a\n\n".len();
+        for end in [one.bytes.len(), one.bytes.len() - 1] {
+            let other = request("cookie: z\r\n", &one.bytes()[begin..end]);
+            assert_ne!(other.without_head(), one.bytes());
+            assert_ne!(other.bytes(), one.bytes());
         }
     }
 }

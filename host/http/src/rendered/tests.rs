@@ -40,6 +40,18 @@ const TEXT: &str = r#"(component
     (func (export "handle") (param "n" string) (result string)
         (canon lift (core func $i "handle") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#;
 
+/// Takes a number and gives as many zero bytes.
+const LONG: &str = r#"(component
+    (core module $m
+        (memory (export "memory") 8)
+        (func (export "handle") (param i32) (result i32)
+            (i32.store (i32.const 8) (i32.const 1024))
+            (i32.store (i32.const 12) (local.get 0))
+            (i32.const 8)))
+    (core instance $i (instantiate $m))
+    (func (export "handle") (param "n" u32) (result string)
+        (canon lift (core func $i "handle") (memory (core memory $i "memory")))))"#;
+
 /// A thread's part of a server.
 struct Thread {
     runtime: Runtime,
@@ -79,7 +91,9 @@ impl Thread {
             shard,
         };
         this.deploy("same").await;
-        this.deploy_with("text", TEXT, LimitOverrides::default()).await;
+        for (name, component) in [("text", TEXT), ("long", LONG)] {
+            this.deploy_with(name, component, LimitOverrides::default()).await;
+        }
         this
     }
 
@@ -398,6 +412,23 @@ fn answers_of_any_length_leave_a_connection_at_rest() {
             client.write_all(head.as_bytes()).await.unwrap();
             whole_answer(&mut client, true).await;
             assert_eq!(thread.read(), 0, "{bytes}");
+        }
+    });
+}
+
+/// However short what was asked.
+#[test]
+fn the_longest_answers_are_read() {
+    run(async {
+        let thread = Thread::start().await;
+        let mut client = thread.connect().await;
+        for (bytes, is_known) in [(60_000, true), (70_000, false)] {
+            let request = format!("GET /f/long?n={bytes} HTTP/1.1\r\nhost: a\r\naccept: text/plain\r\n\r\n");
+            for _ in 0..6 {
+                let (_, body) = ask(&mut client, request.as_bytes()).await;
+                assert_eq!(body.len(), bytes);
+            }
+            assert_eq!(thread.read() < 6, is_known, "{bytes}");
         }
     });
 }

@@ -123,7 +123,7 @@ fn what_is_nearly_known_is_what_would_be_answered() {
     run(async {
         let thread = Thread::start().await;
         let mut runner = runner();
-        let mut unread = 0;
+        let (mut unread, mut compared) = (0, 0);
         for _ in 0..300 {
             let (request, damaged) = damaged().new_tree(&mut runner).unwrap().current();
             // The first may have it computed; where it waits for more there is nothing to compare.
@@ -144,8 +144,9 @@ fn what_is_nearly_known_is_what_would_be_answered() {
             // What is malformed hyper answers by itself.
             let answered = known.matches("HTTP/1.1 ").count() - known.matches("HTTP/1.1 400 ").count();
             unread += usize::from(answered > thread.read());
+            compared += 1;
         }
-        assert!(unread > 5, "{unread}");
+        assert!(unread * 50 >= compared, "{unread} of {compared}");
     });
 }
 
