@@ -36,7 +36,8 @@ fn mirrors_request() {
 /// A function that sees who asks may answer each in another way, however often both have asked before.
 #[test]
 fn callers_have_answers_of_their_own() {
-    let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
+    let remembering = Nebula::start_with(&["--cache-bytes-max", "67108864"]);
+    let nebula = remembering.deploy("mirror", guests::MIRRORS_REQUEST);
     let ask = |name: &str, who: &str| {
         let answer = nebula.request("GET", "/f/mirror").header(name, who).send().is(200);
         let expected = format!("header {name}: {who}");

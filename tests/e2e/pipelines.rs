@@ -437,7 +437,8 @@ fn what_is_gathered_is_held_to_its_limits_while_it_is_gathered() {
     assert!(begun.elapsed() < std::time::Duration::from_secs(8));
     let constant = json!({"constant": vec![7; 2000]});
     let body = json!({"input": "list<u8>", "steps": {"each": constant}}).to_string();
-    nebula.control("PUT", "/api/v1/pipelines/many").body(body).send().is(200);
+    // Time enough, on a busy machine too.
+    nebula.control("PUT", "/api/v1/pipelines/many?deadline_ms=60000").body(body).send().is(200);
     let call = nebula.request("POST", "/f/many").header("content-type", "application/octet-stream");
     call.body(vec![0; 100_000]).send().is(502).problem("pipeline-limit").member("limit", "memory");
 }
