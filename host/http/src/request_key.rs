@@ -6,7 +6,7 @@
 //!
 //! The head is read by the parser that hyper reads it with, and ends where hyper takes it to end.
 //!
-//! Invariant: two requests with the same key get the same answer, but for its age, as long as the same functions are deployed.
+//! Invariant: two requests with the same key get the same answer, but for its age and date, as long as the same functions are deployed.
 
 use std::mem::MaybeUninit;
 

@@ -35,7 +35,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Of an answer as hyper writes it: its headers in their order, then the length of its body, where that isn't said yet and
-    /// the status has one (RFC 9110 §8.6), then the date. `None` of one that has no age, or is too long.
+    /// the status has one (RFC 9110 §8.6), then the date. `None` of one that has no age, has a date of its own, or is too long.
     pub(super) fn new(reply: &Reply, given: Given) -> Option<Self> {
         // hyper takes over a date that a function gives.
         if !reply.headers().contains_key(header::AGE) || reply.headers().contains_key(header::DATE) {

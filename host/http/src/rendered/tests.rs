@@ -399,36 +399,30 @@ fn answers_of_any_length_leave_a_connection_at_rest() {
             assert_eq!(header(&head, "content-length"), Some("1"));
         }
         assert_eq!(thread.read(), 3);
-        for (bytes, is_known) in [(0, true), (2000, true), (7000, true), (9000, false), (300_000, false)] {
+        let post = |bytes: usize| {
             let text = "x".repeat(bytes);
-            let request = format!(
+            format!(
                 "POST /f/text HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: {bytes}\r\n\r\n{text}"
-            );
-            for _ in 0..6 {
-                let (_, body) = ask(&mut client, request.as_bytes()).await;
-                assert_eq!(body.len(), bytes);
-            }
-            assert!((thread.read() < 6) == is_known, "{bytes}");
-            client.write_all(head.as_bytes()).await.unwrap();
-            whole_answer(&mut client, true).await;
-            assert_eq!(thread.read(), 0, "{bytes}");
-        }
-    });
-}
-
-/// However short what was asked.
-#[test]
-fn the_longest_answers_are_read() {
-    run(async {
-        let thread = Thread::start().await;
-        let mut client = thread.connect().await;
-        for (bytes, is_known) in [(60_000, true), (70_000, false)] {
-            let request = format!("GET /f/long?n={bytes} HTTP/1.1\r\nhost: a\r\naccept: text/plain\r\n\r\n");
+            )
+        };
+        let get = |bytes| format!("GET /f/long?n={bytes} HTTP/1.1\r\nhost: a\r\naccept: text/plain\r\n\r\n");
+        for (request, bytes, is_known) in [
+            (post(0), 0, true),
+            (post(2000), 2000, true),
+            (post(7000), 7000, true),
+            (post(9000), 9000, false),
+            (post(300_000), 300_000, false),
+            (get(60_000), 60_000, true),
+            (get(70_000), 70_000, false),
+        ] {
             for _ in 0..6 {
                 let (_, body) = ask(&mut client, request.as_bytes()).await;
                 assert_eq!(body.len(), bytes);
             }
             assert_eq!(thread.read() < 6, is_known, "{bytes}");
+            client.write_all(head.as_bytes()).await.unwrap();
+            whole_answer(&mut client, true).await;
+            assert_eq!(thread.read(), 0, "{bytes}");
         }
     });
 }
