@@ -11,13 +11,16 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
 
 use anyhow::Context;
+use clap::Args as ClapArgs;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
 
 /// Connections that may wait to be accepted, a listener.
 const BACKLOG: i32 = 1024;
@@ -25,8 +28,16 @@ const BACKLOG: i32 = 1024;
 /// What the long call takes: some seconds.
 const FIBONACCI_MAX: u32 = 45;
 
+/// What it speaks, as `hyper-alone` is told.
+#[derive(Clone, Copy, Debug, Default, ClapArgs)]
+pub(crate) struct Speaks {
+    /// HTTP/2, begun without asking (RFC 9113 §3.3), instead of HTTP/1.1
+    #[arg(long)]
+    http2: bool,
+}
+
 /// Prints the address, then serves until killed.
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn run(speaks: Speaks) -> anyhow::Result<()> {
     let threads = thread::available_parallelism()?.get();
     let first = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let address = first.local_addr()?;
@@ -36,7 +47,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     println!("http://{address}");
     std::io::stdout().flush()?;
-    let threads: Vec<_> = listeners.into_iter().map(|listener| thread::spawn(|| serve(listener))).collect();
+    let threads: Vec<_> =
+        listeners.into_iter().map(|listener| thread::spawn(move || serve(listener, speaks))).collect();
     for thread in threads {
         thread.join().map_err(|_| anyhow::anyhow!("a serving thread panicked"))??;
     }
@@ -54,21 +66,29 @@ pub(crate) fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Accepts and answers on this thread, for ever.
-pub(crate) fn serve(listener: TcpListener) -> anyhow::Result<()> {
+pub(crate) fn serve(listener: TcpListener, speaks: Speaks) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         loop {
             let (stream, _) = listener.accept().await.context("cannot accept")?;
             stream.set_nodelay(true)?;
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service_fn(answer));
             // A connection that breaks off is noticed by the load.
             tokio::spawn(async move {
-                let _ = connection.await;
+                let _ = converse(stream, speaks).await;
             });
         }
     })
+}
+
+/// One connection, to its end.
+async fn converse(stream: TcpStream, speaks: Speaks) -> hyper::Result<()> {
+    let (stream, service) = (TokioIo::new(stream), service_fn(answer));
+    if speaks.http2 {
+        http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await
+    } else {
+        http1::Builder::new().serve_connection(stream, service).await
+    }
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -282,7 +282,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::hyper_alone;
+    use crate::hyper_alone::{self, Speaks};
 
     /// Asks for `body` over three connections for a moment.
     fn ask_briefly(address: SocketAddr, body: &[u8], pace: Pace) -> anyhow::Result<Asked> {
@@ -299,7 +299,7 @@ mod tests {
     fn hyper() -> SocketAddr {
         let listener = hyper_alone::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
-        thread::spawn(|| hyper_alone::serve(listener));
+        thread::spawn(|| hyper_alone::serve(listener, Speaks::default()));
         address
     }
 

@@ -22,6 +22,7 @@ mod cpu;
 mod deployed;
 mod energy;
 mod footprint;
+mod http2;
 mod hyper_alone;
 mod idle;
 mod in_process;
@@ -57,6 +58,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 enum Args {
     /// Echo over HTTP as fast as it goes: hyper alone, Nebula, `wasmtime serve`, Spin
     Throughput(throughput::Args),
+    /// Echo over HTTP/2, run and remembered, as fast as it goes: hyper alone and Nebula
+    Http2(http2::Args),
     /// Latency at a share of capacity, under load that doesn't wait for answers
     Latency(latency::Args),
     /// Inputs of which some come often, or a given share again, with and without remembering results
@@ -86,7 +89,7 @@ enum Args {
     CallLoop(instructions::CallLoop),
     /// Serve the native peer
     #[command(hide = true)]
-    HyperAlone,
+    HyperAlone(hyper_alone::Speaks),
     /// Serve a composed component with nothing around it
     #[command(hide = true)]
     ComposedAlone(composed::Serve),
@@ -103,6 +106,7 @@ impl Args {
     fn run(&self) -> anyhow::Result<Vec<Section>> {
         match self {
             Self::Throughput(args) => throughput::run(args),
+            Self::Http2(args) => http2::run(args),
             Self::Latency(args) => latency::run(args),
             Self::Remembered(args) => remembered::run(args),
             Self::Cold(args) => cold::run(args),
@@ -116,7 +120,7 @@ impl Args {
             Self::Instructions(args) => instructions::run(args),
             Self::Record(args) => record::run(args).map(|()| Vec::new()),
             Self::CallLoop(args) => instructions::call_loop(args).map(|()| Vec::new()),
-            Self::HyperAlone => hyper_alone::run().map(|()| Vec::new()),
+            Self::HyperAlone(speaks) => hyper_alone::run(*speaks).map(|()| Vec::new()),
             Self::ComposedAlone(args) => composed::serve(args).map(|()| Vec::new()),
             Self::ExecPinned(pinned) => server::exec_pinned(pinned).map(|()| Vec::new()),
         }

@@ -39,9 +39,10 @@ pub(crate) struct Args {
 }
 
 /// As they are quoted.
-const FULL: [&str; 13] = [
+const FULL: [&str; 14] = [
     "throughput --connections 1,32,256",
     "throughput --rounds 3 --body-bytes 1024,65536,1048576",
+    "http2",
     "latency --rounds 3",
     "remembered --rounds 3",
     "cold",
@@ -56,9 +57,10 @@ const FULL: [&str; 13] = [
 ];
 
 /// To see that all of it works.
-const QUICK: [&str; 13] = [
+const QUICK: [&str; 14] = [
     "throughput --rounds 2 --seconds 1 --connections 1,32,256",
     "throughput --rounds 2 --seconds 1 --body-bytes 1024,65536,1048576",
+    "http2 --rounds 2 --seconds 1",
     "latency --rounds 2 --seconds 1",
     "remembered --rounds 1 --seconds 1 --exponents 1.1 --duplicates 20",
     "cold --rounds 2 --functions 100",

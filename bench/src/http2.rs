@@ -1,0 +1,250 @@
+//! Echo over HTTP/2, begun without asking (h2c with prior knowledge), as fast as it goes.
+//!
+//! Includes: parse, route, decode, and an instance and its guest or the memory of what it gave, encode, answer. Excludes:
+//! connect, compile, load, and a warm-up before every measurement.
+//! Guest: `functions/echo`. The load is h2load of nghttp2, on cores of its own; that every answer has the status and
+//! the length of what was sent is checked by its counts. Peer in the same run: hyper alone, which speaks nothing but
+//! HTTP/2. Reports requests per second, their ratio to hyper alone round by round, and server CPU per request. Says so
+//! where h2load isn't installed.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use clap::Args as ClapArgs;
+
+use crate::cores::{self, Cores};
+use crate::cpu;
+use crate::machine;
+use crate::peers::{BASE, NEBULA_REMEMBERED, NEBULA_TYPED, Programs};
+use crate::prepare;
+use crate::results::{Column, Row, Section, plural};
+use crate::server::{Deploy, Nebula, Says, Server};
+use crate::stats::Figure;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// How often every server is measured
+    #[arg(long, default_value = "5")]
+    rounds: NonZeroU32,
+    /// How long each time, seconds
+    #[arg(long, default_value = "2")]
+    seconds: NonZeroU64,
+    /// Connections; several numbers are measured one after another
+    #[arg(long, value_delimiter = ',', default_value = "32")]
+    connections: Vec<NonZeroUsize>,
+    /// Requests in flight on each; several numbers are measured one after another
+    #[arg(long, value_delimiter = ',', default_value = "1,16")]
+    streams: Vec<NonZeroUsize>,
+    /// Bodies, bytes in and out, from the first number to the last
+    #[arg(long, value_delimiter = ',', default_value = "36")]
+    body_bytes: Vec<NonZeroUsize>,
+}
+
+const COLUMNS: [Column; 3] = [
+    Column::spread("throughput", "requests/s", 0),
+    Column::spread("of hyper alone", "", 3),
+    Column::median("server CPU", "µs/request", 1),
+];
+
+/// Warm-up before every measurement, seconds.
+const WARM_UP_S: u64 = 1;
+
+/// Who is asked.
+struct Subject<'a> {
+    name: &'static str,
+    server: &'a Server,
+    path: &'static str,
+}
+
+/// What one measurement came to.
+struct Round {
+    requests_per_s: f64,
+    server_cpu_us: f64,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
+    let mut sections = Vec::new();
+    let installed =
+        Command::new("h2load").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !installed {
+        sections.push(Section {
+            bench: "http2",
+            title: "Throughput over HTTP/2".to_owned(),
+            conditions: Vec::new(),
+            columns: COLUMNS.to_vec(),
+            rows: Vec::new(),
+            notes: vec!["Not measured: h2load (Debian's `nghttp2-client`) isn't installed.".to_owned()],
+        });
+        return Ok(sections);
+    }
+    let (programs, cores) = (Programs::prepare()?, Cores::available()?);
+    let mut hyper = programs.hyper()?;
+    hyper.arg("--http2");
+    let hyper = Server::start(&hyper, Says::Stdout, 1, &cores)?;
+    let functions = [Deploy { name: "echo", component: &programs.echo, limits: &[] }];
+    let fresh = Nebula::start(&programs.nebula, &functions, &cores)?;
+    let remembering = Nebula::start_remembering(&programs.nebula, &functions, None, &cores)?;
+    let subjects = [
+        Subject { name: BASE, server: &hyper, path: "/echo" },
+        Subject { name: NEBULA_TYPED, server: &fresh.server, path: "/f/echo" },
+        Subject { name: NEBULA_REMEMBERED, server: &remembering.server, path: "/f/echo" },
+    ];
+    // What is started from here on runs there too.
+    cores::pin(&cores.load)?;
+    for body_bytes in &args.body_bytes {
+        for connections in &args.connections {
+            for streams in &args.streams {
+                let load = Load {
+                    body_bytes: body_bytes.get(),
+                    connections: connections.get(),
+                    streams: streams.get(),
+                    threads: cores.load.len().min(connections.get()),
+                };
+                sections.push(measure(args, &subjects, load, &cores)?);
+            }
+        }
+    }
+    Ok(sections)
+}
+
+fn measure(args: &Args, subjects: &[Subject<'_>], load: Load, cores: &Cores) -> anyhow::Result<Section> {
+    let load_average = machine::load_average()?;
+    let mut body = tempfile::NamedTempFile::new()?;
+    body.write_all(&prepare::body(load.body_bytes))?;
+    let mut rounds: Vec<Vec<Round>> = subjects.iter().map(|_| Vec::new()).collect();
+    for round in 0..args.rounds.get() as usize {
+        eprintln!("{load:?}: round {} of {}", round + 1, args.rounds);
+        for turn in 0..subjects.len() {
+            let index = (turn + round) % subjects.len();
+            let Subject { name, server, path } = subjects[index];
+            let ask = |seconds| load.ask(server.addresses[0], path, body.path(), seconds);
+            let measured = || -> anyhow::Result<Round> {
+                ask(WARM_UP_S)?;
+                let before = cpu::of_tree(server.pid())?;
+                let counted = ask(args.seconds.get())?;
+                let used = cpu::of_tree(server.pid())? - before;
+                Ok(Round {
+                    requests_per_s: counted.requests_per_s,
+                    server_cpu_us: used.as_secs_f64() * 1e6 / counted.answers,
+                })
+            };
+            rounds[index].push(measured().with_context(|| format!("measuring {name}"))?);
+        }
+    }
+    let figure = |rounds: &[Round], of: fn(&Round) -> f64| Figure::of(rounds.iter().map(of));
+    let base = figure(&rounds[0], |round| round.requests_per_s);
+    let row = |(subject, own): (&Subject<'_>, &Vec<Round>)| {
+        let throughput = figure(own, |round| round.requests_per_s);
+        let ratio = throughput.as_ref().zip(base.as_ref()).and_then(|(own, base)| own.over(base));
+        let figures = vec![throughput, ratio, figure(own, |round| round.server_cpu_us)];
+        Row { name: subject.name.to_owned(), figures }
+    };
+    Ok(Section {
+        bench: "http2",
+        title: format!(
+            "Throughput over HTTP/2: echo of {} B over {}, {} in flight on each",
+            load.body_bytes,
+            plural(load.connections, "connection"),
+            plural(load.streams, "request"),
+        ),
+        conditions: vec![
+            format!(
+                "h2load; {} rounds of {} s each, in turns; {cores}. Median over the rounds, in parentheses the \
+                 lowest and highest; ratios to {BASE} are taken round by round.",
+                args.rounds, args.seconds
+            ),
+            machine::description(),
+        ],
+        columns: COLUMNS.to_vec(),
+        rows: subjects.iter().zip(&rounds).map(row).collect(),
+        notes: vec![format!("Load average before the first round: {load_average}.")],
+    })
+}
+
+/// What h2load is told.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    body_bytes: usize,
+    connections: usize,
+    streams: usize,
+    threads: usize,
+}
+
+impl Load {
+    /// Asks for so long.
+    fn ask(&self, address: SocketAddr, path: &str, body: &Path, seconds: u64) -> anyhow::Result<Counted> {
+        let mut h2load = Command::new("h2load");
+        h2load.args(["--duration", &seconds.to_string(), "--clients", &self.connections.to_string()]);
+        h2load.args(["--max-concurrent-streams", &self.streams.to_string()]);
+        h2load.args(["--threads", &self.threads.to_string(), "--header"]);
+        h2load.args(["content-type: application/octet-stream", "--data"]).arg(body);
+        let output = h2load.arg(format!("http://{address}{path}")).output().context("cannot run h2load")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let counted =
+            counted(&said).with_context(|| format!("h2load said what isn't understood:\n{said}"))?;
+        let Counted { answers, others, data_bytes, .. } = counted;
+        let expected = answers * self.body_bytes as f64;
+        // Of those in flight at the end a part may have come.
+        let in_flight = (self.connections * self.streams * self.body_bytes) as f64;
+        let is_echo = (expected..=expected + in_flight).contains(&data_bytes);
+        ensure!(
+            output.status.success() && answers > 0.0 && others == 0.0 && is_echo,
+            "wrong answers:\n{said}"
+        );
+        Ok(counted)
+    }
+}
+
+/// What h2load has counted.
+#[derive(Debug, PartialEq)]
+struct Counted {
+    requests_per_s: f64,
+    /// That came whole. (Of those in flight at the end h2load may count the status.)
+    answers: f64,
+    /// Of other status, and requests that failed.
+    others: f64,
+    data_bytes: f64,
+}
+
+/// Reads what h2load puts out.
+fn counted(said: &str) -> Option<Counted> {
+    let line = |name: &str| said.lines().find_map(|line| line.trim().strip_prefix(name));
+    // `12 2xx, 0 3xx`: the number before a word.
+    let before = |line: &str, word: &str| {
+        let part = line.split(',').map(str::trim).find(|part| part.ends_with(word))?;
+        part.split([' ', '(', ')']).find_map(|text| text.parse::<f64>().ok())
+    };
+    let statuses = line("status codes:")?;
+    let (requests, traffic) = (line("requests:")?, line("traffic:")?);
+    let others = ["3xx", "4xx", "5xx"].into_iter().map(|word| before(statuses, word));
+    let others = others.chain([before(requests, "failed"), before(requests, "timeout")]);
+    let rate = line("finished in")?.split(',').find_map(|part| part.trim().strip_suffix(" req/s"))?;
+    Some(Counted {
+        requests_per_s: rate.parse().ok()?,
+        answers: before(requests, "succeeded")?,
+        others: others.sum::<Option<f64>>()?,
+        data_bytes: before(traffic, "data")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_h2load_says_is_understood() {
+        let said = "finished in 2.00s, 75321.50 req/s, 5.03MB/s\n\
+                    requests: 150643 total, 150675 started, 150643 done, 150640 succeeded, 3 failed, 0 errored, 0 timeout\n\
+                    status codes: 150641 2xx, 1 3xx, 2 4xx, 0 5xx\n\
+                    traffic: 10.06MB (10547042) total, 1.44MB (1509238) headers (space savings 95.43%), \
+                    5.17MB (5423148) data\n";
+        let expected =
+            Counted { requests_per_s: 75321.5, answers: 150_640.0, others: 6.0, data_bytes: 5_423_148.0 };
+        assert_eq!(counted(said), Some(expected));
+        assert_eq!(counted("nothing"), None);
+    }
+}
