@@ -18,7 +18,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -169,6 +169,10 @@ impl Life {
                 *self.lock_waker() = Some(context.waker().clone());
             }
             if self.draining.load(Ordering::Acquire) && !std::mem::replace(&mut told, true) {
+                // What has come of a request is under way after that, and will be answered.
+                if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                    return Poll::Ready(ended);
+                }
                 end(connection.as_mut());
             }
             connection.as_mut().poll(context)

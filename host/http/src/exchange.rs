@@ -1,7 +1,7 @@
 //! What is on its way on a connection: whether it is at rest, between two requests.
 //!
 //! ```text
-//! start --> request --(whole, and answered)--> answer --(written to its end)--> rest --(known)--> rest
+//! start --> request --(whole, and answered)--> answer --(written to its end)--> rest --(known, or a part)--> rest
 //!             ^                                                                  |
 //!             +-----------------------(a request that hyper has to read)---------+
 //! whatever can't be told --> lost, for good
@@ -21,12 +21,11 @@ use http_body::Body;
 use nebula_runtime::Given;
 
 use crate::problem::Reply;
-use crate::rendered::{Entry, Found, Rendered};
-use crate::request_key::{self, Extent, Key};
-use crate::socket::Outgoing;
+use crate::rendered::{Entry, Expected, Found, Met, Rendered};
+use crate::socket::{KNOWN_BYTES_MAX, Outgoing};
 
-/// A request of which more has come isn't kept, bytes. hyper has room for as much when it begins to read.
-const REQUEST_BYTES_MAX: usize = 8 * 1024;
+/// A request that comes in parts isn't kept if it is longer, bytes.
+const KEPT_BYTES_MAX: usize = 8 * 1024;
 
 /// What a connection holds of memory for a request's bytes between two of them.
 const BYTES_HELD_MAX: usize = 512;
@@ -45,12 +44,21 @@ struct State {
     at: At,
     /// How much hyper was given since the last request's end.
     taken: usize,
-    /// That, as far as it is kept.
+    /// That, as far as it is kept; of a request that came at once its head at most.
     bytes: Vec<u8>,
-    /// What is read of it, where all of it came at once.
-    extent: Option<Extent>,
-    /// Its key then.
-    key: Key,
+    /// The request, where all of it came at once.
+    met: Option<Met>,
+}
+
+/// What came at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// A request whose answer is known, and is in `answer`.
+    Known,
+    /// A part of a request of so many bytes, which may be known. Nothing of it is taken.
+    Part { whole: usize },
+    /// hyper is to read it.
+    Unknown,
 }
 
 /// Where it is.
@@ -70,7 +78,7 @@ enum At {
 /// An answer that hyper is to write.
 struct Answer {
     /// What it is to be, where it may be given again.
-    expected: Option<Arc<Entry>>,
+    expected: Option<Expected>,
     /// Its body, bytes.
     body: usize,
     /// What is to come of it, bytes; not known before its head is there.
@@ -86,64 +94,78 @@ impl Exchange {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what was read. True if it is a request whose answer is known, which is in `answer` then; else hyper is to read
-    /// it, as it is where no request `may_be_known`.
-    pub(crate) fn take(&self, bytes: &[u8], may_be_known: bool, answer: &mut Outgoing) -> bool {
+    /// Whether what comes next begins a request.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        matches!(self.lock().at, At::Rest)
+    }
+
+    /// Takes what came at rest. Where no request `may_be_known` hyper is to read it.
+    pub(crate) fn begin(&self, bytes: &[u8], may_be_known: bool, answer: &mut Outgoing) -> Begun {
+        // That nothing more comes is hyper's to see.
         if bytes.is_empty() {
-            return false;
+            return Begun::Unknown;
         }
         let mut state = self.lock();
-        match state.at {
-            At::Request => {}
-            At::Rest => {
-                if may_be_known && bytes.len() <= REQUEST_BYTES_MAX {
-                    match self.0.rendered.find(bytes, answer) {
-                        Found::Answer => return true,
-                        Found::Nothing(extent, key) => (state.extent, state.key) = (Some(extent), key),
-                        Found::Unclear => {}
-                    }
+        let found = if may_be_known { self.0.rendered.find(bytes, answer) } else { Found::Unclear };
+        match found {
+            Found::Answer => return Begun::Known,
+            Found::Part { whole } if whole <= KNOWN_BYTES_MAX => return Begun::Part { whole },
+            Found::Nothing(met) => {
+                if met.key.is_some() {
+                    state.bytes.extend_from_slice(&bytes[..met.extent.head]);
                 }
-                state.at = At::Request;
+                state.met = Some(met);
             }
-            At::Answer(_) | At::Lost => {
-                state.lose();
-                return false;
-            }
+            Found::Part { .. } | Found::Unclear => state.keep(bytes),
         }
-        state.taken = state.taken.saturating_add(bytes.len());
-        let room = REQUEST_BYTES_MAX - state.bytes.len();
-        state.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        false
+        (state.at, state.taken) = (At::Request, bytes.len());
+        Begun::Unknown
+    }
+
+    /// hyper is to read this too.
+    pub(crate) fn take(&self, bytes: &[u8]) {
+        let mut state = self.lock();
+        match state.at {
+            _ if bytes.is_empty() => {}
+            At::Request => {
+                state.taken = state.taken.saturating_add(bytes.len());
+                state.keep(bytes);
+            }
+            At::Rest | At::Answer(_) | At::Lost => state.lose(),
+        }
     }
 
     /// A request that was read, to its end if `is_read`, gets this answer: from memory, if it was `given` so. hyper has it
     /// next.
     pub(crate) fn answered(&self, request: &HeaderMap, is_read: bool, reply: &Reply, given: Option<Given>) {
         let mut state = self.lock();
-        let extent = if is_read && matches!(state.at, At::Request) { state.extent() } else { None };
+        let met = if is_read && matches!(state.at, At::Request) { self.met(&mut state) } else { None };
         let body = reply.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-        let extent = extent.filter(|extent| extent.whole() == Some(state.taken));
-        let (Some(extent), Some(body)) = (extent, body) else { return state.lose() };
-        let is_kept = state.taken == state.bytes.len();
-        let given = given.filter(|given| is_kept && (!given.sees_headers() || is_anybodys(request)));
-        let State { bytes, key, .. } = &mut *state;
-        let expected =
-            given.and_then(|given| self.0.rendered.expected(key, &bytes[..extent.head], reply, given));
+        let met = met.filter(|met| met.extent.whole() == Some(state.taken));
+        let (Some(Met { extent, key }), Some(body)) = (met, body) else { return state.lose() };
+        let given = given.filter(|given| !given.sees_headers() || is_anybodys(request));
+        let expected = key.zip(given).and_then(|(key, given)| {
+            self.0.rendered.expected(key, &state.bytes[..extent.head], reply, given)
+        });
         state.at = At::Answer(Answer { expected, body, left: None });
+    }
+
+    /// The request that was read.
+    fn met(&self, state: &mut State) -> Option<Met> {
+        state.met.take().or_else(|| self.0.rendered.meet(&state.bytes))
     }
 
     /// hyper has had the first `accepted` bytes of these pieces written. Of an answer that begins with them the first is the
     /// head.
     pub(crate) fn written(&self, pieces: &[IoSlice<'_>], accepted: usize) {
         let mut state = self.lock();
-        let State { at, key, .. } = &mut *state;
-        match at {
+        match &mut state.at {
             At::Request | At::Lost => {}
             At::Rest => state.lose(),
             At::Answer(answer) => match answer.left_after(pieces, accepted) {
                 Some(0) => {
-                    if let Some(entry) = answer.expected.take_if(|entry| is(entry, pieces)) {
-                        self.0.rendered.learn(key, &entry);
+                    if let Some(expected) = answer.expected.take_if(|(_, entry)| is(entry, pieces)) {
+                        self.0.rendered.learn(expected);
                     }
                     state.end();
                 }
@@ -172,21 +194,22 @@ fn is(entry: &Entry, pieces: &[IoSlice<'_>]) -> bool {
 }
 
 impl State {
-    /// Of the request that was read.
-    fn extent(&mut self) -> Option<Extent> {
-        self.extent.or_else(|| request_key::read(&self.bytes, &mut self.key))
+    /// Keeps these bytes of a request that comes in parts.
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = KEPT_BYTES_MAX.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     /// The answer is written.
     fn end(&mut self) {
-        (self.at, self.taken, self.extent, self.key) = (At::Rest, 0, None, Key::default());
+        (self.at, self.taken, self.met) = (At::Rest, 0, None);
         self.bytes.clear();
         // What one large request took isn't held by a connection that idles.
         self.bytes.shrink_to(BYTES_HELD_MAX);
     }
 
     fn lose(&mut self) {
-        (self.at, self.bytes, self.key) = (At::Lost, Vec::new(), Key::default());
+        (self.at, self.bytes, self.met) = (At::Lost, Vec::new(), None);
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! * An answer is here only if hyper has written it, just so, for a request of this key ([`Exchange`](crate::exchange)), and
-//!   one of that had come before.
+//!   one of that had come before. A request that never comes again is hashed, and nothing of it is kept.
 //! * It is given only while it is what the call would find ([`Shard::give_again`]).
 //! * The table of a thread takes [`TABLE_BYTES_MAX`] at most, and is begun anew when the thread has forgotten its functions.
 
@@ -23,7 +23,7 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 pub(crate) use self::entry::Entry;
 use self::entry::{DATE_BYTES, Date};
 use crate::problem::Reply;
-use crate::request_key::{self, Extent, Key};
+use crate::request_key::{self, Extent, Key, Sought};
 use crate::socket::Outgoing;
 
 /// What requests and answers of one thread may take here, bytes.
@@ -48,12 +48,11 @@ struct Inner {
 }
 
 struct Table {
-    entries: Cache<Box<[u8]>, Slot, ByBytes>,
-    /// One that differs each time isn't worth an entry: the second time is.
-    seen: Box<[u64]>,
+    entries: Cache<Key<'static>, Slot, ByBytes>,
+    seen: Seen,
     hashes: DefaultHashBuilder,
-    /// The last known request's. Kept for the next.
-    key: Key,
+    /// What decides of the last request. Kept for the next.
+    deciding: Vec<u8>,
     /// Of the shard, when the table was begun.
     forgotten: u64,
     date: Date,
@@ -73,22 +72,34 @@ enum Slot {
 pub(crate) enum Found {
     /// It.
     Answer,
-    /// None; and how long the request is, and its key.
-    Nothing(Extent, Key),
+    /// None.
+    Nothing(Met),
+    /// This is the beginning of a request of so many bytes.
+    Part { whole: usize },
     /// It can't be told whether this is one whole request, and which.
     Unclear,
 }
 
+/// A request that hyper is to read.
+pub(crate) struct Met {
+    pub(crate) extent: Extent,
+    /// If one of the same key had come before.
+    pub(crate) key: Option<Key<'static>>,
+}
+
+/// What hyper is going to write, and the key by which that is known after it.
+pub(crate) type Expected = (Key<'static>, Arc<Entry>);
+
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<Box<[u8]>, Slot> for ByBytes {
-    fn weight(&self, key: &Box<[u8]>, known: &Slot) -> u64 {
+impl Weighter<Key<'static>, Slot> for ByBytes {
+    fn weight(&self, key: &Key<'static>, known: &Slot) -> u64 {
         let answer = match known {
             Slot::Answer(entry) => entry.bytes(),
             Slot::ByCaller => 0,
         };
-        (key.len() + answer + ENTRY_BYTES) as u64
+        (key.bytes() + answer + ENTRY_BYTES) as u64
     }
 }
 
@@ -105,63 +116,79 @@ impl Rendered {
     /// Looks for the answer to a request, which is counted as a call if it is here.
     pub(crate) fn find(&self, request: &[u8], answer: &mut Outgoing) -> Found {
         let mut table = self.lock();
-        let Table { entries, key, .. } = &mut *table;
-        let Some(extent) =
-            request_key::read(request, key).filter(|extent| extent.whole() == Some(request.len()))
-        else {
-            return Found::Unclear;
-        };
-        let mut known = entries.get(key.without_head()).cloned();
-        if matches!(known, Some(Slot::ByCaller)) {
-            key.add_head(&request[..extent.head]);
-            known = entries.get(key.bytes()).cloned();
+        let Table { entries, seen, deciding, hashes, .. } = &mut *table;
+        let Some(extent) = request_key::read(request, deciding) else { return Found::Unclear };
+        match extent.whole() {
+            Some(whole) if whole == request.len() => {}
+            Some(whole) if whole > request.len() => return Found::Part { whole },
+            Some(_) | None => return Found::Unclear,
         }
+        let (head, body) = request.split_at(extent.head);
+        let key = Key::new(deciding, body, hashes);
+        let mut sought = key.clone();
+        let mut known = entries.get(&Sought(&sought)).cloned();
+        if matches!(known, Some(Slot::ByCaller)) {
+            sought = sought.with_head(head);
+            known = entries.get(&Sought(&sought)).cloned();
+        }
+        let was_known = known.is_some();
         if let Some(Slot::Answer(entry)) = known {
             if let Some(age_s) = self.0.shard.give_again(entry.given()) {
                 entry.put(age_s, table.date(), answer);
                 return Found::Answer;
             }
             // Read, it says what it comes to now, and may be here again after that.
-            entries.remove(key.bytes());
+            entries.remove(&Sought(&sought));
         }
-        // What isn't known isn't kept here.
-        Found::Nothing(extent, std::mem::take(key))
+        let came_before = seen.came_before(&key, hashes) || was_known;
+        Found::Nothing(Met { extent, key: came_before.then(|| key.into_owned()) })
     }
 
-    /// What hyper is going to write for a request that it has read, of this key and head: known, or to be learned, if that came
-    /// before.
+    /// Takes note of a request that hyper has read, or of the first bytes of one. `None` if it isn't clear how long it is.
+    pub(crate) fn meet(&self, request: &[u8]) -> Option<Met> {
+        let mut table = self.lock();
+        let Table { seen, deciding, hashes, .. } = &mut *table;
+        let extent = request_key::read(request, deciding)?;
+        let is_whole = extent.whole() == Some(request.len());
+        let key = is_whole.then(|| Key::new(deciding, &request[extent.head..], hashes));
+        let key = key.filter(|key| seen.came_before(key, hashes)).map(Key::into_owned);
+        Some(Met { extent, key })
+    }
+
+    /// What hyper is going to write for a request that it has read, of this key and head: known, or to be learned.
     pub(crate) fn expected(
         &self,
-        key: &mut Key,
+        key: Key<'static>,
         head: &[u8],
         reply: &Reply,
         given: Given,
-    ) -> Option<Arc<Entry>> {
+    ) -> Option<Expected> {
         let mut table = self.lock();
-        if given.sees_headers() {
-            key.add_head(head);
-        }
-        if let Some(Slot::Answer(entry)) = table.entries.get(key.bytes())
+        let Table { entries, seen, hashes, .. } = &mut *table;
+        let key = if given.sees_headers() { key.with_head(head.to_vec()) } else { key };
+        if let Some(Slot::Answer(entry)) = entries.get(&Sought(&key))
             && *entry.given() == given
         {
-            return Some(Arc::clone(entry));
+            return Some((key, Arc::clone(entry)));
         }
-        let hash = table.hashes.hash_one(key.bytes());
-        let seen = &mut table.seen[hash as usize % SEEN];
-        let came_before = std::mem::replace(seen, hash) == hash;
-        if came_before { Entry::new(reply, given).map(Arc::new) } else { None }
+        // Another caller's had come before, maybe.
+        if given.sees_headers() && !seen.came_before(&key, hashes) {
+            return None;
+        }
+        Some((key, Arc::new(Entry::new(reply, given)?)))
     }
 
     /// Has this answer given to requests of the key that it was expected for.
-    pub(crate) fn learn(&self, key: &Key, entry: &Arc<Entry>) {
+    pub(crate) fn learn(&self, (key, entry): Expected) {
         let entries = &mut self.lock().entries;
-        let all = key.without_head();
-        if entry.given().sees_headers() && !matches!(entries.get(all), Some(Slot::ByCaller)) {
-            entries.insert(all.into(), Slot::ByCaller);
+        if entry.given().sees_headers() {
+            let all = key.without_head();
+            if !matches!(entries.get(&Sought(&all)), Some(Slot::ByCaller)) {
+                entries.insert(all.into_owned(), Slot::ByCaller);
+            }
         }
-        let bytes = key.bytes();
-        if !matches!(entries.get(bytes), Some(Slot::Answer(known)) if Arc::ptr_eq(known, entry)) {
-            entries.insert(bytes.into(), Slot::Answer(Arc::clone(entry)));
+        if !matches!(entries.get(&Sought(&key)), Some(Slot::Answer(known)) if Arc::ptr_eq(known, &entry)) {
+            entries.insert(key, Slot::Answer(entry));
         }
     }
 
@@ -182,9 +209,15 @@ impl Table {
         #[expect(clippy::expect_used, reason = "it fails where one of the two capacities isn't given")]
         let options = options.build().expect("both capacities are given");
         let entries = Cache::with_options(options, ByBytes, Default::default(), Default::default());
-        let seen = vec![0; SEEN].into();
-        let hashes = DefaultHashBuilder::default();
-        Self { entries, seen, hashes, key: Key::default(), forgotten, date: [b' '; DATE_BYTES], dated_at: 0 }
+        Self {
+            entries,
+            seen: Seen(vec![0; SEEN].into()),
+            hashes: DefaultHashBuilder::default(),
+            deciding: Vec::new(),
+            forgotten,
+            date: [b' '; DATE_BYTES],
+            dated_at: 0,
+        }
     }
 
     /// Now, to the second.
@@ -198,6 +231,17 @@ impl Table {
             }
         }
         &self.date
+    }
+}
+
+/// The last keys, a number each. One that differs each time isn't worth an entry: the second time is.
+struct Seen(Box<[u64]>);
+
+impl Seen {
+    /// Whether it had come before, as it has now.
+    fn came_before(&mut self, key: &Key<'_>, hashes: &impl BuildHasher) -> bool {
+        let hash = hashes.hash_one(key);
+        std::mem::replace(&mut self.0[hash as usize % SEEN], hash) == hash
     }
 }
 

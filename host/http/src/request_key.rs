@@ -8,9 +8,12 @@
 //!
 //! Invariant: two requests with the same key get the same answer, but for its age and date, as long as the same functions are deployed.
 
+use std::borrow::Cow;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::mem::MaybeUninit;
 
 use httparse::Status;
+use quick_cache::Equivalent;
 
 use crate::body::HEADERS_MAX;
 
@@ -18,37 +21,63 @@ use crate::body::HEADERS_MAX;
 /// read for that alone.)
 const DECIDING: [&str; 6] = ["host", "accept", "cache-control", "content-type", "if-none-match", "prefer"];
 
-/// The key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Key {
-    /// What decides, and the head if it was added.
-    bytes: Vec<u8>,
-    /// How long it is without the head.
-    without_head: usize,
+/// The key. Looked for as it lies in the request, of which nothing is copied but what is few.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key<'a> {
+    /// Of the next two. A body may be long: it is gone through once.
+    hash: u64,
+    /// The request line, and the headers that decide.
+    deciding: Cow<'a, [u8]>,
+    body: Cow<'a, [u8]>,
+    /// All headers, for a function that sees them.
+    head: Option<Cow<'a, [u8]>>,
 }
 
-/// By what a key ends. A body may have anything in it, but it isn't the end of a key: no key is another kind's.
-const END: u8 = 0;
-const END_OF_HEAD: u8 = 1;
-
-impl Key {
-    /// For a function that sees the request's headers.
-    pub(crate) fn add_head(&mut self, head: &[u8]) {
-        if self.bytes.len() == self.without_head {
-            self.bytes.extend_from_slice(head);
-            self.bytes.extend_from_slice(&head.len().to_le_bytes());
-            self.bytes.push(END_OF_HEAD);
-        }
+impl<'a> Key<'a> {
+    /// Of what [`read`] has found to decide, and the body.
+    pub(crate) fn new(deciding: &'a [u8], body: &'a [u8], hashes: &impl BuildHasher) -> Self {
+        let hash = hashes.hash_one((deciding, body));
+        Self { hash, deciding: deciding.into(), body: body.into(), head: None }
     }
 
-    /// All of it.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// For a function that sees the request's headers.
+    pub(crate) fn with_head(self, head: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self { head: Some(head.into()), ..self }
     }
 
     /// The same of every caller.
-    pub(crate) fn without_head(&self) -> &[u8] {
-        &self.bytes[..self.without_head]
+    pub(crate) fn without_head(&self) -> Key<'_> {
+        let [deciding, body] = [&self.deciding, &self.body].map(|part| Cow::Borrowed(&part[..]));
+        Key { hash: self.hash, deciding, body, head: None }
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn into_owned(self) -> Key<'static> {
+        let owned = |part: Cow<'_, [u8]>| Cow::Owned(part.into_owned());
+        let Self { hash, deciding, body, head } = self;
+        Key { hash, deciding: owned(deciding), body: owned(body), head: head.map(owned) }
+    }
+
+    /// What it takes, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.deciding.len() + self.body.len() + self.head.as_ref().map_or(0, |head| head.len())
+    }
+}
+
+impl Hash for Key<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+        self.head.hash(state);
+    }
+}
+
+/// A key to look for, which lives shorter than what is kept.
+#[derive(Hash)]
+pub(crate) struct Sought<'a>(pub(crate) &'a Key<'a>);
+
+impl Equivalent<Key<'static>> for Sought<'_> {
+    fn equivalent(&self, key: &Key<'static>) -> bool {
+        self.0 == key
     }
 }
 
@@ -68,11 +97,11 @@ impl Extent {
     }
 }
 
-/// Reads the head that `bytes` begin with. If they are one whole request its key is in `key` after that.
+/// Reads the head that `bytes` begin with. What of it decides is in `deciding` after that.
 ///
 /// `None` where there is no whole head, where it can't be told how long the request is, and where the connection has a part
 /// in its answer (RFC 9110 §7.6.1, §10.1.1).
-pub(crate) fn read(bytes: &[u8], key: &mut Key) -> Option<Extent> {
+pub(crate) fn read(bytes: &[u8], deciding: &mut Vec<u8>) -> Option<Extent> {
     let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
     let mut request = httparse::Request::new(&mut []);
     let Ok(Status::Complete(head)) = request.parse_with_uninit_headers(bytes, &mut headers) else {
@@ -82,10 +111,9 @@ pub(crate) fn read(bytes: &[u8], key: &mut Key) -> Option<Extent> {
     if request.version != Some(1) || method == "CONNECT" {
         return None;
     }
-    let Key { bytes: key, without_head } = key;
-    key.clear();
+    deciding.clear();
     for part in [method, " ", target, "\n"] {
-        key.extend_from_slice(part.as_bytes());
+        deciding.extend_from_slice(part.as_bytes());
     }
     let mut body = None;
     for header in &*request.headers {
@@ -94,7 +122,7 @@ pub(crate) fn read(bytes: &[u8], key: &mut Key) -> Option<Extent> {
             Bearing::Answer(name) => {
                 // Neither a value nor a name has a line feed in it.
                 for part in [name.as_bytes(), b":", header.value, b"\n"] {
-                    key.extend_from_slice(part);
+                    deciding.extend_from_slice(part);
                 }
             }
             Bearing::Length => {
@@ -110,10 +138,6 @@ pub(crate) fn read(bytes: &[u8], key: &mut Key) -> Option<Extent> {
             Bearing::Connection | Bearing::Unclear => return None,
         }
     }
-    key.push(b'\n');
-    key.extend_from_slice(&bytes[head..]);
-    key.push(END);
-    *without_head = key.len();
     Some(Extent { head, body: body.unwrap_or(0) })
 }
 
@@ -144,22 +168,38 @@ impl Bearing {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::BuildHasherDefault;
+
     use super::*;
 
     fn extent(text: &str) -> Option<Extent> {
-        read(text.as_bytes(), &mut Key::default())
+        read(text.as_bytes(), &mut Vec::new())
     }
 
-    fn whole_key(text: &str) -> Key {
-        let mut key = Key { bytes: b"what was there before".to_vec(), without_head: 7 };
-        let extent = read(text.as_bytes(), &mut key).unwrap();
+    fn key(text: &str) -> Key<'static> {
+        // It may be in use since another request.
+        let mut deciding = b"what was there before".to_vec();
+        let extent = read(text.as_bytes(), &mut deciding).unwrap();
         assert_eq!(extent.whole(), Some(text.len()));
-        key.add_head(&text.as_bytes()[..extent.head]);
-        key
+        Key::new(&deciding, &text.as_bytes()[extent.head..], &BuildHasherDefault::<Same>::default())
+            .into_owned()
     }
 
-    fn key(text: &str) -> Vec<u8> {
-        whole_key(text).without_head().to_vec()
+    /// Says the same of all: keys are told apart by what is in them.
+    #[derive(Default)]
+    struct Same;
+
+    impl Hasher for Same {
+        fn finish(&self) -> u64 {
+            0
+        }
+
+        fn write(&mut self, _: &[u8]) {}
+    }
+
+    fn with_head(text: &str) -> Key<'static> {
+        let head = extent(text).unwrap().head;
+        key(text).with_head(text.as_bytes()[..head].to_vec())
     }
 
     fn get(headers: &str) -> String {
@@ -198,7 +238,7 @@ mod tests {
         {
             let other = get(&format!("{other}\r\n"));
             assert_eq!(key(&other), plain, "{other}");
-            assert_ne!(whole_key(&other), whole_key(&get("")), "{other}");
+            assert_ne!(with_head(&other), with_head(&get("")), "{other}");
         }
         for name in DECIDING {
             let with = |value| key(&get(&format!("{name}: {value}\r\n")));
@@ -227,28 +267,17 @@ mod tests {
             key("GET http://a/f/a HTTP/1.1\r\nhost: a\r\n\r\n"),
         ];
         for (index, one) in keys.iter().enumerate() {
-            assert!(keys[..index].iter().all(|other| one != other), "{}", String::from_utf8_lossy(one));
+            assert!(keys[..index].iter().all(|other| one != other), "{one:?}");
         }
     }
 
-    /// Whatever the body is.
     #[test]
-    fn a_key_without_a_head_is_none_with_one() {
-        let request = |headers: &str, body: &[u8]| {
-            let length = body.len();
-            let head = format!("POST /f/a HTTP/1.1\r\nhost: a\r\n{headers}content-length: {length}\r\n\r\n");
-            let request = [head.as_bytes(), body].concat();
-            let mut key = Key::default();
-            let extent = read(&request, &mut key).unwrap();
-            key.add_head(&request[..extent.head]);
-            key
-        };
-        let one = request("x: y\r\n", b"body");
-        let begin = b"POST /f/a\nhost:a\n\n".len();
-        for end in [one.bytes.len(), one.bytes.len() - 1] {
-            let other = request("cookie: z\r\n", &one.bytes()[begin..end]);
-            assert_ne!(other.without_head(), one.bytes());
-            assert_ne!(other.bytes(), one.bytes());
-        }
+    fn a_head_makes_another_key() {
+        let (request, other) = (get("cookie: a\r\n"), get("cookie: b\r\n"));
+        assert_eq!(key(&request), key(&other));
+        assert_ne!(with_head(&request), with_head(&other));
+        assert_ne!(with_head(&request), key(&request));
+        assert_eq!(with_head(&request).without_head(), key(&request));
+        assert_eq!(with_head(&request).bytes(), key(&request).bytes() + request.len());
     }
 }

@@ -154,6 +154,12 @@ fn what_is_nearly_known_is_what_would_be_answered() {
 #[derive(Clone, Debug)]
 enum Act {
     Call(u8),
+    /// Of so many bytes.
+    Long(u8, usize),
+    /// That, and another at once.
+    LongAndShort(u8, usize, u8),
+    /// That in two pieces.
+    LongSplit(u8, usize, proptest::sample::Index),
     /// In two pieces.
     Split(u8, usize),
     /// Both at once.
@@ -170,8 +176,14 @@ enum Act {
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let input = || 0..3_u8;
+    // Beyond what hyper reads at first, beyond what is looked at at once.
+    let length = || proptest::sample::select(&[100_usize, 5000, 9000, 40_000, 100_000][..]);
     let act = prop_oneof![
         40 => input().prop_map(Act::Call),
+        8 => (input(), length()).prop_map(|(input, length)| Act::Long(input, length)),
+        1 => (input(), length(), input()).prop_map(|(input, length, short)| Act::LongAndShort(input, length, short)),
+        1 => (input(), length(), any::<proptest::sample::Index>())
+            .prop_map(|(input, length, at)| Act::LongSplit(input, length, at)),
         1 => (input(), 1..40_usize).prop_map(|(input, at)| Act::Split(input, at)),
         1 => (input(), input()).prop_map(|(one, other)| Act::Two(one, other)),
         1 => (input(), input(), 1..40_usize).prop_map(|(one, other, at)| Act::OneAndAHalf(one, other, at)),
@@ -200,11 +212,33 @@ async fn act(client: &mut TcpStream, act: &Act) {
         let (head, body) = answer(client).await;
         assert_eq!((&head[..15], body), ("HTTP/1.1 200 OK", input.to_string()), "{head}");
     };
+    let expect_long = async |client: &mut TcpStream, input: u8, length: usize| {
+        let (head, body) = answer(client).await;
+        assert!(head.starts_with("HTTP/1.1 200 OK") && body == long(input, length), "{head}");
+    };
     let request = |input: u8| call(&input.to_string());
+    let long_request = |input: u8, length: usize| call_of("text", &long(input, length));
     match *act {
         Act::Call(input) => {
             client.write_all(&request(input)).await.unwrap();
             expect(client, input).await;
+        }
+        Act::Long(input, length) => {
+            client.write_all(&long_request(input, length)).await.unwrap();
+            expect_long(client, input, length).await;
+        }
+        Act::LongAndShort(input, length, short) => {
+            client.write_all(&[long_request(input, length), request(short)].concat()).await.unwrap();
+            expect_long(client, input, length).await;
+            expect(client, short).await;
+        }
+        Act::LongSplit(input, length, ref at) => {
+            let request = long_request(input, length);
+            let (one, other) = request.split_at(at.index(request.len()));
+            client.write_all(one).await.unwrap();
+            pause().await;
+            client.write_all(other).await.unwrap();
+            expect_long(client, input, length).await;
         }
         Act::Split(input, at) => {
             let (one, other) = request(input).split_at(at).to_owned_pair();
@@ -258,6 +292,11 @@ async fn act(client: &mut TcpStream, act: &Act) {
             assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
         }
     }
+}
+
+/// A JSON string of so many bytes, quotes included.
+fn long(input: u8, length: usize) -> String {
+    format!("\"{}\"", char::from(b'a' + input).to_string().repeat(length - 2))
 }
 
 trait Pair {
