@@ -1,0 +1,92 @@
+//! Chains that run as one component.
+
+use super::*;
+
+/// A chain that is linked to one component, if it can be; that is seen by its steps not being told of.
+fn is_fused(nebula: &Nebula, path: &str, input: &str) -> bool {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < std::time::Duration::from_secs(30) {
+        if steps(&nebula.post(path, input).is(200)).is_empty() {
+            return true;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    false
+}
+
+/// As one component and step by step a chain answers the same, byte for byte.
+#[test]
+fn fused_and_unfused_chains_answer_the_same() {
+    let functions = ["slugify", "markdown", "csv-stats", "stats-markdown", "top-words"];
+    let nebula = with(Nebula::start(), &functions).deploy("reverses", guests::REVERSES);
+    let nebula = nebula.deploy("traps", guests::PANICS);
+    let chains = [
+        (json!(["slugify", "markdown"]), vec!["\"A b\"", "\"\"", "\"# ü <b>\"", "\"*a* _b_\""]),
+        (json!(["reverses", "reverses", ["reverses"]]), vec!["\"YWJj\"", "\"\"", "\"/w==\""]),
+        (json!(["markdown", "top-words"]), vec!["\"a b a\"", "\"\""]),
+        (json!(["traps", "traps"]), vec!["2000000", "7"]),
+    ];
+    for (index, (chain, inputs)) in chains.into_iter().enumerate() {
+        for fuse in ["always", "never"] {
+            let body = json!({"steps": chain, "fuse": fuse}).to_string();
+            let path = format!("/api/v1/pipelines/{fuse}-{index}?deadline_ms=20000");
+            nebula.control("PUT", &path).body(body).send().is(200);
+        }
+        assert!(is_fused(&nebula, &format!("/f/always-{index}"), inputs[0]), "{chain} isn't fused");
+        assert!(!steps(&nebula.post(&format!("/f/never-{index}"), inputs[0])).is_empty());
+        for input in inputs {
+            let [fused, unfused] =
+                ["always", "never"].map(|fuse| nebula.post(&format!("/f/{fuse}-{index}"), input));
+            assert_eq!(fused.status(), unfused.status(), "{chain} {input}");
+            assert_eq!(fused.header("content-type"), unfused.header("content-type"), "{chain} {input}");
+            assert_eq!(
+                fused.header("nebula-failed-step"),
+                unfused.header("nebula-failed-step"),
+                "{chain} {input}"
+            );
+            if fused.status() < 500 {
+                assert_eq!(fused.text(), unfused.text(), "{chain} {input}");
+            } else {
+                assert_eq!(fused.json()["step"], unfused.json()["step"]);
+            }
+        }
+    }
+    // What isn't passed on as it is isn't linked: of NaNs there is one between steps.
+    let body = json!({"steps": ["csv-stats", "stats-markdown"], "fuse": "always"}).to_string();
+    nebula.control("PUT", "/api/v1/pipelines/floats").body(body).send().is(200);
+    let body = json!({"steps": ["markdown", "slugify"], "fuse": "always"}).to_string();
+    nebula.control("PUT", "/api/v1/pipelines/later").body(body).send().is(200);
+    assert!(is_fused(&nebula, "/f/later", "\"a\""));
+    assert!(!steps(&nebula.post("/f/floats", r#"{"csv": "n\n1\n"}"#).is(200)).is_empty());
+}
+
+/// What a function may use holds for it in a chain too, also where that was linked before.
+#[test]
+fn limits_of_functions_hold_in_fused_chains() {
+    let nebula = with(Nebula::start(), &["slugify", "markdown"]);
+    let put = |calls_max: u64| {
+        let body =
+            json!({"steps": ["slugify", "markdown"], "fuse": "always", "calls_max": calls_max}).to_string();
+        nebula.control("PUT", "/api/v1/pipelines/p").body(body).send().is(200);
+    };
+    put(2);
+    assert!(is_fused(&nebula, "/f/p", "\"a\""));
+    let call = |status: u16| nebula.post("/f/p", "\"a long text\"").is(status);
+    call(200).says("\"<p>a-long-text</p>\\n\"");
+    let redeploy = |name: &str, limits: &str| {
+        nebula.put(&format!("{name}{limits}"), &std::fs::read(function(name)).unwrap()).is(200);
+    };
+    redeploy("slugify", "?output_bytes_max=3");
+    call(502).problem("output-too-large").member("step", "slugify");
+    redeploy("slugify", "?input_bytes_max=3");
+    call(502).problem("step-refused").member("step", "slugify");
+    redeploy("slugify", "");
+    redeploy("markdown", "?output_bytes_max=5");
+    call(502).problem("output-too-large").member("step", "markdown");
+    redeploy("markdown", "?input_bytes_max=5");
+    call(502).problem("step-refused").member("step", "markdown");
+    redeploy("markdown", "");
+    call(200);
+    put(1);
+    call(502).problem("pipeline-limit").member("limit", "calls");
+}
