@@ -20,6 +20,16 @@ pub(crate) fn of_self() -> anyhow::Result<Duration> {
     of_process(std::process::id())
 }
 
+/// User and system time of the children of this process that have ended.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub(crate) fn of_ended_children() -> anyhow::Result<Duration> {
+    let path = "/proc/self/stat";
+    let stat = std::fs::read_to_string(path).with_context(|| format!("cannot read `{path}`"))?;
+    ended_ticks(&stat).map(ticks).with_context(|| format!("`{path}` is not as proc(5) says"))
+}
+
 fn of_process(pid: u32) -> anyhow::Result<Duration> {
     let path = format!("/proc/{pid}/stat");
     let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;
@@ -83,8 +93,17 @@ pub(crate) fn of_machine() -> anyhow::Result<Duration> {
 /// `utime` and `stime`: the 12th and 13th field after the command, which may hold any character but
 /// ends with the last parenthesis.
 fn process_ticks(stat: &str) -> Option<u64> {
+    two_ticks(stat, 11)
+}
+
+/// `cutime` and `cstime`, which come next.
+fn ended_ticks(stat: &str) -> Option<u64> {
+    two_ticks(stat, 13)
+}
+
+fn two_ticks(stat: &str, before: usize) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
-    let mut times = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
+    let mut times = fields.split_ascii_whitespace().skip(before).map(str::parse::<u64>);
     Some(times.next()?.ok()? + times.next()?.ok()?)
 }
 
@@ -110,6 +129,7 @@ mod tests {
     fn a_command_with_parentheses_is_no_trouble() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 3 4 20 0 5 0 100 0 0";
         assert_eq!(process_ticks(stat), Some(300));
+        assert_eq!(ended_ticks(stat), Some(7));
         assert_eq!(process_ticks("7 (a"), None);
     }
 

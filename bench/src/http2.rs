@@ -2,16 +2,17 @@
 //!
 //! Includes: parse, route, decode, and an instance and its guest or the memory of what it gave, encode, answer. Excludes:
 //! connect, compile, load, and a warm-up before every measurement.
-//! Guest: `functions/echo`. The load is h2load of nghttp2, on cores of its own; that every answer has the status and
-//! the length of what was sent is checked by its counts. Peer in the same run: hyper alone, which speaks nothing but
-//! HTTP/2. Reports requests per second, their ratio to hyper alone round by round, and server CPU per request. Says so
-//! where h2load isn't installed.
+//! Guest: `functions/echo`. The load is h2load of nghttp2, on cores of its own, which sleeps where it has nothing to read.
+//! It counts, and the counts are checked: every answer has a status of success, and all together are as long as what was
+//! sent. Peer in the same run: hyper alone, which speaks nothing but HTTP/2. Reports requests per second, their ratio to
+//! hyper alone round by round, server CPU per request, and how busy the load was. Says so where h2load isn't installed.
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
@@ -19,6 +20,7 @@ use clap::Args as ClapArgs;
 use crate::cores::{self, Cores};
 use crate::cpu;
 use crate::machine;
+use crate::measure;
 use crate::peers::{BASE, NEBULA_REMEMBERED, NEBULA_TYPED, Programs};
 use crate::prepare;
 use crate::results::{Column, Row, Section, plural};
@@ -39,15 +41,16 @@ pub(crate) struct Args {
     /// Requests in flight on each; several numbers are measured one after another
     #[arg(long, value_delimiter = ',', default_value = "1,16")]
     streams: Vec<NonZeroUsize>,
-    /// Bodies, bytes in and out, from the first number to the last
+    /// Bodies, bytes in and out; several numbers are measured one after another
     #[arg(long, value_delimiter = ',', default_value = "36")]
     body_bytes: Vec<NonZeroUsize>,
 }
 
-const COLUMNS: [Column; 3] = [
+const COLUMNS: [Column; 4] = [
     Column::spread("throughput", "requests/s", 0),
     Column::spread("of hyper alone", "", 3),
     Column::median("server CPU", "µs/request", 1),
+    Column::median("load busy", "%", 0),
 ];
 
 /// Warm-up before every measurement, seconds.
@@ -64,6 +67,10 @@ struct Subject<'a> {
 struct Round {
     requests_per_s: f64,
     server_cpu_us: f64,
+    /// Of the load's cores.
+    load_busy: f64,
+    /// Cores that were used by neither server nor load.
+    others_cores: f64,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
@@ -104,14 +111,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
                     streams: streams.get(),
                     threads: cores.load.len().min(connections.get()),
                 };
-                sections.push(measure(args, &subjects, load, &cores)?);
+                sections.push(measure_one(args, &subjects, load, &cores)?);
             }
         }
     }
     Ok(sections)
 }
 
-fn measure(args: &Args, subjects: &[Subject<'_>], load: Load, cores: &Cores) -> anyhow::Result<Section> {
+fn measure_one(args: &Args, subjects: &[Subject<'_>], load: Load, cores: &Cores) -> anyhow::Result<Section> {
     let load_average = machine::load_average()?;
     let mut body = tempfile::NamedTempFile::new()?;
     body.write_all(&prepare::body(load.body_bytes))?;
@@ -121,15 +128,22 @@ fn measure(args: &Args, subjects: &[Subject<'_>], load: Load, cores: &Cores) -> 
         for turn in 0..subjects.len() {
             let index = (turn + round) % subjects.len();
             let Subject { name, server, path } = subjects[index];
-            let ask = |seconds| load.ask(server.addresses[0], path, body.path(), seconds);
+            let address = server.addresses[0];
             let measured = || -> anyhow::Result<Round> {
-                ask(WARM_UP_S)?;
-                let before = cpu::of_tree(server.pid())?;
-                let counted = ask(args.seconds.get())?;
-                let used = cpu::of_tree(server.pid())? - before;
+                load.ask(address, path, body.path(), WARM_UP_S)?;
+                let used = || -> anyhow::Result<[Duration; 3]> {
+                    Ok([cpu::of_tree(server.pid())?, cpu::of_ended_children()?, cpu::of_machine()?])
+                };
+                let (begun, before) = (Instant::now(), used()?);
+                let counted = load.ask(address, path, body.path(), args.seconds.get())?;
+                let (elapsed_s, after) = (begun.elapsed().as_secs_f64(), used()?);
+                let [server_s, load_s, machine_s] =
+                    [0, 1, 2].map(|index| (after[index] - before[index]).as_secs_f64());
                 Ok(Round {
                     requests_per_s: counted.requests_per_s,
-                    server_cpu_us: used.as_secs_f64() * 1e6 / counted.answers,
+                    server_cpu_us: server_s * 1e6 / counted.answers,
+                    load_busy: load_s / elapsed_s / load.threads as f64,
+                    others_cores: (machine_s - server_s - load_s).max(0.0) / elapsed_s,
                 })
             };
             rounds[index].push(measured().with_context(|| format!("measuring {name}"))?);
@@ -140,9 +154,12 @@ fn measure(args: &Args, subjects: &[Subject<'_>], load: Load, cores: &Cores) -> 
     let row = |(subject, own): (&Subject<'_>, &Vec<Round>)| {
         let throughput = figure(own, |round| round.requests_per_s);
         let ratio = throughput.as_ref().zip(base.as_ref()).and_then(|(own, base)| own.over(base));
-        let figures = vec![throughput, ratio, figure(own, |round| round.server_cpu_us)];
+        let cpu = figure(own, |round| round.server_cpu_us);
+        let figures = vec![throughput, ratio, cpu, figure(own, |round| round.load_busy * 100.0)];
         Row { name: subject.name.to_owned(), figures }
     };
+    let mut notes = vec![format!("Load average before the first round: {load_average}.")];
+    notes.extend(measure::disturbance_by(rounds.iter().flatten().map(|round| round.others_cores)));
     Ok(Section {
         bench: "http2",
         title: format!(
@@ -161,7 +178,7 @@ fn measure(args: &Args, subjects: &[Subject<'_>], load: Load, cores: &Cores) -> 
         ],
         columns: COLUMNS.to_vec(),
         rows: subjects.iter().zip(&rounds).map(row).collect(),
-        notes: vec![format!("Load average before the first round: {load_average}.")],
+        notes,
     })
 }
 

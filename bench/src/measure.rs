@@ -97,7 +97,12 @@ fn once(server: &Server, mix: Mix<'_>, setting: Setting, cores: &Cores) -> anyho
 
 /// What disturbed the rounds, for the notes below a table.
 pub(crate) fn disturbance<'a>(rounds: impl Iterator<Item = &'a Round>) -> Vec<String> {
-    let Some(others) = crate::stats::Figure::of(rounds.map(|round| round.others_cores)) else {
+    disturbance_by(rounds.map(|round| round.others_cores))
+}
+
+/// The same, of the cores that others used in each round.
+pub(crate) fn disturbance_by(others_cores: impl Iterator<Item = f64>) -> Vec<String> {
+    let Some(others) = crate::stats::Figure::of(others_cores) else {
         return Vec::new();
     };
     let mut notes = vec![format!(

@@ -1,7 +1,7 @@
 //! Request bodies are read whole before a call begins. All together they are bounded.
 //!
-//! Invariant: bodies of more than [`SMALL_BYTES_MAX`] are begun to be read only when there is room for as
-//! much as they announce, or for as much as their function takes where they announce nothing.
+//! Invariant: of bodies of more than [`SMALL_BYTES_MAX`] no more is read than what comes with their head before there is room for
+//! as much as they announce, or for as much as their function takes where they announce nothing.
 
 use std::sync::Arc;
 use std::time::Duration;

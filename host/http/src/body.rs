@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use crate::status;
 
 /// Names and values of all headers, bytes.
-const HEADER_BYTES_MAX: usize = 32 * 1024;
+pub(crate) const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// How many headers.
 pub(crate) const HEADERS_MAX: usize = 100;

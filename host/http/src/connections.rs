@@ -169,7 +169,7 @@ impl Life {
                 *self.lock_waker() = Some(context.waker().clone());
             }
             if self.draining.load(Ordering::Acquire) && !std::mem::replace(&mut told, true) {
-                // What has come of a request is under way after that, and will be answered.
+                // What it has had to hold back of a request is under way after that.
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                     return Poll::Ready(ended);
                 }

@@ -21,7 +21,7 @@ use http_body::Body;
 use nebula_runtime::Given;
 
 use crate::problem::Reply;
-use crate::rendered::{Entry, Expected, Found, Met, Rendered};
+use crate::rendered::{Entry, Expected, Found, Measured, Rendered};
 use crate::socket::{KNOWN_BYTES_MAX, Outgoing};
 
 /// A request that comes in parts isn't kept if it is longer, bytes.
@@ -47,7 +47,7 @@ struct State {
     /// That, as far as it is kept; of a request that came at once its head at most.
     bytes: Vec<u8>,
     /// The request, where all of it came at once.
-    met: Option<Met>,
+    measured: Option<Measured>,
 }
 
 /// What came at rest.
@@ -101,20 +101,21 @@ impl Exchange {
 
     /// Takes what came at rest. Where no request `may_be_known` hyper is to read it.
     pub(crate) fn begin(&self, bytes: &[u8], may_be_known: bool, answer: &mut Outgoing) -> Begun {
+        let mut state = self.lock();
         // That nothing more comes is hyper's to see.
-        if bytes.is_empty() {
+        if bytes.is_empty() || !matches!(state.at, At::Rest) {
+            state.take(bytes);
             return Begun::Unknown;
         }
-        let mut state = self.lock();
         let found = if may_be_known { self.0.rendered.find(bytes, answer) } else { Found::Unclear };
         match found {
             Found::Answer => return Begun::Known,
             Found::Part { whole } if whole <= KNOWN_BYTES_MAX => return Begun::Part { whole },
-            Found::Nothing(met) => {
-                if met.key.is_some() {
-                    state.bytes.extend_from_slice(&bytes[..met.extent.head]);
+            Found::Nothing(measured) => {
+                if measured.key.is_some() {
+                    state.bytes.extend_from_slice(&bytes[..measured.extent.head]);
                 }
-                state.met = Some(met);
+                state.measured = Some(measured);
             }
             Found::Part { .. } | Found::Unclear => state.keep(bytes),
         }
@@ -124,25 +125,18 @@ impl Exchange {
 
     /// hyper is to read this too.
     pub(crate) fn take(&self, bytes: &[u8]) {
-        let mut state = self.lock();
-        match state.at {
-            _ if bytes.is_empty() => {}
-            At::Request => {
-                state.taken = state.taken.saturating_add(bytes.len());
-                state.keep(bytes);
-            }
-            At::Rest | At::Answer(_) | At::Lost => state.lose(),
-        }
+        self.lock().take(bytes);
     }
 
     /// A request that was read, to its end if `is_read`, gets this answer: from memory, if it was `given` so. hyper has it
     /// next.
     pub(crate) fn answered(&self, request: &HeaderMap, is_read: bool, reply: &Reply, given: Option<Given>) {
         let mut state = self.lock();
-        let met = if is_read && matches!(state.at, At::Request) { self.met(&mut state) } else { None };
+        let is_clear = is_read && matches!(state.at, At::Request);
+        let measured = if is_clear { self.measured(&mut state) } else { None };
+        let measured = measured.filter(|measured| measured.extent.whole() == Some(state.taken));
         let body = reply.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-        let met = met.filter(|met| met.extent.whole() == Some(state.taken));
-        let (Some(Met { extent, key }), Some(body)) = (met, body) else { return state.lose() };
+        let (Some(Measured { extent, key }), Some(body)) = (measured, body) else { return state.lose() };
         let given = given.filter(|given| !given.sees_headers() || is_anybodys(request));
         let expected = key.zip(given).and_then(|(key, given)| {
             self.0.rendered.expected(key, &state.bytes[..extent.head], reply, given)
@@ -151,8 +145,8 @@ impl Exchange {
     }
 
     /// The request that was read.
-    fn met(&self, state: &mut State) -> Option<Met> {
-        state.met.take().or_else(|| self.0.rendered.meet(&state.bytes))
+    fn measured(&self, state: &mut State) -> Option<Measured> {
+        state.measured.take().or_else(|| self.0.rendered.measure(&state.bytes))
     }
 
     /// hyper has had the first `accepted` bytes of these pieces written. Of an answer that begins with them the first is the
@@ -194,6 +188,17 @@ fn is(entry: &Entry, pieces: &[IoSlice<'_>]) -> bool {
 }
 
 impl State {
+    fn take(&mut self, bytes: &[u8]) {
+        match self.at {
+            _ if bytes.is_empty() => {}
+            At::Request => {
+                self.taken = self.taken.saturating_add(bytes.len());
+                self.keep(bytes);
+            }
+            At::Rest | At::Answer(_) | At::Lost => self.lose(),
+        }
+    }
+
     /// Keeps these bytes of a request that comes in parts.
     fn keep(&mut self, bytes: &[u8]) {
         let room = KEPT_BYTES_MAX.saturating_sub(self.bytes.len());
@@ -202,14 +207,14 @@ impl State {
 
     /// The answer is written.
     fn end(&mut self) {
-        (self.at, self.taken, self.met) = (At::Rest, 0, None);
+        (self.at, self.taken, self.measured) = (At::Rest, 0, None);
         self.bytes.clear();
         // What one large request took isn't held by a connection that idles.
         self.bytes.shrink_to(BYTES_HELD_MAX);
     }
 
     fn lose(&mut self) {
-        (self.at, self.bytes, self.met) = (At::Lost, Vec::new(), None);
+        (self.at, self.bytes, self.measured) = (At::Lost, Vec::new(), None);
     }
 }
 

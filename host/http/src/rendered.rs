@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! * An answer is here only if hyper has written it, just so, for a request of this key ([`Exchange`](crate::exchange)), and
-//!   one of that had come before. A request that never comes again is hashed, and nothing of it is kept.
+//!   one of that had come before; for a function that sees headers, two with the same head. A request that never comes again
+//!   is hashed, and nothing of it is kept.
 //! * It is given only while it is what the call would find ([`Shard::give_again`]).
 //! * The table of a thread takes [`TABLE_BYTES_MAX`] at most, and is begun anew when the thread has forgotten its functions.
 
@@ -73,15 +74,15 @@ pub(crate) enum Found {
     /// It.
     Answer,
     /// None.
-    Nothing(Met),
+    Nothing(Measured),
     /// This is the beginning of a request of so many bytes.
     Part { whole: usize },
     /// It can't be told whether this is one whole request, and which.
     Unclear,
 }
 
-/// A request that hyper is to read.
-pub(crate) struct Met {
+/// A request that hyper is to read, or has read.
+pub(crate) struct Measured {
     pub(crate) extent: Extent,
     /// If one of the same key had come before.
     pub(crate) key: Option<Key<'static>>,
@@ -127,11 +128,11 @@ impl Rendered {
         let key = Key::new(deciding, body, hashes);
         let mut sought = key.clone();
         let mut known = entries.get(&Sought(&sought)).cloned();
+        let was_known = known.is_some();
         if matches!(known, Some(Slot::ByCaller)) {
             sought = sought.with_head(head);
             known = entries.get(&Sought(&sought)).cloned();
         }
-        let was_known = known.is_some();
         if let Some(Slot::Answer(entry)) = known {
             if let Some(age_s) = self.0.shard.give_again(entry.given()) {
                 entry.put(age_s, table.date(), answer);
@@ -141,18 +142,18 @@ impl Rendered {
             entries.remove(&Sought(&sought));
         }
         let came_before = seen.came_before(&key, hashes) || was_known;
-        Found::Nothing(Met { extent, key: came_before.then(|| key.into_owned()) })
+        Found::Nothing(Measured { extent, key: came_before.then(|| key.into_owned()) })
     }
 
     /// Takes note of a request that hyper has read, or of the first bytes of one. `None` if it isn't clear how long it is.
-    pub(crate) fn meet(&self, request: &[u8]) -> Option<Met> {
+    pub(crate) fn measure(&self, request: &[u8]) -> Option<Measured> {
         let mut table = self.lock();
         let Table { seen, deciding, hashes, .. } = &mut *table;
         let extent = request_key::read(request, deciding)?;
         let is_whole = extent.whole() == Some(request.len());
         let key = is_whole.then(|| Key::new(deciding, &request[extent.head..], hashes));
         let key = key.filter(|key| seen.came_before(key, hashes)).map(Key::into_owned);
-        Some(Met { extent, key })
+        Some(Measured { extent, key })
     }
 
     /// What hyper is going to write for a request that it has read, of this key and head: known, or to be learned.
@@ -197,7 +198,9 @@ impl Rendered {
         let forgotten = self.0.shard.forgotten();
         let mut table = self.lock();
         if table.forgotten != forgotten {
-            *table = Table::new(forgotten);
+            // A key of before may be kept yet.
+            let hashes = table.hashes.clone();
+            *table = Table { hashes, ..Table::new(forgotten) };
         }
     }
 }

@@ -15,7 +15,7 @@ use std::mem::MaybeUninit;
 use httparse::Status;
 use quick_cache::Equivalent;
 
-use crate::body::HEADERS_MAX;
+use crate::body::{HEADER_BYTES_MAX, HEADERS_MAX};
 
 /// The headers that Nebula itself reads of a call: in `body::check`, `data` and `answer`. (Those that say how long it is are
 /// read for that alone.)
@@ -99,8 +99,8 @@ impl Extent {
 
 /// Reads the head that `bytes` begin with. What of it decides is in `deciding` after that.
 ///
-/// `None` where there is no whole head, where it can't be told how long the request is, and where the connection has a part
-/// in its answer (RFC 9110 §7.6.1, §10.1.1).
+/// `None` where there is no whole head, or more of it than is taken, where it can't be told how long the request is, and where
+/// the connection has a part in its answer (RFC 9110 §7.6.1, §10.1.1).
 pub(crate) fn read(bytes: &[u8], deciding: &mut Vec<u8>) -> Option<Extent> {
     let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
     let mut request = httparse::Request::new(&mut []);
@@ -115,8 +115,9 @@ pub(crate) fn read(bytes: &[u8], deciding: &mut Vec<u8>) -> Option<Extent> {
     for part in [method, " ", target, "\n"] {
         deciding.extend_from_slice(part.as_bytes());
     }
-    let mut body = None;
+    let (mut body, mut header_bytes) = (None, 0);
     for header in &*request.headers {
+        header_bytes += header.name.len() + header.value.len();
         match Bearing::of(header.name) {
             Bearing::None => {}
             Bearing::Answer(name) => {
@@ -138,7 +139,7 @@ pub(crate) fn read(bytes: &[u8], deciding: &mut Vec<u8>) -> Option<Extent> {
             Bearing::Connection | Bearing::Unclear => return None,
         }
     }
-    Some(Extent { head, body: body.unwrap_or(0) })
+    (header_bytes <= HEADER_BYTES_MAX).then_some(Extent { head, body: body.unwrap_or(0) })
 }
 
 /// What depends on a header.
@@ -227,6 +228,9 @@ mod tests {
         assert_eq!(extent("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), None);
         assert_eq!(extent(&get("x: \0\r\n")), None);
         assert_eq!(extent(&get(&"x: y\r\n".repeat(HEADERS_MAX))), None);
+        let long = |bytes: usize| get(&format!("x: {}\r\n", "y".repeat(bytes - "hostax".len())));
+        assert!(extent(&long(HEADER_BYTES_MAX)).is_some());
+        assert_eq!(extent(&long(HEADER_BYTES_MAX + 1)), None);
         assert!(extent(&get("connection: Keep-Alive\r\n")).is_some());
     }
 

@@ -30,7 +30,7 @@ use crate::connections::{Connections, Traffic, UnderWay};
 use crate::exchange::Exchange;
 use crate::problem::Reply;
 use crate::rendered::Rendered;
-use crate::socket::{Connected, Known};
+use crate::socket::{Connected, Known, PART_PATIENCE};
 use crate::token::Token;
 use crate::{control, data};
 
@@ -369,7 +369,11 @@ impl Thread {
             let _ = stream.set_nodelay(true);
             let (serve, requests) = (serve.clone(), place.requests());
             let exchange = rendered.clone().map(Exchange::new);
-            let known = exchange.clone().map(|exchange| Known { exchange, requests: requests.clone() });
+            let known = exchange.clone().map(|exchange| Known {
+                exchange,
+                requests: requests.clone(),
+                part_patience: PART_PATIENCE,
+            });
             // Without a future around the other, which would be moved about with every request.
             let service = service_fn(move |request| {
                 serve(request, Ongoing { under_way: requests.begin(), exchange: exchange.clone() })

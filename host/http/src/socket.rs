@@ -5,12 +5,13 @@
 //!      \-(else)--> hyper --> its answer
 //! ```
 //!
-//! Over a network a request comes in parts. Of one that may be known the first wait for the others, but not for long: until
-//! then hyper could do nothing with them but wait too.
+//! Over a network a request comes in parts. Of one that may be known the first wait for the others, but not for long: no call
+//! begins before its input is whole.
 //!
 //! Invariants:
 //! * What was begun to be written here is written to its end before anything else.
 //! * What has come is hyper's when the rest doesn't come, and when the connection is to end.
+//! * What is held here of a connection is [`KNOWN_BYTES_MAX`] of a request that isn't longer, else less than [`AT_ONCE_BYTES_MAX`].
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -26,11 +27,14 @@ use tokio::time::Sleep;
 use crate::connections::Requests;
 use crate::exchange::{Begun, Exchange};
 
-/// The longest request, head and body, that is answered from what is known, bytes. It is on the stack while it is looked at.
+/// The longest request, head and body, that is answered from what is known, bytes.
 pub(crate) const KNOWN_BYTES_MAX: usize = 72 * 1024;
 
-/// How long the first part of a request waits for the others. Between parts that aren't lost there is less.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
+/// How much is read at rest before it is looked at, bytes. It is on the stack, and more than hyper has room for.
+const AT_ONCE_BYTES_MAX: usize = 24 * 1024;
+
+/// How long the first part of a request waits for the last: some round trips.
+pub(crate) const PART_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A connection.
 pub(crate) struct Connected {
@@ -49,7 +53,8 @@ struct Part {
     bytes: Vec<u8>,
     /// How long the request is.
     whole: usize,
-    patience: Pin<Box<Sleep>>,
+    /// Once it has to wait.
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 /// An answer on its way.
@@ -90,19 +95,7 @@ impl Outgoing {
 pub(crate) struct Known {
     pub(crate) exchange: Exchange,
     pub(crate) requests: Requests,
-}
-
-impl Known {
-    /// What these bytes are, which came at rest. Where they are a request that is known its answer is in `answer` after that.
-    fn begin(&self, bytes: &[u8], may_be_known: bool, answer: &mut Outgoing) -> Begun {
-        // That the connection ends is hyper's to say.
-        let begun = self.exchange.begin(bytes, may_be_known && !self.requests.are_ending(), answer);
-        if begun == Begun::Known {
-            // It counts as a sign of life.
-            drop(self.requests.begin());
-        }
-        begun
-    }
+    pub(crate) part_patience: Duration,
 }
 
 impl Connected {
@@ -111,23 +104,30 @@ impl Connected {
     }
 
     /// Reads at rest. True if hyper has what was read; else there is an answer to send, or more to read.
-    ///
-    /// hyper may have little room, and what is known is known by all of a request.
     #[inline(never)]
-    fn poll_begin(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
-        let mut room = [const { MaybeUninit::uninit() }; KNOWN_BYTES_MAX];
+    fn poll_first(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        let mut room = [const { MaybeUninit::uninit() }; AT_ONCE_BYTES_MAX];
         let mut came = ReadBuf::uninit(&mut room);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut came))?;
-        Poll::Ready(Ok(self.begin(came.filled(), true, buffer)))
+        let came = came.filled();
+        match self.begin(came, true) {
+            Begun::Known => return Poll::Ready(Ok(false)),
+            Begun::Part { whole } => {
+                let mut bytes = Vec::with_capacity(whole);
+                bytes.extend_from_slice(came);
+                self.part = Some(Part { bytes, whole, patience: None });
+                return Poll::Ready(Ok(false));
+            }
+            Begun::Unknown => {}
+        }
+        let (first, rest) = came.split_at(came.len().min(buffer.remaining()));
+        buffer.put_slice(first);
+        self.unread = Bytes::copy_from_slice(rest);
+        Poll::Ready(Ok(true))
     }
 
-    /// Reads what is missing of a request; else as [`poll_begin`](Self::poll_begin).
-    fn poll_complete(
-        &mut self,
-        mut part: Part,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<bool>> {
+    /// Reads what is missing of a request. After it there is an answer to send, or hyper is to have what has come.
+    fn poll_rest(&mut self, mut part: Part, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let is_whole = loop {
             let missing = part.whole - part.bytes.len();
             if missing == 0 {
@@ -138,8 +138,10 @@ impl Connected {
                 Poll::Ready(0) => break false,
                 Poll::Ready(_) => {}
                 Poll::Pending => {
-                    let is_ending = self.known.as_ref().is_none_or(|known| known.requests.are_ending());
-                    if is_ending || part.patience.as_mut().poll(context).is_ready() {
+                    let known = self.known.as_ref().filter(|known| !known.requests.are_ending());
+                    let Some(known) = known else { break false };
+                    let sleep = || Box::pin(tokio::time::sleep(known.part_patience));
+                    if part.patience.get_or_insert_with(sleep).as_mut().poll(context).is_ready() {
                         break false;
                     }
                     self.part = Some(part);
@@ -147,28 +149,22 @@ impl Connected {
                 }
             }
         };
-        Poll::Ready(Ok(self.begin(&part.bytes, is_whole, buffer)))
+        if self.begin(&part.bytes, is_whole) != Begun::Known {
+            self.unread = part.bytes.into();
+        }
+        Poll::Ready(Ok(()))
     }
 
-    /// True if hyper has these bytes, which came at rest.
-    fn begin(&mut self, bytes: &[u8], may_be_known: bool, buffer: &mut ReadBuf<'_>) -> bool {
-        let begun = self.known.as_ref().map(|known| known.begin(bytes, may_be_known, &mut self.outgoing));
-        match begun {
-            Some(Begun::Known) => false,
-            Some(Begun::Part { whole }) => {
-                let mut kept = Vec::with_capacity(whole);
-                kept.extend_from_slice(bytes);
-                let patience = Box::pin(tokio::time::sleep(PATIENCE));
-                self.part = Some(Part { bytes: kept, whole, patience });
-                false
-            }
-            Some(Begun::Unknown) | None => {
-                let (first, rest) = bytes.split_at(bytes.len().min(buffer.remaining()));
-                buffer.put_slice(first);
-                self.unread = Bytes::copy_from_slice(rest);
-                true
-            }
+    /// What these bytes are, which came at rest: all of a request, if it `may_be_known`. If it is its answer is outgoing.
+    fn begin(&mut self, bytes: &[u8], may_be_known: bool) -> Begun {
+        let Some(Known { exchange, requests, .. }) = &self.known else { return Begun::Unknown };
+        // That the connection ends is hyper's to say.
+        let begun = exchange.begin(bytes, may_be_known && !requests.are_ending(), &mut self.outgoing);
+        if begun == Begun::Known {
+            // It counts as a sign of life.
+            drop(requests.begin());
         }
+        begun
     }
 
     /// Sends what is left of an answer.
@@ -193,27 +189,27 @@ impl AsyncRead for Connected {
         loop {
             ready!(this.poll_send(context))?;
             if !this.unread.is_empty() {
+                // `exchange` has counted it.
                 let fit = this.unread.len().min(buffer.remaining());
                 buffer.put_slice(&this.unread.split_to(fit));
                 return Poll::Ready(Ok(()));
             }
-            match &this.known {
-                None => return Pin::new(&mut this.stream).poll_read(context, buffer),
-                Some(known) if known.exchange.is_at_rest() => {
-                    let is_hypers = match this.part.take() {
-                        Some(part) => ready!(this.poll_complete(part, context, buffer))?,
-                        None => ready!(this.poll_begin(context, buffer))?,
-                    };
-                    if is_hypers {
-                        return Poll::Ready(Ok(()));
-                    }
-                }
-                Some(known) => {
-                    let before = buffer.filled().len();
-                    ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
-                    known.exchange.take(&buffer.filled()[before..]);
+            if let Some(part) = this.part.take() {
+                ready!(this.poll_rest(part, context))?;
+                continue;
+            }
+            let Some(known) = &this.known else {
+                return Pin::new(&mut this.stream).poll_read(context, buffer);
+            };
+            if known.exchange.is_at_rest() {
+                if ready!(this.poll_first(context, buffer))? {
                     return Poll::Ready(Ok(()));
                 }
+            } else {
+                let before = buffer.filled().len();
+                ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+                known.exchange.take(&buffer.filled()[before..]);
+                return Poll::Ready(Ok(()));
             }
         }
     }

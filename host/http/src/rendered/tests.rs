@@ -17,9 +17,10 @@ use crate::connections::{Connections, Traffic};
 use crate::data;
 use crate::exchange::Exchange;
 use crate::serve::{Ongoing, protocol};
-use crate::socket::{Connected, Known, PATIENCE};
+use crate::socket::{Connected, Known, PART_PATIENCE};
 
 mod generated;
+mod parts;
 
 /// Takes a number and gives it.
 const SAME: &str = r#"(component
@@ -58,6 +59,7 @@ struct Thread {
     shard: Shard,
     rendered: Rendered,
     connections: Connections,
+    part_patience: Duration,
     /// Requests that hyper has read.
     read: Arc<AtomicUsize>,
     _data_dir: tempfile::TempDir,
@@ -85,6 +87,7 @@ impl Thread {
         let this = Self {
             rendered: Rendered::new(shard.clone()),
             connections: Connections::new(64, Traffic::default()),
+            part_patience: PART_PATIENCE,
             read: Arc::default(),
             _data_dir: data_dir,
             runtime,
@@ -133,7 +136,9 @@ impl Thread {
         }
         let place = self.connections.place().await;
         let (exchange, requests) = (may_know.then(|| Exchange::new(self.rendered.clone())), place.requests());
-        let known = exchange.clone().map(|exchange| Known { exchange, requests: requests.clone() });
+        let part_patience = self.part_patience;
+        let known =
+            exchange.clone().map(|exchange| Known { exchange, requests: requests.clone(), part_patience });
         let (shard, bodies, read) = (self.shard.clone(), Bodies::new(), Arc::clone(&self.read));
         let service = service_fn(move |request| {
             read.fetch_add(1, Ordering::Relaxed);
@@ -389,6 +394,22 @@ fn what_is_this_callers_alone_is_read() {
     });
 }
 
+/// What is refused whoever asks isn't known by what it asks for.
+#[test]
+fn headers_that_are_too_large_are_refused() {
+    run(async {
+        let thread = Thread::start().await;
+        let mut client = thread.connect().await;
+        let request = |header: &str| format!("GET /f/same?n=7 HTTP/1.1\r\nhost: a\r\n{header}\r\n");
+        for _ in 0..4 {
+            ask(&mut client, request("").as_bytes()).await;
+        }
+        let large = request(&format!("x: {}\r\n", "y".repeat(40_000)));
+        let (head, _) = ask(&mut client, large.as_bytes()).await;
+        assert!(head.starts_with("HTTP/1.1 431 "), "{head}");
+    });
+}
+
 /// Whatever is answered, the connection is at rest after it, and what is short enough is known.
 #[test]
 fn answers_of_any_length_leave_a_connection_at_rest() {
@@ -429,84 +450,6 @@ fn answers_of_any_length_leave_a_connection_at_rest() {
             whole_answer(&mut client, true).await;
             assert_eq!(thread.read(), 0, "{bytes}");
         }
-    });
-}
-
-#[test]
-fn what_comes_in_parts_is_known_too() {
-    run(async {
-        let thread = Thread::start().await;
-        let mut client = thread.connect().await;
-        let long = call_of("text", &format!("\"{}\"", "x".repeat(40_000)));
-        for request in [call("7"), long] {
-            for _ in 0..4 {
-                ask(&mut client, &request).await;
-            }
-            thread.read();
-            let (_, expected) = ask(&mut client, &request).await;
-            // The head is whole in the first of them.
-            let head = memchr::memmem::find(&request, b"\r\n\r\n").unwrap() + 4;
-            for bytes in [1500, 4000, 39_000, 50_000] {
-                let (head, body) = request.split_at(head);
-                for part in std::iter::once(head).chain(body.chunks(bytes)) {
-                    client.write_all(part).await.unwrap();
-                    pause().await;
-                }
-                assert_eq!(answer(&mut client).await.1, expected);
-            }
-            assert_eq!(thread.read(), 0);
-        }
-    });
-}
-
-/// hyper has it then, and what comes after it.
-#[test]
-fn a_part_does_not_wait_for_long() {
-    run(async {
-        let thread = Thread::start().await;
-        let mut client = thread.connect().await;
-        let request = call("7");
-        for _ in 0..4 {
-            ask(&mut client, &request).await;
-        }
-        thread.read();
-        let (first, rest) = request.split_at(request.len() - 1);
-        client.write_all(first).await.unwrap();
-        tokio::time::sleep(PATIENCE / 4).await;
-        assert_eq!(thread.read(), 0);
-        tokio::time::sleep(PATIENCE * 3).await;
-        assert_eq!(thread.read(), 1);
-        assert_eq!(ask(&mut client, rest).await.1, "7");
-        // It is at rest after that.
-        assert_eq!(ask(&mut client, &request).await.1, "7");
-        assert_eq!(thread.read(), 0);
-        // One that breaks off gets what hyper has for it.
-        client.write_all(first).await.unwrap();
-        client.shutdown().await.unwrap();
-        let mut last = String::new();
-        client.read_to_string(&mut last).await.unwrap();
-        assert_eq!(thread.read(), 1, "{last}");
-    });
-}
-
-/// It is under way.
-#[test]
-fn a_part_is_answered_though_the_connection_is_to_end() {
-    run(async {
-        let thread = Thread::start().await;
-        let mut client = thread.connect().await;
-        let request = call("7");
-        for _ in 0..4 {
-            ask(&mut client, &request).await;
-        }
-        let (first, rest) = request.split_at(request.len() - 1);
-        client.write_all(first).await.unwrap();
-        pause().await;
-        let ((), (head, body)) = tokio::join!(thread.connections.drain(), async {
-            pause().await;
-            ask(&mut client, rest).await
-        });
-        assert_eq!((header(&head, "connection"), body.as_str()), (Some("close"), "7"));
     });
 }
 
