@@ -44,9 +44,9 @@ struct State {
     at: At,
     /// How much hyper was given since the last request's end.
     taken: usize,
-    /// That, as far as it is kept; of a request that came at once its head at most.
+    /// That, as far as it is kept; of a request that was whole before hyper had it its head at most.
     bytes: Vec<u8>,
-    /// The request, where all of it came at once.
+    /// The request, where it was.
     measured: Option<Measured>,
 }
 

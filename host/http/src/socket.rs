@@ -30,7 +30,7 @@ use crate::exchange::{Begun, Exchange};
 /// The longest request, head and body, that is answered from what is known, bytes.
 pub(crate) const KNOWN_BYTES_MAX: usize = 72 * 1024;
 
-/// How much is read at rest before it is looked at, bytes. It is on the stack, and more than hyper has room for.
+/// How much is read at rest before it is looked at, bytes. It is on the stack, and more than hyper has room for at first.
 const AT_ONCE_BYTES_MAX: usize = 24 * 1024;
 
 /// How long the first part of a request waits for the last: some round trips.

@@ -63,25 +63,30 @@ fn what_comes_in_parts_and_is_not_known_is_read() {
     });
 }
 
-/// hyper has it then, and what comes after it.
+/// hyper has it then, also where that is more than it has room for, and what comes after it.
 #[test]
 fn a_part_does_not_wait_for_long() {
     run(async {
         let thread = Thread { part_patience: Duration::from_millis(20), ..Thread::start().await };
-        let request = call("7");
-        let mut client = knowing(&thread, &request).await;
-        let (first, last) = but_the_last(&request);
-        client.write_all(first).await.unwrap();
-        let read = async {
-            while thread.read() == 0 {
-                pause().await;
+        let text = format!("\"{}\"", "x".repeat(60_000));
+        for (request, expected) in [(call("7"), "7"), (call_of("text", &text), &text)] {
+            let mut client = knowing(&thread, &request).await;
+            let (first, last) = request.split_at(request.len() - request.len().div_ceil(100));
+            client.write_all(first).await.unwrap();
+            let read = async {
+                while thread.read() == 0 {
+                    pause().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), read).await.unwrap();
+            assert_eq!(ask(&mut client, last).await.1, expected);
+            // It is at rest after that.
+            let short = call("7");
+            for _ in 0..3 {
+                assert_eq!(ask(&mut client, &short).await.1, "7");
             }
-        };
-        tokio::time::timeout(Duration::from_secs(20), read).await.unwrap();
-        assert_eq!(ask(&mut client, last).await.1, "7");
-        // It is at rest after that.
-        assert_eq!(ask(&mut client, &request).await.1, "7");
-        assert_eq!(thread.read(), 0);
+            assert!(thread.read() < 3);
+        }
     });
 }
 
