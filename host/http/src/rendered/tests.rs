@@ -20,6 +20,7 @@ use crate::serve::{Ongoing, protocol};
 use crate::socket::{Connected, Known, PART_PATIENCE};
 
 mod generated;
+mod http_form;
 mod parts;
 
 /// Takes a number and gives it.
