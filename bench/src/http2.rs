@@ -75,9 +75,7 @@ struct Round {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let mut sections = Vec::new();
-    let installed =
-        Command::new("h2load").arg("--version").output().is_ok_and(|output| output.status.success());
-    if !installed {
+    if !prepare::is_installed("h2load") {
         sections.push(Section {
             bench: "http2",
             title: "Throughput over HTTP/2".to_owned(),

@@ -22,7 +22,7 @@ use crate::in_process::{self, InProcess};
 use crate::load::Exchange;
 use crate::machine;
 use crate::peers::{BASE, NEBULA_REMEMBERED, NEBULA_TYPED, Programs, WASMTIME_BEST};
-use crate::prepare::BODY;
+use crate::prepare::{self, BODY};
 use crate::results::{Column, Row, Section};
 use crate::server::{Process, Says, Server, nebula_remembering, nebula_serve};
 use crate::stats::Figure;
@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         rows: Vec::new(),
         notes: Vec::new(),
     };
-    if !Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success()) {
+    if !prepare::is_installed("valgrind") {
         section.notes.push("Not measured: valgrind isn't installed.".to_owned());
         return Ok(vec![section]);
     }

@@ -41,6 +41,11 @@ pub(crate) fn ensure_optimised() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether a program that isn't installed here is there.
+pub(crate) fn is_installed(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
 /// Builds the `nebula` binary, optimised; gives its path.
 ///
 /// # Errors
