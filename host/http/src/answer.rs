@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
-use nebula_meter::CallCost;
+use nebula_model::cost::CallCost;
 use nebula_runtime::id::Selector;
 use nebula_runtime::{
     Because, CacheDirectives, CallError, Content, Failure, Form, Function, Issued, Source, StepTrace,

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::codec::DecodeError;
-use crate::engine::{CompileError, Failure, InitialiseError, Uncompilable};
-use crate::id::Digest;
+use nebula_codec::DecodeError;
+use nebula_engine::{CompileError, Failure, InitialiseError, Uncompilable};
+use nebula_model::id::Digest;
 
 /// Who has to change something for the call to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +176,7 @@ impl CallError {
     }
 
     /// What it says besides its fixed words, bytes.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(crate) fn text_bytes(&self) -> usize {
         match self {
             Self::Trapped(failure)
             | Self::StackExhausted(failure)
@@ -184,7 +184,7 @@ impl CallError {
             | Self::InvalidAnswer(failure) => failure.bytes(),
             Self::Failed { message } => message.len(),
             Self::DeadlineExceeded { log_tail, .. } => log_tail.len(),
-            Self::Step(failure) => failure.step.len() + failure.function.len() + failure.cause.bytes(),
+            Self::Step(failure) => failure.step.len() + failure.function.len() + failure.cause.text_bytes(),
             Self::PipelineLimit { .. }
             | Self::BadInput(_)
             | Self::UnsupportedMediaType { .. }
@@ -230,7 +230,7 @@ impl CallError {
 pub enum LoadError {
     /// The registry couldn't give the component or its compiled code.
     #[error(transparent)]
-    Registry(#[from] crate::registry::StoreError),
+    Registry(#[from] nebula_store::StoreError),
     /// The engine refused code that it accepted at deploy.
     #[error("the engine refused the component: {0}")]
     Engine(String),

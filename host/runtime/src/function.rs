@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use http::HeaderValue;
+use nebula_cache::FunctionKey;
+use nebula_model::id::FunctionRef;
+use nebula_model::limits::Limits;
+use nebula_model::record::VersionRecord;
+use nebula_pipeline::{Arms, Plan};
 
-use crate::id::FunctionRef;
-use crate::key::FunctionKey;
 use crate::lane::Share;
-use crate::limits::Limits;
-use crate::pipeline::{Arms, Plan};
-use crate::registry::VersionRecord;
 
 /// How many short calls on the compute lane earn a function its place on the fast lane again.
 const SHORT_CALLS_TO_RETURN: u32 = 16;

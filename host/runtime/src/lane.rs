@@ -20,11 +20,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nebula_engine::priority;
+use nebula_model::limits::HostLimits;
 use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::limits::HostLimits;
-use crate::priority;
 
 /// How long a thread without work is kept.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(5);

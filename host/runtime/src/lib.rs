@@ -7,52 +7,39 @@
 //! Modules import only downward:
 //! `shard -> runtime -> cache, inputs, logs, receipt -> spelling -> invoke -> function, pool -> error, lane, key -> registry, admission -> pipeline -> engine -> purity, codec -> answer, remember -> id, limits, priority`.
 
-mod admission;
-mod answer;
-mod cache;
-mod codec;
-mod engine;
+mod cached;
 mod error;
 mod function;
-pub mod id;
-mod inputs;
 mod invoke;
-mod key;
 mod lane;
-pub mod limits;
-mod logs;
-pub mod pipeline;
 mod pool;
-mod priority;
-mod purity;
 pub mod receipt;
-mod registry;
-mod remember;
 mod runtime;
 mod shard;
-mod spelling;
 
-pub use admission::Inadmissible;
-pub use answer::{Answer, Content, MEDIA_TYPE_BYTES_MAX};
-pub use cache::{CacheReport, Counts, FunctionCacheReport};
-pub use codec::{DecodeError, UnsupportedType};
-pub use engine::{
-    Codegen, CompileError, Compiler, Failure, Form, ImportMismatch, InitialiseError, InvalidImport, Refused,
-    UNCOMPILABLE_EXIT, Uncompilable, compile_artefact, imported_functions, limit_compiler_process,
+pub use nebula_cache::{CacheReport, Counts, FunctionCacheReport};
+pub use nebula_codec::{DecodeError, UnsupportedType};
+pub use nebula_engine::{
+    CallLog, Codegen, CompileError, Compiler, Failure, Inadmissible, InitialiseError, Refused,
+    UNCOMPILABLE_EXIT, Uncompilable, compile_artefact, limit_compiler_process,
 };
-pub use error::{CallError, Fault, LoadError, StepFailure};
-pub use function::Function;
-pub use invoke::{Called, Prefer, Request, StepTrace};
-pub use limits::COMPONENT_BYTES_MAX;
-pub use logs::LogEntry;
-pub use purity::CallLog;
-pub use registry::{
-    Composition, Description, Disagreement, Linked, OpenError, Pinned, ResolveError, StoreError,
-    VersionRecord,
-};
-pub use remember::{Because, CacheDirectives, Remember, Settings, Source};
-pub use runtime::{
+pub use nebula_linker::{ImportMismatch, InvalidImport, imported_functions};
+pub use nebula_model::answer::{Answer, Content, MEDIA_TYPE_BYTES_MAX};
+pub use nebula_model::disagreement::Disagreement;
+pub use nebula_model::form::Form;
+pub use nebula_model::limits::COMPONENT_BYTES_MAX;
+pub use nebula_model::record::{Composition, Description, Linked, Pinned, VersionRecord};
+pub use nebula_model::remember::{Because, CacheDirectives, Remember, Settings, Source};
+pub use nebula_model::request::{Prefer, Request};
+pub use nebula_model::{id, limits};
+pub use nebula_pipeline as pipeline;
+pub use nebula_store::{LogEntry, OpenError, ResolveError, StoreError};
+
+pub use self::error::{CallError, Fault, LoadError, StepFailure};
+pub use self::function::Function;
+pub use self::invoke::{Called, StepTrace};
+pub use self::runtime::{
     Broken, DeployError, ExplainError, Explained, Explanation, Followers, NamingError, Runtime,
     RuntimeConfig, RuntimeError,
 };
-pub use shard::{Answered, Given, Issued, Met, Shard};
+pub use self::shard::{Answered, Given, Issued, Met, Shard};

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
+use nebula_engine::{Engine, Loaded};
+use nebula_model::id::Digest;
+use nebula_store::Registry;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use crate::engine::{Engine, Loaded};
 use crate::error::LoadError;
-use crate::id::Digest;
-use crate::registry::Registry;
 
 /// What a loaded component takes besides its code, bytes: types, tables of functions, its image.
 const LOADED_BYTES_BESIDES: u64 = 128 * 1024;

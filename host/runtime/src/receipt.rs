@@ -23,17 +23,17 @@ mod token;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nebula_cache::SEMANTICS;
+use nebula_model::answer::{Answer, Content, MEDIA_TYPE_BYTES_MAX};
+use nebula_model::form::Form;
+use nebula_model::id::Digest;
+use nebula_model::limits::LimitOverrides;
+use nebula_model::request::{Prefer, Request};
 use serde::{Deserialize, Serialize};
 
 pub use self::document::{DocumentError, document};
 pub use self::token::{KeyError, Signed, Signer, TokenError, Verifier};
-use crate::answer::{Answer, Content, MEDIA_TYPE_BYTES_MAX};
-use crate::engine::Form;
 use crate::function::Function;
-use crate::id::Digest;
-use crate::invoke::{Prefer, Request};
-use crate::key::SEMANTICS;
-use crate::limits::LimitOverrides;
 
 /// Of receipts, as they are written here.
 const FORMAT: u32 = 1;

@@ -19,6 +19,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
 
+use nebula_cache::Counts;
+use nebula_engine::{Compiler, Engine, Loaded, Ticker};
+use nebula_model::disagreement::Disagreement;
+use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector};
+use nebula_model::limits::{HostLimits, Limits};
+use nebula_model::record::{Composition, VersionRecord};
+use nebula_store::Inputs;
+use nebula_store::{LogEntry, Logs};
+use nebula_store::{OpenError, Registry, ResolveError, StoreError};
 use tokio::sync::Semaphore;
 
 pub(crate) use self::code::{Code, Staged};
@@ -29,21 +38,13 @@ pub(crate) use self::keep::Place;
 pub(crate) use self::results::Counting;
 pub use self::steps::Explained;
 pub(crate) use self::verify::Verification;
-use crate::cache::{Cache, Counts, Disk, Flights};
-use crate::engine::{Compiler, Engine, Loaded, Ticker};
+use crate::cached::{Cache, Disk, Flights};
 use crate::error::{Fault, LoadError};
 use crate::function::{Composed, Function, Memory};
-use crate::id::{Digest, FunctionName, FunctionRef, Selector};
-use crate::inputs::Inputs;
 use crate::invoke::Called;
 use crate::lane::ComputeLane;
-use crate::limits::{HostLimits, Limits};
-use crate::logs::{LogEntry, Logs};
 use crate::pool::Pool;
 use crate::receipt::Signer;
-use crate::registry::{
-    Composition, Disagreement, OpenError, Registry, ResolveError, StoreError, VersionRecord,
-};
 
 /// How long freed memory has been free when it is given back.
 const FREE_FOR: Duration = Duration::from_secs(2);
@@ -164,7 +165,12 @@ impl Runtime {
             0 => 0,
             _ => config.host_limits.remembered_disk_bytes_max,
         };
-        let disk = Disk::new(&config.data_dir, disk_bytes_max, registry.key_for(RESULTS_CONTEXT));
+        let disk = Disk::new(
+            &config.data_dir,
+            disk_bytes_max,
+            registry.key_for(RESULTS_CONTEXT),
+            nebula_engine::identity(),
+        );
         Ok(Self(Arc::new(Shared {
             registry,
             compiler: config.compiler,

@@ -28,23 +28,25 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use nebula_meter::CallCost;
+use nebula_cache::{Counts, Tally};
+use nebula_engine::priority;
+use nebula_engine::{Allowance, Wanted};
+use nebula_engine::{Loaded, Ready, Spent};
+use nebula_model::cost::CallCost;
+use nebula_model::id::{FunctionName, FunctionRef, Selector};
+use nebula_pipeline::Way;
+use nebula_store::ResolveError;
 
 pub use self::again::Given;
 use self::recall::Call;
 pub use self::receipt::{Answered, Issued};
-use crate::cache::{Counts, Tally};
-use crate::engine::{Loaded, Ready, Spent};
 use crate::error::{CallError, LoadError};
 use crate::function::Function;
-use crate::id::{FunctionName, FunctionRef, Selector};
-use crate::invoke::{self, Called, Decoded, Outcome};
-use crate::lane::{self, NoPlace};
-use crate::pipeline::Way;
+use crate::invoke;
+use crate::invoke::{Called, Decoded, Outcome};
+use crate::lane;
+use crate::lane::NoPlace;
 use crate::pool::Pool;
-use crate::priority;
-use crate::purity::{Allowance, Wanted};
-use crate::registry::ResolveError;
 use crate::runtime::{Code, Counting, Runtime, RuntimeError, Staged};
 
 /// Instances made ahead, at most, for one function.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use nebula_model::id::Digest;
+use nebula_model::request::Request;
 
 use super::InputKind;
-use crate::id::Digest;
-use crate::invoke::Request;
 
 /// Why a document is no input.
 #[derive(Debug, thiserror::Error)]

@@ -248,12 +248,12 @@ impl Signed {
 
 #[cfg(test)]
 mod tests {
+    use nebula_model::form::Form;
+    use nebula_model::id::Digest;
+    use nebula_model::request::Prefer;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::Form;
-    use crate::id::Digest;
-    use crate::invoke::Prefer;
     use crate::receipt::{ContentReceipt, InputKind, InputReceipt, LimitsReceipt, OutputReceipt};
 
     /// As `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout` have made them.

@@ -5,13 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use nebula_engine::{Kind, Loaded};
+use nebula_model::id::{Digest, FunctionName, FunctionRef, Version};
+use nebula_pipeline as pipeline;
+use nebula_pipeline::{Callee, Plan, Takes};
+
 use super::{Runtime, Shared};
-use crate::engine::{Kind, Loaded};
 use crate::error::LoadError;
 use crate::function::Function;
-use crate::id::{Digest, FunctionName, FunctionRef, Version};
 use crate::invoke::{Intake, Interface};
-use crate::pipeline::{self, Callee, Plan, Takes};
 use crate::pool::Pool;
 
 /// What runs when a function is called.
@@ -45,7 +47,7 @@ impl Code {
     /// How it reads requests.
     pub(crate) fn interface(&self) -> Interface<'_> {
         match self {
-            Self::Component(loaded) => loaded.kind.interface(),
+            Self::Component(loaded) => Interface::of(&loaded.kind),
             Self::Pipeline(staged) => Interface {
                 intake: match &staged.plan.callee.takes {
                     Takes::Values(params) => Intake::Values(params),

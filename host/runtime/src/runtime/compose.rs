@@ -17,14 +17,18 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{MutexGuard, PoisonError};
 
+use nebula_engine::Described;
+use nebula_model::description::Pipeline;
+use nebula_model::form::Form;
+use nebula_model::id::{Digest, FunctionName, FunctionRef, Version};
+use nebula_model::record::{Description, VersionRecord};
+use nebula_model::remember::Settings;
+use nebula_pipeline::{Callee, Gives, InvalidPipeline, Plan, Takes, View};
+use nebula_store::{NewVersion, Publication, ResolveError, StoreError};
+
 pub(super) use self::names::Names;
 use super::{Runtime, Shared};
-use crate::engine::{Described, Form};
 use crate::error::LoadError;
-use crate::id::{Digest, FunctionName, FunctionRef, Version};
-use crate::pipeline::{Callee, Gives, InvalidPipeline, Pipeline, Plan, Takes, View};
-use crate::registry::{Description, NewVersion, Publication, ResolveError, StoreError, VersionRecord};
-use crate::remember::Settings;
 use crate::runtime::DeployError;
 
 /// A pipeline that a change would break.
@@ -294,7 +298,7 @@ impl Runtime {
     /// What a component is, compiling it again if need be. Waits for that.
     pub(super) fn describe(&self, digest: &Digest) -> Result<Described, LoadError> {
         let Shared { registry, compiler, compatibility, lane_pool, .. } = &*self.0;
-        let refused = |refused: crate::engine::Refused| LoadError::Engine(refused.to_string());
+        let refused = |refused: nebula_engine::Refused| LoadError::Engine(refused.to_string());
         if let Some(compiled) = registry.open_compiled(digest, compatibility)? {
             return lane_pool.engine().describe_artefact(&compiled.path).map_err(refused);
         }
@@ -329,17 +333,17 @@ fn describe(plan: &Plan) -> Description {
     let Callee { takes, gives, fails, .. } = &plan.callee;
     let (form, input_schema) = match takes {
         Takes::Payload => (Form::Raw, None),
-        Takes::Values(params) => (Form::Typed, crate::codec::input_schema(params)),
+        Takes::Values(params) => (Form::Typed, nebula_codec::input_schema(params)),
     };
     Description {
         form,
         signature: plan.callee.signature_text(),
         input_schema,
         output_schema: match gives {
-            Gives::Value(ty) => Some(crate::codec::json_schema(ty)),
+            Gives::Value(ty) => Some(nebula_codec::json_schema(ty)),
             Gives::Nothing | Gives::Payload => None,
         },
-        error_schema: fails.as_ref().and_then(Option::as_ref).map(crate::codec::json_schema),
+        error_schema: fails.as_ref().and_then(Option::as_ref).map(nebula_codec::json_schema),
         imports: Vec::new(),
         notes: Vec::new(),
     }

@@ -5,17 +5,19 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use nebula_engine::Inadmissible;
+use nebula_engine::{CompileError, Refused};
+use nebula_linker::{InvalidImport, InvalidImporter, Unlinked};
+use nebula_model::id::{Digest, FunctionName};
+use nebula_model::limits::LimitTooHigh;
+use nebula_model::record::{Description, VersionRecord};
+use nebula_model::remember::Settings;
+use nebula_pipeline::InvalidPipeline;
+use nebula_store::{NewVersion, Publication, ResolveError, StoreError};
 
 use super::compose::{Broken, Followers, Names, broken};
 use super::{Runtime, Shared};
-use crate::admission::{self, Inadmissible};
-use crate::engine::{CompileError, InvalidImport, Refused, Unlinked};
 use crate::error::LoadError;
-use crate::id::{Digest, FunctionName};
-use crate::limits::LimitTooHigh;
-use crate::pipeline::InvalidPipeline;
-use crate::registry::{Description, NewVersion, Publication, ResolveError, StoreError, VersionRecord};
-use crate::remember::Settings;
 
 /// Why a component wasn't deployed. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +69,12 @@ impl From<Unlinked> for DeployError {
     fn from(error: Unlinked) -> Self {
         match error {
             Unlinked::Import(error) => Self::Import(error),
-            Unlinked::Refused(error) => Self::Refused(error),
+            Unlinked::Importer(error) => Self::Refused(match error {
+                InvalidImporter::NoHandle { exports } => Refused::NoHandle { exports },
+                InvalidImporter::NotAFunction => Refused::NotAFunction,
+                InvalidImporter::Type(error) => Refused::Type(error),
+                InvalidImporter::Imports { imports } => Refused::Imports { imports },
+            }),
         }
     }
 }
@@ -107,7 +114,7 @@ impl Runtime {
     ) -> Result<VersionRecord, DeployError> {
         let Shared { registry, compiler, compatibility, lane_pool, .. } = &*self.0;
         self.0.limits.with(&settings.limits)?;
-        admission::admit(component)?;
+        nebula_engine::admit(component)?;
         // From here on it is the component with what it imports: that is what is compiled, kept and called.
         let (component, linked) = self.link(name, component)?;
         let digest = Digest::of(&component);

@@ -2,16 +2,19 @@
 
 use std::time::Instant;
 
+use nebula_engine::Wanted;
+use nebula_model::form::Form;
+use nebula_model::id::FunctionRef;
+use nebula_model::remember::CacheDirectives;
+use nebula_model::request::{Prefer, Request};
+
 use super::code::Code;
 use super::steps::Explained;
 use super::{ResolveError, Runtime};
-use crate::engine::Form;
 use crate::error::{CallError, LoadError};
-use crate::id::FunctionRef;
-use crate::invoke::{self, Called, Prefer, Request};
+use crate::invoke;
+use crate::invoke::Called;
 use crate::lane::NoPlace;
-use crate::purity::Wanted;
-use crate::remember::CacheDirectives;
 
 /// A call, and what there is to say of it.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Which of the two ways a call takes is the shard's to say, by what both have taken
-//! ([`Arms`](crate::pipeline::Arms)).
+//! ([`Arms`](nebula_pipeline::Arms)).
 //!
 //! Invariants:
 //! * What a fused chain answers is what its steps answer one after the other. Where it gives no answer it says nothing:
@@ -18,18 +18,22 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use nebula_codec::is_ambiguous;
+use nebula_engine::{Engine, Loaded};
+use nebula_linker::{Link, fuse};
+use nebula_model::description::Fuse;
+use nebula_model::form::Form;
+use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
+use nebula_model::limits::COMPONENT_BYTES_MAX;
+use nebula_model::record::VersionRecord;
+use nebula_pipeline::Gives;
+use nebula_store::StoreError;
 use sha2::{Digest as _, Sha256};
 
 use super::compose::Names;
 use super::{Runtime, Shared};
-use crate::codec::is_ambiguous;
-use crate::engine::{Engine, Form, Link, Loaded, fuse};
 use crate::function::Function;
-use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
-use crate::limits::COMPONENT_BYTES_MAX;
-use crate::pipeline::{Fuse, Gives};
 use crate::pool::Pool;
-use crate::registry::{StoreError, VersionRecord};
 
 /// Goes up with every change of what linking makes of a chain.
 const LINKER: u32 = 1;

@@ -1,18 +1,20 @@
 //! What comes of a call: remembered, if it may be, and told to who waits for the same.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nebula_meter::CallCost;
+use nebula_cache::DEAR;
+use nebula_cache::Key;
+use nebula_cache::Spelling;
+use nebula_model::answer::Answer;
+use nebula_model::cost::CallCost;
+use nebula_model::remember::{Because, Source};
 
 use super::Runtime;
-use crate::answer::Answer;
-use crate::cache::{DEAR, Landed, Lead, Remembered};
+use crate::cached::{Landed, Lead, Remembered};
 use crate::function::Function;
 use crate::invoke::Called;
-use crate::key::Key;
-use crate::remember::{Because, Source};
-use crate::spelling::Spelling;
 
 /// Where an answer is kept.
 pub(crate) struct Place<'a> {
@@ -33,6 +35,7 @@ impl Runtime {
         lead: Option<Lead>,
     ) -> Called {
         let cost = cost(&called.cost);
+        let engine = Cow::Borrowed(nebula_engine::identity());
         let remember = &function.record.remember;
         match &called.result {
             Ok(answer) => {
@@ -40,7 +43,7 @@ impl Runtime {
                 let may_keep = fits && !place.no_store && !says_no_store(answer);
                 // What is kept holds no more memory than it counts.
                 let answer = if may_keep { answer.compact() } else { answer.clone() };
-                let remembered = Arc::new(Remembered::new(Ok(answer), function.record.digest, cost));
+                let remembered = Arc::new(Remembered::new(Ok(answer), function.record.digest, cost, engine));
                 called.content_hash = remembered.content_hash;
                 let key = place.key;
                 let stored = may_keep && self.keep_in_memory(place, Arc::clone(&remembered));
@@ -54,7 +57,8 @@ impl Runtime {
             }
             Err(error) => {
                 let stored = remember.traps && !place.no_store && error.is_the_functions() && {
-                    let remembered = Remembered::new(Err(Arc::clone(error)), function.record.digest, cost);
+                    let remembered =
+                        Remembered::new(Err(Arc::clone(error)), function.record.digest, cost, engine);
                     self.keep_in_memory(place, Arc::new(remembered))
                 };
                 called.source = Source::Ran { because: Because::Missed, stored };

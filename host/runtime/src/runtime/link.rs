@@ -13,11 +13,12 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use nebula_linker::{Importer, InvalidImport};
+use nebula_model::form::Form;
+use nebula_model::id::FunctionName;
+use nebula_model::record::{Linked, VersionRecord};
+
 use super::Runtime;
-use crate::admission;
-use crate::engine::{Form, Importer, InvalidImport};
-use crate::id::FunctionName;
-use crate::registry::{Linked, VersionRecord};
 use crate::runtime::DeployError;
 
 impl Runtime {
@@ -45,7 +46,7 @@ impl Runtime {
         }
         let component = importer.link(component, &functions)?;
         // By itself it was admitted.
-        admission::admit(&component).map_err(|error| InvalidImport::NeedsTooMuch(error.to_string()))?;
+        nebula_engine::admit(&component).map_err(|error| InvalidImport::NeedsTooMuch(error.to_string()))?;
         Ok((Cow::Owned(component), linked))
     }
 

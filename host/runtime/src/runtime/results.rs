@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{MutexGuard, PoisonError, Weak};
 
+use nebula_cache::{CacheReport, Counts, FunctionCacheReport};
+use nebula_model::id::{Digest, FunctionName};
+use nebula_model::record::VersionRecord;
+use nebula_store::{ResolveError, StoreError};
+
 use super::Runtime;
-use crate::cache::{CacheReport, Counts, FunctionCacheReport};
-use crate::id::{Digest, FunctionName};
-use crate::registry::{ResolveError, StoreError, VersionRecord};
 
 /// Somebody who counts how calls were answered.
 pub(crate) trait Counting: Send + Sync {

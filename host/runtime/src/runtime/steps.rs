@@ -23,7 +23,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nebula_meter::CallCost;
+use nebula_cache::Tally;
+use nebula_engine::{Allowance, CallLog, Wanted, thread_time};
+use nebula_engine::{Loaded, TICK};
+use nebula_model::answer::{Answer, Content};
+use nebula_model::cost::CallCost;
+use nebula_model::id::Digest;
+use nebula_model::remember::CacheDirectives;
+use nebula_pipeline::{Callee, Conversion, Errors, Gives, Node, Value};
 use wasmtime::component::Val;
 
 pub use self::run::Explained;
@@ -35,16 +42,11 @@ use super::Runtime;
 use super::code::{Code, Stage, Staged};
 use super::fuse::fused_deadline;
 use super::keep::Place;
-use crate::answer::{Answer, Content};
-use crate::cache::{Joined, Landed, Lead, Tally};
-use crate::engine::{Loaded, TICK};
+use crate::cached::{Joined, Landed, Lead};
 use crate::error::{CallError, StepFailure};
 use crate::function::Function;
-use crate::id::Digest;
-use crate::invoke::{self, Called, Decoded, Outcome, StepTrace};
-use crate::pipeline::{Callee, Conversion, Errors, Gives, Node, Value};
-use crate::purity::{Allowance, CallLog, Wanted, thread_time};
-use crate::remember::CacheDirectives;
+use crate::invoke;
+use crate::invoke::{Called, Decoded, Outcome, StepTrace};
 
 impl Runtime {
     /// Runs a call to its end, on a thread of the compute lane. The deadline counts from `admitted`.
@@ -269,7 +271,7 @@ impl Evaluation {
                 self.fan_out(work, scope).map(|values| Value::Parts(Arc::new(values)))
             }
             Node::Each(node) => {
-                self.has_room_for(value.len())?;
+                self.has_room_for(value.part_count())?;
                 let work = value.into_parts().into_iter().map(|item| (*node, item));
                 self.fan_out(work, scope).map(|values| Value::Parts(Arc::new(values)))
             }
@@ -301,7 +303,7 @@ impl Evaluation {
         value: Value,
         scope: &Scope,
     ) -> Result<Value, End> {
-        self.has_room_for(value.len())?;
+        self.has_room_for(value.part_count())?;
         let mut groups: Vec<(Value, Vec<Val>)> = Vec::new();
         let mut known = HashMap::new();
         for (index, item) in value.into_parts().into_iter().enumerate() {

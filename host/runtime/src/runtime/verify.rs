@@ -23,20 +23,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nebula_cache::Counts;
+use nebula_engine::priority;
+use nebula_engine::{Allowance, Wanted, thread_time};
+use nebula_model::answer::Answer;
+use nebula_model::disagreement::Disagreement;
+use nebula_model::id::Digest;
+use nebula_model::request::{Prefer, Request};
+use nebula_store::LogEntry;
+use nebula_store::StoreError;
+
 use super::code::{Code, components};
 use super::{Runtime, Shared};
-use crate::answer::Answer;
-use crate::cache::{Counts, Remembered};
-use crate::engine;
+use crate::cached::Remembered;
 use crate::function::Function;
-use crate::id::Digest;
-use crate::invoke::{self, Called, Outcome, Prefer, Request};
-use crate::logs::LogEntry;
+use crate::invoke;
+use crate::invoke::{Called, Outcome};
 use crate::pool::Pool;
-use crate::priority;
-use crate::purity::{Allowance, Wanted, thread_time};
 use crate::receipt::document;
-use crate::registry::{Disagreement, StoreError};
 
 /// One core's time is at least so many times what checks take.
 const CORE_PART: u32 = 200;
@@ -376,7 +380,7 @@ fn disagreement(runtime: &Runtime, check: &Check, called: &Called) -> Disagreeme
         input,
         remembered: shown(&remembered.result),
         computed: shown(&called.result),
-        engines: [remembered.engine.as_ref().to_owned(), engine::identity().to_owned()],
+        engines: [remembered.engine.as_ref().to_owned(), nebula_engine::identity().to_owned()],
         at_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
     }
 }

@@ -4,11 +4,12 @@
 
 use std::sync::{Arc, Weak};
 
+use nebula_cache::Key;
+use nebula_model::form::Form;
+
 use super::{Met, Shard};
-use crate::cache::Remembered;
-use crate::engine::Form;
+use crate::cached::Remembered;
 use crate::invoke::Called;
-use crate::key::Key;
 
 /// By what an answer is given again.
 #[derive(Clone)]

@@ -14,21 +14,24 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nebula_meter::CallCost;
+use nebula_cache::Key;
+use nebula_cache::Spelling;
+use nebula_engine::CallLog;
+use nebula_engine::Loaded;
+use nebula_model::cost::CallCost;
+use nebula_model::form::Form;
+use nebula_model::remember::{Because, CacheDirectives, Source};
+use nebula_model::request::{Prefer, Request};
+use nebula_pipeline::Way;
 use tokio::sync::oneshot;
 
 use super::{Given, Met, Shard};
-use crate::cache::{Interest, Joined, Landed, Lead, Remembered};
-use crate::engine::{Form, Loaded};
+use crate::cached::{Interest, Joined, Landed, Lead, Remembered};
 use crate::error::{CallError, Fault};
-use crate::invoke::{self, Called, Decoded, Outcome, Prefer, Request};
-use crate::key::Key;
+use crate::invoke;
+use crate::invoke::{Called, Decoded, Outcome};
 use crate::lane;
-use crate::pipeline::Way;
-use crate::purity::CallLog;
-use crate::remember::{Because, CacheDirectives, Source};
 use crate::runtime::{Code, Place};
-use crate::spelling::Spelling;
 
 /// Where an answer is looked for, and kept.
 struct Sought<'a> {

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use nebula_model::answer::Answer;
+use nebula_model::request::{Prefer, Request};
+
 use super::{Met, Shard};
-use crate::answer::Answer;
-use crate::invoke::{Prefer, Request};
 use crate::receipt::{Receipt, document};
 
 /// A receipt that was given.

@@ -5,16 +5,17 @@ use std::path::Path;
 use std::thread;
 
 use bytes::Bytes;
+use nebula_codec::Input;
+use nebula_engine::{Codegen, Compiler};
+use nebula_model::answer::{Answer, Content};
+use nebula_model::disagreement::Disagreement;
+use nebula_model::id::Digest;
+use nebula_model::limits::{HostLimits, LimitOverrides, Limits};
+use nebula_model::remember::{Because, CacheDirectives, Remember, Settings, Source};
+use nebula_model::request::{Prefer, Request};
 
 use super::*;
-use crate::answer::{Answer, Content};
-use crate::cache::Remembered;
-use crate::engine::{Codegen, Compiler, Input};
-use crate::id::Digest;
-use crate::invoke::{Prefer, Request};
-use crate::limits::{HostLimits, LimitOverrides, Limits};
-use crate::registry::Disagreement;
-use crate::remember::{Because, CacheDirectives, Remember, Settings, Source};
+use crate::cached::Remembered;
 use crate::runtime::{Followers, RuntimeConfig};
 
 /// Answers 7.
@@ -96,7 +97,8 @@ impl Host {
     fn tamper(&self, name: &str, result: Result<Answer, Arc<CallError>>) {
         let function = self.find(name).unwrap();
         let key = function.key().of(&Input::Values([].into()), false);
-        let remembered = Remembered::new(result, function.record.digest, Duration::from_millis(5));
+        let remembered =
+            Remembered::new(result, function.record.digest, Duration::from_millis(5), "test".into());
         assert!(self.runtime.cache().insert(key, Arc::new(remembered)));
     }
 

@@ -4,11 +4,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use nebula_engine::Described;
+use nebula_model::description::Pipeline;
+use nebula_model::form::Form;
+use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
+use nebula_model::record::{Composition, Pinned, VersionRecord};
+use nebula_pipeline as pipeline;
+use nebula_pipeline::{Callee, InvalidPipeline, Plan};
+use nebula_store::{NewVersion, ResolveError};
+
 use super::{Broken, Followers, calls, describe};
-use crate::engine::{Described, Form};
-use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
-use crate::pipeline::{self, Callee, InvalidPipeline, Pipeline, Plan};
-use crate::registry::{Composition, NewVersion, Pinned, ResolveError, VersionRecord};
 use crate::runtime::{DeployError, Runtime};
 
 /// What names stand for while a change is thought through.

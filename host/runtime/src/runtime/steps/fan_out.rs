@@ -17,10 +17,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nebula_engine::thread_time;
+use nebula_pipeline::Value;
+
 use super::{Calls, End, Evaluation, Purpose, Scope};
 use crate::error::CallError;
-use crate::pipeline::Value;
-use crate::purity::thread_time;
 
 /// For so long one thread works on parts alone: what is done by then needs no help.
 const ALONE: Duration = Duration::from_micros(100);

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use nebula_engine::Wanted;
+use nebula_model::remember::CacheDirectives;
+
 use super::super::Runtime;
 use super::super::code::Staged;
 use crate::function::Function;
-use crate::purity::Wanted;
-use crate::remember::CacheDirectives;
 
 /// One call of a pipeline, with all that comes of it.
 pub(super) struct Run {

@@ -5,14 +5,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nebula_codec as codec;
+use nebula_codec::Type;
+use nebula_codec::{Flat, Input};
+use nebula_model::answer::{Answer, Content};
+use nebula_model::id::Digest;
+use nebula_pipeline::{Callee, Feed, Gives, Takes, Value};
 use wasmtime::component::Val;
 
-use crate::answer::{Answer, Content};
-use crate::codec::{self, Type};
-use crate::engine::{Flat, Input};
 use crate::error::CallError;
-use crate::id::Digest;
-use crate::pipeline::{Callee, Feed, Gives, Takes, Value};
 
 /// The value that a pipeline is called with.
 pub(super) fn input_value(takes: &Takes, input: &Input) -> Value {

@@ -1,0 +1,186 @@
+mod crashes;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use nebula_model::limits::MIB;
+use tempfile::TempDir;
+
+use super::*;
+use crate::tests::{Disk, ENGINE, Remembered, body, component, key, remembered};
+
+const MAC_KEY: [u8; 32] = [7; 32];
+const DEAR: Duration = Duration::from_secs(1);
+
+fn open(directory: &TempDir) -> Disk {
+    Disk::new(directory.path(), MIB, MAC_KEY, ENGINE)
+}
+
+/// With `count` results of different lengths, written.
+fn filled(count: u64) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = open(&directory);
+    for index in 0..count {
+        disk.keep(key(index), remembered(index as usize, DEAR));
+    }
+    drop(disk);
+    directory
+}
+
+fn found(disk: &Disk, index: u64) -> bool {
+    let found = disk.find(&key(index));
+    if let Some(found) = &found {
+        assert_eq!(body(found).len() as u64, index, "a wrong answer");
+    }
+    found.is_some()
+}
+
+#[test]
+fn results_survive_a_restart() {
+    let directory = filled(10);
+    let disk = open(&directory);
+    assert!(disk.may_have(&component()));
+    assert!((0..10).all(|index| found(&disk, index)));
+    assert!(!found(&disk, 10));
+    assert_eq!(disk.by_component()[&component()].0, 10);
+    // Once that was read it is known whose there are.
+    assert!(!disk.may_have(&Digest::of(b"another")));
+    // It may be closed, and is opened again.
+    disk.rest();
+    assert!(found(&disk, 3));
+    // Others' results are nobody's here.
+    drop(disk);
+    assert!(!found(&Disk::new(directory.path(), MIB, [8; 32], ENGINE), 3));
+}
+
+#[test]
+fn where_nothing_is_kept_there_is_no_file() {
+    let directory = filled(0);
+    let disk = open(&directory);
+    assert!(!disk.may_have(&component()));
+    disk.forget(None);
+    let off = Disk::new(directory.path(), 0, MAC_KEY, ENGINE);
+    off.keep(key(1), remembered(1, DEAR));
+    drop(off);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_came_first_goes_first_unless_it_was_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = open(&directory);
+    let write = |range: std::ops::Range<u64>| {
+        for index in range {
+            disk.keep(key(index), remembered(20_000 + index as usize, DEAR));
+        }
+        disk.flush();
+    };
+    let is_there = |index: u64| disk.find(&key(index)).is_some();
+    write(0..40);
+    assert!(is_there(0) && is_there(39));
+    write(40..70);
+    assert!(is_there(0), "it was asked for");
+    assert!(!is_there(1) && is_there(69));
+    let (entries, bytes) = disk.by_component()[&component()];
+    assert!(bytes <= MIB && entries >= 40, "{entries} entries, {bytes} bytes");
+    // Free pages are used again: the file doesn't grow with what has gone through it.
+    let length = || std::fs::metadata(directory.path().join("results.redb")).unwrap().len();
+    let before = length();
+    // How much of it is free in between depends on how many were written at once.
+    (10..20).for_each(|hundred| write(hundred * 100..(hundred + 1) * 100));
+    assert!(length() <= before.max(8 * MIB), "{before} bytes, then {}", length());
+}
+
+#[test]
+fn components_can_be_forgotten() {
+    let directory = filled(5);
+    let disk = open(&directory);
+    disk.forget(Some(HashSet::from([Digest::of(b"another")])));
+    assert!(found(&disk, 1));
+    disk.forget(Some(HashSet::from([component()])));
+    assert!(!found(&disk, 1) && !disk.may_have(&component()));
+    disk.keep(key(1), remembered(1, DEAR));
+    disk.forget(None);
+    assert!(!found(&disk, 1));
+}
+
+#[test]
+fn a_result_that_is_computed_again_takes_the_place_of_the_old_one() {
+    let directory = filled(2);
+    let disk = open(&directory);
+    disk.keep(key(1), remembered(1, DEAR));
+    drop(disk);
+    let disk = open(&directory);
+    assert!(found(&disk, 1));
+    assert_eq!(disk.by_component()[&component()].0, 2);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_begun_anew() {
+    for content in [&b""[..], b"not a database", &[0; 100_000]] {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("results.redb"), content).unwrap();
+        let disk = open(&directory);
+        assert!(!found(&disk, 1));
+        disk.keep(key(1), remembered(1, DEAR));
+        drop(disk);
+        assert!(found(&open(&directory), 1));
+    }
+}
+
+/// Whatever happens to the file, what is found is right or nothing.
+#[test]
+fn damage_is_a_miss() {
+    let whole = std::fs::read(filled(20).path().join("results.redb")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("results.redb");
+    let check = || {
+        let disk = open(&directory);
+        (0..20).filter(|index| found(&disk, *index)).count()
+    };
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut missed = 0;
+    for index in 0..64 {
+        std::fs::write(&path, &whole).unwrap();
+        let at = used / 64 * index + index % 7;
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&[!whole[at]; 16], at as u64).unwrap();
+        missed += 20 - check();
+    }
+    assert!(missed > 0, "nothing was damaged");
+    for eighths in 0..8 {
+        std::fs::write(&path, &whole[..whole.len() / 8 * eighths]).unwrap();
+        check();
+    }
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(check(), 20);
+}
+
+/// Whoever writes to such a file may die of it, however often it is tried.
+#[test]
+fn a_file_over_which_processes_died_is_begun_anew() {
+    let mark = |directory: &TempDir| directory.path().join("results.writing");
+    let directory = filled(3);
+    assert!(!mark(&directory).exists(), "it wrote, and didn't die");
+    // One may have been killed by chance.
+    std::fs::write(mark(&directory), ".").unwrap();
+    let disk = open(&directory);
+    disk.keep(key(10), remembered(10, DEAR));
+    disk.flush();
+    assert!(found(&disk, 0) && found(&disk, 10) && !mark(&directory).exists());
+    drop(disk);
+    std::fs::write(mark(&directory), "..").unwrap();
+    let disk = open(&directory);
+    assert!(!found(&disk, 0) && !found(&disk, 10));
+    disk.keep(key(12), remembered(12, DEAR));
+    disk.flush();
+    assert!(found(&disk, 12) && !mark(&directory).exists());
+    drop(disk);
+    // Who only reads says nothing of what others died of.
+    std::fs::write(mark(&directory), ".").unwrap();
+    let disk = open(&directory);
+    assert!(found(&disk, 12));
+    drop(disk);
+    assert_eq!(std::fs::read(mark(&directory)).unwrap(), b".");
+}

@@ -1,0 +1,409 @@
+//! A process that is killed, or a machine that loses power, in the middle of a write.
+//!
+//! Everything that is written to a file of results is logged. Of the log each moment can be had again: the file as a kill leaves it
+//! there, as a loss of power may leave it, and worse. Whatever file it is, what is found in it is right or nothing.
+
+use std::io;
+use std::sync::mpsc::RecvTimeoutError;
+
+use bytes::Bytes;
+use nebula_model::answer::{Answer, Content};
+use proptest::prelude::{ProptestConfig, RngExt};
+use proptest::test_runner::{RngAlgorithm, RngSeed, TestRng};
+use redb::StorageBackend;
+
+use super::*;
+
+/// Few enough that results go soon, to make room.
+const BYTES_MAX: u64 = 256 * 1024;
+
+/// The largest result, bytes: some pages of the file.
+const BODY_BYTES_MAX: usize = 20_000;
+
+/// Different results, of which the file holds a few dozen at a time.
+const RESULTS_COUNT: u64 = 200;
+
+/// How much is looked at of a moment of the log.
+const MOMENTS: usize = 60;
+
+/// A page of the kernel's, bytes: what is written to a disk is, or isn't, by such pages.
+const PAGE_BYTES: usize = 4096;
+
+/// How often something damaged may be come upon before the file is begun anew for good.
+const TRIES: usize = 3;
+
+/// How long a file may take. Only what hangs comes near it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Random, and the same again with `PROPTEST_RNG_SEED`. Says so where a test fails.
+struct Seeded {
+    seed: u64,
+    rng: TestRng,
+}
+
+impl Seeded {
+    fn new() -> Self {
+        let seed = match ProptestConfig::default().rng_seed {
+            RngSeed::Fixed(seed) => seed,
+            RngSeed::Random => getrandom::u64().unwrap(),
+        };
+        let bytes = blake3::hash(&seed.to_le_bytes());
+        Self { seed, rng: TestRng::from_seed(RngAlgorithm::ChaCha, bytes.as_bytes()) }
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.rng.random_range(0..bound)
+    }
+
+    /// Once in so many times.
+    fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+}
+
+impl Drop for Seeded {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("PROPTEST_RNG_SEED={} repeats this", self.seed);
+        }
+    }
+}
+
+/// The result that is computed for `key(index)`, each time it is.
+fn result(index: u64) -> Arc<Remembered> {
+    let mut bytes = blake3::Hasher::new().update(&index.to_le_bytes()).finalize_xof();
+    let mut length = [0; 4];
+    bytes.fill(&mut length);
+    let mut body = vec![0; u32::from_le_bytes(length) as usize % BODY_BYTES_MAX];
+    bytes.fill(&mut body);
+    let content = Content { media_type: format!("x/{index}").into(), body: Bytes::from(body) };
+    let answer = if index.is_multiple_of(5) { Answer::Error(content) } else { Answer::Value(content) };
+    Arc::new(Remembered::new(
+        Ok(answer),
+        component_of(index),
+        DEAR + Duration::from_micros(index),
+        ENGINE.into(),
+    ))
+}
+
+/// Some of each of three.
+fn component_of(index: u64) -> Digest {
+    Digest::of(&[(index % 3) as u8])
+}
+
+/// Whether it is there; then it is right.
+fn is_found(disk: &Disk, index: u64) -> bool {
+    let found = disk.find(&key(index));
+    if let Some(found) = &found {
+        let right = result(index);
+        let is_right = matches!(
+            (&found.result, &right.result), (Ok(found), Ok(right)) if found.same(right)
+        );
+        assert!(is_right, "a wrong answer to {index}: {:?}", found.result);
+        assert_eq!((found.component, found.cost), (right.component, right.cost), "{index}");
+        assert_eq!(found.content_hash, right.content_hash, "{index}");
+    }
+    found.is_some()
+}
+
+/// What was done to a file.
+#[derive(Debug)]
+enum Done {
+    Resized(usize),
+    Written(usize, Vec<u8>),
+    /// What was done before is on disk, also where the power goes.
+    Synced,
+}
+
+/// A file in memory that knows how it came about.
+#[derive(Debug, Default)]
+struct Log {
+    done: Mutex<(Image, Vec<Done>)>,
+}
+
+impl Log {
+    fn append(&self, done: Done) {
+        let (image, log) = &mut *self.done.lock().unwrap();
+        image.apply(&done);
+        log.push(done);
+    }
+}
+
+/// What is in a file.
+#[derive(Clone, Debug, Default)]
+struct Image(Vec<u8>);
+
+impl Image {
+    fn apply(&mut self, done: &Done) {
+        match done {
+            Done::Resized(length) => self.0.resize(*length, 0),
+            Done::Written(at, data) => self.write(*at, data),
+            Done::Synced => {}
+        }
+    }
+
+    fn write(&mut self, at: usize, data: &[u8]) {
+        let end = at + data.len();
+        if end > self.0.len() {
+            self.0.resize(end, 0);
+        }
+        self.0[at..end].copy_from_slice(data);
+    }
+}
+
+#[derive(Debug)]
+struct Logged(Arc<Log>);
+
+impl StorageBackend for Logged {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.done.lock().unwrap().0.0.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let (image, _) = &*self.0.done.lock().unwrap();
+        let read = image.0.get(offset as usize..offset as usize + out.len());
+        out.copy_from_slice(read.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.append(Done::Resized(len as usize));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.append(Done::Synced);
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.append(Done::Written(offset as usize, data.to_vec()));
+        Ok(())
+    }
+}
+
+/// Writes results as a server would that is asked for them, among others for some again, and that has to forget some now and
+/// then. Comes with the length of the log when the first of them were sure to be written.
+fn logged(seeded: &mut Seeded) -> (Vec<Done>, usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Arc::new(Log::default());
+    let disk = Disk::new(directory.path(), BYTES_MAX, MAC_KEY, ENGINE);
+    let database = Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(Logged(Arc::clone(&log)));
+    *disk.shared.database() = Some(Arc::new(database.unwrap()));
+    for index in 0..20 {
+        disk.keep(key(index), result(index));
+    }
+    disk.flush();
+    let first = log.done.lock().unwrap().1.len();
+    for _ in 0..40 {
+        for _ in 0..=seeded.below(12) {
+            let index = seeded.rng.random_range(0..RESULTS_COUNT);
+            disk.keep(key(index), result(index));
+        }
+        // Without, more of them come to a transaction.
+        if !seeded.once_in(3) {
+            disk.flush();
+        }
+        for _ in 0..10 {
+            is_found(&disk, seeded.rng.random_range(0..RESULTS_COUNT));
+        }
+        if seeded.once_in(12) {
+            disk.forget(Some(HashSet::from([component_of(seeded.rng.random_range(0..3))])));
+        }
+    }
+    drop(disk);
+    assert!(!directory.path().join("results.redb").exists(), "it wrote to a file of its own");
+    let (_, log) = std::mem::take(&mut *log.done.lock().unwrap());
+    (log, first)
+}
+
+/// What is in a file that was opened again.
+struct Found {
+    results: u64,
+    /// As the file counts them.
+    entries: u64,
+}
+
+impl Found {
+    fn by(disk: &Disk) -> Self {
+        let results = (0..RESULTS_COUNT).filter(|index| is_found(disk, *index)).count() as u64;
+        // Damage may be in these as well.
+        let sums = disk.by_component();
+        let entries = sums.values().fold(0, |sum: u64, (entries, _)| sum.saturating_add(*entries));
+        Self { results, entries }
+    }
+}
+
+/// Looks for everything in a file.
+fn read(image: &Image) -> Found {
+    watched(image, |directory| Found::by(&Disk::new(directory.path(), BYTES_MAX, MAC_KEY, ENGINE)))
+}
+
+/// Likewise, and uses it: whatever was in it, it is as good as any other.
+fn read_and_write(image: &Image) -> Found {
+    watched(image, |directory| {
+        let disk = Disk::new(directory.path(), BYTES_MAX, MAC_KEY, ENGINE);
+        let found = Found::by(&disk);
+        // Damage that is met while something is written costs what was to be written.
+        let keep = |disk: &Disk, index: u64| {
+            let mut tries = 0..TRIES;
+            let is_kept = |_| {
+                disk.keep(key(index), result(index));
+                disk.flush();
+                is_found(disk, index)
+            };
+            assert!(tries.any(is_kept), "nothing can be kept any more");
+        };
+        keep(&disk, RESULTS_COUNT);
+        disk.forget(None);
+        assert!(!(0..=RESULTS_COUNT).any(|index| is_found(&disk, index)), "something wasn't forgotten");
+        keep(&disk, 0);
+        drop(disk);
+        keep(&Disk::new(directory.path(), BYTES_MAX, MAC_KEY, ENGINE), 1);
+        found
+    })
+}
+
+/// What comes of a file, unless that takes forever.
+fn watched<T: Send + 'static>(image: &Image, look: impl FnOnce(&TempDir) -> T + Send + 'static) -> T {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("results.redb"), &image.0).unwrap();
+    let (tell, told) = channel();
+    let thread = std::thread::spawn(move || {
+        // Nobody listens any more where it took too long.
+        let _ = tell.send(look(&directory));
+    });
+    match told.recv_timeout(PATIENCE) {
+        Ok(found) => found,
+        Err(RecvTimeoutError::Timeout) => panic!("a file that takes forever"),
+        Err(RecvTimeoutError::Disconnected) => {
+            std::panic::resume_unwind(thread.join().expect_err("it ends by telling"))
+        }
+    }
+}
+
+/// A moment of a log.
+struct Moment<'a> {
+    /// The file when the last sync returned.
+    synced: &'a Image,
+    /// What was done since; the last of it is under way.
+    since: &'a [Done],
+}
+
+impl Moment<'_> {
+    /// The file with all that was done, the last of it in part.
+    fn killed(&self, seeded: &mut Seeded) -> Image {
+        let mut image = self.synced.clone();
+        let Some((last, before)) = self.since.split_last() else { return image };
+        before.iter().for_each(|done| image.apply(done));
+        if let Done::Written(at, data) = last {
+            image.write(*at, &data[..seeded.below(data.len() + 1)]);
+        }
+        image
+    }
+
+    /// The file with some pages of what was done since the last sync.
+    fn without_power(&self, seeded: &mut Seeded) -> Image {
+        let mut image = self.synced.clone();
+        for done in self.since {
+            match done {
+                Done::Written(at, data) => {
+                    let pages = data.chunks(PAGE_BYTES).zip((*at..).step_by(PAGE_BYTES));
+                    pages.filter(|_| seeded.once_in(2)).for_each(|(page, at)| image.write(at, page));
+                }
+                Done::Resized(_) if seeded.once_in(2) => image.apply(done),
+                Done::Resized(_) | Done::Synced => {}
+            }
+        }
+        image
+    }
+}
+
+/// Looks at some moments of `log`, after its first `first` entries.
+fn at_moments(
+    log: &[Done],
+    first: usize,
+    seeded: &mut Seeded,
+    mut look: impl FnMut(&mut Seeded, &Moment<'_>),
+) {
+    let mut moments: Vec<_> = (0..MOMENTS).map(|_| first + seeded.below(log.len() - first)).collect();
+    moments.sort_unstable();
+    let (mut synced, mut since) = (Image::default(), 0);
+    for moment in moments {
+        while let Some(sync) = log[since..moment].iter().position(|done| matches!(done, Done::Synced)) {
+            log[since..since + sync].iter().for_each(|done| synced.apply(done));
+            since += sync + 1;
+        }
+        look(seeded, &Moment { synced: &synced, since: &log[since..moment] });
+    }
+}
+
+/// What is lost is what was being written; the rest is there, and in order.
+#[test]
+fn a_kill_at_any_write_costs_only_what_was_being_written() {
+    let mut seeded = Seeded::new();
+    let (log, first) = logged(&mut seeded);
+    let mut writes_cut = 0;
+    at_moments(&log, first, &mut seeded, |seeded, moment| {
+        writes_cut += u32::from(matches!(moment.since.last(), Some(Done::Written(..))));
+        let found = read_and_write(&moment.killed(seeded));
+        assert!(found.results > 0, "all is lost");
+        assert_eq!(found.results, found.entries, "results found, entries counted");
+    });
+    assert!(writes_cut > 0, "no write was cut");
+}
+
+/// As with a kill, of whatever wasn't synced any page may have been written.
+#[test]
+fn a_loss_of_power_costs_only_what_was_being_written() {
+    let mut seeded = Seeded::new();
+    let (log, first) = logged(&mut seeded);
+    at_moments(&log, first, &mut seeded, |seeded, moment| {
+        let found = read_and_write(&moment.without_power(seeded));
+        assert!(found.results > 0, "all is lost");
+        assert_eq!(found.results, found.entries, "results found, entries counted");
+    });
+}
+
+/// No disk should lose what was synced, and some do: pages are as they were long ago.
+///
+/// The files are only read: over one that is damaged like that redb may panic in a destructor during a panic when it
+/// writes to it, which ends the process.
+#[test]
+fn pages_that_are_too_old_make_no_answer_wrong() {
+    let mut seeded = Seeded::new();
+    let (log, first) = logged(&mut seeded);
+    let (mut earlier, mut results, mut lost) = (Image::default(), 0, 0);
+    at_moments(&log, first, &mut seeded, |seeded, moment| {
+        let mut image = moment.killed(seeded);
+        for _ in 0..seeded.below(8) {
+            let at = seeded.below(image.0.len() / PAGE_BYTES) * PAGE_BYTES;
+            if let Some(page) = earlier.0.get(at..at + PAGE_BYTES) {
+                image.write(at, page);
+            }
+        }
+        let found = read(&image);
+        results += found.results;
+        lost += u32::from(found.results < found.entries || found.results == 0);
+        if seeded.once_in(4) {
+            earlier.clone_from(moment.synced);
+        }
+    });
+    assert!(results > 0 && lost > 0, "{results} results found, {lost} files damaged");
+}
+
+/// Nor should it lose the end of a file.
+#[test]
+fn an_end_that_is_missing_makes_no_answer_wrong() {
+    let mut seeded = Seeded::new();
+    let (log, first) = logged(&mut seeded);
+    at_moments(&log, first, &mut seeded, |seeded, moment| {
+        let mut image = moment.killed(seeded);
+        let end = image.0.iter().rposition(|byte| *byte != 0).unwrap();
+        // Where nothing is used yet it may be missing.
+        let length =
+            if seeded.once_in(3) { seeded.below(image.0.len()) } else { end + 1 + seeded.below(PAGE_BYTES) };
+        image.0.truncate(length);
+        read_and_write(&image);
+    });
+}

@@ -1,0 +1,102 @@
+//! A call as its bytes came in, by which it is found without decoding it.
+//!
+//! Short ones are compared whole, which takes less than hashing them does (BLAKE3 takes a microsecond for 1 KiB,
+//! of a single chunk); of long ones the hash is kept.
+
+use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
+
+use nebula_model::request::{HASHED_LIGHT_BYTES_MAX, Prefer, Request};
+use quick_cache::Equivalent;
+
+use crate::key::FunctionKey;
+
+/// A body up to this length is compared whole, bytes.
+const COMPARED_BYTES_MAX: usize = 4 * 1024;
+
+/// A call as it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spelling<'a> {
+    function: FunctionKey,
+    prefer: Prefer,
+    content: Spelled<'a>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Spelled<'a> {
+    Whole { media_type: Option<Cow<'a, str>>, body: Cow<'a, [u8]> },
+    Hashed { media_type: Option<Cow<'a, str>>, hash: [u8; 32] },
+    Query(Cow<'a, [(String, String)]>),
+}
+
+impl<'a> Spelling<'a> {
+    /// `None` for a whole HTTP request, which is hashed as it is, and for what would take long to hash.
+    pub fn of(function: &FunctionKey, prefer: Prefer, request: &'a Request) -> Option<Self> {
+        let content = match request {
+            Request::Payload { media_type, body } => {
+                let media_type = media_type.as_deref().map(Cow::Borrowed);
+                if body.len() > HASHED_LIGHT_BYTES_MAX {
+                    return None;
+                } else if body.len() <= COMPARED_BYTES_MAX {
+                    Spelled::Whole { media_type, body: Cow::Borrowed(body) }
+                } else {
+                    Spelled::Hashed { media_type, hash: *blake3::hash(body).as_bytes() }
+                }
+            }
+            Request::Query(pairs) => Spelled::Query(Cow::Borrowed(pairs)),
+            Request::Http(_) => return None,
+        };
+        Some(Self { function: *function, prefer, content })
+    }
+
+    /// The same, to be kept. It holds copies: a body that was read is a part of a larger buffer.
+    pub fn into_owned(self) -> Spelling<'static> {
+        let owned = |media_type: Option<Cow<'_, str>>| media_type.map(|text| Cow::Owned(text.into_owned()));
+        let content = match self.content {
+            Spelled::Whole { media_type, body } => {
+                Spelled::Whole { media_type: owned(media_type), body: Cow::Owned(body.into_owned()) }
+            }
+            Spelled::Hashed { media_type, hash } => Spelled::Hashed { media_type: owned(media_type), hash },
+            Spelled::Query(pairs) => Spelled::Query(Cow::Owned(pairs.into_owned())),
+        };
+        Spelling { function: self.function, prefer: self.prefer, content }
+    }
+
+    /// About how many bytes it takes to keep.
+    pub fn bytes(&self) -> usize {
+        let of_type = |media_type: &Option<Cow<'_, str>>| media_type.as_ref().map_or(0, |text| text.len());
+        match &self.content {
+            Spelled::Whole { media_type, body } => of_type(media_type) + body.len(),
+            Spelled::Hashed { media_type, .. } => of_type(media_type),
+            Spelled::Query(pairs) => pairs.iter().map(|(name, value)| name.len() + value.len() + 48).sum(),
+        }
+    }
+}
+
+impl Hash for Spelling<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Already as random as a hash: eight bytes of it do.
+        state.write(&self.function.bytes()[..8]);
+        match &self.content {
+            Spelled::Whole { media_type, body } => {
+                media_type.hash(state);
+                body.hash(state);
+            }
+            Spelled::Hashed { media_type, hash } => {
+                media_type.hash(state);
+                state.write(&hash[..8]);
+            }
+            Spelled::Query(pairs) => pairs.hash(state),
+        }
+    }
+}
+
+/// A spelling to look for, which lives shorter than what is kept.
+#[derive(Hash)]
+pub(crate) struct Sought<'a>(pub &'a Spelling<'a>);
+
+impl Equivalent<Spelling<'static>> for Sought<'_> {
+    fn equivalent(&self, key: &Spelling<'static>) -> bool {
+        self.0 == key
+    }
+}

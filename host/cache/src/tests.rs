@@ -1,0 +1,194 @@
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use nebula_model::answer::Content;
+use nebula_model::form::Form;
+use nebula_model::limits::{Limits, MIB};
+use nebula_model::remember::Remember;
+use nebula_model::request::{Prefer, Request};
+
+use super::*;
+use crate::key::FunctionKey;
+
+/// The engine that computes the tests' results.
+pub(super) const ENGINE: &str = "nebula/test";
+
+/// The failure that the tests keep.
+#[derive(Debug)]
+pub(super) struct Failed;
+
+impl FailureBytes for Failed {
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+pub(super) type Cache = super::Cache<Failed>;
+pub(super) type Disk = super::Disk<Failed>;
+pub(super) type Remembered = super::Remembered<Failed>;
+
+const CHEAP: Duration = Duration::from_micros(20);
+
+pub(super) fn component() -> Digest {
+    Digest::of(b"component")
+}
+
+pub(super) fn key(index: u64) -> Key {
+    let input = nebula_codec::Input::Flat(nebula_codec::Flat::Bytes, index.to_le_bytes().to_vec().into());
+    FunctionKey::new(&component(), Form::Typed, &Limits::default(), &Remember::default()).of(&input, true)
+}
+
+pub(super) fn remembered(bytes: usize, cost: Duration) -> Arc<Remembered> {
+    let content = Content { media_type: Cow::Borrowed("text/plain"), body: Bytes::from(vec![b'x'; bytes]) };
+    Arc::new(Remembered::new(Ok(Answer::Value(content)), component(), cost, ENGINE.into()))
+}
+
+/// The content of a result that is an answer.
+pub(super) fn body(remembered: &Remembered) -> &Bytes {
+    remembered.result.as_ref().unwrap().body()
+}
+
+#[test]
+fn what_is_kept_is_bounded_in_bytes() {
+    let cache = Cache::new(MIB);
+    for index in 0..10_000 {
+        cache.insert(key(index), remembered(1000, if index % 2 == 0 { CHEAP } else { DEAR }));
+        assert!(cache.bytes() <= MIB);
+    }
+    // Most of it is used.
+    assert!(cache.bytes() > MIB / 2, "{}", cache.bytes());
+}
+
+#[test]
+fn a_flood_of_cheap_results_pushes_out_no_dear_one() {
+    let cache = Cache::new(MIB);
+    for index in 0..100 {
+        cache.insert(key(index), remembered(1000, Duration::from_secs(1)));
+    }
+    for index in 1000..20_000 {
+        cache.insert(key(index), remembered(1000, CHEAP));
+    }
+    assert!((0..100).all(|index| cache.get(&key(index), None).is_some()));
+}
+
+/// Inputs that never come again, twenty for each that does.
+#[test]
+fn a_flood_of_unique_inputs_leaves_the_hot_set_alone() {
+    let hot = 100_u64;
+    let hits = |flood: u64| {
+        let cache = Cache::new(MIB);
+        let (mut asked, mut hits, mut unique) = (0_u32, 0_u32, hot);
+        for round in 0..100 {
+            for index in 0..hot {
+                // The first rounds fill it.
+                asked += u32::from(round >= 10);
+                match cache.get(&key(index), None) {
+                    Some(_) => hits += u32::from(round >= 10),
+                    None => {
+                        cache.insert(key(index), remembered(1000, CHEAP));
+                    }
+                }
+                for _ in 0..flood {
+                    unique += 1;
+                    cache.insert(key(unique), remembered(1000, CHEAP));
+                }
+            }
+        }
+        f64::from(hits) / f64::from(asked)
+    };
+    let (alone, beside) = (hits(0), hits(20));
+    assert!(beside > alone - 0.1, "{beside} beside a flood, {alone} alone");
+}
+
+#[test]
+fn what_is_too_large_is_not_kept_and_pushes_nothing_out() {
+    let cache = Cache::new(MIB);
+    assert!(cache.insert(key(1), remembered(100, CHEAP)));
+    assert!(!cache.insert(key(2), remembered(MIB as usize, CHEAP)));
+    assert!(cache.get(&key(1), None).is_some());
+    assert!(cache.get(&key(2), None).is_none());
+}
+
+#[test]
+fn a_result_is_used_for_as_long_as_was_said() {
+    let cache = Cache::new(MIB);
+    let mut old = Arc::into_inner(remembered(1, CHEAP)).unwrap();
+    old.stored_at = SystemTime::now() - Duration::from_secs(60);
+    // The coarse clock may not have come to this second yet.
+    assert!((59..=60).contains(&old.age_s()));
+    cache.insert(key(1), Arc::new(old));
+    assert!(cache.get(&key(1), None).is_some());
+    assert!(cache.get(&key(1), Some(Duration::from_secs(61))).is_some());
+    assert!(cache.get(&key(1), Some(Duration::from_secs(60))).is_none());
+}
+
+/// Computing it again may take another time, which decides where it is kept.
+#[test]
+fn a_result_is_kept_once() {
+    let cache = Cache::new(MIB);
+    let mut old = Arc::into_inner(remembered(1, DEAR)).unwrap();
+    old.stored_at = SystemTime::now() - Duration::from_secs(60);
+    cache.insert(key(1), Arc::new(old));
+    cache.insert(key(1), remembered(2, CHEAP));
+    let found = cache.get(&key(1), Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(body(&found).len(), 2);
+    assert_eq!(cache.by_component()[&component()].0, 1);
+}
+
+/// However few of them there is room for.
+#[test]
+fn a_flood_of_large_results_leaves_the_hot_set_alone() {
+    let cache = Cache::new(64 * MIB);
+    for _ in 0..2 {
+        for index in 0..10 {
+            cache.insert(key(index), remembered(MIB as usize, CHEAP));
+        }
+    }
+    let kept = (0..10).filter(|index| cache.get(&key(*index), None).is_some()).count();
+    for index in 100..400 {
+        cache.insert(key(index), remembered(MIB as usize, CHEAP));
+    }
+    let left = (0..10).filter(|index| cache.get(&key(*index), None).is_some()).count();
+    // Where they lie is random, and each part of the table has room for two.
+    assert!(kept >= 5 && left >= kept - 1, "{kept}, then {left}");
+}
+
+#[test]
+fn a_component_can_be_forgotten() {
+    let cache = Cache::new(MIB);
+    cache.insert(key(1), remembered(1, CHEAP));
+    cache.insert(key(2), remembered(1, DEAR));
+    assert_eq!(cache.by_component()[&component()].0, 2);
+    cache.forget(&HashSet::from([Digest::of(b"another")]));
+    assert_eq!(cache.by_component()[&component()].0, 2);
+    cache.forget(&HashSet::from([component()]));
+    assert!(cache.by_component().is_empty());
+}
+
+#[test]
+fn a_call_is_found_as_it_was_sent() {
+    let cache = Cache::new(MIB);
+    let function = FunctionKey::new(&component(), Form::Typed, &Limits::default(), &Remember::default());
+    let request = |media_type: Option<&str>, body: &str| Request::Payload {
+        media_type: media_type.map(str::to_owned),
+        body: Bytes::from(body.to_owned()),
+    };
+    let long = "x".repeat(5000);
+    let requests = [
+        request(None, "1"),
+        request(Some("application/json"), "1"),
+        request(None, &long),
+        Request::Query(vec![("n".to_owned(), "1".to_owned())]),
+    ];
+    for (index, request) in requests.iter().enumerate() {
+        let spelling = Spelling::of(&function, Prefer::AsSent, request).unwrap();
+        assert!(cache.get_spelled(&spelling, None).is_none(), "{request:?}");
+        let (key, answer) = (key(index as u64), remembered(index, CHEAP));
+        cache.insert(key, answer);
+        cache.learn(spelling.clone(), key);
+        let (_, found) = cache.get_spelled(&spelling, None).unwrap();
+        assert_eq!(body(&found).len(), index);
+        let otherwise = Spelling::of(&function, Prefer::Json, request).unwrap();
+        assert!(cache.get_spelled(&otherwise, None).is_none(), "{request:?}");
+    }
+}

@@ -1,0 +1,199 @@
+//! What holds for any type: values survive, and the schema agrees with the codec.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+use wasmtime::component::Val;
+
+use super::schemas::fits;
+use super::{decode_one, json as encoded};
+use crate::testing::{any_type, value_of};
+use crate::text::wit_text;
+use crate::{DecodeError, Type, json_schema, parse_type};
+
+/// Types, each a component of its own.
+const TYPES: u32 = 300;
+
+/// Any type, and a few values of it.
+fn typed_values() -> impl Strategy<Value = (Type, Vec<Val>)> {
+    any_type().prop_flat_map(|ty| {
+        let values = proptest::collection::vec(value_of(&ty), 4);
+        (Just(ty), values)
+    })
+}
+
+fn check<S: Strategy>(strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(TYPES) };
+    TestRunner::new(config).run(&strategy, test).unwrap();
+}
+
+/// Decoded again it is the value it was, not merely one that is encoded alike; NaNs are all one.
+#[test]
+fn any_value_of_any_type_survives_the_round_trip() {
+    check(typed_values(), |(ty, vals)| {
+        for val in vals {
+            let text = encoded(&ty, &val);
+            let back = decode_one(&ty, text.as_bytes());
+            prop_assert_eq!(back.as_ref(), Ok(&val), "{} of {}", text, wit_text(&ty));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn any_type_reads_back_from_its_text() {
+    check(any_type(), |ty| {
+        prop_assert_eq!(parse_type(&wit_text(&ty)), Ok(ty));
+        Ok(())
+    });
+}
+
+#[test]
+fn any_text_is_a_type_or_an_error() {
+    check("(list|record|\\{|\\}|<|>|u8|a: |,| |option|result|_|%|é){0,20}", |text| {
+        if let Ok(ty) = parse_type(&text) {
+            prop_assert_eq!(parse_type(&wit_text(&ty)), Ok(ty));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn whatever_is_encoded_fits_the_schema() {
+    check(typed_values(), |(ty, vals)| {
+        let schema = json_schema(&ty);
+        for val in vals {
+            let document = serde_json::from_str(&encoded(&ty, &val)).unwrap();
+            prop_assert!(fits(&schema, &document), "{} of {}", document, wit_text(&ty));
+        }
+        Ok(())
+    });
+}
+
+/// Near misses of everything that a type could want.
+fn anything() -> impl Strategy<Value = Value> {
+    let all = [
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(1.0),
+        json!(-0.0),
+        json!(1.5),
+        json!(255),
+        json!(256),
+        json!(1e10),
+        json!(i64::MIN),
+        json!(u64::MAX),
+        json!(3.5e38),
+        json!(1e300),
+        json!(""),
+        json!("x"),
+        json!("xy"),
+        json!("\u{1f980}"),
+        json!("5"),
+        json!("+5"),
+        json!("-5"),
+        json!("-0"),
+        json!("007"),
+        json!("5.0"),
+        json!("NaN"),
+        json!("Infinity"),
+        json!("nan"),
+        json!("AA=="),
+        json!("AB=="),
+        json!("AAA"),
+        json!("AAAA"),
+        json!("AA-_"),
+        json!("c0"),
+        json!("c1"),
+        json!("ok"),
+        json!("some"),
+        json!([]),
+        json!({}),
+        json!([0]),
+        json!([255, 256]),
+        json!([0, "x"]),
+        json!([["x", 0]]),
+        json!([[0, 0]]),
+        json!(["c0"]),
+        json!(["c0", "c0"]),
+        json!(["c1", "c0"]),
+        json!({"c0": null}),
+        json!({"c1": 0}),
+        json!({"ok": null}),
+        json!({"err": 0}),
+        json!({"ok": null, "err": null}),
+        json!({"some": null}),
+        json!({"f0": 0}),
+        json!({"f0": null, "f1": "x"}),
+    ];
+    proptest::sample::select(all.to_vec())
+}
+
+/// Puts `other` in the place of one of the values in `document`, the `at`th as they are written.
+fn replace(document: &mut Value, at: &mut usize, other: &Value) {
+    if *at == 0 {
+        *document = other.clone();
+    }
+    *at = at.wrapping_sub(1);
+    match document {
+        Value::Array(items) => items.iter_mut().for_each(|item| replace(item, at, other)),
+        Value::Object(entries) => entries.values_mut().for_each(|value| replace(value, at, other)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn count(document: &Value) -> usize {
+    1 + match document {
+        Value::Array(items) => items.iter().map(count).sum(),
+        Value::Object(entries) => entries.values().map(count).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
+/// Documents of a type with one value replaced, and one entry added or taken away at the top.
+fn alter(mut document: Value, at: Index, other: &Value, entries: u8) -> Value {
+    let mut at = at.index(count(&document));
+    replace(&mut document, &mut at, other);
+    match (&mut document, entries) {
+        (Value::Object(object), 0) => drop(object.insert("extra".to_owned(), other.clone())),
+        (Value::Object(object), 1) => {
+            if let Some(first) = object.keys().next().cloned() {
+                object.remove(&first);
+            }
+        }
+        (Value::Array(items), 0) => items.push(other.clone()),
+        (Value::Array(items), 1) => drop(items.pop()),
+        _ => {}
+    }
+    document
+}
+
+#[test]
+fn a_document_decodes_exactly_where_it_fits_the_schema() {
+    let altered = proptest::collection::vec((any::<Index>(), anything(), 0_u8..8), 24);
+    check((typed_values(), altered), |((ty, vals), altered)| {
+        let schema = json_schema(&ty);
+        for (val, (at, other, entries)) in vals.iter().cycle().zip(altered) {
+            let document = serde_json::from_str(&encoded(&ty, val)).unwrap();
+            let document = alter(document, at, &other, entries);
+            let decoded = decode_one(&ty, document.to_string().as_bytes());
+            // What JSON Schema can't say.
+            if matches!(&decoded, Err(DecodeError::Mismatch { found, .. }) if found.starts_with("the key ")) {
+                continue;
+            }
+            let fits = fits(&schema, &document);
+            prop_assert_eq!(fits, decoded.is_ok(), "{} as {}: {:?}", document, wit_text(&ty), decoded);
+            // And what doesn't decode is pointed at.
+            if let Err(DecodeError::Mismatch { at, .. }) = &decoded {
+                let parent = at.rsplit_once('/').map_or("", |(parent, _)| parent);
+                prop_assert!(document.pointer(parent).is_some(), "{} in {}", at, document);
+            } else {
+                prop_assert!(decoded.is_ok(), "{:?} of {}", decoded, document);
+            }
+        }
+        Ok(())
+    });
+}

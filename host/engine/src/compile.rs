@@ -1,0 +1,196 @@
+//! Compiling in a process of its own.
+//!
+//! Compilation isn't safe against its input: time and memory can grow out of all proportion to a
+//! component's size. So it runs in a child with a limit on address space and CPU time, and a
+//! component that passes them is refused instead of taking the host down.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Codegen, InitialiseError, compile_artefact};
+use crate::priority;
+
+/// Address space of a compiler process, bytes.
+const COMPILE_MEMORY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// CPU time of a compiler process, seconds over all its threads.
+const COMPILE_CPU_SECONDS_MAX: u64 = 120;
+
+/// What is read of a compiler process's reason, bytes. A backtrace has 32 names, of any length.
+const REASON_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// What is told of such a reason where it isn't as agreed, bytes.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// With what a compiler process ends that has written a reason; with 1 it ends where it failed itself.
+pub const UNCOMPILABLE_EXIT: u8 = 3;
+
+/// Where components are compiled.
+#[derive(Clone, Debug)]
+pub enum Compiler {
+    /// In this process: for tools that work on one component of the user's own.
+    InProcess(Codegen),
+    /// In a child: `program arguments…` reads a component from its standard input, writes the
+    /// optimised artefact to its standard output and exits with 0; or writes the reason, an
+    /// [`Uncompilable`] as JSON, to its standard error and exits with [`UNCOMPILABLE_EXIT`].
+    Child {
+        /// The program, usually this one.
+        program: PathBuf,
+        /// Its arguments.
+        arguments: Vec<String>,
+    },
+}
+
+/// Why a component doesn't compile: its own doing. What a compiler process tells whoever started it.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Uncompilable {
+    /// The compiler refused it.
+    #[error("the compiler refused the component: {0}")]
+    Refused(String),
+    /// What it does once, when it is compiled, failed.
+    #[error(transparent)]
+    Initialise(#[from] InitialiseError),
+}
+
+/// Why a component couldn't be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// It isn't one that can be.
+    #[error(transparent)]
+    Uncompilable(#[from] Uncompilable),
+    /// The compiler ran into its limits, or crashed.
+    #[error(
+        "compiling takes more than {COMPILE_CPU_SECONDS_MAX} s of CPU time or {} MiB of memory",
+        COMPILE_MEMORY_BYTES_MAX / 1_048_576
+    )]
+    TooCostly,
+    /// The compiler process couldn't be run.
+    #[error("cannot run the compiler process")]
+    Process(#[source] std::io::Error),
+}
+
+impl Compiler {
+    /// The way it compiles.
+    pub fn codegen(&self) -> Codegen {
+        match self {
+            Self::InProcess(codegen) => *codegen,
+            Self::Child { .. } => Codegen::Optimised,
+        }
+    }
+
+    /// Component in, artefact out. Blocks for as long as compiling takes.
+    ///
+    /// # Errors
+    /// [`CompileError`].
+    pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>, CompileError> {
+        match self {
+            Self::InProcess(codegen) => Ok(compile_artefact(component, *codegen)?),
+            Self::Child { program, arguments } => {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                compile_in_child(command, component)
+            }
+        }
+    }
+}
+
+fn compile_in_child(mut command: Command, component: &[u8]) -> Result<Vec<u8>, CompileError> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(CompileError::Process)?;
+    let stdin = child.stdin.take();
+    let stderr = child.stderr.take();
+    // Both pipes are served while stdout is read: whichever fills first must not block the others.
+    let (output, reason) = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if let Some(mut stdin) = stdin {
+                // A child that died early closes the pipe; its exit status tells.
+                let _ = stdin.write_all(component);
+            }
+        });
+        let reason = scope.spawn(move || {
+            let mut reason = Vec::new();
+            if let Some(stderr) = stderr {
+                let _ = stderr.take(REASON_BYTES_MAX).read_to_end(&mut reason);
+            }
+            reason
+        });
+        let output = child.wait_with_output();
+        (output, reason.join().unwrap_or_default())
+    });
+    let output = output.map_err(CompileError::Process)?;
+    if output.status.success() {
+        Ok(output.stdout)
+    } else if output.status.code() == Some(i32::from(UNCOMPILABLE_EXIT)) {
+        // A reason that is longer than what is read of it is one all the same.
+        let reason =
+            serde_json::from_slice(&reason).unwrap_or_else(|_| Uncompilable::Refused(message(&reason)));
+        Err(reason.into())
+    } else if output.status.code() == Some(1) {
+        // A message of the process's own: it didn't come to the component.
+        Err(CompileError::Process(std::io::Error::other(message(&reason))))
+    } else {
+        Err(CompileError::TooCostly)
+    }
+}
+
+/// The beginning of what a process has written.
+fn message(written: &[u8]) -> String {
+    let beginning = &written[..written.len().min(MESSAGE_BYTES_MAX)];
+    String::from_utf8_lossy(beginning).trim().to_owned()
+}
+
+/// Sets this process's limits; for the child, before it reads anything.
+///
+/// # Errors
+/// When the system refuses.
+pub fn limit_compiler_process() -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    let limit = |max| Rlimit { current: Some(max), maximum: Some(max) };
+    setrlimit(Resource::As, limit(COMPILE_MEMORY_BYTES_MAX))?;
+    setrlimit(Resource::Cpu, limit(COMPILE_CPU_SECONDS_MAX))?;
+    setrlimit(Resource::Core, limit(0))?;
+    // Whoever compiles waits; calls don't.
+    priority::compute();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compile_with(script: &str) -> CompileError {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        compile_in_child(shell, b"").unwrap_err()
+    }
+
+    #[test]
+    fn a_reason_is_the_components_and_a_message_the_processs() {
+        let reason = serde_json::to_string(&Uncompilable::Refused("no".to_owned())).unwrap();
+        let refused = |error| {
+            let CompileError::Uncompilable(Uncompilable::Refused(reason)) = error else {
+                panic!("{error:?}")
+            };
+            reason
+        };
+        assert_eq!(refused(compile_with(&format!("echo '{reason}' >&2; exit {UNCOMPILABLE_EXIT}"))), "no");
+        let endless = "head -c 9000000 /dev/zero | tr '\\0' x >&2";
+        let cut = refused(compile_with(&format!("{endless}; exit {UNCOMPILABLE_EXIT}")));
+        assert_eq!(cut.len(), MESSAGE_BYTES_MAX);
+        let failed = compile_with("echo 'out of luck' >&2; exit 1");
+        assert!(
+            matches!(&failed, CompileError::Process(error) if error.to_string() == "out of luck"),
+            "{failed:?}"
+        );
+        assert!(matches!(compile_with("kill -9 $$"), CompileError::TooCostly));
+    }
+}

@@ -1,0 +1,300 @@
+//! A component made ready: linked, its form known, its exports found.
+//!
+//! The form is read off the exports alone. Everything that doesn't depend on the call is done here,
+//! once; [`call`](super::call) only instantiates and runs.
+
+use nebula_codec as codec;
+use nebula_codec::{Flat, Signature, Type, UnsupportedType};
+use nebula_model::form::Form;
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type as Reflected};
+use wasmtime_wasi_http::p2::bindings::sync::ProxyPre;
+
+use super::{Engine, load_bytes};
+use crate::purity;
+use crate::purity::Sandbox;
+
+/// The raw world, as bound for the host.
+mod raw {
+    wasmtime::component::bindgen!({ path: "../../wit", world: "nebula:function/function" });
+}
+
+pub(super) use raw::exports::nebula::function::handler::{Error as RawError, Payload as RawPayload};
+pub(super) use raw::{Function as RawFunction, FunctionPre};
+
+/// The raw world's `handle`, as reflection writes it.
+const RAW_HANDLE: &str = "handle: func(request: record { media-type: string, body: list<u8> }) -> \
+    result<record { media-type: string, body: list<u8> }, variant { bad-input(string), failed(string) }>";
+
+/// Why a component is no function of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// None of the three forms.
+    #[error(
+        "it exports {}, and neither `handle`, `nebula:function/handler` nor `wasi:http/incoming-handler`",
+        list(exports)
+    )]
+    NoHandle {
+        /// What it does export.
+        exports: Vec<String>,
+    },
+    /// More than one of them.
+    #[error(
+        "it exports more than one of `handle`, `nebula:function/handler` and `wasi:http/incoming-handler`"
+    )]
+    Ambiguous,
+    /// `handle` isn't a function, or is an `async` one.
+    #[error("its export `handle` is not a plain function")]
+    NotAFunction,
+    /// One of the two known interfaces, and yet not as it is known.
+    #[error("its `{interface}` is not the one of that name: it has {found}")]
+    OtherInterface {
+        /// The interface.
+        interface: String,
+        /// Its `handle`, or that there is none.
+        found: String,
+    },
+    /// A type that can't travel.
+    #[error(transparent)]
+    Type(#[from] UnsupportedType),
+    /// Imports that a pure function may not have.
+    #[error("it imports {}, which a pure function may not use", list(imports))]
+    Imports {
+        /// Them.
+        imports: Vec<String>,
+    },
+    /// It wants more than any instance is given: memories, tables, globals, or their sizes.
+    #[error("it needs more than an instance may have: {0}")]
+    TooLarge(String),
+    /// It doesn't fit what is linked, such as an interface of another shape.
+    #[error("it cannot be linked: {0}")]
+    Link(String),
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// A component ready to be instantiated.
+pub struct Loaded {
+    pub(super) engine: Engine,
+    /// The form, with what calling it needs.
+    pub kind: Kind,
+}
+
+/// The form, and what calling it needs.
+pub enum Kind {
+    /// A typed function.
+    Typed(Typed),
+    /// A raw function.
+    Raw(FunctionPre<Sandbox>),
+    /// A function of the http form.
+    Http(ProxyPre<Sandbox>),
+}
+
+impl Kind {
+    fn form(&self) -> Form {
+        match self {
+            Self::Typed(_) => Form::Typed,
+            Self::Raw(_) => Form::Raw,
+            Self::Http(_) => Form::Http,
+        }
+    }
+}
+
+/// A typed function: its reflected signature, and the export to call.
+pub struct Typed {
+    pub(super) pre: InstancePre<Sandbox>,
+    pub(super) handle: ComponentExportIndex,
+    /// The reflected signature of `handle`.
+    pub signature: Signature,
+}
+
+impl Typed {
+    /// The kind of the value returned, where it is flat; of `result<T, E>` that of `T`.
+    pub fn flat_output(&self) -> Option<Flat> {
+        let ty = self.signature.result.as_ref()?;
+        if let Type::Result(result) = ty { Flat::of(result.ok.as_ref()?) } else { Flat::of(ty) }
+    }
+}
+
+/// What deploy writes down of a component.
+pub struct Described {
+    /// The form.
+    pub form: Form,
+    /// The signature in WIT.
+    pub signature: String,
+    /// JSON Schema of the input, for typed functions.
+    pub input_schema: Option<serde_json::Value>,
+    /// JSON Schema of the output.
+    pub output_schema: Option<serde_json::Value>,
+    /// JSON Schema of the function's own error.
+    pub error_schema: Option<serde_json::Value>,
+    /// The names of its imports.
+    pub imports: Vec<String>,
+    /// Notes for its author, such as imports that are always denied.
+    pub notes: Vec<String>,
+    /// Of a typed function.
+    pub types: Option<Signature>,
+}
+
+impl Engine {
+    /// Links a component and finds its exports.
+    ///
+    /// # Errors
+    /// [`Refused`]: no guest code runs here.
+    fn link(&self, component: &Component) -> Result<Loaded, Refused> {
+        let ty = component.component_type();
+        let engine = self.wasmtime();
+        let mut handlers = Vec::new();
+        let mut exports = Vec::new();
+        for (name, export) in ty.exports(engine) {
+            exports.push(name.to_owned());
+            if let Some(form) = Form::of_export(name) {
+                handlers.push((form, name.to_owned(), export.ty));
+            }
+        }
+        let (form, export, handle) = match handlers.as_slice() {
+            [] => return Err(Refused::NoHandle { exports }),
+            [(form, export, ty)] => (*form, export, ty),
+            [..] => return Err(Refused::Ambiguous),
+        };
+        check_interface(form, export, handle, engine)?;
+        let link = |error: wasmtime::Error| Refused::Link(format!("{error:#}"));
+        let pre = self.linker.instantiate_pre(component).map_err(link)?;
+        let kind = match form {
+            Form::Typed => {
+                let ComponentItem::ComponentFunc(func) = handle else { return Err(Refused::NotAFunction) };
+                let index = component.get_export_index(None, "handle").ok_or(Refused::NotAFunction)?;
+                if func.async_() {
+                    return Err(Refused::NotAFunction);
+                }
+                Kind::Typed(Typed { pre, handle: index, signature: reflect(func)? })
+            }
+            Form::Raw => Kind::Raw(FunctionPre::new(pre).map_err(link)?),
+            Form::Http => Kind::Http(ProxyPre::new(pre).map_err(link)?),
+        };
+        Ok(Loaded { engine: self.clone(), kind })
+    }
+
+    fn describe(&self, component: &Component) -> Result<Described, Refused> {
+        let imports = purity::classify(&component.component_type(), self.wasmtime());
+        if !imports.refused.is_empty() {
+            return Err(Refused::Imports { imports: imports.refused });
+        }
+        let loaded = self.link(component)?;
+        let mut described = Described {
+            form: loaded.kind.form(),
+            signature: String::new(),
+            input_schema: None,
+            output_schema: None,
+            error_schema: None,
+            imports: imports.all,
+            notes: imports.notes,
+            types: None,
+        };
+        match &loaded.kind {
+            Kind::Typed(typed) => describe(typed, &mut described),
+            Kind::Raw(_) => "handle: func(request: payload) -> result<payload, error>"
+                .clone_into(&mut described.signature),
+            Kind::Http(_) => "wasi:http/incoming-handler".clone_into(&mut described.signature),
+        }
+        Ok(described)
+    }
+
+    /// Describes what has just been compiled.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn describe_compiled(&self, artefact: &[u8]) -> Result<Described, Refused> {
+        // The compiler has accepted it; what the engine still checks is whether its pool has room for it.
+        let component =
+            load_bytes(self, artefact).map_err(|error| Refused::TooLarge(format!("{error:#}")))?;
+        self.describe(&component)
+    }
+
+    /// Describes an authenticated artefact.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn describe_artefact(&self, artefact: &std::path::Path) -> Result<Described, Refused> {
+        let component =
+            self.map_artefact(artefact).map_err(|error| Refused::TooLarge(format!("{error:#}")))?;
+        self.describe(&component)
+    }
+
+    /// Maps an authenticated artefact and links it.
+    ///
+    /// # Errors
+    /// In words: it was accepted at deploy, so this is a fault of the host.
+    pub fn load(&self, artefact: &std::path::Path) -> Result<Loaded, String> {
+        let component = self.map_artefact(artefact).map_err(|error| format!("{error:#}"))?;
+        self.link(&component).map_err(|error| error.to_string())
+    }
+}
+
+/// Checks the `handle` of one of the two interfaces: linking looks only at its name.
+fn check_interface(
+    form: Form,
+    export: &str,
+    ty: &ComponentItem,
+    engine: &wasmtime::Engine,
+) -> Result<(), Refused> {
+    if form == Form::Typed {
+        return Ok(());
+    }
+    let handle = match ty {
+        ComponentItem::ComponentInstance(instance) => instance.get_export(engine, "handle"),
+        ComponentItem::ComponentFunc(_)
+        | ComponentItem::CoreFunc(_)
+        | ComponentItem::Module(_)
+        | ComponentItem::Component(_)
+        | ComponentItem::Type(_)
+        | ComponentItem::Resource(_) => None,
+    };
+    let found = match handle.map(|handle| handle.ty) {
+        Some(ComponentItem::ComponentFunc(func)) => {
+            let params: Vec<_> = func.params().map(|(_, ty)| ty).collect();
+            let two_resources = matches!(params.as_slice(), [Reflected::Own(_), Reflected::Own(_)]);
+            let signature = signature_of(&func);
+            if (form == Form::Raw && signature == RAW_HANDLE)
+                || (form == Form::Http && two_resources && func.results().len() == 0)
+            {
+                return Ok(());
+            }
+            format!("`{signature}`")
+        }
+        Some(_) | None => "no function `handle`".to_owned(),
+    };
+    Err(Refused::OtherInterface { interface: export.to_owned(), found })
+}
+
+/// Of any shape and size, so only its beginning: [`RAW_HANDLE`] is shorter.
+fn signature_of(func: &ComponentFunc) -> String {
+    let params: Vec<_> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
+    let excerpt = codec::reflect_excerpt("handle", &params, func.results().next().as_ref());
+    excerpt.unwrap_or_else(|| "handle: func(…)".to_owned())
+}
+
+fn reflect(func: &ComponentFunc) -> Result<Signature, UnsupportedType> {
+    let params: Vec<_> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
+    codec::reflect(&params, func.results().next().as_ref())
+}
+
+fn describe(typed: &Typed, described: &mut Described) {
+    let Signature { params, result } = &typed.signature;
+    described.types = Some(typed.signature.clone());
+    described.signature = codec::signature_text("handle", &typed.signature);
+    described.input_schema = codec::input_schema(params);
+    match result {
+        None => {}
+        Some(Type::Result(result)) => {
+            described.output_schema = result.ok.as_ref().map(codec::json_schema);
+            described.error_schema = result.err.as_ref().map(codec::json_schema);
+        }
+        Some(ty) => described.output_schema = Some(codec::json_schema(ty)),
+    }
+}

@@ -1,0 +1,231 @@
+//! What a guest sees of the world: the same thing, each time.
+//!
+//! [`Sandbox`] is the state behind one call's imports. It is built from `wasmtime-wasi` and
+//! `wasmtime-wasi-http` with everything that could vary taken out: clocks stand still (`clock`),
+//! randomness is a function of the digest and the input (`random`), environment, arguments, stdin
+//! and files are empty, sockets and outgoing HTTP are denied, and what is printed goes to the
+//! call's log (`log`). The few interfaces that may wait are answered by `wait`, without a reactor.
+//!
+//! Invariants:
+//! * No import reads a clock, a file, an entropy source or a socket of the host.
+//! * No import blocks the thread: a wait either ends at once, moves the virtual clock, or traps.
+//! * A sandbox serves one call.
+//!
+//! Which imports exist at all is `imports`'s.
+
+mod allowance;
+mod clock;
+mod http;
+mod imports;
+mod log;
+mod random;
+mod sockets;
+mod wait;
+
+use std::sync::Arc;
+
+use nebula_model::limits::{Limits, TABLE_ELEMENTS_CEILING};
+use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, Result};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+pub use self::allowance::{Allowance, Wanted, thread_time};
+use self::clock::VirtualClock;
+use self::http::DenyOutgoing;
+use self::http::ResponseSink;
+pub(crate) use self::http::ResponseTooLarge;
+pub(crate) use self::imports::{classify, linker};
+pub use self::log::CallLog;
+use self::log::LogSink;
+pub(crate) use self::random::{Seed, SeedInput};
+
+/// Handles a guest may hold at once: streams, pollables, bodies, header maps. With
+/// [`FIELDS_BYTES_MAX`] and the size of a body's chunks (`http`) it bounds what of a guest's is held by
+/// the host, where the function's memory limit doesn't reach.
+const RESOURCES_MAX: usize = 1_000;
+
+/// Names and values of one `wasi:http` header map, bytes.
+const FIELDS_BYTES_MAX: usize = 64 * 1024;
+
+/// Most random bytes a guest may ask for at once.
+const RANDOM_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The state behind one call's imports.
+pub struct Sandbox {
+    table: ResourceTable,
+    /// Made when the guest first asks for something of it: many never do.
+    wasi: Option<Box<WasiCtx>>,
+    http: WasiHttpCtx,
+    hooks: DenyOutgoing,
+    clock: VirtualClock,
+    log: LogSink,
+    seed: Arc<Seed>,
+    response: ResponseSink,
+    /// Memory and tables, and which of their limits the guest ran into.
+    pub quota: Quota,
+    /// Time, and how it is counted.
+    pub allowance: Allowance,
+}
+
+impl Sandbox {
+    /// A sandbox for one call under `limits` of the component `digest`, of which the start-up has
+    /// `allowance`. Until [`begin`](Self::begin) nothing in it depends on the call's input.
+    pub fn new(limits: &Limits, digest: [u8; 32], allowance: Allowance) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let mut http = WasiHttpCtx::default();
+        http.set_field_size_limit(FIELDS_BYTES_MAX);
+        Self {
+            table,
+            wasi: None,
+            http,
+            hooks: DenyOutgoing,
+            clock: VirtualClock::new(),
+            log: LogSink::new(limits.log_bytes_max),
+            seed: Arc::new(Seed::new(digest)),
+            response: ResponseSink::new(limits.output_bytes_max),
+            quota: Quota::new(limits.memory_bytes_max),
+            allowance,
+        }
+    }
+
+    /// The call begins: from here on randomness is drawn from its input too, and its own allowance counts.
+    pub fn begin(&mut self, input: SeedInput, allowance: Allowance) {
+        self.seed.begin(input);
+        self.allowance = allowance;
+    }
+
+    fn wasi(&mut self) -> &mut WasiCtx {
+        self.wasi.get_or_insert_with(|| {
+            let wasi = WasiCtx::builder()
+                .wall_clock(self.clock.clone())
+                .monotonic_clock(self.clock.clone())
+                .secure_random(self.seed.stream("secure"))
+                .insecure_random(self.seed.stream("insecure"))
+                .insecure_random_seed(0)
+                .max_random_size(RANDOM_BYTES_MAX)
+                .stdout(self.log.clone())
+                .stderr(self.log.clone())
+                .allow_tcp(false)
+                .allow_udp(false)
+                .build();
+            Box::new(wasi)
+        })
+    }
+
+    /// What the guest has printed so far.
+    pub fn log(&self) -> CallLog {
+        self.log.snapshot()
+    }
+
+    /// Whether the guest holds anything of the host's: a stream, a pollable, a descriptor.
+    pub fn holds_handles(&self) -> bool {
+        !self.table.is_empty()
+    }
+
+    /// No guest code runs any more: what does, the host has added, and it has `allowance`.
+    pub fn lift_limits(&mut self, allowance: Allowance) {
+        self.quota.memory_bytes_max = u64::MAX;
+        self.allowance = allowance;
+    }
+
+    /// Where a function of the http form leaves its response.
+    pub fn response(&mut self) -> &mut ResponseSink {
+        &mut self.response
+    }
+}
+
+impl WasiView for Sandbox {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi();
+        let Self { wasi: Some(wasi), table, .. } = self else { unreachable!("made in the line above") };
+        WasiCtxView { ctx: wasi, table }
+    }
+}
+
+impl WasiHttpView for Sandbox {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// Bounds the memories and tables of one instance, all together.
+#[derive(Debug)]
+pub struct Quota {
+    memory_bytes_max: u64,
+    memory_bytes: u64,
+    /// The first limit that a growth was refused for.
+    pub refused: Option<Refused>,
+    /// The growth under way is within what was declared and what is allowed.
+    may_grow: bool,
+}
+
+/// The machine had no memory for a growth that was allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("the machine has no memory left")]
+pub(crate) struct OutOfMemory;
+
+/// A limit that a guest ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub limit: &'static str,
+    pub max: u64,
+}
+
+impl Quota {
+    fn new(memory_bytes_max: u64) -> Self {
+        Self { memory_bytes_max, memory_bytes: 0, refused: None, may_grow: false }
+    }
+}
+
+impl ResourceLimiter for Quota {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        let total = self.memory_bytes.saturating_add((desired - current) as u64);
+        let allowed = total <= self.memory_bytes_max;
+        self.may_grow = allowed && maximum.is_none_or(|maximum| desired <= maximum);
+        if allowed {
+            self.memory_bytes = total;
+        } else {
+            self.refused.get_or_insert(Refused { limit: "memory", max: self.memory_bytes_max });
+        }
+        Ok(allowed)
+    }
+
+    /// A guest that sees a growth fail may answer otherwise. That may depend on what it declares and is allowed, and never
+    /// on the machine.
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> Result<()> {
+        if self.may_grow { Err(OutOfMemory.into()) } else { Ok(()) }
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let allowed = desired <= TABLE_ELEMENTS_CEILING;
+        if !allowed {
+            self.refused.get_or_insert(Refused { limit: "table", max: TABLE_ELEMENTS_CEILING as u64 });
+        }
+        Ok(allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a growth that fails for some other reason is the guest's to see.
+    #[test]
+    fn a_guest_never_sees_the_machine_run_out_of_memory() {
+        let mut quota = Quota::new(1000);
+        let mut seen = |desired, maximum| {
+            let allowed = quota.memory_growing(0, desired, maximum).unwrap();
+            let seen = quota.memory_grow_failed(wasmtime::format_err!("no")).is_ok();
+            quota.memory_bytes = 0;
+            (allowed, seen)
+        };
+        // It asks for more than it may have.
+        assert_eq!(seen(1001, None), (false, true));
+        // It asks for more than it has declared, which wasmtime refuses.
+        assert_eq!(seen(600, Some(500)), (true, true));
+        assert_eq!(seen(500, Some(500)), (true, false));
+        assert_eq!(seen(1000, None), (true, false));
+    }
+}

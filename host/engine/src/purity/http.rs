@@ -1,0 +1,194 @@
+//! `wasi:http` for a function of the http form: one buffered request in, one bounded response out.
+//!
+//! The guest writes its response body into a short channel. Whenever it has to wait for room, and
+//! once more when it has returned, the host empties the channel into [`ResponseSink`]; a body over
+//! the function's output limit ends the call there. Requests of the guest's own are denied, always
+//! with the same error.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use tokio::task::unconstrained;
+use wasmtime::Result;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::p2::types::{
+    HostFutureIncomingResponse, HostIncomingRequest, HostOutgoingRequest, HostResponseOutparam,
+};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView};
+
+use super::Sandbox;
+
+/// As `wasmtime-wasi-http` names it; older 0.2 versions resolve to it.
+const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
+
+/// Bytes that a guest hands over of a body in one go. A guest may have as many bodies as handles, read
+/// or not: all together stay below what a function's memory is by default.
+const CHUNK_BYTES_MAX: usize = 32 * 1024;
+
+type Outcome = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
+type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
+
+/// What the guest answers with, as far as it has come.
+pub struct ResponseSink {
+    bytes_max: u64,
+    /// Set by the guest through its response-outparam.
+    arrived: Arc<Mutex<Option<Outcome>>>,
+    state: State,
+}
+
+enum State {
+    Awaited,
+    Streaming {
+        parts: Box<http::response::Parts>,
+        body: HyperOutgoingBody,
+        taken: BytesMut,
+    },
+    Complete(Box<http::Response<Bytes>>),
+    Failed(String),
+    /// The whole response was handed over.
+    Taken,
+}
+
+/// The response body passed the function's output limit.
+#[derive(Debug, thiserror::Error)]
+#[error("the response body is over the limit of {bytes_max} bytes")]
+pub(crate) struct ResponseTooLarge {
+    pub bytes_max: u64,
+}
+
+impl ResponseSink {
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self { bytes_max, arrived: Arc::default(), state: State::Awaited }
+    }
+
+    /// Takes what the guest has written so far. False if there was nothing.
+    ///
+    /// # Errors
+    /// [`ResponseTooLarge`].
+    pub(super) fn drain(&mut self) -> Result<bool> {
+        let mut progress = false;
+        loop {
+            match &mut self.state {
+                State::Awaited => {
+                    let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    self.state = match arrived {
+                        None => return Ok(progress),
+                        Some(Ok(response)) => {
+                            let (parts, body) = response.into_parts();
+                            State::Streaming { parts: Box::new(parts), body, taken: BytesMut::new() }
+                        }
+                        Some(Err(code)) => State::Failed(format!("it answered with the error {code:?}")),
+                    };
+                    progress = true;
+                }
+                State::Streaming { parts, body, taken } => {
+                    match poll_frame(body) {
+                        Poll::Pending => return Ok(progress),
+                        Poll::Ready(Some(Ok(frame))) => {
+                            // Trailers carry nothing that the data plane passes on.
+                            if let Ok(data) = frame.into_data() {
+                                if (taken.len() + data.len()) as u64 > self.bytes_max {
+                                    return Err(ResponseTooLarge { bytes_max: self.bytes_max }.into());
+                                }
+                                taken.extend_from_slice(&data);
+                            }
+                        }
+                        Poll::Ready(Some(Err(error))) => {
+                            self.state = State::Failed(format!("its response body broke off: {error}"));
+                        }
+                        Poll::Ready(None) => {
+                            let mut response = http::Response::new(std::mem::take(taken).freeze());
+                            *response.status_mut() = parts.status;
+                            *response.headers_mut() = std::mem::take(&mut parts.headers);
+                            self.state = State::Complete(Box::new(response));
+                        }
+                    }
+                    progress = true;
+                }
+                State::Complete(_) | State::Failed(_) | State::Taken => return Ok(progress),
+            }
+        }
+    }
+
+    /// The response, once the guest has returned; or why there is none.
+    ///
+    /// # Errors
+    /// Outside: [`ResponseTooLarge`]. Inside: what the guest left undone, in words.
+    pub fn finish(&mut self) -> Result<Result<http::Response<Bytes>, String>> {
+        self.drain()?;
+        Ok(match std::mem::replace(&mut self.state, State::Taken) {
+            State::Complete(response) => Ok(*response),
+            State::Failed(why) => Err(why),
+            State::Awaited | State::Taken => Err("it returned without setting a response".to_owned()),
+            State::Streaming { .. } => Err("it returned without finishing its response body".to_owned()),
+        })
+    }
+}
+
+fn poll_frame(
+    body: &mut HyperOutgoingBody,
+) -> Poll<Option<Result<http_body::Frame<Bytes>, <HyperOutgoingBody as Body>::Error>>> {
+    let next = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
+    std::pin::pin!(unconstrained(next)).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+impl Sandbox {
+    /// Puts `request` where the guest's `incoming-handler` finds it.
+    ///
+    /// # Errors
+    /// When the request has no authority.
+    pub fn incoming_request(
+        &mut self,
+        request: http::Request<Bytes>,
+    ) -> Result<(Resource<HostIncomingRequest>, Resource<HostResponseOutparam>)> {
+        use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+
+        let arrived = Arc::clone(&self.response.arrived);
+        let request = request.map(http_body_util::Full::new);
+        let mut view = self.http();
+        let request = view.new_incoming_request(
+            Scheme::Http,
+            request.map(|body| http_body_util::BodyExt::map_err(body, |never| -> Error { match never {} })),
+        )?;
+        let out = view.new_response_outparam_from_callback(move |outcome| {
+            *arrived.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        })?;
+        Ok((request, out))
+    }
+}
+
+/// Shadows `wasi:http/outgoing-handler`: every request is denied, before any task is spawned for it.
+pub(super) fn deny_outgoing(linker: &mut Linker<Sandbox>) -> Result<()> {
+    type Denied = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
+    linker.instance(OUTGOING_HANDLER)?.func_wrap(
+        "handle",
+        |_, _: (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>)| -> Result<(Denied,)> {
+            Ok((Err(ErrorCode::HttpRequestDenied),))
+        },
+    )
+}
+
+/// Refuses to send. Nothing comes here while [`deny_outgoing`] shadows the handler.
+pub(super) struct DenyOutgoing;
+
+impl WasiHttpHooks for DenyOutgoing {
+    fn send_request(
+        &mut self,
+        _request: http::Request<WasiBody>,
+        _options: Option<RequestOptions>,
+        _sending: Sending,
+    ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Sending), Error>> + Send> {
+        Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
+    }
+
+    /// A body holds two of them at most: one in the channel, one on its way.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES_MAX
+    }
+}

@@ -1,0 +1,114 @@
+//! Descriptions and their checks.
+
+mod properties;
+
+use nebula_codec::parse_type;
+
+use super::*;
+
+/// Functions by name: `params -> result`, the latter in WIT.
+fn lookup(reference: &nebula_model::id::FunctionRef) -> Result<Callee, String> {
+    let ty = |text: &str| parse_type(text).unwrap();
+    let typed = |params: &[(&str, &str)], result: &str| {
+        let params = params.iter().map(|(name, text)| ((*name).to_owned(), ty(text))).collect();
+        Callee::typed(&nebula_codec::Signature { params, result: Some(ty(result)) })
+    };
+    Ok(match reference.name.as_str() {
+        "thumbnail" => Callee::raw(),
+        "memeify" => typed(
+            &[("meme", "record { image: list<u8>, top: option<string>, bottom: option<string> }")],
+            "result<list<u8>, variant { unreadable(string), too-long(u32) }>",
+        ),
+        "sha256" => typed(&[("input", "list<u8>")], "string"),
+        "markdown" => typed(&[("text", "string")], "string"),
+        "slugify" => typed(&[("text", "string")], "string"),
+        "add" => typed(&[("a", "s64"), ("b", "s64")], "result<s64, string>"),
+        "trials" => typed(&[("seed", "u32")], "record { inside: u64, trials: u64 }"),
+        "estimate" => typed(&[("all", "list<record { trials: u64, inside: u64 }>")], "f64"),
+        "sum" => typed(&[("all", "list<record { region: string, amount: f64 }>")], "f64"),
+        name => return Err(format!("there is no function `{name}`")),
+    })
+}
+
+fn plan(json: &str) -> Result<Plan, InvalidPipeline> {
+    check(&serde_json::from_str(json).unwrap(), &mut lookup)
+}
+
+fn signature(json: &str) -> String {
+    plan(json).unwrap().callee.signature_text()
+}
+
+fn refusal(json: &str) -> String {
+    plan(json).unwrap_err().to_string()
+}
+
+#[test]
+fn signatures_are_derived() {
+    for (json, expected) in [
+        (r#"{"steps": ["markdown", "slugify"]}"#, "handle: func(text: string) -> string"),
+        (
+            r#"{"steps": {"all": {"html": "markdown", "slug": "slugify"}}}"#,
+            "handle: func(text: string) -> record { html: string, slug: string }",
+        ),
+        (r#"{"steps": [{"each": "trials"}, "estimate"]}"#, "handle: func(input: list<u32>) -> f64"),
+        (
+            r#"{"steps": ["thumbnail", {"all": {"image": {"select": "."}, "top": {"constant": "hi"}}}, "memeify", "sha256"]}"#,
+            "handle: func(request: payload) -> result<string, variant { thumbnail(variant { bad-input(string) }), memeify(variant { unreadable(string), too-long(u32) }) }>",
+        ),
+        (
+            r#"{"steps": ["add", {"choice": {"ok": {"select": "."}, "err": {"constant": 0}}}]}"#,
+            "handle: func(a: s64, b: s64) -> s64",
+        ),
+        (r#"{"steps": "add"}"#, "handle: func(a: s64, b: s64) -> result<s64, string>"),
+        (
+            r#"{"input": "list<record { region: string, amount: f64 }>", "steps": {"group": {"by": "region", "each": "sum"}}}"#,
+            "handle: func(input: list<record { region: string, amount: f64 }>) -> list<record { key: string, value: f64 }>",
+        ),
+    ] {
+        assert_eq!(signature(json), expected, "{json}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_both_types_and_the_place() {
+    for (json, expected) in [
+        (r#"{"steps": ["sha256", {"each": "markdown"}]}"#, "step `each` gets `string`, which is no list"),
+        (
+            r#"{"steps": [{"each": "sha256"}, "estimate"]}"#,
+            "step `estimate` takes `list<record { trials: u64, inside: u64 }>` and gets `list<string>`: at `[]`, `string` is no `record { trials: u64, inside: u64 }`",
+        ),
+        (
+            r#"{"steps": ["markdown", "nothing"]}"#,
+            "step `nothing` calls `nothing`: there is no function `nothing`",
+        ),
+        (
+            r#"{"steps": ["add", {"choice": {"ok": {"select": "."}}}]}"#,
+            "step `choice` gets `result<s64, string>`, and says nothing of its case `err`",
+        ),
+        (
+            r#"{"steps": ["trials", {"select": "outside"}]}"#,
+            "step `select outside` gets `record { inside: u64, trials: u64 }`, which has no part `outside`",
+        ),
+        (
+            r#"{"steps": {"select": "a"}}"#,
+            "what it takes doesn't follow from its first steps (it selects `a`): say it as `input`",
+        ),
+    ] {
+        assert_eq!(refusal(json), expected, "{json}");
+    }
+}
+
+#[test]
+fn descriptions_are_bounded() {
+    let deep = format!("{{\"steps\": {}\"sha256\"{}}}", "[".repeat(40), "]".repeat(40));
+    assert_eq!(refusal(&deep), "its steps are more than 32 deep");
+    let wide = format!("{{\"steps\": [{}]}}", vec!["\"sha256\""; 300].join(","));
+    assert_eq!(refusal(&wide), "it has more than 256 steps");
+}
+
+#[test]
+fn descriptions_read_back() {
+    let json = r#"{"input":"payload","steps":["thumbnail",{"all":{"image":{"select":"."},"top":{"constant":"hi"}}},{"call":"memeify@v2","as":"draw"},{"all":["sha256",{"each":"sha256"}]},{"group":{"by":"a.0","each":[]}},{"choice":{"ok":"f","err":[]}}]}"#;
+    let pipeline: Pipeline = serde_json::from_str(json).unwrap();
+    assert_eq!(serde_json::to_string(&pipeline).unwrap(), json);
+}
