@@ -53,6 +53,18 @@ fn a_result_is_computed_once() {
     assert_eq!(counts(&nebula), (3, 0, 1));
 }
 
+#[test]
+fn fast_path_can_be_turned_off() {
+    let nebula = Nebula::start_with(&["--cache-bytes-max", "67108864", "--cached-fast-path", "off"]);
+    let nebula = nebula.deploy("adds", guests::ADDS);
+    let call = || nebula.post("/f/adds", r#"{"a": 1, "b": 2}"#).is(200).says("3");
+    call().has("cache-status", MISS);
+    for _ in 0..5 {
+        call().has("cache-status", HIT);
+    }
+    assert_eq!(counts(&nebula), (5, 0, 1));
+}
+
 /// However a value is written, it is the same input.
 #[test]
 fn spelling_does_not_matter() {

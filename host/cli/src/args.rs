@@ -225,6 +225,9 @@ pub(crate) struct Serve {
     /// Disk for results that took long to compute, bytes; 0 keeps none
     #[arg(long, env = "NEBULA_CACHE_DISK_BYTES_MAX", default_value_t = 256 * 1024 * 1024)]
     pub(crate) cache_disk_bytes_max: u64,
+    /// Whether repeated requests get their cached response without being parsed
+    #[arg(long, env = "NEBULA_CACHED_FAST_PATH", value_enum, default_value_t = Switch::On)]
+    pub(crate) cached_fast_path: Switch,
     /// Of the answers that were remembered, the share that is computed again when there is nothing else to do, and compared: 0 to 1
     #[arg(long, env = "NEBULA_VERIFY_SHARE", default_value_t = 0.001, value_parser = share)]
     pub(crate) verify_share: f64,

@@ -1,7 +1,7 @@
 //! Request bodies are read whole before a call begins. All together they are bounded.
 //!
 //! Invariant: of bodies of more than [`SMALL_BYTES_MAX`] no more is read than what comes with their head, or
-//! [`KNOWN_BYTES_MAX`](crate::socket::KNOWN_BYTES_MAX) where that is all, before there is room for as much as they announce, or for as
+//! 72 KiB where that is all ([`fast_path`](crate::fast_path)), before there is room for as much as they announce, or for as
 //! much as their function takes where they announce nothing.
 
 use std::sync::Arc;

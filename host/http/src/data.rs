@@ -25,10 +25,10 @@ use crate::accept::prefer;
 use crate::answer::{self, Asked, Made};
 use crate::bodies::Bodies;
 use crate::body::{self, Present};
+use crate::fast_path::RequestInFlight;
 use crate::input;
 use crate::preference::{self, PREFER, WantsReceipt};
 use crate::problem::{Problem, Reply};
-use crate::serve::Ongoing;
 use crate::status;
 
 /// Headers that wasi:http keeps from guests: they are the connection's (RFC 9110 §7.6.1). A call doesn't depend on them.
@@ -43,19 +43,30 @@ const UNSEEN: [&str; 8] = [
     "http2-settings",
 ];
 
-/// Answers one request, which is under way until then.
+/// A reply, and the cached result that it was made from, if the same request may get that result again.
+struct Outcome {
+    reply: Reply,
+    result: Option<Given>,
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Self {
+        Self { reply, result: None }
+    }
+}
+
+/// Answers one request.
 pub(crate) async fn serve(
     shard: Shard,
     bodies: Bodies,
     request: Request<Incoming>,
-    ongoing: Ongoing,
+    in_flight: RequestInFlight,
 ) -> Result<Reply, Infallible> {
     let head = request.method() == Method::HEAD;
     let (parts, mut body) = request.into_parts();
-    let mut given = None;
-    let mut reply = match route(&shard, &bodies, &parts, &mut body, &mut given).await {
-        Ok(reply) => reply,
-        Err(problem) => problem.into_reply(),
+    let Outcome { mut reply, result } = match route(&shard, &bodies, &parts, &mut body).await {
+        Ok(outcome) => outcome,
+        Err(problem) => problem.into_reply().into(),
     };
     body::discard(&parts.headers, &mut body).await;
     if head {
@@ -67,12 +78,8 @@ pub(crate) async fn serve(
         }
         *reply.body_mut() = Full::default();
     }
-    let Ongoing { under_way, exchange } = ongoing;
-    // Last: hyper has the reply at once.
-    if let Some(exchange) = exchange {
-        exchange.answered(&parts.headers, body.is_end_stream(), &reply, given);
-    }
-    drop(under_way);
+    // Last, because hyper gets the reply without another poll.
+    in_flight.end(&parts.headers, body.is_end_stream(), &reply, result);
     Ok(reply)
 }
 
@@ -81,13 +88,12 @@ async fn route(
     bodies: &Bodies,
     parts: &Parts,
     body: &mut Incoming,
-    given: &mut Option<Given>,
-) -> Result<Reply, Problem> {
+) -> Result<Outcome, Problem> {
     let present = body::check(parts)?;
     let path = parts.uri.path();
     if path == "/healthz" || path == "/readyz" {
         return match parts.method {
-            Method::GET | Method::HEAD => Ok(Response::new(Full::new(Bytes::from_static(b"ok\n")))),
+            Method::GET | Method::HEAD => Ok(Response::new(Full::new(Bytes::from_static(b"ok\n"))).into()),
             _ => Err(status::method_not_allowed("GET, HEAD")),
         };
     }
@@ -100,12 +106,12 @@ async fn route(
         Some(found) => found,
         None => find(shard, reference)?,
     };
-    let called = call(shard, bodies, (&function, selector), below, (parts, present), body, given).await;
+    let called = call(shard, bodies, (&function, selector), below, (parts, present), body).await;
     // From here on every answer says which function it is about.
     called.or_else(|problem| {
         let mut reply = problem.into_reply();
         answer::name(reply.headers_mut(), &function);
-        Ok(reply)
+        Ok(reply.into())
     })
 }
 
@@ -128,15 +134,14 @@ async fn call(
     below: &str,
     (parts, present): (&Parts, Present),
     body: &mut Incoming,
-    given: &mut Option<Given>,
-) -> Result<Reply, Problem> {
+) -> Result<Outcome, Problem> {
     let form = function.record.description.form;
     if form != Form::Http {
         if !below.is_empty() {
             return Err(status::no_such_path(parts.uri.path()));
         }
         if parts.method == Method::OPTIONS {
-            return Ok(options(function));
+            return Ok(options(function).into());
         }
     }
     // Kept until the answer is there: so long the body is held.
@@ -160,7 +165,7 @@ async fn call(
     };
     let asked = Asked::new(parts.method.clone(), selector, &parts.headers, present);
     let accept = if present.accept { accept(&parts.headers) } else { None };
-    Ok(run(shard, function, &asked, request, prefer(accept.as_deref()), given).await)
+    Ok(run(shard, function, &asked, request, prefer(accept.as_deref())).await)
 }
 
 /// The `Accept` header; several lines of it are one list (RFC 9110 §5.3).
@@ -170,19 +175,12 @@ fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     Some(lines.fold(Cow::Borrowed(first), |list, line| Cow::Owned(format!("{list}, {line}"))))
 }
 
-async fn run(
-    shard: &Shard,
-    function: &Arc<Met>,
-    asked: &Asked,
-    call: Call,
-    prefer: Prefer,
-    given: &mut Option<Given>,
-) -> Reply {
+async fn run(shard: &Shard, function: &Arc<Met>, asked: &Asked, call: Call, prefer: Prefer) -> Outcome {
     // Held until it is known whether there is an answer. Apart, as what few ask for isn't moved about with every request.
     let wanted = asked.receipt.map(|wants| Box::new((wants, call.clone())));
     let (called, again) = shard.answer(function, call, prefer, asked.directives).await;
-    // A receipt says when it was made.
-    *given = again.filter(|_| wanted.is_none());
+    // A receipt says when it was made, so another request gets another one.
+    let result = again.filter(|_| wanted.is_none());
     let receipt = match wanted {
         Some(wanted) => Box::pin(receipt(shard, function, *wanted, prefer, &called)).await,
         None => None,
@@ -195,7 +193,7 @@ async fn run(
         receipt,
         trace: called.trace,
     };
-    match called.result {
+    let reply = match called.result {
         Ok(Answer::Value(content)) => answer::content(asked, &made, StatusCode::OK, content),
         Ok(Answer::Error(content)) => {
             answer::content(asked, &made, StatusCode::UNPROCESSABLE_ENTITY, content)
@@ -206,7 +204,8 @@ async fn run(
             answer::provenance(reply.headers_mut(), &made);
             reply
         }
-    }
+    };
+    Outcome { reply, result }
 }
 
 /// The receipt of an answer, if there is one.

@@ -4,8 +4,8 @@
 //! This crate knows hyper and the runtime's facade; it never names a wasmtime type.
 //!
 //! ```text
-//! serve (accept, drain) -> socket -> data | control -> body -> runtime -> status | answer -> problem
-//!                            \-> rendered (known by what decides it)
+//! serve (accept, drain) -> fast_path -> data | control -> body -> runtime -> status | answer -> problem
+//!                              \-> a cached response
 //! ```
 
 mod accept;
@@ -17,16 +17,13 @@ mod connections;
 mod control;
 mod data;
 mod etag;
-mod exchange;
+mod fast_path;
 mod input;
 mod openapi;
 mod pipelines;
 mod preference;
 mod problem;
-mod rendered;
-mod request_key;
 mod serve;
-mod socket;
 mod status;
 mod token;
 pub mod wire;

@@ -22,15 +22,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use nebula_runtime::{Runtime, Shard};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::bodies::Bodies;
-use crate::connections::{Connections, Traffic, UnderWay};
-use crate::exchange::Exchange;
+use crate::connections::{Connections, Place, Traffic};
+use crate::fast_path::{FastPath, RequestInFlight};
 use crate::problem::Reply;
-use crate::rendered::Rendered;
-use crate::socket::{Connected, Known, PART_PATIENCE};
 use crate::token::Token;
 use crate::{control, data};
 
@@ -79,6 +78,8 @@ pub struct ServeConfig {
     pub drain: Duration,
     /// Without a connection for so long, it stops by itself.
     pub exit_after_idle: Option<Duration>,
+    /// Send cached responses to repeated requests without parsing them.
+    pub cached_fast_path: bool,
 }
 
 /// Why a server can't listen.
@@ -103,6 +104,7 @@ pub struct Server {
     token: Token,
     drain: Duration,
     exit_after_idle: Option<Duration>,
+    cached_fast_path: bool,
     data: Vec<std::net::TcpListener>,
     control: std::net::TcpListener,
     data_address: SocketAddr,
@@ -122,6 +124,7 @@ impl Server {
             token: config.token,
             drain: config.drain,
             exit_after_idle: config.exit_after_idle,
+            cached_fast_path: config.cached_fast_path,
             data,
             control,
             data_address,
@@ -162,19 +165,17 @@ impl Server {
             };
             threads.push(thread.spawn(move || {
                 let shard = Shard::new(runtime).map_err(io::Error::other)?;
-                let rendered = shard.remembers().then(|| Rendered::new(shard.clone()));
+                let fast_path = if self.cached_fast_path { FastPath::on(&shard) } else { FastPath::off() };
                 let tidy = {
-                    let (shard, rendered) = (shard.clone(), rendered.clone());
+                    let (shard, fast_path) = (shard.clone(), fast_path.clone());
                     move || {
                         shard.tidy();
-                        if let Some(rendered) = &rendered {
-                            rendered.tidy();
-                        }
+                        fast_path.tidy();
                     }
                 };
                 let serve =
-                    move |request, ongoing| data::serve(shard.clone(), bodies.clone(), request, ongoing);
-                Ok(Serving { serve, tidy, rendered })
+                    move |request, in_flight| data::serve(shard.clone(), bodies.clone(), request, in_flight);
+                Ok(Serving { serve, tidy, fast_path })
             })?);
         }
         let ending = self.runtime.clone();
@@ -188,15 +189,15 @@ impl Server {
             connections: Connections::new(CONTROL_CONNECTIONS_MAX, traffic.clone()),
         };
         threads.push(thread.spawn(move || {
-            let serve = move |request, ongoing: Ongoing| {
+            let serve = move |request, in_flight: RequestInFlight| {
                 let (runtime, token) = (runtime.clone(), Arc::clone(&token));
                 async move {
                     let reply = control::handle(&runtime, &token, request).await;
-                    drop(ongoing);
+                    drop(in_flight);
                     Ok(reply)
                 }
             };
-            Ok(Serving { serve, tidy: || (), rendered: None })
+            Ok(Serving { serve, tidy: || (), fast_path: FastPath::off() })
         })?);
         let exit_after_idle = self.exit_after_idle;
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -282,21 +283,32 @@ pub(crate) fn protocol() -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// Serves one connection in a task of its own, until it closes or is cut.
+pub(crate) fn spawn_connection<S, F>(
+    builder: &auto::Builder<TokioExecutor>,
+    place: Place,
+    fast_path: &FastPath,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    serve: S,
+) where
+    S: Fn(Request<Incoming>, RequestInFlight) -> F + Send + 'static,
+    F: Future<Output = Result<Reply, Infallible>> + Send + 'static,
+{
+    let connection = fast_path.connection(place.requests());
+    let stream = TokioIo::new(connection.stream(socket));
+    // The service returns the future of `serve` itself: another one around it would be moved with every request.
+    let service = service_fn(move |request| serve(request, connection.begin_request()));
+    let connection = builder.serve_connection(stream, service).into_owned();
+    // An error is the client's: it broke off, or it doesn't speak HTTP.
+    place.spawn(connection, |connection| connection.graceful_shutdown());
+}
+
 /// What a thread does for each request, and besides.
 struct Serving<S, T> {
     serve: S,
     /// Done whenever the thread is about to sleep.
     tidy: T,
-    /// If answers may be known.
-    rendered: Option<Rendered>,
-}
-
-/// A request under way.
-pub(crate) struct Ongoing {
-    /// Until it is dropped.
-    pub(crate) under_way: UnderWay,
-    /// On its connection, where answers may be known.
-    pub(crate) exchange: Option<Exchange>,
+    fast_path: FastPath,
 }
 
 /// A thread that serves one listener.
@@ -317,19 +329,19 @@ impl Thread {
         make: impl FnOnce() -> io::Result<Serving<S, T>> + Send + 'static,
     ) -> io::Result<thread::JoinHandle<io::Result<()>>>
     where
-        S: Fn(Request<Incoming>, Ongoing) -> F + Clone + Send + 'static,
+        S: Fn(Request<Incoming>, RequestInFlight) -> F + Clone + Send + 'static,
         F: Future<Output = Result<Reply, Infallible>> + Send + 'static,
         T: Fn() + Send + Sync + 'static,
     {
         thread::Builder::new().name(self.name.clone()).stack_size(STACK_BYTES).spawn(move || {
             let failing = self.failing.clone();
             let serve = || {
-                let Serving { serve, tidy, rendered } = make()?;
+                let Serving { serve, tidy, fast_path } = make()?;
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .on_thread_park(tidy)
                     .build()?;
-                let served = runtime.block_on(self.accept(serve, rendered));
+                let served = runtime.block_on(self.accept(serve, fast_path));
                 // What a connection or a deploy is still at is past the drain time.
                 runtime.shutdown_background();
                 served
@@ -341,9 +353,9 @@ impl Thread {
         })
     }
 
-    async fn accept<S, F>(mut self, serve: S, rendered: Option<Rendered>) -> io::Result<()>
+    async fn accept<S, F>(mut self, serve: S, fast_path: FastPath) -> io::Result<()>
     where
-        S: Fn(Request<Incoming>, Ongoing) -> F + Clone + Send + 'static,
+        S: Fn(Request<Incoming>, RequestInFlight) -> F + Clone + Send + 'static,
         F: Future<Output = Result<Reply, Infallible>> + Send + 'static,
     {
         let listener = TcpListener::from_std(self.listener)?;
@@ -367,21 +379,7 @@ impl Thread {
             };
             // Without it small answers wait for the peer's delayed acknowledgement.
             let _ = stream.set_nodelay(true);
-            let (serve, requests) = (serve.clone(), place.requests());
-            let exchange = rendered.clone().map(Exchange::new);
-            let known = exchange.clone().map(|exchange| Known {
-                exchange,
-                requests: requests.clone(),
-                part_patience: PART_PATIENCE,
-            });
-            // Without a future around the other, which would be moved about with every request.
-            let service = service_fn(move |request| {
-                serve(request, Ongoing { under_way: requests.begin(), exchange: exchange.clone() })
-            });
-            let stream = TokioIo::new(Connected::new(stream, known));
-            let connection = builder.serve_connection(stream, service).into_owned();
-            // A peer that breaks off or speaks no HTTP is its own affair.
-            place.spawn(connection, |connection| connection.graceful_shutdown());
+            spawn_connection(&builder, place, &fast_path, stream, serve.clone());
         }
         drop(listener);
         // Whoever is still at it after the drain time is cut with the runtime.

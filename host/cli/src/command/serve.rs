@@ -12,7 +12,7 @@ use nebula_runtime::limits::{HostLimits, Limits};
 use nebula_runtime::receipt::Signer;
 use nebula_runtime::{Compiler, Disagreement, OpenError, Runtime, RuntimeConfig, RuntimeError};
 
-use crate::args::Serve;
+use crate::args::{Serve, Switch};
 use crate::report::{hinted, note};
 
 /// Group and others may write; or do anything.
@@ -83,6 +83,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
             threads,
             drain: Duration::from_secs(serve.drain_seconds),
             exit_after_idle: serve.exit_after_idle_seconds.map(|idle| Duration::from_secs(idle.get())),
+            cached_fast_path: serve.cached_fast_path == Switch::On,
         },
         runtime.clone(),
     )

@@ -1,10 +1,10 @@
-//! One connection, from its socket through hyper to a function: what is known isn't read, and is answered just so.
+//! One connection, from its socket through hyper to a function. Each test counts the requests that hyper parses:
+//! the others got a cached response.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use nebula_runtime::id::FunctionName;
 use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
 use nebula_runtime::{Codegen, Compiler, Followers, Runtime, RuntimeConfig, Settings};
@@ -15,21 +15,19 @@ use super::*;
 use crate::bodies::Bodies;
 use crate::connections::{Connections, Traffic};
 use crate::data;
-use crate::exchange::Exchange;
-use crate::serve::{Ongoing, protocol};
-use crate::socket::{Connected, Known, PART_PATIENCE};
+use crate::serve::{protocol, spawn_connection};
 
 mod generated;
 mod http_form;
 mod parts;
 
-/// Takes a number and gives it.
+/// Returns its number.
 const SAME: &str = r#"(component
     (core module $m (func (export "handle") (param i32) (result i32) (local.get 0)))
     (core instance $i (instantiate $m))
     (func (export "handle") (param "n" s32) (result s32) (canon lift (core func $i "handle"))))"#;
 
-/// Takes a text and gives it, in whatever form is preferred.
+/// Returns its string.
 const TEXT: &str = r#"(component
     (core module $m
         (memory (export "memory") 8)
@@ -42,7 +40,7 @@ const TEXT: &str = r#"(component
     (func (export "handle") (param "n" string) (result string)
         (canon lift (core func $i "handle") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#;
 
-/// Takes a number and gives as many zero bytes.
+/// Returns a string of that many zero bytes.
 const LONG: &str = r#"(component
     (core module $m
         (memory (export "memory") 8)
@@ -54,15 +52,14 @@ const LONG: &str = r#"(component
     (func (export "handle") (param "n" u32) (result string)
         (canon lift (core func $i "handle") (memory (core memory $i "memory")))))"#;
 
-/// A thread's part of a server.
+/// One serving thread of a server, with three functions deployed.
 struct Thread {
     runtime: Runtime,
     shard: Shard,
-    rendered: Rendered,
+    fast_path: FastPath,
     connections: Connections,
-    part_patience: Duration,
-    /// Requests that hyper has read.
-    read: Arc<AtomicUsize>,
+    /// Requests that hyper has parsed.
+    parsed: Arc<AtomicUsize>,
     _data_dir: tempfile::TempDir,
 }
 
@@ -86,10 +83,9 @@ impl Thread {
         .unwrap();
         let shard = Shard::new(runtime.clone()).unwrap();
         let this = Self {
-            rendered: Rendered::new(shard.clone()),
+            fast_path: FastPath::on(&shard),
             connections: Connections::new(64, Traffic::default()),
-            part_patience: PART_PATIENCE,
-            read: Arc::default(),
+            parsed: Arc::default(),
             _data_dir: data_dir,
             runtime,
             shard,
@@ -99,6 +95,12 @@ impl Thread {
             this.deploy_with(name, component, LimitOverrides::default()).await;
         }
         this
+    }
+
+    async fn with_partial_timeout(partial_timeout: Duration) -> Self {
+        let thread = Self::start().await;
+        let fast_path = FastPath { partial_timeout, ..thread.fast_path.clone() };
+        Self { fast_path, ..thread }
     }
 
     fn name(name: &str) -> FunctionName {
@@ -116,13 +118,18 @@ impl Thread {
         deployed.await.unwrap();
     }
 
-    /// A new connection.
+    /// Opens a connection.
     async fn connect(&self) -> TcpStream {
-        self.connect_with(None, true).await
+        self.connect_with(None, &self.fast_path).await
     }
 
-    /// One that holds so few bytes on their way to the client, and on which answers may be known or not.
-    async fn connect_with(&self, buffer: Option<u32>, may_know: bool) -> TcpStream {
+    /// Opens a connection that hyper handles alone.
+    async fn connect_to_hyper(&self) -> TcpStream {
+        self.connect_with(None, &FastPath::off()).await
+    }
+
+    /// Opens a connection, with socket buffers of this size towards the client.
+    async fn connect_with(&self, buffer: Option<u32>, fast_path: &FastPath) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = buffer {
@@ -136,25 +143,18 @@ impl Thread {
             socket2::SockRef::from(&stream).set_send_buffer_size(bytes as usize).unwrap();
         }
         let place = self.connections.place().await;
-        let (exchange, requests) = (may_know.then(|| Exchange::new(self.rendered.clone())), place.requests());
-        let part_patience = self.part_patience;
-        let known =
-            exchange.clone().map(|exchange| Known { exchange, requests: requests.clone(), part_patience });
-        let (shard, bodies, read) = (self.shard.clone(), Bodies::new(), Arc::clone(&self.read));
-        let service = service_fn(move |request| {
-            read.fetch_add(1, Ordering::Relaxed);
-            let ongoing = Ongoing { under_way: requests.begin(), exchange: exchange.clone() };
-            data::serve(shard.clone(), bodies.clone(), request, ongoing)
-        });
-        let stream = TokioIo::new(Connected::new(stream, known));
-        let connection = protocol().serve_connection(stream, service).into_owned();
-        place.spawn(connection, |connection| connection.graceful_shutdown());
+        let (shard, bodies, parsed) = (self.shard.clone(), Bodies::new(), Arc::clone(&self.parsed));
+        let serve = move |request, in_flight| {
+            parsed.fetch_add(1, Ordering::Relaxed);
+            data::serve(shard.clone(), bodies.clone(), request, in_flight)
+        };
+        spawn_connection(&protocol(), place, fast_path, stream, serve);
         client
     }
 
-    /// How many requests hyper has read since this was asked last.
-    fn read(&self) -> usize {
-        self.read.swap(0, Ordering::Relaxed)
+    /// Returns the number of requests that hyper has parsed since the last call.
+    fn parsed(&self) -> usize {
+        self.parsed.swap(0, Ordering::Relaxed)
     }
 }
 
@@ -167,20 +167,20 @@ fn call_of(function: &str, input: &str) -> Vec<u8> {
     format!("POST /f/{function} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{input}").into_bytes()
 }
 
-/// The next answer: its status line and headers, and its body.
+/// Reads the next response: its head, and its body.
 async fn answer(client: &mut TcpStream) -> (String, String) {
     whole_answer(client, false).await
 }
 
-/// The same, of a request that gets no body if it is `bodiless`.
-async fn whole_answer(client: &mut TcpStream, bodiless: bool) -> (String, String) {
+/// Likewise; the response has no body if it `is_bodiless`, whatever its `Content-Length` says.
+async fn whole_answer(client: &mut TcpStream, is_bodiless: bool) -> (String, String) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(client.read_u8().await.unwrap());
     }
     let head = String::from_utf8(head).unwrap();
     let length = header(&head, "content-length").map_or(0, |length| length.parse().unwrap());
-    let length = if bodiless { 0 } else { length };
+    let length = if is_bodiless { 0 } else { length };
     let mut body = vec![0; length];
     client.read_exact(&mut body).await.unwrap();
     (head, String::from_utf8(body).unwrap())
@@ -195,7 +195,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// Without what is another each time.
+/// Returns the lines without the headers that change with time.
 fn timeless(head: &str) -> Vec<&str> {
     let changes = ["date", "age", "server-timing", "nebula-receipt"];
     head.lines().filter(|line| !changes.iter().any(|name| line.starts_with(name))).collect()
@@ -206,7 +206,7 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 #[test]
-fn what_is_known_is_not_read() {
+fn repeated_request_gets_the_cached_response() {
     run(async {
         let thread = Thread::start().await;
         let mut client = thread.connect().await;
@@ -214,74 +214,75 @@ fn what_is_known_is_not_read() {
         assert_eq!((header(&missed, "cache-status"), body.as_str()), (Some("nebula; fwd=miss; stored"), "7"));
         let (hit, _) = ask(&mut client, &call("7")).await;
         assert_eq!(header(&hit, "cache-status"), Some("nebula; hit"));
-        // One that has come once may not come again.
-        assert_eq!(thread.read(), 2);
+        // Nothing is cached for a request that came once.
+        assert_eq!(thread.parsed(), 2);
         for _ in 0..3 {
             let (again, body) = ask(&mut client, &call("7")).await;
             assert_eq!((timeless(&again), body.as_str()), (timeless(&hit), "7"));
             assert!(httpdate::parse_http_date(header(&again, "date").unwrap()).is_ok());
             assert!(header(&again, "age").unwrap().parse::<u64>().is_ok());
         }
-        assert_eq!(thread.read(), 0);
-        // All of them are counted.
+        assert_eq!(thread.parsed(), 0);
+        // Every hit counts as a call.
         assert_eq!(thread.runtime.cache_report().unwrap().functions[0].counts.hits, 4);
-        // Another input is read, and is known then beside the first; by other connections, too, after their first.
+        // Another input is cached beside the first.
         for _ in 0..5 {
             ask(&mut client, &call("8")).await;
         }
-        assert_eq!(thread.read(), 2);
-        // Between others that are computed, too.
+        assert_eq!(thread.parsed(), 2);
+        // Hits and misses alternate on one connection.
         for input in ["1", "7", "2", "8"] {
             let (_, body) = ask(&mut client, &call(input)).await;
             assert_eq!(body, input);
         }
-        assert_eq!(thread.read(), 2);
+        assert_eq!(thread.parsed(), 2);
+        // Connections share the cached responses; hyper parses the first request of each.
         let mut other = thread.connect().await;
         for input in ["8", "7", "8"] {
             let (_, body) = ask(&mut other, &call(input)).await;
             assert_eq!(body, input);
         }
-        assert_eq!(thread.read(), 1);
+        assert_eq!(thread.parsed(), 1);
     });
 }
 
 #[test]
-fn what_may_have_changed_is_read() {
+fn stale_responses_are_not_sent() {
     run(async {
         let thread = Thread::start().await;
         let mut client = thread.connect().await;
-        let learn = async |client: &mut TcpStream| {
+        let fill = async |client: &mut TcpStream| {
             for _ in 0..4 {
                 ask(client, &call("7")).await;
             }
-            thread.read();
+            thread.parsed();
             ask(client, &call("7")).await;
-            assert_eq!(thread.read(), 0);
+            assert_eq!(thread.parsed(), 0);
         };
-        learn(&mut client).await;
-        // Any deploy: names may stand for something else.
+        fill(&mut client).await;
+        // After any deploy, a name may resolve to another version.
         thread.deploy("other").await;
         ask(&mut client, &call("7")).await;
-        assert_eq!(thread.read(), 1);
-        learn(&mut client).await;
+        assert_eq!(thread.parsed(), 1);
+        fill(&mut client).await;
         thread.runtime.clear_cache();
         let (head, _) = ask(&mut client, &call("7")).await;
         assert_eq!(header(&head, "cache-status"), Some("nebula; fwd=miss; stored"));
-        thread.read();
-        learn(&mut client).await;
-        // Another version answers for itself.
+        thread.parsed();
+        fill(&mut client).await;
+        // The response names the version that answers.
         let limits = LimitOverrides { output_bytes_max: Some(1000), ..LimitOverrides::default() };
         thread.deploy_with("same", SAME, limits).await;
         let (head, _) = ask(&mut client, &call("7")).await;
         assert!(header(&head, "nebula-function").unwrap().starts_with("same@v2;"), "{head}");
-        // What the thread has forgotten isn't kept here.
-        learn(&mut client).await;
+        // The table is emptied when the thread has unloaded its functions.
+        fill(&mut client).await;
         thread.deploy("more").await;
         ask(&mut client, &call("8")).await;
-        thread.rendered.tidy();
-        assert_eq!(thread.rendered.lock().entries.len(), 0);
-        // Who is to end ends.
-        learn(&mut client).await;
+        thread.fast_path.tidy();
+        assert!(thread.fast_path.responses.as_ref().unwrap().is_empty());
+        // A draining connection closes.
+        fill(&mut client).await;
         let mut last = String::new();
         let (drained, ()) = tokio::join!(thread.connections.drain(), async {
             client.read_to_string(&mut last).await.unwrap();
@@ -290,9 +291,10 @@ fn what_may_have_changed_is_read() {
     });
 }
 
-/// Who was found before a deploy is called all the same, and says nothing of who is called after it.
+/// A request that resolved its function before a deploy still calls the old version. Its response isn't cached for
+/// requests after the deploy.
 #[test]
-fn a_slow_request_brings_nothing_back() {
+fn slow_request_does_not_cache_an_old_version() {
     run(async {
         let thread = Thread::start().await;
         let mut client = thread.connect().await;
@@ -315,9 +317,9 @@ fn a_slow_request_brings_nothing_back() {
     });
 }
 
-/// hyper still waits for the body: what comes next is that.
+/// hyper answers a `GET` before its body has arrived. The next bytes are that body, not a request.
 #[test]
-fn an_answer_before_the_body_is_no_rest() {
+fn connection_is_not_idle_before_the_request_body() {
     run(async {
         let thread = Thread::start().await;
         let mut client = thread.connect().await;
@@ -325,29 +327,29 @@ fn an_answer_before_the_body_is_no_rest() {
         for _ in 0..5 {
             ask(&mut client, get.as_bytes()).await;
         }
-        assert_eq!(thread.read(), 2);
+        assert_eq!(thread.parsed(), 2);
         let length = get.len();
         let early = format!("\r\nGET /f/same?n=7 HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
         client.write_all(early.as_bytes()).await.unwrap();
         pause().await;
         client.write_all(get.as_bytes()).await.unwrap();
         assert_eq!(answer(&mut client).await.1, "7");
-        // What could have been another request was its body.
+        // hyper discarded the body, though it looks like a request.
         client.write_all(&call("8")).await.unwrap();
         assert_eq!(answer(&mut client).await.1, "8");
     });
 }
 
-/// A client that doesn't read holds up its own answers alone, and gets all of them.
+/// A client that doesn't read delays only its own responses, and gets all of them.
 #[test]
-fn answers_wait_for_who_takes_them() {
+fn slow_reader_gets_all_its_responses() {
     run(async {
         let thread = Thread::start().await;
-        let mut client = thread.connect_with(Some(2048), true).await;
+        let mut client = thread.connect_with(Some(2048), &thread.fast_path).await;
         for _ in 0..4 {
             ask(&mut client, &call("7")).await;
         }
-        thread.read();
+        thread.parsed();
         for _ in 0..60 {
             client.write_all(&call("7")).await.unwrap();
             pause().await;
@@ -357,26 +359,26 @@ fn answers_wait_for_who_takes_them() {
         for _ in 0..60 {
             assert_eq!(answer(&mut client).await.1, "7");
         }
-        assert!(thread.read() < 60, "some were answered unread");
+        assert!(thread.parsed() < 60, "some were hits");
     });
 }
 
-/// Those that are to be computed again are read.
+/// A hit that is sampled for verification goes through hyper and the runtime.
 #[test]
-fn what_is_verified_is_read() {
+fn sampled_hits_are_parsed() {
     run(async {
         let thread = Thread::verifying(1.0).await;
         let mut client = thread.connect().await;
         for _ in 0..8 {
             ask(&mut client, &call("7")).await;
         }
-        assert_eq!(thread.read(), 8);
+        assert_eq!(thread.parsed(), 8);
     });
 }
 
-/// What is to be stored nowhere, or has what another answer hasn't, isn't kept.
+/// Responses that mustn't be stored, or that differ each time, aren't cached.
 #[test]
-fn what_is_this_callers_alone_is_read() {
+fn uncacheable_requests_are_parsed() {
     run(async {
         let thread = Thread::start().await;
         let mut client = thread.connect().await;
@@ -385,19 +387,19 @@ fn what_is_this_callers_alone_is_read() {
             for _ in 0..4 {
                 ask(&mut client, request("").as_bytes()).await;
             }
-            thread.read();
+            thread.parsed();
             let request = request(header);
             for _ in 0..8 {
                 ask(&mut client, request.as_bytes()).await;
             }
-            assert_eq!(thread.read(), 8, "{header}");
+            assert_eq!(thread.parsed(), 8, "{header}");
         }
     });
 }
 
-/// What is refused whoever asks isn't known by what it asks for.
+/// The limit on headers holds on the fast path too.
 #[test]
-fn headers_that_are_too_large_are_refused() {
+fn large_headers_are_refused_despite_a_cached_response() {
     run(async {
         let thread = Thread::start().await;
         let mut client = thread.connect().await;
@@ -411,9 +413,9 @@ fn headers_that_are_too_large_are_refused() {
     });
 }
 
-/// Whatever is answered, the connection is at rest after it, and what is short enough is known.
+/// The connection is idle after a response of any length. Only short ones are cached.
 #[test]
-fn answers_of_any_length_leave_a_connection_at_rest() {
+fn connection_is_idle_after_a_response_of_any_length() {
     run(async {
         let thread = Thread::start().await;
         let mut client = thread.connect().await;
@@ -423,7 +425,7 @@ fn answers_of_any_length_leave_a_connection_at_rest() {
             let (head, _) = whole_answer(&mut client, true).await;
             assert_eq!(header(&head, "content-length"), Some("1"));
         }
-        assert_eq!(thread.read(), 2);
+        assert_eq!(thread.parsed(), 2);
         let post = |bytes: usize| {
             let text = "x".repeat(bytes);
             format!(
@@ -431,7 +433,7 @@ fn answers_of_any_length_leave_a_connection_at_rest() {
             )
         };
         let get = |bytes| format!("GET /f/long?n={bytes} HTTP/1.1\r\nhost: a\r\naccept: text/plain\r\n\r\n");
-        for (request, bytes, is_known) in [
+        for (request, bytes, is_cached) in [
             (post(0), 0, true),
             (post(2000), 2000, true),
             (post(7000), 7000, true),
@@ -446,17 +448,17 @@ fn answers_of_any_length_leave_a_connection_at_rest() {
                 let (_, body) = ask(&mut client, request.as_bytes()).await;
                 assert_eq!(body.len(), bytes);
             }
-            assert_eq!(thread.read() < 6, is_known, "{bytes}");
+            assert_eq!(thread.parsed() < 6, is_cached, "{bytes}");
             client.write_all(head.as_bytes()).await.unwrap();
             whole_answer(&mut client, true).await;
-            assert_eq!(thread.read(), 0, "{bytes}");
+            assert_eq!(thread.parsed(), 0, "{bytes}");
         }
     });
 }
 
-/// Nothing depends on who asks, or by what trace.
+/// Credentials, cookies, user agents and traces don't change the response of a typed function.
 #[test]
-fn callers_share_what_is_known() {
+fn clients_share_cached_responses() {
     run(async {
         let thread = Thread::start().await;
         let mut client = thread.connect().await;
@@ -470,8 +472,8 @@ fn callers_share_what_is_known() {
             let (_, body) = ask(&mut client, request(number).as_bytes()).await;
             assert_eq!(body, "7");
         }
-        assert_eq!(thread.read(), 2);
-        // Who has the answer gets none, and that is known too.
+        assert_eq!(thread.parsed(), 2);
+        // 304 responses are cached too.
         let (head, _) = ask(&mut client, request(8).as_bytes()).await;
         let etag = header(&head, "etag").unwrap();
         let request = |number| request(number).replace("Cookie", &format!("If-None-Match: {etag}\r\nCookie"));
@@ -479,11 +481,11 @@ fn callers_share_what_is_known() {
             let (head, body) = ask(&mut client, request(number).as_bytes()).await;
             assert!(head.starts_with("HTTP/1.1 304 ") && body.is_empty(), "{head}");
         }
-        assert_eq!(thread.read(), 2);
+        assert_eq!(thread.parsed(), 2);
     });
 }
 
-/// Time enough for what was sent to be read by itself.
+/// Waits until the server has read the bytes sent so far.
 async fn pause() {
     for _ in 0..4 {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! Functions of the http form, which see every header: they are known by their callers.
+//! Functions of the http form see every header, so their responses are cached by the whole head.
 
 use super::*;
 
@@ -9,31 +9,32 @@ fn request(headers: &str) -> String {
 }
 
 #[test]
-fn what_sees_headers_is_known_by_them() {
+fn http_form_is_cached_by_the_whole_head() {
     run(async {
         let thread = Thread::start().await;
         thread.deploy_with("sees", HTTP_FORM, LimitOverrides::default()).await;
         let mut client = thread.connect().await;
-        // Each takes one time more than what sees none: it isn't known before the first answer that it sees them.
+        // This takes one request more than for a typed function: only the first response tells that the function sees
+        // headers.
         for headers in ["x: a\r\n", "x: b\r\n", "traceparent: 00-1\r\n"] {
             for _ in 0..5 {
                 let (head, _) = ask(&mut client, request(headers).as_bytes()).await;
                 assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
             }
-            assert!(thread.read() < 5, "{headers}");
+            assert!(thread.parsed() < 5, "{headers}");
         }
-        // Beside one another.
+        // Heads are cached beside each other.
         for headers in ["x: b\r\n", "x: a\r\n", "traceparent: 00-1\r\n", "x: a\r\n"] {
             let (head, _) = ask(&mut client, request(headers).as_bytes()).await;
             assert_eq!(header(&head, "cache-status"), Some("nebula; hit"), "{headers}");
         }
-        assert_eq!(thread.read(), 0);
+        assert_eq!(thread.parsed(), 0);
     });
 }
 
-/// Neither what it answers to them nor that they asked is kept here.
+/// Credentials, and responses that may depend on them, aren't cached.
 #[test]
-fn who_says_who_they_are_is_read() {
+fn http_form_with_credentials_is_not_cached() {
     run(async {
         let thread = Thread::start().await;
         thread.deploy_with("sees", HTTP_FORM, LimitOverrides::default()).await;
@@ -42,26 +43,26 @@ fn who_says_who_they_are_is_read() {
             for _ in 0..6 {
                 ask(&mut client, request(&format!("{name}: a\r\n")).as_bytes()).await;
             }
-            assert_eq!(thread.read(), 6, "{name}");
+            assert_eq!(thread.parsed(), 6, "{name}");
         }
     });
 }
 
-/// It isn't known by less than it sees, nor what sees less by more.
+/// A name whose function changes its form changes its key: with the whole head only for the http form.
 #[test]
-fn another_form_is_known_otherwise() {
+fn key_follows_the_form_of_the_function() {
     run(async {
         let thread = Thread::start().await;
         let mut client = thread.connect().await;
         let request = |header: &str| format!("GET /f/turns?n=7 HTTP/1.1\r\nhost: a\r\n{header}\r\n");
-        for (component, read_by_another) in [(SAME, 0), (HTTP_FORM, 1), (SAME, 0)] {
+        for (component, parsed_with_other_headers) in [(SAME, 0), (HTTP_FORM, 1), (SAME, 0)] {
             thread.deploy_with("turns", component, LimitOverrides::default()).await;
             for _ in 0..6 {
                 ask(&mut client, request("x: a\r\n").as_bytes()).await;
             }
-            assert!(thread.read() < 6);
+            assert!(thread.parsed() < 6);
             ask(&mut client, request("x: b\r\n").as_bytes()).await;
-            assert_eq!(thread.read(), read_by_another);
+            assert_eq!(thread.parsed(), parsed_with_other_headers);
         }
     });
 }

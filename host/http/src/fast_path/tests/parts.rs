@@ -1,30 +1,30 @@
-//! Requests that come in parts, as they do over a network.
+//! Requests that arrive in parts, as they do over a network.
 
 use super::*;
 
-/// A connection that has been at rest, on which the answer to `request` is known.
-async fn knowing(thread: &Thread, request: &[u8]) -> TcpStream {
+/// Opens a connection and repeats `request` until its response is cached.
+async fn connect_and_fill(thread: &Thread, request: &[u8]) -> TcpStream {
     let mut client = thread.connect().await;
     for _ in 0..4 {
         ask(&mut client, request).await;
     }
-    thread.read();
+    thread.parsed();
     client
 }
 
-/// All but the last byte, which is the body's, and that.
-fn but_the_last(request: &[u8]) -> (&[u8], &[u8]) {
+/// Splits off the last byte, which is part of the body.
+fn split_last(request: &[u8]) -> (&[u8], &[u8]) {
     request.split_at(request.len() - 1)
 }
 
 #[test]
-fn what_comes_in_parts_is_known_too() {
+fn request_in_parts_gets_the_cached_response() {
     run(async {
-        let thread = Thread { part_patience: Duration::from_secs(60), ..Thread::start().await };
+        let thread = Thread::with_partial_timeout(Duration::from_secs(60)).await;
         let text = format!("\"{}\"", "x".repeat(60_000));
         for (request, expected) in [(call("7"), "7"), (call_of("text", &text), &text)] {
-            let mut client = knowing(&thread, &request).await;
-            // The head is whole in the first of them.
+            let mut client = connect_and_fill(&thread, &request).await;
+            // The first part contains the whole head.
             let head = memchr::memmem::find(&request, b"\r\n\r\n").unwrap() + 4;
             for bytes in [1500, 10_000, 59_000, 70_000] {
                 let (head, body) = request.split_at(head);
@@ -34,17 +34,17 @@ fn what_comes_in_parts_is_known_too() {
                 }
                 assert_eq!(answer(&mut client).await.1, expected);
             }
-            assert_eq!(thread.read(), 0);
+            assert_eq!(thread.parsed(), 0);
         }
     });
 }
 
-/// What isn't known is hyper's, as it came, whether it is short or long, right or wrong.
+/// hyper gets the bytes of a miss unchanged: short or long, valid or not.
 #[test]
-fn what_comes_in_parts_and_is_not_known_is_read() {
+fn request_in_parts_without_a_cached_response_is_parsed() {
     run(async {
-        let thread = Thread { part_patience: Duration::from_secs(60), ..Thread::start().await };
-        let mut client = knowing(&thread, &call("7")).await;
+        let thread = Thread::with_partial_timeout(Duration::from_secs(60)).await;
+        let mut client = connect_and_fill(&thread, &call("7")).await;
         let text = format!("\"{}\"", "x".repeat(60_000));
         for (request, expected) in [
             (call("8"), "8"),
@@ -53,67 +53,67 @@ fn what_comes_in_parts_and_is_not_known_is_read() {
             (call("wrong"), "invalid-json"),
             (call("9"), "9"),
         ] {
-            let (first, last) = but_the_last(&request);
+            let (first, last) = split_last(&request);
             client.write_all(first).await.unwrap();
             pause().await;
             let (head, body) = ask(&mut client, last).await;
             assert!(body.contains(expected), "{head}{body}");
         }
-        assert_eq!(thread.read(), 5);
+        assert_eq!(thread.parsed(), 5);
     });
 }
 
-/// hyper has it then, also where that is more than it has room for, and what comes after it.
+/// hyper gets a partial request at the timeout, even if it is longer than hyper's buffer, and then the rest.
 #[test]
-fn a_part_does_not_wait_for_long() {
+fn partial_request_times_out() {
     run(async {
-        let thread = Thread { part_patience: Duration::from_millis(20), ..Thread::start().await };
+        let thread = Thread::with_partial_timeout(Duration::from_millis(20)).await;
         let text = format!("\"{}\"", "x".repeat(60_000));
         for (request, expected) in [(call("7"), "7"), (call_of("text", &text), &text)] {
-            let mut client = knowing(&thread, &request).await;
+            let mut client = connect_and_fill(&thread, &request).await;
             let (first, last) = request.split_at(request.len() - request.len().div_ceil(100));
             client.write_all(first).await.unwrap();
-            let read = async {
-                while thread.read() == 0 {
+            let parsed = async {
+                while thread.parsed() == 0 {
                     pause().await;
                 }
             };
-            tokio::time::timeout(Duration::from_secs(20), read).await.unwrap();
+            tokio::time::timeout(Duration::from_secs(20), parsed).await.unwrap();
             assert_eq!(ask(&mut client, last).await.1, expected);
-            // It is at rest after that.
+            // The connection is idle again after the response.
             let short = call("7");
             for _ in 0..3 {
                 assert_eq!(ask(&mut client, &short).await.1, "7");
             }
-            assert!(thread.read() < 3);
+            assert!(thread.parsed() < 3);
         }
     });
 }
 
-/// It gets what hyper has for it.
+/// The client closes its side in the middle of a request: hyper handles it at once.
 #[test]
-fn a_part_that_breaks_off_waits_for_nothing() {
+fn partial_request_of_a_closed_connection_does_not_wait() {
     run(async {
-        let thread = Thread { part_patience: Duration::from_secs(60), ..Thread::start().await };
+        let thread = Thread::with_partial_timeout(Duration::from_secs(60)).await;
         let request = call("7");
-        let mut client = knowing(&thread, &request).await;
-        client.write_all(but_the_last(&request).0).await.unwrap();
+        let mut client = connect_and_fill(&thread, &request).await;
+        client.write_all(split_last(&request).0).await.unwrap();
         client.shutdown().await.unwrap();
         let mut last = String::new();
         let read = client.read_to_string(&mut last);
         tokio::time::timeout(Duration::from_secs(20), read).await.unwrap().unwrap();
-        assert_eq!(thread.read(), 1, "{last}");
+        assert_eq!(thread.parsed(), 1, "{last}");
     });
 }
 
-/// It is under way.
+/// A partial request counts as in flight when the server drains.
 #[test]
-fn a_part_is_answered_though_the_connection_is_to_end() {
+fn partial_request_is_answered_while_draining() {
     run(async {
-        let thread = Thread { part_patience: Duration::from_secs(60), ..Thread::start().await };
+        let thread = Thread::with_partial_timeout(Duration::from_secs(60)).await;
         let request = call("7");
-        let mut client = knowing(&thread, &request).await;
-        let (first, last) = but_the_last(&request);
+        let mut client = connect_and_fill(&thread, &request).await;
+        let (first, last) = split_last(&request);
         client.write_all(first).await.unwrap();
         pause().await;
         let ((), (head, body)) = tokio::join!(thread.connections.drain(), async {

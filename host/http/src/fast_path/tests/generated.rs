@@ -1,4 +1,4 @@
-//! Requests that are made up: whatever is known of them, each has the answer that it would have if hyper read it.
+//! Generated requests: each gets the response that it would get from hyper.
 
 use std::hash::BuildHasher;
 
@@ -8,7 +8,7 @@ use proptest::test_runner::{RngSeed, TestRunner};
 
 use super::*;
 
-/// A request of the methods and headers that there are, most of which say nothing to Nebula.
+/// Generates requests with common methods and headers, most of which Nebula ignores.
 fn requests() -> impl Strategy<Value = String> {
     let read = proptest::sample::select(
         &[
@@ -57,35 +57,35 @@ fn requests() -> impl Strategy<Value = String> {
     })
 }
 
-/// Whether a request is read or known, and by whatever other one: its answer is the same.
+/// A hit equals the response of hyper, after any other requests.
 #[test]
-fn what_is_known_is_what_would_be_answered() {
+fn hits_equal_the_responses_of_hyper() {
     run(async {
         let thread = Thread::start().await;
         let mut runner = runner();
         let mut asked = 0;
         for _ in 0..40 {
-            let (mut knowing, mut reading) = (thread.connect().await, thread.connect_with(None, false).await);
+            let (mut fast, mut hyper) = (thread.connect().await, thread.connect_to_hyper().await);
             for _ in 0..24 {
                 let request = requests().new_tree(&mut runner).unwrap().current();
                 let answer = async |client: &mut TcpStream| {
                     client.write_all(request.as_bytes()).await.unwrap();
                     whole_answer(client, request.starts_with("HEAD")).await
                 };
-                // The first may have it computed.
-                answer(&mut reading).await;
-                let (read, known) = (answer(&mut reading).await, answer(&mut knowing).await);
-                assert_eq!(timeless(&known.0), timeless(&read.0), "{request}");
-                assert_eq!(known.1, read.1, "{request}");
+                // The first may compute the result.
+                answer(&mut hyper).await;
+                let (expected, found) = (answer(&mut hyper).await, answer(&mut fast).await);
+                assert_eq!(timeless(&found.0), timeless(&expected.0), "{request}");
+                assert_eq!(found.1, expected.1, "{request}");
                 asked += 1;
             }
         }
-        let read = thread.read() - 2 * asked;
-        assert!(read < asked * 4 / 5, "{read} of {asked}");
+        let parsed = thread.parsed() - 2 * asked;
+        assert!(parsed < asked * 4 / 5, "{parsed} of {asked}");
     });
 }
 
-/// A request with a byte or two of it changed, added or taken out.
+/// Generates a request, and a copy of it with one or two bytes changed, added or removed.
 fn damaged() -> impl Strategy<Value = (String, Vec<u8>)> {
     let byte =
         prop_oneof![proptest::sample::select(&b"\r\n\t :,0123456789aAzZ/.\0\x7f\x80"[..]), any::<u8>(),];
@@ -104,13 +104,13 @@ fn damaged() -> impl Strategy<Value = (String, Vec<u8>)> {
     })
 }
 
-/// What is nearly a request that is known comes to what hyper makes of it.
+/// A request that differs by a byte or two from a cached one gets the response of hyper.
 #[test]
-fn what_is_nearly_known_is_what_would_be_answered() {
+fn damaged_requests_get_the_responses_of_hyper() {
     const LAST: &[u8] = b"GET /f/same?n=1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    /// Everything that is answered to this, and to a last request. `None` where more is waited for.
+    /// Sends the request and a last one, and returns all responses. `None` if the server waits for more.
     async fn all_of(client: &mut TcpStream, request: &[u8], patience: Duration) -> Option<String> {
-        // Where it is refused the connection is closed.
+        // The server closes the connection if it refuses the request.
         if client.write_all(request).await.is_ok() {
             pause().await;
             let _ = client.write_all(LAST).await;
@@ -123,48 +123,48 @@ fn what_is_nearly_known_is_what_would_be_answered() {
     run(async {
         let thread = Thread::start().await;
         let mut runner = runner();
-        let (mut unread, mut compared) = (0, 0);
+        let (mut hits, mut compared) = (0, 0);
         for _ in 0..300 {
             let (request, damaged) = damaged().new_tree(&mut runner).unwrap().current();
-            // The first may have it computed; where it waits for more there is nothing to compare.
-            let mut first = thread.connect_with(None, false).await;
+            // The first may compute the result. If the server waits for more, there is nothing to compare.
+            let mut first = thread.connect_to_hyper().await;
             if all_of(&mut first, &damaged, Duration::from_millis(300)).await.is_none() {
                 continue;
             }
-            let mut reading = thread.connect_with(None, false).await;
-            let read = all_of(&mut reading, &damaged, PATIENCE).await.unwrap();
-            let mut knowing = thread.connect().await;
+            let mut hyper = thread.connect_to_hyper().await;
+            let expected = all_of(&mut hyper, &damaged, PATIENCE).await.unwrap();
+            let mut fast = thread.connect().await;
             for _ in 0..3 {
-                knowing.write_all(request.as_bytes()).await.unwrap();
-                whole_answer(&mut knowing, request.starts_with("HEAD")).await;
+                fast.write_all(request.as_bytes()).await.unwrap();
+                whole_answer(&mut fast, request.starts_with("HEAD")).await;
             }
-            thread.read();
-            let known = all_of(&mut knowing, &damaged, PATIENCE).await.unwrap();
-            assert_eq!(timeless(&known), timeless(&read), "{:?}", String::from_utf8_lossy(&damaged));
-            // What is malformed hyper answers by itself.
-            let answered = known.matches("HTTP/1.1 ").count() - known.matches("HTTP/1.1 400 ").count();
-            unread += usize::from(answered > thread.read());
+            thread.parsed();
+            let found = all_of(&mut fast, &damaged, PATIENCE).await.unwrap();
+            assert_eq!(timeless(&found), timeless(&expected), "{:?}", String::from_utf8_lossy(&damaged));
+            // hyper answers malformed requests itself.
+            let answered = found.matches("HTTP/1.1 ").count() - found.matches("HTTP/1.1 400 ").count();
+            hits += usize::from(answered > thread.parsed());
             compared += 1;
         }
-        assert!(unread * 50 >= compared, "{unread} of {compared}");
+        assert!(hits * 50 >= compared, "{hits} of {compared}");
     });
 }
 
-/// What a client may do on a connection.
+/// One step of a client. The first number of a call is its input.
 #[derive(Clone, Debug)]
 enum Act {
     Call(u8),
-    /// Of so many bytes.
+    /// A call with this many bytes of input.
     Long(u8, usize),
-    /// That, and another at once.
+    /// A long call and a short one in one write.
     LongAndShort(u8, usize, u8),
-    /// That in two pieces.
+    /// A long call in two writes.
     LongSplit(u8, usize, proptest::sample::Index),
-    /// In two pieces.
+    /// A call in two writes.
     Split(u8, usize),
-    /// Both at once.
+    /// Two calls in one write.
     Two(u8, u8),
-    /// One, and the beginning of the next.
+    /// One call and the beginning of the next in one write.
     OneAndAHalf(u8, u8, usize),
     Chunked(u8),
     Expecting(u8),
@@ -176,7 +176,7 @@ enum Act {
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let input = || 0..3_u8;
-    // Beyond what hyper reads at first, beyond what is looked at at once.
+    // Some are longer than hyper's first buffer, some longer than one read of an idle connection.
     let length = || proptest::sample::select(&[100_usize, 5000, 9000, 40_000, 100_000][..]);
     let act = prop_oneof![
         40 => input().prop_map(Act::Call),
@@ -197,7 +197,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     proptest::collection::vec(act, 1..48)
 }
 
-/// A source of what is generated, another each time; a test that fails says by which seed it does so again.
+/// Makes a random source with a new seed for each run. A failed test prints the seed that repeats it.
 fn runner() -> TestRunner {
     let seed = match ProptestConfig::default().rng_seed {
         RngSeed::Fixed(seed) => seed,
@@ -294,7 +294,7 @@ async fn act(client: &mut TcpStream, act: &Act) {
     }
 }
 
-/// A JSON string of so many bytes, quotes included.
+/// Returns a JSON string of this many bytes, including the quotes.
 fn long(input: u8, length: usize) -> String {
     format!("\"{}\"", char::from(b'a' + input).to_string().repeat(length - 2))
 }
@@ -309,9 +309,9 @@ impl Pair for (&[u8], &[u8]) {
     }
 }
 
-/// Whatever comes on a connection, each request has its own answer, in order.
+/// Each request gets its own response, in order, whatever the client does.
 #[test]
-fn every_request_has_its_answer() {
+fn every_request_gets_its_own_response() {
     run(async {
         let thread = Thread::start().await;
         let mut runner = runner();
@@ -325,7 +325,7 @@ fn every_request_has_its_answer() {
                 assert!(acted.is_ok(), "no answer to {each:?} of {acts:?}");
             }
         }
-        let read = thread.read();
-        assert!(read < asked * 9 / 10, "{read} of {asked}");
+        let parsed = thread.parsed();
+        assert!(parsed < asked * 9 / 10, "{parsed} of {asked}");
     });
 }

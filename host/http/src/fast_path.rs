@@ -1,0 +1,124 @@
+//! The cached fast path: repeated requests get their cached response below hyper, without being parsed by it.
+//!
+//! ```text
+//! serve -> FastPath (one a thread) -> FastPathConnection -> stream, between the socket and hyper
+//!                                                       \-> RequestInFlight -> data, which hands over the reply
+//!
+//! stream -> tracker (is the connection idle?) -> cached_responses -> request_key, cached_response
+//! ```
+//!
+//! Parsing a request and rendering the head of its response is most of the cost of a cache hit. So each thread keeps
+//! responses as hyper has written them, and sends them again to requests with the same key, on connections where
+//! hyper holds nothing.
+//!
+//! Invariants:
+//! * The client gets the bytes that hyper would write, except for `Age` and `Date`. Where that is uncertain, hyper
+//!   handles the request.
+//! * Where the fast path is off, the stream passes every read and write on to the socket, and nothing is allocated
+//!   for it.
+
+mod cached_response;
+mod cached_responses;
+mod pending_write;
+mod request_key;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod tracker;
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use nebula_runtime::{Given, Shard};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use self::cached_responses::CachedResponses;
+use self::stream::{FastPathStream, Lookups};
+use self::tracker::ExchangeTracker;
+use crate::connections::{Requests, UnderWay};
+use crate::problem::Reply;
+
+/// The time that the first part of a request waits for the last: some round trips.
+const PARTIAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The fast path of one serving thread. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct FastPath {
+    /// `None` where the fast path is off.
+    responses: Option<CachedResponses>,
+    partial_timeout: Duration,
+}
+
+/// The fast path of one connection. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct FastPathConnection {
+    tracker: Option<ExchangeTracker>,
+    requests: Requests,
+    partial_timeout: Duration,
+}
+
+/// A request that hyper has parsed, until it has a reply.
+pub(crate) struct RequestInFlight {
+    tracker: Option<ExchangeTracker>,
+    /// Counts the request among those of its connection.
+    _counted: UnderWay,
+}
+
+impl FastPath {
+    /// Sends the cached results of `shard`. It is off if the shard caches no results.
+    pub(crate) fn on(shard: &Shard) -> Self {
+        let responses = shard.remembers().then(|| CachedResponses::new(shard.clone()));
+        Self { responses, partial_timeout: PARTIAL_TIMEOUT }
+    }
+
+    /// hyper handles every request.
+    pub(crate) fn off() -> Self {
+        Self { responses: None, partial_timeout: PARTIAL_TIMEOUT }
+    }
+
+    /// Frees the memory of responses that the shard has no use for any more. Call it before the thread sleeps.
+    pub(crate) fn tidy(&self) {
+        if let Some(responses) = &self.responses {
+            responses.evict_stale();
+        }
+    }
+
+    /// Begins a connection, whose requests are counted by `requests`.
+    pub(crate) fn connection(&self, requests: Requests) -> FastPathConnection {
+        let tracker = self.responses.clone().map(ExchangeTracker::new);
+        FastPathConnection { tracker, requests, partial_timeout: self.partial_timeout }
+    }
+}
+
+impl FastPathConnection {
+    /// Wraps the connection's socket, for hyper to read and write.
+    pub(crate) fn stream<S: AsyncRead + AsyncWrite + Unpin>(&self, socket: S) -> FastPathStream<S> {
+        let lookups = self.tracker.clone().map(|tracker| Lookups {
+            tracker,
+            requests: self.requests.clone(),
+            partial_timeout: self.partial_timeout,
+        });
+        FastPathStream::new(socket, lookups)
+    }
+
+    /// Begins a request that hyper has parsed the head of.
+    pub(crate) fn begin_request(&self) -> RequestInFlight {
+        RequestInFlight { tracker: self.tracker.clone(), _counted: self.requests.begin() }
+    }
+}
+
+impl RequestInFlight {
+    /// Ends the request: hyper gets `reply` next. `is_parsed` says whether hyper has parsed the request to its end, and
+    /// `result` is the cached result that the reply was made from, if any.
+    pub(crate) fn end(
+        self,
+        request_headers: &HeaderMap,
+        is_parsed: bool,
+        reply: &Reply,
+        result: Option<Given>,
+    ) {
+        if let Some(tracker) = self.tracker {
+            tracker.reply(request_headers, is_parsed, reply, result);
+        }
+    }
+}

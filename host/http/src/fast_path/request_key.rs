@@ -1,0 +1,295 @@
+//! The key of a request: the bytes that decide its answer.
+//!
+//! Most headers don't affect the answer: credentials, the user agent, proxies, traces. They differ between
+//! clients that get the same answer, so they aren't part of the key. The key holds the request line, the headers
+//! in [`KEY_HEADERS`] and the body. A function of the http form sees every header, so its key holds the whole head.
+//!
+//! `httparse`, the parser inside hyper, parses the head here too: both see the same head and the same end.
+//!
+//! Invariant: two requests with the same key get the same answer, except for its age and date, as long as the
+//! same functions are deployed.
+
+use std::borrow::Cow;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::mem::MaybeUninit;
+
+use httparse::Status;
+use quick_cache::Equivalent;
+
+use crate::body::{HEADER_BYTES_MAX, HEADERS_MAX};
+
+/// The headers of a call that Nebula reads, in `body::check`, `data` and `answer`. `Content-Length` isn't among
+/// them: it only says how long the body is.
+const KEY_HEADERS: [&str; 6] = ["host", "accept", "cache-control", "content-type", "if-none-match", "prefer"];
+
+/// The key of a request. A lookup borrows from the request, and a cached key owns its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RequestKey<'a> {
+    /// The hash of `parsed_head` and `body`. A body may be long, so it is hashed once.
+    hash: u64,
+    /// The request line and the values of [`KEY_HEADERS`].
+    parsed_head: Cow<'a, [u8]>,
+    body: Cow<'a, [u8]>,
+    /// The whole head, for a function that sees all headers.
+    whole_head: Option<Cow<'a, [u8]>>,
+}
+
+impl<'a> RequestKey<'a> {
+    /// Makes the key from what [`parse`] wrote to `parsed_head`, and the body.
+    pub(super) fn new(parsed_head: &'a [u8], body: &'a [u8], hashes: &impl BuildHasher) -> Self {
+        let hash = hashes.hash_one((parsed_head, body));
+        Self { hash, parsed_head: parsed_head.into(), body: body.into(), whole_head: None }
+    }
+
+    /// Returns the key for a function that sees all headers.
+    pub(super) fn with_head(self, head: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self { whole_head: Some(head.into()), ..self }
+    }
+
+    /// Returns the key without the whole head, which is the same for every client.
+    pub(super) fn without_head(&self) -> RequestKey<'_> {
+        let [parsed_head, body] = [&self.parsed_head, &self.body].map(|part| Cow::Borrowed(&part[..]));
+        RequestKey { hash: self.hash, parsed_head, body, whole_head: None }
+    }
+
+    /// Copies the bytes, so that the key can outlive the request.
+    pub(super) fn into_owned(self) -> RequestKey<'static> {
+        let owned = |part: Cow<'_, [u8]>| Cow::Owned(part.into_owned());
+        let Self { hash, parsed_head, body, whole_head } = self;
+        RequestKey {
+            hash,
+            parsed_head: owned(parsed_head),
+            body: owned(body),
+            whole_head: whole_head.map(owned),
+        }
+    }
+
+    /// The memory that the key takes, bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.parsed_head.len() + self.body.len() + self.whole_head.as_ref().map_or(0, |head| head.len())
+    }
+}
+
+impl Hash for RequestKey<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+        self.whole_head.hash(state);
+    }
+}
+
+/// A borrowed key for a lookup among owned keys.
+#[derive(Hash)]
+pub(super) struct KeyRef<'a>(pub(super) &'a RequestKey<'a>);
+
+impl Equivalent<RequestKey<'static>> for KeyRef<'_> {
+    fn equivalent(&self, key: &RequestKey<'static>) -> bool {
+        self.0 == key
+    }
+}
+
+/// The length of a request, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RequestLength {
+    /// The head, including the empty line that ends it.
+    pub(super) head: usize,
+    /// The body, from `Content-Length`.
+    pub(super) body: usize,
+}
+
+impl RequestLength {
+    /// Head and body together, or `None` if the sum overflows.
+    pub(super) fn total(self) -> Option<usize> {
+        self.head.checked_add(self.body)
+    }
+}
+
+/// Parses the head at the beginning of `bytes` and overwrites `parsed_head` with the part that belongs to the key.
+///
+/// Returns `None` if the head is incomplete or over a limit, if the length of the request is ambiguous, or if the
+/// request asks something of the connection itself (RFC 9110 §7.6.1, §10.1.1).
+pub(super) fn parse(bytes: &[u8], parsed_head: &mut Vec<u8>) -> Option<RequestLength> {
+    let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    let Ok(Status::Complete(head)) = request.parse_with_uninit_headers(bytes, &mut headers) else {
+        return None;
+    };
+    let (method, target) = (request.method?, request.path?);
+    if request.version != Some(1) || method == "CONNECT" {
+        return None;
+    }
+    parsed_head.clear();
+    for part in [method, " ", target, "\n"] {
+        parsed_head.extend_from_slice(part.as_bytes());
+    }
+    let (mut body, mut header_bytes) = (None, 0);
+    for header in &*request.headers {
+        header_bytes += header.name.len() + header.value.len();
+        match HeaderRole::of(header.name) {
+            HeaderRole::Ignored => {}
+            HeaderRole::Key(name) => {
+                // Neither a name nor a value contains a line feed, so the parts can't run into each other.
+                for part in [name.as_bytes(), b":", header.value, b"\n"] {
+                    parsed_head.extend_from_slice(part);
+                }
+            }
+            HeaderRole::Length => {
+                // `5, 5` and `+5` are ambiguous: leave them to hyper.
+                let digits = Some(header.value).filter(|value| value.iter().all(u8::is_ascii_digit))?;
+                let length = std::str::from_utf8(digits).ok()?.parse().ok()?;
+                if body.replace(length).is_some() {
+                    return None;
+                }
+            }
+            // `keep-alive` is the default of HTTP/1.1.
+            HeaderRole::Connection if header.value.eq_ignore_ascii_case(b"keep-alive") => {}
+            HeaderRole::Connection | HeaderRole::Unsupported => return None,
+        }
+    }
+    (header_bytes <= HEADER_BYTES_MAX).then_some(RequestLength { head, body: body.unwrap_or(0) })
+}
+
+/// The effect of a header on the request's key.
+enum HeaderRole {
+    /// It doesn't affect the answer.
+    Ignored,
+    /// It is part of the key, under this lower-case name.
+    Key(&'static str),
+    Length,
+    Connection,
+    /// It changes the connection or the framing. hyper handles such requests.
+    Unsupported,
+}
+
+impl HeaderRole {
+    fn of(name: &str) -> Self {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if let Some(name) = KEY_HEADERS.into_iter().find(|name| is(name)) {
+            return Self::Key(name);
+        }
+        match () {
+            () if is("content-length") => Self::Length,
+            () if is("connection") => Self::Connection,
+            () if ["upgrade", "transfer-encoding", "expect"].into_iter().any(is) => Self::Unsupported,
+            () => Self::Ignored,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasherDefault;
+
+    use super::*;
+
+    fn length(text: &str) -> Option<RequestLength> {
+        parse(text.as_bytes(), &mut Vec::new())
+    }
+
+    fn key(text: &str) -> RequestKey<'static> {
+        // The buffer may still hold the previous request's bytes.
+        let mut parsed_head = b"the previous request".to_vec();
+        let length = parse(text.as_bytes(), &mut parsed_head).unwrap();
+        assert_eq!(length.total(), Some(text.len()));
+        let body = &text.as_bytes()[length.head..];
+        RequestKey::new(&parsed_head, body, &BuildHasherDefault::<ConstantHash>::default()).into_owned()
+    }
+
+    /// Gives every key the same hash, so that only their bytes tell them apart.
+    #[derive(Default)]
+    struct ConstantHash;
+
+    impl Hasher for ConstantHash {
+        fn finish(&self) -> u64 {
+            0
+        }
+
+        fn write(&mut self, _: &[u8]) {}
+    }
+
+    fn with_head(text: &str) -> RequestKey<'static> {
+        let head = length(text).unwrap().head;
+        key(text).with_head(text.as_bytes()[..head].to_vec())
+    }
+
+    fn get(headers: &str) -> String {
+        format!("GET /f/a HTTP/1.1\r\nhost: a\r\n{headers}\r\n")
+    }
+
+    #[test]
+    fn length_is_head_plus_content_length() {
+        let (head, text) =
+            ("POST / HTTP/1.1\r\nhost: a\r\n\r\n".len(), "POST / HTTP/1.1\r\nhost: a\r\n\r\nbody");
+        assert_eq!(length(text), Some(RequestLength { head, body: 0 }));
+        assert_eq!(length(&get("content-length: 4\r\n")).unwrap().body, 4);
+        assert_eq!(length(&get("Content-Length:  4 \r\n")).unwrap().body, 4);
+        for ambiguous in ["+4", "4, 4", "-1", "", "99999999999999999999"] {
+            assert_eq!(length(&get(&format!("content-length: {ambiguous}\r\n"))), None, "{ambiguous}");
+        }
+        assert_eq!(length(&get("content-length: 4\r\ncontent-length: 4\r\n")), None);
+        for other in ["transfer-encoding: chunked", "connection: close", "expect: 100-continue", "upgrade: x"]
+        {
+            assert_eq!(length(&get(&format!("{other}\r\n"))), None, "{other}");
+        }
+        assert_eq!(length("POST / HTTP/1.1\r\nhost: a\r\n"), None);
+        assert_eq!(length("GET / HTTP/1.0\r\nhost: a\r\n\r\n"), None);
+        assert_eq!(length("CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n"), None);
+        assert_eq!(length("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), None);
+        assert_eq!(length(&get("x: \0\r\n")), None);
+        assert_eq!(length(&get(&"x: y\r\n".repeat(HEADERS_MAX))), None);
+        let long = |bytes: usize| get(&format!("x: {}\r\n", "y".repeat(bytes - "hostax".len())));
+        assert!(length(&long(HEADER_BYTES_MAX)).is_some());
+        assert_eq!(length(&long(HEADER_BYTES_MAX + 1)), None);
+        assert!(length(&get("connection: Keep-Alive\r\n")).is_some());
+    }
+
+    #[test]
+    fn only_key_headers_change_the_key() {
+        let plain = key(&get(""));
+        for other in
+            ["Authorization: Bearer x", "cookie: a=b", "traceparent: 00-1", "x:", "connection: keep-alive"]
+        {
+            let other = get(&format!("{other}\r\n"));
+            assert_eq!(key(&other), plain, "{other}");
+            assert_ne!(with_head(&other), with_head(&get("")), "{other}");
+        }
+        for name in KEY_HEADERS {
+            let with = |value| key(&get(&format!("{name}: {value}\r\n")));
+            assert_ne!(with("x"), plain, "{name}");
+            assert_ne!(with("x"), with("y"), "{name}");
+            assert_eq!(with("x"), key(&get(&format!("{}:  x \r\n", name.to_uppercase()))), "{name}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_key_do_not_run_into_each_other() {
+        let post = |headers: &str, body: &str| {
+            let length = body.len();
+            key(&format!("POST /f/a HTTP/1.1\r\nhost: a\r\n{headers}content-length: {length}\r\n\r\n{body}"))
+        };
+        let keys = [
+            post("", ""),
+            post("", "\n"),
+            post("", "accept:x\n\n"),
+            post("accept: x\r\n", ""),
+            post("accept: x\r\naccept: y\r\n", ""),
+            post("accept: y\r\naccept: x\r\n", ""),
+            post("accept: x\r\n", "accept:y\n\n"),
+            post("accept: x, accept:y\r\n", ""),
+            key("GET /f/a HTTP/1.1\r\nhost: a\r\n\r\n"),
+            key("GET http://a/f/a HTTP/1.1\r\nhost: a\r\n\r\n"),
+        ];
+        for (index, one) in keys.iter().enumerate() {
+            assert!(keys[..index].iter().all(|other| one != other), "{one:?}");
+        }
+    }
+
+    #[test]
+    fn whole_head_makes_a_different_key() {
+        let (request, other) = (get("cookie: a\r\n"), get("cookie: b\r\n"));
+        assert_eq!(key(&request), key(&other));
+        assert_ne!(with_head(&request), with_head(&other));
+        assert_ne!(with_head(&request), key(&request));
+        assert_eq!(with_head(&request).without_head(), key(&request));
+        assert_eq!(with_head(&request).bytes(), key(&request).bytes() + request.len());
+    }
+}
