@@ -37,7 +37,7 @@ pub(crate) use self::disk::Disk;
 use self::doorkeeper::Doorkeeper;
 pub(crate) use self::flight::{Flights, Interest, Joined, Landed, Lead};
 pub(crate) use self::report::Tally;
-pub use self::report::{CacheReport, Counts, FunctionCacheReport};
+pub use self::report::{CacheReport, Counts, FunctionCacheReport, LoadedReport};
 use crate::answer::Answer;
 use crate::engine;
 use crate::error::CallError;

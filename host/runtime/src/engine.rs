@@ -36,7 +36,7 @@ pub(crate) use self::artefact::load_bytes;
 pub use self::call::Failure;
 pub(crate) use self::call::{Ended, Input, Output, Stopped};
 pub use self::compile::{CompileError, Compiler, UNCOMPILABLE_EXIT, Uncompilable, limit_compiler_process};
-pub(crate) use self::component::{Described, Flat, Kind, Loaded, Typed, utf8};
+pub(crate) use self::component::{Described, Flat, Kind, Loaded, Typed, USES_MAX, utf8};
 pub use self::component::{Form, Refused};
 pub(crate) use self::fuse::{Link, fuse};
 pub use self::initialise::InitialiseError;

@@ -34,7 +34,7 @@ mod spelling;
 
 pub use admission::Inadmissible;
 pub use answer::{Answer, Content, MEDIA_TYPE_BYTES_MAX};
-pub use cache::{CacheReport, Counts, FunctionCacheReport};
+pub use cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport};
 pub use codec::{DecodeError, UnsupportedType};
 pub use engine::{
     Codegen, CompileError, Compiler, Failure, Form, ImportMismatch, InitialiseError, InvalidImport, Refused,

@@ -61,8 +61,9 @@ impl Engine {
 }
 
 impl Loaded {
-    /// Keeps the clock of deadlines ticking.
+    /// Keeps the clock of deadlines ticking, and counts a use of the component.
     pub(crate) fn begin(&self) -> InFlight<'_> {
+        self.count_use();
         self.engine.counter.begin()
     }
 

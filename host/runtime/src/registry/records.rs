@@ -152,18 +152,39 @@ impl VersionRecord {
         let deployed_at_unix_s = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
+        let NewVersion { digest, size_bytes, limits, remember, pipeline, linked, description } = new;
         Self {
             name,
             version,
-            digest: new.digest,
-            size_bytes: new.size_bytes,
+            digest,
+            size_bytes,
             deployed_at_unix_s,
-            limits: new.limits,
-            remember: new.remember,
-            pipeline: new.pipeline,
-            linked: new.linked,
-            description: new.description,
+            limits,
+            remember,
+            pipeline,
+            linked,
+            description,
         }
+    }
+
+    /// Whether publishing `new` makes nothing else of the function than this version.
+    pub(super) fn was_made_of(&self, new: &NewVersion) -> bool {
+        // Every field, so that a new one doesn't compile until it is decided whether it makes another version.
+        let NewVersion {
+            digest,
+            limits,
+            remember,
+            pipeline,
+            linked,
+            // Both follow from the content that the digest names.
+            size_bytes: _,
+            description: _,
+        } = new;
+        self.digest == *digest
+            && self.limits == *limits
+            && self.remember == *remember
+            && self.pipeline == *pipeline
+            && self.linked == *linked
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{MutexGuard, PoisonError, Weak};
 
 use super::Runtime;
-use crate::cache::{CacheReport, Counts, FunctionCacheReport};
+use crate::cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport};
 use crate::id::{Digest, FunctionName};
+use crate::pool::LoadedCounts;
 use crate::registry::{ResolveError, StoreError, VersionRecord};
 
 /// Somebody who counts how calls were answered.
@@ -55,8 +56,15 @@ impl Runtime {
                 .values()
                 .fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes)),
             disk_bytes_max: self.0.disk.bytes_max(),
+            loaded: self.loaded_report(),
             functions,
         })
+    }
+
+    /// What compiled code is loaded, and how often code was loaded since the runtime was opened.
+    pub fn loaded_report(&self) -> LoadedReport {
+        let LoadedCounts { components, bytes, reads, loads, evictions } = self.0.loaded.counts();
+        LoadedReport { components, bytes, bytes_max: self.0.loaded.bytes_max(), reads, loads, evictions }
     }
 
     /// Waits until the results that are to survive are on disk: for the end of a server.
