@@ -47,7 +47,6 @@ impl Local {
                 remembered_bytes_max: 0,
                 ..HostLimits::default()
             },
-            serving_threads: 1,
             signer: None,
             verify_share: 0.0,
             alarm: |_| {},

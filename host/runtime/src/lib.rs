@@ -17,7 +17,7 @@ pub mod receipt;
 mod runtime;
 mod shard;
 
-pub use nebula_cache::{CacheReport, Counts, FunctionCacheReport};
+pub use nebula_cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport};
 pub use nebula_codec::{DecodeError, UnsupportedType};
 pub use nebula_engine::{
     CallLog, Codegen, CompileError, Compiler, Failure, Inadmissible, InitialiseError, Refused,

@@ -43,7 +43,7 @@ use crate::error::{Fault, LoadError};
 use crate::function::{Composed, Function, Memory};
 use crate::invoke::Called;
 use crate::lane::ComputeLane;
-use crate::pool::Pool;
+use crate::pool::{LoadedSet, Pool};
 use crate::receipt::Signer;
 
 /// How long freed memory has been free when it is given back.
@@ -63,8 +63,6 @@ pub struct RuntimeConfig {
     pub limits: Limits,
     /// What the host as a whole may use.
     pub host_limits: HostLimits,
-    /// Threads that serve, each of which may run a call in place.
-    pub serving_threads: usize,
     /// Who signs receipts.
     pub signer: Option<Signer>,
     /// The share of hits that is computed again when there is nothing else to do, and compared: from 0 to 1.
@@ -104,7 +102,8 @@ struct Shared {
     /// What runs on the compute lane has an engine of its own.
     lane_pool: Pool,
     limits: Limits,
-    loaded_bytes_max: u64,
+    /// Of all serving threads, the compute lane and checks.
+    loaded: Arc<LoadedSet>,
     /// For each serving thread.
     instances_max: NonZeroU32,
     /// Versions that were called, by how they were asked for. Cleared by whatever changes a name.
@@ -146,43 +145,48 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError`].
     pub fn open(config: RuntimeConfig) -> Result<Self, RuntimeError> {
-        let registry = Registry::open(&config.data_dir)?;
+        let RuntimeConfig { data_dir, compiler, limits, host_limits, signer, verify_share, alarm } = config;
+        let registry = Registry::open(&data_dir)?;
         let no_engine = |error: String| RuntimeError::Engine(error);
         let ticker = Ticker::start().map_err(|error| no_engine(error.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         // Receipts are made there too.
-        let lane =
-            ComputeLane::new(&config.host_limits, cores).map_err(|error| no_engine(error.to_string()))?;
-        let instances = u32::try_from(config.host_limits.calls_max).unwrap_or(u32::MAX);
-        let engine = Engine::new(instances, config.compiler.codegen(), &ticker)
+        let lane = ComputeLane::new(&host_limits, cores).map_err(|error| no_engine(error.to_string()))?;
+        let HostLimits {
+            calls_max,
+            // The lane has it.
+            queue_max: _,
+            instances_max,
+            loaded_bytes_max,
+            remembered_bytes_max,
+            remembered_disk_bytes_max,
+            inputs_bytes_max,
+        } = host_limits;
+        let instances = u32::try_from(calls_max).unwrap_or(u32::MAX);
+        let engine = Engine::new(instances, compiler.codegen(), &ticker)
             .map_err(|error| no_engine(format!("{error:#}")))?;
         let compatibility = engine.compatibility();
-        // A part for each shard, and one for the compute lane.
-        let loaded_bytes_max =
-            config.host_limits.loaded_bytes_max / (config.serving_threads as u64).saturating_add(1);
+        let loaded = LoadedSet::new(loaded_bytes_max);
         // What isn't remembered in memory isn't on disk either.
-        let disk_bytes_max = match config.host_limits.remembered_bytes_max {
-            0 => 0,
-            _ => config.host_limits.remembered_disk_bytes_max,
-        };
+        let disk_bytes_max = if remembered_bytes_max == 0 { 0 } else { remembered_disk_bytes_max };
         let disk = Disk::new(
-            &config.data_dir,
+            &data_dir,
             disk_bytes_max,
             registry.key_for(RESULTS_CONTEXT),
             nebula_engine::identity(),
         );
         Ok(Self(Arc::new(Shared {
             registry,
-            compiler: config.compiler,
+            compiler,
             compatibility,
             compiling: Arc::new(Semaphore::new(cores.div_ceil(2))),
             ticker,
             cores,
             lane,
-            lane_pool: Pool::new(engine, loaded_bytes_max),
-            limits: config.limits,
-            loaded_bytes_max,
-            instances_max: config.host_limits.instances_max,
+            lane_pool: Pool::new(engine, Arc::clone(&loaded)),
+            limits,
+            loaded,
+            instances_max,
             resolved: RwLock::default(),
             generation: AtomicU64::new(0),
             in_use: Mutex::default(),
@@ -191,13 +195,13 @@ impl Runtime {
             fusing: Mutex::default(),
             deploying: Mutex::default(),
             logs: Logs::default(),
-            cache: Cache::new(config.host_limits.remembered_bytes_max),
+            cache: Cache::new(remembered_bytes_max),
             disk,
-            inputs: Inputs::new(&config.data_dir, config.host_limits.inputs_bytes_max),
-            signer: config.signer,
+            inputs: Inputs::new(&data_dir, inputs_bytes_max),
+            signer,
             issuing: Arc::new(Semaphore::new(cores)),
-            verification: Verification::new(config.verify_share),
-            alarm: config.alarm,
+            verification: Verification::new(verify_share),
+            alarm,
             distrusted: Mutex::default(),
             flights: Arc::default(),
             awake: AtomicUsize::new(0),
@@ -206,16 +210,16 @@ impl Runtime {
         })))
     }
 
-    /// An engine of its own for whoever calls, with its part of the room for loaded components.
+    /// A pool for a serving thread, with an engine of its own.
     pub(crate) fn new_pool(&self) -> Result<Pool, RuntimeError> {
-        self.new_pool_of(self.0.instances_max.get(), self.0.loaded_bytes_max)
+        self.new_pool_of(self.0.instances_max.get())
     }
 
-    fn new_pool_of(&self, instances_max: u32, loaded_bytes_max: u64) -> Result<Pool, RuntimeError> {
-        let Shared { compiler, ticker, .. } = &*self.0;
+    fn new_pool_of(&self, instances_max: u32) -> Result<Pool, RuntimeError> {
+        let Shared { compiler, ticker, loaded, .. } = &*self.0;
         let engine = Engine::new(instances_max, compiler.codegen(), ticker)
             .map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
-        Ok(Pool::new(engine, loaded_bytes_max))
+        Ok(Pool::new(engine, Arc::clone(loaded)))
     }
 
     /// The version that `reference` names.

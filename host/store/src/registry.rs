@@ -14,12 +14,13 @@
 //! * What [`Registry::publish`] has returned survives a crash: the component's file and directory
 //!   are synced before the transaction that names it commits, and redb's commit is durable.
 //! * A file appears under its final name whole or not at all (written aside, synced, renamed).
-//! * Compiled code is loaded only if its MAC, over content, digest and compatibility, is right;
-//!   anything else is made again.
+//! * Compiled code is handed out only if its MAC, over content, digest and compatibility, is right;
+//!   anything else is made again. It is handed out as a copy that can't change ([`Compiled`]).
 //! * The directory is the operator's alone (0700): whoever can write to it owns the host.
 //!
 //! Knows bytes and digests; nothing of wasmtime or HTTP.
 
+mod compiled;
 mod distrust;
 mod files;
 mod lock;
@@ -36,7 +37,7 @@ use nebula_model::record::{Composition, Description, Linked, VersionRecord};
 use nebula_model::remember::Remember;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
-pub use self::files::Compiled;
+pub use self::compiled::Compiled;
 pub use self::files::create_private_dir;
 use self::files::{Files, write_whole};
 use self::lock::DirectoryLock;
@@ -466,7 +467,7 @@ impl Registry {
         self.files.store_compiled(digest, compatibility, artefact)
     }
 
-    /// Where authentic compiled code is, or `None` if there is none: compile it again.
+    /// Authentic compiled code, read and copied; `None` if there is none: compile it again.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -565,12 +566,7 @@ fn next(
         && let Some(found) = records.get((name.as_str(), version))?
     {
         let found = records::read(name, version, found.value())?;
-        if found.digest == new.digest
-            && found.limits == new.limits
-            && found.remember == new.remember
-            && found.pipeline == new.pipeline
-            && found.linked == new.linked
-        {
+        if records::is_made_of(&found, new) {
             return Ok(Next::Current(found));
         }
     }

@@ -300,7 +300,7 @@ impl Runtime {
         let Shared { registry, compiler, compatibility, lane_pool, .. } = &*self.0;
         let refused = |refused: nebula_engine::Refused| LoadError::Engine(refused.to_string());
         if let Some(compiled) = registry.open_compiled(digest, compatibility)? {
-            return lane_pool.engine().describe_artefact(&compiled.path).map_err(refused);
+            return lane_pool.engine().describe_artefact(&compiled.path()).map_err(refused);
         }
         let artefact = compiler.compile(&registry.read_component(digest)?)?;
         registry.store_compiled(digest, compatibility, &artefact)?;
@@ -309,8 +309,19 @@ impl Runtime {
 }
 
 fn as_publication<'a>(record: &'a VersionRecord, content: &'a [u8]) -> Publication<'a> {
-    let VersionRecord { name, digest, size_bytes, limits, remember, pipeline, linked, description, .. } =
-        record;
+    let VersionRecord {
+        name,
+        digest,
+        size_bytes,
+        limits,
+        remember,
+        pipeline,
+        linked,
+        description,
+        // The registry gives it another number and time.
+        version: _,
+        deployed_at_unix_s: _,
+    } = record;
     let version = NewVersion {
         digest: *digest,
         size_bytes: *size_bytes,

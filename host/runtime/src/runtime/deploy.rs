@@ -127,7 +127,7 @@ impl Runtime {
         };
         let described = match registry.open_compiled(&digest, compatibility)? {
             // Compiled before, under this or another name.
-            Some(compiled) => lane_pool.engine().describe_artefact(&compiled.path).map_err(too_large)?,
+            Some(compiled) => lane_pool.engine().describe_artefact(&compiled.path()).map_err(too_large)?,
             None => {
                 let artefact = compiler.compile(&component)?;
                 let described = lane_pool.engine().describe_compiled(&artefact).map_err(too_large)?;

@@ -24,7 +24,7 @@ use nebula_linker::{Link, fuse};
 use nebula_model::description::Fuse;
 use nebula_model::form::Form;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
-use nebula_model::limits::COMPONENT_BYTES_MAX;
+use nebula_model::limits::{COMPONENT_BYTES_MAX, Limits};
 use nebula_model::record::VersionRecord;
 use nebula_pipeline::Gives;
 use nebula_store::StoreError;
@@ -64,16 +64,24 @@ fn fused_id(function: &Function) -> Option<Digest> {
     hasher.update(function.record.digest.bytes());
     for (index, call) in calls.iter().enumerate() {
         let step = composed.steps().get(&call.to_string())?;
-        let limits = step.limits();
-        let may_have_it = own.memory_bytes_max <= limits.memory_bytes_max
-            && (index > 0 || own.input_bytes_max <= limits.input_bytes_max)
-            && (index + 1 < calls.len() || own.output_bytes_max <= limits.output_bytes_max);
+        let Limits {
+            memory_bytes_max,
+            input_bytes_max,
+            output_bytes_max,
+            // The shortest of them is the whole's: `fused_deadline`.
+            deadline_ms: _,
+            // The log of a whole has the pipeline's limit.
+            log_bytes_max: _,
+        } = step.limits();
+        let may_have_it = own.memory_bytes_max <= *memory_bytes_max
+            && (index > 0 || own.input_bytes_max <= *input_bytes_max)
+            && (index + 1 < calls.len() || own.output_bytes_max <= *output_bytes_max);
         if step.composed().is_some() || step.record.description.form != Form::Typed || !may_have_it {
             return None;
         }
         hasher.update(step.record.digest.bytes());
-        hasher.update(limits.input_bytes_max.to_le_bytes());
-        hasher.update(limits.output_bytes_max.to_le_bytes());
+        hasher.update(input_bytes_max.to_le_bytes());
+        hasher.update(output_bytes_max.to_le_bytes());
     }
     Some(Digest::from_bytes(hasher.finalize().into()))
 }
@@ -180,11 +188,11 @@ impl Runtime {
         Ok(ids)
     }
 
-    /// An engine for fused components, with its part of the room for loaded ones.
+    /// A pool for fused components, with an engine of its own.
     pub(crate) fn new_fused_pool(&self) -> Option<Pool> {
-        let Shared { compiler, ticker, loaded_bytes_max, .. } = &*self.0;
+        let Shared { compiler, ticker, loaded, .. } = &*self.0;
         let engine = Engine::for_fused(compiler.codegen(), ticker).ok()?;
-        Some(Pool::new(engine, *loaded_bytes_max))
+        Some(Pool::new(engine, Arc::clone(loaded)))
     }
 
     /// The compute lane's.

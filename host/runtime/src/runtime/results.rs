@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{MutexGuard, PoisonError, Weak};
 
-use nebula_cache::{CacheReport, Counts, FunctionCacheReport};
+use nebula_cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport};
 use nebula_model::id::{Digest, FunctionName};
 use nebula_model::record::VersionRecord;
 use nebula_store::{ResolveError, StoreError};
 
 use super::Runtime;
+use crate::pool::LoadedCounts;
 
 /// Somebody who counts how calls were answered.
 pub(crate) trait Counting: Send + Sync {
@@ -57,8 +58,15 @@ impl Runtime {
                 .values()
                 .fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes)),
             disk_bytes_max: self.0.disk.bytes_max(),
+            loaded: self.loaded_report(),
             functions,
         })
+    }
+
+    /// What compiled code is loaded, and how often code was loaded since the runtime was opened.
+    pub fn loaded_report(&self) -> LoadedReport {
+        let LoadedCounts { components, bytes, reads, loads, evictions } = self.0.loaded.counts();
+        LoadedReport { components, bytes, bytes_max: self.0.loaded.bytes_max(), reads, loads, evictions }
     }
 
     /// Waits until the results that are to survive are on disk: for the end of a server.

@@ -57,9 +57,6 @@ const IDLE: Duration = Duration::from_secs(5);
 /// The longest pause between two checks: after a call of seconds the next may come before it has had its share.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
-/// Compiled code kept loaded for checks, bytes.
-const LOADED_BYTES_MAX: u64 = 32 * 1024 * 1024;
-
 /// The longest a check waits; after that it is dropped, so that an idle machine comes to rest.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -294,7 +291,7 @@ fn work(runtime: &Weak<Shared>, checks: &Receiver<Check>) {
         // Its own: what other threads run on isn't held up by one that waits for its core.
         let pool = match &mut pool {
             Some(pool) => pool,
-            none => match runtime.new_pool_of(1, LOADED_BYTES_MAX) {
+            none => match runtime.new_pool_of(1) {
                 Ok(pool) => none.insert(pool),
                 // No address space for another instance: nothing is checked.
                 Err(_) => continue,

@@ -1,5 +1,7 @@
 //! What was remembered, computed again; and a memory that was tampered with.
 
+mod loading;
+
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::Path;
 use std::thread;
@@ -47,18 +49,22 @@ struct Host {
 
 impl Host {
     fn open(data_dir: &Path, verify_share: f64) -> Self {
-        let runtime = Runtime::open(RuntimeConfig {
+        Self::open_with(data_dir, |config| config.verify_share = verify_share)
+    }
+
+    fn open_with(data_dir: &Path, change: impl FnOnce(&mut RuntimeConfig)) -> Self {
+        let mut config = RuntimeConfig {
             data_dir: data_dir.to_owned(),
             compiler: Compiler::InProcess(Codegen::Optimised),
             // Other tests, or whatever else runs, may have the cores for long.
             limits: Limits { deadline_ms: NonZeroU64::new(60_000).unwrap(), ..Limits::default() },
             host_limits: HostLimits { instances_max: NonZeroU32::MIN, ..HostLimits::default() },
-            serving_threads: 1,
             signer: None,
-            verify_share,
+            verify_share: 0.0,
             alarm: |disagreement| ALARMS.lock().unwrap().push(disagreement.clone()),
-        })
-        .unwrap();
+        };
+        change(&mut config);
+        let runtime = Runtime::open(config).unwrap();
         let executor = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let shard = Shard::new(runtime.clone()).unwrap();
         Self { shard, runtime, executor }
@@ -87,9 +93,14 @@ impl Host {
     }
 
     fn call(&self, name: &str) -> Called {
-        let function = self.find(name).unwrap();
+        self.call_on(&self.shard, name)
+    }
+
+    fn call_on(&self, shard: &Shard, name: &str) -> Called {
+        let reference = FunctionRef { name: name.parse().unwrap(), selector: Selector::Current };
+        let function = shard.find(&reference).unwrap();
         let request = Request::Payload { media_type: None, body: Bytes::new() };
-        let call = self.shard.call(&function, request, Prefer::AsSent, CacheDirectives::default());
+        let call = shard.call(&function, request, Prefer::AsSent, CacheDirectives::default());
         self.executor.block_on(call)
     }
 

@@ -20,22 +20,43 @@ pub(super) const PIPELINES: TableDefinition<'_, &str, ()> = TableDefinition::new
 /// Names that have, or had, a version with functions linked into it. The table isn't there where none was deployed.
 pub(super) const IMPORTERS: TableDefinition<'_, &str, ()> = TableDefinition::new("importers");
 
-/// The record of a version that is deployed now.
+/// Returns the record of a version that is deployed now.
 pub(super) fn record_of(name: FunctionName, version: Version, new: NewVersion) -> VersionRecord {
     let deployed_at_unix_s =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let NewVersion { digest, size_bytes, limits, remember, pipeline, linked, description } = new;
     VersionRecord {
         name,
         version,
-        digest: new.digest,
-        size_bytes: new.size_bytes,
+        digest,
+        size_bytes,
         deployed_at_unix_s,
-        limits: new.limits,
-        remember: new.remember,
-        pipeline: new.pipeline,
-        linked: new.linked,
-        description: new.description,
+        limits,
+        remember,
+        pipeline,
+        linked,
+        description,
     }
+}
+
+/// Returns whether publishing `new` would make the same version as `record`.
+pub(super) fn is_made_of(record: &VersionRecord, new: &NewVersion) -> bool {
+    // Every field, so that a new one doesn't compile until it is decided whether it makes another version.
+    let NewVersion {
+        digest,
+        limits,
+        remember,
+        pipeline,
+        linked,
+        // Both follow from the content that the digest names.
+        size_bytes: _,
+        description: _,
+    } = new;
+    record.digest == *digest
+        && record.limits == *limits
+        && record.remember == *remember
+        && record.pipeline == *pipeline
+        && record.linked == *linked
 }
 
 pub(super) fn write(record: &VersionRecord) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::Write as _;
 
 use nebula_model::form::Form;
 
@@ -164,10 +165,8 @@ fn compiled_code_that_was_touched_is_not_loaded() {
     let directory = tempfile::tempdir().unwrap();
     let registry = Registry::open(directory.path()).unwrap();
     let digest = publish(&registry, "f", b"one").digest;
-    let path = {
-        registry.store_compiled(&digest, "now", b"native code").unwrap();
-        registry.open_compiled(&digest, "now").unwrap().unwrap().path
-    };
+    registry.store_compiled(&digest, "now", b"native code").unwrap();
+    let path = directory.path().join("compiled/now").join(digest.hex());
     let whole = fs::read(&path).unwrap();
     let flipped = |at: usize| {
         let mut other = whole.clone();
@@ -178,13 +177,36 @@ fn compiled_code_that_was_touched_is_not_loaded() {
     let longer = [&whole[..], b"x"].concat();
     for touched in (0..whole.len()).map(flipped).chain(shorter).chain([longer]) {
         fs::write(&path, &touched).unwrap();
-        assert_eq!(registry.open_compiled(&digest, "now").unwrap(), None, "{touched:?}");
+        assert!(registry.open_compiled(&digest, "now").unwrap().is_none(), "{touched:?}");
     }
     // Right content under another digest or engine is wrong too.
     fs::write(&path, &whole).unwrap();
     assert!(registry.open_compiled(&digest, "now").unwrap().is_some());
     fs::copy(&path, path.with_file_name(Digest::of(b"other").hex())).unwrap();
-    assert_eq!(registry.open_compiled(&Digest::of(b"other"), "now").unwrap(), None);
+    assert!(registry.open_compiled(&Digest::of(b"other"), "now").unwrap().is_none());
+}
+
+/// A file that is overwritten after it was authenticated changes nothing in what was handed out.
+#[test]
+fn opened_compiled_code_does_not_change_with_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::open(directory.path()).unwrap();
+    let digest = publish(&registry, "f", b"one").digest;
+    // Longer than one piece of reading.
+    let code = vec![7; 300_000];
+    registry.store_compiled(&digest, "now", &code).unwrap();
+    let compiled = registry.open_compiled(&digest, "now").unwrap().unwrap();
+    fs::write(directory.path().join("compiled/now").join(digest.hex()), b"other code").unwrap();
+    assert!(registry.open_compiled(&digest, "now").unwrap().is_none());
+    assert_eq!(compiled.bytes(), code.len() as u64);
+    assert_eq!(fs::read(compiled.path()).unwrap(), code);
+    let writable = fs::OpenOptions::new().write(true).open(compiled.path());
+    // Opened or not, nothing is written to it, cut off or added.
+    assert!(
+        writable.is_err()
+            || writable.is_ok_and(|file| (&file).write_all(b"x").is_err() && file.set_len(0).is_err())
+    );
+    assert_eq!(fs::read(compiled.path()).unwrap(), code);
 }
 
 #[test]
