@@ -119,7 +119,8 @@ impl InProcess {
     /// # Errors
     /// When there is none.
     pub(crate) fn resolve(&self, name: &str) -> anyhow::Result<Arc<Met>> {
-        Ok(self.shard.find(&FunctionRef { name: name.parse()?, selector: Selector::Current })?)
+        let current = FunctionRef { name: name.parse()?, selector: Selector::Current };
+        Ok(self.executor.block_on(self.shard.find(&current))?)
     }
 
     /// Calls an echo with the usual body.

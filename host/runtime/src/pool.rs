@@ -20,9 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use nebula_engine::{Engine, Loaded};
 use nebula_model::id::Digest;
-use nebula_store::Registry;
 
 pub(crate) use self::set::{LoadedCounts, LoadedSet};
+use crate::deploy::compiled::CompiledCode;
 use crate::error::LoadError;
 
 pub(crate) struct Pool {
@@ -54,15 +54,14 @@ impl Pool {
     /// [`LoadError`].
     pub(crate) fn load(
         &self,
-        registry: &Registry,
-        compatibility: &str,
+        code: &CompiledCode,
         digest: &Digest,
     ) -> Result<Option<Arc<Loaded>>, LoadError> {
         // Two threads that miss at once both read it: neither waits for the other, which may be one that
         // runs only when a core is idle.
         let compiled = match self.set.compiled(digest) {
             Some(compiled) => compiled,
-            None => match registry.open_compiled(digest, compatibility)? {
+            None => match code.open(digest)? {
                 Some(compiled) => self.set.add_compiled(*digest, compiled),
                 None => return Ok(None),
             },

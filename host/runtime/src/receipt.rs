@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::document::{DocumentError, document};
 pub use self::token::{KeyError, Signed, Signer, TokenError, Verifier};
-use crate::function::Function;
+use crate::call::function::Function;
 
 /// Of receipts, as they are written here.
 const FORMAT: u32 = 1;

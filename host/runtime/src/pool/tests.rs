@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use nebula_engine::{Codegen, Ticker, compile_artefact};
+use nebula_engine::{Codegen, Compiler, Ticker, compile_artefact};
+use nebula_store::Registry;
 use tempfile::TempDir;
 
 use super::*;
@@ -26,8 +27,8 @@ fn component(answer: u32, data_bytes: usize) -> Vec<u8> {
 /// A registry, with the compiled code of components that are named by what they answer.
 struct Host {
     directory: TempDir,
-    registry: Registry,
-    compatibility: String,
+    registry: Arc<Registry>,
+    code: CompiledCode,
     ticker: Ticker,
     set: Arc<LoadedSet>,
 }
@@ -35,11 +36,12 @@ struct Host {
 impl Host {
     fn new(bytes_max: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let registry = Registry::open(directory.path()).unwrap();
+        let registry = Arc::new(Registry::open(directory.path()).unwrap());
         let ticker = Ticker::start().unwrap();
         let engine = Engine::new(1, Codegen::Optimised, &ticker).unwrap();
-        let compatibility = engine.compatibility();
-        Self { directory, registry, compatibility, ticker, set: LoadedSet::new(bytes_max) }
+        let compiler = Compiler::InProcess(Codegen::Optimised);
+        let code = CompiledCode::new(Arc::clone(&registry), compiler, engine.compatibility(), 1);
+        Self { directory, registry, code, ticker, set: LoadedSet::new(bytes_max) }
     }
 
     /// Compiles a component; returns its digest and the length of its code.
@@ -47,7 +49,7 @@ impl Host {
         let component = component(answer, data_bytes);
         let digest = Digest::of(&component);
         let artefact = compile_artefact(&component, Codegen::Optimised).unwrap();
-        self.registry.store_compiled(&digest, &self.compatibility, &artefact).unwrap();
+        self.registry.store_compiled(&digest, self.code.compatibility(), &artefact).unwrap();
         (digest, artefact.len() as u64)
     }
 
@@ -58,9 +60,7 @@ impl Host {
 
     /// Loads a component, unless it is loaded, and uses it.
     fn call(&self, pool: &Pool, digest: &Digest) {
-        let loaded = pool
-            .get(digest)
-            .unwrap_or_else(|| pool.load(&self.registry, &self.compatibility, digest).unwrap().unwrap());
+        let loaded = pool.get(digest).unwrap_or_else(|| pool.load(&self.code, digest).unwrap().unwrap());
         drop(loaded.begin());
     }
 
@@ -145,11 +145,11 @@ fn a_file_that_changes_after_it_was_read_is_not_loaded() {
     let pools = [host.pool(), host.pool()];
     let digest = host.compile(1, 100_000).0;
     host.call(&pools[0], &digest);
-    let file = host.directory.path().join("compiled").join(&host.compatibility).join(digest.hex());
+    let file = host.directory.path().join("compiled").join(host.code.compatibility()).join(digest.hex());
     fs::write(&file, compile_artefact(&component(2, 100_000), Codegen::Optimised).unwrap()).unwrap();
     host.call(&pools[1], &digest);
     assert_eq!(host.counts(), (1, 2, 0));
     // Once it is unloaded there is nothing to be trusted any more.
     pools.iter().for_each(Pool::clear);
-    assert!(pools[0].load(&host.registry, &host.compatibility, &digest).unwrap().is_none());
+    assert!(pools[0].load(&host.code, &digest).unwrap().is_none());
 }

@@ -27,11 +27,12 @@ use tokio::sync::oneshot;
 
 use super::{Given, Met, Shard};
 use crate::cached::{Interest, Joined, Landed, Lead, Remembered};
+use crate::call::invoke;
+use crate::call::invoke::{Called, Decoded, Outcome};
+use crate::call::keep::Place;
+use crate::call::lane;
 use crate::error::{CallError, Fault};
-use crate::invoke;
-use crate::invoke::{Called, Decoded, Outcome};
-use crate::lane;
-use crate::runtime::{Code, Place};
+use crate::run::code::Code;
 
 /// Where an answer is looked for, and kept.
 struct Sought<'a> {
@@ -107,7 +108,7 @@ impl Shard {
         let spelling = if met.remembers() { Spelling::of(met.key(), prefer, &request) } else { None };
         if let Some(spelling) = &spelling
             && !directives.no_cache
-            && let Some((key, remembered)) = runtime.cache().get_spelled(spelling, ttl)
+            && let Some((key, remembered)) = runtime.results().cache().get_spelled(spelling, ttl)
         {
             let called = self.recalled(met, &remembered, (&request, prefer), false);
             self.account(met, &called);
@@ -135,7 +136,7 @@ impl Shard {
         if met.remembers() && ran {
             met.tally.miss();
         }
-        self.0.runtime.record_log(met, called);
+        self.0.runtime.results().record_log(met, called);
     }
 
     /// What isn't known by its `spelling`, if it has one that is looked for. Where it is in memory all the same, and may be given
@@ -244,11 +245,11 @@ impl Shard {
     /// Looks for the answer in memory, or for whoever is at it.
     fn join(&self, met: &Met, place: &mut Place<'_>, asked: (&Request, Prefer)) -> Joining {
         let runtime = &self.0.runtime;
-        let joined = runtime.flights().join(place.key);
+        let joined = runtime.results().flights().join(place.key);
         // Looked for now: what has just landed was kept before its flight ended.
-        if let Some(remembered) = runtime.cache().get(&place.key, met.record.remember.ttl()) {
+        if let Some(remembered) = runtime.results().cache().get(&place.key, met.record.remember.ttl()) {
             if let Some(spelling) = place.spelling.take() {
-                runtime.cache().learn(spelling, place.key);
+                runtime.results().cache().learn(spelling, place.key);
             }
             let called = Box::new(self.recalled(met, &remembered, asked, false));
             return Joining::Found(called, remembered);
@@ -280,13 +281,13 @@ impl Shard {
     /// What is on disk, if it is of use.
     async fn read(&self, met: &Met, sought: &mut Sought<'_>) -> Option<(Called, Arc<Remembered>)> {
         let (runtime, place) = (&self.0.runtime, &mut sought.place);
-        let asked = sought.asked.filter(|_| runtime.disk().may_have(&met.record.digest))?;
+        let asked = sought.asked.filter(|_| runtime.results().disk().may_have(&met.record.digest))?;
         let (key, reading) = (place.key, runtime.clone());
-        let found = tokio::task::spawn_blocking(move || reading.disk().find(&key)).await.ok()??;
+        let found = tokio::task::spawn_blocking(move || reading.results().disk().find(&key)).await.ok()??;
         let found = Some(Arc::new(found)).filter(|found| found.is_fresh(met.record.remember.ttl()))?;
-        let kept = !place.no_store && runtime.cache().insert(key, Arc::clone(&found));
+        let kept = !place.no_store && runtime.results().cache().insert(key, Arc::clone(&found));
         if let (true, Some(spelling)) = (kept, place.spelling.take()) {
-            runtime.cache().learn(spelling, key);
+            runtime.results().cache().learn(spelling, key);
         }
         Some((self.recalled(met, &found, asked, true), found))
     }
@@ -304,7 +305,7 @@ impl Shard {
             return Box::pin(self.lead_pipeline(met, decoded, call, sought, lead)).await;
         }
         match self.try_here(met, &decoded, &mut call) {
-            Some(called) => self.0.runtime.keep(met, called, sought.place, lead),
+            Some(called) => self.0.runtime.results().keep(met, called, sought.place, lead),
             // Rare and large: apart, it isn't moved about with every request.
             None => Box::pin(self.lead_on_compute_lane(met, decoded, call, sought, lead)).await,
         }
@@ -323,7 +324,7 @@ impl Shard {
         let called = self.try_here(met, &decoded, &mut call);
         let lost = if called.is_none() { begun.elapsed() } else { Duration::ZERO };
         let called = match called {
-            Some(called) => self.0.runtime.keep(met, called, sought.place, lead),
+            Some(called) => self.0.runtime.results().keep(met, called, sought.place, lead),
             None => self.lead_on_compute_lane(met, decoded, call, sought, lead).await,
         };
         learn(met, way, lost, &called);
@@ -382,7 +383,7 @@ impl Shard {
                 return called;
             }
             let called = self.call_on_compute_lane(met, decoded, call).await;
-            return self.0.runtime.keep(met, called, sought.place, None);
+            return self.0.runtime.results().keep(met, called, sought.place, None);
         };
         // This caller's, until it leaves.
         let _interest = lead.interest();
@@ -409,7 +410,7 @@ impl Shard {
                     lead.land(Landed::Answer(found));
                     called
                 }
-                None => shard.0.runtime.keep(&met, called, sought.place, Some(lead)),
+                None => shard.0.runtime.results().keep(&met, called, sought.place, Some(lead)),
             };
             // Its own caller may have left; others have their answer.
             if let Err(called) = answers.send(called) {
@@ -438,7 +439,8 @@ impl Shard {
             let key = function_key.of(&decoded.input, decoded.raw);
             Ok((decoded, key, place))
         };
-        let decoded = self.0.runtime.lane().run(decode).await.map_err(CallError::Internal).flatten();
+        let decoded =
+            self.0.runtime.executor().lane().run(decode).await.map_err(CallError::Internal).flatten();
         let (decoded, key, place) =
             decoded.map_err(|error| Box::new(Called::failed(error, CallCost::default())))?;
         call.place = Some(place);

@@ -38,15 +38,15 @@ use self::run::{Calls, Purpose, Run, Scope};
 use self::values::{
     Came, case_of, content, document_of, flat_bytes, input_of, input_value, json, key_text, told_input,
 };
-use super::Runtime;
 use super::code::{Code, Stage, Staged};
-use super::fuse::fused_deadline;
-use super::keep::Place;
 use crate::cached::{Joined, Landed, Lead};
+use crate::call::function::Function;
+use crate::call::invoke;
+use crate::call::invoke::{Called, Decoded, Outcome, StepTrace};
+use crate::call::keep::Place;
+use crate::deploy::fused_deadline;
 use crate::error::{CallError, StepFailure};
-use crate::function::Function;
-use crate::invoke;
-use crate::invoke::{Called, Decoded, Outcome, StepTrace};
+use crate::runtime::Runtime;
 
 impl Runtime {
     /// Runs a call to its end, on a thread of the compute lane. The deadline counts from `admitted`.
@@ -89,7 +89,7 @@ impl Runtime {
         admitted: Instant,
         wanted: &Wanted,
     ) -> Option<Called> {
-        let loaded = self.load_fused(self.fused_pool()?, function)?;
+        let loaded = self.executor().load_fused(self.executor().fused_pool()?, function)?;
         let allowance = Allowance::long(admitted + fused_deadline(function), wanted.clone());
         let (called, _) = run_component(function, &loaded, decoded, admitted, allowance);
         called.is_whole().then_some(called)
@@ -254,7 +254,7 @@ fn run_pipeline(
         if let Purpose::Check = run.purpose {
             break;
         }
-        run.runtime.count(&stage.function.record.name, counts.tally.counts());
+        run.runtime.results().count(&stage.function.record.name, counts.tally.counts());
     }
     Ran { called, value, outer }
 }
@@ -399,7 +399,7 @@ impl Evaluation {
         let mut lead = None;
         if !directives.no_cache {
             // What can't be read any more is computed again.
-            if let Some(found) = runtime.cache().get(&key, ttl)
+            if let Some(found) = runtime.results().cache().get(&key, ttl)
                 && let Ok(came) = Came::read(callee, &found.result)
             {
                 tally.hit(found.cost);
@@ -407,20 +407,20 @@ impl Evaluation {
             }
             // Who asks the same meanwhile may have it from here. Who is at it already isn't waited for: it may be
             // waiting for the place that this thread has.
-            lead = match runtime.flights().join(key) {
+            lead = match runtime.results().flights().join(key) {
                 Joined::Lead(lead) => Some(lead),
                 Joined::Waits(_) => None,
             };
             // What took long is worth a look at the disk.
             if function.history().is_long()
-                && runtime.disk().may_have(&function.record.digest)
-                && let Some(found) = runtime.disk().find(&key)
+                && runtime.results().disk().may_have(&function.record.digest)
+                && let Some(found) = runtime.results().disk().find(&key)
                 && found.is_fresh(ttl)
                 && let Ok(came) = Came::read(callee, &found.result)
             {
                 let found = Arc::new(found);
                 if !directives.no_store {
-                    runtime.cache().insert(key, Arc::clone(&found));
+                    runtime.results().cache().insert(key, Arc::clone(&found));
                 }
                 if let Some(lead) = lead {
                     lead.land(Landed::Answer(Arc::clone(&found)));
@@ -477,9 +477,9 @@ impl Evaluation {
         let called = match (&self.run.purpose, keep) {
             (Purpose::Check, _) => called,
             (Purpose::Answer | Purpose::Explain(_), keep) => {
-                runtime.record_log(function, &called);
+                runtime.results().record_log(function, &called);
                 match keep {
-                    Some((place, lead)) => runtime.keep(function, called, place, lead),
+                    Some((place, lead)) => runtime.results().keep(function, called, place, lead),
                     None => called,
                 }
             }

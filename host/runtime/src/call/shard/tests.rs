@@ -18,7 +18,8 @@ use nebula_model::request::{Prefer, Request};
 
 use super::*;
 use crate::cached::Remembered;
-use crate::runtime::{Followers, RuntimeConfig};
+use crate::deploy::Followers;
+use crate::runtime::RuntimeConfig;
 
 /// Answers 7.
 const SEVEN: &str = r#"(component
@@ -89,7 +90,8 @@ impl Host {
     }
 
     fn find(&self, name: &str) -> Result<Arc<Met>, ResolveError> {
-        self.shard.find(&FunctionRef { name: name.parse().unwrap(), selector: Selector::Current })
+        let current = FunctionRef { name: name.parse().unwrap(), selector: Selector::Current };
+        self.executor.block_on(self.shard.find(&current))
     }
 
     fn call(&self, name: &str) -> Called {
@@ -98,7 +100,7 @@ impl Host {
 
     fn call_on(&self, shard: &Shard, name: &str) -> Called {
         let reference = FunctionRef { name: name.parse().unwrap(), selector: Selector::Current };
-        let function = shard.find(&reference).unwrap();
+        let function = self.executor.block_on(shard.find(&reference)).unwrap();
         let request = Request::Payload { media_type: None, body: Bytes::new() };
         let call = shard.call(&function, request, Prefer::AsSent, CacheDirectives::default());
         self.executor.block_on(call)
@@ -110,7 +112,7 @@ impl Host {
         let key = function.key().of(&Input::Values([].into()), false);
         let remembered =
             Remembered::new(result, function.record.digest, Duration::from_millis(5), "test".into());
-        assert!(self.runtime.cache().insert(key, Arc::new(remembered)));
+        assert!(self.runtime.results().cache().insert(key, Arc::new(remembered)));
     }
 
     fn counts(&self, name: &str) -> Counts {
@@ -183,7 +185,7 @@ fn a_disagreement_is_an_alarm_and_ends_remembering() {
     let written = host.runtime.cache_report().unwrap().functions.remove(0).disagreement;
     assert_eq!(written.as_ref(), Some(&alarm));
     // The thread that checks may still have it.
-    let closed = Arc::downgrade(host.runtime.flights());
+    let closed = Arc::downgrade(host.runtime.results().flights());
     drop(host);
     eventually("it is closed", || closed.strong_count() == 0);
     let host = Host::open(directory.path(), 1.0);
