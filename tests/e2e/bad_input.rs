@@ -329,7 +329,7 @@ fn lists_of_a_fixed_length_are_refused() {
 #[test]
 fn types_too_large_to_be_written_out_are_refused() {
     let definitions = tuples_of_tuples();
-    refused(&of_type(&definitions, "(list $t17)"), 422, "refused", "written out, are over 10000");
+    refused(&of_type(&definitions, "(list $t17)"), 422, "refused", "more than 10000 types, written out");
 
     let interface = "nebula:function/handler@0.1.0";
     let exports =

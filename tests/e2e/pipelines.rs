@@ -248,7 +248,7 @@ fn the_command_line_checks_deploys_shows_and_explains() {
     let bad = directory.path().join("bad.json");
     std::fs::write(&bad, r#"{"steps": ["sha256", {"each": "slugify"}]}"#).unwrap();
     let refused = nebula.cli(&["pipeline", "check", bad.to_str().unwrap()]).exits(1);
-    assert!(refused.stderr().contains("step `each` gets `string`, which is no list"), "{refused:?}");
+    assert!(refused.stderr().contains("step `each` gets `string`, which is not a list"), "{refused:?}");
 }
 
 /// What is deployed can be read again, and takes no more to look at than it should.
@@ -259,15 +259,21 @@ fn what_steps_gather_is_bounded() {
         put(&nebula, "p", &steps).is(422).problem("invalid-pipeline").detail(part);
     };
     let twice = json!({"all": [{"select": "."}, {"select": "."}]});
-    refused(json!(vec![json!("slugify"), json!(vec![twice; 40])]), "over 10000 types or 24 deep");
+    refused(
+        json!(vec![json!("slugify"), json!(vec![twice; 40])]),
+        "more than 10000 types, or one nested more than 24 deep",
+    );
     let once = json!({"all": [{"select": "."}]});
-    refused(json!(vec![json!("slugify"), json!(vec![once; 30])]), "over 10000 types or 24 deep");
+    refused(
+        json!(vec![json!("slugify"), json!(vec![once; 30])]),
+        "more than 10000 types, or one nested more than 24 deep",
+    );
     let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
-    refused(json!([{"constant": deep}, "slugify"]), "a constant is more than 16 deep");
+    refused(json!([{"constant": deep}, "slugify"]), "a constant is nested more than 16 deep");
     let body =
         json!({"input": format!("{}u8{}", "list<".repeat(60), ">".repeat(60)), "steps": []}).to_string();
     let answer = nebula.control("PUT", "/api/v1/pipelines/p").body(body).send().is(422);
-    answer.problem("invalid-pipeline").detail("its types are too deep");
+    answer.problem("invalid-pipeline").detail("types are nested more than 24 deep");
     // Pipelines in pipelines, by whatever way.
     put(&nebula, "n0", &json!(["slugify"])).is(200);
     let mut deployed = 0;

@@ -1,38 +1,30 @@
-//! Values as their JSON is read again: of what JSON writes alike there is one.
+//! The canonical value among those with the same JSON.
+//!
+//! Several values can encode to the same JSON: all NaNs, and maps with repeated keys. The canonical
+//! one is the value that this JSON decodes to.
 
 use std::collections::HashSet;
 
 use wasmtime::component::Val;
 
-use super::encode::encode;
-use super::types::Type;
+use crate::encode::encode;
+use crate::types::Type;
 
-/// Whether two values of `ty` may be written alike: NaNs are all one, and of a map's equal keys the last counts.
+/// Returns whether different values of `ty` may have the same JSON.
 pub fn is_ambiguous(ty: &Type) -> bool {
     match ty {
-        Type::Float32 | Type::Float64 | Type::Map(_) => true,
+        Type::Primitive(primitive) => primitive.is_float(),
+        Type::Map(_) => true,
         Type::List(element) | Type::Option(element) => is_ambiguous(element),
-        Type::Record(fields) => fields.iter().any(|(_, ty)| is_ambiguous(ty)),
+        Type::Record(fields) => fields.iter().any(|field| is_ambiguous(&field.ty)),
         Type::Tuple(types) => types.iter().any(is_ambiguous),
-        Type::Variant(cases) => cases.iter().filter_map(|(_, ty)| ty.as_ref()).any(is_ambiguous),
+        Type::Variant(cases) => cases.iter().filter_map(|case| case.payload.as_ref()).any(is_ambiguous),
         Type::Result(outcome) => [&outcome.ok, &outcome.err].into_iter().flatten().any(is_ambiguous),
-        Type::Bool
-        | Type::S8
-        | Type::U8
-        | Type::S16
-        | Type::U16
-        | Type::S32
-        | Type::U32
-        | Type::S64
-        | Type::U64
-        | Type::Char
-        | Type::String
-        | Type::Enum(_)
-        | Type::Flags(_) => false,
+        Type::Enum(_) | Type::Flags(_) => false,
     }
 }
 
-/// The value that the JSON of `val`, a value of `ty`, is read as.
+/// Returns the value of `ty` that the JSON of `val` decodes to.
 pub fn canonical(ty: &Type, val: Val) -> Val {
     match (ty, val) {
         (_, Val::Float32(value)) if value.is_nan() => Val::Float32(f32::NAN),
@@ -41,49 +33,47 @@ pub fn canonical(ty: &Type, val: Val) -> Val {
             Val::List(vals.into_iter().map(|val| canonical(element, val)).collect())
         }
         (Type::Option(inner), Val::Option(Some(val))) => Val::Option(Some(Box::new(canonical(inner, *val)))),
-        (Type::Record(types), Val::Record(fields)) => {
-            let fields = types.iter().zip(fields);
-            Val::Record(fields.map(|((_, ty), (name, val))| (name, canonical(ty, val))).collect())
+        (Type::Record(types), Val::Record(vals)) => {
+            let fields = types.iter().zip(vals);
+            Val::Record(fields.map(|(field, (name, val))| (name, canonical(&field.ty, val))).collect())
         }
         (Type::Tuple(types), Val::Tuple(vals)) => {
             Val::Tuple(types.iter().zip(vals).map(|(ty, val)| canonical(ty, val)).collect())
         }
         (Type::Variant(cases), Val::Variant(name, Some(val))) => {
-            let ty = cases.iter().find(|(case, _)| *case == name).and_then(|(_, ty)| ty.as_ref());
-            let val = match ty {
-                Some(ty) => canonical(ty, *val),
-                None => *val,
-            };
-            Val::Variant(name, Some(Box::new(val)))
+            let ty = cases.iter().find(|case| case.name == name).and_then(|case| case.payload.as_ref());
+            let val = payload(ty, *val);
+            Val::Variant(name, Some(val))
         }
         (Type::Result(outcome), Val::Result(Ok(Some(val)))) => {
-            Val::Result(Ok(Some(Box::new(side(outcome.ok.as_ref(), *val)))))
+            Val::Result(Ok(Some(payload(outcome.ok.as_ref(), *val))))
         }
         (Type::Result(outcome), Val::Result(Err(Some(val)))) => {
-            Val::Result(Err(Some(Box::new(side(outcome.err.as_ref(), *val)))))
+            Val::Result(Err(Some(payload(outcome.err.as_ref(), *val))))
         }
         (Type::Map(map), Val::Map(entries)) => {
-            let mut known = HashSet::new();
-            let mut last: Vec<_> = entries
+            let mut seen = HashSet::new();
+            // From the end, because the last of equal keys counts.
+            let mut kept: Vec<_> = entries
                 .into_iter()
                 .rev()
-                .map(|(key, value)| (canonical(&map.0, key), canonical(&map.1, value)))
+                .map(|(key, value)| (canonical(&map.key, key), canonical(&map.value, value)))
                 .filter(|(key, _)| {
                     let mut json = Vec::new();
-                    encode(&map.0, key, &mut json);
-                    known.insert(json)
+                    encode(&map.key, key, &mut json);
+                    seen.insert(json)
                 })
                 .collect();
-            last.reverse();
-            Val::Map(last)
+            kept.reverse();
+            Val::Map(kept)
         }
         (_, val) => val,
     }
 }
 
-fn side(ty: Option<&Type>, val: Val) -> Val {
-    match ty {
+fn payload(ty: Option<&Type>, val: Val) -> Box<Val> {
+    Box::new(match ty {
         Some(ty) => canonical(ty, val),
         None => val,
-    }
+    })
 }

@@ -1,121 +1,123 @@
-//! Where two signatures differ.
+//! The first place where two signatures differ.
 //!
-//! What flows through a pipeline is converted where it fits; what a component imports is called as it is. So here only
-//! what is the same is the same: types by their structure, and the names of parameters.
+//! A pipeline converts values between types that fit. A call of an imported function has no place for
+//! that, so types count as equal here only if they have the same structure, and parameters only if
+//! they have the same names.
 
-use super::signature::Signature;
-use super::text::{signature_excerpt, wit_excerpt};
-use super::types::Type;
+use crate::text::{signature_excerpt, wit_excerpt};
+use crate::types::{Signature, Type};
 
-/// The first place where two signatures differ.
+/// A place where two signatures differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// `table.rows[].name`, or `result.ok`; of names of parameters `parameters`; empty is the whole.
+    /// The place: `table.rows[].name` or `result.ok`; `parameters` if their names differ; empty for
+    /// the whole signature.
     pub at: String,
-    /// What stands there in the first one.
-    pub one: String,
-    /// In the other one.
-    pub other: String,
+    /// The left signature's type or name there.
+    pub left: String,
+    /// The right signature's type or name there.
+    pub right: String,
 }
 
 impl Difference {
-    fn between(one: &Type, other: &Type) -> Self {
-        Self { at: String::new(), one: wit_excerpt(one), other: wit_excerpt(other) }
+    fn of_types(left: &Type, right: &Type) -> Self {
+        Self { at: String::new(), left: wit_excerpt(left), right: wit_excerpt(right) }
     }
 
-    /// Seen from outside.
+    /// Prepends a step to the place.
     fn within(mut self, step: &str) -> Self {
         self.at.insert_str(0, step);
         self
     }
 }
 
-/// The first place where they differ, if there is one.
-pub fn difference(one: &Signature, other: &Signature) -> Option<Difference> {
+/// Returns the first difference between two signatures, or `None` if they are equal.
+pub fn difference(left: &Signature, right: &Signature) -> Option<Difference> {
     let whole = || Difference {
         at: String::new(),
-        one: signature_excerpt("handle", one),
-        other: signature_excerpt("handle", other),
+        left: signature_excerpt("handle", left),
+        right: signature_excerpt("handle", right),
     };
-    if one.params.len() != other.params.len() {
+    if left.params.len() != right.params.len() {
         return Some(whole());
     }
-    for ((name, one), (other_name, other)) in one.params.iter().zip(&other.params) {
-        if name != other_name {
+    for (left, right) in left.params.iter().zip(&right.params) {
+        if left.name != right.name {
             return Some(Difference {
                 at: "parameters".to_owned(),
-                one: name.clone(),
-                other: other_name.clone(),
+                left: left.name.clone(),
+                right: right.name.clone(),
             });
         }
-        if let Some(difference) = between(one, other) {
-            return Some(difference.within(name));
+        if let Some(difference) = between(&left.ty, &right.ty) {
+            return Some(difference.within(&left.name));
         }
     }
-    match (&one.result, &other.result) {
+    match (&left.result, &right.result) {
         (None, None) => None,
-        (Some(one), Some(other)) => between(one, other).map(|difference| difference.within("result")),
+        (Some(left), Some(right)) => between(left, right).map(|difference| difference.within("result")),
         (None, Some(_)) | (Some(_), None) => Some(whole()),
     }
 }
 
-fn between(one: &Type, other: &Type) -> Option<Difference> {
-    if one == other {
+fn between(left: &Type, right: &Type) -> Option<Difference> {
+    if left == right {
         return None;
     }
-    let inner = |step: &str, one: &Type, other: &Type| between(one, other).map(|found| found.within(step));
-    let part = match (one, other) {
-        (Type::List(one), Type::List(other)) => inner("[]", one, other),
-        (Type::Option(one), Type::Option(other)) => inner("?", one, other),
-        (Type::Map(one), Type::Map(other)) => {
-            inner(".key", &one.0, &other.0).or_else(|| inner(".value", &one.1, &other.1))
+    let inside = |step: &str, left: &Type, right: &Type| between(left, right).map(|found| found.within(step));
+    let part = match (left, right) {
+        (Type::List(left), Type::List(right)) => inside("[]", left, right),
+        (Type::Option(left), Type::Option(right)) => inside("?", left, right),
+        (Type::Map(left), Type::Map(right)) => {
+            inside(".key", &left.key, &right.key).or_else(|| inside(".value", &left.value, &right.value))
         }
-        (Type::Tuple(one), Type::Tuple(other)) if one.len() == other.len() => {
-            let mut parts = one.iter().zip(&**other).enumerate();
-            parts.find_map(|(index, (one, other))| inner(&format!(".{index}"), one, other))
+        (Type::Tuple(left), Type::Tuple(right)) if left.len() == right.len() => {
+            let mut parts = left.iter().zip(&**right).enumerate();
+            parts.find_map(|(index, (left, right))| inside(&format!(".{index}"), left, right))
         }
-        (Type::Record(one), Type::Record(other)) if same_names(one, other) => one
-            .iter()
-            .zip(&**other)
-            .find_map(|((name, one), (_, other))| inner(&format!(".{name}"), one, other)),
-        (Type::Variant(one), Type::Variant(other)) if same_names(one, other) => {
-            let mut cases = one.iter().zip(&**other);
-            cases.find_map(|((name, one), (_, other))| payload(name, one.as_ref(), other.as_ref()))
+        (Type::Record(left), Type::Record(right)) if have_same_names(left, right, |field| &field.name) => {
+            let mut fields = left.iter().zip(&**right);
+            fields.find_map(|(left, right)| inside(&format!(".{}", left.name), &left.ty, &right.ty))
         }
-        (Type::Result(one), Type::Result(other)) => payload("ok", one.ok.as_ref(), other.ok.as_ref())
-            .or_else(|| payload("err", one.err.as_ref(), other.err.as_ref())),
+        (Type::Variant(left), Type::Variant(right)) if have_same_names(left, right, |case| &case.name) => {
+            let mut cases = left.iter().zip(&**right);
+            cases.find_map(|(left, right)| payload(&left.name, left.payload.as_ref(), right.payload.as_ref()))
+        }
+        (Type::Result(left), Type::Result(right)) => payload("ok", left.ok.as_ref(), right.ok.as_ref())
+            .or_else(|| payload("err", left.err.as_ref(), right.err.as_ref())),
         _ => None,
     };
-    // Where it is no part of them that differs they do.
-    Some(part.unwrap_or_else(|| Difference::between(one, other)))
+    // If no part differs, the types differ as a whole.
+    Some(part.unwrap_or_else(|| Difference::of_types(left, right)))
 }
 
-/// Of a case that has one in one of them alone nothing is said here: the whole differs.
-fn payload(name: &str, one: Option<&Type>, other: Option<&Type>) -> Option<Difference> {
-    between(one?, other?).map(|found| found.within(&format!(".{name}")))
+/// Compares two payloads. If only one case has one, the difference is the whole variant.
+fn payload(name: &str, left: Option<&Type>, right: Option<&Type>) -> Option<Difference> {
+    between(left?, right?).map(|found| found.within(&format!(".{name}")))
 }
 
-/// Whether they are of the same fields or cases, in the same order.
-fn same_names<T>(one: &[(String, T)], other: &[(String, T)]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).all(|((one, _), (other, _))| one == other)
+/// Returns whether both have the same names in the same order.
+fn have_same_names<T>(left: &[T], right: &[T], name: fn(&T) -> &String) -> bool {
+    left.iter().map(name).eq(right.iter().map(name))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse_type;
     use super::*;
+    use crate::parse::parse_type;
+    use crate::types::Field;
 
-    fn found(one: &str, other: &str) -> Option<(String, String, String)> {
+    fn found(left: &str, right: &str) -> Option<Difference> {
         let signature = |ty: &str| Signature {
-            params: vec![("input".to_owned(), parse_type(ty).unwrap())],
-            result: Some(Type::Bool),
+            params: vec![Field::new("input", parse_type(ty).unwrap())],
+            result: Some(Type::BOOL),
         };
-        difference(&signature(one), &signature(other)).map(|it| (it.at, it.one, it.other))
+        difference(&signature(left), &signature(right))
     }
 
     #[test]
-    fn the_first_difference_is_pointed_at() {
-        for (one, other, at, here, there) in [
+    fn reports_the_place_and_both_types_of_the_first_difference() {
+        for (left, right, at, left_there, right_there) in [
             ("string", "u32", "input", "string", "u32"),
             ("list<option<u8>>", "list<option<u16>>", "input[]?", "u8", "u16"),
             ("tuple<u8, string>", "tuple<u8, char>", "input.1", "string", "char"),
@@ -129,25 +131,26 @@ mod tests {
             ("map<string, u8>", "map<string, u16>", "input.value", "u8", "u16"),
             ("enum { a, b }", "enum { b, a }", "input", "enum { a, b }", "enum { b, a }"),
         ] {
-            let expected = (at.to_owned(), here.to_owned(), there.to_owned());
-            assert_eq!(found(one, other), Some(expected), "{one} and {other}");
-            assert_eq!(found(one, one), None, "{one}");
+            let expected =
+                Difference { at: at.to_owned(), left: left_there.to_owned(), right: right_there.to_owned() };
+            assert_eq!(found(left, right), Some(expected), "{left} and {right}");
+            assert_eq!(found(left, left), None, "{left}");
         }
     }
 
     #[test]
-    fn names_and_numbers_of_parameters_count() {
+    fn names_and_number_of_parameters_count() {
         let signature = |params: &[&str], result: Option<Type>| Signature {
-            params: params.iter().map(|name| ((*name).to_owned(), Type::U8)).collect(),
+            params: params.iter().map(|name| Field::new(*name, Type::U8)).collect(),
             result,
         };
-        let one = signature(&["a"], None);
-        assert_eq!(difference(&one, &one), None);
-        let said = |other: &Signature| difference(&one, other).map(|found| (found.one, found.other)).unwrap();
-        assert_eq!(said(&signature(&["b"], None)), ("a".to_owned(), "b".to_owned()));
-        let (here, there) = said(&signature(&["a", "b"], None));
-        assert_eq!((&*here, &*there), ("handle: func(a: u8)", "handle: func(a: u8, b: u8)"));
-        let (_, there) = said(&signature(&["a"], Some(Type::U8)));
-        assert_eq!(there, "handle: func(a: u8) -> u8");
+        let left = signature(&["a"], None);
+        assert_eq!(difference(&left, &left), None);
+        let found = difference(&left, &signature(&["b"], None)).unwrap();
+        assert_eq!((&*found.left, &*found.right), ("a", "b"));
+        let found = difference(&left, &signature(&["a", "b"], None)).unwrap();
+        assert_eq!((&*found.left, &*found.right), ("handle: func(a: u8)", "handle: func(a: u8, b: u8)"));
+        let found = difference(&left, &signature(&["a"], Some(Type::U8))).unwrap();
+        assert_eq!(found.right, "handle: func(a: u8) -> u8");
     }
 }

@@ -1,4 +1,4 @@
-//! Values to compact JSON.
+//! Encodes values as compact JSON.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -8,12 +8,23 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use wasmtime::component::Val;
 
-use super::types::Type;
+use crate::flat::Flat;
+use crate::types::{MapEntry, Type};
 
 /// Appends `val`, a value of `ty`, to `out` as JSON.
 ///
-/// The value came out of the type's own lifting, so the two agree; what can't be (a resource, which
-/// [`check_supported`](super::check_supported) refuses at deploy) is written as `null`.
+/// ```
+/// use nebula_codec::{encode, parse_type};
+/// use wasmtime::component::Val;
+///
+/// let ty = parse_type("option<string>").unwrap();
+/// let mut json = Vec::new();
+/// encode(&ty, &Val::Option(Some(Box::new(Val::String("hi".to_owned())))), &mut json);
+/// assert_eq!(json, br#""hi""#);
+/// ```
+///
+/// A value that isn't of `ty` is written as `null`. wasmtime lifts values by their type, so that
+/// doesn't happen.
 pub fn encode(ty: &Type, val: &Val, out: &mut Vec<u8>) {
     match val {
         Val::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
@@ -44,13 +55,13 @@ pub fn encode(ty: &Type, val: &Val, out: &mut Vec<u8>) {
         Val::Record(fields) => {
             let Type::Record(types) = ty else { return null(out) };
             out.push(b'{');
-            for (index, ((_, ty), (name, value))) in types.iter().zip(fields).enumerate() {
+            for (index, (field, (name, value))) in types.iter().zip(fields).enumerate() {
                 if index > 0 {
                     out.push(b',');
                 }
                 string(out, name);
                 out.push(b':');
-                encode(ty, value, out);
+                encode(&field.ty, value, out);
             }
             out.push(b'}');
         }
@@ -70,8 +81,8 @@ pub fn encode(ty: &Type, val: &Val, out: &mut Vec<u8>) {
             match payload {
                 None => string(out, name),
                 Some(payload) => {
-                    let ty = cases.iter().find(|(case, _)| case == name).and_then(|(_, ty)| ty.as_ref());
-                    tagged(out, name, ty, Some(payload));
+                    let case = cases.iter().find(|case| case.name == *name);
+                    tagged(out, name, case.and_then(|case| case.payload.as_ref()), Some(payload));
                 }
             }
         }
@@ -98,10 +109,10 @@ pub fn encode(ty: &Type, val: &Val, out: &mut Vec<u8>) {
     }
 }
 
-/// Of equal keys the last counts, as WIT has it, so that an object has each key once.
+/// Encodes a map. Of equal keys the last counts, as in WIT, so that an object has each key once.
 fn encode_map(ty: &Type, entries: &[(Val, Val)], out: &mut Vec<u8>) {
     let Type::Map(map) = ty else { return null(out) };
-    let (key_type, value_type) = &**map;
+    let MapEntry { key: key_type, value: value_type } = &**map;
     let keys: Vec<Vec<u8>> = entries
         .iter()
         .map(|(key, _)| {
@@ -112,7 +123,7 @@ fn encode_map(ty: &Type, entries: &[(Val, Val)], out: &mut Vec<u8>) {
         .collect();
     let last: HashMap<&[u8], usize> =
         keys.iter().enumerate().map(|(index, key)| (key.as_slice(), index)).collect();
-    let object = matches!(key_type, Type::String);
+    let object = *key_type == Type::STRING;
     out.push(if object { b'{' } else { b'[' });
     let mut first = true;
     for (index, (key, (_, value))) in keys.iter().zip(entries).enumerate() {
@@ -157,7 +168,7 @@ fn array<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, 
     out.push(b']');
 }
 
-/// The bytes of a `string` or `list<u8>`; of anything else, none.
+/// Returns the bytes of a `string` or `list<u8>`. No other value may be given.
 pub fn bytes_of(val: Val) -> Bytes {
     match val {
         Val::String(text) => text.into(),
@@ -169,13 +180,12 @@ pub fn bytes_of(val: Val) -> Bytes {
     }
 }
 
-/// A `string` (`is_text`) or `list<u8>` that was never made a value, as JSON.
-pub fn encode_flat(body: &[u8], is_text: bool) -> Vec<u8> {
+/// Returns the JSON of a flat value, given as its raw bytes.
+pub fn encode_flat(flat: Flat, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len() + 2);
-    if is_text {
-        string(&mut out, &String::from_utf8_lossy(body));
-    } else {
-        base64_bytes(&mut out, body);
+    match flat {
+        Flat::String => string(&mut out, &String::from_utf8_lossy(body)),
+        Flat::Bytes => base64_bytes(&mut out, body),
     }
     out
 }
@@ -190,7 +200,7 @@ fn base64_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
-/// Shortest text that reads back as the same number.
+/// Writes the shortest text that reads back as the same number.
 fn number(out: &mut Vec<u8>, value: impl serde::Serialize) {
     // Serializing a number into memory doesn't fail.
     let _ = serde_json::to_writer(out, &value);

@@ -1,11 +1,11 @@
-//! Types whose values also travel as raw bytes: `string` and `list<u8>`.
+//! Flat types: `string` and `list<u8>`, whose values also travel as raw bytes.
 
 use bytes::Bytes;
 
-use super::decode::DecodeError;
-use super::types::Type;
+use crate::decode::DecodeError;
+use crate::types::Type;
 
-/// `string` or `list<u8>`: what also travels as a raw body, and is lowered without a value a byte.
+/// A type whose values also travel as raw bytes, without a `Val` for each byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flat {
     /// A `string`.
@@ -20,7 +20,7 @@ impl Flat {
         if ty.is_bytes() {
             return Some(Self::Bytes);
         }
-        (*ty == Type::String).then_some(Self::String)
+        (*ty == Type::STRING).then_some(Self::String)
     }
 
     /// Returns the media type of the raw bytes.
@@ -32,7 +32,10 @@ impl Flat {
     }
 }
 
-/// A body as text, for a `string` parameter.
+/// Returns a body as text, for a `string` parameter.
+///
+/// # Errors
+/// [`DecodeError::NotUtf8`].
 pub fn utf8(body: &Bytes) -> Result<&str, DecodeError> {
     std::str::from_utf8(body).map_err(|error| DecodeError::NotUtf8 { valid_up_to: error.valid_up_to() })
 }

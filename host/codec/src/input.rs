@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wasmtime::component::Val;
 
-use super::flat::Flat;
+use crate::flat::Flat;
 
-/// What a function is called with. Shared, because a call may be begun again.
+/// The input of a call, as the function receives it. Shared, because a call may be restarted.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// One `string` or `list<u8>`.

@@ -1,4 +1,4 @@
-//! WIT values to JSON and back, by reflection.
+//! WIT types and values, converted to JSON and back.
 //!
 //! | WIT | JSON |
 //! |---|---|
@@ -9,18 +9,28 @@
 //! | record | object with the WIT field names; an absent option is `none` |
 //! | variant | `{"case": payload}`, or `"case"` without one |
 //! | flags | array of strings |
-//! | `option<T>` | `null` or the value; where `T` is itself an option, `null` or `{"some": value}` |
+//! | `option<T>` | `null` or the value; if `T` is itself an option, `null` or `{"some": value}` |
 //! | `result<T, E>` | `{"ok": …}` or `{"err": …}` |
 //! | `map<K, V>` | object for string keys, else an array of pairs |
 //!
+//! ```
+//! use nebula_codec::{decode, encode, parse_type, Field};
+//!
+//! let ty = parse_type("record { name: string, size: option<u32> }").unwrap();
+//! let values = decode(&[Field::new("file", ty.clone())], br#"{"name": "a.txt"}"#).unwrap();
+//!
+//! let mut json = Vec::new();
+//! encode(&ty, &values[0], &mut json);
+//! assert_eq!(json, br#"{"name":"a.txt","size":null}"#);
+//! ```
+//!
 //! Invariants:
-//! * Decoding is driven by the type: its depth is the type's, and nothing is kept of what the type
-//!   has no place for.
-//! * `decode(encode(v))` is `v` for every value of every supported type; of a map's equal keys, the
-//!   last is kept.
-//! * Encoding is deterministic: equal values are equal bytes.
+//! * The type drives decoding: a value nests as deep as its type, and content that the type has no
+//!   place for is an error.
+//! * `decode(encode(v))` is `v` for every value of every type; of equal keys of a map, the last counts.
+//! * Encoding is deterministic: equal values give equal bytes.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "the wildcards mean: any other type doesn't fit here")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a wildcard means: any other type doesn't fit here")]
 
 mod canonical;
 mod decode;
@@ -30,8 +40,8 @@ mod flat;
 mod input;
 mod parse;
 mod query;
+mod reflect;
 mod schema;
-mod signature;
 mod text;
 mod types;
 
@@ -41,19 +51,17 @@ pub mod testing;
 mod tests;
 
 pub use self::canonical::{canonical, is_ambiguous};
-pub use self::decode::DecodeError;
-pub use self::decode::{decode, decode_own};
-pub use self::difference::difference;
+pub use self::decode::{DecodeError, decode, decode_trusted};
+pub use self::difference::{Difference, difference};
 pub use self::encode::{bytes_of, encode, encode_flat};
 pub use self::flat::{Flat, utf8};
 pub use self::input::Input;
-pub use self::parse::parse_type;
+pub use self::parse::{TypeSyntaxError, parse_type};
 pub use self::query::decode_query;
+pub use self::reflect::{UnsupportedType, reflect, reflect_excerpt};
 pub use self::schema::{input_schema, json_schema};
-pub use self::signature::UnsupportedType;
-pub use self::signature::{NAME_BYTES_MAX, Signature, TYPE_DEPTH_MAX, TYPES_MAX, reflect, reflect_excerpt};
 pub use self::text::{excerpt, signature_excerpt, signature_text, wit_excerpt, wit_text};
-pub use self::types::{Case, Field, Outcome, Type};
-
-/// The named parameters of a function, in order.
-pub type Params = [Field];
+pub use self::types::{
+    Case, Field, MapEntry, NAME_BYTES_MAX, Outcome, Params, Primitive, Signature, TYPE_DEPTH_MAX, TYPES_MAX,
+    Type,
+};

@@ -1,25 +1,59 @@
-//! Types from the text that [`wit_text`](super::wit_text) writes: WIT's, but that records and the like are written in
-//! place and have no name.
+//! Types from the text that [`wit_text`](crate::wit_text) writes: WIT, except that records and the
+//! like are written in place and have no names.
 
 use std::sync::Arc;
 
-use super::types::{Case, Field, Type};
+use crate::types::{Case, Field, MapEntry, Outcome, Primitive, TYPE_DEPTH_MAX, Type};
 
-/// Types in one another.
-const DEPTH_MAX: usize = super::TYPE_DEPTH_MAX;
-
-/// The longest text, bytes.
+/// Maximum length of a type's text, bytes.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// The type that `text` writes.
+/// Reasons why a text isn't a type.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TypeSyntaxError {
+    /// The text is longer than 16 KiB.
+    #[error("the text is longer than {TEXT_BYTES_MAX} bytes")]
+    TooLong,
+    /// The types nest deeper than [`TYPE_DEPTH_MAX`].
+    #[error("types are nested more than {TYPE_DEPTH_MAX} deep")]
+    TooDeep,
+    /// The text continues in an unexpected way.
+    #[error("expected {expected}, found {found}")]
+    Unexpected {
+        /// The expected token: `a name`, `` `<` ``.
+        expected: String,
+        /// The beginning of the text there.
+        found: String,
+    },
+    /// A record, variant, enum or flags type has a name twice.
+    #[error("duplicate name `{name}`")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+}
+
+/// Parses a type.
+///
+/// ```
+/// use nebula_codec::{Type, parse_type, wit_text};
+///
+/// assert_eq!(parse_type("list<u8>"), Ok(Type::list(Type::U8)));
+///
+/// let ty = parse_type("result<record { at: u64 }, string>").unwrap();
+/// assert_eq!(wit_text(&ty), "result<record { at: u64 }, string>");
+///
+/// let error = parse_type("list<>").unwrap_err();
+/// assert_eq!(error.to_string(), "expected a name, found `>`");
+/// ```
 ///
 /// # Errors
-/// In words, with what stands where something else was expected.
-pub fn parse_type(text: &str) -> Result<Type, String> {
+/// [`TypeSyntaxError`] for the first place where the text isn't a type.
+pub fn parse_type(text: &str) -> Result<Type, TypeSyntaxError> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(format!("it is over {TEXT_BYTES_MAX} bytes"));
+        return Err(TypeSyntaxError::TooLong);
     }
-    let mut parser = Parser { rest: text, depth_left: DEPTH_MAX };
+    let mut parser = Parser { rest: text, depth_left: TYPE_DEPTH_MAX };
     let ty = parser.ty()?;
     if parser.rest.trim().is_empty() { Ok(ty) } else { Err(parser.unexpected("the end")) }
 }
@@ -30,31 +64,28 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn unexpected(&self, wanted: &str) -> String {
-        match self.rest.trim_start() {
-            "" => format!("it ends where {wanted} is expected"),
-            rest => {
-                let found: String = rest.chars().take(20).collect();
-                format!("`{found}` stands where {wanted} is expected")
-            }
-        }
+    fn unexpected(&self, expected: &str) -> TypeSyntaxError {
+        let found = match self.rest.trim_start() {
+            "" => "the end".to_owned(),
+            rest => format!("`{}`", rest.chars().take(20).collect::<String>()),
+        };
+        TypeSyntaxError::Unexpected { expected: expected.to_owned(), found }
     }
 
-    /// Takes `token`, if it is next.
-    fn takes(&mut self, token: char) -> bool {
+    /// Consumes `token` if it is next, and returns whether it was.
+    fn accept(&mut self, token: char) -> bool {
         let rest = self.rest.trim_start().strip_prefix(token);
         self.rest = rest.unwrap_or(self.rest);
         rest.is_some()
     }
 
-    fn token(&mut self, token: char) -> Result<(), String> {
-        if self.takes(token) { Ok(()) } else { Err(self.unexpected(&format!("`{token}`"))) }
+    fn expect(&mut self, token: char) -> Result<(), TypeSyntaxError> {
+        if self.accept(token) { Ok(()) } else { Err(self.unexpected(&format!("`{token}`"))) }
     }
 
-    fn word(&mut self) -> Result<&'a str, String> {
+    fn word(&mut self) -> Result<&'a str, TypeSyntaxError> {
         let rest = self.rest.trim_start();
         let end = rest.find(|char: char| !char.is_ascii_alphanumeric() && char != '-').unwrap_or(rest.len());
-        // An identifier may be written like a keyword, after a `%`.
         if end == 0 {
             return Err(self.unexpected("a name"));
         }
@@ -62,123 +93,114 @@ impl<'a> Parser<'a> {
         Ok(&rest[..end])
     }
 
-    /// A field's or case's.
-    fn name(&mut self) -> Result<String, String> {
-        self.takes('%');
+    /// Reads the name of a field, case or flag. A `%` before it allows keywords.
+    fn name(&mut self) -> Result<String, TypeSyntaxError> {
+        self.accept('%');
         self.word().map(str::to_owned)
     }
 
-    fn ty(&mut self) -> Result<Type, String> {
-        self.depth_left = self.depth_left.checked_sub(1).ok_or("its types are too deep")?;
+    fn ty(&mut self) -> Result<Type, TypeSyntaxError> {
+        self.depth_left = self.depth_left.checked_sub(1).ok_or(TypeSyntaxError::TooDeep)?;
         let before = self.rest;
         let ty = match self.word()? {
-            "bool" => Type::Bool,
-            "s8" => Type::S8,
-            "u8" => Type::U8,
-            "s16" => Type::S16,
-            "u16" => Type::U16,
-            "s32" => Type::S32,
-            "u32" => Type::U32,
-            "s64" => Type::S64,
-            "u64" => Type::U64,
-            "f32" => Type::Float32,
-            "f64" => Type::Float64,
-            "char" => Type::Char,
-            "string" => Type::String,
-            "list" => Type::List(Arc::new(self.argument()?)),
-            "option" => Type::Option(Arc::new(self.argument()?)),
+            "list" => Type::list(self.argument()?),
+            "option" => Type::option(self.argument()?),
             "map" => {
-                self.token('<')?;
+                self.expect('<')?;
                 let key = self.ty()?;
-                self.token(',')?;
+                self.expect(',')?;
                 let value = self.ty()?;
-                self.token('>')?;
-                Type::Map(Arc::new((key, value)))
+                self.expect('>')?;
+                Type::map(MapEntry { key, value })
             }
             "tuple" => {
-                self.token('<')?;
-                Type::Tuple(self.until('>', Self::ty)?.into())
+                self.expect('<')?;
+                Type::Tuple(self.list_until('>', Self::ty)?.into())
             }
-            "record" => Type::Record(self.members(Self::field)?.into()),
-            "variant" => Type::Variant(self.members(Self::case)?.into()),
-            "enum" => Type::Enum(
-                self.members(|parser| Ok((parser.name()?, ())))?.into_iter().map(|(name, ())| name).collect(),
-            ),
-            "flags" => Type::Flags(
-                self.members(|parser| Ok((parser.name()?, ())))?.into_iter().map(|(name, ())| name).collect(),
-            ),
-            "result" => self.result()?,
-            _ => {
-                self.rest = before;
-                return Err(self.unexpected("a type"));
-            }
+            "record" => Type::Record(self.members(Self::field, |field| &field.name)?.into()),
+            "variant" => Type::Variant(self.members(Self::case, |case| &case.name)?.into()),
+            "enum" => Type::Enum(self.names()?),
+            "flags" => Type::Flags(self.names()?),
+            "result" => Type::result(self.outcome()?),
+            word => match Primitive::from_name(word) {
+                Some(primitive) => primitive.into(),
+                None => {
+                    self.rest = before;
+                    return Err(self.unexpected("a type"));
+                }
+            },
         };
         self.depth_left += 1;
         Ok(ty)
     }
 
-    /// `<T>`.
-    fn argument(&mut self) -> Result<Type, String> {
-        self.token('<')?;
+    /// Reads `<T>`.
+    fn argument(&mut self) -> Result<Type, TypeSyntaxError> {
+        self.expect('<')?;
         let ty = self.ty()?;
-        self.token('>')?;
+        self.expect('>')?;
         Ok(ty)
     }
 
-    /// `result`, `result<T>`, `result<_, E>`, `result<T, E>`.
-    fn result(&mut self) -> Result<Type, String> {
-        if !self.takes('<') {
-            return Ok(Type::result(None, None));
+    /// Reads the rest of `result`, `result<T>`, `result<_, E>` or `result<T, E>`.
+    fn outcome(&mut self) -> Result<Outcome, TypeSyntaxError> {
+        if !self.accept('<') {
+            return Ok(Outcome { ok: None, err: None });
         }
-        let ok = if self.takes('_') { None } else { Some(self.ty()?) };
-        let err = if self.takes(',') { Some(self.ty()?) } else { None };
-        self.token('>')?;
-        Ok(Type::result(ok, err))
+        let ok = if self.accept('_') { None } else { Some(self.ty()?) };
+        let err = if self.accept(',') { Some(self.ty()?) } else { None };
+        self.expect('>')?;
+        Ok(Outcome { ok, err })
     }
 
-    fn field(&mut self) -> Result<Field, String> {
+    fn field(&mut self) -> Result<Field, TypeSyntaxError> {
         let name = self.name()?;
-        self.token(':')?;
-        Ok((name, self.ty()?))
+        self.expect(':')?;
+        Ok(Field { name, ty: self.ty()? })
     }
 
-    fn case(&mut self) -> Result<Case, String> {
+    fn case(&mut self) -> Result<Case, TypeSyntaxError> {
         let name = self.name()?;
-        if !self.takes('(') {
-            return Ok((name, None));
+        if !self.accept('(') {
+            return Ok(Case { name, payload: None });
         }
-        let ty = self.ty()?;
-        self.token(')')?;
-        Ok((name, Some(ty)))
+        let payload = Some(self.ty()?);
+        self.expect(')')?;
+        Ok(Case { name, payload })
     }
 
-    /// `{ … }`, each member by another name.
+    fn names(&mut self) -> Result<Arc<[String]>, TypeSyntaxError> {
+        Ok(self.members(Self::name, |name| name)?.into())
+    }
+
+    /// Reads `{ … }`, whose members have different names.
     fn members<T>(
         &mut self,
-        member: impl Fn(&mut Self) -> Result<(String, T), String>,
-    ) -> Result<Vec<(String, T)>, String> {
-        self.token('{')?;
-        let members = self.until('}', member)?;
-        for (index, (name, _)) in members.iter().enumerate() {
-            if members[..index].iter().any(|(other, _)| other == name) {
-                return Err(format!("`{name}` is there twice"));
+        member: impl Fn(&mut Self) -> Result<T, TypeSyntaxError>,
+        name: impl Fn(&T) -> &String,
+    ) -> Result<Vec<T>, TypeSyntaxError> {
+        self.expect('{')?;
+        let members = self.list_until('}', member)?;
+        for (index, name_of_member) in members.iter().map(&name).enumerate() {
+            if members[..index].iter().any(|other| name(other) == name_of_member) {
+                return Err(TypeSyntaxError::DuplicateName { name: name_of_member.clone() });
             }
         }
         Ok(members)
     }
 
-    /// Items between commas, at least one, up to `end`; a comma may come after the last.
-    fn until<T>(
+    /// Reads one or more items with commas between them, up to `end`. A comma after the last is allowed.
+    fn list_until<T>(
         &mut self,
         end: char,
-        item: impl Fn(&mut Self) -> Result<T, String>,
-    ) -> Result<Vec<T>, String> {
+        item: impl Fn(&mut Self) -> Result<T, TypeSyntaxError>,
+    ) -> Result<Vec<T>, TypeSyntaxError> {
         let mut items = vec![item(self)?];
-        while !self.takes(end) {
-            if !self.takes(',') {
+        while !self.accept(end) {
+            if !self.accept(',') {
                 return Err(self.unexpected(&format!("`,` or `{end}`")));
             }
-            if self.takes(end) {
+            if self.accept(end) {
                 break;
             }
             items.push(item(self)?);

@@ -1,38 +1,31 @@
-//! Query parameters as input: `?name=value`, for what fits a query string.
+//! Query parameters as input: `?name=value`, for types that fit a query string.
 //!
-//! Scalars, strings and enums, options of them, lists of them (by repeating the name), and one
-//! record of such fields. The pairs are put together as the JSON that a POST would have sent.
+//! These are scalars, strings and enums, options and lists of them (a list repeats the name), and one
+//! record of such fields. The pairs are assembled into the JSON that a POST would have sent, and
+//! `decode` reads that.
 
 use wasmtime::component::Val;
 
-use super::Params;
-use super::decode::{DecodeError, decode};
-use super::text::{excerpt, params_excerpt, wit_excerpt};
-use super::types::Type;
+use crate::decode::{DecodeError, decode};
+use crate::text::{excerpt, params_excerpt, wit_excerpt};
+use crate::types::{Field, Params, Primitive, Type};
 
 /// Decodes query parameters into the arguments of a function.
 ///
 /// # Errors
 /// [`DecodeError`], with a pointer to the parameter.
 pub fn decode_query(params: &Params, pairs: &[(String, String)]) -> Result<Vec<Val>, DecodeError> {
-    if let [(_, Type::Record(fields))] = params {
-        let json = object(fields, pairs)?;
-        return decode(params, json.as_bytes());
+    match params {
+        [Field { ty: Type::Record(fields), .. }] => decode(params, object(fields, pairs)?.as_bytes()),
+        [param] => decode_single(param, pairs),
+        params => decode(params, object(params, pairs)?.as_bytes()),
     }
-    if let [(name, ty)] = params {
-        return decode_lone(name, ty, params, pairs);
-    }
-    let json = object(params, pairs)?;
-    decode(params, json.as_bytes())
 }
 
-/// One parameter that is no record: its own name is the only one there is.
-fn decode_lone(
-    name: &str,
-    ty: &Type,
-    params: &Params,
-    pairs: &[(String, String)],
-) -> Result<Vec<Val>, DecodeError> {
+/// Decodes the only parameter of a function. It isn't a record, so no other name is allowed.
+fn decode_single(param: &Field, pairs: &[(String, String)]) -> Result<Vec<Val>, DecodeError> {
+    let params = std::slice::from_ref(param);
+    let Field { name, ty } = param;
     if let Some((other, _)) = pairs.iter().find(|(key, _)| key != name) {
         return Err(DecodeError::Mismatch {
             at: String::new(),
@@ -40,9 +33,9 @@ fn decode_lone(
             found: excerpt(&format!("an unknown parameter `{other}`")),
         });
     }
-    let value = match (parameter(name, ty, pairs)?, ty) {
+    let value = match (parameter(param, pairs)?, ty) {
         (Some(value), _) => value.to_string(),
-        // As where it is one of several.
+        // An absent option is `none`, as for one of several parameters.
         (None, Type::Option(_)) => "null".to_owned(),
         (None, _) => {
             return Err(DecodeError::Mismatch {
@@ -56,7 +49,7 @@ fn decode_lone(
     decode(params, value.as_bytes()).map_err(|error| below(name, error))
 }
 
-/// The error with its pointer below the parameter's name.
+/// Returns the error with its pointer below the parameter's name.
 fn below(name: &str, error: DecodeError) -> DecodeError {
     match error {
         DecodeError::Mismatch { at, expected, found } => {
@@ -71,26 +64,23 @@ fn below(name: &str, error: DecodeError) -> DecodeError {
 
 fn object(fields: &Params, pairs: &[(String, String)]) -> Result<String, DecodeError> {
     let mut object = serde_json::Map::new();
-    for (name, ty) in fields {
-        if let Some(value) = parameter(name, ty, pairs)? {
-            object.insert(name.clone(), value);
+    for field in fields {
+        if let Some(value) = parameter(field, pairs)? {
+            object.insert(field.name.clone(), value);
         }
     }
-    // What has no place is refused where it is decoded.
+    // `decode` refuses unknown names.
     for (key, value) in pairs {
-        if !fields.iter().any(|(name, _)| name == key) {
+        if !fields.iter().any(|field| field.name == *key) {
             object.insert(key.clone(), serde_json::Value::String(value.clone()));
         }
     }
     Ok(serde_json::Value::Object(object).to_string())
 }
 
-/// The JSON of one parameter or field: `None` where it isn't given, but a list of none.
-fn parameter(
-    name: &str,
-    ty: &Type,
-    pairs: &[(String, String)],
-) -> Result<Option<serde_json::Value>, DecodeError> {
+/// Returns the JSON of one parameter or field, or `None` if it isn't given. An absent list is empty.
+fn parameter(param: &Field, pairs: &[(String, String)]) -> Result<Option<serde_json::Value>, DecodeError> {
+    let Field { name, ty } = param;
     let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let inner = match ty {
         Type::Option(inner) => inner,
@@ -114,27 +104,20 @@ fn parameter(
     scalar(name, inner, value).map(Some)
 }
 
+/// Returns the JSON of a value of `ty`, written as `text`. A text of the wrong form stays a string,
+/// which `decode` refuses.
 fn scalar(name: &str, ty: &Type, text: &str) -> Result<serde_json::Value, DecodeError> {
     let as_string = || serde_json::Value::String(text.to_owned());
     match ty {
-        Type::Bool => Ok(match text {
+        Type::Primitive(Primitive::Bool) => Ok(match text {
             "true" => serde_json::Value::Bool(true),
             "false" => serde_json::Value::Bool(false),
             _ => as_string(),
         }),
-        Type::S8
-        | Type::U8
-        | Type::S16
-        | Type::U16
-        | Type::S32
-        | Type::U32
-        | Type::S64
-        | Type::U64
-        | Type::Float32
-        | Type::Float64 => {
+        Type::Primitive(Primitive::Char | Primitive::String) | Type::Enum(_) => Ok(as_string()),
+        Type::Primitive(_) => {
             Ok(text.parse::<serde_json::Number>().map_or_else(|_| as_string(), serde_json::Value::Number))
         }
-        Type::Char | Type::String | Type::Enum(_) => Ok(as_string()),
         Type::List(_) if ty.is_bytes() => Ok(as_string()),
         Type::List(_)
         | Type::Map(_)

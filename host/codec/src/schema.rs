@@ -1,79 +1,49 @@
-//! Types as JSON Schema (draft 2020-12): what [`decode`](super::decode) takes and
-//! [`encode`](super::encode) gives.
+//! Types as JSON Schema (draft 2020-12): the documents that [`decode`](crate::decode()) accepts and
+//! [`encode`](crate::encode()) writes.
 //!
 //! Invariants:
-//! * Whatever is encoded fits the schema.
-//! * A document fits the schema exactly where it decodes, but for what JSON Schema can't say: the range
-//!   of an integer in a string, and that the keys of an array of pairs differ.
+//! * Every encoded value is valid.
+//! * A document is valid exactly if it decodes. Only two rules are outside of JSON Schema: the range of
+//!   an integer in a string, and different keys in an array of pairs.
 
 use serde_json::{Value, json};
 
-use super::Params;
-use super::decode::FLOAT32_MAX;
-use super::types::Type;
+use crate::decode::FLOAT32_MAX;
+use crate::types::{Params, Primitive, Type};
 
-/// A signed integer of 64 bits as a string.
+/// Pattern of a signed 64-bit integer in a string.
 pub(super) const SIGNED_DIGITS: &str = "^-?[0-9]+$";
 
-/// An unsigned integer of 64 bits as a string.
+/// Pattern of an unsigned 64-bit integer in a string.
 pub(super) const UNSIGNED_DIGITS: &str = "^[0-9]+$";
 
-/// Padded base64 whose unused bits are zero (RFC 4648 §3.5).
+/// Pattern of padded base64 whose unused bits are zero (RFC 4648 §3.5).
 pub(super) const BASE64: &str =
     "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 
-/// The schema of `ty`.
+/// Returns the schema of `ty`.
 pub fn json_schema(ty: &Type) -> Value {
     match ty {
-        Type::Bool => json!({"type": "boolean"}),
-        Type::S8 => integer(i64::from(i8::MIN), i64::from(i8::MAX)),
-        Type::U8 => integer(0, i64::from(u8::MAX)),
-        Type::S16 => integer(i64::from(i16::MIN), i64::from(i16::MAX)),
-        Type::U16 => integer(0, i64::from(u16::MAX)),
-        Type::S32 => integer(i64::from(i32::MIN), i64::from(i32::MAX)),
-        Type::U32 => integer(0, i64::from(u32::MAX)),
-        Type::S64 => json!({"oneOf": [
-            {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
-            {"type": "string", "pattern": SIGNED_DIGITS},
+        Type::Primitive(primitive) => primitive_schema(*primitive),
+        Type::List(_) if ty.is_bytes() => json!({"oneOf": [
+            {"type": "string", "contentEncoding": "base64", "pattern": BASE64},
+            {"type": "array", "items": integer(0, i64::from(u8::MAX))},
         ]}),
-        Type::U64 => json!({"oneOf": [
-            {"type": "integer", "minimum": 0, "maximum": u64::MAX},
-            {"type": "string", "pattern": UNSIGNED_DIGITS},
-        ]}),
-        Type::Float32 => {
-            let max = FLOAT32_MAX;
-            json!({"oneOf": [
-                {"type": "number", "minimum": -max, "maximum": max},
-                {"enum": ["NaN", "Infinity", "-Infinity"]},
-            ]})
+        Type::List(element) => json!({"type": "array", "items": json_schema(element)}),
+        Type::Map(map) if map.key == Type::STRING => {
+            json!({"type": "object", "additionalProperties": json_schema(&map.value)})
         }
-        Type::Float64 => json!({"oneOf": [
-            {"type": "number"},
-            {"enum": ["NaN", "Infinity", "-Infinity"]},
-        ]}),
-        Type::Char => json!({"type": "string", "minLength": 1, "maxLength": 1}),
-        Type::String => json!({"type": "string"}),
-        Type::List(element) => match &**element {
-            Type::U8 => json!({"oneOf": [
-                {"type": "string", "contentEncoding": "base64", "pattern": BASE64},
-                {"type": "array", "items": integer(0, i64::from(u8::MAX))},
-            ]}),
-            element => json!({"type": "array", "items": json_schema(element)}),
-        },
-        Type::Map(map) => match &**map {
-            (Type::String, value) => json!({"type": "object", "additionalProperties": json_schema(value)}),
-            (key, value) => json!({"type": "array", "items": pair(&[key.clone(), value.clone()])}),
-        },
+        Type::Map(map) => json!({"type": "array", "items": tuple([&map.key, &map.value].into_iter())}),
         Type::Record(fields) => object_schema(fields),
-        Type::Tuple(types) => pair(types),
+        Type::Tuple(types) => tuple(types.iter()),
         Type::Variant(cases) => Value::Object(serde_json::Map::from_iter([(
             "oneOf".to_owned(),
             Value::Array(
                 cases
                     .iter()
-                    .map(|(name, payload)| match payload {
-                        None => json!({"const": name}),
-                        Some(ty) => tagged(name, Some(ty)),
+                    .map(|case| match &case.payload {
+                        None => json!({"const": case.name}),
+                        Some(ty) => tagged(&case.name, Some(ty)),
                     })
                     .collect(),
             ),
@@ -92,22 +62,52 @@ pub fn json_schema(ty: &Type) -> Value {
     }
 }
 
-/// The schema of the document that holds these parameters; `None` where there are none.
+fn primitive_schema(primitive: Primitive) -> Value {
+    match primitive {
+        Primitive::Bool => json!({"type": "boolean"}),
+        Primitive::S8 => integer(i64::from(i8::MIN), i64::from(i8::MAX)),
+        Primitive::U8 => integer(0, i64::from(u8::MAX)),
+        Primitive::S16 => integer(i64::from(i16::MIN), i64::from(i16::MAX)),
+        Primitive::U16 => integer(0, i64::from(u16::MAX)),
+        Primitive::S32 => integer(i64::from(i32::MIN), i64::from(i32::MAX)),
+        Primitive::U32 => integer(0, i64::from(u32::MAX)),
+        Primitive::S64 => json!({"oneOf": [
+            {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
+            {"type": "string", "pattern": SIGNED_DIGITS},
+        ]}),
+        Primitive::U64 => json!({"oneOf": [
+            {"type": "integer", "minimum": 0, "maximum": u64::MAX},
+            {"type": "string", "pattern": UNSIGNED_DIGITS},
+        ]}),
+        Primitive::Float32 => json!({"oneOf": [
+            {"type": "number", "minimum": -FLOAT32_MAX, "maximum": FLOAT32_MAX},
+            {"enum": ["NaN", "Infinity", "-Infinity"]},
+        ]}),
+        Primitive::Float64 => json!({"oneOf": [
+            {"type": "number"},
+            {"enum": ["NaN", "Infinity", "-Infinity"]},
+        ]}),
+        Primitive::Char => json!({"type": "string", "minLength": 1, "maxLength": 1}),
+        Primitive::String => json!({"type": "string"}),
+    }
+}
+
+/// Returns the schema of the input document, or `None` without parameters.
 pub fn input_schema(params: &Params) -> Option<Value> {
     match params {
         [] => None,
-        [(_, ty)] => Some(json_schema(ty)),
+        [param] => Some(json_schema(&param.ty)),
         params => Some(object_schema(params)),
     }
 }
 
-/// The schema of parameters by name, or of the fields of a record.
+/// Returns the schema of an object with these parameters or fields.
 fn object_schema(fields: &Params) -> Value {
-    let required = fields.iter().filter(|(_, ty)| !matches!(ty, Type::Option(_)));
-    let properties = fields.iter().map(|(name, ty)| (name.clone(), json_schema(ty)));
+    let required = fields.iter().filter(|field| !matches!(field.ty, Type::Option(_)));
+    let properties = fields.iter().map(|field| (field.name.clone(), json_schema(&field.ty)));
     json!({
         "type": "object", "properties": properties.collect::<serde_json::Map<_, _>>(),
-        "required": required.map(|(name, _)| name).collect::<Vec<_>>(),
+        "required": required.map(|field| &field.name).collect::<Vec<_>>(),
         "additionalProperties": false,
     })
 }
@@ -123,9 +123,10 @@ fn tagged(name: &str, payload: Option<&Type>) -> Value {
     })
 }
 
-fn pair(types: &[Type]) -> Value {
+fn tuple<'a>(types: impl ExactSizeIterator<Item = &'a Type>) -> Value {
+    let count = types.len();
     json!({
-        "type": "array", "prefixItems": types.iter().map(json_schema).collect::<Vec<_>>(),
-        "items": false, "minItems": types.len(), "maxItems": types.len(),
+        "type": "array", "prefixItems": types.map(json_schema).collect::<Vec<_>>(),
+        "items": false, "minItems": count, "maxItems": count,
     })
 }

@@ -1,47 +1,54 @@
-//! Generators of types and values, for tests.
+//! Generators of types and values, for the tests of this crate and others.
 
 #![expect(clippy::unwrap_used, reason = "test support fails by panicking")]
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use wasmtime::component::{Component, Type as Reflected, Val};
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{Component, Val};
 use wasmtime::{Config, Engine};
 
-use crate::{Type, encode};
+use crate::encode::encode;
+use crate::reflect::reflect;
+use crate::types::{Primitive, Type};
 
-/// Types are an engine's.
+/// The engine that all reflected types belong to.
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     let mut config = Config::new();
     config.wasm_component_model_map(true).wasm_component_model_fixed_length_lists(true);
     Engine::new(&config).unwrap()
 });
 
-/// The type `ty` (component text syntax, after `definitions`).
-pub fn reflect(definitions: &str, ty: &str) -> Type {
-    Type::reflect(&reflected(definitions, ty), &mut usize::MAX.clone()).unwrap()
+/// Returns the type that `ty` has in the component text syntax, after `definitions`.
+pub fn reflected_type(definitions: &str, ty: &str) -> Type {
+    let func = function(definitions, &[("x", ty)], None);
+    reflect(&func).unwrap().params.remove(0).ty
 }
 
-/// The same, as wasmtime reflects it.
-pub fn reflected(definitions: &str, ty: &str) -> Reflected {
+/// Returns a function with these named parameters and result, as wasmtime reflects it.
+pub fn function(definitions: &str, params: &[(&str, &str)], result: Option<&str>) -> ComponentFunc {
+    let params: String = params.iter().map(|(name, ty)| format!("(param \"{name}\" {ty})")).collect();
+    let result = result.map(|ty| format!("(result {ty})")).unwrap_or_default();
     let wat = format!(
         r#"(component
             {definitions}
-            (type $f (func (param "x" {ty})))
+            (type $f (func {params} {result}))
             (import "f" (func (type $f))))"#
     );
     let engine = &*ENGINE;
     let component = Component::new(engine, wat::parse_str(&wat).unwrap()).unwrap();
     let component = component.component_type();
     let (_, import) = component.imports(engine).last().unwrap();
-    let wasmtime::component::types::ComponentItem::ComponentFunc(func) = import.ty else { panic!() };
-    func.params().next().unwrap().1
+    let ComponentItem::ComponentFunc(func) = import.ty else { panic!("the last import isn't a function") };
+    func
 }
 
-/// A type, as yet in no component.
+/// A type before it is part of a component.
 #[derive(Clone, Debug)]
 enum Shape {
-    Plain(&'static str),
+    Primitive(Primitive),
     Flags(usize),
     Enum(usize),
     List(Box<Shape>),
@@ -54,11 +61,11 @@ enum Shape {
 }
 
 impl Shape {
-    /// Its text; types that need a name are appended to `definitions`.
+    /// Returns the type's text. Types that need a name are appended to `definitions`.
     fn wat(&self, definitions: &mut Vec<String>) -> String {
         let names = |count: usize| (0..count).map(|index| format!(" \"c{index}\"")).collect::<String>();
         match self {
-            Self::Plain(name) => (*name).to_owned(),
+            Self::Primitive(primitive) => primitive.name().to_owned(),
             Self::List(inner) => format!("(list {})", inner.wat(definitions)),
             Self::Option(inner) => format!("(option {})", inner.wat(definitions)),
             Self::Map(key, value) => format!("(map {key} {})", value.wat(definitions)),
@@ -103,16 +110,13 @@ fn named(definition: String, definitions: &mut Vec<String>) -> String {
     format!("${name}")
 }
 
-const PLAIN: &[&str] =
-    &["bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64", "char", "string"];
-
-/// Of maps.
+/// Key types of generated maps. Strings, which have another JSON form, come twice as often.
 const KEYS: &[&str] = &["string", "string", "bool", "u8", "s64", "char"];
 
-/// Any type that can travel, up to four levels of it.
+/// Generates any type that has a JSON form, up to four levels deep.
 pub fn any_type() -> impl Strategy<Value = Type> {
     let leaf = prop_oneof![
-        8 => proptest::sample::select(PLAIN).prop_map(Shape::Plain),
+        8 => proptest::sample::select(&Primitive::ALL[..]).prop_map(Shape::Primitive),
         1 => (1_usize..9).prop_map(Shape::Flags),
         1 => (1_usize..5).prop_map(Shape::Enum),
     ];
@@ -132,32 +136,20 @@ pub fn any_type() -> impl Strategy<Value = Type> {
     shape.prop_map(|shape| {
         let mut definitions = Vec::new();
         let ty = shape.wat(&mut definitions);
-        reflect(&definitions.join("\n"), &ty)
+        reflected_type(&definitions.join("\n"), &ty)
     })
 }
 
-/// Any value of `ty`.
+/// Generates any value of `ty`.
 pub fn value_of(ty: &Type) -> BoxedStrategy<Val> {
     match ty {
-        Type::Bool => any::<bool>().prop_map(Val::Bool).boxed(),
-        Type::S8 => any::<i8>().prop_map(Val::S8).boxed(),
-        Type::U8 => any::<u8>().prop_map(Val::U8).boxed(),
-        Type::S16 => any::<i16>().prop_map(Val::S16).boxed(),
-        Type::U16 => any::<u16>().prop_map(Val::U16).boxed(),
-        Type::S32 => any::<i32>().prop_map(Val::S32).boxed(),
-        Type::U32 => any::<u32>().prop_map(Val::U32).boxed(),
-        Type::S64 => any::<i64>().prop_map(Val::S64).boxed(),
-        Type::U64 => any::<u64>().prop_map(Val::U64).boxed(),
-        Type::Float32 => any::<u32>().prop_map(|bits| Val::Float32(f32::from_bits(bits))).boxed(),
-        Type::Float64 => any::<u64>().prop_map(|bits| Val::Float64(f64::from_bits(bits))).boxed(),
-        Type::Char => any::<char>().prop_map(Val::Char).boxed(),
-        Type::String => any::<String>().prop_map(Val::String).boxed(),
+        Type::Primitive(primitive) => primitive_value(*primitive),
         Type::List(element) => proptest::collection::vec(value_of(element), 0..4).prop_map(Val::List).boxed(),
         Type::Record(fields) => fields
             .iter()
-            .map(|(name, ty)| {
-                let name = name.clone();
-                value_of(ty).prop_map(move |value| (name.clone(), value)).boxed()
+            .map(|field| {
+                let name = field.name.clone();
+                value_of(&field.ty).prop_map(move |value| (name.clone(), value)).boxed()
             })
             .collect::<Vec<_>>()
             .prop_map(Val::Record)
@@ -166,9 +158,11 @@ pub fn value_of(ty: &Type) -> BoxedStrategy<Val> {
         Type::Variant(cases) => {
             let cases: Vec<_> = cases
                 .iter()
-                .map(|(name, ty)| {
-                    let name = name.clone();
-                    payload(ty.as_ref()).prop_map(move |payload| Val::Variant(name.clone(), payload)).boxed()
+                .map(|case| {
+                    let name = case.name.clone();
+                    payload(case.payload.as_ref())
+                        .prop_map(move |payload| Val::Variant(name.clone(), payload))
+                        .boxed()
                 })
                 .collect();
             proptest::strategy::Union::new(cases).boxed()
@@ -188,15 +182,33 @@ pub fn value_of(ty: &Type) -> BoxedStrategy<Val> {
         ]
         .boxed(),
         Type::Map(map) => {
-            let (key, value) = (map.0.clone(), map.1.clone());
+            let (key, value) = (map.key.clone(), map.value.clone());
             proptest::collection::vec((value_of(&key), value_of(&value)), 0..4)
                 .prop_map(move |mut entries| {
-                    let mut known = std::collections::HashSet::new();
-                    entries.retain(|(name, _)| known.insert(json(&key, name)));
+                    let mut seen = HashSet::new();
+                    entries.retain(|(name, _)| seen.insert(json(&key, name)));
                     Val::Map(entries)
                 })
                 .boxed()
         }
+    }
+}
+
+fn primitive_value(primitive: Primitive) -> BoxedStrategy<Val> {
+    match primitive {
+        Primitive::Bool => any::<bool>().prop_map(Val::Bool).boxed(),
+        Primitive::S8 => any::<i8>().prop_map(Val::S8).boxed(),
+        Primitive::U8 => any::<u8>().prop_map(Val::U8).boxed(),
+        Primitive::S16 => any::<i16>().prop_map(Val::S16).boxed(),
+        Primitive::U16 => any::<u16>().prop_map(Val::U16).boxed(),
+        Primitive::S32 => any::<i32>().prop_map(Val::S32).boxed(),
+        Primitive::U32 => any::<u32>().prop_map(Val::U32).boxed(),
+        Primitive::S64 => any::<i64>().prop_map(Val::S64).boxed(),
+        Primitive::U64 => any::<u64>().prop_map(Val::U64).boxed(),
+        Primitive::Float32 => any::<u32>().prop_map(|bits| Val::Float32(f32::from_bits(bits))).boxed(),
+        Primitive::Float64 => any::<u64>().prop_map(|bits| Val::Float64(f64::from_bits(bits))).boxed(),
+        Primitive::Char => any::<char>().prop_map(Val::Char).boxed(),
+        Primitive::String => any::<String>().prop_map(Val::String).boxed(),
     }
 }
 

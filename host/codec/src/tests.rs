@@ -1,21 +1,20 @@
-//! The codec against real types: those of components, compiled from WAT.
+//! The codec on types that wasmtime reflects from components, written in WAT.
 
 mod documents;
 mod schemas;
 
 use proptest::prelude::*;
-use wasmtime::component::{Type as Reflected, Val};
+use wasmtime::component::Val;
 
-use crate::testing::{reflect, reflected, value_of};
-
-use super::{
-    DecodeError, Signature, Type, UnsupportedType, decode, decode_query, encode, json_schema,
-    reflect_excerpt, signature_text,
+use crate::testing::{function, reflected_type, value_of};
+use crate::{
+    DecodeError, Field, Params, Signature, Type, UnsupportedType, decode, decode_query, encode, json_schema,
+    reflect, reflect_excerpt, signature_text,
 };
 
-/// One type with a bit of everything, nested.
+/// A type that nests all others but maps.
 fn everything() -> Type {
-    reflect(
+    reflected_type(
         r#"(type $kind' (enum "low" "high-er"))
            (import "kind" (type $kind (eq $kind')))
            (type $marks' (flags "a" "b" "c"))
@@ -41,11 +40,11 @@ fn json(ty: &Type, val: &Val) -> String {
 }
 
 fn decode_one(ty: &Type, json: &[u8]) -> Result<Val, DecodeError> {
-    decode(&[("x".to_owned(), ty.clone())], json).map(|mut vals| vals.remove(0))
+    decode(&[Field::new("x", ty.clone())], json).map(|mut vals| vals.remove(0))
 }
 
 #[test]
-fn any_bytes_decode_or_give_an_error() {
+fn arbitrary_bytes_decode_or_return_an_error() {
     let ty = everything();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(512));
     let strategy = (value_of(&ty), any::<proptest::sample::Index>(), any::<u8>(), any::<Vec<u8>>());
@@ -70,8 +69,8 @@ fn mismatch(ty: &Type, json: &str) -> (String, String, String) {
 }
 
 #[test]
-fn a_mismatch_is_pointed_at() {
-    let ty = reflect(
+fn mismatch_reports_pointer_expected_type_and_found_value() {
+    let ty = reflected_type(
         r#"(type $r' (record (field "a/b" (list (tuple string (list f64)))) (field "n" (option u8))))
            (import "r" (type $r (eq $r')))"#
             .replace("a/b", "ab")
@@ -92,15 +91,15 @@ fn a_mismatch_is_pointed_at() {
 
 #[test]
 fn truncated_json_is_a_syntax_error() {
-    let ty = reflect("", "(list u32)");
+    let ty = reflected_type("", "(list u32)");
     assert!(matches!(decode_one(&ty, b"[1,2"), Err(DecodeError::Syntax { line: 1, column: 4, .. })));
     assert!(matches!(decode_one(&ty, b""), Err(DecodeError::Syntax { .. })));
     assert!(matches!(decode_one(&ty, b"[] x"), Err(DecodeError::Syntax { .. })));
 }
 
 #[test]
-fn wide_integers_come_as_numbers_or_strings() {
-    let ty = reflect("", "u64");
+fn integers_of_64_bits_decode_from_numbers_and_strings() {
+    let ty = reflected_type("", "u64");
     let max = Val::U64(u64::MAX);
     assert_eq!(decode_one(&ty, b"18446744073709551615").unwrap(), max);
     assert_eq!(decode_one(&ty, b"\"18446744073709551615\"").unwrap(), max);
@@ -110,8 +109,8 @@ fn wide_integers_come_as_numbers_or_strings() {
 }
 
 #[test]
-fn floats_have_their_special_values() {
-    let ty = reflect("", "f32");
+fn non_finite_floats_are_strings() {
+    let ty = reflected_type("", "f32");
     assert_eq!(decode_one(&ty, b"\"-Infinity\"").unwrap(), Val::Float32(f32::NEG_INFINITY));
     assert_eq!(json(&ty, &Val::Float32(f32::NAN)), "\"NaN\"");
     assert_eq!(json(&ty, &Val::Float32(0.1)), "0.1");
@@ -119,8 +118,8 @@ fn floats_have_their_special_values() {
 }
 
 #[test]
-fn maps_are_objects_or_pairs() {
-    let ty = reflect("", "(map string u8)");
+fn maps_are_objects_or_arrays_of_pairs() {
+    let ty = reflected_type("", "(map string u8)");
     let entry = |key: &str, value| (Val::String(key.to_owned()), Val::U8(value));
     let val = decode_one(&ty, br#"{"b":1,"a":2}"#).unwrap();
     assert_eq!(val, Val::Map(vec![entry("b", 1), entry("a", 2)]));
@@ -128,66 +127,64 @@ fn maps_are_objects_or_pairs() {
     assert_eq!(mismatch(&ty, r#"{"a":1,"a":2}"#).2, "the key `a` twice");
     assert_eq!(mismatch(&ty, r#"{"a":1,"b":256}"#).0, "/b");
     assert_eq!(mismatch(&ty, r#"[["a",1]]"#).2, "an array");
-    // A guest may answer with a key twice.
+    // A guest may return a key twice.
     assert_eq!(json(&ty, &Val::Map(vec![entry("a", 1), entry("b", 2), entry("a", 3)])), r#"{"b":2,"a":3}"#);
 
-    let ty = reflect("", "(map u8 string)");
+    let ty = reflected_type("", "(map u8 string)");
     let val = decode_one(&ty, br#"[[1,"a"],[2,"b"]]"#).unwrap();
     assert_eq!(json(&ty, &val), r#"[[1,"a"],[2,"b"]]"#);
     assert_eq!(mismatch(&ty, r#"[[1,"a"],[1.0,"b"]]"#).2, "the key `1` twice");
     assert_eq!(
         mismatch(&ty, r#"[[1,"a"],[1]]"#),
-        ("/1".to_owned(), "map<u8, string>".to_owned(), "an entry that is no pair".to_owned())
+        ("/1".to_owned(), "map<u8, string>".to_owned(), "an entry that isn't a pair".to_owned())
     );
-    assert_eq!(mismatch(&ty, r#"[1]"#).2, "an entry that is no array");
+    assert_eq!(mismatch(&ty, r#"[1]"#).2, "an entry that isn't an array");
     assert_eq!(mismatch(&ty, r#"[[1,2]]"#).0, "/0/1");
 }
 
-/// They have a type in wasmtime, and none that could be deployed.
+/// wasmtime reflects them, but no such function can be deployed.
 #[test]
-fn lists_of_a_fixed_length_are_refused() {
-    let reason = super::reflect(&[("x".to_owned(), reflected("", "(list (list u8 2))"))], None).unwrap_err();
-    assert_eq!(
-        reason.to_string(),
-        "`x[]` is a list of a fixed length, which is no value that JSON could carry"
-    );
+fn fixed_length_lists_are_refused() {
+    let reason = reflect(&function("", &[("x", "(list (list u8 2))")], None)).unwrap_err();
+    assert_eq!(reason.to_string(), "`x[]` is a fixed-length list, which has no JSON form");
 }
 
 #[test]
-fn whole_numbers_are_integers_however_written() {
-    let ty = reflect("", "s64");
+fn integers_decode_from_any_spelling_of_a_whole_number() {
+    let ty = reflected_type("", "s64");
     for (text, value) in [("1.0", 1), ("2e3", 2_000), ("-0", 0), ("9007199254740991.0", (1 << 53) - 1)] {
         assert_eq!(decode_one(&ty, text.as_bytes()).unwrap(), Val::S64(value), "{text}");
     }
-    // These might have been rounded on the way, as the first two are.
+    // These may have been rounded, as the first two are.
     for text in ["9007199254740993.0", "-9223372036854775809", "1e18", "0.5"] {
         mismatch(&ty, text);
     }
-    assert_eq!(mismatch(&reflect("", "u8"), "256.0").2, "256, which is out of range");
+    assert_eq!(mismatch(&reflected_type("", "u8"), "256.0").2, "256, which is out of range");
     for text in ["\"+5\"", "\"\"", "\"5.0\"", "\" 5\""] {
-        assert_eq!(mismatch(&ty, text).2, "a string that isn't such an integer");
+        assert_eq!(mismatch(&ty, text).2, "a string that isn't an integer of this type");
     }
 }
 
-/// Each value has one form.
+/// Each value has one JSON form.
 #[test]
 fn cases_without_payload_are_strings() {
-    let ty = reflect(
+    let ty = reflected_type(
         r#"(type $v' (variant (case "bare") (case "full" u8))) (import "v" (type $v (eq $v')))"#,
         "$v",
     );
     assert_eq!(decode_one(&ty, b"\"bare\"").unwrap(), Val::Variant("bare".to_owned(), None));
-    assert_eq!(mismatch(&ty, r#"{"bare":null}"#).2, "a payload for `bare`, which has none: it is a string");
+    assert_eq!(mismatch(&ty, r#"{"bare":null}"#).2, "a payload for `bare`, which has none: send a string");
     assert_eq!(mismatch(&ty, "\"full\"").2, "`full` without its payload");
-    let ty = reflect("", "(result)");
+    let ty = reflected_type("", "(result)");
     assert_eq!(decode_one(&ty, br#"{"ok":null}"#).unwrap(), Val::Result(Ok(None)));
     assert_eq!(mismatch(&ty, "\"ok\"").2, "a string");
     assert_eq!(mismatch(&ty, r#"{"ok":1}"#).2, "a payload for `ok`, which has none");
 }
 
 #[test]
-fn queries_carry_scalars() {
-    let params = [("n".to_owned(), reflect("", "u32")), ("s".to_owned(), reflect("", "(option string)"))];
+fn query_parameters_decode_to_scalars_and_options() {
+    let params =
+        [Field::new("n", reflected_type("", "u32")), Field::new("s", reflected_type("", "(option string)"))];
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     assert_eq!(
         decode_query(&params, &[pair("n", "7"), pair("s", "8")]).unwrap(),
@@ -199,8 +196,8 @@ fn queries_carry_scalars() {
 }
 
 #[test]
-fn queries_carry_nothing_unknown() {
-    let refused = |params: &[(String, Type)], pairs: &[(&str, &str)]| {
+fn unknown_query_parameters_are_refused() {
+    let refused = |params: &Params, pairs: &[(&str, &str)]| {
         let pairs: Vec<_> =
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         match decode_query(params, &pairs) {
@@ -208,29 +205,34 @@ fn queries_carry_nothing_unknown() {
             other => panic!("{pairs:?} gave {other:?}"),
         }
     };
-    let record = reflect(&options(1), "$many");
-    for ty in [reflect("", "u32"), reflect("", "(option u32)"), reflect("", "(list u32)"), record] {
-        let params = [("n".to_owned(), ty)];
+    let record = reflected_type(&options(1), "$many");
+    for ty in [
+        reflected_type("", "u32"),
+        reflected_type("", "(option u32)"),
+        reflected_type("", "(list u32)"),
+        record,
+    ] {
+        let params = [Field::new("n", ty)];
         let (at, expected, found) = refused(&params, &[("n", "7"), ("m", "7")]);
         assert_eq!(at, "");
         assert!(expected.starts_with("record { "), "{expected}");
         assert!(found.starts_with("an unknown "), "{found}");
     }
-    // What is wrong with a parameter is said at its name.
-    let params = [("n".to_owned(), reflect("", "u32"))];
+    // The pointer of a wrong parameter is its name.
+    let params = [Field::new("n", reflected_type("", "u32"))];
     assert_eq!(refused(&params, &[("n", "x")]).0, "/n");
     assert_eq!(refused(&params, &[("n", "1"), ("n", "2")]).0, "/n");
     assert_eq!(refused(&params, &[]).2, "no parameter of that name");
     assert_eq!(
-        decode_query(&[("n".to_owned(), reflect("", "(list u32)"))], &[]).unwrap(),
+        decode_query(&[Field::new("n", reflected_type("", "(list u32)"))], &[]).unwrap(),
         [Val::List(vec![])]
     );
 }
 
 #[test]
-fn signatures_read_as_wit() {
-    let params = vec![("rows".to_owned(), reflect("", "(list (tuple string (option f64)))"))];
-    let result = Some(reflect("", "(result (error string))"));
+fn signature_text_is_wit() {
+    let params = vec![Field::new("rows", reflected_type("", "(list (tuple string (option f64)))"))];
+    let result = Some(reflected_type("", "(result (error string))"));
     assert_eq!(
         signature_text("handle", &Signature { params, result }),
         "handle: func(rows: list<tuple<string, option<f64>>>) -> result<_, string>"
@@ -238,7 +240,7 @@ fn signatures_read_as_wit() {
 }
 
 #[test]
-fn schemas_describe_what_is_encoded() {
+fn schema_lists_cases_and_required_fields() {
     let ty = everything();
     let schema = json_schema(&ty);
     assert_eq!(schema["properties"]["kind"], serde_json::json!({"enum": ["low", "high-er"]}));
@@ -246,32 +248,32 @@ fn schemas_describe_what_is_encoded() {
     assert!(!schema["required"].as_array().unwrap().contains(&serde_json::json!("note")));
 }
 
-/// A record of `count` options, as a definition of `$many`.
+/// Defines `$many`, a record of `count` options.
 fn options(count: usize) -> String {
     let fields: String =
         (0..count).map(|index| format!("(field \"an-option-{index}\" (option u32))")).collect();
     format!("(type $many' (record {fields})) (import \"many\" (type $many (eq $many')))")
 }
 
-/// Absent options cost the caller nothing, and the host a name and a value each.
+/// An absent option takes no byte to send, but a name and a value to hold.
 #[test]
-fn what_values_hold_is_bounded_by_the_document() {
-    let ty = reflect(&options(100), "(list $many)");
+fn memory_of_values_is_bounded_by_the_length_of_the_document() {
+    let ty = reflected_type(&options(100), "(list $many)");
     let empty = |count: usize| format!("[{}{{}}]", "{},".repeat(count - 1));
     assert!(decode_one(&ty, empty(1_000).as_bytes()).is_ok());
     let Err(DecodeError::TooLarge { at, bytes_max }) = decode_one(&ty, empty(100_000).as_bytes()) else {
         panic!("a million options were decoded");
     };
     assert!(bytes_max < 32 << 20, "{bytes_max}");
-    // What docs/wit.md and the constants in `trace` count with.
+    // docs/wit.md and the constants in `decode/state` assume this.
     assert_eq!(size_of::<Val>(), 40);
     let index: usize = at.strip_prefix('/').unwrap().parse().unwrap();
     assert!((1_000..10_000).contains(&index), "{at}");
 }
 
-/// 8 MiB of what functions take.
+/// Documents of 8 MiB.
 #[test]
-fn long_documents_of_plain_values_fit() {
+fn long_documents_stay_within_the_memory_limit() {
     let len = 8 << 20;
     for (ty, item) in [
         ("f64", "1,"),
@@ -281,17 +283,17 @@ fn long_documents_of_plain_values_fit() {
         ("(tuple u8 u8)", "[1,2],"),
         ("(list f64)", "[1,2,3,4,5,6,7,8],"),
     ] {
-        let list = reflect("", &format!("(list {ty})"));
+        let list = reflected_type("", &format!("(list {ty})"));
         let mut document = format!("[{}", item.repeat(len / item.len() - 1));
         document.pop();
         document.push(']');
         assert!(decode_one(&list, document.as_bytes()).is_ok(), "{ty}: {item}");
     }
     let bytes = format!("\"{}\"", "A".repeat(len - 4));
-    assert!(decode_one(&reflect("", "(list u8)"), bytes.as_bytes()).is_ok());
+    assert!(decode_one(&reflected_type("", "(list u8)"), bytes.as_bytes()).is_ok());
 }
 
-/// `$t17` is 131,072 of them once written out.
+/// Defines `$t0` to `$t{times}`, each twice the one before: `$t17` is 131,072 pairs, written out.
 fn doubled(times: usize) -> String {
     let mut definitions = "(type $t0 (tuple u8 u8))".to_owned();
     for index in 1..=times {
@@ -302,33 +304,44 @@ fn doubled(times: usize) -> String {
 }
 
 #[test]
-fn signatures_are_measured_as_written_out() {
-    let check = |ty: &Reflected| super::reflect(&[("x".to_owned(), ty.clone())], None);
-    let bomb = reflected(&doubled(17), "$t17");
-    assert_eq!(check(&bomb), Err(UnsupportedType::TooManyTypes));
+fn limits_of_a_signature_count_shared_types_as_written_out() {
+    let bomb = function(&doubled(17), &[("x", "$t17")], None);
+    assert_eq!(reflect(&bomb), Err(UnsupportedType::TooManyTypes));
 
-    // All parameters and the result together.
-    let half = reflected(&doubled(11), "$t11");
-    let signature = check(&half).unwrap();
-    let params = [("a".to_owned(), half.clone()), ("b".to_owned(), half.clone())];
-    assert_eq!(super::reflect(&params, Some(&half)), Err(UnsupportedType::TooManyTypes));
-
-    // An answer shows the beginning.
-    let shown = mismatch(&signature.params[0].1, "1").1;
-    assert!(shown.starts_with("tuple<tuple<") && shown.ends_with('…') && shown.chars().count() == 301);
-    let shown = reflect_excerpt("handle", &[("x".to_owned(), bomb)], None).unwrap();
-    assert!(shown.starts_with("handle: func(x: tuple<tuple<") && shown.ends_with('…'));
+    // The limit is for all parameters and the result together.
+    let half = function(&doubled(11), &[("x", "$t11")], None);
+    let signature = reflect(&half).unwrap();
+    let twice = function(&doubled(11), &[("a", "$t11"), ("b", "$t11")], Some("$t11"));
+    assert_eq!(reflect(&twice), Err(UnsupportedType::TooManyTypes));
 
     let long = "x".repeat(90_000);
     let cases = format!("(type $e' (enum \"{long}\")) (import \"e\" (type $e (eq $e')))");
-    let names = reflected(&cases, "(tuple $e $e $e)");
-    assert_eq!(check(&names), Err(UnsupportedType::NamesTooLong));
+    let names = function(&cases, &[("x", "(tuple $e $e $e)")], None);
+    assert_eq!(reflect(&names), Err(UnsupportedType::NamesTooLong));
+
+    // Errors show the beginning.
+    let shown = mismatch(&signature.params[0].ty, "1").1;
+    assert!(shown.starts_with("tuple<tuple<") && shown.ends_with('…') && shown.chars().count() == 301);
+    let shown = reflect_excerpt("handle", &bomb).unwrap();
+    assert!(shown.starts_with("handle: func(x: tuple<tuple<") && shown.ends_with('…'));
+    assert_eq!(shown.chars().count(), 301);
 }
 
-/// What a caller sent isn't sent back at length.
+/// Types that the walk doesn't reach are placeholders, which never show.
+#[test]
+fn excerpt_of_a_signature_is_the_beginning_of_its_text() {
+    let definitions =
+        options(40) + "(type $v' (variant (case \"a\" $many) (case \"b\")))(import \"v\" (type $v (eq $v')))";
+    let func = function(&definitions, &[("x", "(list $v)"), ("y", "(map u8 $v)")], Some("$v"));
+    let whole = signature_text("handle", &reflect(&func).unwrap());
+    let shown = reflect_excerpt("handle", &func).unwrap();
+    assert!(whole.starts_with(shown.strip_suffix('…').unwrap()), "{shown}");
+}
+
+/// A long input isn't sent back.
 #[test]
 fn errors_show_an_excerpt_of_the_input() {
-    let ty = reflect(&options(1), "$many");
+    let ty = reflected_type(&options(1), "$many");
     let (_, expected, found) = mismatch(&ty, &format!("{{\"{}\":1}}", "k".repeat(100_000)));
     assert_eq!(expected, "record { an-option-0: option<u32> }");
     assert!(found.starts_with("an unknown field `kkk") && found.chars().count() == 301);

@@ -1,15 +1,15 @@
-//! Types as WIT text, written out in place.
+//! Types as WIT text, structurally: records and the like are written in place and have no names.
+//!
+//! `parse` reads this text back.
 
 use std::fmt::{self, Write};
 
-use super::Params;
-use super::signature::Signature;
-use super::types::Type;
+use crate::types::{Params, Signature, Type};
 
-/// How much of a type, or of what was found in its place, an error shows, characters.
-pub(super) const EXCERPT_CHARS_MAX: usize = 300;
+/// Maximum length of the excerpts in errors: of types, and of what was found in their place, characters.
+pub(crate) const EXCERPT_CHARS_MAX: usize = 300;
 
-/// `ty` in WIT, structurally: `list<record { name: string, values: list<f64> }>`.
+/// Returns `ty` in WIT: `list<record { name: string, values: list<f64> }>`.
 pub fn wit_text(ty: &Type) -> String {
     let mut out = String::new();
     // Writing to a `String` doesn't fail.
@@ -17,12 +17,12 @@ pub fn wit_text(ty: &Type) -> String {
     out
 }
 
-/// The beginning of `ty` in WIT, with `…` where there is more. What isn't shown isn't looked at.
+/// Returns the beginning of `ty` in WIT, and `…` if there is more. The walk ends there too.
 pub fn wit_excerpt(ty: &Type) -> String {
     Excerpt::of(|out| write_type(out, ty))
 }
 
-/// The beginning of parameters as the record that they are as a document.
+/// Returns the beginning of the record type that a document with these parameters has.
 pub(crate) fn params_excerpt(params: &Params) -> String {
     Excerpt::of(|out| {
         out.write_str("record { ")?;
@@ -31,12 +31,12 @@ pub(crate) fn params_excerpt(params: &Params) -> String {
     })
 }
 
-/// The beginning of a text, with `…` where there is more.
+/// Returns the beginning of a text, and `…` if there is more.
 pub fn excerpt(text: &str) -> String {
     Excerpt::of(|out| out.write_str(text))
 }
 
-/// `handle: func(n: u32) -> result<string, string>`.
+/// Returns a signature in WIT: `handle: func(n: u32) -> result<string, string>`.
 pub fn signature_text(name: &str, signature: &Signature) -> String {
     let mut out = String::new();
     // Writing to a `String` doesn't fail.
@@ -44,12 +44,12 @@ pub fn signature_text(name: &str, signature: &Signature) -> String {
     out
 }
 
-/// The beginning of [`signature_text`].
+/// Returns the beginning of [`signature_text`], and `…` if there is more.
 pub fn signature_excerpt(name: &str, signature: &Signature) -> String {
     Excerpt::of(|out| write_signature(out, name, signature))
 }
 
-/// Takes [`EXCERPT_CHARS_MAX`] characters, and then fails, which ends the writing.
+/// A writer that fails after [`EXCERPT_CHARS_MAX`] characters, which ends the walk that writes.
 struct Excerpt {
     text: String,
     chars_left: usize,
@@ -96,9 +96,9 @@ fn write_signature<W: Write>(out: &mut W, name: &str, signature: &Signature) -> 
 }
 
 fn write_params<W: Write>(out: &mut W, params: &Params) -> fmt::Result {
-    join(out, params.iter(), |out, (name, ty)| {
-        write!(out, "{name}: ")?;
-        write_type(out, ty)
+    join(out, params.iter(), |out, param| {
+        write!(out, "{}: ", param.name)?;
+        write_type(out, &param.ty)
     })
 }
 
@@ -118,19 +118,7 @@ fn join<W: Write, T>(
 
 fn write_type<W: Write>(out: &mut W, ty: &Type) -> fmt::Result {
     match ty {
-        Type::Bool => out.write_str("bool"),
-        Type::S8 => out.write_str("s8"),
-        Type::U8 => out.write_str("u8"),
-        Type::S16 => out.write_str("s16"),
-        Type::U16 => out.write_str("u16"),
-        Type::S32 => out.write_str("s32"),
-        Type::U32 => out.write_str("u32"),
-        Type::S64 => out.write_str("s64"),
-        Type::U64 => out.write_str("u64"),
-        Type::Float32 => out.write_str("f32"),
-        Type::Float64 => out.write_str("f64"),
-        Type::Char => out.write_str("char"),
-        Type::String => out.write_str("string"),
+        Type::Primitive(primitive) => out.write_str(primitive.name()),
         Type::List(element) => {
             out.write_str("list<")?;
             write_type(out, element)?;
@@ -138,9 +126,9 @@ fn write_type<W: Write>(out: &mut W, ty: &Type) -> fmt::Result {
         }
         Type::Map(map) => {
             out.write_str("map<")?;
-            write_type(out, &map.0)?;
+            write_type(out, &map.key)?;
             out.write_str(", ")?;
-            write_type(out, &map.1)?;
+            write_type(out, &map.value)?;
             out.write_char('>')
         }
         Type::Record(fields) => {
@@ -155,9 +143,9 @@ fn write_type<W: Write>(out: &mut W, ty: &Type) -> fmt::Result {
         }
         Type::Variant(cases) => {
             out.write_str("variant { ")?;
-            join(out, cases.iter(), |out, (name, payload)| {
-                out.write_str(name)?;
-                match payload {
+            join(out, cases.iter(), |out, case| {
+                out.write_str(&case.name)?;
+                match &case.payload {
                     Some(ty) => {
                         out.write_char('(')?;
                         write_type(out, ty)?;
@@ -183,7 +171,7 @@ fn write_type<W: Write>(out: &mut W, ty: &Type) -> fmt::Result {
             write_type(out, inner)?;
             out.write_char('>')
         }
-        Type::Result(result) => match (&result.ok, &result.err) {
+        Type::Result(outcome) => match (&outcome.ok, &outcome.err) {
             (None, None) => out.write_str("result"),
             (Some(ok), None) => {
                 out.write_str("result<")?;

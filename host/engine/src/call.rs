@@ -197,7 +197,7 @@ impl FlatResult {
     fn of(typed: &Typed) -> Option<Self> {
         let ty = typed.signature.result.as_ref()?;
         if let Type::Result(result) = ty {
-            let ok = result.ok.as_ref().filter(|_| result.err == Some(Type::String))?;
+            let ok = result.ok.as_ref().filter(|_| result.err == Some(Type::STRING))?;
             return Flat::of(ok).map(Self::Fallible);
         }
         Flat::of(ty).map(Self::Plain)

@@ -196,7 +196,7 @@ impl Engine {
                 if func.async_() {
                     return Err(Refused::NotAFunction);
                 }
-                Kind::Typed(Typed { pre, handle: index, signature: reflect(func)? })
+                Kind::Typed(Typed { pre, handle: index, signature: codec::reflect(func)? })
             }
             Form::Raw => Kind::Raw(FunctionPre::new(pre).map_err(link)?),
             Form::Http => Kind::Http(ProxyPre::new(pre).map_err(link)?),
@@ -298,14 +298,7 @@ fn check_interface(
 
 /// Of any shape and size, so only its beginning: [`RAW_HANDLE`] is shorter.
 fn signature_of(func: &ComponentFunc) -> String {
-    let params: Vec<_> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
-    let excerpt = codec::reflect_excerpt("handle", &params, func.results().next().as_ref());
-    excerpt.unwrap_or_else(|| "handle: func(…)".to_owned())
-}
-
-fn reflect(func: &ComponentFunc) -> Result<Signature, UnsupportedType> {
-    let params: Vec<_> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
-    codec::reflect(&params, func.results().next().as_ref())
+    codec::reflect_excerpt("handle", func).unwrap_or_else(|| "handle: func(…)".to_owned())
 }
 
 fn describe(typed: &Typed, described: &mut Described) {

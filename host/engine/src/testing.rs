@@ -31,8 +31,7 @@ impl Host {
         let Some((ComponentItem::ComponentFunc(func), _)) = component.get_export(None, "handle") else {
             panic!("no handle")
         };
-        let params: Vec<_> = func.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
-        nebula_codec::reflect(&params, func.results().next().as_ref()).unwrap()
+        nebula_codec::reflect(&func).unwrap()
     }
 
     /// Runs `handle` on each of the inputs.

@@ -98,8 +98,9 @@ fn pipeline(error: &InvalidPipeline) -> Problem {
         InvalidPipeline::Description(_)
         | InvalidPipeline::TooNested { .. }
         | InvalidPipeline::TypeTooLarge
+        | InvalidPipeline::DifferentBranches { .. }
         | InvalidPipeline::UnknownInput { .. }
-        | InvalidPipeline::BadInputType { .. } => problem,
+        | InvalidPipeline::BadInputType(_) => problem,
     }
 }
 

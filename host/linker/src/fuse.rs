@@ -155,7 +155,7 @@ fn answer<'a>(link: &Link<'a>) -> Option<&'a Type> {
 
 fn fits(link: &Link<'_>, next: &Link<'_>) -> bool {
     match (answer(link), next.signature.params.as_slice()) {
-        (Some(gives), [(_, takes)]) => gives == takes,
+        (Some(output), [param]) => *output == param.ty,
         (Some(_) | None, _) => false,
     }
 }

@@ -394,8 +394,8 @@ impl Import {
                 imported: codec::signature_excerpt("handle", &self.signature),
                 deployed: codec::signature_excerpt("handle", &deployed),
                 at: difference.at,
-                found: difference.other,
-                expected: difference.one,
+                found: difference.right,
+                expected: difference.left,
             }))),
         }
     }

@@ -1,19 +1,21 @@
-//! What a pipeline is, as its author writes it: a tree of a few kinds of steps.
+//! The description of a pipeline, as its author writes it: a tree of a few kinds of steps.
 //!
 //! ```text
-//! "name", "name@v3"               call a function; also {"call": "name", "as": "label"}
-//! [step, …]                       one after the other; also {"sequence": […]}
-//! {"all": {"field": step, …}}     each on the same value, gathered into a record; of an array, into a tuple
-//! {"each": step}                  on every item of a list, the order kept
-//! {"group": {"by": "field", "each": step}}    on the items of a list by a key: each key's items are a list
-//! {"choice": {"case": step, …}}   by the case of a variant, enum, option (some, none), result (ok, err), bool (true, false)
-//! {"select": "field.0"}           a field of a record or tuple; "." is the whole value
-//! {"constant": json}              this value, of the type that the next step takes
+//! "name", "name@v3"               calls a function; also {"call": "name", "as": "label"}
+//! [step, …]                       runs steps one after the other; also {"sequence": […]}
+//! {"all": {"field": step, …}}     runs each on the same value and gathers a record; with an array, a tuple
+//! {"each": step}                  runs on every item of a list and keeps the order
+//! {"group": {"by": "field", "each": step}}    groups the items of a list by a key; each group is a list
+//! {"choice": {"case": step, …}}   runs the step of the value's case: of a variant, enum, option (some, none),
+//!                                 result (ok, err) or bool (true, false)
+//! {"select": "field.0"}           takes a field of a record or part of a tuple; "." is the whole value
+//! {"constant": json}              gives this value, of the type that the next step takes
 //! ```
 //!
-//! In `nebula.toml` it is the same with TOML's tables.
+//! `nebula.toml` has the same in TOML's tables.
 //!
-//! Invariant: what was read is within the bounds below, however it was written.
+//! Invariant: [`Pipeline::check`] bounds depth and size in any notation. Whether types fit is checked
+//! by the `pipeline` crate.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -25,42 +27,63 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{FunctionName, FunctionRef};
 
-/// Steps in one another.
+/// Maximum nesting of steps.
 pub const DEPTH_MAX: usize = 32;
 
-/// Values in one another of a constant.
+/// Maximum nesting of values in a constant.
 const CONSTANT_DEPTH_MAX: usize = 16;
 
-/// Steps of one pipeline.
+/// Maximum number of steps of one pipeline.
 pub const STEPS_MAX: usize = 256;
 
-/// A pipeline as it is written.
+/// Default of [`Pipeline::calls_max`].
+pub const CALLS_MAX: u64 = 100_000;
+
+/// Maximum length of the names of fields and cases, bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Maximum length of a refused name in an error, characters.
+const NAME_EXCERPT_CHARS_MAX: usize = 80;
+
+/// The description of a pipeline.
+///
+/// ```
+/// use nebula_model::description::{Pipeline, Step};
+///
+/// let json = r#"{"steps": ["csv-stats", {"select": "rows"}]}"#;
+/// let pipeline: Pipeline = serde_json::from_str(json).unwrap();
+/// pipeline.check().unwrap();
+///
+/// let called: Vec<_> = pipeline.steps.calls().into_iter().map(ToString::to_string).collect();
+/// assert_eq!(called, ["csv-stats"]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
-    /// The type of what it takes, in WIT, or `payload`: for where the first step doesn't say.
+    /// The input type in WIT, or `payload`, if it doesn't follow from the first steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
-    /// What it does.
+    /// The root of the tree.
     pub steps: Step,
-    /// How many calls it may make in all; [`CALLS_MAX`] unless given.
+    /// Maximum number of calls, nested pipelines included; default [`CALLS_MAX`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls_max: Option<u64>,
-    /// Whether a chain runs as one component.
+    /// When a chain runs as one component.
     #[serde(default, skip_serializing_if = "Fuse::is_auto")]
     pub fuse: Fuse,
 }
 
-/// Whether a chain of typed functions runs as the one component that it is linked to. It answers the same.
+/// When a chain of typed functions runs as the one component that it is linked into. The answers are
+/// the same either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fuse {
-    /// Where that has turned out to be faster than remembering its steps apart.
+    /// If measured to be faster than single steps, whose results are cached separately.
     #[default]
     Auto,
-    /// Wherever it can be.
+    /// Whenever the chain can be linked.
     Always,
-    /// Not.
+    /// Never.
     Never,
 }
 
@@ -70,43 +93,49 @@ impl Fuse {
     }
 }
 
-/// Calls that a pipeline makes at most unless it says otherwise.
-pub const CALLS_MAX: u64 = 100_000;
-
-/// One step, and those inside it.
+/// A step, with the steps inside it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Calls a function.
     Call {
-        /// Which.
+        /// The function.
         function: FunctionRef,
-        /// What the step is called, if not by its function's name.
+        /// The step's name, if it isn't the function's.
         label: Option<String>,
     },
-    /// One after the other, each on what the one before gives.
+    /// Runs steps in order, each on the output of the one before.
     Sequence(Vec<Step>),
-    /// Each on the same value, gathered by name.
-    All(Vec<(String, Step)>),
-    /// Likewise, gathered in order.
+    /// Runs every step on the same value and gathers a record.
+    All(Vec<NamedStep>),
+    /// Runs every step on the same value and gathers a tuple.
     AllOf(Vec<Step>),
-    /// On every item of a list.
+    /// Runs the step on every item of a list.
     Each(Box<Step>),
-    /// On the items of a list, by a key.
+    /// Groups the items of a list by a key.
     Group {
         /// The path to the key.
         by: Path,
-        /// Done with the items of each key.
+        /// The step that runs on the list of each key's items.
         each: Box<Step>,
     },
-    /// By the value's case.
-    Choice(Vec<(String, Step)>),
-    /// A part of the value.
+    /// Runs the step of the value's case, on its payload.
+    Choice(Vec<NamedStep>),
+    /// Takes a part of the value.
     Select(Path),
-    /// A value of its own.
+    /// Gives a fixed value.
     Constant(Arc<serde_json::Value>),
 }
 
-/// The way to a part of a value: fields of records, numbers of tuples. Empty is the whole.
+/// A step for a field of a record, or for a case.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedStep {
+    /// The name of the field or case.
+    pub name: String,
+    /// The step.
+    pub step: Step,
+}
+
+/// The path to a part of a value: names of fields and positions in tuples. Empty for the whole value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Path(pub Vec<String>);
 
@@ -122,36 +151,36 @@ impl From<&str> for Path {
     }
 }
 
-/// Why a description is none.
+/// Reasons to refuse a description, independent of types.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidDescription {
-    /// Too many steps in one another.
-    #[error("its steps are more than {DEPTH_MAX} deep")]
+    /// Steps are nested deeper than [`DEPTH_MAX`].
+    #[error("steps are nested more than {DEPTH_MAX} deep")]
     TooDeep,
-    /// Too many steps.
-    #[error("it has more than {STEPS_MAX} steps")]
+    /// There are more steps than [`STEPS_MAX`].
+    #[error("the pipeline has more than {STEPS_MAX} steps")]
     TooManySteps,
-    /// A field, case or label that WIT has no such name for.
+    /// A field, case or label isn't a name in WIT.
     #[error(
-        "`{0}` is no name: use words of a-z and 0-9, each beginning with a letter, with `-` between them"
+        "`{0}` is not a valid name: use words of a-z and 0-9 with `-` between them, each beginning with a letter"
     )]
     Name(String),
-    /// Two fields, cases or labels of one name.
-    #[error("`{0}` is there twice")]
-    Twice(String),
-    /// A constant of many levels.
-    #[error("a constant is more than {CONSTANT_DEPTH_MAX} deep")]
+    /// Two fields or cases have the same name.
+    #[error("duplicate name `{0}`")]
+    DuplicateName(String),
+    /// A constant nests too many levels of values.
+    #[error("a constant is nested more than {CONSTANT_DEPTH_MAX} deep")]
     ConstantTooDeep,
-    /// `all` or `choice` of nothing.
+    /// An `all` or `choice` has no steps.
     #[error("`{0}` is empty")]
     Empty(&'static str),
 }
 
 impl Pipeline {
-    /// Checks the bounds.
+    /// Checks names and the bounds of this module.
     ///
     /// # Errors
-    /// [`InvalidDescription`].
+    /// [`InvalidDescription`] for the first violation.
     pub fn check(&self) -> Result<(), InvalidDescription> {
         let mut steps_left = STEPS_MAX;
         self.steps.check(DEPTH_MAX, &mut steps_left)
@@ -164,9 +193,8 @@ impl Step {
         *steps_left = steps_left.checked_sub(1).ok_or(InvalidDescription::TooManySteps)?;
         match self {
             Self::Call { label: Some(label), .. } => {
-                // As functions have names, which it has unless it is given another.
-                let name = label.parse::<FunctionName>();
-                name.map_err(|_| InvalidDescription::Name(label.chars().take(80).collect()))?;
+                // The default label is a function's name, so the same rules apply.
+                label.parse::<FunctionName>().map_err(|_| invalid_name(label))?;
             }
             Self::All(branches) if branches.is_empty() => return Err(InvalidDescription::Empty("all")),
             Self::AllOf(branches) if branches.is_empty() => return Err(InvalidDescription::Empty("all")),
@@ -175,11 +203,11 @@ impl Step {
                 if named.len() > STEPS_MAX {
                     return Err(InvalidDescription::TooManySteps);
                 }
-                let mut known = HashSet::new();
-                for (name, _) in named {
+                let mut seen = HashSet::new();
+                for NamedStep { name, .. } in named {
                     check_name(name)?;
-                    if !known.insert(name) {
-                        return Err(InvalidDescription::Twice(name.clone()));
+                    if !seen.insert(name) {
+                        return Err(InvalidDescription::DuplicateName(name.clone()));
                     }
                 }
             }
@@ -197,37 +225,36 @@ impl Step {
         self.inner().into_iter().try_for_each(|step| step.check(depth_left, steps_left))
     }
 
-    /// The steps in it.
+    /// Returns the steps directly inside this one.
     pub fn inner(&self) -> Vec<&Step> {
         match self {
             Self::Call { .. } | Self::Select(_) | Self::Constant(_) => Vec::new(),
             Self::Sequence(steps) | Self::AllOf(steps) => steps.iter().collect(),
-            Self::All(named) | Self::Choice(named) => named.iter().map(|(_, step)| step).collect(),
+            Self::All(named) | Self::Choice(named) => named.iter().map(|named| &named.step).collect(),
             Self::Each(step) | Self::Group { each: step, .. } => vec![step],
         }
     }
 
-    /// Has it call other functions, each in the place of one. What a step is called stays.
-    pub fn rename(&mut self, other: &impl Fn(&FunctionRef) -> FunctionRef) {
+    /// Replaces every function that is called. The labels of steps stay the same.
+    pub fn rename(&mut self, replacement: &impl Fn(&FunctionRef) -> FunctionRef) {
         match self {
             Self::Call { function, label } => {
-                let renamed = other(function);
-                // Its label is its own, whatever it calls.
+                let renamed = replacement(function);
                 label.get_or_insert_with(|| function.name.as_str().to_owned());
                 *function = renamed;
             }
             Self::Sequence(steps) | Self::AllOf(steps) => {
-                steps.iter_mut().for_each(|step| step.rename(other))
+                steps.iter_mut().for_each(|step| step.rename(replacement))
             }
             Self::All(named) | Self::Choice(named) => {
-                named.iter_mut().for_each(|(_, step)| step.rename(other));
+                named.iter_mut().for_each(|named| named.step.rename(replacement));
             }
-            Self::Each(step) | Self::Group { each: step, .. } => step.rename(other),
+            Self::Each(step) | Self::Group { each: step, .. } => step.rename(replacement),
             Self::Select(_) | Self::Constant(_) => {}
         }
     }
 
-    /// The functions that it calls, in order, each as often as it is written.
+    /// Returns the functions that are called, in the order written, with repetitions.
     pub fn calls(&self) -> Vec<&FunctionRef> {
         if let Self::Call { function, .. } = self {
             return vec![function];
@@ -248,25 +275,27 @@ fn is_shallow(value: &serde_json::Value, depth_left: usize) -> bool {
     }
 }
 
-/// As WIT has names: `[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*`. Longer than any is no use.
+/// Checks a name by WIT's rule, `[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*`, and its length.
 fn check_name(name: &str) -> Result<(), InvalidDescription> {
     let is_word = |word: &str| {
         word.starts_with(|first: char| first.is_ascii_lowercase())
             && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     };
-    if name.len() <= 64 && name.split('-').all(is_word) {
-        return Ok(());
-    }
-    Err(InvalidDescription::Name(name.chars().take(80).collect()))
+    let is_valid = name.len() <= NAME_BYTES_MAX && name.split('-').all(is_word);
+    if is_valid { Ok(()) } else { Err(invalid_name(name)) }
+}
+
+fn invalid_name(name: &str) -> InvalidDescription {
+    InvalidDescription::Name(name.chars().take(NAME_EXCERPT_CHARS_MAX).collect())
 }
 
 impl Serialize for Step {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        /// Pairs as a map, in their order.
-        struct Named<'a>(&'a [(String, Step)]);
+        /// Serializes as a map, in order.
+        struct Named<'a>(&'a [NamedStep]);
         impl Serialize for Named<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_map(self.0.iter().map(|(name, step)| (name, step)))
+                serializer.collect_map(self.0.iter().map(|NamedStep { name, step }| (name, step)))
             }
         }
         #[derive(Serialize)]
@@ -301,13 +330,13 @@ impl Serialize for Step {
 
 impl<'de> Deserialize<'de> for Step {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader)
+        deserializer.deserialize_any(StepVisitor)
     }
 }
 
-struct Reader;
+struct StepVisitor;
 
-impl<'de> Visitor<'de> for Reader {
+impl<'de> Visitor<'de> for StepVisitor {
     type Value = Step;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -341,7 +370,9 @@ impl<'de> Visitor<'de> for Reader {
                 continue;
             }
             if step.is_some() {
-                return Err(de::Error::custom(format!("`{kind}` beside another kind of step")));
+                return Err(de::Error::custom(format!(
+                    "a step has only one kind, and `{kind}` is a second one"
+                )));
             }
             step = Some(match kind.as_str() {
                 "call" => Step::Call { function: reference(&entries.next_value::<String>()?)?, label: None },
@@ -355,15 +386,15 @@ impl<'de> Visitor<'de> for Reader {
                 "choice" => Step::Choice(entries.next_value::<Named>()?.0),
                 "select" => Step::Select(Path::from(entries.next_value::<String>()?.as_str())),
                 "constant" => Step::Constant(Arc::new(entries.next_value()?)),
-                other => return Err(de::Error::custom(format!("`{other}` is no kind of step"))),
+                other => return Err(de::Error::custom(format!("unknown kind of step `{other}`"))),
             });
             next = entries.next_key()?;
         }
         match (step, label) {
             (Some(Step::Call { function, .. }), label) => Ok(Step::Call { function, label }),
             (Some(step), None) => Ok(step),
-            (Some(_), Some(_)) => Err(de::Error::custom("only a `call` has a label of its own (`as`)")),
-            (None, _) => Err(de::Error::custom("a step without a kind")),
+            (Some(_), Some(_)) => Err(de::Error::custom("only a `call` can have a label (`as`)")),
+            (None, _) => Err(de::Error::custom("the step has no kind")),
         }
     }
 }
@@ -372,7 +403,7 @@ fn reference<E: de::Error>(text: &str) -> Result<FunctionRef, E> {
     text.parse().map_err(E::custom)
 }
 
-/// Of `all`: a record's, or a tuple's.
+/// The steps of an `all`: [`Step::All`] or [`Step::AllOf`].
 struct Branches(Step);
 
 impl<'de> Deserialize<'de> for Branches {
@@ -399,8 +430,8 @@ impl<'de> Deserialize<'de> for Branches {
     }
 }
 
-/// A map in the order in which it is written.
-struct Named(Vec<(String, Step)>);
+/// A map of steps, in the order written.
+struct Named(Vec<NamedStep>);
 
 impl<'de> Deserialize<'de> for Named {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -414,8 +445,8 @@ impl<'de> Deserialize<'de> for Named {
 
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Named, A::Error> {
                 let mut named = Vec::new();
-                while let Some(entry) = entries.next_entry()? {
-                    named.push(entry);
+                while let Some((name, step)) = entries.next_entry()? {
+                    named.push(NamedStep { name, step });
                 }
                 Ok(Named(named))
             }

@@ -1,158 +1,77 @@
-//! From a description to a plan: every edge's types are compared.
+//! The check of a pipeline: types flow from the input through the steps, as values will.
 //!
-//! What a pipeline takes is what its first steps take; from there types flow through the steps as values will.
-//!
-//! A function that returns `result<T, E>` gives its `T`: an `E` ends the pipeline, and is the pipeline's error. Only where
-//! the next step is a choice by `ok` and `err` is the result itself what flows.
+//! A function that returns `result<T, E>` gives its `T`. An `E` ends the pipeline and becomes the
+//! pipeline's error. Only if the next step is a choice by `ok` and `err` does it get the whole result.
 
-mod demand;
+mod input;
+mod lookup;
+mod parts;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use nebula_codec as codec;
-use nebula_codec::{Case, Outcome, TYPE_DEPTH_MAX, TYPES_MAX, Type};
+use nebula_codec::{Case, Type};
 use nebula_model::description::CALLS_MAX;
-use nebula_model::description::{InvalidDescription, Path, Pipeline, Step};
+use nebula_model::description::{NamedStep, Path, Pipeline, Step};
 use nebula_model::id::FunctionRef;
 
-use super::fit::{Conversion, Misfit, fit, fit_whole};
-use super::plan::{Call, CallStep, Callee, Errors, Feed, Gives, Node, Plan, Takes, View};
-use super::shape::Shape;
+use self::input::input_type;
+use self::lookup::Lookup;
+use self::parts::{Selection, cases_of, is_key, item_of, select};
+use crate::callee::{Callee, ErrorType, InputType, OutputType};
+use crate::conversion::Conversion;
+use crate::error::{InvalidPipeline, Mismatch};
+use crate::fit::{Incompatibility, fit, fit_input};
+use crate::plan::{Branch, Call, CallInput, CallStep, ErrorMapping, Node, Plan, View};
+use crate::shape::{FieldShape, Shape};
 
-/// Steps in one another, those of the pipelines that are called too: each takes its part of a thread's stack.
+/// Maximum nesting of steps, called pipelines included. Each level takes a part of a thread's stack.
 const TOTAL_DEPTH_MAX: usize = 64;
-
-/// What is given of the input's type to say that it is any.
-const PAYLOAD: &str = "payload";
-
-/// Why a pipeline can't be.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum InvalidPipeline {
-    /// It isn't within the bounds.
-    #[error(transparent)]
-    Description(#[from] InvalidDescription),
-    /// A step calls what isn't there.
-    #[error("step `{step}` calls `{function}`: {reason}")]
-    UnknownFunction {
-        /// The step.
-        step: String,
-        /// What it calls.
-        function: String,
-        /// Why that can't be called.
-        reason: String,
-    },
-    /// It calls itself, by way of others.
-    #[error("it calls itself: {}", names.join(" → "))]
-    Cycle {
-        /// From itself to itself.
-        names: Vec<String>,
-    },
-    /// Too many pipelines in one another.
-    #[error("with the pipelines that it calls its steps are more than {max} deep")]
-    TooNested {
-        /// How deep they may be.
-        max: usize,
-    },
-    /// A type that steps have put together is too large.
-    #[error(
-        "what its steps gather is of a type that is over {TYPES_MAX} types or {TYPE_DEPTH_MAX} deep, written out"
-    )]
-    TypeTooLarge,
-    /// What one step gives isn't what the next takes.
-    #[error(transparent)]
-    Mismatch(Box<Mismatch>),
-    /// A step that doesn't work on what comes to it.
-    #[error("step `{step}` gets `{given}`, {reason}")]
-    Unsuitable {
-        /// The step.
-        step: String,
-        /// The type that comes.
-        given: String,
-        /// What is wrong with that.
-        reason: String,
-    },
-    /// What it takes doesn't follow from its first steps.
-    #[error("what it takes doesn't follow from its first steps{}: say it as `input`", if reason.is_empty() { String::new() } else { format!(" ({reason})") })]
-    UnknownInput {
-        /// Why, if there is more to say.
-        reason: String,
-    },
-    /// `input` is no type.
-    #[error("its `input` is no type: {reason}")]
-    BadInputType {
-        /// Why.
-        reason: String,
-    },
-}
-
-/// Two types at the ends of one edge.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("step `{step}` takes `{taken}` and gets `{given}`: {}`{found}` is no `{expected}`", if at.is_empty() { String::new() } else { format!("at `{at}`, ") })]
-pub struct Mismatch {
-    /// The step that it comes to.
-    pub step: String,
-    /// The type that the step takes.
-    pub taken: String,
-    /// The type that comes.
-    pub given: String,
-    /// Where in it the two differ: `.rows[].name`; empty is the whole.
-    pub at: String,
-    /// What stands there.
-    pub found: String,
-    /// What is taken there.
-    pub expected: String,
-}
 
 /// Checks a pipeline and plans it.
 ///
-/// `lookup` says what a function takes and gives, or why it can't be called.
+/// `lookup` returns the types of a function, or the reason why it can't be called.
 ///
 /// # Errors
-/// [`InvalidPipeline`] for the first thing that is wrong.
+/// [`InvalidPipeline`] for the first violation.
 pub fn check(
     pipeline: &Pipeline,
     lookup: &mut dyn FnMut(&FunctionRef) -> Result<Callee, String>,
 ) -> Result<Plan, InvalidPipeline> {
     pipeline.check()?;
+    let mut lookup = Lookup { callee: lookup };
+    let input = input_type(pipeline, &mut lookup)?;
     let mut checker = Checker {
         lookup,
         nodes: Vec::new(),
         calls: Vec::new(),
         labels: HashSet::new(),
-        fails: Vec::new(),
+        errors: Vec::new(),
         depth: 0,
-        deepest: 0,
+        depth_reached: 0,
     };
-    let takes = checker.takes(pipeline)?;
-    let input = match &takes {
-        Takes::Payload => Shape::Payload,
-        Takes::Values(params) => match params.as_slice() {
-            [] => Shape::Nothing,
-            [(_, ty)] => Shape::Value(ty.clone()),
-            params => Shape::Value(Type::Record(params.into())),
-        },
-    };
-    let (root, shape, view) = checker.step(&pipeline.steps, input, false)?;
-    let (gives, output) = match &shape {
-        Shape::Nothing => (Gives::Nothing, Conversion::Same),
-        Shape::Payload => (Gives::Payload, Conversion::Same),
+    let CheckedStep { node: root, output: shape, view } =
+        checker.step(&pipeline.steps, input.shape(), false)?;
+    let (output, conversion) = match &shape {
+        Shape::Nothing => (OutputType::Nothing, Conversion::Same),
+        Shape::Payload => (OutputType::Payload, Conversion::Same),
         Shape::Value(_) | Shape::Constant(_) | Shape::Record(_) | Shape::Tuple(_) | Shape::List(_) => {
-            let (ty, conversion) = settle(&shape, "its output")?;
-            (Gives::Value(ty), conversion)
+            let settled = settle(&shape, "output")?;
+            (OutputType::Value(settled.ty), settled.conversion)
         }
     };
-    let (fails, errors) = checker.errors();
-    if checker.deepest > TOTAL_DEPTH_MAX {
+    let (error, errors) = checker.error();
+    if checker.depth_reached > TOTAL_DEPTH_MAX {
         return Err(InvalidPipeline::TooNested { max: TOTAL_DEPTH_MAX });
     }
     let mut plan = Plan {
-        callee: Callee { takes, gives, fails, depth: checker.deepest },
+        callee: Callee { input, output, error, depth: checker.depth_reached },
         errors,
         nodes: checker.nodes,
         root,
         calls: checker.calls,
-        output,
+        output: conversion,
         calls_max: pipeline.calls_max.unwrap_or(CALLS_MAX),
         is_chain: false,
         view,
@@ -162,27 +81,139 @@ pub fn check(
 }
 
 struct Checker<'a> {
-    lookup: &'a mut dyn FnMut(&FunctionRef) -> Result<Callee, String>,
+    lookup: Lookup<'a>,
     nodes: Vec<Node>,
     calls: Vec<Call>,
     labels: HashSet<String>,
-    /// What each call may fail with, if that ends the pipeline.
-    fails: Vec<(String, Option<Type>)>,
-    /// Steps that this one is in.
+    /// A case for each call whose error ends the pipeline, by label.
+    errors: Vec<Case>,
+    /// The nesting of the current step.
     depth: usize,
-    /// The most there were, with those of pipelines that are called.
-    deepest: usize,
+    /// The maximum nesting so far, called pipelines included.
+    depth_reached: usize,
 }
 
-type Checked = Result<(usize, Shape, View), InvalidPipeline>;
+/// A step that fits its input.
+struct CheckedStep {
+    /// Its index in the plan.
+    node: usize,
+    output: Shape,
+    view: View,
+}
+
+impl CheckedStep {
+    /// Refuses a step whose output isn't a value. `use_of_output` completes "which can't be …".
+    fn with_value(self, step: &str, use_of_output: &str) -> Result<Self, InvalidPipeline> {
+        if self.output == Shape::Nothing {
+            let reason = format!("which can't be {use_of_output}");
+            return Err(InvalidPipeline::unsuitable(step, &self.output, &reason));
+        }
+        Ok(self)
+    }
+}
+
+/// The steps inside a step, as far as they are checked.
+#[derive(Default)]
+struct Inner {
+    nodes: Vec<usize>,
+    outputs: Vec<Shape>,
+    views: Vec<(Option<String>, View)>,
+}
+
+impl Inner {
+    fn push(&mut self, name: Option<&str>, checked: CheckedStep) {
+        self.nodes.push(checked.node);
+        self.outputs.push(checked.output);
+        self.views.push((name.map(str::to_owned), checked.view));
+    }
+}
 
 impl Checker<'_> {
-    fn lookup(&mut self, step: &str, function: &FunctionRef) -> Result<Callee, InvalidPipeline> {
-        (self.lookup)(function).map_err(|reason| InvalidPipeline::UnknownFunction {
-            step: step.to_owned(),
-            function: function.to_string(),
-            reason,
-        })
+    /// Checks one step on an input. If it `keeps_result`, the next step chooses by `ok` and `err`.
+    fn step(
+        &mut self,
+        step: &Step,
+        input: Shape,
+        keeps_result: bool,
+    ) -> Result<CheckedStep, InvalidPipeline> {
+        self.depth += 1;
+        self.depth_reached = self.depth_reached.max(self.depth);
+        let checked = self.kind_of_step(step, input, keeps_result)?;
+        self.depth -= 1;
+        // Before any other use: composed types can grow exponentially.
+        if checked.output.is_within_limits() { Ok(checked) } else { Err(InvalidPipeline::TypeTooLarge) }
+    }
+
+    fn kind_of_step(
+        &mut self,
+        step: &Step,
+        input: Shape,
+        keeps_result: bool,
+    ) -> Result<CheckedStep, InvalidPipeline> {
+        let takes = shown(&input);
+        let mut inner = Inner::default();
+        let (kind, label, node, output) = match step {
+            Step::Call { function, label } => {
+                return self.call(function, label.as_deref(), input, keeps_result);
+            }
+            Step::Group { by, each } => return self.group(by, each, &input),
+            Step::Choice(cases) => return self.choice(cases, &input, keeps_result),
+            Step::Sequence(steps) => {
+                let mut shape = input;
+                for (at, step) in steps.iter().enumerate() {
+                    let keeps_result = match steps.get(at + 1) {
+                        Some(next) => chooses_by_result(next),
+                        None => keeps_result,
+                    };
+                    let checked = self.step(step, shape, keeps_result)?;
+                    shape = checked.output.clone();
+                    inner.push(None, checked);
+                }
+                ("sequence", String::new(), Node::Sequence(inner.nodes), shape)
+            }
+            Step::All(named) => {
+                for NamedStep { name, step } in named {
+                    let checked = self.step(step, input.clone(), false)?;
+                    inner.push(Some(name), checked.with_value(name, "a field")?);
+                }
+                let names = named.iter().map(|named| named.name.clone());
+                let fields = names.zip(inner.outputs).map(|(name, shape)| FieldShape { name, shape });
+                ("all", String::new(), Node::All(inner.nodes), Shape::Record(fields.collect()))
+            }
+            Step::AllOf(steps) => {
+                for (at, step) in steps.iter().enumerate() {
+                    let checked = self.step(step, input.clone(), false)?;
+                    inner.push(None, checked.with_value(&at.to_string(), "a part of a tuple")?);
+                }
+                ("all", String::new(), Node::All(inner.nodes), Shape::Tuple(inner.outputs))
+            }
+            Step::Each(step) => {
+                let item = item_of(&input).ok_or_else(|| not_a_list("each", &input))?;
+                let checked = self.step(step, item, false)?.with_value("each", "an item of a list")?;
+                let (node, output) = (checked.node, Shape::List(Box::new(checked.output.clone())));
+                inner.push(None, checked);
+                ("each", String::new(), Node::Each(node), output)
+            }
+            Step::Select(path) => {
+                let Selection { indices, shape } = select(&input, path)?;
+                ("select", path.to_string(), Node::Select(indices), shape)
+            }
+            Step::Constant(value) => {
+                let output = Shape::Constant(Arc::clone(value));
+                let val = output.ty().and_then(|ty| match fit(&output, &ty) {
+                    Ok(Conversion::Constant(val)) => Some(Arc::new(val)),
+                    Ok(_) | Err(_) => None,
+                });
+                ("constant", codec::excerpt(&value.to_string()), Node::Constant(val), output)
+            }
+        };
+        Ok(self.checked(node, output, view(kind, label, takes, inner.views)))
+    }
+
+    /// Adds a node to the plan, and its output to the display.
+    fn checked(&mut self, node: Node, output: Shape, mut view: View) -> CheckedStep {
+        view.gives = shown(&output);
+        CheckedStep { node: self.add(node), output, view }
     }
 
     fn add(&mut self, node: Node) -> usize {
@@ -190,174 +221,36 @@ impl Checker<'_> {
         self.nodes.len() - 1
     }
 
-    /// One step, on what is of `shape`. Where it `keeps_result`, the next one chooses by `ok` and `err`.
-    fn step(&mut self, step: &Step, shape: Shape, keeps_result: bool) -> Checked {
-        self.depth += 1;
-        self.deepest = self.deepest.max(self.depth);
-        let checked = self.kind_of_step(step, shape, keeps_result)?;
-        self.depth -= 1;
-        // Before anything else looks at it: what steps gather from one another soon is more than anyone can read.
-        checked.1.check_size()?;
-        Ok(checked)
-    }
-
-    fn kind_of_step(&mut self, step: &Step, shape: Shape, keeps_result: bool) -> Checked {
-        let takes = shown(&shape);
-        let view = |kind: &str, label: String, gives: &Shape, inner| View {
-            kind: kind.to_owned(),
-            label,
-            function: None,
-            takes: takes.clone(),
-            gives: shown(gives),
-            inner,
-        };
-        match step {
-            Step::Call { function, label } => self.call(function, label.as_deref(), shape, keeps_result),
-            Step::Sequence(steps) => {
-                let (mut shape, mut indices, mut inner) = (shape, Vec::new(), Vec::new());
-                for (at, step) in steps.iter().enumerate() {
-                    let keeps = match steps.get(at + 1) {
-                        Some(next) => chooses_by_result(next),
-                        None => keeps_result,
-                    };
-                    let (index, gives, view) = self.step(step, shape, keeps)?;
-                    shape = gives;
-                    indices.push(index);
-                    inner.push((None, view));
-                }
-                let view = view("sequence", String::new(), &shape, inner);
-                Ok((self.add(Node::Sequence(indices)), shape, view))
-            }
-            Step::All(named) => {
-                let (mut shapes, mut indices, mut inner) = (Vec::new(), Vec::new(), Vec::new());
-                for (name, step) in named {
-                    let (index, gives, view) = self.step(step, shape.clone(), false)?;
-                    if gives == Shape::Nothing {
-                        return Err(unsuitable(name, &gives, "which can't be a field"));
-                    }
-                    shapes.push((name.clone(), gives));
-                    indices.push(index);
-                    inner.push((Some(name.clone()), view));
-                }
-                let gives = Shape::Record(shapes);
-                let view = view("all", String::new(), &gives, inner);
-                Ok((self.add(Node::All(indices)), gives, view))
-            }
-            Step::AllOf(steps) => {
-                let (mut shapes, mut indices, mut inner) = (Vec::new(), Vec::new(), Vec::new());
-                for (at, step) in steps.iter().enumerate() {
-                    let (index, gives, view) = self.step(step, shape.clone(), false)?;
-                    if gives == Shape::Nothing {
-                        return Err(unsuitable(&at.to_string(), &gives, "which can't be a part of a tuple"));
-                    }
-                    shapes.push(gives);
-                    indices.push(index);
-                    inner.push((None, view));
-                }
-                let gives = Shape::Tuple(shapes);
-                let view = view("all", String::new(), &gives, inner);
-                Ok((self.add(Node::All(indices)), gives, view))
-            }
-            Step::Each(step) => {
-                let item = item_of(&shape).ok_or_else(|| unsuitable("each", &shape, "which is no list"))?;
-                let (index, gives, inner) = self.step(step, item, false)?;
-                if gives == Shape::Nothing {
-                    return Err(unsuitable("each", &gives, "which can't be an item"));
-                }
-                let gives = Shape::List(Box::new(gives));
-                let view = view("each", String::new(), &gives, vec![(None, inner)]);
-                Ok((self.add(Node::Each(index)), gives, view))
-            }
-            Step::Group { by, each } => self.group(by, each, &shape),
-            Step::Choice(cases) => self.choice(cases, &shape, keeps_result),
-            Step::Select(path) => {
-                let (indices, gives) = select(&shape, path)?;
-                let view = view("select", path.to_string(), &gives, Vec::new());
-                Ok((self.add(Node::Select(indices)), gives, view))
-            }
-            Step::Constant(value) => {
-                let gives = Shape::Constant(Arc::clone(value));
-                let view = view("constant", codec::excerpt(&value.to_string()), &gives, Vec::new());
-                let val = gives.ty().and_then(|ty| match fit(&gives, &ty) {
-                    Ok(Conversion::Constant(val)) => Some(Arc::new(val)),
-                    Ok(_) | Err(_) => None,
-                });
-                Ok((self.add(Node::Constant(val)), gives, view))
-            }
-        }
-    }
-
     fn call(
         &mut self,
         function: &FunctionRef,
         label: Option<&str>,
-        shape: Shape,
+        input: Shape,
         keeps_result: bool,
-    ) -> Checked {
-        let label = self.label(label.unwrap_or(function.name.as_str()));
-        let callee = self.lookup(&label, function)?;
-        self.deepest = self.deepest.max(self.depth + callee.depth);
-        let mismatch = |misfit: &Misfit, taken: &dyn std::fmt::Display| {
-            InvalidPipeline::Mismatch(Box::new(Mismatch {
-                step: label.clone(),
-                taken: taken.to_string(),
-                given: shown(&shape),
-                at: misfit.path(),
-                found: misfit.found().to_owned(),
-                expected: misfit.expected().to_owned(),
-            }))
-        };
-        let feed = match &callee.takes {
-            Takes::Payload => match &shape {
-                Shape::Payload => Feed::Payload(None),
-                Shape::Nothing => return Err(unsuitable(&label, &shape, "and takes a payload")),
-                Shape::Value(_)
-                | Shape::Constant(_)
-                | Shape::Record(_)
-                | Shape::Tuple(_)
-                | Shape::List(_) => {
-                    let (ty, conversion) = settle(&shape, &label)?;
-                    Feed::Payload(Some((conversion, ty)))
-                }
-            },
-            Takes::Values(params) => match params.as_slice() {
-                [] => Feed::Nothing,
-                [(_, ty)] => {
-                    let conversion = fit_whole(&shape, ty);
-                    Feed::One(conversion.map_err(|misfit| mismatch(&misfit, &Shape::Value(ty.clone())))?)
-                }
-                params => {
-                    let record = Type::Record(params.into());
-                    let tuple = Type::Tuple(params.iter().map(|(_, ty)| ty.clone()).collect());
-                    let by_order = matches!(&shape, Shape::Tuple(_) | Shape::Value(Type::Tuple(_)));
-                    let taken = if by_order { tuple } else { record };
-                    let conversion = fit(&shape, &taken);
-                    Feed::Several(conversion.map_err(|misfit| mismatch(&misfit, &Shape::Value(taken)))?)
-                }
-            },
-        };
+    ) -> Result<CheckedStep, InvalidPipeline> {
+        let label = self.unique_label(label.unwrap_or(function.name.as_str()));
+        let callee = self.lookup.callee(&label, function)?;
+        self.depth_reached = self.depth_reached.max(self.depth + callee.depth);
+        let call_input = call_input(&label, &callee.input, &input)?;
         let result = if keeps_result { callee.result() } else { None };
         let keeps_result = result.is_some();
-        if let (false, Some(err)) = (keeps_result, &callee.fails) {
-            self.fails.push((label.clone(), err.clone()));
+        if !keeps_result {
+            match &callee.error {
+                ErrorType::Never => {}
+                ErrorType::Empty => self.errors.push(Case::new(label.clone(), None)),
+                ErrorType::Value(ty) => self.errors.push(Case::new(label.clone(), Some(ty.clone()))),
+            }
         }
-        let gives = result.map_or_else(|| callee.gives.shape(), Shape::Value);
-        let view = View {
-            kind: "call".to_owned(),
-            label: label.clone(),
-            function: Some(function.to_string()),
-            takes: shown(&shape),
-            gives: shown(&gives),
-            inner: Vec::new(),
-        };
-        let step = CallStep { feed, keeps_result };
+        let output = result.map_or_else(|| callee.output.shape(), Shape::Value);
+        let function_text = Some(function.to_string());
+        let view = View { function: function_text, ..view("call", label.clone(), shown(&input), Vec::new()) };
+        let step = CallStep { input: call_input, keeps_result };
         self.calls.push(Call { label, function: function.clone(), callee, step });
-        let index = self.calls.len() - 1;
-        Ok((self.add(Node::Call(index)), gives, view))
+        Ok(self.checked(Node::Call(self.calls.len() - 1), output, view))
     }
 
-    /// A label that no other step has.
-    fn label(&mut self, wanted: &str) -> String {
+    /// Returns a label that no other step has.
+    fn unique_label(&mut self, wanted: &str) -> String {
         let mut label = wanted.to_owned();
         let mut count = 1;
         while !self.labels.insert(label.clone()) {
@@ -367,88 +260,121 @@ impl Checker<'_> {
         label
     }
 
-    fn group(&mut self, by: &Path, each: &Step, shape: &Shape) -> Checked {
-        let item = item_of(shape).ok_or_else(|| unsuitable("group", shape, "which is no list"))?;
-        let (ty, items) = settle(&item, "group")?;
-        let (path, key) = select(&Shape::Value(ty.clone()), by)?;
-        if !matches!(&key, Shape::Value(key) if is_key(key)) {
+    fn group(&mut self, by: &Path, each: &Step, input: &Shape) -> Result<CheckedStep, InvalidPipeline> {
+        let item = item_of(input).ok_or_else(|| not_a_list("group", input))?;
+        let Settled { ty, conversion: items } = settle(&item, "group")?;
+        let Selection { indices, shape: key } = select(&Shape::Value(ty.clone()), by)?;
+        if !is_key(&key) {
             let reason = format!(
-                "and `{by}` of it is `{key}`, which is no key: take a string, char, enum, bool or integer"
+                "in which `{by}` is `{key}`, which can't be a key: use a string, char, enum, bool or integer"
             );
-            return Err(unsuitable("group", &item, &reason));
+            return Err(InvalidPipeline::unsuitable("group", &item, &reason));
         }
-        let (index, value, inner) = self.step(each, Shape::Value(Type::list(ty)), false)?;
-        if value == Shape::Nothing {
-            return Err(unsuitable("group", &value, "which can't be a field"));
-        }
-        let fields = vec![("key".to_owned(), key), ("value".to_owned(), value)];
-        let gives = Shape::List(Box::new(Shape::Record(fields)));
-        let view = View {
-            kind: "group".to_owned(),
-            label: by.to_string(),
-            function: None,
-            takes: shown(shape),
-            gives: shown(&gives),
-            inner: vec![(None, inner)],
-        };
-        Ok((self.add(Node::Group { items, by: path, each: index }), gives, view))
+        let each = self.step(each, Shape::Value(Type::list(ty)), false)?.with_value("group", "a field")?;
+        let fields = vec![
+            FieldShape { name: "key".to_owned(), shape: key },
+            FieldShape { name: "value".to_owned(), shape: each.output.clone() },
+        ];
+        let output = Shape::List(Box::new(Shape::Record(fields)));
+        let node = Node::Group { items, by: indices, each: each.node };
+        let view = view("group", by.to_string(), shown(input), vec![(None, each.view)]);
+        Ok(self.checked(node, output, view))
     }
 
-    fn choice(&mut self, written: &[(String, Step)], shape: &Shape, keeps_result: bool) -> Checked {
-        let cases = cases_of(shape).ok_or_else(|| {
-            unsuitable("choice", shape, "which is no variant, enum, option, result or bool")
-        })?;
-        if let Some((name, _)) = written.iter().find(|(name, _)| !cases.iter().any(|(case, _)| case == name))
-        {
-            return Err(unsuitable("choice", shape, &format!("which has no case `{name}`")));
+    fn choice(
+        &mut self,
+        named: &[NamedStep],
+        input: &Shape,
+        keeps_result: bool,
+    ) -> Result<CheckedStep, InvalidPipeline> {
+        let unsuitable = |reason: &str| InvalidPipeline::unsuitable("choice", input, reason);
+        let cases = cases_of(input)
+            .ok_or_else(|| unsuitable("which is not a variant, enum, option, result or bool"))?;
+        let has_case = |name: &str| cases.iter().any(|case| case.name == name);
+        if let Some(unknown) = named.iter().find(|named| !has_case(&named.name)) {
+            return Err(unsuitable(&format!("which has no case `{}`", unknown.name)));
         }
-        let missing: Vec<_> = cases
-            .iter()
-            .filter(|(case, _)| !written.iter().any(|(name, _)| name == case))
-            .map(|(case, _)| format!("`{case}`"))
-            .collect();
+        let has_step = |case: &&Case| named.iter().any(|named| named.name == case.name);
+        let missing: Vec<_> =
+            cases.iter().filter(|case| !has_step(case)).map(|case| format!("`{}`", case.name)).collect();
         if !missing.is_empty() {
-            let reason = format!("and says nothing of its case {}", missing.join(", "));
-            return Err(unsuitable("choice", shape, &reason));
+            return Err(unsuitable(&format!("and has no step for {}", missing.join(", "))));
         }
-        let (mut branches, mut shapes, mut inner) = (Vec::new(), Vec::new(), Vec::new());
-        for (name, step) in written {
-            let payload =
-                cases.iter().find(|(case, _)| case == name).and_then(|(_, payload)| payload.clone());
+        let mut inner = Inner::default();
+        for NamedStep { name, step } in named {
+            let payload = cases.iter().find(|case| case.name == *name).and_then(|case| case.payload.clone());
             let payload = payload.map_or(Shape::Nothing, Shape::Value);
-            let (index, gives, view) = self.step(step, payload, keeps_result)?;
-            branches.push((name.clone(), index));
-            shapes.push(gives);
-            inner.push((Some(name.clone()), view));
+            inner.push(Some(name), self.step(step, payload, keeps_result)?);
         }
-        let (gives, conversions) = join(written, &shapes)?;
-        let branches = branches.into_iter().zip(conversions);
-        let branches = branches.map(|((name, index), conversion)| (name, index, conversion)).collect();
-        let view = View {
-            kind: "choice".to_owned(),
-            label: String::new(),
-            function: None,
-            takes: shown(shape),
-            gives: shown(&gives),
-            inner,
-        };
-        Ok((self.add(Node::Choice(branches)), gives, view))
+        let Joined { output, conversions } = join(named, &inner.outputs)?;
+        let branches = named.iter().zip(inner.nodes).zip(conversions);
+        let branches =
+            branches.map(|((named, node), output)| Branch { case: named.name.clone(), node, output });
+        let node = Node::Choice(branches.collect());
+        Ok(self.checked(node, output, view("choice", String::new(), shown(input), inner.views)))
     }
 
-    /// What the pipeline fails with.
-    fn errors(&self) -> (Option<Option<Type>>, Errors) {
-        let Some((_, first)) = self.fails.first() else { return (None, Errors::Alike) };
-        if self.fails.iter().all(|(_, err)| err == first) {
-            return (Some(first.clone()), Errors::Alike);
+    /// Returns the error of the pipeline, and how the errors of its steps become that.
+    fn error(&self) -> (ErrorType, ErrorMapping) {
+        let Some(first) = self.errors.first() else { return (ErrorType::Never, ErrorMapping::Unchanged) };
+        if self.errors.iter().all(|case| case.payload == first.payload) {
+            return (ErrorType::of_err(first.payload.clone()), ErrorMapping::Unchanged);
         }
-        (Some(Some(Type::Variant(self.fails.iter().cloned().collect()))), Errors::ByStep)
+        let cases = self.errors.iter().cloned().collect();
+        (ErrorType::Value(Type::Variant(cases)), ErrorMapping::CasePerStep)
     }
 }
 
-/// Whether this step chooses between `ok` and `err`.
+/// Returns the display of a step, before its output is known.
+fn view(kind: &str, label: String, takes: String, inner: Vec<(Option<String>, View)>) -> View {
+    View { kind: kind.to_owned(), label, function: None, takes, gives: String::new(), inner }
+}
+
+/// Finds the conversion of a value to the input of the function that step `label` calls.
+fn call_input(label: &str, input: &InputType, given: &Shape) -> Result<CallInput, InvalidPipeline> {
+    let mismatch = |found: &Incompatibility, taken: &Type| {
+        InvalidPipeline::Mismatch(Box::new(Mismatch {
+            step: label.to_owned(),
+            taken: codec::wit_excerpt(taken),
+            given: shown(given),
+            at: found.path(),
+            found: found.found.clone(),
+            expected: found.expected.clone(),
+        }))
+    };
+    match input {
+        InputType::Payload => match given {
+            Shape::Payload => Ok(CallInput::Payload),
+            Shape::Nothing => Err(InvalidPipeline::unsuitable(label, given, "and takes a payload")),
+            Shape::Value(_) | Shape::Constant(_) | Shape::Record(_) | Shape::Tuple(_) | Shape::List(_) => {
+                let Settled { ty, conversion } = settle(given, label)?;
+                Ok(CallInput::EncodedPayload { conversion, ty })
+            }
+        },
+        InputType::Values(params) => match params.as_slice() {
+            [] => Ok(CallInput::Nothing),
+            [param] => {
+                let conversion = fit_input(given, &param.ty);
+                conversion.map(CallInput::Parameter).map_err(|found| mismatch(&found, &param.ty))
+            }
+            params => {
+                let is_by_position = matches!(given, Shape::Tuple(_) | Shape::Value(Type::Tuple(_)));
+                let taken = if is_by_position {
+                    Type::Tuple(params.iter().map(|param| param.ty.clone()).collect())
+                } else {
+                    Type::Record(params.into())
+                };
+                let conversion = fit(given, &taken);
+                conversion.map(CallInput::Parameters).map_err(|found| mismatch(&found, &taken))
+            }
+        },
+    }
+}
+
+/// Returns whether a step chooses between `ok` and `err`.
 fn chooses_by_result(step: &Step) -> bool {
     match step {
-        Step::Choice(cases) => cases.iter().all(|(name, _)| name == "ok" || name == "err"),
+        Step::Choice(cases) => cases.iter().all(|named| named.name == "ok" || named.name == "err"),
         Step::Sequence(steps) => steps.first().is_some_and(chooses_by_result),
         Step::Call { .. }
         | Step::All(_)
@@ -460,125 +386,52 @@ fn chooses_by_result(step: &Step) -> bool {
     }
 }
 
-/// The one type of `shape`, and how it becomes that.
-fn settle(shape: &Shape, step: &str) -> Result<(Type, Conversion), InvalidPipeline> {
-    let ty = shape.ty().ok_or_else(|| unsuitable(step, shape, "which has no type by itself"))?;
+/// The type that a shape has by itself, and the conversion to it.
+struct Settled {
+    ty: Type,
+    conversion: Conversion,
+}
+
+fn settle(shape: &Shape, step: &str) -> Result<Settled, InvalidPipeline> {
+    let unsuitable = |reason: &str| InvalidPipeline::unsuitable(step, shape, reason);
+    let ty = shape.ty().ok_or_else(|| unsuitable("which has no type by itself"))?;
     match fit(shape, &ty) {
-        Ok(conversion) => Ok((ty, conversion)),
-        Err(misfit) => {
-            let reason = format!("of which `{}` is no `{}`", misfit.found(), misfit.expected());
-            Err(unsuitable(step, shape, &reason))
+        Ok(conversion) => Ok(Settled { ty, conversion }),
+        Err(Incompatibility { found, expected, .. }) => {
+            Err(unsuitable(&format!("in which `{found}` is not of type `{expected}`")))
         }
     }
 }
 
-/// What all branches give, and how each becomes that.
-fn join(
-    written: &[(String, Step)],
-    shapes: &[Shape],
-) -> Result<(Shape, Vec<Option<Conversion>>), InvalidPipeline> {
-    for same in [Shape::Nothing, Shape::Payload] {
-        if shapes.iter().all(|shape| *shape == same) {
-            return Ok((same, vec![None; shapes.len()]));
+/// The shape that all branches of a choice give, and the conversion of each to it.
+struct Joined {
+    output: Shape,
+    conversions: Vec<Conversion>,
+}
+
+fn join(named: &[NamedStep], outputs: &[Shape]) -> Result<Joined, InvalidPipeline> {
+    for output in [Shape::Nothing, Shape::Payload] {
+        if outputs.iter().all(|shape| *shape == output) {
+            return Ok(Joined { output, conversions: vec![Conversion::Same; outputs.len()] });
         }
     }
-    for candidate in shapes.iter().filter_map(Shape::ty) {
-        let fitted: Result<Vec<_>, _> = shapes.iter().map(|shape| fit(shape, &candidate).map(Some)).collect();
-        if let Ok(conversions) = fitted {
-            return Ok((Shape::Value(candidate), conversions));
+    for candidate in outputs.iter().filter_map(Shape::ty) {
+        let conversions: Result<_, _> = outputs.iter().map(|shape| fit(shape, &candidate)).collect();
+        if let Ok(conversions) = conversions {
+            return Ok(Joined { output: Shape::Value(candidate), conversions });
         }
     }
-    let given = written.iter().zip(shapes).map(|((name, _), shape)| format!("`{name}` gives `{shape}`"));
-    let reason = "which aren't of one type".to_owned();
-    Err(unsuitable("choice", &given.collect::<Vec<_>>().join(", "), &reason))
+    let branches = named.iter().zip(outputs);
+    let branches: Vec<_> =
+        branches.map(|(named, shape)| format!("`{}` gives `{shape}`", named.name)).collect();
+    Err(InvalidPipeline::DifferentBranches { branches: codec::excerpt(&branches.join(", ")) })
 }
 
-fn item_of(shape: &Shape) -> Option<Shape> {
-    match shape {
-        Shape::List(item) => Some((**item).clone()),
-        Shape::Value(Type::List(element)) => Some(Shape::Value((**element).clone())),
-        Shape::Constant(_) => {
-            let Type::List(element) = shape.ty()? else { return None };
-            Some(Shape::Value((*element).clone()))
-        }
-        Shape::Nothing | Shape::Payload | Shape::Value(_) | Shape::Record(_) | Shape::Tuple(_) => None,
-    }
+fn not_a_list(step: &str, given: &Shape) -> InvalidPipeline {
+    InvalidPipeline::unsuitable(step, given, "which is not a list")
 }
 
-/// What a value can be chosen by.
-fn cases_of(shape: &Shape) -> Option<Vec<Case>> {
-    let plain = |name: &str| (name.to_owned(), None);
-    let Shape::Value(ty) = shape else { return None };
-    if let Type::Variant(cases) = ty {
-        return Some(cases.to_vec());
-    }
-    if let Type::Enum(names) = ty {
-        return Some(names.iter().map(|name| plain(name)).collect());
-    }
-    if let Type::Option(inner) = ty {
-        return Some(vec![plain("none"), ("some".to_owned(), Some((**inner).clone()))]);
-    }
-    if let Type::Result(outcome) = ty {
-        let Outcome { ok, err } = &**outcome;
-        return Some(vec![("ok".to_owned(), ok.clone()), ("err".to_owned(), err.clone())]);
-    }
-    (*ty == Type::Bool).then(|| vec![plain("true"), plain("false")])
-}
-
-fn is_key(ty: &Type) -> bool {
-    use Type::{Bool, Char, Enum, S8, S16, S32, S64, String, U8, U16, U32, U64};
-    matches!(ty, Bool | Char | Enum(_) | S8 | S16 | S32 | S64 | String | U8 | U16 | U32 | U64)
-}
-
-/// The part of `shape` at the end of `path`, and the number of each part on the way.
-fn select(shape: &Shape, path: &Path) -> Result<(Vec<usize>, Shape), InvalidPipeline> {
-    let (mut at, mut indices) = (shape.clone(), Vec::new());
-    for part in &path.0 {
-        let found = match &at {
-            Shape::Record(fields) => named(fields.iter(), part),
-            Shape::Tuple(parts) => numbered(parts.iter().cloned(), part),
-            Shape::Value(Type::Record(fields)) => {
-                named(fields.iter(), part).map(|(index, ty)| (index, Shape::Value(ty)))
-            }
-            Shape::Value(Type::Tuple(types)) => {
-                numbered(types.iter().cloned(), part).map(|(index, ty)| (index, Shape::Value(ty)))
-            }
-            Shape::Nothing | Shape::Payload | Shape::Value(_) | Shape::Constant(_) | Shape::List(_) => None,
-        };
-        let Some((index, inner)) = found else {
-            let reason = if at == *shape {
-                format!("which has no part `{part}`")
-            } else {
-                format!("of which `{at}` has no part `{part}`")
-            };
-            return Err(unsuitable(&format!("select {path}"), shape, &reason));
-        };
-        indices.push(index);
-        at = inner;
-    }
-    Ok((indices, at))
-}
-
-fn named<'a, T: Clone + 'a>(fields: impl Iterator<Item = &'a (String, T)>, name: &str) -> Option<(usize, T)> {
-    let mut fields = fields.enumerate();
-    fields.find(|(_, (field, _))| field == name).map(|(index, (_, inner))| (index, inner.clone()))
-}
-
-fn numbered<T>(mut parts: impl Iterator<Item = T>, number: &str) -> Option<(usize, T)> {
-    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
-    let index = number.parse().ok().filter(|_| is_number)?;
-    Some((index, parts.nth(index)?))
-}
-
-/// A type as it is shown, or its beginning.
+/// Returns the display of a shape, or its beginning.
 fn shown(shape: &Shape) -> String {
     codec::excerpt(&shape.to_string())
-}
-
-fn unsuitable(step: &str, given: &impl ToString, reason: &str) -> InvalidPipeline {
-    InvalidPipeline::Unsuitable {
-        step: step.to_owned(),
-        given: codec::excerpt(&given.to_string()),
-        reason: reason.to_owned(),
-    }
 }

@@ -1,70 +1,40 @@
-//! Whether what flows fits what a step takes, and how it is made to.
+//! The search for a conversion from one type to another.
 //!
-//! Types are compared structurally, with the codec's rules: a value fits where its JSON would be read as the
-//! other type, whatever the value. So fields may come in any order, an option may be left out, a number may become a
-//! wider one, and a pipeline gives what calling its functions one after the other over HTTP would.
-//!
-//! Invariant: what fits never fails to be converted.
-
-use std::sync::Arc;
+//! Types compare by structure, with the codec's rules: a type fits another if the JSON of each of its
+//! values decodes as the other. So fields may come in any order, options may be missing, numbers may
+//! become wider, and a pipeline gives the same as calling its functions one after the other over HTTP.
 
 use nebula_codec as codec;
-use nebula_codec::Flat;
-use nebula_codec::{Case, Field, Outcome, Type};
-use wasmtime::component::Val;
+use nebula_codec::{Case, Field, Outcome, Primitive, Type};
 
-use super::shape::{Shape, Value};
+use crate::conversion::{CaseConversion, Conversion, FieldConversion, PartConversion};
+use crate::shape::{FieldShape, Shape};
 
-/// What turns what flows into a value of a type.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Conversion {
-    /// It is one.
-    Same,
-    /// Whatever flows, it is this.
-    Constant(Val),
-    /// A payload's bytes, or a text's.
-    Bytes,
-    /// A scalar of the first type, read again as the second.
-    Scalar(Type, Type),
-    /// An enum's case as a variant's.
-    Case,
-    /// The names that are set, in this order.
-    Flags(Vec<String>),
-    /// A value as an option that has one.
-    Some(Box<Conversion>),
-    /// The value of an option, if it has one.
-    Option(Box<Conversion>),
-    /// Every item of a list.
-    List(Box<Conversion>),
-    /// Each part by itself.
-    Tuple(Vec<Conversion>),
-    /// Likewise, as a list.
-    Items(Vec<Conversion>),
-    /// The fields of a record.
-    Record(Vec<Fitted>),
-    /// The payload of a variant, by its case.
-    Variant(Vec<(String, Conversion)>),
-    /// The payloads of `ok` and `err`.
-    Result(Box<Conversion>, Box<Conversion>),
-}
+/// The display of a missing or unknown field's type.
+const NOTHING: &str = "nothing";
 
-/// A field of a record: its name, and the part it comes from, or none, which is an option that is left out.
-type Fitted = (String, Option<(usize, Conversion)>);
-
-/// Where what flows doesn't fit.
+/// The first place where a shape doesn't fit a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Misfit {
-    /// The way there, innermost first.
+pub(crate) struct Incompatibility {
+    /// The steps of the path, innermost first.
     steps: Vec<String>,
-    /// What there is.
-    found: String,
-    /// What is taken.
-    expected: String,
+    /// The type there; `nothing` if a field is missing.
+    pub(crate) found: String,
+    /// The type expected there; `nothing` if a field is unknown.
+    pub(crate) expected: String,
 }
 
-impl Misfit {
+impl Incompatibility {
     fn new(found: impl ToString, expected: &Type) -> Self {
         Self { steps: Vec::new(), found: found.to_string(), expected: codec::wit_excerpt(expected) }
+    }
+
+    fn missing_field(field: &Field) -> Self {
+        Self::new(NOTHING, &field.ty).within(format!(".{}", field.name))
+    }
+
+    fn unknown_field(name: &str, found: impl ToString) -> Self {
+        Self { steps: vec![format!(".{name}")], found: found.to_string(), expected: NOTHING.to_owned() }
     }
 
     fn within(mut self, step: impl Into<String>) -> Self {
@@ -72,45 +42,36 @@ impl Misfit {
         self
     }
 
-    /// `.rows[].name`; empty is the whole.
+    /// Returns the path to the place, as `.rows[].name`; empty for the whole type.
     pub(crate) fn path(&self) -> String {
         self.steps.iter().rev().map(String::as_str).collect()
     }
-
-    pub(crate) fn found(&self) -> &str {
-        &self.found
-    }
-
-    pub(crate) fn expected(&self) -> &str {
-        &self.expected
-    }
 }
 
-/// How `shape` becomes the only parameter of a function, of type `ty`.
+/// Finds the conversion to the only parameter of a function, of type `ty`.
 ///
-/// What is text travels as it is where it is the whole input, and a function on bytes takes that.
+/// Beyond [`fit`], text fits `list<u8>`, because a whole input travels as its bytes.
 ///
 /// # Errors
-/// As of [`fit`].
-pub(crate) fn fit_whole(shape: &Shape, ty: &Type) -> Result<Conversion, Misfit> {
-    if *shape == Shape::Value(Type::String) && ty.is_bytes() {
+/// [`Incompatibility`] for the first place that doesn't fit.
+pub(crate) fn fit_input(shape: &Shape, ty: &Type) -> Result<Conversion, Incompatibility> {
+    if *shape == Shape::Value(Type::STRING) && ty.is_bytes() {
         return Ok(Conversion::Bytes);
     }
     fit(shape, ty)
 }
 
-/// How `shape` becomes a value of `ty`.
+/// Finds the conversion from `shape` to `ty`.
 ///
 /// # Errors
-/// [`Misfit`] for the first place where it can't.
-pub(crate) fn fit(shape: &Shape, ty: &Type) -> Result<Conversion, Misfit> {
+/// [`Incompatibility`] for the first place that doesn't fit.
+pub(crate) fn fit(shape: &Shape, ty: &Type) -> Result<Conversion, Incompatibility> {
     match (shape, ty) {
         (Shape::Value(from), to) => fit_type(from, to),
         (Shape::Constant(value), to) => {
-            let param = [(String::new(), to.clone())];
-            match codec::decode(&param, value.to_string().as_bytes()).map(|mut vals| vals.pop()) {
-                Ok(Some(val)) => Ok(Conversion::Constant(val)),
-                Ok(None) | Err(_) => Err(Misfit::new(shape, to)),
+            match codec::decode(&[Field::new("", to.clone())], value.to_string().as_bytes()).as_deref() {
+                Ok([val]) => Ok(Conversion::Constant(val.clone())),
+                Ok(_) | Err(_) => Err(Incompatibility::new(shape, to)),
             }
         }
         (Shape::Payload, to) if to.is_bytes() => Ok(Conversion::Bytes),
@@ -118,46 +79,30 @@ pub(crate) fn fit(shape: &Shape, ty: &Type) -> Result<Conversion, Misfit> {
             Ok(Conversion::Some(Box::new(fit(shape, inner)?)))
         }
         (Shape::Record(from), Type::Record(to)) => {
-            let part = |name: &str| from.iter().position(|(field, _)| field == name);
-            let fields = fields(to, part, |index, ty| fit(&from[index].1, ty), shape)?;
-            match from.iter().find(|(name, _)| !to.iter().any(|(field, _)| field == name)) {
-                Some((name, _)) => Err(unknown(name, shape, ty)),
+            let fields = fit_fields(
+                to,
+                |name| from.iter().position(|field| field.name == name),
+                |index, ty| fit(&from[index].shape, ty),
+            )?;
+            let is_unknown = |field: &&FieldShape| !to.iter().any(|other| other.name == field.name);
+            match from.iter().find(is_unknown) {
+                Some(field) => Err(Incompatibility::unknown_field(&field.name, &field.shape)),
                 None => Ok(Conversion::Record(fields)),
             }
         }
         (Shape::Tuple(from), Type::Tuple(to)) if from.len() == to.len() => {
-            let parts = from.iter().zip(&**to).enumerate();
-            let part = |(index, (shape, ty)): (usize, (&Shape, &Type))| {
-                fit(shape, ty).map_err(|misfit| misfit.within(format!(".{index}")))
-            };
-            Ok(Conversion::Tuple(parts.map(part).collect::<Result<_, _>>()?))
+            fit_parts(from.iter().zip(&**to), fit).map(Conversion::Tuple)
         }
         (Shape::Tuple(from), Type::List(element)) => {
-            let parts = from.iter().enumerate();
-            let part = |(index, shape): (usize, &Shape)| {
-                fit(shape, element).map_err(|misfit| misfit.within(format!(".{index}")))
-            };
-            Ok(Conversion::Items(parts.map(part).collect::<Result<_, _>>()?))
+            fit_parts(from.iter().map(|part| (part, &**element)), fit).map(Conversion::Items)
         }
         (Shape::List(item), Type::List(element)) => {
-            let item = fit(item, element).map_err(|misfit| misfit.within("[]"))?;
+            let item = fit(item, element).map_err(|found| found.within("[]"))?;
             Ok(Conversion::List(Box::new(item)))
         }
         (
             Shape::Nothing | Shape::Payload | Shape::Record(_) | Shape::Tuple(_) | Shape::List(_),
-            Type::Bool
-            | Type::S8
-            | Type::U8
-            | Type::S16
-            | Type::U16
-            | Type::S32
-            | Type::U32
-            | Type::S64
-            | Type::U64
-            | Type::Float32
-            | Type::Float64
-            | Type::Char
-            | Type::String
+            Type::Primitive(_)
             | Type::List(_)
             | Type::Map(_)
             | Type::Record(_)
@@ -167,301 +112,153 @@ pub(crate) fn fit(shape: &Shape, ty: &Type) -> Result<Conversion, Misfit> {
             | Type::Flags(_)
             | Type::Option(_)
             | Type::Result(_),
-        ) => Err(Misfit::new(shape, ty)),
+        ) => Err(Incompatibility::new(shape, ty)),
     }
 }
 
-/// The fields of a record, each from the part of its name.
-fn fields(
+/// Finds the conversion of each part of a tuple.
+fn fit_parts<'a, From: 'a>(
+    parts: impl Iterator<Item = (&'a From, &'a Type)>,
+    fit: impl Fn(&From, &Type) -> Result<Conversion, Incompatibility>,
+) -> Result<Vec<Conversion>, Incompatibility> {
+    let part = |(index, (from, to)): (usize, (&From, &Type))| {
+        fit(from, to).map_err(|found| found.within(format!(".{index}")))
+    };
+    parts.enumerate().map(part).collect()
+}
+
+/// Finds the source of each field. `index_of` returns the index of the part with a name, and `fit` the
+/// conversion of the part at an index.
+fn fit_fields(
     to: &[Field],
-    part: impl Fn(&str) -> Option<usize>,
-    fit: impl Fn(usize, &Type) -> Result<Conversion, Misfit>,
-    from: &Shape,
-) -> Result<Vec<Fitted>, Misfit> {
-    let field = |(name, ty): &Field| match part(name) {
-        Some(index) => {
-            let conversion = fit(index, ty).map_err(|misfit| misfit.within(format!(".{name}")))?;
-            Ok((name.clone(), Some((index, conversion))))
-        }
-        None if matches!(ty, Type::Option(_)) => Ok((name.clone(), None)),
-        None => Err(Misfit::new(format!("no such field in {from}"), ty).within(format!(".{name}"))),
+    index_of: impl Fn(&str) -> Option<usize>,
+    fit: impl Fn(usize, &Type) -> Result<Conversion, Incompatibility>,
+) -> Result<Vec<FieldConversion>, Incompatibility> {
+    let field = |field: &Field| {
+        let source = match index_of(&field.name) {
+            Some(index) => {
+                let conversion = fit(index, &field.ty);
+                let conversion = conversion.map_err(|found| found.within(format!(".{}", field.name)))?;
+                Some(PartConversion { index, conversion })
+            }
+            None if matches!(field.ty, Type::Option(_)) => None,
+            None => return Err(Incompatibility::missing_field(field)),
+        };
+        Ok(FieldConversion { name: field.name.clone(), source })
     };
     to.iter().map(field).collect()
 }
 
-/// The codec knows no field that it has no place for.
-fn unknown(name: &str, from: impl ToString, to: &Type) -> Misfit {
-    Misfit {
-        steps: vec![format!(".{name}")],
-        found: from.to_string(),
-        expected: format!("no such field in {}", codec::wit_excerpt(to)),
-    }
-}
-
-fn fit_type(from: &Type, to: &Type) -> Result<Conversion, Misfit> {
+fn fit_type(from: &Type, to: &Type) -> Result<Conversion, Incompatibility> {
     if from == to {
         return Ok(Conversion::Same);
     }
-    let inside =
-        |step: &str, from: &Type, to: &Type| fit_type(from, to).map_err(|misfit| misfit.within(step));
+    let inside = |step: &str, from: &Type, to: &Type| fit_type(from, to).map_err(|found| found.within(step));
     Ok(match (from, to) {
-        // An option in an option is written otherwise than one alone.
+        // An option in an option has another JSON form than a single one.
         (Type::Option(from_inner), Type::Option(to_inner))
             if matches!(**from_inner, Type::Option(_)) == matches!(**to_inner, Type::Option(_)) =>
         {
             Conversion::Option(Box::new(inside("?", from_inner, to_inner)?))
         }
-        (Type::Option(_), Type::Option(_)) => return Err(misfit(from, to)),
+        (Type::Option(_), Type::Option(_)) => return Err(incompatible(from, to)),
         (from, Type::Option(to)) if !matches!(**to, Type::Option(_)) => {
             Conversion::Some(Box::new(fit_type(from, to)?))
         }
-        (from, to) if is_wider(from, to) => Conversion::Scalar(from.clone(), to.clone()),
-        (Type::Enum(from_names), Type::Enum(names)) if names_in(from_names, names) => Conversion::Same,
+        (from, to) if is_wider(from, to) => Conversion::Scalar { from: from.clone(), to: to.clone() },
+        (Type::Enum(from_names), Type::Enum(names)) if contains_all(names, from_names) => Conversion::Same,
         (Type::Enum(from_names), Type::Variant(cases))
-            if from_names.iter().all(|name| cases.contains(&(name.clone(), None))) =>
+            if from_names.iter().all(|name| cases.contains(&Case::new(name.clone(), None))) =>
         {
             Conversion::Case
         }
-        (Type::Flags(from_names), Type::Flags(names)) if names_in(from_names, names) => {
+        (Type::Flags(from_names), Type::Flags(names)) if contains_all(names, from_names) => {
             Conversion::Flags(names.to_vec())
         }
-        // Base64 is no list of anything else.
+        // Bytes are base64 in JSON, so they fit no other list.
         (Type::List(from_item), Type::List(to_item)) if !from.is_bytes() && !to.is_bytes() => {
             Conversion::List(Box::new(inside("[]", from_item, to_item)?))
         }
         (Type::Tuple(from), Type::Tuple(to)) if from.len() == to.len() => {
-            let parts = from.iter().zip(&**to).enumerate();
-            let part = |(index, (from, to)): (usize, (&Type, &Type))| inside(&format!(".{index}"), from, to);
-            Conversion::Tuple(parts.map(part).collect::<Result<_, _>>()?)
+            Conversion::Tuple(fit_parts(from.iter().zip(&**to), fit_type)?)
         }
         (Type::Tuple(from), Type::List(element)) => {
-            let parts = from.iter().enumerate();
-            let part = |(index, from): (usize, &Type)| inside(&format!(".{index}"), from, element);
-            Conversion::Items(parts.map(part).collect::<Result<_, _>>()?)
+            Conversion::Items(fit_parts(from.iter().map(|part| (part, &**element)), fit_type)?)
         }
-        (Type::Record(from_fields), Type::Record(to_fields)) => {
-            let part = |name: &str| from_fields.iter().position(|(field, _)| field == name);
-            let shape = Shape::Value(from.clone());
-            let fields = fields(to_fields, part, |index, ty| fit_type(&from_fields[index].1, ty), &shape)?;
-            if let Some((name, _)) =
-                from_fields.iter().find(|(name, _)| !to_fields.iter().any(|(field, _)| field == name))
-            {
-                return Err(unknown(name, shape, to));
+        (Type::Record(from), Type::Record(to)) => {
+            let fields = fit_fields(
+                to,
+                |name| from.iter().position(|field| field.name == name),
+                |index, ty| fit_type(&from[index].ty, ty),
+            )?;
+            let is_unknown = |field: &&Field| !to.iter().any(|other| other.name == field.name);
+            if let Some(field) = from.iter().find(is_unknown) {
+                return Err(Incompatibility::unknown_field(&field.name, codec::wit_excerpt(&field.ty)));
             }
             Conversion::Record(fields)
         }
         (Type::Variant(from_cases), Type::Variant(to_cases)) => {
-            let case = |(name, payload): &Case| {
-                let taken = to_cases.iter().find(|(case, _)| case == name);
-                let conversion = match (payload, taken) {
-                    (None, Some((_, None))) => Conversion::Same,
-                    (Some(from), Some((_, Some(to)))) => inside(&format!(".{name}"), from, to)?,
-                    (None | Some(_), Some(_) | None) => return Err(misfit(from, to)),
+            let case = |Case { name, payload }: &Case| {
+                let taken = to_cases.iter().find(|case| case.name == *name).map(|case| &case.payload);
+                let payload = match (payload, taken) {
+                    (None, Some(None)) => Conversion::Same,
+                    (Some(from), Some(Some(to))) => inside(&format!(".{name}"), from, to)?,
+                    (None | Some(_), Some(_) | None) => return Err(incompatible(from, to)),
                 };
-                Ok((name.clone(), conversion))
+                Ok(CaseConversion { name: name.clone(), payload })
             };
             Conversion::Variant(from_cases.iter().map(case).collect::<Result<_, _>>()?)
         }
         (Type::Result(from_outcome), Type::Result(to_outcome)) => {
-            let side = |name: &str, side: fn(&Outcome) -> &Option<Type>| match (
-                side(from_outcome),
-                side(to_outcome),
-            ) {
-                (None, None) => Ok(Conversion::Same),
-                (Some(from), Some(to)) => inside(name, from, to),
-                (None | Some(_), None | Some(_)) => Err(misfit(from, to)),
+            let side = |name: &str, side: fn(&Outcome) -> &Option<Type>| {
+                let conversion = match (side(from_outcome), side(to_outcome)) {
+                    (None, None) => Conversion::Same,
+                    (Some(from), Some(to)) => inside(name, from, to)?,
+                    (None | Some(_), None | Some(_)) => return Err(incompatible(from, to)),
+                };
+                Ok(Box::new(conversion))
             };
-            let ok = side(".ok", |outcome| &outcome.ok)?;
-            Conversion::Result(Box::new(ok), Box::new(side(".err", |outcome| &outcome.err)?))
+            Conversion::Result {
+                ok: side(".ok", |outcome| &outcome.ok)?,
+                err: side(".err", |outcome| &outcome.err)?,
+            }
         }
-        (from, to) => return Err(misfit(from, to)),
+        (from, to) => return Err(incompatible(from, to)),
     })
 }
 
-fn misfit(from: &Type, to: &Type) -> Misfit {
-    Misfit::new(codec::wit_excerpt(from), to)
+fn incompatible(from: &Type, to: &Type) -> Incompatibility {
+    Incompatibility::new(codec::wit_excerpt(from), to)
 }
 
-fn names_in(names: &[String], all: &[String]) -> bool {
+fn contains_all(all: &[String], names: &[String]) -> bool {
     names.iter().all(|name| all.contains(name))
 }
 
-/// Whether every value of the scalar `from` is one of `to`, and is read back as just that.
+/// Returns whether every value of the scalar `from` is also one of `to`, and its JSON decodes to it.
 fn is_wider(from: &Type, to: &Type) -> bool {
-    use Type::{Char, Enum, Float32, Float64, S8, S16, S32, S64, String, U8, U16, U32, U64};
-    matches!(
-        (from, to),
-        (U8, U16 | U32 | U64 | S16 | S32 | S64 | Float32 | Float64)
-            | (U16, U32 | U64 | S32 | S64 | Float32 | Float64)
-            | (U32, U64 | S64 | Float64)
-            | (S8, S16 | S32 | S64 | Float32 | Float64)
-            | (S16, S32 | S64 | Float32 | Float64)
-            | (S32, S64 | Float64)
-            | (Float32, Float64)
-            | (Char | Enum(_), String)
-    )
-}
-
-impl Conversion {
-    /// Makes `value`, which is of the shape that this was made for, one of the type.
-    pub fn apply(&self, value: Value) -> Value {
-        match (self, value) {
-            (
-                Self::Same,
-                value @ (Value::Nothing | Value::Payload { .. } | Value::Flat(..) | Value::Val(_)),
-            ) => value,
-            (Self::Constant(val), _) => val.clone().into(),
-            (Self::Bytes, Value::Payload { body, .. } | Value::Flat(_, body)) => {
-                Value::Flat(Flat::Bytes, body)
-            }
-            (Self::Bytes, Value::Val(val)) => {
-                Value::Flat(Flat::Bytes, codec::bytes_of(Arc::unwrap_or_clone(val)))
-            }
-            (conversion, value) => conversion.val(value).into(),
-        }
+    use Primitive::{Char, Float32, Float64, S8, S16, S32, S64, String, U8, U16, U32, U64};
+    let Type::Primitive(to) = *to else { return false };
+    match *from {
+        Type::Primitive(from) => matches!(
+            (from, to),
+            (U8, U16 | U32 | U64 | S16 | S32 | S64 | Float32 | Float64)
+                | (U16, U32 | U64 | S32 | S64 | Float32 | Float64)
+                | (U32, U64 | S64 | Float64)
+                | (S8, S16 | S32 | S64 | Float32 | Float64)
+                | (S16, S32 | S64 | Float32 | Float64)
+                | (S32, S64 | Float64)
+                | (Float32, Float64)
+                | (Char, String)
+        ),
+        Type::Enum(_) => to == String,
+        Type::List(_)
+        | Type::Map(_)
+        | Type::Record(_)
+        | Type::Tuple(_)
+        | Type::Variant(_)
+        | Type::Flags(_)
+        | Type::Option(_)
+        | Type::Result(_) => false,
     }
-
-    fn val(&self, value: Value) -> Val {
-        match self {
-            Self::Constant(val) => val.clone(),
-            Self::Same | Self::Bytes => value.into_val(),
-            Self::Some(inner) => Val::Option(Some(Box::new(inner.val(value)))),
-            Self::List(item) => {
-                Val::List(value.into_parts().into_iter().map(|part| item.val(part)).collect())
-            }
-            Self::Tuple(parts) => Val::Tuple(each(parts, value)),
-            Self::Items(parts) => Val::List(each(parts, value)),
-            Self::Record(fields) => {
-                let mut parts: Vec<_> = value.into_parts().into_iter().map(Some).collect();
-                let mut part = |index: usize| parts.get_mut(index).and_then(Option::take);
-                let field = |(name, from): &Fitted| {
-                    let val = match from {
-                        Some((index, conversion)) => conversion.val(part(*index).unwrap_or(Value::Nothing)),
-                        None => Val::Option(None),
-                    };
-                    (name.clone(), val)
-                };
-                Val::Record(fields.iter().map(field).collect())
-            }
-            Self::Scalar(..)
-            | Self::Case
-            | Self::Flags(_)
-            | Self::Option(_)
-            | Self::Variant(_)
-            | Self::Result(..) => self.of_val(value.into_val()),
-        }
-    }
-
-    /// Of what is a value already.
-    fn of_val(&self, val: Val) -> Val {
-        let inner = |conversion: &Self, val: Box<Val>| Box::new(conversion.val((*val).into()));
-        match (self, val) {
-            (Self::Scalar(from, to), val) => reread(from, to, val),
-            (Self::Case, Val::Enum(name)) => Val::Variant(name, None),
-            (Self::Flags(order), Val::Flags(set)) => {
-                Val::Flags(order.iter().filter(|name| set.contains(name)).cloned().collect())
-            }
-            (Self::Option(conversion), Val::Option(val)) => {
-                Val::Option(val.map(|val| inner(conversion, val)))
-            }
-            (Self::Variant(cases), Val::Variant(name, payload)) => {
-                let payload = match cases.iter().find(|(case, _)| *case == name) {
-                    Some((_, case)) => payload.map(|val| inner(case, val)),
-                    None => payload,
-                };
-                Val::Variant(name, payload)
-            }
-            (Self::Result(ok, _), Val::Result(Ok(val))) => Val::Result(Ok(val.map(|val| inner(ok, val)))),
-            (Self::Result(_, err), Val::Result(Err(val))) => Val::Result(Err(val.map(|val| inner(err, val)))),
-            (conversion, val) => {
-                debug_assert!(false, "{val:?} isn't what {conversion:?} was made for");
-                val
-            }
-        }
-    }
-}
-
-fn each(conversions: &[Conversion], value: Value) -> Vec<Val> {
-    conversions.iter().zip(value.into_parts()).map(|(conversion, part)| conversion.val(part)).collect()
-}
-
-/// The value that the JSON of `val` is read as.
-fn reread(from: &Type, to: &Type, val: Val) -> Val {
-    let mut json = Vec::new();
-    codec::encode(from, &val, &mut json);
-    let read = codec::decode(&[(String::new(), to.clone())], &json).ok().and_then(|mut vals| vals.pop());
-    debug_assert!(read.is_some(), "{val:?} isn't read as {to:?}");
-    read.unwrap_or(val)
-}
-
-impl Value {
-    /// As a single value, of what has a type.
-    pub fn into_val(self) -> Val {
-        match self {
-            Self::Val(val) => Arc::unwrap_or_clone(val),
-            Self::Flat(Flat::String, body) => Val::String(String::from_utf8_lossy(&body).into_owned()),
-            Self::Flat(Flat::Bytes, body) | Self::Payload { body, .. } => {
-                Val::List(body.iter().copied().map(Val::U8).collect())
-            }
-            Self::Parts(parts) => {
-                Val::Tuple(Arc::unwrap_or_clone(parts).into_iter().map(Self::into_val).collect())
-            }
-            Self::Nothing => Val::Tuple(Vec::new()),
-        }
-    }
-
-    /// The items of a list, or the fields of a record or tuple, in order.
-    pub fn into_parts(self) -> Vec<Self> {
-        match self {
-            Self::Parts(parts) => Arc::unwrap_or_clone(parts),
-            Self::Val(val) => parts_of(Arc::unwrap_or_clone(val)),
-            Self::Flat(Flat::Bytes, body) => body.iter().map(|byte| Val::U8(*byte).into()).collect(),
-            Self::Nothing | Self::Payload { .. } | Self::Flat(Flat::String, _) => Vec::new(),
-        }
-    }
-
-    /// Returns how many items, fields or parts it has.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else has parts")]
-    pub fn part_count(&self) -> usize {
-        match self {
-            Self::Parts(parts) => parts.len(),
-            Self::Val(val) => match &**val {
-                Val::List(vals) | Val::Tuple(vals) => vals.len(),
-                Val::Record(fields) => fields.len(),
-                _ => 0,
-            },
-            Self::Flat(Flat::Bytes, body) => body.len(),
-            Self::Nothing | Self::Payload { .. } | Self::Flat(Flat::String, _) => 0,
-        }
-    }
-
-    /// What `path` leads to, the number of a part for each step. Nothing else is copied.
-    pub fn select(&self, path: &[usize]) -> Self {
-        let [first, rest @ ..] = path else { return self.clone() };
-        match self {
-            Self::Parts(parts) => parts.get(*first).map_or(Self::Nothing, |part| part.select(rest)),
-            Self::Val(val) => selected(val, path).map_or(Self::Nothing, |val| val.clone().into()),
-            Self::Nothing | Self::Payload { .. } | Self::Flat(..) => Self::Nothing,
-        }
-    }
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else has parts")]
-fn parts_of(val: Val) -> Vec<Value> {
-    match val {
-        Val::List(vals) | Val::Tuple(vals) => vals.into_iter().map(Value::from).collect(),
-        Val::Record(fields) => fields.into_iter().map(|(_, val)| val.into()).collect(),
-        _ => Vec::new(),
-    }
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else has parts")]
-fn selected<'a>(val: &'a Val, path: &[usize]) -> Option<&'a Val> {
-    let [first, rest @ ..] = path else { return Some(val) };
-    let part = match val {
-        Val::Record(fields) => fields.get(*first).map(|(_, val)| val),
-        Val::Tuple(vals) => vals.get(*first),
-        _ => None,
-    };
-    selected(part?, rest)
 }

@@ -1,16 +1,16 @@
-//! Descriptions and their checks.
+//! The check on descriptions whose functions have fixed types.
 
 mod properties;
 
-use nebula_codec::parse_type;
+use nebula_codec::{Field, parse_type};
 
 use super::*;
 
-/// Functions by name: `params -> result`, the latter in WIT.
+/// Returns the types of some functions, by name.
 fn lookup(reference: &nebula_model::id::FunctionRef) -> Result<Callee, String> {
     let ty = |text: &str| parse_type(text).unwrap();
     let typed = |params: &[(&str, &str)], result: &str| {
-        let params = params.iter().map(|(name, text)| ((*name).to_owned(), ty(text))).collect();
+        let params = params.iter().map(|(name, text)| Field::new(*name, ty(text))).collect();
         Callee::typed(&nebula_codec::Signature { params, result: Some(ty(result)) })
     };
     Ok(match reference.name.as_str() {
@@ -43,7 +43,7 @@ fn refusal(json: &str) -> String {
 }
 
 #[test]
-fn signatures_are_derived() {
+fn signature_follows_from_the_steps() {
     for (json, expected) in [
         (r#"{"steps": ["markdown", "slugify"]}"#, "handle: func(text: string) -> string"),
         (
@@ -70,12 +70,12 @@ fn signatures_are_derived() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_with_both_types_and_the_place() {
+fn refusal_names_both_types_and_the_place() {
     for (json, expected) in [
-        (r#"{"steps": ["sha256", {"each": "markdown"}]}"#, "step `each` gets `string`, which is no list"),
+        (r#"{"steps": ["sha256", {"each": "markdown"}]}"#, "step `each` gets `string`, which is not a list"),
         (
             r#"{"steps": [{"each": "sha256"}, "estimate"]}"#,
-            "step `estimate` takes `list<record { trials: u64, inside: u64 }>` and gets `list<string>`: at `[]`, `string` is no `record { trials: u64, inside: u64 }`",
+            "step `estimate` takes `list<record { trials: u64, inside: u64 }>` and gets `list<string>`: at `[]`, expected `record { trials: u64, inside: u64 }`, found `string`",
         ),
         (
             r#"{"steps": ["markdown", "nothing"]}"#,
@@ -83,7 +83,7 @@ fn what_does_not_fit_is_refused_with_both_types_and_the_place() {
         ),
         (
             r#"{"steps": ["add", {"choice": {"ok": {"select": "."}}}]}"#,
-            "step `choice` gets `result<s64, string>`, and says nothing of its case `err`",
+            "step `choice` gets `result<s64, string>`, and has no step for `err`",
         ),
         (
             r#"{"steps": ["trials", {"select": "outside"}]}"#,
@@ -91,23 +91,41 @@ fn what_does_not_fit_is_refused_with_both_types_and_the_place() {
         ),
         (
             r#"{"steps": {"select": "a"}}"#,
-            "what it takes doesn't follow from its first steps (it selects `a`): say it as `input`",
+            "the input type doesn't follow from the first steps (a `select` takes `a`): declare it as `input`",
         ),
+        (
+            r#"{"steps": ["trials", {"all": {"a": {"select": "inside"}, "b": {"constant": 1}}}, "add", {"all": {"region": {"constant": "x"}}}, {"all": [{"select": "."}]}, "sum"]}"#,
+            "step `sum` takes `list<record { region: string, amount: f64 }>` and gets `tuple<record { region: \"x\" }>`: at `.0.amount`, expected `f64`, found `nothing`",
+        ),
+        (
+            r#"{"steps": [{"all": {"a": {"constant": 1}, "b": {"constant": 2}, "c": {"constant": 3}}}, "add"]}"#,
+            "step `add` takes `record { a: s64, b: s64 }` and gets `record { a: 1, b: 2, c: 3 }`: at `.c`, expected `nothing`, found `3`",
+        ),
+        (r#"{"steps": ["thumbnail", "markdown"]}"#, "step `markdown` takes `string` and gets `payload`"),
+        (
+            r#"{"input": "option<string>", "steps": {"choice": {"some": "sha256", "none": {"constant": 1}}}}"#,
+            "step `sha256` takes `list<u8>` and gets `string`",
+        ),
+        (
+            r#"{"input": "option<string>", "steps": {"choice": {"some": "markdown", "none": {"constant": 1}}}}"#,
+            "the steps of a `choice` give different types: `some` gives `string`, `none` gives `1`",
+        ),
+        (r#"{"input": "list<>", "steps": []}"#, "`input` is not a type: expected a name, found `>`"),
     ] {
         assert_eq!(refusal(json), expected, "{json}");
     }
 }
 
 #[test]
-fn descriptions_are_bounded() {
+fn depth_and_number_of_steps_are_bounded() {
     let deep = format!("{{\"steps\": {}\"sha256\"{}}}", "[".repeat(40), "]".repeat(40));
-    assert_eq!(refusal(&deep), "its steps are more than 32 deep");
+    assert_eq!(refusal(&deep), "steps are nested more than 32 deep");
     let wide = format!("{{\"steps\": [{}]}}", vec!["\"sha256\""; 300].join(","));
-    assert_eq!(refusal(&wide), "it has more than 256 steps");
+    assert_eq!(refusal(&wide), "the pipeline has more than 256 steps");
 }
 
 #[test]
-fn descriptions_read_back() {
+fn description_survives_the_round_trip() {
     let json = r#"{"input":"payload","steps":["thumbnail",{"all":{"image":{"select":"."},"top":{"constant":"hi"}}},{"call":"memeify@v2","as":"draw"},{"all":["sha256",{"each":"sha256"}]},{"group":{"by":"a.0","each":[]}},{"choice":{"ok":"f","err":[]}}]}"#;
     let pipeline: Pipeline = serde_json::from_str(json).unwrap();
     assert_eq!(serde_json::to_string(&pipeline).unwrap(), json);

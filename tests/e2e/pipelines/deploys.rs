@@ -15,11 +15,11 @@ fn what_does_not_fit_is_refused() {
     refused(json!(["slugify", "sha256@v7"]), "has no version `v7`");
     refused(json!(["slugify", "add"]), "gets `string`");
     refused(json!(["slugify", "hello-http"]), "it takes whole HTTP requests");
-    refused(json!({"each": {"select": "."}}), "doesn't follow from its first steps");
+    refused(json!({"each": {"select": "."}}), "doesn't follow from the first steps");
     refused(json!(["thumbnail", "pi-trials"]), "gets `payload`");
-    refused(json!(["slugify", {"choice": {"ok": [], "err": []}}]), "which is no variant");
-    refused(json!(["add", {"choice": {"ok": []}}]), "says nothing of its case `err`");
-    refused(json!([{"all": {"A": "slugify"}}]), "`A` is no name");
+    refused(json!(["slugify", {"choice": {"ok": [], "err": []}}]), "which is not a variant");
+    refused(json!(["add", {"choice": {"ok": []}}]), "has no step for `err`");
+    refused(json!([{"all": {"A": "slugify"}}]), "`A` is not a valid name");
     let deep = (0..40).fold(json!("slugify"), |inner, _| json!([inner]));
     refused(deep, "more than 32 deep");
     refused(json!(vec!["slugify"; 300]), "more than 256 steps");
@@ -34,7 +34,7 @@ fn what_does_not_fit_is_refused() {
     // What isn't even a description says where.
     let body = r#"{"steps": [{"eech": "slugify"}]}"#;
     let answer = nebula.control("PUT", "/api/v1/pipelines/p").body(body).send().is(400);
-    answer.problem("invalid-json").detail("`eech` is no kind of step");
+    answer.problem("invalid-json").detail("unknown kind of step `eech`");
     nebula.control("GET", "/api/v1/functions/p").send().is(404);
 }
 

@@ -1,26 +1,25 @@
-//! The document of a function that has no single parameter to be the document of.
+//! Documents of functions with several parameters or none. A single parameter is decoded by `value`.
 
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use wasmtime::component::Val;
 
-use super::trace::Trace;
-use super::value::{Seed, Text};
-use crate::Params;
+use super::state::State;
+use super::value::{Text, ValueSeed};
 use crate::text::params_excerpt;
-use crate::types::Type;
+use crate::types::{Params, Type};
 
-/// The arguments of a function of several parameters.
+/// Decodes the arguments of a function with several parameters.
 #[derive(Clone, Copy)]
 pub(super) struct Arguments<'a> {
     pub(super) params: &'a Params,
-    pub(super) trace: &'a Trace,
+    pub(super) state: &'a State,
 }
 
 impl Arguments<'_> {
-    fn wrong<E: de::Error>(self, found: &str) -> E {
-        self.trace.mismatch(params_excerpt(self.params), found)
+    fn mismatch<E: de::Error>(self, found: &str) -> E {
+        self.state.mismatch(params_excerpt(self.params), found)
     }
 }
 
@@ -29,8 +28,8 @@ impl<'de> DeserializeSeed<'de> for Arguments<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Val>, D::Error> {
         deserializer.deserialize_any(self).map_err(|error| {
-            let found = "something that is neither an object nor an array";
-            self.trace.typed(error, || params_excerpt(self.params), found)
+            let found = "neither an object nor an array";
+            self.state.explain(error, || params_excerpt(self.params), found)
         })
     }
 }
@@ -45,21 +44,21 @@ impl<'de> Visitor<'de> for Arguments<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Vec<Val>, A::Error> {
         let mut values: Vec<Option<Val>> = self.params.iter().map(|_| None).collect();
         while let Some(Text(key)) = entries.next_key()? {
-            let Some(index) = self.params.iter().position(|(name, _)| *name == key) else {
-                return Err(self.wrong(&format!("an unknown parameter `{key}`")));
+            let Some(index) = self.params.iter().position(|param| param.name == key) else {
+                return Err(self.mismatch(&format!("an unknown parameter `{key}`")));
             };
             if values[index].is_some() {
-                return Err(self.wrong(&format!("the parameter `{key}` twice")));
+                return Err(self.mismatch(&format!("the parameter `{key}` twice")));
             }
-            let seed = Seed { ty: &self.params[index].1, trace: self.trace };
-            values[index] = Some(entries.next_value_seed(seed).map_err(self.trace.at(|| key.into_owned()))?);
+            let seed = ValueSeed { ty: &self.params[index].ty, state: self.state };
+            values[index] = Some(entries.next_value_seed(seed).map_err(self.state.at(|| key.into_owned()))?);
         }
         let mut arguments = Vec::with_capacity(values.len());
-        for ((name, ty), value) in self.params.iter().zip(values) {
+        for (param, value) in self.params.iter().zip(values) {
             arguments.push(match value {
                 Some(value) => value,
-                None if matches!(ty, Type::Option(_)) => Val::Option(None),
-                None => return Err(self.wrong(&format!("no parameter `{name}`"))),
+                None if matches!(param.ty, Type::Option(_)) => Val::Option(None),
+                None => return Err(self.mismatch(&format!("no parameter `{}`", param.name))),
             });
         }
         Ok(arguments)
@@ -67,43 +66,43 @@ impl<'de> Visitor<'de> for Arguments<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Val>, A::Error> {
         let mut arguments = Vec::with_capacity(self.params.len());
-        for (index, (_, ty)) in self.params.iter().enumerate() {
-            let seed = Seed { ty, trace: self.trace };
-            match items.next_element_seed(seed).map_err(self.trace.at(|| index.to_string()))? {
+        for (index, param) in self.params.iter().enumerate() {
+            let seed = ValueSeed { ty: &param.ty, state: self.state };
+            match items.next_element_seed(seed).map_err(self.state.at(|| index.to_string()))? {
                 Some(value) => arguments.push(value),
-                None => return Err(self.wrong(&format!("an array of {index}"))),
+                None => return Err(self.mismatch(&format!("an array of length {index}"))),
             }
         }
         if items.next_element::<de::IgnoredAny>()?.is_some() {
-            return Err(self.wrong("a longer array"));
+            return Err(self.mismatch("a longer array"));
         }
         Ok(arguments)
     }
 }
 
-/// The input of a function without parameters.
+/// Decodes the input of a function without parameters.
 #[derive(Clone, Copy)]
-pub(super) struct Nothing<'a> {
-    pub(super) trace: &'a Trace,
+pub(super) struct NoArguments<'a> {
+    pub(super) state: &'a State,
 }
 
-impl Nothing<'_> {
-    fn wrong<E: de::Error>(self, found: &str) -> E {
-        self.trace.mismatch("nothing".to_owned(), found)
+impl NoArguments<'_> {
+    fn mismatch<E: de::Error>(self, found: &str) -> E {
+        self.state.mismatch("nothing".to_owned(), found)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Nothing<'_> {
+impl<'de> DeserializeSeed<'de> for NoArguments<'_> {
     type Value = Vec<Val>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Val>, D::Error> {
         deserializer
             .deserialize_any(self)
-            .map_err(|error| self.trace.typed(error, || "nothing".to_owned(), "a value"))
+            .map_err(|error| self.state.explain(error, || "nothing".to_owned(), "a value"))
     }
 }
 
-impl<'de> Visitor<'de> for Nothing<'_> {
+impl<'de> Visitor<'de> for NoArguments<'_> {
     type Value = Vec<Val>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,14 +116,14 @@ impl<'de> Visitor<'de> for Nothing<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Vec<Val>, A::Error> {
         match entries.next_key()? {
             None => Ok(Vec::new()),
-            Some(Text(key)) => Err(self.wrong(&format!("an unknown parameter `{key}`"))),
+            Some(Text(key)) => Err(self.mismatch(&format!("an unknown parameter `{key}`"))),
         }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Val>, A::Error> {
         match items.next_element::<de::IgnoredAny>()? {
             None => Ok(Vec::new()),
-            Some(_) => Err(self.wrong("an array with an item")),
+            Some(_) => Err(self.mismatch("an array with an item")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One value, by its type.
+//! Decodes one value, driven by its type.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -10,34 +10,34 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use wasmtime::component::Val;
 
-use super::trace::Trace;
+use super::state::State;
 use crate::encode::encode;
 use crate::text::wit_excerpt;
-use crate::types::{Case, Field, Outcome, Type};
+use crate::types::{Case, Field, MapEntry, Outcome, Params, Primitive, Type};
 
-/// Whole numbers below it are exact as doubles, whatever they were written like (RFC 8259 §6).
+/// Whole numbers below this are exact as doubles, in any spelling (RFC 8259 §6).
 const EXACT_BELOW: f64 = (1_u64 << 53) as f64;
 
-/// The largest `f32`, as it is written: a little more than it is.
+/// The largest `f32` as JSON writes it, which rounds up.
 pub(crate) const FLOAT32_MAX: f64 = 3.402_823_5e38;
 
 /// Decodes one value of `ty`.
 #[derive(Clone, Copy)]
-pub(super) struct Seed<'a> {
+pub(super) struct ValueSeed<'a> {
     pub(super) ty: &'a Type,
-    pub(super) trace: &'a Trace,
+    pub(super) state: &'a State,
 }
 
-impl<'a> Seed<'a> {
-    fn of<'b>(self, ty: &'b Type) -> Seed<'b>
+impl<'a> ValueSeed<'a> {
+    fn of<'b>(self, ty: &'b Type) -> ValueSeed<'b>
     where
         'a: 'b,
     {
-        Seed { ty, trace: self.trace }
+        ValueSeed { ty, state: self.state }
     }
 
-    fn wrong<E: de::Error>(self, found: &str) -> E {
-        self.trace.wrong(self.ty, found)
+    fn mismatch<E: de::Error>(self, found: &str) -> E {
+        self.state.type_mismatch(self.ty, found)
     }
 
     fn integer<T, E: de::Error>(
@@ -45,7 +45,7 @@ impl<'a> Seed<'a> {
         value: impl TryInto<T> + fmt::Display + Copy,
         make: fn(T) -> Val,
     ) -> Result<Val, E> {
-        value.try_into().map(make).map_err(|_| self.wrong(&format!("{value}, which is out of range")))
+        value.try_into().map(make).map_err(|_| self.mismatch(&format!("{value}, which is out of range")))
     }
 
     fn number<E, N>(self, value: N, float: f64) -> Result<Val, E>
@@ -62,29 +62,31 @@ impl<'a> Seed<'a> {
             + TryInto<i64>
             + TryInto<u64>,
     {
-        match self.ty {
-            Type::S8 => self.integer(value, Val::S8),
-            Type::U8 => self.integer(value, Val::U8),
-            Type::S16 => self.integer(value, Val::S16),
-            Type::U16 => self.integer(value, Val::U16),
-            Type::S32 => self.integer(value, Val::S32),
-            Type::U32 => self.integer(value, Val::U32),
-            Type::S64 => self.integer(value, Val::S64),
-            Type::U64 => self.integer(value, Val::U64),
-            _ => self.float(float),
+        let Type::Primitive(primitive) = self.ty else { return Err(self.mismatch("a number")) };
+        match primitive {
+            Primitive::S8 => self.integer(value, Val::S8),
+            Primitive::U8 => self.integer(value, Val::U8),
+            Primitive::S16 => self.integer(value, Val::S16),
+            Primitive::U16 => self.integer(value, Val::U16),
+            Primitive::S32 => self.integer(value, Val::S32),
+            Primitive::U32 => self.integer(value, Val::U32),
+            Primitive::S64 => self.integer(value, Val::S64),
+            Primitive::U64 => self.integer(value, Val::U64),
+            Primitive::Float32 | Primitive::Float64 => self.float(float),
+            Primitive::Bool | Primitive::Char | Primitive::String => Err(self.mismatch("a number")),
         }
     }
 
     fn float<E: de::Error>(self, value: f64) -> Result<Val, E> {
         match self.ty {
-            Type::Float64 => Ok(Val::Float64(value)),
-            // As the schema says it.
-            Type::Float32 if value.abs() > FLOAT32_MAX => {
-                Err(self.wrong(&format!("{value:e}, which is out of range")))
+            Type::Primitive(Primitive::Float64) => Ok(Val::Float64(value)),
+            // The schema has the same bound.
+            Type::Primitive(Primitive::Float32) if value.abs() > FLOAT32_MAX => {
+                Err(self.mismatch(&format!("{value:e}, which is out of range")))
             }
-            #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what the type asks")]
-            Type::Float32 => Ok(Val::Float32(value as f32)),
-            _ => Err(self.wrong("a number")),
+            #[expect(clippy::cast_possible_truncation, reason = "the type asks for rounding to f32")]
+            Type::Primitive(Primitive::Float32) => Ok(Val::Float32(value as f32)),
+            _ => Err(self.mismatch("a number")),
         }
     }
 
@@ -93,18 +95,18 @@ impl<'a> Seed<'a> {
             "NaN" => Ok(f64::NAN),
             "Infinity" => Ok(f64::INFINITY),
             "-Infinity" => Ok(f64::NEG_INFINITY),
-            _ => Err(self.wrong("a string")),
+            _ => Err(self.mismatch("a string")),
         }
     }
 
-    /// An integer of 64 bits as digits, without the `+` that the standard library would take.
+    /// Parses a 64-bit integer from digits. The standard library would also accept a `+`.
     fn digits<T: FromStr, E: de::Error>(self, text: &str) -> Result<T, E> {
         let value = if text.starts_with('+') { None } else { text.parse().ok() };
-        value.ok_or_else(|| self.wrong("a string that isn't such an integer"))
+        value.ok_or_else(|| self.mismatch("a string that isn't an integer of this type"))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     type Value = Val;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Val, D::Error> {
@@ -115,7 +117,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Seed<'_> {
+impl<'de> Visitor<'de> for ValueSeed<'_> {
     type Value = Val;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -124,35 +126,32 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<Val, E> {
         match self.ty {
-            Type::Bool => Ok(Val::Bool(value)),
-            _ => Err(self.wrong("a boolean")),
+            Type::Primitive(Primitive::Bool) => Ok(Val::Bool(value)),
+            _ => Err(self.mismatch("a boolean")),
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "an integer given for a float is rounded to it")]
+    #[expect(clippy::cast_precision_loss, reason = "an integer sent for a float is rounded to it")]
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Val, E> {
         self.number(value, value as f64)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "an integer given for a float is rounded to it")]
+    #[expect(clippy::cast_precision_loss, reason = "an integer sent for a float is rounded to it")]
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Val, E> {
         self.number(value, value as f64)
     }
 
-    /// A number with a fraction or exponent, or a plain integer of more than 64 bits.
+    /// Handles numbers with a fraction or exponent, and integers of more than 64 bits.
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Val, E> {
-        let integer = matches!(
-            self.ty,
-            Type::S8 | Type::U8 | Type::S16 | Type::U16 | Type::S32 | Type::U32 | Type::S64 | Type::U64
-        );
-        if !integer {
+        let is_integer = matches!(self.ty, Type::Primitive(primitive) if primitive.is_integer());
+        if !is_integer {
             return self.float(value);
         }
         if value.fract() != 0.0 {
-            return Err(self.wrong("a number with a fraction"));
+            return Err(self.mismatch("a number with a fraction"));
         }
         if value.abs() >= EXACT_BELOW {
-            return Err(self.wrong(&format!("{value:e}, which is out of range or not exact")));
+            return Err(self.mismatch(&format!("{value:e}, which is out of range or not exact")));
         }
         #[expect(clippy::cast_possible_truncation, reason = "whole, and below 2^53")]
         self.number(value as i64, value)
@@ -160,42 +159,44 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Val, E> {
         match self.ty {
-            Type::String => Ok(Val::String(self.trace.string(text)?)),
-            Type::Char => {
+            Type::Primitive(Primitive::String) => Ok(Val::String(self.state.string(text)?)),
+            Type::Primitive(Primitive::Char) => {
                 let mut chars = text.chars();
                 match (chars.next(), chars.next()) {
                     (Some(char), None) => Ok(Val::Char(char)),
-                    _ => Err(self.wrong("a string that isn't one character")),
+                    _ => Err(self.mismatch("a string that isn't one character")),
                 }
             }
-            Type::S64 => self.digits(text).map(Val::S64),
-            Type::U64 => self.digits(text).map(Val::U64),
-            Type::Float64 => self.special_float(text).map(Val::Float64),
-            #[expect(clippy::cast_possible_truncation, reason = "NaN and infinities stay what they are")]
-            Type::Float32 => self.special_float(text).map(|value| Val::Float32(value as f32)),
+            Type::Primitive(Primitive::S64) => self.digits(text).map(Val::S64),
+            Type::Primitive(Primitive::U64) => self.digits(text).map(Val::U64),
+            Type::Primitive(Primitive::Float64) => self.special_float(text).map(Val::Float64),
+            #[expect(clippy::cast_possible_truncation, reason = "NaN and infinities have no digits to lose")]
+            Type::Primitive(Primitive::Float32) => {
+                self.special_float(text).map(|value| Val::Float32(value as f32))
+            }
             Type::Enum(cases) => match cases.iter().find(|name| *name == text) {
-                Some(name) => Ok(Val::Enum(self.trace.string(name)?)),
-                None => Err(self.wrong(&format!("`{text}`"))),
+                Some(name) => Ok(Val::Enum(self.state.string(name)?)),
+                None => Err(self.mismatch(&format!("`{text}`"))),
             },
-            Type::Variant(cases) => match cases.iter().find(|(name, _)| name == text) {
-                Some((_, None)) => Ok(Val::Variant(self.trace.string(text)?, None)),
-                Some(_) => Err(self.wrong(&format!("`{text}` without its payload"))),
-                None => Err(self.wrong(&format!("`{text}`"))),
+            Type::Variant(cases) => match cases.iter().find(|case| case.name == text) {
+                Some(Case { payload: None, .. }) => Ok(Val::Variant(self.state.string(text)?, None)),
+                Some(_) => Err(self.mismatch(&format!("`{text}` without its payload"))),
+                None => Err(self.mismatch(&format!("`{text}`"))),
             },
             Type::List(_) if self.ty.is_bytes() => match STANDARD.decode(text) {
                 Ok(bytes) => {
-                    let mut items = self.trace.vec(bytes.len())?;
+                    let mut items = self.state.vec(bytes.len())?;
                     items.extend(bytes.into_iter().map(Val::U8));
                     Ok(Val::List(items))
                 }
-                Err(error) => Err(self.wrong(&format!("a string that isn't base64 ({error})"))),
+                Err(error) => Err(self.mismatch(&format!("a string that isn't base64 ({error})"))),
             },
-            _ => Err(self.wrong("a string")),
+            _ => Err(self.mismatch("a string")),
         }
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Val, E> {
-        Err(self.wrong("null"))
+        Err(self.mismatch("null"))
     }
 
     fn visit_none<E: de::Error>(self) -> Result<Val, E> {
@@ -203,30 +204,32 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Val, D::Error> {
-        let Type::Option(inner) = self.ty else { return Err(self.wrong("a value")) };
+        let Type::Option(inner) = self.ty else { return Err(self.mismatch("a value")) };
         let value = match &**inner {
-            inner @ Type::Option(_) => deserializer
-                .deserialize_map(Wrapped { seed: self, inner })
-                .map_err(|error| self.trace.typed(error, || wit_excerpt(self.ty), "no object"))?,
+            inner @ Type::Option(_) => {
+                deserializer.deserialize_map(Wrapped { seed: self, inner }).map_err(|error| {
+                    self.state.explain(error, || wit_excerpt(self.ty), "neither `null` nor an object")
+                })?
+            }
             inner => self.of(inner).deserialize(deserializer)?,
         };
-        Ok(Val::Option(Some(self.trace.boxed(value)?)))
+        Ok(Val::Option(Some(self.state.boxed(value)?)))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Val, A::Error> {
         match self.ty {
             Type::List(element) => Ok(Val::List(self.elements(&mut items, element)?)),
             Type::Tuple(types) => {
-                let mut values = self.trace.vec(types.len())?;
+                let mut values = self.state.vec(types.len())?;
                 for (index, ty) in types.iter().enumerate() {
                     let item = items.next_element_seed(self.of(ty));
-                    match item.map_err(self.trace.at(|| index.to_string()))? {
+                    match item.map_err(self.state.at(|| index.to_string()))? {
                         Some(value) => values.push(value),
-                        None => return Err(self.wrong(&format!("an array of {index}"))),
+                        None => return Err(self.mismatch(&format!("an array of length {index}"))),
                     }
                 }
                 if items.next_element::<de::IgnoredAny>()?.is_some() {
-                    return Err(self.wrong("a longer array"));
+                    return Err(self.mismatch("a longer array"));
                 }
                 Ok(Val::Tuple(values))
             }
@@ -234,22 +237,22 @@ impl<'de> Visitor<'de> for Seed<'_> {
             Type::Flags(flags) => {
                 let mut set = vec![false; flags.len()];
                 let not_text =
-                    |error| self.trace.typed(error, || wit_excerpt(self.ty), "an item that is no string");
+                    |error| self.state.explain(error, || wit_excerpt(self.ty), "an item that isn't a string");
                 while let Some(Text(name)) = items.next_element().map_err(not_text)? {
                     match flags.iter().position(|known| *known == name) {
-                        Some(index) if set[index] => return Err(self.wrong(&format!("`{name}` twice"))),
+                        Some(index) if set[index] => return Err(self.mismatch(&format!("`{name}` twice"))),
                         Some(index) => set[index] = true,
-                        None => return Err(self.wrong(&format!("`{name}`"))),
+                        None => return Err(self.mismatch(&format!("`{name}`"))),
                     }
                 }
-                // In the type's order, whatever the document's: equal sets are equal values.
-                let mut names = self.trace.vec(set.iter().filter(|set| **set).count())?;
+                // In the order of the type, so that equal sets are equal values.
+                let mut names = self.state.vec(set.iter().filter(|set| **set).count())?;
                 for (name, _) in flags.iter().zip(set).filter(|(_, set)| *set) {
-                    names.push(self.trace.string(name)?);
+                    names.push(self.state.string(name)?);
                 }
                 Ok(Val::Flags(names))
             }
-            _ => Err(self.wrong("an array")),
+            _ => Err(self.mismatch("an array")),
         }
     }
 
@@ -258,137 +261,134 @@ impl<'de> Visitor<'de> for Seed<'_> {
             Type::Record(fields) => self.record(fields, &mut entries),
             Type::Variant(cases) => self.variant(cases, &mut entries),
             Type::Result(result) => self.result(result, &mut entries),
-            Type::Map(map) if map.0 == Type::String => self.entries(&map.1, &mut entries),
-            _ => Err(self.wrong("an object")),
+            Type::Map(map) if map.key == Type::STRING => self.entries(&map.value, &mut entries),
+            _ => Err(self.mismatch("an object")),
         }
     }
 }
 
-impl Seed<'_> {
+impl ValueSeed<'_> {
     fn elements<'de, A: SeqAccess<'de>>(self, items: &mut A, ty: &Type) -> Result<Vec<Val>, A::Error> {
         let mut values = Vec::new();
         loop {
             let item = items.next_element_seed(self.of(ty));
-            match item.map_err(self.trace.at(|| values.len().to_string()))? {
-                Some(value) => self.trace.push(&mut values, value)?,
+            match item.map_err(self.state.at(|| values.len().to_string()))? {
+                Some(value) => self.state.push(&mut values, value)?,
                 None => return Ok(values),
             }
         }
     }
 
-    /// The entries of a map by `string`: an object.
+    /// Decodes a map with string keys, from an object.
     fn entries<'de, A: MapAccess<'de>>(self, ty: &Type, entries: &mut A) -> Result<Val, A::Error> {
-        let mut known = HashSet::new();
+        let mut seen = HashSet::new();
         let mut values = Vec::new();
         while let Some(Text(key)) = entries.next_key()? {
-            let value = entries.next_value_seed(self.of(ty)).map_err(self.trace.at(|| key.to_string()))?;
-            let held = self.trace.string(&key)?;
-            self.trace.hold(size_of::<String>())?;
-            if !known.insert(self.trace.string(&key)?) {
-                return Err(self.wrong(&format!("the key `{key}` twice")));
+            let value = entries.next_value_seed(self.of(ty)).map_err(self.state.at(|| key.to_string()))?;
+            let held = self.state.string(&key)?;
+            self.state.reserve(size_of::<String>())?;
+            if !seen.insert(self.state.string(&key)?) {
+                return Err(self.mismatch(&format!("the key `{key}` twice")));
             }
-            self.trace.push(&mut values, (Val::String(held), value))?;
+            self.state.push(&mut values, (Val::String(held), value))?;
         }
         Ok(Val::Map(values))
     }
 
-    /// The entries of any other map: an array of pairs.
-    fn pairs<'de, A: SeqAccess<'de>>(
-        self,
-        (key_type, value_type): &(Type, Type),
-        items: &mut A,
-    ) -> Result<Val, A::Error> {
-        if *key_type == Type::String {
-            return Err(self.wrong("an array"));
+    /// Decodes any other map, from an array of pairs.
+    fn pairs<'de, A: SeqAccess<'de>>(self, map: &MapEntry, items: &mut A) -> Result<Val, A::Error> {
+        let MapEntry { key: key_type, value: value_type } = map;
+        if *key_type == Type::STRING {
+            return Err(self.mismatch("an array"));
         }
-        let mut known = HashSet::new();
+        let mut seen = HashSet::new();
         let mut entries = Vec::new();
         loop {
             let pair = Pair { map: self, key: self.of(key_type), value: self.of(value_type) };
-            let pair = items.next_element_seed(pair).map_err(self.trace.at(|| entries.len().to_string()))?;
+            let pair = items.next_element_seed(pair).map_err(self.state.at(|| entries.len().to_string()))?;
             let Some((key, value)) = pair else { return Ok(Val::Map(entries)) };
             let mut json = Vec::new();
             encode(key_type, &key, &mut json);
-            self.trace.hold(size_of::<Vec<u8>>() + json.capacity())?;
-            if let Some(twice) = known.replace(json) {
-                return Err(self.wrong(&format!("the key `{}` twice", String::from_utf8_lossy(&twice))));
+            self.state.reserve(size_of::<Vec<u8>>() + json.capacity())?;
+            if let Some(twice) = seen.replace(json) {
+                return Err(self.mismatch(&format!("the key `{}` twice", String::from_utf8_lossy(&twice))));
             }
-            self.trace.push(&mut entries, (key, value))?;
+            self.state.push(&mut entries, (key, value))?;
         }
     }
 
-    fn record<'de, A: MapAccess<'de>>(self, fields: &[Field], entries: &mut A) -> Result<Val, A::Error> {
+    fn record<'de, A: MapAccess<'de>>(self, fields: &Params, entries: &mut A) -> Result<Val, A::Error> {
         let mut values: Vec<Option<Val>> = fields.iter().map(|_| None).collect();
-        // Documents mostly keep the type's order: look there first.
+        // Most documents keep the type's order: look there first.
         let mut next = 0;
         while let Some(Text(key)) = entries.next_key()? {
-            let in_order = fields.get(next).is_some_and(|(name, _)| *name == key);
-            let found = if in_order { Some(next) } else { fields.iter().position(|(name, _)| *name == key) };
+            let in_order = fields.get(next).is_some_and(|field| field.name == key);
+            let found = if in_order { Some(next) } else { fields.iter().position(|field| field.name == key) };
             let Some(index) = found else {
-                return Err(self.wrong(&format!("an unknown field `{key}`")));
+                return Err(self.mismatch(&format!("an unknown field `{key}`")));
             };
             if values[index].is_some() {
-                return Err(self.wrong(&format!("the field `{key}` twice")));
+                return Err(self.mismatch(&format!("the field `{key}` twice")));
             }
             let value = entries
-                .next_value_seed(self.of(&fields[index].1))
-                .map_err(self.trace.at(|| key.into_owned()))?;
+                .next_value_seed(self.of(&fields[index].ty))
+                .map_err(self.state.at(|| key.into_owned()))?;
             values[index] = Some(value);
             next = index + 1;
         }
-        // What is absent is held, too: each field has its name beside its value.
-        let mut named = self.trace.vec(fields.len())?;
-        for ((name, ty), value) in fields.iter().zip(values) {
+        // Absent options take memory too: each field has a name beside its value.
+        let mut named = self.state.vec(fields.len())?;
+        for (Field { name, ty }, value) in fields.iter().zip(values) {
             let value = match value {
                 Some(value) => value,
                 None if matches!(ty, Type::Option(_)) => Val::Option(None),
-                None => return Err(self.wrong(&format!("no field `{name}`"))),
+                None => return Err(self.mismatch(&format!("no field `{name}`"))),
             };
-            named.push((self.trace.string(name)?, value));
+            named.push((self.state.string(name)?, value));
         }
         Ok(Val::Record(named))
     }
 
-    /// The value of the only entry of an object.
+    /// Decodes the value of an object's only entry.
     fn only_value<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
         self,
         entries: &mut A,
         name: &str,
         seed: S,
     ) -> Result<S::Value, A::Error> {
-        let value = entries.next_value_seed(seed).map_err(self.trace.at(|| name.to_owned()))?;
+        let value = entries.next_value_seed(seed).map_err(self.state.at(|| name.to_owned()))?;
         match entries.next_key()? {
             None => Ok(value),
-            Some(Text(key)) => Err(self.wrong(&format!("a second key `{key}`"))),
+            Some(Text(key)) => Err(self.mismatch(&format!("a second key `{key}`"))),
         }
     }
 
     fn variant<'de, A: MapAccess<'de>>(self, cases: &[Case], entries: &mut A) -> Result<Val, A::Error> {
         let Some(Text(key)) = entries.next_key()? else {
-            return Err(self.wrong("an empty object"));
+            return Err(self.mismatch("an empty object"));
         };
-        let Some((name, payload)) = cases.iter().find(|(name, _)| *name == key) else {
-            return Err(self.wrong(&format!("the case `{key}`")));
+        let Some(Case { name, payload }) = cases.iter().find(|case| case.name == key) else {
+            return Err(self.mismatch(&format!("the case `{key}`")));
         };
         let Some(ty) = payload else {
-            return Err(self.wrong(&format!("a payload for `{key}`, which has none: it is a string")));
+            return Err(self.mismatch(&format!("a payload for `{key}`, which has none: send a string")));
         };
         let payload = self.only_value(entries, name, self.of(ty))?;
-        Ok(Val::Variant(self.trace.string(name)?, Some(self.trace.boxed(payload)?)))
+        Ok(Val::Variant(self.state.string(name)?, Some(self.state.boxed(payload)?)))
     }
 
     fn result<'de, A: MapAccess<'de>>(self, result: &Outcome, entries: &mut A) -> Result<Val, A::Error> {
         let Some(Text(key)) = entries.next_key()? else {
-            return Err(self.wrong("an empty object"));
+            return Err(self.mismatch("an empty object"));
         };
         match &*key {
             "ok" => Ok(Val::Result(Ok(self.payload(entries, "ok", result.ok.as_ref())?))),
             "err" => Ok(Val::Result(Err(self.payload(entries, "err", result.err.as_ref())?))),
-            _ => Err(self.wrong(&format!("the key `{key}`"))),
+            _ => Err(self.mismatch(&format!("the key `{key}`"))),
         }
     }
 
-    /// The value of a result, or `None` for the `null` that stands for none.
+    /// Decodes the payload of a result, or `null` if it has none.
     fn payload<'de, A: MapAccess<'de>>(
         self,
         entries: &mut A,
@@ -398,20 +398,20 @@ impl Seed<'_> {
         match ty {
             Some(ty) => {
                 let value = self.only_value(entries, name, self.of(ty))?;
-                self.trace.boxed(value).map(Some)
+                self.state.boxed(value).map(Some)
             }
             None => {
                 let none = std::marker::PhantomData::<()>;
                 self.only_value(entries, name, none).map(|()| None).map_err(|error| {
                     let found = format!("a payload for `{name}`, which has none");
-                    self.trace.typed(error, || wit_excerpt(self.ty), &found)
+                    self.state.explain(error, || wit_excerpt(self.ty), &found)
                 })
             }
         }
     }
 }
 
-/// A string of the document, borrowed where it has no escapes.
+/// A string of the document, borrowed if it has no escapes.
 pub(super) struct Text<'de>(pub(super) Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
@@ -436,9 +436,9 @@ impl<'de> Deserialize<'de> for Text<'de> {
     }
 }
 
-/// `{"some": value}`, for an option in an option.
+/// Decodes `{"some": value}`, the form of an option in an option.
 struct Wrapped<'a> {
-    seed: Seed<'a>,
+    seed: ValueSeed<'a>,
     inner: &'a Type,
 }
 
@@ -454,16 +454,16 @@ impl<'de> Visitor<'de> for Wrapped<'_> {
             Some(Text(key)) if key == "some" => {
                 self.seed.only_value(&mut entries, "some", self.seed.of(self.inner))
             }
-            Some(_) | None => Err(self.seed.wrong("an object without `some`")),
+            Some(_) | None => Err(self.seed.mismatch("an object without `some`")),
         }
     }
 }
 
-/// `[key, value]`.
+/// Decodes `[key, value]`.
 struct Pair<'a> {
-    map: Seed<'a>,
-    key: Seed<'a>,
-    value: Seed<'a>,
+    map: ValueSeed<'a>,
+    key: ValueSeed<'a>,
+    value: ValueSeed<'a>,
 }
 
 impl<'de> DeserializeSeed<'de> for Pair<'_> {
@@ -471,10 +471,10 @@ impl<'de> DeserializeSeed<'de> for Pair<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(Val, Val), D::Error> {
         let map = self.map;
-        let found = "an entry that is no array";
+        let found = "an entry that isn't an array";
         deserializer
             .deserialize_seq(self)
-            .map_err(|error| map.trace.typed(error, || wit_excerpt(map.ty), found))
+            .map_err(|error| map.state.explain(error, || wit_excerpt(map.ty), found))
     }
 }
 
@@ -486,12 +486,12 @@ impl<'de> Visitor<'de> for Pair<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(Val, Val), A::Error> {
-        let trace = self.map.trace;
-        let key = items.next_element_seed(self.key).map_err(trace.at(|| "0".to_owned()))?;
-        let value = items.next_element_seed(self.value).map_err(trace.at(|| "1".to_owned()))?;
+        let state = self.map.state;
+        let key = items.next_element_seed(self.key).map_err(state.at(|| "0".to_owned()))?;
+        let value = items.next_element_seed(self.value).map_err(state.at(|| "1".to_owned()))?;
         match (key, value, items.next_element::<de::IgnoredAny>()?) {
             (Some(key), Some(value), None) => Ok((key, value)),
-            _ => Err(self.map.wrong("an entry that is no pair")),
+            _ => Err(self.map.mismatch("an entry that isn't a pair")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What holds for any type: values survive, and the schema agrees with the codec.
+//! Properties of any type: values survive the round trip, and the schema agrees with the codec.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -12,10 +12,10 @@ use crate::testing::{any_type, value_of};
 use crate::text::wit_text;
 use crate::{DecodeError, Type, json_schema, parse_type};
 
-/// Types, each a component of its own.
+/// Number of types in each test. Each compiles a component.
 const TYPES: u32 = 300;
 
-/// Any type, and a few values of it.
+/// Generates any type and a few values of it.
 fn typed_values() -> impl Strategy<Value = (Type, Vec<Val>)> {
     any_type().prop_flat_map(|ty| {
         let values = proptest::collection::vec(value_of(&ty), 4);
@@ -28,9 +28,9 @@ fn check<S: Strategy>(strategy: S, test: impl Fn(S::Value) -> Result<(), TestCas
     TestRunner::new(config).run(&strategy, test).unwrap();
 }
 
-/// Decoded again it is the value it was, not merely one that is encoded alike; NaNs are all one.
+/// The decoded value equals the original, not just its JSON. All NaNs count as equal.
 #[test]
-fn any_value_of_any_type_survives_the_round_trip() {
+fn values_of_any_type_survive_the_round_trip() {
     check(typed_values(), |(ty, vals)| {
         for val in vals {
             let text = encoded(&ty, &val);
@@ -42,7 +42,7 @@ fn any_value_of_any_type_survives_the_round_trip() {
 }
 
 #[test]
-fn any_type_reads_back_from_its_text() {
+fn types_parse_from_their_text() {
     check(any_type(), |ty| {
         prop_assert_eq!(parse_type(&wit_text(&ty)), Ok(ty));
         Ok(())
@@ -50,7 +50,7 @@ fn any_type_reads_back_from_its_text() {
 }
 
 #[test]
-fn any_text_is_a_type_or_an_error() {
+fn arbitrary_text_parses_or_returns_an_error() {
     check("(list|record|\\{|\\}|<|>|u8|a: |,| |option|result|_|%|é){0,20}", |text| {
         if let Ok(ty) = parse_type(&text) {
             prop_assert_eq!(parse_type(&wit_text(&ty)), Ok(ty));
@@ -60,7 +60,7 @@ fn any_text_is_a_type_or_an_error() {
 }
 
 #[test]
-fn whatever_is_encoded_fits_the_schema() {
+fn encoded_values_are_valid_by_the_schema() {
     check(typed_values(), |(ty, vals)| {
         let schema = json_schema(&ty);
         for val in vals {
@@ -71,8 +71,8 @@ fn whatever_is_encoded_fits_the_schema() {
     });
 }
 
-/// Near misses of everything that a type could want.
-fn anything() -> impl Strategy<Value = Value> {
+/// Generates values that almost fit some type.
+fn near_miss() -> impl Strategy<Value = Value> {
     let all = [
         json!(null),
         json!(true),
@@ -132,7 +132,7 @@ fn anything() -> impl Strategy<Value = Value> {
     proptest::sample::select(all.to_vec())
 }
 
-/// Puts `other` in the place of one of the values in `document`, the `at`th as they are written.
+/// Replaces the value number `at` of `document`, in document order, with `other`.
 fn replace(document: &mut Value, at: &mut usize, other: &Value) {
     if *at == 0 {
         *document = other.clone();
@@ -153,7 +153,7 @@ fn count(document: &Value) -> usize {
     }
 }
 
-/// Documents of a type with one value replaced, and one entry added or taken away at the top.
+/// Replaces one value, and adds or removes one entry at the top.
 fn alter(mut document: Value, at: Index, other: &Value, entries: u8) -> Value {
     let mut at = at.index(count(&document));
     replace(&mut document, &mut at, other);
@@ -172,21 +172,21 @@ fn alter(mut document: Value, at: Index, other: &Value, entries: u8) -> Value {
 }
 
 #[test]
-fn a_document_decodes_exactly_where_it_fits_the_schema() {
-    let altered = proptest::collection::vec((any::<Index>(), anything(), 0_u8..8), 24);
+fn documents_decode_exactly_if_they_are_valid_by_the_schema() {
+    let altered = proptest::collection::vec((any::<Index>(), near_miss(), 0_u8..8), 24);
     check((typed_values(), altered), |((ty, vals), altered)| {
         let schema = json_schema(&ty);
         for (val, (at, other, entries)) in vals.iter().cycle().zip(altered) {
             let document = serde_json::from_str(&encoded(&ty, val)).unwrap();
             let document = alter(document, at, &other, entries);
             let decoded = decode_one(&ty, document.to_string().as_bytes());
-            // What JSON Schema can't say.
+            // JSON Schema can't require different keys.
             if matches!(&decoded, Err(DecodeError::Mismatch { found, .. }) if found.starts_with("the key ")) {
                 continue;
             }
             let fits = fits(&schema, &document);
             prop_assert_eq!(fits, decoded.is_ok(), "{} as {}: {:?}", document, wit_text(&ty), decoded);
-            // And what doesn't decode is pointed at.
+            // The pointer of an error leads into the document.
             if let Err(DecodeError::Mismatch { at, .. }) = &decoded {
                 let parent = at.rsplit_once('/').map_or("", |(parent, _)| parent);
                 prop_assert!(document.pointer(parent).is_some(), "{} in {}", at, document);

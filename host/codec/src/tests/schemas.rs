@@ -1,18 +1,18 @@
-//! Whether a document fits a schema: the keywords that the codec's schemas use, and no others.
+//! A validator for the JSON Schema keywords that the codec uses, and no others.
 
 use std::cmp::Ordering;
 
 use regex_lite::Regex;
 use serde_json::Value;
 
-/// As JSON Schema 2020-12 has it, with `pattern` in the common part of both kinds of expressions.
+/// Returns whether `value` is valid. The codec's patterns mean the same to `regex_lite` as in ECMA-262.
 pub(super) fn fits(schema: &Value, value: &Value) -> bool {
     match schema {
         Value::Bool(any) => *any,
         Value::Object(keywords) => {
             keywords.iter().all(|(keyword, argument)| keyword_fits(schema, keyword, argument, value))
         }
-        other => panic!("no schema: {other}"),
+        other => panic!("not a schema: {other}"),
     }
 }
 
@@ -70,7 +70,7 @@ fn type_fits(ty: &str, value: &Value) -> bool {
         "integer" => {
             value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0)
         }
-        other => panic!("no type: {other}"),
+        other => panic!("not a type: {other}"),
     }
 }
 

@@ -11,8 +11,7 @@
 //! gives: of a string 6 (`\u001f`), of `list<u8>` 2 (base64), of another list the J of an element and a
 //! comma, over its size.
 
-use nebula_codec::Flat;
-use nebula_codec::Type;
+use nebula_codec::{Flat, MapEntry, Primitive, Type};
 
 use super::layout::Layout;
 
@@ -84,38 +83,40 @@ impl Bound {
 
     fn of(ty: &Type) -> Self {
         match ty {
-            Type::Bool => Self::plain("false".len()),
-            Type::U8 => Self::plain("255".len()),
-            Type::S8 => Self::plain("-128".len()),
-            Type::U16 => Self::plain("65535".len()),
-            Type::S16 => Self::plain("-32768".len()),
-            Type::U32 => Self::plain("4294967295".len()),
-            Type::S32 => Self::plain("-2147483648".len()),
-            Type::U64 => Self::plain("18446744073709551615".len()),
-            Type::S64 => Self::plain("-9223372036854775808".len()),
-            Type::Float32 | Type::Float64 => Self::plain("-2.2250738585072014e-308".len()),
-            Type::Char => Self::plain(r#""\u001f""#.len()),
-            Type::String => Self { without_contents: 2, ratio: STRING_RATIO },
+            Type::Primitive(Primitive::Bool) => Self::plain("false".len()),
+            Type::Primitive(Primitive::U8) => Self::plain("255".len()),
+            Type::Primitive(Primitive::S8) => Self::plain("-128".len()),
+            Type::Primitive(Primitive::U16) => Self::plain("65535".len()),
+            Type::Primitive(Primitive::S16) => Self::plain("-32768".len()),
+            Type::Primitive(Primitive::U32) => Self::plain("4294967295".len()),
+            Type::Primitive(Primitive::S32) => Self::plain("-2147483648".len()),
+            Type::Primitive(Primitive::U64) => Self::plain("18446744073709551615".len()),
+            Type::Primitive(Primitive::S64) => Self::plain("-9223372036854775808".len()),
+            Type::Primitive(Primitive::Float32 | Primitive::Float64) => {
+                Self::plain("-2.2250738585072014e-308".len())
+            }
+            Type::Primitive(Primitive::Char) => Self::plain(r#""\u001f""#.len()),
+            Type::Primitive(Primitive::String) => Self { without_contents: 2, ratio: STRING_RATIO },
             // Two quotes, and what base64 fills up with.
             Type::List(_) if ty.is_bytes() => Self { without_contents: 2 + 4, ratio: BASE64_RATIO },
             Type::List(element) => Self::of(element).listed(Layout::of(element).size),
             Type::Map(map) => {
-                let (key, value) = &**map;
+                let MapEntry { key, value } = &**map;
                 let entry = Self::of(key).and(Self::of(value)).around("[,]".len());
                 entry.listed(Layout::sequence([key, value].into_iter()).size)
             }
             Type::Record(fields) => fields
                 .iter()
-                .map(|(name, ty)| Self::of(ty).around(name.len() + r#""":,"#.len()))
+                .map(|field| Self::of(&field.ty).around(field.name.len() + r#""":,"#.len()))
                 .fold(Self::plain("{}".len()), Self::and),
             Type::Tuple(types) => {
                 types.iter().map(|ty| Self::of(ty).around(1)).fold(Self::plain("[]".len()), Self::and)
             }
             Type::Variant(cases) => cases
                 .iter()
-                .map(|(name, payload)| match payload {
-                    Some(ty) => Self::of(ty).around(name.len() + r#"{"":}"#.len()),
-                    None => Self::plain(name.len() + 2),
+                .map(|case| match &case.payload {
+                    Some(ty) => Self::of(ty).around(case.name.len() + r#"{"":}"#.len()),
+                    None => Self::plain(case.name.len() + 2),
                 })
                 .fold(Self::plain(0), Self::or),
             Type::Enum(names) => Self::plain(names.iter().map(String::len).max().unwrap_or(0) + 2),
@@ -154,24 +155,24 @@ mod tests {
             _ => 0,
         };
         match (ty, value) {
-            (Type::String, Val::String(text)) => text.len() as u64,
+            (Type::Primitive(Primitive::String), Val::String(text)) => text.len() as u64,
             (Type::List(ty), Val::List(items)) => {
                 let within: u64 = items.iter().map(|item| contents(ty, item)).sum();
                 within + items.len() as u64 * u64::from(Layout::of(ty).size)
             }
             (Type::Map(map), Val::Map(entries)) => {
-                let entry = |(key, value): &(Val, Val)| contents(&map.0, key) + contents(&map.1, value);
-                let size = Layout::sequence([&map.0, &map.1].into_iter()).size;
+                let entry = |(key, value): &(Val, Val)| contents(&map.key, key) + contents(&map.value, value);
+                let size = Layout::sequence([&map.key, &map.value].into_iter()).size;
                 entries.iter().map(entry).sum::<u64>() + entries.len() as u64 * u64::from(size)
             }
             (Type::Record(types), Val::Record(values)) => {
-                types.iter().zip(values).map(|((_, ty), (_, value))| contents(ty, value)).sum()
+                types.iter().zip(values).map(|(field, (_, value))| contents(&field.ty, value)).sum()
             }
             (Type::Tuple(types), Val::Tuple(values)) => {
                 types.iter().zip(values).map(|(ty, value)| contents(ty, value)).sum()
             }
             (Type::Variant(cases), Val::Variant(name, value)) => {
-                within(&cases.iter().find(|(case, _)| case == name).unwrap().1, value)
+                within(&cases.iter().find(|case| case.name == *name).unwrap().payload, value)
             }
             (Type::Option(ty), Val::Option(Some(value))) => contents(ty, value),
             (Type::Result(result), Val::Result(Ok(value))) => within(&result.ok, value),
@@ -197,11 +198,11 @@ mod tests {
 
     #[test]
     fn contents_are_bounded_by_what_is_left_for_them() {
-        assert_eq!(Bound::of_answer(&Type::String).contents_bytes_max(100), Some(100));
+        assert_eq!(Bound::of_answer(&Type::STRING).contents_bytes_max(100), Some(100));
         assert_eq!(Bound::of_answer(&Type::U8).contents_bytes_max(2), None);
         assert_eq!(Bound::of_answer(&Type::U8).contents_bytes_max(3), Some(u64::MAX));
         // `["…","…"]`: an element takes 8 bytes and has two quotes and a comma besides its text.
-        let texts = Type::list(Type::String);
+        let texts = Type::list(Type::STRING);
         assert_eq!(Bound::of_answer(&texts).contents_bytes_max(62), Some(10));
         // `[18446744073709551615,…]`: 21 bytes for 8.
         let numbers = Type::list(Type::U64);

@@ -173,7 +173,7 @@ struct Shape {
 impl Shape {
     /// Of what is lifted: what it doesn't return as core values it returns a pointer to.
     fn lifted(params: &[Field], result: Option<&Type>) -> Self {
-        let params = flatten(params.iter().map(|(_, ty)| ty)).unwrap_or_else(|| vec![ValType::I32]);
+        let params = flatten(params.iter().map(|param| &param.ty)).unwrap_or_else(|| vec![ValType::I32]);
         let result = result.map(|ty| flatten([ty]).filter(|flat| flat.len() <= FLAT_RESULTS_MAX));
         let results = result.map(|flat| flat.unwrap_or_else(|| vec![ValType::I32])).unwrap_or_default();
         Self { params, results }

@@ -1,6 +1,6 @@
 //! Values as the canonical ABI has them: in memory, and flattened to core values.
 
-use nebula_codec::Type;
+use nebula_codec::{Primitive, Type};
 use wasm_encoder::{BlockType, InstructionSink, MemArg, ValType};
 
 /// A parameter list of more core values than this is passed as a pointer.
@@ -26,12 +26,14 @@ impl Layout {
 
     pub(super) fn of(ty: &Type) -> Self {
         match ty {
-            Type::Bool | Type::S8 | Type::U8 => Self::natural(1),
-            Type::S16 | Type::U16 => Self::natural(2),
-            Type::S32 | Type::U32 | Type::Float32 | Type::Char => Self::natural(4),
-            Type::S64 | Type::U64 | Type::Float64 => Self::natural(8),
-            Type::String | Type::List(_) | Type::Map(_) => Self::SLICE,
-            Type::Record(fields) => Self::sequence(fields.iter().map(|(_, ty)| ty)),
+            Type::Primitive(Primitive::Bool | Primitive::S8 | Primitive::U8) => Self::natural(1),
+            Type::Primitive(Primitive::S16 | Primitive::U16) => Self::natural(2),
+            Type::Primitive(Primitive::S32 | Primitive::U32 | Primitive::Float32 | Primitive::Char) => {
+                Self::natural(4)
+            }
+            Type::Primitive(Primitive::S64 | Primitive::U64 | Primitive::Float64) => Self::natural(8),
+            Type::Primitive(Primitive::String) | Type::List(_) | Type::Map(_) => Self::SLICE,
+            Type::Record(fields) => Self::sequence(fields.iter().map(|field| &field.ty)),
             Type::Tuple(types) => Self::sequence(types.iter()),
             Type::Enum(cases) => Self::discriminant(cases.len()),
             Type::Variant(_) | Type::Option(_) | Type::Result(_) => Cases::of(ty).layout(),
@@ -75,23 +77,11 @@ impl<'a> Cases<'a> {
     /// Of what is no variant, none.
     fn of(ty: &'a Type) -> Self {
         Self(match ty {
-            Type::Variant(cases) => cases.iter().map(|(_, payload)| payload.as_ref()).collect(),
+            Type::Variant(cases) => cases.iter().map(|case| case.payload.as_ref()).collect(),
             Type::Enum(cases) => vec![None; cases.len()],
             Type::Option(inner) => vec![None, Some(inner)],
             Type::Result(result) => vec![result.ok.as_ref(), result.err.as_ref()],
-            Type::Bool
-            | Type::S8
-            | Type::U8
-            | Type::S16
-            | Type::U16
-            | Type::S32
-            | Type::U32
-            | Type::S64
-            | Type::U64
-            | Type::Float32
-            | Type::Float64
-            | Type::Char
-            | Type::String
+            Type::Primitive(_)
             | Type::List(_)
             | Type::Map(_)
             | Type::Record(_)
@@ -136,21 +126,23 @@ pub(super) fn flatten<'a>(types: impl IntoIterator<Item = &'a Type>) -> Option<V
 
 fn flatten_onto(flat: &mut Vec<ValType>, ty: &Type) -> Option<()> {
     match ty {
-        Type::Bool
-        | Type::S8
-        | Type::U8
-        | Type::S16
-        | Type::U16
-        | Type::S32
-        | Type::U32
-        | Type::Char
+        Type::Primitive(
+            Primitive::Bool
+            | Primitive::S8
+            | Primitive::U8
+            | Primitive::S16
+            | Primitive::U16
+            | Primitive::S32
+            | Primitive::U32
+            | Primitive::Char,
+        )
         | Type::Enum(_) => flat.push(ValType::I32),
-        Type::S64 | Type::U64 => flat.push(ValType::I64),
-        Type::Float32 => flat.push(ValType::F32),
-        Type::Float64 => flat.push(ValType::F64),
-        Type::String | Type::List(_) | Type::Map(_) => flat.extend([ValType::I32; 2]),
+        Type::Primitive(Primitive::S64 | Primitive::U64) => flat.push(ValType::I64),
+        Type::Primitive(Primitive::Float32) => flat.push(ValType::F32),
+        Type::Primitive(Primitive::Float64) => flat.push(ValType::F64),
+        Type::Primitive(Primitive::String) | Type::List(_) | Type::Map(_) => flat.extend([ValType::I32; 2]),
         Type::Flags(names) => flat.extend(std::iter::repeat_n(ValType::I32, names.len().div_ceil(32))),
-        Type::Record(fields) => fields.iter().try_for_each(|(_, ty)| flatten_onto(flat, ty))?,
+        Type::Record(fields) => fields.iter().try_for_each(|field| flatten_onto(flat, &field.ty))?,
         Type::Tuple(types) => types.iter().try_for_each(|ty| flatten_onto(flat, ty))?,
         Type::Variant(_) | Type::Option(_) | Type::Result(_) => {
             flat.push(ValType::I32);
@@ -208,21 +200,29 @@ pub(super) fn load(code: &mut InstructionSink<'_>, ty: &Type, pointer: u32, at: 
         }
     };
     match ty {
-        Type::Bool | Type::U8 => plain(code, ValType::I32, |code, at| _ = code.i32_load8_u(at)),
-        Type::S8 => plain(code, ValType::I32, |code, at| _ = code.i32_load8_s(at)),
-        Type::U16 => plain(code, ValType::I32, |code, at| _ = code.i32_load16_u(at)),
-        Type::S16 => plain(code, ValType::I32, |code, at| _ = code.i32_load16_s(at)),
-        Type::S32 | Type::U32 | Type::Char => plain(code, ValType::I32, |code, at| _ = code.i32_load(at)),
-        Type::S64 | Type::U64 => plain(code, ValType::I64, |code, at| _ = code.i64_load(at)),
-        Type::Float32 => plain(code, ValType::F32, |code, at| _ = code.f32_load(at)),
-        Type::Float64 => plain(code, ValType::F64, |code, at| _ = code.f64_load(at)),
+        Type::Primitive(Primitive::Bool | Primitive::U8) => {
+            plain(code, ValType::I32, |code, at| _ = code.i32_load8_u(at))
+        }
+        Type::Primitive(Primitive::S8) => plain(code, ValType::I32, |code, at| _ = code.i32_load8_s(at)),
+        Type::Primitive(Primitive::U16) => plain(code, ValType::I32, |code, at| _ = code.i32_load16_u(at)),
+        Type::Primitive(Primitive::S16) => plain(code, ValType::I32, |code, at| _ = code.i32_load16_s(at)),
+        Type::Primitive(Primitive::S32 | Primitive::U32 | Primitive::Char) => {
+            plain(code, ValType::I32, |code, at| _ = code.i32_load(at))
+        }
+        Type::Primitive(Primitive::S64 | Primitive::U64) => {
+            plain(code, ValType::I64, |code, at| _ = code.i64_load(at))
+        }
+        Type::Primitive(Primitive::Float32) => plain(code, ValType::F32, |code, at| _ = code.f32_load(at)),
+        Type::Primitive(Primitive::Float64) => plain(code, ValType::F64, |code, at| _ = code.f64_load(at)),
         Type::Enum(_) => plain(code, ValType::I32, unsigned(Layout::of(ty).size)),
         Type::Flags(names) if names.len() <= 32 => {
             plain(code, ValType::I32, unsigned(Layout::of(ty).size));
         }
         Type::Flags(_) => (0..slots.len()).for_each(|index| part(code, index)),
-        Type::String | Type::List(_) | Type::Map(_) => (0..2).for_each(|index| part(code, index)),
-        Type::Record(fields) => load_sequence(code, fields.iter().map(|(_, ty)| ty), pointer, at, slots),
+        Type::Primitive(Primitive::String) | Type::List(_) | Type::Map(_) => {
+            (0..2).for_each(|index| part(code, index))
+        }
+        Type::Record(fields) => load_sequence(code, fields.iter().map(|field| &field.ty), pointer, at, slots),
         Type::Tuple(types) => load_sequence(code, types.iter(), pointer, at, slots),
         Type::Variant(_) | Type::Option(_) | Type::Result(_) => {
             let cases = Cases::of(ty);
@@ -319,6 +319,8 @@ fn keep(code: &mut InstructionSink<'_>, loaded: ValType, slot: &Slot) {
 mod tests {
     use std::sync::Arc;
 
+    use nebula_codec::{Case, Field, Outcome};
+
     use super::*;
 
     fn names(count: usize) -> Arc<[String]> {
@@ -326,15 +328,19 @@ mod tests {
     }
 
     fn record(types: &[Type]) -> Type {
-        Type::Record(types.iter().enumerate().map(|(at, ty)| (format!("f{at}"), ty.clone())).collect())
+        Type::Record(
+            types.iter().enumerate().map(|(at, ty)| Field::new(format!("f{at}"), ty.clone())).collect(),
+        )
     }
 
     fn variant(payloads: &[Option<Type>]) -> Type {
-        Type::Variant(payloads.iter().enumerate().map(|(at, ty)| (format!("c{at}"), ty.clone())).collect())
+        Type::Variant(
+            payloads.iter().enumerate().map(|(at, ty)| Case::new(format!("c{at}"), ty.clone())).collect(),
+        )
     }
 
     fn option(inner: Type) -> Type {
-        Type::Option(Arc::new(inner))
+        Type::option(inner)
     }
 
     #[track_caller]
@@ -346,25 +352,30 @@ mod tests {
     #[test]
     fn layouts_are_those_of_the_canonical_abi() {
         use ValType::{F32, F64, I32, I64};
-        check(&Type::Bool, 1, 1, Some(&[I32]));
+        check(&Type::BOOL, 1, 1, Some(&[I32]));
         check(&Type::S16, 2, 2, Some(&[I32]));
-        check(&Type::Char, 4, 4, Some(&[I32]));
-        check(&Type::Float64, 8, 8, Some(&[F64]));
+        check(&Type::CHAR, 4, 4, Some(&[I32]));
+        check(&Type::FLOAT64, 8, 8, Some(&[F64]));
         check(&Type::list(Type::U64), 8, 4, Some(&[I32, I32]));
-        check(&record(&[Type::U8, Type::U64, Type::String]), 24, 8, Some(&[I32, I64, I32, I32]));
-        check(&Type::Tuple([Type::Float32, Type::U16].into()), 8, 4, Some(&[F32, I32]));
+        check(&record(&[Type::U8, Type::U64, Type::STRING]), 24, 8, Some(&[I32, I64, I32, I32]));
+        check(&Type::Tuple([Type::FLOAT32, Type::U16].into()), 8, 4, Some(&[F32, I32]));
         check(
-            &variant(&[Some(Type::Float32), Some(Type::U64), Some(Type::String)]),
+            &variant(&[Some(Type::FLOAT32), Some(Type::U64), Some(Type::STRING)]),
             16,
             8,
             Some(&[I32, I64, I32]),
         );
-        check(&variant(&[Some(Type::Float32), Some(Type::U32), None]), 8, 4, Some(&[I32, I32]));
-        check(&variant(&[Some(Type::Float32), Some(Type::Float64)]), 16, 8, Some(&[I32, I64]));
+        check(&variant(&[Some(Type::FLOAT32), Some(Type::U32), None]), 8, 4, Some(&[I32, I32]));
+        check(&variant(&[Some(Type::FLOAT32), Some(Type::FLOAT64)]), 16, 8, Some(&[I32, I64]));
         check(&variant(&vec![None; 257]), 2, 2, Some(&[I32]));
         check(&option(option(Type::U8)), 3, 1, Some(&[I32, I32, I32]));
-        check(&Type::result(None, None), 1, 1, Some(&[I32]));
-        check(&Type::result(Some(Type::Float32), Some(Type::Float32)), 8, 4, Some(&[I32, F32]));
+        check(&Type::result(Outcome { ok: None, err: None }), 1, 1, Some(&[I32]));
+        check(
+            &Type::result(Outcome { ok: Some(Type::FLOAT32), err: Some(Type::FLOAT32) }),
+            8,
+            4,
+            Some(&[I32, F32]),
+        );
         check(&Type::Enum(names(256)), 1, 1, Some(&[I32]));
         check(&Type::Enum(names(257)), 2, 2, Some(&[I32]));
         check(&Type::Flags(names(1)), 1, 1, Some(&[I32]));

@@ -1,6 +1,7 @@
 //! Fused chains, run; and what isn't fused.
 
 use nebula_codec::testing::{any_type, value_of};
+use nebula_codec::{Case, Field, MapEntry, Outcome, Primitive};
 use nebula_engine::testing::{Host, function, wat};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -65,9 +66,13 @@ fn numbers_go_through() {
 /// A function of `x: ty` that returns it; in a `result` if `fallible`.
 fn identity(ty: &Type, fallible: bool) -> Vec<u8> {
     let mut to = ComponentBuilder::default();
-    let result = if fallible { Type::result(Some(ty.clone()), Some(Type::String)) } else { ty.clone() };
+    let result = if fallible {
+        Type::result(Outcome { ok: Some(ty.clone()), err: Some(Type::STRING) })
+    } else {
+        ty.clone()
+    };
     let signature =
-        Types::named(Names::default()).function(&mut to, &[("x".to_owned(), ty.clone())], Some(&result));
+        Types::named(Names::default()).function(&mut to, &[Field::new("x", ty.clone())], Some(&result));
     let heap = to.core_module(None, &super::glue::heap());
     let heap = to.core_instantiate(None, heap, []);
     let memory = to.core_alias_export(None, heap, "memory", ExportKind::Memory);
@@ -99,7 +104,11 @@ fn identity_module(ty: &Type, fallible: bool) -> Module {
     let mut function = Function::new([(1, ValType::I32)]);
     let pointer = u32::try_from(params.len()).unwrap();
     let mut code = function.instructions();
-    let at = if fallible { payload_at(&Type::result(Some(ty.clone()), Some(Type::String))) } else { 0 };
+    let at = if fallible {
+        payload_at(&Type::result(Outcome { ok: Some(ty.clone()), err: Some(Type::STRING) }))
+    } else {
+        0
+    };
     if as_core {
         code.local_get(0);
     } else if flat.is_some() {
@@ -159,11 +168,11 @@ fn store(code: &mut InstructionSink<'_>, ty: &Type, pointer: u32, at: u32, slots
         }
     };
     if let Type::Record(fields) = ty {
-        return sequence(code, &fields.iter().map(|(_, ty)| ty).collect::<Vec<_>>());
+        return sequence(code, &fields.iter().map(|field| &field.ty).collect::<Vec<_>>());
     } else if let Type::Tuple(types) = ty {
         return sequence(code, &types.iter().collect::<Vec<_>>());
     } else if let Type::Variant(all) = ty {
-        return cases(code, &all.iter().map(|(_, ty)| ty.as_ref()).collect::<Vec<_>>());
+        return cases(code, &all.iter().map(|case| case.payload.as_ref()).collect::<Vec<_>>());
     } else if let Type::Option(inner) = ty {
         return cases(code, &[None, Some(inner)]);
     } else if let Type::Result(result) = ty {
@@ -171,19 +180,19 @@ fn store(code: &mut InstructionSink<'_>, ty: &Type, pointer: u32, at: u32, slots
     }
     code.local_get(pointer);
     match (ty, Layout::of(ty).size) {
-        (Type::Float32, _) => {
+        (Type::Primitive(Primitive::Float32), _) => {
             get(code, slots[0], ValType::F32);
             code.f32_store(memory(at));
         }
-        (Type::Float64, _) => {
+        (Type::Primitive(Primitive::Float64), _) => {
             get(code, slots[0], ValType::F64);
             code.f64_store(memory(at));
         }
-        (Type::S64 | Type::U64, _) => {
+        (Type::Primitive(Primitive::S64 | Primitive::U64), _) => {
             get(code, slots[0], ValType::I64);
             code.i64_store(memory(at));
         }
-        (Type::String | Type::List(_) | Type::Map(_), _) => {
+        (Type::Primitive(Primitive::String) | Type::List(_) | Type::Map(_), _) => {
             get(code, slots[0], ValType::I32);
             code.i32_store(memory(at)).local_get(pointer);
             get(code, slots[1], ValType::I32);
@@ -235,25 +244,25 @@ fn any_value_goes_through_as_it_is() {
 #[test]
 fn values_of_any_layout_go_through_as_they_are() {
     let names = |count: usize| (0..count).map(|at| format!("n{at}")).collect::<Vec<_>>();
-    let case = |at: usize, ty: Type| (format!("c{at}"), Some(ty));
+    let case = |at: usize, ty: Type| Case::new(format!("c{at}"), Some(ty));
     let types = [
         Type::S8,
         Type::S16,
-        Type::Float32,
+        Type::FLOAT32,
         Type::Record(
-            [("a".to_owned(), Type::U8), ("b".to_owned(), Type::U64), ("c".to_owned(), Type::String)].into(),
+            [Field::new("a", Type::U8), Field::new("b", Type::U64), Field::new("c", Type::STRING)].into(),
         ),
-        Type::Variant([case(0, Type::Float32), case(1, Type::U64), case(2, Type::String)].into()),
-        Type::Variant([case(0, Type::Float32), case(1, Type::S32), ("c2".to_owned(), None)].into()),
-        Type::Variant([case(0, Type::Float64), case(1, Type::Float32), case(2, Type::S8)].into()),
+        Type::Variant([case(0, Type::FLOAT32), case(1, Type::U64), case(2, Type::STRING)].into()),
+        Type::Variant([case(0, Type::FLOAT32), case(1, Type::S32), Case::new("c2", None)].into()),
+        Type::Variant([case(0, Type::FLOAT64), case(1, Type::FLOAT32), case(2, Type::S8)].into()),
         Type::Variant(
             [
-                case(0, Type::Variant([case(0, Type::Float32), case(1, Type::Char)].into())),
-                case(1, Type::Tuple([Type::S64, Type::Option(Type::Float32.into())].into())),
+                case(0, Type::Variant([case(0, Type::FLOAT32), case(1, Type::CHAR)].into())),
+                case(1, Type::Tuple([Type::S64, Type::option(Type::FLOAT32)].into())),
             ]
             .into(),
         ),
-        Type::Option(Type::Option(Type::U8.into()).into()),
+        Type::option(Type::option(Type::U8)),
         Type::Enum(names(300).into()),
         Type::Flags(names(1).into()),
         Type::Flags(names(9).into()),
@@ -261,9 +270,15 @@ fn values_of_any_layout_go_through_as_they_are() {
         Type::Flags(names(32).into()),
         Type::Tuple([const { Type::S16 }; 16].into()),
         Type::Tuple([const { Type::S16 }; 17].into()),
-        Type::list(Type::list(Type::String)),
-        Type::Map((Type::String, Type::Option(Type::Float64.into())).into()),
-        Type::Tuple([Type::result(None, Some(Type::S8)), Type::result(Some(Type::Bool), None)].into()),
+        Type::list(Type::list(Type::STRING)),
+        Type::map(MapEntry { key: Type::STRING, value: Type::option(Type::FLOAT64) }),
+        Type::Tuple(
+            [
+                Type::result(Outcome { ok: None, err: Some(Type::S8) }),
+                Type::result(Outcome { ok: Some(Type::BOOL), err: None }),
+            ]
+            .into(),
+        ),
     ];
     let host = Host::start();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::default());
@@ -362,7 +377,7 @@ fn an_answer_that_may_be_too_long_traps() {
     assert_eq!(host.run_one(&fused, &[text("four")]), Ok(Some(text("four!!"))));
     assert!(host.run_one(&fused, &[text("fives")]).unwrap_err().contains("unreachable"));
 
-    let texts = identity(&Type::list(Type::String), false);
+    let texts = identity(&Type::list(Type::STRING), false);
     // Two quotes and a comma for 8 bytes, and up to 6 for a byte of text: 2 + 6 × (8 + 2).
     let list = |text: &str| Val::List(vec![Val::String(text.to_owned())]);
     let fused = host.fuse_bounded(&[&texts, &texts], 62).unwrap();

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use nebula_codec::{Field, Type};
+use nebula_codec::{Field, Primitive, Type};
 use wasm_encoder::{
     ComponentBuilder, ComponentDefinedTypeEncoder, ComponentTypeRef, ComponentValType, PrimitiveValType,
     TypeBounds,
@@ -24,19 +24,7 @@ impl Names {
     pub(crate) fn want(&mut self, ty: Type, name: &str) {
         let is_named = match &ty {
             Type::Record(_) | Type::Variant(_) | Type::Enum(_) | Type::Flags(_) => true,
-            Type::Bool
-            | Type::S8
-            | Type::U8
-            | Type::S16
-            | Type::U16
-            | Type::S32
-            | Type::U32
-            | Type::S64
-            | Type::U64
-            | Type::Float32
-            | Type::Float64
-            | Type::Char
-            | Type::String
+            Type::Primitive(_)
             | Type::List(_)
             | Type::Map(_)
             | Type::Tuple(_)
@@ -92,7 +80,8 @@ impl Types {
         params: &[Field],
         result: Option<&Type>,
     ) -> u32 {
-        let params: Vec<_> = params.iter().map(|(name, ty)| (name.as_str(), self.value(to, ty))).collect();
+        let params: Vec<_> =
+            params.iter().map(|param| (param.name.as_str(), self.value(to, &param.ty))).collect();
         let result = result.map(|ty| self.value(to, ty));
         let (index, mut function) = to.type_function(None);
         function.params(params).result(result);
@@ -112,25 +101,13 @@ impl Types {
             return ComponentValType::Type(*index);
         }
         let index = match ty {
-            Type::Bool => return ComponentValType::Primitive(PrimitiveValType::Bool),
-            Type::S8 => return ComponentValType::Primitive(PrimitiveValType::S8),
-            Type::U8 => return ComponentValType::Primitive(PrimitiveValType::U8),
-            Type::S16 => return ComponentValType::Primitive(PrimitiveValType::S16),
-            Type::U16 => return ComponentValType::Primitive(PrimitiveValType::U16),
-            Type::S32 => return ComponentValType::Primitive(PrimitiveValType::S32),
-            Type::U32 => return ComponentValType::Primitive(PrimitiveValType::U32),
-            Type::S64 => return ComponentValType::Primitive(PrimitiveValType::S64),
-            Type::U64 => return ComponentValType::Primitive(PrimitiveValType::U64),
-            Type::Float32 => return ComponentValType::Primitive(PrimitiveValType::F32),
-            Type::Float64 => return ComponentValType::Primitive(PrimitiveValType::F64),
-            Type::Char => return ComponentValType::Primitive(PrimitiveValType::Char),
-            Type::String => return ComponentValType::Primitive(PrimitiveValType::String),
+            Type::Primitive(ty) => return ComponentValType::Primitive(primitive(*ty)),
             Type::List(element) => {
                 let element = self.value(to, element);
                 define(to, |to| to.list(element))
             }
             Type::Map(map) => {
-                let (key, value) = (self.value(to, &map.0), self.value(to, &map.1));
+                let (key, value) = (self.value(to, &map.key), self.value(to, &map.value));
                 define(to, |to| to.map(key, value))
             }
             Type::Tuple(types) => {
@@ -148,14 +125,14 @@ impl Types {
             }
             Type::Record(fields) => {
                 let fields: Vec<_> =
-                    fields.iter().map(|(name, ty)| (name.as_str(), self.value(to, ty))).collect();
+                    fields.iter().map(|field| (field.name.as_str(), self.value(to, &field.ty))).collect();
                 let index = define(to, |to| to.record(fields));
                 self.name_it(to, ty, index)
             }
             Type::Variant(cases) => {
                 let payload = |ty: &Option<Type>| ty.as_ref().map(|ty| self.value(to, ty));
-                let payloads: Vec<_> = cases.iter().map(|(_, ty)| ty).map(payload).collect();
-                let cases: Vec<_> = cases.iter().map(|(name, _)| name.as_str()).zip(payloads).collect();
+                let payloads: Vec<_> = cases.iter().map(|case| &case.payload).map(payload).collect();
+                let cases: Vec<_> = cases.iter().map(|case| case.name.as_str()).zip(payloads).collect();
                 let index = define(to, |to| to.variant(cases));
                 self.name_it(to, ty, index)
             }
@@ -189,4 +166,22 @@ fn define(to: &mut ComponentBuilder, write: impl FnOnce(ComponentDefinedTypeEnco
     let (index, encoder) = to.type_defined(None);
     write(encoder);
     index
+}
+
+fn primitive(ty: Primitive) -> PrimitiveValType {
+    match ty {
+        Primitive::Bool => PrimitiveValType::Bool,
+        Primitive::S8 => PrimitiveValType::S8,
+        Primitive::U8 => PrimitiveValType::U8,
+        Primitive::S16 => PrimitiveValType::S16,
+        Primitive::U16 => PrimitiveValType::U16,
+        Primitive::S32 => PrimitiveValType::S32,
+        Primitive::U32 => PrimitiveValType::U32,
+        Primitive::S64 => PrimitiveValType::S64,
+        Primitive::U64 => PrimitiveValType::U64,
+        Primitive::Float32 => PrimitiveValType::F32,
+        Primitive::Float64 => PrimitiveValType::F64,
+        Primitive::Char => PrimitiveValType::Char,
+        Primitive::String => PrimitiveValType::String,
+    }
 }

@@ -6,7 +6,10 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use nebula_codec::{NAME_BYTES_MAX, Outcome, Signature, TYPE_DEPTH_MAX, TYPES_MAX, Type, UnsupportedType};
+use nebula_codec::{
+    Case, Field, MapEntry, NAME_BYTES_MAX, Outcome, Signature, TYPE_DEPTH_MAX, TYPES_MAX, Type,
+    UnsupportedType,
+};
 use wasmparser::component_types::{
     ComponentDefinedType, ComponentDefinedTypeId, ComponentEntityType, ComponentFuncTypeId, ComponentValType,
 };
@@ -104,8 +107,9 @@ impl Read {
         let ty = &self.types[id];
         let mut reflecting = Reflecting { types: &self.types, left: &self.left, depth_left: TYPE_DEPTH_MAX };
         let params = ty.params.iter();
-        let params = params
-            .map(|(name, ty)| Ok((reflecting.name(name.as_str())?, reflecting.value(name.as_str(), *ty)?)));
+        let params = params.map(|(name, ty)| {
+            Ok(Field::new(reflecting.name(name.as_str())?, reflecting.value(name.as_str(), *ty)?))
+        });
         let params = params.collect::<Result<_, UnsupportedType>>()?;
         let result = ty.result.map(|ty| reflecting.value("result", ty)).transpose()?;
         Ok(Signature { params, result })
@@ -173,18 +177,19 @@ impl Reflecting<'_> {
             ComponentDefinedType::Primitive(ty) => primitive(at, *ty)?,
             ComponentDefinedType::Record(record) => {
                 let fields = record.fields.iter();
-                let fields = fields.map(|(name, ty)| Ok((self.name(name.as_str())?, self.value(at, *ty)?)));
+                let fields =
+                    fields.map(|(name, ty)| Ok(Field::new(self.name(name.as_str())?, self.value(at, *ty)?)));
                 Type::Record(fields.collect::<Result<_, UnsupportedType>>()?)
             }
             ComponentDefinedType::Variant(variant) => {
                 let cases = variant.cases.iter();
-                let cases =
-                    cases.map(|(name, case)| Ok((self.name(name.as_str())?, self.maybe(at, case.ty)?)));
+                let cases = cases
+                    .map(|(name, case)| Ok(Case::new(self.name(name.as_str())?, self.maybe(at, case.ty)?)));
                 Type::Variant(cases.collect::<Result<_, UnsupportedType>>()?)
             }
             ComponentDefinedType::List { element, .. } => Type::list(self.value(at, *element)?),
             ComponentDefinedType::Map { key, value, .. } => {
-                Type::Map(Arc::new((self.value(at, *key)?, self.value(at, *value)?)))
+                Type::map(MapEntry { key: self.value(at, *key)?, value: self.value(at, *value)? })
             }
             ComponentDefinedType::Tuple(tuple) => {
                 let parts = tuple.types.iter().map(|ty| self.value(at, *ty));
@@ -196,12 +201,12 @@ impl Reflecting<'_> {
             ComponentDefinedType::Enum(names) => {
                 Type::Enum(self.names(names.iter().map(|name| name.as_str()))?)
             }
-            ComponentDefinedType::Option { ty, .. } => Type::Option(Arc::new(self.value(at, *ty)?)),
+            ComponentDefinedType::Option { ty, .. } => Type::option(self.value(at, *ty)?),
             ComponentDefinedType::Result { ok, err, .. } => {
-                Type::Result(Arc::new(Outcome { ok: self.maybe(at, *ok)?, err: self.maybe(at, *err)? }))
+                Type::result(Outcome { ok: self.maybe(at, *ok)?, err: self.maybe(at, *err)? })
             }
             ComponentDefinedType::Own(_) | ComponentDefinedType::Borrow(_) => return refuse("resource"),
-            ComponentDefinedType::FixedLengthList { .. } => return refuse("list of a fixed length"),
+            ComponentDefinedType::FixedLengthList { .. } => return refuse("fixed-length list"),
             ComponentDefinedType::Future { .. } => return refuse("future"),
             ComponentDefinedType::Stream { .. } => return refuse("stream"),
         })
@@ -209,12 +214,12 @@ impl Reflecting<'_> {
 }
 
 fn no_value(at: &str, what: &'static str) -> UnsupportedType {
-    UnsupportedType::NoValue { path: at.to_owned(), what }
+    UnsupportedType::NoJsonForm { path: at.to_owned(), kind: what }
 }
 
 fn primitive(at: &str, ty: PrimitiveValType) -> Result<Type, UnsupportedType> {
     Ok(match ty {
-        PrimitiveValType::Bool => Type::Bool,
+        PrimitiveValType::Bool => Type::BOOL,
         PrimitiveValType::S8 => Type::S8,
         PrimitiveValType::U8 => Type::U8,
         PrimitiveValType::S16 => Type::S16,
@@ -223,10 +228,10 @@ fn primitive(at: &str, ty: PrimitiveValType) -> Result<Type, UnsupportedType> {
         PrimitiveValType::U32 => Type::U32,
         PrimitiveValType::S64 => Type::S64,
         PrimitiveValType::U64 => Type::U64,
-        PrimitiveValType::F32 => Type::Float32,
-        PrimitiveValType::F64 => Type::Float64,
-        PrimitiveValType::Char => Type::Char,
-        PrimitiveValType::String => Type::String,
+        PrimitiveValType::F32 => Type::FLOAT32,
+        PrimitiveValType::F64 => Type::FLOAT64,
+        PrimitiveValType::Char => Type::CHAR,
+        PrimitiveValType::String => Type::STRING,
         PrimitiveValType::ErrorContext => return Err(no_value(at, "error-context")),
     })
 }

@@ -1,83 +1,68 @@
-//! What holds for any description and any types.
+//! Properties of any description and any types.
 
 use std::sync::Arc;
 
 use nebula_codec as codec;
-use nebula_codec::Type;
 use nebula_codec::testing::{any_type, value_of};
+use nebula_codec::{Case, Field, Outcome, Primitive, Type};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use wasmtime::component::Val;
 
-use super::super::fit::fit;
-use super::super::shape::Shape;
 use super::*;
+use crate::fit::fit;
+use crate::shape::Shape;
 
 fn check<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
     TestRunner::new(config).run(&strategy, test).unwrap();
 }
 
-/// A type that takes what `ty` gives, looser in places that `choices` decide.
-fn looser(ty: &Type, choices: &mut impl Iterator<Item = u8>) -> Type {
+/// Returns a type that `ty` fits, wider in places that `choices` decide.
+fn wider(ty: &Type, choices: &mut impl Iterator<Item = u8>) -> Type {
     let choice = choices.next().unwrap_or(0);
-    let arc = |ty| Arc::new(ty);
     let inner = match ty {
-        Type::U8 => [Type::U8, Type::U16, Type::U32, Type::S64, Type::Float32, Type::Float64]
-            [choice as usize % 6]
-            .clone(),
-        Type::S16 => [Type::S16, Type::S32, Type::S64, Type::Float32][choice as usize % 4].clone(),
-        Type::U32 => [Type::U32, Type::U64, Type::S64, Type::Float64][choice as usize % 4].clone(),
-        Type::S32 => [Type::S32, Type::S64, Type::Float64][choice as usize % 3].clone(),
-        Type::Float32 if choice % 2 == 1 => Type::Float64,
-        Type::Char if choice % 2 == 1 => Type::String,
-        Type::Bool
-        | Type::S8
-        | Type::U16
-        | Type::S64
-        | Type::U64
-        | Type::Float32
-        | Type::Float64
-        | Type::Char
-        | Type::String
-        | Type::Map(_) => ty.clone(),
+        Type::Primitive(primitive) => wider_primitive(*primitive, choice).into(),
+        Type::Map(_) => ty.clone(),
         Type::List(_) if ty.is_bytes() => ty.clone(),
         Type::List(element) => {
-            let element = looser(element, choices);
-            // Bytes travel as base64.
+            let element = wider(element, choices);
+            // Bytes are base64 in JSON.
             if element == Type::U8 { ty.clone() } else { Type::list(element) }
         }
         Type::Option(inner) => {
-            let inner = looser(inner, choices);
-            // An option of an option is written otherwise.
-            if matches!(inner, Type::Option(_)) { ty.clone() } else { Type::Option(arc(inner)) }
+            let inner = wider(inner, choices);
+            // An option in an option has another JSON form.
+            if matches!(inner, Type::Option(_)) { ty.clone() } else { Type::option(inner) }
         }
-        Type::Tuple(types) => Type::Tuple(types.iter().map(|ty| looser(ty, choices)).collect()),
+        Type::Tuple(types) => Type::Tuple(types.iter().map(|ty| wider(ty, choices)).collect()),
         Type::Record(fields) => {
-            let mut fields: Vec<_> =
-                fields.iter().map(|(name, ty)| (name.clone(), looser(ty, choices))).collect();
+            let mut fields: Vec<_> = fields
+                .iter()
+                .map(|field| Field::new(field.name.clone(), wider(&field.ty, choices)))
+                .collect();
             if choice % 3 == 1 {
                 fields.reverse();
             }
             if choice % 5 == 1 {
-                fields.insert(0, ("another".to_owned(), Type::Option(arc(Type::String))));
+                fields.insert(0, Field::new("another", Type::option(Type::STRING)));
             }
             Type::Record(fields.into())
         }
         Type::Variant(cases) => {
             let mut cases: Vec<_> = cases
                 .iter()
-                .map(|(name, ty)| (name.clone(), ty.as_ref().map(|ty| looser(ty, choices))))
+                .map(|case| Case::new(case.name.clone(), case.payload.as_ref().map(|ty| wider(ty, choices))))
                 .collect();
             if choice % 3 == 1 {
-                cases.insert(0, ("another".to_owned(), Some(Type::U8)));
+                cases.insert(0, Case::new("another", Some(Type::U8)));
             }
             Type::Variant(cases.into())
         }
         Type::Enum(names) => match choice % 4 {
             1 => Type::Enum(names.iter().cloned().chain(["another".to_owned()]).collect()),
-            2 => Type::Variant(names.iter().map(|name| (name.clone(), None)).collect()),
-            3 => Type::String,
+            2 => Type::Variant(names.iter().map(|name| Case::new(name.clone(), None)).collect()),
+            3 => Type::STRING,
             _ => ty.clone(),
         },
         Type::Flags(names) if choice % 2 == 1 => {
@@ -85,33 +70,48 @@ fn looser(ty: &Type, choices: &mut impl Iterator<Item = u8>) -> Type {
         }
         Type::Flags(_) => ty.clone(),
         Type::Result(outcome) => {
-            let side = |ty: &Option<Type>, choices: &mut _| ty.as_ref().map(|ty| looser(ty, choices));
+            let side = |ty: &Option<Type>, choices: &mut _| ty.as_ref().map(|ty| wider(ty, choices));
             let ok = side(&outcome.ok, choices);
-            Type::result(ok, side(&outcome.err, choices))
+            Type::result(Outcome { ok, err: side(&outcome.err, choices) })
         }
     };
-    if choice % 7 == 6 && !matches!(inner, Type::Option(_)) { Type::Option(arc(inner)) } else { inner }
+    if choice % 7 == 6 && !matches!(inner, Type::Option(_)) { Type::option(inner) } else { inner }
 }
 
-fn read(ty: &Type, json: &[u8]) -> Result<Val, codec::DecodeError> {
-    codec::decode(&[("x".to_owned(), ty.clone())], json).map(|mut vals| vals.remove(0))
+/// Returns a type that all values of `primitive` fit.
+fn wider_primitive(primitive: Primitive, choice: u8) -> Primitive {
+    use Primitive::{Char, Float32, Float64, S16, S32, S64, String, U8, U16, U32, U64};
+    let candidates: &[Primitive] = match primitive {
+        U8 => &[U8, U16, U32, S64, Float32, Float64],
+        S16 => &[S16, S32, S64, Float32],
+        U32 => &[U32, U64, S64, Float64],
+        S32 => &[S32, S64, Float64],
+        Float32 => &[Float32, Float64],
+        Char => &[Char, String],
+        primitive => return primitive,
+    };
+    candidates[choice as usize % candidates.len()]
 }
 
-/// A step gets what it would have got by way of JSON.
+fn decode(ty: &Type, json: &[u8]) -> Result<Val, codec::DecodeError> {
+    codec::decode(&[Field::new("x", ty.clone())], json).map(|mut vals| vals.remove(0))
+}
+
+/// A step gets the value that it would have got through JSON.
 #[test]
-fn what_fits_becomes_what_its_json_is_read_as() {
+fn conversion_gives_the_value_that_the_json_decodes_to() {
     let pairs = (any_type(), proptest::collection::vec(any::<u8>(), 24)).prop_flat_map(|(from, choices)| {
-        let to = looser(&from, &mut choices.into_iter());
+        let to = wider(&from, &mut choices.into_iter());
         (proptest::collection::vec(value_of(&from), 4), Just(from), Just(to))
     });
     check(400, pairs, |(vals, from, to)| {
         let conversion = fit(&Shape::Value(from.clone()), &to);
         let conversion =
-            conversion.map_err(|misfit| TestCaseError::fail(format!("{from:?} to {to:?}: {misfit:?}")))?;
+            conversion.map_err(|found| TestCaseError::fail(format!("{from:?} to {to:?}: {found:?}")))?;
         for val in vals {
             let mut json = Vec::new();
             codec::encode(&from, &val, &mut json);
-            let expected = read(&to, &json);
+            let expected = decode(&to, &json);
             let converted = conversion.apply(val.into()).into_val();
             prop_assert_eq!(expected.as_ref(), Ok(&converted), "{:?} to {:?}", from, to);
         }
@@ -119,9 +119,9 @@ fn what_fits_becomes_what_its_json_is_read_as() {
     });
 }
 
-/// Also where nobody has made them for one another.
+/// The two types are generated independently.
 #[test]
-fn of_any_two_types_that_fit_every_value_does() {
+fn conversion_between_arbitrary_types_gives_the_value_that_the_json_decodes_to() {
     check(
         400,
         (any_type(), any_type()).prop_flat_map(|(from, to)| (value_of(&from), Just(from), Just(to))),
@@ -129,7 +129,7 @@ fn of_any_two_types_that_fit_every_value_does() {
             if let Ok(conversion) = fit(&Shape::Value(from.clone()), &to) {
                 let mut json = Vec::new();
                 codec::encode(&from, &val, &mut json);
-                prop_assert_eq!(read(&to, &json), Ok(conversion.apply(val.into()).into_val()));
+                prop_assert_eq!(decode(&to, &json), Ok(conversion.apply(val.into()).into_val()));
             }
             Ok(())
         },
@@ -159,12 +159,16 @@ fn any_step() -> impl Strategy<Value = Step> {
     ];
     leaf.prop_recursive(4, 32, 4, move |inner| {
         let boxed = inner.clone().prop_map(Box::new);
-        let named = || proptest::collection::btree_map(any_name(), inner.clone(), 1..4);
+        let named = || {
+            proptest::collection::btree_map(any_name(), inner.clone(), 1..4).prop_map(|steps| {
+                steps.into_iter().map(|(name, step)| NamedStep { name, step }).collect::<Vec<_>>()
+            })
+        };
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..4).prop_map(Step::Sequence),
             proptest::collection::vec(inner.clone(), 1..4).prop_map(Step::AllOf),
-            named().prop_map(|named| Step::All(named.into_iter().collect())),
-            named().prop_map(|named| Step::Choice(named.into_iter().collect())),
+            named().prop_map(Step::All),
+            named().prop_map(Step::Choice),
             boxed.clone().prop_map(Step::Each),
             (path(), boxed).prop_map(|(by, each)| Step::Group { by, each }),
         ]
@@ -172,7 +176,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 #[test]
-fn any_description_reads_back() {
+fn any_description_survives_the_round_trip() {
     check(200, any_step(), |steps| {
         let pipeline = Pipeline { input: None, steps, calls_max: None, fuse: Fuse::Auto };
         let json = serde_json::to_string(&pipeline).unwrap();
@@ -181,9 +185,8 @@ fn any_description_reads_back() {
     });
 }
 
-/// It is refused, or planned; the types of what there is decide, and never a panic.
 #[test]
-fn any_description_is_planned_or_refused() {
+fn any_description_is_planned_or_refused_without_a_panic() {
     check(400, any_step(), |steps| {
         let pipeline = Pipeline { input: None, steps, calls_max: None, fuse: Fuse::Auto };
         let names = ["thumbnail", "memeify", "sha256", "markdown", "add", "trials", "estimate", "sum"];
@@ -199,7 +202,7 @@ fn any_description_is_planned_or_refused() {
 }
 
 #[test]
-fn any_text_is_a_description_or_an_error() {
+fn arbitrary_text_deserializes_or_returns_an_error() {
     check(400, r#"(\{|\}|\[|\]|"steps"|"all"|"each"|"choice"|"call"|"as"|"a"|:|,|1|null){0,24}"#, |text| {
         let _ = serde_json::from_str::<Pipeline>(&text).is_ok();
         let _ = serde_json::from_str::<Step>(&text).is_ok();

@@ -9,7 +9,7 @@ use nebula_cache::FunctionKey;
 use nebula_model::id::FunctionRef;
 use nebula_model::limits::Limits;
 use nebula_model::record::VersionRecord;
-use nebula_pipeline::{Arms, Plan};
+use nebula_pipeline::{FusionTrial, Plan};
 
 use crate::call::lane::Share;
 
@@ -48,13 +48,13 @@ pub(crate) struct Composed {
     steps: BTreeMap<String, Arc<Function>>,
     /// Made by the first call.
     plan: OnceLock<Arc<Plan>>,
-    /// What running it as one component has taken, and step by step.
-    arms: Arms,
+    /// The measured times of running it as one component and step by step.
+    fusion_trial: FusionTrial,
 }
 
 impl Composed {
     pub(crate) fn new(steps: BTreeMap<String, Arc<Function>>) -> Self {
-        Self { steps, plan: OnceLock::new(), arms: Arms::default() }
+        Self { steps, plan: OnceLock::new(), fusion_trial: FusionTrial::default() }
     }
 
     pub(crate) fn steps(&self) -> &BTreeMap<String, Arc<Function>> {
@@ -65,8 +65,8 @@ impl Composed {
         &self.plan
     }
 
-    pub(crate) fn arms(&self) -> &Arms {
-        &self.arms
+    pub(crate) fn fusion_trial(&self) -> &FusionTrial {
+        &self.fusion_trial
     }
 }
 

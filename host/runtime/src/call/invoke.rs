@@ -111,7 +111,7 @@ impl Intake<'_> {
     /// The kind of the only parameter, where it is flat.
     fn flat(self) -> Option<Flat> {
         match self {
-            Self::Values([(_, ty)]) => Flat::of(ty),
+            Self::Values([param]) => Flat::of(&param.ty),
             Self::Values(_) | Self::Payload | Self::Http => None,
         }
     }
@@ -345,7 +345,7 @@ fn answer(
             if raw {
                 Answer::Value(Content { media_type: Cow::Borrowed(flat.media_type()), body })
             } else {
-                Answer::Value(Content::json(codec::encode_flat(&body, flat == Flat::String)))
+                Answer::Value(Content::json(codec::encode_flat(flat, &body)))
             }
         }
         (Output::Value(value), Kind::Typed(typed)) => value_answer(typed, value, raw, of),

@@ -34,7 +34,7 @@ use nebula_engine::{Allowance, Wanted};
 use nebula_engine::{Loaded, Ready, Spent};
 use nebula_model::cost::CallCost;
 use nebula_model::id::{FunctionName, FunctionRef, Selector};
-use nebula_pipeline::Way;
+use nebula_pipeline::ExecutionMode;
 use nebula_store::ResolveError;
 
 pub use self::again::Given;
@@ -294,7 +294,9 @@ impl Shard {
     /// The component that a chain is linked to, if its next call is to run there.
     fn fused(&self, met: &Met, staged: &Staged) -> Option<Arc<Loaded>> {
         let (composed, composition) = (met.composed()?, met.record.pipeline.as_ref()?);
-        if !staged.is_chain() || composed.arms().choose(composition.description.fuse) == Way::Steps {
+        if !staged.is_chain()
+            || composed.fusion_trial().choose(composition.description.fuse) == ExecutionMode::Stepwise
+        {
             return None;
         }
         let mut own = met.lock();

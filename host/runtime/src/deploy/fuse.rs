@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Which of the two ways a call takes is the shard's to say, by what both have taken
-//! ([`Arms`](nebula_pipeline::Arms)).
+//! ([`FusionTrial`](nebula_pipeline::FusionTrial)).
 //!
 //! Invariants:
 //! * What a fused chain answers is what its steps answer one after the other. Where it gives no answer it says nothing:
@@ -26,7 +26,7 @@ use nebula_model::form::Form;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use nebula_model::limits::{COMPONENT_BYTES_MAX, Limits};
 use nebula_model::record::VersionRecord;
-use nebula_pipeline::Gives;
+use nebula_pipeline::OutputType;
 use nebula_store::StoreError;
 use sha2::{Digest as _, Sha256};
 
@@ -145,7 +145,7 @@ impl Deployer {
             let step = composed.steps().get(&call.function.to_string())?;
             // Between steps there is one NaN, and a map has each key once; as one component values pass on as they are.
             let is_last = links.len() + 1 == calls.len();
-            if !is_last && matches!(&call.callee.gives, Gives::Value(ty) if is_ambiguous(ty)) {
+            if !is_last && matches!(&call.callee.output, OutputType::Value(ty) if is_ambiguous(ty)) {
                 return None;
             }
             let signature = self.executor.describe(&step.record.digest).ok()??.types?;

@@ -20,7 +20,7 @@ use nebula_model::form::Form;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Version};
 use nebula_model::record::{Description, VersionRecord};
 use nebula_model::remember::Settings;
-use nebula_pipeline::{Callee, Gives, InvalidPipeline, Plan, Takes, View};
+use nebula_pipeline::{Callee, InputType, InvalidPipeline, OutputType, Plan, View};
 use nebula_store::{NewVersion, Publication, ResolveError, StoreError};
 
 use super::{DeployError, Deployer, Names};
@@ -338,20 +338,20 @@ pub(super) fn calls(record: &VersionRecord) -> impl Iterator<Item = &FunctionRef
 
 /// What is written down of a pipeline.
 pub(super) fn describe(plan: &Plan) -> Description {
-    let Callee { takes, gives, fails, .. } = &plan.callee;
-    let (form, input_schema) = match takes {
-        Takes::Payload => (Form::Raw, None),
-        Takes::Values(params) => (Form::Typed, nebula_codec::input_schema(params)),
+    let Callee { input, output, error, .. } = &plan.callee;
+    let (form, input_schema) = match input {
+        InputType::Payload => (Form::Raw, None),
+        InputType::Values(params) => (Form::Typed, nebula_codec::input_schema(params)),
     };
     Description {
         form,
         signature: plan.callee.signature_text(),
         input_schema,
-        output_schema: match gives {
-            Gives::Value(ty) => Some(nebula_codec::json_schema(ty)),
-            Gives::Nothing | Gives::Payload => None,
+        output_schema: match output {
+            OutputType::Value(ty) => Some(nebula_codec::json_schema(ty)),
+            OutputType::Nothing | OutputType::Payload => None,
         },
-        error_schema: fails.as_ref().and_then(Option::as_ref).map(nebula_codec::json_schema),
+        error_schema: error.value().map(nebula_codec::json_schema),
         imports: Vec::new(),
         notes: Vec::new(),
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nebula_engine::{Kind, Loaded};
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Version};
 use nebula_pipeline as pipeline;
-use nebula_pipeline::{Callee, Plan, Takes};
+use nebula_pipeline::{Callee, InputType, Plan};
 
 use crate::call::function::Function;
 use crate::call::invoke::{Intake, Interface};
@@ -49,11 +49,11 @@ impl Code {
         match self {
             Self::Component(loaded) => Interface::of(&loaded.kind),
             Self::Pipeline(staged) => Interface {
-                intake: match &staged.plan.callee.takes {
-                    Takes::Values(params) => Intake::Values(params),
-                    Takes::Payload => Intake::Payload,
+                intake: match &staged.plan.callee.input {
+                    InputType::Values(params) => Intake::Values(params),
+                    InputType::Payload => Intake::Payload,
                 },
-                gives_flat: staged.plan.callee.gives.flat().is_some(),
+                gives_flat: staged.plan.callee.output.flat().is_some(),
             },
         }
     }

@@ -30,7 +30,7 @@ use nebula_model::answer::{Answer, Content};
 use nebula_model::cost::CallCost;
 use nebula_model::id::Digest;
 use nebula_model::remember::CacheDirectives;
-use nebula_pipeline::{Callee, Conversion, Errors, Gives, Node, Value};
+use nebula_pipeline::{Callee, Conversion, ErrorMapping, ErrorType, Node, OutputType, Value};
 use wasmtime::component::Val;
 
 pub use self::run::Explained;
@@ -238,7 +238,7 @@ fn run_pipeline(
         counts,
     });
     let plan = &staged.plan;
-    let outcome = evaluation.eval(plan.root, input_value(&plan.callee.takes, &decoded.input), scope);
+    let outcome = evaluation.eval(plan.root, input_value(&plan.callee.input, &decoded.input), scope);
     let trace = evaluation.trace(&outcome);
     let (outcome, outer) = match outcome {
         Err(end @ (End::Outer(_) | End::Unwanted)) => (Err(End::Unwanted), Some(end)),
@@ -277,17 +277,11 @@ impl Evaluation {
                 self.fan_out(work, scope).map(|values| Value::Parts(Arc::new(values)))
             }
             Node::Group { items, by, each } => self.group(items, by, *each, value, scope),
-            Node::Choice(cases) => {
+            Node::Choice(branches) => {
                 let (name, payload) = case_of(value.into_val());
                 let payload = payload.map_or(Value::Nothing, |payload| (*payload).into());
-                match cases.iter().find(|(case, ..)| *case == name) {
-                    Some((_, node, conversion)) => {
-                        let value = self.eval(*node, payload, scope)?;
-                        Ok(match conversion {
-                            Some(conversion) => conversion.apply(value),
-                            None => value,
-                        })
-                    }
+                match branches.iter().find(|branch| branch.case == name) {
+                    Some(branch) => Ok(branch.output.apply(self.eval(branch.node, payload, scope)?)),
                     None => Err(End::Own(CallError::Internal(format!("there is no case `{name}`")))),
                 }
             }
@@ -344,8 +338,8 @@ impl Evaluation {
         self.check(scope)?;
         let begun = Instant::now();
         let (planned, counts) = (&self.staged.plan.calls[call], &self.counts[call]);
-        let input = input_of(&planned.step.feed, value);
-        let decoded = Decoded { input, raw: planned.callee.gives.flat().is_some() };
+        let input = input_of(&planned.step.input, value);
+        let decoded = Decoded { input, raw: planned.callee.output.flat().is_some() };
         let input_digest = || Digest::of(&document_of(&decoded.input, &planned.callee));
         let bytes_max = self.staged.steps[call].function.limits().input_bytes_max;
         if flat_bytes(&decoded.input) > bytes_max {
@@ -513,14 +507,14 @@ impl Evaluation {
         let plan = &self.staged.plan;
         let bytes_max = self.function.limits().output_bytes_max;
         let (answer, value) = match outcome {
-            Ok(value) => match (plan.output.apply(value), &plan.callee.gives) {
+            Ok(value) => match (plan.output.apply(value), &plan.callee.output) {
                 (Value::Payload { media_type, body }, _) => {
                     (Answer::Value(Content { media_type: media_type.into(), body }), None)
                 }
-                (_, Gives::Nothing | Gives::Payload) => {
+                (_, OutputType::Nothing | OutputType::Payload) => {
                     (Answer::Value(Content::json(b"null".to_vec())), None)
                 }
-                (value, Gives::Value(ty)) => {
+                (value, OutputType::Value(ty)) => {
                     let (content, value) = content(ty, value, raw);
                     (Answer::Value(content), value)
                 }
@@ -528,12 +522,14 @@ impl Evaluation {
             Err(End::Error { call, error, .. }) => {
                 let label = &plan.calls[call].label;
                 let error = match plan.errors {
-                    Errors::Alike => error,
-                    Errors::ByStep => Some(Val::Variant(label.clone(), error.map(Box::new))),
+                    ErrorMapping::Unchanged => error,
+                    ErrorMapping::CasePerStep => Some(Val::Variant(label.clone(), error.map(Box::new))),
                 };
-                let content = match (&plan.callee.fails, &error) {
-                    (Some(Some(ty)), Some(error)) => json(ty, error),
-                    (Some(Some(_)), None) | (Some(None) | None, _) => Content::json(b"null".to_vec()),
+                let content = match (&plan.callee.error, &error) {
+                    (ErrorType::Value(ty), Some(error)) => json(ty, error),
+                    (ErrorType::Value(_), None) | (ErrorType::Empty | ErrorType::Never, _) => {
+                        Content::json(b"null".to_vec())
+                    }
                 };
                 (Answer::Error(content), error)
             }

@@ -22,7 +22,7 @@ use nebula_model::cost::CallCost;
 use nebula_model::form::Form;
 use nebula_model::remember::{Because, CacheDirectives, Source};
 use nebula_model::request::{Prefer, Request};
-use nebula_pipeline::Way;
+use nebula_pipeline::ExecutionMode;
 use tokio::sync::oneshot;
 
 use super::{Given, Met, Shard};
@@ -61,8 +61,8 @@ pub(super) struct Call {
 
 impl Call {
     /// Of a chain, how it sets out.
-    fn way(&self) -> Way {
-        if self.fused.is_some() { Way::Fused } else { Way::Steps }
+    fn mode(&self) -> ExecutionMode {
+        if self.fused.is_some() { ExecutionMode::Fused } else { ExecutionMode::Stepwise }
     }
 }
 
@@ -291,27 +291,27 @@ impl Shard {
         sought: Sought<'_>,
         lead: Option<Lead>,
     ) -> Called {
-        let (way, begun) = (call.way(), Instant::now());
+        let (mode, begun) = (call.mode(), Instant::now());
         let called = self.try_here(met, &decoded, &mut call);
         let lost = if called.is_none() { begun.elapsed() } else { Duration::ZERO };
         let called = match called {
             Some(called) => self.0.runtime.results().keep(met, called, sought.place, lead),
             None => self.lead_on_compute_lane(met, decoded, call, sought, lead).await,
         };
-        learn(met, way, lost, &called);
+        learn(met, mode, lost, &called);
         called
     }
 
     /// Runs a call of which nothing is kept.
     async fn run(&self, met: &Arc<Met>, decoded: Decoded, mut call: Call) -> Called {
-        let (way, begun) = (call.way(), Instant::now());
+        let (mode, begun) = (call.mode(), Instant::now());
         if let Some(called) = self.try_here(met, &decoded, &mut call) {
-            learn(met, way, Duration::ZERO, &called);
+            learn(met, mode, Duration::ZERO, &called);
             return called;
         }
         let lost = begun.elapsed();
         let called = Box::pin(self.call_on_compute_lane(met, decoded, call)).await;
-        learn(met, way, lost, &called);
+        learn(met, mode, lost, &called);
         called
     }
 
@@ -421,11 +421,11 @@ impl Shard {
 
 /// Remembers what a pipeline that ran has taken this way, with what was `lost` on a try that came to nothing. How
 /// long it waited for its place is none of it, nor what was turned away.
-fn learn(met: &Met, way: Way, lost: Duration, called: &Called) {
+fn learn(met: &Met, mode: ExecutionMode, lost: Duration, called: &Called) {
     let is_its_own = called.result.as_ref().err().is_none_or(|error| error.fault() == Fault::Guest);
     let has_run = is_its_own && matches!(called.source, Source::Ran { .. });
     if let Some(composed) = met.composed().filter(|_| has_run) {
-        composed.arms().took(way, lost + called.cost.start + called.cost.run);
+        composed.fusion_trial().record(mode, lost + called.cost.start + called.cost.run);
     }
 }
 

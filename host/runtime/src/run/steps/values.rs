@@ -10,28 +10,28 @@ use nebula_codec::Type;
 use nebula_codec::{Flat, Input};
 use nebula_model::answer::{Answer, Content};
 use nebula_model::id::Digest;
-use nebula_pipeline::{Callee, Feed, Gives, Takes, Value};
+use nebula_pipeline::{CallInput, Callee, ErrorType, InputType, OutputType, Value};
 use wasmtime::component::Val;
 
 use crate::error::CallError;
 
 /// The value that a pipeline is called with.
-pub(super) fn input_value(takes: &Takes, input: &Input) -> Value {
-    match (takes, input) {
+pub(super) fn input_value(ty: &InputType, input: &Input) -> Value {
+    match (ty, input) {
         (_, Input::Payload { media_type, body }) => {
             Value::Payload { media_type: media_type.clone(), body: body.clone() }
         }
         (_, Input::Flat(flat, body)) => Value::Flat(*flat, body.clone()),
-        (Takes::Values(params), Input::Values(values)) => match &**values {
+        (InputType::Values(params), Input::Values(values)) => match &**values {
             [] => Value::Nothing,
             [value] => value.clone().into(),
             values => {
                 let fields =
-                    params.iter().zip(values).map(|((name, _), value)| (name.clone(), value.clone()));
+                    params.iter().zip(values).map(|(param, value)| (param.name.clone(), value.clone()));
                 Val::Record(fields.collect()).into()
             }
         },
-        (Takes::Payload, Input::Values(_)) | (_, Input::Http(_)) => Value::Nothing,
+        (InputType::Payload, Input::Values(_)) | (_, Input::Http(_)) => Value::Nothing,
     }
 }
 
@@ -62,23 +62,23 @@ impl Came {
         let read = |ty: &Type, content: &Content, value: Option<Val>| match value {
             Some(value) if codec::is_ambiguous(ty) => Ok(codec::canonical(ty, value)),
             Some(value) => Ok(value),
-            None => codec::decode_own(ty, &content.body).map_err(|error| error.to_string()),
+            None => codec::decode_trusted(ty, &content.body).map_err(|error| error.to_string()),
         };
         Ok(match answer {
-            Answer::Value(content) => Self::Value(match &callee.gives {
-                Gives::Nothing => Value::Nothing,
-                Gives::Payload => {
+            Answer::Value(content) => Self::Value(match &callee.output {
+                OutputType::Nothing => Value::Nothing,
+                OutputType::Payload => {
                     let media_type = content.told_media_type().to_owned();
                     Value::Payload { media_type, body: content.body }
                 }
-                Gives::Value(ty) => match Flat::of(ty) {
+                OutputType::Value(ty) => match Flat::of(ty) {
                     Some(flat) => Value::Flat(flat, content.body),
                     None => read(ty, &content, value)?.into(),
                 },
             }),
-            Answer::Error(content) => Self::Error(match &callee.fails {
-                Some(Some(ty)) => Some(read(ty, &content, value)?),
-                Some(None) | None => None,
+            Answer::Error(content) => Self::Error(match &callee.error {
+                ErrorType::Value(ty) => Some(read(ty, &content, value)?),
+                ErrorType::Empty | ErrorType::Never => None,
             }),
             Answer::Http(_) => return Err("a response".to_owned()),
         })
@@ -86,15 +86,17 @@ impl Came {
 
     /// For people.
     pub(super) fn told(&self, callee: &Callee) -> String {
-        match (self, &callee.gives, &callee.fails) {
+        match (self, &callee.output, &callee.error) {
             (Self::Value(Value::Nothing), _, _) => "nothing".to_owned(),
             (Self::Value(Value::Payload { media_type, body }), _, _) => told(media_type, body),
-            (Self::Value(value), Gives::Value(ty), _) => {
+            (Self::Value(value), OutputType::Value(ty), _) => {
                 let (content, _) = content(ty, value.clone(), true);
                 told(&content.media_type, &content.body)
             }
-            (Self::Value(_), Gives::Nothing | Gives::Payload, _) => "nothing".to_owned(),
-            (Self::Error(Some(error)), _, Some(Some(ty))) => told("application/json", &json(ty, error).body),
+            (Self::Value(_), OutputType::Nothing | OutputType::Payload, _) => "nothing".to_owned(),
+            (Self::Error(Some(error)), _, ErrorType::Value(ty)) => {
+                told("application/json", &json(ty, error).body)
+            }
             (Self::Error(_), _, _) => "an error".to_owned(),
             (Self::Failed(error), _, _) => error.to_string(),
         }
@@ -110,21 +112,21 @@ pub(super) fn flat_bytes(input: &Input) -> u64 {
 }
 
 /// What flows, as the input of a function.
-pub(super) fn input_of(feed: &Feed, value: Value) -> Input {
+pub(super) fn input_of(input: &CallInput, value: Value) -> Input {
     let payload = |media_type: &str, body: Bytes| Input::Payload { media_type: media_type.to_owned(), body };
-    match feed {
-        Feed::Nothing => Input::Values(Arc::new([])),
-        Feed::Payload(None) => match value {
+    match input {
+        CallInput::Nothing => Input::Values(Arc::new([])),
+        CallInput::Payload => match value {
             Value::Payload { media_type, body } => Input::Payload { media_type, body },
             value @ (Value::Nothing | Value::Flat(..) | Value::Val(_) | Value::Parts(_)) => {
                 payload(Flat::Bytes.media_type(), codec::bytes_of(value.into_val()))
             }
         },
-        Feed::Payload(Some((conversion, ty))) => {
+        CallInput::EncodedPayload { conversion, ty } => {
             let (content, _) = content(ty, conversion.apply(value), true);
             payload(&content.media_type, content.body)
         }
-        Feed::One(conversion) => {
+        CallInput::Parameter(conversion) => {
             let value = conversion.apply(value);
             if let Value::Flat(flat, body) = value {
                 return Input::Flat(flat, body);
@@ -136,7 +138,7 @@ pub(super) fn input_of(feed: &Feed, value: Value) -> Input {
             }
             Input::Values(Arc::new([val]))
         }
-        Feed::Several(conversion) => {
+        CallInput::Parameters(conversion) => {
             let arguments = conversion.apply(value).into_parts().into_iter().map(Value::into_val);
             Input::Values(arguments.collect())
         }
@@ -152,7 +154,7 @@ pub(super) fn content(ty: &Type, value: Value, raw: bool) -> (Content, Option<Va
             if raw {
                 return (Content { media_type: flat.media_type().into(), body }, None);
             }
-            (Content::json(codec::encode_flat(&body, flat == Flat::String)), None)
+            (Content::json(codec::encode_flat(flat, &body)), None)
         }
         (None, value) => {
             let value = value.into_val();
@@ -203,22 +205,23 @@ pub(super) fn key_text(key: &Val) -> String {
 
 /// The document that calls a function with this input by itself.
 pub(super) fn document_of(input: &Input, callee: &Callee) -> Vec<u8> {
-    match (input, &callee.takes) {
+    match (input, &callee.input) {
         (Input::Flat(_, body) | Input::Payload { body, .. }, _) => body.to_vec(),
-        (Input::Values(values), Takes::Values(params)) => {
+        (Input::Values(values), InputType::Values(params)) => {
             let mut json = Vec::new();
             match (&**values, params.as_slice()) {
-                ([value], [(_, ty)]) => codec::encode(ty, value, &mut json),
+                ([value], [param]) => codec::encode(&param.ty, value, &mut json),
                 (values, params) => {
                     let fields = params.iter().zip(values);
-                    let record =
-                        Val::Record(fields.map(|((name, _), value)| (name.clone(), value.clone())).collect());
+                    let record = Val::Record(
+                        fields.map(|(param, value)| (param.name.clone(), value.clone())).collect(),
+                    );
                     codec::encode(&Type::Record(params.into()), &record, &mut json);
                 }
             }
             json
         }
-        (Input::Values(_), Takes::Payload) | (Input::Http(_), _) => Vec::new(),
+        (Input::Values(_), InputType::Payload) | (Input::Http(_), _) => Vec::new(),
     }
 }
 

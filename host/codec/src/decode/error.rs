@@ -1,0 +1,40 @@
+//! Errors of the caller's input.
+
+/// Reasons why a document isn't an input of a function.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The document isn't JSON.
+    #[error("invalid JSON at line {line}, column {column}: {message}")]
+    Syntax {
+        /// The parser's message.
+        message: String,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+    },
+    /// The document is JSON of another type.
+    #[error("expected `{expected}` at `{at}`, found {found}")]
+    Mismatch {
+        /// JSON pointer (RFC 6901) to the first value that doesn't fit; empty for the whole document.
+        at: String,
+        /// The WIT type at that place, or the beginning of a long one.
+        expected: String,
+        /// A description of the value found there.
+        found: String,
+    },
+    /// The values need more memory than a document of this length may use.
+    #[error("the input needs more than {bytes_max} bytes of memory: the limit was reached at `{at}`")]
+    TooLarge {
+        /// JSON pointer to the first value beyond the limit.
+        at: String,
+        /// The limit for a document of this length, bytes of host memory.
+        bytes_max: usize,
+    },
+    /// A raw body for a `string` isn't UTF-8.
+    #[error("the body is not UTF-8: invalid at byte {valid_up_to}")]
+    NotUtf8 {
+        /// The number of valid bytes before the first invalid one.
+        valid_up_to: usize,
+    },
+}

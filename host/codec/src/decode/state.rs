@@ -1,0 +1,149 @@
+//! State that the visitors of one document share: the reason for an early end, and the memory budget.
+
+use std::cell::{Cell, RefCell};
+
+use serde::de;
+use wasmtime::component::Val;
+
+use super::error::DecodeError;
+use crate::text::{excerpt, wit_excerpt};
+use crate::types::Type;
+
+/// Host memory that the values of any document may use, bytes.
+const DECODED_BYTES_BASE: usize = 16 * 1024 * 1024;
+
+/// Further host memory for each byte of the document, bytes. A value takes 40 bytes, and the shortest
+/// takes two in JSON (`1,`), with spare capacity for a growing list; a byte in base64 takes 30.
+const DECODED_BYTES_PER_INPUT_BYTE: usize = 32;
+
+/// Approximate overhead of an allocation, bytes.
+const ALLOCATION_BYTES: usize = 16;
+
+/// Initial capacity of a list, values.
+const ITEMS_MIN: usize = 4;
+
+/// The state of decoding one document.
+pub(super) struct State {
+    failure: RefCell<Option<Failure>>,
+    bytes_left: Cell<usize>,
+    bytes_max: usize,
+}
+
+/// The first error of a document.
+struct Failure {
+    /// The steps of its pointer, innermost first.
+    steps: Vec<String>,
+    cause: Cause,
+}
+
+enum Cause {
+    Mismatch { expected: String, found: String },
+    TooLarge,
+}
+
+impl State {
+    /// Creates the state for a document of `input_bytes`.
+    pub(super) fn new(input_bytes: usize) -> Self {
+        let bytes_max =
+            input_bytes.saturating_mul(DECODED_BYTES_PER_INPUT_BYTE).saturating_add(DECODED_BYTES_BASE);
+        Self { failure: RefCell::new(None), bytes_left: Cell::new(bytes_max), bytes_max }
+    }
+
+    /// Creates the state for a document whose values may use any amount of memory.
+    pub(super) fn unbounded() -> Self {
+        Self { failure: RefCell::new(None), bytes_left: Cell::new(usize::MAX), bytes_max: usize::MAX }
+    }
+
+    /// Records a mismatch: `expected` describes what should be here.
+    pub(super) fn mismatch<E: de::Error>(&self, expected: String, found: &str) -> E {
+        self.fail(|| Cause::Mismatch { expected, found: excerpt(found) })
+    }
+
+    /// Records a mismatch: a value of `ty` should be here.
+    pub(super) fn type_mismatch<E: de::Error>(&self, ty: &Type, found: &str) -> E {
+        self.fail(|| Cause::Mismatch { expected: wit_excerpt(ty), found: excerpt(found) })
+    }
+
+    fn fail<E: de::Error>(&self, cause: impl FnOnce() -> Cause) -> E {
+        self.failure.borrow_mut().get_or_insert_with(|| Failure { steps: Vec::new(), cause: cause() });
+        E::custom("decoding failed")
+    }
+
+    /// Turns serde's error about the kind of a value into a mismatch. A syntax error keeps its position.
+    pub(super) fn explain<E: de::Error>(
+        &self,
+        error: E,
+        expected: impl FnOnce() -> String,
+        found: &str,
+    ) -> E {
+        let is_unexplained = self.failure.borrow().is_none();
+        if is_unexplained && error.to_string().starts_with("invalid type") {
+            return self.mismatch(expected(), found);
+        }
+        error
+    }
+
+    /// Adds a step to the pointer of an error on its way out.
+    pub(super) fn at<E>(&self, step: impl FnOnce() -> String) -> impl FnOnce(E) -> E {
+        move |error| {
+            if let Some(failure) = self.failure.borrow_mut().as_mut() {
+                failure.steps.push(excerpt(&step()));
+            }
+            error
+        }
+    }
+
+    /// Takes `bytes` from the memory budget, before they are allocated.
+    pub(super) fn reserve<E: de::Error>(&self, bytes: usize) -> Result<(), E> {
+        match self.bytes_left.get().checked_sub(bytes) {
+            Some(left) => {
+                self.bytes_left.set(left);
+                Ok(())
+            }
+            None => Err(self.fail(|| Cause::TooLarge)),
+        }
+    }
+
+    /// Copies `text` to the heap.
+    pub(super) fn string<E: de::Error>(&self, text: &str) -> Result<String, E> {
+        self.reserve(text.len() + ALLOCATION_BYTES)?;
+        Ok(text.to_owned())
+    }
+
+    /// Moves a value to the heap.
+    pub(super) fn boxed<E: de::Error>(&self, val: Val) -> Result<Box<Val>, E> {
+        self.reserve(size_of::<Val>() + ALLOCATION_BYTES)?;
+        Ok(Box::new(val))
+    }
+
+    /// Creates an empty vector with capacity for exactly `len` items.
+    pub(super) fn vec<T, E: de::Error>(&self, len: usize) -> Result<Vec<T>, E> {
+        self.reserve(len.saturating_mul(size_of::<T>()).saturating_add(ALLOCATION_BYTES))?;
+        Ok(Vec::with_capacity(len))
+    }
+
+    /// Appends to a vector. It grows by half, which bounds its unused capacity.
+    pub(super) fn push<T, E: de::Error>(&self, items: &mut Vec<T>, item: T) -> Result<(), E> {
+        if items.len() == items.capacity() {
+            let more = (items.len() / 2).max(ITEMS_MIN);
+            self.reserve(more.saturating_mul(size_of::<T>()).saturating_add(ALLOCATION_BYTES))?;
+            items.reserve_exact(more);
+        }
+        items.push(item);
+        Ok(())
+    }
+
+    /// Returns the recorded error, or `None` if the document isn't JSON.
+    pub(super) fn into_error(self) -> Option<DecodeError> {
+        let Failure { steps, cause } = self.failure.into_inner()?;
+        let mut at = String::new();
+        for step in steps.iter().rev() {
+            at.push('/');
+            at.push_str(&step.replace('~', "~0").replace('/', "~1"));
+        }
+        Some(match cause {
+            Cause::Mismatch { expected, found } => DecodeError::Mismatch { at, expected, found },
+            Cause::TooLarge => DecodeError::TooLarge { at, bytes_max: self.bytes_max },
+        })
+    }
+}
