@@ -227,7 +227,7 @@ fn arguments_that_are_none() {
     usage(&["frobnicate"], "unrecognized subcommand 'frobnicate'");
     usage(&["serve", "--listen", "somewhere"], "invalid value 'somewhere'");
     usage(&["deploy"], "<COMPONENT>");
-    usage(&["remove", "No Name"], "is no function name");
+    usage(&["remove", "No Name"], "is not a function name");
     usage(&["serve", "--calls-max", "0"], "invalid value '0'");
     usage(&["new", "x", "--template", "haskell"], "possible values: typed, raw, wit-first, http");
     let version = nebula(&["--version"]).exits(0);
