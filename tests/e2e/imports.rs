@@ -233,7 +233,7 @@ fn what_is_not_deployed_is_named() {
             arguments.push("{}");
         }
         let ran = nebula_tests::nebula(&arguments).exits(1);
-        ran.explains("it imports the function `measures`, which only a server links in")
+        ran.explains("it imports the function `measures`, which only a server can link")
             .explains("hint: deploy it");
     }
 }

@@ -4,8 +4,8 @@
 //! directory --config, cargo--> Project (packages that are functions) --cargo--> Built (their components)
 //! ```
 //!
-//! A function is a package with a `cdylib` target. It has the package's name, unless the `nebula.toml` beside
-//! its manifest gives another.
+//! A function is a package with a `cdylib` target. It has the package's name, unless the
+//! `nebula.toml` beside its manifest gives another.
 
 mod cargo;
 mod config;

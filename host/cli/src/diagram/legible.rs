@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-/// Returns `text` in at most `columns_max` columns. A longer text loses its middle to `…`: the end of a type
-/// says something too.
+/// Returns `text` in at most `columns_max` columns. A longer text loses its middle to `…`: the end
+/// of a type says something too.
 pub(super) fn shorten(text: &str, columns_max: usize) -> String {
     let text = visible(text);
     if columns(&text) <= columns_max {
@@ -24,7 +24,8 @@ fn fitting(chars: impl Iterator<Item = char>, columns_max: usize) -> impl Iterat
     })
 }
 
-/// Replaces characters that act on a terminal, are invisible or aren't allowed in XML by their number.
+/// Replaces characters that act on a terminal, are invisible or aren't allowed in XML by their
+/// number.
 fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
@@ -48,8 +49,8 @@ pub(super) fn columns(text: &str) -> usize {
     text.chars().map(column_count).sum()
 }
 
-/// Returns the columns of a character: two for wide scripts and signs, else one. Never zero, because this
-/// bounds the length of a text.
+/// Returns the columns of a character: two for wide scripts and signs, else one. Never zero,
+/// because this bounds the length of a text.
 pub(super) fn column_count(char: char) -> usize {
     match char {
         '\u{1100}'..='\u{115f}'

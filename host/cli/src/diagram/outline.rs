@@ -33,7 +33,8 @@ pub(super) fn repeated(step: &View) -> Option<&View> {
     }
 }
 
-/// Returns the branches of an `all` or `choice` with their field or case; the parts of a tuple have numbers.
+/// Returns the branches of an `all` or `choice` with their field or case; the parts of a tuple have
+/// numbers.
 pub(super) fn branches(step: &View) -> impl Iterator<Item = (String, &View)> {
     let numbered = step.inner.iter().enumerate();
     numbered.map(|(index, (name, inner))| (name.clone().unwrap_or_else(|| index.to_string()), inner))

@@ -4,8 +4,8 @@
 //! View --layout--> items, in pixels --write--> SVG
 //! ```
 //!
-//! Invariant: the file stands alone, without scripts, fonts or references. Embedded in a page, its style
-//! applies to the drawing only.
+//! Invariant: the file stands alone, without scripts, fonts or references. Embedded in a page, its
+//! style applies to the drawing only.
 
 mod layout;
 
@@ -19,7 +19,8 @@ use super::legible::shorten;
 /// The longest text that is shown at the pointer, columns.
 const TITLE_COLUMNS_MAX: usize = 1000;
 
-/// The style sheet. Every rule begins with the class of the drawing, because a style applies to a whole page.
+/// The style sheet. Every rule begins with the class of the drawing, because a style applies to a
+/// whole page.
 const STYLE: &str = "\
 .pipeline-drawing .page{fill:#fff}
 .pipeline-drawing text{font:12px ui-monospace,monospace;text-anchor:middle;fill:#57606a}
@@ -117,7 +118,8 @@ mod tests {
     use super::*;
     use crate::diagram::samples;
 
-    /// Returns the names of the elements in order. Panics if the SVG isn't well-formed, for the syntax used here.
+    /// Returns the names of the elements in order. Panics if the SVG isn't well-formed, for the
+    /// syntax used here.
     fn elements(svg: &str) -> Vec<&str> {
         let (mut open, mut seen) = (Vec::new(), Vec::new());
         let mut rest = svg;

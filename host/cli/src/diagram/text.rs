@@ -12,7 +12,8 @@
 //!   ▼ list<string>
 //! ```
 //!
-//! Inner steps are indented and never side by side, so the width of a drawing depends on its depth alone.
+//! Inner steps are indented and never side by side, so the width of a drawing depends on its depth
+//! alone.
 
 use nebula_runtime::pipeline::View;
 
@@ -45,8 +46,8 @@ struct Drawing {
 }
 
 impl Drawing {
-    /// Draws the steps of `view` and the types that flow into the first (if `takes` is given), between them, and
-    /// out of the last.
+    /// Draws the steps of `view` and the types that flow into the first (if `takes` is given),
+    /// between them, and out of the last.
     fn flow(&mut self, view: &View, takes: Option<&str>) {
         let steps = steps(view);
         if let Some(takes) = takes.filter(|_| !steps.is_empty()) {

@@ -42,7 +42,7 @@ pub(super) struct PipelineTable {
 }
 
 impl Config {
-    /// Reads the `nebula.toml` of a directory; the defaults if there is none.
+    /// Reads the `nebula.toml` of a directory; returns the defaults without one.
     pub(super) fn read(directory: &Path) -> anyhow::Result<Self> {
         let path = directory.join("nebula.toml");
         match std::fs::read_to_string(&path) {

@@ -1,7 +1,7 @@
 //! A bound on the length of a value's JSON, computed from the memory that the value takes.
 //!
 //! The contents of a value's strings and lists are outside of the value, each in an allocation of
-//! its own. The JSON is no longer than
+//! its own. The length of the JSON is at most
 //!
 //! ```text
 //! J + R × the bytes of those allocations

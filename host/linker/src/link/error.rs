@@ -48,7 +48,7 @@ pub enum InvalidImport {
     Name {
         /// The import.
         import: String,
-        /// What is wrong with the name.
+        /// The reason the name is invalid.
         source: IdError,
     },
     /// The import names a version. A deploy links the versions that are current.

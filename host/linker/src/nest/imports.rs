@@ -87,7 +87,7 @@ fn origins(component: &ParsedComponent) -> BTreeMap<ResourceId, Origin> {
 /// Writes the merged imports.
 struct Merger<'a> {
     components: &'a [ParsedComponent],
-    /// What is left of [`WRITTEN_MAX`].
+    /// The rest of [`WRITTEN_MAX`].
     left: &'a Cell<usize>,
     /// The resources of each component.
     origins: Vec<BTreeMap<ResourceId, Origin>>,

@@ -24,7 +24,7 @@ pub(crate) struct ParsedComponent {
     pub types: Types,
     pub imports: Vec<String>,
     pub exports: Vec<String>,
-    /// How many types may still be made for this component.
+    /// The types that may still be made for this component.
     budget: Cell<Budget>,
 }
 

@@ -1,8 +1,10 @@
 //! The layout of a drawing: where each box, text and line is.
 //!
 //! Invariants:
-//! * No two boxes and texts overlap and no line crosses one, if a column of text is at most [`COLUMN_WIDTH`].
-//! * A drawing is at most `420 * (steps + 1)` pixels wide and `200 * (steps + 1)` high. Inner steps count.
+//! * No two boxes and texts overlap and no line crosses one, if a column of text is at most
+//!   [`COLUMN_WIDTH`].
+//! * A drawing is at most `420 * (steps + 1)` pixels wide and `200 * (steps + 1)` high. Inner steps
+//!   count.
 
 use nebula_runtime::pipeline::View;
 
