@@ -108,10 +108,10 @@ fn invoking_a_file() {
     nebula(&["invoke", guests::LOOPS_FOREVER, "--deadline-ms", "50"])
         .exits(1)
         .explains("passed its deadline of 50 ms")
-        .explains("hint: give it more time with `--deadline-ms`");
+        .explains("hint: raise the limit with `--deadline-ms`");
     nebula(&["invoke", guests::EATS_MEMORY, "--deadline-ms", "60000"])
         .exits(1)
-        .explains("hint: give it more with `--memory-bytes-max`");
+        .explains("hint: raise the limit with `--memory-bytes-max`");
     nebula(&["invoke", guests::MIRRORS_REQUEST, "the body"]).exits(0).explains("");
     nebula(&["invoke", "/nowhere/f.wasm"]).exits(1).explains("cannot read `/nowhere/f.wasm`");
     let json = nebula(&["invoke", guests::PRINTS, "1", "--json"]).exits(0).json();
@@ -227,7 +227,7 @@ fn arguments_that_are_none() {
     usage(&["frobnicate"], "unrecognized subcommand 'frobnicate'");
     usage(&["serve", "--listen", "somewhere"], "invalid value 'somewhere'");
     usage(&["deploy"], "<COMPONENT>");
-    usage(&["remove", "No Name"], "is no function name");
+    usage(&["remove", "No Name"], "is not a function name");
     usage(&["serve", "--calls-max", "0"], "invalid value '0'");
     usage(&["new", "x", "--template", "haskell"], "possible values: typed, raw, wit-first, http");
     let version = nebula(&["--version"]).exits(0);

@@ -216,9 +216,7 @@ fn what_is_linked_survives_a_restart() {
 fn what_is_not_deployed_is_named() {
     let nebula = Nebula::start();
     let refused = put_sums(&nebula, "two", &["one"], 1).is(422).problem("unknown-import");
-    refused
-        .member("function", "one")
-        .detail("it imports the function `one`, and none of that name is deployed");
+    refused.member("function", "one").detail("it imports the function `one`, which isn't deployed");
     nebula.control("GET", "/api/v1/functions/two").send().is(404);
     let at_world_level = wat(r#"(component
             (import "one" (func (param "x" s32) (result s32)))
@@ -235,7 +233,7 @@ fn what_is_not_deployed_is_named() {
             arguments.push("{}");
         }
         let ran = nebula_tests::nebula(&arguments).exits(1);
-        ran.explains("it imports the function `measures`, which only a server links in")
+        ran.explains("it imports the function `measures`, which only a server can link")
             .explains("hint: deploy it");
     }
 }
@@ -279,7 +277,7 @@ fn other_types_are_refused_and_both_are_shown() {
         .member("at", "it.b[]")
         .member("expected", "u32")
         .member("found", "u16")
-        .detail("at `it.b[]`, `u16` is no `u32`");
+        .detail("at `it.b[]`, expected `u32`, found `u16`");
 }
 
 #[test]
@@ -304,7 +302,7 @@ fn only_typed_functions_are_linked() {
         nebula.put("importer", &sums(&[import], 1)).is(422).problem("invalid-import").detail(why);
     };
     refused("nebula:functions/one@1.0.0", "leave the version out");
-    refused("nebula:functions/ONE", "`ONE` is no function name");
+    refused("nebula:functions/ONE", "`ONE` is not a function name");
     let other = wat(r#"(component
             (import "nebula:functions/one" (instance (export "run" (func))))
             (core module $m (func (export "handle")))
@@ -362,7 +360,7 @@ fn more_than_an_instance_may_have_is_refused() {
         ))
     };
     let refused = nebula.put("importer", &importer(&imports)).is(422).problem("invalid-import");
-    refused.detail("with the functions that it imports it needs more than an instance may have");
+    refused.detail("with the functions it imports it needs more than an instance may have");
     let fewer = imports.replace(r#"(import "greets-3" (func (param "name" string) (result string)))"#, "");
     nebula.put("importer", &importer(&fewer)).is(200);
 }

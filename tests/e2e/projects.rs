@@ -97,7 +97,7 @@ fn new_overwrites_nothing() {
         .explains("`hello` is there already")
         .explains("hint:");
     assert_eq!(std::fs::read_to_string(home.path().join("hello/src/lib.rs")).unwrap(), written);
-    run(&["new", "Hello"]).exits(1).explains("`Hello` names no function").explains("hint: a name has");
+    run(&["new", "Hello"]).exits(1).explains("cannot name a function `Hello`").explains("hint: a name has");
     run(&["new", "7up"]).exits(1).explains("begin with a digit");
     run(&["new", "other", "--sdk", "nowhere"]).exits(1).explains("cannot find `nowhere`");
     assert!(!home.path().join("other").exists());
@@ -205,7 +205,7 @@ fn up_follows_changes() {
     project.edit("src/lib.rs", "match times {", "match tmies {");
     eventually("the compiler's error is shown", || {
         let stderr = nebula.stderr();
-        let shown = stderr.contains("tmies") && stderr.contains("what was deployed before goes on serving");
+        let shown = stderr.contains("tmies") && stderr.contains("the deployed versions keep serving");
         shown.then_some(())
     });
     assert_eq!(call(), "\"Goodbye, Ada!\"");

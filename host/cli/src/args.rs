@@ -1,4 +1,4 @@
-//! What was typed. No I/O here.
+//! The arguments of the command line. No I/O here.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,17 +18,17 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Begin a function in a new directory
+    /// Create a function in a new directory
     New(New),
     /// Build the functions of a directory to components
     Build(Build),
-    /// Build, deploy, serve, and do it again on every change
+    /// Build, deploy and serve a project, again on every change
     Up(Up),
-    /// Serve what is deployed
+    /// Serve the deployed functions
     Serve(Serve),
     /// Deploy a component to a running server
     Deploy(Deploy),
-    /// Call a deployed function, or a component file with no server
+    /// Call a deployed function, or a component file without a server
     Invoke(Invoke),
     /// List the deployed functions
     List(Remote),
@@ -40,18 +40,18 @@ pub(crate) enum Command {
     Remove(Named),
     /// Check that a function is pure: fresh instances and differently compiled code must agree
     Verify(Verify),
-    /// Make an answer again from its receipt, and compare
+    /// Recompute an answer from its receipt and compare
     Replay(Replay),
-    /// Check who signed a receipt; asks no server
+    /// Check the signature of a receipt, without a server
     VerifyReceipt(VerifyReceipt),
-    /// Show what the last calls of a function printed, and how they failed
+    /// Show the output and the failures of a function's last calls
     Logs(Named),
     /// Compose functions: check a pipeline, deploy it, show it
     #[command(subcommand)]
     Pipeline(Pipeline),
-    /// Call a function and show how it went: of a pipeline each step's input, output, time and cache state
+    /// Call a function and show the input, output, time and cache state of each step
     Explain(Explain),
-    /// Show what is remembered and what that saves, by function; or forget it
+    /// Show the cached results and what they save, by function; or clear them
     Cache(Cache),
     /// Print shell completions
     Completions {
@@ -63,7 +63,7 @@ pub(crate) enum Command {
     CompileComponent,
 }
 
-/// How to reach a server.
+/// The addresses and credentials of a server.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Remote {
     /// The server's control plane
@@ -72,7 +72,7 @@ pub(crate) struct Remote {
     /// The server's data plane
     #[arg(long, env = "NEBULA_URL", default_value = "http://127.0.0.1:8080")]
     pub(crate) url: String,
-    /// The server's data directory, for its token
+    /// The server's data directory, which contains its token
     #[arg(long, env = "NEBULA_DATA_DIR", default_value = ".nebula")]
     pub(crate) data_dir: PathBuf,
     /// The token's file, if it isn't in the data directory
@@ -98,7 +98,7 @@ pub(crate) struct LimitArgs {
     /// The output, bytes
     #[arg(long)]
     pub(crate) output_bytes_max: Option<u64>,
-    /// What is kept of a call's stdout and stderr, bytes
+    /// The part of a call's stdout and stderr that is kept, bytes
     #[arg(long)]
     pub(crate) log_bytes_max: Option<u64>,
 }
@@ -114,25 +114,25 @@ impl LimitArgs {
         }
     }
 
-    /// Whether one was given.
+    /// Returns whether a limit was given.
     pub(crate) fn any(&self) -> bool {
         self.overrides() != LimitOverrides::default()
     }
 }
 
-/// What is remembered of a function.
+/// Caching of a function's results.
 #[derive(Clone, Debug, Default, ClapArgs)]
 pub(crate) struct RememberArgs {
-    /// Whether its results are remembered; they are unless `off`
+    /// Whether the function's results are cached
     #[arg(long, value_enum)]
     pub(crate) remember: Option<Switch>,
-    /// How long a result is used, seconds; for as long as there is room unless given
+    /// Time for which a result is used, seconds; by default until it is evicted
     #[arg(long)]
     pub(crate) remember_ttl_s: Option<std::num::NonZeroU64>,
-    /// The largest answer that is remembered, bytes; 1 MiB unless given
+    /// The largest answer that is cached, bytes; by default 1 MiB
     #[arg(long)]
     pub(crate) remember_bytes_max: Option<u64>,
-    /// Remember too that it fails: traps, its own limits, invalid answers
+    /// Also cache failures: traps, limits reached, invalid answers
     #[arg(long)]
     pub(crate) remember_traps: bool,
 }
@@ -168,12 +168,12 @@ pub(crate) enum Template {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct New {
-    /// The directory to make; its name is the function's
+    /// The directory to create; its name becomes the function's
     pub(crate) path: PathBuf,
-    /// What to begin with
+    /// The kind of function
     #[arg(long, value_enum, default_value = "typed")]
     pub(crate) template: Template,
-    /// Where the guest SDK's source is, instead of a release
+    /// The directory of the guest SDK's source, instead of a release
     #[arg(long, env = "NEBULA_SDK")]
     pub(crate) sdk: Option<PathBuf>,
 }
@@ -201,28 +201,28 @@ pub(crate) struct Up {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Serve {
-    /// Where calls go; port 0 takes a free one
+    /// Address for calls; port 0 takes a free one
     #[arg(long, env = "NEBULA_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
-    /// Where deploys go; port 0 takes a free one
+    /// Address for deploys; port 0 takes a free one
     #[arg(long, env = "NEBULA_CONTROL", default_value = "127.0.0.1:8081")]
     pub(crate) control: SocketAddr,
-    /// Where functions are kept
+    /// The directory of the deployed functions
     #[arg(long, env = "NEBULA_DATA_DIR", default_value = ".nebula")]
     pub(crate) data_dir: PathBuf,
-    /// Serving threads; as many as there are cores unless given
+    /// Serving threads; by default as many as cores
     #[arg(long, env = "NEBULA_THREADS")]
     pub(crate) threads: Option<std::num::NonZeroUsize>,
     /// Calls on the compute lane at once
     #[arg(long, env = "NEBULA_CALLS_MAX", default_value = "64")]
     pub(crate) calls_max: std::num::NonZeroUsize,
-    /// Calls that may wait for it
+    /// Calls that may wait for the compute lane
     #[arg(long, env = "NEBULA_QUEUE_MAX", default_value_t = 1024)]
     pub(crate) queue_max: usize,
     /// Memory for compiled code that is kept loaded, bytes, all threads together
     #[arg(long, env = "NEBULA_LOADED_BYTES_MAX", default_value_t = 256 * 1024 * 1024)]
     pub(crate) loaded_bytes_max: u64,
-    /// Memory for results that are remembered, bytes; 0 remembers nothing
+    /// Memory for cached results, bytes; 0 caches nothing
     #[arg(long, env = "NEBULA_CACHE_BYTES_MAX", default_value_t = 64 * 1024 * 1024)]
     pub(crate) cache_bytes_max: u64,
     /// Disk for results that took long to compute, bytes; 0 keeps none
@@ -231,22 +231,22 @@ pub(crate) struct Serve {
     /// Whether repeated requests get their cached response without being parsed
     #[arg(long, env = "NEBULA_CACHED_FAST_PATH", value_enum, default_value_t = Switch::On)]
     pub(crate) cached_fast_path: Switch,
-    /// Of the answers that were remembered, the share that is computed again when there is nothing else to do, and compared: 0 to 1
+    /// Share of cached answers that an idle server recomputes and compares, 0 to 1
     #[arg(long, env = "NEBULA_VERIFY_SHARE", default_value_t = 0.001, value_parser = share)]
     pub(crate) verify_share: f64,
-    /// Disk for inputs that callers ask to have kept, bytes; 0 keeps none
+    /// Disk for inputs that callers ask to keep, bytes; 0 keeps none
     #[arg(long, env = "NEBULA_INPUTS_BYTES_MAX", default_value_t = 64 * 1024 * 1024)]
     pub(crate) inputs_bytes_max: u64,
-    /// The Ed25519 private key that signs receipts, in PEM; unsigned unless given
+    /// The Ed25519 private key that signs receipts, in PEM; by default they are unsigned
     #[arg(long, env = "NEBULA_RECEIPT_KEY", value_name = "FILE")]
     pub(crate) receipt_key: Option<PathBuf>,
-    /// Instances alive at once on each serving thread; each reserves 16 GiB of address space, which isn't memory
+    /// Instances alive at once on each serving thread; each reserves 16 GiB of address space, not memory
     #[arg(long, env = "NEBULA_INSTANCES_MAX", default_value = "32")]
     pub(crate) instances_max: std::num::NonZeroU32,
-    /// How long calls in flight have when told to stop, seconds
+    /// Time for calls in flight to finish when the server stops, seconds
     #[arg(long, env = "NEBULA_DRAIN_SECONDS", default_value_t = 10)]
     pub(crate) drain_seconds: u64,
-    /// Stop when nobody was connected for so long, seconds; for servers that are started by a connection
+    /// Stop after this time without connections, seconds; for servers that a connection starts
     #[arg(long, env = "NEBULA_EXIT_AFTER_IDLE_SECONDS")]
     pub(crate) exit_after_idle_seconds: Option<std::num::NonZeroU64>,
 }
@@ -262,7 +262,7 @@ fn share(text: &str) -> Result<f64, String> {
 pub(crate) struct Deploy {
     /// The component
     pub(crate) component: PathBuf,
-    /// The function's name; the file's unless given
+    /// The function's name; by default the file's
     #[arg(long)]
     pub(crate) name: Option<FunctionName>,
     #[command(flatten)]
@@ -283,19 +283,19 @@ impl Deploy {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pipeline {
-    /// Check that its steps are there and their types fit; changes nothing
+    /// Check that the steps exist and their types fit; changes nothing
     Check(PipelineFile),
-    /// Check it and deploy it
+    /// Check and deploy a pipeline
     Deploy(DeployPipeline),
-    /// Draw it, with the types between its steps
+    /// Draw a pipeline with the types between its steps
     Show(ShowPipeline),
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PipelineFile {
-    /// Its description, in JSON or TOML
+    /// The description, in JSON or TOML
     pub(crate) file: PathBuf,
-    /// The pipeline's name; the file's unless given
+    /// The pipeline's name; by default the file's
     #[arg(long)]
     pub(crate) name: Option<FunctionName>,
     #[command(flatten)]
@@ -324,17 +324,17 @@ impl DeployPipeline {
 pub(crate) struct ShowPipeline {
     /// A deployed pipeline (`name`, `name@v3`), or a description (a file that ends in `.json` or `.toml`)
     pub(crate) pipeline: String,
-    /// As SVG
+    /// Draw as SVG
     #[arg(long)]
     pub(crate) svg: bool,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
 
-/// What becomes of pipelines that call a function by its name, where they don't fit its new version.
+/// The choice for pipelines that call a function by name and don't fit its new version.
 #[derive(Clone, Copy, Debug, Default, ClapArgs)]
 pub(crate) struct FollowerArgs {
-    /// Have pipelines that don't fit stay with the version that they call, instead of refusing the change
+    /// Let pipelines that don't fit keep the version they call, instead of refusing the change
     #[arg(long)]
     pub(crate) keep_pipelines: bool,
 }
@@ -349,9 +349,9 @@ impl FollowerArgs {
 pub(crate) struct Explain {
     /// A deployed function or pipeline (`name`, `name@v3`, `name@sha256:…`)
     pub(crate) function: FunctionRef,
-    /// The input: inline, `@file`, or `-` for stdin; what comes from a pipe unless given
+    /// The input: inline, `@file`, or `-` for stdin; by default what is piped in
     pub(crate) input: Option<String>,
-    /// The input's media type; by the file's ending unless given, else as the function's type suggests
+    /// The input's media type; by default that of the file's extension or the function's type
     #[arg(long)]
     pub(crate) content_type: Option<String>,
     #[command(flatten)]
@@ -360,9 +360,9 @@ pub(crate) struct Explain {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Cache {
-    /// A function; all of them unless given
+    /// A function; by default all
     pub(crate) name: Option<FunctionName>,
-    /// Forget the results instead of showing what there is
+    /// Clear the results instead of showing them
     #[arg(long)]
     pub(crate) clear: bool,
     #[command(flatten)]
@@ -373,15 +373,15 @@ pub(crate) struct Cache {
 pub(crate) struct Invoke {
     /// A deployed function (`name`, `name@v3`, `name@sha256:…`), or a component file (with a `/` or `.wasm`)
     pub(crate) function: String,
-    /// The input: inline, `@file`, or `-` for stdin; what comes from a pipe unless given
+    /// The input: inline, `@file`, or `-` for stdin; by default what is piped in
     pub(crate) input: Option<String>,
-    /// The input's media type; by the file's ending unless given, else as the function's type suggests
+    /// The input's media type; by default that of the file's extension or the function's type
     #[arg(long)]
     pub(crate) content_type: Option<String>,
     /// Write the answer's receipt to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) receipt: Option<PathBuf>,
-    /// Have the server keep the input, so that the receipt alone is enough to make the call again
+    /// Let the server keep the input, so that the receipt alone is enough for a replay
     #[arg(long, requires = "receipt")]
     pub(crate) keep_input: bool,
     #[command(flatten)]
@@ -394,7 +394,7 @@ pub(crate) struct Invoke {
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) invoke: Invoke,
-    /// Fresh instances to call, of each way of compiling
+    /// Fresh instances to call for each way of compiling
     #[arg(long, default_value = "3")]
     pub(crate) runs: std::num::NonZeroU32,
 }
@@ -417,7 +417,7 @@ pub(crate) struct Replay {
 pub(crate) struct VerifyReceipt {
     /// The receipt: a file, `-` for stdin, or the receipt itself
     pub(crate) receipt: String,
-    /// The Ed25519 public key of who should have signed it, in PEM
+    /// The Ed25519 public key of the expected signer, in PEM
     #[arg(long, value_name = "FILE")]
     pub(crate) key: PathBuf,
     /// Check that this is the input: inline, `@file`, or `-` for stdin
@@ -443,7 +443,7 @@ pub(crate) struct Inspect {
 pub(crate) struct Rollback {
     /// The function
     pub(crate) name: FunctionName,
-    /// Where to; one version back unless given
+    /// The version to make current; by default the previous one
     #[arg(value_name = "VERSION")]
     pub(crate) to: Option<Version>,
     #[command(flatten)]
@@ -460,7 +460,7 @@ pub(crate) struct Named {
     pub(crate) remote: Remote,
 }
 
-/// What `invoke` is pointed at.
+/// The target of `invoke`, `inspect` and `verify`.
 #[derive(Debug)]
 pub(crate) enum Target {
     Deployed(FunctionRef),
@@ -468,7 +468,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// Files have a slash or end in `.wasm`; function names have neither.
+    /// Parses a target. Files have a slash or end in `.wasm`; function names have neither.
     pub(crate) fn parse(text: &str) -> Result<Self, nebula_runtime::id::IdError> {
         let is_file = text.contains('/') && !text.contains('@') || text.ends_with(".wasm");
         if is_file { Ok(Self::File(PathBuf::from(text))) } else { text.parse().map(Self::Deployed) }
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn files_and_functions_are_told_apart() {
+    fn targets_are_files_or_functions() {
         for file in ["a.wasm", "./a", "dir/a.wasm", "/a"] {
             assert!(matches!(Target::parse(file), Ok(Target::File(_))), "{file}");
         }

@@ -1,9 +1,9 @@
-//! What is deployed to be called in this process: a component, or a pipeline with all that it calls, brought from its
-//! server.
+//! The parts of a function that is called in this process: a component, or a pipeline with all that
+//! it calls, fetched from a server.
 //!
 //! Invariants:
-//! * What is brought is what its digest names, and may use what it may use there.
-//! * Whatever a function calls comes before it.
+//! * Each fetched part has the content of its digest and its limits on the server.
+//! * The functions that a part calls come before it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,11 +18,12 @@ use nebula_runtime::{Pinned, VersionRecord};
 
 use crate::client::Client;
 
-/// What is deployed, in this order; the last is what is called.
+/// The functions to deploy, in order. The last is the one to call.
 #[derive(Clone, Debug)]
 pub(crate) struct Bundle(Vec<Part>);
 
-/// One function of it. Names are made here: a pipeline may call two versions of one function.
+/// A function of a bundle. Its name is generated, because a pipeline may call two versions of one
+/// function.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub(crate) name: FunctionName,
@@ -33,24 +34,24 @@ pub(crate) struct Part {
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
     Component(Bytes),
-    /// Its steps run one by one.
+    /// A pipeline, whose steps run one by one.
     Pipeline(Pipeline),
 }
 
 impl Bundle {
-    /// A component by itself.
+    /// Returns the bundle of a component.
     pub(crate) fn of_component(component: Bytes, limits: LimitOverrides) -> anyhow::Result<Self> {
         Ok(Self(vec![Part { name: name(0)?, content: Content::Component(component), limits }]))
     }
 
-    /// A version of a function, with all that it calls.
-    pub(crate) fn bring(client: &Client<'_>, record: &VersionRecord) -> anyhow::Result<Self> {
-        let mut bringing = Bringing { client, parts: Vec::new(), known: HashMap::new() };
-        bringing.bring(record)?;
-        Ok(Self(bringing.parts))
+    /// Fetches a version of a function and all that it calls.
+    pub(crate) fn fetch(client: &Client<'_>, record: &VersionRecord) -> anyhow::Result<Self> {
+        let mut fetcher = Fetcher { client, parts: Vec::new(), known: HashMap::new() };
+        fetcher.fetch(record)?;
+        Ok(Self(fetcher.parts))
     }
 
-    /// With another deadline for each part, by the one that it was given.
+    /// Replaces the deadline of each part by `of` its current one.
     pub(crate) fn with_deadlines(mut self, of: impl Fn(NonZeroU64) -> Option<NonZeroU64>) -> Self {
         for part in &mut self.0 {
             let given = part.limits.deadline_ms.unwrap_or(Limits::default().deadline_ms);
@@ -59,7 +60,7 @@ impl Bundle {
         self
     }
 
-    /// With other limits of what is called.
+    /// Replaces the limits of the function to call.
     pub(crate) fn with_limits(mut self, limits: LimitOverrides) -> Self {
         if let Some(called) = self.0.last_mut() {
             called.limits = limits;
@@ -72,32 +73,34 @@ impl Bundle {
     }
 }
 
-struct Bringing<'a> {
+/// Fetches the parts of a bundle.
+struct Fetcher<'a> {
     client: &'a Client<'a>,
     parts: Vec<Part>,
-    /// What each version is called here; nothing while it is being brought.
+    /// The generated name of each version; `None` while it is being fetched.
     known: HashMap<(FunctionName, Version), Option<FunctionName>>,
 }
 
-impl Bringing<'_> {
-    fn bring(&mut self, record: &VersionRecord) -> anyhow::Result<FunctionName> {
+impl Fetcher<'_> {
+    fn fetch(&mut self, record: &VersionRecord) -> anyhow::Result<FunctionName> {
         let version = (record.name.clone(), record.version);
         match self.known.entry(version.clone()) {
             Entry::Vacant(vacant) => vacant.insert(None),
-            // One that is under way calls itself: no server says so, and it would never come to an end.
+            // A version that is being fetched calls itself. No correct server reports that, and the
+            // fetch wouldn't end.
             Entry::Occupied(known) => {
-                let calls_itself = || format!("`{}` calls itself, says the server", record.name);
+                let calls_itself = || format!("the server reports that `{}` calls itself", record.name);
                 return known.get().clone().with_context(calls_itself);
             }
         };
         let content = match &record.pipeline {
             None => {
                 let component = self.client.component_of(&record.digest);
-                let component = component.with_context(|| format!("cannot bring `{}`", record.name))?;
+                let component = component.with_context(|| format!("cannot fetch `{}`", record.name))?;
                 let found = Digest::of(&component);
                 ensure!(
                     found == record.digest,
-                    "the server's `{}` is {found}, not {}",
+                    "the server sent {found} for `{}`, not {}",
                     record.name,
                     record.digest
                 );
@@ -108,7 +111,7 @@ impl Bringing<'_> {
                 for (written, Pinned { version, .. }) in &composition.pinned {
                     let function: FunctionRef = written.parse()?;
                     let called = version_of(self.client, &function.name, *version)?;
-                    renamed.insert(written.clone(), self.bring(&called)?);
+                    renamed.insert(written.clone(), self.fetch(&called)?);
                 }
                 let mut pipeline = composition.description.clone();
                 pipeline.fuse = Fuse::Never;
@@ -126,7 +129,7 @@ impl Bringing<'_> {
     }
 }
 
-/// A version, as its server has it.
+/// Returns the server's record of a version.
 fn version_of(client: &Client<'_>, name: &FunctionName, version: Version) -> anyhow::Result<VersionRecord> {
     let versions = client.detail(name)?.versions;
     let found = versions.into_iter().find(|record| record.version == version);

@@ -1,4 +1,4 @@
-//! What each command does.
+//! The commands, one module for each or for a few small ones.
 
 mod build;
 mod cache;
@@ -23,7 +23,7 @@ use nebula_runtime::Codegen;
 
 use crate::args::{Args, Command};
 
-/// Runs a command to its end.
+/// Runs a command and returns the exit code.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::New(new) => new::run(&new)?,
@@ -51,7 +51,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The child's side of [`nebula_runtime::Compiler::Child`].
+/// Compiles a component in this process: the child's side of [`nebula_runtime::Compiler::Child`].
 fn compile_component() -> anyhow::Result<ExitCode> {
     nebula_runtime::limit_compiler_process().context("cannot set the compiler's limits")?;
     let mut component = Vec::new();

@@ -1,28 +1,36 @@
-//! A call's input, as typed: inline, `@file`, or `-` for stdin.
+//! The input of a call on the command line: inline, `@file`, or `-` for stdin.
 
 use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
 
-/// Bytes, and what they are where that is known.
+/// Bytes with their media type, if it is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
     pub(crate) media_type: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
+/// An input as given on the command line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InputArgument<'a> {
+    /// The input itself, `@file`, or `-`.
+    pub(crate) text: Option<&'a str>,
+    pub(crate) media_type: Option<&'a str>,
+}
+
 impl Input {
-    /// Reads what `text` names or, where nothing was typed, what another command pipes into this one.
-    pub(crate) fn read_or_piped(text: Option<&str>, media_type: Option<&str>) -> anyhow::Result<Self> {
-        match text {
-            Some(text) => Self::read(text, media_type),
-            None if is_piped() => Self::read("-", media_type),
-            None => Self::read("", media_type),
+    /// Reads the input; without a text, the data that another command pipes into this one.
+    pub(crate) fn read_or_piped(argument: InputArgument<'_>) -> anyhow::Result<Self> {
+        match argument.text {
+            Some(text) => Self::read(text, argument.media_type),
+            None if is_piped() => Self::read("-", argument.media_type),
+            None => Self::read("", argument.media_type),
         }
     }
 
-    /// Reads what `text` names. `media_type` goes before what a file's ending says.
+    /// Reads the input that `text` names. `media_type` has precedence over a file's extension.
     pub(crate) fn read(text: &str, media_type: Option<&str>) -> anyhow::Result<Self> {
         let given = media_type.map(str::to_owned);
         if text == "-" {
@@ -39,7 +47,7 @@ impl Input {
     }
 }
 
-/// Whether stdin is a pipe or a file: a terminal, or nothing, isn't meant for a command.
+/// Returns whether stdin is a pipe or a file. A terminal or `/dev/null` isn't input.
 fn is_piped() -> bool {
     use rustix::fs::FileType;
 
@@ -49,7 +57,7 @@ fn is_piped() -> bool {
     })
 }
 
-/// The media type that a file's ending stands for; none where it stands for nothing in particular.
+/// Returns the media type for a file's extension; `None` for an unknown one.
 pub(crate) fn media_type_of(path: &Path) -> Option<&'static str> {
     Some(match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
         "json" => "application/json",

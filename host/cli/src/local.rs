@@ -1,4 +1,4 @@
-//! A function run in this process, with no server.
+//! A function that runs in this process, without a server.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -17,23 +17,23 @@ use crate::bundle::{Bundle, Content, Part};
 use crate::input::Input;
 use crate::report::{INITIALISE_HINT, hinted};
 
-/// One function, with what it calls, in a registry of its own, gone with this value.
-pub(crate) struct Local {
+/// A function and what it calls, in a temporary data directory that is deleted with this value.
+pub(crate) struct LocalFunction {
     shard: Shard,
     function: Arc<Met>,
     executor: tokio::runtime::Runtime,
     _data_dir: tempfile::TempDir,
 }
 
-impl Local {
-    /// A component.
+impl LocalFunction {
+    /// Opens a component.
     pub(crate) fn open(component: Bytes, limits: LimitOverrides, codegen: Codegen) -> anyhow::Result<Self> {
         Self::open_bundle(&Bundle::of_component(component, limits)?, codegen)
     }
 
-    /// What a function is made of: its last is what is called.
+    /// Opens a bundle. Its last part is the function to call.
     pub(crate) fn open_bundle(bundle: &Bundle, codegen: Codegen) -> anyhow::Result<Self> {
-        let data_dir = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let data_dir = tempfile::tempdir().context("cannot create a temporary directory")?;
         let executor = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let runtime = Runtime::open(RuntimeConfig {
             data_dir: data_dir.path().to_owned(),
@@ -43,7 +43,7 @@ impl Local {
                 calls_max: 1,
                 queue_max: 1,
                 instances_max: NonZeroU32::MIN,
-                // Each call is to run.
+                // No results are cached: each call must run.
                 remembered_bytes_max: 0,
                 ..HostLimits::default()
             },
@@ -73,12 +73,12 @@ impl Local {
         Ok(Self { shard, function, executor, _data_dir: data_dir })
     }
 
-    /// What there is to know of it.
+    /// Returns the record of the version.
     pub(crate) fn record(&self) -> &VersionRecord {
         &self.function.record
     }
 
-    /// Calls it once, with an input as typed.
+    /// Calls the function with an input from the command line.
     pub(crate) fn call(&self, input: &Input) -> Called {
         let body = Bytes::from(input.body.clone());
         let request = match self.function.record.description.form {
@@ -88,20 +88,19 @@ impl Local {
         self.call_with(request, Prefer::AsSent)
     }
 
-    /// Calls it once.
+    /// Calls the function.
     pub(crate) fn call_with(&self, request: Request, prefer: Prefer) -> Called {
         let directives = CacheDirectives::default();
         self.executor.block_on(self.shard.call(&self.function, request, prefer, directives))
     }
 }
 
-/// A deploy that came to nothing; where the component ran, with where it was and what to do.
+/// Returns the error of a failed deploy, with a hint, and the backtrace if the initialiser failed.
 fn explained(error: DeployError) -> anyhow::Error {
     if let DeployError::Import(InvalidImport::Unknown { name }) = &error {
         let hint =
-            "deploy it, with `nebula deploy`, to a server that has what it imports, and call it by its name";
-        let message =
-            format!("it imports the function `{name}`, which only a server links in: here there is none");
+            "deploy it with `nebula deploy` to a server that has the imported functions, and call it by name";
+        let message = format!("it imports the function `{name}`, which only a server can link");
         return hinted(message, hint).into();
     }
     let DeployError::Compile(CompileError::Uncompilable(Uncompilable::Initialise(reason))) = &error else {
@@ -115,7 +114,7 @@ fn explained(error: DeployError) -> anyhow::Error {
     hinted(message, INITIALISE_HINT).into()
 }
 
-/// What a function of the http form sees of `POST /`.
+/// Returns the request `POST /` for a function of the http form.
 fn whole_request(input: &Input, body: Bytes) -> http::Request<Bytes> {
     let mut request = http::Request::new(body);
     *request.method_mut() = http::Method::POST;

@@ -1,10 +1,10 @@
 //! The `nebula` binary: arguments, commands, messages.
 //!
 //! ```text
-//! args (what was typed) -> command::* (what it does) -> report (what is said)
+//! args --> command --> report
 //! ```
 //!
-//! stdout is data, stderr is talk. Errors are one line, its causes, and a hint.
+//! stdout carries data, stderr everything else. An error is one line, its causes and a hint.
 
 mod args;
 mod bundle;

@@ -1,4 +1,4 @@
-//! A receipt as typed: a file, `-` for stdin, or the token itself.
+//! A receipt on the command line: a file, `-` for stdin, or the token itself.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,10 +8,10 @@ use nebula_runtime::receipt::Signed;
 
 use crate::report::hinted;
 
-/// How every token begins: a JSON object in base64url.
+/// The beginning of every token: a JSON object in base64url.
 const BEGINNING: &str = "eyJ";
 
-/// Reads what `text` names. Who has signed it isn't checked.
+/// Reads the receipt that `text` names, without checking its signature.
 pub(crate) fn read(text: &str) -> anyhow::Result<Signed> {
     let token = if text == "-" {
         let mut token = String::new();
@@ -25,7 +25,7 @@ pub(crate) fn read(text: &str) -> anyhow::Result<Signed> {
     };
     Signed::parse(&token).map_err(|error| {
         let hint =
-            "`nebula invoke NAME INPUT --receipt FILE` writes one, and the header `Nebula-Receipt` is one";
+            "`nebula invoke NAME INPUT --receipt FILE` writes one; the header `Nebula-Receipt` contains one";
         hinted(error.to_string(), hint).into()
     })
 }

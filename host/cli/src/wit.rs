@@ -1,10 +1,10 @@
-//! A component's world, written as WIT.
+//! A component's world as WIT.
 
 use anyhow::Context;
 use wit_component::{DecodedWasm, WitPrinter};
 
-/// What a component defines and exports, in WIT, with the names that its author gave. Imports are left
-/// out: they say what it was built with, not what it does.
+/// Returns the types and exports of a component in WIT, with the author's names. Imports are left
+/// out: they depend on the toolchain, not on what the function does.
 pub(crate) fn exports(component: &[u8]) -> anyhow::Result<String> {
     let DecodedWasm::Component(resolve, world) =
         wit_component::decode(component).context("cannot read the component's types")?
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_component_is_an_error() {
+    fn other_files_are_an_error() {
         assert!(exports(b"text").is_err());
     }
 }

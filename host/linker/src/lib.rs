@@ -5,15 +5,15 @@
 //! chain of typed functions             --fuse--> one component     (`fuse`: a hop is a call)
 //! ```
 //!
-//! Both build on `nest`: reading components, and writing the component around them. Nothing here runs or
-//! compiles anything, and what is linked hasn't been admitted yet.
+//! Both build on `nest`, which reads components and writes the component around them. This crate
+//! neither runs nor compiles anything, and a linked component hasn't been admitted yet.
 
 mod fuse;
 mod link;
 mod nest;
 
-pub use self::fuse::{Link, NotFusible, fuse};
+pub use self::fuse::{FuseError, Link, fuse};
 pub use self::link::{
-    ImportMismatch, Importer, InvalidImport, InvalidImporter, Unlinked, imported_functions,
+    ImportMismatch, Importer, InvalidImport, InvalidImporter, LinkError, imported_functions,
 };
-pub use self::nest::NotNested;
+pub use self::nest::NestError;

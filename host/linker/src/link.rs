@@ -1,207 +1,48 @@
-//! A component and the functions that it imports, as one component.
+//! Links a component with the functions it imports into one component.
 //!
 //! ```text
 //! (component
-//!     (import "wasi:…" …)                             what any of them imports, once
-//!     (component …) (instance $f …)                   a function that is imported, as it is deployed
+//!     (import "wasi:…" …)                             what any of the components imports, once
+//!     (component …) (instance $f …)                   an imported function, as deployed
 //!     (component …) (instance $f' (with "handle" $f)) its `handle`, with the types that the import names
 //!     …
-//!     (component …) (instance $i (with "nebula:functions/f" $f') …)   what imports them
+//!     (component …) (instance $i (with "nebula:functions/f" $f') …)   the importing component
 //!     (export "handle" $i "handle"))
 //! ```
 //!
-//! An import of a function is an instance `nebula:functions/NAME` of plain types and one function, `handle`; or a
-//! function at world level, which has the function's name.
-//!
 //! Invariants:
-//! * What comes of it imports no function any more: it is a component like any other.
-//! * A function is called as it is declared: types and the names of parameters are the same on both sides, or it isn't
+//! * The linked component imports no function: it is a component like any other.
+//! * An import and its function have equal types and parameter names, or the component isn't
 //!   linked.
 //! * The same components give the same bytes.
 //!
-//! Which component a name stands for isn't decided here.
+//! `import` recognises and compares imports. `nest` writes the imports of the host. The caller
+//! resolves names to components and admits the result.
 
-use nebula_codec as codec;
-use nebula_codec::{Signature, Type, UnsupportedType};
+mod error;
+mod import;
+
+use nebula_codec::Signature;
 use nebula_model::form::Form;
-use nebula_model::id::{FunctionName, IdError};
+use nebula_model::id::FunctionName;
 use nebula_model::limits::{COMPONENT_BYTES_MAX, FUNCTIONS_IMPORTED_MAX};
 use wasm_encoder::{ComponentBuilder, ComponentExportKind, ComponentTypeRef};
-use wasmparser::component_types::{
-    ComponentAnyTypeId, ComponentEntityType, ComponentFuncTypeId, ComponentInstanceTypeId,
-};
+use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType};
 
-use super::nest::{self, HOST, INITIALISES, Names, NotNested, Read, Types};
-
-/// The package of interfaces that are deployed functions.
-const PACKAGE: &str = "nebula:functions/";
-
-/// Why a component's imports of functions can't be satisfied.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidImport {
-    /// No function of that name.
-    #[error("it imports the function `{name}`, and none of that name is deployed")]
-    Unknown {
-        /// The name.
-        name: FunctionName,
-    },
-    /// The function is there, and none that can be linked.
-    #[error("it imports the function `{name}`, which is {form}: only typed functions can be imported")]
-    Form {
-        /// The function.
-        name: FunctionName,
-        /// What it is.
-        form: &'static str,
-    },
-    /// What is imported isn't what is deployed.
-    #[error(transparent)]
-    Mismatch(Box<ImportMismatch>),
-    /// It would be linked into itself.
-    #[error("it imports itself: {}", names.join(" → "))]
-    Cycle {
-        /// From itself to itself.
-        names: Vec<String>,
-    },
-    /// No name of a function.
-    #[error("it imports `{import}`")]
-    Name {
-        /// The import.
-        import: String,
-        /// What is wrong with its name.
-        source: IdError,
-    },
-    /// A version isn't chosen by the import.
-    #[error("it imports `{import}`: leave the version out, what is current when it is deployed is linked in")]
-    Versioned {
-        /// The import.
-        import: String,
-    },
-    /// An interface of something else.
-    #[error("it imports `{import}`, which isn't plain types and one function `handle`: it has {found}")]
-    Shape {
-        /// The import.
-        import: String,
-        /// What there is.
-        found: String,
-    },
-    /// Types that can't travel.
-    #[error("it imports `{import}`")]
-    Type {
-        /// The import.
-        import: String,
-        /// Which types.
-        source: UnsupportedType,
-    },
-    /// What would have to be run when it is compiled, and is not, in a component with others.
-    #[error(
-        "{} exports `{INITIALISES}`, which isn't run in a component that is linked of several",
-        function.as_ref().map_or_else(|| "it imports functions and".to_owned(), |name| format!("it imports the function `{name}`, which"))
-    )]
-    Initialises {
-        /// The function that it imports, if it isn't itself.
-        function: Option<FunctionName>,
-    },
-    /// Too many of them.
-    #[error("it imports {functions} functions, and at most {FUNCTIONS_IMPORTED_MAX} are linked")]
-    TooMany {
-        /// How many.
-        functions: usize,
-    },
-    /// Too much.
-    #[error(
-        "with the functions that it imports it has {bytes} bytes, and at most {COMPONENT_BYTES_MAX} are taken"
-    )]
-    TooLarge {
-        /// Its length.
-        bytes: usize,
-    },
-    /// More memories, tables or instances than any instance is given.
-    #[error("with the functions that it imports it needs more than an instance may have: {0}")]
-    NeedsTooMuch(String),
-    /// What they import besides can't be imported by one component.
-    #[error("it can't be linked with the functions that it imports: {0}")]
-    Unlinkable(String),
-}
-
-impl From<NotNested> for InvalidImport {
-    fn from(error: NotNested) -> Self {
-        Self::Unlinkable(error.to_string())
-    }
-}
-
-/// The two ends of an import.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "it imports the function `{function}` as `{imported}`, and what is deployed is `{deployed}`{}",
-    if at.is_empty() { String::new() } else { format!(": at `{at}`, `{found}` is no `{expected}`") }
-)]
-pub struct ImportMismatch {
-    /// The function.
-    pub function: FunctionName,
-    /// Its signature as it is imported.
-    pub imported: String,
-    /// As it is.
-    pub deployed: String,
-    /// Where the two differ: `table.rows[].name`, `result.ok`; `parameters` in their names; empty is the whole.
-    pub at: String,
-    /// What stands there in the function that is deployed.
-    pub found: String,
-    /// What stands there in the import.
-    pub expected: String,
-}
-
-/// Why a component isn't linked.
-#[derive(Debug, thiserror::Error)]
-pub enum Unlinked {
-    /// An import of a function can't be satisfied.
-    #[error(transparent)]
-    Import(#[from] InvalidImport),
-    /// The importing component isn't a function, whatever it imports.
-    #[error(transparent)]
-    Importer(#[from] InvalidImporter),
-}
-
-/// Why a component that imports functions isn't a function itself.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidImporter {
-    /// It exports no `handle` of any form.
-    #[error("it exports no `handle`")]
-    NoHandle {
-        /// The names of its exports.
-        exports: Vec<String>,
-    },
-    /// Its `handle` isn't a function.
-    #[error("its export `handle` is not a plain function")]
-    NotAFunction,
-    /// A type of its `handle` can't be converted to JSON.
-    #[error(transparent)]
-    Type(#[from] UnsupportedType),
-    /// It imports what a pure function may not use.
-    #[error("it imports {}, which a pure function may not use", imports.join(", "))]
-    Imports {
-        /// The names of these imports.
-        imports: Vec<String>,
-    },
-}
+pub use self::error::{ImportMismatch, InvalidImport, InvalidImporter, LinkError};
+use self::import::{FunctionImport, is_types};
+use crate::nest::{self, HOST, INITIALISES, Names, ParsedComponent, Types};
 
 /// A component that imports functions.
 pub struct Importer {
-    read: Read,
-    imports: Vec<Import>,
+    component: ParsedComponent,
+    imports: Vec<FunctionImport>,
 }
 
-/// An import of a function.
-struct Import {
-    /// What the component calls it.
-    import: String,
-    name: FunctionName,
-    signature: Signature,
-    /// The types of the interface, if it is one.
-    interface: Option<Vec<(String, Type)>>,
-}
-
-/// The names of the functions that a component imports, as far as they are names; for whoever deploys several, in order.
-/// Nothing for what is no component.
+/// Returns the names of the functions that a component imports, in order; empty if it can't be
+/// read.
+///
+/// Lets a deploy of several components order them.
 pub fn imported_functions(component: &[u8]) -> Vec<FunctionName> {
     match Importer::read(component) {
         Ok(Some(importer)) => importer.functions().cloned().collect(),
@@ -210,123 +51,105 @@ pub fn imported_functions(component: &[u8]) -> Vec<FunctionName> {
 }
 
 impl Importer {
-    /// Reads an admitted component; `None` where it imports no function.
+    /// Reads an admitted component; `None` if it imports no function.
     ///
     /// # Errors
-    /// [`InvalidImport`].
-    pub fn read(component: &[u8]) -> Result<Option<Self>, InvalidImport> {
-        let read = Read::of(component)?;
+    /// [`InvalidImport`] if an import looks like a function's and can't be one.
+    pub fn read(bytes: &[u8]) -> Result<Option<Self>, InvalidImport> {
+        let component = ParsedComponent::parse(bytes)?;
         let mut imports = Vec::new();
-        for import in &read.imports {
-            imports.extend(Import::of(import, &read)?);
+        for import in &component.imports {
+            imports.extend(FunctionImport::of(import, &component)?);
         }
         if imports.len() > FUNCTIONS_IMPORTED_MAX {
             return Err(InvalidImport::TooMany { functions: imports.len() });
         }
-        Ok(if imports.is_empty() { None } else { Some(Self { read, imports }) })
+        Ok(if imports.is_empty() { None } else { Some(Self { component, imports }) })
     }
 
-    /// The functions' names, in order.
+    /// Returns the names of the imported functions, in order.
     pub fn functions(&self) -> impl Iterator<Item = &FunctionName> {
         self.imports.iter().map(|import| &import.name)
     }
 
-    /// Links it with the components of its functions, which are typed and in order. `component` is the one that was read.
+    /// Links the component with its functions, which are typed and in the order of
+    /// [`functions`](Self::functions). `component` is the component that was read.
     ///
-    /// What comes of it is no larger than a component may be, and hasn't been admitted.
+    /// The result is at most [`COMPONENT_BYTES_MAX`] long and hasn't been admitted.
     ///
     /// # Errors
-    /// [`Unlinked`].
-    pub fn link(self, component: &[u8], functions: &[Vec<u8>]) -> Result<Vec<u8>, Unlinked> {
+    /// [`LinkError`].
+    pub fn link(self, component: &[u8], functions: &[Vec<u8>]) -> Result<Vec<u8>, LinkError> {
         let sum = |bytes: usize, function: &Vec<u8>| bytes.saturating_add(function.len());
         let bytes = functions.iter().fold(component.len(), sum);
         if bytes > COMPONENT_BYTES_MAX {
             return Err(InvalidImport::TooLarge { bytes }.into());
         }
         self.check()?;
-        let exports = handlers(&self.read)?;
+        let handlers = handlers(&self.component)?;
         let names = self.names();
-        let Self { read, imports } = self;
-        // The first is what imports, the others are imported, in order.
-        let mut reads = vec![read];
+        let Self { component: mut importer, imports } = self;
+        importer.imports.retain(|name| imports.iter().all(|import| import.import != *name));
+        // The importing component comes first, then its functions in order.
+        let mut components = vec![importer];
         for (import, function) in imports.iter().zip(functions) {
-            reads.push(import.check(function)?);
-        }
-        let is_function = |name: &String| imports.iter().any(|import| import.import == *name);
-        if let Some(importer) = reads.first_mut() {
-            importer.imports.retain(|name| !is_function(name));
+            components.push(import.check(function)?);
         }
 
         let mut outer = ComponentBuilder::default();
-        let mut arguments = nest::import_all(&reads, &mut outer).map_err(InvalidImport::from)?.into_iter();
+        let arguments = nest::import_all(&components, &mut outer).map_err(InvalidImport::from)?;
+        let mut arguments = arguments.into_iter();
         let mut own = arguments.next().unwrap_or_default();
         let mut types = Types::unnamed();
         for ((import, function), arguments) in imports.iter().zip(functions).zip(arguments) {
             let function = outer.component_raw(None, function);
             let instance = outer.instantiate(None, function, arguments);
             let handle = outer.alias_export(instance, "handle", ComponentExportKind::Func);
-            own.push(match &import.interface {
-                None => (import.import.clone(), ComponentExportKind::Func, handle),
-                Some(exported) => {
-                    let instance = interface(exported, &import.signature, handle, &mut types, &mut outer);
-                    (import.import.clone(), ComponentExportKind::Instance, instance)
-                }
-            });
+            own.push(provide(import, handle, &mut types, &mut outer));
         }
         let importer = outer.component_raw(None, component);
         let importer = outer.instantiate(None, importer, own);
-        let mut types = Types::named(names);
-        for export in &exports {
-            let (kind, ty) = match &export.signature {
-                Some(Signature { params, result }) => {
-                    let ty = types.function(&mut outer, params, result.as_ref());
-                    (ComponentExportKind::Func, Some(ComponentTypeRef::Func(ty)))
-                }
-                None => (ComponentExportKind::Instance, None),
-            };
-            let exported = outer.alias_export(importer, &export.name, kind);
-            outer.export(export.name.as_str(), kind, exported, ty);
-        }
+        export_handlers(&handlers, importer, names, &mut outer);
         let linked = outer.finish();
         if linked.len() > COMPONENT_BYTES_MAX {
             return Err(InvalidImport::TooLarge { bytes: linked.len() }.into());
         }
-        Read::of(&linked).map_err(InvalidImport::from)?;
+        ParsedComponent::parse(&linked).map_err(InvalidImport::from)?;
         Ok(linked)
     }
 
-    /// What would be refused of it whatever its functions are.
-    fn check(&self) -> Result<(), Unlinked> {
-        if self.read.exports.iter().any(|name| name == INITIALISES) {
+    /// Refuses components that can't be linked with any functions.
+    fn check(&self) -> Result<(), LinkError> {
+        if self.component.exports.iter().any(|name| name == INITIALISES) {
             return Err(InvalidImport::Initialises { function: None }.into());
         }
-        let others = self.read.imports.iter().filter(|name| {
+        let others = self.component.imports.iter().filter(|name| {
             let is_function = self.imports.iter().any(|import| import.import == **name);
-            !is_function && !name.starts_with(HOST) && !is_types(&self.read, name)
+            !is_function && !name.starts_with(HOST) && !is_types(&self.component, name)
         });
         let imports: Vec<_> = others.cloned().collect();
         if imports.is_empty() { Ok(()) } else { Err(InvalidImporter::Imports { imports }.into()) }
     }
 
-    /// What it calls the types that it imports: so they are called in what is linked.
+    /// Returns the component's own names for the types it imports. The linked component keeps them.
     fn names(&self) -> Names {
         let mut names = Names::default();
         let mut want = |name: &str, ty: ComponentAnyTypeId| {
             if let ComponentAnyTypeId::Defined(id) = ty
-                && let Ok(ty) = self.read.ty(name, id)
+                && let Ok(ty) = self.component.ty(name, id)
             {
                 names.want(ty, name);
             }
         };
-        for name in &self.read.imports {
-            if let Some(ComponentEntityType::Type { created, .. }) = self.read.item(name) {
+        for name in &self.component.imports {
+            if let Some(ComponentEntityType::Type { created, .. }) = self.component.item(name) {
                 want(name, created);
             }
         }
-        // What it calls them itself comes before what interfaces do.
-        for name in self.read.imports.iter().filter(|name| !name.starts_with(HOST)) {
-            let Some(ComponentEntityType::Instance(id)) = self.read.item(name) else { continue };
-            for (name, export) in &self.read.types[id].exports {
+        // World-level names have precedence over names in interfaces.
+        for name in self.component.imports.iter().filter(|name| !name.starts_with(HOST)) {
+            let Some(ComponentEntityType::Instance(id)) = self.component.item(name) else { continue };
+            for (name, export) in &self.component.types[id].exports {
                 if let ComponentEntityType::Type { created, .. } = export.ty {
                     want(name, created);
                 }
@@ -336,129 +159,20 @@ impl Importer {
     }
 }
 
-impl Import {
-    /// The import of that name, if it is of a function.
-    fn of(import: &str, read: &Read) -> Result<Option<Self>, InvalidImport> {
-        let (name, handle, interface) = match (read.item(import), import.strip_prefix(PACKAGE)) {
-            (Some(ComponentEntityType::Func(id)), None) => (import, id, None),
-            // Types alone are nobody's.
-            (Some(ComponentEntityType::Instance(_)), Some(_)) if is_types(read, import) => return Ok(None),
-            (Some(ComponentEntityType::Instance(id)), Some(name)) => {
-                let (types, handle) = contents(import, id, read)?;
-                (name, handle, Some(types))
-            }
-            (
-                Some(
-                    ComponentEntityType::Func(_)
-                    | ComponentEntityType::Instance(_)
-                    | ComponentEntityType::Type { .. }
-                    | ComponentEntityType::Module(_)
-                    | ComponentEntityType::Value(_)
-                    | ComponentEntityType::Component(_),
-                )
-                | None,
-                _,
-            ) => return Ok(None),
-        };
-        if name.contains('@') {
-            return Err(InvalidImport::Versioned { import: import.to_owned() });
-        }
-        let name = match name.parse() {
-            Ok(name) => name,
-            // At world level it may be anything.
-            Err(_) if interface.is_none() => return Ok(None),
-            Err(source) => return Err(InvalidImport::Name { import: import.to_owned(), source }),
-        };
-        let signature = read.signature(handle);
-        let signature =
-            signature.map_err(|source| InvalidImport::Type { import: import.to_owned(), source })?;
-        Ok(Some(Self { import: import.to_owned(), name, signature, interface }))
-    }
-
-    /// Reads the function that is deployed, and compares its `handle` with what is imported.
-    fn check(&self, function: &[u8]) -> Result<Read, InvalidImport> {
-        let read = Read::of(function)?;
-        if read.exports.iter().any(|name| name == INITIALISES) {
-            return Err(InvalidImport::Initialises { function: Some(self.name.clone()) });
-        }
-        let Some(ComponentEntityType::Func(handle)) = read.exported("handle") else {
-            return Err(InvalidImport::Form { name: self.name.clone(), form: "no typed one" });
-        };
-        let deployed = read.signature(handle);
-        let deployed =
-            deployed.map_err(|source| InvalidImport::Type { import: self.import.clone(), source })?;
-        match codec::difference(&self.signature, &deployed) {
-            None => Ok(read),
-            Some(difference) => Err(InvalidImport::Mismatch(Box::new(ImportMismatch {
-                function: self.name.clone(),
-                imported: codec::signature_excerpt("handle", &self.signature),
-                deployed: codec::signature_excerpt("handle", &deployed),
-                at: difference.at,
-                found: difference.right,
-                expected: difference.left,
-            }))),
-        }
-    }
-}
-
-/// Whether an import is a type, or an interface of nothing but types.
-fn is_types(read: &Read, name: &str) -> bool {
-    match read.item(name) {
-        Some(ComponentEntityType::Type { .. }) => true,
-        Some(ComponentEntityType::Instance(id)) => {
-            let mut exports = read.types[id].exports.values();
-            exports.all(|export| matches!(export.ty, ComponentEntityType::Type { .. }))
-        }
-        Some(
-            ComponentEntityType::Func(_)
-            | ComponentEntityType::Module(_)
-            | ComponentEntityType::Value(_)
-            | ComponentEntityType::Component(_),
-        )
-        | None => false,
-    }
-}
-
-/// The types of an interface, and its function.
-fn contents(
-    import: &str,
-    id: ComponentInstanceTypeId,
-    read: &Read,
-) -> Result<(Vec<(String, Type)>, ComponentFuncTypeId), InvalidImport> {
-    let other = |found: String| InvalidImport::Shape { import: import.to_owned(), found };
-    let (mut types, mut handle) = (Vec::new(), None);
-    for (name, export) in &read.types[id].exports {
-        match export.ty {
-            ComponentEntityType::Type { created: ComponentAnyTypeId::Defined(id), .. } => {
-                let ty = read.ty(name, id);
-                let ty = ty.map_err(|source| InvalidImport::Type { import: import.to_owned(), source })?;
-                types.push((name.clone(), ty));
-            }
-            ComponentEntityType::Func(id) if name == "handle" => handle = Some(id),
-            ComponentEntityType::Func(_) => return Err(other(format!("a function `{name}`"))),
-            ComponentEntityType::Type { .. } => return Err(other(format!("a resource `{name}`"))),
-            ComponentEntityType::Module(_)
-            | ComponentEntityType::Value(_)
-            | ComponentEntityType::Instance(_)
-            | ComponentEntityType::Component(_) => return Err(other(format!("`{name}`"))),
-        }
-    }
-    Ok((types, handle.ok_or_else(|| other("no `handle`".to_owned()))?))
-}
-
-/// What calls come in by.
+/// An export that receives calls.
 struct Handler {
     name: String,
-    /// Of a function; else it is an instance.
+    /// The signature of a function; `None` for an instance.
     signature: Option<Signature>,
 }
 
-/// The exports that make a component a function: all of them, so that two are refused as they are without imports.
-fn handlers(read: &Read) -> Result<Vec<Handler>, InvalidImporter> {
+/// Returns all exports that make a component a function. A component with two is refused later, as
+/// one without imports is.
+fn handlers(component: &ParsedComponent) -> Result<Vec<Handler>, InvalidImporter> {
     let mut handlers = Vec::new();
-    for name in read.exports.iter().filter(|name| Form::of_export(name).is_some()) {
-        let signature = match read.exported(name) {
-            Some(ComponentEntityType::Func(id)) => Some(read.signature(id)?),
+    for name in component.exports.iter().filter(|name| Form::of_export(name).is_some()) {
+        let signature = match component.exported(name) {
+            Some(ComponentEntityType::Func(id)) => Some(component.signature(id)?),
             Some(ComponentEntityType::Instance(_)) => None,
             Some(
                 ComponentEntityType::Type { .. }
@@ -471,42 +185,61 @@ fn handlers(read: &Read) -> Result<Vec<Handler>, InvalidImporter> {
         handlers.push(Handler { name: name.clone(), signature });
     }
     if handlers.is_empty() {
-        Err(InvalidImporter::NoHandle { exports: read.exports.clone() })
+        Err(InvalidImporter::NoHandle { exports: component.exports.clone() })
     } else {
         Ok(handlers)
     }
 }
 
-/// An instance of an interface: its types, and a `handle` that is there already.
+/// Exports the handlers of the instance `importer` from `outer`.
+fn export_handlers(handlers: &[Handler], importer: u32, names: Names, outer: &mut ComponentBuilder) {
+    let mut types = Types::named(names);
+    for Handler { name, signature } in handlers {
+        let (kind, ty) = match signature {
+            Some(signature) => {
+                let ty = types.function(outer, &signature.params, signature.result.as_ref());
+                (ComponentExportKind::Func, Some(ComponentTypeRef::Func(ty)))
+            }
+            None => (ComponentExportKind::Instance, None),
+        };
+        let exported = outer.alias_export(importer, name, kind);
+        outer.export(name.as_str(), kind, exported, ty);
+    }
+}
+
+/// Returns the argument that satisfies `import` with the function of index `handle`.
 ///
-/// A component makes it, since only in one can the types be named as the interface names them.
-fn interface(
-    exported: &[(String, Type)],
-    signature: &Signature,
+/// `types` holds the types already written in `outer`.
+fn provide(
+    import: &FunctionImport,
     handle: u32,
     types: &mut Types,
     outer: &mut ComponentBuilder,
-) -> u32 {
+) -> nest::Argument {
+    let name = import.import.clone();
+    let Some(interface) = &import.interface else { return (name, ComponentExportKind::Func, handle) };
+    // The interface's types have names, and only a component can name types.
     let mut names = Names::default();
-    for (name, ty) in exported {
+    for (name, ty) in interface {
         names.want(ty.clone(), name);
     }
     let mut inner = ComponentBuilder::default();
     let mut named = Types::named(names);
-    let indices: Vec<_> = exported.iter().map(|(_, ty)| named.index(&mut inner, ty)).collect();
-    let ty = named.function(&mut inner, &signature.params, signature.result.as_ref());
+    let indices: Vec<_> = interface.iter().map(|(_, ty)| named.index(&mut inner, ty)).collect();
+    let Signature { params, result } = &import.signature;
+    let ty = named.function(&mut inner, params, result.as_ref());
     let function = inner.import("handle", ComponentTypeRef::Func(ty));
-    for ((name, _), index) in exported.iter().zip(indices) {
+    for ((name, _), index) in interface.iter().zip(indices) {
         inner.export(name.as_str(), ComponentExportKind::Type, index, None);
     }
     inner.export("handle", ComponentExportKind::Func, function, None);
     let mut with: Vec<_> = named
         .iter()
-        .map(|(ty, name, _)| (name.to_owned(), ComponentExportKind::Type, types.index(outer, ty)))
+        .map(|ty| (ty.name.clone(), ComponentExportKind::Type, types.index(outer, &ty.ty)))
         .collect();
     with.push(("handle".to_owned(), ComponentExportKind::Func, handle));
     let inner = outer.component(None, inner);
-    outer.instantiate(None, inner, with)
+    (name, ComponentExportKind::Instance, outer.instantiate(None, inner, with))
 }
 
 #[cfg(test)]

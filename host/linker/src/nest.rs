@@ -1,22 +1,25 @@
-//! Components put into one: what is read of them, and what the component around them imports and names.
+//! Components inside one component: parsing them, and writing the imports and types of the
+//! component around them.
 //!
-//! [`fuse`](super::fuse) puts the functions of a chain into one, and [`link`](super::link) a component with the functions
-//! that it imports. What they are to one another there is theirs to say.
+//! `fuse` nests the functions of a chain, `link` a component with the functions it imports.
 //!
-//! Invariant: nothing here runs or compiles anything. What is written is read again by whoever asked for it.
+//! ```text
+//! bytes --read--> ParsedComponent --imports--> imports of the outer component
+//!                  Type (codec)   --named----> types written in a component
+//! ```
+//!
+//! Invariant: nothing here runs, compiles or validates code. The caller parses the finished
+//! component again.
 
 mod imports;
 mod named;
 mod read;
 
-pub(super) use self::imports::{HOST, import_all};
-pub(super) use self::named::{Names, Types};
-pub(super) use self::read::Read;
+pub(crate) use self::imports::{Argument, HOST, import_all};
+pub(crate) use self::named::{Names, Types};
+pub use self::read::NestError;
+pub(crate) use self::read::ParsedComponent;
 
-/// What is run once, when a component is compiled by itself: in another one it would never be.
-pub(super) const INITIALISES: &str = "wizer-initialize";
-
-/// Why components can't be put into one: what one of them is, or imports.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct NotNested(pub(super) String);
+/// The export that runs once when a component is compiled alone. It wouldn't run in a nested
+/// component.
+pub(crate) const INITIALISES: &str = "wizer-initialize";

@@ -1,4 +1,4 @@
-//! What a function answered, as bytes.
+//! The answer of a function, as bytes.
 
 use std::borrow::Cow;
 
@@ -6,36 +6,37 @@ use bytes::Bytes;
 
 use crate::id::Digest;
 
-/// What a function answered.
+/// The answer of a function.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// It returned a value.
+    /// The function returned a value.
     Value(Content),
-    /// It returned its own typed error, or refused the input.
+    /// The function returned an error of its own type, or refused the input.
     Error(Content),
-    /// It is of the http form, and responded.
+    /// The response of a function of the http form.
     Http(Box<http::Response<Bytes>>),
 }
 
-/// Bytes, and what they are.
+/// Bytes with their media type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// An RFC 9110 media type.
+    /// A media type (RFC 9110). A guest may have returned any text: see
+    /// [`told_media_type`](Self::told_media_type).
     pub media_type: Cow<'static, str>,
     /// The bytes.
     pub body: Bytes,
 }
 
-/// The longest media type that is told, bytes.
+/// The longest media type that is sent to callers, bytes.
 pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
 
 impl Content {
-    /// The media type as it is told: a guest's may be any text, and what is too long for a header or can't stand in
-    /// one is bytes.
+    /// Returns the media type to send: `application/octet-stream` if the guest's is too long or not
+    /// valid in a header.
     pub fn told_media_type(&self) -> &str {
-        let is_told = self.media_type.len() <= MEDIA_TYPE_BYTES_MAX
+        let is_valid = self.media_type.len() <= MEDIA_TYPE_BYTES_MAX
             && http::HeaderValue::from_str(&self.media_type).is_ok();
-        if is_told { &self.media_type } else { "application/octet-stream" }
+        if is_valid { &self.media_type } else { "application/octet-stream" }
     }
 
     /// Returns a JSON document as content.
@@ -45,7 +46,7 @@ impl Content {
 }
 
 impl Answer {
-    /// Its content, without what says what that is.
+    /// Returns the body.
     pub fn body(&self) -> &Bytes {
         match self {
             Self::Value(content) | Self::Error(content) => &content.body,
@@ -53,7 +54,7 @@ impl Answer {
         }
     }
 
-    /// Whether nobody could tell them apart.
+    /// Returns whether a caller sees no difference.
     pub fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Value(own), Self::Value(other)) | (Self::Error(own), Self::Error(other)) => own == other,
@@ -66,7 +67,7 @@ impl Answer {
         }
     }
 
-    /// What it is, for people: of its content the digest.
+    /// Returns a line for people, with the digest of the content.
     pub fn summary(&self) -> String {
         let body = Digest::of(self.body());
         match self {
@@ -79,7 +80,7 @@ impl Answer {
         }
     }
 
-    /// The same in buffers of its own, which aren't a part of larger ones.
+    /// Copies the answer into buffers of its own, so that it keeps no larger buffer alive.
     pub fn compact(&self) -> Self {
         let content = |content: &Content| Content {
             media_type: content.media_type.clone(),
@@ -95,7 +96,7 @@ impl Answer {
         }
     }
 
-    /// About how many bytes it takes to keep.
+    /// Estimates the memory of the answer, bytes.
     pub fn bytes(&self) -> usize {
         let head = match self {
             Self::Value(content) | Self::Error(content) => content.media_type.len(),
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn media_types_are_bounded() {
+    fn media_types_that_a_header_cannot_hold_become_octet_stream() {
         let told = |media_type: String| {
             Content { media_type: media_type.into(), body: Bytes::new() }.told_media_type().to_owned()
         };

@@ -1,26 +1,24 @@
-//! The cost of a call.
-//!
-//! Every field is a measured quantity with its unit; limits are in [`limits`](crate::limits).
+//! The measured cost of a call. Limits are in [`limits`](crate::limits).
 
 use std::time::Duration;
 
-/// The time of one call. Its phases, on the wall's clock, follow one another and don't overlap.
+/// The time of one call. Its phases are wall-clock time and follow each other without overlap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallCost {
-    /// From admission until a thread took the call up.
+    /// From admission until a thread starts the call.
     pub queue: Duration,
-    /// Loading the component, where it wasn't.
+    /// Loading the compiled code, if it wasn't loaded.
     pub load: Duration,
-    /// Decoding the input and making a fresh instance.
+    /// Decoding the input and creating an instance.
     pub start: Duration,
     /// Running the guest and encoding the output.
     pub run: Duration,
-    /// Processor time of `start` and `run`, where it was measured.
+    /// Processor time of `start` and `run`, if it was measured.
     pub processor: Option<Duration>,
 }
 
 impl CallCost {
-    /// The sum of the phases.
+    /// Returns the sum of the phases.
     pub fn total(&self) -> Duration {
         self.queue + self.load + self.start + self.run
     }

@@ -1,30 +1,31 @@
-//! Two computations of one call that came to different answers.
+//! The record of a verification that failed.
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::Digest;
 
-/// Two computations of one call that came to different answers.
+/// Two computations of one call gave different answers: the function isn't pure, or the host is at
+/// fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disagreement {
-    /// Whose call.
+    /// The function's component.
     pub component: Digest,
-    /// As which it was called: `name@v3`.
+    /// The function as it was called: `name@v3`.
     pub function: String,
-    /// Of the input's document, which is kept for a while.
+    /// Digest of the input's document, which the host keeps for a while.
     pub input: Digest,
-    /// What was remembered.
+    /// Summary of the cached answer.
     pub remembered: String,
-    /// What was computed later.
+    /// Summary of the answer computed later.
     pub computed: String,
-    /// What computed each.
+    /// The engines that computed the cached answer and the later one.
     pub engines: [String; 2],
-    /// When that was seen.
+    /// When the host found the difference, seconds since the Unix epoch.
     pub at_unix_s: u64,
 }
 
 impl Disagreement {
-    /// A disagreement whose record can't be read by this release.
+    /// Returns the stand-in for a stored record that this release can't read.
     pub fn unreadable(component: Digest) -> Self {
         let unknown = || "something that this release can't read".to_owned();
         Self {

@@ -1,21 +1,21 @@
-//! The forms a function can have.
+//! The forms of functions.
 
 use serde::{Deserialize, Serialize};
 
-/// How a function takes its input, told by its exports.
+/// The interface of a function, determined by its exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Form {
-    /// A world-level `handle` of any WIT values.
+    /// Exports a world-level function `handle` of plain WIT values.
     Typed,
-    /// `nebula:function/handler`: bytes with a media type.
+    /// Exports `nebula:function/handler`: takes and returns bytes with a media type.
     Raw,
-    /// `wasi:http/incoming-handler@0.2`.
+    /// Exports `wasi:http/incoming-handler@0.2`: takes whole requests.
     Http,
 }
 
 impl Form {
-    /// The form that an export of this name makes a component be of.
+    /// Returns the form of a component with an export of this name.
     pub fn of_export(name: &str) -> Option<Self> {
         if name == "handle" {
             Some(Self::Typed)

@@ -1,4 +1,4 @@
-//! How functions, versions and contents are named. Each is checked once, where it comes in.
+//! Names of functions, versions and contents. Each is checked once, when it is parsed.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -8,27 +8,36 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The longest function name, bytes: what fits a DNS label.
+/// The longest function name, bytes: the length of a DNS label.
 const NAME_BYTES_MAX: usize = 63;
 
-/// A text that names nothing.
+/// Why a text isn't a name.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum IdError {
-    /// No function name.
-    #[error("`{0}` is no function name: use 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`")]
+    /// The text isn't a function name.
+    #[error("`{0}` is not a function name: use 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`")]
     Name(String),
-    /// No version.
-    #[error("`{0}` is no version: use `v3` or `sha256:` and 64 hexadecimal digits")]
+    /// The text isn't a version.
+    #[error("`{0}` is not a version: use `v3` or `sha256:` and 64 hexadecimal digits")]
     Version(String),
 }
 
 /// A deployed function's name: `[a-z0-9][a-z0-9-]{0,62}`.
+///
+/// ```
+/// use nebula_model::id::FunctionName;
+///
+/// let name: FunctionName = "csv-stats".parse()?;
+/// assert_eq!(name.as_str(), "csv-stats");
+/// assert!("CSV stats".parse::<FunctionName>().is_err());
+/// # Ok::<(), nebula_model::id::IdError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FunctionName(Arc<str>);
 
 impl FunctionName {
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -65,26 +74,26 @@ impl fmt::Display for FunctionName {
     }
 }
 
-/// The number of a deploy under one name, from 1: `v3`.
+/// The number of a version of a function, from 1: `v3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Version(NonZeroU32);
 
 impl Version {
-    /// The first deploy of a name.
+    /// The first version of a function.
     pub const FIRST: Self = Self(NonZeroU32::MIN);
 
-    /// Version `number`; there is no version 0.
+    /// Returns the version of that number; `None` for 0.
     pub fn new(number: u32) -> Option<Self> {
         NonZeroU32::new(number).map(Self)
     }
 
-    /// As a number.
+    /// Returns the number.
     pub fn number(self) -> u32 {
         self.0.get()
     }
 
-    /// The one after it. Saturates: four thousand million deploys of one name don't happen.
+    /// Returns the next version. Saturates at the last of four thousand million.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -121,28 +130,36 @@ impl fmt::Display for Version {
     }
 }
 
-/// The SHA-256 of a component: `sha256:9f86d0…`.
+/// The SHA-256 digest of a content, such as a component: `sha256:9f86d0…`.
+///
+/// ```
+/// use nebula_model::id::Digest;
+///
+/// let digest = Digest::of(b"test");
+/// assert!(digest.to_string().starts_with("sha256:9f86d0"));
+/// assert_eq!(digest.to_string().parse(), Ok(digest));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of `content`.
+    /// Returns the digest of `content`.
     pub fn of(content: &[u8]) -> Self {
         Self(Sha256::digest(content).into())
     }
 
-    /// Returns the digest whose bytes were stored.
+    /// Returns the digest of these stored bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Without the `sha256:`.
+    /// Returns the hexadecimal digits, without `sha256:`.
     pub fn hex(&self) -> String {
         hex::encode(self.0)
     }
@@ -187,23 +204,36 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Which version of a function.
+/// Selects a version of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Selector {
-    /// Whichever is current.
+    /// The version that is current when the call is made.
     Current,
-    /// One deploy.
+    /// The version of that number.
     Version(Version),
-    /// The content.
+    /// The version with that digest.
     Digest(Digest),
 }
 
-/// A function as a caller names it: `csv-stats`, `csv-stats@v3`, `csv-stats@sha256:…`.
+/// A caller's reference to a function: `csv-stats`, `csv-stats@v3`, `csv-stats@sha256:…`.
+///
+/// ```
+/// use nebula_model::id::{FunctionRef, Selector, Version};
+///
+/// let current: FunctionRef = "csv-stats".parse()?;
+/// assert_eq!(current.selector, Selector::Current);
+///
+/// let third: FunctionRef = "csv-stats@v3".parse()?;
+/// assert_eq!(third.name, current.name);
+/// assert_eq!(third.selector, Selector::Version(Version::new(3).unwrap()));
+/// assert_eq!(third.to_string(), "csv-stats@v3");
+/// # Ok::<(), nebula_model::id::IdError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FunctionRef {
-    /// The function.
+    /// The function's name.
     pub name: FunctionName,
-    /// Which of its versions.
+    /// The version.
     pub selector: Selector,
 }
 
@@ -240,7 +270,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_are_exactly_those_of_the_rule(text in "[a-z0-9A-Z_-]{0,70}") {
+        fn names_follow_the_rule(text in "[a-z0-9A-Z_-]{0,70}") {
             let bytes = text.as_bytes();
             let valid = !bytes.is_empty() && bytes.len() <= 63 && bytes[0] != b'-'
                 && !bytes.iter().any(|b| b.is_ascii_uppercase() || *b == b'_');
@@ -248,7 +278,7 @@ mod tests {
         }
 
         #[test]
-        fn references_read_back(name in "[a-z0-9][a-z0-9-]{0,62}", number in 1_u32.., content: Vec<u8>) {
+        fn references_parse_back_from_their_text(name in "[a-z0-9][a-z0-9-]{0,62}", number in 1_u32.., content: Vec<u8>) {
             let name: FunctionName = name.parse().unwrap();
             let digest = Digest::of(&content);
             let version = Version::new(number).unwrap();
@@ -259,15 +289,15 @@ mod tests {
         }
 
         #[test]
-        fn any_text_parses_or_is_refused(text in ".*") {
+        fn no_text_panics_the_parser(text in ".*") {
             let _ = text.parse::<FunctionRef>().is_ok();
         }
     }
 
     #[test]
-    fn refusals_quote_the_offender() {
+    fn errors_quote_the_text() {
         let error = "Bad".parse::<FunctionRef>().unwrap_err();
-        assert!(error.to_string().starts_with("`Bad` is no function name"));
+        assert!(error.to_string().starts_with("`Bad` is not a function name"));
         for version in ["a@", "a@v0", "a@v+1", "a@3", "a@sha256:00"] {
             assert!(version.parse::<FunctionRef>().is_err(), "{version}");
         }

@@ -1,8 +1,7 @@
 //! The vocabulary of Nebula: names, digests, limits, records, requests, answers, costs.
 //!
-//! Plain data without behaviour of its own: every other crate speaks in these types. This crate knows
-//! neither wasmtime nor a store nor a server; of HTTP it has the vocabulary types of the `http` crate, for
-//! functions of the http form.
+//! Plain data shared by all other crates. This crate knows no wasmtime, store or server. It uses
+//! the types of the `http` crate for functions of the http form.
 
 pub mod answer;
 pub mod cost;

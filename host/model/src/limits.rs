@@ -1,5 +1,5 @@
-//! What a call, and the host as a whole, may use. Every limit has a unit, a default, and an answer
-//! to what happens at it.
+//! The limits of a call and of the host. Each has a unit, a default, and a stated consequence when
+//! it is reached.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
@@ -9,44 +9,44 @@ use serde::{Deserialize, Serialize};
 /// One MiB, in bytes.
 pub const MIB: u64 = 1024 * 1024;
 
-/// The largest component that is taken, bytes.
+/// The largest component that can be deployed, bytes.
 pub const COMPONENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Functions that a component may import. Each brings a memory, and of these an instance has few, so there are rarely
-/// more than three.
+/// The most functions that a component may import. Each adds a memory, of which an instance has
+/// few, so more than three are rare.
 pub const FUNCTIONS_IMPORTED_MAX: usize = 16;
 
-/// The largest linear memory any function may be given, bytes: the size of a pooled slot.
+/// The highest memory limit of a function, bytes: the size of a pooled slot.
 pub const MEMORY_BYTES_CEILING: u64 = 1024 * MIB;
 
-/// The longest deadline any function may be given, milliseconds: a quarter of an hour.
+/// The longest deadline of a function, milliseconds: a quarter of an hour.
 pub const DEADLINE_MS_CEILING: u64 = 15 * 60 * 1000;
 
-/// The largest input, and the largest output, that any function may be given, bytes.
+/// The highest input limit and the highest output limit of a function, bytes.
 pub const PAYLOAD_BYTES_CEILING: u64 = 256 * MIB;
 
-/// The longest log any function may be given, bytes a call.
+/// The highest log limit of a function, bytes for each call.
 pub const LOG_BYTES_CEILING: u64 = MIB;
 
-/// The largest table any function may be given, elements: the size of a pooled slot.
+/// The largest table of a function, elements: the size of a pooled slot.
 pub const TABLE_ELEMENTS_CEILING: usize = 20_000;
 
-/// Linear memory that a component's initialisation may grow to, bytes over all its memories: 64 MiB, what
-/// a function has unless it is given more. These limits are the same for all functions, since all that
-/// are deployed of one component share what it made. Beyond them the component is refused.
+/// Linear memory that a component's initialisation may grow to, bytes over all its memories: 64
+/// MiB, the default of a function. The limits of initialisation are the same for all functions,
+/// because all functions of one component share the snapshot. Beyond them the component is refused.
 pub const INITIALISE_MEMORY_BYTES_MAX: u64 = 64 * MIB;
 
 /// Wall-clock time that a component's initialisation may take, milliseconds.
 pub const INITIALISE_DEADLINE_MS: u64 = 10_000;
 
-/// What is kept of what a component prints while it is initialised, bytes: an error tells the end of it.
+/// The part of the output of an initialisation that is kept for its error, bytes from the end.
 pub const INITIALISE_LOG_BYTES_MAX: u64 = 16 * 1024;
 
 /// By how much a component's initialisation may make it longer, bytes: about what it leaves in its
 /// memories that isn't zero. Each loaded function holds it in memory, once for all cores.
 pub const SNAPSHOT_ADDED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// What one call may use.
+/// The limits of one call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -54,15 +54,17 @@ pub struct Limits {
     /// [`MEMORY_BYTES_CEILING`]. Growth beyond it fails inside the guest; if the guest then ends
     /// abnormally the call is answered as having hit its memory limit.
     pub memory_bytes_max: u64,
-    /// Wall-clock time of a call from admission, milliseconds. Default 1,000; at it the call is
-    /// aborted and nothing of it is kept.
+    /// Wall-clock time of a call from admission, milliseconds. Default 1,000. At the deadline the
+    /// call is aborted, and nothing of it is kept.
     pub deadline_ms: NonZeroU64,
-    /// The request body, bytes. Default 8 MiB; a longer one is refused before the guest runs.
+    /// Length of the request body, bytes. Default 8 MiB. A longer one is refused before the guest
+    /// runs.
     pub input_bytes_max: u64,
-    /// The answer, bytes. Default 8 MiB; a longer one ends the call as the guest's fault.
+    /// Length of the answer, bytes. Default 8 MiB. A longer one fails the call, as the guest's
+    /// fault.
     pub output_bytes_max: u64,
-    /// Standard output and standard error together, bytes kept of each call. Default 16 KiB; what
-    /// goes beyond is dropped, and the log says so.
+    /// Standard output and standard error together, bytes kept of each call. Default 16 KiB. The
+    /// rest is dropped, and the log says so.
     pub log_bytes_max: u64,
 }
 
@@ -79,15 +81,15 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The deadline as a duration.
+    /// Returns the deadline as a duration.
     pub fn deadline(&self) -> Duration {
         Duration::from_millis(self.deadline_ms.get())
     }
 
-    /// These limits with `overrides` put in their place.
+    /// Returns these limits, replaced by `overrides` where given.
     ///
     /// # Errors
-    /// [`LimitTooHigh`] where an override is beyond what the host can give.
+    /// [`LimitTooHigh`] if an override exceeds its ceiling.
     pub fn with(&self, overrides: &LimitOverrides) -> Result<Self, LimitTooHigh> {
         let under = |limit, asked: Option<u64>, default, ceiling| match asked {
             Some(asked) if asked > ceiling => Err(LimitTooHigh { limit, asked, ceiling }),
@@ -114,7 +116,7 @@ impl Limits {
     }
 }
 
-/// A function's own limits; what isn't given is the host's default. Stored with each version.
+/// A function's own limits. Absent ones have the host's default. Stored with each version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitOverrides {
@@ -135,19 +137,19 @@ pub struct LimitOverrides {
     pub log_bytes_max: Option<u64>,
 }
 
-/// A function asks for more than the host was built to give.
+/// A limit exceeds its ceiling.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{limit}` is {asked}, and this host gives at most {ceiling}")]
+#[error("`{limit}` is {asked}; the highest possible value is {ceiling}")]
 pub struct LimitTooHigh {
     /// The limit's name.
     pub limit: &'static str,
-    /// What was asked for.
+    /// The value requested.
     pub asked: u64,
-    /// What there is.
+    /// The highest possible value.
     pub ceiling: u64,
 }
 
-/// What the host as a whole may use.
+/// The limits of the whole host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HostLimits {
@@ -156,20 +158,22 @@ pub struct HostLimits {
     /// Calls waiting for the compute lane. Default 1,024. Beyond it calls are shed with
     /// [`CallError::Overloaded`](crate::CallError::Overloaded) before any of their work starts.
     pub queue_max: usize,
-    /// Instances alive at once on each serving thread, for the one that runs and those made ahead. Default 32.
-    /// Each of these, and of `calls_max`, reserves 16 GiB of address space, which isn't memory: only systems that
-    /// limit it need fewer. Where all are taken, calls go to the compute lane.
+    /// Instances alive at once on each serving thread: the running one and the prepared ones.
+    /// Default 32. Each of them, and each of `calls_max`, reserves 16 GiB of address space. That
+    /// isn't memory: only systems that limit address space need fewer. When all are in use, calls
+    /// go to the compute lane.
     pub instances_max: NonZeroU32,
-    /// Compiled code kept loaded, bytes, over all threads, which share it. Default 256 MiB. Beyond it
-    /// components that weren't used lately are unloaded; the one loaded last stays, however large it is.
+    /// Compiled code kept loaded, bytes; all threads share it. Default 256 MiB. Beyond it
+    /// components without recent calls are unloaded; the one loaded last stays, however large it is.
     pub loaded_bytes_max: u64,
-    /// Memory for results that are remembered, bytes, over all functions. Default 64 MiB; 0 remembers nothing.
-    /// Beyond it what is asked for least goes first.
+    /// Memory for cached results, bytes, over all functions. Default 64 MiB; 0 caches nothing.
+    /// Beyond it the least requested results are evicted.
     pub remembered_bytes_max: u64,
-    /// Disk for results that took a millisecond or longer to compute, bytes. Default 256 MiB; 0 keeps none.
-    /// Beyond it what came first goes, unless it was asked for.
+    /// Disk for results that took a millisecond or longer to compute, bytes. Default 256 MiB; 0
+    /// keeps none. Beyond it the oldest results are evicted, except requested ones.
     pub remembered_disk_bytes_max: u64,
-    /// Disk for inputs that callers ask to have kept, bytes. Default 64 MiB; 0 keeps none. Beyond it the oldest goes.
+    /// Disk for inputs that callers ask to keep, bytes. Default 64 MiB; 0 keeps none. Beyond it the
+    /// oldest are deleted.
     pub inputs_bytes_max: u64,
 }
 
@@ -199,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_host_can_give_is_refused() {
+    fn limits_above_their_ceiling_are_refused() {
         let none = LimitOverrides::default;
         for (limit, overrides) in [
             ("memory_bytes_max", LimitOverrides { memory_bytes_max: Some(u64::MAX), ..none() }),

@@ -1,4 +1,4 @@
-//! What is written down of each version.
+//! The record of each version, as the store keeps it and the control plane returns it.
 
 use std::collections::BTreeMap;
 
@@ -10,59 +10,60 @@ use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use crate::limits::LimitOverrides;
 use crate::remember::Remember;
 
-/// What a component is, as far as one can tell without running it.
+/// The facts about a component that are known without running it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description {
-    /// Which of the three forms.
+    /// The form.
     pub form: Form,
-    /// In WIT.
+    /// The signature of `handle`, in WIT.
     pub signature: String,
-    /// JSON Schema of the input document; none for functions on bytes and of the http form.
+    /// JSON Schema of the input document; `None` for functions of the raw and the http form.
     pub input_schema: Option<serde_json::Value>,
-    /// JSON Schema of the answer.
+    /// JSON Schema of the function's value.
     pub output_schema: Option<serde_json::Value>,
     /// JSON Schema of the function's own error.
     pub error_schema: Option<serde_json::Value>,
-    /// Its imports by name.
+    /// The names of the imports.
     pub imports: Vec<String>,
-    /// What its author should know, such as imports that are always denied.
+    /// Notes for the author, for example about imports that are always denied.
     pub notes: Vec<String>,
 }
 
-/// A version that is a pipeline: what was written, and what its names stood for.
+/// The content of a version that is a pipeline: its description, and the versions its names stood
+/// for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Composition {
-    /// As it was written.
+    /// The description as deployed.
     pub description: Pipeline,
-    /// What each function that it names is, by how it is named.
+    /// The pinned version of each function, by its reference in the description.
     pub pinned: BTreeMap<String, Pinned>,
 }
 
-/// One version of a function.
+/// A version of a function that a pipeline calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pinned {
-    /// Its number.
+    /// The version's number.
     pub version: Version,
-    /// Of its component.
+    /// Digest of its component.
     pub digest: Digest,
 }
 
-/// A function that is linked into a version, as it was then: it stays.
+/// A function that is linked into a version. Later deploys of the function don't change it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Linked {
     /// The function.
     pub name: FunctionName,
-    /// The version that its name stood for.
+    /// The version that was current at the deploy.
     pub version: Version,
-    /// Of its component, with what was linked into that.
+    /// Digest of its component, including what is linked into that.
     pub digest: Digest,
-    /// What was linked into it in turn.
+    /// The functions linked into this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub linked: Vec<Linked>,
 }
 
 impl Linked {
-    /// The way from this to the function of that name: both, and what is between them.
+    /// Returns the path from this function to the one of that name, both included.
     pub fn way_to(&self, name: &FunctionName) -> Option<Vec<FunctionName>> {
         let mut way = vec![self.name.clone()];
         if self.name == *name {
@@ -72,7 +73,7 @@ impl Linked {
         Some(way)
     }
 
-    /// Whether another component than that one is linked here under this name.
+    /// Returns whether a different component than `digest` is linked here under that name.
     pub fn has_other(&self, name: &FunctionName, digest: &Digest) -> bool {
         (self.name == *name && self.digest != *digest)
             || self.linked.iter().any(|linked| linked.has_other(name, digest))
@@ -80,13 +81,14 @@ impl Linked {
 }
 
 impl Composition {
-    /// Which version `function`, as it is written, stands for.
+    /// Returns the pinned version of a function in the description.
     pub fn version_of(&self, function: &FunctionRef) -> Option<FunctionRef> {
         let pinned = self.pinned.get(&function.to_string())?;
         Some(FunctionRef { name: function.name.clone(), selector: Selector::Version(pinned.version) })
     }
 
-    /// The description with every function by its digest: what the pipeline's own digest is of.
+    /// Returns the description with every function by its digest. The pipeline's digest is the
+    /// digest of this.
     pub fn content(&self) -> Vec<u8> {
         let mut description = self.description.clone();
         description.steps.rename(&|function| match self.pinned.get(&function.to_string()) {
@@ -103,31 +105,31 @@ impl Composition {
     }
 }
 
-/// One immutable version of a function.
+/// An immutable version of a function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VersionRecord {
     /// The function.
     pub name: FunctionName,
-    /// Its number.
+    /// The version's number.
     pub version: Version,
-    /// Of the component, or of the pipeline's description with every function by its digest.
+    /// Digest of the component, or of [`Composition::content`].
     pub digest: Digest,
-    /// Length of that.
+    /// Length of the component or content, bytes.
     pub size_bytes: u64,
     /// When it was deployed, seconds since the Unix epoch.
     pub deployed_at_unix_s: u64,
     /// The function's own limits.
     pub limits: LimitOverrides,
-    /// What is remembered of it.
+    /// Caching of the function's results.
     #[serde(default, skip_serializing_if = "Remember::is_default")]
     pub remember: Remember,
-    /// If it is a pipeline: of what.
+    /// The pipeline, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Composition>,
-    /// The functions that it imports, which were linked into its component.
+    /// The imported functions that are linked into the component.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub linked: Vec<Linked>,
-    /// What it is.
+    /// The facts about the component or pipeline.
     #[serde(flatten)]
     pub description: Description,
 }

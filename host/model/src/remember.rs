@@ -1,4 +1,4 @@
-//! Whether, and for how long, a function's results are remembered.
+//! Caching of results: a function's settings, a caller's directives, and the source of an answer.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -7,34 +7,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::MIB;
 
-/// The largest answer that is remembered unless the function says otherwise, bytes.
+/// The default of [`Remember::bytes_max`].
 const ANSWER_BYTES_MAX: u64 = MIB;
 
-/// What a function says of its results. Stored with each version; nothing said is: remember them.
+/// A function's settings for caching its results. By default they are cached. Stored with each
+/// version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Remember {
-    /// Run it for every call; calls that are the same aren't merged either.
+    /// Runs the function for every call. Identical calls aren't merged either.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub off: bool,
-    /// Seconds for which a result is used. Without it for as long as there is room: a result is never wrong.
+    /// Seconds for which a result is used. Without it, until it is evicted: a result is never
+    /// wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<NonZeroU64>,
-    /// The largest answer that is remembered, bytes; 1 MiB unless given.
+    /// The largest answer that is cached, bytes. Default 1 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_max: Option<u64>,
-    /// Also that it fails: its traps, and that it hits its memory or output limit. In memory alone.
+    /// Also caches failures, in memory only: traps, and reaching the memory or output limit.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub traps: bool,
 }
 
 impl Remember {
-    /// Whether nothing was said.
+    /// Returns whether these are the defaults.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Has it say no more than `other` does.
+    /// Restricts the settings to what `other` also allows.
     pub fn narrow(&mut self, other: &Self) {
         let Self {
             off,
@@ -48,65 +50,65 @@ impl Remember {
         self.ttl_s = [self.ttl_s, *ttl_s].into_iter().flatten().min();
     }
 
-    /// Returns how long a result is used; `None` has no bound.
+    /// Returns the time for which a result is used; `None` is unbounded.
     pub fn ttl(&self) -> Option<Duration> {
         self.ttl_s.map(|seconds| Duration::from_secs(seconds.get()))
     }
 
-    /// Returns the largest answer that is kept, bytes.
+    /// Returns the largest answer that is cached, bytes.
     pub fn answer_bytes_max(&self) -> u64 {
         self.bytes_max.unwrap_or(ANSWER_BYTES_MAX)
     }
 }
 
-/// What a deploy says of a function besides its component.
+/// The settings of a function that a deploy gives besides the component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Its own limits.
+    /// The function's own limits.
     pub limits: crate::limits::LimitOverrides,
-    /// What is remembered of it.
+    /// Caching of the function's results.
     pub remember: Remember,
 }
 
-/// What a caller says of remembered results: `Cache-Control` in a request (RFC 9111 §5.2.1).
+/// A caller's `Cache-Control` (RFC 9111 §5.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheDirectives {
-    /// Run the function, whatever is remembered.
+    /// Runs the function even if its result is cached.
     pub no_cache: bool,
-    /// Keep nothing of this call.
+    /// Caches nothing of this call.
     pub no_store: bool,
 }
 
-/// Where an answer comes from.
+/// The source of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The function ran for this call, or the call failed before it could.
     Ran {
-        /// Why what is remembered didn't do.
+        /// The reason why no cached result was used.
         because: Because,
-        /// Whether the answer is remembered now.
+        /// Whether the answer is cached now.
         stored: bool,
     },
-    /// It is remembered.
+    /// The answer was cached.
     Remembered {
-        /// Since it was computed, seconds.
+        /// Time since it was computed, seconds.
         age_s: u64,
-        /// How long it will be used from now, seconds; for as long as there is room if this isn't said.
+        /// Time for which it will still be used, seconds; `None` is unbounded.
         ttl_s: Option<u64>,
-        /// It had to be read from disk.
+        /// Whether it was read from disk.
         on_disk: bool,
     },
-    /// The function ran for another call, which asked the same at the same time.
+    /// The function ran for another, identical call in flight.
     Collapsed,
 }
 
-/// Why a function ran.
+/// The reason why a function ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// Nothing of the function is remembered.
+    /// The function's results aren't cached.
     Off,
-    /// The caller would have it so.
+    /// The caller sent `no-cache`.
     Asked,
-    /// The answer wasn't there.
+    /// No result was cached.
     Missed,
 }

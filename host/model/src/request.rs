@@ -1,4 +1,4 @@
-//! A call as it comes in.
+//! The request of a call, before its input is decoded.
 
 use std::sync::Arc;
 
@@ -7,38 +7,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::form::Form;
 
-/// A call as it comes in.
+/// The request of a call, before its input is decoded.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// A body. Without a media type it is taken for what the function's form reads by default.
+    /// A body. Without a media type it has the default type of the function's form.
     Payload {
         /// The `Content-Type`, with its parameters.
         media_type: Option<String>,
-        /// The content.
+        /// The body.
         body: Bytes,
     },
-    /// Query parameters, decoded.
+    /// Decoded query parameters, as names and values.
     Query(Vec<(String, String)>),
-    /// For a function of the http form: the whole request, its path below the function's name.
+    /// The whole request, for a function of the http form. Its path is the part below the
+    /// function's name.
     Http(Arc<http::Request<Bytes>>),
 }
 
-/// How the caller would have a typed answer.
+/// The encoding that the caller prefers for a typed answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Prefer {
-    /// As the input came: raw for raw, JSON for JSON.
+    /// The encoding of the input: raw for raw, JSON for JSON.
     #[default]
     AsSent,
-    /// JSON.
+    /// Always JSON.
     Json,
-    /// Raw where the type is `string` or `list<u8>`, else JSON.
+    /// Raw if the type is `string` or `list<u8>`, else JSON.
     Raw,
 }
 
 impl Request {
-    /// The same, holding no more memory than it takes: a short body may be a part of a larger buffer, a long one is one by
-    /// itself, and copying it would hold up the thread that serves.
+    /// Returns the request without references to larger buffers. A short body may be a part of one
+    /// and is copied; a long one has its own, and copying it would block the serving thread.
     pub fn compact(&self) -> Self {
         let own = |body: &Bytes| match body.len() {
             ..=COPIED_BYTES_MAX => Bytes::copy_from_slice(body),
@@ -56,34 +57,34 @@ impl Request {
         }
     }
 
-    /// Whether decoding it, and hashing it where that is to be `remembered`, takes no time to speak of. What
-    /// doesn't is decoded where long calls run.
+    /// Returns whether a serving thread may decode the request, and hash it if its result is to be
+    /// `remembered`. Otherwise the compute lane does.
     pub fn is_light(&self, form: Form, remembered: bool) -> bool {
-        let is_soon_hashed = |body: &Bytes| !remembered || body.len() <= HASHED_LIGHT_BYTES_MAX;
+        let is_hashed_soon = |body: &Bytes| !remembered || body.len() <= HASHED_LIGHT_BYTES_MAX;
         match self {
             Self::Payload { media_type, body } => {
-                let is_soon_decoded = body.len() <= JSON_LIGHT_BYTES_MAX
+                let is_decoded_soon = body.len() <= JSON_LIGHT_BYTES_MAX
                     || form != Form::Typed
                     || !may_be_json(media_type.as_deref());
-                is_soon_decoded && is_soon_hashed(body)
+                is_decoded_soon && is_hashed_soon(body)
             }
             Self::Query(_) => true,
-            Self::Http(request) => is_soon_hashed(request.body()),
+            Self::Http(request) => is_hashed_soon(request.body()),
         }
     }
 }
 
-/// The longest body that is copied so that it holds no more memory than it takes, bytes.
+/// The longest body that [`Request::compact`] copies, bytes.
 const COPIED_BYTES_MAX: usize = 64 * 1024;
 
-/// The longest JSON document that is decoded on a serving thread, bytes: it takes about a millisecond.
-/// Other bodies are only copied.
+/// The longest JSON document that is decoded on a serving thread, bytes: about a millisecond. Other
+/// bodies are only copied.
 const JSON_LIGHT_BYTES_MAX: usize = 64 * 1024;
 
-/// The longest body that is hashed on a serving thread, bytes: it takes a tenth of a millisecond.
+/// The longest body that is hashed on a serving thread, bytes: about a tenth of a millisecond.
 pub const HASHED_LIGHT_BYTES_MAX: usize = 512 * 1024;
 
-/// Whether a typed function takes a body of this media type for JSON, or may.
+/// Returns whether a typed function may read a body of this media type as JSON.
 fn may_be_json(media_type: Option<&str>) -> bool {
     media_type.is_none_or(|media_type| {
         let media_type = media_type.to_ascii_lowercase();

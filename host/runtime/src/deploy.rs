@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use nebula_engine::{CompileError, Described, Inadmissible, Refused};
-use nebula_linker::{InvalidImport, InvalidImporter, Unlinked};
+use nebula_linker::{InvalidImport, InvalidImporter, LinkError};
 use nebula_model::id::{Digest, FunctionName};
 use nebula_model::limits::LimitTooHigh;
 use nebula_model::record::{Description, VersionRecord};
@@ -86,11 +86,11 @@ impl From<ResolveError> for DeployError {
     }
 }
 
-impl From<Unlinked> for DeployError {
-    fn from(error: Unlinked) -> Self {
+impl From<LinkError> for DeployError {
+    fn from(error: LinkError) -> Self {
         match error {
-            Unlinked::Import(error) => Self::Import(error),
-            Unlinked::Importer(error) => Self::Refused(match error {
+            LinkError::Import(error) => Self::Import(error),
+            LinkError::Importer(error) => Self::Refused(match error {
                 InvalidImporter::NoHandle { exports } => Refused::NoHandle { exports },
                 InvalidImporter::NotAFunction => Refused::NotAFunction,
                 InvalidImporter::Type(error) => Refused::Type(error),

@@ -1,6 +1,6 @@
-//! Measures calls.
+//! Measures the time of calls.
 //!
-//! The measured quantities themselves, such as `CallCost`, are data and live in `nebula-model`.
+//! The measured quantities, such as `CallCost`, are data and live in `nebula-model`.
 
 use std::time::{Duration, Instant};
 
@@ -11,22 +11,22 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Starts the first lap now.
+    /// Starts the first lap.
     pub fn start() -> Self {
         Self { last: Instant::now() }
     }
 
-    /// Starts the first lap at a moment that has been read already.
+    /// Starts the first lap at a moment already read from the clock.
     pub fn started_at(moment: Instant) -> Self {
         Self { last: moment }
     }
 
-    /// From `earlier` to the beginning of this lap.
+    /// Returns the time from `earlier` to the start of this lap.
     pub fn since(&self, earlier: Instant) -> Duration {
         self.last.saturating_duration_since(earlier)
     }
 
-    /// Ends the lap, gives its length and starts the next.
+    /// Ends the lap, returns its length and starts the next one.
     pub fn lap(&mut self) -> Duration {
         let now = Instant::now();
         let lap = now - self.last;

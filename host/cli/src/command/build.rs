@@ -1,4 +1,4 @@
-//! `nebula build`: the functions of a directory, as components.
+//! `nebula build`: builds the functions of a directory to components.
 
 use crate::args::Build;
 use crate::project::{Builder, Project};
@@ -9,7 +9,7 @@ pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     for built in &outcome.built {
         println!("{}", built.component.display());
     }
-    anyhow::ensure!(outcome.complete, "the build failed: cargo says why above");
+    anyhow::ensure!(outcome.complete, "the build failed; cargo's messages above say why");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! `nebula cache`: what is remembered, and what that saves.
+//! `nebula cache`: shows the cached results and what they save, or clears them.
 
 use std::time::Duration;
 
@@ -28,21 +28,21 @@ pub(crate) fn run(cache: &Cache) -> anyhow::Result<()> {
     let name = cache.name.as_ref();
     if cache.clear {
         let what = name.map_or_else(|| "all results".to_owned(), |name| format!("the results of `{name}`"));
-        client.clear_cache(name).with_context(|| format!("cannot forget {what}"))?;
-        note(format!("forgot {what}"));
+        client.clear_cache(name).with_context(|| format!("cannot clear {what}"))?;
+        note(format!("cleared {what}"));
         return Ok(());
     }
     if let Some(name) = name {
-        // There may be no such function.
-        client.detail(name).with_context(|| format!("cannot show what is remembered of `{name}`"))?;
+        // Fails if the function isn't deployed.
+        client.detail(name).with_context(|| format!("cannot show the cached results of `{name}`"))?;
     }
-    let mut report = client.cache().context("cannot show what is remembered")?;
+    let mut report = client.cache().context("cannot show the cached results")?;
     report.functions.retain(|function| name.is_none_or(|name| function.name == *name));
     if cache.remote.json {
         return json(&report);
     }
     if report.functions.is_empty() && report.bytes_max > 0 {
-        note("nothing is remembered, and no call has come since the server started");
+        note("nothing is cached, and no function was called since the server started");
         return Ok(());
     }
     print(&report);
@@ -52,7 +52,7 @@ pub(crate) fn run(cache: &Cache) -> anyhow::Result<()> {
 fn print(report: &CacheReport) {
     let CacheReport { bytes, bytes_max, disk_bytes, disk_bytes_max, loaded, functions } = report;
     if *bytes_max == 0 {
-        note("nothing is remembered: the server runs with `--cache-bytes-max 0`");
+        note("nothing is cached: the server runs with `--cache-bytes-max 0`");
         return;
     }
     let rows: Vec<_> = functions.iter().map(row).collect();
@@ -72,7 +72,7 @@ fn print(report: &CacheReport) {
         let Some(Disagreement { computed, remembered, .. }) = &function.disagreement else { continue };
         let name = &function.name;
         note(format!(
-            "`{name}`: computed again, it answered {computed}, and not {remembered}: nothing of it is remembered until \
+            "`{name}`: recomputed, it answered {computed} instead of {remembered}; its results aren't cached until \
              `nebula cache {name} --clear`"
         ));
     }

@@ -1,4 +1,4 @@
-//! `nebula explain`: one call, and how each step of it went.
+//! `nebula explain`: makes a call and prints the outcome of each step.
 
 use std::process::ExitCode;
 
@@ -7,11 +7,14 @@ use nebula_http::wire::ExplainedCall;
 
 use crate::args::Explain;
 use crate::client::Client;
-use crate::input::Input;
+use crate::input::{Input, InputArgument};
 use crate::report::json;
 
 pub(crate) fn run(explain: &Explain) -> anyhow::Result<ExitCode> {
-    let input = Input::read_or_piped(explain.input.as_deref(), explain.content_type.as_deref())?;
+    let input = Input::read_or_piped(InputArgument {
+        text: explain.input.as_deref(),
+        media_type: explain.content_type.as_deref(),
+    })?;
     let call = Client::new(&explain.remote)
         .explain(&explain.function, &input)
         .with_context(|| format!("cannot explain `{}`", explain.function))?;

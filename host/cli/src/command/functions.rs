@@ -1,4 +1,4 @@
-//! `nebula deploy`, `list`, `rollback`, `remove`, `logs`: what a running server is told and asked.
+//! `nebula deploy`, `list`, `rollback`, `remove`, `logs`: requests to a running server.
 
 use std::time::Duration;
 
@@ -41,11 +41,11 @@ pub(crate) fn deploy(deploy: &args::Deploy) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The function's name after its file's: cargo writes `csv_stats.wasm` for `csv-stats`.
+/// Derives a function's name from its file: cargo writes `csv_stats.wasm` for `csv-stats`.
 pub(super) fn name_of(path: &std::path::Path) -> anyhow::Result<FunctionName> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().replace('_', "-")).unwrap_or_default();
     stem.parse().map_err(|error| {
-        let message = format!("`{}` names no function", path.display());
+        let message = format!("cannot derive a function name from `{}`", path.display());
         anyhow::Error::new(error).context(hinted(message, "give a name with `--name`"))
     })
 }
@@ -98,7 +98,7 @@ pub(crate) fn logs(named: &Named) -> anyhow::Result<()> {
         return json(&logs);
     }
     if logs.calls.is_empty() {
-        note("no call has printed anything or failed since the server started");
+        note("no call has printed or failed since the server started");
     }
     for call in &logs.calls {
         println!("{} {} {} µs: {}", call.at_unix_s, call.version, call.duration_us, call.outcome);

@@ -1,4 +1,4 @@
-//! `nebula inspect`: what there is to know of a function, deployed or in a file.
+//! `nebula inspect`: prints the facts about a function, deployed or in a file.
 
 use nebula_http::wire::FunctionDetail;
 use nebula_runtime::id::Selector;
@@ -7,7 +7,7 @@ use nebula_runtime::{Codegen, Disagreement, Linked, VersionRecord};
 
 use crate::args::{Inspect, Target};
 use crate::client::Client;
-use crate::local::{Local, read_component};
+use crate::local::{LocalFunction, read_component};
 use crate::report::{hinted, json};
 use crate::wit;
 
@@ -15,16 +15,16 @@ pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
     match Target::parse(&inspect.function)? {
         Target::File(path) => {
             let component = read_component(&path)?;
-            let local = Local::open(component.clone(), LimitOverrides::default(), Codegen::Baseline)
+            let local = LocalFunction::open(component.clone(), LimitOverrides::default(), Codegen::Baseline)
                 .map_err(|error| {
-                    error.context(format!("`{}` is no function that can run here", path.display()))
+                    error.context(format!("`{}` is not a function that can run here", path.display()))
                 })?;
             let record = local.record();
             let wit = wit::exports(&component)?;
             if inspect.remote.json {
                 let mut value = serde_json::to_value(record)?;
                 value["wit"] = wit.into();
-                // It is deployed nowhere: what only a registry gives would mislead.
+                // The component isn't deployed: fields that a deploy sets would mislead.
                 if let Some(object) = value.as_object_mut() {
                     for absent in ["name", "version", "deployed_at_unix_s", "limits"] {
                         object.remove(absent);
@@ -73,7 +73,7 @@ fn history(detail: &FunctionDetail) -> String {
     }
     if let Some(Disagreement { computed, remembered, input, .. }) = &detail.disagreement {
         text.push_str(&format!(
-            "  distrusted computed again, it answered {computed}, and not {remembered}, to {input}\n"
+            "  distrusted recomputed, it answered {computed} instead of {remembered} to {input}\n"
         ));
     }
     for version in detail.versions.iter().rev() {
@@ -100,7 +100,7 @@ fn description(record: &VersionRecord) -> String {
     text
 }
 
-/// The functions that are linked in, each with those that are linked into it below it.
+/// Lists the linked functions, each followed by the functions linked into it.
 fn linked(functions: &[Linked], indent: &str, text: &mut String) {
     for Linked { name, version, digest, linked: inner } in functions {
         text.push_str(&format!("  linked     {indent}{name} {version} {digest}\n"));

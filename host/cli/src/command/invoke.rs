@@ -1,6 +1,6 @@
-//! `nebula invoke`: one call, of a deployed function or of a component file.
+//! `nebula invoke`: calls a deployed function or a component file.
 //!
-//! The output alone goes to stdout, as it is; the log and everything else to stderr.
+//! The unchanged output goes to stdout; the log and everything else go to stderr.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -13,20 +13,20 @@ use serde::Serialize;
 
 use crate::args::{Invoke, Target};
 use crate::client::{CallReply, Client, problem};
-use crate::input::Input;
-use crate::local::{Local, read_component};
+use crate::input::{Input, InputArgument};
+use crate::local::{LocalFunction, read_component};
 use crate::report::{hinted, json, note};
 
-/// A call that came to an answer.
+/// A call that gave an answer.
 #[derive(Serialize)]
 struct Outcome {
-    /// The function returned a value, rather than its own error.
+    /// Whether the function returned a value, not its own error.
     ok: bool,
     media_type: String,
-    /// A JSON document, text, or `{"base64": …}`.
+    /// The body: a JSON document, text, or `{"base64": …}`.
     #[serde(serialize_with = "readable")]
     output: Vec<u8>,
-    /// What it printed; only known where it ran in this process.
+    /// The log; only known if the function ran in this process.
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<String>,
 }
@@ -47,16 +47,19 @@ fn readable<S: serde::Serializer>(output: &[u8], serializer: S) -> Result<S::Ok,
 }
 
 pub(crate) fn run(invoke: &Invoke) -> anyhow::Result<ExitCode> {
-    let input = Input::read_or_piped(invoke.input.as_deref(), invoke.content_type.as_deref())?;
+    let input = Input::read_or_piped(InputArgument {
+        text: invoke.input.as_deref(),
+        media_type: invoke.content_type.as_deref(),
+    })?;
     let outcome = match Target::parse(&invoke.function)? {
         Target::Deployed(reference) => call_deployed(invoke, &reference, &input)?,
         Target::File(path) => {
             if invoke.receipt.is_some() {
-                let hint = "deploy it, and call it by its name";
-                return Err(hinted("only a server gives receipts", hint).into());
+                let hint = "deploy it and call it by name";
+                return Err(hinted("only a server issues receipts", hint).into());
             }
             let component = read_component(&path)?;
-            let local = Local::open(component, invoke.limits.overrides(), Codegen::Optimised)
+            let local = LocalFunction::open(component, invoke.limits.overrides(), Codegen::Optimised)
                 .with_context(|| format!("cannot run `{}`", path.display()))?;
             local_outcome(local.call(&input))?
         }
@@ -96,19 +99,19 @@ fn call_deployed(invoke: &Invoke, reference: &FunctionRef, input: &Input) -> any
 
 fn write_receipt(path: &Path, reply: &CallReply, keep_input: bool) -> anyhow::Result<()> {
     let Some(receipt) = &reply.receipt else {
-        // An earlier one isn't to be taken for this call's.
+        // An earlier receipt mustn't be mistaken for this call's.
         let _ = std::fs::remove_file(path);
         if reply.status.is_success() || reply.status.as_u16() == 422 {
-            let hint = "an input with a media type of over 255 bytes has none; an older server gives none";
-            return Err(hinted("the server gave no receipt", hint).into());
+            let hint = "older servers issue none, and no server issues one for a media type over 255 bytes";
+            return Err(hinted("the server issued no receipt", hint).into());
         }
-        note("calls that failed have no receipt");
+        note("failed calls have no receipt");
         return Ok(());
     };
     std::fs::write(path, format!("{receipt}\n"))
         .with_context(|| format!("cannot write `{}`", path.display()))?;
     if keep_input && !reply.input_kept {
-        note("the server has no room for the input: keep it, to make the call again");
+        note("the server has no room for the input: keep it yourself to replay the call");
     }
     Ok(())
 }
@@ -137,18 +140,18 @@ fn local_outcome(called: Called) -> anyhow::Result<Outcome> {
     })
 }
 
-/// A failed call with where the guest was, and what to do.
+/// Returns the error of a failed call, with the guest's backtrace and a hint.
 fn explained(error: &CallError) -> anyhow::Error {
     let (failure, hint) = match error {
         CallError::Trapped(failure)
         | CallError::StackExhausted(failure)
         | CallError::InvalidAnswer(failure) => (Some(failure), None),
         CallError::ResourceLimit { failure, .. } => {
-            (Some(failure), Some("give it more with `--memory-bytes-max`"))
+            (Some(failure), Some("raise the limit with `--memory-bytes-max`"))
         }
-        CallError::DeadlineExceeded { .. } => (None, Some("give it more time with `--deadline-ms`")),
-        CallError::OutputTooLarge { .. } => (None, Some("give it more room with `--output-bytes-max`")),
-        CallError::InputTooLarge { .. } => (None, Some("let it take more with `--input-bytes-max`")),
+        CallError::DeadlineExceeded { .. } => (None, Some("raise the limit with `--deadline-ms`")),
+        CallError::OutputTooLarge { .. } => (None, Some("raise the limit with `--output-bytes-max`")),
+        CallError::InputTooLarge { .. } => (None, Some("raise the limit with `--input-bytes-max`")),
         CallError::BadInput(_) | CallError::UnsupportedMediaType { .. } => {
             (None, Some("`nebula inspect` shows the function's signature"))
         }

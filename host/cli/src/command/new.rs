@@ -1,4 +1,4 @@
-//! `nebula new`: a function in a new directory, that builds, tests and deploys as it is.
+//! `nebula new`: creates a function in a new directory, ready to build, test and deploy.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use nebula_runtime::id::FunctionName;
 use crate::args::{New, Template};
 use crate::report::{hinted, note};
 
-/// Paths in the new directory, and what they hold.
+/// Paths in the new directory, and their contents.
 type Files = &'static [(&'static str, &'static str)];
 
 const COMMON: Files = &[(".gitignore", include_str!("../../templates/gitignore"))];
@@ -41,7 +41,7 @@ pub(crate) fn run(new: &New) -> anyhow::Result<()> {
     let path = &new.path;
     let name = name_of(path)?;
     if path.exists() && std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_some()) {
-        let message = format!("`{}` is there already, and not an empty directory", path.display());
+        let message = format!("`{}` exists and is not an empty directory", path.display());
         return Err(hinted(message, "give the new function another name").into());
     }
     let sdk = sdk_dependency(new.sdk.as_deref())?;
@@ -60,28 +60,30 @@ pub(crate) fn run(new: &New) -> anyhow::Result<()> {
             .and_then(|()| std::fs::write(&target, content));
         written.with_context(|| format!("cannot write `{}`", target.display()))?;
     }
-    note(format!("made the function `{name}`; next:"));
+    note(format!("created the function `{name}`; next:"));
     println!("cd {} && nebula up", path.display());
     Ok(())
 }
 
-/// The directory's name, which is to be a function's and a package's.
+/// Returns the directory's name if a function and a package can have it.
 fn name_of(path: &Path) -> anyhow::Result<FunctionName> {
-    let hint = "a name has lowercase letters, digits and `-`, begins with a letter, and is at most 63 long";
+    let hint = "a name has up to 63 lowercase letters, digits and `-`, and begins with a letter";
     let text = path.file_name().unwrap_or_default().to_string_lossy();
     let name: FunctionName = text.parse().map_err(|error| {
-        anyhow::Error::new(error).context(hinted(format!("`{text}` names no function"), hint))
+        anyhow::Error::new(error).context(hinted(format!("cannot name a function `{text}`"), hint))
     })?;
     if name.as_str().starts_with(|first: char| first.is_ascii_digit()) {
-        return Err(
-            hinted(format!("cargo has no packages that begin with a digit, as `{name}` does"), hint).into()
-        );
+        return Err(hinted(
+            format!("cargo doesn't allow a package name that begins with a digit: `{name}`"),
+            hint,
+        )
+        .into());
     }
     Ok(name)
 }
 
-/// Where `Cargo.toml` finds the SDK: the given source, that of the clone this was built from, or a
-/// release.
+/// Returns the SDK dependency for `Cargo.toml`: the given source, else the clone that this binary
+/// was built from, else the release.
 fn sdk_dependency(given: Option<&Path>) -> anyhow::Result<String> {
     let path = match given {
         Some(path) => Some(path.canonicalize().map_err(|error| {

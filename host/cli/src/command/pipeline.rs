@@ -1,4 +1,4 @@
-//! `nebula pipeline check | deploy | show`: functions made of functions.
+//! `nebula pipeline check | deploy | show`: functions composed of functions.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub(crate) fn run(pipeline: &args::Pipeline) -> anyhow::Result<()> {
     }
 }
 
-/// The description in a file.
+/// Reads the description in a file.
 fn read(path: &Path) -> anyhow::Result<Pipeline> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let is_toml = path.extension().is_some_and(|end| end == "toml");
@@ -30,8 +30,8 @@ fn read(path: &Path) -> anyhow::Result<Pipeline> {
         serde_json::from_str(&text).map_err(anyhow::Error::new)
     };
     parsed.map_err(|error| {
-        let message = format!("`{}` describes no pipeline", path.display());
-        error.context(hinted(message, "docs/pipelines.md says what one looks like"))
+        let message = format!("`{}` is not a pipeline description", path.display());
+        error.context(hinted(message, "docs/pipelines.md describes the format"))
     })
 }
 

@@ -1,4 +1,4 @@
-//! `nebula replay`: makes an answer again from its receipt, and compares. What runs, runs in this process.
+//! `nebula replay`: recomputes an answer from its receipt, in this process, and compares the two.
 
 use std::num::NonZeroU64;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use crate::args::Replay;
 use crate::bundle::Bundle;
 use crate::client::Client;
 use crate::input::Input;
-use crate::local::{Local, read_component};
+use crate::local::{LocalFunction, read_component};
 use crate::receipt;
 use crate::report::{hinted, json, note};
 
@@ -23,11 +23,11 @@ struct Verdict<'a> {
     agreed: bool,
     expected: &'a OutputReceipt,
     found: Found,
-    /// What computed the answer then, and now.
+    /// The engines that computed the answer then and now.
     engines: [&'a str; 2],
 }
 
-/// What it came to now.
+/// The outcome of the recomputation.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Found {
@@ -42,24 +42,23 @@ pub(crate) fn run(replay: &Replay) -> anyhow::Result<ExitCode> {
     let document = match &replay.input {
         Some(input) => Input::read(input, None)?.body,
         None => Client::new(&replay.remote).input(&receipt.input.digest).map_err(|error| {
-            let hint = "give it with `--input`; callers have inputs kept with `Prefer: receipt=with-input`, or `--keep-input`";
+            let hint = "give it with `--input`; a server keeps the input of a call with `--keep-input` or `Prefer: receipt=with-input`";
             error.context(hinted("the server doesn't have the input of this receipt", hint))
         })?,
     };
     let request = receipt.request(&document).map_err(|error| {
-        let hint =
-            "the input of a query or of a whole request is its document: docs/receipts.md says what that is";
+        let hint = "a query or a whole request is given as its document, which docs/receipts.md describes";
         hinted(error.to_string(), hint)
     })?;
-    // How long it may take is no part of what it answers.
+    // The deadline isn't part of the answer.
     let bundle =
         bundle.with_limits(receipt.limits()).with_deadlines(|_| NonZeroU64::new(DEADLINE_MS_CEILING));
-    let local = Local::open_bundle(&bundle, Codegen::Optimised)
+    let local = LocalFunction::open_bundle(&bundle, Codegen::Optimised)
         .with_context(|| format!("cannot run `{}`", receipt.function))?;
     let called = local.call_with(request, receipt.prefer);
     let found = match &called.result {
         Ok(answer) => Found::Answer(OutputReceipt::of(answer)),
-        // These say nothing of the function.
+        // These errors depend on the machine, not on the function.
         Err(error)
             if matches!(**error, CallError::DeadlineExceeded { .. } | CallError::StackExhausted(_)) =>
         {
@@ -87,14 +86,15 @@ pub(crate) fn run(replay: &Replay) -> anyhow::Result<ExitCode> {
     }
     if !verdict.agreed && !receipt.is_of_these_semantics() {
         note(format!(
-            "what guests see has changed since: that was {}, and this is {}",
+            "the sandbox has changed since: the receipt is from {}, this is {}",
             verdict.engines[0], verdict.engines[1]
         ));
     }
     Ok(if verdict.agreed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What the receipt names: a component, from a file or the server, or a pipeline, from the server with all that it calls.
+/// Returns the function that the receipt names: a component from a file or the server, or a
+/// pipeline from the server with all that it calls.
 fn bundle(replay: &Replay, receipt: &Receipt) -> anyhow::Result<Bundle> {
     let named = match &replay.component {
         Some(path) => read_component(path)?,
@@ -102,35 +102,35 @@ fn bundle(replay: &Replay, receipt: &Receipt) -> anyhow::Result<Bundle> {
             .component_of(&receipt.component)
             .map_err(|error| {
                 let hint =
-                    "it is kept as long as a function has a version of it: give the file with `--component`";
+                    "a server keeps a component while a version has it: give the file with `--component`";
                 error.context(hinted("the server doesn't have the component of this receipt", hint))
             })?
             .into(),
     };
     let found = Digest::of(&named);
     if found != receipt.component {
-        let hint = "leave out `--component`, and the server is asked for it";
-        let message = format!("this component is {found}, and the receipt is of {}", receipt.component);
+        let hint = "leave out `--component` to get it from the server";
+        let message = format!("this component is {found}; the receipt names {}", receipt.component);
         return Err(hinted(message, hint).into());
     }
     if !is_description(&named) {
         return Bundle::of_component(named, LimitOverrides::default());
     }
-    // Which versions it calls, and what they may use, is in its version's record.
+    // The record of the version has the pinned versions and their limits.
     let client = Client::new(&replay.remote);
-    let function: FunctionRef = receipt.function.parse().context("the receipt names no function")?;
+    let function: FunctionRef = receipt.function.parse().context("the receipt doesn't name a function")?;
     let versions = client.detail(&function.name)?.versions;
     let is_it = |record: &VersionRecord| {
         record.digest == receipt.component && function.selector == Selector::Version(record.version)
     };
     let Some(record) = versions.into_iter().find(is_it) else {
-        let message = format!("the server's `{}` is another than the receipt's", receipt.function);
-        return Err(hinted(message, "a pipeline is made again where it was deployed").into());
+        let message = format!("the server's `{}` has another content than the receipt's", receipt.function);
+        return Err(hinted(message, "replay a pipeline against the server where it was deployed").into());
     };
-    Bundle::bring(&client, &record)
+    Bundle::fetch(&client, &record)
 }
 
-/// Whether this is a pipeline's description, which is JSON, and no component.
+/// Returns whether the content is a pipeline's description (JSON), not a component.
 fn is_description(content: &[u8]) -> bool {
     content.starts_with(b"{")
 }

@@ -1,4 +1,4 @@
-//! `nebula serve`: both planes over one data directory, until told to stop.
+//! `nebula serve`: runs both planes over one data directory until a signal stops it.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -16,11 +16,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::args::{Serve, Switch};
 use crate::report::{hinted, note};
 
-/// Group and others may write; or do anything.
+/// The mode bits for writing by the group and others.
 const OTHERS_WRITE: u32 = 0o022;
+/// All mode bits of the group and others.
 const OTHERS: u32 = 0o077;
 
-/// From listening to looking for files that nothing needs.
+/// The time from listening to the collection of unneeded files.
 const GARBAGE_AFTER: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
@@ -30,19 +31,19 @@ pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
     run_until_stopped(server)
 }
 
-/// After the first calls: looking at every file would hold up those that the server was started for.
+/// Deletes unneeded files, a little later: looking at every file would delay the first calls.
 pub(super) fn collect_garbage(runtime: Runtime) -> anyhow::Result<()> {
     let collect = move || {
         std::thread::sleep(GARBAGE_AFTER);
         if let Err(error) = runtime.collect_garbage() {
-            note(format!("files that nothing needs are left where they are: {error}"));
+            note(format!("cannot delete unneeded files: {error}"));
         }
     };
     std::thread::Builder::new().name("nebula-garbage".to_owned()).spawn(collect)?;
     Ok(())
 }
 
-/// Opens the data directory and takes the addresses.
+/// Opens the data directory and binds the addresses.
 pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
     let threads = serve.threads.or_else(|| std::thread::available_parallelism().ok());
     let threads = threads.map_or(1, std::num::NonZero::get);
@@ -67,14 +68,14 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
         signer: serve.receipt_key.as_deref().map(signer).transpose()?,
     })
     .map_err(|error| cannot_open(serve, error))?;
-    // systemd's way of handing over sockets, sd_listen_fds(3): the data plane's, then the control plane's.
+    // systemd passes sockets, sd_listen_fds(3): the data plane's, then the control plane's.
     let mut handed_over = ListenFd::from_env();
     let mut listen = |index, address| match handed_over.take_tcp_listener(index) {
         Ok(Some(listener)) => Ok(Listen::Inherited(listener)),
         Ok(None) => Ok(Listen::Address(address)),
         Err(error) => Err(error),
     };
-    let taking = "a socket was handed over that is not a TCP listener";
+    let taking = "an inherited socket is not a TCP listener";
     warn_of_others(&serve.data_dir);
     let server = Server::bind(
         ServeConfig {
@@ -111,38 +112,39 @@ fn raise_file_limit() {
     }
 }
 
-/// What was remembered is wrong, or what was computed is.
+/// Prints that a recomputed answer differs from the cached one.
 fn alarm(disagreement: &Disagreement) {
     let Disagreement { function, component, input, remembered, computed, engines, .. } = disagreement;
     let name = function.split('@').next().unwrap_or(function);
     note(format!(
-        "ALARM: `{function}` ({component}) was remembered to answer {remembered}, and computed again it answered {computed}, \
-         to the input {input}; by {} and {}. Its results are forgotten, and nothing of it is remembered until \
+        "ALARM: `{function}` ({component}) has the cached answer {remembered} to the input {input}, but recomputed it \
+         answered {computed}; engines: {} and {}. Its results are dropped, and none is cached until \
          `nebula cache {name} --clear`; hint: `nebula verify {name} INPUT` runs it on differently compiled code",
         engines[0], engines[1]
     ));
 }
 
-/// Who signs receipts. Read once: another key takes a restart.
+/// Reads the key that signs receipts. Another key takes a restart.
 fn signer(path: &Path) -> anyhow::Result<Signer> {
     let pem = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the key that signs receipts, `{}`", path.display()))?;
+        .with_context(|| format!("cannot read the signing key `{}`", path.display()))?;
     Signer::from_pem(&pem).map_err(|error| {
-        let hint = "`openssl genpkey -algorithm ed25519 -out FILE` makes one";
+        let hint = "`openssl genpkey -algorithm ed25519 -out FILE` creates one";
         hinted(format!("`{}`: {error}", path.display()), hint).into()
     })
 }
 
-/// A data directory that Nebula makes is its user's alone; one that was there keeps its mode.
+/// Warns if other users may access the data directory. Nebula creates it for its user alone, but
+/// keeps the mode of an existing one.
 fn warn_of_others(data_dir: &Path) {
-    // What can't be looked at has been said by whoever opened it.
+    // Opening the directory has reported other errors.
     let Ok(metadata) = std::fs::metadata(data_dir) else { return };
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & OTHERS != 0 {
         let shown = data_dir.display();
         let may = match mode & OTHERS_WRITE {
-            0 => "read what is deployed in",
-            _ => "own this host, for they may write to",
+            0 => "read the deployed functions in",
+            _ => "take over this host, because they may write to",
         };
         note(format!("warning: others may {may} `{shown}` (mode {mode:04o}); hint: `chmod 700 {shown}`"));
     }
@@ -155,7 +157,7 @@ fn cannot_open(serve: &Serve, error: RuntimeError) -> anyhow::Error {
             "stop the other server, or give this one a directory of its own with `--data-dir`"
         }
         RuntimeError::Registry(_) => "give one that this user may write to with `--data-dir`",
-        RuntimeError::Store(_) => "restore it from a copy, or begin a new one with `--data-dir`",
+        RuntimeError::Store(_) => "restore it from a copy, or start a new one with `--data-dir`",
         RuntimeError::Engine(_) => {
             "the pools of instances need address space: raise `ulimit -v`, or lower `--instances-max` and `--calls-max`"
         }
@@ -163,7 +165,7 @@ fn cannot_open(serve: &Serve, error: RuntimeError) -> anyhow::Error {
     anyhow::Error::new(error).context(hinted(message, hint))
 }
 
-/// Says on stdout where both planes are, now that they listen.
+/// Prints the addresses of both planes to stdout.
 pub(super) fn say_addresses(server: &Server) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "calls    http://{}", server.data_address())?;

@@ -1,5 +1,7 @@
-//! `nebula verify`: is it pure? The same call on fresh instances and on differently compiled code
-//! must come to the same bytes. Of a pipeline all steps run each time, here.
+//! `nebula verify`: checks that a function is pure.
+//!
+//! The same call on fresh instances and on differently compiled code must give the same bytes. All
+//! steps of a pipeline run each time, in this process.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -14,24 +16,27 @@ use serde::Serialize;
 use crate::args::{Target, Verify};
 use crate::bundle::Bundle;
 use crate::client::Client;
-use crate::input::Input;
-use crate::local::{Local, read_component};
+use crate::input::{Input, InputArgument};
+use crate::local::{LocalFunction, read_component};
 use crate::report::{hinted, json};
 
-/// Unoptimised code is slower by about this much: the deadline is not what is verified.
+/// The factor by which deadlines are raised: unoptimised code is about this much slower.
 const SLOWDOWN: u64 = 20;
 
 #[derive(Serialize)]
 struct Verdict {
     agreed: bool,
     calls: u32,
-    /// What came of it, and how often; one entry where all agreed.
+    /// The number of calls for each outcome; one entry if all agreed.
     outcomes: BTreeMap<String, u32>,
 }
 
 pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
     let invoke = &verify.invoke;
-    let input = Input::read_or_piped(invoke.input.as_deref(), invoke.content_type.as_deref())?;
+    let input = Input::read_or_piped(InputArgument {
+        text: invoke.input.as_deref(),
+        media_type: invoke.content_type.as_deref(),
+    })?;
     let bundle = match Target::parse(&invoke.function)? {
         Target::File(path) => Bundle::of_component(read_component(&path)?, invoke.limits.overrides())?,
         Target::Deployed(reference) => {
@@ -40,7 +45,7 @@ pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
                 return Err(hinted("`verify` takes a function's name without a version", hint).into());
             }
             let client = Client::new(&invoke.remote);
-            Bundle::bring(&client, &client.detail(&reference.name)?.current)?
+            Bundle::fetch(&client, &client.detail(&reference.name)?.current)?
         }
     };
     let longer =
@@ -48,7 +53,7 @@ pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
     let bundle = bundle.with_deadlines(longer);
     let mut verdict = Verdict { agreed: false, calls: 0, outcomes: BTreeMap::new() };
     for codegen in [Codegen::Optimised, Codegen::Baseline] {
-        let local = Local::open_bundle(&bundle, codegen)
+        let local = LocalFunction::open_bundle(&bundle, codegen)
             .with_context(|| format!("cannot run `{}`", invoke.function))?;
         for _ in 0..verify.runs.get() {
             *verdict.outcomes.entry(observed(&local.call(&input))?).or_default() += 1;
@@ -68,7 +73,7 @@ pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
     Ok(if verdict.agreed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Everything of a call that a caller could tell apart, in one line.
+/// Returns a line that differs if a caller could see a difference.
 fn observed(called: &Called) -> anyhow::Result<String> {
     let digest = |bytes: &[u8]| nebula_runtime::id::Digest::of(bytes);
     let log = called.log.text();

@@ -1,4 +1,5 @@
-//! `nebula verify-receipt`: who signed a receipt, and whether it is of these bytes. Asks no server.
+//! `nebula verify-receipt`: checks the signature of a receipt, and that it names these bytes,
+//! without a server.
 
 use std::path::Path;
 
@@ -14,9 +15,9 @@ use crate::report::{hinted, json};
 pub(crate) fn run(verify: &VerifyReceipt) -> anyhow::Result<()> {
     let verifier = verifier(&verify.key)?;
     let signed = receipt::read(&verify.receipt)?;
-    let receipt = signed.verify(&verifier).context("nobody can rely on this receipt")?;
-    same("input", verify.input.as_deref(), &receipt.input.digest)?;
-    same("output", verify.output.as_deref(), receipt.output.digest())?;
+    let receipt = signed.verify(&verifier).context("this receipt can't be trusted")?;
+    check_digest("input", verify.input.as_deref(), &receipt.input.digest)?;
+    check_digest("output", verify.output.as_deref(), receipt.output.digest())?;
     if verify.json {
         return json(receipt);
     }
@@ -37,18 +38,18 @@ fn print(receipt: &Receipt) {
 fn verifier(path: &Path) -> anyhow::Result<Verifier> {
     let pem = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     Verifier::from_pem(&pem).map_err(|error| {
-        let hint = "`openssl pkey -in KEY -pubout` gives the public half of the key that signs";
+        let hint = "`openssl pkey -in KEY -pubout` prints the public half of the signing key";
         hinted(format!("`{}`: {error}", path.display()), hint).into()
     })
 }
 
-/// Whether these are the bytes that the receipt is of.
-fn same(what: &str, given: Option<&str>, expected: &Digest) -> anyhow::Result<()> {
+/// Checks that the bytes given for the `what` of the call have the digest in the receipt.
+fn check_digest(what: &str, given: Option<&str>, expected: &Digest) -> anyhow::Result<()> {
     let Some(given) = given else { return Ok(()) };
     let found = Digest::of(&Input::read(given, None)?.body);
     if found == *expected {
         return Ok(());
     }
-    let hint = "bytes count: a line feed at the end, too";
-    Err(hinted(format!("this {what} is {found}, and the receipt is of {expected}"), hint).into())
+    let hint = "every byte counts, including a line feed at the end";
+    Err(hinted(format!("this {what} is {found}; the receipt names {expected}"), hint).into())
 }

@@ -1,8 +1,8 @@
 //! A pipeline drawn for the terminal, top to bottom.
 //!
 //! ```text
-//!   │ list<string>         what flows
-//! ┌─┴─┬─ each item         what is between `┌` and `└` is done with a part of it
+//!   │ list<string>         the type that flows
+//! ┌─┴─┬─ each item         the steps between `┌` and `└` get a part of the value
 //! │   │ string
 //! │ ┌─▼──────┐
 //! │ │ sha256 │             a call; any other step is a line, `┼─ select .`
@@ -12,22 +12,24 @@
 //!   ▼ list<string>
 //! ```
 //!
-//! Steps in others are indented and never side by side: how wide a drawing is follows from its depth alone.
+//! Inner steps are indented and never side by side, so the width of a drawing depends on its depth
+//! alone.
 
 use nebula_runtime::pipeline::View;
 
-use super::{branches, columns, repeated, shorten, steps, title};
+use super::legible::{columns, shorten};
+use super::outline::{branches, repeated, steps, title};
 
-/// Columns within which a drawing stays, if it isn't deeper than a pipeline may be.
+/// The widest drawing of a pipeline within the bound on depth, columns.
 const COLUMNS_MAX: usize = 100;
 
-/// Columns of what is drawn before a text, or round it: `├───┬─ `.
+/// The widest mark before or around a text, columns: `├───┬─ `.
 const MARK_COLUMNS_MAX: usize = 7;
 
-/// Columns of one text.
+/// The longest text, columns.
 const TEXT_COLUMNS_MAX: usize = 60;
 
-/// Columns of one text, however deep it is.
+/// The least space that a text gets at any depth, columns.
 const TEXT_COLUMNS_MIN: usize = 24;
 
 /// Draws `view`.
@@ -39,12 +41,13 @@ pub(crate) fn text(view: &View) -> String {
 
 struct Drawing {
     out: String,
-    /// What is left of every line: the bars of the steps that it is in.
+    /// The left part of every line: the bars of the enclosing steps.
     bars: String,
 }
 
 impl Drawing {
-    /// The steps of `view`, what flows into the first (if that is said), between them, and out of the last.
+    /// Draws the steps of `view` and the types that flow into the first (if `takes` is given),
+    /// between them, and out of the last.
     fn flow(&mut self, view: &View, takes: Option<&str>) {
         let steps = steps(view);
         if let Some(takes) = takes.filter(|_| !steps.is_empty()) {
@@ -67,11 +70,11 @@ impl Drawing {
             self.line("└─┬", "");
         } else if !step.inner.is_empty() {
             self.line("┌─┴─ ", &title);
-            // Each branch of `all` gets what is said above it.
-            let says_takes = step.kind != "all";
+            // Each branch of `all` takes the type shown above it.
+            let shows_takes = step.kind != "all";
             for (name, inner) in branches(step) {
                 self.line("├───┬─ ", &name);
-                self.inside(inner, says_takes);
+                self.inside(inner, shows_takes);
             }
             self.line("└─┬", "");
         } else if step.kind == "call" {
@@ -85,10 +88,10 @@ impl Drawing {
         }
     }
 
-    fn inside(&mut self, inner: &View, says_takes: bool) {
+    fn inside(&mut self, inner: &View, shows_takes: bool) {
         let outside = self.bars.len();
         self.bars.push_str("│ ");
-        self.flow(inner, says_takes.then_some(&inner.takes));
+        self.flow(inner, shows_takes.then_some(&inner.takes));
         self.bars.truncate(outside);
     }
 
@@ -111,7 +114,7 @@ mod tests {
     use crate::diagram::samples;
 
     #[test]
-    fn a_small_pipeline() {
+    fn branches_are_drawn_one_below_the_other() {
         let expected = "  │ payload
 ┌─▼─────────┐
 │ thumbnail │
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_on_parts_are_inside_of_bars() {
+    fn repeated_steps_are_drawn_inside_of_bars() {
         let expected = "  │ list<record { seed: u64, trials: u32 }>
 ┌─┴─┬─ each item
 │   │ record { seed: u64, trials: u32 }
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_short_and_ends_in_something() {
+    fn lines_are_short_and_have_no_trailing_space() {
         for view in [samples::choice(), samples::group(), samples::nested(4)] {
             for line in text(&view).lines() {
                 assert!(columns(line) <= 100, "{line}");
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_stays_legible_however_deep() {
+    fn types_stay_legible_at_any_depth() {
         let ty = "list<record { region: string, amount: f64 }>";
         let deep = (0..31).fold(samples::call("sum", ty, "f64"), |inner, _| {
             samples::step("each", "", ty, ty, vec![(None, inner)])
@@ -181,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_nothing_and_what_is_unknown_are_drawn() {
+    fn empty_and_unknown_steps_are_drawn() {
         let pass = samples::step("sequence", "", "u8", "u8", Vec::new());
         assert_eq!(text(&pass), "  ▼ u8\n");
         let unknown = samples::step("race", "first", "u8", "u8", vec![(None, pass.clone())]);

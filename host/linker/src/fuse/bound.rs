@@ -1,40 +1,40 @@
-//! How long the JSON of a value can be, told by the memory that it takes.
+//! A bound on the length of a value's JSON, computed from the memory that the value takes.
 //!
-//! Of a value in memory, the contents of its strings and lists are outside of it, each in a piece of its own.
-//! So its JSON is no longer than
+//! The contents of a value's strings and lists are outside of the value, each in an allocation of
+//! its own. The length of the JSON is at most
 //!
 //! ```text
-//! J + R × the bytes of those pieces
+//! J + R × the bytes of those allocations
 //! ```
 //!
-//! where J is what JSON it can have without any contents, and R the most JSON bytes that a byte of them
-//! gives: of a string 6 (`\u001f`), of `list<u8>` 2 (base64), of another list the J of an element and a
-//! comma, over its size.
+//! where J is the longest JSON of the value without contents, and R the most JSON bytes that a byte
+//! of contents gives: 6 for a string (`\u001f`), 2 for `list<u8>` (base64), and for another list
+//! the J of an element and a comma, divided by its size.
 
 use nebula_codec::{Flat, MapEntry, Primitive, Type};
 
 use super::layout::Layout;
 
-/// Of a string's byte.
+/// JSON bytes for a byte of a string.
 const STRING_RATIO: u64 = 6;
 
-/// Of a byte of `list<u8>`: 4/3, rounded up.
+/// JSON bytes for a byte of `list<u8>`: 4/3, rounded up.
 const BASE64_RATIO: u64 = 2;
 
-/// `null`.
+/// Length of `null`.
 const NULL: u64 = 4;
 
-/// The bound of a type.
+/// The bound for a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bound {
     /// J, bytes.
     without_contents: u64,
-    /// R; 0 where there are no contents.
+    /// R; 0 if the type has no contents.
     ratio: u64,
 }
 
 impl Bound {
-    /// Of a function's answer. One `string` or `list<u8>` is measured as it is.
+    /// The bound for a function's answer. One `string` or `list<u8>` is measured by its content.
     pub(super) fn of_answer(ty: &Type) -> Self {
         match Flat::of(ty) {
             Some(_) => Self { without_contents: 0, ratio: 1 },
@@ -42,8 +42,8 @@ impl Bound {
         }
     }
 
-    /// How many bytes the contents may have for the JSON to be at most `json_bytes_max`; nothing where even
-    /// without them it may be longer.
+    /// Returns the most bytes of contents for which the JSON is at most `json_bytes_max` long;
+    /// `None` if it may be longer without any.
     pub(super) fn contents_bytes_max(self, json_bytes_max: u64) -> Option<u64> {
         let left = json_bytes_max.checked_sub(self.without_contents)?;
         Some(left.checked_div(self.ratio).unwrap_or(u64::MAX))
@@ -53,7 +53,7 @@ impl Bound {
         Self { without_contents: without_contents as u64, ratio: 0 }
     }
 
-    /// Both, one after the other.
+    /// The bound for both in sequence.
     fn and(self, other: Self) -> Self {
         Self {
             without_contents: self.without_contents.saturating_add(other.without_contents),
@@ -61,7 +61,7 @@ impl Bound {
         }
     }
 
-    /// Either.
+    /// The bound for either.
     fn or(self, other: Self) -> Self {
         Self {
             without_contents: self.without_contents.max(other.without_contents),
@@ -69,12 +69,12 @@ impl Bound {
         }
     }
 
-    /// With that much more around it.
+    /// Adds fixed bytes around the value.
     fn around(self, bytes: usize) -> Self {
         self.and(Self::plain(bytes))
     }
 
-    /// A list of what is this, with a comma, and takes so much memory.
+    /// The bound for a list of such elements of `size` bytes, with commas.
     fn listed(self, size: u32) -> Self {
         // No type has a size of zero.
         let own = self.without_contents.saturating_add(1).div_ceil(u64::from(size.max(1)));
@@ -97,7 +97,7 @@ impl Bound {
             }
             Type::Primitive(Primitive::Char) => Self::plain(r#""\u001f""#.len()),
             Type::Primitive(Primitive::String) => Self { without_contents: 2, ratio: STRING_RATIO },
-            // Two quotes, and what base64 fills up with.
+            // Two quotes and the padding of base64.
             Type::List(_) if ty.is_bytes() => Self { without_contents: 2 + 4, ratio: BASE64_RATIO },
             Type::List(element) => Self::of(element).listed(Layout::of(element).size),
             Type::Map(map) => {
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// What the strings and lists of a value hold, bytes.
+    /// Returns the bytes of the contents of a value's strings and lists.
     fn contents(ty: &Type, value: &Val) -> u64 {
         let within = |ty: &Option<Type>, value: &Option<Box<Val>>| match (ty, value) {
             (Some(ty), Some(value)) => contents(ty, value),
@@ -184,7 +184,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2048))]
         #[test]
-        fn no_json_is_longer_than_its_bound((ty, value) in any_type().prop_flat_map(|ty| {
+        fn json_is_at_most_as_long_as_its_bound((ty, value) in any_type().prop_flat_map(|ty| {
             let value = value_of(&ty);
             (Just(ty), value)
         })) {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn contents_are_bounded_by_what_is_left_for_them() {
+    fn contents_get_the_bytes_left_beside_the_fixed_json() {
         assert_eq!(Bound::of_answer(&Type::STRING).contents_bytes_max(100), Some(100));
         assert_eq!(Bound::of_answer(&Type::U8).contents_bytes_max(2), None);
         assert_eq!(Bound::of_answer(&Type::U8).contents_bytes_max(3), Some(u64::MAX));

@@ -2,28 +2,28 @@
 
 use wasm_encoder::ComponentBuilder;
 
-use super::{Link, answer};
+use super::chain::Link;
 use crate::nest::{Names, Types};
 
-/// The types of the functions of a chain, as they stand in a component.
-pub(super) struct Declared {
-    /// Of each function.
+/// The types of a chain's functions in one component.
+pub(super) struct Declarations {
+    /// Index of each function's type.
     pub(super) steps: Vec<u32>,
-    /// Of the chain as one.
+    /// Index of the type of the chain's `handle`.
     pub(super) handle: u32,
-    /// Those that had to be named, by names that mean nothing.
-    pub(super) named: Types,
+    /// The value types that the component imports.
+    pub(super) types: Types,
 }
 
-/// Declares the types of a chain's functions: the same ones by the same names in every component.
-pub(super) fn declare(chain: &[Link<'_>], to: &mut ComponentBuilder) -> Declared {
-    let mut named = Types::named(Names::default());
+/// Declares the types of a chain's functions, under the same names in every component.
+pub(super) fn declare(chain: &[Link<'_>], to: &mut ComponentBuilder) -> Declarations {
+    let mut types = Types::named(Names::default());
     let steps = chain.iter().map(|link| {
         let result = link.signature.result.as_ref();
-        named.function(to, &link.signature.params, result)
+        types.function(to, &link.signature.params, result)
     });
     let steps = steps.collect();
     let params = chain.first().map_or([].as_slice(), |first| first.signature.params.as_slice());
-    let handle = named.function(to, params, chain.last().and_then(answer));
-    Declared { steps, handle, named }
+    let handle = types.function(to, params, chain.last().and_then(Link::answer));
+    Declarations { steps, handle, types }
 }

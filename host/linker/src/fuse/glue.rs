@@ -1,18 +1,20 @@
-//! The component between the functions of a chain: it calls one after the other.
+//! The component between the functions of a chain: it calls them in sequence.
 //!
 //! ```text
 //! (import "step-0" (func …)) (import "step-1" (func …)) … (export "handle" (func …))
 //! ```
 //!
-//! Its code only moves values, as the canonical ABI has them: what a function returned is either one core
-//! value, or stands in the glue's memory with all its contents; and is passed on as up to 16 core values, or
-//! as a pointer to it.
+//! Its code only moves values, in the form of the canonical ABI. A function returns either one core
+//! value or a pointer into the glue's memory; the next one takes up to 16 core values or such a
+//! pointer.
 //!
 //! Invariants:
-//! * Its memory only grows: a call is all that an instance serves. All that the functions return is in it at
-//!   the end.
-//! * Before each call of a function the count of bytes handed out begins anew: during the call it is the
-//!   contents of what is returned alone that is allocated.
+//! * The glue's memory only grows: an instance serves one call. At the end it holds all that the
+//!   functions returned.
+//! * The count of bytes handed out restarts before each call of a function, so during the call it
+//!   counts the contents of that function's answer alone.
+//!
+//! `layout` has the canonical ABI, `bound` the length of a value's JSON.
 
 use nebula_codec::{Field, Type};
 use wasm_encoder::{
@@ -23,24 +25,24 @@ use wasm_encoder::{
 };
 
 use super::bound::Bound;
+use super::chain::{FuseError, Link};
 use super::declare::declare;
-use super::layout::{FLAT_PARAMS_MAX, FLAT_RESULTS_MAX, Layout, Slot, flatten, load, payload_at};
-use super::{Link, NotFusible, answer};
+use super::layout::{Address, FLAT_PARAMS_MAX, FLAT_RESULTS_MAX, Layout, Slot, flatten, load, payload_at};
 
-/// Of the glue's memory.
+/// Type of the glue's memory.
 pub(super) const MEMORY: MemoryType =
     MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None };
 
-/// The import that is a function of the chain.
+/// Returns the name of the import for the function at that index.
 pub(super) fn step(at: usize) -> String {
     format!("step-{at}")
 }
 
-/// Writes the component.
+/// Returns the glue for a chain.
 ///
 /// # Errors
-/// [`NotFusible::AnswerBound`].
-pub(super) fn glue(chain: &[Link<'_>]) -> Result<ComponentBuilder, NotFusible> {
+/// [`FuseError::AnswerBound`].
+pub(super) fn glue(chain: &[Link<'_>]) -> Result<ComponentBuilder, FuseError> {
     let mut to = ComponentBuilder::default();
     let declared = declare(chain, &mut to);
     let steps = declared.steps.iter().enumerate();
@@ -69,22 +71,24 @@ pub(super) fn glue(chain: &[Link<'_>]) -> Result<ComponentBuilder, NotFusible> {
     Ok(to)
 }
 
-/// Type of `realloc`, as the canonical ABI calls it: what is moved, its size, its alignment, its new size.
+/// Type of `realloc` in the canonical ABI: old pointer, old size, alignment, new size to pointer.
 const REALLOC: ([ValType; 4], [ValType; 1]) = ([ValType::I32; 4], [ValType::I32]);
 
-/// Of globals: where free memory begins, and how many bytes were handed out.
+/// Global of the heap: where free memory begins.
 const TOP: u32 = 0;
+/// Global of the heap: bytes handed out since the count was last reset.
 const HANDED_OUT: u32 = 1;
 
 const TOP_TYPE: GlobalType = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
 const HANDED_OUT_TYPE: GlobalType = GlobalType { val_type: ValType::I64, mutable: true, shared: false };
 
-/// No pointer is 0.
+/// Keeps pointers from being 0.
 const FIRST_FREE: i32 = 16;
 
 const PAGE_BYTES: i64 = 65_536;
 
-/// The module with the memory. It is there before the functions are lowered, which need it.
+/// Returns the module with the memory and its allocator. It is separate because lowering the
+/// functions needs it before the caller exists.
 pub(super) fn heap() -> Module {
     let mut types = TypeSection::new();
     types.ty().function(REALLOC.0, REALLOC.1);
@@ -107,20 +111,19 @@ pub(super) fn heap() -> Module {
     module
 }
 
-/// Takes the next free bytes, and more memory where there are none. What is made larger or smaller is copied,
-/// as that happens only where text is recoded.
+/// Returns the bump allocator. Resizing copies: it only happens when text is transcoded.
 fn realloc() -> Function {
     let (old, old_size, align, new_size) = (0, 1, 2, 3);
     let (begin, end) = (4, 5);
     let mut function = Function::new([(2, ValType::I64)]);
     let mut code = function.instructions();
-    // begin = (top + align - 1) & -align; end = begin + new_size, neither of which wraps around in 64 bits.
+    // begin = (top + align - 1) & -align; end = begin + new_size. Neither wraps in 64 bits.
     code.global_get(TOP).i64_extend_i32_u();
     code.local_get(align).i64_extend_i32_u().i64_add().i64_const(1).i64_sub();
     code.i64_const(0).local_get(align).i64_extend_i32_u().i64_sub().i64_and().local_tee(begin);
     code.local_get(new_size).i64_extend_i32_u().i64_add().local_set(end);
-    // Grows by the pages that are missing. What is over the 32 bits of a pointer is over what a memory can
-    // have.
+    // Grows by the missing pages. An end beyond 32 bits exceeds the largest memory, so growing
+    // fails.
     code.local_get(end).memory_size(0).i64_extend_i32_u().i64_const(PAGE_BYTES).i64_mul().i64_gt_u();
     code.if_(BlockType::Empty);
     code.local_get(end).i64_const(PAGE_BYTES - 1).i64_add().i64_const(PAGE_BYTES).i64_div_u();
@@ -129,7 +132,7 @@ fn realloc() -> Function {
     code.end();
     code.local_get(end).i32_wrap_i64().global_set(TOP);
     code.global_get(HANDED_OUT).local_get(new_size).i64_extend_i32_u().i64_add().global_set(HANDED_OUT);
-    // Copies the smaller of the two sizes.
+    // A resize copies the smaller of the two sizes.
     code.local_get(old_size).if_(BlockType::Empty);
     code.local_get(begin).i32_wrap_i64().local_get(old);
     code.local_get(old_size).local_get(new_size).local_get(old_size).local_get(new_size).i32_lt_u().select();
@@ -140,26 +143,26 @@ fn realloc() -> Function {
     function
 }
 
-/// How a lowered function gives what it returns.
-enum Returned<'a> {
+/// The place of a lowered function's result.
+enum ResultPlace<'a> {
     Nothing,
-    /// As a core value.
+    /// On the stack, as one core value.
     Core(&'a Type),
-    /// In memory.
-    Stored(&'a Type),
+    /// In the glue's memory.
+    Memory(&'a Type),
 }
 
-impl<'a> Returned<'a> {
+impl<'a> ResultPlace<'a> {
     fn of(link: &Link<'a>) -> Self {
         match &link.signature.result {
             None => Self::Nothing,
             Some(ty) if is_core(ty) => Self::Core(ty),
-            Some(ty) => Self::Stored(ty),
+            Some(ty) => Self::Memory(ty),
         }
     }
 }
 
-/// Whether it is a core value.
+/// Returns whether a type flattens to at most one core value.
 fn is_core(ty: &Type) -> bool {
     flatten([ty]).is_some_and(|flat| flat.len() <= FLAT_RESULTS_MAX)
 }
@@ -171,7 +174,7 @@ struct Shape {
 }
 
 impl Shape {
-    /// Of what is lifted: what it doesn't return as core values it returns a pointer to.
+    /// The shape of a lifted function: a result that isn't a core value is returned as a pointer.
     fn lifted(params: &[Field], result: Option<&Type>) -> Self {
         let params = flatten(params.iter().map(|param| &param.ty)).unwrap_or_else(|| vec![ValType::I32]);
         let result = result.map(|ty| flatten([ty]).filter(|flat| flat.len() <= FLAT_RESULTS_MAX));
@@ -179,23 +182,25 @@ impl Shape {
         Self { params, results }
     }
 
-    /// Of what is lowered: it is told where to put what it doesn't return as core values.
+    /// The shape of a lowered function: its last parameter says where to put a result that isn't a
+    /// core value.
     fn lowered(link: &Link<'_>) -> Self {
         let Self { mut params, mut results } =
             Self::lifted(&link.signature.params, link.signature.result.as_ref());
-        if matches!(Returned::of(link), Returned::Stored(_)) {
+        if matches!(ResultPlace::of(link), ResultPlace::Memory(_)) {
             params.append(&mut results);
         }
         Self { params, results }
     }
 }
 
-/// Function indices of the module that calls.
+/// Function index of `realloc` in the caller.
 const REALLOC_FUNC: u32 = 0;
+/// Function index of the chain's first function in the caller.
 const FIRST_STEP_FUNC: u32 = 1;
 
-/// The module that calls one after the other.
-fn caller(chain: &[Link<'_>]) -> Result<Module, NotFusible> {
+/// Returns the module that calls the functions in sequence.
+fn caller(chain: &[Link<'_>]) -> Result<Module, FuseError> {
     let mut types = TypeSection::new();
     let mut imports = ImportSection::new();
     imports.import("heap", "memory", EntityType::Memory(MEMORY));
@@ -210,36 +215,36 @@ fn caller(chain: &[Link<'_>]) -> Result<Module, NotFusible> {
     let mut functions = FunctionSection::new();
     functions.function(types.len());
     let params = chain.first().map_or([].as_slice(), |first| first.signature.params.as_slice());
-    let handle = Shape::lifted(params, chain.last().and_then(answer));
+    let handle = Shape::lifted(params, chain.last().and_then(Link::answer));
     types.ty().function(handle.params.iter().copied(), handle.results.iter().copied());
     let mut exports = ExportSection::new();
     exports.export("handle", ExportKind::Func, imports.len() - 2);
     let mut code = CodeSection::new();
-    code.function(&Handle::new(&handle.params).write(chain)?);
+    code.function(&HandleBuilder::new(&handle.params).write(chain)?);
     let mut module = Module::new();
     module.section(&types).section(&imports).section(&functions).section(&exports).section(&code);
     Ok(module)
 }
 
-/// The function that is called: its locals, and its code.
-struct Handle {
+/// Builds the function `handle` of the caller.
+struct HandleBuilder {
     params: u32,
     locals: Vec<ValType>,
     code: Vec<u8>,
-    /// A local: what the last call stored is there.
+    /// The local that points to the last result in memory.
     stored: u32,
 }
 
-/// Of the module that calls.
+/// Index of the heap's count of bytes among the caller's globals.
 const HANDED_OUT_IMPORTED: u32 = 0;
 
-impl Handle {
+impl HandleBuilder {
     fn new(params: &[ValType]) -> Self {
         let params = u32::try_from(params.len()).unwrap_or(u32::MAX);
         Self { params, locals: vec![ValType::I32], code: Vec::new(), stored: params }
     }
 
-    fn write(mut self, chain: &[Link<'_>]) -> Result<Function, NotFusible> {
+    fn write(mut self, chain: &[Link<'_>]) -> Result<Function, FuseError> {
         for param in 0..self.params {
             self.code().local_get(param);
         }
@@ -267,11 +272,11 @@ impl Handle {
         Slot { local: self.stored + u32::try_from(self.locals.len() - 1).unwrap_or(u32::MAX), ty }
     }
 
-    /// Calls a function whose arguments are on the stack.
+    /// Calls a function with the arguments on the stack.
     fn call(&mut self, link: &Link<'_>, func: u32) {
         let stored = self.stored;
         let mut code = self.code();
-        if let Returned::Stored(ty) = Returned::of(link) {
+        if let ResultPlace::Memory(ty) = ResultPlace::of(link) {
             let Layout { size, align } = Layout::of(ty);
             code.i32_const(0).i32_const(0).i32_const(align.cast_signed()).i32_const(size.cast_signed());
             code.call(REALLOC_FUNC).local_tee(stored);
@@ -280,11 +285,11 @@ impl Handle {
         code.call(func);
     }
 
-    /// Traps where the JSON of what it returned may be too long.
-    fn check_length(&mut self, at: usize, link: &Link<'_>) -> Result<(), NotFusible> {
-        let Some(ty) = answer(link) else { return Ok(()) };
+    /// Traps if the JSON of the last answer may exceed the function's output limit.
+    fn check_length(&mut self, at: usize, link: &Link<'_>) -> Result<(), FuseError> {
+        let Some(ty) = link.answer() else { return Ok(()) };
         let bytes_max = Bound::of_answer(ty).contents_bytes_max(link.output_bytes_max);
-        let bytes_max = bytes_max.ok_or(NotFusible::AnswerBound { step: at })?;
+        let bytes_max = bytes_max.ok_or(FuseError::AnswerBound { step: at })?;
         if let Ok(bytes_max) = i64::try_from(bytes_max) {
             let mut code = self.code();
             code.global_get(HANDED_OUT_IMPORTED).i64_const(bytes_max).i64_gt_u();
@@ -293,25 +298,25 @@ impl Handle {
         Ok(())
     }
 
-    /// Puts what it returned on the stack, without the `result` around it: as core values if there are at
-    /// most so many, else as a pointer. Traps where it is an error.
+    /// Puts the last answer on the stack, without the `result` around it: as core values if there
+    /// are at most `flat_max`, else as a pointer. Traps on an error.
     fn pass_on(&mut self, link: &Link<'_>, flat_max: usize) {
         let stored = self.stored;
-        let (ty, at) = match Returned::of(link) {
-            Returned::Nothing => return,
-            Returned::Core(Type::Result(_)) => {
+        let (ty, at) = match ResultPlace::of(link) {
+            ResultPlace::Nothing => return,
+            ResultPlace::Core(Type::Result(_)) => {
                 self.code().if_(BlockType::Empty).unreachable().end();
                 return;
             }
-            Returned::Core(_) => return,
-            Returned::Stored(result @ Type::Result(_)) => {
+            ResultPlace::Core(_) => return,
+            ResultPlace::Memory(result @ Type::Result(_)) => {
                 let mut code = self.code();
                 code.local_get(stored).i32_load8_u(MemArg { offset: 0, align: 0, memory_index: 0 });
                 code.if_(BlockType::Empty).unreachable().end();
-                let Some(ty) = answer(link) else { return };
+                let Some(ty) = link.answer() else { return };
                 (ty, payload_at(result))
             }
-            Returned::Stored(ty) => (ty, 0),
+            ResultPlace::Memory(ty) => (ty, 0),
         };
         let Some(flat) = flatten([ty]).filter(|flat| flat.len() <= flat_max) else {
             self.code().local_get(stored).i32_const(at.cast_signed()).i32_add();
@@ -319,7 +324,7 @@ impl Handle {
         };
         let slots: Vec<Slot> = flat.into_iter().map(|ty| self.local(ty)).collect();
         let mut code = self.code();
-        load(&mut code, ty, stored, at, &slots);
+        load(&mut code, ty, Address { pointer: stored, at }, &slots);
         for slot in slots {
             code.local_get(slot.local);
         }

@@ -1,4 +1,5 @@
-//! Values as the canonical ABI has them: in memory, and flattened to core values.
+//! Values in the canonical ABI: their layout in memory, their flattening to core values, and the
+//! code that loads one from memory into locals.
 
 use nebula_codec::{Primitive, Type};
 use wasm_encoder::{BlockType, InstructionSink, MemArg, ValType};
@@ -45,7 +46,7 @@ impl Layout {
         }
     }
 
-    /// Of values one after the other.
+    /// The layout of values in sequence, as in a record.
     pub(super) fn sequence<'a>(types: impl Iterator<Item = &'a Type>) -> Self {
         let mut all = Self { size: 0, align: 1 };
         for ty in types {
@@ -65,16 +66,16 @@ impl Layout {
     }
 }
 
-/// How many 32-bit words that many flags take.
+/// Returns the number of 32-bit words for that many flags.
 fn words(flags: usize) -> u32 {
     u32::try_from(flags.div_ceil(32)).unwrap_or(u32::MAX)
 }
 
-/// A variant, or what is one underneath: the payloads of its cases.
+/// The payloads of the cases of a variant, enum, option or result.
 struct Cases<'a>(Vec<Option<&'a Type>>);
 
 impl<'a> Cases<'a> {
-    /// Of what is no variant, none.
+    /// Returns the cases of a type; none for types without cases.
     fn of(ty: &'a Type) -> Self {
         Self(match ty {
             Type::Variant(cases) => cases.iter().map(|case| case.payload.as_ref()).collect(),
@@ -108,13 +109,12 @@ impl<'a> Cases<'a> {
     }
 }
 
-/// Where a variant in memory, or what is one underneath, has its payload: that many bytes after its
-/// beginning.
+/// Returns the offset of the payload in a variant, option or result, bytes.
 pub(super) fn payload_at(variant: &Type) -> u32 {
     Cases::of(variant).payload_at()
 }
 
-/// The core values that values of these types are, one after the other; nothing if they are over
+/// Returns the core values of these types in sequence; `None` if there are more than
 /// [`FLAT_PARAMS_MAX`].
 pub(super) fn flatten<'a>(types: impl IntoIterator<Item = &'a Type>) -> Option<Vec<ValType>> {
     let mut flat = Vec::new();
@@ -160,7 +160,7 @@ fn flatten_onto(flat: &mut Vec<ValType>, ty: &Type) -> Option<()> {
     (flat.len() <= FLAT_PARAMS_MAX).then_some(())
 }
 
-/// The core type that holds either.
+/// Returns the core type that holds either.
 fn join(one: ValType, other: ValType) -> ValType {
     if one == other {
         one
@@ -171,31 +171,45 @@ fn join(one: ValType, other: ValType) -> ValType {
     }
 }
 
-/// A local that takes one of the core values of a flattened value.
+/// A local for one core value of a flattened value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
     pub(super) local: u32,
     pub(super) ty: ValType,
 }
 
-/// Reads the value of `ty` that is `at` bytes after where the local `pointer` points, into `slots`: as many
-/// as it flattens to. Those that this very value has no use for stay what they are, which has to be zero.
-pub(super) fn load(code: &mut InstructionSink<'_>, ty: &Type, pointer: u32, at: u32, slots: &[Slot]) {
+/// A place in memory: the address in the local `pointer`, plus `at` bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Address {
+    pub(super) pointer: u32,
+    pub(super) at: u32,
+}
+
+impl Address {
+    fn plus(self, bytes: u32) -> Self {
+        Self { at: self.at + bytes, ..self }
+    }
+
+    fn argument(self, align: u32) -> MemArg {
+        MemArg { offset: u64::from(self.at), align: align.ilog2(), memory_index: 0 }
+    }
+}
+
+/// Writes code that loads the value of type `ty` at `from` into `slots`, one for each of its core
+/// values. Slots that the value's case doesn't use keep their contents, which must be zero.
+pub(super) fn load(code: &mut InstructionSink<'_>, ty: &Type, from: Address, slots: &[Slot]) {
     let Some((first, rest)) = slots.split_first() else { return };
     let plain = |code: &mut InstructionSink<'_>,
                  loaded: ValType,
                  instruction: fn(&mut InstructionSink<'_>, MemArg)| {
-        code.local_get(pointer);
-        instruction(
-            code,
-            MemArg { offset: u64::from(at), align: Layout::of(ty).align.ilog2(), memory_index: 0 },
-        );
+        code.local_get(from.pointer);
+        instruction(code, from.argument(Layout::of(ty).align));
         keep(code, loaded, first);
     };
     let part = |code: &mut InstructionSink<'_>, index: usize| {
         if let Some(slot) = slots.get(index) {
-            let at = at + 4 * u32::try_from(index).unwrap_or(u32::MAX);
-            code.local_get(pointer).i32_load(MemArg { offset: u64::from(at), align: 2, memory_index: 0 });
+            let from = from.plus(4 * u32::try_from(index).unwrap_or(u32::MAX));
+            code.local_get(from.pointer).i32_load(from.argument(4));
             keep(code, ValType::I32, slot);
         }
     };
@@ -222,21 +236,25 @@ pub(super) fn load(code: &mut InstructionSink<'_>, ty: &Type, pointer: u32, at: 
         Type::Primitive(Primitive::String) | Type::List(_) | Type::Map(_) => {
             (0..2).for_each(|index| part(code, index))
         }
-        Type::Record(fields) => load_sequence(code, fields.iter().map(|field| &field.ty), pointer, at, slots),
-        Type::Tuple(types) => load_sequence(code, types.iter(), pointer, at, slots),
+        Type::Record(fields) => load_sequence(code, fields.iter().map(|field| &field.ty), from, slots),
+        Type::Tuple(types) => load_sequence(code, types.iter(), from, slots),
         Type::Variant(_) | Type::Option(_) | Type::Result(_) => {
             let cases = Cases::of(ty);
-            code.local_get(pointer);
+            code.local_get(from.pointer);
             let discriminant = cases.discriminant();
-            let memory = MemArg { offset: u64::from(at), align: discriminant.align.ilog2(), memory_index: 0 };
-            unsigned(discriminant.size)(code, memory);
+            unsigned(discriminant.size)(code, from.argument(discriminant.align));
             keep(code, ValType::I32, first);
-            load_payload(code, &cases, pointer, at, (first, rest));
+            load_payload(
+                code,
+                &cases,
+                from.plus(cases.payload_at()),
+                &VariantSlots { discriminant: first, payload: rest },
+            );
         }
     }
 }
 
-/// The instruction that loads an unsigned integer of that many bytes.
+/// Returns the instruction that loads an unsigned integer of that many bytes.
 fn unsigned(bytes: u32) -> fn(&mut InstructionSink<'_>, MemArg) {
     match bytes {
         1 => |code, at| _ = code.i32_load8_u(at),
@@ -248,8 +266,7 @@ fn unsigned(bytes: u32) -> fn(&mut InstructionSink<'_>, MemArg) {
 fn load_sequence<'a>(
     code: &mut InstructionSink<'_>,
     types: impl Iterator<Item = &'a Type>,
-    pointer: u32,
-    at: u32,
+    from: Address,
     mut slots: &[Slot],
 ) {
     let mut end = 0_u32;
@@ -259,20 +276,21 @@ fn load_sequence<'a>(
         end = begin + layout.size;
         let count = flatten([ty]).map_or(0, |flat| flat.len());
         let Some((own, rest)) = slots.split_at_checked(count) else { return };
-        load(code, ty, pointer, at + begin, own);
+        load(code, ty, from.plus(begin), own);
         slots = rest;
     }
 }
 
-/// Whichever payload there is: the discriminant has been loaded. Each that a case has is read in a block of
-/// its own, and a table says after which block's end to go on.
-fn load_payload(
-    code: &mut InstructionSink<'_>,
-    cases: &Cases<'_>,
-    pointer: u32,
-    at: u32,
-    (discriminant, slots): (&Slot, &[Slot]),
-) {
+/// The slots of a flattened variant.
+struct VariantSlots<'a> {
+    discriminant: &'a Slot,
+    payload: &'a [Slot],
+}
+
+/// Writes code that loads the payload at `from` of the case whose discriminant has been loaded.
+///
+/// Each payload is loaded after the end of a block of its own. A branch table selects the block.
+fn load_payload(code: &mut InstructionSink<'_>, cases: &Cases<'_>, from: Address, slots: &VariantSlots<'_>) {
     let payloads: Vec<&Type> = cases.0.iter().copied().flatten().collect();
     let Ok(end) = u32::try_from(payloads.len()) else { return };
     if end == 0 {
@@ -281,8 +299,8 @@ fn load_payload(
     for _ in 0..=end {
         code.block(BlockType::Empty);
     }
-    code.local_get(discriminant.local);
-    if discriminant.ty == ValType::I64 {
+    code.local_get(slots.discriminant.local);
+    if slots.discriminant.ty == ValType::I64 {
         code.i32_wrap_i64();
     }
     let mut next = 0..end;
@@ -292,7 +310,7 @@ fn load_payload(
     for (left, payload) in (0..end).rev().zip(payloads) {
         code.end();
         let count = flatten([payload]).map_or(0, |flat| flat.len());
-        load(code, payload, pointer, at + cases.payload_at(), slots.get(..count).unwrap_or_default());
+        load(code, payload, from, slots.payload.get(..count).unwrap_or_default());
         if left > 0 {
             code.br(left);
         }
@@ -300,7 +318,7 @@ fn load_payload(
     code.end();
 }
 
-/// Puts what is on the stack into a slot, whose type may be a wider one that other cases need.
+/// Pops the value on the stack into a slot, whose type may be wider because of other cases.
 fn keep(code: &mut InstructionSink<'_>, loaded: ValType, slot: &Slot) {
     if loaded != slot.ty {
         if loaded == ValType::F32 {

@@ -1,5 +1,6 @@
-//! Fused chains, run; and what isn't fused.
+//! Runs fused chains, and checks which chains are refused.
 
+use nebula_codec::Type;
 use nebula_codec::testing::{any_type, value_of};
 use nebula_codec::{Case, Field, MapEntry, Outcome, Primitive};
 use nebula_engine::testing::{Host, function, wat};
@@ -15,20 +16,20 @@ use super::layout::{Layout, Slot, flatten, payload_at};
 use super::*;
 use crate::nest::{Names, Types};
 
-/// Nothing is too long.
+/// An output limit that no answer reaches.
 const UNBOUNDED: u64 = 1 << 40;
 
 /// Fuses chains of components whose signatures the host reflects.
 trait Fuse {
-    fn fuse(&self, chain: &[&[u8]]) -> Result<Vec<u8>, NotFusible> {
+    fn fuse(&self, chain: &[&[u8]]) -> Result<Vec<u8>, FuseError> {
         self.fuse_bounded(chain, UNBOUNDED)
     }
 
-    fn fuse_bounded(&self, chain: &[&[u8]], output_bytes_max: u64) -> Result<Vec<u8>, NotFusible>;
+    fn fuse_bounded(&self, chain: &[&[u8]], output_bytes_max: u64) -> Result<Vec<u8>, FuseError>;
 }
 
 impl Fuse for Host {
-    fn fuse_bounded(&self, chain: &[&[u8]], output_bytes_max: u64) -> Result<Vec<u8>, NotFusible> {
+    fn fuse_bounded(&self, chain: &[&[u8]], output_bytes_max: u64) -> Result<Vec<u8>, FuseError> {
         let signatures: Vec<_> = chain.iter().map(|component| self.signature(component)).collect();
         let links = chain.iter().zip(&signatures);
         let links: Vec<_> =
@@ -54,7 +55,7 @@ fn double() -> Vec<u8> {
 }
 
 #[test]
-fn numbers_go_through() {
+fn a_fused_chain_returns_what_its_functions_return_in_sequence() {
     let host = Host::start();
     let (add_one, double) = (add_one(), double());
     let fused = host.fuse(&[&add_one, &double]).unwrap();
@@ -63,7 +64,7 @@ fn numbers_go_through() {
     assert_eq!(host.run_one(&fused, &[Val::S32(-3)]), Ok(Some(Val::S32(-9))));
 }
 
-/// A function of `x: ty` that returns it; in a `result` if `fallible`.
+/// A function that returns its parameter `x: ty`, in a `result` if `fallible`.
 fn identity(ty: &Type, fallible: bool) -> Vec<u8> {
     let mut to = ComponentBuilder::default();
     let result = if fallible {
@@ -86,7 +87,7 @@ fn identity(ty: &Type, fallible: bool) -> Vec<u8> {
     to.finish()
 }
 
-/// Where the answer is written: over what is allocated first, which is never so much.
+/// Address of the answer, above all that these tests allocate first.
 const ANSWER: i32 = 40_000;
 
 fn identity_module(ty: &Type, fallible: bool) -> Module {
@@ -117,7 +118,7 @@ fn identity_module(ty: &Type, fallible: bool) -> Module {
         store(&mut code, ty, pointer, at, &slots);
         code.local_get(pointer);
     } else if fallible {
-        // Behind a discriminant.
+        // The payload follows the discriminant.
         code.i32_const(ANSWER + at.cast_signed()).local_get(0).i32_const(Layout::of(ty).size.cast_signed());
         code.memory_copy(0, 0).i32_const(ANSWER);
     } else {
@@ -131,7 +132,7 @@ fn identity_module(ty: &Type, fallible: bool) -> Module {
     module
 }
 
-/// The reverse of `load`.
+/// Writes code that stores slots in memory: the reverse of `load`.
 fn store(code: &mut InstructionSink<'_>, ty: &Type, pointer: u32, at: u32, slots: &[Slot]) {
     let memory = |at| MemArg { offset: u64::from(at), align: 0, memory_index: 0 };
     let get = |code: &mut InstructionSink<'_>, slot: Slot, as_type: ValType| {
@@ -148,7 +149,7 @@ fn store(code: &mut InstructionSink<'_>, ty: &Type, pointer: u32, at: u32, slots
         let (mut end, mut slots) = (at, slots);
         for ty in types {
             let layout = Layout::of(ty);
-            // All is aligned to more than any part of it.
+            // The whole is aligned at least as much as each part.
             let begin = (end - at).next_multiple_of(layout.align) + at;
             let (own, rest) = slots.split_at(flatten([*ty]).unwrap().len());
             store(code, ty, pointer, begin, own);
@@ -209,8 +210,8 @@ fn store(code: &mut InstructionSink<'_>, ty: &Type, pointer: u32, at: u32, slots
     }
 }
 
-/// Chains of functions that return what they are given.
-fn gives_back(host: &Host, ty: &Type, values: &[Val]) {
+/// Checks that chains of identity functions return their input.
+fn check_identity(host: &Host, ty: &Type, values: &[Val]) {
     let (plain, fallible) = (identity(ty, false), identity(ty, true));
     let inputs: Vec<_> = values.iter().map(|value| vec![value.clone()]).collect();
     for chain in [vec![&plain, &plain], vec![&plain, &fallible, &plain, &fallible]] {
@@ -223,10 +224,10 @@ fn gives_back(host: &Host, ty: &Type, values: &[Val]) {
 }
 
 #[test]
-fn any_value_goes_through_as_it_is() {
+fn values_of_any_type_pass_unchanged() {
     let host = Host::start();
     let strategy = any_type().prop_flat_map(|ty| {
-        // A `result` is what an answer may be wrapped in, and never one itself.
+        // A chain unwraps a `result`, so it can't be the value itself.
         let ty = if matches!(ty, Type::Result(_)) { Type::Tuple([ty].into()) } else { ty };
         let values = proptest::collection::vec(value_of(&ty), 8);
         (Just(ty), values)
@@ -234,15 +235,15 @@ fn any_value_goes_through_as_it_is() {
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(96));
     runner
         .run(&strategy, |(ty, values)| {
-            gives_back(&host, &ty, &values);
+            check_identity(&host, &ty, &values);
             Ok(())
         })
         .unwrap();
 }
 
-/// Types of which each is laid out otherwise than its neighbours.
+/// One type for each kind of layout.
 #[test]
-fn values_of_any_layout_go_through_as_they_are() {
+fn values_of_any_layout_pass_unchanged() {
     let names = |count: usize| (0..count).map(|at| format!("n{at}")).collect::<Vec<_>>();
     let case = |at: usize, ty: Type| Case::new(format!("c{at}"), Some(ty));
     let types = [
@@ -284,7 +285,7 @@ fn values_of_any_layout_go_through_as_they_are() {
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::default());
     for ty in types {
         let values = proptest::collection::vec(value_of(&ty), 16).new_tree(&mut runner).unwrap().current();
-        gives_back(&host, &ty, &values);
+        check_identity(&host, &ty, &values);
     }
 }
 
@@ -305,7 +306,7 @@ fn text(text: &str) -> Val {
 }
 
 #[test]
-fn text_goes_through() {
+fn text_passes_through_several_memories() {
     let host = Host::start();
     let exclaim = exclaim();
     let fused = host.fuse(&[&exclaim, &exclaim, &exclaim]).unwrap();
@@ -313,9 +314,9 @@ fn text_goes_through() {
     assert_eq!(host.run_one(&fused, &[text("")]), Ok(Some(text("!!!"))));
 }
 
-/// The first takes its parameters as a pointer, or none at all.
+/// Seventeen parameters are passed as a pointer.
 #[test]
-fn the_first_function_takes_any_parameters() {
+fn the_first_function_may_take_many_parameters_or_none() {
     let host = Host::start();
     let params: String = (0..17).map(|at| format!("(param \"p{at}\" u64)")).collect();
     let last = function(
@@ -331,7 +332,7 @@ fn the_first_function_takes_any_parameters() {
     assert_eq!(host.run_one(&fused, &[]), Ok(Some(Val::S32(14))));
 }
 
-/// Refuses odd numbers.
+/// Halves even numbers and refuses odd ones with a message.
 fn halve() -> Vec<u8> {
     function(
         r#"(param "x" s32) (result (result s32 (error string)))"#,
@@ -345,7 +346,7 @@ fn halve() -> Vec<u8> {
     )
 }
 
-/// Refuses odd numbers, and says nothing.
+/// Refuses odd numbers without a message, and returns no value.
 fn only_even() -> Vec<u8> {
     function(
         r#"(param "x" s32) (result (result))"#,
@@ -355,7 +356,7 @@ fn only_even() -> Vec<u8> {
 }
 
 #[test]
-fn an_error_traps_wherever_it_is() {
+fn an_error_of_any_function_traps() {
     let host = Host::start();
     let (halve, only_even) = (halve(), only_even());
     let fused = host.fuse(&[&halve, &halve]).unwrap();
@@ -368,9 +369,9 @@ fn an_error_traps_wherever_it_is() {
     assert!(host.run_one(&fused, &[Val::S32(6)]).unwrap_err().contains("unreachable"));
 }
 
-/// The last answer is the host's to measure.
+/// The host checks the length of the last answer itself.
 #[test]
-fn an_answer_that_may_be_too_long_traps() {
+fn an_answer_that_may_exceed_its_limit_traps() {
     let host = Host::start();
     let exclaim = exclaim();
     let fused = host.fuse_bounded(&[&exclaim, &exclaim], 5).unwrap();
@@ -385,8 +386,8 @@ fn an_answer_that_may_be_too_long_traps() {
     assert!(host.run_one(&fused, &[list("abc")]).unwrap_err().contains("unreachable"));
 }
 
-/// Prints its input's last digit by way of interfaces of the host, of which it imports what it uses; returns
-/// it. `uses` is what it has of streams besides.
+/// Prints the last digit of its input to stdout and returns the input. `uses` declares more exports
+/// of `wasi:io/streams`.
 fn prints(version: &str, uses: &str) -> Vec<u8> {
     wat(&format!(
         r#"(component
@@ -432,19 +433,19 @@ fn prints(version: &str, uses: &str) -> Vec<u8> {
     ))
 }
 
-/// What `prints` may use besides.
+/// An export of `wasi:io/streams` that `prints` doesn't need.
 const CHECK: &str = r#"(export "[method]output-stream.check-write"
     (func (param "self" (borrow $o)) (result (result u64 (error $f)))))"#;
 
 #[test]
-fn interfaces_of_the_host_are_imported_once_a_version() {
+fn interfaces_of_the_host_are_imported_once_for_each_version() {
     let host = Host::start();
     let chain = [prints("0.2.0", ""), add_one(), prints("0.2.0", CHECK), add_one(), prints("0.2.3", "")];
     let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
     let fused = host.fuse(&chain).unwrap();
     assert_eq!(host.run_one(&fused, &[Val::S32(3)]), Ok(Some(Val::S32(5))));
     assert_eq!(
-        Read::of(&fused).unwrap().imports,
+        ParsedComponent::parse(&fused).unwrap().imports,
         [
             "wasi:io/error@0.2.0",
             "wasi:io/streams@0.2.0",
@@ -456,7 +457,8 @@ fn interfaces_of_the_host_are_imported_once_a_version() {
     );
 }
 
-/// Of a record that it calls `row`, with a field of that name; and the same of an interface's.
+/// A function of a record named `row`, at world level and in an interface, with one field of that
+/// name.
 fn of_row(field: &str) -> Vec<u8> {
     wat(&format!(
         r#"(component
@@ -474,7 +476,7 @@ fn of_row(field: &str) -> Vec<u8> {
 }
 
 #[test]
-fn functions_may_call_different_types_the_same() {
+fn functions_may_use_one_name_for_different_types() {
     let host = Host::start();
     let back = wat(r#"(component
             (type $row' (record (field "b" u8)))
@@ -488,7 +490,7 @@ fn functions_may_call_different_types_the_same() {
     assert_eq!(host.run_one(&fused, &[row("a")]), Ok(Some(row("b"))));
 }
 
-/// A function that imports another one of an interface.
+/// A function that imports a function `f` of that interface.
 fn importing(interface: &str, ty: &str) -> Vec<u8> {
     wat(&format!(
         r#"(component
@@ -500,34 +502,34 @@ fn importing(interface: &str, ty: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_may_answer_otherwise_in_a_chain_is_not_fused() {
+fn chains_that_could_answer_differently_are_refused() {
     let host = Host::start();
     let add_one = add_one();
     let chain = |other: &[u8]| host.fuse(&[&add_one, other]).unwrap_err();
     let length = |links: usize| host.fuse(&vec![add_one.as_slice(); links]).map(|_| ());
-    assert_eq!(length(1), Err(NotFusible::Length { links: 1 }));
+    assert_eq!(length(1), Err(FuseError::Length { links: 1 }));
     assert_eq!(length(20), Ok(()));
-    assert_eq!(length(21), Err(NotFusible::Length { links: 21 }));
-    assert_eq!(chain(&exclaim()), NotFusible::Types { step: 0 });
-    assert_eq!(host.fuse(&[&add_one, &only_even(), &add_one]), Err(NotFusible::Types { step: 1 }));
+    assert_eq!(length(21), Err(FuseError::Length { links: 21 }));
+    assert_eq!(chain(&exclaim()), FuseError::Types { step: 0 });
+    assert_eq!(host.fuse(&[&add_one, &only_even(), &add_one]), Err(FuseError::Types { step: 1 }));
     let two = function(
         r#"(param "x" s32) (param "y" s32) (result s32)"#,
         "(param i32 i32) (result i32)",
         "(local.get 0)",
     );
-    assert_eq!(chain(&two), NotFusible::Types { step: 0 });
+    assert_eq!(chain(&two), FuseError::Types { step: 0 });
     for import in
         ["wasi:random/random@0.2.6", "wasi:clocks/monotonic-clock@0.2.0", "wasi:random/insecure@0.2.6"]
     {
         let error = chain(&importing(import, "(result u64)"));
-        assert_eq!(error, NotFusible::Shared { step: 1, import: import.to_owned() });
+        assert_eq!(error, FuseError::Shared { step: 1, import: import.to_owned() });
     }
-    assert!(matches!(chain(&importing("some:package/functions", "")), NotFusible::Imports(_)));
+    assert!(matches!(chain(&importing("some:package/functions", "")), FuseError::Imports(_)));
     let disagreeing = [
         importing("wasi:cli/environment@0.2.0", "(result u64)"),
         importing("wasi:cli/environment@0.2.0", "(result string)"),
     ];
-    assert!(matches!(host.fuse(&[&disagreeing[0], &disagreeing[1]]), Err(NotFusible::Imports(_))));
+    assert!(matches!(host.fuse(&[&disagreeing[0], &disagreeing[1]]), Err(FuseError::Imports(_))));
     let initialises = wat(r#"(component
             (core module $m
                 (func (export "handle") (param i32) (result i32) (local.get 0))
@@ -535,11 +537,11 @@ fn what_may_answer_otherwise_in_a_chain_is_not_fused() {
             (core instance $i (instantiate $m))
             (func (export "handle") (param "x" s32) (result s32) (canon lift (core func $i "handle")))
             (func (export "wizer-initialize") (canon lift (core func $i "initialise"))))"#);
-    assert_eq!(chain(&initialises), NotFusible::Initialises { step: 1 });
+    assert_eq!(chain(&initialises), FuseError::Initialises { step: 1 });
     let untyped = wat("(component)");
     let signature = host.signature(&add_one);
     let link = |component| Link { component, signature: &signature, output_bytes_max: 1000 };
-    assert_eq!(fuse(&[link(&add_one), link(&untyped)]), Err(NotFusible::Untyped { step: 1 }));
-    assert!(matches!(fuse(&[link(&add_one), link(b"none")]), Err(NotFusible::Imports(_))));
-    assert_eq!(host.fuse_bounded(&[&add_one, &add_one], 10), Err(NotFusible::AnswerBound { step: 0 }));
+    assert_eq!(fuse(&[link(&add_one), link(&untyped)]), Err(FuseError::Untyped { step: 1 }));
+    assert!(matches!(fuse(&[link(&add_one), link(b"none")]), Err(FuseError::Imports(_))));
+    assert_eq!(host.fuse_bounded(&[&add_one, &add_one], 10), Err(FuseError::AnswerBound { step: 0 }));
 }

@@ -1,22 +1,23 @@
-//! Components linked with what they import, run; and what isn't linked.
+//! Runs linked components, and checks which components are refused.
 
+use nebula_codec::UnsupportedType;
 use nebula_engine::testing::{Host, function, wat};
 use wasmtime::component::Val;
 
 use super::*;
 
-/// Links a component with functions, which are in the order of its imports.
-fn link(component: &[u8], functions: &[&[u8]]) -> Result<Vec<u8>, Unlinked> {
+/// Links a component with functions in the order of its imports.
+fn link(component: &[u8], functions: &[&[u8]]) -> Result<Vec<u8>, LinkError> {
     let functions: Vec<_> = functions.iter().map(|function| function.to_vec()).collect();
     let importer = Importer::read(component)?.expect("it imports functions");
     importer.link(component, &functions)
 }
 
-/// Why an import can't be satisfied.
+/// Returns the reason why linking is refused for an import.
 fn refused(component: &[u8], functions: &[&[u8]]) -> InvalidImport {
     match link(component, functions) {
-        Err(Unlinked::Import(error)) => error,
-        Err(Unlinked::Importer(error)) => panic!("{error}"),
+        Err(LinkError::Import(error)) => error,
+        Err(LinkError::Importer(error)) => panic!("{error}"),
         Ok(_) => panic!("it was linked"),
     }
 }
@@ -29,7 +30,7 @@ fn add_one() -> Vec<u8> {
     )
 }
 
-/// Calls what it imports twice. `import` is its declaration, as `$f`.
+/// A function that calls its import twice. `import` declares it as `$f`.
 fn twice(import: &str) -> Vec<u8> {
     wat(&format!(
         r#"(component
@@ -48,7 +49,7 @@ const INTERFACE: &str = r#"
     (alias export $i "handle" (func $f))"#;
 
 #[test]
-fn a_function_is_called() {
+fn a_linked_component_calls_the_imported_function() {
     let host = Host::start();
     for import in [INTERFACE, r#"(import "add-one" (func $f (param "x" s32) (result s32)))"#] {
         let twice = twice(import);
@@ -56,26 +57,27 @@ fn a_function_is_called() {
         let linked = link(&twice, &[&add_one()]).unwrap();
         assert_eq!(host.run_one(&linked, &[Val::S32(40)]), Ok(Some(Val::S32(42))));
         assert_eq!(linked, link(&twice, &[&add_one()]).unwrap());
-        let read = Read::of(&linked).unwrap();
+        let read = ParsedComponent::parse(&linked).unwrap();
         assert_eq!((read.imports, read.exports), (vec![], vec!["handle".to_owned()]));
-        // What is linked is a function like any other, and can be linked itself.
+        // A linked component is a function like any other, and can be linked itself.
         let again = link(&twice, &[&linked]).unwrap();
         assert_eq!(host.run_one(&again, &[Val::S32(40)]), Ok(Some(Val::S32(44))));
     }
 }
 
 #[test]
-fn what_imports_no_function_is_left_alone() {
+fn components_without_imported_functions_need_no_linking() {
     assert!(Importer::read(&add_one()).unwrap().is_none());
-    // Types of a function alone are types.
+    // An interface of types alone imports no function.
     let types = wat(r#"(component
             (import "nebula:functions/f" (instance (type $r (record (field "a" u8))) (export "r" (type (eq $r))))))"#);
     assert!(Importer::read(&types).unwrap().is_none());
     assert_eq!(imported_functions(b"none"), []);
 }
 
-/// A record and an enum: `row` is `{ cell: cell, kind: kind }`, with the names given.
-fn gives_back(names: [&str; 3]) -> Vec<u8> {
+/// A function of `row`, a record `{ cell: cell, kind: kind }`, that increments the cell. `names`
+/// are the names of its types.
+fn increment_row(names: [&str; 3]) -> Vec<u8> {
     let [row, cell, kind] = names;
     wat(&format!(
         r#"(component
@@ -98,7 +100,7 @@ fn gives_back(names: [&str; 3]) -> Vec<u8> {
     ))
 }
 
-/// The types of an interface, and its function.
+/// An interface with types and a function.
 const ROWS: &str = r#"
     (import "nebula:functions/rows" (instance $rows
         (type $cell' (record (field "n" u8)))
@@ -113,11 +115,11 @@ const ROWS: &str = r#"
         (export "numbers" (type (eq $numbers)))
         (export "handle" (func (param "row" $row) (result $row)))))"#;
 
-/// Whatever the types are called on the two sides, and whoever uses them.
+/// Type names may differ between the import and the function.
 #[test]
-fn types_are_the_same_by_their_structure() {
+fn types_are_compared_by_structure() {
     let host = Host::start();
-    let rows = gives_back(["t0", "line", "t1"]);
+    let rows = increment_row(["t0", "line", "t1"]);
     let importer = wat(&format!(
         r#"(component
             (type $numbers (list u32))
@@ -138,8 +140,9 @@ fn types_are_the_same_by_their_structure() {
         ROWS.replace("(result $row)", "(result (option $row))")
     ));
     let error = refused(&importer, &[&add_one()]);
-    assert!(error.to_string().contains("`x` is no `row`"), "{error}");
-    // The option takes a byte more than the tuple: it is the importer that reads it as it likes.
+    assert!(error.to_string().contains("expected `row`, found `x`"), "{error}");
+    // The option has a discriminant that the tuple lacks: the importer must use its own
+    // declaration.
     let linked = link(&importer, &[&rows]).unwrap();
     let row = |n, kind: &str| {
         Val::Record(vec![
@@ -149,13 +152,13 @@ fn types_are_the_same_by_their_structure() {
     };
     let answer = host.run_one(&linked, &[row(0, "b")]);
     assert_eq!(answer, Ok(Some(Val::Tuple(vec![row(1, "b")]))));
-    // Types are called what the importer calls them, and not what they were called elsewhere.
-    assert_eq!(Read::of(&linked).unwrap().imports, ["cell", "kind", "row"]);
+    // The linked component uses the importer's names.
+    assert_eq!(ParsedComponent::parse(&linked).unwrap().imports, ["cell", "kind", "row"]);
 }
 
-/// A raw one: an interface with types of its own is exported as it is.
+/// The importer has the raw form, whose interface has types of its own.
 #[test]
-fn other_forms_are_exported_as_they_are() {
+fn importers_of_other_forms_keep_their_exports() {
     let importer = wat(&format!(
         r#"(component
             {INTERFACE}
@@ -184,13 +187,13 @@ fn other_forms_are_exported_as_they_are() {
             (export "nebula:function/handler@0.1.0" (instance $exported)))"#
     ));
     let linked = link(&importer, &[&add_one()]).unwrap();
-    let read = Read::of(&linked).unwrap();
+    let read = ParsedComponent::parse(&linked).unwrap();
     assert_eq!(read.exports, ["nebula:function/handler@0.1.0"]);
     assert_eq!(read.imports, Vec::<String>::new());
 }
 
 #[test]
-fn what_cannot_be_linked_is_told_apart() {
+fn each_reason_for_refusal_has_its_own_error() {
     let twice = twice(INTERFACE);
     let other = function(r#"(param "y" s32) (result s32)"#, "(param i32) (result i32)", "(local.get 0)");
     let InvalidImport::Mismatch(mismatch) = refused(&twice, &[&other]) else { panic!("it fits") };
@@ -206,7 +209,7 @@ fn what_cannot_be_linked_is_told_apart() {
 
     let initialises = |component: &[u8]| {
         let text = wasm_with_initialise(component);
-        assert!(Read::of(&text).is_ok());
+        assert!(ParsedComponent::parse(&text).is_ok());
         text
     };
     let begins = initialises(&add_one());
@@ -225,7 +228,7 @@ fn what_cannot_be_linked_is_told_apart() {
     let handles_nothing = importing(INTERFACE, "run");
     assert!(matches!(
         link(&handles_nothing, &[&add_one()]),
-        Err(Unlinked::Importer(InvalidImporter::NoHandle { exports })) if exports == ["run"]
+        Err(LinkError::Importer(InvalidImporter::NoHandle { exports })) if exports == ["run"]
     ));
     let also = importing(
         &format!(r#"{INTERFACE} (import "acme:mail/send" (instance (export "f" (func))))"#),
@@ -233,7 +236,7 @@ fn what_cannot_be_linked_is_told_apart() {
     );
     assert!(matches!(
         link(&also, &[&add_one()]),
-        Err(Unlinked::Importer(InvalidImporter::Imports { imports })) if imports == ["acme:mail/send"]
+        Err(LinkError::Importer(InvalidImporter::Imports { imports })) if imports == ["acme:mail/send"]
     ));
 
     let read = |imports: &str| Importer::read(&importing(imports, "handle")).map(|_| ());
@@ -253,7 +256,7 @@ fn what_cannot_be_linked_is_told_apart() {
     assert!(matches!(read(&many), Err(InvalidImport::TooMany { functions: 17 })));
 }
 
-/// The same with an export that would be run when it is compiled.
+/// Adds an export that would run when the component is compiled.
 fn wasm_with_initialise(component: &[u8]) -> Vec<u8> {
     let mut outer = ComponentBuilder::default();
     let inner = outer.component_raw(None, component);
@@ -265,9 +268,9 @@ fn wasm_with_initialise(component: &[u8]) -> Vec<u8> {
     outer.finish()
 }
 
-/// A type that is small, and millions of types once it is written out.
+/// A small type with sharing can be millions of types without.
 #[test]
-fn types_are_counted_as_they_are_written_out() {
+fn types_are_counted_without_sharing() {
     let doubled: String =
         (1..16).map(|at| format!("(type $t{at} (tuple $t{} $t{}))", at - 1, at - 1)).collect();
     let import = format!(
@@ -279,7 +282,7 @@ fn types_are_counted_as_they_are_written_out() {
     assert!(matches!(error, InvalidImport::Type { source: UnsupportedType::TooManyTypes, .. }), "{error}");
 }
 
-/// So are cases that hold nothing, and names.
+/// Cases without payload and the bytes of names count too.
 #[test]
 fn cases_and_names_are_counted_too() {
     let wide = |ty: &str| {
@@ -297,9 +300,9 @@ fn cases_and_names_are_counted_too() {
     assert!(matches!(error, InvalidImport::Type { source: UnsupportedType::NamesTooLong, .. }), "{error}");
 }
 
-/// Types that are shared where they come from are written for each who imports them: that has an end, too.
+/// A type that an importer declares once is written again for each import.
 #[test]
-fn no_more_types_are_written_than_may_be() {
+fn types_written_for_imports_are_bounded() {
     let fields: String = (0..1000).map(|at| format!(r#"(field "f{at}" (tuple u8))"#)).collect();
     let imports = |count: usize| -> String {
         (0..count).map(|at| format!(r#"(import "t{at}" (type (eq $wide)))"#)).collect()
@@ -318,12 +321,12 @@ fn no_more_types_are_written_than_may_be() {
     };
     assert!(link(&importer(10), &[&add_one()]).is_ok());
     let error = refused(&importer(100), &[&add_one()]).to_string();
-    assert!(error.contains("what is imported has too many types"), "{error}");
+    assert!(error.contains("the imports have too many types"), "{error}");
 }
 
-/// Names count by their length: a few types may have very many bytes of them.
+/// A few types can have very long names.
 #[test]
-fn no_more_of_names_is_written_than_may_be() {
+fn names_written_for_imports_are_bounded() {
     let names: String = (0..1000).map(|at| format!(r#" "{}{at}""#, "n".repeat(100))).collect();
     let imports: String = (0..100).map(|at| format!(r#"(import "t{at}" (type (eq $names)))"#)).collect();
     let importer = wat(&format!(
@@ -336,5 +339,5 @@ fn no_more_of_names_is_written_than_may_be() {
             (func (export "handle") (canon lift (core func $i "handle"))))"#,
     ));
     let error = refused(&importer, &[&add_one()]).to_string();
-    assert!(error.contains("what is imported has too many types, or too large ones"), "{error}");
+    assert!(error.contains("the imports have too many types, or too large ones"), "{error}");
 }

@@ -1,14 +1,16 @@
-//! What components import, as imports of the one that they are put into.
+//! The imports of several components, merged into the imports of the component around them.
 //!
-//! An interface of the host that several of them import is imported once, with all that any of them uses of
-//! it. One of another version is another import: both are the host's. Types that a component imports, by
-//! themselves or in an interface of nothing but types, need nobody to give them: they are made here, for each
-//! component on its own, so that two may call different types the same.
+//! * An interface of the host is imported once for each version, with everything that any component
+//!   uses.
+//! * Types that a component imports, alone or in an interface of types, need no import: they are
+//!   defined in the outer component, separately for each component, so two components may use one
+//!   name for different types.
 //!
-//! Nothing here knows what is in those interfaces. If two components disagree about one, what comes of it
-//! isn't valid, and whoever reads it finds that.
+//! The contents of the interfaces are opaque here. If two components declare one interface
+//! differently, the outer component is invalid, and the caller finds that when it parses the
+//! result.
 //!
-//! Invariant: however many types components share, what is written of them is bounded by [`WRITTEN_MAX`].
+//! Invariant: the types written count at most [`WRITTEN_MAX`], however components share theirs.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,32 +24,32 @@ use wasmparser::component_types::{
     ComponentEntityType, ComponentFuncTypeId, ComponentInstanceTypeId, ResourceId,
 };
 
-use super::NotNested;
-use super::read::Read;
+use super::read::{NestError, ParsedComponent};
 
-/// The host's packages.
+/// Prefix of the host's interfaces.
 pub(crate) const HOST: &str = "wasi:";
 
-/// What is written of types in all: each counts for one, and so does each field, case and parameter, and each
-/// [`NAME_BYTES`] of their names. All of WASI's interfaces have some thousands, and each component may want all of them.
+/// The most that is written of types in total: one for each type, field and case, and one more for
+/// each [`NAME_BYTES`] of a name. All WASI interfaces together count some thousands, and each
+/// component may use them all.
 const WRITTEN_MAX: usize = 200_000;
 
-/// Of a name, counted as one.
+/// Bytes of a name that count as one field or case.
 const NAME_BYTES: usize = 32;
 
-/// What a component is instantiated with.
-pub(super) type Argument = (String, ComponentExportKind, u32);
+/// An argument of an instantiation: name, kind, index.
+pub(crate) type Argument = (String, ComponentExportKind, u32);
 
-/// Imports all that the components do into `outer`; gives the arguments of each.
+/// Imports into `outer` what the components import, and returns the arguments of each component.
 ///
 /// # Errors
-/// [`NotNested`].
+/// [`NestError`] if an import is neither the host's nor types, or the types are too many.
 pub(crate) fn import_all(
-    components: &[Read],
+    components: &[ParsedComponent],
     outer: &mut ComponentBuilder,
-) -> Result<Vec<Vec<Argument>>, NotNested> {
+) -> Result<Vec<Vec<Argument>>, NestError> {
     let left = Cell::new(WRITTEN_MAX);
-    let mut merging = Merging {
+    let mut merger = Merger {
         components,
         left: &left,
         origins: components.iter().map(origins).collect(),
@@ -56,40 +58,58 @@ pub(crate) fn import_all(
         resources: BTreeMap::new(),
     };
     let each = 0..components.len();
-    each.map(|component| merging.arguments(component)).collect()
+    each.map(|component| merger.arguments(component)).collect()
 }
 
-/// Where a resource comes from: an imported interface, and what it is called there.
-type Origin = (String, String);
+/// The imported interface that defines a resource, and its name there.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Origin {
+    interface: String,
+    name: String,
+}
 
-/// Of each resource that a component imports, the import that brings it first.
-fn origins(component: &Read) -> BTreeMap<ResourceId, Origin> {
+/// Maps each resource that a component imports to the first import that exports it.
+fn origins(component: &ParsedComponent) -> BTreeMap<ResourceId, Origin> {
     let mut origins = BTreeMap::new();
     for interface in &component.imports {
         let Some(ComponentEntityType::Instance(id)) = component.item(interface) else { continue };
         for (name, export) in &component.types[id].exports {
             if let ComponentEntityType::Type { created: ComponentAnyTypeId::Resource(id), .. } = export.ty {
-                origins.entry(id.resource()).or_insert_with(|| (interface.clone(), name.clone()));
+                origins
+                    .entry(id.resource())
+                    .or_insert_with(|| Origin { interface: interface.clone(), name: name.clone() });
             }
         }
     }
     origins
 }
 
-struct Merging<'a> {
-    components: &'a [Read],
+/// Writes the merged imports.
+struct Merger<'a> {
+    components: &'a [ParsedComponent],
+    /// The rest of [`WRITTEN_MAX`].
     left: &'a Cell<usize>,
-    /// Of each component.
+    /// The resources of each component.
     origins: Vec<BTreeMap<ResourceId, Origin>>,
     outer: &'a mut ComponentBuilder,
-    /// The instance that is imported by that name; nothing while its type is being written.
+    /// Index of the instance imported under each name; `None` while its type is being written.
     interfaces: BTreeMap<String, Option<u32>>,
-    /// Those of imported instances that others refer to.
+    /// Resources that one interface takes from another.
     resources: BTreeMap<Origin, u32>,
 }
 
-impl Merging<'_> {
-    fn arguments(&mut self, component: usize) -> Result<Vec<Argument>, NotNested> {
+/// A type that an interface exports, as one component declares it.
+struct InterfaceType<'a> {
+    interface: &'a str,
+    export: &'a str,
+    /// Index of the component.
+    component: usize,
+    ty: ComponentAnyTypeId,
+}
+
+impl Merger<'_> {
+    /// Returns the arguments of the component at that index.
+    fn arguments(&mut self, component: usize) -> Result<Vec<Argument>, NestError> {
         let components = self.components;
         let Some(read) = components.get(component) else { return Ok(Vec::new()) };
         let mut arguments = Vec::new();
@@ -123,8 +143,13 @@ impl Merging<'_> {
         Ok(arguments)
     }
 
-    /// An instance of plain types, made here.
-    fn only_types(&mut self, read: &Read, name: &str, id: ComponentInstanceTypeId) -> Result<u32, NotNested> {
+    /// Defines an instance of plain types and returns its index.
+    fn only_types(
+        &mut self,
+        read: &ParsedComponent,
+        name: &str,
+        id: ComponentInstanceTypeId,
+    ) -> Result<u32, NestError> {
         let mut bag = ComponentBuilder::default();
         let mut scope = Scope::new(read, &mut *self.outer, self.left);
         for (export, item) in &read.types[id].exports {
@@ -140,11 +165,12 @@ impl Merging<'_> {
         Ok(self.outer.instantiate(None, bag, [] as [Argument; 0]))
     }
 
-    /// The instance that is imported by that name: what any component uses of it.
-    fn interface(&mut self, name: &str) -> Result<u32, NotNested> {
+    /// Imports the interface of that name, with everything that any component uses, and returns its
+    /// index.
+    fn interface(&mut self, name: &str) -> Result<u32, NestError> {
         match self.interfaces.get(name) {
             Some(Some(index)) => return Ok(*index),
-            Some(None) => return Err(NotNested(format!("`{name}` refers to itself"))),
+            Some(None) => return Err(NestError(format!("`{name}` refers to itself"))),
             None => {}
         }
         self.interfaces.insert(name.to_owned(), None);
@@ -161,15 +187,15 @@ impl Merging<'_> {
                         let index = match types.get(export.as_str()) {
                             Some(index) => *index,
                             None => {
-                                let (at, bounds) = ((name, export.as_str()), (component, created));
-                                let bounds = self.bounds(bounds, at, &types, &mut scope)?;
+                                let ty = InterfaceType { interface: name, export, component, ty: created };
+                                let bounds = self.bounds(&ty, &types, &mut scope)?;
                                 let index = scope.to.type_count();
                                 scope.to.export(export, ComponentTypeRef::Type(bounds));
                                 types.insert(export.as_str(), index);
                                 index
                             }
                         };
-                        scope.know(created, index);
+                        scope.record(created, index);
                     }
                     ComponentEntityType::Func(id) => {
                         if functions.insert(export.as_str()) {
@@ -190,30 +216,32 @@ impl Merging<'_> {
         Ok(index)
     }
 
-    /// What a type that an interface exports is: made there, or the same as another.
+    /// Returns the bounds of an exported type: a new resource, or equal to another type.
+    ///
+    /// `types` maps the interface's earlier exports to their indices.
     fn bounds(
         &mut self,
-        (component, ty): (usize, ComponentAnyTypeId),
-        (interface, export): (&str, &str),
+        ty: &InterfaceType<'_>,
         types: &BTreeMap<&str, u32>,
         scope: &mut Scope<'_, InstanceType>,
-    ) -> Result<TypeBounds, NotNested> {
+    ) -> Result<TypeBounds, NestError> {
+        let InterfaceType { interface, export, component, ty } = *ty;
         match ty {
             ComponentAnyTypeId::Defined(id) => Ok(TypeBounds::Eq(scope.defined(id)?)),
             ComponentAnyTypeId::Resource(id) => {
                 let origin = self.origin(component, id).ok_or_else(|| refused(interface))?;
-                if origin.0 != interface {
+                if origin.interface != interface {
                     let index = self.resource(origin)?;
                     let local = scope.to.type_count();
                     let kind = ComponentOuterAliasKind::Type;
                     scope.to.alias(Alias::Outer { kind, count: 1, index });
                     return Ok(TypeBounds::Eq(local));
                 }
-                if origin.1 == export {
+                if origin.name == export {
                     return Ok(TypeBounds::SubResource);
                 }
                 types
-                    .get(origin.1.as_str())
+                    .get(origin.name.as_str())
                     .map(|index| TypeBounds::Eq(*index))
                     .ok_or_else(|| refused(interface))
             }
@@ -227,22 +255,22 @@ impl Merging<'_> {
         self.origins.get(component)?.get(&resource.resource()).cloned()
     }
 
-    fn resource(&mut self, origin: Origin) -> Result<u32, NotNested> {
+    fn resource(&mut self, origin: Origin) -> Result<u32, NestError> {
         if let Some(index) = self.resources.get(&origin) {
             return Ok(*index);
         }
-        let instance = self.interface(&origin.0)?;
-        let index = self.outer.alias_export(instance, &origin.1, ComponentExportKind::Type);
+        let instance = self.interface(&origin.interface)?;
+        let index = self.outer.alias_export(instance, &origin.name, ComponentExportKind::Type);
         self.resources.insert(origin, index);
         Ok(index)
     }
 }
 
-fn refused(import: &str) -> NotNested {
-    NotNested(format!("`{import}` is neither the host's nor types"))
+fn refused(import: &str) -> NestError {
+    NestError(format!("`{import}` is neither an interface of the host nor types"))
 }
 
-/// What writing a type counts for, without those that it refers to.
+/// Returns what a type counts toward [`WRITTEN_MAX`], without the types it refers to.
 fn weight(ty: &ComponentDefinedType) -> usize {
     fn members<'a>(names: impl Iterator<Item = &'a str>) -> usize {
         names.map(|name| 1 + name.len() / NAME_BYTES).sum()
@@ -267,9 +295,9 @@ fn weight(ty: &ComponentDefinedType) -> usize {
     }
 }
 
-/// Where types can be defined.
+/// A place where types can be defined.
 trait Definitions {
-    /// The next type's index, and what writes it.
+    /// Returns the index and the encoder of the next type.
     fn define(&mut self) -> (u32, ComponentTypeEncoder<'_>);
 }
 
@@ -285,39 +313,41 @@ impl Definitions for InstanceType {
     }
 }
 
-/// Types of a component, written down somewhere else.
+/// Copies types of a component to another place.
 struct Scope<'a, T> {
-    read: &'a Read,
+    read: &'a ParsedComponent,
     to: &'a mut T,
     left: &'a Cell<usize>,
+    /// Indices of the types copied so far.
     known: BTreeMap<ComponentAnyTypeId, u32>,
-    /// The same of resources, whatever they were called.
+    /// Indices of the resources copied so far, independent of the alias that named them.
     resources: BTreeMap<ResourceId, u32>,
 }
 
 impl<'a, T: Definitions> Scope<'a, T> {
-    fn new(read: &'a Read, to: &'a mut T, left: &'a Cell<usize>) -> Self {
+    fn new(read: &'a ParsedComponent, to: &'a mut T, left: &'a Cell<usize>) -> Self {
         Self { read, to, left, known: BTreeMap::new(), resources: BTreeMap::new() }
     }
 
-    fn know(&mut self, ty: ComponentAnyTypeId, index: u32) {
+    /// Records the index of a copied type.
+    fn record(&mut self, ty: ComponentAnyTypeId, index: u32) {
         self.known.insert(ty, index);
         if let ComponentAnyTypeId::Resource(id) = ty {
             self.resources.insert(id.resource(), index);
         }
     }
 
-    fn resource(&self, id: AliasableResourceId) -> Result<u32, NotNested> {
+    fn resource(&self, id: AliasableResourceId) -> Result<u32, NestError> {
         let known = self.known.get(&ComponentAnyTypeId::Resource(id));
         let known = known.or_else(|| self.resources.get(&id.resource())).copied();
-        known.ok_or_else(|| NotNested("a resource has no name".to_owned()))
+        known.ok_or_else(|| NestError("a type refers to a resource that no import declares".to_owned()))
     }
 
-    fn function(&mut self, id: ComponentFuncTypeId) -> Result<u32, NotNested> {
+    fn function(&mut self, id: ComponentFuncTypeId) -> Result<u32, NestError> {
         let read = self.read;
         let ty = &read.types[id];
         let params = ty.params.iter().map(|(name, ty)| Ok((name.as_str(), self.value(*ty)?)));
-        let params: Vec<_> = params.collect::<Result<_, NotNested>>()?;
+        let params: Vec<_> = params.collect::<Result<_, NestError>>()?;
         let result = self.maybe(ty.result)?;
         let (index, encoder) = self.to.define();
         encoder.function().async_(ty.async_).params(params).result(result);
@@ -327,44 +357,44 @@ impl<'a, T: Definitions> Scope<'a, T> {
     fn maybe(
         &mut self,
         ty: Option<component_types::ComponentValType>,
-    ) -> Result<Option<ComponentValType>, NotNested> {
+    ) -> Result<Option<ComponentValType>, NestError> {
         ty.map(|ty| self.value(ty)).transpose()
     }
 
-    fn value(&mut self, ty: component_types::ComponentValType) -> Result<ComponentValType, NotNested> {
+    fn value(&mut self, ty: component_types::ComponentValType) -> Result<ComponentValType, NestError> {
         Ok(match ty {
             component_types::ComponentValType::Primitive(ty) => ComponentValType::Primitive(ty.into()),
             component_types::ComponentValType::Type(id) => ComponentValType::Type(self.defined(id)?),
         })
     }
 
-    fn defined(&mut self, id: ComponentDefinedTypeId) -> Result<u32, NotNested> {
+    fn defined(&mut self, id: ComponentDefinedTypeId) -> Result<u32, NestError> {
         if let Some(index) = self.known.get(&ComponentAnyTypeId::Defined(id)) {
             return Ok(*index);
         }
         let left = self.left.get().checked_sub(weight(&self.read.types[id]));
-        let left = left
-            .ok_or_else(|| NotNested("what is imported has too many types, or too large ones".to_owned()))?;
+        let left =
+            left.ok_or_else(|| NestError("the imports have too many types, or too large ones".to_owned()))?;
         self.left.set(left);
         let index = self.define(id)?;
         self.known.insert(ComponentAnyTypeId::Defined(id), index);
         Ok(index)
     }
 
-    fn define(&mut self, id: ComponentDefinedTypeId) -> Result<u32, NotNested> {
+    fn define(&mut self, id: ComponentDefinedTypeId) -> Result<u32, NestError> {
         let read = self.read;
-        // What a type refers to is written before it.
+        // A type can only refer to types written before it.
         Ok(match &read.types[id] {
             ComponentDefinedType::Primitive(ty) => self.write(|to| to.primitive((*ty).into())),
             ComponentDefinedType::Record(record) => {
                 let fields = record.fields.iter().map(|(name, ty)| Ok((name.as_str(), self.value(*ty)?)));
-                let fields: Vec<_> = fields.collect::<Result<_, NotNested>>()?;
+                let fields: Vec<_> = fields.collect::<Result<_, NestError>>()?;
                 self.write(|to| to.record(fields))
             }
             ComponentDefinedType::Variant(variant) => {
                 let cases =
                     variant.cases.iter().map(|(name, case)| Ok((name.as_str(), self.maybe(case.ty)?)));
-                let cases: Vec<_> = cases.collect::<Result<_, NotNested>>()?;
+                let cases: Vec<_> = cases.collect::<Result<_, NestError>>()?;
                 self.write(|to| to.variant(cases))
             }
             ComponentDefinedType::List { element, .. } => {
@@ -377,7 +407,7 @@ impl<'a, T: Definitions> Scope<'a, T> {
             }
             ComponentDefinedType::Tuple(tuple) => {
                 let types: Vec<_> =
-                    tuple.types.iter().map(|ty| self.value(*ty)).collect::<Result<_, NotNested>>()?;
+                    tuple.types.iter().map(|ty| self.value(*ty)).collect::<Result<_, NestError>>()?;
                 self.write(|to| to.tuple(types))
             }
             ComponentDefinedType::Flags(names) => {
@@ -407,7 +437,9 @@ impl<'a, T: Definitions> Scope<'a, T> {
             ComponentDefinedType::FixedLengthList { .. }
             | ComponentDefinedType::Future { .. }
             | ComponentDefinedType::Stream { .. } => {
-                return Err(NotNested("a type is none of the host's".to_owned()));
+                return Err(NestError(
+                    "a type isn't supported: list of a fixed length, future or stream".to_owned(),
+                ));
             }
         })
     }

@@ -1,7 +1,8 @@
-//! Types of the codec's, written in a component.
+//! The codec's types, written in a component.
 //!
-//! A component may name a type in what it imports and exports only if that has a name there itself. So where types are
-//! named they are imported, and whoever instantiates the component gives just those.
+//! The signature of an imported or exported function may only mention types that the component
+//! imports or exports by name. So [`Types::named`] imports records, variants, enums and flags, and
+//! the instantiation of the component passes equal types.
 
 use std::collections::HashSet;
 
@@ -11,16 +12,16 @@ use wasm_encoder::{
     TypeBounds,
 };
 
-/// What types are called, if they have to be called anything.
+/// Names for types that need one.
 #[derive(Default)]
 pub(crate) struct Names {
     wanted: Vec<(Type, String)>,
-    /// In lower case: names that differ in nothing else are the same.
+    /// Names in use, in lower case: names in a component must differ in more than case.
     taken: HashSet<String>,
 }
 
 impl Names {
-    /// Has `ty` called that, unless another name came first or the name is another type's.
+    /// Reserves `name` for `ty`, unless the type has a name or the name is taken.
     pub(crate) fn want(&mut self, ty: Type, name: &str) {
         let is_named = match &ty {
             Type::Record(_) | Type::Variant(_) | Type::Enum(_) | Type::Flags(_) => true,
@@ -37,43 +38,52 @@ impl Names {
         }
     }
 
-    /// A name that means nothing where none was wanted.
-    fn of(&mut self, ty: &Type, at: usize) -> String {
+    /// Returns the reserved name of a type, or a free one of the form `t7`, numbered from `from`.
+    fn of(&mut self, ty: &Type, from: usize) -> String {
         if let Some((_, name)) = self.wanted.iter().find(|(wanted, _)| wanted == ty) {
             return name.clone();
         }
-        // Of more numbers than there are names one is free.
-        let mut free = (at..).map(|number| format!("t{number}")).filter(|name| !self.taken.contains(name));
+        // There are more numbers than names, so one is free.
+        let mut free = (from..).map(|number| format!("t{number}")).filter(|name| !self.taken.contains(name));
         let name = free.next().unwrap_or_default();
         self.taken.insert(name.clone());
         name
     }
 }
 
-/// The types that have been written in a component.
+/// The types written in a component so far.
 pub(crate) struct Types {
-    /// Nothing where types need no names.
+    /// `None` if types need no names.
     names: Option<Names>,
-    /// Of those that have to have one where they are named.
-    written: Vec<(Type, String, u32)>,
+    written: Vec<NamedType>,
+}
+
+/// A record, variant, enum or flags type written in a component.
+pub(crate) struct NamedType {
+    pub(crate) ty: Type,
+    /// The name under which the component imports it; empty if types need no names.
+    pub(crate) name: String,
+    /// Index of the type in the component.
+    pub(crate) index: u32,
 }
 
 impl Types {
-    /// Types that have names: imported, as functions that are imported and exported can have no others.
+    /// Types for the signatures of imported and exported functions: they are imported by name.
     pub(crate) fn named(names: Names) -> Self {
         Self { names: Some(names), written: Vec::new() }
     }
 
-    /// Types that are there to be given to another component.
+    /// Types that only serve as arguments of nested components.
     pub(crate) fn unnamed() -> Self {
         Self { names: None, written: Vec::new() }
     }
 
-    /// Those that had to be named, by what they are imported as.
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&Type, &str, u32)> {
-        self.written.iter().map(|(ty, name, index)| (ty, name.as_str(), *index))
+    /// Returns the types that a component with named types imports.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &NamedType> {
+        self.written.iter()
     }
 
+    /// Writes a function's type and returns its index.
     pub(crate) fn function(
         &mut self,
         to: &mut ComponentBuilder,
@@ -88,7 +98,8 @@ impl Types {
         index
     }
 
-    /// The index of a type, whatever it is.
+    /// Returns the index of a type and writes it if necessary. A primitive type is written each
+    /// time.
     pub(crate) fn index(&mut self, to: &mut ComponentBuilder, ty: &Type) -> u32 {
         match self.value(to, ty) {
             ComponentValType::Type(index) => index,
@@ -97,8 +108,8 @@ impl Types {
     }
 
     fn value(&mut self, to: &mut ComponentBuilder, ty: &Type) -> ComponentValType {
-        if let Some((.., index)) = self.written.iter().find(|(known, ..)| known == ty) {
-            return ComponentValType::Type(*index);
+        if let Some(known) = self.written.iter().find(|known| known.ty == *ty) {
+            return ComponentValType::Type(known.index);
         }
         let index = match ty {
             Type::Primitive(ty) => return ComponentValType::Primitive(primitive(*ty)),
@@ -127,28 +138,29 @@ impl Types {
                 let fields: Vec<_> =
                     fields.iter().map(|field| (field.name.as_str(), self.value(to, &field.ty))).collect();
                 let index = define(to, |to| to.record(fields));
-                self.name_it(to, ty, index)
+                self.add_named(to, ty, index)
             }
             Type::Variant(cases) => {
                 let payload = |ty: &Option<Type>| ty.as_ref().map(|ty| self.value(to, ty));
                 let payloads: Vec<_> = cases.iter().map(|case| &case.payload).map(payload).collect();
                 let cases: Vec<_> = cases.iter().map(|case| case.name.as_str()).zip(payloads).collect();
                 let index = define(to, |to| to.variant(cases));
-                self.name_it(to, ty, index)
+                self.add_named(to, ty, index)
             }
             Type::Enum(names) => {
                 let index = define(to, |to| to.enum_type(names.iter().map(String::as_str)));
-                self.name_it(to, ty, index)
+                self.add_named(to, ty, index)
             }
             Type::Flags(names) => {
                 let index = define(to, |to| to.flags(names.iter().map(String::as_str)));
-                self.name_it(to, ty, index)
+                self.add_named(to, ty, index)
             }
         };
         ComponentValType::Type(index)
     }
 
-    fn name_it(&mut self, to: &mut ComponentBuilder, ty: &Type, index: u32) -> u32 {
+    /// Imports the type at `index` under a name, if types need one, and returns the index to use.
+    fn add_named(&mut self, to: &mut ComponentBuilder, ty: &Type, index: u32) -> u32 {
         let (name, index) = match &mut self.names {
             Some(names) => {
                 let name = names.of(ty, self.written.len());
@@ -157,7 +169,7 @@ impl Types {
             }
             None => (String::new(), index),
         };
-        self.written.push((ty.clone(), name, index));
+        self.written.push(NamedType { ty: ty.clone(), name, index });
         index
     }
 }

@@ -1,7 +1,7 @@
-//! What a component imports and exports, and of which types.
+//! A component's imports, exports and types, parsed without validating its code.
 //!
-//! Invariant: types are shared in a component and written out by the codec. What is made of them, of one component in all, is
-//! bounded before it is made.
+//! Invariant: a component shares types, and the codec's [`Type`] writes each out in full. One
+//! component yields at most [`Budget::INITIAL`] of them, counted before they are made.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -16,34 +16,40 @@ use wasmparser::component_types::{
 use wasmparser::types::Types;
 use wasmparser::{Parser, Payload, PrimitiveValType, ValidPayload, Validator, WasmFeatures};
 
-use super::NotNested;
+/// Why components can't be nested in one: one of them is invalid, or has an import that can't be
+/// merged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NestError(pub(super) String);
 
-/// A component's types, and what it imports and exports, by name.
-pub(crate) struct Read {
+/// A component's types, and the names of its imports and exports in order.
+pub(crate) struct ParsedComponent {
     pub types: Types,
     pub imports: Vec<String>,
     pub exports: Vec<String>,
-    /// What may still be made of its types.
-    left: Cell<Left>,
+    /// The types that may still be made for this component.
+    budget: Cell<Budget>,
 }
 
-/// Types, fields, cases and flags, and the bytes of their names.
+/// A number of types, fields, cases and flags, and the bytes of their names.
 #[derive(Clone, Copy)]
-struct Left {
+struct Budget {
     items: usize,
     name_bytes: usize,
 }
 
-/// Of one function so much may be made ([`TYPES_MAX`], [`NAME_BYTES_MAX`]); of all that a component imports, so many times that.
-const FUNCTIONS_WORTH: usize = 3;
+impl Budget {
+    /// Three times the codec's bounds for one function: a component imports several.
+    const INITIAL: Self = Self { items: 3 * TYPES_MAX, name_bytes: 3 * NAME_BYTES_MAX };
+}
 
-impl Read {
-    /// Reads what a component imports and exports. Its code isn't validated.
+impl ParsedComponent {
+    /// Parses a component's imports and exports. Its code isn't validated.
     ///
     /// # Errors
-    /// [`NotNested`] for what is no component.
-    pub(crate) fn of(component: &[u8]) -> Result<Self, NotNested> {
-        let invalid = |error: wasmparser::BinaryReaderError| NotNested(error.message().to_owned());
+    /// [`NestError`] if the bytes aren't a component.
+    pub(crate) fn parse(component: &[u8]) -> Result<Self, NestError> {
+        let invalid = |error: wasmparser::BinaryReaderError| NestError(error.message().to_owned());
         let mut validator = Validator::new_with_features(WasmFeatures::all());
         let (mut imports, mut exports) = (Vec::new(), Vec::new());
         let mut depth = 0_usize;
@@ -65,18 +71,17 @@ impl Read {
                 exports.extend(names);
             }
         }
-        let types = types.ok_or_else(|| NotNested("it has no end".to_owned()))?;
-        let left = Left { items: FUNCTIONS_WORTH * TYPES_MAX, name_bytes: FUNCTIONS_WORTH * NAME_BYTES_MAX };
-        Ok(Self { types, imports, exports, left: Cell::new(left) })
+        let types = types.ok_or_else(|| NestError("the component has no end".to_owned()))?;
+        Ok(Self { types, imports, exports, budget: Cell::new(Budget::INITIAL) })
     }
 
-    /// Whether it exports a function of that name.
+    /// Returns whether it exports a function of that name.
     pub(crate) fn exports_function(&self, name: &str) -> bool {
         let item = self.types.component_item_for_export(name);
         item.is_some_and(|item| matches!(item.ty, ComponentEntityType::Func(_)))
     }
 
-    /// The first import of a function from an interface that begins so.
+    /// Returns the first import with one of these prefixes that brings a function.
     pub(crate) fn imports_function_of(&self, prefixes: &[&str]) -> Option<&str> {
         let named = self.imports.iter().filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)));
         let mut with_function = named.filter(|name| match self.item(name) {
@@ -89,66 +94,69 @@ impl Read {
         with_function.next().map(String::as_str)
     }
 
-    /// What an import is.
+    /// Returns the type of an import.
     pub(crate) fn item(&self, name: &str) -> Option<ComponentEntityType> {
         self.types.component_item_for_import(name).map(|item| item.ty)
     }
 
-    /// What an export is.
+    /// Returns the type of an export.
     pub(crate) fn exported(&self, name: &str) -> Option<ComponentEntityType> {
         self.types.component_item_for_export(name).map(|item| item.ty)
     }
 
-    /// The signature of a function, as [`reflect`](nebula_codec::reflect) tells it of a component that is compiled.
+    /// Returns a function's signature, equal to the one that [`reflect`](nebula_codec::reflect)
+    /// reads from the compiled component.
     ///
     /// # Errors
-    /// [`UnsupportedType`]: no plain values, or more than could be written out.
+    /// [`UnsupportedType`] for types without plain values, or beyond the budget.
     pub(crate) fn signature(&self, id: ComponentFuncTypeId) -> Result<Signature, UnsupportedType> {
         let ty = &self.types[id];
-        let mut reflecting = Reflecting { types: &self.types, left: &self.left, depth_left: TYPE_DEPTH_MAX };
+        let mut reflector =
+            Reflector { types: &self.types, budget: &self.budget, depth_left: TYPE_DEPTH_MAX };
         let params = ty.params.iter();
         let params = params.map(|(name, ty)| {
-            Ok(Field::new(reflecting.name(name.as_str())?, reflecting.value(name.as_str(), *ty)?))
+            Ok(Field::new(reflector.name(name.as_str())?, reflector.value(name.as_str(), *ty)?))
         });
         let params = params.collect::<Result<_, UnsupportedType>>()?;
-        let result = ty.result.map(|ty| reflecting.value("result", ty)).transpose()?;
+        let result = ty.result.map(|ty| reflector.value("result", ty)).transpose()?;
         Ok(Signature { params, result })
     }
 
-    /// A type by itself.
+    /// Returns one type; `name` names it in an error.
     ///
     /// # Errors
-    /// As of [`signature`](Self::signature).
+    /// The same as for [`signature`](Self::signature).
     pub(crate) fn ty(&self, name: &str, id: ComponentDefinedTypeId) -> Result<Type, UnsupportedType> {
-        let mut reflecting = Reflecting { types: &self.types, left: &self.left, depth_left: TYPE_DEPTH_MAX };
-        reflecting.value(name, ComponentValType::Type(id))
+        let mut reflector =
+            Reflector { types: &self.types, budget: &self.budget, depth_left: TYPE_DEPTH_MAX };
+        reflector.value(name, ComponentValType::Type(id))
     }
 }
 
-/// Types on their way to the codec's. They are shared here, and written out there, so they are counted.
-struct Reflecting<'a> {
+/// Converts a component's types to the codec's.
+struct Reflector<'a> {
     types: &'a Types,
-    left: &'a Cell<Left>,
+    budget: &'a Cell<Budget>,
     depth_left: usize,
 }
 
-impl Reflecting<'_> {
-    /// One more type, field, case or flag; `name` is empty where it has none.
+impl Reflector<'_> {
+    /// Counts a type, field, case or flag; `name` is empty if it has none.
     fn item(&self, name: &str) -> Result<(), UnsupportedType> {
-        let Left { items, name_bytes } = self.left.get();
+        let Budget { items, name_bytes } = self.budget.get();
         let items = items.checked_sub(1).ok_or(UnsupportedType::TooManyTypes)?;
         let name_bytes = name_bytes.checked_sub(name.len()).ok_or(UnsupportedType::NamesTooLong)?;
-        self.left.set(Left { items, name_bytes });
+        self.budget.set(Budget { items, name_bytes });
         Ok(())
     }
 
-    /// The name of a field, case or parameter.
+    /// Counts and returns the name of a field, case or parameter.
     fn name(&self, name: &str) -> Result<String, UnsupportedType> {
         self.item(name)?;
         Ok(name.to_owned())
     }
 
-    /// `at` names what it is of, for an error.
+    /// Converts a type; `at` names the parameter or field in an error.
     fn value(&mut self, at: &str, ty: ComponentValType) -> Result<Type, UnsupportedType> {
         self.item("")?;
         match ty {

@@ -1,0 +1,101 @@
+//! `nebula.toml`: the name, limits and caching of a function, and the pipelines of a project.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use nebula_runtime::id::FunctionName;
+use nebula_runtime::limits::LimitOverrides;
+use nebula_runtime::pipeline::{Fuse, Pipeline, Step};
+use nebula_runtime::{Remember, Settings};
+use serde::Deserialize;
+
+/// The content of a `nebula.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Config {
+    /// The directory of the functions, if it is another one: for the root of a larger repository.
+    pub(super) functions: Option<PathBuf>,
+    /// The function's name, if it isn't its package's.
+    pub(super) name: Option<FunctionName>,
+    /// The function's own limits.
+    limits: LimitOverrides,
+    /// Caching of the function's results.
+    remember: Remember,
+    /// The project's pipelines by name.
+    pub(super) pipelines: BTreeMap<FunctionName, PipelineTable>,
+}
+
+/// A table `[pipelines.NAME]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PipelineTable {
+    input: Option<String>,
+    steps: Step,
+    calls_max: Option<u64>,
+    #[serde(default)]
+    fuse: Fuse,
+    #[serde(default)]
+    limits: LimitOverrides,
+    #[serde(default)]
+    remember: Remember,
+}
+
+impl Config {
+    /// Reads the `nebula.toml` of a directory; returns the defaults without one.
+    pub(super) fn read(directory: &Path) -> anyhow::Result<Self> {
+        let path = directory.join("nebula.toml");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text).with_context(|| format!("cannot use `{}`", path.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+        }
+    }
+
+    /// Returns the function's settings.
+    pub(super) fn settings(self) -> Settings {
+        Settings { limits: self.limits, remember: self.remember }
+    }
+}
+
+/// A pipeline of a project.
+#[derive(Debug)]
+pub(crate) struct PipelineConfig {
+    pub(crate) name: FunctionName,
+    /// The directory of its sample, if it has one: `pipelines/NAME` beside the functions.
+    pub(crate) directory: PathBuf,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) settings: Settings,
+}
+
+impl PipelineConfig {
+    pub(super) fn new(name: FunctionName, table: PipelineTable, directory: &Path) -> Self {
+        let PipelineTable { input, steps, calls_max, fuse, limits, remember } = table;
+        Self {
+            directory: directory.join("pipelines").join(name.as_str()),
+            name,
+            pipeline: Pipeline { input, steps, calls_max, fuse },
+            settings: Settings { limits, remember },
+        }
+    }
+
+    /// Returns whether the pipeline calls that function.
+    pub(crate) fn calls(&self, name: &FunctionName) -> bool {
+        self.pipeline.steps.calls().iter().any(|function| function.name == *name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_settings_are_refused() {
+        assert!(toml::from_str::<Config>("[limits]\ndeadline_ms = 10").is_ok());
+        assert!(toml::from_str::<Config>("[limits]\ndeadline = 10").is_err());
+        let config: Config = toml::from_str("[remember]\noff = true\nttl_s = 60").unwrap();
+        assert_eq!((config.remember.off, config.remember.ttl_s.map(|ttl| ttl.get())), (true, Some(60)));
+        assert!(toml::from_str::<Config>("[remember]\nttl_s = 0").is_err());
+        assert!(toml::from_str::<Config>("name = \"No Name\"").is_err());
+    }
+}
