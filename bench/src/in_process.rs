@@ -9,8 +9,8 @@ use bytes::Bytes;
 use nebula_runtime::id::{FunctionRef, Selector};
 use nebula_runtime::limits::{HostLimits, Limits};
 use nebula_runtime::{
-    Answer, CacheDirectives, Called, Codegen, Compiler, Followers, Met, Prefer, Request, Runtime,
-    RuntimeConfig, Settings, Shard,
+    Answer, CacheDirectives, CallOutcome, Codegen, Compiler, Followers, Prefer, Request, RoutedFunction,
+    Runtime, RuntimeConfig, Settings, Shard,
 };
 
 use crate::prepare::BODY;
@@ -118,18 +118,18 @@ impl InProcess {
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn resolve(&self, name: &str) -> anyhow::Result<Arc<Met>> {
+    pub(crate) fn resolve(&self, name: &str) -> anyhow::Result<Arc<RoutedFunction>> {
         let current = FunctionRef { name: name.parse()?, selector: Selector::Current };
         Ok(self.executor.block_on(self.shard.find(&current))?)
     }
 
     /// Calls an echo with the usual body.
-    pub(crate) fn call(&self, function: &Arc<Met>) -> Called {
+    pub(crate) fn call(&self, function: &Arc<RoutedFunction>) -> CallOutcome {
         self.call_with(function, BODY)
     }
 
     /// Calls with another body.
-    pub(crate) fn call_with(&self, function: &Arc<Met>, body: &'static [u8]) -> Called {
+    pub(crate) fn call_with(&self, function: &Arc<RoutedFunction>, body: &'static [u8]) -> CallOutcome {
         let request = Request::Payload { media_type: None, body: Bytes::from_static(body) };
         self.executor.block_on(self.shard.call(function, request, Prefer::AsSent, CacheDirectives::default()))
     }
@@ -144,7 +144,7 @@ impl InProcess {
 ///
 /// # Errors
 /// When it didn't.
-pub(crate) fn check(called: &Called) -> anyhow::Result<()> {
+pub(crate) fn check(called: &CallOutcome) -> anyhow::Result<()> {
     match &called.result {
         Ok(Answer::Value(content)) if content.body == BODY => Ok(()),
         result => bail!("wrong answer: {result:?}"),

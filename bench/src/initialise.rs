@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{bail, ensure};
 use clap::Args as ClapArgs;
-use nebula_runtime::{Answer, Called};
+use nebula_runtime::{Answer, CallOutcome};
 
 use crate::cores::{self, Cores};
 use crate::deployed;
@@ -171,7 +171,7 @@ fn name(which: &str, index: u32) -> String {
     format!("{which}-{index}")
 }
 
-fn check(called: &Called) -> anyhow::Result<()> {
+fn check(called: &CallOutcome) -> anyhow::Result<()> {
     match &called.result {
         Ok(Answer::Value(content)) if content.body == OUTPUT => Ok(()),
         result => bail!("wrong answer: {result:?}"),

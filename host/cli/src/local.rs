@@ -9,8 +9,9 @@ use bytes::Bytes;
 use nebula_runtime::id::{FunctionRef, Selector};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
 use nebula_runtime::{
-    CacheDirectives, Called, Codegen, CompileError, Compiler, DeployError, Followers, Form, InvalidImport,
-    Met, Prefer, Request, Runtime, RuntimeConfig, Settings, Shard, Uncompilable, VersionRecord,
+    CacheDirectives, CallOutcome, Codegen, CompileError, Compiler, DeployError, Followers, Form,
+    InvalidImport, Prefer, Request, RoutedFunction, Runtime, RuntimeConfig, Settings, Shard, Uncompilable,
+    VersionRecord,
 };
 
 use crate::bundle::{Bundle, Content, Part};
@@ -20,7 +21,7 @@ use crate::report::{INITIALISE_HINT, hinted};
 /// A function and what it calls, in a temporary data directory that is deleted with this value.
 pub(crate) struct LocalFunction {
     shard: Shard,
-    function: Arc<Met>,
+    function: Arc<RoutedFunction>,
     executor: tokio::runtime::Runtime,
     _data_dir: tempfile::TempDir,
 }
@@ -79,7 +80,7 @@ impl LocalFunction {
     }
 
     /// Calls the function with an input from the command line.
-    pub(crate) fn call(&self, input: &Input) -> Called {
+    pub(crate) fn call(&self, input: &Input) -> CallOutcome {
         let body = Bytes::from(input.body.clone());
         let request = match self.function.record.description.form {
             Form::Typed | Form::Raw => Request::Payload { media_type: input.media_type.clone(), body },
@@ -89,7 +90,7 @@ impl LocalFunction {
     }
 
     /// Calls the function.
-    pub(crate) fn call_with(&self, request: Request, prefer: Prefer) -> Called {
+    pub(crate) fn call_with(&self, request: Request, prefer: Prefer) -> CallOutcome {
         let directives = CacheDirectives::default();
         self.executor.block_on(self.shard.call(&self.function, request, prefer, directives))
     }

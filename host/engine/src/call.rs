@@ -121,7 +121,7 @@ pub(super) fn call(
     Ended { result, log, denied: store.data().quota.refused.is_some() }
 }
 
-fn call_by_form(store: &mut Store<Sandbox>, live: &Live, kind: &Kind, input: &Input) -> Called {
+fn call_by_form(store: &mut Store<Sandbox>, live: &Live, kind: &Kind, input: &Input) -> CallOutcome {
     match (live, kind, input) {
         (Live::Typed(handle), Kind::Typed(typed), _) => call_typed(store, typed, handle, input),
         (Live::Raw(function), Kind::Raw(_), Input::Payload { media_type, body }) => {
@@ -158,13 +158,13 @@ impl Output {
 }
 
 /// Inside: what the guest returned instead of an answer, in words.
-type Called = wasmtime::Result<Result<Output, String>>;
+type CallOutcome = wasmtime::Result<Result<Output, String>>;
 
-fn mismatch() -> Called {
+fn mismatch() -> CallOutcome {
     Err(wasmtime::format_err!("the input isn't of the function's form"))
 }
 
-fn call_typed(store: &mut Store<Sandbox>, typed: &Typed, func: &Func, input: &Input) -> Called {
+fn call_typed(store: &mut Store<Sandbox>, typed: &Typed, func: &Func, input: &Input) -> CallOutcome {
     match input {
         Input::Flat(Flat::Bytes, body) => match FlatResult::of(typed) {
             Some(to) => call_flat::<&[u8]>(store, func, body, to),
@@ -209,7 +209,7 @@ fn call_flat<P: ComponentType + Lower>(
     func: &Func,
     param: P,
     to: FlatResult,
-) -> Called {
+) -> CallOutcome {
     let fallible = |result: Result<Bytes, String>| match result {
         Ok(body) => Output::Flat(body),
         Err(error) => Output::Value(Some(Val::Result(Err(Some(Box::new(Val::String(error))))))),
@@ -234,7 +234,7 @@ fn call_flat<P: ComponentType + Lower>(
     }))
 }
 
-fn call_values(store: &mut Store<Sandbox>, typed: &Typed, func: &Func, values: &[Val]) -> Called {
+fn call_values(store: &mut Store<Sandbox>, typed: &Typed, func: &Func, values: &[Val]) -> CallOutcome {
     let mut results = vec![Val::Bool(false); usize::from(typed.signature.result.is_some())];
     func.call(&mut *store, values, &mut results)?;
     Ok(Ok(Output::Value(results.pop())))

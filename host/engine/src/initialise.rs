@@ -40,7 +40,7 @@ use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use super::call::{self, Failure, Stopped};
 use super::{Codegen, Engine, Ticker};
-use crate::purity::{Allowance, Sandbox, Wanted};
+use crate::purity::{Allowance, CancelFlag, Sandbox};
 
 /// How long it may take.
 const DEADLINE: Duration = Duration::from_millis(INITIALISE_DEADLINE_MS);
@@ -166,7 +166,7 @@ fn snapshot(component: &[u8], codegen: Codegen) -> Result<Option<Vec<u8>>, Initi
     }
 
     let limits = limits();
-    let allowance = || Allowance::long(Instant::now() + DEADLINE, Wanted::default());
+    let allowance = || Allowance::long(Instant::now() + DEADLINE, CancelFlag::default());
     let _ticking = engine.counter.begin();
     let mut store = engine.store(&limits, Digest::of(component).bytes(), allowance());
     let run = |store: &mut Store<Sandbox>| {

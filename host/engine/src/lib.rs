@@ -42,7 +42,7 @@ pub use self::compile::{CompileError, Compiler, UNCOMPILABLE_EXIT, Uncompilable,
 pub use self::component::{Described, Kind, Loaded, Refused, Typed, USES_MAX};
 pub use self::initialise::InitialiseError;
 use self::purity::Sandbox;
-pub use self::purity::{Allowance, CallLog, Wanted, thread_time};
+pub use self::purity::{Allowance, CallLog, CancelFlag, thread_time};
 pub use self::ready::{Ready, Spent};
 use self::ticker::Counter;
 pub use self::ticker::Ticker;

@@ -30,7 +30,7 @@ use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-pub use self::allowance::{Allowance, Wanted, thread_time};
+pub use self::allowance::{Allowance, CancelFlag, thread_time};
 use self::clock::VirtualClock;
 use self::http::DenyOutgoing;
 use self::http::ResponseSink;

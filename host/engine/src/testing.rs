@@ -8,7 +8,7 @@ use nebula_model::limits::Limits;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Val};
 
-use crate::purity::{Allowance, Wanted};
+use crate::purity::{Allowance, CancelFlag};
 use crate::{Codegen, Engine, Ticker};
 
 /// An engine like those that serve, without a pool: of its memories a chain may have as many as it wants.
@@ -43,7 +43,7 @@ impl Host {
             let _ticking = self.engine.counter.begin();
             let allowance = Allowance::long(
                 std::time::Instant::now() + std::time::Duration::from_secs(60),
-                Wanted::default(),
+                CancelFlag::default(),
             );
             let mut store = self.engine.store(&Limits::default(), Digest::of(b"").bytes(), allowance);
             let instance = linked.instantiate(&mut store).map_err(|error| format!("{error:#}"))?;

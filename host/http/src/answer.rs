@@ -12,7 +12,7 @@ use http_body_util::Full;
 use nebula_model::cost::CallCost;
 use nebula_runtime::id::Selector;
 use nebula_runtime::{
-    Because, CacheDirectives, CallError, Content, Failure, Form, Function, Issued, Source, StepTrace,
+    Because, CacheDirectives, CallError, Content, Failure, Form, Function, IssuedReceipt, Source, StepTrace,
 };
 
 use crate::body::Present;
@@ -86,7 +86,7 @@ pub(crate) struct Made<'a> {
     /// BLAKE3 of its body, where it is known.
     pub(crate) content_hash: Option<[u8; 32]>,
     /// Where it was asked for.
-    pub(crate) receipt: Option<Issued>,
+    pub(crate) receipt: Option<IssuedReceipt>,
     /// Of a pipeline that ran.
     pub(crate) trace: Option<Arc<[StepTrace]>>,
 }
@@ -286,7 +286,7 @@ fn step_timing(step: &StepTrace, timing: &mut String) {
 }
 
 /// The receipt, and what was done of what was asked for.
-fn receipt(headers: &mut HeaderMap, issued: &Issued) {
+fn receipt(headers: &mut HeaderMap, issued: &IssuedReceipt) {
     if let Ok(token) = HeaderValue::try_from(issued.token.as_str()) {
         headers.insert(NEBULA_RECEIPT, token);
     }

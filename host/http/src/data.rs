@@ -18,7 +18,8 @@ use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use nebula_runtime::id::{FunctionRef, Selector};
 use nebula_runtime::{
-    Answer, Answered, Called, Form, Function, Given, Issued, Met, Prefer, Request as Call, Shard,
+    Answer, CallOutcome, Form, Function, IssuedReceipt, Prefer, ReceiptSubject, RepeatableAnswer,
+    Request as Call, RoutedFunction, Shard,
 };
 
 use crate::accept::prefer;
@@ -46,7 +47,7 @@ const UNSEEN: [&str; 8] = [
 /// A reply, and the cached result that it was made from, if the same request may get that result again.
 struct Outcome {
     reply: Reply,
-    result: Option<Given>,
+    result: Option<RepeatableAnswer>,
 }
 
 impl From<Reply> for Outcome {
@@ -116,7 +117,7 @@ async fn route(
 }
 
 /// The function that a segment of a path names, percent-encoded.
-async fn find(shard: &Shard, spelled: &str) -> Result<(Arc<Met>, Selector), Problem> {
+async fn find(shard: &Shard, spelled: &str) -> Result<(Arc<RoutedFunction>, Selector), Problem> {
     let reference: FunctionRef = percent_encoding::percent_decode_str(spelled)
         .decode_utf8()
         .map_err(|_| status::bad_request("bad-name", "the function's name is not UTF-8"))?
@@ -130,7 +131,7 @@ async fn find(shard: &Shard, spelled: &str) -> Result<(Arc<Met>, Selector), Prob
 async fn call(
     shard: &Shard,
     bodies: &Bodies,
-    (function, selector): (&Arc<Met>, Selector),
+    (function, selector): (&Arc<RoutedFunction>, Selector),
     below: &str,
     (parts, present): (&Parts, Present),
     body: &mut Incoming,
@@ -175,7 +176,13 @@ fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     Some(lines.fold(Cow::Borrowed(first), |list, line| Cow::Owned(format!("{list}, {line}"))))
 }
 
-async fn run(shard: &Shard, function: &Arc<Met>, asked: &Asked, call: Call, prefer: Prefer) -> Outcome {
+async fn run(
+    shard: &Shard,
+    function: &Arc<RoutedFunction>,
+    asked: &Asked,
+    call: Call,
+    prefer: Prefer,
+) -> Outcome {
     // Held until it is known whether there is an answer. Apart, as what few ask for isn't moved about with every request.
     let wanted = asked.receipt.map(|wants| Box::new((wants, call.clone())));
     let (called, again) = shard.answer(function, call, prefer, asked.directives).await;
@@ -211,13 +218,13 @@ async fn run(shard: &Shard, function: &Arc<Met>, asked: &Asked, call: Call, pref
 /// The receipt of an answer, if there is one.
 async fn receipt(
     shard: &Shard,
-    function: &Arc<Met>,
+    function: &Arc<RoutedFunction>,
     (wants, request): (WantsReceipt, Call),
     prefer: Prefer,
-    called: &Called,
-) -> Option<Issued> {
+    called: &CallOutcome,
+) -> Option<IssuedReceipt> {
     let (answer, engine) = (called.result.as_ref().ok()?.clone(), called.engine.clone());
-    let answered = Answered { request, prefer, answer, engine };
+    let answered = ReceiptSubject { request, prefer, answer, engine };
     shard.receipt(function, answered, wants.with_input).await
 }
 

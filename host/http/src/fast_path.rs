@@ -29,7 +29,7 @@ mod tracker;
 use std::time::Duration;
 
 use http::HeaderMap;
-use nebula_runtime::{Given, Shard};
+use nebula_runtime::{RepeatableAnswer, Shard};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::cached_responses::CachedResponses;
@@ -115,7 +115,7 @@ impl RequestInFlight {
         request_headers: &HeaderMap,
         is_parsed: bool,
         reply: &Reply,
-        result: Option<Given>,
+        result: Option<RepeatableAnswer>,
     ) {
         if let Some(tracker) = self.tracker {
             tracker.reply(request_headers, is_parsed, reply, result);

@@ -42,8 +42,8 @@ pub use nebula_pipeline as pipeline;
 pub use nebula_store::{LogEntry, OpenError, ResolveError, StoreError};
 
 pub use self::call::function::Function;
-pub use self::call::invoke::{Called, StepTrace};
-pub use self::call::shard::{Answered, Given, Issued, Met, Shard};
+pub use self::call::invoke::{CallOutcome, StepTrace};
+pub use self::call::shard::{IssuedReceipt, ReceiptSubject, RepeatableAnswer, RoutedFunction, Shard};
 pub use self::deploy::{Broken, DeployError, Followers, NamingError};
 pub use self::error::{CallError, Fault, LoadError, StepFailure};
 pub use self::run::explain::{ExplainError, Explanation};

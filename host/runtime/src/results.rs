@@ -15,7 +15,7 @@ use nebula_store::{Inputs, LogEntry, Logs, Registry, StoreError};
 
 use crate::cached::{Cache, Disk, Flights};
 use crate::call::function::Function;
-use crate::call::invoke::Called;
+use crate::call::invoke::CallOutcome;
 use crate::error::Fault;
 
 /// Domain separation of the key that authenticates results, as BLAKE3's key derivation wants it.
@@ -96,7 +96,7 @@ impl Results {
     }
 
     /// Records what a call printed, and how it failed.
-    pub(crate) fn record_log(&self, function: &Function, called: &Called) {
+    pub(crate) fn record_log(&self, function: &Function, called: &CallOutcome) {
         let outcome = match &called.result {
             Ok(_) if called.log.is_empty() => return,
             Ok(_) => "ok".to_owned(),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use nebula_runtime::id::FunctionRef;
-use nebula_runtime::{Answer, CallError, Called, Codegen};
+use nebula_runtime::{Answer, CallError, CallOutcome, Codegen};
 use serde::Serialize;
 
 use crate::args::{Invoke, Target};
@@ -116,7 +116,7 @@ fn write_receipt(path: &Path, reply: &CallReply, keep_input: bool) -> anyhow::Re
     Ok(())
 }
 
-fn local_outcome(called: Called) -> anyhow::Result<Outcome> {
+fn local_outcome(called: CallOutcome) -> anyhow::Result<Outcome> {
     let log = called.log.text();
     if !log.is_empty() {
         note(log.trim_end());

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use nebula_runtime::id::Selector;
 use nebula_runtime::limits::DEADLINE_MS_CEILING;
-use nebula_runtime::{Answer, Called, Codegen, Fault};
+use nebula_runtime::{Answer, CallOutcome, Codegen, Fault};
 use serde::Serialize;
 
 use crate::args::{Target, Verify};
@@ -74,7 +74,7 @@ pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
 }
 
 /// Returns a line that differs if a caller could see a difference.
-fn observed(called: &Called) -> anyhow::Result<String> {
+fn observed(called: &CallOutcome) -> anyhow::Result<String> {
     let digest = |bytes: &[u8]| nebula_runtime::id::Digest::of(bytes);
     let log = called.log.text();
     let answer = match &called.result {

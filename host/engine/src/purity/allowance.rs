@@ -29,20 +29,20 @@ pub enum Allowance {
         /// The call's deadline.
         until: Instant,
         /// Says whether anybody waits.
-        wanted: Wanted,
+        wanted: CancelFlag,
     },
 }
 
 /// Whether anybody waits for what is computed. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted(Arc<Waits>);
+pub struct CancelFlag(Arc<Waits>);
 
 #[derive(Debug)]
 enum Waits {
     /// A caller, until it gives up.
     Caller { gave_up: AtomicBool },
     /// Whoever waits for all parts of something, unless a part before this one has failed: parts are looked at in order.
-    Part { of: Wanted, index: usize, failed_at: Arc<AtomicUsize> },
+    Part { of: CancelFlag, index: usize, failed_at: Arc<AtomicUsize> },
 }
 
 impl Default for Waits {
@@ -51,7 +51,7 @@ impl Default for Waits {
     }
 }
 
-impl Wanted {
+impl CancelFlag {
     /// As part `index` of what is wanted, of which none before the part `failed_at` has failed so far.
     pub fn part(&self, index: usize, failed_at: &Arc<AtomicUsize>) -> Self {
         Self(Arc::new(Waits::Part { of: self.clone(), index, failed_at: Arc::clone(failed_at) }))
@@ -83,7 +83,7 @@ impl Allowance {
     }
 
     /// Until then, while it is `wanted`.
-    pub fn long(until: Instant, wanted: Wanted) -> Self {
+    pub fn long(until: Instant, wanted: CancelFlag) -> Self {
         Self::Long { until, wanted }
     }
 
@@ -142,14 +142,14 @@ mod tests {
     fn the_calls_own_deadline_holds_on_both_lanes() {
         let (past, future) = (Instant::now(), Instant::now() + LONG);
         assert!(is_cut_off(&Allowance::fast(past).tick()));
-        assert!(is_cut_off(&Allowance::long(past, Wanted::default()).tick()));
+        assert!(is_cut_off(&Allowance::long(past, CancelFlag::default()).tick()));
         assert!(!is_cut_off(&Allowance::fast(future).tick()));
-        assert!(!is_cut_off(&Allowance::long(future, Wanted::default()).tick()));
+        assert!(!is_cut_off(&Allowance::long(future, CancelFlag::default()).tick()));
     }
 
     #[test]
     fn a_call_that_nobody_waits_for_ends() {
-        let wanted = Wanted::default();
+        let wanted = CancelFlag::default();
         let mut allowance = Allowance::long(Instant::now() + LONG, wanted.clone());
         assert!(!is_cut_off(&allowance.tick()));
         wanted.give_up();
@@ -158,9 +158,9 @@ mod tests {
 
     #[test]
     fn a_part_is_of_no_use_once_one_before_it_has_failed() {
-        let (wanted, failed_at) = (Wanted::default(), Arc::new(AtomicUsize::new(usize::MAX)));
+        let (wanted, failed_at) = (CancelFlag::default(), Arc::new(AtomicUsize::new(usize::MAX)));
         let parts = [0, 1, 2].map(|index| wanted.part(index, &failed_at));
-        let over = || parts.each_ref().map(Wanted::is_over);
+        let over = || parts.each_ref().map(CancelFlag::is_over);
         assert_eq!(over(), [false, false, false]);
         failed_at.fetch_min(1, Ordering::Relaxed);
         assert_eq!(over(), [false, false, true]);

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::{StatusCode, header};
 use http_body::Body;
-use nebula_runtime::Given;
+use nebula_runtime::RepeatableAnswer;
 
 use crate::problem::Reply;
 
@@ -24,7 +24,7 @@ pub(super) const HTTP_DATE_BYTES: usize = 29;
 /// A response that can be sent again with a new age and date.
 pub(super) struct CachedResponse {
     /// The result that the response was made from. The runtime decides whether it is still valid.
-    result: Given,
+    result: RepeatableAnswer,
     /// From the status line to `age: `.
     head_before_age: Box<[u8]>,
     /// From the end of the age to `date: `.
@@ -38,7 +38,7 @@ impl CachedResponse {
     /// status allows it (RFC 9110 §8.6); then `Date`.
     ///
     /// Returns `None` if the reply has no `Age`, if it has a `Date` of its own, or if it is too long.
-    pub(super) fn new(reply: &Reply, result: Given) -> Option<Self> {
+    pub(super) fn new(reply: &Reply, result: RepeatableAnswer) -> Option<Self> {
         // hyper doesn't replace a date that a function sets.
         if !reply.headers().contains_key(header::AGE) || reply.headers().contains_key(header::DATE) {
             return None;
@@ -69,7 +69,7 @@ impl CachedResponse {
     }
 
     /// The result that the response was made from.
-    pub(super) fn result(&self) -> &Given {
+    pub(super) fn result(&self) -> &RepeatableAnswer {
         &self.result
     }
 

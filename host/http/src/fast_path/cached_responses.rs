@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use nebula_runtime::{Given, Shard};
+use nebula_runtime::{RepeatableAnswer, Shard};
 use quick_cache::unsync::Cache;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
@@ -181,7 +181,7 @@ impl CachedResponses {
         key: RequestKey<'static>,
         head: &[u8],
         reply: &Reply,
-        result: Given,
+        result: RepeatableAnswer,
     ) -> Option<ExpectedResponse> {
         let mut table = self.lock();
         let Table { entries, recent, hashes, .. } = &mut *table;

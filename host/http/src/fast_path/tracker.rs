@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, header};
 use http_body::Body;
-use nebula_runtime::Given;
+use nebula_runtime::RepeatableAnswer;
 
 use super::cached_responses::{CachedResponses, ExpectedResponse, Hit, Lookup, ParsedRequest};
 use crate::problem::Reply;
@@ -135,7 +135,7 @@ impl ExchangeTracker {
         request_headers: &HeaderMap,
         is_parsed: bool,
         reply: &Reply,
-        result: Option<Given>,
+        result: Option<RepeatableAnswer>,
     ) {
         let mut state = self.lock();
         let is_clear = is_parsed && matches!(state.phase, Phase::Request);

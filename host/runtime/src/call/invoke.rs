@@ -19,6 +19,7 @@ use nebula_engine::{Ended, Kind, Loaded, Output, Ready, Spent, Stopped, TICK, Ty
 use nebula_model::answer::{Answer, Content};
 use nebula_model::cost::CallCost;
 use nebula_model::id::Digest;
+use nebula_model::limits::Limits;
 use nebula_model::remember::{Because, Source};
 use nebula_model::request::{Prefer, Request};
 use nebula_telemetry::Stopwatch;
@@ -30,7 +31,7 @@ use crate::error::CallError;
 
 /// A call that is over.
 #[derive(Debug)]
-pub struct Called {
+pub struct CallOutcome {
     /// What came of it.
     pub result: Result<Answer, Arc<CallError>>,
     /// Its time by phase.
@@ -65,7 +66,7 @@ pub struct StepTrace {
     pub failed: Option<Digest>,
 }
 
-impl Called {
+impl CallOutcome {
     /// Whether it returned a value, and nothing was refused it on the way.
     pub(crate) fn is_whole(&self) -> bool {
         !self.denied && matches!(self.result, Ok(Answer::Value(_)))
@@ -131,12 +132,30 @@ impl<'a> Interface<'a> {
     }
 }
 
-/// What became of a call.
-pub(crate) enum Outcome {
-    /// It is over.
-    Called(Called),
-    /// It was cut off, or there was no slot: it may come to more elsewhere.
-    Undecided(Called),
+/// How a run of a component ended.
+pub(crate) enum RunEnd {
+    /// The call is over.
+    Over(CallOutcome),
+    /// The run was cut off, or there was no slot: another run may still give an answer.
+    CutOff(CallOutcome),
+}
+
+/// When a call came, and when its thread took it up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallTimes {
+    /// The deadline counts from here.
+    pub(crate) admitted: Instant,
+    /// The cost of the run counts from here.
+    pub(crate) begun: Instant,
+}
+
+/// A run of a component.
+pub(crate) struct Run {
+    pub(crate) end: RunEnd,
+    /// The value that the answer is the JSON of, if it is one; without the `result` around it.
+    pub(crate) value: Option<Val>,
+    /// The instance, to be cleaned up when the answer is out.
+    pub(crate) spent: Option<Spent>,
 }
 
 /// A call as the guest gets it.
@@ -166,30 +185,16 @@ pub(crate) fn decode(
 }
 
 /// Runs one call of `function` within `allowance`, on `ready` if there is one and else on an instance
-/// made now. The deadline counts from `admitted`; what this thread does for the call, from `begun`.
-///
-/// What is left of the instance comes back, so that it can be cleaned up when the answer is out.
+/// created now.
 pub(crate) fn run(
     function: &Function,
     loaded: &Loaded,
     decoded: &Decoded,
-    (admitted, begun): (Instant, Instant),
+    times: CallTimes,
     allowance: Allowance,
     ready: Option<Ready>,
-) -> (Outcome, Option<Spent>) {
-    let (outcome, _, spent) = run_for_value(function, loaded, decoded, (admitted, begun), allowance, ready);
-    (outcome, spent)
-}
-
-/// The same, with the value that the answer is the JSON of, if it is that; without the `result` that it came in.
-pub(crate) fn run_for_value(
-    function: &Function,
-    loaded: &Loaded,
-    decoded: &Decoded,
-    (admitted, begun): (Instant, Instant),
-    allowance: Allowance,
-    ready: Option<Ready>,
-) -> (Outcome, Option<Val>, Option<Spent>) {
+) -> Run {
+    let CallTimes { admitted, begun } = times;
     let mut watch = Stopwatch::started_at(begun);
     let mut cost = CallCost { queue: watch.since(admitted), ..CallCost::default() };
     let limits = function.limits();
@@ -206,9 +211,41 @@ pub(crate) fn run_for_value(
         }
         Err(ended) => (*ended, None),
     };
-    let undecided = ended.is_undecided();
-    let (called, value) = finish(function, &loaded.kind, ended, decoded.raw, admitted, watch, cost);
-    (if undecided { Outcome::Undecided(called) } else { Outcome::Called(called) }, value, spent)
+    let is_cut_off = ended.is_undecided();
+    let Ended { result, log, denied } = ended;
+    let (result, value) = match result {
+        Ok(output) => match encode(&loaded.kind, output, decoded.raw, limits.output_bytes_max) {
+            Ok(Encoded { answer, value }) => (Ok(answer), value),
+            Err(error) => (Err(error), None),
+        },
+        Err(stopped) => (Err(error_of(stopped, limits, &log)), None),
+    };
+    cost.run = watch.lap();
+    // The clock interrupts between instructions, and one instruction can fill a whole memory.
+    let is_late = result.is_ok() && watch.since(admitted) > limits.deadline() + TICK;
+    let result = if is_late { Err(too_late(limits, &log)) } else { result };
+    let outcome = CallOutcome { denied, ..CallOutcome::ran(result.map_err(Arc::new), cost, log) };
+    let end = if is_cut_off { RunEnd::CutOff(outcome) } else { RunEnd::Over(outcome) };
+    Run { end, value, spent }
+}
+
+fn too_late(limits: &Limits, log: &CallLog) -> CallError {
+    CallError::DeadlineExceeded { deadline_ms: limits.deadline_ms.get(), log_tail: log.tail() }
+}
+
+/// Returns why a guest that was stopped has no answer.
+fn error_of(stopped: Stopped, limits: &Limits, log: &CallLog) -> CallError {
+    match stopped {
+        Stopped::CutOff => too_late(limits, log),
+        Stopped::Trapped(failure) => CallError::Trapped(Box::new(failure)),
+        Stopped::StackExhausted(failure) => CallError::StackExhausted(Box::new(failure)),
+        Stopped::ResourceLimit { limit, max, failure } => {
+            CallError::ResourceLimit { limit, max, failure: Box::new(failure) }
+        }
+        Stopped::OutputTooLarge { bytes_max } => CallError::OutputTooLarge { bytes_max },
+        Stopped::InvalidAnswer(failure) => CallError::InvalidAnswer(Box::new(failure)),
+        Stopped::NoSlot => CallError::NoSlot,
+    }
 }
 
 /// The input of a call, and whether it came raw.
@@ -293,84 +330,54 @@ fn decode_json(flat: Option<Flat>, params: &[Field], body: &[u8]) -> Result<(Inp
     Ok((Input::Values(values.into()), false))
 }
 
-fn finish(
-    function: &Function,
-    kind: &Kind,
-    ended: Ended,
-    raw: bool,
-    admitted: Instant,
-    mut watch: Stopwatch,
-    mut cost: CallCost,
-) -> (Called, Option<Val>) {
-    let Ended { result, log, denied } = ended;
-    let limits = function.limits();
-    let too_late =
-        || CallError::DeadlineExceeded { deadline_ms: limits.deadline_ms.get(), log_tail: log.tail() };
-    let mut value = None;
-    let result = match result {
-        Ok(output) => answer(kind, output, raw, limits.output_bytes_max, &mut value),
-        Err(stopped) => Err(match stopped {
-            Stopped::CutOff => too_late(),
-            Stopped::Trapped(failure) => CallError::Trapped(Box::new(failure)),
-            Stopped::StackExhausted(failure) => CallError::StackExhausted(Box::new(failure)),
-            Stopped::ResourceLimit { limit, max, failure } => {
-                CallError::ResourceLimit { limit, max, failure: Box::new(failure) }
-            }
-            Stopped::OutputTooLarge { bytes_max } => CallError::OutputTooLarge { bytes_max },
-            Stopped::InvalidAnswer(failure) => CallError::InvalidAnswer(Box::new(failure)),
-            Stopped::NoSlot => CallError::NoSlot,
-        }),
-    };
-    cost.run = watch.lap();
-    // The clock interrupts between instructions, and one of them can fill a whole memory.
-    let result = if result.is_ok() && watch.since(admitted) > limits.deadline() + TICK {
-        Err(too_late())
-    } else {
-        result
-    };
-    (Called { denied, ..Called::ran(result.map_err(Arc::new), cost, log) }, value)
+/// An output as an answer.
+struct Encoded {
+    answer: Answer,
+    /// The value that the answer is the JSON of, if it is one.
+    value: Option<Val>,
 }
 
-/// The answer, and the value that it is the JSON of in `of`.
-fn answer(
-    kind: &Kind,
-    output: Output,
-    raw: bool,
-    bytes_max: u64,
-    of: &mut Option<Val>,
-) -> Result<Answer, CallError> {
-    let content = match (output, kind) {
+impl From<Answer> for Encoded {
+    fn from(answer: Answer) -> Self {
+        Self { answer, value: None }
+    }
+}
+
+/// Encodes an output; `raw` is whether a flat value is answered as its bytes.
+fn encode(kind: &Kind, output: Output, raw: bool, bytes_max: u64) -> Result<Encoded, CallError> {
+    let encoded = match (output, kind) {
         (Output::Flat(body), Kind::Typed(typed)) => {
             let flat = typed.flat_output().unwrap_or(Flat::Bytes);
-            if raw {
-                Answer::Value(Content { media_type: Cow::Borrowed(flat.media_type()), body })
+            let content = if raw {
+                Content { media_type: Cow::Borrowed(flat.media_type()), body }
             } else {
-                Answer::Value(Content::json(codec::encode_flat(flat, &body)))
-            }
+                Content::json(codec::encode_flat(flat, &body))
+            };
+            Answer::Value(content).into()
         }
-        (Output::Value(value), Kind::Typed(typed)) => value_answer(typed, value, raw, of),
+        (Output::Value(value), Kind::Typed(typed)) => encode_value(typed, value, raw),
         (Output::Payload { media_type, body }, _) => {
-            Answer::Value(Content { media_type: media_type.into(), body })
+            Answer::Value(Content { media_type: media_type.into(), body }).into()
         }
-        (Output::Http(response), _) => Answer::Http(response),
+        (Output::Http(response), _) => Answer::Http(response).into(),
         (Output::BadInput(message), _) => {
             let error = serde_json::json!({"bad-input": message});
-            Answer::Error(Content::json(error.to_string().into_bytes()))
+            Answer::Error(Content::json(error.to_string().into_bytes())).into()
         }
         (Output::Failed(message), _) => return Err(CallError::Failed { message }),
         (Output::Flat(_) | Output::Value(_), Kind::Raw(_) | Kind::Http(_)) => {
             return Err(CallError::Internal("a value from a function that isn't typed".to_owned()));
         }
     };
-    if content.body().len() as u64 > bytes_max {
+    if encoded.answer.body().len() as u64 > bytes_max {
         return Err(CallError::OutputTooLarge { bytes_max });
     }
-    Ok(content)
+    Ok(encoded)
 }
 
-fn value_answer(typed: &Typed, value: Option<Val>, raw: bool, of: &mut Option<Val>) -> Answer {
+fn encode_value(typed: &Typed, value: Option<Val>, raw: bool) -> Encoded {
     let (Some(ty), Some(value)) = (&typed.signature.result, value) else {
-        return Answer::Value(Content::json(b"null".to_vec()));
+        return Answer::Value(Content::json(b"null".to_vec())).into();
     };
     let failed = matches!(value, Val::Result(Err(_)));
     let wrap = if failed { Answer::Error } else { Answer::Value };
@@ -379,14 +386,15 @@ fn value_answer(typed: &Typed, value: Option<Val>, raw: bool, of: &mut Option<Va
         (Type::Result(result), Val::Result(Err(value))) => (result.err.as_ref(), value.map(|value| *value)),
         (ty, value) => (Some(ty), Some(value)),
     };
-    let (Some(ty), Some(value)) = (ty, value) else { return wrap(Content::json(b"null".to_vec())) };
-    // Errors are JSON however the input came.
+    let (Some(ty), Some(value)) = (ty, value) else {
+        return wrap(Content::json(b"null".to_vec())).into();
+    };
+    // Errors are JSON in any case.
     if let (true, false, Some(flat)) = (raw, failed, Flat::of(ty)) {
         let body = codec::bytes_of(value);
-        return wrap(Content { media_type: Cow::Borrowed(flat.media_type()), body });
+        return wrap(Content { media_type: Cow::Borrowed(flat.media_type()), body }).into();
     }
     let mut json = Vec::new();
     codec::encode(ty, &value, &mut json);
-    *of = Some(value);
-    wrap(Content::json(json))
+    Encoded { answer: wrap(Content::json(json)), value: Some(value) }
 }

@@ -13,11 +13,11 @@ use nebula_model::remember::{Because, Source};
 
 use crate::cached::{Landed, Lead, Remembered};
 use crate::call::function::Function;
-use crate::call::invoke::Called;
+use crate::call::invoke::CallOutcome;
 use crate::results::Results;
 
 /// Where an answer is kept.
-pub(crate) struct Place<'a> {
+pub(crate) struct CacheSlot<'a> {
     pub(crate) key: Key,
     /// Where it isn't known yet.
     pub(crate) spelling: Option<Spelling<'a>>,
@@ -30,10 +30,10 @@ impl Results {
     pub(crate) fn keep(
         &self,
         function: &Function,
-        mut called: Called,
-        place: Place<'_>,
+        mut called: CallOutcome,
+        place: CacheSlot<'_>,
         lead: Option<Lead>,
-    ) -> Called {
+    ) -> CallOutcome {
         let cost = cost(&called.cost);
         let engine = Cow::Borrowed(nebula_engine::identity());
         let remember = &function.record.remember;
@@ -71,7 +71,7 @@ impl Results {
     }
 
     /// Whether it is there now.
-    fn keep_in_memory(&self, place: Place<'_>, remembered: Arc<Remembered>) -> bool {
+    fn keep_in_memory(&self, place: CacheSlot<'_>, remembered: Arc<Remembered>) -> bool {
         let stored = self.cache().insert(place.key, remembered);
         if let (true, Some(spelling)) = (stored, place.spelling) {
             self.cache().learn(spelling, place.key);

@@ -50,7 +50,7 @@ pub(crate) struct Share {
 
 /// A place on the lane, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct LaneSlot {
     _share: OwnedSemaphorePermit,
     _running: OwnedSemaphorePermit,
 }
@@ -111,12 +111,12 @@ impl ComputeLane {
         share: &Share,
         patience: Duration,
         sheddable: bool,
-    ) -> Result<Place, NoPlace> {
+    ) -> Result<LaneSlot, NoPlace> {
         let (shares, places) = (&share.running, &self.running);
         if let Ok(share) = Arc::clone(shares).try_acquire_owned()
             && let Ok(running) = Arc::clone(places).try_acquire_owned()
         {
-            return Ok(Place { _share: share, _running: running });
+            return Ok(LaneSlot { _share: share, _running: running });
         }
         let (of_share, of_all) = (share.waiting.begin(), self.waiting.begin());
         if sheddable && (of_share.is_beyond || of_all.is_beyond) {
@@ -126,7 +126,7 @@ impl ComputeLane {
             // The function's own places first: who waits for them holds nobody else up.
             let share = Arc::clone(shares).acquire_owned().await.ok()?;
             let running = Arc::clone(places).acquire_owned().await.ok()?;
-            Some(Place { _share: share, _running: running })
+            Some(LaneSlot { _share: share, _running: running })
         };
         match tokio::time::timeout(patience, place).await {
             Ok(Some(place)) => Ok(place),
@@ -135,13 +135,13 @@ impl ComputeLane {
     }
 
     /// A place that is free now and that nobody waits for.
-    pub(crate) fn idle_place(&self, share: &Share) -> Option<Place> {
+    pub(crate) fn idle_place(&self, share: &Share) -> Option<LaneSlot> {
         if self.is_waited_for() {
             return None;
         }
         let of_share = Arc::clone(&share.running).try_acquire_owned().ok()?;
         let running = Arc::clone(&self.running).try_acquire_owned().ok()?;
-        Some(Place { _share: of_share, _running: running })
+        Some(LaneSlot { _share: of_share, _running: running })
     }
 
     /// Whether somebody waits for a place.

@@ -21,7 +21,7 @@ use nebula_cache::Key;
 
 use crate::cached::{Interest, Joined, Lead, Remembered};
 use crate::call::function::Function;
-use crate::call::keep::Place;
+use crate::call::keep::CacheSlot;
 use crate::results::Results;
 
 /// What a lookup finds.
@@ -36,7 +36,7 @@ pub(crate) enum Lookup {
 
 impl Results {
     /// Looks a result up in memory and among the executions in flight.
-    pub(crate) fn look_up(&self, function: &Function, place: &mut Place<'_>) -> Lookup {
+    pub(crate) fn look_up(&self, function: &Function, place: &mut CacheSlot<'_>) -> Lookup {
         let ttl = function.record.remember.ttl();
         // A step finds most hits here, without a flight.
         if place.spelling.is_none()
@@ -69,7 +69,7 @@ impl Results {
     }
 
     /// Puts a result that was on disk into memory, unless the call said `no-store`.
-    pub(crate) fn promote(&self, place: &mut Place<'_>, found: &Arc<Remembered>) {
+    pub(crate) fn promote(&self, place: &mut CacheSlot<'_>, found: &Arc<Remembered>) {
         let kept = !place.no_store && self.cache().insert(place.key, Arc::clone(found));
         if let (true, Some(spelling)) = (kept, place.spelling.take()) {
             self.cache().learn(spelling, place.key);

@@ -30,19 +30,19 @@ use std::time::{Duration, Instant};
 
 use nebula_cache::{Counts, Tally};
 use nebula_engine::priority;
-use nebula_engine::{Allowance, Wanted};
+use nebula_engine::{Allowance, CancelFlag};
 use nebula_engine::{Loaded, Ready, Spent};
 use nebula_model::cost::CallCost;
 use nebula_model::id::{FunctionName, FunctionRef, Selector};
 use nebula_pipeline::ExecutionMode;
 use nebula_store::ResolveError;
 
-pub use self::again::Given;
+pub use self::again::RepeatableAnswer;
 use self::recall::Call;
-pub use self::receipt::{Answered, Issued};
+pub use self::receipt::{IssuedReceipt, ReceiptSubject};
 use crate::call::function::Function;
 use crate::call::invoke;
-use crate::call::invoke::{Called, Decoded, Outcome};
+use crate::call::invoke::{CallOutcome, CallTimes, Decoded, Run, RunEnd};
 use crate::call::lane;
 use crate::call::lane::NoPlace;
 use crate::error::{CallError, LoadError};
@@ -98,11 +98,11 @@ struct Inner {
 struct State {
     /// Of the runtime, when the routes were filled.
     generation: u64,
-    routes: HashMap<FunctionRef, Arc<Met>>,
+    routes: HashMap<FunctionRef, Arc<RoutedFunction>>,
     /// The same, as callers have written them.
-    spelled: HashMap<Box<str>, (Arc<Met>, Selector)>,
-    /// Called since the thread last slept.
-    touched: Vec<Arc<Met>>,
+    spelled: HashMap<Box<str>, (Arc<RoutedFunction>, Selector)>,
+    /// CallOutcome since the thread last slept.
+    touched: Vec<Arc<RoutedFunction>>,
     /// The last instance used, not yet reset.
     spent: Option<Spent>,
     ready: usize,
@@ -119,7 +119,7 @@ struct State {
 }
 
 /// A function as one shard has met it.
-pub struct Met {
+pub struct RoutedFunction {
     /// Has what it counted in the end.
     runtime: Runtime,
     function: Arc<Function>,
@@ -128,11 +128,11 @@ pub struct Met {
     tally: Tally,
     /// What its hits are numbered from, for [`Verification`](crate::run::verify::Verification).
     sampled_from: u64,
-    state: Mutex<MetState>,
+    state: Mutex<RouteState>,
 }
 
 #[derive(Default)]
-struct MetState {
+struct RouteState {
     /// Of a chain, the component that it is linked to.
     loaded: Weak<Loaded>,
     /// When that was looked for last and wasn't there.
@@ -149,7 +149,7 @@ struct MetState {
     slow_to_start: bool,
 }
 
-impl Deref for Met {
+impl Deref for RoutedFunction {
     type Target = Function;
 
     fn deref(&self) -> &Function {
@@ -157,20 +157,20 @@ impl Deref for Met {
     }
 }
 
-impl Drop for Met {
+impl Drop for RoutedFunction {
     /// Also where a call outlives the routes.
     fn drop(&mut self) {
         self.runtime.results().count(&self.function.record.name, self.tally.counts());
     }
 }
 
-impl Met {
+impl RoutedFunction {
     /// Its component, if this shard has it loaded.
     fn loaded(&self) -> Option<Arc<Loaded>> {
         self.lock().loaded.upgrade()
     }
 
-    fn lock(&self) -> MutexGuard<'_, MetState> {
+    fn lock(&self) -> MutexGuard<'_, RouteState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -194,14 +194,14 @@ impl Shard {
     }
 
     /// What `spelled` leads to, if that was [learnt](Self::learn).
-    pub fn find_spelled(&self, spelled: &str) -> Option<(Arc<Met>, Selector)> {
+    pub fn find_spelled(&self, spelled: &str) -> Option<(Arc<RoutedFunction>, Selector)> {
         let mut state = self.lock();
         self.0.renew(&mut state);
         state.spelled.get(spelled).cloned()
     }
 
     /// Has it that `spelled` leads to what `reference` was found to be.
-    pub fn learn(&self, spelled: &str, reference: &FunctionRef, met: &Arc<Met>) {
+    pub fn learn(&self, spelled: &str, reference: &FunctionRef, met: &Arc<RoutedFunction>) {
         let mut state = self.lock();
         // What has changed since isn't looked for here.
         let is_current = state.routes.get(reference).is_some_and(|found| Arc::ptr_eq(found, met));
@@ -215,7 +215,7 @@ impl Shard {
     ///
     /// # Errors
     /// [`ResolveError`].
-    pub async fn find(&self, reference: &FunctionRef) -> Result<Arc<Met>, ResolveError> {
+    pub async fn find(&self, reference: &FunctionRef) -> Result<Arc<RoutedFunction>, ResolveError> {
         let routed = {
             let mut state = self.lock();
             self.0.renew(&mut state);
@@ -232,7 +232,7 @@ impl Shard {
         if let Some(met) = state.routes.get(reference) {
             return Ok(Arc::clone(met));
         }
-        let met = Arc::new(Met {
+        let met = Arc::new(RoutedFunction {
             runtime: self.0.runtime.clone(),
             function,
             generation,
@@ -258,7 +258,7 @@ impl Shard {
     }
 
     /// The component, where the next call of it would start.
-    async fn loaded(&self, met: &Met) -> Result<Code, LoadError> {
+    async fn loaded(&self, met: &RoutedFunction) -> Result<Code, LoadError> {
         if met.composed().is_some() {
             return Box::pin(self.staged(met)).await.map(Code::Pipeline);
         }
@@ -272,7 +272,7 @@ impl Shard {
     }
 
     /// A pipeline with all that it calls, which is held while calls come.
-    async fn staged(&self, met: &Met) -> Result<Arc<Staged>, LoadError> {
+    async fn staged(&self, met: &RoutedFunction) -> Result<Arc<Staged>, LoadError> {
         let held = {
             let mut own = met.lock();
             own.called = true;
@@ -292,7 +292,7 @@ impl Shard {
     }
 
     /// The component that a chain is linked to, if its next call is to run there.
-    fn fused(&self, met: &Met, staged: &Staged) -> Option<Arc<Loaded>> {
+    fn fused(&self, met: &RoutedFunction, staged: &Staged) -> Option<Arc<Loaded>> {
         let (composed, composition) = (met.composed()?, met.record.pipeline.as_ref()?);
         if !staged.is_chain()
             || composed.fusion_trial().choose(composition.description.fuse) == ExecutionMode::Stepwise
@@ -319,7 +319,13 @@ impl Shard {
     }
 
     /// The fast lane.
-    fn call_here(&self, met: &Arc<Met>, loaded: &Loaded, decoded: &Decoded, call: &Call) -> Outcome {
+    fn call_here(
+        &self,
+        met: &Arc<RoutedFunction>,
+        loaded: &Loaded,
+        decoded: &Decoded,
+        call: &Call,
+    ) -> RunEnd {
         let admitted = call.admitted;
         let (ready, touched) = {
             let mut own = met.lock();
@@ -341,18 +347,20 @@ impl Shard {
         // Reset now if the thread hasn't slept since: the next instance takes its slot, still in cache.
         drop(last);
         let allowance = Allowance::fast(admitted + met.limits().deadline());
-        let (mut outcome, spent) = invoke::run(met, loaded, decoded, (admitted, admitted), allowance, ready);
-        let (Outcome::Called(called) | Outcome::Undecided(called)) = &mut outcome;
+        let times = CallTimes { admitted, begun: admitted };
+        let Run { end: mut outcome, spent, value: _ } =
+            invoke::run(met, loaded, decoded, times, allowance, ready);
+        let (RunEnd::Over(called) | RunEnd::CutOff(called)) = &mut outcome;
         called.cost.load = admitted - call.begun;
         if spent.is_some() {
             self.lock().spent = spent;
         }
         let long = match &outcome {
             // Where there was no slot the call hasn't shown how long it is.
-            Outcome::Undecided(called) => {
+            RunEnd::CutOff(called) => {
                 !matches!(&called.result, Err(error) if matches!(**error, CallError::NoSlot))
             }
-            Outcome::Called(called) => called.cost.run > FAST_MAX,
+            RunEnd::Over(called) => called.cost.run > FAST_MAX,
         };
         if long {
             met.history().was_long();
@@ -363,10 +371,10 @@ impl Shard {
     /// A place on the compute lane, or why there is none for this call. One that has `started` isn't shed.
     async fn place_on_compute_lane(
         &self,
-        met: &Met,
+        met: &RoutedFunction,
         admitted: Instant,
         started: bool,
-    ) -> Result<lane::Place, Box<Called>> {
+    ) -> Result<lane::LaneSlot, Box<CallOutcome>> {
         let (lane, function) = (self.0.runtime.executor().lane(), &met.function);
         let remaining = function.limits().deadline().saturating_sub(admitted.elapsed());
         let error = match lane.enter(function.share(), remaining, !started).await {
@@ -378,10 +386,15 @@ impl Shard {
             Err(NoPlace::Full | NoPlace::TooLate) => CallError::Overloaded { queue_max: lane.waiting_max() },
         };
         let cost = CallCost { queue: admitted.elapsed(), ..CallCost::default() };
-        Err(Box::new(Called::failed(error, cost)))
+        Err(Box::new(CallOutcome::failed(error, cost)))
     }
 
-    async fn call_on_compute_lane(&self, met: &Arc<Met>, decoded: Decoded, mut call: Call) -> Called {
+    async fn call_on_compute_lane(
+        &self,
+        met: &Arc<RoutedFunction>,
+        decoded: Decoded,
+        mut call: Call,
+    ) -> CallOutcome {
         let (runtime, function) = (&self.0.runtime, &met.function);
         let deadline = function.limits().deadline();
         let place = match call.place.take() {
@@ -397,11 +410,11 @@ impl Shard {
             code @ Code::Pipeline(_) => code.clone(),
             Code::Component(_) => match runtime.code(met).await {
                 Ok(code) => code,
-                Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
+                Err(error) => return CallOutcome::failed(CallError::Load(error), CallCost::default()),
             },
         };
         let (loading, admitted) = (loading.elapsed(), call.admitted + loading.elapsed());
-        let wanted = Wanted::default();
+        let wanted = CancelFlag::default();
         // Also when the caller leaves.
         let _abandon = Abandon(wanted.clone());
         let run = {
@@ -414,10 +427,10 @@ impl Shard {
                     if is_fused { runtime.run_fused(&function, &decoded, admitted, &wanted) } else { None };
                 let lost = begun.elapsed();
                 fused.unwrap_or_else(|| {
-                    let ran = runtime.run_long(&function, &code, &decoded, admitted, (wanted, directives));
+                    let ran = runtime.run_long(&function, &code, &decoded, admitted, wanted, directives);
                     // It ran in vain: it didn't wait.
                     let (queue, run) = (ran.cost.queue.saturating_sub(lost), ran.cost.run + lost);
-                    Called { cost: CallCost { queue, run, ..ran.cost }, ..ran }
+                    CallOutcome { cost: CallCost { queue, run, ..ran.cost }, ..ran }
                 })
             }
         };
@@ -425,18 +438,18 @@ impl Shard {
         let late = tokio::time::Instant::from_std(admitted + deadline + LATE_MAX);
         let called = match tokio::time::timeout_at(late, runtime.executor().lane().run(run)).await {
             Ok(Ok(called)) => called,
-            Ok(Err(error)) => Called::failed(CallError::Internal(error), CallCost::default()),
+            Ok(Err(error)) => CallOutcome::failed(CallError::Internal(error), CallCost::default()),
             Err(_) => {
                 let deadline_ms = function.limits().deadline_ms.get();
                 let error = CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() };
-                Called::failed(error, CallCost { run: admitted.elapsed(), ..CallCost::default() })
+                CallOutcome::failed(error, CallCost { run: admitted.elapsed(), ..CallCost::default() })
             }
         };
         let load = (call.admitted - call.begun) + loading;
-        Called { cost: CallCost { load, ..called.cost }, ..called }
+        CallOutcome { cost: CallCost { load, ..called.cost }, ..called }
     }
 
-    async fn load(&self, met: &Met) -> Result<Arc<Loaded>, LoadError> {
+    async fn load(&self, met: &RoutedFunction) -> Result<Arc<Loaded>, LoadError> {
         let digest = &met.record.digest;
         let loaded = match self.0.pool.get(digest) {
             Some(loaded) => loaded,
@@ -467,7 +480,7 @@ impl Shard {
         }
     }
 
-    fn make_ready(&self, met: &Met) {
+    fn make_ready(&self, met: &RoutedFunction) {
         // One place is the running call's: what it leaves is reset before the next begins.
         let is_full = self.lock().ready + 1 >= self.0.runtime.executor().instances_max();
         let mut own = met.lock();
@@ -609,7 +622,7 @@ impl State {
 }
 
 /// Tells a call on the compute lane that nobody waits for it.
-struct Abandon(Wanted);
+struct Abandon(CancelFlag);
 
 impl Drop for Abandon {
     fn drop(&mut self) {

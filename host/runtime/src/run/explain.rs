@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use nebula_engine::Wanted;
+use nebula_engine::CancelFlag;
 use nebula_model::form::Form;
 use nebula_model::id::FunctionRef;
 use nebula_model::remember::CacheDirectives;
@@ -12,7 +12,7 @@ use nebula_store::ResolveError;
 use super::code::Code;
 use super::steps::Explained;
 use crate::call::invoke;
-use crate::call::invoke::Called;
+use crate::call::invoke::CallOutcome;
 use crate::call::lane::NoPlace;
 use crate::error::{CallError, LoadError};
 use crate::runtime::Runtime;
@@ -21,7 +21,7 @@ use crate::runtime::Runtime;
 #[derive(Debug)]
 pub struct Explanation {
     /// What came of it.
-    pub called: Called,
+    pub called: CallOutcome,
     /// Of a pipeline, its calls in the order in which they ended; the first of many.
     pub steps: Vec<Explained>,
 }
@@ -80,7 +80,8 @@ impl Runtime {
                         &code,
                         &decoded,
                         Instant::now(),
-                        (Wanted::default(), asked),
+                        CancelFlag::default(),
+                        asked,
                     );
                     Explanation { called, steps: Vec::new() }
                 }

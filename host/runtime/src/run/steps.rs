@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nebula_cache::Tally;
-use nebula_engine::{Allowance, CallLog, Wanted, thread_time};
+use nebula_engine::{Allowance, CallLog, CancelFlag, thread_time};
 use nebula_engine::{Loaded, TICK};
 use nebula_model::answer::{Answer, Content};
 use nebula_model::cost::CallCost;
@@ -42,8 +42,8 @@ use super::code::{Code, Stage, Staged};
 use crate::cached::{Landed, Lead};
 use crate::call::function::Function;
 use crate::call::invoke;
-use crate::call::invoke::{Called, Decoded, Outcome, StepTrace};
-use crate::call::keep::Place;
+use crate::call::invoke::{CallOutcome, CallTimes, Decoded, RunEnd, StepTrace};
+use crate::call::keep::CacheSlot;
 use crate::call::lookup::Lookup;
 use crate::deploy::fused_deadline;
 use crate::error::{CallError, StepFailure};
@@ -57,8 +57,9 @@ impl Runtime {
         code: &Code,
         decoded: &Decoded,
         admitted: Instant,
-        (wanted, directives): (Wanted, CacheDirectives),
-    ) -> Called {
+        wanted: CancelFlag,
+        directives: CacheDirectives,
+    ) -> CallOutcome {
         let until = admitted + function.limits().deadline();
         match code {
             Code::Component(loaded) => {
@@ -88,8 +89,8 @@ impl Runtime {
         function: &Arc<Function>,
         decoded: &Decoded,
         admitted: Instant,
-        wanted: &Wanted,
-    ) -> Option<Called> {
+        wanted: &CancelFlag,
+    ) -> Option<CallOutcome> {
         let loaded = self.executor().load_fused(self.executor().fused_pool()?, function)?;
         let allowance = Allowance::long(admitted + fused_deadline(function), wanted.clone());
         let (called, _) = run_component(function, &loaded, decoded, admitted, allowance);
@@ -102,7 +103,7 @@ impl Runtime {
         function: &Arc<Function>,
         staged: &Arc<Staged>,
         decoded: &Decoded,
-    ) -> (Called, Vec<Explained>) {
+    ) -> (CallOutcome, Vec<Explained>) {
         let purpose = Purpose::Explain(Mutex::default());
         let run = Arc::new(Run::new(self, function, CacheDirectives::default(), purpose));
         let Ran { called, .. } = run_pipeline(&run, function, staged, decoded, &Scope::of(function, staged));
@@ -121,7 +122,7 @@ impl Runtime {
         function: &Arc<Function>,
         staged: &Arc<Staged>,
         decoded: &Decoded,
-    ) -> Called {
+    ) -> CallOutcome {
         let directives = CacheDirectives { no_cache: true, no_store: true };
         let run = Arc::new(Run::new(self, function, directives, Purpose::Check));
         run_pipeline(&run, function, staged, decoded, &Scope::of(function, staged)).called
@@ -144,7 +145,7 @@ fn run_component(
     decoded: &Decoded,
     admitted: Instant,
     allowance: Allowance,
-) -> (Called, Option<Val>) {
+) -> (CallOutcome, Option<Val>) {
     let (called, value) = run_apart(function, loaded, decoded, admitted, allowance);
     if called.result.is_ok() && called.cost.start + called.cost.run < TICK {
         function.history().was_short();
@@ -161,15 +162,15 @@ fn run_apart(
     decoded: &Decoded,
     admitted: Instant,
     allowance: Allowance,
-) -> (Called, Option<Val>) {
+) -> (CallOutcome, Option<Val>) {
     let begun = Instant::now();
     let before = thread_time();
-    let (outcome, value, spent) =
-        invoke::run_for_value(function, loaded, decoded, (admitted, begun), allowance, None);
+    let invoke::Run { end, value, spent } =
+        invoke::run(function, loaded, decoded, CallTimes { admitted, begun }, allowance, None);
     let processor = thread_time().saturating_sub(before);
     drop(spent);
-    let mut called = match outcome {
-        Outcome::Called(called) | Outcome::Undecided(called) => called,
+    let mut called = match end {
+        RunEnd::Over(called) | RunEnd::CutOff(called) => called,
     };
     called.cost.processor = Some(processor);
     (called, value)
@@ -212,7 +213,7 @@ enum End {
 
 /// What running a pipeline came to.
 struct Ran {
-    called: Called,
+    called: CallOutcome,
     /// What the answer is the JSON of, if it is that.
     value: Option<Val>,
     /// It was ended by what its caller had left, and says nothing of itself.
@@ -249,7 +250,7 @@ fn run_pipeline(
     let helped = run.helped_ns.load(Ordering::Relaxed).saturating_sub(helped_before);
     let processor = thread_time().saturating_sub(before) + Duration::from_nanos(helped);
     let cost = CallCost { run: took, processor: Some(processor), ..CallCost::default() };
-    let mut called = Called::ran(result.map_err(Arc::new), cost, CallLog::default());
+    let mut called = CallOutcome::ran(result.map_err(Arc::new), cost, CallLog::default());
     called.trace = Some(trace);
     for (stage, counts) in staged.steps.iter().zip(&evaluation.counts) {
         if let Purpose::Check = run.purpose {
@@ -391,7 +392,7 @@ impl Evaluation {
             return Ok((self.run(function, code, decoded, scope, callee, None)?, Found::Not));
         }
         let key = function.key().of(&decoded.input, decoded.raw);
-        let mut place = Place { key, spelling: None, no_store: directives.no_store };
+        let mut place = CacheSlot { key, spelling: None, no_store: directives.no_store };
         let mut lead = None;
         if !directives.no_cache {
             let results = runtime.results();
@@ -434,7 +435,7 @@ impl Evaluation {
         decoded: &Decoded,
         scope: &Scope,
         callee: &Callee,
-        keep: Option<(Place<'_>, Option<Lead>)>,
+        keep: Option<(CacheSlot<'_>, Option<Lead>)>,
     ) -> Result<Came, End> {
         let runtime = &self.run.runtime;
         let now = Instant::now();

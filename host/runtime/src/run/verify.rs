@@ -25,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nebula_cache::Counts;
 use nebula_engine::priority;
-use nebula_engine::{Allowance, Wanted, thread_time};
+use nebula_engine::{Allowance, CancelFlag, thread_time};
 use nebula_model::answer::Answer;
 use nebula_model::disagreement::Disagreement;
 use nebula_model::id::Digest;
@@ -36,7 +36,7 @@ use super::code::{Code, components};
 use crate::cached::Remembered;
 use crate::call::function::Function;
 use crate::call::invoke;
-use crate::call::invoke::{Called, Outcome};
+use crate::call::invoke::{CallOutcome, CallTimes, Run, RunEnd};
 use crate::pool::Pool;
 use crate::receipt::document;
 use crate::runtime::{Runtime, WeakRuntime};
@@ -314,9 +314,10 @@ fn compute(runtime: &Runtime, pool: &Pool, check: &Check) -> Verdict {
     let called = match &code {
         Code::Component(loaded) => {
             let now = Instant::now();
-            let allowance = Allowance::long(now + function.limits().deadline(), Wanted::default());
-            let (outcome, _spent) = invoke::run(function, loaded, &decoded, (now, now), allowance, None);
-            let Outcome::Called(called) = outcome else { return Verdict::Undecided };
+            let allowance = Allowance::long(now + function.limits().deadline(), CancelFlag::default());
+            let times = CallTimes { admitted: now, begun: now };
+            let Run { end: outcome, .. } = invoke::run(function, loaded, &decoded, times, allowance, None);
+            let RunEnd::Over(called) = outcome else { return Verdict::Undecided };
             called
         }
         // Step by step, also what was computed as one component.
@@ -333,7 +334,7 @@ fn compute(runtime: &Runtime, pool: &Pool, check: &Check) -> Verdict {
     if agreed { Verdict::Agreed } else { Verdict::Disagreed(Box::new(disagreement(runtime, check, &called))) }
 }
 
-fn disagreement(runtime: &Runtime, check: &Check, called: &Called) -> Disagreement {
+fn disagreement(runtime: &Runtime, check: &Check, called: &CallOutcome) -> Disagreement {
     let Check { function, request, remembered, .. } = check;
     let document = document(request);
     let input = Digest::of(&document);

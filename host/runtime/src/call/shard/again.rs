@@ -7,28 +7,28 @@ use std::sync::{Arc, Weak};
 use nebula_cache::Key;
 use nebula_model::form::Form;
 
-use super::{Met, Shard};
+use super::{RoutedFunction, Shard};
 use crate::cached::Remembered;
-use crate::call::invoke::Called;
+use crate::call::invoke::CallOutcome;
 
 /// By what an answer is given again.
 #[derive(Clone)]
-pub struct Given {
+pub struct RepeatableAnswer {
     /// The function that was called, as it was found then.
-    met: Arc<Met>,
+    met: Arc<RoutedFunction>,
     key: Key,
     /// Says whether it is the same yet. It holds no more of it than its place.
     remembered: Weak<Remembered>,
 }
 
-impl PartialEq for Given {
+impl PartialEq for RepeatableAnswer {
     /// Whether both are the same result, for the same function.
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.met, &other.met) && self.remembered.ptr_eq(&other.remembered)
     }
 }
 
-impl Given {
+impl RepeatableAnswer {
     /// Whether the function sees the request's headers.
     pub fn sees_headers(&self) -> bool {
         self.met.record.description.form == Form::Http
@@ -37,10 +37,10 @@ impl Given {
     /// For what came of a call that found this in memory, if it may be given again: a failure is written down each time,
     /// what isn't to be stored is nowhere, and what gets too old has to be looked at.
     pub(super) fn of(
-        met: &Arc<Met>,
+        met: &Arc<RoutedFunction>,
         key: Key,
         remembered: &Arc<Remembered>,
-        called: &Called,
+        called: &CallOutcome,
         no_store: bool,
     ) -> Option<Self> {
         let may_be = called.result.is_ok() && met.record.remember.ttl().is_none() && !no_store;
@@ -49,10 +49,10 @@ impl Given {
 }
 
 impl Shard {
-    /// Counts a call that is answered again as [`given`](Given), and says how old the answer is, seconds. `None` where the
+    /// Counts a call that is answered again as [`given`](RepeatableAnswer), and says how old the answer is, seconds. `None` where the
     /// call is to be made: something may have changed, or this one is to be checked.
-    pub fn give_again(&self, given: &Given) -> Option<u64> {
-        let (runtime, Given { met, key, remembered }) = (&self.0.runtime, given);
+    pub fn give_again(&self, given: &RepeatableAnswer) -> Option<u64> {
+        let (runtime, RepeatableAnswer { met, key, remembered }) = (&self.0.runtime, given);
         if runtime.functions().generation() != met.generation || met.lock().retired {
             return None;
         }

@@ -25,11 +25,11 @@ use nebula_model::request::{Prefer, Request};
 use nebula_pipeline::ExecutionMode;
 use tokio::sync::oneshot;
 
-use super::{Given, Met, Shard};
+use super::{RepeatableAnswer, RoutedFunction, Shard};
 use crate::cached::{Interest, Landed, Lead, Remembered};
 use crate::call::invoke;
-use crate::call::invoke::{Called, Decoded, Outcome};
-use crate::call::keep::Place;
+use crate::call::invoke::{CallOutcome, Decoded, RunEnd};
+use crate::call::keep::CacheSlot;
 use crate::call::lane;
 use crate::call::lookup::Lookup;
 use crate::error::{CallError, Fault};
@@ -37,7 +37,7 @@ use crate::run::code::Code;
 
 /// Where an answer is looked for, and kept.
 struct Sought<'a> {
-    place: Place<'a>,
+    place: CacheSlot<'a>,
     /// What was asked, if it may be answered from disk.
     asked: Option<(&'a Request, Prefer)>,
 }
@@ -52,7 +52,7 @@ pub(super) struct Call {
     /// It is past shedding, and past the fast lane.
     pub(super) started: bool,
     /// On the compute lane, where it has one.
-    pub(super) place: Option<lane::Place>,
+    pub(super) place: Option<lane::LaneSlot>,
     /// The caller's.
     pub(super) directives: CacheDirectives,
     /// Of a chain that is to run as one component, that.
@@ -74,11 +74,11 @@ impl Shard {
     /// others wait for the same.
     pub async fn call(
         &self,
-        met: &Arc<Met>,
+        met: &Arc<RoutedFunction>,
         request: Request,
         prefer: Prefer,
         directives: CacheDirectives,
-    ) -> Called {
+    ) -> CallOutcome {
         self.answer(met, request, prefer, directives).await.0
     }
 
@@ -89,11 +89,11 @@ impl Shard {
     /// As [`call`](Self::call).
     pub async fn answer(
         &self,
-        met: &Arc<Met>,
+        met: &Arc<RoutedFunction>,
         request: Request,
         prefer: Prefer,
         directives: CacheDirectives,
-    ) -> (Called, Option<Given>) {
+    ) -> (CallOutcome, Option<RepeatableAnswer>) {
         self.begin();
         let (runtime, ttl) = (&self.0.runtime, met.record.remember.ttl());
         let spelling = if met.remembers() { Spelling::of(met.key(), prefer, &request) } else { None };
@@ -103,7 +103,7 @@ impl Shard {
         {
             let called = self.recalled(met, &remembered, (&request, prefer), false);
             self.account(met, &called);
-            let given = Given::of(met, key, &remembered, &called, directives.no_store);
+            let given = RepeatableAnswer::of(met, key, &remembered, &called, directives.no_store);
             return (called, given);
         }
         let mut given = None;
@@ -120,7 +120,7 @@ impl Shard {
     }
 
     /// Writes down what came of a call.
-    fn account(&self, met: &Met, called: &Called) {
+    fn account(&self, met: &RoutedFunction, called: &CallOutcome) {
         let fault = called.result.as_ref().err().map(|error| error.fault());
         let ran = matches!(called.source, Source::Ran { .. })
             && !matches!(fault, Some(Fault::Caller | Fault::Load));
@@ -134,19 +134,19 @@ impl Shard {
     /// again, by that in `again`.
     async fn recall_or_run(
         &self,
-        met: &Arc<Met>,
+        met: &Arc<RoutedFunction>,
         request: &Request,
         prefer: Prefer,
         directives: CacheDirectives,
         spelling: Option<Spelling<'_>>,
-        again: &mut Option<Given>,
-    ) -> Called {
+        again: &mut Option<RepeatableAnswer>,
+    ) -> CallOutcome {
         let form = met.record.description.form;
         let remembers = met.remembers();
         let begun = Instant::now();
         let code = match self.loaded(met).await {
             Ok(code) => code,
-            Err(error) => return Called::failed(CallError::Load(error), CallCost::default()),
+            Err(error) => return CallOutcome::failed(CallError::Load(error), CallCost::default()),
         };
         // Loading is not the call's doing.
         let fused = match &code {
@@ -160,18 +160,18 @@ impl Shard {
         let spelling = spelling.filter(|_| !no_store);
         if !request.is_light(form, remembers) {
             let spelling = spelling.map(Spelling::into_owned);
-            let place = |key| Place { key, spelling, no_store };
+            let place = |key| CacheSlot { key, spelling, no_store };
             return Box::pin(self.run_heavy(met, request, prefer, directives, call, place)).await;
         }
         let decoded = match invoke::decode(call.code.interface(), request, prefer) {
             Ok(decoded) => decoded,
-            Err(error) => return Called::failed(error, CallCost::default()),
+            Err(error) => return CallOutcome::failed(error, CallCost::default()),
         };
         if !remembers {
             return self.run(met, decoded, call).await;
         }
         let key = met.key().of(&decoded.input, decoded.raw);
-        let mut place = Place { key, spelling, no_store };
+        let mut place = CacheSlot { key, spelling, no_store };
         if directives.no_cache {
             return self.lead(met, decoded, call, Sought { place, asked: None }, None).await;
         }
@@ -181,7 +181,7 @@ impl Shard {
         match found {
             Lookup::Hit(remembered) => {
                 let called = self.recalled(met, &remembered, asked, false);
-                *again = Given::of(met, key, &remembered, &called, no_store);
+                *again = RepeatableAnswer::of(met, key, &remembered, &called, no_store);
                 called
             }
             Lookup::Lead(lead) => self.lead(met, decoded, call, sought, Some(lead)).await,
@@ -196,13 +196,13 @@ impl Shard {
     /// For what takes long to decode or to hash: all of it on the compute lane.
     async fn run_heavy(
         &self,
-        met: &Arc<Met>,
+        met: &Arc<RoutedFunction>,
         request: &Request,
         prefer: Prefer,
         directives: CacheDirectives,
         mut call: Call,
-        place: impl FnOnce(Key) -> Place<'static>,
-    ) -> Called {
+        place: impl FnOnce(Key) -> CacheSlot<'static>,
+    ) -> CallOutcome {
         let (decoded, key) = match self.decode_on_compute_lane(met, request, prefer, &mut call).await {
             Ok(decoded) => decoded,
             Err(called) => return *called,
@@ -210,7 +210,7 @@ impl Shard {
         if !met.remembers() {
             return self.run(met, decoded, call).await;
         }
-        let mut place: Place<'_> = place(key);
+        let mut place: CacheSlot<'_> = place(key);
         if directives.no_cache {
             return self.lead(met, decoded, call, Sought { place, asked: None }, None).await;
         }
@@ -237,11 +237,11 @@ impl Shard {
     /// What is remembered, as an answer. Some are computed again later.
     fn recalled(
         &self,
-        met: &Met,
+        met: &RoutedFunction,
         remembered: &Arc<Remembered>,
         asked: (&Request, Prefer),
         on_disk: bool,
-    ) -> Called {
+    ) -> CallOutcome {
         let hits = met.tally.hit(remembered.cost);
         let runtime = &self.0.runtime;
         if runtime.verification().samples(met.sampled_from.wrapping_add(hits)) {
@@ -253,7 +253,11 @@ impl Shard {
     }
 
     /// What is on disk, if it is of use.
-    async fn read(&self, met: &Met, sought: &mut Sought<'_>) -> Option<(Called, Arc<Remembered>)> {
+    async fn read(
+        &self,
+        met: &RoutedFunction,
+        sought: &mut Sought<'_>,
+    ) -> Option<(CallOutcome, Arc<Remembered>)> {
         let runtime = &self.0.runtime;
         let asked = sought.asked.filter(|_| runtime.results().may_be_on_disk(met))?;
         let (key, ttl, reading) = (sought.place.key, met.record.remember.ttl(), runtime.clone());
@@ -266,12 +270,12 @@ impl Shard {
     /// Runs a call, keeps what comes of it and tells who waits for the same.
     async fn lead(
         &self,
-        met: &Arc<Met>,
+        met: &Arc<RoutedFunction>,
         decoded: Decoded,
         mut call: Call,
         sought: Sought<'_>,
         lead: Option<Lead>,
-    ) -> Called {
+    ) -> CallOutcome {
         if met.composed().is_some() {
             return Box::pin(self.lead_pipeline(met, decoded, call, sought, lead)).await;
         }
@@ -285,12 +289,12 @@ impl Shard {
     /// A pipeline: as one component, if it is a chain that is linked to one and that is faster, or step by step.
     async fn lead_pipeline(
         &self,
-        met: &Arc<Met>,
+        met: &Arc<RoutedFunction>,
         decoded: Decoded,
         mut call: Call,
         sought: Sought<'_>,
         lead: Option<Lead>,
-    ) -> Called {
+    ) -> CallOutcome {
         let (mode, begun) = (call.mode(), Instant::now());
         let called = self.try_here(met, &decoded, &mut call);
         let lost = if called.is_none() { begun.elapsed() } else { Duration::ZERO };
@@ -303,7 +307,7 @@ impl Shard {
     }
 
     /// Runs a call of which nothing is kept.
-    async fn run(&self, met: &Arc<Met>, decoded: Decoded, mut call: Call) -> Called {
+    async fn run(&self, met: &Arc<RoutedFunction>, decoded: Decoded, mut call: Call) -> CallOutcome {
         let (mode, begun) = (call.mode(), Instant::now());
         if let Some(called) = self.try_here(met, &decoded, &mut call) {
             learn(met, mode, Duration::ZERO, &called);
@@ -316,7 +320,7 @@ impl Shard {
     }
 
     /// The fast lane, for a function that has a place on it. `None` if the call has to go to the other.
-    fn try_here(&self, met: &Arc<Met>, decoded: &Decoded, call: &mut Call) -> Option<Called> {
+    fn try_here(&self, met: &Arc<RoutedFunction>, decoded: &Decoded, call: &mut Call) -> Option<CallOutcome> {
         if call.started || met.history().is_long() {
             return None;
         }
@@ -327,13 +331,13 @@ impl Shard {
         };
         match self.call_here(met, &loaded, decoded, call) {
             // An answer is what the steps would give. What else it came to is for them to say.
-            Outcome::Called(called) if is_fused && !called.is_whole() => {
+            RunEnd::Over(called) if is_fused && !called.is_whole() => {
                 (call.started, call.fused) = (true, None);
                 None
             }
-            Outcome::Called(called) => Some(called),
-            Outcome::Undecided(called) if met.limits().deadline() <= call.admitted.elapsed() => Some(called),
-            Outcome::Undecided(_) => {
+            RunEnd::Over(called) => Some(called),
+            RunEnd::CutOff(called) if met.limits().deadline() <= call.admitted.elapsed() => Some(called),
+            RunEnd::CutOff(_) => {
                 call.started = true;
                 None
             }
@@ -343,12 +347,12 @@ impl Shard {
     /// What is on disk is looked for first. With a lead the call doesn't end with this caller while others wait.
     async fn lead_on_compute_lane(
         &self,
-        met: &Arc<Met>,
+        met: &Arc<RoutedFunction>,
         decoded: Decoded,
         call: Call,
         mut sought: Sought<'_>,
         lead: Option<Lead>,
-    ) -> Called {
+    ) -> CallOutcome {
         let Some(lead) = lead else {
             if let Some((called, _)) = self.read(met, &mut sought).await {
                 return called;
@@ -360,12 +364,12 @@ impl Shard {
         let _interest = lead.interest();
         let (answers, answered) = oneshot::channel();
         let (shard, met) = (self.clone(), Arc::clone(met));
-        let Sought { place: Place { key, spelling, no_store }, asked } = sought;
+        let Sought { place: CacheSlot { key, spelling, no_store }, asked } = sought;
         let spelling = spelling.map(Spelling::into_owned);
         let asked = asked.map(|(request, prefer)| (request.clone(), prefer));
         tokio::spawn(async move {
             let asked = asked.as_ref().map(|(request, prefer)| (request, *prefer));
-            let mut sought = Sought { place: Place { key, spelling, no_store }, asked };
+            let mut sought = Sought { place: CacheSlot { key, spelling, no_store }, asked };
             let answer = async {
                 match shard.read(&met, &mut sought).await {
                     Some((called, found)) => (called, Some(found)),
@@ -390,18 +394,18 @@ impl Shard {
         });
         answered.await.unwrap_or_else(|_| {
             let error = CallError::Internal("the thread that ran the call has ended".to_owned());
-            Called::failed(error, CallCost::default())
+            CallOutcome::failed(error, CallCost::default())
         })
     }
 
     /// A decoded call and its key. It has its place from then on.
     async fn decode_on_compute_lane(
         &self,
-        met: &Arc<Met>,
+        met: &Arc<RoutedFunction>,
         request: &Request,
         prefer: Prefer,
         call: &mut Call,
-    ) -> Result<(Decoded, Key), Box<Called>> {
+    ) -> Result<(Decoded, Key), Box<CallOutcome>> {
         let place = self.place_on_compute_lane(met, call.admitted, call.started).await?;
         call.started = true;
         let (code, function_key, request) = (call.code.clone(), *met.key(), request.clone());
@@ -413,7 +417,7 @@ impl Shard {
         let decoded =
             self.0.runtime.executor().lane().run(decode).await.map_err(CallError::Internal).flatten();
         let (decoded, key, place) =
-            decoded.map_err(|error| Box::new(Called::failed(error, CallCost::default())))?;
+            decoded.map_err(|error| Box::new(CallOutcome::failed(error, CallCost::default())))?;
         call.place = Some(place);
         Ok((decoded, key))
     }
@@ -421,7 +425,7 @@ impl Shard {
 
 /// Remembers what a pipeline that ran has taken this way, with what was `lost` on a try that came to nothing. How
 /// long it waited for its place is none of it, nor what was turned away.
-fn learn(met: &Met, mode: ExecutionMode, lost: Duration, called: &Called) {
+fn learn(met: &RoutedFunction, mode: ExecutionMode, lost: Duration, called: &CallOutcome) {
     let is_its_own = called.result.as_ref().err().is_none_or(|error| error.fault() == Fault::Guest);
     let has_run = is_its_own && matches!(called.source, Source::Ran { .. });
     if let Some(composed) = met.composed().filter(|_| has_run) {
@@ -430,7 +434,7 @@ fn learn(met: &Met, mode: ExecutionMode, lost: Duration, called: &Called) {
 }
 
 /// Waits for another's execution; `None` if nothing comes of it for this call.
-async fn collapse(met: &Met, interest: &Interest, call: &Call) -> Option<Called> {
+async fn collapse(met: &RoutedFunction, interest: &Interest, call: &Call) -> Option<CallOutcome> {
     let deadline = tokio::time::Instant::from_std(call.admitted + met.limits().deadline());
     let landed = tokio::time::timeout_at(deadline, interest.landed()).await;
     // All of the time was spent waiting for somebody else's to end.
@@ -442,19 +446,19 @@ async fn collapse(met: &Met, interest: &Interest, call: &Call) -> Option<Called>
         }
         Ok(Some(Landed::Failed(error))) => {
             met.tally.collapsed(Duration::ZERO);
-            Some(Called { source: Source::Collapsed, ..Called::failed(error, cost) })
+            Some(CallOutcome { source: Source::Collapsed, ..CallOutcome::failed(error, cost) })
         }
         Ok(None) => None,
         Err(_) => {
             let deadline_ms = met.limits().deadline_ms.get();
             let error = CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() };
-            Some(Called { source: Source::Collapsed, ..Called::failed(error, cost) })
+            Some(CallOutcome { source: Source::Collapsed, ..CallOutcome::failed(error, cost) })
         }
     }
 }
 
-fn answered(remembered: &Remembered, source: Source, cost: CallCost) -> Called {
-    Called {
+fn answered(remembered: &Remembered, source: Source, cost: CallCost) -> CallOutcome {
+    CallOutcome {
         result: remembered.result.clone(),
         cost,
         log: CallLog::default(),

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use nebula_model::answer::Answer;
 use nebula_model::request::{Prefer, Request};
 
-use super::{Met, Shard};
+use super::{RoutedFunction, Shard};
 use crate::receipt::{Receipt, document};
 
 /// A receipt that was given.
 #[derive(Debug)]
-pub struct Issued {
+pub struct IssuedReceipt {
     /// The token.
     pub token: String,
     /// Whether the input is kept, so that the call can be made again from the receipt alone.
@@ -20,7 +20,7 @@ pub struct Issued {
 
 /// What a receipt is of.
 #[derive(Debug)]
-pub struct Answered {
+pub struct ReceiptSubject {
     /// What was asked.
     pub request: Request,
     /// How it was to be answered.
@@ -37,18 +37,23 @@ impl Shard {
     ///
     /// # Cancel safety
     /// Dropping the future leaves the receipt; the input may be kept all the same.
-    pub async fn receipt(&self, met: &Arc<Met>, answered: Answered, keep_input: bool) -> Option<Issued> {
+    pub async fn receipt(
+        &self,
+        met: &Arc<RoutedFunction>,
+        answered: ReceiptSubject,
+        keep_input: bool,
+    ) -> Option<IssuedReceipt> {
         let (runtime, met) = (self.0.runtime.clone(), Arc::clone(met));
         // However many ask, some threads do it.
         let permit = Arc::clone(self.0.runtime.issuing()).acquire_owned().await.ok()?;
         let issue = move || {
             let _permit = permit;
-            let Answered { request, prefer, answer, engine } = answered;
+            let ReceiptSubject { request, prefer, answer, engine } = answered;
             let document = document(&request);
             let mut receipt = Receipt::new(&met, (&request, &document), prefer, (&answer, &engine))?;
             receipt.input.kept =
                 keep_input && runtime.results().inputs().keep(&receipt.input.digest, &document);
-            Some(Issued { token: receipt.to_token(runtime.signer()), input_kept: receipt.input.kept })
+            Some(IssuedReceipt { token: receipt.to_token(runtime.signer()), input_kept: receipt.input.kept })
         };
         self.0.runtime.executor().lane().run(issue).await.ok().flatten()
     }

@@ -89,16 +89,16 @@ impl Host {
         self.runtime.deploy_pipeline(&name, &pipeline, &settings, Followers::MustFit).unwrap();
     }
 
-    fn find(&self, name: &str) -> Result<Arc<Met>, ResolveError> {
+    fn find(&self, name: &str) -> Result<Arc<RoutedFunction>, ResolveError> {
         let current = FunctionRef { name: name.parse().unwrap(), selector: Selector::Current };
         self.executor.block_on(self.shard.find(&current))
     }
 
-    fn call(&self, name: &str) -> Called {
+    fn call(&self, name: &str) -> CallOutcome {
         self.call_on(&self.shard, name)
     }
 
-    fn call_on(&self, shard: &Shard, name: &str) -> Called {
+    fn call_on(&self, shard: &Shard, name: &str) -> CallOutcome {
         let reference = FunctionRef { name: name.parse().unwrap(), selector: Selector::Current };
         let function = self.executor.block_on(shard.find(&reference)).unwrap();
         let request = Request::Payload { media_type: None, body: Bytes::new() };
@@ -144,7 +144,7 @@ fn value(json: &'static str) -> Answer {
     })
 }
 
-fn is_hit(called: &Called) -> bool {
+fn is_hit(called: &CallOutcome) -> bool {
     matches!(called.source, Source::Remembered { .. })
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use nebula_engine::Wanted;
+use nebula_engine::CancelFlag;
 use nebula_model::remember::CacheDirectives;
 
 use super::super::code::Staged;
@@ -68,7 +68,7 @@ impl Run {
 /// What a part of a run is done for, and what it may still spend.
 #[derive(Clone)]
 pub(super) struct Scope {
-    pub(super) wanted: Wanted,
+    pub(super) wanted: CancelFlag,
     pub(super) calls: Arc<Calls>,
     pub(super) until: Instant,
 }
@@ -77,7 +77,7 @@ impl Scope {
     /// All that a call of a pipeline may spend, from now.
     pub(super) fn of(function: &Function, staged: &Staged) -> Self {
         Self {
-            wanted: Wanted::default(),
+            wanted: CancelFlag::default(),
             calls: Arc::new(Calls::up_to(staged.plan.calls_max)),
             until: Instant::now() + function.limits().deadline(),
         }
