@@ -1,7 +1,7 @@
 //! A pipeline as a picture: for the terminal and as SVG.
 //!
 //! ```text
-//! View --text--> lines with box-drawing characters
+//! StepView --text--> lines with box-drawing characters
 //!      --svg---> rectangles and lines (layout) --> SVG
 //! ```
 //!
@@ -18,14 +18,14 @@ mod text;
 
 use std::fmt::Write;
 
-use nebula_runtime::pipeline::View;
+use nebula_http::wire::StepView;
 
 pub(crate) use self::svg::svg;
 pub(crate) use self::text::text;
 
 /// What a step is called.
-fn title(step: &View) -> String {
-    let View { kind, label, .. } = step;
+fn title(step: &StepView) -> String {
+    let StepView { kind, label, .. } = step;
     match (kind.as_str(), &step.function) {
         ("call", None) => label.clone(),
         // Errors name the label, so it is said too, unless the function's name says it.
@@ -39,7 +39,7 @@ fn title(step: &View) -> String {
 }
 
 /// The steps that are done one after the other: of a sequence those in it, else the step itself.
-fn steps(view: &View) -> Vec<&View> {
+fn steps(view: &StepView) -> Vec<&StepView> {
     match view.kind.as_str() {
         "sequence" => view.inner.iter().flat_map(|(_, inner)| steps(inner)).collect(),
         _ => vec![view],
@@ -47,7 +47,7 @@ fn steps(view: &View) -> Vec<&View> {
 }
 
 /// The step that is done many times, if it is that kind of step.
-fn repeated(step: &View) -> Option<&View> {
+fn repeated(step: &StepView) -> Option<&StepView> {
     match (step.kind.as_str(), step.inner.as_slice()) {
         ("each" | "group", [(_, inner)]) => Some(inner),
         _ => None,
@@ -55,7 +55,7 @@ fn repeated(step: &View) -> Option<&View> {
 }
 
 /// The steps of which each gets the value, or one does, with the field or case; a tuple's parts have numbers.
-fn branches(step: &View) -> impl Iterator<Item = (String, &View)> {
+fn branches(step: &StepView) -> impl Iterator<Item = (String, &StepView)> {
     let numbered = step.inner.iter().enumerate();
     numbered.map(|(index, (name, inner))| (name.clone().unwrap_or_else(|| index.to_string()), inner))
 }
@@ -126,12 +126,12 @@ fn column_count(char: char) -> usize {
 mod samples {
     //! Pipelines to draw.
 
-    use nebula_runtime::pipeline::View;
+    use nebula_http::wire::StepView;
 
     const ROW: &str = "record { region: string, product: string, amount: f64, sold-at-unix-s: u64 }";
 
-    pub(super) fn call(label: &str, takes: &str, gives: &str) -> View {
-        View { function: Some(label.to_owned()), ..step("call", label, takes, gives, Vec::new()) }
+    pub(super) fn call(label: &str, takes: &str, gives: &str) -> StepView {
+        StepView { function: Some(label.to_owned()), ..step("call", label, takes, gives, Vec::new()) }
     }
 
     pub(super) fn step(
@@ -139,9 +139,9 @@ mod samples {
         label: &str,
         takes: &str,
         gives: &str,
-        inner: Vec<(Option<&str>, View)>,
-    ) -> View {
-        View {
+        inner: Vec<(Option<&str>, StepView)>,
+    ) -> StepView {
+        StepView {
             kind: kind.to_owned(),
             label: label.to_owned(),
             function: None,
@@ -152,17 +152,18 @@ mod samples {
     }
 
     /// Its type is its first step's and its last one's.
-    pub(super) fn sequence(steps: Vec<View>) -> View {
+    pub(super) fn sequence(steps: Vec<StepView>) -> StepView {
         let (takes, gives) = (steps[0].takes.clone(), steps[steps.len() - 1].gives.clone());
         step("sequence", "", &takes, &gives, steps.into_iter().map(|step| (None, step)).collect())
     }
 
-    pub(super) fn meme() -> View {
+    pub(super) fn meme() -> StepView {
         let record = "record { image: payload, top: \"hi\" }";
         let image = step("select", ".", "payload", "payload", Vec::new());
         let top = step("constant", "\"hi\"", "payload", "\"hi\"", Vec::new());
         let all = step("all", "", "payload", record, vec![(Some("image"), image), (Some("top"), top)]);
-        let memeify = View { function: Some("memeify@v2".to_owned()), ..call("memeify", record, "list<u8>") };
+        let memeify =
+            StepView { function: Some("memeify@v2".to_owned()), ..call("memeify", record, "list<u8>") };
         sequence(vec![
             call("thumbnail", "payload", "payload"),
             all,
@@ -171,19 +172,19 @@ mod samples {
         ])
     }
 
-    pub(super) fn reduce() -> View {
+    pub(super) fn reduce() -> StepView {
         let (item, result) = ("record { seed: u64, trials: u32 }", "record { inside: u64, trials: u64 }");
         let (items, results) = (format!("list<{item}>"), format!("list<{result}>"));
         let each = step("each", "", &items, &results, vec![(None, call("trials", item, result))]);
         sequence(vec![each, call("estimate", &results, "f64")])
     }
 
-    pub(super) fn choice() -> View {
+    pub(super) fn choice() -> StepView {
         let kinds = "variant { image(list<u8>), text(string), other }";
         let bytes = |name| call(name, "list<u8>", "list<u8>");
         let record = "record { html: string, slug: string }";
         let first_line =
-            View { function: Some("first-line".to_owned()), ..call("title", "string", "string") };
+            StepView { function: Some("first-line".to_owned()), ..call("title", "string", "string") };
         let slug = sequence(vec![first_line, call("slugify", "string", "string")]);
         let html = call("markdown", "string", "string");
         let all = step("all", "", "string", record, vec![(Some("html"), html), (Some("slug"), slug)]);
@@ -197,7 +198,7 @@ mod samples {
         sequence(vec![call("classify", "payload", kinds), choice, call("pack", "list<u8>", "payload")])
     }
 
-    pub(super) fn group() -> View {
+    pub(super) fn group() -> StepView {
         let rows = format!("list<{ROW}>");
         let select = step("select", "amount", ROW, "f64", Vec::new());
         let amounts = step("each", "", &rows, "list<f64>", vec![(None, select)]);
@@ -208,7 +209,7 @@ mod samples {
     }
 
     /// Everything in everything, to a depth.
-    pub(super) fn nested(depth: usize) -> View {
+    pub(super) fn nested(depth: usize) -> StepView {
         if depth == 0 {
             return call("leaf", ROW, "漢字");
         }
@@ -222,7 +223,7 @@ mod samples {
         step("choice", "", "bool", "<&\"'>", cases)
     }
 
-    pub(super) fn all() -> Vec<View> {
+    pub(super) fn all() -> Vec<StepView> {
         (0..5).map(nested).chain([meme(), reduce(), choice(), group()]).collect()
     }
 }
@@ -251,7 +252,7 @@ mod tests {
     #[test]
     fn a_call_is_named_by_its_function_and_by_its_label_if_that_differs() {
         let call = |label: &str, function: Option<&str>| {
-            title(&View { function: function.map(str::to_owned), ..samples::call(label, "a", "b") })
+            title(&StepView { function: function.map(str::to_owned), ..samples::call(label, "a", "b") })
         };
         assert_eq!(call("thumbnail", Some("thumbnail")), "thumbnail");
         assert_eq!(call("thumbnail", Some("thumbnail@v3")), "thumbnail@v3");

@@ -1,7 +1,7 @@
 //! A pipeline drawn as SVG, top to bottom: where everything is, and how it is written.
 //!
 //! ```text
-//! View --Block--> items, in pixels --write--> SVG
+//! StepView --Block--> items, in pixels --write--> SVG
 //! ```
 //!
 //! Invariants:
@@ -12,7 +12,7 @@
 
 use std::fmt::Write;
 
-use nebula_runtime::pipeline::View;
+use nebula_http::wire::StepView;
 
 use super::{branches, column_count, repeated, shorten, steps, title};
 
@@ -63,7 +63,7 @@ const STYLE: &str = "\
 }";
 
 /// Draws `view`, which is called `name`.
-pub(crate) fn svg(name: &str, view: &View) -> String {
+pub(crate) fn svg(name: &str, view: &StepView) -> String {
     let drawing = Block::whole(name, view);
     let (width, height) = (drawing.left + drawing.right, drawing.height);
     let mut out = format!(
@@ -133,7 +133,7 @@ struct Block {
 }
 
 impl Block {
-    fn whole(name: &str, view: &View) -> Self {
+    fn whole(name: &str, view: &StepView) -> Self {
         let mut block = Self { height: GAP, ..Self::default() };
         block.label(Form::Name, name);
         block.height += STEM_HEIGHT;
@@ -148,7 +148,7 @@ impl Block {
     }
 
     /// The steps of `view` below an edge with `labels`, and the edges between them.
-    fn flow(view: &View, labels: &[(Form, &str)]) -> Self {
+    fn flow(view: &StepView, labels: &[(Form, &str)]) -> Self {
         let mut block = Self::default();
         let steps = steps(view);
         block.edge(labels, !steps.is_empty());
@@ -161,7 +161,7 @@ impl Block {
         block
     }
 
-    fn step(step: &View) -> Self {
+    fn step(step: &StepView) -> Self {
         let form = match (step.inner.is_empty(), step.kind.as_str()) {
             (true, "call") => Form::Call,
             (true, _) => Form::Part,
@@ -182,7 +182,7 @@ impl Block {
     }
 
     /// What is done many times, below the head.
-    fn framed(&mut self, inner: &View) {
+    fn framed(&mut self, inner: &StepView) {
         self.append(Self::flow(inner, &[(Form::Type, &inner.takes)]), 0);
         self.edge(&[(Form::Type, &inner.gives)], false);
         self.left += GAP;
@@ -194,8 +194,8 @@ impl Block {
     }
 
     /// The branches of `step` side by side, below the head.
-    fn forked(&mut self, step: &View) {
-        let mut blocks: Vec<(&View, Self)> = branches(step)
+    fn forked(&mut self, step: &StepView) {
+        let mut blocks: Vec<(&StepView, Self)> = branches(step)
             .map(|(name, inner)| {
                 // Each branch of `all` gets what is said above the head.
                 let labels = [(Form::Field, name.as_str()), (Form::Type, inner.takes.as_str())];
@@ -404,7 +404,7 @@ mod tests {
         }
     }
 
-    fn count(view: &View) -> i32 {
+    fn count(view: &StepView) -> i32 {
         1 + view.inner.iter().map(|(_, inner)| count(inner)).sum::<i32>()
     }
 

@@ -14,7 +14,7 @@
 //!
 //! Steps in others are indented and never side by side: how wide a drawing is follows from its depth alone.
 
-use nebula_runtime::pipeline::View;
+use nebula_http::wire::StepView;
 
 use super::{branches, columns, repeated, shorten, steps, title};
 
@@ -31,7 +31,7 @@ const TEXT_COLUMNS_MAX: usize = 60;
 const TEXT_COLUMNS_MIN: usize = 24;
 
 /// Draws `view`.
-pub(crate) fn text(view: &View) -> String {
+pub(crate) fn text(view: &StepView) -> String {
     let mut drawing = Drawing { out: String::new(), bars: String::new() };
     drawing.flow(view, Some(&view.takes));
     drawing.out
@@ -45,7 +45,7 @@ struct Drawing {
 
 impl Drawing {
     /// The steps of `view`, what flows into the first (if that is said), between them, and out of the last.
-    fn flow(&mut self, view: &View, takes: Option<&str>) {
+    fn flow(&mut self, view: &StepView, takes: Option<&str>) {
         let steps = steps(view);
         if let Some(takes) = takes.filter(|_| !steps.is_empty()) {
             self.line("  │ ", takes);
@@ -59,7 +59,7 @@ impl Drawing {
         self.line("  ▼ ", &view.gives);
     }
 
-    fn step(&mut self, step: &View) {
+    fn step(&mut self, step: &StepView) {
         let title = title(step);
         if let Some(inner) = repeated(step) {
             self.line("┌─┴─┬─ ", &title);
@@ -85,7 +85,7 @@ impl Drawing {
         }
     }
 
-    fn inside(&mut self, inner: &View, says_takes: bool) {
+    fn inside(&mut self, inner: &StepView, says_takes: bool) {
         let outside = self.bars.len();
         self.bars.push_str("│ ");
         self.flow(inner, says_takes.then_some(&inner.takes));
