@@ -1,4 +1,4 @@
-//! The control plane: who may, what there is, what OpenAPI says of it.
+//! The control plane: the token, the functions, the OpenAPI document.
 
 use nebula_tests::{Nebula, guests};
 use serde_json::json;
@@ -35,6 +35,30 @@ fn everything_needs_the_token() {
     nebula.control_without_token("GET", "/healthz").send().is(200).says("ok\n");
     let list = nebula.control("GET", "/api/v1/functions").send().is(200).json();
     assert_eq!(list["functions"].as_array().unwrap().len(), 1);
+}
+
+/// Walks the document that the server gives out, so that an endpoint added later is tried too.
+#[test]
+fn every_operation_of_the_document_needs_the_token_unless_it_is_public() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    let document = nebula.control("GET", "/openapi.json").send().is(200).json();
+    let (mut public, mut guarded) = (Vec::new(), 0);
+    let own = document["paths"].as_object().unwrap().iter().filter(|(path, _)| !path.starts_with("/f/"));
+    for (path, item) in own {
+        let url = path.replace("{name}", "greets").replace("{digest}", &format!("sha256:{:064}", 0));
+        for (method, operation) in item.as_object().unwrap() {
+            let answer = nebula.control_without_token(&method.to_uppercase(), &url).send();
+            if operation["security"].as_array().unwrap().is_empty() {
+                answer.is(200);
+                public.push(path.as_str());
+            } else {
+                answer.is(401).problem("unauthorized");
+                guarded += 1;
+            }
+        }
+    }
+    assert_eq!(public, ["/healthz"]);
+    assert!(guarded > 20, "only {guarded} operations are in the document");
 }
 
 #[test]

@@ -11,10 +11,10 @@ use std::num::NonZeroU64;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
+use nebula_http::wire::{FunctionVersion, PinnedVersion};
 use nebula_runtime::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use nebula_runtime::limits::{LimitOverrides, Limits};
 use nebula_runtime::pipeline::{Fuse, Pipeline};
-use nebula_runtime::{Pinned, VersionRecord};
 
 use crate::client::Client;
 
@@ -45,7 +45,7 @@ impl Bundle {
     }
 
     /// Fetches a version of a function and all that it calls.
-    pub(crate) fn fetch(client: &Client<'_>, record: &VersionRecord) -> anyhow::Result<Self> {
+    pub(crate) fn fetch(client: &Client<'_>, record: &FunctionVersion) -> anyhow::Result<Self> {
         let mut fetcher = Fetcher { client, parts: Vec::new(), known: HashMap::new() };
         fetcher.fetch(record)?;
         Ok(Self(fetcher.parts))
@@ -82,7 +82,7 @@ struct Fetcher<'a> {
 }
 
 impl Fetcher<'_> {
-    fn fetch(&mut self, record: &VersionRecord) -> anyhow::Result<FunctionName> {
+    fn fetch(&mut self, record: &FunctionVersion) -> anyhow::Result<FunctionName> {
         let version = (record.name.clone(), record.version);
         match self.known.entry(version.clone()) {
             Entry::Vacant(vacant) => vacant.insert(None),
@@ -108,7 +108,7 @@ impl Fetcher<'_> {
             }
             Some(composition) => {
                 let mut renamed = HashMap::new();
-                for (written, Pinned { version, .. }) in &composition.pinned {
+                for (written, PinnedVersion { version, .. }) in &composition.pinned {
                     let function: FunctionRef = written.parse()?;
                     let called = version_of(self.client, &function.name, *version)?;
                     renamed.insert(written.clone(), self.fetch(&called)?);
@@ -123,14 +123,14 @@ impl Fetcher<'_> {
             }
         };
         let name = name(self.parts.len())?;
-        self.parts.push(Part { name: name.clone(), content, limits: record.limits.clone() });
+        self.parts.push(Part { name: name.clone(), content, limits: record.limits.clone().into() });
         self.known.insert(version, Some(name.clone()));
         Ok(name)
     }
 }
 
 /// Returns the server's record of a version.
-fn version_of(client: &Client<'_>, name: &FunctionName, version: Version) -> anyhow::Result<VersionRecord> {
+fn version_of(client: &Client<'_>, name: &FunctionName, version: Version) -> anyhow::Result<FunctionVersion> {
     let versions = client.detail(name)?.versions;
     let found = versions.into_iter().find(|record| record.version == version);
     found.with_context(|| format!("the server has no version {version} of `{name}`"))

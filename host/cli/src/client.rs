@@ -1,33 +1,41 @@
 //! A client of both planes.
 
-use std::num::NonZeroU64;
+use std::fmt::Display;
 use std::time::Duration;
 
 use anyhow::Context;
 use nebula_http::Token;
+use nebula_http::endpoints::{self, Endpoint, Method};
+use nebula_http::settings::{deploy_query, followers_query};
 use nebula_http::wire::{
-    ExplainedCall, FunctionDetail, FunctionList, Logs, PipelineCheck, PipelineDetail, Rollback,
+    CacheReport, CallExplanation, FunctionDetail, FunctionList, FunctionLogs, FunctionVersion, PipelineCheck,
+    PipelineDetail, RollbackRequest,
 };
 use nebula_runtime::id::{Digest, FunctionName, FunctionRef};
 use nebula_runtime::pipeline::Pipeline;
-use nebula_runtime::{CacheReport, Followers, Remember, Settings, VersionRecord};
+use nebula_runtime::{Followers, Settings};
 use serde::de::DeserializeOwned;
-use ureq::http::{Response, StatusCode};
+use ureq::http::{Request, Response, StatusCode, header};
 use ureq::{Agent, Body};
 
 use crate::args::Remote;
 use crate::input::Input;
 use crate::report::{IMPORT_HINT, INITIALISE_HINT, hinted};
 
-/// Deploys compile, which takes a while.
+/// The time for a whole request: deploys compile, which takes a while.
 const TIMEOUT: Duration = Duration::from_secs(180);
+
+const JSON: &str = "application/json";
+
+/// No media type, no body.
+const NO_BODY: (Option<&str>, &[u8]) = (None, &[]);
 
 pub(crate) struct Client<'a> {
     agent: Agent,
     remote: &'a Remote,
 }
 
-/// What a call came to.
+/// The answer to a call.
 pub(crate) struct CallReply {
     pub(crate) status: StatusCode,
     pub(crate) media_type: String,
@@ -51,33 +59,42 @@ impl<'a> Client<'a> {
         })
     }
 
-    fn api(&self, rest: &str) -> String {
-        format!("{}/api/v1/functions{rest}", self.remote.server.trim_end_matches('/'))
-    }
-
     fn unreachable(server: &str, error: ureq::Error) -> anyhow::Error {
         let hint =
             "start one with `nebula serve` or `nebula up`, or give its address with `--server` and `--url`";
         anyhow::Error::new(error).context(hinted(format!("no server answers at {server}"), hint))
     }
 
-    fn get(&self, rest: &str) -> anyhow::Result<Response<Body>> {
-        self.get_at(&format!("/api/v1/functions{rest}"))
-    }
-
-    fn get_at(&self, path: &str) -> anyhow::Result<Response<Body>> {
-        let url = format!("{}{path}", self.remote.server.trim_end_matches('/'));
-        let request = self.agent.get(url).header("authorization", self.token()?.bearer());
-        accepted(request.call().map_err(|error| Self::unreachable(&self.remote.server, error))?)
-    }
-
-    fn post(&self, path: &str, media_type: Option<&str>, body: &[u8]) -> anyhow::Result<Response<Body>> {
-        let url = format!("{}{path}", self.remote.server.trim_end_matches('/'));
-        let mut request = self.agent.post(url).header("authorization", self.token()?.bearer());
+    /// Sends a request to an endpoint of the control plane. `path_and_query` is the endpoint's, with its parameter.
+    fn send(
+        &self,
+        endpoint: &Endpoint,
+        path_and_query: &str,
+        (media_type, body): (Option<&str>, &[u8]),
+    ) -> anyhow::Result<Response<Body>> {
+        let server = &self.remote.server;
+        let mut request = Request::builder()
+            .method(endpoint.method.as_str())
+            .uri(format!("{}{path_and_query}", server.trim_end_matches('/')))
+            .header(header::AUTHORIZATION, self.token()?.bearer());
         if let Some(media_type) = media_type {
-            request = request.content_type(media_type);
+            request = request.header(header::CONTENT_TYPE, media_type);
         }
-        accepted(request.send(body).map_err(|error| Self::unreachable(&self.remote.server, error))?)
+        let sent = match endpoint.method {
+            Method::Get | Method::Delete => self.agent.run(request.body(())?),
+            Method::Put | Method::Post => self.agent.run(request.body(body)?),
+        };
+        accepted(sent.map_err(|error| Self::unreachable(server, error))?)
+    }
+
+    /// Sends a request without a body to an endpoint without a parameter.
+    fn ask(&self, endpoint: &Endpoint) -> anyhow::Result<Response<Body>> {
+        self.send(endpoint, endpoint.path, NO_BODY)
+    }
+
+    /// Sends a request without a body to an endpoint about one function, version or digest.
+    fn ask_of(&self, endpoint: &Endpoint, parameter: &impl Display) -> anyhow::Result<Response<Body>> {
+        self.send(endpoint, &endpoint.path_of(parameter), NO_BODY)
     }
 
     pub(crate) fn deploy(
@@ -86,82 +103,46 @@ impl<'a> Client<'a> {
         component: &[u8],
         settings: &Settings,
         followers: Followers,
-    ) -> anyhow::Result<VersionRecord> {
-        let url = self.api(&format!("/{name}"));
-        self.put(url, "application/wasm", component, settings, followers)
-    }
-
-    fn put(
-        &self,
-        url: String,
-        media_type: &str,
-        body: &[u8],
-        settings: &Settings,
-        followers: Followers,
-    ) -> anyhow::Result<VersionRecord> {
-        let mut request = self
-            .agent
-            .put(url)
-            .header("authorization", self.token()?.bearer())
-            .content_type(media_type)
-            .query("followers", spelled(followers));
-        let Settings { limits, remember } = settings;
-        for (limit, value) in serde_json::to_value(limits)?.as_object().into_iter().flatten() {
-            request = request.query(limit, value.to_string());
-        }
-        let Remember { off, ttl_s, bytes_max, traps } = remember;
-        if *off {
-            request = request.query("remember", "off");
-        }
-        if *traps {
-            request = request.query("remember_traps", "on");
-        }
-        for (name, value) in
-            [("remember_ttl_s", ttl_s.map(NonZeroU64::get)), ("remember_bytes_max", *bytes_max)]
-        {
-            if let Some(value) = value {
-                request = request.query(name, value.to_string());
-            }
-        }
-        let response = request.send(body).map_err(|error| Self::unreachable(&self.remote.server, error))?;
-        read_json(accepted(response)?)
+    ) -> anyhow::Result<FunctionVersion> {
+        let query = deploy_query(settings, followers);
+        let path = with_query(endpoints::DEPLOY.path_of(name), &query);
+        read_json(self.send(&endpoints::DEPLOY, &path, (Some("application/wasm"), component))?)
     }
 
     pub(crate) fn list(&self) -> anyhow::Result<FunctionList> {
-        read_json(self.get("")?)
+        read_json(self.ask(&endpoints::LIST)?)
     }
 
     pub(crate) fn detail(&self, name: &FunctionName) -> anyhow::Result<FunctionDetail> {
-        read_json(self.get(&format!("/{name}"))?)
+        read_json(self.ask_of(&endpoints::INSPECT, name)?)
     }
 
-    pub(crate) fn logs(&self, name: &FunctionName) -> anyhow::Result<Logs> {
-        read_json(self.get(&format!("/{name}/logs"))?)
+    pub(crate) fn logs(&self, name: &FunctionName) -> anyhow::Result<FunctionLogs> {
+        read_json(self.ask_of(&endpoints::LOGS, name)?)
     }
 
     pub(crate) fn component(&self, name: &FunctionName) -> anyhow::Result<Vec<u8>> {
-        read(self.get(&format!("/{name}/component"))?)
+        read(self.ask_of(&endpoints::COMPONENT, name)?)
     }
 
-    /// A component, whatever it is called.
+    /// Returns the component with this digest.
     pub(crate) fn component_of(&self, digest: &Digest) -> anyhow::Result<Vec<u8>> {
-        read(self.get_at(&format!("/api/v1/components/{digest}"))?)
+        read(self.ask_of(&endpoints::COMPONENT_OF, digest)?)
     }
 
-    /// An input that was kept.
+    /// Returns an input that was kept.
     pub(crate) fn input(&self, digest: &Digest) -> anyhow::Result<Vec<u8>> {
-        read(self.get_at(&format!("/api/v1/inputs/{digest}"))?)
+        read(self.ask_of(&endpoints::INPUT, digest)?)
     }
 
     pub(crate) fn rollback(
         &self,
         name: &FunctionName,
-        to: &Rollback,
+        to: &RollbackRequest,
         followers: Followers,
-    ) -> anyhow::Result<VersionRecord> {
-        let followers = spelled(followers);
-        let path = format!("/api/v1/functions/{name}/rollback?followers={followers}");
-        read_json(self.post(&path, None, &serde_json::to_vec(to)?)?)
+    ) -> anyhow::Result<FunctionVersion> {
+        let path = with_query(endpoints::ROLLBACK.path_of(name), &[followers_query(followers)]);
+        read_json(self.send(&endpoints::ROLLBACK, &path, (Some(JSON), &serde_json::to_vec(to)?))?)
     }
 
     pub(crate) fn deploy_pipeline(
@@ -170,9 +151,14 @@ impl<'a> Client<'a> {
         pipeline: &Pipeline,
         settings: &Settings,
         followers: Followers,
-    ) -> anyhow::Result<VersionRecord> {
-        let url = format!("{}/api/v1/pipelines/{name}", self.remote.server.trim_end_matches('/'));
-        self.put(url, "application/json", &serde_json::to_vec(pipeline)?, settings, followers)
+    ) -> anyhow::Result<FunctionVersion> {
+        let query = deploy_query(settings, followers);
+        let path = with_query(endpoints::DEPLOY_PIPELINE.path_of(name), &query);
+        read_json(self.send(
+            &endpoints::DEPLOY_PIPELINE,
+            &path,
+            (Some(JSON), &serde_json::to_vec(pipeline)?),
+        )?)
     }
 
     pub(crate) fn check_pipeline(
@@ -180,43 +166,43 @@ impl<'a> Client<'a> {
         name: &FunctionName,
         pipeline: &Pipeline,
     ) -> anyhow::Result<PipelineCheck> {
-        let path = format!("/api/v1/pipelines/{name}/check");
-        read_json(self.post(&path, None, &serde_json::to_vec(pipeline)?)?)
+        let path = endpoints::CHECK_PIPELINE.path_of(name);
+        read_json(self.send(
+            &endpoints::CHECK_PIPELINE,
+            &path,
+            (Some(JSON), &serde_json::to_vec(pipeline)?),
+        )?)
     }
 
     pub(crate) fn pipeline(&self, reference: &FunctionRef) -> anyhow::Result<PipelineDetail> {
-        read_json(self.get_at(&format!("/api/v1/pipelines/{reference}"))?)
+        read_json(self.ask_of(&endpoints::PIPELINE, reference)?)
     }
 
-    /// A call, step by step.
-    pub(crate) fn explain(&self, reference: &FunctionRef, input: &Input) -> anyhow::Result<ExplainedCall> {
-        let path = format!("/api/v1/functions/{reference}/explain");
-        read_json(self.post(&path, input.media_type.as_deref(), &input.body)?)
+    /// Makes a call that the server reports step by step.
+    pub(crate) fn explain(&self, reference: &FunctionRef, input: &Input) -> anyhow::Result<CallExplanation> {
+        let path = endpoints::EXPLAIN.path_of(reference);
+        read_json(self.send(&endpoints::EXPLAIN, &path, (input.media_type.as_deref(), &input.body))?)
     }
 
     pub(crate) fn cache(&self) -> anyhow::Result<CacheReport> {
-        read_json(self.get_at("/api/v1/cache")?)
+        read_json(self.ask(&endpoints::CACHE)?)
     }
 
-    /// All of it, or one function's.
+    /// Forgets the results of one function, or of all.
     pub(crate) fn clear_cache(&self, name: Option<&FunctionName>) -> anyhow::Result<()> {
-        let url = match name {
-            Some(name) => self.api(&format!("/{name}/cache")),
-            None => format!("{}/api/v1/cache", self.remote.server.trim_end_matches('/')),
+        match name {
+            Some(name) => self.ask_of(&endpoints::CLEAR_CACHE_OF, name)?,
+            None => self.ask(&endpoints::CLEAR_CACHE)?,
         };
-        let request = self.agent.delete(url).header("authorization", self.token()?.bearer());
-        accepted(request.call().map_err(|error| Self::unreachable(&self.remote.server, error))?)?;
         Ok(())
     }
 
     pub(crate) fn remove(&self, name: &FunctionName) -> anyhow::Result<()> {
-        let request =
-            self.agent.delete(self.api(&format!("/{name}"))).header("authorization", self.token()?.bearer());
-        accepted(request.call().map_err(|error| Self::unreachable(&self.remote.server, error))?)?;
+        self.ask_of(&endpoints::REMOVE, name)?;
         Ok(())
     }
 
-    /// `prefer` is what is asked for beside the answer (RFC 7240).
+    /// Calls a function on the data plane. `prefer` is the header of that name (RFC 7240).
     pub(crate) fn call(
         &self,
         function: &str,
@@ -244,12 +230,9 @@ impl<'a> Client<'a> {
     }
 }
 
-/// As the control plane takes it.
-fn spelled(followers: Followers) -> &'static str {
-    match followers {
-        Followers::MustFit => "must-fit",
-        Followers::MayStay => "may-stay",
-    }
+fn with_query(path: String, query: &[(&str, String)]) -> String {
+    let pairs: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("{path}?{}", pairs.join("&"))
 }
 
 fn read(mut response: Response<Body>) -> anyhow::Result<Vec<u8>> {
@@ -260,7 +243,7 @@ fn read_json<T: DeserializeOwned>(response: Response<Body>) -> anyhow::Result<T>
     serde_json::from_slice(&read(response)?).context("the server's answer is not what this client expects")
 }
 
-/// The response if it is one of success, else what its problem says.
+/// Returns a successful response, or its problem document as an error.
 fn accepted(response: Response<Body>) -> anyhow::Result<Response<Body>> {
     if response.status().is_success() {
         return Ok(response);

@@ -1,7 +1,7 @@
 //! Drawings of a pipeline: for the terminal and as SVG.
 //!
 //! ```text
-//! View --outline--> steps, branches, titles --text--> lines with box-drawing characters
+//! StepView --outline--> steps, branches, titles --text--> lines with box-drawing characters
 //!                                           --svg---> boxes and lines (layout) --> SVG
 //! ```
 //!

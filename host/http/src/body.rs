@@ -4,6 +4,7 @@
 //! (RFC 9112 §3.2), headers of any size, and a body that never comes. A `Content-Length` beside a
 //! `Transfer-Encoding` it drops itself, and ends the connection after the answer (§6.1).
 
+use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::net::Ipv6Addr;
 use std::pin::pin;
@@ -14,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::time::timeout;
 
 use crate::preference::PREFER;
@@ -132,7 +133,10 @@ fn is_any_host(text: &[u8]) -> bool {
 ///
 /// # Errors
 /// The problem to answer with.
-pub(crate) async fn read(body: &mut Incoming, bytes_max: u64) -> Result<Bytes, Problem> {
+pub(crate) async fn read<B>(body: &mut B, bytes_max: u64) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes, Error: Display> + Unpin,
+{
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -155,7 +159,10 @@ pub(crate) async fn read(body: &mut Incoming, bytes_max: u64) -> Result<Bytes, P
 }
 
 /// Gathers a body. One that comes in a single piece, as small ones do, is that piece.
-async fn collect(body: &mut Incoming, bytes_max: u64) -> Result<Bytes, Problem> {
+async fn collect<B>(body: &mut B, bytes_max: u64) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes, Error: Display> + Unpin,
+{
     let mut only = Bytes::new();
     let mut pieces = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -184,7 +191,7 @@ async fn collect(body: &mut Incoming, bytes_max: u64) -> Result<Bytes, Problem> 
 /// Reads what is left of a body and forgets it, so that the answer arrives and the connection can go on.
 ///
 /// Not for a client that waits to be told to send it, nor for one that has announced too much.
-pub(crate) async fn discard(headers: &HeaderMap, body: &mut Incoming) {
+pub(crate) async fn discard<B: Body<Data = Bytes> + Unpin>(headers: &HeaderMap, body: &mut B) {
     let rest = body.size_hint().lower();
     if body.is_end_stream() || headers.contains_key(header::EXPECT) || rest > DISCARD_BYTES_MAX {
         return;

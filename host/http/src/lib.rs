@@ -1,7 +1,7 @@
 //! Nebula over HTTP.
 //!
-//! Two planes, each on its own address: `data` for callers, `control` for whoever deploys.
-//! This crate knows hyper and the runtime's facade; it never names a wasmtime type.
+//! Two planes, each on its own address: `data` for callers, `control` for operators. The data plane is written on
+//! hyper, the control plane on axum. This crate knows the runtime's facade; it never names a wasmtime type.
 //!
 //! ```text
 //! serve (accept, drain) -> fast_path -> data | control -> body -> runtime -> status | answer -> problem
@@ -19,14 +19,12 @@ mod data;
 mod etag;
 mod fast_path;
 mod input;
-mod openapi;
-mod pipelines;
 mod preference;
 mod problem;
 mod serve;
 mod status;
-mod token;
 pub mod wire;
 
+pub use control::token::{Token, TokenError};
+pub use control::{endpoints, settings};
 pub use serve::{BindError, Listen, ServeConfig, Server};
-pub use token::{Token, TokenError};

@@ -11,12 +11,12 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
+use axum::BoxError;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -28,10 +28,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::bodies::Bodies;
 use crate::connections::{Connections, Place, Traffic};
+use crate::control::{ControlPlane, Token};
+use crate::data;
 use crate::fast_path::{FastPath, RequestInFlight};
-use crate::problem::Reply;
-use crate::token::Token;
-use crate::{control, data};
 
 /// Connections that may wait to be accepted, a listener.
 const BACKLOG: i32 = 1024;
@@ -179,7 +178,7 @@ impl Server {
             })?);
         }
         let ending = self.runtime.clone();
-        let (runtime, token) = (self.runtime, Arc::new(self.token));
+        let plane = ControlPlane::new(self.runtime, self.token);
         let thread = Thread {
             name: "nebula-control".to_owned(),
             listener: self.control,
@@ -190,9 +189,9 @@ impl Server {
         };
         threads.push(thread.spawn(move || {
             let serve = move |request, in_flight: RequestInFlight| {
-                let (runtime, token) = (runtime.clone(), Arc::clone(&token));
+                let plane = plane.clone();
                 async move {
-                    let reply = control::handle(&runtime, &token, request).await;
+                    let reply = plane.handle(request).await;
                     drop(in_flight);
                     Ok(reply)
                 }
@@ -284,7 +283,7 @@ pub(crate) fn protocol() -> auto::Builder<TokioExecutor> {
 }
 
 /// Serves one connection in a task of its own, until it closes or is cut.
-pub(crate) fn spawn_connection<S, F>(
+pub(crate) fn spawn_connection<S, F, B>(
     builder: &auto::Builder<TokioExecutor>,
     place: Place,
     fast_path: &FastPath,
@@ -292,7 +291,8 @@ pub(crate) fn spawn_connection<S, F>(
     serve: S,
 ) where
     S: Fn(Request<Incoming>, RequestInFlight) -> F + Send + 'static,
-    F: Future<Output = Result<Reply, Infallible>> + Send + 'static,
+    F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let connection = fast_path.connection(place.requests());
     let stream = TokioIo::new(connection.stream(socket));
@@ -324,13 +324,14 @@ struct Thread {
 
 impl Thread {
     /// `make` is called on the thread itself.
-    fn spawn<S, F, T>(
+    fn spawn<S, F, B, T>(
         self,
         make: impl FnOnce() -> io::Result<Serving<S, T>> + Send + 'static,
     ) -> io::Result<thread::JoinHandle<io::Result<()>>>
     where
         S: Fn(Request<Incoming>, RequestInFlight) -> F + Clone + Send + 'static,
-        F: Future<Output = Result<Reply, Infallible>> + Send + 'static,
+        F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
         T: Fn() + Send + Sync + 'static,
     {
         thread::Builder::new().name(self.name.clone()).stack_size(STACK_BYTES).spawn(move || {
@@ -353,10 +354,11 @@ impl Thread {
         })
     }
 
-    async fn accept<S, F>(mut self, serve: S, fast_path: FastPath) -> io::Result<()>
+    async fn accept<S, F, B>(mut self, serve: S, fast_path: FastPath) -> io::Result<()>
     where
         S: Fn(Request<Incoming>, RequestInFlight) -> F + Clone + Send + 'static,
-        F: Future<Output = Result<Reply, Infallible>> + Send + 'static,
+        F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
         let listener = TcpListener::from_std(self.listener)?;
         let builder = protocol();

@@ -334,9 +334,13 @@ pub(crate) fn no_such_path(path: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-path", format!("there is nothing at `{path}`"))
 }
 
-pub(crate) fn method_not_allowed(allow: &'static str) -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", format!("use {allow}"))
-        .header(header::ALLOW, HeaderValue::from_static(allow))
+/// `allow` lists the methods of the path, as the header of that name does.
+pub(crate) fn method_not_allowed(allow: &str) -> Problem {
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", format!("use {allow}"));
+    match HeaderValue::from_str(allow) {
+        Ok(allow) => problem.header(header::ALLOW, allow),
+        Err(_) => problem,
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use nebula_runtime::{CacheReport, Disagreement, FunctionCacheReport, LoadedReport};
+use nebula_http::wire::{CacheReport, Disagreement, FunctionCacheReport, LoadedReport};
 
 use crate::args::Cache;
 use crate::client::Client;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use nebula_http::wire::ExplainedCall;
+use nebula_http::wire::CallExplanation;
 
 use crate::args::Explain;
 use crate::client::Client;
@@ -26,7 +26,7 @@ pub(crate) fn run(explain: &Explain) -> anyhow::Result<ExitCode> {
     Ok(if call.outcome == "ok" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(call: &ExplainedCall) {
+fn print(call: &CallExplanation) {
     let width = call.steps.iter().map(|step| step.step.chars().count()).max().unwrap_or(0);
     for step in &call.steps {
         let outcome = if step.failed { "  failed" } else { "" };

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::ProgressBar;
-use nebula_http::wire::Rollback;
-use nebula_runtime::VersionRecord;
+use nebula_http::wire::{FunctionVersion, RollbackRequest};
 use nebula_runtime::id::FunctionName;
 
 use crate::args::{self, Named, Remote};
@@ -30,7 +29,7 @@ pub(crate) fn deploy(deploy: &args::Deploy) -> anyhow::Result<()> {
     );
     progress.finish_and_clear();
     let record = record.with_context(|| format!("cannot deploy `{}`", path.display()))?;
-    for line in &record.description.notes {
+    for line in &record.notes {
         note(format!("note: {line}"));
     }
     if deploy.remote.json {
@@ -58,20 +57,20 @@ pub(crate) fn list(remote: &Remote) -> anyhow::Result<()> {
     if list.functions.is_empty() {
         note("nothing is deployed");
     }
-    let width = |text: fn(&VersionRecord) -> String| {
+    let width = |text: fn(&FunctionVersion) -> String| {
         list.functions.iter().map(|record| text(record).len()).max().unwrap_or(0)
     };
     let (names, versions) =
         (width(|record| record.name.to_string()), width(|record| record.version.to_string()));
     for record in &list.functions {
         let (name, version) = (record.name.to_string(), record.version.to_string());
-        println!("{name:names$}  {version:versions$}  {}", record.description.signature);
+        println!("{name:names$}  {version:versions$}  {}", record.signature);
     }
     Ok(())
 }
 
 pub(crate) fn rollback(rollback: &args::Rollback) -> anyhow::Result<()> {
-    let to = Rollback { version: rollback.to };
+    let to = RollbackRequest { version: rollback.to };
     let record = Client::new(&rollback.remote)
         .rollback(&rollback.name, &to, rollback.followers.followers())
         .with_context(|| format!("cannot roll `{}` back", rollback.name))?;

@@ -1,9 +1,9 @@
 //! `nebula inspect`: prints the facts about a function, deployed or in a file.
 
-use nebula_http::wire::FunctionDetail;
+use nebula_http::wire::{Disagreement, FunctionDetail, FunctionVersion, LinkedFunction};
+use nebula_runtime::Codegen;
 use nebula_runtime::id::Selector;
 use nebula_runtime::limits::LimitOverrides;
-use nebula_runtime::{Codegen, Disagreement, Linked, VersionRecord};
 
 use crate::args::{Inspect, Target};
 use crate::client::Client;
@@ -19,7 +19,7 @@ pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
                 .map_err(|error| {
                     error.context(format!("`{}` is not a function that can run here", path.display()))
                 })?;
-            let record = local.record();
+            let record = &FunctionVersion::from(local.record().clone());
             let wit = wit::exports(&component)?;
             if inspect.remote.json {
                 let mut value = serde_json::to_value(record)?;
@@ -83,26 +83,25 @@ fn history(detail: &FunctionDetail) -> String {
     text
 }
 
-fn description(record: &VersionRecord) -> String {
-    let description = &record.description;
-    let form = format!("{:?}", description.form).to_lowercase();
+fn description(record: &FunctionVersion) -> String {
+    let form = format!("{:?}", record.form).to_lowercase();
     let mut text = format!(
         "  form       {form}\n  digest     {}\n  size       {} bytes\n",
         record.digest, record.size_bytes
     );
-    for import in &description.imports {
+    for import in &record.imports {
         text.push_str(&format!("  imports    {import}\n"));
     }
     linked(&record.linked, "", &mut text);
-    for line in &description.notes {
+    for line in &record.notes {
         text.push_str(&format!("  note       {line}\n"));
     }
     text
 }
 
 /// Lists the linked functions, each followed by the functions linked into it.
-fn linked(functions: &[Linked], indent: &str, text: &mut String) {
-    for Linked { name, version, digest, linked: inner } in functions {
+fn linked(functions: &[LinkedFunction], indent: &str, text: &mut String) {
+    for LinkedFunction { name, version, digest, linked: inner } in functions {
         text.push_str(&format!("  linked     {indent}{name} {version} {digest}\n"));
         linked(inner, &format!("{indent}  "), text);
     }

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use anyhow::Context;
+use nebula_http::wire::StepView;
 use nebula_runtime::id::FunctionRef;
-use nebula_runtime::pipeline::{Pipeline, View};
+use nebula_runtime::pipeline::Pipeline;
 
 use super::functions::name_of;
 use crate::args::{self, DeployPipeline, PipelineFile, ShowPipeline};
@@ -86,7 +87,7 @@ fn show(show: &ShowPipeline) -> anyhow::Result<()> {
     print(show, &title, &view)
 }
 
-fn print(show: &ShowPipeline, title: &str, view: &View) -> anyhow::Result<()> {
+fn print(show: &ShowPipeline, title: &str, view: &StepView) -> anyhow::Result<()> {
     if show.remote.json {
         return json(view);
     }

@@ -4,10 +4,11 @@ use std::num::NonZeroU64;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use nebula_http::wire::FunctionVersion;
 use nebula_runtime::id::{Digest, FunctionRef, Selector};
 use nebula_runtime::limits::{DEADLINE_MS_CEILING, LimitOverrides};
 use nebula_runtime::receipt::{OutputReceipt, Receipt};
-use nebula_runtime::{CallError, Codegen, Fault, VersionRecord};
+use nebula_runtime::{CallError, Codegen, Fault};
 use serde::Serialize;
 
 use crate::args::Replay;
@@ -120,7 +121,7 @@ fn bundle(replay: &Replay, receipt: &Receipt) -> anyhow::Result<Bundle> {
     let client = Client::new(&replay.remote);
     let function: FunctionRef = receipt.function.parse().context("the receipt doesn't name a function")?;
     let versions = client.detail(&function.name)?.versions;
-    let is_it = |record: &VersionRecord| {
+    let is_it = |record: &FunctionVersion| {
         record.digest == receipt.component && function.selector == Selector::Version(record.version)
     };
     let Some(record) = versions.into_iter().find(is_it) else {

@@ -1,10 +1,10 @@
-//! The outline of a [`View`]: how both drawings name and nest its steps.
+//! The outline of a [`StepView`]: how both drawings name and nest its steps.
 
-use nebula_runtime::pipeline::View;
+use nebula_http::wire::StepView;
 
 /// Returns the title of a step.
-pub(super) fn title(step: &View) -> String {
-    let View { kind, label, .. } = step;
+pub(super) fn title(step: &StepView) -> String {
+    let StepView { kind, label, .. } = step;
     match (kind.as_str(), &step.function) {
         ("call", None) => label.clone(),
         // Errors name the label, so it is shown unless it equals the function's name.
@@ -18,7 +18,7 @@ pub(super) fn title(step: &View) -> String {
 }
 
 /// Returns the steps that run in sequence: those of a sequence, else the step itself.
-pub(super) fn steps(view: &View) -> Vec<&View> {
+pub(super) fn steps(view: &StepView) -> Vec<&StepView> {
     match view.kind.as_str() {
         "sequence" => view.inner.iter().flat_map(|(_, inner)| steps(inner)).collect(),
         _ => vec![view],
@@ -26,7 +26,7 @@ pub(super) fn steps(view: &View) -> Vec<&View> {
 }
 
 /// Returns the step that runs once for each item or group; `None` for steps of other kinds.
-pub(super) fn repeated(step: &View) -> Option<&View> {
+pub(super) fn repeated(step: &StepView) -> Option<&StepView> {
     match (step.kind.as_str(), step.inner.as_slice()) {
         ("each" | "group", [(_, inner)]) => Some(inner),
         _ => None,
@@ -35,7 +35,7 @@ pub(super) fn repeated(step: &View) -> Option<&View> {
 
 /// Returns the branches of an `all` or `choice` with their field or case; the parts of a tuple have
 /// numbers.
-pub(super) fn branches(step: &View) -> impl Iterator<Item = (String, &View)> {
+pub(super) fn branches(step: &StepView) -> impl Iterator<Item = (String, &StepView)> {
     let numbered = step.inner.iter().enumerate();
     numbered.map(|(index, (name, inner))| (name.clone().unwrap_or_else(|| index.to_string()), inner))
 }
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn calls_show_their_label_only_if_it_differs_from_the_function() {
         let call = |label: &str, function: Option<&str>| {
-            title(&View { function: function.map(str::to_owned), ..samples::call(label, "a", "b") })
+            title(&StepView { function: function.map(str::to_owned), ..samples::call(label, "a", "b") })
         };
         assert_eq!(call("thumbnail", Some("thumbnail")), "thumbnail");
         assert_eq!(call("thumbnail", Some("thumbnail@v3")), "thumbnail@v3");

@@ -1,7 +1,7 @@
 //! A pipeline drawn as SVG, top to bottom.
 //!
 //! ```text
-//! View --layout--> items, in pixels --write--> SVG
+//! StepView --layout--> items, in pixels --write--> SVG
 //! ```
 //!
 //! Invariant: the file stands alone, without scripts, fonts or references. Embedded in a page, its
@@ -11,7 +11,7 @@ mod layout;
 
 use std::fmt::Write;
 
-use nebula_runtime::pipeline::View;
+use nebula_http::wire::StepView;
 
 use self::layout::{Block, Item, Rect, Shape};
 use super::legible::shorten;
@@ -46,7 +46,7 @@ const STYLE: &str = "\
 }";
 
 /// Draws the pipeline `view` of that name.
-pub(crate) fn svg(name: &str, view: &View) -> String {
+pub(crate) fn svg(name: &str, view: &StepView) -> String {
     let drawing = Block::whole(name, view);
     let (width, height) = (drawing.left + drawing.right, drawing.height);
     let mut out = format!(

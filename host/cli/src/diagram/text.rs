@@ -15,7 +15,7 @@
 //! Inner steps are indented and never side by side, so the width of a drawing depends on its depth
 //! alone.
 
-use nebula_runtime::pipeline::View;
+use nebula_http::wire::StepView;
 
 use super::legible::{columns, shorten};
 use super::outline::{branches, repeated, steps, title};
@@ -33,7 +33,7 @@ const TEXT_COLUMNS_MAX: usize = 60;
 const TEXT_COLUMNS_MIN: usize = 24;
 
 /// Draws `view`.
-pub(crate) fn text(view: &View) -> String {
+pub(crate) fn text(view: &StepView) -> String {
     let mut drawing = Drawing { out: String::new(), bars: String::new() };
     drawing.flow(view, Some(&view.takes));
     drawing.out
@@ -48,7 +48,7 @@ struct Drawing {
 impl Drawing {
     /// Draws the steps of `view` and the types that flow into the first (if `takes` is given),
     /// between them, and out of the last.
-    fn flow(&mut self, view: &View, takes: Option<&str>) {
+    fn flow(&mut self, view: &StepView, takes: Option<&str>) {
         let steps = steps(view);
         if let Some(takes) = takes.filter(|_| !steps.is_empty()) {
             self.line("  │ ", takes);
@@ -62,7 +62,7 @@ impl Drawing {
         self.line("  ▼ ", &view.gives);
     }
 
-    fn step(&mut self, step: &View) {
+    fn step(&mut self, step: &StepView) {
         let title = title(step);
         if let Some(inner) = repeated(step) {
             self.line("┌─┴─┬─ ", &title);
@@ -88,7 +88,7 @@ impl Drawing {
         }
     }
 
-    fn inside(&mut self, inner: &View, shows_takes: bool) {
+    fn inside(&mut self, inner: &StepView, shows_takes: bool) {
         let outside = self.bars.len();
         self.bars.push_str("│ ");
         self.flow(inner, shows_takes.then_some(&inner.takes));

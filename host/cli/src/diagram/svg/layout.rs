@@ -6,7 +6,7 @@
 //! * A drawing is at most `420 * (steps + 1)` pixels wide and `200 * (steps + 1)` high. Inner steps
 //!   count.
 
-use nebula_runtime::pipeline::View;
+use nebula_http::wire::StepView;
 
 use crate::diagram::legible::{column_count, shorten};
 use crate::diagram::outline::{branches, repeated, steps, title};
@@ -106,7 +106,7 @@ pub(super) struct Block {
 
 impl Block {
     /// Lays out the whole drawing.
-    pub(super) fn whole(name: &str, view: &View) -> Self {
+    pub(super) fn whole(name: &str, view: &StepView) -> Self {
         let mut block = Self { height: GAP, ..Self::default() };
         block.label(Label { shape: Shape::Name, text: name });
         block.height += STEM_HEIGHT;
@@ -121,7 +121,7 @@ impl Block {
     }
 
     /// Lays out the steps of `view` below an edge with `labels`, and the edges between them.
-    fn flow(view: &View, labels: &[Label<'_>]) -> Self {
+    fn flow(view: &StepView, labels: &[Label<'_>]) -> Self {
         let mut block = Self::default();
         let steps = steps(view);
         block.edge(labels, if steps.is_empty() { LineEnd::Plain } else { LineEnd::Arrow });
@@ -134,7 +134,7 @@ impl Block {
         block
     }
 
-    fn step(step: &View) -> Self {
+    fn step(step: &StepView) -> Self {
         let shape = match (step.inner.is_empty(), step.kind.as_str()) {
             (true, "call") => Shape::Call,
             (true, _) => Shape::Part,
@@ -155,7 +155,7 @@ impl Block {
     }
 
     /// Adds the framed step below the head.
-    fn framed(&mut self, inner: &View) {
+    fn framed(&mut self, inner: &StepView) {
         self.append(Self::flow(inner, &[Label::of_type(&inner.takes)]), 0);
         self.edge(&[Label::of_type(&inner.gives)], LineEnd::Plain);
         self.left += GAP;
@@ -167,8 +167,8 @@ impl Block {
     }
 
     /// Adds the branches of `step` side by side below the head.
-    fn forked(&mut self, step: &View) {
-        let mut blocks: Vec<(&View, Self)> = branches(step)
+    fn forked(&mut self, step: &StepView) {
+        let mut blocks: Vec<(&StepView, Self)> = branches(step)
             .map(|(name, inner)| {
                 let labels = [Label { shape: Shape::Field, text: &name }, Label::of_type(&inner.takes)];
                 // Each branch of `all` takes the type shown above the head.
@@ -326,7 +326,7 @@ mod tests {
         }
     }
 
-    fn count(view: &View) -> i32 {
+    fn count(view: &StepView) -> i32 {
         1 + view.inner.iter().map(|(_, inner)| count(inner)).sum::<i32>()
     }
 

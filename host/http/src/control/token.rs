@@ -7,20 +7,22 @@ use std::path::{Path, PathBuf};
 
 use subtle::ConstantTimeEq;
 
+use super::endpoints::Scope;
+
 /// The file's name in the data directory.
 const FILE: &str = "token";
 
-/// Who knows it may deploy.
+/// The secret of the operator. It grants every scope.
 #[derive(Clone)]
 pub struct Token(String);
 
-/// Why there is no token.
+/// The token can't be read or made.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The file can't be read or written.
     #[error("cannot use the token file `{}`", path.display())]
     File {
-        /// It.
+        /// The file's path.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
@@ -28,13 +30,13 @@ pub enum TokenError {
     /// The file holds no token.
     #[error("the token file `{}` is empty: delete it, and the next start makes a new one", path.display())]
     Empty {
-        /// It.
+        /// The file's path.
         path: PathBuf,
     },
 }
 
 impl Token {
-    /// Where the token of a data directory is.
+    /// Returns the path of a data directory's token.
     pub fn path(data_dir: &Path) -> PathBuf {
         data_dir.join(FILE)
     }
@@ -74,27 +76,42 @@ impl Token {
         Ok(Self(token))
     }
 
-    /// As the `Authorization` header wants it.
+    /// Returns the value of an `Authorization` header with this token.
     pub fn bearer(&self) -> String {
         format!("Bearer {}", self.0)
     }
 
-    /// Whether an `Authorization` header carries this token. Takes as long whichever byte differs.
-    pub(crate) fn admits(&self, authorization: Option<&str>) -> bool {
+    /// Whether a request with this `Authorization` header may use endpoints of this scope.
+    pub(super) fn grants(&self, scope: Scope, authorization: Option<&str>) -> bool {
+        match scope {
+            Scope::Public => true,
+            Scope::Admin => self.is_in(authorization),
+        }
+    }
+
+    /// Whether the header carries this token. Takes as long whichever byte differs.
+    fn is_in(&self, authorization: Option<&str>) -> bool {
         authorization.is_some_and(|given| given.as_bytes().ct_eq(self.bearer().as_bytes()).into())
+    }
+
+    /// A token of this text, for tests.
+    #[cfg(test)]
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.to_owned())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Token;
+    use super::*;
 
     #[test]
-    fn only_the_whole_token_is_admitted() {
-        let token = Token("secret".to_owned());
-        assert!(token.admits(Some("Bearer secret")));
+    fn only_the_whole_token_grants_more_than_what_is_public() {
+        let token = Token::of("secret");
+        assert!(token.grants(Scope::Admin, Some("Bearer secret")));
         for wrong in [None, Some("Bearer "), Some("Bearer secre"), Some("bearer secret"), Some("secret")] {
-            assert!(!token.admits(wrong), "{wrong:?}");
+            assert!(!token.grants(Scope::Admin, wrong), "{wrong:?}");
+            assert!(token.grants(Scope::Public, wrong), "{wrong:?}");
         }
     }
 }

@@ -1,0 +1,195 @@
+//! Descriptions of handlers for the OpenAPI document, derived from their types.
+//!
+//! A handler's arguments say which parameters and which body it reads, its return type what it answers. Both implement
+//! a trait of this module, so the description follows the code: a handler can't read a parameter that the document
+//! doesn't list, nor answer with a type other than the documented one.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use http::StatusCode;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{Ref, RefOr, Required, ResponseBuilder, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::endpoints::{Endpoint, Method, Scope};
+use crate::wire::ProblemDocument;
+
+/// The name of the security scheme in the document.
+pub(super) const SECURITY_SCHEME: &str = "token";
+
+/// One operation, as far as it is described.
+pub(super) struct Description {
+    parameters: Vec<Parameter>,
+    body: Option<RequestBody>,
+    /// By status, the reasons for it and the bodies.
+    responses: BTreeMap<u16, Response>,
+    schemas: BTreeMap<String, RefOr<Schema>>,
+}
+
+#[derive(Default)]
+struct Response {
+    reasons: Vec<&'static str>,
+    contents: Vec<(&'static str, Option<RefOr<Schema>>)>,
+}
+
+/// An argument of a handler.
+pub(super) trait DescribeArgument {
+    fn describe(description: &mut Description);
+}
+
+/// A handler's return type, or a part of it.
+pub(super) trait DescribeReply {
+    fn describe(description: &mut Description);
+}
+
+/// A handler whose arguments and return type are described. `Arguments` is the tuple of their types.
+pub(super) trait DescribeHandler<Arguments> {
+    fn describe(description: &mut Description);
+}
+
+impl Description {
+    /// Describes a handler of this endpoint.
+    pub(super) fn of<Handler: DescribeHandler<Arguments>, Arguments>(endpoint: &Endpoint) -> Self {
+        let mut description =
+            Self { parameters: Vec::new(), body: None, responses: BTreeMap::new(), schemas: BTreeMap::new() };
+        description.problem(400, "the request is malformed");
+        description.problem(405, "the path has other methods; `Allow` lists them");
+        description.problem(431, "the headers are over the limit");
+        description.problem(500, "a defect of Nebula or of its machine");
+        if endpoint.scope != Scope::Public {
+            description.problem(401, "the token is missing or wrong");
+        }
+        Handler::describe(&mut description);
+        description
+    }
+
+    /// Adds a parameter of the path.
+    pub(super) fn path_parameter(&mut self, name: &str, schema: Schema) {
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path);
+        self.parameters.push(parameter.required(Required::True).schema(Some(schema)).build());
+    }
+
+    /// Adds an optional parameter of the query string.
+    pub(super) fn query_parameter(&mut self, name: &str, about: &str, schema: impl Into<RefOr<Schema>>) {
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
+        let parameter = parameter.required(Required::False).description(Some(about));
+        self.parameters.push(parameter.schema(Some(schema)).build());
+    }
+
+    /// Sets the request's body, and adds the problems that reading it may end with.
+    pub(super) fn body(&mut self, media_type: &str, schema: Option<RefOr<Schema>>, required: Required) {
+        let content = ContentBuilder::new().schema(schema).build();
+        let body = RequestBodyBuilder::new().content(media_type, content);
+        self.body = Some(body.required(Some(required)).build());
+        self.problem(408, "the body did not come in time");
+        self.problem(413, "the body is over the limit");
+    }
+
+    /// Adds a successful response: its media types, each with its schema if it has one.
+    pub(super) fn reply(
+        &mut self,
+        status: StatusCode,
+        reason: &'static str,
+        contents: impl IntoIterator<Item = (&'static str, Option<RefOr<Schema>>)>,
+    ) {
+        let response = self.responses.entry(status.as_u16()).or_default();
+        response.reasons.push(reason);
+        response.contents.extend(contents);
+    }
+
+    /// Adds a problem document. A status may have several reasons.
+    pub(super) fn problem(&mut self, status: u16, reason: &'static str) {
+        let schema = self.schema_of::<ProblemDocument>();
+        let response = self.responses.entry(status).or_default();
+        if !response.reasons.contains(&reason) {
+            response.reasons.push(reason);
+        }
+        response.contents = vec![("application/problem+json", Some(schema))];
+    }
+
+    /// Registers the schema of `T` with those that it refers to, and returns a reference to it.
+    pub(super) fn schema_of<T: ToSchema>(&mut self) -> RefOr<Schema> {
+        let mut referenced = Vec::new();
+        T::schemas(&mut referenced);
+        self.schemas.extend(referenced);
+        self.schemas.insert(T::name().into_owned(), <T as PartialSchema>::schema());
+        Ref::from_schema_name(T::name()).into()
+    }
+
+    /// Whether the document lists this status for the operation.
+    pub(super) fn has(&self, status: StatusCode) -> bool {
+        self.responses.contains_key(&status.as_u16())
+    }
+
+    /// The schemas that the operation refers to, by name.
+    pub(super) fn schemas(&self) -> impl Iterator<Item = (&String, &RefOr<Schema>)> {
+        self.schemas.iter()
+    }
+
+    /// Returns the operation for the document.
+    pub(super) fn operation(&self, endpoint: &Endpoint) -> OperationBuilder {
+        let security = match endpoint.scope {
+            Scope::Public => Vec::new(),
+            Scope::Admin => vec![SecurityRequirement::new(SECURITY_SCHEME, ["admin"])],
+        };
+        let mut operation = OperationBuilder::new()
+            .operation_id(Some(endpoint.operation_id()))
+            .summary(Some(endpoint.summary.trim().trim_end_matches('.')))
+            .parameters((!self.parameters.is_empty()).then(|| self.parameters.clone()))
+            .request_body(self.body.clone())
+            .securities(Some(security));
+        for (status, Response { reasons, contents }) in &self.responses {
+            let mut response = ResponseBuilder::new().description(reasons.join("; "));
+            for (media_type, schema) in contents {
+                response =
+                    response.content(*media_type, ContentBuilder::new().schema(schema.clone()).build());
+            }
+            operation = operation.response(status.to_string(), response.build());
+        }
+        operation
+    }
+}
+
+/// The method as OpenAPI names it.
+pub(super) fn openapi_method(method: Method) -> HttpMethod {
+    match method {
+        Method::Get => HttpMethod::Get,
+        Method::Put => HttpMethod::Put,
+        Method::Post => HttpMethod::Post,
+        Method::Delete => HttpMethod::Delete,
+    }
+}
+
+impl<S> DescribeArgument for State<S> {
+    fn describe(_: &mut Description) {}
+}
+
+impl<T: DescribeReply, E: DescribeReply> DescribeReply for Result<T, E> {
+    fn describe(description: &mut Description) {
+        T::describe(description);
+        E::describe(description);
+    }
+}
+
+macro_rules! describe_handlers {
+    ($(($($argument:ident),*))+) => {$(
+        impl<Handler, Answer, Reply, $($argument),*> DescribeHandler<($($argument,)*)> for Handler
+        where
+            Handler: Fn($($argument),*) -> Answer,
+            Answer: Future<Output = Reply>,
+            Reply: DescribeReply,
+            $($argument: DescribeArgument,)*
+        {
+            fn describe(description: &mut Description) {
+                $($argument::describe(description);)*
+                Reply::describe(description);
+            }
+        }
+    )+};
+}
+
+describe_handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) }

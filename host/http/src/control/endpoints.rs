@@ -1,0 +1,172 @@
+//! The table of the control plane's endpoints.
+//!
+//! The router, the OpenAPI document, the command line's URLs and the authorization test read this table, so an
+//! endpoint has one method, one path and one scope everywhere.
+
+use std::fmt::Display;
+
+/// The method of an endpoint's requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `PUT`
+    Put,
+    /// `POST`
+    Post,
+    /// `DELETE`
+    Delete,
+}
+
+impl Method {
+    /// Returns the method as a request line has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// The permission that an endpoint requires.
+///
+/// `Token::grants` decides which scopes a token has. A scope added here has to be decided there to compile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// No token.
+    Public,
+    /// The operator's token.
+    Admin,
+}
+
+/// One operation of the control plane.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Its constant's name. The operation's ID in the OpenAPI document derives from it.
+    name: &'static str,
+    /// The request's method.
+    pub method: Method,
+    /// The path, with at most one parameter in braces.
+    pub path: &'static str,
+    /// The permission that it requires.
+    pub scope: Scope,
+    /// One sentence about it.
+    pub(crate) summary: &'static str,
+}
+
+impl Endpoint {
+    /// Returns the path with `value` in place of its parameter.
+    ///
+    /// Names, versions and digests need no escaping in a path.
+    pub fn path_of(&self, value: &impl Display) -> String {
+        match self.path.split_once('{').zip(self.path.split_once('}')) {
+            Some(((before, _), (_, after))) => format!("{before}{value}{after}"),
+            None => self.path.to_owned(),
+        }
+    }
+
+    /// The operation's ID in the OpenAPI document: `deploy-pipeline` for `DEPLOY_PIPELINE`.
+    pub(crate) fn operation_id(&self) -> String {
+        self.name.to_ascii_lowercase().replace('_', "-")
+    }
+}
+
+/// Declares constants from `NAME: Method "path" Scope;` lines, and [`ALL`] from all of them. The doc comment becomes
+/// the operation's summary.
+macro_rules! endpoints {
+    ($($(#[doc = $summary:literal])+ $name:ident: $method:ident $path:literal $scope:ident;)+) => {
+        $(
+            $(#[doc = $summary])+
+            pub const $name: Endpoint = Endpoint {
+                name: stringify!($name),
+                method: Method::$method,
+                path: $path,
+                scope: Scope::$scope,
+                summary: concat!($($summary),+),
+            };
+        )+
+
+        /// Every endpoint.
+        pub const ALL: &[Endpoint] = &[$($name),+];
+    };
+}
+
+endpoints! {
+    /// Answers while the server runs.
+    HEALTH: Get "/healthz" Public;
+    /// Returns this document.
+    OPENAPI: Get "/openapi.json" Admin;
+
+    /// Lists the current version of every function.
+    LIST: Get "/api/v1/functions" Admin;
+    /// Shows a function and its versions.
+    INSPECT: Get "/api/v1/functions/{name}" Admin;
+    /// Deploys a component.
+    DEPLOY: Put "/api/v1/functions/{name}" Admin;
+    /// Removes a function with its versions.
+    REMOVE: Delete "/api/v1/functions/{name}" Admin;
+    /// Makes an earlier version current.
+    ROLLBACK: Post "/api/v1/functions/{name}/rollback" Admin;
+    /// Returns the log of the last calls.
+    LOGS: Get "/api/v1/functions/{name}/logs" Admin;
+    /// Returns the current component, or a pipeline's description with every function by its digest.
+    COMPONENT: Get "/api/v1/functions/{name}/component" Admin;
+    /// Forgets the results of a function.
+    CLEAR_CACHE_OF: Delete "/api/v1/functions/{name}/cache" Admin;
+    /// Makes a call and reports each step of it.
+    EXPLAIN: Post "/api/v1/functions/{name}/explain" Admin;
+
+    /// Lists the current version of every pipeline.
+    LIST_PIPELINES: Get "/api/v1/pipelines" Admin;
+    /// Shows a pipeline with the types of its steps.
+    PIPELINE: Get "/api/v1/pipelines/{name}" Admin;
+    /// Checks a pipeline and deploys it.
+    DEPLOY_PIPELINE: Put "/api/v1/pipelines/{name}" Admin;
+    /// Removes a pipeline with its versions.
+    REMOVE_PIPELINE: Delete "/api/v1/pipelines/{name}" Admin;
+    /// Checks a pipeline as a deploy would; nothing changes.
+    CHECK_PIPELINE: Post "/api/v1/pipelines/{name}/check" Admin;
+    /// Makes an earlier version of a pipeline current.
+    ROLLBACK_PIPELINE: Post "/api/v1/pipelines/{name}/rollback" Admin;
+    /// Returns the log of a pipeline's last calls.
+    LOGS_OF_PIPELINE: Get "/api/v1/pipelines/{name}/logs" Admin;
+    /// Returns a pipeline's description with every function by its digest.
+    COMPONENT_OF_PIPELINE: Get "/api/v1/pipelines/{name}/component" Admin;
+    /// Forgets the results of a pipeline.
+    CLEAR_CACHE_OF_PIPELINE: Delete "/api/v1/pipelines/{name}/cache" Admin;
+    /// Makes a call of a pipeline and reports each step of it.
+    EXPLAIN_PIPELINE: Post "/api/v1/pipelines/{name}/explain" Admin;
+
+    /// Returns a component, or a pipeline's description, by its digest.
+    COMPONENT_OF: Get "/api/v1/components/{digest}" Admin;
+    /// Returns an input that a caller asked to have kept.
+    INPUT: Get "/api/v1/inputs/{digest}" Admin;
+
+    /// Reports the remembered results and the work that they saved.
+    CACHE: Get "/api/v1/cache" Admin;
+    /// Forgets all results.
+    CLEAR_CACHE: Delete "/api/v1/cache" Admin;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_takes_the_place_of_the_parameter() {
+        assert_eq!(ROLLBACK.path_of(&"csv-stats"), "/api/v1/functions/csv-stats/rollback");
+        assert_eq!(PIPELINE.path_of(&"meme@v2"), "/api/v1/pipelines/meme@v2");
+        assert_eq!(LIST.path_of(&"csv-stats"), "/api/v1/functions");
+    }
+
+    #[test]
+    fn ids_are_words_with_hyphens() {
+        assert_eq!(CLEAR_CACHE_OF.operation_id(), "clear-cache-of");
+        let mut ids: Vec<_> = ALL.iter().map(Endpoint::operation_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), ALL.len());
+    }
+}

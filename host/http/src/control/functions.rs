@@ -1,0 +1,149 @@
+//! Functions by name: list, inspect, deploy, remove, roll back, logs, component, cache, explain.
+//!
+//! Handlers that are generic over the name serve pipelines too, whose name is checked to be a pipeline's.
+
+use axum::extract::State;
+use nebula_runtime::id::FunctionName;
+use nebula_runtime::{Answer, DeployError, ExplainError, NamingError, Request, ResolveError, StoreError};
+
+use super::endpoints;
+use super::path::{Named, Referenced};
+use super::payload::{ComponentBody, InputBody, JsonBody};
+use super::refusal::Refusal;
+use super::reply::{Component, Json, NoContent};
+use super::routes::Routes;
+use super::settings::{DeployQuery, FollowersQuery};
+use super::state::{BlockingRuntime, ControlState};
+use crate::wire::{
+    CallExplanation, FunctionDetail, FunctionList, FunctionLogs, FunctionVersion, RollbackRequest,
+};
+
+/// The part of an answer that an explanation shows, characters.
+const OUTPUT_CHARS_MAX: usize = 64 * 1024;
+
+pub(super) fn routes() -> Routes<ControlState> {
+    Routes::new()
+        .add(&endpoints::LIST, list)
+        .add(&endpoints::INSPECT, inspect)
+        .add(&endpoints::DEPLOY, deploy)
+        .add(&endpoints::REMOVE, remove::<Named>)
+        .add(&endpoints::ROLLBACK, roll_back::<Named>)
+        .add(&endpoints::LOGS, logs::<Named>)
+        .add(&endpoints::COMPONENT, component::<Named>)
+        .add(&endpoints::CLEAR_CACHE_OF, clear_cache::<Named>)
+        .add(&endpoints::EXPLAIN, explain)
+}
+
+type Runtime = State<BlockingRuntime>;
+
+async fn list(State(runtime): Runtime) -> Result<Json<FunctionList>, Refusal<StoreError>> {
+    let list = runtime.run(|runtime| {
+        let functions = runtime.list()?.into_iter().map(Into::into).collect();
+        Ok(Json::new(&FunctionList { functions }))
+    });
+    list.await
+}
+
+async fn inspect(
+    State(runtime): Runtime,
+    Named(name): Named,
+) -> Result<Json<FunctionDetail>, Refusal<ResolveError>> {
+    let inspect = runtime.run(move |runtime| {
+        let (current, versions) = runtime.versions(&name)?;
+        let disagreement = runtime.disagreement(&current.digest)?.map(Into::into);
+        let versions = versions.into_iter().map(Into::into).collect();
+        Ok(Json::new(&FunctionDetail { current: current.into(), versions, disagreement }))
+    });
+    inspect.await
+}
+
+async fn deploy(
+    State(runtime): Runtime,
+    Named(name): Named,
+    query: DeployQuery,
+    ComponentBody(component): ComponentBody,
+) -> Result<Json<FunctionVersion>, Refusal<DeployError>> {
+    let record = runtime.deploy(name, component, query.settings, query.followers).await?;
+    Ok(Json::new(&record.into()))
+}
+
+pub(super) async fn remove<Name: Into<FunctionName>>(
+    State(runtime): Runtime,
+    name: Name,
+) -> Result<NoContent, Refusal<NamingError>> {
+    let name = name.into();
+    runtime.run(move |runtime| runtime.remove(&name).map(|()| NoContent)).await
+}
+
+pub(super) async fn roll_back<Name: Into<FunctionName>>(
+    State(runtime): Runtime,
+    name: Name,
+    FollowersQuery(followers): FollowersQuery,
+    JsonBody(to): JsonBody<RollbackRequest>,
+) -> Result<Json<FunctionVersion>, Refusal<NamingError>> {
+    let name = name.into();
+    let roll_back = runtime.run(move |runtime| {
+        let record = runtime.rollback(&name, to.version, followers)?;
+        Ok(Json::new(&record.into()))
+    });
+    roll_back.await
+}
+
+pub(super) async fn logs<Name: Into<FunctionName>>(
+    State(runtime): Runtime,
+    name: Name,
+) -> Result<Json<FunctionLogs>, Refusal<ResolveError>> {
+    let name = name.into();
+    let logs = runtime.run(move |runtime| {
+        runtime.versions(&name)?;
+        let calls = runtime.logs(&name).into_iter().map(Into::into).collect();
+        Ok(Json::new(&FunctionLogs { calls }))
+    });
+    logs.await
+}
+
+pub(super) async fn component<Name: Into<FunctionName>>(
+    State(runtime): Runtime,
+    name: Name,
+) -> Result<Component, Refusal<ResolveError>> {
+    let name = name.into();
+    let read = runtime.run(move |runtime| {
+        let (current, _) = runtime.versions(&name)?;
+        Ok(Component(runtime.component(&current.digest)?))
+    });
+    read.await
+}
+
+pub(super) async fn clear_cache<Name: Into<FunctionName>>(
+    State(runtime): Runtime,
+    name: Name,
+) -> Result<NoContent, Refusal<ResolveError>> {
+    let name = name.into();
+    runtime.run(move |runtime| runtime.clear_cache_of(&name).map(|()| NoContent)).await
+}
+
+pub(super) async fn explain(
+    State(runtime): Runtime,
+    Referenced(reference): Referenced,
+    input: InputBody,
+) -> Result<Json<CallExplanation>, Refusal<ExplainError>> {
+    let request = Request::Payload { media_type: input.media_type, body: input.body };
+    let explanation = runtime.explain(reference, request, input.prefer).await?;
+    let (outcome, output) = match &explanation.called.result {
+        Ok(Answer::Value(content)) => ("ok", shown(content.told_media_type(), &content.body)),
+        Ok(Answer::Error(content)) => ("error", shown(content.told_media_type(), &content.body)),
+        Ok(Answer::Http(response)) => ("ok", format!("a response of {}", response.status())),
+        Err(error) => ("failed", error.to_string()),
+    };
+    let took_us = u64::try_from(explanation.called.cost.total().as_micros()).unwrap_or(u64::MAX);
+    let steps = explanation.steps.into_iter().map(Into::into).collect();
+    Ok(Json::new(&CallExplanation { outcome: outcome.to_owned(), output, took_us, steps }))
+}
+
+/// The beginning of a text, or the size of anything else.
+fn shown(media_type: &str, body: &[u8]) -> String {
+    match std::str::from_utf8(body) {
+        Ok(text) => text.chars().take(OUTPUT_CHARS_MAX).collect(),
+        Err(_) => format!("{} bytes of {media_type}", body.len()),
+    }
+}

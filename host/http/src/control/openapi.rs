@@ -1,0 +1,163 @@
+//! The OpenAPI document: the control plane's operations, and a path for every deployed function.
+
+use nebula_runtime::{Form, VersionRecord};
+use serde_json::{Map, Value, json};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Paths};
+
+use super::describe::{SECURITY_SCHEME, openapi_method};
+use super::routes::Operations;
+use crate::input::{media_types, query_parameters};
+
+/// The document without the functions. It stays the same while the server runs.
+pub(super) struct PlaneDocument(OpenApi);
+
+impl PlaneDocument {
+    pub(super) fn new(operations: &Operations) -> Self {
+        Self(plane(operations))
+    }
+
+    /// The whole document for these functions.
+    pub(super) fn with_functions(&self, functions: &[VersionRecord]) -> serde_json::Result<Value> {
+        let mut document = serde_json::to_value(&self.0)?;
+        for function in functions {
+            document["paths"][format!("/f/{}", function.name)] = call_path(function);
+        }
+        Ok(document)
+    }
+}
+
+fn plane(operations: &Operations) -> OpenApi {
+    let mut paths = Paths::new();
+    let token = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    let mut components = ComponentsBuilder::new().security_scheme(SECURITY_SCHEME, token);
+    for operation in operations.iter() {
+        let (endpoint, description) = (operation.endpoint, &operation.description);
+        let method = openapi_method(endpoint.method);
+        paths.add_path_operation(endpoint.path, vec![method], description.operation(endpoint));
+        for (name, schema) in description.schemas() {
+            components = components.schema(name, schema.clone());
+        }
+    }
+    let about = "Pure functions over HTTP. Paths under /f are the data plane's, on an address of its own; the others are the \
+                 control plane's.";
+    let info = InfoBuilder::new().title("Nebula").version(env!("CARGO_PKG_VERSION")).description(Some(about));
+    OpenApiBuilder::new().info(info).paths(paths).components(Some(components.build())).build()
+}
+
+fn problem(description: &str) -> Value {
+    json!({
+        "description": description,
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}},
+    })
+}
+
+fn content(schema: Option<&Value>) -> Value {
+    match schema {
+        Some(schema) => json!({"application/json": {"schema": schema}}),
+        None => json!({"application/json": {}}),
+    }
+}
+
+/// The problems that any request may end with, before its body is read.
+fn of_any_request(responses: &mut Value) {
+    responses["405"] = problem("not a method for this; `Allow` says which are");
+    responses["431"] = problem("more headers than are taken");
+}
+
+/// The problems that reading a body may end with.
+fn of_any_body(responses: &mut Value) {
+    responses["408"] = problem("the body did not come in time");
+    responses["413"] = problem("the body is over the limit");
+}
+
+fn call_path(function: &VersionRecord) -> Value {
+    let description = &function.description;
+    let (answer, error) = match description.form {
+        Form::Typed => {
+            (content(description.output_schema.as_ref()), content(description.error_schema.as_ref()))
+        }
+        Form::Raw | Form::Http => (json!({"*/*": {}}), json!({"application/json": {}})),
+    };
+    let mut responses = json!({
+        "200": {"description": "what the function returned", "content": answer},
+        "400": problem("the request is malformed, or the input doesn't match the type"),
+        "404": problem("no such function"),
+        "422": {"description": "the function's own error", "content": error},
+        "500": problem("a defect of Nebula"),
+        "502": problem("the function trapped or hit its own limit"),
+        "503": problem("shed under load"),
+        "504": problem("the deadline passed"),
+    });
+    of_any_request(&mut responses);
+    let name = function.name.as_str();
+    let mut path = json!({});
+    if let Some(parameters) = query_parameters(description) {
+        let mut responses = responses.clone();
+        responses["304"] = json!({"description": "the content is the one that `If-None-Match` names"});
+        path["get"] = json!({
+            "operationId": format!("get-{name}"),
+            "summary": description.signature,
+            "parameters": parameters.iter().map(|parameter| json!({
+                "name": parameter.name, "in": "query", "required": parameter.required,
+                "schema": parameter.schema,
+            })).collect::<Vec<_>>(),
+            "responses": responses,
+        });
+    }
+    of_any_body(&mut responses);
+    responses["415"] = problem("not a media type that the function takes");
+    let bodies = media_types(description).iter().map(|media_type| {
+        let schema = description.input_schema.as_ref().filter(|_| *media_type == "application/json");
+        ((*media_type).to_owned(), schema.map_or_else(|| json!({}), |schema| json!({"schema": schema})))
+    });
+    path["post"] = json!({
+        "operationId": format!("call-{name}"),
+        "summary": description.signature,
+        "requestBody": {"content": bodies.collect::<Map<_, _>>()},
+        "responses": responses,
+    });
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(description: Value) -> VersionRecord {
+        let mut record = json!({
+            "name": "f", "version": "v1", "digest": format!("sha256:{}", "0".repeat(64)), "size_bytes": 1,
+            "deployed_at_unix_s": 1, "limits": {}, "output_schema": null, "error_schema": null,
+            "imports": [], "notes": [],
+        });
+        for (name, value) in description.as_object().unwrap() {
+            record[name] = value.clone();
+        }
+        serde_json::from_value(record).unwrap()
+    }
+
+    fn statuses(operation: &Value) -> Vec<&str> {
+        operation["responses"].as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn what_fits_a_query_can_be_got() {
+        let path = call_path(&function(json!({
+            "form": "typed", "signature": "handle: func(name: string) -> string",
+            "input_schema": {"type": "string"},
+        })));
+        assert_eq!(
+            path["get"]["parameters"],
+            json!([
+                {"name": "name", "in": "query", "required": true, "schema": {"type": "string"}},
+            ])
+        );
+        assert!(statuses(&path["get"]).contains(&"304"));
+        for status in ["405", "408", "413", "415", "431"] {
+            assert!(statuses(&path["post"]).contains(&status), "{status}");
+        }
+        assert!(path["post"]["requestBody"]["content"]["text/*"].is_object());
+        let raw = call_path(&function(json!({"form": "raw", "signature": "", "input_schema": null})));
+        assert!(raw.get("get").is_none());
+    }
+}

@@ -1,0 +1,104 @@
+//! Pipelines: functions whose content is a description.
+//!
+//! A pipeline is found below `/functions` too; below `/pipelines` only pipelines are.
+
+use axum::extract::State;
+use nebula_runtime::id::FunctionRef;
+use nebula_runtime::pipeline::Pipeline;
+use nebula_runtime::{DeployError, NamingError, StoreError};
+
+use super::endpoints;
+use super::functions;
+use super::path::{Named, NamedPipeline, Referenced};
+use super::payload::JsonBody;
+use super::refusal::{Refusal, Refuse, UNKNOWN};
+use super::reply::Json;
+use super::routes::Routes;
+use super::settings::DeployQuery;
+use super::state::{BlockingRuntime, ControlState};
+use crate::problem::Problem;
+use crate::status;
+use crate::wire::{FunctionList, FunctionVersion, PipelineCheck, PipelineDetail};
+
+pub(super) fn routes() -> Routes<ControlState> {
+    Routes::new()
+        .add(&endpoints::LIST_PIPELINES, list)
+        .add(&endpoints::PIPELINE, detail)
+        .add(&endpoints::DEPLOY_PIPELINE, deploy)
+        .add(&endpoints::REMOVE_PIPELINE, functions::remove::<NamedPipeline>)
+        .add(&endpoints::CHECK_PIPELINE, check)
+        .add(&endpoints::ROLLBACK_PIPELINE, functions::roll_back::<NamedPipeline>)
+        .add(&endpoints::LOGS_OF_PIPELINE, functions::logs::<NamedPipeline>)
+        .add(&endpoints::COMPONENT_OF_PIPELINE, functions::component::<NamedPipeline>)
+        .add(&endpoints::CLEAR_CACHE_OF_PIPELINE, functions::clear_cache::<NamedPipeline>)
+        .add(&endpoints::EXPLAIN_PIPELINE, functions::explain)
+}
+
+type Runtime = State<BlockingRuntime>;
+
+async fn list(State(runtime): Runtime) -> Result<Json<FunctionList>, Refusal<StoreError>> {
+    let list = runtime.run(|runtime| {
+        let pipelines = runtime.list()?.into_iter().filter(|function| function.pipeline.is_some());
+        Ok(Json::new(&FunctionList { functions: pipelines.map(Into::into).collect() }))
+    });
+    list.await
+}
+
+async fn detail(
+    State(runtime): Runtime,
+    Referenced(reference): Referenced,
+) -> Result<Json<PipelineDetail>, Refusal<DetailError>> {
+    let detail = runtime.run(move |runtime| match runtime.view_pipeline(&reference) {
+        Ok(Some((version, view))) => {
+            Ok(Json::new(&PipelineDetail { version: version.into(), view: view.into() }))
+        }
+        Ok(None) => Err(DetailError::NotAPipeline(reference)),
+        Err(error) => Err(DetailError::Naming(error)),
+    });
+    detail.await
+}
+
+async fn deploy(
+    State(runtime): Runtime,
+    Named(name): Named,
+    DeployQuery { settings, followers }: DeployQuery,
+    JsonBody(pipeline): JsonBody<Pipeline>,
+) -> Result<Json<FunctionVersion>, Refusal<DeployError>> {
+    let deploy = runtime.run(move |runtime| {
+        let record = runtime.deploy_pipeline(&name, &pipeline, &settings, followers)?;
+        Ok(Json::new(&record.into()))
+    });
+    deploy.await
+}
+
+async fn check(
+    State(runtime): Runtime,
+    Named(name): Named,
+    DeployQuery { settings, followers }: DeployQuery,
+    JsonBody(pipeline): JsonBody<Pipeline>,
+) -> Result<Json<PipelineCheck>, Refusal<DeployError>> {
+    let check = runtime.run(move |runtime| {
+        let view = runtime.check_pipeline(&name, &pipeline, &settings, followers)?.into();
+        Ok(Json::new(&PipelineCheck { view }))
+    });
+    check.await
+}
+
+/// Why a pipeline can't be shown.
+enum DetailError {
+    /// The function has another kind of content.
+    NotAPipeline(FunctionRef),
+    Naming(NamingError),
+}
+
+impl Refuse for DetailError {
+    const PROBLEMS: &'static [(u16, &'static str)] =
+        &[UNKNOWN, (404, "the function isn't a pipeline"), (422, "its types don't fit any more")];
+
+    fn problem(&self) -> Problem {
+        match self {
+            Self::NotAPipeline(reference) => status::no_pipeline(reference),
+            Self::Naming(error) => status::naming(error),
+        }
+    }
+}

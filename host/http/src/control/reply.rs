@@ -1,0 +1,142 @@
+//! Bodies that handlers answer with.
+
+use std::marker::PhantomData;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+
+use super::describe::{DescribeReply, Description};
+use crate::problem::Problem;
+use crate::status;
+use crate::wire::schema::PipelineSchema;
+
+/// A JSON document of type `T`, already serialized: long ones are serialized on the blocking pool.
+pub(super) struct Json<T> {
+    body: serde_json::Result<Vec<u8>>,
+    document: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize> Json<T> {
+    pub(super) fn new(document: &T) -> Self {
+        Self { body: serde_json::to_vec(document), document: PhantomData }
+    }
+}
+
+impl<T> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match self.body {
+            Ok(body) => content("application/json", body),
+            Err(error) => status::internal(&error).into_response(),
+        }
+    }
+}
+
+impl<T: ToSchema> DescribeReply for Json<T> {
+    fn describe(description: &mut Description) {
+        let schema = description.schema_of::<T>();
+        description.reply(StatusCode::OK, "done", [("application/json", Some(schema))]);
+    }
+}
+
+/// An OpenAPI document, already serialized.
+pub(super) struct OpenApi(Json<Value>);
+
+impl OpenApi {
+    pub(super) fn new(document: serde_json::Result<Value>) -> Self {
+        let body = document.and_then(|document| serde_json::to_vec(&document));
+        Self(Json { body, document: PhantomData })
+    }
+}
+
+impl IntoResponse for OpenApi {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
+impl DescribeReply for OpenApi {
+    fn describe(description: &mut Description) {
+        let schema = ObjectBuilder::new().schema_type(Type::Object).description(Some("OpenAPI 3.1")).build();
+        description.reply(StatusCode::OK, "done", [("application/json", Some(schema.into()))]);
+    }
+}
+
+/// A component or a pipeline's description, which its first bytes tell apart.
+pub(super) struct Component(pub(super) Vec<u8>);
+
+impl IntoResponse for Component {
+    fn into_response(self) -> Response {
+        let is_wasm = self.0.starts_with(b"\0asm");
+        content(if is_wasm { "application/wasm" } else { "application/json" }, self.0)
+    }
+}
+
+impl DescribeReply for Component {
+    fn describe(description: &mut Description) {
+        let schema = description.schema_of::<PipelineSchema>();
+        let contents = [("application/wasm", None), ("application/json", Some(schema))];
+        description.reply(StatusCode::OK, "the component, or the description", contents);
+    }
+}
+
+/// An input's document.
+pub(super) struct Input(pub(super) Vec<u8>);
+
+impl IntoResponse for Input {
+    fn into_response(self) -> Response {
+        content("application/octet-stream", self.0)
+    }
+}
+
+impl DescribeReply for Input {
+    fn describe(description: &mut Description) {
+        description.reply(StatusCode::OK, "the input", [("application/octet-stream", None)]);
+    }
+}
+
+/// The request was carried out; there is nothing to say about it.
+pub(super) struct NoContent;
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+impl DescribeReply for NoContent {
+    fn describe(description: &mut Description) {
+        description.reply(StatusCode::NO_CONTENT, "done", []);
+    }
+}
+
+/// The server runs.
+pub(super) struct Healthy;
+
+impl IntoResponse for Healthy {
+    fn into_response(self) -> Response {
+        Response::new(Body::from("ok\n"))
+    }
+}
+
+impl DescribeReply for Healthy {
+    fn describe(description: &mut Description) {
+        description.reply(StatusCode::OK, "the server runs", []);
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.into_reply().map(Body::new)
+    }
+}
+
+fn content(media_type: &'static str, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}

@@ -1,0 +1,28 @@
+//! The server itself: its health, and the document that describes it.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use nebula_runtime::StoreError;
+
+use super::endpoints;
+use super::openapi::PlaneDocument;
+use super::refusal::Refusal;
+use super::reply::{Healthy, OpenApi};
+use super::routes::Routes;
+use super::state::{BlockingRuntime, ControlState};
+
+pub(super) fn routes() -> Routes<ControlState> {
+    Routes::new().add(&endpoints::HEALTH, health).add(&endpoints::OPENAPI, openapi)
+}
+
+async fn health() -> Healthy {
+    Healthy
+}
+
+async fn openapi(
+    State(runtime): State<BlockingRuntime>,
+    State(document): State<Arc<PlaneDocument>>,
+) -> Result<OpenApi, Refusal<StoreError>> {
+    runtime.run(move |runtime| Ok(OpenApi::new(document.with_functions(&runtime.list()?)))).await
+}

@@ -1,0 +1,92 @@
+//! The state that handlers may ask for.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use bytes::Bytes;
+use nebula_runtime::id::{FunctionName, FunctionRef, Selector};
+use nebula_runtime::{
+    DeployError, ExplainError, Explanation, Followers, Prefer, Request, Runtime, Settings, VersionRecord,
+};
+use tokio::task::spawn_blocking;
+
+use super::openapi::PlaneDocument;
+use super::refusal::{Refusal, Refuse};
+use crate::status;
+
+/// Everything that handlers may ask for.
+#[derive(Clone)]
+pub(super) struct ControlState {
+    pub(super) runtime: BlockingRuntime,
+    pub(super) document: Arc<PlaneDocument>,
+}
+
+/// The runtime, reachable only through the blocking pool.
+///
+/// The plane has one thread for all its connections. The runtime reads files and its database, and a handler that
+/// did so on that thread would stall every other request. So the runtime is private here.
+#[derive(Clone)]
+pub(super) struct BlockingRuntime(Runtime);
+
+impl BlockingRuntime {
+    pub(super) fn new(runtime: Runtime) -> Self {
+        Self(runtime)
+    }
+
+    /// Runs `work` on the blocking pool.
+    ///
+    /// # Cancel safety
+    /// Work that has begun is finished, also when its caller has gone.
+    pub(super) async fn run<T, E>(
+        &self,
+        work: impl FnOnce(&Runtime) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Refusal<E>>
+    where
+        T: Send + 'static,
+        E: Refuse + Send + 'static,
+    {
+        let runtime = self.0.clone();
+        match spawn_blocking(move || work(&runtime)).await {
+            Ok(worked) => Ok(worked?),
+            // It panicked, or the server is ending.
+            Err(error) => Err(Refusal::new(status::internal(&error))),
+        }
+    }
+
+    /// Deploys a component. The runtime moves this work to the blocking pool itself.
+    pub(super) async fn deploy(
+        &self,
+        name: FunctionName,
+        component: Bytes,
+        settings: Settings,
+        followers: Followers,
+    ) -> Result<VersionRecord, Refusal<DeployError>> {
+        Ok(self.0.deploy(name, component, settings, followers).await?)
+    }
+
+    /// Makes a call and reports its steps. The call runs on the compute lane; the function is looked up on the blocking
+    /// pool first, so that the lookup at its beginning finds it in memory.
+    pub(super) async fn explain(
+        &self,
+        reference: FunctionRef,
+        request: Request,
+        prefer: Prefer,
+    ) -> Result<Explanation, Refusal<ExplainError>> {
+        let lookup = move |runtime: &Runtime| Ok::<_, ExplainError>(runtime.resolve(&reference)?);
+        let record = &self.run(lookup).await?.record;
+        let exact = FunctionRef { name: record.name.clone(), selector: Selector::Version(record.version) };
+        Ok(self.0.explain(&exact, request, prefer).await?)
+    }
+}
+
+impl FromRef<ControlState> for BlockingRuntime {
+    fn from_ref(state: &ControlState) -> Self {
+        state.runtime.clone()
+    }
+}
+
+impl FromRef<ControlState> for Arc<PlaneDocument> {
+    fn from_ref(state: &ControlState) -> Self {
+        Arc::clone(&state.document)
+    }
+}

@@ -1,0 +1,271 @@
+//! The plane as a whole: every endpoint is served, described, guarded, and off the plane's thread.
+
+use std::collections::BTreeSet;
+use std::sync::mpsc;
+
+use axum::response::Response;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use nebula_runtime::limits::{HostLimits, Limits};
+use nebula_runtime::{Codegen, Compiler, Followers, Runtime, RuntimeConfig, Settings};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::{spawn_blocking, yield_now};
+
+use super::endpoints::{ALL, Endpoint, Method, Scope};
+use super::*;
+
+/// A function of one parameter.
+const COMPONENT: &str = r#"(component
+    (core module $m (func (export "handle") (param i32) (result i32) (local.get 0)))
+    (core instance $i (instantiate $m))
+    (func (export "handle") (param "n" u32) (result u32) (canon lift (core func $i "handle"))))"#;
+
+/// A plane with the function `f` and the pipeline `p`.
+async fn plane() -> (ControlPlane, TempDir) {
+    let data_dir = tempfile::tempdir().unwrap();
+    let runtime = Runtime::open(RuntimeConfig {
+        data_dir: data_dir.path().to_owned(),
+        compiler: Compiler::InProcess(Codegen::Baseline),
+        limits: Limits::default(),
+        host_limits: HostLimits::default(),
+        signer: None,
+        verify_share: 0.0,
+        alarm: |_| (),
+    });
+    let runtime = runtime.unwrap();
+    let (settings, followers) = (Settings::default(), Followers::default());
+    let component = wat::parse_str(COMPONENT).unwrap();
+    // Two versions each, so that a rollback finds an earlier one.
+    for deadline_ms in [None, std::num::NonZeroU64::new(500)] {
+        let mut settings = settings.clone();
+        settings.limits.deadline_ms = deadline_ms;
+        runtime
+            .deploy("f".parse().unwrap(), component.clone().into(), settings.clone(), followers)
+            .await
+            .unwrap();
+        let pipeline = serde_json::from_value(json!({"steps": ["f"]})).unwrap();
+        runtime.deploy_pipeline(&"p".parse().unwrap(), &pipeline, &settings, followers).unwrap();
+    }
+    (ControlPlane::new(runtime, Token::of("secret")), data_dir)
+}
+
+/// A request that an endpoint accepts.
+fn request(endpoint: &Endpoint, authorization: Option<&str>) -> Request<Full<Bytes>> {
+    let component = wat::parse_str(COMPONENT).unwrap();
+    let parameter = match endpoint.path {
+        path if path.contains("{digest}") => nebula_runtime::id::Digest::of(&component).to_string(),
+        path if path.starts_with("/api/v1/pipelines") => "p".to_owned(),
+        _ => "f".to_owned(),
+    };
+    let body = match (endpoint.method, endpoint.path) {
+        (Method::Put, "/api/v1/functions/{name}") => component,
+        (Method::Put, _) | (_, "/api/v1/pipelines/{name}/check") => br#"{"steps": ["f", "f"]}"#.to_vec(),
+        (_, path) if path.ends_with("/explain") => b"1".to_vec(),
+        _ => Vec::new(),
+    };
+    let mut request = Request::builder()
+        .method(endpoint.method.as_str())
+        .uri(endpoint.path_of(&parameter))
+        .header(header::HOST, "nebula")
+        .header(header::CONTENT_TYPE, "application/json");
+    if let Some(authorization) = authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    request.body(Full::new(body.into())).unwrap()
+}
+
+async fn json_of(response: Response) -> Value {
+    serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+}
+
+/// The document of a plane, without functions.
+fn document() -> Value {
+    PlaneDocument::new(&routes().operations).with_functions(&[]).unwrap()
+}
+
+#[tokio::test]
+async fn every_endpoint_without_the_token_is_401_unless_it_is_public() {
+    let (plane, _data_dir) = plane().await;
+    for endpoint in ALL {
+        for authorization in [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic eDp5"), Some("")] {
+            let response = plane.handle(request(endpoint, authorization)).await;
+            match endpoint.scope {
+                Scope::Public => assert!(response.status().is_success(), "{}", endpoint.path),
+                Scope::Admin => {
+                    assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{}", endpoint.path);
+                    assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer realm=\"nebula\"");
+                    assert_eq!(json_of(response).await["type"], "urn:nebula:problem:unauthorized");
+                }
+            }
+        }
+    }
+}
+
+/// A client without the token can't tell the paths that are there from others.
+#[tokio::test]
+async fn paths_and_methods_that_are_not_there_are_401_without_the_token() {
+    let (plane, _data_dir) = plane().await;
+    for (method, path) in [("GET", "/nowhere"), ("PATCH", "/api/v1/functions/f"), ("POST", "/healthz")] {
+        let request = || Request::builder().method(method).uri(path).header(header::HOST, "nebula");
+        let response = plane.handle(request().body(Full::default()).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+        let request = request().header(header::AUTHORIZATION, "Bearer secret");
+        let response = plane.handle(request.body(Full::default()).unwrap()).await;
+        let expected =
+            if path == "/nowhere" { StatusCode::NOT_FOUND } else { StatusCode::METHOD_NOT_ALLOWED };
+        assert_eq!(response.status(), expected, "{method} {path}");
+    }
+}
+
+/// The table, the router and the document hold the same operations.
+#[test]
+fn the_document_and_the_router_have_every_endpoint_and_no_other() {
+    let table: BTreeSet<_> =
+        ALL.iter().map(|endpoint| (endpoint.method.as_str().to_owned(), endpoint.path.to_owned())).collect();
+    assert_eq!(table.len(), ALL.len(), "an endpoint is in the table twice");
+    let operations = routes().operations;
+    let routed: BTreeSet<_> = operations
+        .iter()
+        .map(|it| (it.endpoint.method.as_str().to_owned(), it.endpoint.path.to_owned()))
+        .collect();
+    assert_eq!(routed, table);
+    let document = document();
+    let mut documented = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            documented.insert((method.to_uppercase(), path.clone()));
+        }
+    }
+    assert_eq!(documented, table);
+}
+
+#[test]
+fn every_operation_has_its_schemas_problems_parameters_and_scope() {
+    let document = document();
+    for endpoint in ALL {
+        let path = endpoint.path;
+        let operation = &document["paths"][path][endpoint.method.as_str().to_lowercase()];
+        assert_eq!(operation["operationId"], endpoint.operation_id());
+        let scopes = match endpoint.scope {
+            Scope::Public => json!([]),
+            Scope::Admin => json!([{"token": ["admin"]}]),
+        };
+        assert_eq!(operation["security"], scopes, "{path}");
+
+        let named = |parameter: &&Value| parameter["in"] == "path";
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let in_path: Vec<_> =
+            parameters.filter(named).map(|it| format!("{{{}}}", it["name"].as_str().unwrap())).collect();
+        assert_eq!(in_path.len(), path.matches('{').count(), "{path}");
+        assert!(in_path.iter().all(|parameter| path.contains(parameter)), "{path}");
+
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.contains_key("200") || responses.contains_key("204"), "{path}");
+        assert_eq!(responses.contains_key("401"), endpoint.scope != Scope::Public, "{path}");
+        for (status, response) in responses {
+            assert_ne!(response["description"], "", "{path} {status}");
+            let contents = response["content"].as_object();
+            for (media_type, content) in contents.into_iter().flatten() {
+                let is_json = media_type.ends_with("json");
+                assert_eq!(content["schema"].is_object(), is_json, "{path} {status}");
+            }
+            if status.starts_with(['4', '5']) {
+                let schema = &response["content"]["application/problem+json"]["schema"];
+                assert_eq!(schema["$ref"], "#/components/schemas/problem", "{path} {status}");
+            }
+        }
+        if matches!(endpoint.method, Method::Put | Method::Post) {
+            assert!(operation["requestBody"]["content"].is_object(), "{path}");
+        }
+    }
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = reference.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
+    }
+}
+
+#[test]
+fn a_deploy_lists_every_status_that_it_may_have() {
+    let document = document();
+    let responses = document["paths"]["/api/v1/functions/{name}"]["put"]["responses"].as_object().unwrap();
+    let statuses: Vec<_> = responses.keys().map(String::as_str).collect();
+    assert_eq!(statuses, ["200", "400", "401", "405", "408", "409", "413", "422", "431", "500", "507"]);
+}
+
+/// The plane has one thread: a handler that reads the disk on it stalls every other request.
+///
+/// The blocking pool's only thread is held here. A handler that does its work on the plane's own thread ends
+/// nevertheless; one that hands it over can't.
+#[test]
+fn health_is_answered_while_every_other_endpoint_waits_for_the_disk() {
+    let one_blocking_thread =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    one_blocking_thread.block_on(async {
+        let (plane, _data_dir) = plane().await;
+        let (release, held) = mpsc::channel::<()>();
+        let holding = spawn_blocking(move || held.recv());
+        let mut answering = Vec::new();
+        for endpoint in ALL.iter().filter(|endpoint| endpoint.path != endpoints::HEALTH.path) {
+            let plane = plane.clone();
+            let request = request(endpoint, Some("Bearer secret"));
+            answering.push((endpoint, tokio::spawn(async move { plane.handle(request).await })));
+        }
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        let health = plane.handle(request(&endpoints::HEALTH, None)).await;
+        assert_eq!(health.status(), StatusCode::OK);
+        for (endpoint, answer) in &answering {
+            assert!(!answer.is_finished(), "`{}` ran on the plane's thread", endpoint.operation_id());
+        }
+        drop(release);
+        assert!(holding.await.unwrap().is_err());
+        for (endpoint, answer) in answering {
+            let status = answer.await.unwrap().status();
+            assert_ne!(status, StatusCode::BAD_REQUEST, "{}", endpoint.operation_id());
+        }
+    });
+}
+
+/// The rest of a body that a handler doesn't read is read after it, so the client sees the answer.
+#[tokio::test]
+async fn a_body_that_is_not_read_is_read_to_its_end_nevertheless() {
+    let (plane, _data_dir) = plane().await;
+    let (reads, body) = CountedBody::new(8);
+    let request = Request::builder().method("PUT").uri("/api/v1/functions/f").header(header::HOST, "nebula");
+    let response = plane.handle(request.body(body).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(reads.load(std::sync::atomic::Ordering::Relaxed), 8);
+}
+
+/// A body of a number of frames, which counts those that were read.
+struct CountedBody {
+    left: usize,
+    reads: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl CountedBody {
+    fn new(frames: usize) -> (Arc<std::sync::atomic::AtomicUsize>, Self) {
+        let reads = Arc::default();
+        (Arc::clone(&reads), Self { left: frames, reads })
+    }
+}
+
+impl hyper::body::Body for CountedBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        if self.left == 0 {
+            return std::task::Poll::Ready(None);
+        }
+        self.left -= 1;
+        self.reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(Bytes::from_static(b"part")))))
+    }
+}
