@@ -259,9 +259,15 @@ fn what_steps_gather_is_bounded() {
         put(&nebula, "p", &steps).is(422).problem("invalid-pipeline").detail(part);
     };
     let twice = json!({"all": [{"select": "."}, {"select": "."}]});
-    refused(json!(vec![json!("slugify"), json!(vec![twice; 40])]), "more than 10000 types, or one nested more than 24 deep");
+    refused(
+        json!(vec![json!("slugify"), json!(vec![twice; 40])]),
+        "more than 10000 types, or one nested more than 24 deep",
+    );
     let once = json!({"all": [{"select": "."}]});
-    refused(json!(vec![json!("slugify"), json!(vec![once; 30])]), "more than 10000 types, or one nested more than 24 deep");
+    refused(
+        json!(vec![json!("slugify"), json!(vec![once; 30])]),
+        "more than 10000 types, or one nested more than 24 deep",
+    );
     let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
     refused(json!([{"constant": deep}, "slugify"]), "a constant is nested more than 16 deep");
     let body =

@@ -80,7 +80,7 @@ fn wider(ty: &Type, choices: &mut impl Iterator<Item = u8>) -> Type {
 
 /// Returns a type that all values of `primitive` fit.
 fn wider_primitive(primitive: Primitive, choice: u8) -> Primitive {
-    use Primitive::{Char, Float32, Float64, S16, S32, S64, String, U8, U16, U32, U64};
+    use Primitive::{Bool, Char, Float32, Float64, S8, S16, S32, S64, String, U8, U16, U32, U64};
     let candidates: &[Primitive] = match primitive {
         U8 => &[U8, U16, U32, S64, Float32, Float64],
         S16 => &[S16, S32, S64, Float32],
@@ -88,7 +88,7 @@ fn wider_primitive(primitive: Primitive, choice: u8) -> Primitive {
         S32 => &[S32, S64, Float64],
         Float32 => &[Float32, Float64],
         Char => &[Char, String],
-        primitive => return primitive,
+        Bool | S8 | U16 | S64 | U64 | Float64 | String => return primitive,
     };
     candidates[choice as usize % candidates.len()]
 }
