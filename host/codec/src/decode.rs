@@ -12,6 +12,7 @@ mod error;
 mod state;
 mod value;
 
+use bytes::Bytes;
 use serde::de::DeserializeSeed;
 use wasmtime::component::Val;
 
@@ -60,6 +61,14 @@ pub fn decode(params: &Params, json: &[u8]) -> Result<Vec<Val>, DecodeError> {
 pub fn decode_trusted(ty: &Type, json: &[u8]) -> Result<Val, DecodeError> {
     let state = State::unbounded();
     run(json, ValueSeed { ty, state: &state }).map_err(|error| describe(state, &error))
+}
+
+/// Returns a body as text, for a `string` parameter.
+///
+/// # Errors
+/// [`DecodeError::NotUtf8`].
+pub fn utf8(body: &Bytes) -> Result<&str, DecodeError> {
+    std::str::from_utf8(body).map_err(|error| DecodeError::NotUtf8 { valid_up_to: error.valid_up_to() })
 }
 
 fn run<'de, S: DeserializeSeed<'de>>(json: &'de [u8], seed: S) -> Result<S::Value, serde_json::Error> {

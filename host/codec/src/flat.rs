@@ -1,8 +1,5 @@
 //! Flat types: `string` and `list<u8>`, whose values also travel as raw bytes.
 
-use bytes::Bytes;
-
-use crate::decode::DecodeError;
 use crate::types::Type;
 
 /// A type whose values also travel as raw bytes, without a `Val` for each byte.
@@ -30,12 +27,4 @@ impl Flat {
             Self::Bytes => "application/octet-stream",
         }
     }
-}
-
-/// Returns a body as text, for a `string` parameter.
-///
-/// # Errors
-/// [`DecodeError::NotUtf8`].
-pub fn utf8(body: &Bytes) -> Result<&str, DecodeError> {
-    std::str::from_utf8(body).map_err(|error| DecodeError::NotUtf8 { valid_up_to: error.valid_up_to() })
 }

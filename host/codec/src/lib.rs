@@ -51,10 +51,10 @@ pub mod testing;
 mod tests;
 
 pub use self::canonical::{canonical, is_ambiguous};
-pub use self::decode::{DecodeError, decode, decode_trusted};
+pub use self::decode::{DecodeError, decode, decode_trusted, utf8};
 pub use self::difference::{Difference, difference};
 pub use self::encode::{bytes_of, encode, encode_flat};
-pub use self::flat::{Flat, utf8};
+pub use self::flat::Flat;
 pub use self::input::Input;
 pub use self::parse::{TypeSyntaxError, parse_type};
 pub use self::query::decode_query;

@@ -52,7 +52,7 @@ pub fn check(
         depth_reached: 0,
     };
     let CheckedStep { node: root, output: shape, view } =
-        checker.step(&pipeline.steps, input.shape(), false)?;
+        checker.step(&pipeline.steps, &input.shape(), false)?;
     let (output, conversion) = match &shape {
         Shape::Nothing => (OutputType::Nothing, Conversion::Same),
         Shape::Payload => (OutputType::Payload, Conversion::Same),
@@ -133,7 +133,7 @@ impl Checker<'_> {
     fn step(
         &mut self,
         step: &Step,
-        input: Shape,
+        input: &Shape,
         keeps_result: bool,
     ) -> Result<CheckedStep, InvalidPipeline> {
         self.depth += 1;
@@ -147,25 +147,24 @@ impl Checker<'_> {
     fn kind_of_step(
         &mut self,
         step: &Step,
-        input: Shape,
+        input: &Shape,
         keeps_result: bool,
     ) -> Result<CheckedStep, InvalidPipeline> {
-        let takes = shown(&input);
         let mut inner = Inner::default();
         let (kind, label, node, output) = match step {
             Step::Call { function, label } => {
                 return self.call(function, label.as_deref(), input, keeps_result);
             }
-            Step::Group { by, each } => return self.group(by, each, &input),
-            Step::Choice(cases) => return self.choice(cases, &input, keeps_result),
+            Step::Group { by, each } => return self.group(by, each, input),
+            Step::Choice(cases) => return self.choice(cases, input, keeps_result),
             Step::Sequence(steps) => {
-                let mut shape = input;
+                let mut shape = input.clone();
                 for (at, step) in steps.iter().enumerate() {
                     let keeps_result = match steps.get(at + 1) {
                         Some(next) => chooses_by_result(next),
                         None => keeps_result,
                     };
-                    let checked = self.step(step, shape, keeps_result)?;
+                    let checked = self.step(step, &shape, keeps_result)?;
                     shape = checked.output.clone();
                     inner.push(None, checked);
                 }
@@ -173,7 +172,7 @@ impl Checker<'_> {
             }
             Step::All(named) => {
                 for NamedStep { name, step } in named {
-                    let checked = self.step(step, input.clone(), false)?;
+                    let checked = self.step(step, input, false)?;
                     inner.push(Some(name), checked.with_value(name, "a field")?);
                 }
                 let names = named.iter().map(|named| named.name.clone());
@@ -182,20 +181,20 @@ impl Checker<'_> {
             }
             Step::AllOf(steps) => {
                 for (at, step) in steps.iter().enumerate() {
-                    let checked = self.step(step, input.clone(), false)?;
+                    let checked = self.step(step, input, false)?;
                     inner.push(None, checked.with_value(&at.to_string(), "a part of a tuple")?);
                 }
                 ("all", String::new(), Node::All(inner.nodes), Shape::Tuple(inner.outputs))
             }
             Step::Each(step) => {
-                let item = item_of(&input).ok_or_else(|| not_a_list("each", &input))?;
-                let checked = self.step(step, item, false)?.with_value("each", "an item of a list")?;
+                let item = item_of(input).ok_or_else(|| not_a_list("each", input))?;
+                let checked = self.step(step, &item, false)?.with_value("each", "an item of a list")?;
                 let (node, output) = (checked.node, Shape::List(Box::new(checked.output.clone())));
                 inner.push(None, checked);
                 ("each", String::new(), Node::Each(node), output)
             }
             Step::Select(path) => {
-                let Selection { indices, shape } = select(&input, path)?;
+                let Selection { indices, shape } = select(input, path)?;
                 ("select", path.to_string(), Node::Select(indices), shape)
             }
             Step::Constant(value) => {
@@ -207,7 +206,7 @@ impl Checker<'_> {
                 ("constant", codec::excerpt(&value.to_string()), Node::Constant(val), output)
             }
         };
-        Ok(self.checked(node, output, view(kind, label, takes, inner.views)))
+        Ok(self.checked(node, output, view(kind, label, input, inner.views)))
     }
 
     /// Adds a node to the plan, and its output to the display.
@@ -225,13 +224,13 @@ impl Checker<'_> {
         &mut self,
         function: &FunctionRef,
         label: Option<&str>,
-        input: Shape,
+        input: &Shape,
         keeps_result: bool,
     ) -> Result<CheckedStep, InvalidPipeline> {
         let label = self.unique_label(label.unwrap_or(function.name.as_str()));
         let callee = self.lookup.callee(&label, function)?;
         self.depth_reached = self.depth_reached.max(self.depth + callee.depth);
-        let call_input = call_input(&label, &callee.input, &input)?;
+        let call_input = call_input(&label, &callee.input, input)?;
         let result = if keeps_result { callee.result() } else { None };
         let keeps_result = result.is_some();
         if !keeps_result {
@@ -243,7 +242,7 @@ impl Checker<'_> {
         }
         let output = result.map_or_else(|| callee.output.shape(), Shape::Value);
         let function_text = Some(function.to_string());
-        let view = View { function: function_text, ..view("call", label.clone(), shown(&input), Vec::new()) };
+        let view = View { function: function_text, ..view("call", label.clone(), input, Vec::new()) };
         let step = CallStep { input: call_input, keeps_result };
         self.calls.push(Call { label, function: function.clone(), callee, step });
         Ok(self.checked(Node::Call(self.calls.len() - 1), output, view))
@@ -270,14 +269,14 @@ impl Checker<'_> {
             );
             return Err(InvalidPipeline::unsuitable("group", &item, &reason));
         }
-        let each = self.step(each, Shape::Value(Type::list(ty)), false)?.with_value("group", "a field")?;
+        let each = self.step(each, &Shape::Value(Type::list(ty)), false)?.with_value("group", "a field")?;
         let fields = vec![
             FieldShape { name: "key".to_owned(), shape: key },
             FieldShape { name: "value".to_owned(), shape: each.output.clone() },
         ];
         let output = Shape::List(Box::new(Shape::Record(fields)));
         let node = Node::Group { items, by: indices, each: each.node };
-        let view = view("group", by.to_string(), shown(input), vec![(None, each.view)]);
+        let view = view("group", by.to_string(), input, vec![(None, each.view)]);
         Ok(self.checked(node, output, view))
     }
 
@@ -304,14 +303,14 @@ impl Checker<'_> {
         for NamedStep { name, step } in named {
             let payload = cases.iter().find(|case| case.name == *name).and_then(|case| case.payload.clone());
             let payload = payload.map_or(Shape::Nothing, Shape::Value);
-            inner.push(Some(name), self.step(step, payload, keeps_result)?);
+            inner.push(Some(name), self.step(step, &payload, keeps_result)?);
         }
         let Joined { output, conversions } = join(named, &inner.outputs)?;
         let branches = named.iter().zip(inner.nodes).zip(conversions);
         let branches =
             branches.map(|((named, node), output)| Branch { case: named.name.clone(), node, output });
         let node = Node::Choice(branches.collect());
-        Ok(self.checked(node, output, view("choice", String::new(), shown(input), inner.views)))
+        Ok(self.checked(node, output, view("choice", String::new(), input, inner.views)))
     }
 
     /// Returns the error of the pipeline, and how the errors of its steps become that.
@@ -326,8 +325,8 @@ impl Checker<'_> {
 }
 
 /// Returns the display of a step, before its output is known.
-fn view(kind: &str, label: String, takes: String, inner: Vec<(Option<String>, View)>) -> View {
-    View { kind: kind.to_owned(), label, function: None, takes, gives: String::new(), inner }
+fn view(kind: &str, label: String, input: &Shape, inner: Vec<(Option<String>, View)>) -> View {
+    View { kind: kind.to_owned(), label, function: None, takes: shown(input), gives: String::new(), inner }
 }
 
 /// Finds the conversion of a value to the input of the function that step `label` calls.
