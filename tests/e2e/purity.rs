@@ -1,4 +1,4 @@
-//! Purity, enforced: what a function sees of the world is the same thing, each time.
+//! Purity: a function sees the same world in every call.
 
 use nebula_tests::{Nebula, foreach_guest_in_purity, guests, nebula, wat};
 use serde_json::json;
@@ -24,13 +24,14 @@ fn looks_around() {
     }
 }
 
-/// Nothing of a call is there in the next one, on either lane, whatever it wrote to.
+/// A call finds nothing that an earlier call has written, on either lane.
 #[test]
 fn leaves_behind() {
     let nebula = Nebula::start_with(&["--threads", "1"]);
     let component = std::fs::read(guests::LEAVES_BEHIND).unwrap();
-    // One component: on a lane they use the same slots. What may have more than the usual memory starts on the
-    // compute lane; what has overrun the fast lane goes on there, so afterwards another name looks at what it left.
+    // All three names share one component, so on each lane they share instance slots. A function with more memory than the
+    // default starts on the compute lane. One that has overrun the fast lane stays on the compute lane, so another name
+    // looks at the slots of the fast lane afterwards.
     nebula.put("fast", &component).is(200);
     nebula.put("fast-again", &component).is(200);
     nebula.put("compute?memory_bytes_max=134217728", &component).is(200);
@@ -41,17 +42,17 @@ fn leaves_behind() {
         for _ in 0..5 {
             let mark =
                 previous.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let input = format!(r#"{{"turned-previous":{},"mark":{mark},"words":{words}}}"#, !previous);
+            let input = format!(r#"{{"inverted-previous":{},"mark":{mark},"words":{words}}}"#, !previous);
             let found = nebula.post(&format!("/f/{function}"), &input).is(200).json();
-            assert_eq!(found[0], 0, "{function} found what the call before has left");
-            // It looks where it leaves things.
+            assert_eq!(found[0], 0, "{function} found the mark of the previous call");
+            // The function finds its own mark, so the search covers the memory that it writes to.
             assert!(found[1].as_u64().unwrap() > 4 * words, "{function} found only {found}");
             previous = mark;
         }
     }
 }
 
-/// The same input rolls the same numbers, on another server too; another input rolls others.
+/// Equal inputs draw equal numbers, on another server too; another input draws others.
 #[test]
 fn rolls_dice() {
     let roll = |nebula: &Nebula, input: &str| {
@@ -73,7 +74,7 @@ fn rolls_dice() {
     assert_ne!(rolled["secure"], rolled["insecure"]);
 }
 
-/// How an input travels is no part of it.
+/// Random numbers depend on the input's value, not on the form in which it was sent.
 #[test]
 fn draws() {
     let nebula = Nebula::start().deploy("draws", guests::DRAWS);
@@ -84,16 +85,16 @@ fn draws() {
     assert_ne!(nebula.post("/f/draws", "\"abd\"").is(200).text(), as_json);
 }
 
-/// Sleeping moves the clock that the function sees, and no other.
+/// Sleeping advances the clock that the function sees and takes no time.
 #[test]
 fn sleeps() {
     let nebula = Nebula::start().deploy("sleeps", guests::SLEEPS);
-    // An hour, under a deadline of a second.
+    // An hour passes within a deadline of a second.
     nebula.post("/f/sleeps", "3600000").is(200).says("3600000");
     nebula.post("/f/sleeps", "0").is(200).says("0");
 }
 
-/// What is printed is the call's log and no part of the answer, and there is a limit to it.
+/// Output goes to the call's log, up to a limit, and isn't part of the answer.
 #[test]
 fn prints() {
     let nebula = Nebula::start().deploy("prints", guests::PRINTS);
@@ -119,7 +120,7 @@ fn counts() {
     }
 }
 
-/// Linked, because language runtimes import it, and denied at each use; deploying says so.
+/// Network interfaces are linked, because language runtimes import them, and denied at each use. The deploy's notes say so.
 #[test]
 fn reaches_out() {
     let nebula = Nebula::start();
@@ -138,7 +139,7 @@ fn reaches_out() {
     }
 }
 
-/// An instruction that machines may round in two ways is rounded in one.
+/// A fused multiply-add rounds once or twice, depending on the machine; in the sandbox it always rounds once.
 #[test]
 fn relaxed_simd_is_deterministic() {
     let madd = wat(r#"(component
@@ -152,7 +153,7 @@ fn relaxed_simd_is_deterministic() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("madd.wasm");
     std::fs::write(&path, &madd).unwrap();
-    // (1 + 2^-12)^2 - (1 + 2^-11): 2^-24 where it is rounded once, 0 where it is rounded twice.
+    // (1 + 2^-12)^2 - (1 + 2^-11) is 2^-24 if it is rounded once and 0 if it is rounded twice.
     let input = "[1.000244140625, 1.000244140625, -1.00048828125]";
     nebula(&["verify", path.to_str().unwrap(), input]).exits(0);
     let server = Nebula::start();
