@@ -4,8 +4,8 @@
 //! Guests and functions are separate workspaces, built for [`TARGET`]. The generated file holds:
 //! * `guests::NAME` and `functions::NAME`: the path of each component.
 //! * `FUNCTIONS`: the crate directory and the component of every function.
-//! * `foreach_guest_in_DIRECTORY!`: a macro that expands another one for each guest of a directory. A
-//!   test module uses it to fail to compile while a guest has no test.
+//! * `foreach_guest_in_DIRECTORY!`: a macro that expands another one for each guest of a directory.
+//!   A test module uses it to fail to compile while a guest has no test.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -87,7 +87,8 @@ fn ensure_target(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds the Cargo targets that the flag `selection` selects in the workspace at `directory`, sorted by name.
+/// Builds the Cargo targets that the flag `selection` selects in the workspace at `directory`,
+/// sorted by name.
 fn build(directory: &Path, selection: &str, target: &Path) -> Result<Vec<Component>> {
     let output = clean_command("cargo", directory)
         .args(["build", "--release", "--target", TARGET, selection])
@@ -156,8 +157,8 @@ fn render(guests: &[Component], functions: &[Component]) -> Result<String> {
     Ok(text)
 }
 
-/// Tells cargo to rerun this script when a source below `directory` changes. Build output (`target/`) and hidden
-/// files don't count.
+/// Tells cargo to rerun this script when a source below `directory` changes. Build output
+/// (`target/`) and hidden files don't count.
 fn rerun_if_changed(directory: &Path) -> Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;

@@ -2,10 +2,11 @@
 //!
 //! Includes: decode, instance, guest, encode. Excludes: HTTP, routing, compile, load.
 //! Guest: `functions/echo`, 36 B in and out, so the host dominates.
-//! Peer: none; this is the part of a request that no row of `throughput` can avoid. Reports p50, p99 and p99.9 of n calls,
-//! the share of creating the instance, and the work after an answer that prepares the next call: a caller
-//! doesn't wait for it, but a busy core does. For cached calls, of 36 B and 1 KiB, it reports the lookup by the bytes of
-//! the request, which includes reading the clock.
+//! Peer: none; this is the part of a request that no row of `throughput` can avoid. Reports p50,
+//! p99 and p99.9 of n calls, the share of creating the instance, and the work after an answer that
+//! prepares the next call: a caller doesn't wait for it, but a busy core does. For cached calls, of
+//! 36 B and 1 KiB, it reports the lookup by the bytes of the request, which includes reading the
+//! clock.
 
 use std::num::NonZeroU32;
 use std::time::Instant;

@@ -1,4 +1,5 @@
-//! One caller with one connection that waits for each answer, for measurements where `load` would be too much.
+//! One caller with one connection that waits for each answer, for measurements where `load` would
+//! be too much.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,5 @@
-//! A chart of the most important figures for the documentation, legible on light and on dark backgrounds.
+//! A chart of the most important figures for the documentation, legible on light and on dark
+//! backgrounds.
 
 use std::fmt::Write;
 

@@ -3,8 +3,9 @@
 //! Includes: resolving the name, authenticating and mapping the code, linking, instance, guest.
 //! Excludes: compiling, which the deploy has done, and the disk: the files are in the page cache.
 //! Guest: `functions/echo` in as many variants as there are calls, each with its own compiled code.
-//! Also measured in the same run, call by call: the second call of the same function, and both over HTTP on one
-//! connection. (`start` measures the cold start of a process.) Reports p50, p99 and p99.9.
+//! Also measured in the same run, call by call: the second call of the same function, and both over
+//! HTTP on one connection. (`start` measures the cold start of a process.) Reports p50, p99 and
+//! p99.9.
 
 use std::num::NonZeroU32;
 use std::time::Instant;

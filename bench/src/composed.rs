@@ -5,9 +5,10 @@
 //! let caller = new nebula:caller { step0: at0.handle, … };  calls the steps in order
 //! ```
 //!
-//! The caller is the code that a developer would write for this: a memory, through which each hop passes, and one call per
-//! step. The composed component runs in wasmtime, configured like Nebula's, without a platform around it: called in this
-//! process, and over HTTP by hyper on one thread, which creates the next instance after each answer.
+//! The caller is the code that a developer would write for this: a memory, through which each hop
+//! passes, and one call per step. The composed component runs in wasmtime, configured like
+//! Nebula's, without a platform around it: called in this process, and over HTTP by hyper on one
+//! thread, which creates the next instance after each answer.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -32,8 +33,8 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use crate::hyper_alone;
 use crate::prepare;
 
-/// Composes a chain of `steps` instances of `step`, a component with `handle: func(input: list<u8>) -> list<u8>`, in
-/// `directory`, and returns its path.
+/// Composes a chain of `steps` instances of `step`, a component with `handle: func(input: list<u8>)
+/// -> list<u8>`, in `directory`, and returns its path.
 ///
 /// # Errors
 /// Returns an error if wac fails.

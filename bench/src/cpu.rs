@@ -52,7 +52,8 @@ pub(crate) fn of_each<T>(pid: u32, read: impl Fn(u32) -> anyhow::Result<T>) -> a
     Ok(all)
 }
 
-/// Returns whether the error means that the process has ended: its directory is missing, or it is a zombie.
+/// Returns whether the error means that the process has ended: its directory is missing, or it is a
+/// zombie.
 fn is_ended(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|cause| {
         cause.kind() == std::io::ErrorKind::NotFound
@@ -90,8 +91,8 @@ pub(crate) fn of_machine() -> anyhow::Result<Duration> {
     machine_ticks(&stat).map(ticks).context("`/proc/stat` doesn't have the format of proc(5)")
 }
 
-/// Sums `utime` and `stime`, the 12th and 13th field after the command, which may contain any character and
-/// ends with the last parenthesis.
+/// Sums `utime` and `stime`, the 12th and 13th field after the command, which may contain any
+/// character and ends with the last parenthesis.
 fn process_ticks(stat: &str) -> Option<u64> {
     two_ticks(stat, 11)
 }

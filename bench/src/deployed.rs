@@ -1,9 +1,11 @@
 //! A data directory with many deployed functions.
 //!
-//! Each function is a variant of `functions/echo`: the same code with its own custom section, so that every component
-//! has its own digest and its own compiled code. If there are fewer variants than functions, the functions take turns.
+//! Each function is a variant of `functions/echo`: the same code with its own custom section, so
+//! that every component has its own digest and its own compiled code. If there are fewer variants
+//! than functions, the functions take turns.
 //!
-//! The functions are deployed in this process, where compiling one takes milliseconds and no process of its own.
+//! The functions are deployed in this process, where compiling one takes milliseconds and no
+//! process of its own.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -17,8 +19,8 @@ use crate::results::plural;
 /// The number of functions between two messages about the progress.
 const PROGRESS_STEP: u32 = 1_000;
 
-/// A data directory and the functions in it. The directory is removed with the last clone; [`remove_shared`] drops the
-/// shared ones.
+/// A data directory and the functions in it. The directory is removed with the last clone;
+/// [`remove_shared`] drops the shared ones.
 #[derive(Clone, Debug)]
 pub(crate) struct DeployedFunctions {
     data_dir: Rc<tempfile::TempDir>,
@@ -49,8 +51,8 @@ impl Size {
 }
 
 impl DeployedFunctions {
-    /// Returns a directory that was created earlier in this run, or creates it: compiling ten thousand variants takes
-    /// minutes. Callers must not change it.
+    /// Returns a directory that was created earlier in this run, or creates it: compiling ten
+    /// thousand variants takes minutes. Callers must not change it.
     ///
     /// # Errors
     /// Returns an error if a deploy fails.
@@ -78,7 +80,8 @@ impl DeployedFunctions {
         let nebula = InProcess::open(data_dir.path(), 1)?;
         let size = size.clamped();
         let Size { functions, variants } = size;
-        // Deploy each variant once, so that none is compiled twice at the same time; then the functions that share.
+        // Deploy each variant once, so that none is compiled twice at the same time; then the
+        // functions that share.
         for part in [0..variants, variants..functions] {
             for from in part.clone().step_by(PROGRESS_STEP as usize) {
                 let to = part.end.min(from + PROGRESS_STEP);

@@ -71,8 +71,8 @@ impl Activity {
         Ok(Self { switches, cpu: cpu::of_tree(pid)? })
     }
 
-    /// Returns the context switches since `before`. A thread wakes up once for every switch away from it. Threads that
-    /// have both started and ended since then aren't counted.
+    /// Returns the context switches since `before`. A thread wakes up once for every switch away
+    /// from it. Threads that have both started and ended since then aren't counted.
     pub(crate) fn wakeups_since(&self, before: &Self) -> u64 {
         self.switches
             .iter()

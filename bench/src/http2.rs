@@ -1,11 +1,13 @@
 //! Throughput of an echo over HTTP/2 with prior knowledge (h2c).
 //!
-//! Includes: parse, route, decode, the instance and its guest or the lookup in the cache, encode, answer. Excludes:
-//! connect, compile, load, and a warm-up before every measurement.
-//! Guest: `functions/echo`. The load is h2load of nghttp2 on its own cores; it sleeps while it has nothing to read.
-//! The run checks its counts: every answer has a status of success, and the bodies are together as long as those
-//! sent. Peer in the same run: hyper alone, with HTTP/2 only. Reports requests per second, their ratio to hyper alone
-//! round by round, server CPU per request, and the utilisation of the load. Reports nothing if h2load isn't installed.
+//! Includes: parse, route, decode, the instance and its guest or the lookup in the cache, encode,
+//! answer. Excludes: connect, compile, load, and a warm-up before every measurement.
+//! Guest: `functions/echo`. The load is h2load of nghttp2 on its own cores; it sleeps while it has
+//! nothing to read.
+//! The run checks its counts: every answer has a status of success, and the bodies are together as
+//! long as those sent. Peer in the same run: hyper alone, with HTTP/2 only. Reports requests per
+//! second, their ratio to hyper alone round by round, server CPU per request, and the utilisation
+//! of the load. A note says so if h2load isn't installed.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -224,7 +226,8 @@ impl Load {
 #[derive(Debug, PartialEq)]
 struct H2loadReport {
     requests_per_s: f64,
-    /// Complete answers. (h2load may count the status of an answer that is in flight at the end, too.)
+    /// Complete answers. (h2load may count the status of an answer that is in flight at the end,
+    /// too.)
     answers: f64,
     /// Answers with another status and failed requests.
     others: f64,

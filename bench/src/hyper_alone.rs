@@ -1,9 +1,9 @@
 //! The native peer: an HTTP server without a platform behind it.
 //!
-//! Includes: accept, parse, read the body, send it back. Excludes: everything that a FaaS platform does.
-//! `/fibonacci` computes natively on tokio's blocking threads, for `mixed`.
-//! The server is built like Nebula's data plane: one single-threaded runtime per core, each with its own listener on
-//! one port (`SO_REUSEPORT`), `TCP_NODELAY`, mimalloc.
+//! Includes: accept, parse, read the body, send it back. Excludes: everything that a FaaS platform
+//! does. `/fibonacci` computes natively on tokio's blocking threads, for `mixed`. The server is
+//! built like Nebula's data plane: one single-threaded runtime per core, each with its own listener
+//! on one port (`SO_REUSEPORT`), `TCP_NODELAY`, mimalloc.
 
 use std::convert::Infallible;
 use std::io::Write;

@@ -5,11 +5,12 @@
 //!         -> loaded (closed loop) -> rest -> idle window
 //! ```
 //!
-//! All servers pass through the phases together and are idle in the same windows; calls and load go to one server
-//! after another. Memory is read at the end of a window and in the middle of the load. A wake-up is a context switch of
-//! any thread, voluntary or not, from `/proc/<pid>/task/*/status`; reading that wakes no thread.
-//! Guest: `functions/echo`, for Nebula in many variants. Peers: hyper alone, `wasmtime serve` of one function
-//! with its defaults and with its best flags, Spin if a binary is given.
+//! All servers pass through the phases together and are idle in the same windows; calls and load go
+//! to one server after another. Memory is read at the end of a window and in the middle of the
+//! load. A wake-up is a context switch of any thread, voluntary or not, from
+//! `/proc/<pid>/task/*/status`; reading that wakes no thread.
+//! Guest: `functions/echo`, for Nebula in many variants. Peers: hyper alone, `wasmtime serve` of
+//! one function with its defaults and with its best flags, Spin if a binary is given.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::thread;

@@ -44,8 +44,8 @@ impl InProcess {
             data_dir: data_dir.to_owned(),
             compiler: Compiler::InProcess(Codegen::Optimised),
             limits: Limits::default(),
-            // A small pool is enough, because these calls run one at a time; tools such as valgrind don't support a
-            // large address space.
+            // A small pool is enough, because these calls run one at a time; tools such as valgrind
+            // don't support a large address space.
             host_limits: HostLimits {
                 calls_max: 1,
                 instances_max: NonZeroU32::MIN.saturating_add(1),

@@ -1,10 +1,11 @@
 //! A component's initial work: done once at deploy, or in every call.
 //!
-//! A call includes: decode, instance, guest, encode; a first call also includes resolving, mapping and linking the
-//! code; a deploy includes: admission, compiling, publishing.
-//! Guest: `functions/prime-count`, whose table takes milliseconds to compute. The same run measures, call by call, the
-//! same component with its export `wizer-initialize` renamed: a deploy then runs nothing, and the first use in each
-//! call computes the table. Reports p50 and p99, and the ratio of the latter to the former at p50.
+//! A call includes: decode, instance, guest, encode; a first call also includes resolving, mapping
+//! and linking the code; a deploy includes: admission, compiling, publishing.
+//! Guest: `functions/prime-count`, whose table takes milliseconds to compute. The same run
+//! measures, call by call, the same component with its export `wizer-initialize` renamed: a deploy
+//! then runs nothing, and the first use in each call computes the table. Reports p50 and p99, and
+//! the ratio of the latter to the former at p50.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -73,7 +74,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         eprintln!("round {} of {}", round + 1, args.rounds);
         let data_dir = tempfile::tempdir()?;
         let deploys = deploy(data_dir.path(), &components, args.functions.get())?;
-        // The runtime that deployed may have loaded the compiled code. Open another one for first calls.
+        // The runtime that deployed may have loaded the compiled code. Open another one for first
+        // calls.
         let nebula = InProcess::open(data_dir.path(), 1)?;
         let first_calls = first_calls(&nebula, args.functions.get())?;
         let calls = calls(&nebula, args.calls.get())?;
@@ -116,7 +118,8 @@ fn not_initialised(component: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(other)
 }
 
-/// Deploys variants of each component, which differ in a custom section. Returns the nanoseconds of each deploy.
+/// Deploys variants of each component, which differ in a custom section. Returns the nanoseconds of
+/// each deploy.
 fn deploy(data_dir: &Path, components: &Both<Vec<u8>>, functions: u32) -> anyhow::Result<Both<Vec<u64>>> {
     let nebula = InProcess::open(data_dir, 1)?;
     let mut samples: Both<Vec<u64>> = Default::default();

@@ -1,12 +1,14 @@
-//! Instructions of one request, counted by callgrind. Unlike times, they don't depend on other work on the machine.
+//! Instructions of one request, counted by callgrind. Unlike times, they don't depend on other work
+//! on the machine.
 //!
-//! A process runs twice, for few requests and for many. The difference in instructions is divided by the
-//! difference in requests, so that the cost of starting cancels out. Only user space counts, not system calls.
-//! Under valgrind only one thread runs at a time and a call takes about fifty times as long, so deadlines tick more often
-//! per call. The kernel's support for finding dirty pages may be missing there, so that memories are reset in another
-//! way. Compare a figure with its own earlier values, not with a time.
-//! Guest: `functions/echo`. Peers in the same run, as in `throughput`: hyper alone, `wasmtime serve` with its best
-//! flags. Reports nothing if valgrind isn't installed.
+//! A process runs twice, for few requests and for many. The difference in instructions is divided
+//! by the difference in requests, so that the cost of starting cancels out. Only user space counts,
+//! not system calls. Under valgrind only one thread runs at a time and a call takes about fifty
+//! times as long, so deadlines tick more often per call. The kernel's support for finding dirty
+//! pages may be missing there, so that memories are reset in another way. Compare a figure with its
+//! own earlier values, not with a time.
+//! Guest: `functions/echo`. Peers in the same run, as in `throughput`: hyper alone, `wasmtime
+//! serve` with its best flags. A note says so if valgrind isn't installed.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -72,7 +74,8 @@ const FEW: u32 = 300;
 const COLUMNS: [Column; 2] =
     [Column::spread("a request", "instructions", 0), Column::spread("of hyper alone", "", 2)];
 
-/// Flags that give `wasmtime serve` a pool that fits the address space; one connection needs no more.
+/// Flags that give `wasmtime serve` a pool that fits the address space; one connection needs no
+/// more.
 const SMALL_POOL: [&str; 4] = [
     "-Opooling-total-component-instances=4",
     "-Opooling-total-core-instances=32",
@@ -121,8 +124,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let subjects = subjects(&programs, &deployed)?;
     let mut counts: Vec<Vec<f64>> = vec![Vec::new(); subjects.len()];
     let scratch = tempfile::tempdir()?;
-    // The processor that valgrind simulates has other features, so the code is compiled again. Do that once before
-    // measuring, and in the loop: a server compiles in a child process, which valgrind doesn't let it start.
+    // The processor that valgrind simulates has other features, so the code is compiled again. Do
+    // that once before measuring, and in the loop: a server compiles in a child process, which
+    // valgrind doesn't let it start.
     let (loops, servers): (Vec<_>, Vec<_>) =
         (0..subjects.len()).partition(|index| matches!(subjects[*index].kind, Kind::Loop { .. }));
     // The row of a subject that doesn't run under valgrind stays empty, with the reason in a note.

@@ -1,11 +1,11 @@
 //! Latency in an open loop, at a share of each server's capacity.
 //!
-//! Requests are due at random moments, whether or not earlier ones were answered. Latency counts from the moment a
-//! request was due: a late answer makes the requests behind it late, instead of preventing them (coordinated
-//! omission).
-//! Includes and excludes the same as `throughput`, with the same peers in the same run. Each round measures a server's
-//! capacity first, in a closed loop, so that the shares refer to the state of the machine at that time.
-//! Reports p50, p99 and p99.9 as median over the rounds and spread; ratios of p99 are computed round by round.
+//! Requests are due at random moments, whether or not earlier ones were answered. Latency counts
+//! from the moment a request was due: a late answer makes the requests behind it late, instead of
+//! preventing them (coordinated omission). Includes and excludes the same as `throughput`, with the
+//! same peers in the same run. Each round measures a server's capacity first, in a closed loop, so
+//! that the shares refer to the state of the machine at that time. Reports p50, p99 and p99.9 as
+//! median over the rounds and spread; ratios of p99 are computed round by round.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;

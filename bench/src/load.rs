@@ -1,15 +1,16 @@
-//! The load: keep-alive connections, each with at most one request in flight, with every answer checked.
+//! The load: keep-alive connections, each with at most one request in flight, with every answer
+//! checked.
 //!
-//! It runs one thread per core and waits with `epoll`. Requests are serialised in advance or, if each must be unique, by
-//! patching a copy. A request costs two system calls and a parse, so that the servers reach their limit first. The
-//! utilisation of the load is measured, too.
+//! It runs one thread per core and waits with `epoll`. Requests are serialised in advance or, if
+//! each must be unique, by patching a copy. A request costs two system calls and a parse, so that
+//! the servers reach their limit first. The utilisation of the load is measured, too.
 //!
-//! The load never sleeps: it polls `epoll` continuously. Over the loopback, a server that answers a sleeping load would
-//! pay for waking the load's core; between machines a network card does that. Only servers too slow to keep the load
-//! busy would pay, and would look even slower.
+//! The load never sleeps: it polls `epoll` continuously. Over the loopback, a server that answers a
+//! sleeping load would pay for waking the load's core; between machines a network card does that.
+//! Only servers too slow to keep the load busy would pay, and would look even slower.
 //!
-//! Invariant: a request's latency counts from the moment it was due, and every request that was due inside
-//! the window counts. A late answer makes the requests behind it late, not absent.
+//! Invariant: a request's latency counts from the moment it was due, and every request that was due
+//! inside the window counts. A late answer makes the requests behind it late, not absent.
 //!
 //! `pace` decides when requests are due, `mix` which request is next, `answer` checks the answers.
 
@@ -91,10 +92,11 @@ pub(crate) struct Plan {
 /// The result of a load.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct LoadReport {
-    /// The latencies of the requests in the window: in a closed loop those answered in it, in an open loop those due in
-    /// it.
+    /// The latencies of the requests in the window: in a closed loop those answered in it, in an
+    /// open loop those due in it.
     pub(crate) latencies_ns: Vec<u64>,
-    /// The requests of an open loop that weren't answered in time. Their latency until then is among the others.
+    /// The requests of an open loop that weren't answered in time. Their latency until then is
+    /// among the others.
     pub(crate) unanswered: usize,
     /// The time in the window in which the load had nothing to do, summed over its threads.
     pub(crate) idle: Duration,
@@ -155,8 +157,8 @@ fn run_thread(
     let (mut idle_since, mut last_answer) = (None, Instant::now());
     loop {
         let mut busy = false;
-        // Use the connection that has been free the longest, so that all connections, and with them all threads of the
-        // server, get their share.
+        // Use the connection that has been free the longest, so that all connections, and with them
+        // all threads of the server, get their share.
         while let Some(&index) = free.front() {
             let Some(at) = due.take() else { break };
             free.pop_front();
@@ -270,7 +272,8 @@ impl<'a> Connection<'a> {
         Ok(epoll::modify(epoll, &self.stream, epoll::EventData::new_u64(self.token), flags)?)
     }
 
-    /// Continues to write the request and to read the answer, and returns whether the answer is complete.
+    /// Continues to write the request and to read the answer, and returns whether the answer is
+    /// complete.
     fn proceed(&mut self, epoll: &OwnedFd) -> anyhow::Result<bool> {
         let len = self.exchange.request.len();
         if self.sent < len {
@@ -352,8 +355,8 @@ mod tests {
         assert_eq!(report.unanswered, 0);
     }
 
-    /// The server answers one request at a time, in 20 ms, while 1,000 are due each second. Most answers are late, and
-    /// all are counted.
+    /// The server answers one request at a time, in 20 ms, while 1,000 are due each second. Most
+    /// answers are late, and all are counted.
     #[test]
     fn latency_counts_from_the_moment_a_request_was_due() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

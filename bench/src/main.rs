@@ -4,10 +4,12 @@
 //! prepare (build, install) -> server (pinned) <- load (pinned elsewhere) -> stats -> results -> tables, JSON, chart
 //! ```
 //!
-//! Each subcommand is a file and returns sections. `record` runs all of them and writes their sections to files.
+//! Each subcommand is a file and returns sections. `record` runs all of them and writes their
+//! sections to files.
 //!
 //! Invariants:
-//! * A figure and the peer's figure that it is compared with come from the same run, measured in turns.
+//! * A figure and the peer's figure that it is compared with come from the same run, measured in
+//!   turns.
 //! * Servers and load never share a core if the machine has two.
 //! * Every answer is checked; a wrong one ends the run.
 //! * Every process that a run starts has ended when the run ends.
@@ -68,7 +70,8 @@ enum Args {
     Cold(cold::Args),
     /// Measure the time from exec to the first answer, with few and with many functions deployed
     Start(start::Args),
-    /// Measure memory and wake-ups with many functions deployed: not called, called, under load, and after
+    /// Measure memory and wake-ups with many functions deployed: not called, called, under load,
+    /// and after
     Idle(idle::Args),
     /// Measure short calls beside long ones
     Mixed(mixed::Args),
@@ -102,7 +105,8 @@ impl Args {
     /// Runs the subcommand.
     ///
     /// # Errors
-    /// Returns an error at the first wrong answer, and if something can't be built, started or read.
+    /// Returns an error at the first wrong answer, and if something can't be built, started or
+    /// read.
     fn run(&self) -> anyhow::Result<Vec<Section>> {
         match self {
             Self::Throughput(args) => throughput::run(args),

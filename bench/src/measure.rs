@@ -42,8 +42,8 @@ pub(crate) struct Round {
     pub(crate) latency: Latency,
 }
 
-/// Measures, and repeats the measurement while it is disturbed. Only the CPU use of other processes decides that, never
-/// the result.
+/// Measures, and repeats the measurement while it is disturbed. Only the CPU use of other processes
+/// decides that, never the result.
 ///
 /// # Errors
 /// Returns an error if an answer is wrong or none arrives.

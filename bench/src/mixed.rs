@@ -1,11 +1,12 @@
 //! Short calls beside long ones: the latency of an echo while eight calls compute.
 //!
-//! Eight callers repeat a long call while an open loop of echoes at a fixed rate is measured. The same round measures
-//! the same echoes without long calls. Latency counts from the moment a request was due.
+//! Eight callers repeat a long call while an open loop of echoes at a fixed rate is measured. The
+//! same round measures the same echoes without long calls. Latency counts from the moment a request
+//! was due.
 //! Guests: `functions/echo`, and `functions/fibonacci-recursive` with a longer deadline.
-//! Peer in the same run: hyper alone, which computes the same natively on tokio's blocking threads; it shows the effect
-//! of the system's scheduler alone. (`wasmtime serve` runs no typed functions.) Reports p50, p99 and p99.9 of the echo
-//! as median over the rounds and spread.
+//! Peer in the same run: hyper alone, which computes the same natively on tokio's blocking threads;
+//! it shows the effect of the system's scheduler alone. (`wasmtime serve` runs no typed functions.)
+//! Reports p50, p99 and p99.9 of the echo as median over the rounds and spread.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -51,7 +52,8 @@ pub(crate) struct Args {
     repeats: u32,
 }
 
-/// The time between starting the long calls and measuring the echo. By then all of them run on their final lane.
+/// The time between starting the long calls and measuring the echo. By then all of them run on
+/// their final lane.
 const SETTLE: Duration = Duration::from_millis(500);
 
 const COLUMNS: [Column; 5] = [

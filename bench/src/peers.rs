@@ -11,9 +11,9 @@ use crate::load::Exchange;
 use crate::prepare;
 use crate::server::{Deploy, Nebula, Server, StandardStream};
 
-/// The best flags of `wasmtime serve` for a fresh instance per request: memories and tables stay resident, only dirty
-/// pages are reset, and there are slots for every connection. (Without `concurrency-support` it answers 500, so that
-/// stays on.)
+/// The best flags of `wasmtime serve` for a fresh instance per request: memories and tables stay
+/// resident, only dirty pages are reset, and there are slots for every connection. (Without
+/// `concurrency-support` it answers 500, so that stays on.)
 pub(crate) const WASMTIME_BEST: [&str; 11] = [
     "-Opooling-allocator=y",
     "-Opooling-memory-keep-resident=1048576",
@@ -194,7 +194,8 @@ impl Peers {
 /// The name of Spin's row.
 pub(crate) const SPIN: &str = "spin up (fresh)";
 
-/// Prepares `spin up` of a component. Returns the directory of its manifest, too, which must live as long as the server.
+/// Prepares `spin up` of a component. Returns the directory of its manifest, too, which must live
+/// as long as the server.
 ///
 /// # Errors
 /// Returns an error if the manifest can't be written.

@@ -1,8 +1,9 @@
-//! The cost of composition: chains of functions compared with the same calls made by the client, and a map over cores.
+//! The cost of composition: chains of functions compared with the same calls made by the client,
+//! and a map over cores.
 //!
 //! `chains` measures the chains.
-//! Map: `functions/fibonacci-recursive` over a list, by servers on one core and on more. A cached map would only be
-//! looked up, so caching is off.
+//! Map: `functions/fibonacci-recursive` over a list, by servers on one core and on more. A cached
+//! map would only be looked up, so caching is off.
 //! Peer: the same server on one core.
 
 mod chains;

@@ -21,8 +21,8 @@ struct Tool {
     features: &'static str,
 }
 
-/// wasmtime's command line, in the release that Nebula embeds, with the features that `wasmtime serve` needs and those that
-/// affect its speed.
+/// wasmtime's command line, in the release that Nebula embeds, with the features that `wasmtime
+/// serve` needs and those that affect its speed.
 const WASMTIME: Tool = Tool {
     name: "wasmtime",
     package: "wasmtime-cli",
@@ -31,7 +31,8 @@ const WASMTIME: Tool = Tool {
                parallel-compilation",
 };
 
-/// wac, which composes components. It reads components in the text format, too, and uses no registry.
+/// wac, which composes components. It reads components in the text format, too, and uses no
+/// registry.
 const WAC: Tool = Tool { name: "wac", package: "wac-cli", version: "0.12.0", features: "wat" };
 
 /// Returns the root of the repository.
@@ -68,7 +69,8 @@ pub(crate) fn nebula() -> anyhow::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("nebula"))
 }
 
-/// Builds functions of the repository and returns the paths of their components in the order of `packages`.
+/// Builds functions of the repository and returns the paths of their components in the order of
+/// `packages`.
 ///
 /// # Errors
 /// Returns an error if cargo fails.

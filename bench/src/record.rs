@@ -4,8 +4,9 @@
 //! command lines -> sections -> results.json, results.md, chart.svg
 //! ```
 //!
-//! The results name the command line of each section, so that any of them can be repeated alone. The files are written
-//! after every command. If a command fails, the results say so, the others still run, and the run fails at its end.
+//! The results name the command line of each section, so that any of them can be repeated alone.
+//! The files are written after every command. If a command fails, the results say so, the others
+//! still run, and the run fails at its end.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ pub(crate) struct Args {
     /// Directory of `results.json`, `results.md` and `chart.svg`
     #[arg(long, default_value = "docs/bench")]
     out: PathBuf,
-    /// Run only the commands that contain this; requires `--out`, because the files there are overwritten
+    /// Run only the commands that contain this; requires `--out`, because the files there are
+    /// overwritten
     #[arg(long, requires = "out")]
     only: Option<String>,
     /// Path of a `spin` binary to measure

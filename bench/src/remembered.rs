@@ -1,15 +1,16 @@
 //! Repeated inputs, with and without a cache.
 //!
-//! Includes: the whole request, with misses and with storing results. Excludes: connect, compile, load, and a
-//! warm-up before every measurement.
-//! Guest: `functions/sha256`, with bodies that differ in their last bytes; every answer is checked. Repetition has two
-//! models:
+//! Includes: the whole request, with misses and with storing results. Excludes: connect, compile,
+//! load, and a warm-up before every measurement.
+//! Guest: `functions/sha256`, with bodies that differ in their last bytes; every answer is checked.
+//! Repetition has two models:
 //! * Zipf's law: the frequency of the nth most popular input is proportional to `1/n^s`;
-//! * a share of duplicates: that percentage of requests repeats one of a few inputs, and every other request has a new
-//!   input. At 0 % the cache saves nothing, which shows its cost.
+//! * a share of duplicates: that percentage of requests repeats one of a few inputs, and every
+//!   other request has a new input. At 0 % the cache saves nothing, which shows its cost.
 //!
-//! Peer in the same run: the same server and requests without a cache. Reports requests per second, server CPU
-//! per request, the share of CPU saved, the share of requests answered without running the function, and the energy that
+//! Peer in the same run: the same server and requests without a cache. Reports requests per second,
+//! server CPU per request, the share of CPU saved, the share of requests answered without running
+//! the function, and the energy that
 //! [`energy`] computes from the CPU time.
 
 mod inputs;
@@ -191,8 +192,8 @@ fn compare(args: &Args, load: &Load<'_>, programs: Programs<'_>, cores: &Cores) 
         for turn in 0..load.servers.len() {
             let index = (round + turn) % load.servers.len();
             let CachingServer { name, cache_bytes_max } = load.servers[index];
-            // Each round starts a new server: filling the cache is part of its behaviour, and unique inputs must be new
-            // to it.
+            // Each round starts a new server: filling the cache is part of its behaviour, and
+            // unique inputs must be new to it.
             let nebula = Nebula::start_with_cache(programs.nebula, &functions, Some(cache_bytes_max), cores)?;
             let round = measure::measure(&nebula.server, load.mix, setting, cores).context(name)?;
             measured[index].rounds.push(round);

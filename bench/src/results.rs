@@ -4,8 +4,8 @@
 //! subcommand -> sections -> Markdown, JSON, chart
 //! ```
 //!
-//! Invariant: every figure has a unit and the values of its rounds. Markdown shows medians and spreads; JSON also holds
-//! the rounds.
+//! Invariant: every figure has a unit and the values of its rounds. Markdown shows medians and
+//! spreads; JSON also holds the rounds.
 
 use std::fmt::Write;
 

@@ -1,12 +1,12 @@
 //! Scaling over one, two and four cores.
 //!
-//! Over HTTP: the echo of `throughput`, by servers on each number of cores, with the same load. A server gets
-//! at most half of the machine's cores, so that the load isn't the limit. A note names the numbers that the machine is
-//! too small for.
-//! In process: one thread per core, all calling one runtime, up to all of the machine's cores. This shows what the
-//! runtime itself shares between cores, without sockets.
-//! Peers in the same run, over HTTP: hyper alone and `wasmtime serve` with its best flags. Reports throughput and
-//! its ratio to that on one core, round by round.
+//! Over HTTP: the echo of `throughput`, by servers on each number of cores, with the same load. A
+//! server gets at most half of the machine's cores, so that the load isn't the limit. A note names
+//! the numbers that the machine is too small for.
+//! In process: one thread per core, all calling one runtime, up to all of the machine's cores. This
+//! shows what the runtime itself shares between cores, without sockets. Peers in the same run, over
+//! HTTP: hyper alone and `wasmtime serve` with its best flags. Reports throughput and its ratio to
+//! that on one core, round by round.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::Barrier;

@@ -4,8 +4,8 @@
 //! held (pinned, waits for a byte) --release--> starting --(prints its addresses)--> server --drop--> killed
 //! ```
 //!
-//! The child starts as `exec-pinned` of this program, which pins itself and then becomes the server. It waits to be
-//! released before that, so that the moment of the server's exec is known.
+//! The child starts as `exec-pinned` of this program, which pins itself and then becomes the
+//! server. It waits to be released before that, so that the moment of the server's exec is known.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -56,7 +56,8 @@ pub(crate) struct PinnedCommand {
     command: Vec<OsString>,
 }
 
-/// Waits for a byte on standard input, then becomes the server, which is killed when its parent process ends.
+/// Waits for a byte on standard input, then becomes the server, which is killed when its parent
+/// process ends.
 pub(crate) fn exec_pinned(pinned: &PinnedCommand) -> anyhow::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // A process group of its own lets `Process` kill the descendants of the server, too.
@@ -118,7 +119,8 @@ impl Process {
         Ok(process)
     }
 
-    /// Lets the process become the program, writes `input` to its standard input, and returns the moment of the release.
+    /// Lets the process become the program, writes `input` to its standard input, and returns the
+    /// moment of the release.
     ///
     /// # Errors
     /// Returns an error if the process has ended.
@@ -161,8 +163,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // After a wait the id may belong to another process, so only a running child is killed. Errors mean that it has
-        // ended meanwhile.
+        // After a wait the id may belong to another process, so only a running child is killed.
+        // Errors mean that it has ended meanwhile.
         if let (Ok(None), Some(pid)) = (self.child.try_wait(), self.pid()) {
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = self.child.kill();
@@ -243,7 +245,8 @@ impl Server {
     }
 }
 
-/// Collects the lines of an output on a thread that reads to the end, so that the server never blocks on a full pipe.
+/// Collects the lines of an output on a thread that reads to the end, so that the server never
+/// blocks on a full pipe.
 fn collect_lines(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

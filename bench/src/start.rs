@@ -1,11 +1,11 @@
 //! The time from exec to the first answer.
 //!
-//! Includes: exec, the dynamic linker, opening the data directory, listening, connecting, and the first call
-//! of the function that was deployed last, whose compiled code isn't loaded yet. Excludes: starting a shell; the disk,
-//! because everything is in the page cache.
-//! Peers in the same run, in turns: hyper alone; `wasmtime serve` of one component, compiled at the start and
-//! before; Spin if a binary is given; and processes that answer one call, `cat`, `wasmtime run` and `nebula invoke` of a
-//! file, from exec to exit. Reports median and spread over the rounds.
+//! Includes: exec, the dynamic linker, opening the data directory, listening, connecting, and the
+//! first call of the function that was deployed last, whose compiled code isn't loaded yet.
+//! Excludes: starting a shell; the disk, because everything is in the page cache. Peers in the same
+//! run, in turns: hyper alone; `wasmtime serve` of one component, compiled at the start and before;
+//! Spin if a binary is given; and processes that answer one call, `cat`, `wasmtime run` and `nebula
+//! invoke` of a file, from exec to exit. Reports median and spread over the rounds.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};

@@ -26,7 +26,8 @@ impl Figure {
         Some(Self { median, min, max, rounds })
     }
 
-    /// Returns the ratios of `self` to `base`, round by round, because a disturbance affects both values of a round.
+    /// Returns the ratios of `self` to `base`, round by round, because a disturbance affects both
+    /// values of a round.
     pub(crate) fn over(&self, base: &Self) -> Option<Self> {
         Self::of(self.rounds.iter().zip(&base.rounds).map(|(row, base)| row / base))
     }

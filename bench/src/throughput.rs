@@ -1,11 +1,12 @@
-//! Throughput of an echo over HTTP with keep-alive, in a fresh instance per request or from the cache.
+//! Throughput of an echo over HTTP with keep-alive, in a fresh instance per request or from the
+//! cache.
 //!
-//! Includes: parse, route, decode, instance, guest, encode, answer. Excludes: connect, compile, load,
-//! and a warm-up before every measurement.
+//! Includes: parse, route, decode, instance, guest, encode, answer. Excludes: connect, compile,
+//! load, and a warm-up before every measurement.
 //! Guests: `functions/echo` and `functions/hello-http`; at 36 B in and out the host dominates.
-//! Peers in the same run: hyper alone, `wasmtime serve` with its defaults and with its best flags, Spin if a binary is
-//! given. Reports requests per second, their ratio to hyper alone round by round, server CPU per
-//! request and latency, as median over the rounds and spread.
+//! Peers in the same run: hyper alone, `wasmtime serve` with its defaults and with its best flags,
+//! Spin if a binary is given. Reports requests per second, their ratio to hyper alone round by
+//! round, server CPU per request and latency, as median over the rounds and spread.
 
 mod callers;
 

@@ -1,10 +1,10 @@
 //! A heap whose first megabyte lies in the initial memory.
 //!
-//! Growing a memory is the most expensive request of a guest to the host: it changes page protection twice
-//! per call, once to grow and once to undo it, and each change interrupts every other serving core. So
-//! allocations come from a static arena first. The arena is zeroed, so it adds nothing to the component;
-//! pages that a call doesn't touch cost nothing; freed blocks are reused. Allocations that don't fit go to
-//! the system's allocator, which grows the memory.
+//! Growing a memory is the most expensive request of a guest to the host: it changes page
+//! protection twice per call, once to grow and once to undo it, and each change interrupts every
+//! other serving core. So allocations come from a static arena first. The arena is zeroed, so it
+//! adds nothing to the component; pages that a call doesn't touch cost nothing; freed blocks are
+//! reused. Allocations that don't fit go to the system's allocator, which grows the memory.
 #![expect(unsafe_code, reason = "the trait of allocators is unsafe; each block states its invariant")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -34,8 +34,8 @@ impl Heap {
     }
 }
 
-// SAFETY: every block belongs to one of two allocators that uphold the trait's contract. Its address says
-// which one: only the arena's blocks lie in `ARENA`.
+// SAFETY: every block belongs to one of two allocators that uphold the trait's contract. Its
+// address says which one: only the arena's blocks lie in `ARENA`.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller upholds the contract of `alloc`.
@@ -67,8 +67,8 @@ unsafe impl GlobalAlloc for Heap {
         if !moved.is_null() {
             return moved;
         }
-        // SAFETY: the caller guarantees that `new_size`, rounded up to the alignment, is a valid size. A full
-        // arena leaves the old block unchanged, so it can be copied and then freed.
+        // SAFETY: the caller guarantees that `new_size`, rounded up to the alignment, is a valid
+        // size. A full arena leaves the old block unchanged, so it can be copied and then freed.
         unsafe {
             let layout_new = Layout::from_size_align_unchecked(new_size, layout.align());
             let moved = System.alloc(layout_new);

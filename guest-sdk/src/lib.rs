@@ -21,13 +21,15 @@
 //! [`macro@initialize`] on a second function runs it once, when the component is deployed. Every call begins with
 //! the statics that it has filled. It works with every form.
 //!
-//! The attributes export a function only on Wasm targets. Natively it stays an ordinary function, which
-//! `cargo test` tests.
+//! The attributes export a function only on Wasm targets. Natively it stays an ordinary function,
+//! which `cargo test` tests.
 //!
 //! Invariants:
-//! * The exported function only converts the arguments, calls your function and converts its result.
-//! * The heap begins inside the initial memory (feature `heap`). A call that needs less than a megabyte
-//!   never grows its memory, which would be the most expensive request of a guest to the host.
+//! * The exported function only converts the arguments, calls your function and converts its
+//!   result.
+//! * The heap begins inside the initial memory (feature `heap`). A call that needs less than a
+//!   megabyte never grows its memory, which would be the most expensive request of a guest to the
+//!   host.
 
 mod convert;
 #[cfg(all(target_family = "wasm", feature = "heap"))]
@@ -40,8 +42,8 @@ pub use self::payload::{Error, Payload};
 
 /// Generates bindings for a WIT world of your own, with the options of `wit_bindgen::generate!`.
 ///
-/// The world exports `handle`. Implement the generated trait `Guest`, and pass the type that implements it
-/// to the generated macro `export!`.
+/// The world exports `handle`. Implement the generated trait `Guest`, and pass the type that
+/// implements it to the generated macro `export!`.
 ///
 /// ```
 /// nebula_sdk::generate!({

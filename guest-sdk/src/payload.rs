@@ -5,8 +5,9 @@ use std::fmt;
 /// Bytes with a media type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
-    /// A media type (RFC 9110), such as `image/png`. In a request it is the caller's `Content-Type`, or
-    /// `application/octet-stream` by default; in an answer it becomes the `Content-Type`.
+    /// A media type (RFC 9110), such as `image/png`. In a request it is the caller's
+    /// `Content-Type`, or `application/octet-stream` by default; in an answer it becomes the
+    /// `Content-Type`.
     pub media_type: String,
     /// The whole content.
     pub body: Vec<u8>,
@@ -33,7 +34,8 @@ impl Payload {
         Self::new("application/json", json.into())
     }
 
-    /// Returns the media type in lowercase and without parameters: `text/csv` for `Text/CSV; header=present`.
+    /// Returns the media type in lowercase and without parameters: `text/csv` for `Text/CSV;
+    /// header=present`.
     pub fn essence(&self) -> String {
         self.media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }

@@ -1,4 +1,5 @@
-//! The errors of the macros: each `ui/*.rs` fails to compile with the message in the `.stderr` beside it.
+//! The errors of the macros: each `ui/*.rs` fails to compile with the message in the `.stderr`
+//! beside it.
 //!
 //! `TRYBUILD=overwrite cargo test -p nebula-sdk` updates the messages.
 

@@ -1,4 +1,5 @@
-//! Bad input: each kind gets a clear error with the right status, and deployed functions keep working.
+//! Bad input: each kind gets a clear error with the right status, and deployed functions keep
+//! working.
 
 use nebula_tests::{Nebula, guests, wat};
 
@@ -342,7 +343,8 @@ fn lists_of_a_fixed_length_are_refused() {
     assert_refused(&handle_of("", "(list u8 4)"), 400, "not-a-component", "ixed-length lists");
 }
 
-/// The bound holds for a function's signature and for the type that the message about a wrong interface shows.
+/// The bound holds for a function's signature and for the type that the message about a wrong
+/// interface shows.
 #[test]
 fn types_too_large_to_print_are_refused() {
     let definitions = nested_tuples();

@@ -1,7 +1,8 @@
-//! The result cache: which calls share a result, which results are stored, on which terms, and what survives a restart
-//! or a kill.
+//! The result cache: which calls share a result, which results are stored, on which terms, and what
+//! survives a restart or a kill.
 //!
-//! `flights` tests identical calls in progress. `generated` compares cached with computed results of generated functions.
+//! `flights` tests identical calls in progress. `generated` compares cached with computed results
+//! of generated functions.
 
 mod flights;
 
@@ -14,11 +15,6 @@ use serde_json::json;
 
 const MISS: &str = "nebula; fwd=miss; stored";
 const HIT: &str = "nebula; hit";
-
-/// Starts a server with a cache.
-fn caching() -> Nebula {
-    Nebula::start_with(&["--cache-bytes-max", "67108864"])
-}
 
 fn deploy(nebula: &Nebula, name: &str, component: &str) {
     nebula.put(name, &std::fs::read(component).unwrap()).is(200);
@@ -50,7 +46,7 @@ fn headers<'a>(answer: &'a Answer, names: &[&str]) -> Vec<Option<&'a str>> {
 
 #[test]
 fn a_result_is_computed_once() {
-    let nebula = caching().deploy("adds", guests::ADDS);
+    let nebula = Nebula::start().deploy("adds", guests::ADDS);
     let call = || nebula.post("/f/adds", r#"{"a": 1, "b": 2}"#).is(200).says("3");
     let first = call().has("cache-status", MISS).lacks("age");
     for _ in 0..3 {
@@ -66,7 +62,7 @@ fn a_result_is_computed_once() {
 /// Inputs with equal values share a result, however the values are spelled.
 #[test]
 fn spellings_of_an_input_share_a_result() {
-    let nebula = caching().deploy("adds", guests::ADDS).deploy("searches", guests::SEARCHES);
+    let nebula = Nebula::start().deploy("adds", guests::ADDS).deploy("searches", guests::SEARCHES);
     nebula.post("/f/adds", r#"{"a": 10, "b": 2}"#).is(200).has("cache-status", MISS);
     for spelled in
         [r#"{"b":2,"a":10}"#, r#"{ "a" : "10", "b" : 2 }"#, "[10, 2]", "[10,\n2]", r#"{"\u0061":10,"b":2}"#]
@@ -95,7 +91,7 @@ fn spellings_of_an_input_share_a_result() {
 /// Long documents are decoded on the compute lane.
 #[test]
 fn long_documents_are_cached() {
-    let nebula = caching().deploy("echo", function("echo"));
+    let nebula = Nebula::start().deploy("echo", function("echo"));
     let document = |space: &str| format!("[{}]", vec!["7"; 50_000].join(&format!(",{space}")));
     nebula.post("/f/echo", &document("")).is(200).has("cache-status", MISS);
     nebula.post("/f/echo", &document(" ")).is(200).has("cache-status", HIT);
@@ -105,7 +101,8 @@ fn long_documents_are_cached() {
 
 #[test]
 fn inputs_that_differ_do_not_share_a_result() {
-    let nebula = caching().deploy("reverses", guests::REVERSES).deploy("payload", guests::MIRRORS_PAYLOAD);
+    let nebula =
+        Nebula::start().deploy("reverses", guests::REVERSES).deploy("payload", guests::MIRRORS_PAYLOAD);
     let send = |path: &str, media_type: &str, body: &str| {
         nebula.request("POST", path).header("content-type", media_type).body(body).send().is(200)
     };
@@ -123,7 +120,7 @@ fn inputs_that_differ_do_not_share_a_result() {
 
 #[test]
 fn http_functions_are_cached_by_the_whole_request() {
-    let nebula = caching().deploy("mirror", guests::MIRRORS_REQUEST);
+    let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
     let send = |method: &str, path: &str, mark: &str| {
         nebula.request(method, path).header("x-mark", mark).send().has("x-own", "kept")
     };
@@ -141,7 +138,7 @@ fn http_functions_are_cached_by_the_whole_request() {
 /// Results belong to a component, not to a name or version.
 #[test]
 fn names_of_the_same_component_share_results() {
-    let nebula = caching().deploy("one", guests::ADDS).deploy("other", guests::ADDS);
+    let nebula = Nebula::start().deploy("one", guests::ADDS).deploy("other", guests::ADDS);
     let call = |name: &str| nebula.post(&format!("/f/{name}"), "[1, 2]").is(200);
     call("one").has("cache-status", MISS);
     call("other").has("cache-status", HIT);
@@ -158,7 +155,7 @@ fn names_of_the_same_component_share_results() {
 
 #[test]
 fn the_functions_own_errors_are_cached_and_failures_are_not() {
-    let nebula = caching().deploy("adds", guests::ADDS).deploy("traps", guests::TRAPS);
+    let nebula = Nebula::start().deploy("adds", guests::ADDS).deploy("traps", guests::TRAPS);
     deploy(&nebula, "slow?deadline_ms=50", guests::LOOPS_FOREVER);
     let error = || nebula.post("/f/adds", "[9223372036854775807, 1]").is(422);
     error().has("cache-status", MISS);
@@ -173,7 +170,7 @@ fn the_functions_own_errors_are_cached_and_failures_are_not() {
 /// A stack overflow and a missed deadline depend on the machine and are never cached.
 #[test]
 fn traps_are_cached_only_if_the_function_allows_it() {
-    let nebula = caching();
+    let nebula = Nebula::start();
     for (name, component) in [
         ("panics", guests::PANICS),
         ("traps", guests::TRAPS),
@@ -194,8 +191,8 @@ fn traps_are_cached_only_if_the_function_allows_it() {
         nebula.post("/f/loops", "").is(504).has("cache-status", "nebula; fwd=miss");
         nebula.post("/f/panics", "[").is(400).has("cache-status", "nebula; fwd=miss");
     }
-    // The answer to a trap holds the log, so functions with other log limits don't share it. Nor does a function that
-    // doesn't allow traps to be cached.
+    // The answer to a trap holds the log, so functions with other log limits don't share it. Nor
+    // does a function that doesn't allow traps to be cached.
     deploy(&nebula, "quiet?remember_traps=on&log_bytes_max=0", guests::PANICS);
     nebula.post("/f/quiet", "3").is(502).has("cache-status", MISS);
     deploy(&nebula, "forgets", guests::PANICS);
@@ -207,7 +204,7 @@ fn traps_are_cached_only_if_the_function_allows_it() {
 /// The directives are those of RFC 9111 §5.2.1.
 #[test]
 fn request_directives_force_a_run_or_prevent_storing() {
-    let nebula = caching().deploy("adds", guests::ADDS);
+    let nebula = Nebula::start().deploy("adds", guests::ADDS);
     let call = |directive: &str| {
         let call = nebula.request("POST", "/f/adds").header("content-type", "application/json");
         call.header("cache-control", directive).body("[1, 2]").send().is(200).says("3")
@@ -222,7 +219,7 @@ fn request_directives_force_a_run_or_prevent_storing() {
 
 #[test]
 fn function_settings_control_caching() {
-    let nebula = caching();
+    let nebula = Nebula::start();
     let call = |name: &str| nebula.post(&format!("/f/{name}"), "[1, 2]").is(200).says("3");
     deploy(&nebula, "never?remember=off", guests::ADDS);
     deploy(&nebula, "briefly?remember_ttl_s=4", guests::ADDS);
@@ -251,7 +248,7 @@ fn function_settings_control_caching() {
 
 #[test]
 fn a_hit_with_a_matching_entity_tag_gets_304() {
-    let nebula = caching().deploy("adds", guests::ADDS);
+    let nebula = Nebula::start().deploy("adds", guests::ADDS);
     let first = nebula.get("/f/adds?a=1&b=2").is(200).has("cache-status", MISS);
     let etag = first.header("etag").unwrap();
     let again = nebula.request("GET", "/f/adds?a=1&b=2").header("if-none-match", etag).send();
@@ -261,7 +258,7 @@ fn a_hit_with_a_matching_entity_tag_gets_304() {
 /// The server recomputes a share of hits while the machine is idle, and compares.
 #[test]
 fn hits_are_verified_while_idle() {
-    let nebula = Nebula::start_with(&["--cache-bytes-max", "67108864", "--verify-share", "1"])
+    let nebula = Nebula::start_with(&["--verify-share", "1"])
         .deploy("adds", guests::ADDS)
         .deploy("mirror", guests::MIRRORS_REQUEST)
         .deploy("dice", guests::ROLLS_DICE);
@@ -291,7 +288,7 @@ fn hits_are_verified_while_idle() {
 
 #[test]
 fn the_cache_command_reports_and_clears() {
-    let nebula = caching().deploy("adds", guests::ADDS).deploy("reverses", guests::REVERSES);
+    let nebula = Nebula::start().deploy("adds", guests::ADDS).deploy("reverses", guests::REVERSES);
     let call = || nebula.post("/f/adds", "[1, 2]").is(200);
     call();
     call();
@@ -317,14 +314,14 @@ fn the_cache_command_reports_and_clears() {
 /// Only results that took long to compute are stored on disk.
 #[test]
 fn slow_results_survive_a_restart() {
-    let nebula = caching().deploy("adds", guests::ADDS);
+    let nebula = Nebula::start().deploy("adds", guests::ADDS);
     deploy(&nebula, "fib?deadline_ms=60000", function("fibonacci-recursive"));
     let short = |nebula: &Nebula, a: u32| nebula.post("/f/adds", &format!("[{a}, 2]")).is(200);
     (0..20).for_each(|a| drop(short(&nebula, a).has("cache-status", MISS)));
     let first = nebula.post("/f/fib", "32").is(200).says("2178309").has("cache-status", MISS);
     let home = nebula.home();
     nebula.terminate_and_wait();
-    let nebula = Nebula::start_over(home, &["--cache-bytes-max", "67108864"]);
+    let nebula = Nebula::start_over(home, &[]);
     let again =
         nebula.post("/f/fib", "32").is(200).says("2178309").has("cache-status", "nebula; hit; detail=disk");
     assert_eq!(again.header("etag"), first.header("etag"));
@@ -349,20 +346,22 @@ fn primes_below(end: usize) -> Vec<usize> {
     (2..end).filter(|n| is_prime[*n]).collect()
 }
 
-/// The server is killed at random moments while it writes results. Each time it starts again and gives no wrong answer.
+/// The server is killed at random moments while it writes results. Each time it starts again and
+/// gives no wrong answer.
 #[test]
 fn no_answer_is_wrong_after_a_kill() {
     let mut generator = Generator::new();
     let primes = primes_below(7_000_000);
-    let nebula = caching();
+    let nebula = Nebula::start();
     deploy(&nebula, "prime?deadline_ms=60000", function("nth-prime"));
     let home = nebula.home();
     nebula.terminate_and_wait();
-    // The load requests each number once. They are large enough for the results to be stored on disk.
+    // The load requests each number once. They are large enough for the results to be stored on
+    // disk.
     let (first, next) = (400_000, AtomicUsize::new(400_000));
     let mut from_disk = 0;
     for _ in 0..14 {
-        let nebula = Nebula::start_over(Arc::clone(&home), &["--cache-bytes-max", "67108864"]);
+        let nebula = Nebula::start_over(Arc::clone(&home), &[]);
         let call = |n: usize| nebula.request("POST", "/f/prime").body(n.to_string()).try_send();
         let check = |n: usize, answer: Answer| answer.is(200).says(&primes[n - 1].to_string());
         // The last results before the kill may have been written, partly written or lost.
@@ -403,7 +402,7 @@ fn no_answer_is_wrong_after_a_kill() {
 /// The two servers are independent of each other, and only one has a cache.
 #[test]
 fn cached_results_equal_computed_ones() {
-    let (caching, computing) = (caching(), Nebula::start());
+    let (caching, computing) = (Nebula::start(), Nebula::start_uncached());
     let mut compared = 0;
     for function in FUNCTIONS {
         let name = function.name();

@@ -1,4 +1,5 @@
-//! Concurrent calls: deploys during calls, overload, long calls beside short ones, callers that disconnect.
+//! Concurrent calls: deploys during calls, overload, long calls beside short ones, callers that
+//! disconnect.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,7 +9,7 @@ use nebula_tests::{Nebula, eventually, guests};
 /// A call in flight ends on the version it began with; the next call sees the new version.
 #[test]
 fn no_call_fails_during_deploys() {
-    let nebula = Nebula::start().deploy("f", guests::GREETS);
+    let nebula = Nebula::start_uncached().deploy("f", guests::GREETS);
     let component = std::fs::read(guests::GREETS).unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -46,7 +47,7 @@ fn no_call_fails_during_deploys() {
 
 #[test]
 fn identical_calls_get_identical_answers() {
-    let nebula = Nebula::start().deploy("rolls", guests::ROLLS_DICE);
+    let nebula = Nebula::start_uncached().deploy("rolls", guests::ROLLS_DICE);
     let input = r#"{"times": 5, "ignored": "x"}"#;
     let expected = nebula.post("/f/rolls", input).is(200).text().to_owned();
     thread::scope(|scope| {
@@ -63,8 +64,8 @@ fn identical_calls_get_identical_answers() {
 /// Calls beyond the limits of running and waiting calls are shed at once; the others are answered.
 #[test]
 fn overload_is_shed() {
-    let nebula =
-        Nebula::start_with(&["--calls-max", "1", "--queue-max", "1"]).deploy("greets", guests::GREETS);
+    let nebula = Nebula::start_uncached_with(&["--calls-max", "1", "--queue-max", "1"])
+        .deploy("greets", guests::GREETS);
     nebula.put("slow?deadline_ms=500", &std::fs::read(guests::LOOPS_FOREVER).unwrap()).is(200);
     // After this call the function is routed to the compute lane.
     nebula.post("/f/slow", "").is(504);
@@ -86,7 +87,7 @@ fn overload_is_shed() {
 /// Without a queue, calls are shed only while the lane is busy.
 #[test]
 fn a_queue_of_zero_still_runs_calls() {
-    let nebula = Nebula::start_with(&["--calls-max", "1", "--queue-max", "0"]);
+    let nebula = Nebula::start_uncached_with(&["--calls-max", "1", "--queue-max", "0"]);
     nebula.put("slow?deadline_ms=200", &std::fs::read(guests::LOOPS_FOREVER).unwrap()).is(200);
     for _ in 0..3 {
         nebula.post("/f/slow", "").is(504);
@@ -95,7 +96,7 @@ fn a_queue_of_zero_still_runs_calls() {
 
 #[test]
 fn short_calls_do_not_wait_for_long_calls() {
-    let nebula = Nebula::start().deploy("greets", guests::GREETS);
+    let nebula = Nebula::start_uncached().deploy("greets", guests::GREETS);
     nebula.put("slow?deadline_ms=4000", &std::fs::read(guests::LOOPS_FOREVER).unwrap()).is(200);
     nebula.post("/f/greets", "\"you\"").is(200);
     thread::scope(|scope| {
@@ -114,7 +115,7 @@ fn short_calls_do_not_wait_for_long_calls() {
 fn disconnecting_callers_leave_the_server_working() {
     use std::io::Write;
 
-    let nebula = Nebula::start_with(&["--calls-max", "1"]).deploy("greets", guests::GREETS);
+    let nebula = Nebula::start_uncached_with(&["--calls-max", "1"]).deploy("greets", guests::GREETS);
     nebula.put("slow?deadline_ms=300", &std::fs::read(guests::LOOPS_FOREVER).unwrap()).is(200);
     for _ in 0..5 {
         let mut stream = std::net::TcpStream::connect(nebula.calls_address()).unwrap();
@@ -130,13 +131,14 @@ fn disconnecting_callers_leave_the_server_working() {
 fn abandoned_calls_are_cancelled() {
     use std::io::Write;
 
-    let nebula = Nebula::start_with(&["--calls-max", "1"]);
+    let nebula = Nebula::start_uncached_with(&["--calls-max", "1"]);
     let component = std::fs::read(guests::LOOPS_FOREVER).unwrap();
     nebula.put("endless?deadline_ms=600000", &component).is(200);
     nebula.put("slow?deadline_ms=200", &component).is(200);
     let mut stream = std::net::TcpStream::connect(nebula.calls_address()).unwrap();
     stream.write_all(b"POST /f/endless HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").unwrap();
-    // A call whose deadline passes in the queue gets 503, which shows that the other call occupies the lane.
+    // A call whose deadline passes in the queue gets 503, which shows that the other call occupies
+    // the lane.
     eventually("the lane is busy", || (nebula.post("/f/slow", "").status() == 503).then_some(()));
     drop(stream);
     eventually("the lane is free", || (nebula.post("/f/slow", "").status() == 504).then_some(()));
@@ -145,7 +147,7 @@ fn abandoned_calls_are_cancelled() {
 /// Many long calls of one function don't keep another function's calls from running.
 #[test]
 fn one_function_cannot_occupy_the_whole_lane() {
-    let nebula = Nebula::start_with(&["--calls-max", "2"]);
+    let nebula = Nebula::start_uncached_with(&["--calls-max", "2"]);
     let component = std::fs::read(guests::LOOPS_FOREVER).unwrap();
     nebula.put("greedy?deadline_ms=3000", &component).is(200);
     nebula.put("modest?deadline_ms=300", &component).is(200);

@@ -1,4 +1,5 @@
-//! The control plane: authorization, functions and their records, methods and paths, the OpenAPI document.
+//! The control plane: authorization, functions and their records, methods and paths, the OpenAPI
+//! document.
 
 use nebula_tests::{Nebula, guests};
 use serde_json::json;
@@ -200,8 +201,8 @@ fn openapi_describes_deployed_functions() {
     assert_eq!(input["required"], json!(["a", "b"]));
     assert!(adds["responses"]["422"]["content"]["application/json"]["schema"].is_object());
 
-    // The first checks of a validator: unique operation ids, a description of each response, and no dangling
-    // reference.
+    // The first checks of a validator: unique operation ids, a description of each response, and no
+    // dangling reference.
     let mut ids = std::collections::BTreeSet::new();
     for (path, item) in paths {
         for (method, operation) in item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters") {

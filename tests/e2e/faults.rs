@@ -166,7 +166,8 @@ fn growing_a_table_stops_at_the_limit() {
     assert_still_serves(&nebula);
 }
 
-/// `memory.fill` is a single instruction, which can't be interrupted. The memory limit bounds its duration.
+/// `memory.fill` is a single instruction, which can't be interrupted. The memory limit bounds its
+/// duration.
 #[test]
 fn long_instructions_are_bounded_by_the_memory_limit() {
     let fill = returning_u32(

@@ -6,7 +6,8 @@
 //! inputs: JSON in several spellings, queries --/
 //! ```
 //!
-//! Every run generates other functions and inputs. A test that fails prints the seed that repeats it.
+//! Every run generates other functions and inputs. A test that fails prints the seed that repeats
+//! it.
 //!
 //! * `types`: WIT types and their layout in core Wasm.
 //! * `expressions` and `functions`: bodies over those types, as WAT.
@@ -27,11 +28,10 @@ use proptest::prelude::*;
 use self::functions::Function;
 use self::inputs::FunctionRequest;
 
-const CACHE: &[&str] = &["--cache-bytes-max", "67108864"];
-
 const FUNCTIONS: usize = 30;
 
-/// Headers that differ between two answers to the same request: when each was made, how, and how long that took.
+/// Headers that differ between two answers to the same request: when each was made, how, and how
+/// long that took.
 const VOLATILE_HEADERS: &[&str] = &["date", "server-timing", "cache-status", "age"];
 
 /// The parts of an answer that are equal for equal requests: all but [`VOLATILE_HEADERS`].
@@ -64,8 +64,8 @@ struct Case {
 /// Counts of outcomes: statuses and values of `Cache-Status`.
 type Tally = BTreeMap<String, usize>;
 
-/// Sends each request of `cases` twice, forwards and backwards at the same time, and compares the answers with the
-/// computed ones.
+/// Sends each request of `cases` twice, forwards and backwards at the same time, and compares the
+/// answers with the computed ones.
 fn compare(nebula: &Nebula, cases: &[&Case], sum: &mut Tally) {
     let tally = |cases: &mut dyn Iterator<Item = &&Case>| {
         let mut tally = Tally::new();
@@ -100,13 +100,13 @@ fn compare_across_a_restart(caching: Nebula, cases: &[Case]) -> Tally {
     compare(&caching, &cases.iter().step_by(2).collect::<Vec<_>>(), &mut tally);
     let home = caching.home();
     caching.terminate_and_wait();
-    let caching = Nebula::start_over(home, CACHE);
+    let caching = Nebula::start_over(home, &[]);
     compare(&caching, &cases.iter().collect::<Vec<_>>(), &mut tally);
     tally
 }
 
-/// The functions are typed and have any signature. Some fail; some run long enough for their results to be stored on
-/// disk.
+/// The functions are typed and have any signature. Some fail; some run long enough for their
+/// results to be stored on disk.
 #[test]
 fn cached_results_of_generated_functions_equal_computed_ones() {
     let mut generator = Generator::new();
@@ -116,7 +116,7 @@ fn cached_results_of_generated_functions_equal_computed_ones() {
             generator.next(functions::function(kind))
         })
         .collect();
-    let (caching, computing) = (Nebula::start_with(CACHE), Nebula::start());
+    let (caching, computing) = (Nebula::start(), Nebula::start_uncached());
     std::thread::scope(|scope| {
         for nebula in [&caching, &computing] {
             let functions = &functions;
@@ -149,7 +149,7 @@ fn cached_results_of_generated_functions_equal_computed_ones() {
 #[test]
 fn cached_results_of_generated_requests_equal_computed_ones() {
     let mut generator = Generator::new();
-    let (caching, computing) = (Nebula::start_with(CACHE), Nebula::start());
+    let (caching, computing) = (Nebula::start(), Nebula::start_uncached());
     for nebula in [&caching, &computing] {
         nebula.redeploy("mirror", guests::MIRRORS_REQUEST);
         nebula.redeploy("payload", guests::MIRRORS_PAYLOAD);

@@ -32,11 +32,11 @@ fn mirrors_request() {
     assert!(answer.header("etag").is_some());
 }
 
-/// The function sees all headers, so requests with different headers never share a cached answer, however often both
-/// are repeated.
+/// The function sees all headers, so requests with different headers never share a cached answer,
+/// however often both are repeated.
 #[test]
 fn cached_answers_are_separate_for_each_header_value() {
-    let caching = Nebula::start_with(&["--cache-bytes-max", "67108864"]);
+    let caching = Nebula::start();
     let nebula = caching.deploy("mirror", guests::MIRRORS_REQUEST);
     let get = |name: &str, value: &str| {
         let answer = nebula.request("GET", "/f/mirror").header(name, value).send().is(200);
@@ -129,7 +129,8 @@ fn the_functions_own_entity_tag_is_compared() {
     nebula.request("HEAD", "/f/odd/own-tag").send().is(200).has("etag", "\"my,own\"");
 }
 
-/// The function sees every header, so a shared cache may reuse its answer only as far as the function itself allows.
+/// The function sees every header, so a shared cache may reuse its answer only as far as the
+/// function itself allows.
 #[test]
 fn pinned_answers_are_immutable_only_with_a_vary() {
     let nebula = Nebula::start();

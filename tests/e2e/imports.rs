@@ -1,4 +1,5 @@
-//! Composition by typed imports: a deploy links the imported functions into the component, which keeps them.
+//! Composition by typed imports: a deploy links the imported functions into the component, which
+//! keeps them.
 
 use nebula_tests::{Answer, FUNCTIONS, Nebula, foreach_guest_in_imports, guests, wat};
 use serde_json::{Value, json};
@@ -18,8 +19,8 @@ fn current(nebula: &Nebula, name: &str) -> Value {
     nebula.control("GET", &format!("/api/v1/functions/{name}")).send().is(200).json()["current"].clone()
 }
 
-/// Assembles a component of `handle: func(x: s32) -> s32` that imports functions of the same type and returns the sum of
-/// their results and `own`.
+/// Assembles a component of `handle: func(x: s32) -> s32` that imports functions of the same type
+/// and returns the sum of their results and `own`.
 fn sums(imports: &[&str], own: i32) -> Vec<u8> {
     let mut component = String::from("(component\n");
     let mut lowered = String::new();
@@ -64,7 +65,8 @@ fn measures() {
     answer.says(r#"{"name":"a","legs":[2.0],"total":2.0}"#);
 }
 
-/// Records cross the link in both directions, and the result is that of calling the two functions separately.
+/// Records cross the link in both directions, and the result is that of calling the two functions
+/// separately.
 #[test]
 fn compares() {
     let nebula = Nebula::start().deploy("measures", guests::MEASURES);
@@ -327,7 +329,8 @@ fn import_cycles_are_refused() {
     refused(put_sums(&nebula, "a", &["c"], 1), "a → c → b → a");
     nebula.post("/f/a", "0").is(200).says("1");
     nebula.post("/f/c", "0").is(200).says("3");
-    // The check uses current versions: each function here was linked with a version of the next that imported nothing.
+    // The check uses current versions: each function here was linked with a version of the next
+    // that imported nothing.
     for name in ["x", "y", "z"] {
         put_sums(&nebula, name, &[], 1).is(200);
     }
@@ -362,10 +365,11 @@ fn links_that_exceed_an_instances_limits_are_refused() {
     nebula.put("importer", &importer(&fewer)).is(200);
 }
 
-/// Equal calls of the linked component draw equal numbers, which differ from those of the imported function alone.
+/// Equal calls of the linked component draw equal numbers, which differ from those of the imported
+/// function alone.
 #[test]
 fn random_numbers_depend_on_the_linked_component() {
-    let nebula = Nebula::start().deploy("draws", guests::DRAWS);
+    let nebula = Nebula::start_uncached().deploy("draws", guests::DRAWS);
     let importer = wat(r#"(component
             (import "draws" (func $draws (param "text" string) (result u64)))
             (core module $heap
@@ -410,7 +414,8 @@ fn the_backtrace_of_a_trap_shows_both_functions() {
     assert!(at("inner") < at("outer"), "{backtrace}");
 }
 
-/// `compare-tables` imports `csv-stats`, whose name sorts after it. A test of `nebula up` relies on that.
+/// `compare-tables` imports `csv-stats`, whose name sorts after it. A test of `nebula up` relies on
+/// that.
 #[test]
 fn a_function_of_this_repository_imports_a_later_one() {
     const IMPORT: &[u8] = b"nebula:functions/";

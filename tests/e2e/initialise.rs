@@ -1,4 +1,5 @@
-//! Initialisers: `wizer-initialize` runs once, when a component is deployed, and every call begins with its state.
+//! Initialisers: `wizer-initialize` runs once, when a component is deployed, and every call begins
+//! with its state.
 
 use nebula_tests::{Nebula, foreach_guest_in_initialise, functions, guests, nebula, wat};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ fn assert_refused(component: &str) -> nebula_tests::Problem {
 /// Every call begins with the state of the snapshot; changes of a call don't reach the next.
 #[test]
 fn counts_from_snapshot() {
-    let nebula = Nebula::start();
+    let nebula = Nebula::start_uncached();
     let record = nebula.redeploy("counts-from-snapshot", guests::COUNTS_FROM_SNAPSHOT).json();
     assert_eq!(record["form"], "typed");
     assert_eq!(record["signature"], "handle: func() -> tuple<u32, u32>");
@@ -66,7 +67,8 @@ fn initialises_http() {
     nebula.get("/f/initialises-http").is(200).says("made at init");
 }
 
-/// The initialiser sees clocks and random numbers that depend on the component only, not on the server or the call.
+/// The initialiser sees clocks and random numbers that depend on the component only, not on the
+/// server or the call.
 #[test]
 fn looks_around_at_init() {
     let sights = |nebula: &Nebula, input: &str| -> [Value; 2] {
@@ -90,7 +92,8 @@ fn looks_around_at_init() {
     assert_eq!(sights(&elsewhere, "\"a\""), [at_init, in_call]);
 }
 
-/// The C library keeps the stream that it opens for printing, and the handle would be invalid in a call.
+/// The C library keeps the stream that it opens for printing, and the handle would be invalid in a
+/// call.
 #[test]
 fn prints_at_init() {
     assert_refused(guests::PRINTS_AT_INIT)

@@ -1,7 +1,7 @@
 //! End-to-end tests: the real binary, real guests, real sockets.
 //!
-//! One module per part of the contract. Every test starts its own server. The harness is `tests/src`, the guests are in
-//! `tests/guests`.
+//! One module per part of the contract. Every test starts its own server. The harness is
+//! `tests/src`, the guests are in `tests/guests`.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 

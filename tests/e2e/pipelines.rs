@@ -1,6 +1,7 @@
 //! Pipelines: results, caching of each step, limits, failures, and the commands.
 //!
-//! `deploys` tests the type check and how pipelines follow their functions; `fused` tests chains that run as one component.
+//! `deploys` tests the type check and how pipelines follow their functions; `fused` tests chains
+//! that run as one component.
 
 mod deploys;
 mod fused;
@@ -11,10 +12,6 @@ use serde_json::{Value, json};
 const MISS: &str = "nebula; fwd=miss; stored";
 const HIT: &str = "nebula; hit";
 
-fn caching() -> Nebula {
-    Nebula::start_with(&["--cache-bytes-max", "67108864"])
-}
-
 /// Returns the component of a function of this repository.
 fn function(name: &str) -> &'static str {
     FunctionCrate::named(name).component
@@ -24,7 +21,8 @@ fn with(nebula: Nebula, functions: &[&str]) -> Nebula {
     functions.iter().fold(nebula, |nebula, name| nebula.deploy(name, function(name)))
 }
 
-/// Sends a pipeline for deployment and returns the answer, accepted or not. `name` may end in a query.
+/// Sends a pipeline for deployment and returns the answer, accepted or not. `name` may end in a
+/// query.
 fn put(nebula: &Nebula, name: &str, steps: &Value) -> Answer {
     let body = json!({"steps": steps}).to_string();
     nebula.control("PUT", &format!("/api/v1/pipelines/{name}")).body(body).send()
@@ -72,7 +70,7 @@ fn a_chain_equals_calling_its_functions_in_order() {
 /// Changing one function keeps the cached results of the other steps.
 #[test]
 fn each_step_is_cached_separately() {
-    let nebula = with(caching(), &["slugify", "sha256", "markdown"]);
+    let nebula = with(Nebula::start(), &["slugify", "sha256", "markdown"]);
     let all = json!(["slugify", {"all": {"page": "markdown", "digest": ["markdown", "sha256"]}}]);
     put(&nebula, "card", &all).is(200);
     let call = |text: &str| nebula.post("/f/card", &json!(text).to_string()).is(200);
@@ -92,10 +90,11 @@ fn each_step_is_cached_separately() {
     assert_eq!(steps(&again), ["slugify: hit", "markdown: hit", "sha256: miss", "markdown-2: hit"]);
 }
 
-/// If several items fail, the answer is the error of the first one in order, even if another failed earlier.
+/// If several items fail, the answer is the error of the first one in order, even if another failed
+/// earlier.
 #[test]
 fn each_keeps_the_order_of_results_and_errors() {
-    let nebula = with(Nebula::start(), &["factorial"]);
+    let nebula = with(Nebula::start_uncached(), &["factorial"]);
     // A long deadline, because this test is about order and the machine may be busy.
     nebula.put("pi-trials?deadline_ms=60000", &std::fs::read(function("pi-trials")).unwrap()).is(200);
     put(&nebula, "factorials?deadline_ms=20000", &json!({"each": "factorial"})).is(200);
@@ -138,14 +137,15 @@ fn sha256(bytes: &[u8]) -> String {
 
 #[test]
 fn the_deadline_of_a_pipeline_applies_to_all_its_steps_together() {
-    let nebula = Nebula::start().deploy("loops", guests::LOOPS_FOREVER);
+    let nebula = Nebula::start_uncached().deploy("loops", guests::LOOPS_FOREVER);
     let nebula = with(nebula, &["fibonacci-recursive", "slugify"]);
     put(&nebula, "loops-twice?deadline_ms=200", &json!({"all": {"a": "loops", "b": "loops"}})).is(200);
     let begun = std::time::Instant::now();
     let answer = nebula.post("/f/loops-twice", "").is(504).problem("deadline-exceeded");
     answer.member("deadline_ms", 200);
     assert!(begun.elapsed() < std::time::Duration::from_secs(5));
-    // Each of these calls takes far less than its own deadline, but all together exceed the pipeline's.
+    // Each of these calls takes far less than its own deadline, but all together exceed the
+    // pipeline's.
     put(&nebula, "many?deadline_ms=100", &json!({"each": "fibonacci-recursive"})).is(200);
     let many = json!(vec![27; 2000]).to_string();
     nebula.post("/f/many", &many).is(504).problem("deadline-exceeded").member("deadline_ms", 100);
@@ -158,7 +158,7 @@ fn the_deadline_of_a_pipeline_applies_to_all_its_steps_together() {
 
 #[test]
 fn a_pipeline_has_limits_of_its_own() {
-    let nebula = with(Nebula::start(), &["echo", "slugify"]);
+    let nebula = with(Nebula::start_uncached(), &["echo", "slugify"]);
     let body = json!({"steps": {"each": "slugify"}, "calls_max": 10}).to_string();
     nebula.control("PUT", "/api/v1/pipelines/few").body(body).send().is(200);
     let texts = |count: usize| json!(vec!["a"; count]).to_string();
@@ -201,7 +201,7 @@ fn steps_may_have_different_forms() {
 
 #[test]
 fn commands_check_deploy_show_and_explain_pipelines() {
-    let nebula = with(caching(), &["slugify", "sha256"]);
+    let nebula = with(Nebula::start(), &["slugify", "sha256"]);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("digest.toml");
     std::fs::write(
@@ -271,7 +271,7 @@ fn the_size_and_depth_of_descriptions_and_types_are_bounded() {
 /// The limits apply also to steps that call no function.
 #[test]
 fn collected_values_are_limited_while_they_are_collected() {
-    let nebula = Nebula::start();
+    let nebula = Nebula::start_uncached();
     let parts: Vec<_> = (0..50).map(|_| json!({"select": "."})).collect();
     let body = json!({"input": "list<u64>", "steps": {"each": {"all": parts}}}).to_string();
     nebula.control("PUT", "/api/v1/pipelines/wide").body(body).send().is(200);
@@ -290,7 +290,7 @@ fn collected_values_are_limited_while_they_are_collected() {
 /// The limits of a called pipeline don't depend on the pipeline that called it first.
 #[test]
 fn nested_pipelines_keep_their_own_limits() {
-    let nebula = with(caching(), &["slugify", "markdown"]);
+    let nebula = with(Nebula::start(), &["slugify", "markdown"]);
     put(&nebula, "inner", &json!({"all": ["slugify", "markdown"]})).is(200);
     put(&nebula, "small?output_bytes_max=20&remember_traps=on", &json!({"all": ["slugify", "markdown"]}))
         .is(200);
@@ -316,7 +316,7 @@ fn nested_pipelines_keep_their_own_limits() {
 /// The cache key includes which version each step calls.
 #[test]
 fn pipelines_with_swapped_versions_do_not_share_results() {
-    let nebula = caching().deploy("asks", guests::ASKS_FOR_MEMORY);
+    let nebula = Nebula::start().deploy("asks", guests::ASKS_FOR_MEMORY);
     let component = std::fs::read(guests::ASKS_FOR_MEMORY).unwrap();
     nebula.put("asks?memory_bytes_max=4194304", &component).is(200);
     let body = |x: &str, y: &str| json!({"input": "u32", "steps": {"all": {"x": x, "y": y}}}).to_string();
@@ -336,7 +336,7 @@ fn pipelines_with_swapped_versions_do_not_share_results() {
 /// The request's `Cache-Control` applies to the steps, too.
 #[test]
 fn cache_directives_apply_to_steps() {
-    let nebula = with(caching(), &["slugify", "markdown"]);
+    let nebula = with(Nebula::start(), &["slugify", "markdown"]);
     put(&nebula, "p", &json!(["slugify", "markdown"])).is(200);
     let call = |directive: &str| {
         let call = nebula.request("POST", "/f/p").header("cache-control", directive);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use nebula_tests::{FUNCTIONS, Nebula, cargo_in, eventually, nebula, nebula_in};
 
-/// A project made by `nebula new`. Its path is the same in every run, so that cargo reuses earlier builds. Dropping it
-/// removes the directory.
+/// A project made by `nebula new`. Its path is the same in every run, so that cargo reuses earlier
+/// builds. Dropping it removes the directory.
 struct Project {
     path: PathBuf,
     target: String,
@@ -61,7 +61,8 @@ struct Template {
     output: &'static str,
 }
 
-/// Asserts that a new project builds, passes its own tests, runs from its file and on a server, and verifies.
+/// Asserts that a new project builds, passes its own tests, runs from its file and on a server, and
+/// verifies.
 fn assert_works(template: Template) {
     let Template { name: template, input, output } = template;
     let name = format!("new-{template}");
@@ -179,7 +180,8 @@ fn pipelines_of_this_repository_answer_their_samples() {
     }
 }
 
-/// `nebula up` is a new user's first command. It serves every function and prints a call of each to copy.
+/// `nebula up` is a new user's first command. It serves every function and prints a call of each to
+/// copy.
 #[test]
 fn up_serves_this_repository() {
     let pipelines = pipelines();

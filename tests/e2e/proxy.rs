@@ -1,14 +1,9 @@
 //! nginx as a cache in front of Nebula: which answers it stores and which requests it forwards.
 //!
-//! Three things show that: nginx's `X-Cache-Status`, Nebula's counts of calls, and the answers that nginx still gives
-//! after Nebula is killed.
+//! Three things show that: nginx's `X-Cache-Status`, Nebula's counts of calls, and the answers that
+//! nginx still gives after Nebula is killed.
 
 use nebula_tests::{Answer, Nebula, Nginx, eventually, guests};
-
-/// Starts a server with a cache, whose report counts calls.
-fn caching() -> Nebula {
-    Nebula::start_with(&["--cache-bytes-max", "67108864"])
-}
 
 /// Deploys the component at `path` and returns the path of a call that is pinned to its digest.
 fn pin(nebula: &Nebula, name: &str, path: &str) -> String {
@@ -16,7 +11,7 @@ fn pin(nebula: &Nebula, name: &str, path: &str) -> String {
     format!("/f/{name}@{}", record["digest"].as_str().unwrap())
 }
 
-/// Returns how often the only function was called.
+/// Returns how often the only function was called, by the cache's report.
 fn calls(nebula: &Nebula) -> u64 {
     let report = nebula.control("GET", "/api/v1/cache").send().is(200).json();
     let counts = ["hits", "collapsed", "misses"].map(|name| report["functions"][0][name].as_u64().unwrap());
@@ -43,7 +38,7 @@ fn assert_same_headers(answer: &Answer, other: &Answer) {
 #[test]
 #[ignore = "needs nginx, which `cargo xtask test` downloads"]
 fn a_pinned_answer_is_requested_once() {
-    let nebula = caching();
+    let nebula = Nebula::start();
     let nginx = Nginx::in_front_of(&nebula);
     let path = format!("{}?name=Ada", pin(&nebula, "greets", guests::GREETS));
     let immutable = "public, max-age=31536000, immutable";
@@ -71,7 +66,7 @@ fn a_pinned_answer_is_requested_once() {
 #[test]
 #[ignore = "needs nginx, which `cargo xtask test` downloads"]
 fn media_types_of_an_answer_are_cached_separately() {
-    let nebula = caching();
+    let nebula = Nebula::start();
     let nginx = Nginx::in_front_of(&nebula);
     let text = format!("{}?name=Ada", pin(&nebula, "greets", guests::GREETS));
     // Base64 of `ab`.
@@ -103,7 +98,7 @@ fn media_types_of_an_answer_are_cached_separately() {
 #[test]
 #[ignore = "needs nginx, which `cargo xtask test` downloads"]
 fn head_has_the_headers_of_get() {
-    let nebula = caching();
+    let nebula = Nebula::start();
     let nginx = Nginx::in_front_of(&nebula);
     let pinned = pin(&nebula, "greets", guests::GREETS);
     let head = |path: &str| nginx.request("HEAD", path).send().is(200).says("").has("content-length", "13");
@@ -120,7 +115,7 @@ fn head_has_the_headers_of_get() {
 #[test]
 #[ignore = "needs nginx, which `cargo xtask test` downloads"]
 fn a_matching_entity_tag_gets_304() {
-    let nebula = caching();
+    let nebula = Nebula::start();
     let nginx = Nginx::in_front_of(&nebula);
     let pinned = format!("{}?name=Ada", pin(&nebula, "greets", guests::GREETS));
     let named = "/f/greets?name=Ada";
@@ -129,7 +124,8 @@ fn a_matching_entity_tag_gets_304() {
     let unchanged = |path: &str| get(path, &etag).is(304).says("").has("etag", &etag).lacks("content-type");
     unchanged(named).has("vary", "accept, prefer").has("cache-control", "public, no-cache");
     get(named, "\"other\"").is(200).says("\"Hello, Ada!\"");
-    // nginx compares the tag of a stored answer by itself, and fetches an answer that it hasn't stored.
+    // nginx compares the tag of a stored answer by itself, and fetches an answer that it hasn't
+    // stored.
     let calls_before = calls(&nebula);
     assert_hit(unchanged(&pinned)).has("vary", "accept, prefer");
     assert_hit(get(&pinned, "\"other\"").is(200)).says("\"Hello, Ada!\"");
@@ -143,7 +139,7 @@ fn a_matching_entity_tag_gets_304() {
 #[test]
 #[ignore = "needs nginx, which `cargo xtask test` downloads"]
 fn a_name_is_never_answered_by_its_earlier_version() {
-    let nebula = caching();
+    let nebula = Nebula::start();
     let careful = Nginx::in_front_of(&nebula);
     let careless = Nginx::caching_everything_in_front_of(&nebula);
     for component in [guests::COUNTS, guests::SAYS_NOTHING, guests::COUNTS] {
@@ -163,11 +159,12 @@ fn a_name_is_never_answered_by_its_earlier_version() {
     }
 }
 
-/// A function may limit how long its answer is fresh. After that nginx revalidates the answer without fetching it again.
+/// A function may limit how long its answer is fresh. After that nginx revalidates the answer
+/// without fetching it again.
 #[test]
 #[ignore = "needs nginx, which `cargo xtask test` downloads"]
 fn stale_answers_are_revalidated() {
-    let nebula = caching();
+    let nebula = Nebula::start();
     let nginx = Nginx::in_front_of(&nebula);
     let path = format!("{}/max-age/1", pin(&nebula, "odd", guests::ANSWERS_BY_PATH));
     let get = || nginx.get(&path).is(200).says("ten bytes.").has("cache-control", "max-age=1");
@@ -184,7 +181,7 @@ fn stale_answers_are_revalidated() {
 #[test]
 #[ignore = "needs nginx, which `cargo xtask test` downloads"]
 fn the_functions_own_errors_are_cached_and_problems_are_not() {
-    let nebula = caching();
+    let nebula = Nebula::start();
     let nginx = Nginx::in_front_of(&nebula);
     let adds = pin(&nebula, "adds", guests::ADDS);
     let traps = pin(&nebula, "traps", guests::TRAPS);
@@ -210,11 +207,12 @@ fn the_functions_own_errors_are_cached_and_problems_are_not() {
     nginx.get(&problems[1].0).is(200).says("3");
 }
 
-/// A function of the http form sees every header. Unless it sends a `Vary`, its answers aren't reused.
+/// A function of the http form sees every header. Unless it sends a `Vary`, its answers aren't
+/// reused.
 #[test]
 #[ignore = "needs nginx, which `cargo xtask test` downloads"]
 fn answers_of_the_http_form_are_not_reused_without_vary() {
-    let nebula = caching();
+    let nebula = Nebula::start();
     let path = pin(&nebula, "mirror", guests::MIRRORS_REQUEST);
     let nginx = Nginx::in_front_of(&nebula);
     for mark in ["one", "other", "one"] {

@@ -7,7 +7,7 @@ foreach_guest_in_purity!(is_tested);
 
 #[test]
 fn looks_around() {
-    let nebula = Nebula::start().deploy("looks-around", guests::LOOKS_AROUND);
+    let nebula = Nebula::start_uncached().deploy("looks-around", guests::LOOKS_AROUND);
     let sight = json!({
         "wall-seconds": 946_684_800,
         "wall-again-seconds": 946_684_800,
@@ -27,11 +27,12 @@ fn looks_around() {
 /// A call finds nothing that an earlier call has written, on either lane.
 #[test]
 fn leaves_behind() {
-    let nebula = Nebula::start_with(&["--threads", "1"]);
+    let nebula = Nebula::start_uncached_with(&["--threads", "1"]);
     let component = std::fs::read(guests::LEAVES_BEHIND).unwrap();
-    // All three names share one component, so on each lane they share instance slots. A function with more memory than the
-    // default starts on the compute lane. One that has overrun the fast lane stays on the compute lane, so another name
-    // looks at the slots of the fast lane afterwards.
+    // All three names share one component, so on each lane they share instance slots. A function
+    // with more memory than the default starts on the compute lane. One that has overrun the fast
+    // lane stays on the compute lane, so another name looks at the slots of the fast lane
+    // afterwards.
     nebula.put("fast", &component).is(200);
     nebula.put("fast-again", &component).is(200);
     nebula.put("compute?memory_bytes_max=134217728", &component).is(200);
@@ -59,10 +60,10 @@ fn rolls_dice() {
         let json = format!(r#"{{"times": 3, "ignored": "{input}"}}"#);
         nebula.post("/f/rolls-dice", &json).is(200).json()
     };
-    let nebula = Nebula::start().deploy("rolls-dice", guests::ROLLS_DICE);
+    let nebula = Nebula::start_uncached().deploy("rolls-dice", guests::ROLLS_DICE);
     let rolled = roll(&nebula, "a");
     assert_eq!(rolled, roll(&nebula, "a"));
-    let elsewhere = Nebula::start().deploy("rolls-dice", guests::ROLLS_DICE);
+    let elsewhere = Nebula::start_uncached().deploy("rolls-dice", guests::ROLLS_DICE);
     assert_eq!(rolled, roll(&elsewhere, "a"));
 
     let others = roll(&nebula, "b");
@@ -77,7 +78,7 @@ fn rolls_dice() {
 /// Random numbers depend on the input's value, not on the form in which it was sent.
 #[test]
 fn draws() {
-    let nebula = Nebula::start().deploy("draws", guests::DRAWS);
+    let nebula = Nebula::start_uncached().deploy("draws", guests::DRAWS);
     let as_json = nebula.post("/f/draws", "\"abc\"").is(200).text().to_owned();
     let plain = nebula.request("POST", "/f/draws").header("content-type", "text/plain").body("abc").send();
     plain.is(200).says(&as_json);
@@ -88,7 +89,7 @@ fn draws() {
 /// Sleeping advances the clock that the function sees and takes no time.
 #[test]
 fn sleeps() {
-    let nebula = Nebula::start().deploy("sleeps", guests::SLEEPS);
+    let nebula = Nebula::start_uncached().deploy("sleeps", guests::SLEEPS);
     // An hour passes within a deadline of a second.
     nebula.post("/f/sleeps", "3600000").is(200).says("3600000");
     nebula.post("/f/sleeps", "0").is(200).says("0");
@@ -97,7 +98,7 @@ fn sleeps() {
 /// Output goes to the call's log, up to a limit, and isn't part of the answer.
 #[test]
 fn prints() {
-    let nebula = Nebula::start().deploy("prints", guests::PRINTS);
+    let nebula = Nebula::start_uncached().deploy("prints", guests::PRINTS);
     nebula.post("/f/prints", "2").is(200).says("\"the answer\"");
     let logs =
         |name: &str| nebula.control("GET", &format!("/api/v1/functions/{name}/logs")).send().is(200).json();
@@ -114,16 +115,17 @@ fn prints() {
 
 #[test]
 fn counts() {
-    let nebula = Nebula::start().deploy("counts", guests::COUNTS);
+    let nebula = Nebula::start_uncached().deploy("counts", guests::COUNTS);
     for _ in 0..20 {
         nebula.post("/f/counts", "").is(200).says("1");
     }
 }
 
-/// Network interfaces are linked, because language runtimes import them, and denied at each use. The deploy's notes say so.
+/// Network interfaces are linked, because language runtimes import them, and denied at each use.
+/// The deploy's notes say so.
 #[test]
 fn reaches_out() {
-    let nebula = Nebula::start();
+    let nebula = Nebula::start_uncached();
     let record = nebula.redeploy("reaches-out", guests::REACHES_OUT).json();
     let notes = record["notes"].to_string();
     assert!(notes.contains("network sockets") && notes.contains("outgoing HTTP requests"), "{notes}");
@@ -139,7 +141,8 @@ fn reaches_out() {
     }
 }
 
-/// A fused multiply-add rounds once or twice, depending on the machine; in the sandbox it always rounds once.
+/// A fused multiply-add rounds once or twice, depending on the machine; in the sandbox it always
+/// rounds once.
 #[test]
 fn relaxed_simd_is_deterministic() {
     let madd = wat(r#"(component
@@ -156,7 +159,7 @@ fn relaxed_simd_is_deterministic() {
     // (1 + 2^-12)^2 - (1 + 2^-11) is 2^-24 if it is rounded once and 0 if it is rounded twice.
     let input = "[1.000244140625, 1.000244140625, -1.00048828125]";
     nebula(&["verify", path.to_str().unwrap(), input]).exits(0);
-    let server = Nebula::start();
+    let server = Nebula::start_uncached();
     server.put("madd", &madd).is(200);
     server.post("/f/madd", input).is(200).says("5.9604645e-8");
 }

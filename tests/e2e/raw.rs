@@ -1,4 +1,5 @@
-//! Raw functions: they take a payload and return a payload, or an error that says whose fault it is.
+//! Raw functions: they take a payload and return a payload, or an error that says whose fault it
+//! is.
 
 use nebula_tests::{Nebula, foreach_guest_in_raw, guests};
 

@@ -6,7 +6,8 @@ use nebula_tests::{Answer, Nebula, functions, guests, nebula};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// A private key as `openssl genpkey -algorithm ed25519` prints it. `openssl pkey -pubout` prints the public one.
+/// A private key as `openssl genpkey -algorithm ed25519` prints it. `openssl pkey -pubout` prints
+/// the public one.
 const KEY: &str = "-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIBSFpc70zIIGfZrYJbHz41n2PMx5auztKoh90/qIAZNN
 -----END PRIVATE KEY-----
@@ -58,7 +59,7 @@ fn post(nebula: &Nebula, path: &str, prefer: &str, json: &str) -> Answer {
 
 #[test]
 fn a_receipt_names_function_component_input_and_output() {
-    let nebula = Nebula::start_with(&["--cache-bytes-max", "1000000"]).deploy("adds", guests::ADDS);
+    let nebula = Nebula::start().deploy("adds", guests::ADDS);
     let first = post(&nebula, "/f/adds", "wait=1, receipt", "[1, 2]").is(200).says("3");
     let first = first.has("preference-applied", "receipt").has("vary", "accept, prefer");
     let component = std::fs::read(guests::ADDS).unwrap();
@@ -94,7 +95,8 @@ fn a_receipt_names_function_component_input_and_output() {
     post(&nebula, "/f/adds", "receipts, receipt=all", "[1, 2]").is(200).lacks("nebula-receipt");
 }
 
-/// The replays use the server's copies first, for every form of call, and then files without a server.
+/// The replays use the server's copies first, for every form of call, and then files without a
+/// server.
 #[test]
 fn receipts_replay_from_the_server_and_from_files() {
     let nebula = Nebula::start()
@@ -144,7 +146,8 @@ fn receipts_replay_from_the_server_and_from_files() {
     self::nebula(&[&wrong[..], &far[..]].concat()).exits(1).explains("this component is sha256:");
 }
 
-/// The pipeline calls another pipeline and two versions of one function; the replay calls the same versions.
+/// The pipeline calls another pipeline and two versions of one function; the replay calls the same
+/// versions.
 #[test]
 fn a_pipeline_replays_with_the_versions_it_called() {
     let digest = std::fs::read(functions::SHA256).unwrap();
@@ -274,11 +277,11 @@ fn receipts_are_signed_and_checked_without_a_server() {
     nebula(&args).exits(1).explains("no Ed25519 private key").explains("openssl genpkey");
 }
 
-/// The preference is removed from the headers that a function of the http form sees, so it doesn't change the call.
+/// The preference is removed from the headers that a function of the http form sees, so it doesn't
+/// change the call.
 #[test]
 fn functions_do_not_see_the_receipt_preference() {
-    let nebula =
-        Nebula::start_with(&["--cache-bytes-max", "1000000"]).deploy("mirror", guests::MIRRORS_REQUEST);
+    let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
     // Headers follow the preference, because the function sees the order of headers.
     let get = |prefer: Option<&str>| {
         let call = nebula.request("GET", "/f/mirror/").header("x-a", "1");

@@ -34,7 +34,7 @@ fn limits(function: &FunctionCrate) -> String {
 
 #[test]
 fn functions_answer_their_samples() {
-    let nebula = Nebula::start();
+    let nebula = Nebula::start_uncached();
     let mut answered = 0;
     for function in FUNCTIONS {
         nebula.put_function(function.name(), &limits(function)).is(200);
@@ -49,7 +49,8 @@ fn functions_answer_their_samples() {
             Some(output) => {
                 answer.bytes(&std::fs::read(&output).unwrap());
             }
-            // The answer depends on the function's digest, so the test only checks that it stays the same.
+            // The answer depends on the function's digest, so the test only checks that it stays
+            // the same.
             None => {
                 call().bytes(answer.body());
             }
@@ -83,8 +84,8 @@ fn every_function_but_http_ones_has_a_sample() {
     }
 }
 
-/// Growing the memory costs two system calls per call. Functions built with the SDK have their heap inside the initial
-/// memory.
+/// Growing the memory costs two system calls per call. Functions built with the SDK have their heap
+/// inside the initial memory.
 #[test]
 fn small_inputs_fit_the_initial_memory() {
     let nebula = Nebula::start();

@@ -45,8 +45,8 @@ fn a_port_in_use_is_reported() {
     first.get("/healthz").is(200);
 }
 
-/// A server keeps the mode of an existing directory. It warns because anyone who can write to the directory controls the
-/// server.
+/// A server keeps the mode of an existing directory. It warns because anyone who can write to the
+/// directory controls the server.
 #[test]
 fn a_data_directory_open_to_others_is_reported() {
     let fresh = Nebula::start();
@@ -143,7 +143,8 @@ fn damaged_compiled_code_is_compiled_again() {
     nebula.post("/f/greets", "\"you\"").is(200).says("\"Hello, you!\"");
 }
 
-/// On SIGTERM the server answers the calls in flight, accepts no new connections, and exits successfully.
+/// On SIGTERM the server answers the calls in flight, accepts no new connections, and exits
+/// successfully.
 #[test]
 fn calls_in_flight_are_answered_before_the_server_stops() {
     let mut nebula = Nebula::start();
@@ -196,8 +197,8 @@ fn flags_may_be_environment_variables() {
     assert_eq!(names.filter(|name| name.starts_with("nebula-data-")).count(), 1);
 }
 
-/// A server started by socket activation exits when it is idle. The next connection waits in the socket's queue and is
-/// answered by the next server.
+/// A server started by socket activation exits when it is idle. The next connection waits in the
+/// socket's queue and is answered by the next server.
 #[test]
 fn socket_activated_servers_answer_queued_connections() {
     use std::io::{Read, Write};
@@ -237,7 +238,7 @@ fn a_server_whose_engine_cannot_start_exits() {
 #[test]
 fn calls_succeed_with_few_instance_slots() {
     for instances in ["1", "2"] {
-        let nebula = Nebula::start_with(&["--threads", "1", "--instances-max", instances])
+        let nebula = Nebula::start_uncached_with(&["--threads", "1", "--instances-max", instances])
             .deploy("greets", guests::GREETS)
             .deploy("counts", guests::COUNTS);
         for round in 0..10 {

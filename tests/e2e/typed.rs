@@ -1,4 +1,5 @@
-//! Typed functions: every kind of WIT value as JSON, text, bytes and queries, and the pointers of type mismatches.
+//! Typed functions: every kind of WIT value as JSON, text, bytes and queries, and the pointers of
+//! type mismatches.
 
 use nebula_tests::{Nebula, base64, foreach_guest_in_typed, guests, wat};
 use serde_json::{Value, json};
@@ -239,7 +240,8 @@ fn searches() {
     nebula.get("/f/searches?text=%ff").is(400).problem("bad-query");
 }
 
-/// Assembles a component whose `handle` returns its argument. The type must flatten to a pointer and a length.
+/// Assembles a component whose `handle` returns its argument. The type must flatten to a pointer
+/// and a length.
 fn echo_of(ty: &str) -> Vec<u8> {
     wat(&format!(
         r#"(component

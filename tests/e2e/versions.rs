@@ -1,4 +1,5 @@
-//! Versions: pinning, entity tags, rollback, limits, and the headers about the version that answered.
+//! Versions: pinning, entity tags, rollback, limits, and the headers about the version that
+//! answered.
 
 use nebula_tests::{Nebula, guests};
 

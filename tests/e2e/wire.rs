@@ -1,4 +1,5 @@
-//! HTTP at the level of bytes: malformed requests, request smuggling, limits, chunks, HTTP/2, `Expect`.
+//! HTTP at the level of bytes: malformed requests, request smuggling, limits, chunks, HTTP/2,
+//! `Expect`.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -29,8 +30,8 @@ fn read_to_close(mut stream: TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Writes the bytes of a request and reads until the server closes the connection, which it does because the request
-/// asks for it or is malformed.
+/// Writes the bytes of a request and reads until the server closes the connection, which it does
+/// because the request asks for it or is malformed.
 fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = connect(address);
     // The server may close the connection before it has read everything.
@@ -99,8 +100,8 @@ fn connect_is_refused() {
     }
 }
 
-/// Request smuggling: chunks take precedence over the length, and bytes after them aren't read as a request (RFC 9112
-/// §6.1).
+/// Request smuggling: chunks take precedence over the length, and bytes after them aren't read as a
+/// request (RFC 9112 §6.1).
 #[test]
 fn a_request_with_length_and_chunks_smuggles_nothing() {
     let nebula = serving();

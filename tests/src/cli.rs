@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// Builds the `nebula` binary once per test process, with the profile of the tests, and returns its path.
+/// Builds the `nebula` binary once per test process, with the profile of the tests, and returns its
+/// path.
 ///
-/// The build runs in the workspace's root: Cargo then selects the features that the tests were built with and
-/// compiles no dependency twice.
+/// The build runs in the workspace's root: Cargo then selects the features that the tests were
+/// built with and compiles no dependency twice.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {

@@ -5,8 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-/// Generates values from a seed. A test that fails prints the seed; `PROPTEST_RNG_SEED` in the environment sets it, which
-/// repeats the run.
+/// Generates values from a seed. A test that fails prints the seed; `PROPTEST_RNG_SEED` in the
+/// environment sets it, which repeats the run.
 pub struct Generator {
     seed: u64,
     runner: TestRunner,
@@ -19,7 +19,8 @@ impl Generator {
         Self::with_default_seed(RandomState::new().hash_one(()))
     }
 
-    /// Creates a generator with this seed, unless the environment sets another. Tests use it that assert on rare cases.
+    /// Creates a generator with this seed, unless the environment sets another. Tests use it that
+    /// assert on rare cases.
     pub fn with_default_seed(seed: u64) -> Self {
         let mut config = Config::default();
         let seed = match config.rng_seed {

@@ -1,4 +1,5 @@
-//! The harness of the end-to-end tests: it drives the real `nebula` binary, and a test reads like a transcript.
+//! The harness of the end-to-end tests: it drives the real `nebula` binary, and a test reads like a
+//! transcript.
 //!
 //! ```text
 //! Nebula::start() -> deploy(name, component) -> post(path, json) -> Answer::is(status).…
@@ -12,11 +13,13 @@
 //! * `generator`: random values that a seed reproduces.
 //!
 //! Invariants:
-//! * A test leaves nothing behind: dropping a [`Nebula`] or an [`Nginx`] kills its process, then removes
-//!   its directory.
+//! * A test leaves nothing behind: dropping a [`Nebula`] or an [`Nginx`] kills its process, then
+//!   removes its directory.
 //! * No test relies on a sleep: [`eventually`] polls a condition until a deadline.
+//! * A server runs with the defaults of the product unless a test says otherwise.
 //!
-//! The tests are in `e2e/`, the guests that they deploy in `guests/`; `build.rs` compiles the guests.
+//! The tests are in `e2e/`, the guests that they deploy in `guests/`; `build.rs` compiles the
+//! guests.
 
 #![expect(
     clippy::unwrap_used,
@@ -63,7 +66,8 @@ impl FunctionCrate {
         self.directory.rsplit('/').next().unwrap_or(self.directory)
     }
 
-    /// Returns the path of the sample's `input` or `output` file, whatever its extension, if there is one.
+    /// Returns the path of the sample's `input` or `output` file, whatever its extension, if there
+    /// is one.
     pub fn sample(&self, stem: &str) -> Option<PathBuf> {
         let entries = std::fs::read_dir(Path::new(self.directory).join("sample")).ok()?;
         let mut paths = entries.flatten().map(|entry| entry.path());
@@ -71,11 +75,12 @@ impl FunctionCrate {
     }
 }
 
-/// The longest time that a test waits for anything, far beyond what anything takes that doesn't hang.
+/// The longest time that a test waits for anything, far beyond what anything takes that doesn't
+/// hang.
 pub const WAIT_MAX: Duration = Duration::from_secs(120);
 
-/// Polls `check` until it returns a value, and fails the test after [`WAIT_MAX`]. `what` completes "gave up waiting
-/// until …".
+/// Polls `check` until it returns a value, and fails the test after [`WAIT_MAX`]. `what` completes
+/// "gave up waiting until …".
 #[track_caller]
 pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();

@@ -1,7 +1,8 @@
-//! nginx as a caching proxy in front of a server, with the configuration that docs/operations.md shows.
+//! nginx as a caching proxy in front of a server, with the configuration that docs/operations.md
+//! shows.
 //!
-//! It runs as the user who runs the tests and keeps all its files in a temporary directory, so several can run at
-//! the same time.
+//! It runs as the user who runs the tests and keeps all its files in a temporary directory, so
+//! several can run at the same time.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -34,8 +35,8 @@ impl Nginx {
         Self::start(nebula, documented_configuration())
     }
 
-    /// Starts nginx in front of a server, with a configuration that caches the whole data plane. An operator who has
-    /// read only nginx's manual might write it.
+    /// Starts nginx in front of a server, with a configuration that caches the whole data plane. An
+    /// operator who has read only nginx's manual might write it.
     #[track_caller]
     pub fn caching_everything_in_front_of(nebula: &Nebula) -> Self {
         let configuration = replaced(
@@ -96,7 +97,8 @@ impl Drop for Nginx {
     }
 }
 
-/// Waits until nginx listens, and returns false if it exits instead. It writes its pid file after binding its port.
+/// Waits until nginx listens, and returns false if it exits instead. It writes its pid file after
+/// binding its port.
 #[track_caller]
 fn wait_until_listening(child: &mut Child, pid: &Path) -> bool {
     eventually("nginx listens", || {
@@ -131,8 +133,8 @@ fn replaced(configuration: &str, replacement: Replacement<'_>) -> String {
     configuration.replace(documented, used)
 }
 
-/// Returns a complete `nginx.conf`: the documented part `http` with the addresses and directories of a test, and the
-/// directives around it that a distribution would supply.
+/// Returns a complete `nginx.conf`: the documented part `http` with the addresses and directories
+/// of a test, and the directives around it that a distribution would supply.
 #[track_caller]
 fn complete_configuration(
     binary: &Path,
@@ -160,7 +162,8 @@ fn complete_configuration(
     )
 }
 
-/// Returns the modules that need a directory for temporary files and that this nginx was built with.
+/// Returns the modules that need a directory for temporary files and that this nginx was built
+/// with.
 fn modules_with_directories(binary: &Path) -> impl Iterator<Item = &'static str> {
     let built = Command::new(binary).arg("-V").output().expect("nginx runs").stderr;
     let built = String::from_utf8_lossy(&built).into_owned();

@@ -14,8 +14,8 @@ use crate::answer::Answer;
 use crate::cli::{CommandRun, command, nebula};
 use crate::{FunctionCrate, WAIT_MAX, eventually};
 
-/// A running `nebula serve` (or `up`). Dropping it kills the process and, unless [`Nebula::home`] is held elsewhere,
-/// removes its directory.
+/// A running `nebula serve` (or `up`). Dropping it kills the process and, unless [`Nebula::home`]
+/// is held elsewhere, removes its directory.
 pub struct Nebula {
     child: Child,
     calls: SocketAddr,
@@ -29,28 +29,36 @@ pub struct Nebula {
 }
 
 impl Nebula {
-    /// Starts a server without a cache: every call runs.
+    /// Starts a server with the defaults of the product.
     #[track_caller]
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// Starts a server with more arguments. It has no cache unless they contain `--cache-bytes-max`.
+    /// Starts a server with more arguments.
     #[track_caller]
     pub fn start_with(arguments: &[&str]) -> Self {
         let home = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         Self::start_over(home, arguments)
     }
 
+    /// Starts a server without a cache, so that every call runs and none shares the execution of
+    /// another.
+    #[track_caller]
+    pub fn start_uncached() -> Self {
+        Self::start_uncached_with(&[])
+    }
+
+    /// Starts a server without a cache and with more arguments.
+    #[track_caller]
+    pub fn start_uncached_with(arguments: &[&str]) -> Self {
+        Self::start_with(&[&["--cache-bytes-max", "0"], arguments].concat())
+    }
+
     /// Starts a server on the data directory in `home`, which an earlier server may have written.
     #[track_caller]
     pub fn start_over(home: Arc<TempDir>, arguments: &[&str]) -> Self {
-        let mut serve = vec!["serve"];
-        if !arguments.contains(&"--cache-bytes-max") {
-            serve.extend(["--cache-bytes-max", "0"]);
-        }
-        serve.extend(arguments);
-        Self::run(home, &serve, Path::new("/"), &[])
+        Self::run(home, &[&["serve"], arguments].concat(), Path::new("/"), &[])
     }
 
     /// Starts a command that serves, such as `up`, in `directory` and with environment variables.
@@ -93,20 +101,22 @@ impl Nebula {
         self
     }
 
-    /// Deploys the component at `path`, asserts that the server accepts it, and returns the answer with its record.
+    /// Deploys the component at `path`, asserts that the server accepts it, and returns the answer
+    /// with its record.
     #[track_caller]
     pub fn redeploy(&self, name: &str, path: &str) -> Answer {
         let component = std::fs::read(path).expect("a component");
         self.put(name, &component).is(200)
     }
 
-    /// Sends bytes for deployment and returns the answer, accepted or not. `name` may end in a query with limits.
+    /// Sends bytes for deployment and returns the answer, accepted or not. `name` may end in a
+    /// query with limits.
     pub fn put(&self, name: &str, component: &[u8]) -> Answer {
         self.control("PUT", &format!("/api/v1/functions/{name}")).body(component).send()
     }
 
-    /// Sends a function of this repository for deployment, after deploying the functions that it imports. `query` may
-    /// hold limits.
+    /// Sends a function of this repository for deployment, after deploying the functions that it
+    /// imports. `query` may hold limits.
     pub fn put_function(&self, name: &str, query: &str) -> Answer {
         let component = std::fs::read(FunctionCrate::named(name).component).expect("a component");
         loop {
@@ -174,7 +184,8 @@ impl Nebula {
         self.control
     }
 
-    /// Returns the directory that holds the data directory. It isn't removed while the caller holds it.
+    /// Returns the directory that holds the data directory. It isn't removed while the caller holds
+    /// it.
     pub fn home(&self) -> Arc<TempDir> {
         Arc::clone(&self.home)
     }
@@ -217,8 +228,8 @@ impl Nebula {
         self.send_kill();
     }
 
-    /// Sends SIGKILL and returns at once, for tests in which requests are in flight. Dropping the server waits until the
-    /// process is gone.
+    /// Sends SIGKILL and returns at once, for tests in which requests are in flight. Dropping the
+    /// server waits until the process is gone.
     #[track_caller]
     pub fn send_kill(&self) {
         self.signal(Signal::KILL);
@@ -237,8 +248,8 @@ impl Nebula {
     }
 }
 
-/// Starts `nebula serve` on the data directory in `home` the way systemd's socket activation does: the process
-/// inherits `listener` as file descriptor 3.
+/// Starts `nebula serve` on the data directory in `home` the way systemd's socket activation does:
+/// the process inherits `listener` as file descriptor 3.
 #[track_caller]
 pub fn spawn_with_socket(home: &TempDir, listener: &std::net::TcpListener, arguments: &[&str]) -> Child {
     let inherited = rustix::io::FdFlags::empty();

@@ -4,8 +4,8 @@
 //! head -> length(n) | chunks -> complete
 //! ```
 //!
-//! Every byte is examined once, whatever the size and the number of pieces, so that the load stays cheaper than the
-//! servers.
+//! Every byte is examined once, whatever the size and the number of pieces, so that the load stays
+//! cheaper than the servers.
 
 use std::mem::MaybeUninit;
 
@@ -48,8 +48,8 @@ impl AnswerReader {
         &mut self.bytes[self.filled..]
     }
 
-    /// Processes `read` more bytes in the buffer and returns whether the answer is complete. After a complete answer the
-    /// reader is ready for the next one.
+    /// Processes `read` more bytes in the buffer and returns whether the answer is complete. After
+    /// a complete answer the reader is ready for the next one.
     ///
     /// # Errors
     /// Returns an error unless the answer is a 200 with the `expected` body and nothing after it.

@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use super::Exchange;
 use super::pace::uniform;
 
-/// A thread may generate this power of two of unique requests before their numbers reach those of the next thread.
+/// A thread may generate this power of two of unique requests before their numbers reach those of
+/// the next thread.
 const NUMBERS_PER_THREAD_BITS: u32 = 40;
 
 /// Generates an exchange from a number; different numbers give different exchanges.
@@ -31,8 +32,8 @@ pub(crate) enum Mix<'a> {
     Duplicates {
         /// The share of duplicates among the requests, from 0 to 1.
         share: f64,
-        /// The exchanges that are duplicated, all equally often; at least one. Every thread sends each of them once
-        /// first.
+        /// The exchanges that are duplicated, all equally often; at least one. Every thread sends
+        /// each of them once first.
         hot: &'a [Exchange],
         /// Generates the unique requests on demand, because they are too many to store.
         make: MakeExchange<'a>,

@@ -1,8 +1,9 @@
 //! The moments at which requests are due.
 //!
-//! An open loop doesn't wait for answers: requests are due at random moments (a Poisson process, like many independent
-//! callers), and a request that finds no free connection is late from the moment it was due. The moments have a fixed
-//! seed, so every server gets the same ones at the same rate.
+//! An open loop doesn't wait for answers: requests are due at random moments (a Poisson process,
+//! like many independent callers), and a request that finds no free connection is late from the
+//! moment it was due. The moments have a fixed seed, so every server gets the same ones at the same
+//! rate.
 
 use std::time::{Duration, Instant};
 
@@ -104,7 +105,8 @@ mod tests {
             }
             taken.push(at);
         }
-        // One of two threads at 50 requests a second sends 25,000 in 1,000 seconds, with a tolerance of three deviations.
+        // One of two threads at 50 requests a second sends 25,000 in 1,000 seconds, with a
+        // tolerance of three deviations.
         assert!((24_500..25_500).contains(&taken.len()), "{}", taken.len());
         assert!(taken.is_sorted());
     }

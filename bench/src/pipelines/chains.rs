@@ -1,11 +1,12 @@
-//! Chains of `functions/echo`, 36 B in and out, so that the platform dominates: 1, 3, 5 and 20 steps, run step by step,
-//! linked into one component, and composed into one by hand.
+//! Chains of `functions/echo`, 36 B in and out, so that the platform dominates: 1, 3, 5 and 20
+//! steps, run step by step, linked into one component, and composed into one by hand.
 //!
-//! The same rounds measure in process, where a hop is the time that each further step adds, and over HTTP on one
-//! keep-alive connection to one server. The cache is off: every step runs. The work that a serving thread does between
-//! calls (resetting the used instance, creating the next one) is done in process, too, and isn't part of the time.
-//! Peers: a client that calls the functions in order; the same functions composed with wac (`composed`), in bare
-//! wasmtime, and as a deployed function if the platform accepts it.
+//! The same rounds measure in process, where a hop is the time that each further step adds, and
+//! over HTTP on one keep-alive connection to one server. The cache is off: every step runs. The
+//! work that a serving thread does between calls (resetting the used instance, creating the next
+//! one) is done in process, too, and isn't part of the time.
+//! Peers: a client that calls the functions in order; the same functions composed with wac
+//! (`composed`), in bare wasmtime, and as a deployed function if the platform accepts it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -110,7 +111,8 @@ impl Latencies {
         let mut rows = Vec::new();
         for (&kind, by_steps) in &self.0 {
             for (steps, latencies) in by_steps {
-                // A hop is the difference to the shortest chain of this kind, divided by the difference in steps.
+                // A hop is the difference to the shortest chain of this kind, divided by the
+                // difference in steps.
                 let hop = by_steps.first_key_value().filter(|(first, _)| *first < steps).and_then(
                     |(first, shortest)| {
                         let added = latencies.iter().zip(shortest);

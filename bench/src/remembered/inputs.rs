@@ -1,7 +1,8 @@
 //! Any number of inputs of `functions/sha256`, each with its digest.
 //!
-//! The load generates them while it sends. They differ in their last bytes only, so their common part is hashed once:
-//! generating an input of any length takes a copy and one or two blocks of SHA-256.
+//! The load generates them while it sends. They differ in their last bytes only, so their common
+//! part is hashed once: generating an input of any length takes a copy and one or two blocks of
+//! SHA-256.
 
 use sha2::{Digest, Sha256};
 

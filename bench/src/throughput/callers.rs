@@ -1,5 +1,5 @@
-//! The same call by different callers: each request has unique headers like those that clients and proxies add. A typed
-//! function doesn't see them.
+//! The same call by different callers: each request has unique headers like those that clients and
+//! proxies add. A typed function doesn't see them.
 
 use crate::load::Exchange;
 

@@ -1,10 +1,10 @@
 //! `birthday-paradox`: estimates the probability that two people of a group share a birthday.
 //!
-//! `{"trials": 100000, "people": 23}` returns about 0.507, and the same number each time: the random numbers
-//! of a call are derived from the function and its input.
+//! `{"trials": 100000, "people": 23}` returns about 0.507, and the same number each time: the
+//! random numbers of a call are derived from the function and its input.
 
-/// The most trials. A trial draws at most about 25 birthdays, so a million of them take some 50 ms on an idle
-/// core, well within the default deadline of a second.
+/// The most trials. A trial draws at most about 25 birthdays, so a million of them take some 50 ms
+/// on an idle core, well within the default deadline of a second.
 const TRIALS_MAX: u32 = 1_000_000;
 
 #[nebula_sdk::function]
@@ -25,7 +25,8 @@ mod birthday_paradox {
         pub trials: u32,
     }
 
-    /// Estimates the share of `trials` groups of `people` in which two people have the same birthday.
+    /// Estimates the share of `trials` groups of `people` in which two people have the same
+    /// birthday.
     pub fn handle(trials: u32, people: u16) -> Result<Estimate, String> {
         // On the platform, this seed is derived from the function and its input.
         estimate(trials, people, &mut SmallRng::from_os_rng())
@@ -35,7 +36,8 @@ mod birthday_paradox {
         if trials == 0 || trials > TRIALS_MAX {
             return Err(format!("`trials` must be from 1 to {TRIALS_MAX}, not {trials}"));
         }
-        // A trial ends at the first shared birthday, at the latest when there are more people than days.
+        // A trial ends at the first shared birthday, at the latest when there are more people than
+        // days.
         let shared = (0..trials).filter(|_| {
             let mut taken = [false; 365];
             (0..people).any(|_| std::mem::replace(&mut taken[rng.random_range(0..365)], true))

@@ -1,8 +1,10 @@
 //! `compare-tables`: compares two CSV tables column by column.
 //!
-//! It imports `csv-stats`, which computes the summary of each table. A deploy links that function in.
+//! It imports `csv-stats`, which computes the summary of each table. A deploy links that function
+//! in.
 
-/// The interface of `csv-stats`, as `nebula inspect csv-stats` shows it, and a world that imports it.
+/// The interface of `csv-stats`, as `nebula inspect csv-stats` shows it, and a world that imports
+/// it.
 #[allow(clippy::all, missing_docs, unsafe_code, reason = "bindings")]
 mod imports {
     nebula_sdk::generate!({
@@ -130,7 +132,8 @@ mod compare_tables {
         use super::*;
         use crate::imports::Numbers;
 
-        /// Makes up the summary that the imported function would return: it isn't available natively.
+        /// Makes up the summary that the imported function would return: it isn't available
+        /// natively.
         fn summary(rows: u32, columns: &[(&str, Option<f64>)]) -> Summary {
             let column = |(name, mean): &(&str, Option<f64>)| {
                 let numbers =

@@ -1,6 +1,7 @@
 //! `csv-stats`: computes statistics of each column of a CSV table.
 //!
-//! A column is numeric if all its values are numbers, and text otherwise. Missing values don't count.
+//! A column is numeric if all its values are numbers, and text otherwise. Missing values don't
+//! count.
 
 #[nebula_sdk::function]
 mod csv_stats {

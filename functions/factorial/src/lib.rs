@@ -16,8 +16,8 @@ pub fn handle(n: u32) -> Result<String, String> {
     Ok(product(1, n.max(1)).to_string())
 }
 
-/// Returns the product of `first..=last`. Multiplying two factors of similar size is faster than multiplying a large one
-/// by a small one.
+/// Returns the product of `first..=last`. Multiplying two factors of similar size is faster than
+/// multiplying a large one by a small one.
 fn product(first: u32, last: u32) -> BigUint {
     if last - first < 16 {
         return (first..=last).fold(BigUint::from(1_u32), |product, factor| product * factor);

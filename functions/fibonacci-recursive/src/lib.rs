@@ -1,7 +1,7 @@
 //! `fibonacci-recursive`: the nth Fibonacci number, by its recursive definition.
 //!
-//! The function is exponentially slow on purpose: it consists of function calls, the worst case for metering
-//! them. Use `fibonacci` for the number itself.
+//! The function is exponentially slow on purpose: it consists of function calls, the worst case for
+//! metering them. Use `fibonacci` for the number itself.
 
 /// The largest `n`, which takes about ten seconds.
 const N_MAX: u32 = 45;

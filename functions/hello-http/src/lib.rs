@@ -1,4 +1,5 @@
-//! `hello-http`: a component of `wasi:http/incoming-handler`, which any host of such components can run.
+//! `hello-http`: a component of `wasi:http/incoming-handler`, which any host of such components can
+//! run.
 //!
 //! `GET /` and `GET /hello/{name}` return a greeting, `POST /echo` returns the body of the request.
 

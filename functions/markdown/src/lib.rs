@@ -1,7 +1,7 @@
 //! `markdown`: converts CommonMark, with tables, footnotes, strikethrough and task lists, to HTML.
 //!
-//! The answer is safe to insert into a page: HTML in the input is escaped, and links are relative or have a
-//! scheme of the web or of mail.
+//! The answer is safe to insert into a page: HTML in the input is escaped, and links are relative
+//! or have a scheme of the web or of mail.
 
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, html};
 

@@ -1,7 +1,8 @@
-//! `monte-carlo-e`: estimates Euler's number, the mean count of random numbers from 0 to 1 whose sum exceeds 1.
+//! `monte-carlo-e`: estimates Euler's number, the mean count of random numbers from 0 to 1 whose
+//! sum exceeds 1.
 //!
-//! `1000000` returns about 2.72, and the same number each time: the random numbers of a call are derived from
-//! the function and its input.
+//! `1000000` returns about 2.72, and the same number each time: the random numbers of a call are
+//! derived from the function and its input.
 
 /// The most trials, which end well within the default deadline.
 const TRIALS_MAX: u32 = 10_000_000;

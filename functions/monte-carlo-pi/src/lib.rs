@@ -1,7 +1,8 @@
-//! `monte-carlo-pi`: estimates pi from the share of random points of a square that lie in its circle.
+//! `monte-carlo-pi`: estimates pi from the share of random points of a square that lie in its
+//! circle.
 //!
-//! `1000000` returns about 3.14, and the same number each time: the random numbers of a call are derived from
-//! the function and its input.
+//! `1000000` returns about 3.14, and the same number each time: the random numbers of a call are
+//! derived from the function and its input.
 
 /// The most trials, which end well within the default deadline.
 const TRIALS_MAX: u32 = 10_000_000;

@@ -1,7 +1,7 @@
 //! `pi-estimate`: estimates pi from the tallies of `pi-trials`.
 //!
-//! `[{"inside": 78540, "trials": 100000}]` returns about 3.14. Many tallies count as one long run; their order
-//! doesn't matter.
+//! `[{"inside": 78540, "trials": 100000}]` returns about 3.14. Many tallies count as one long run;
+//! their order doesn't matter.
 
 #[nebula_sdk::function]
 mod pi_estimate {

@@ -1,7 +1,8 @@
 //! `pi-trials`: counts the random points of a square that lie in its circle.
 //!
-//! `{"seed": 2, "trials": 100000}` counts 78,523 inside. The points depend only on the seed: calls with
-//! different seeds split a long run, and `pi-estimate` computes one estimate from their tallies.
+//! `{"seed": 2, "trials": 100000}` counts 78,523 inside. The points depend only on the seed: calls
+//! with different seeds split a long run, and `pi-estimate` computes one estimate from their
+//! tallies.
 
 /// The most trials, which end well within the default deadline.
 const TRIALS_MAX: u32 = 10_000_000;
@@ -43,8 +44,9 @@ mod pi_trials {
         Ok(Tally { inside: inside as u64, trials: trials.into() })
     }
 
-    /// A generator of random numbers (Steele, Lea and Flood, 2014) and its state. The function doesn't use
-    /// `SmallRng` of the crate rand because that differs between Wasm and native targets.
+    /// A generator of random numbers (Steele, Lea and Flood, 2014) and its state. The function
+    /// doesn't use `SmallRng` of the crate rand because that differs between Wasm and native
+    /// targets.
     struct SplitMix64(u64);
 
     impl SplitMix64 {

@@ -1,6 +1,7 @@
 //! `prime-count`: counts the primes up to a number with a table.
 //!
-//! `100` returns `25`. The table is computed when the function is deployed, and every call begins with it.
+//! `100` returns `25`. The table is computed when the function is deployed, and every call begins
+//! with it.
 
 use std::sync::LazyLock;
 
@@ -40,7 +41,8 @@ impl Table {
         primes[0] &= !1;
         for index in (1..count).take_while(|index| 2 * index * (index + 1) < count) {
             if primes[index / 64] >> (index % 64) & 1 == 1 {
-                // Strike out multiples from the square of the prime on, in steps of twice the prime.
+                // Strike out multiples from the square of the prime on, in steps of twice the
+                // prime.
                 for multiple in (2 * index * (index + 1)..count).step_by(2 * index + 1) {
                     primes[multiple / 64] &= !(1 << (multiple % 64));
                 }

@@ -99,8 +99,8 @@ mod stats_markdown {
         text
     }
 
-    /// Rounds to six significant digits, or to a whole number if that has more. Very large and very small numbers get an
-    /// exponent.
+    /// Rounds to six significant digits, or to a whole number if that has more. Very large and very
+    /// small numbers get an exponent.
     fn round(number: f64) -> String {
         // Adding zero removes the sign of a negative zero.
         let number = number + 0.0;

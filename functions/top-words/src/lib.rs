@@ -1,6 +1,7 @@
 //! `top-words`: the ten most frequent words of a text.
 //!
-//! A word is a sequence of letters and digits of any script, in lowercase: `It's 5 o'clock` has five.
+//! A word is a sequence of letters and digits of any script, in lowercase: `It's 5 o'clock` has
+//! five.
 
 /// The most words to return.
 const WORDS_MAX: usize = 10;
@@ -21,14 +22,16 @@ mod top_words {
         pub count: u32,
     }
 
-    /// Returns the most frequent words of `text`, the most frequent first, equally frequent ones by code point.
+    /// Returns the most frequent words of `text`, the most frequent first, equally frequent ones by
+    /// code point.
     pub fn handle(text: String) -> Vec<Word> {
         let mut counts: BTreeMap<String, u32> = BTreeMap::new();
         for run in text.split(|c: char| !c.is_alphanumeric()).filter(|run| !run.is_empty()) {
             *counts.entry(run.to_lowercase()).or_default() += 1;
         }
         let mut words: Vec<_> = counts.into_iter().map(|(word, count)| Word { word, count }).collect();
-        // The map iterates in order of the words, and a stable sort keeps that order among equally frequent ones.
+        // The map iterates in order of the words, and a stable sort keeps that order among equally
+        // frequent ones.
         words.sort_by_key(|word| Reverse(word.count));
         words.truncate(WORDS_MAX);
         words

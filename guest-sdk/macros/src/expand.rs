@@ -162,7 +162,8 @@ impl<'a> Definitions<'a> {
         Self(items.collect())
     }
 
-    /// Returns the definitions that the signature contains, each after the ones that it contains itself.
+    /// Returns the definitions that the signature contains, each after the ones that it contains
+    /// itself.
     fn reachable_from(&self, signature: &Signature) -> syn::Result<Vec<Definition>> {
         let mut found = Vec::new();
         let types = signature.params.iter().map(|param| &param.ty).chain(&signature.result);
@@ -173,7 +174,8 @@ impl<'a> Definitions<'a> {
         Ok(found)
     }
 
-    /// Adds a type and the types that it contains to `found`. `within` holds the types that contain it.
+    /// Adds a type and the types that it contains to `found`. `within` holds the types that contain
+    /// it.
     fn collect(
         &self,
         ident: &Ident,

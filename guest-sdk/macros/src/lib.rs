@@ -27,10 +27,10 @@ use syn::{Item, parse_macro_input};
 
 /// Makes a typed component from the function `handle` and its signature.
 ///
-/// On a function, parameters and result consist of `bool`, integers, floats, `char`, `String`, `Vec`,
-/// `Option`, `Result` and tuples. On a module, the function `handle` in it may also use the module's structs
-/// and enums: they become WIT records, enums and variants, with names in kebab-case and their doc
-/// comments. An `Err` is the function's own error.
+/// On a function, parameters and result consist of `bool`, integers, floats, `char`, `String`,
+/// `Vec`, `Option`, `Result` and tuples. On a module, the function `handle` in it may also use the
+/// module's structs and enums: they become WIT records, enums and variants, with names in
+/// kebab-case and their doc comments. An `Err` is the function's own error.
 ///
 /// ```
 /// #[nebula_sdk::function]
@@ -101,13 +101,14 @@ pub fn raw(attribute: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Runs a function once, when the component is deployed, and keeps the statics that it fills.
 ///
-/// Nebula runs the function in the sandbox of a call and takes a snapshot. The instance of every call begins
-/// with that snapshot: with tables computed, texts parsed, patterns compiled. The function has any name, no
-/// parameters and no result, and is declared beside `handle` of any form. Changes that a call makes to the
-/// state end with the call.
+/// Nebula runs the function in the sandbox of a call and takes a snapshot. The instance of every
+/// call begins with that snapshot: with tables computed, texts parsed, patterns compiled. The
+/// function has any name, no parameters and no result, and is declared beside `handle` of any form.
+/// Changes that a call makes to the state end with the call.
 ///
-/// Natively nothing runs the function. With a `LazyLock`, as in this example, tests don't notice: the first
-/// use computes the value. If the function fills a `OnceLock`, let the tests call it first.
+/// Natively nothing runs the function. With a `LazyLock`, as in this example, tests don't notice:
+/// the first use computes the value. If the function fills a `OnceLock`, let the tests call it
+/// first.
 ///
 /// ```
 /// use std::sync::LazyLock;
@@ -152,8 +153,8 @@ fn arguments(attribute: TokenStream) -> Option<TokenStream> {
     })
 }
 
-/// Returns the expansion. After an error it returns the user's item and the error, so that other code that refers to the
-/// item causes no further errors.
+/// Returns the expansion. After an error it returns the user's item and the error, so that other
+/// code that refers to the item causes no further errors.
 fn or_error(item: &Item, expanded: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
     expanded
         .unwrap_or_else(|error| {

@@ -58,7 +58,8 @@ impl Name {
     /// Returns the name of a type or case in the bindings.
     pub(crate) fn binding_type(&self) -> Ident {
         let camel = self.wit.to_upper_camel_case();
-        // `Guest` is the trait to implement, and `Self` is a keyword; wit-bindgen appends an underscore.
+        // `Guest` is the trait to implement, and `Self` is a keyword; wit-bindgen appends an
+        // underscore.
         match camel.as_str() {
             "Guest" => Ident::new("Guest_", Span::call_site()),
             "Self" => Ident::new("Self_", Span::call_site()),

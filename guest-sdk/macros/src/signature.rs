@@ -1,4 +1,5 @@
-//! The signature of a function, checked: the name `handle`, no qualifiers, parameters with names and WIT types.
+//! The signature of a function, checked: the name `handle`, no qualifiers, parameters with names
+//! and WIT types.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;

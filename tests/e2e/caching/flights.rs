@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nebula_tests::{Nebula, eventually};
 
-use super::{Counts, HIT, caching, counts, deploy, function};
+use super::{Counts, HIT, counts, deploy, function};
 
 const COLLAPSED: &str = "nebula; fwd=miss; collapsed";
 
@@ -14,7 +14,7 @@ const COLLAPSED: &str = "nebula; fwd=miss; collapsed";
 #[test]
 fn a_stampede_is_one_execution() {
     const CALLERS: usize = 1000;
-    let nebula = caching();
+    let nebula = Nebula::start();
     deploy(&nebula, "fib?deadline_ms=60000", function("fibonacci-recursive"));
     // The call takes long, so most of the others join while it runs; the rest hit the cache.
     let request = "POST /f/fib HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
@@ -55,12 +55,12 @@ fn wait_until_running(nebula: &Nebula) {
 /// If the caller that began the execution disconnects, the execution continues for the others.
 #[test]
 fn a_disconnecting_caller_does_not_cancel_the_others() {
-    let nebula = caching();
+    let nebula = Nebula::start();
     deploy(&nebula, "fib?deadline_ms=60000", function("fibonacci-recursive"));
     let fib = |n: u32| (0..n).fold((0_u64, 1_u64), |(a, b), _| (b, a + b)).0;
     let mut executions = 0;
-    // An attempt in which the first caller disconnects before the second has joined proves nothing. Repeat with a slower
-    // call then.
+    // An attempt in which the first caller disconnects before the second has joined proves nothing.
+    // Repeat with a slower call then.
     let collapsed = (38..43).any(|n| {
         let first = send_fib(&nebula, n);
         wait_until_running(&nebula);
@@ -78,10 +78,11 @@ fn a_disconnecting_caller_does_not_cancel_the_others() {
     assert_eq!(counts(&nebula), Counts { hits: 0, collapsed: 1, misses: executions });
 }
 
-/// The last caller to disconnect cancels the execution, which frees the only slot of the compute lane.
+/// The last caller to disconnect cancels the execution, which frees the only slot of the compute
+/// lane.
 #[test]
 fn an_execution_without_callers_is_cancelled() {
-    let nebula = Nebula::start_with(&["--cache-bytes-max", "67108864", "--calls-max", "1"]);
+    let nebula = Nebula::start_with(&["--calls-max", "1"]);
     deploy(&nebula, "fib?deadline_ms=600000", function("fibonacci-recursive"));
     let callers = [send_fib(&nebula, 45), send_fib(&nebula, 45)];
     wait_until_running(&nebula);
@@ -95,10 +96,11 @@ fn an_execution_without_callers_is_cancelled() {
     assert!(took < begun.elapsed() * 5, "{took:?}");
 }
 
-/// Callers that joined an execution which exceeds its deadline run the call again within their own deadline.
+/// Callers that joined an execution which exceeds its deadline run the call again within their own
+/// deadline.
 #[test]
 fn a_short_deadline_does_not_fail_other_callers() {
-    let nebula = caching();
+    let nebula = Nebula::start();
     deploy(&nebula, "fib?deadline_ms=30", function("fibonacci-recursive"));
     deploy(&nebula, "patient?deadline_ms=60000", function("fibonacci-recursive"));
     std::thread::scope(|scope| {

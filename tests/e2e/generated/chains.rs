@@ -1,4 +1,5 @@
-//! A chain gives the same answers fused into one component, step by step, and when a caller calls its functions in order.
+//! A chain gives the same answers fused into one component, step by step, and when a caller calls
+//! its functions in order.
 //!
 //! ```text
 //! some types, and functions from each of them to each  --\
@@ -20,7 +21,8 @@ use super::inputs::{self, FunctionRequest};
 use super::types::{Type, any_type, any_type_without_floats};
 use super::{StableParts, Tally};
 
-/// A seed for which every outcome that the test asserts on occurs. With another seed one may be missing.
+/// A seed for which every outcome that the test asserts on occurs. With another seed one may be
+/// missing.
 const SEED: u64 = 1;
 
 /// The number of worlds. All functions of a chain belong to one world.
@@ -144,8 +146,8 @@ impl<'a> Chain<'a> {
             places[length] = None;
         }
         let ends = |at: usize| Ends { from: places[at], to: places[at + 1] };
-        // A fused chain knows the exact length of texts and bytes only; it estimates the length of other values. The last
-        // function may not have a lower limit than the chain.
+        // A fused chain knows the exact length of texts and bytes only; it estimates the length of
+        // other values. The last function may not have a lower limit than the chain.
         let may_be_narrow = |at: &usize| {
             let result = &world.functions[&ends(*at)].function.result;
             matches!(result, Type::String | Type::Bytes)
@@ -189,7 +191,8 @@ impl<'a> Chain<'a> {
                 request = FunctionRequest::json(answer.body());
                 continue;
             }
-            // Between steps, the output limit applies to plain text and bytes, which are shorter than JSON.
+            // Between steps, the output limit applies to plain text and bytes, which are shorter
+            // than JSON.
             let is_too_long = answer.status() == 502 && kind(&answer) == "output-too-large";
             let plain = is_too_long.then(|| request.accepting_plain().send(nebula, &path));
             let Some(plain) = plain.filter(|plain| plain.status() == 200) else {
@@ -228,7 +231,8 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Returns whether the chain labels errors with their step, because steps have errors of several types.
+    /// Returns whether the chain labels errors with their step, because steps have errors of
+    /// several types.
     fn wraps_errors(&self) -> bool {
         let errors: Vec<&Type> = self.steps.iter().filter_map(|step| step.function.error.as_ref()).collect();
         errors.windows(2).any(|pair| pair[0] != pair[1])
@@ -299,7 +303,8 @@ impl Case<'_> {
     }
 }
 
-/// The functions are typed and have any signature. For some inputs, some of them fail or exceed a limit.
+/// The functions are typed and have any signature. For some inputs, some of them fail or exceed a
+/// limit.
 #[test]
 fn fused_stepped_and_manual_calls_of_generated_chains_agree() {
     let mut generator = Generator::with_default_seed(SEED);
@@ -310,7 +315,7 @@ fn fused_stepped_and_manual_calls_of_generated_chains_agree() {
             chains.push(Chain::generate(&mut generator, world, number * CHAINS + chain));
         }
     }
-    let nebula = Nebula::start();
+    let nebula = Nebula::start_uncached();
     std::thread::scope(|scope| {
         for world in &worlds {
             scope.spawn(|| world.deploy(&nebula));
@@ -336,7 +341,8 @@ fn fused_stepped_and_manual_calls_of_generated_chains_agree() {
         });
         cases.push(Case { path: format!("/f/always-{index}"), chain, stepped: stepped.collect() });
     }
-    // Only an answer with a value shows that a chain is fused. Chains without one come last, when all linking is done.
+    // Only an answer with a value shows that a chain is fused. Chains without one come last, when
+    // all linking is done.
     cases.sort_by_key(|case| case.first_with_value().is_none());
     let mut tally = Tally::new();
     for case in &cases {
@@ -350,6 +356,7 @@ fn fused_stepped_and_manual_calls_of_generated_chains_agree() {
         assert!(tally.contains_key(outcome), "`{outcome}` never occurred: {tally:?}");
     }
     assert!(tally[FUSED_CHAINS] * 2 > chains.len(), "{tally:?}");
-    // A call leaves the fused chain if an estimate exceeds a function's limit, even where the value itself doesn't.
+    // A call leaves the fused chain if an estimate exceeds a function's limit, even where the value
+    // itself doesn't.
     assert!(tally[FUSED_OK] * 10 >= tally["ok"] * 9, "{tally:?}");
 }

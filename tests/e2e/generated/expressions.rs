@@ -1,7 +1,7 @@
 //! The expressions that generated functions compute from their parameters.
 //!
-//! The operations are those whose results a careless host could cache or pass on wrongly: floats with NaN payloads, memory
-//! and globals that must be fresh in each call, and traps.
+//! The operations are those whose results a careless host could cache or pass on wrongly: floats
+//! with NaN payloads, memory and globals that must be fresh in each call, and traps.
 
 use std::rc::Rc;
 
@@ -80,8 +80,8 @@ impl Parameters {
         }
     }
 
-    /// Adds a parameter that is passed in memory at the offset `at` from the address in local 0. Only the index of a case
-    /// is used, not its payload.
+    /// Adds a parameter that is passed in memory at the offset `at` from the address in local 0.
+    /// Only the index of a case is used, not its payload.
     fn add_memory(&mut self, ty: &Type, at: usize) {
         let load = |load: &str, at: usize| format!("({load} offset={at} (local.get 0))");
         match ty {
@@ -115,7 +115,8 @@ impl Parameters {
         self.spans.push((ty.clone(), span));
     }
 
-    /// Returns an expression for a hash of all parameters. It includes one byte in the middle of each text and list.
+    /// Returns an expression for a hash of all parameters. It includes one byte in the middle of
+    /// each text and list.
     pub(super) fn mixed(&self) -> String {
         let parts = self.parts.iter().map(|(core, part)| match core {
             Core::I32 => part.clone(),

@@ -25,10 +25,12 @@ const RESULT: usize = 0x2000;
 
 const HEAP: usize = 0x1_0000;
 
-/// A function that otherwise never traps returns an invalid character or text for about one in `2^n` inputs.
+/// A function that otherwise never traps returns an invalid character or text for about one in
+/// `2^n` inputs.
 const INVALID_BITS: u32 = 4;
 
-/// The turns of a loop that takes some milliseconds, several times as long as a result must take to be stored on disk.
+/// The turns of a loop that takes some milliseconds, several times as long as a result must take to
+/// be stored on disk.
 const TURNS: usize = 3_000_000;
 
 /// The most items of a list that a function builds.
@@ -83,8 +85,8 @@ impl ResultArea {
 }
 
 impl Type {
-    /// Generates an expression for a value, or returns `None` if the type isn't a single core value. Not all values are
-    /// valid characters, and unused bits may be set.
+    /// Generates an expression for a value, or returns `None` if the type isn't a single core
+    /// value. Not all values are valid characters, and unused bits may be set.
     fn core(&self, of: &Expressions) -> Option<BoxedStrategy<String>> {
         let masked = |mask: &'static str| {
             of.int.clone().prop_map(move |e| format!("(i32.and {e} (i32.const {mask}))"))
@@ -177,8 +179,8 @@ impl Type {
         (case, payloads).prop_map(store).boxed()
     }
 
-    /// Generates a text, bytes or a list: a part of memory, a parameter, or a list built item by item. Some texts are
-    /// invalid UTF-8.
+    /// Generates a text, bytes or a list: a part of memory, a parameter, or a list built item by
+    /// item. Some texts are invalid UTF-8.
     fn span(&self, of: &Expressions, area: &mut ResultArea) -> BoxedStrategy<BuiltSpan> {
         let masked = |mask: &'static str| {
             of.int.clone().prop_map(move |e| format!("(i32.and {e} (i32.const {mask}))"))
@@ -189,7 +191,8 @@ impl Type {
         };
         let begin = masked("0xff8");
         let window = if of.never_trap && *self == Self::String {
-            // Memory that nothing writes to holds valid text. An address beyond the memory makes the text invalid.
+            // Memory that nothing writes to holds valid text. An address beyond the memory makes
+            // the text invalid.
             let begin = masked("0x1f8").prop_map(|e| format!("(i32.add (i32.const {UNWRITTEN}) {e})"));
             let out_of_bounds = |(invalid, e)| format!("(select (i32.const -1) {e} {invalid})");
             let begin = (of.true_for_one_in(INVALID_BITS), begin).prop_map(out_of_bounds);

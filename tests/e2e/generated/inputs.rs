@@ -1,5 +1,5 @@
-//! Generated inputs, each in several spellings, some of them malformed; and generated requests to functions that see
-//! the whole request.
+//! Generated inputs, each in several spellings, some of them malformed; and generated requests to
+//! functions that see the whole request.
 
 use nebula_tests::{Answer, Nebula, base64};
 use proptest::collection::vec;
@@ -132,8 +132,8 @@ fn values_of(types: &[Type]) -> Vec<BoxedStrategy<Value>> {
     types.iter().map(value_of).collect()
 }
 
-/// Writes values as JSON or as queries, and chooses among equivalent spellings by its bytes. All zeros choose the
-/// plainest spelling.
+/// Writes values as JSON or as queries, and chooses among equivalent spellings by its bytes. All
+/// zeros choose the plainest spelling.
 #[derive(Clone, Debug)]
 struct Speller {
     bytes: Vec<u8>,
@@ -327,8 +327,8 @@ fn escaped(text: &str) -> String {
     text.as_bytes().iter().map(byte).collect()
 }
 
-/// Generates requests to a function with these parameters, in any order: equal values in several spellings, and damaged
-/// documents.
+/// Generates requests to a function with these parameters, in any order: equal values in several
+/// spellings, and damaged documents.
 pub(crate) fn requests(params: &[Type]) -> impl Strategy<Value = Vec<FunctionRequest>> {
     let well_formed =
         (values_of(params), Speller::any(), Speller::any()).prop_map(|(arguments, mut one, mut other)| {
@@ -367,8 +367,8 @@ pub(crate) fn requests(params: &[Type]) -> impl Strategy<Value = Vec<FunctionReq
         .prop_flat_map(|(well_formed, damaged)| Just([well_formed.concat(), damaged].concat()).prop_shuffle())
 }
 
-/// Generates a path and a request to `mirror`, of the http form, or `payload`, of the raw form. Both functions answer
-/// with everything that they see of the request.
+/// Generates a path and a request to `mirror`, of the http form, or `payload`, of the raw form.
+/// Both functions answer with everything that they see of the request.
 pub(crate) fn mirror_request() -> impl Strategy<Value = (String, FunctionRequest)> {
     let path =
         select(vec!["/f/mirror", "/f/mirror/a", "/f/mirror/a%2Fb//c", "/f/mirror/teapot", "/f/payload"]);

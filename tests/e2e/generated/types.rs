@@ -1,7 +1,7 @@
 //! The types of generated functions: their WAT and their layout in core Wasm and in memory.
 //!
-//! The layouts are those of the canonical ABI. They are written here a second time, independently of the host, because
-//! the host is what these functions test.
+//! The layouts are those of the canonical ABI. They are written here a second time, independently
+//! of the host, because the host is what these functions test.
 
 use std::fmt::Write as _;
 
@@ -165,7 +165,8 @@ impl Type {
         }
     }
 
-    /// Returns the offset of a case's payload, which follows a byte that holds the index of the case.
+    /// Returns the offset of a case's payload, which follows a byte that holds the index of the
+    /// case.
     pub(super) fn payload_at(&self) -> usize {
         self.cases().into_iter().flatten().flatten().map(Self::align).max().unwrap_or(1)
     }
@@ -199,8 +200,8 @@ pub(crate) fn any_type() -> impl Strategy<Value = Type> + Clone {
     type_of(vec![Type::S32, Type::U64, Type::Bool, Type::Char, Type::String, Type::Bytes, Type::F64])
 }
 
-/// Generates any type without floats: a step of a pipeline passes NaNs on in canonical form, so floats may change between
-/// steps.
+/// Generates any type without floats: a step of a pipeline passes NaNs on in canonical form, so
+/// floats may change between steps.
 pub(crate) fn any_type_without_floats() -> impl Strategy<Value = Type> + Clone {
     type_of(vec![Type::S32, Type::U64, Type::Bool, Type::Char, Type::String, Type::Bytes])
 }

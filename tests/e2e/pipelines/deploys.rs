@@ -1,4 +1,5 @@
-//! Deploys of pipelines: the type check, and deploys, rollbacks and removals of the functions that pipelines call.
+//! Deploys of pipelines: the type check, and deploys, rollbacks and removals of the functions that
+//! pipelines call.
 
 use super::*;
 
@@ -51,7 +52,8 @@ fn cycles_are_refused() {
     nebula.post("/f/b", "\"A b\"").is(200).says("\"a-b\"");
 }
 
-/// A deploy of a function updates the pipelines that call it, directly or through other pipelines, all at once.
+/// A deploy of a function updates the pipelines that call it, directly or through other pipelines,
+/// all at once.
 #[test]
 fn pipelines_follow_their_functions() {
     let nebula = with(Nebula::start(), &["slugify"]).deploy("last", function("sha256"));
@@ -98,7 +100,8 @@ fn a_deploy_that_would_break_a_pipeline_is_refused() {
     // The refused deploy has changed nothing.
     nebula.post("/f/last", "\"QQ==\"").is(200);
     nebula.post("/f/p", "\"A b\"").is(200).says(before.text());
-    // With `followers=may-stay` the deploy succeeds, and the pipelines keep calling the earlier version.
+    // With `followers=may-stay` the deploy succeeds, and the pipelines keep calling the earlier
+    // version.
     nebula.put("last?followers=may-stay", &adds).is(200);
     nebula.post("/f/last", r#"{"a": 1, "b": 2}"#).is(200).says("3");
     for name in ["p", "q"] {
@@ -131,14 +134,13 @@ fn a_function_that_a_pipeline_calls_cannot_be_removed() {
 #[test]
 fn pipelines_survive_a_restart() {
     let home = std::sync::Arc::new(tempfile::tempdir().unwrap());
-    let arguments = ["--cache-bytes-max", "67108864"];
-    let nebula = Nebula::start_over(std::sync::Arc::clone(&home), &arguments);
+    let nebula = Nebula::start_over(std::sync::Arc::clone(&home), &[]);
     let nebula = with(nebula, &["pi-trials", "pi-estimate"]);
     put(&nebula, "pi?deadline_ms=60000", &json!([{"each": "pi-trials"}, "pi-estimate"])).is(200);
     let input = r#"[{"seed": 1, "trials": 300000}, {"seed": 2, "trials": 300000}]"#;
     let first = nebula.post("/f/pi", input).is(200);
     nebula.terminate_and_wait();
-    let nebula = Nebula::start_over(home, &arguments);
+    let nebula = Nebula::start_over(home, &[]);
     nebula.post("/f/pi", input).is(200).says(first.text()).has("cache-status", "nebula; hit; detail=disk");
     nebula.control("GET", "/api/v1/pipelines").send().is(200);
 }

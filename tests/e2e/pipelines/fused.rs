@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Waits until a chain runs as one component, and returns false if it doesn't within 30 seconds. The answer of a fused
-/// chain lists no steps.
+/// Waits until a chain runs as one component, and returns false if it doesn't within 30 seconds.
+/// The answer of a fused chain lists no steps.
 fn becomes_fused(nebula: &Nebula, path: &str, input: &str) -> bool {
     let begun = std::time::Instant::now();
     while begun.elapsed() < std::time::Duration::from_secs(30) {
@@ -18,7 +18,7 @@ fn becomes_fused(nebula: &Nebula, path: &str, input: &str) -> bool {
 #[test]
 fn fused_and_unfused_chains_give_equal_answers() {
     let functions = ["slugify", "markdown", "csv-stats", "stats-markdown", "top-words"];
-    let nebula = with(Nebula::start(), &functions).deploy("reverses", guests::REVERSES);
+    let nebula = with(Nebula::start_uncached(), &functions).deploy("reverses", guests::REVERSES);
     let nebula = nebula.deploy("traps", guests::PANICS);
     let chains = [
         (json!(["slugify", "markdown"]), vec!["\"A b\"", "\"\"", "\"# ü <b>\"", "\"*a* _b_\""]),
@@ -51,7 +51,8 @@ fn fused_and_unfused_chains_give_equal_answers() {
             }
         }
     }
-    // A chain that passes on floats isn't fused, because the host makes NaNs canonical between steps.
+    // A chain that passes on floats isn't fused, because the host makes NaNs canonical between
+    // steps.
     let body = json!({"steps": ["csv-stats", "stats-markdown"], "fuse": "always"}).to_string();
     nebula.control("PUT", "/api/v1/pipelines/floats").body(body).send().is(200);
     let body = json!({"steps": ["markdown", "slugify"], "fuse": "always"}).to_string();
@@ -63,7 +64,7 @@ fn fused_and_unfused_chains_give_equal_answers() {
 /// The limits of the current versions apply, even to a chain that was linked earlier.
 #[test]
 fn limits_of_functions_apply_in_fused_chains() {
-    let nebula = with(Nebula::start(), &["slugify", "markdown"]);
+    let nebula = with(Nebula::start_uncached(), &["slugify", "markdown"]);
     let put = |calls_max: u64| {
         let body =
             json!({"steps": ["slugify", "markdown"], "fuse": "always", "calls_max": calls_max}).to_string();

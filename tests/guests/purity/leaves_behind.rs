@@ -1,13 +1,15 @@
-//! Tries to leave a mark for the next call: in statics, on the heap, in memory that it grows, on the stack.
+//! Tries to leave a mark for the next call: in statics, on the heap, in memory that it grows, on
+//! the stack.
 //!
-//! It answers how often the mark of the previous call occurs in its whole memory, and then how often its own does.
+//! It answers how often the mark of the previous call occurs in its whole memory, and then how
+//! often its own does.
 
 wit_bindgen::generate!({
     inline: "
         package test:guest;
         world guest {
-            /// Takes the mark of the previous call with all bits inverted, so that the input itself doesn't contain it;
-            /// the mark to leave; and how often to write it in each place.
+            /// Takes the mark of the previous call with all bits inverted, so that the input itself
+            /// doesn't contain it; the mark to leave; and how often to write it in each place.
             export handle: func(inverted-previous: u64, mark: u64, words: u32) -> tuple<u32, u32>;
         }
     "
@@ -53,8 +55,8 @@ fn occurrences(inverted: u64) -> u32 {
 
 /// Reads a word of memory, whatever the memory is used for.
 fn word(index: usize) -> u64 {
-    // SAFETY: the address is aligned and within this instance's memory, whose size bounds `index` in `occurrences`. A
-    // volatile read makes no assumption about the content.
+    // SAFETY: the address is aligned and within this instance's memory, whose size bounds `index`
+    // in `occurrences`. A volatile read makes no assumption about the content.
     unsafe { std::ptr::with_exposed_provenance::<u64>(index * size_of::<u64>()).read_volatile() }
 }
 
