@@ -1,9 +1,11 @@
-//! Compiles the guests in `guests/` and the functions in `functions/` to components, and writes down
-//! where they are.
+//! Compiles the guests in `guests/` and the functions in `functions/` to components, and generates
+//! `components.rs`, which `src/lib.rs` includes.
 //!
-//! Both are workspaces of their own, for another target. What comes out, for `src/lib.rs` to include:
-//! a constant with the path of each component, and for each directory of guests a macro that names
-//! them all, so that a test module can insist on having a test for each.
+//! Guests and functions are separate workspaces, built for [`TARGET`]. The generated file holds:
+//! * `guests::NAME` and `functions::NAME`: the path of each component.
+//! * `FUNCTIONS`: the crate directory and the component of every function.
+//! * `foreach_guest_in_DIRECTORY!`: a macro that expands another one for each guest of a directory.
+//!   A test module uses it to fail to compile while a guest has no test.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,12 +15,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// What guests and functions are compiled for.
+/// The compilation target of guests and functions.
 const TARGET: &str = "wasm32-wasip2";
 
-/// A component, and the source that it was built from.
+/// A built component and the source it was built from.
 struct Component {
-    /// The target's name, as Rust spells it.
+    /// The name of the Cargo target as a Rust identifier.
     name: String,
     source: PathBuf,
     path: PathBuf,
@@ -34,10 +36,10 @@ fn main() -> Result<()> {
 
     let guests = build(&here.join("guests"), "--examples", &target)?;
     let functions = build(&root.join("functions"), "--workspace", &target)?;
-    std::fs::write(out.join("components.rs"), generated(&guests, &functions)?)?;
+    std::fs::write(out.join("components.rs"), render(&guests, &functions)?)?;
 
     for source in [here.join("guests"), root.join("guest-sdk"), root.join("wit"), root.join("functions")] {
-        watch(&source)?;
+        rerun_if_changed(&source)?;
     }
     Ok(())
 }
@@ -46,8 +48,8 @@ fn env(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("cargo sets {name}"))
 }
 
-/// cargo, without what the cargo that runs this script has set for its own target.
-fn tool(program: &str, directory: &Path) -> Command {
+/// Prepares a command without the variables that the outer cargo has set for its own target.
+fn clean_command(program: &str, directory: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
@@ -68,32 +70,35 @@ fn tool(program: &str, directory: &Path) -> Command {
     command
 }
 
-/// Installs the standard library for the target where it is missing.
+/// Installs the standard library for the target if it is missing.
 fn ensure_target(directory: &Path) -> Result<()> {
-    let libraries = tool("rustc", directory)
+    let libraries = clean_command("rustc", directory)
         .args(["--print", "target-libdir", "--target", TARGET])
         .output()
         .context("cannot run rustc")?;
     if Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
         return Ok(());
     }
-    let added = tool("rustup", directory).args(["target", "add", TARGET]).status().with_context(|| {
-        format!("the Rust target {TARGET} is missing, and there is no rustup to install it")
-    })?;
-    ensure!(added.success(), "the Rust target {TARGET} is missing: `rustup target add {TARGET}`");
+    let added =
+        clean_command("rustup", directory).args(["target", "add", TARGET]).status().with_context(|| {
+            format!("the Rust target {TARGET} is missing, and rustup can't be run to install it")
+        })?;
+    ensure!(added.success(), "the Rust target {TARGET} is missing: run `rustup target add {TARGET}`");
     Ok(())
 }
 
-/// Builds what `which` selects in the workspace at `directory`.
-fn build(directory: &Path, which: &str, target: &Path) -> Result<Vec<Component>> {
-    let output = tool("cargo", directory)
-        .args(["build", "--release", "--target", TARGET, which, "--message-format=json-render-diagnostics"])
+/// Builds the Cargo targets that the flag `selection` selects in the workspace at `directory`,
+/// sorted by name.
+fn build(directory: &Path, selection: &str, target: &Path) -> Result<Vec<Component>> {
+    let output = clean_command("cargo", directory)
+        .args(["build", "--release", "--target", TARGET, selection])
+        .arg("--message-format=json-render-diagnostics")
         .arg("--target-dir")
         .arg(target)
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
-    ensure!(output.status.success(), "building `{}` failed: cargo says why above", directory.display());
+    ensure!(output.status.success(), "building `{}` failed: see cargo's errors above", directory.display());
     let mut components = Vec::new();
     for line in String::from_utf8(output.stdout)?.lines() {
         let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
@@ -103,7 +108,8 @@ fn build(directory: &Path, which: &str, target: &Path) -> Result<Vec<Component>>
         else {
             continue;
         };
-        let text = |value: &Value| value.as_str().map(str::to_owned).context("cargo's messages have changed");
+        let text =
+            |value: &Value| value.as_str().map(str::to_owned).context("unknown format of cargo's messages");
         components.push(Component {
             name: text(&message["target"]["name"])?.replace('-', "_"),
             source: PathBuf::from(text(&message["target"]["src_path"])?),
@@ -114,11 +120,11 @@ fn build(directory: &Path, which: &str, target: &Path) -> Result<Vec<Component>>
     Ok(components)
 }
 
-fn generated(guests: &[Component], functions: &[Component]) -> Result<String> {
+fn render(guests: &[Component], functions: &[Component]) -> Result<String> {
     let mut text = String::new();
     for (module, doc, components) in [
-        ("guests", "Components that misbehave, or are special in another way.", guests),
-        ("functions", "The functions of this repository.", functions),
+        ("guests", "Paths of the test components.", guests),
+        ("functions", "Paths of the components of this repository's functions.", functions),
     ] {
         writeln!(text, "/// {doc}\npub mod {module} {{")?;
         for Component { name, path, .. } in components {
@@ -127,17 +133,17 @@ fn generated(guests: &[Component], functions: &[Component]) -> Result<String> {
         }
         writeln!(text, "}}")?;
     }
-    writeln!(text, "/// Every function: its crate's directory, and its component.")?;
-    writeln!(text, "pub const FUNCTIONS: &[(&str, &str)] = &[")?;
+    writeln!(text, "/// Every function of this repository.")?;
+    writeln!(text, "pub const FUNCTIONS: &[FunctionCrate] = &[")?;
     for Component { source, path, .. } in functions {
         let directory = source.ancestors().nth(2).context("a function's source is in `src/`")?;
-        writeln!(text, "    ({directory:?}, {path:?}),")?;
+        writeln!(text, "    FunctionCrate {{ directory: {directory:?}, component: {path:?} }},")?;
     }
     writeln!(text, "];")?;
 
     let mut groups: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for Component { name, source, .. } in guests {
-        let group = source.parent().and_then(Path::file_name).context("guests lie in directories")?;
+        let group = source.parent().and_then(Path::file_name).context("a guest is in a directory")?;
         groups.entry(group.to_string_lossy().into_owned()).or_default().push(name);
     }
     for (group, names) in groups {
@@ -151,8 +157,9 @@ fn generated(guests: &[Component], functions: &[Component]) -> Result<String> {
     Ok(text)
 }
 
-/// Has cargo run this script again when a source changes, and not when a build writes beside it.
-fn watch(directory: &Path) -> Result<()> {
+/// Tells cargo to rerun this script when a source below `directory` changes. Build output
+/// (`target/`) and hidden files don't count.
+fn rerun_if_changed(directory: &Path) -> Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -160,7 +167,7 @@ fn watch(directory: &Path) -> Result<()> {
             continue;
         }
         if entry.file_type()?.is_dir() {
-            watch(&entry.path())?;
+            rerun_if_changed(&entry.path())?;
         } else {
             println!("cargo::rerun-if-changed={}", entry.path().display());
         }

@@ -1,20 +1,29 @@
-//! The most important figures as bars, for the documentation: legible on light and on dark.
+//! A chart of the most important figures for the documentation, legible on light and on dark
+//! backgrounds.
 
 use std::fmt::Write;
 
 use crate::results::Section;
 
-/// What is drawn: a subcommand, how its title begins, and the column.
-const PANELS: [(&str, &str, &str); 4] = [
-    ("throughput", "Throughput: echo of 36 B over 32", "throughput"),
-    ("latency", "Latency at 50 %", "p99"),
-    ("start", "Start", "exec to first answer"),
-    ("mixed", "Mixed", "p99"),
+/// A column of a section to draw.
+struct Panel {
+    /// The subcommand of the section.
+    bench: &'static str,
+    /// The beginning of the section's title.
+    title: &'static str,
+    column: &'static str,
+}
+
+const PANELS: [Panel; 4] = [
+    Panel { bench: "throughput", title: "Throughput: echo of 36 B over 32", column: "throughput" },
+    Panel { bench: "latency", title: "Latency at 50 %", column: "p99" },
+    Panel { bench: "start", title: "Start", column: "exec to first answer" },
+    Panel { bench: "mixed", title: "Mixed", column: "p99" },
 ];
 
 const WIDTH: u32 = 860;
 const NAMES_WIDTH: u32 = 380;
-/// What the longest bar leaves to the number behind it.
+/// The width reserved for the number behind the longest bar.
 const NUMBER_WIDTH: u32 = 110;
 const ROW_HEIGHT: u32 = 24;
 const TITLE_HEIGHT: u32 = 40;
@@ -23,15 +32,15 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#24292f}.title{fon
     .peer{fill:#8c959f}.nebula{fill:#0969da}\
     @media(prefers-color-scheme:dark){text{fill:#e6edf3}.peer{fill:#6e7681}.nebula{fill:#4493f8}}";
 
-/// One panel of bars for each of [`PANELS`] that was measured.
+/// Draws the panels of [`PANELS`] whose sections were measured.
 pub(crate) fn svg(sections: &[&Section]) -> String {
     let mut body = String::new();
     let mut y = 0;
-    for (bench, title, column) in PANELS {
+    for Panel { bench, title, column } in PANELS {
         let found =
             sections.iter().find(|section| section.bench == bench && section.title.starts_with(title));
         if let Some(section) = found {
-            y += panel(&mut body, y, section, column);
+            y += draw_panel(&mut body, y, section, column);
         }
     }
     let height = y + 10;
@@ -41,8 +50,8 @@ pub(crate) fn svg(sections: &[&Section]) -> String {
     )
 }
 
-/// Draws one panel below `y`; gives its height.
-fn panel(body: &mut String, y: u32, section: &Section, name: &str) -> u32 {
+/// Draws the column `name` of a section below `y`, and returns the height of the panel.
+fn draw_panel(body: &mut String, y: u32, section: &Section, name: &str) -> u32 {
     let Some(index) = section.columns.iter().position(|column| column.name == name) else { return 0 };
     let unit = section.columns[index].unit;
     let bars: Vec<(&str, f64)> = section
@@ -51,7 +60,7 @@ fn panel(body: &mut String, y: u32, section: &Section, name: &str) -> u32 {
         .filter_map(|row| Some((row.name.as_str(), row.figures.get(index)?.as_ref()?.median)))
         .collect();
     let longest = bars.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
-    // Writing to a `String` doesn't fail.
+    // Writing to a `String` can't fail.
     let _ = writeln!(
         body,
         "<text class=\"title\" x=\"10\" y=\"{}\">{}: {}, {}</text>",
@@ -83,7 +92,7 @@ fn panel(body: &mut String, y: u32, section: &Section, name: &str) -> u32 {
     top - y
 }
 
-/// Three digits that count, thousands set apart.
+/// Formats a number with separators between thousands, and with one decimal below 100.
 fn number(value: f64) -> String {
     if value < 100.0 {
         return format!("{value:.1}");
@@ -110,7 +119,7 @@ mod tests {
     use crate::stats::Figure;
 
     #[test]
-    fn what_was_measured_is_drawn() {
+    fn measured_sections_are_drawn() {
         let row = |name: &str, value| Row { name: name.to_owned(), figures: vec![Figure::of([value])] };
         let section = Section {
             bench: "start",

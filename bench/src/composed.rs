@@ -1,13 +1,14 @@
-//! What a chain is without the platform: its functions and a caller, composed by hand with wac.
+//! A chain without the platform: its functions and a caller, composed with wac.
 //!
 //! ```text
-//! let at0 = new nebula:step { ... }; let at1 = …            the same function, an instance for each step
-//! let caller = new nebula:caller { step0: at0.handle, … };  calls one after the other
+//! let at0 = new nebula:step { ... }; let at1 = …            one function, an instance for each step
+//! let caller = new nebula:caller { step0: at0.handle, … };  calls the steps in order
 //! ```
 //!
-//! The caller is what somebody has to write for that: a memory, through which each hop goes, and as many calls.
-//! What comes of it runs in wasmtime set up as Nebula's is, with nothing of a platform around it: called in this process, and
-//! over HTTP by hyper on one thread, which makes the next instance once it has answered.
+//! The caller is the code that a developer would write for this: a memory, through which each hop
+//! passes, and one call per step. The composed component runs in wasmtime, configured like
+//! Nebula's, without a platform around it: called in this process, and over HTTP by hyper on one
+//! thread, which creates the next instance after each answer.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -32,11 +33,11 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use crate::hyper_alone;
 use crate::prepare;
 
-/// Composes `steps` times `step`, a component with `handle: func(input: list<u8>) -> list<u8>`, below `directory`; gives its
-/// path.
+/// Composes a chain of `steps` instances of `step`, a component with `handle: func(input: list<u8>)
+/// -> list<u8>`, in `directory`, and returns its path.
 ///
 /// # Errors
-/// wac's.
+/// Returns an error if wac fails.
 pub(crate) fn compose(wac: &Path, step: &Path, steps: usize, directory: &Path) -> anyhow::Result<PathBuf> {
     let at = |name: &str| directory.join(format!("{name}-{steps}"));
     let (caller, document, composed) = (
@@ -58,7 +59,7 @@ fn document_of(steps: usize) -> String {
     let mut document = "package nebula:chain;\n".to_owned();
     let mut with = String::new();
     for step in 0..steps {
-        // What it imports of the host is imported once for all. No name is a keyword, as `s8` is.
+        // `...` imports from the host once for all steps. The names avoid keywords such as `s8`.
         let _ = writeln!(document, "let at{step} = new nebula:step {{ ... }};");
         let _ = write!(with, " step{step}: at{step}.handle,");
     }
@@ -66,11 +67,11 @@ fn document_of(steps: usize) -> String {
     document
 }
 
-/// Of a module: where what a step returns is said to be.
+/// The address at which a step stores the address and length of its result.
 const RETURNED: usize = 16;
 
 fn caller_of(steps: usize) -> String {
-    let [mut imports, mut lowered, mut given, mut imported, mut calls] = [const { String::new() }; 5];
+    let [mut imports, mut lowered, mut exports, mut core_imports, mut calls] = [const { String::new() }; 5];
     for step in 0..steps {
         let _ = writeln!(imports, "(import \"step{step}\" (func $step-{step} (type $step)))");
         let _ = writeln!(
@@ -78,8 +79,9 @@ fn caller_of(steps: usize) -> String {
             "(core func $lowered-{step} (canon lower (func $step-{step})
                 (memory (core memory $heap \"memory\")) (realloc (core func $heap \"realloc\"))))"
         );
-        let _ = writeln!(given, "(export \"{step}\" (func $lowered-{step}))");
-        let _ = writeln!(imported, "(import \"steps\" \"{step}\" (func $step-{step} (param i32 i32 i32)))");
+        let _ = writeln!(exports, "(export \"{step}\" (func $lowered-{step}))");
+        let _ =
+            writeln!(core_imports, "(import \"steps\" \"{step}\" (func $step-{step} (param i32 i32 i32)))");
         let input = match step {
             0 => "(local.get 0) (local.get 1)".to_owned(),
             _ => format!("(i32.load (i32.const {RETURNED})) (i32.load (i32.const {}))", RETURNED + 4),
@@ -100,12 +102,12 @@ fn caller_of(steps: usize) -> String {
             {lowered}
             (core module $caller
                 (import "heap" "memory" (memory 1))
-                {imported}
+                {core_imports}
                 (func (export "handle") (param i32 i32) (result i32)
                     {calls}
                     (i32.const {RETURNED})))
             (core instance $caller (instantiate $caller
-                (with "heap" (instance $heap)) (with "steps" (instance {given}))))
+                (with "heap" (instance $heap)) (with "steps" (instance {exports}))))
             (func (export "handle") (type $step)
                 (canon lift (core func $caller "handle")
                     (memory (core memory $heap "memory")) (realloc (core func $heap "realloc")))))"#
@@ -114,30 +116,30 @@ fn caller_of(steps: usize) -> String {
 
 type Handle = TypedFunc<(Vec<u8>,), (Vec<u8>,)>;
 
-/// A composed component in wasmtime, and nothing around it.
-pub(crate) struct Alone {
+/// A composed component in bare wasmtime.
+pub(crate) struct BareComponent {
     engine: Engine,
     component: InstancePre<()>,
-    /// An instance that nobody has called.
+    /// An instance that hasn't been called yet.
     ready: Option<(Store<()>, Handle)>,
-    /// What holds the one that was.
+    /// The store of the instance that was called.
     called: Option<Store<()>>,
 }
 
-/// Core instances, memories and tables of the longest chain.
+/// The core instances, memories and tables of the longest chain.
 const CORE_INSTANCES_MAX: u32 = 256;
 const MEMORIES_MAX: u32 = 24;
 const TABLES_MAX: u32 = 64;
 
-/// Of a memory, what is put back as it was instead of being given back, bytes; likewise of a table.
+/// The bytes of a memory and of a table that a reset restores instead of unmapping.
 const MEMORY_KEEP_RESIDENT_BYTES: usize = 1024 * 1024;
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 * 1024;
 
-impl Alone {
-    /// Compiles it, for an engine with all that Nebula's has which bears on speed.
+impl BareComponent {
+    /// Compiles a component for an engine with every setting of Nebula's that affects speed.
     ///
     /// # Errors
-    /// wasmtime's.
+    /// Returns an error if wasmtime does.
     pub(crate) fn open(component: &Path) -> anyhow::Result<Self> {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(1)
@@ -163,23 +165,23 @@ impl Alone {
         let engine = Engine::new(&config)?;
         let component = Component::from_file(&engine, component)?;
         let mut linker = Linker::new(&engine);
-        // The echo imports what the standard library may want of the host, and uses none of it.
+        // The echo's standard library imports host functions and never calls them.
         linker.define_unknown_imports_as_traps(&component)?;
         let component = linker.instantiate_pre(&component)?;
-        let mut alone = Self { engine, component, ready: None, called: None };
-        alone.prepare()?;
-        Ok(alone)
+        let mut bare = Self { engine, component, ready: None, called: None };
+        bare.prepare()?;
+        Ok(bare)
     }
 
-    /// Gives up the instance that was called, and makes the next one.
+    /// Drops the instance that was called and creates the next one.
     ///
     /// # Errors
-    /// wasmtime's.
+    /// Returns an error if wasmtime does.
     pub(crate) fn prepare(&mut self) -> anyhow::Result<()> {
-        // The pool has room for one.
+        // The pool has one slot.
         (self.ready, self.called) = (None, None);
         let mut store = Store::new(&self.engine, ());
-        // As one that is held to a deadline, which never comes.
+        // Deadlines are checked, as in Nebula, but never reached.
         store.set_epoch_deadline(1);
         let instance = self.component.instantiate(&mut store)?;
         let handle = instance.get_typed_func(&mut store, "handle")?;
@@ -187,32 +189,32 @@ impl Alone {
         Ok(())
     }
 
-    /// Calls the instance that was made ahead.
+    /// Calls the instance that is ready.
     ///
     /// # Errors
-    /// When it traps, or was called before.
+    /// Returns an error if the instance traps, or if no instance is ready.
     pub(crate) fn call(&mut self, input: Vec<u8>) -> anyhow::Result<Vec<u8>> {
-        let (mut store, handle) = self.ready.take().context("no instance was made ahead")?;
+        let (mut store, handle) = self.ready.take().context("no instance is ready")?;
         let (answer,) = handle.call(&mut store, (input,))?;
-        // It is given up with what comes next, not in the time of this call.
+        // `prepare` drops the store, so that the time of this call doesn't include it.
         self.called = Some(store);
         Ok(answer)
     }
 }
 
-/// What is served.
+/// The arguments of `composed-alone`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Serve {
     /// The component
     component: PathBuf,
 }
 
-/// Prints the address, then serves until killed.
+/// Prints the address, then serves until it is killed.
 ///
 /// # Errors
-/// wasmtime's, and the system's.
+/// Returns an error if the component can't be opened or the server can't listen.
 pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
-    let alone = Rc::new(RefCell::new(Alone::open(&serve.component)?));
+    let component = Rc::new(RefCell::new(BareComponent::open(&serve.component)?));
     let listener = hyper_alone::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     println!("http://{}", listener.local_addr()?);
     std::io::stdout().flush()?;
@@ -222,12 +224,12 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
         loop {
             let (stream, _) = listener.accept().await.context("cannot accept")?;
             stream.set_nodelay(true)?;
-            let alone = Rc::clone(&alone);
+            let component = Rc::clone(&component);
             let connection = hyper::server::conn::http1::Builder::new().serve_connection(
                 TokioIo::new(stream),
-                service_fn(move |request| answer(Rc::clone(&alone), request)),
+                service_fn(move |request| answer(Rc::clone(&component), request)),
             );
-            // A connection that breaks off is noticed by the load.
+            // The load reports connections that fail.
             tokio::task::spawn_local(async move {
                 let _ = connection.await;
             });
@@ -236,20 +238,20 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
 }
 
 async fn answer(
-    alone: Rc<RefCell<Alone>>,
+    component: Rc<RefCell<BareComponent>>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let answered = match request.into_body().collect().await {
-        Ok(body) => alone.borrow_mut().call(body.to_bytes().to_vec()).ok(),
+    let output = match request.into_body().collect().await {
+        Ok(body) => component.borrow_mut().call(body.to_bytes().to_vec()).ok(),
         Err(_) => None,
     };
-    // Runs once the answer is on the wire.
+    // This task runs after the answer is written.
     tokio::task::spawn_local(async move {
-        // If there is none the next request says so.
-        let _ = alone.borrow_mut().prepare();
+        // After an error the next request fails, because no instance is ready.
+        let _ = component.borrow_mut().prepare();
     });
     let mut response = Response::new(Full::default());
-    match answered {
+    match output {
         Some(body) => *response.body_mut() = Full::new(body.into()),
         None => *response.status_mut() = StatusCode::BAD_GATEWAY,
     }
@@ -262,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_step_is_an_instance_and_goes_into_the_caller() {
+    fn the_document_has_an_instance_per_step_and_a_caller() {
         let expected = "package nebula:chain;\n\
                         let at0 = new nebula:step { ... };\n\
                         let at1 = new nebula:step { ... };\n\

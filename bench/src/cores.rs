@@ -1,30 +1,30 @@
-//! Which cores serve and which ask.
+//! The cores of servers and load.
 
 use std::fmt;
 use std::io;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// The cores this process may use, shared out.
+/// The cores that this process may use, divided between servers and load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cores {
-    /// Where servers run.
+    /// The cores of the servers.
     pub(crate) server: Vec<usize>,
-    /// Where the load runs, a thread a core.
+    /// The cores of the load, which runs a thread on each.
     pub(crate) load: Vec<usize>,
 }
 
 impl Cores {
-    /// Shares out what this thread may run on.
+    /// Divides the cores on which this thread may run.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns an error if the system can't tell the cores.
     pub(crate) fn available() -> io::Result<Self> {
-        Ok(Self::share(&allowed()?))
+        Ok(Self::divide(&allowed()?))
     }
 
-    /// Two for the servers and two for the load; of fewer than four, one each; of one, that one for both.
-    fn share(allowed: &[usize]) -> Self {
+    /// Assigns two cores each, or one each if there are fewer than four. A single core is shared.
+    fn divide(allowed: &[usize]) -> Self {
         match *allowed {
             [a, b, c, d, ..] => Self { server: vec![a, b], load: vec![c, d] },
             [a, b, ..] => Self { server: vec![a], load: vec![b] },
@@ -37,7 +37,7 @@ impl fmt::Display for Cores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "servers on cores {:?}, load on cores {:?}", self.server, self.load)?;
         if self.server == self.load {
-            write!(f, " (one core for both: the figures mean little)")?;
+            write!(f, " (a single core for both: the figures are not meaningful)")?;
         } else if self.server.len() < 2 {
             write!(f, " (fewer than four cores: one each)")?;
         }
@@ -45,19 +45,19 @@ impl fmt::Display for Cores {
     }
 }
 
-/// What this thread may run on.
+/// Returns the cores on which this thread may run.
 ///
 /// # Errors
-/// The system's.
+/// Returns an error if the system call fails.
 pub(crate) fn allowed() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(None)?;
     Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
 }
 
-/// Pins the calling thread, and what it starts from now on.
+/// Pins the calling thread, and the threads and processes that it starts from now on.
 ///
 /// # Errors
-/// The system's.
+/// Returns an error if the system call fails.
 pub(crate) fn pin(cores: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
     for core in cores {
@@ -71,14 +71,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cores_are_shared_out_as_far_as_they_go() {
-        let share = |allowed: &[usize]| {
-            let cores = Cores::share(allowed);
+    fn servers_and_load_share_a_core_only_if_there_is_one() {
+        let divide = |allowed: &[usize]| {
+            let cores = Cores::divide(allowed);
             (cores.server, cores.load)
         };
-        assert_eq!(share(&[0, 1, 2, 3, 4]), (vec![0, 1], vec![2, 3]));
-        assert_eq!(share(&[0, 2, 5]), (vec![0], vec![2]));
-        assert_eq!(share(&[1, 3]), (vec![1], vec![3]));
-        assert_eq!(share(&[3]), (vec![3], vec![3]));
+        assert_eq!(divide(&[0, 1, 2, 3, 4]), (vec![0, 1], vec![2, 3]));
+        assert_eq!(divide(&[0, 2, 5]), (vec![0], vec![2]));
+        assert_eq!(divide(&[1, 3]), (vec![1], vec![3]));
+        assert_eq!(divide(&[3]), (vec![3], vec![3]));
     }
 }

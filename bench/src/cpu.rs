@@ -1,78 +1,79 @@
-//! Who used the processor, read from `/proc`.
+//! CPU time of processes and of the machine, read from `/proc`.
 
 use std::time::Duration;
 
 use anyhow::Context;
 
-/// User and system time of a process and its children so far, all threads.
+/// Returns the user and system time of all threads of a process and its descendants so far.
 ///
 /// # Errors
-/// When the process is gone.
+/// Returns an error if the process has ended.
 pub(crate) fn of_tree(pid: u32) -> anyhow::Result<Duration> {
     Ok(of_each(pid, of_process)?.into_iter().sum())
 }
 
-/// User and system time of this process alone so far.
+/// Returns the user and system time of this process, without its children, so far.
 ///
 /// # Errors
-/// When there is no `/proc`.
+/// Returns an error if `/proc` can't be read.
 pub(crate) fn of_self() -> anyhow::Result<Duration> {
     of_process(std::process::id())
 }
 
-/// User and system time of the children of this process that have ended.
+/// Returns the user and system time of the children of this process that have ended.
 ///
 /// # Errors
-/// When there is no `/proc`.
+/// Returns an error if `/proc` can't be read.
 pub(crate) fn of_ended_children() -> anyhow::Result<Duration> {
     let path = "/proc/self/stat";
     let stat = std::fs::read_to_string(path).with_context(|| format!("cannot read `{path}`"))?;
-    ended_ticks(&stat).map(ticks).with_context(|| format!("`{path}` is not as proc(5) says"))
+    ended_ticks(&stat).map(ticks).with_context(|| format!("`{path}` doesn't have the format of proc(5)"))
 }
 
 fn of_process(pid: u32) -> anyhow::Result<Duration> {
     let path = format!("/proc/{pid}/stat");
     let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;
-    process_ticks(&stat).map(ticks).with_context(|| format!("`{path}` is not as proc(5) says"))
+    process_ticks(&stat).map(ticks).with_context(|| format!("`{path}` doesn't have the format of proc(5)"))
 }
 
-/// What `read` tells of a process, its children, and theirs. A child that has ended in between has nothing to tell.
+/// Applies `read` to a process and its descendants. Skips descendants that end meanwhile.
 ///
 /// # Errors
-/// Those of `read`, also when the process itself is gone.
+/// Returns the errors of `read`, including that the process itself has ended.
 pub(crate) fn of_each<T>(pid: u32, read: impl Fn(u32) -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
     let mut all = Vec::new();
-    for one in tree(pid)? {
-        match read(one) {
-            Ok(told) => all.push(told),
-            Err(error) if one != pid && says_gone(&error) => {}
+    for process in tree(pid)? {
+        match read(process) {
+            Ok(value) => all.push(value),
+            Err(error) if process != pid && is_ended(&error) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(all)
 }
 
-/// The directory isn't there any more, or the process has ended and isn't waited for yet.
-fn says_gone(error: &anyhow::Error) -> bool {
+/// Returns whether the error means that the process has ended: its directory is missing, or it is a
+/// zombie.
+fn is_ended(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|cause| {
         cause.kind() == std::io::ErrorKind::NotFound
             || cause.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
     })
 }
 
-/// A process, its children, and theirs: a server may be a program that starts another.
+/// Returns a process and its descendants: a server may be a program that starts another one.
 fn tree(pid: u32) -> anyhow::Result<Vec<u32>> {
     let mut tree = vec![pid];
     let mut at = 0;
     while let Some(&parent) = tree.get(at) {
         let tasks_path = format!("/proc/{parent}/task");
         let tasks = match std::fs::read_dir(&tasks_path) {
-            // A child that has ended.
+            // A descendant that has ended meanwhile.
             Err(_) if at > 0 => None,
             tasks => Some(tasks.with_context(|| format!("cannot read `{tasks_path}`"))?),
         };
         for task in tasks.into_iter().flatten() {
-            // A thread that ended in between has no children any more.
+            // A thread that has ended meanwhile has no children.
             let children = std::fs::read_to_string(task?.path().join("children")).unwrap_or_default();
             tree.extend(children.split_ascii_whitespace().filter_map(|child| child.parse::<u32>().ok()));
         }
@@ -81,22 +82,22 @@ fn tree(pid: u32) -> anyhow::Result<Vec<u32>> {
     Ok(tree)
 }
 
-/// User and system time of the whole machine so far, without interrupts and idling.
+/// Returns the user and system time of the whole machine so far, without interrupts and idle time.
 ///
 /// # Errors
-/// When there is no `/proc`.
+/// Returns an error if `/proc` can't be read.
 pub(crate) fn of_machine() -> anyhow::Result<Duration> {
     let stat = std::fs::read_to_string("/proc/stat").context("cannot read `/proc/stat`")?;
-    machine_ticks(&stat).map(ticks).context("`/proc/stat` is not as proc(5) says")
+    machine_ticks(&stat).map(ticks).context("`/proc/stat` doesn't have the format of proc(5)")
 }
 
-/// `utime` and `stime`: the 12th and 13th field after the command, which may hold any character but
-/// ends with the last parenthesis.
+/// Sums `utime` and `stime`, the 12th and 13th field after the command, which may contain any
+/// character and ends with the last parenthesis.
 fn process_ticks(stat: &str) -> Option<u64> {
     two_ticks(stat, 11)
 }
 
-/// `cutime` and `cstime`, which come next.
+/// Sums `cutime` and `cstime`, the next two fields.
 fn ended_ticks(stat: &str) -> Option<u64> {
     two_ticks(stat, 13)
 }
@@ -107,7 +108,7 @@ fn two_ticks(stat: &str, before: usize) -> Option<u64> {
     Some(times.next()?.ok()? + times.next()?.ok()?)
 }
 
-/// `user`, `nice` and `system` of all cores.
+/// Sums `user`, `nice` and `system` of all cores.
 fn machine_ticks(stat: &str) -> Option<u64> {
     let mut times = stat.strip_prefix("cpu ")?.split_ascii_whitespace().map(str::parse::<u64>);
     let mut sum = 0;
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_with_parentheses_is_no_trouble() {
+    fn a_command_may_contain_parentheses() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 3 4 20 0 5 0 100 0 0";
         assert_eq!(process_ticks(stat), Some(300));
         assert_eq!(ended_ticks(stat), Some(7));
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_time_is_nobodys() {
+    fn idle_time_is_excluded() {
         assert_eq!(machine_ticks("cpu  1 2 3 400 5 6 7\ncpu0 1 2 3"), Some(6));
         assert_eq!(machine_ticks("intr 1"), None);
     }

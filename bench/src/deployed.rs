@@ -1,10 +1,11 @@
-//! A data directory with many functions deployed.
+//! A data directory with many deployed functions.
 //!
-//! Each is `functions/echo` with a custom section of its own behind it: the same code, and as a component
-//! with a digest, a compiled artefact and a life of its own. Where fewer variants than functions are asked
-//! for, functions share them in turn.
+//! Each function is a variant of `functions/echo`: the same code with its own custom section, so
+//! that every component has its own digest and its own compiled code. If there are fewer variants
+//! than functions, the functions take turns.
 //!
-//! They are deployed in this process, where compiling one takes milliseconds and needs no process each.
+//! The functions are deployed in this process, where compiling one takes milliseconds and no
+//! process of its own.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -15,94 +16,109 @@ use bytes::Bytes;
 use crate::in_process::InProcess;
 use crate::results::plural;
 
-/// Functions between two words on how far it is.
+/// The number of functions between two messages about the progress.
 const PROGRESS_STEP: u32 = 1_000;
 
-/// The directory, gone with this value, or where it is shared with [`forget_shared`].
+/// A data directory and the functions in it. The directory is removed with the last clone;
+/// [`remove_shared`] drops the shared ones.
 #[derive(Clone, Debug)]
-pub(crate) struct Deployed {
+pub(crate) struct DeployedFunctions {
     data_dir: Rc<tempfile::TempDir>,
-    functions: u32,
-    variants: u32,
+    size: Size,
 }
 
 thread_local! {
-    static SHARED: RefCell<Vec<(PathBuf, Deployed)>> = const { RefCell::new(Vec::new()) };
+    static SHARED: RefCell<Vec<(PathBuf, DeployedFunctions)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Removes what was kept for other subcommands; the last thing that a run does.
-pub(crate) fn forget_shared() {
+/// Removes the directories that are shared between subcommands. A run calls this at its end.
+pub(crate) fn remove_shared() {
     SHARED.take();
 }
 
-impl Deployed {
-    /// As [`Self::make`], or one that was made before in this run: compiling ten thousand takes minutes.
-    /// It must be left as it was.
+/// The numbers of functions and of different components.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) functions: u32,
+    /// The most different components; functions share them if there are fewer than functions.
+    pub(crate) variants: u32,
+}
+
+impl Size {
+    fn clamped(self) -> Self {
+        Self { variants: self.variants.clamp(1, self.functions.max(1)), ..self }
+    }
+}
+
+impl DeployedFunctions {
+    /// Returns a directory that was created earlier in this run, or creates it: compiling ten
+    /// thousand variants takes minutes. Callers must not change it.
     ///
     /// # Errors
-    /// The runtime's.
-    pub(crate) fn shared(component: &Path, functions: u32, variants: u32) -> anyhow::Result<Self> {
-        let variants = variants.clamp(1, functions.max(1));
-        let made = SHARED.with_borrow(|shared| {
-            let same = |(of, made): &&(PathBuf, Self)| {
-                of == component && (made.functions, made.variants) == (functions, variants)
-            };
-            shared.iter().find(same).map(|(_, made)| made.clone())
+    /// Returns an error if a deploy fails.
+    pub(crate) fn shared(component: &Path, size: Size) -> anyhow::Result<Self> {
+        let size = size.clamped();
+        let found = SHARED.with_borrow(|shared| {
+            let same = |(path, deployed): &&(PathBuf, Self)| path == component && deployed.size == size;
+            shared.iter().find(same).map(|(_, deployed)| deployed.clone())
         });
-        if let Some(made) = made {
-            return Ok(made);
+        if let Some(deployed) = found {
+            return Ok(deployed);
         }
-        let made = Self::make(component, functions, variants)?;
-        SHARED.with_borrow_mut(|shared| shared.push((component.to_owned(), made.clone())));
-        Ok(made)
+        let deployed = Self::create(component, size)?;
+        SHARED.with_borrow_mut(|shared| shared.push((component.to_owned(), deployed.clone())));
+        Ok(deployed)
     }
 
-    /// Deploys so many functions, of so many variants at most.
+    /// Deploys functions to a new directory.
     ///
     /// # Errors
-    /// The runtime's.
-    pub(crate) fn make(component: &Path, functions: u32, variants: u32) -> anyhow::Result<Self> {
+    /// Returns an error if a deploy fails.
+    pub(crate) fn create(component: &Path, size: Size) -> anyhow::Result<Self> {
         let component = std::fs::read(component)?;
         let data_dir = Rc::new(tempfile::tempdir()?);
         let nebula = InProcess::open(data_dir.path())?;
-        let variants = variants.clamp(1, functions.max(1));
-        // Each variant once, so that nothing is compiled twice at the same time; then those that share.
+        let size = size.clamped();
+        let Size { functions, variants } = size;
+        // Deploy each variant once, so that none is compiled twice at the same time; then the
+        // functions that share.
         for part in [0..variants, variants..functions] {
             for from in part.clone().step_by(PROGRESS_STEP as usize) {
                 let to = part.end.min(from + PROGRESS_STEP);
-                let one = |index| (name(index), variant(&component, index % variants));
-                nebula.deploy_all((from..to).map(one))?;
+                let function = |index| (name(index), variant(&component, index % variants));
+                nebula.deploy_all((from..to).map(function))?;
                 if functions > PROGRESS_STEP {
                     eprintln!("deployed {to} of {functions} functions");
                 }
             }
         }
-        Ok(Self { data_dir, functions, variants })
+        Ok(Self { data_dir, size })
     }
 
     pub(crate) fn path(&self) -> &Path {
         self.data_dir.path()
     }
 
-    /// The names of all.
+    /// Returns the names of all functions.
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
-        (0..self.functions).map(name)
+        (0..self.size.functions).map(name)
     }
 
-    /// The name of the last.
+    /// Returns the name of the function that was deployed last.
     pub(crate) fn last(&self) -> String {
-        name(self.functions.saturating_sub(1))
+        name(self.size.functions.saturating_sub(1))
     }
 
-    /// What is deployed, in words.
+    /// Describes the numbers of functions and of components in words.
     pub(crate) fn description(&self) -> String {
-        let components = if self.variants == 1 { "component" } else { "different components" };
-        format!("{} of {} {components}", self.count(), self.variants)
+        let variants = self.size.variants;
+        let components = if variants == 1 { "component" } else { "different components" };
+        format!("{} of {variants} {components}", self.count())
     }
 
-    /// How many, in words.
+    /// Describes the number of functions in words.
     pub(crate) fn count(&self) -> String {
-        plural(self.functions as usize, "function")
+        plural(self.size.functions as usize, "function")
     }
 }
 
@@ -110,11 +126,11 @@ fn name(index: u32) -> String {
     format!("f-{index:05}")
 }
 
-/// The component with a custom section that nothing reads: other bytes, the same behaviour.
+/// Returns the component with a custom section appended: other bytes, the same behaviour.
 pub(crate) fn variant(component: &[u8], index: u32) -> Bytes {
     const NAME: &[u8] = b"variant";
     let content = [&[NAME.len() as u8], NAME, &index.to_le_bytes()].concat();
-    // Section 0 is the custom one; its length is below 128, so a byte of LEB128 holds it.
+    // Section 0 is a custom section; its length is below 128, so one byte of LEB128 holds it.
     [component, &[0, content.len() as u8], &content].concat().into()
 }
 
@@ -123,20 +139,20 @@ mod tests {
     use super::*;
     use crate::in_process;
 
-    /// The empty component: a magic number, a version, a layer.
+    /// An empty component: magic number, version, layer.
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
     #[test]
-    fn a_variant_is_the_component_and_a_section() {
+    fn a_variant_is_the_component_with_another_section() {
         let (a, b) = (variant(EMPTY, 1), variant(EMPTY, 300));
         assert!(a.starts_with(EMPTY) && a.len() == EMPTY.len() + 2 + 8 + 4);
         assert_ne!(a, b);
     }
 
     #[test]
-    fn variants_are_functions_with_digests_of_their_own() {
+    fn variants_have_different_digests() {
         let [echo] = crate::prepare::functions(["echo"]).unwrap();
-        let deployed = Deployed::make(&echo, 3, 2).unwrap();
+        let deployed = DeployedFunctions::create(&echo, Size { functions: 3, variants: 2 }).unwrap();
         let nebula = InProcess::open(deployed.path()).unwrap();
         let digests: Vec<_> = deployed
             .names()

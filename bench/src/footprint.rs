@@ -1,4 +1,4 @@
-//! What a process keeps of the machine while nothing is asked of it: memory and wake-ups.
+//! The memory and the wake-ups of a process, read from `/proc`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,27 +8,27 @@ use anyhow::Context;
 
 use crate::cpu;
 
-/// The memory of a process and its children.
+/// The memory of a process and its descendants, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Memory {
-    /// Everything mapped and present, bytes.
+    /// The resident set.
     pub(crate) resident: u64,
-    /// The same, what others map too divided by how many do.
+    /// The resident set with shared pages divided among the processes that map them.
     pub(crate) proportional: u64,
-    /// Of it, what no file stands behind.
+    /// The part of the resident set that isn't backed by a file.
     pub(crate) anonymous: u64,
 }
 
-/// What `pid` and its children use now.
+/// Returns the memory that `pid` and its descendants use now.
 ///
 /// # Errors
-/// When the process is gone.
+/// Returns an error if the process has ended.
 pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
     let mut sum = Memory::default();
-    for one in cpu::of_each(pid, memory_of_process)? {
-        sum.resident += one.resident;
-        sum.proportional += one.proportional;
-        sum.anonymous += one.anonymous;
+    for memory in cpu::of_each(pid, memory_of_process)? {
+        sum.resident += memory.resident;
+        sum.proportional += memory.proportional;
+        sum.anonymous += memory.anonymous;
     }
     Ok(sum)
 }
@@ -36,7 +36,7 @@ pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
 fn memory_of_process(pid: u32) -> anyhow::Result<Memory> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let rollup = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;
-    parse_rollup(&rollup).with_context(|| format!("`{path}` is not as proc(5) says"))
+    parse_rollup(&rollup).with_context(|| format!("`{path}` doesn't have the format of proc(5)"))
 }
 
 fn parse_rollup(rollup: &str) -> Option<Memory> {
@@ -47,7 +47,7 @@ fn parse_rollup(rollup: &str) -> Option<Memory> {
     Some(Memory { resident: bytes("Rss")?, proportional: bytes("Pss")?, anonymous: bytes("Anonymous")? })
 }
 
-/// How often each thread of a process and its children was switched to another, and their CPU time.
+/// The context switches of each thread of a process and its descendants, and their CPU time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Activity {
     switches: HashMap<PathBuf, u64>,
@@ -55,24 +55,24 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    /// So far.
+    /// Reads the activity so far.
     ///
     /// # Errors
-    /// When the process is gone.
+    /// Returns an error if the process has ended.
     pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
         let of_each = cpu::of_each(pid, |pid| {
             let tasks = format!("/proc/{pid}/task");
             let tasks = std::fs::read_dir(&tasks).with_context(|| format!("cannot read `{tasks}`"))?;
-            // A thread that ended in between has nothing more to tell.
-            let told = tasks.flatten().filter_map(|task| Some((task.path(), switches_of(&task.path())?)));
-            Ok(told.collect::<Vec<_>>())
+            // Skip threads that have ended meanwhile.
+            let switches = tasks.flatten().filter_map(|task| Some((task.path(), switches_of(&task.path())?)));
+            Ok(switches.collect::<Vec<_>>())
         })?;
         let switches = of_each.into_iter().flatten().collect();
         Ok(Self { switches, cpu: cpu::of_tree(pid)? })
     }
 
-    /// Switches since `before`. A thread wakes up once for every time it is switched away from; threads that
-    /// began and ended in between are missed.
+    /// Returns the context switches since `before`. A thread wakes up once for every switch away
+    /// from it. Threads that have both started and ended since then aren't counted.
     pub(crate) fn wakeups_since(&self, before: &Self) -> u64 {
         self.switches
             .iter()
@@ -80,7 +80,7 @@ impl Activity {
             .sum()
     }
 
-    /// CPU time since `before`.
+    /// Returns the CPU time since `before`.
     pub(crate) fn cpu_since(&self, before: &Self) -> Duration {
         self.cpu.saturating_sub(before.cpu)
     }
@@ -102,16 +102,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rollup_is_in_kibibytes() {
+    fn the_rollup_is_parsed_as_kibibytes() {
         let rollup = "0-1 ---p 0 00:00 0 [rollup]\nRss: 8 kB\nPss: 4 kB\nPss_Anon: 1 kB\nAnonymous: 2 kB\n";
         let expected = Memory { resident: 8192, proportional: 4096, anonymous: 2048 };
         assert_eq!(parse_rollup(rollup), Some(expected));
         assert_eq!(parse_rollup("Rss: 8 kB"), None);
     }
 
-    /// Its parent doesn't know yet, and it has no memory any more.
+    /// The child is a zombie, which has no memory.
     #[test]
-    fn a_child_that_has_ended_keeps_nothing() {
+    fn a_child_that_has_ended_is_skipped() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let stat = format!("/proc/{}/stat", child.id());
         while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
@@ -124,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_waits_is_seen_waking_up() {
-        let (ask, asked) = mpsc::channel::<()>();
-        let (answer, answered) = mpsc::channel();
-        thread::spawn(move || asked.iter().for_each(|()| answer.send(()).unwrap()));
+    fn wake_ups_of_a_waiting_thread_are_counted() {
+        let (request, requests) = mpsc::channel::<()>();
+        let (answer, answers) = mpsc::channel();
+        thread::spawn(move || requests.iter().for_each(|()| answer.send(()).unwrap()));
         let before = Activity::of(std::process::id()).unwrap();
         for _ in 0..100 {
-            ask.send(()).unwrap();
-            answered.recv().unwrap();
+            request.send(()).unwrap();
+            answers.recv().unwrap();
             thread::sleep(Duration::from_micros(100));
         }
         let after = Activity::of(std::process::id()).unwrap();

@@ -1,11 +1,13 @@
-//! Echo over HTTP/2, begun without asking (h2c with prior knowledge), as fast as it goes.
+//! Throughput of an echo over HTTP/2 with prior knowledge (h2c).
 //!
-//! Includes: parse, route, decode, and an instance and its guest or the memory of what it gave, encode, answer. Excludes:
-//! connect, compile, load, and a warm-up before every measurement.
-//! Guest: `functions/echo`. The load is h2load of nghttp2, on cores of its own, which sleeps where it has nothing to read.
-//! It counts, and the counts are checked: every answer has a status of success, and all together are as long as what was
-//! sent. Peer in the same run: hyper alone, which speaks nothing but HTTP/2. Reports requests per second, their ratio to
-//! hyper alone round by round, server CPU per request, and how busy the load was. Says so where h2load isn't installed.
+//! Includes: parse, route, decode, the instance and its guest or the lookup in the cache, encode,
+//! answer. Excludes: connect, compile, load, and a warm-up before every measurement.
+//! Guest: `functions/echo`. The load is h2load of nghttp2 on its own cores; it sleeps while it has
+//! nothing to read.
+//! The run checks its counts: every answer has a status of success, and the bodies are together as
+//! long as those sent. Peer in the same run: hyper alone, with HTTP/2 only. Reports requests per
+//! second, their ratio to hyper alone round by round, server CPU per request, and the utilisation
+//! of the load. A note says so if h2load isn't installed.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -24,24 +26,24 @@ use crate::measure;
 use crate::peers::{BASE, NEBULA_REMEMBERED, NEBULA_TYPED, Programs};
 use crate::prepare;
 use crate::results::{Column, Row, Section, plural};
-use crate::server::{Deploy, Nebula, Says, Server};
+use crate::server::{Deploy, Nebula, Server, StandardStream};
 use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// How often every server is measured
+    /// Rounds; each measures every server
     #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
-    /// How long each time, seconds
+    /// Duration of a measurement, seconds
     #[arg(long, default_value = "2")]
     seconds: NonZeroU64,
-    /// Connections; several numbers are measured one after another
+    /// Connections; a list is measured in order
     #[arg(long, value_delimiter = ',', default_value = "32")]
     connections: Vec<NonZeroUsize>,
-    /// Requests in flight on each; several numbers are measured one after another
+    /// Requests in flight per connection; a list is measured in order
     #[arg(long, value_delimiter = ',', default_value = "1,16")]
     streams: Vec<NonZeroUsize>,
-    /// Bodies, bytes in and out; several numbers are measured one after another
+    /// Size of the body in and out, bytes; a list is measured in order
     #[arg(long, value_delimiter = ',', default_value = "36")]
     body_bytes: Vec<NonZeroUsize>,
 }
@@ -53,23 +55,24 @@ const COLUMNS: [Column; 4] = [
     Column::median("load busy", "%", 0),
 ];
 
-/// Warm-up before every measurement, seconds.
+/// The duration of the warm-up before every measurement, in seconds.
 const WARM_UP_S: u64 = 1;
 
-/// Who is asked.
+/// A server and the path of its echo.
 struct Subject<'a> {
     name: &'static str,
     server: &'a Server,
     path: &'static str,
 }
 
-/// What one measurement came to.
+/// The result of one measurement.
 struct Round {
     requests_per_s: f64,
+    /// CPU time of the server per request.
     server_cpu_us: f64,
-    /// Of the load's cores.
+    /// The share of the load's cores that were busy.
     load_busy: f64,
-    /// Cores that were used by neither server nor load.
+    /// The number of cores that neither server nor load used.
     others_cores: f64,
 }
 
@@ -82,23 +85,23 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
             conditions: Vec::new(),
             columns: COLUMNS.to_vec(),
             rows: Vec::new(),
-            notes: vec!["Not measured: h2load (Debian's `nghttp2-client`) isn't installed.".to_owned()],
+            notes: vec!["Not measured: h2load (Debian package `nghttp2-client`) isn't installed.".to_owned()],
         });
         return Ok(sections);
     }
     let (programs, cores) = (Programs::prepare()?, Cores::available()?);
     let mut hyper = programs.hyper()?;
     hyper.arg("--http2");
-    let hyper = Server::start(&hyper, Says::Stdout, 1, &cores)?;
+    let hyper = Server::start(&hyper, StandardStream::Stdout, 1, &cores)?;
     let functions = [Deploy { name: "echo", component: &programs.echo, limits: &[] }];
     let fresh = Nebula::start(&programs.nebula, &functions, &cores)?;
-    let remembering = Nebula::start_remembering(&programs.nebula, &functions, None, &cores)?;
+    let caching = Nebula::start_with_cache(&programs.nebula, &functions, None, &cores)?;
     let subjects = [
         Subject { name: BASE, server: &hyper, path: "/echo" },
         Subject { name: NEBULA_TYPED, server: &fresh.server, path: "/f/echo" },
-        Subject { name: NEBULA_REMEMBERED, server: &remembering.server, path: "/f/echo" },
+        Subject { name: NEBULA_REMEMBERED, server: &caching.server, path: "/f/echo" },
     ];
-    // What is started from here on runs there too.
+    // h2load inherits these cores.
     cores::pin(&cores.load)?;
     for body_bytes in &args.body_bytes {
         for connections in &args.connections {
@@ -128,18 +131,18 @@ fn measure_one(args: &Args, subjects: &[Subject<'_>], load: Load, cores: &Cores)
             let Subject { name, server, path } = subjects[index];
             let address = server.addresses[0];
             let measured = || -> anyhow::Result<Round> {
-                load.ask(address, path, body.path(), WARM_UP_S)?;
+                load.run(address, path, body.path(), WARM_UP_S)?;
                 let used = || -> anyhow::Result<[Duration; 3]> {
                     Ok([cpu::of_tree(server.pid())?, cpu::of_ended_children()?, cpu::of_machine()?])
                 };
                 let (begun, before) = (Instant::now(), used()?);
-                let counted = load.ask(address, path, body.path(), args.seconds.get())?;
+                let report = load.run(address, path, body.path(), args.seconds.get())?;
                 let (elapsed_s, after) = (begun.elapsed().as_secs_f64(), used()?);
                 let [server_s, load_s, machine_s] =
                     [0, 1, 2].map(|index| (after[index] - before[index]).as_secs_f64());
                 Ok(Round {
-                    requests_per_s: counted.requests_per_s,
-                    server_cpu_us: server_s * 1e6 / counted.answers,
+                    requests_per_s: report.requests_per_s,
+                    server_cpu_us: server_s * 1e6 / report.answers,
                     load_busy: load_s / elapsed_s / load.threads as f64,
                     others_cores: (machine_s - server_s - load_s).max(0.0) / elapsed_s,
                 })
@@ -168,8 +171,8 @@ fn measure_one(args: &Args, subjects: &[Subject<'_>], load: Load, cores: &Cores)
         ),
         conditions: vec![
             format!(
-                "h2load; {} rounds of {} s each, in turns; {cores}. Median over the rounds, in parentheses the \
-                 lowest and highest; ratios to {BASE} are taken round by round.",
+                "h2load; {} rounds of {} s each, in turns; {cores}. Median over the rounds, with the lowest and \
+                 highest in parentheses; ratios to {BASE} are computed round by round.",
                 args.rounds, args.seconds
             ),
             machine::description(),
@@ -180,7 +183,7 @@ fn measure_one(args: &Args, subjects: &[Subject<'_>], load: Load, cores: &Cores)
     })
 }
 
-/// What h2load is told.
+/// The parameters of h2load.
 #[derive(Clone, Copy, Debug)]
 struct Load {
     body_bytes: usize,
@@ -190,45 +193,51 @@ struct Load {
 }
 
 impl Load {
-    /// Asks for so long.
-    fn ask(&self, address: SocketAddr, path: &str, body: &Path, seconds: u64) -> anyhow::Result<Counted> {
+    /// Runs h2load for `seconds` and checks its report.
+    fn run(
+        &self,
+        address: SocketAddr,
+        path: &str,
+        body: &Path,
+        seconds: u64,
+    ) -> anyhow::Result<H2loadReport> {
         let mut h2load = Command::new("h2load");
         h2load.args(["--duration", &seconds.to_string(), "--clients", &self.connections.to_string()]);
         h2load.args(["--max-concurrent-streams", &self.streams.to_string()]);
         h2load.args(["--threads", &self.threads.to_string(), "--header"]);
         h2load.args(["content-type: application/octet-stream", "--data"]).arg(body);
         let output = h2load.arg(format!("http://{address}{path}")).output().context("cannot run h2load")?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let counted =
-            counted(&said).with_context(|| format!("h2load said what isn't understood:\n{said}"))?;
-        let Counted { answers, others, data_bytes, .. } = counted;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let report = parse(&text).with_context(|| format!("unknown format of h2load's output:\n{text}"))?;
+        let H2loadReport { answers, others, data_bytes, .. } = report;
         let expected = answers * self.body_bytes as f64;
-        // Of those in flight at the end a part may have come.
+        // Answers that are in flight at the end may have arrived in part.
         let in_flight = (self.connections * self.streams * self.body_bytes) as f64;
         let is_echo = (expected..=expected + in_flight).contains(&data_bytes);
         ensure!(
             output.status.success() && answers > 0.0 && others == 0.0 && is_echo,
-            "wrong answers:\n{said}"
+            "wrong answers:\n{text}"
         );
-        Ok(counted)
+        Ok(report)
     }
 }
 
-/// What h2load has counted.
+/// The counts that h2load prints.
 #[derive(Debug, PartialEq)]
-struct Counted {
+struct H2loadReport {
     requests_per_s: f64,
-    /// That came whole. (Of those in flight at the end h2load may count the status.)
+    /// Complete answers. (h2load may count the status of an answer that is in flight at the end,
+    /// too.)
     answers: f64,
-    /// Of other status, and requests that failed.
+    /// Answers with another status and failed requests.
     others: f64,
     data_bytes: f64,
 }
 
-/// Reads what h2load puts out.
-fn counted(said: &str) -> Option<Counted> {
-    let line = |name: &str| said.lines().find_map(|line| line.trim().strip_prefix(name));
-    // `12 2xx, 0 3xx`: the number before a word.
+/// Parses the output of h2load.
+fn parse(text: &str) -> Option<H2loadReport> {
+    let line = |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name));
+    // In `12 2xx, 0 3xx`, the number before a word.
     let before = |line: &str, word: &str| {
         let part = line.split(',').map(str::trim).find(|part| part.ends_with(word))?;
         part.split([' ', '(', ')']).find_map(|text| text.parse::<f64>().ok())
@@ -238,7 +247,7 @@ fn counted(said: &str) -> Option<Counted> {
     let others = ["3xx", "4xx", "5xx"].into_iter().map(|word| before(statuses, word));
     let others = others.chain([before(requests, "failed"), before(requests, "timeout")]);
     let rate = line("finished in")?.split(',').find_map(|part| part.trim().strip_suffix(" req/s"))?;
-    Some(Counted {
+    Some(H2loadReport {
         requests_per_s: rate.parse().ok()?,
         answers: before(requests, "succeeded")?,
         others: others.sum::<Option<f64>>()?,
@@ -251,15 +260,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_h2load_says_is_understood() {
-        let said = "finished in 2.00s, 75321.50 req/s, 5.03MB/s\n\
+    fn the_output_of_h2load_is_parsed() {
+        let text = "finished in 2.00s, 75321.50 req/s, 5.03MB/s\n\
                     requests: 150643 total, 150675 started, 150643 done, 150640 succeeded, 3 failed, 0 errored, 0 timeout\n\
                     status codes: 150641 2xx, 1 3xx, 2 4xx, 0 5xx\n\
                     traffic: 10.06MB (10547042) total, 1.44MB (1509238) headers (space savings 95.43%), \
                     5.17MB (5423148) data\n";
-        let expected =
-            Counted { requests_per_s: 75321.5, answers: 150_640.0, others: 6.0, data_bytes: 5_423_148.0 };
-        assert_eq!(counted(said), Some(expected));
-        assert_eq!(counted("nothing"), None);
+        let expected = H2loadReport {
+            requests_per_s: 75321.5,
+            answers: 150_640.0,
+            others: 6.0,
+            data_bytes: 5_423_148.0,
+        };
+        assert_eq!(parse(text), Some(expected));
+        assert_eq!(parse("nothing"), None);
     }
 }

@@ -1,9 +1,9 @@
-//! The native peer: what HTTP costs on this machine with no platform behind it.
+//! The native peer: an HTTP server without a platform behind it.
 //!
-//! Includes: accept, parse, read the body, answer it back. Excludes: everything a FaaS platform does.
-//! `/fibonacci` computes natively on tokio's blocking threads, for `mixed`.
-//! Built as Nebula's data plane is: one single-threaded runtime a core, a listener each on one port
-//! (`SO_REUSEPORT`), no Nagle, mimalloc.
+//! Includes: accept, parse, read the body, send it back. Excludes: everything that a FaaS platform
+//! does. `/fibonacci` computes natively on tokio's blocking threads, for `mixed`. The server is
+//! built like Nebula's data plane: one single-threaded runtime per core, each with its own listener
+//! on one port (`SO_REUSEPORT`), `TCP_NODELAY`, mimalloc.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -22,22 +22,22 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
-/// Connections that may wait to be accepted, a listener.
+/// The number of connections that may wait to be accepted on each listener.
 const BACKLOG: i32 = 1024;
 
-/// What the long call takes: some seconds.
+/// The largest input of `/fibonacci`, which takes some seconds.
 const FIBONACCI_MAX: u32 = 45;
 
-/// What it speaks, as `hyper-alone` is told.
+/// The arguments of `hyper-alone`.
 #[derive(Clone, Copy, Debug, Default, ClapArgs)]
-pub(crate) struct Speaks {
-    /// HTTP/2, begun without asking (RFC 9113 §3.3), instead of HTTP/1.1
+pub(crate) struct HttpProtocol {
+    /// Serve HTTP/2 with prior knowledge (RFC 9113 §3.3) instead of HTTP/1.1
     #[arg(long)]
     http2: bool,
 }
 
-/// Prints the address, then serves until killed.
-pub(crate) fn run(speaks: Speaks) -> anyhow::Result<()> {
+/// Prints the address, then serves until it is killed.
+pub(crate) fn run(protocol: HttpProtocol) -> anyhow::Result<()> {
     let threads = thread::available_parallelism()?.get();
     let first = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let address = first.local_addr()?;
@@ -48,14 +48,14 @@ pub(crate) fn run(speaks: Speaks) -> anyhow::Result<()> {
     println!("http://{address}");
     std::io::stdout().flush()?;
     let threads: Vec<_> =
-        listeners.into_iter().map(|listener| thread::spawn(move || serve(listener, speaks))).collect();
+        listeners.into_iter().map(|listener| thread::spawn(move || serve(listener, protocol))).collect();
     for thread in threads {
         thread.join().map_err(|_| anyhow::anyhow!("a serving thread panicked"))??;
     }
     Ok(())
 }
 
-/// A listener that others may share the port of.
+/// Opens a listener whose port other listeners may share.
 pub(crate) fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_port(true)?;
@@ -65,26 +65,26 @@ pub(crate) fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts and answers on this thread, for ever.
-pub(crate) fn serve(listener: TcpListener, speaks: Speaks) -> anyhow::Result<()> {
+/// Accepts and answers on this thread forever.
+pub(crate) fn serve(listener: TcpListener, protocol: HttpProtocol) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         loop {
             let (stream, _) = listener.accept().await.context("cannot accept")?;
             stream.set_nodelay(true)?;
-            // A connection that breaks off is noticed by the load.
+            // The load reports connections that fail.
             tokio::spawn(async move {
-                let _ = converse(stream, speaks).await;
+                let _ = serve_connection(stream, protocol).await;
             });
         }
     })
 }
 
-/// One connection, to its end.
-async fn converse(stream: TcpStream, speaks: Speaks) -> hyper::Result<()> {
+/// Serves one connection until it is closed.
+async fn serve_connection(stream: TcpStream, protocol: HttpProtocol) -> hyper::Result<()> {
     let (stream, service) = (TokioIo::new(stream), service_fn(answer));
-    if speaks.http2 {
+    if protocol.http2 {
         http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await
     } else {
         http1::Builder::new().serve_connection(stream, service).await
@@ -114,9 +114,9 @@ fn bad_request() -> Response<Full<Bytes>> {
     response
 }
 
-/// The nth Fibonacci number, by its definition.
+/// Returns the nth Fibonacci number by its recursive definition.
 pub(crate) fn fibonacci(n: u32) -> u64 {
-    // Opaque to the optimiser, so that the definition is what runs.
+    // The optimiser must not replace the recursion.
     let n = std::hint::black_box(n);
     if n < 2 { n.into() } else { fibonacci(n - 1) + fibonacci(n - 2) }
 }

@@ -1,4 +1,4 @@
-//! Nebula's runtime inside this process: the one place that knows how it is opened and called.
+//! Nebula's runtime inside this process. Only this module opens and calls the runtime.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -15,7 +15,7 @@ use nebula_runtime::{
 
 use crate::prepare::BODY;
 
-/// A runtime, and what one thread that calls it has to itself, as a serving thread does.
+/// A runtime and the shard of one calling thread, like that of a serving thread.
 pub(crate) struct InProcess {
     runtime: Runtime,
     shard: Shard,
@@ -23,20 +23,19 @@ pub(crate) struct InProcess {
 }
 
 impl InProcess {
-    /// Opens a data directory.
+    /// Opens a data directory without a cache.
     ///
     /// # Errors
-    /// The runtime's.
+    /// Returns an error if the runtime can't be opened.
     pub(crate) fn open(data_dir: &Path) -> anyhow::Result<Self> {
-        // Every call is to run.
         Self::open_with(data_dir, 0)
     }
 
-    /// Likewise, remembering results as a server does unless told otherwise.
+    /// Opens a data directory with a cache of the default size, for calls from one thread.
     ///
     /// # Errors
-    /// The runtime's.
-    pub(crate) fn open_remembering(data_dir: &Path) -> anyhow::Result<Self> {
+    /// Returns an error if the runtime can't be opened.
+    pub(crate) fn open_with_cache(data_dir: &Path) -> anyhow::Result<Self> {
         Self::open_with(data_dir, HostLimits::default().remembered_bytes_max)
     }
 
@@ -45,8 +44,8 @@ impl InProcess {
             data_dir: data_dir.to_owned(),
             compiler: Compiler::InProcess(Codegen::Optimised),
             limits: Limits::default(),
-            // A small pool: these calls come one at a time, and tools that watch a process choke on address
-            // space.
+            // A small pool is enough, because these calls run one at a time; tools such as valgrind
+            // don't support a large address space.
             host_limits: HostLimits {
                 calls_max: 1,
                 instances_max: NonZeroU32::MIN.saturating_add(1),
@@ -65,26 +64,26 @@ impl InProcess {
         Ok(Self { shard: Shard::new(runtime.clone())?, runtime, executor })
     }
 
-    /// The same runtime for another thread.
+    /// Opens a shard of the same runtime for another thread.
     ///
     /// # Errors
-    /// The runtime's.
+    /// Returns an error if the shard can't be created.
     pub(crate) fn for_another_thread(&self) -> anyhow::Result<Self> {
         Self::of(self.runtime.clone())
     }
 
-    /// Deploys a component under the host's limits.
+    /// Deploys a component with the host's limits.
     ///
     /// # Errors
-    /// The runtime's.
+    /// Returns an error if the runtime refuses the component.
     pub(crate) fn deploy(&self, name: &str, component: Bytes) -> anyhow::Result<()> {
         self.deploy_all([(name.to_owned(), component)])
     }
 
-    /// Likewise several, as many at once as the runtime will.
+    /// Deploys several components, as many at once as the runtime allows.
     ///
     /// # Errors
-    /// The runtime's.
+    /// Returns an error if the runtime refuses a component.
     pub(crate) fn deploy_all(
         &self,
         functions: impl IntoIterator<Item = (String, Bytes)>,
@@ -104,46 +103,46 @@ impl InProcess {
         })
     }
 
-    /// Deploys a pipeline under the host's limits.
+    /// Deploys a pipeline with the host's limits.
     ///
     /// # Errors
-    /// The runtime's.
+    /// Returns an error if the runtime refuses the pipeline.
     pub(crate) fn deploy_pipeline(&self, name: &str, description: &str) -> anyhow::Result<()> {
         let (name, pipeline) = (name.parse()?, serde_json::from_str(description)?);
         self.runtime.deploy_pipeline(&name, &pipeline, &Settings::default(), Followers::MustFit)?;
         Ok(())
     }
 
-    /// A function's current version.
+    /// Finds the current version of a function.
     ///
     /// # Errors
-    /// When there is none.
+    /// Returns an error if the function isn't deployed.
     pub(crate) fn resolve(&self, name: &str) -> anyhow::Result<Arc<RoutedFunction>> {
         let current = FunctionRef { name: name.parse()?, selector: Selector::Current };
         Ok(self.executor.block_on(self.shard.find(&current))?)
     }
 
-    /// Calls an echo with the usual body.
+    /// Calls an echo with [`BODY`].
     pub(crate) fn call(&self, function: &Arc<RoutedFunction>) -> CallOutcome {
         self.call_with(function, BODY)
     }
 
-    /// Calls with another body.
+    /// Calls a function with any body.
     pub(crate) fn call_with(&self, function: &Arc<RoutedFunction>, body: &'static [u8]) -> CallOutcome {
         let request = Request::Payload { media_type: None, body: Bytes::from_static(body) };
         self.executor.block_on(self.shard.call(function, request, Prefer::AsSent, CacheDirectives::default()))
     }
 
-    /// What a serving thread does once its answers are on the wire and it is about to sleep.
+    /// Does the work that a serving thread does after writing its answers, before it sleeps.
     pub(crate) fn tidy(&self) {
         self.shard.tidy();
     }
 }
 
-/// Whether an echo answered what it was sent; the usual body.
+/// Checks that an echo returned [`BODY`].
 ///
 /// # Errors
-/// When it didn't.
+/// Returns an error if it didn't.
 pub(crate) fn check(called: &CallOutcome) -> anyhow::Result<()> {
     match &called.result {
         Ok(Answer::Value(content)) if content.body == BODY => Ok(()),

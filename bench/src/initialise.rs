@@ -1,11 +1,11 @@
-//! Work that a component does once: at deploy, against in every call.
+//! A component's initial work: done once at deploy, or in every call.
 //!
-//! Includes, of a call: decode, instance, guest, encode; of a first one also finding, mapping and linking the
-//! code; of a deploy: admission, compiling, publishing.
-//! Guest: `functions/prime-count`, whose table takes milliseconds to make. Beside it in the same run, call by
-//! call, the same component with its export `wizer-initialize` under another name: nothing is run when it
-//! is deployed, and the table is made by the first use in each call. Reports p50 and p99, and how many
-//! times as long the latter takes at p50.
+//! A call includes: decode, instance, guest, encode; a first call also includes resolving, mapping
+//! and linking the code; a deploy includes: admission, compiling, publishing.
+//! Guest: `functions/prime-count`, whose table takes milliseconds to compute. The same run
+//! measures, call by call, the same component with its export `wizer-initialize` renamed: a deploy
+//! then runs nothing, and the first use in each call computes the table. Reports p50 and p99, and
+//! the ratio of the latter to the former at p50.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -25,39 +25,39 @@ use crate::stats::{Figure, Latency, ns};
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// How many calls of either are measured in each round
+    /// Calls of each component to measure in each round
     #[arg(long, default_value = "500")]
     calls: NonZeroU32,
-    /// How many variants of either are deployed, and called for the first time, in each round
+    /// Variants of each component to deploy, and to call for the first time, in each round
     #[arg(long, default_value = "50")]
     functions: NonZeroU32,
-    /// How often
+    /// Rounds
     #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
 }
 
-/// Calls of either before the first that counts.
+/// Calls of each component before measuring.
 const WARM_UP_CALLS: u32 = 20;
 
-/// What is called: the number of primes up to a million.
+/// The call: the number of primes up to a million.
 const INPUT: &[u8] = b"1000000";
 const OUTPUT: &[u8] = b"78498";
 
 const COLUMNS: [Column; 3] =
     [Column::spread("p50", "µs", 1), Column::spread("p99", "µs", 1), Column::spread("times as long", "", 1)];
 
-/// The export that is run at deploy, and a name of the same length for which nothing is.
+/// The export that runs at deploy, and a name of the same length without a meaning.
 const EXPORT: &[u8] = b"wizer-initialize";
 const OTHER_NAME: &[u8] = b"other-initialize";
 
-/// What is measured of both, one row each.
+/// The measurements of both components, one row each.
 const ROWS: [&str; 3] = ["call", "first call, from compiled code on disk", "deploy"];
 
-/// Of the component that is initialised at deploy, and of the one that isn't.
+/// A value for the component that is initialised at deploy, and one for the component that isn't.
 type Both<T> = [T; 2];
 
-/// How their variants are named.
-const NAMES: Both<&str> = ["at-deploy", "in-call"];
+/// The prefixes of the variants' names.
+const PREFIXES: Both<&str> = ["at-deploy", "in-call"];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     prepare::ensure_optimised()?;
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let other = not_initialised(&component)?;
     let components = [component, other];
     let cores = Cores::available()?;
-    // The calls run on this thread; the clock of their deadlines keeps the other cores.
+    // The calls run on this thread; the thread that ticks for deadlines may use the other cores.
     cores::pin(&cores.server[..1])?;
 
     let mut rounds: [Both<Vec<Latency>>; ROWS.len()] = Default::default();
@@ -74,7 +74,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         eprintln!("round {} of {}", round + 1, args.rounds);
         let data_dir = tempfile::tempdir()?;
         let deploys = deploy(data_dir.path(), &components, args.functions.get())?;
-        // What has deployed may have loaded what it compiled: this hasn't.
+        // The runtime that deployed may have loaded the compiled code. Open another one for first
+        // calls.
         let nebula = InProcess::open(data_dir.path())?;
         let first_calls = first_calls(&nebula, args.functions.get())?;
         let calls = calls(&nebula, args.calls.get())?;
@@ -94,7 +95,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         conditions: vec![
             format!(
                 "`functions/prime-count`, fresh instance, one core; {} rounds of {} calls, {} first calls and as \
-                 many deploys, of either component in turns.",
+                 many deploys of each component, in turns.",
                 args.rounds, args.calls, args.functions
             ),
             machine::description(),
@@ -105,7 +106,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     }])
 }
 
-/// A component that is the same in all but this: nothing is run when it is deployed.
+/// Returns the same component with the initialiser's export renamed, so that a deploy runs nothing.
 fn not_initialised(component: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut other = component.to_vec();
     let mut at = 0;
@@ -113,32 +114,33 @@ fn not_initialised(component: &[u8]) -> anyhow::Result<Vec<u8>> {
         at += found;
         other[at..at + EXPORT.len()].copy_from_slice(OTHER_NAME);
     }
-    ensure!(other != component, "the function has nothing to initialise");
+    ensure!(other != component, "the function has no initialiser");
     Ok(other)
 }
 
-/// Variants of each, told apart by a custom section; nanoseconds of each deploy.
+/// Deploys variants of each component, which differ in a custom section. Returns the nanoseconds of
+/// each deploy.
 fn deploy(data_dir: &Path, components: &Both<Vec<u8>>, functions: u32) -> anyhow::Result<Both<Vec<u64>>> {
     let nebula = InProcess::open(data_dir)?;
     let mut samples: Both<Vec<u64>> = Default::default();
     for index in 0..functions {
-        for ((which, component), samples) in NAMES.iter().zip(components).zip(&mut samples) {
+        for ((prefix, component), samples) in PREFIXES.iter().zip(components).zip(&mut samples) {
             let variant = deployed::variant(component, index);
             let begun = Instant::now();
-            nebula.deploy(&name(which, index), variant)?;
+            nebula.deploy(&name(prefix, index), variant)?;
             samples.push(ns(begun.elapsed()));
         }
     }
     Ok(samples)
 }
 
-/// From the name to the answer; nanoseconds.
+/// Measures the first call of each variant, from the name to the answer, in nanoseconds.
 fn first_calls(nebula: &InProcess, functions: u32) -> anyhow::Result<Both<Vec<u64>>> {
     let mut samples: Both<Vec<u64>> = Default::default();
     for index in 0..functions {
-        for (which, samples) in NAMES.iter().zip(&mut samples) {
+        for (prefix, samples) in PREFIXES.iter().zip(&mut samples) {
             let begun = Instant::now();
-            let function = nebula.resolve(&name(which, index))?;
+            let function = nebula.resolve(&name(prefix, index))?;
             let called = nebula.call_with(&function, INPUT);
             samples.push(ns(begun.elapsed()));
             check(&called)?;
@@ -148,9 +150,9 @@ fn first_calls(nebula: &InProcess, functions: u32) -> anyhow::Result<Both<Vec<u6
     Ok(samples)
 }
 
-/// Of one variant; nanoseconds.
+/// Measures calls of one variant of each component, in nanoseconds.
 fn calls(nebula: &InProcess, calls: u32) -> anyhow::Result<Both<Vec<u64>>> {
-    let functions = [nebula.resolve(&name(NAMES[0], 0))?, nebula.resolve(&name(NAMES[1], 0))?];
+    let functions = [nebula.resolve(&name(PREFIXES[0], 0))?, nebula.resolve(&name(PREFIXES[1], 0))?];
     let mut samples: Both<Vec<u64>> = Default::default();
     for index in 0..WARM_UP_CALLS + calls {
         for (function, samples) in functions.iter().zip(&mut samples) {
@@ -167,8 +169,8 @@ fn calls(nebula: &InProcess, calls: u32) -> anyhow::Result<Both<Vec<u64>>> {
     Ok(samples)
 }
 
-fn name(which: &str, index: u32) -> String {
-    format!("{which}-{index}")
+fn name(prefix: &str, index: u32) -> String {
+    format!("{prefix}-{index}")
 }
 
 fn check(called: &CallOutcome) -> anyhow::Result<()> {

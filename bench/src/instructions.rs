@@ -1,12 +1,14 @@
-//! Instructions of one request, counted by callgrind: they don't drift with what else the machine does.
+//! Instructions of one request, counted by callgrind. Unlike times, they don't depend on other work
+//! on the machine.
 //!
-//! A process is run twice, for few requests and for many, and the difference in instructions is divided by the
-//! difference in requests: what starting costs cancels out. User space only: system calls count for nothing.
-//! Under valgrind threads take turns and a call takes some fifty times its time, so the clock of deadlines ticks
-//! more often for each call, and the kernel's help in finding the pages that a guest dirtied may be missing, so
-//! that used memories are reset by other means: compare a figure with its own past, not with a time.
-//! Guest: `functions/echo`; the peers of `throughput` in the same run: hyper alone, `wasmtime serve` at its best
-//! flags. Says so where valgrind isn't installed.
+//! A process runs twice, for few requests and for many. The difference in instructions is divided
+//! by the difference in requests, so that the cost of starting cancels out. Only user space counts,
+//! not system calls. Under valgrind only one thread runs at a time and a call takes about fifty
+//! times as long, so deadlines tick more often per call. The kernel's support for finding dirty
+//! pages may be missing there, so that memories are reset in another way. Compare a figure with its
+//! own earlier values, not with a time.
+//! Guest: `functions/echo`. Peers in the same run, as in `throughput`: hyper alone, `wasmtime
+//! serve` with its best flags. A note says so if valgrind isn't installed.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -17,41 +19,41 @@ use clap::Args as ClapArgs;
 
 use crate::caller::Caller;
 use crate::cores::Cores;
-use crate::deployed::Deployed;
+use crate::deployed::{DeployedFunctions, Size};
 use crate::in_process::{self, InProcess};
 use crate::load::Exchange;
 use crate::machine;
 use crate::peers::{BASE, NEBULA_REMEMBERED, NEBULA_TYPED, Programs, WASMTIME_BEST};
 use crate::prepare::{self, BODY};
 use crate::results::{Column, Row, Section};
-use crate::server::{Process, Says, Server, nebula_remembering, nebula_serve};
+use crate::server::{Process, Server, StandardStream, nebula_serve, nebula_serve_with_cache};
 use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// How many requests the difference is taken over
+    /// Difference in requests between the two runs
     #[arg(long, default_value = "2000")]
     requests: NonZeroU32,
-    /// How often
+    /// Rounds
     #[arg(long, default_value = "3")]
     rounds: NonZeroU32,
 }
 
-/// What `call-loop` is told.
+/// The arguments of `call-loop`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct CallLoop {
-    /// Where the function is deployed
+    /// Data directory in which the function is deployed
     #[arg(long)]
     data_dir: PathBuf,
-    /// Its name
+    /// Name of the function
     #[arg(long)]
     function: String,
-    /// How often to call it
+    /// Number of calls
     #[arg(long)]
     calls: u32,
 }
 
-/// Calls a function so often, one call after another.
+/// Calls a function repeatedly, one call after another.
 pub(crate) fn call_loop(args: &CallLoop) -> anyhow::Result<()> {
     let nebula = InProcess::open(&args.data_dir)?;
     let function = nebula.resolve(&args.function)?;
@@ -62,17 +64,18 @@ pub(crate) fn call_loop(args: &CallLoop) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Why a server with a pool of instances may not start.
-const ADDRESS_SPACE: &str = "It gives a process some 64 GiB of address space in one piece; a pool that reserves \
-                             more, 4 GiB for each memory, doesn't start under it.";
+/// The reason why a server with a pool of instances may not start.
+const ADDRESS_SPACE: &str = "Valgrind gives a process about 64 GiB of contiguous address space; a pool that reserves \
+                             more, 4 GiB per memory, doesn't start under it.";
 
-/// Requests of the shorter run: everything that happens once has happened.
+/// The requests of the shorter run, enough for all one-time work to be done.
 const FEW: u32 = 300;
 
 const COLUMNS: [Column; 2] =
     [Column::spread("a request", "instructions", 0), Column::spread("of hyper alone", "", 2)];
 
-/// `wasmtime serve` with a pool that fits: one connection needs no more.
+/// Flags that give `wasmtime serve` a pool that fits the address space; one connection needs no
+/// more.
 const SMALL_POOL: [&str; 4] = [
     "-Opooling-total-component-instances=4",
     "-Opooling-total-core-instances=32",
@@ -80,11 +83,16 @@ const SMALL_POOL: [&str; 4] = [
     "-Opooling-total-tables=32",
 ];
 
-/// What is counted.
-enum Subject {
-    /// A server that is asked over one connection.
-    Server { command: Command, says: Says, addresses: usize, path: String },
-    /// This program, in a loop of its own.
+/// A process whose instructions are counted.
+struct Subject {
+    name: &'static str,
+    kind: Kind,
+}
+
+enum Kind {
+    /// A server that gets requests over one connection.
+    Server { command: Command, stream: StandardStream, addresses: usize, path: String },
+    /// This program, which calls the function in a loop.
     Loop { data_dir: PathBuf, function: String },
 }
 
@@ -94,8 +102,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         title: "Instructions of a request".to_owned(),
         conditions: vec![
             format!(
-                "Echo of {} B over one connection, user space, all threads; callgrind, {} rounds of {} requests \
-                 and {FEW} more.",
+                "Echo of {} B over one connection, user space, all threads; callgrind, {} rounds with a difference of {} \
+                 requests, after {FEW}.",
                 BODY.len(),
                 args.rounds,
                 args.requests
@@ -112,19 +120,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     }
     let programs = Programs::prepare()?;
     let cores = Cores::available()?;
-    let deployed = Deployed::make(&programs.echo, 1, 1)?;
+    let deployed = DeployedFunctions::create(&programs.echo, Size { functions: 1, variants: 1 })?;
     let subjects = subjects(&programs, &deployed)?;
     let mut counts: Vec<Vec<f64>> = vec![Vec::new(); subjects.len()];
     let scratch = tempfile::tempdir()?;
-    // Under valgrind the processor looks like another, so code is compiled anew: once, before what counts, and by
-    // the loop, as a server compiles in a process of its own, which valgrind doesn't let it start.
+    // The processor that valgrind simulates has other features, so the code is compiled again. Do
+    // that once before measuring, and in the loop: a server compiles in a child process, which
+    // valgrind doesn't let it start.
     let (loops, servers): (Vec<_>, Vec<_>) =
-        (0..subjects.len()).partition(|index| matches!(subjects[*index].1, Subject::Loop { .. }));
-    // And not everything runs under it: what doesn't is left empty, with the reason.
+        (0..subjects.len()).partition(|index| matches!(subjects[*index].kind, Kind::Loop { .. }));
+    // The row of a subject that doesn't run under valgrind stays empty, with the reason in a note.
     let mut runs = vec![true; subjects.len()];
     for index in loops.into_iter().chain(servers) {
-        let (name, subject) = &subjects[index];
-        if let Err(error) = count(subject, 1, scratch.path(), &cores) {
+        let Subject { name, kind } = &subjects[index];
+        if let Err(error) = count(kind, 1, scratch.path(), &cores) {
             eprintln!("{name} does not run under valgrind: {error:#}");
             runs[index] = false;
             section
@@ -134,30 +143,30 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     }
     for round in 0..args.rounds.get() {
         eprintln!("round {} of {}", round + 1, args.rounds);
-        for (((name, subject), counts), runs) in subjects.iter().zip(&mut counts).zip(&runs) {
+        for ((Subject { name, kind }, counts), runs) in subjects.iter().zip(&mut counts).zip(&runs) {
             if !runs {
                 continue;
             }
             let counted = |requests| {
-                count(subject, requests, scratch.path(), &cores).with_context(|| format!("counting {name}"))
+                count(kind, requests, scratch.path(), &cores).with_context(|| format!("counting {name}"))
             };
             let (few, many) = (counted(FEW)?, counted(FEW + args.requests.get())?);
             counts.push((many - few) / f64::from(args.requests.get()));
         }
     }
     let base = counts.first().and_then(|counts| Figure::of(counts.iter().copied()));
-    for ((name, _), counts) in subjects.iter().zip(&counts) {
+    for (subject, counts) in subjects.iter().zip(&counts) {
         let own = Figure::of(counts.iter().copied());
         let ratio = own.as_ref().zip(base.as_ref()).and_then(|(own, base)| own.over(base));
-        section.rows.push(Row { name: (*name).to_owned(), figures: vec![own, ratio] });
+        section.rows.push(Row { name: subject.name.to_owned(), figures: vec![own, ratio] });
     }
     Ok(vec![section])
 }
 
-fn subjects(programs: &Programs, deployed: &Deployed) -> anyhow::Result<Vec<(&'static str, Subject)>> {
-    let [serve, remembering] = [nebula_serve, nebula_remembering].map(|serve| {
+fn subjects(programs: &Programs, deployed: &DeployedFunctions) -> anyhow::Result<Vec<Subject>> {
+    let [serve, caching] = [nebula_serve, nebula_serve_with_cache].map(|serve| {
         let mut serve = serve(&programs.nebula, deployed.path());
-        // Valgrind has less address space to give than a pool for many calls wants.
+        // A pool for many calls exceeds the address space under valgrind.
         serve.args(["--threads", "1", "--calls-max", "1", "--instances-max", "2"]);
         serve
     });
@@ -166,26 +175,25 @@ fn subjects(programs: &Programs, deployed: &Deployed) -> anyhow::Result<Vec<(&'s
     best.retain(|flag| !flag.contains("-total-"));
     best.extend(SMALL_POOL);
     let wasmtime = programs.wasmtime_serve(&best, &programs.hello_http);
-    let server = |command, says, addresses, path: &str| Subject::Server {
-        command,
-        says,
-        addresses,
-        path: path.to_owned(),
+    let server = |name, command, stream, addresses, path: &str| Subject {
+        name,
+        kind: Kind::Server { command, stream, addresses, path: path.to_owned() },
     };
+    let stdout = StandardStream::Stdout;
     Ok(vec![
-        (BASE, server(programs.hyper()?, Says::Stdout, 1, "/echo")),
-        (NEBULA_REMEMBERED, server(remembering, Says::Stdout, 2, &nebula)),
-        (NEBULA_TYPED, server(serve, Says::Stdout, 2, &nebula)),
-        (
-            "of it, the call in process",
-            Subject::Loop { data_dir: deployed.path().to_owned(), function: deployed.last() },
-        ),
-        ("wasmtime serve, best flags, fresh instance", server(wasmtime, Says::Stderr, 1, "/echo")),
+        server(BASE, programs.hyper()?, stdout, 1, "/echo"),
+        server(NEBULA_REMEMBERED, caching, stdout, 2, &nebula),
+        server(NEBULA_TYPED, serve, stdout, 2, &nebula),
+        Subject {
+            name: "of it, the call in process",
+            kind: Kind::Loop { data_dir: deployed.path().to_owned(), function: deployed.last() },
+        },
+        server("wasmtime serve, best flags, fresh instance", wasmtime, StandardStream::Stderr, 1, "/echo"),
     ])
 }
 
-/// Instructions of a process from its exec to its end, over so many requests.
-fn count(subject: &Subject, requests: u32, scratch: &Path, cores: &Cores) -> anyhow::Result<f64> {
+/// Counts the instructions of a process from exec to exit, with this number of requests.
+fn count(kind: &Kind, requests: u32, scratch: &Path, cores: &Cores) -> anyhow::Result<f64> {
     let out = scratch.join("callgrind.out");
     let under = |command: &Command| {
         let mut valgrind = Command::new("valgrind");
@@ -193,35 +201,35 @@ fn count(subject: &Subject, requests: u32, scratch: &Path, cores: &Cores) -> any
         valgrind.arg(command.get_program()).args(command.get_args());
         valgrind
     };
-    match subject {
-        Subject::Server { command, says, addresses, path } => {
-            let server = Server::start(&under(command), *says, *addresses, cores)?;
+    match kind {
+        Kind::Server { command, stream, addresses, path } => {
+            let server = Server::start(&under(command), *stream, *addresses, cores)?;
             let mut caller = Caller::connect(server.addresses[0])?;
             let exchange = Exchange::echo(path, BODY);
             for _ in 0..requests {
-                caller.ask(&exchange)?;
+                caller.call(&exchange)?;
             }
             drop(caller);
             server.stop()?;
         }
-        Subject::Loop { data_dir, function } => {
+        Kind::Loop { data_dir, function } => {
             let mut call_loop = Command::new(std::env::current_exe()?);
             call_loop.args(["call-loop", "--function", function, "--calls", &requests.to_string()]);
             call_loop.arg("--data-dir").arg(data_dir);
-            let mut process = Process::hold(&under(&call_loop), Says::Stdout, cores)?;
+            let mut process = Process::hold(&under(&call_loop), StandardStream::Stdout, cores)?;
             process.release(b"")?;
             process.output()?;
         }
     }
-    let counted = std::fs::read_to_string(&out).context("callgrind wrote nothing")?;
-    let total = total(&counted).context("callgrind's output has no totals")?;
-    ensure!(total > 0.0, "callgrind counted nothing");
+    let profile = std::fs::read_to_string(&out).context("callgrind wrote no output")?;
+    let total = total(&profile).context("callgrind's output has no totals")?;
+    ensure!(total > 0.0, "callgrind counted no instructions");
     Ok(total)
 }
 
-/// The first number after `totals:`, or `summary:` where the process was ended by a signal.
-fn total(counted: &str) -> Option<f64> {
-    let line = |name| counted.lines().find_map(|line| line.strip_prefix(name));
+/// Returns the first number after `totals:`, or after `summary:` if a signal ended the process.
+fn total(profile: &str) -> Option<f64> {
+    let line = |name| profile.lines().find_map(|line| line.strip_prefix(name));
     line("totals:").or_else(|| line("summary:"))?.split_ascii_whitespace().next()?.parse().ok()
 }
 
@@ -230,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn totals_are_found() {
+    fn totals_and_summaries_are_parsed() {
         assert_eq!(total("version: 1\nsummary: 7\n\ntotals: 42\n"), Some(42.0));
         assert_eq!(total("summary: 7\n"), Some(7.0));
         assert_eq!(total("fn=(1) main\n"), None);

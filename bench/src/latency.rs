@@ -1,11 +1,11 @@
-//! Latency under open-loop load, at a share of what each server can do.
+//! Latency in an open loop, at a share of each server's capacity.
 //!
-//! Requests fall due at random moments whether or not earlier ones were answered, and latency counts from
-//! the moment a request was due: an answer that is late makes those behind it late, instead of keeping them
-//! from being asked (coordinated omission).
-//! Includes and excludes what `throughput` does; the same peers in the same run. A server's capacity is
-//! measured first, in a closed loop in the same round, so that 90 % is 90 % of what the machine gave just then.
-//! Reports p50, p99 and p99.9: median over the rounds, and spread; ratios of p99 are taken round by round.
+//! Requests are due at random moments, whether or not earlier ones were answered. Latency counts
+//! from the moment a request was due: a late answer makes the requests behind it late, instead of
+//! preventing them (coordinated omission). Includes and excludes the same as `throughput`, with the
+//! same peers in the same run. Each round measures a server's capacity first, in a closed loop, so
+//! that the shares refer to the state of the machine at that time. Reports p50, p99 and p99.9 as
+//! median over the rounds and spread; ratios of p99 are computed round by round.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
@@ -24,19 +24,19 @@ use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// How often every server is measured
+    /// Rounds; each measures every server
     #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
-    /// How long each time, seconds
+    /// Duration of a measurement, seconds
     #[arg(long, default_value = "5")]
     seconds: NonZeroU64,
-    /// Keep-alive connections that the requests share; one that finds none free waits, and the wait counts
+    /// Keep-alive connections; a request that waits for a free one is late, and the wait counts
     #[arg(long, default_value = "256")]
     connections: NonZeroUsize,
-    /// Load, percent of the server's own capacity
+    /// Load in percent of the server's own capacity; a list is measured in order
     #[arg(long, value_delimiter = ',', default_value = "50,90", value_parser = clap::value_parser!(u32).range(1..))]
     percent: Vec<u32>,
-    /// Measure again, up to so often, what was disturbed by other work on the machine
+    /// Most repeats of a measurement that other work on the machine disturbed
     #[arg(long, default_value_t = 0)]
     repeats: u32,
     #[command(flatten)]
@@ -53,9 +53,11 @@ const COLUMNS: [Column; 7] = [
     Column::median("unanswered", "requests", 0),
 ];
 
-/// One server's capacity and what it did at each share of it, in one round.
-struct Measured {
+/// The measurements of one server in one round.
+struct ServerRound {
+    /// Requests per second in a closed loop.
     capacity: f64,
+    /// One measurement for each share of the capacity.
     shares: Vec<Round>,
 }
 
@@ -64,14 +66,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let peers = Peers::start(&Programs::prepare()?, &args.peers, &cores)?;
     cores::pin(&cores.load)?;
     let count = peers.peers.len();
-    let mut measured: Vec<Vec<Measured>> = (0..count).map(|_| Vec::new()).collect();
+    let mut rounds: Vec<Vec<ServerRound>> = (0..count).map(|_| Vec::new()).collect();
     for round in 0..args.rounds.get() as usize {
         eprintln!("round {} of {}", round + 1, args.rounds);
         for turn in 0..count {
             let index = (turn + round) % count;
             let peer = &peers.peers[index];
-            let one = one(args, &peers, peer, &cores);
-            measured[index].push(one.with_context(|| format!("measuring {}", peer.name))?);
+            let measured = measure_one(args, &peers, peer, &cores);
+            rounds[index].push(measured.with_context(|| format!("measuring {}", peer.name))?);
         }
     }
     let sections = args.percent.iter().enumerate().map(|(index, percent)| Section {
@@ -79,7 +81,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         title: format!("Latency at {percent} % of capacity, open loop"),
         conditions: vec![
             format!(
-                "Echo of {} B; requests fall due at random (Poisson) over {} keep-alive connections, and their \
+                "Echo of {} B; requests are due at random moments (Poisson) over {} keep-alive connections, and their \
                  latency counts from then; capacity is each server's own throughput with every connection \
                  busy, measured just before; {} rounds of {} s each, in turns; {cores}.",
                 BODY.len(),
@@ -90,13 +92,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
             machine::description(),
         ],
         columns: COLUMNS.to_vec(),
-        rows: rows(&peers, &measured, index),
-        notes: measure::disturbance(measured.iter().flatten().filter_map(|own| own.shares.get(index))),
+        rows: rows(&peers, &rounds, index),
+        notes: measure::disturbance(rounds.iter().flatten().filter_map(|own| own.shares.get(index))),
     });
     Ok(sections.collect())
 }
 
-fn one(args: &Args, peers: &Peers, peer: &Peer, cores: &Cores) -> anyhow::Result<Measured> {
+fn measure_one(args: &Args, peers: &Peers, peer: &Peer, cores: &Cores) -> anyhow::Result<ServerRound> {
     let exchange = peer.echo(BODY);
     let closed = Setting {
         connections: args.connections.get(),
@@ -109,20 +111,20 @@ fn one(args: &Args, peers: &Peers, peer: &Peer, cores: &Cores) -> anyhow::Result
         let pace = Pace::Open { requests_per_s: capacity * f64::from(*percent) / 100.0 };
         measure::measure(peers.server(peer), &exchange, Setting { pace, ..closed }, cores)
     });
-    Ok(Measured { capacity, shares: shares.collect::<anyhow::Result<_>>()? })
+    Ok(ServerRound { capacity, shares: shares.collect::<anyhow::Result<_>>()? })
 }
 
-/// At the share of that index.
-fn rows(peers: &Peers, measured: &[Vec<Measured>], share: usize) -> Vec<Row> {
-    let figure = |own: &[Measured], of: fn(&Round) -> f64| {
-        Figure::of(own.iter().filter_map(|measured| measured.shares.get(share)).map(of))
+/// Makes the rows of the share with the index `share`.
+fn rows(peers: &Peers, rounds: &[Vec<ServerRound>], share: usize) -> Vec<Row> {
+    let figure = |own: &[ServerRound], of: fn(&Round) -> f64| {
+        Figure::of(own.iter().filter_map(|round| round.shares.get(share)).map(of))
     };
-    let p99 = |own: &[Measured]| figure(own, |round| round.latency.p99_us);
-    let base = measured.first().and_then(|base| p99(base));
-    let row = |(peer, own): (&Peer, &Vec<Measured>)| Row {
+    let p99 = |own: &[ServerRound]| figure(own, |round| round.latency.p99_us);
+    let base = rounds.first().and_then(|base| p99(base));
+    let row = |(peer, own): (&Peer, &Vec<ServerRound>)| Row {
         name: peer.name.to_owned(),
         figures: vec![
-            Figure::of(own.iter().map(|measured| measured.capacity)),
+            Figure::of(own.iter().map(|round| round.capacity)),
             figure(own, |round| round.requests_per_s),
             figure(own, |round| round.latency.p50_us),
             p99(own),
@@ -131,5 +133,5 @@ fn rows(peers: &Peers, measured: &[Vec<Measured>], share: usize) -> Vec<Row> {
             figure(own, |round| round.unanswered),
         ],
     };
-    peers.peers.iter().zip(measured).map(row).collect()
+    peers.peers.iter().zip(rounds).map(row).collect()
 }

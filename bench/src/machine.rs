@@ -1,23 +1,23 @@
-//! What the figures were taken on, as far as `/proc` says.
+//! A description of the machine, read from `/proc`.
 
 use anyhow::Context;
 
-/// Cores, processor and kernel.
+/// Describes cores, processor and kernel in one sentence.
 pub(crate) fn description() -> String {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let models: Vec<&str> = cpuinfo
         .lines()
         .filter_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, model)| model.trim()))
         .collect();
-    let model = models.first().copied().unwrap_or("a processor without a name");
+    let model = models.first().copied().unwrap_or("an unnamed processor");
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{} cores of {model}; Linux {}.", models.len(), kernel.trim())
 }
 
-/// Of the last minute, five and fifteen.
+/// Returns the load averages of the last minute, five minutes and fifteen minutes.
 ///
 /// # Errors
-/// When there is no `/proc`.
+/// Returns an error if `/proc` can't be read.
 pub(crate) fn load_average() -> anyhow::Result<String> {
     let line = std::fs::read_to_string("/proc/loadavg").context("cannot read `/proc/loadavg`")?;
     Ok(line.split_ascii_whitespace().take(3).collect::<Vec<_>>().join(" "))

@@ -4,13 +4,15 @@
 //! prepare (build, install) -> server (pinned) <- load (pinned elsewhere) -> stats -> results -> tables, JSON, chart
 //! ```
 //!
-//! Each subcommand is a file, and gives sections: `record` runs them in turn and writes down what they gave.
+//! Each subcommand is a file and returns sections. `record` runs all of them and writes their
+//! sections to files.
 //!
 //! Invariants:
-//! * A figure and the peer it is held against come from one run, in turns.
-//! * Servers and load never share a core where the machine has two.
+//! * A figure and the peer's figure that it is compared with come from the same run, measured in
+//!   turns.
+//! * Servers and load never share a core if the machine has two.
 //! * Every answer is checked; a wrong one ends the run.
-//! * Every process that was started is gone when the run is.
+//! * Every process that a run starts has ended when the run ends.
 
 mod call;
 mod caller;
@@ -52,57 +54,59 @@ use crate::results::Section;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measure Nebula beside its peers.
+/// Measure Nebula beside its peers
 #[derive(Debug, Parser)]
 #[command(name = "nebula-bench")]
 enum Args {
-    /// Echo over HTTP as fast as it goes: hyper alone, Nebula, `wasmtime serve`, Spin
+    /// Measure the throughput of an echo over HTTP: hyper alone, Nebula, `wasmtime serve`, Spin
     Throughput(throughput::Args),
-    /// Echo over HTTP/2, run and remembered, as fast as it goes: hyper alone and Nebula
+    /// Measure the throughput of an echo over HTTP/2, computed and cached: hyper alone and Nebula
     Http2(http2::Args),
-    /// Latency at a share of capacity, under load that doesn't wait for answers
+    /// Measure latency at a share of each server's capacity, in an open loop
     Latency(latency::Args),
-    /// Inputs of which some come often, or a given share again, with and without remembering results
+    /// Measure repeated inputs, by Zipf's law or at a given share, with and without a cache
     Remembered(remembered::Args),
-    /// The first call of a function in a process: from compiled code on disk to the result
+    /// Measure the first call of a function in a process: from compiled code on disk to the result
     Cold(cold::Args),
-    /// From exec to the first answer, with few and with many functions deployed
+    /// Measure the time from exec to the first answer, with few and with many functions deployed
     Start(start::Args),
-    /// Memory and wake-ups with many functions deployed: not called, called, under load, and after
+    /// Measure memory and wake-ups with many functions deployed: not called, called, under load,
+    /// and after
     Idle(idle::Args),
-    /// Short calls beside long ones
+    /// Measure short calls beside long ones
     Mixed(mixed::Args),
-    /// One core, two, four
+    /// Measure throughput on one core, two and four
     Scaling(scaling::Args),
-    /// Chains of functions and a map: what composing costs, and how it scales
+    /// Measure chains of functions and a map: the cost of composition and its scaling
     Pipelines(pipelines::Args),
-    /// One call in this process
+    /// Measure one call in this process
     Call(call::Args),
-    /// Work that a component does once: at deploy, against in every call
+    /// Measure a component's initial work: done at deploy, and done in every call
     Initialise(initialise::Args),
-    /// Instructions of a request, by callgrind
+    /// Count the instructions of a request with callgrind
     Instructions(instructions::Args),
-    /// All of it in turn, written down as JSON, Markdown and SVG
+    /// Run all measurements and write them as JSON, Markdown and SVG
     Record(record::Args),
-    /// Call a function so often
+    /// Call a function repeatedly
     #[command(hide = true)]
     CallLoop(instructions::CallLoop),
     /// Serve the native peer
     #[command(hide = true)]
-    HyperAlone(hyper_alone::Speaks),
-    /// Serve a composed component with nothing around it
+    HyperAlone(hyper_alone::HttpProtocol),
+    /// Serve a composed component with wasmtime and hyper only
     #[command(hide = true)]
     ComposedAlone(composed::Serve),
-    /// Become another program, pinned, for as long as the caller lives
+    /// Become another program, pinned, until the parent process ends
     #[command(hide = true)]
-    ExecPinned(server::Pinned),
+    ExecPinned(server::PinnedCommand),
 }
 
 impl Args {
-    /// Measures.
+    /// Runs the subcommand.
     ///
     /// # Errors
-    /// At the first wrong answer, and when something can't be built, started or read.
+    /// Returns an error at the first wrong answer, and if something can't be built, started or
+    /// read.
     fn run(&self) -> anyhow::Result<Vec<Section>> {
         match self {
             Self::Throughput(args) => throughput::run(args),
@@ -120,7 +124,7 @@ impl Args {
             Self::Instructions(args) => instructions::run(args),
             Self::Record(args) => record::run(args).map(|()| Vec::new()),
             Self::CallLoop(args) => instructions::call_loop(args).map(|()| Vec::new()),
-            Self::HyperAlone(speaks) => hyper_alone::run(*speaks).map(|()| Vec::new()),
+            Self::HyperAlone(protocol) => hyper_alone::run(*protocol).map(|()| Vec::new()),
             Self::ComposedAlone(args) => composed::serve(args).map(|()| Vec::new()),
             Self::ExecPinned(pinned) => server::exec_pinned(pinned).map(|()| Vec::new()),
         }
@@ -128,9 +132,9 @@ impl Args {
 }
 
 fn main() -> anyhow::Result<()> {
-    let ran = Args::parse().run();
-    deployed::forget_shared();
-    for section in ran? {
+    let sections = Args::parse().run();
+    deployed::remove_shared();
+    for section in sections? {
         println!("{}", section.markdown());
     }
     Ok(())

@@ -1,12 +1,12 @@
-//! Short calls beside long ones: what an echo takes while eight calls compute.
+//! Short calls beside long ones: the latency of an echo while eight calls compute.
 //!
-//! Eight callers ask for a long call, again as soon as it was answered, while an open loop of echoes at a
-//! fixed rate is measured; beside it in the same round the same echoes alone. Latency counts from the moment
-//! a request was due.
-//! Guests: `functions/echo`, and `functions/fibonacci-recursive` with its deadline raised at deploy.
-//! Peer in the same run: hyper alone, which computes the same natively on tokio's blocking threads: what the
-//! system's scheduler makes of it by itself. (`wasmtime serve` takes no typed function.) Reports p50, p99 and
-//! p99.9 of the echo: median over the rounds, and spread.
+//! Eight callers repeat a long call while an open loop of echoes at a fixed rate is measured. The
+//! same round measures the same echoes without long calls. Latency counts from the moment a request
+//! was due.
+//! Guests: `functions/echo`, and `functions/fibonacci-recursive` with a longer deadline.
+//! Peer in the same run: hyper alone, which computes the same natively on tokio's blocking threads;
+//! it shows the effect of the system's scheduler alone. (`wasmtime serve` runs no typed functions.)
+//! Reports p50, p99 and p99.9 of the echo as median over the rounds and spread.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -18,41 +18,42 @@ use clap::Args as ClapArgs;
 
 use crate::caller::Caller;
 use crate::cores::{self, Cores};
-use crate::load::{Exchange, Pace};
+use crate::load::{Bodies, Exchange, Pace};
 use crate::machine;
 use crate::measure::{self, Round, Setting};
 use crate::peers::{BASE, Programs};
 use crate::prepare::{self, BODY};
 use crate::results::{Column, Row, Section};
-use crate::server::{Deploy, Nebula, Says, Server};
+use crate::server::{Deploy, Nebula, Server, StandardStream};
 use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// How often each is measured
+    /// Rounds; each measures every server
     #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
-    /// How long each time, seconds
+    /// Duration of a measurement, seconds
     #[arg(long, default_value = "5")]
     seconds: NonZeroU64,
-    /// Echoes that fall due in a second
+    /// Echoes per second
     #[arg(long, default_value = "1000")]
     per_second: NonZeroU32,
-    /// Keep-alive connections that they share
+    /// Keep-alive connections of the echoes
     #[arg(long, default_value = "32")]
     connections: NonZeroUsize,
-    /// Long calls at any moment
+    /// Concurrent long calls
     #[arg(long, default_value = "8")]
     long: NonZeroU32,
-    /// The long call is this Fibonacci number, by its definition
+    /// Fibonacci number that a long call computes recursively
     #[arg(long, default_value = "42", value_parser = clap::value_parser!(u32).range(1..=45))]
     fibonacci: u32,
-    /// Measure again, up to so often, what was disturbed by other work on the machine
+    /// Most repeats of a measurement that other work on the machine disturbed
     #[arg(long, default_value_t = 0)]
     repeats: u32,
 }
 
-/// Long calls run this long before the echo is looked at: every one has begun, and moved where it belongs.
+/// The time between starting the long calls and measuring the echo. By then all of them run on
+/// their final lane.
 const SETTLE: Duration = Duration::from_millis(500);
 
 const COLUMNS: [Column; 5] = [
@@ -63,7 +64,7 @@ const COLUMNS: [Column; 5] = [
     Column::median("long calls done", "", 0),
 ];
 
-/// One server with the paths of its two functions, and its rounds: echo alone, and beside long calls.
+/// A server with calls of its two functions, and its rounds without and beside long calls.
 struct Subject<'a> {
     name: &'static str,
     server: &'a Server,
@@ -78,19 +79,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let programs = Programs::prepare()?;
     let [fibonacci] = prepare::functions(["fibonacci-recursive"])?;
     let cores = Cores::available()?;
-    let hyper = Server::start(&programs.hyper()?, Says::Stdout, 1, &cores)?;
+    let hyper = Server::start(&programs.hyper()?, StandardStream::Stdout, 1, &cores)?;
     let functions = [
         Deploy { name: "echo", component: &programs.echo, limits: &[] },
         Deploy { name: "fibonacci", component: &fibonacci, limits: &["--deadline-ms", "600000"] },
     ];
     let nebula = Nebula::start(&programs.nebula, &functions, &cores)?;
     let subject = |name, server, echo, long| {
-        let (n, expected) = (args.fibonacci.to_string(), fibonacci_number(args.fibonacci).to_string());
+        let (n, number) = (args.fibonacci.to_string(), fibonacci_number(args.fibonacci).to_string());
+        let bodies = Bodies { request: n.as_bytes(), expected: number.as_bytes() };
         Subject {
             name,
             server,
             echo: Exchange::echo(echo, BODY),
-            long: Exchange::post(long, "application/json", n.as_bytes(), expected.as_bytes()),
+            long: Exchange::post(long, "application/json", bodies),
             alone: Vec::new(),
             beside: Vec::new(),
             long_done: Vec::new(),
@@ -122,7 +124,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         title: format!("Mixed: echo beside {} calls of fib({})", args.long, args.fibonacci),
         conditions: vec![
             format!(
-                "Echo of {} B, {} due in a second at random over {} connections; {} rounds of {} s each, in \
+                "Echo of {} B, {} due per second at random moments over {} connections; {} rounds of {} s each, in \
                  turns; {cores}. {BASE} computes fib({}) natively on blocking threads.",
                 BODY.len(),
                 args.per_second,
@@ -154,7 +156,7 @@ fn measure_one(
                 scope.spawn(|| -> anyhow::Result<()> {
                     let mut caller = Caller::connect(address)?;
                     while !stop.load(Ordering::Relaxed) {
-                        caller.ask(long)?;
+                        caller.call(long)?;
                         done.fetch_add(1, Ordering::Relaxed);
                     }
                     Ok(())
@@ -164,7 +166,7 @@ fn measure_one(
         thread::sleep(SETTLE);
         let measured = measure::measure(subject.server, &subject.echo, setting, cores);
         stop.store(true, Ordering::Relaxed);
-        // The last ones run to their end: nothing of them is left for the next row.
+        // Wait for the last long calls, so that they don't disturb the next measurement.
         for caller in callers {
             caller.join().map_err(|_| anyhow::anyhow!("a caller panicked"))?.context("a long call")?;
         }
@@ -196,7 +198,7 @@ fn rows(args: &Args, subject: &Subject<'_>) -> [Row; 2] {
     ]
 }
 
-/// The nth, without taking long.
+/// Returns the nth Fibonacci number by iteration.
 fn fibonacci_number(n: u32) -> u64 {
     (0..n).fold((0, 1), |(a, b), _| (b, a + b)).0
 }
@@ -206,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_expected_answer_is_the_native_one() {
+    fn iteration_and_recursion_agree() {
         for n in [0, 1, 2, 10, 20] {
             assert_eq!(fibonacci_number(n), crate::hyper_alone::fibonacci(n));
         }

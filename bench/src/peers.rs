@@ -1,4 +1,4 @@
-//! Who is measured beside whom: the servers, and what each is asked for.
+//! The peers that are measured side by side: their servers and their requests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,11 +9,11 @@ use clap::Args as ClapArgs;
 use crate::cores::Cores;
 use crate::load::Exchange;
 use crate::prepare;
-use crate::server::{Deploy, Nebula, Says, Server};
+use crate::server::{Deploy, Nebula, Server, StandardStream};
 
-/// What `wasmtime serve` is told to be at its best for a fresh instance per request: memories and tables
-/// stay resident, only dirtied pages are reset, and slots are enough for every connection. (It answers
-/// 500 without `concurrency-support`, so that stays on.)
+/// The best flags of `wasmtime serve` for a fresh instance per request: memories and tables stay
+/// resident, only dirty pages are reset, and there are slots for every connection. (Without
+/// `concurrency-support` it answers 500, so that stays on.)
 pub(crate) const WASMTIME_BEST: [&str; 11] = [
     "-Opooling-allocator=y",
     "-Opooling-memory-keep-resident=1048576",
@@ -28,27 +28,27 @@ pub(crate) const WASMTIME_BEST: [&str; 11] = [
     "-Oopt-level=2",
 ];
 
-/// The first row: what the others are held against.
+/// The name of the first row, with which the others are compared.
 pub(crate) const BASE: &str = "hyper alone";
 
-/// Nebula's own first row.
+/// The name of Nebula's first row.
 pub(crate) const NEBULA_TYPED: &str = "nebula, typed, fresh instance";
 
-/// The same function, of which the answer is remembered: every request asks for the same.
+/// The name of the row of the same function answered from the cache, as every request is the same.
 pub(crate) const NEBULA_REMEMBERED: &str = "nebula, typed, remembered";
 
-/// Which peers there are.
+/// The choice of peers.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Options {
-    /// Only the rows whose name has this in it, beside hyper alone
+    /// Measure only hyper alone and the rows whose name contains this
     #[arg(long)]
     pub(crate) only: Option<String>,
-    /// A `spin` binary to measure too; it serves the same wasi:http component
+    /// Path of a `spin` binary to measure; it serves the same wasi:http component
     #[arg(long)]
     pub(crate) spin: Option<PathBuf>,
 }
 
-/// A row to be: a server and the path of its echo.
+/// A row of the results: a server and the path of its echo.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
@@ -56,27 +56,34 @@ pub(crate) struct Peer {
     server: usize,
 }
 
+/// The name of a row and the path of its echo.
+#[derive(Clone, Copy, Debug)]
+struct Echo {
+    name: &'static str,
+    path: &'static str,
+}
+
 impl Peer {
-    /// What it is asked for, and must answer.
+    /// Makes the exchange that the peer is measured with.
     pub(crate) fn echo(&self, body: &[u8]) -> Exchange {
         Exchange::echo(self.path, body)
     }
 }
 
-/// The servers, and who among them is measured.
+/// The running servers and the peers that they serve.
 pub(crate) struct Peers {
-    servers: Vec<Running>,
+    servers: Vec<RunningServer>,
     pub(crate) peers: Vec<Peer>,
 }
 
-/// A server with whatever has to live as long as it.
-enum Running {
-    Alone(Server),
+/// A server, with the resources that must live as long.
+enum RunningServer {
+    Plain(Server),
     Nebula(Nebula),
     Spin { server: Server, _manifest: tempfile::TempDir },
 }
 
-/// Whatever has to be built or installed before servers can start.
+/// The programs and components that servers need.
 pub(crate) struct Programs {
     pub(crate) nebula: PathBuf,
     pub(crate) wasmtime: PathBuf,
@@ -85,10 +92,10 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Builds and installs.
+    /// Builds and installs all of them.
     ///
     /// # Errors
-    /// When cargo fails.
+    /// Returns an error if cargo fails.
     pub(crate) fn prepare() -> anyhow::Result<Self> {
         let nebula = prepare::nebula()?;
         let wasmtime = prepare::wasmtime()?;
@@ -96,17 +103,17 @@ impl Programs {
         Ok(Self { nebula, wasmtime, echo, hello_http })
     }
 
-    /// `hyper-alone` of this program.
+    /// Prepares `hyper-alone` of this program.
     ///
     /// # Errors
-    /// When this program can't tell where it is.
+    /// Returns an error if the path of this program is unknown.
     pub(crate) fn hyper(&self) -> anyhow::Result<Command> {
         let mut hyper = Command::new(std::env::current_exe()?);
         hyper.arg("hyper-alone");
         Ok(hyper)
     }
 
-    /// `wasmtime serve` of a component.
+    /// Prepares `wasmtime serve` of a component.
     pub(crate) fn wasmtime_serve(&self, flags: &[&str], component: &Path) -> Command {
         let mut serve = Command::new(&self.wasmtime);
         serve.args(["serve", "--addr", "127.0.0.1:0", "-Scli"]).args(flags).arg(component);
@@ -115,32 +122,36 @@ impl Programs {
 }
 
 impl Peers {
-    /// Starts every server that `options` ask for.
+    /// Starts every server that `options` select.
     ///
     /// # Errors
-    /// When one doesn't start.
+    /// Returns an error if a server doesn't start.
     pub(crate) fn start(programs: &Programs, options: &Options, cores: &Cores) -> anyhow::Result<Self> {
         let mut peers = Self { servers: Vec::new(), peers: Vec::new() };
-        let wanted = |name: &str| {
+        let selected = |name: &str| {
             name == BASE || options.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
         };
-        let hyper = Server::start(&programs.hyper()?, Says::Stdout, 1, cores)?;
-        peers.add(Running::Alone(hyper), &[(BASE, "/echo")]);
-        let nebula = [(NEBULA_TYPED, "/f/echo"), ("nebula, wasi:http, fresh instance", "/f/hello-http/echo")];
-        let nebula: Vec<_> = nebula.into_iter().filter(|(name, _)| wanted(name)).collect();
+        let selected_of = |names: [&'static str; 2]| -> Vec<Echo> {
+            let [typed, http] = names;
+            let all =
+                [Echo { name: typed, path: "/f/echo" }, Echo { name: http, path: "/f/hello-http/echo" }];
+            all.into_iter().filter(|echo| selected(echo.name)).collect()
+        };
+        let hyper = Server::start(&programs.hyper()?, StandardStream::Stdout, 1, cores)?;
+        peers.add(RunningServer::Plain(hyper), &[Echo { name: BASE, path: "/echo" }]);
+        let fresh = selected_of([NEBULA_TYPED, "nebula, wasi:http, fresh instance"]);
         let functions = [
             Deploy { name: "echo", component: &programs.echo, limits: &[] },
             Deploy { name: "hello-http", component: &programs.hello_http, limits: &[] },
         ];
-        if !nebula.is_empty() {
-            peers.add(Running::Nebula(Nebula::start(&programs.nebula, &functions, cores)?), &nebula);
+        if !fresh.is_empty() {
+            let server = Nebula::start(&programs.nebula, &functions, cores)?;
+            peers.add(RunningServer::Nebula(server), &fresh);
         }
-        let remembered =
-            [(NEBULA_REMEMBERED, "/f/echo"), ("nebula, wasi:http, remembered", "/f/hello-http/echo")];
-        let remembered: Vec<_> = remembered.into_iter().filter(|(name, _)| wanted(name)).collect();
-        if !remembered.is_empty() {
-            let server = Nebula::start_remembering(&programs.nebula, &functions, None, cores)?;
-            peers.add(Running::Nebula(server), &remembered);
+        let cached = selected_of([NEBULA_REMEMBERED, "nebula, wasi:http, remembered"]);
+        if !cached.is_empty() {
+            let server = Nebula::start_with_cache(&programs.nebula, &functions, None, cores)?;
+            peers.add(RunningServer::Nebula(server), &cached);
         }
         let reuse = |count: &'static str| [&WASMTIME_BEST[..], &[count]].concat();
         let serves = [
@@ -149,45 +160,47 @@ impl Peers {
             ("wasmtime serve, best flags, instances reused", reuse("--max-instance-reuse-count=1000")),
         ];
         for (name, flags) in serves {
-            if wanted(name) {
+            if selected(name) {
                 let serve = programs.wasmtime_serve(&flags, &programs.hello_http);
-                peers.add(Running::Alone(Server::start(&serve, Says::Stderr, 1, cores)?), &[(name, "/echo")]);
+                let server = Server::start(&serve, StandardStream::Stderr, 1, cores)?;
+                peers.add(RunningServer::Plain(server), &[Echo { name, path: "/echo" }]);
             }
         }
         if let Some(spin) = &options.spin
-            && wanted(SPIN)
+            && selected(SPIN)
         {
             let (serve, _manifest) = spin_up(spin, &programs.hello_http)?;
-            let server = Server::start(&serve, Says::Stdout, 1, cores)?;
-            peers.add(Running::Spin { server, _manifest }, &[(SPIN, "/echo")]);
+            let server = Server::start(&serve, StandardStream::Stdout, 1, cores)?;
+            peers.add(RunningServer::Spin { server, _manifest }, &[Echo { name: SPIN, path: "/echo" }]);
         }
         Ok(peers)
     }
 
-    fn add(&mut self, server: Running, peers: &[(&'static str, &'static str)]) {
+    fn add(&mut self, server: RunningServer, echoes: &[Echo]) {
         let index = self.servers.len();
         self.servers.push(server);
-        self.peers.extend(peers.iter().map(|&(name, path)| Peer { name, path, server: index }));
+        self.peers.extend(echoes.iter().map(|&Echo { name, path }| Peer { name, path, server: index }));
     }
 
-    /// The server that is asked for `peer`.
+    /// Returns the server of `peer`.
     pub(crate) fn server(&self, peer: &Peer) -> &Server {
         match &self.servers[peer.server] {
-            Running::Alone(server) | Running::Spin { server, .. } => server,
-            Running::Nebula(nebula) => &nebula.server,
+            RunningServer::Plain(server) | RunningServer::Spin { server, .. } => server,
+            RunningServer::Nebula(nebula) => &nebula.server,
         }
     }
 }
 
-/// Spin's row.
+/// The name of Spin's row.
 pub(crate) const SPIN: &str = "spin up (fresh)";
 
-/// `spin up` of a component, and its manifest, which has to live as long.
+/// Prepares `spin up` of a component. Returns the directory of its manifest, too, which must live
+/// as long as the server.
 ///
 /// # Errors
-/// When the manifest can't be written.
+/// Returns an error if the manifest can't be written.
 pub(crate) fn spin_up(spin: &Path, component: &Path) -> anyhow::Result<(Command, tempfile::TempDir)> {
-    ensure!(spin.is_file(), "there is no `{}`", spin.display());
+    ensure!(spin.is_file(), "`{}` is not a file", spin.display());
     let directory = tempfile::tempdir()?;
     std::fs::copy(component, directory.path().join("hello-http.wasm"))
         .context("cannot copy the component")?;

@@ -1,8 +1,9 @@
-//! What composing costs: chains of functions against the same calls made by the client, and a map over cores.
+//! The cost of composition: chains of functions compared with the same calls made by the client,
+//! and a map over cores.
 //!
-//! Chains are in `chains`.
-//! Map: `functions/fibonacci-recursive` over a list, by servers on one core and on more. A remembered map is
-//! looked up, not run: it isn't here.
+//! `chains` measures the chains.
+//! Map: `functions/fibonacci-recursive` over a list, by servers on one core and on more. A cached
+//! map would only be looked up, so caching is off.
 //! Peer: the same server on one core.
 
 mod chains;
@@ -15,7 +16,7 @@ use clap::Args as ClapArgs;
 
 use crate::caller::Caller;
 use crate::cores::{self, Cores};
-use crate::load::Exchange;
+use crate::load::{Bodies, Exchange};
 use crate::machine;
 use crate::prepare;
 use crate::results::{Column, Row, Section, plural};
@@ -24,19 +25,19 @@ use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// Steps of a chain; a hop is what those after the first add
+    /// Steps of a chain; a hop is the time that each step after the first adds
     #[arg(long, value_delimiter = ',', default_value = "1,3,5,20")]
     steps: Vec<NonZeroUsize>,
-    /// How often each chain is called, each time
+    /// Calls of each chain in each round
     #[arg(long, default_value = "2000")]
     calls: NonZeroU32,
     /// Items of the map
     #[arg(long, default_value = "10000")]
     items: NonZeroUsize,
-    /// What each item computes: fib of this, the slow way
+    /// Fibonacci number that each item computes recursively
     #[arg(long, default_value_t = 20)]
     fibonacci: u32,
-    /// How often all of it is measured
+    /// Rounds
     #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
 }
@@ -66,11 +67,11 @@ fn map(
     let items = args.items.get();
     let result = (0..args.fibonacci).fold((0_u64, 1_u64), |(a, b), _| (b, a + b)).0;
     let list = |item: u64| serde_json::to_vec(&vec![item; items]);
-    let exchange =
-        Exchange::post("/f/map", "application/json", &list(u64::from(args.fibonacci))?, &list(result)?);
+    let bodies = Bodies { request: &list(u64::from(args.fibonacci))?, expected: &list(result)? };
+    let exchange = Exchange::post("/f/map", "application/json", bodies);
     let description = serde_json::json!({"steps": {"each": "fibonacci-recursive"}}).to_string();
     let counts: Vec<usize> = [1, 2, 4, 8, 16].into_iter().filter(|count| *count <= all.len()).collect();
-    ensure!(!counts.is_empty(), "there is no core");
+    ensure!(!counts.is_empty(), "this process may use no core");
     let mut servers = Vec::new();
     for count in &counts {
         let cores = Cores { server: all[..*count].to_vec(), load: all.to_vec() };
@@ -80,28 +81,28 @@ fn map(
         servers.push(server);
     }
     cores::pin(all)?;
-    let mut took_ms = vec![Vec::new(); counts.len()];
+    let mut times_ms = vec![Vec::new(); counts.len()];
     for round in 0..=args.rounds.get() {
         eprintln!("map: round {round} of {}", args.rounds);
-        for (server, took_ms) in servers.iter().zip(&mut took_ms) {
+        for (server, times_ms) in servers.iter().zip(&mut times_ms) {
             let mut caller = Caller::connect(server.server.addresses[0])?;
             let begun = Instant::now();
-            caller.ask(&exchange)?;
-            // The first counts for nothing.
+            caller.call(&exchange)?;
+            // Round 0 is a warm-up.
             if round > 0 {
-                took_ms.push(begun.elapsed().as_secs_f64() * 1e3);
+                times_ms.push(begun.elapsed().as_secs_f64() * 1e3);
             }
         }
     }
-    let base = Figure::of(took_ms[0].iter().copied());
-    let rows = counts.iter().zip(&took_ms).map(|(count, took_ms)| {
-        let times = took_ms.iter().zip(base.iter().flat_map(|base| &base.rounds));
+    let base = Figure::of(times_ms[0].iter().copied());
+    let rows = counts.iter().zip(&times_ms).map(|(count, times_ms)| {
+        let pairs = times_ms.iter().zip(base.iter().flat_map(|base| &base.rounds));
         Row {
             name: plural(*count, "core"),
             figures: vec![
-                Figure::of(took_ms.iter().copied()),
-                Figure::of(took_ms.iter().map(|ms| ms * 1e3 / items as f64)),
-                Figure::of(times.map(|(own, base)| base / own)),
+                Figure::of(times_ms.iter().copied()),
+                Figure::of(times_ms.iter().map(|ms| ms * 1e3 / items as f64)),
+                Figure::of(pairs.map(|(own, base)| base / own)),
             ],
         }
     });
@@ -110,8 +111,8 @@ fn map(
         title: "Pipelines: a map over cores".to_owned(),
         conditions: vec![
             format!(
-                "fib({}) of each of {items} items, a fresh instance for each, nothing remembered; servers on the first \
-                 of cores {all:?}, whose caller waits meanwhile; {} rounds, in turns.",
+                "fib({}) for each of {items} items, in a fresh instance each, without a cache; servers on the first \
+                 of cores {all:?}, with a caller that waits meanwhile; {} rounds, in turns.",
                 args.fibonacci, args.rounds
             ),
             machine::description(),

@@ -1,66 +1,79 @@
-//! Everything a run needs, built or installed if it isn't there.
+//! Builds and installs everything that a run needs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
 
-/// What goes to an echo and must come back.
+/// The default body of echoes.
 pub(crate) const BODY: &[u8] = b"the quick brown fox jumps over a dog";
 
-/// A body of any length to echo.
+/// Returns a body of any length.
 pub(crate) fn body(len: usize) -> Vec<u8> {
     BODY.iter().copied().cycle().take(len).collect()
 }
 
-/// The release of wasmtime that Nebula embeds too.
-const WASMTIME_VERSION: &str = "48.0.8";
+/// A tool that cargo installs.
+struct Tool {
+    name: &'static str,
+    package: &'static str,
+    version: &'static str,
+    features: &'static str,
+}
 
-/// What `wasmtime serve` needs of the command-line tool's features, with whatever bears on its speed.
-const WASMTIME_FEATURES: &str = "serve,run,compile,cranelift,component-model,component-model-async,\
-                                 pooling-allocator,parallel-compilation";
+/// wasmtime's command line, in the release that Nebula embeds, with the features that `wasmtime
+/// serve` needs and those that affect its speed.
+const WASMTIME: Tool = Tool {
+    name: "wasmtime",
+    package: "wasmtime-cli",
+    version: "48.0.8",
+    features: "serve,run,compile,cranelift,component-model,component-model-async,pooling-allocator,\
+               parallel-compilation",
+};
 
-/// The tool that composes components, as a document says.
-const WAC_VERSION: &str = "0.12.0";
+/// wac, which composes components. It reads components in the text format, too, and uses no
+/// registry.
+const WAC: Tool = Tool { name: "wac", package: "wac-cli", version: "0.12.0", features: "wat" };
 
-/// It reads components as text too. It asks no registry.
-const WAC_FEATURES: &str = "wat";
-
-/// The root of the repository.
+/// Returns the root of the repository.
 fn root() -> &'static Path {
     let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
     bench.parent().unwrap_or(bench)
 }
 
-/// Whether figures of this build mean anything.
+/// Checks that this is an optimised build.
 ///
 /// # Errors
-/// When they don't.
+/// Returns an error if it isn't.
 pub(crate) fn ensure_optimised() -> anyhow::Result<()> {
-    ensure!(!cfg!(debug_assertions), "an unoptimised build measures nothing: run it with `--release`");
+    ensure!(
+        !cfg!(debug_assertions),
+        "figures of an unoptimised build are meaningless: build with `--release`"
+    );
     Ok(())
 }
 
-/// Whether a program that isn't installed here is there.
+/// Returns whether a program is installed on the system.
 pub(crate) fn is_installed(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-/// Builds the `nebula` binary, optimised; gives its path.
+/// Builds the `nebula` binary with optimisations and returns its path.
 ///
 /// # Errors
-/// When this isn't an optimised build itself, or cargo fails.
+/// Returns an error if this build isn't optimised, or if cargo fails.
 pub(crate) fn nebula() -> anyhow::Result<PathBuf> {
     ensure_optimised()?;
     run(cargo().args(["build", "--release", "--package", "nebula-cli"]).current_dir(root()))?;
-    // Both come out of one workspace, so they lie side by side.
+    // Both programs belong to one workspace, so they are in the same directory.
     Ok(std::env::current_exe()?.with_file_name("nebula"))
 }
 
-/// Builds functions of the repository; gives their components, in the order of `packages`.
+/// Builds functions of the repository and returns the paths of their components in the order of
+/// `packages`.
 ///
 /// # Errors
-/// When cargo fails.
+/// Returns an error if cargo fails.
 pub(crate) fn functions<const N: usize>(packages: [&str; N]) -> anyhow::Result<[PathBuf; N]> {
     let directory = root().join("functions");
     let mut build = cargo();
@@ -73,50 +86,51 @@ pub(crate) fn functions<const N: usize>(packages: [&str; N]) -> anyhow::Result<[
     Ok(packages.map(|package| built.join(package.replace('-', "_")).with_extension("wasm")))
 }
 
-/// Installs `wasmtime` below the target directory unless it is there; gives its path.
+/// Installs `wasmtime` in the target directory if it is missing, and returns its path.
 ///
 /// # Errors
-/// When cargo fails.
+/// Returns an error if cargo fails.
 pub(crate) fn wasmtime() -> anyhow::Result<PathBuf> {
-    installed("wasmtime", "wasmtime-cli", WASMTIME_VERSION, WASMTIME_FEATURES)
+    install(&WASMTIME)
 }
 
-/// Likewise `wac`.
+/// Installs `wac` in the target directory if it is missing, and returns its path.
 ///
 /// # Errors
-/// When cargo fails.
+/// Returns an error if cargo fails.
 pub(crate) fn wac() -> anyhow::Result<PathBuf> {
-    installed("wac", "wac-cli", WAC_VERSION, WAC_FEATURES)
+    install(&WAC)
 }
 
-fn installed(name: &str, package: &str, version: &str, features: &str) -> anyhow::Result<PathBuf> {
+fn install(tool: &Tool) -> anyhow::Result<PathBuf> {
+    let Tool { name, package, version, features } = tool;
     let program = std::env::current_exe()?;
     let target = program.ancestors().nth(2).context("this program isn't in a target directory")?;
     let tools = target.join("bench-tools");
-    let tool = tools.join("bin").join(name);
-    // Which release with which features is there: the program itself doesn't tell.
+    let path = tools.join("bin").join(name);
+    // The stamp holds the installed release and features, because the program doesn't print them.
     let (stamp, wanted) = (tools.join(format!("{name}.stamp")), format!("{version} {features}"));
-    if tool.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-        return Ok(tool);
+    if path.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(path);
     }
-    eprintln!("installing {name} {version}; this takes some minutes, once");
+    eprintln!("installing {name} {version}; this takes a few minutes, once");
     let mut install = cargo();
     install.args(["install", "--locked", "--force", package, "--version", version]);
     install.args(["--no-default-features", "--features", features, "--root"]).arg(&tools);
     run(&mut install)?;
     std::fs::write(&stamp, wanted)?;
-    Ok(tool)
+    Ok(path)
 }
 
-/// The cargo that runs this, or the one in the path.
+/// Prepares the cargo that runs this program, or the one in the path.
 fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Runs it to its end.
+/// Runs a command and waits for it.
 ///
 /// # Errors
-/// When it fails.
+/// Returns an error if the command fails.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     ensure!(status.success(), "{command:?} failed: {status}");

@@ -1,12 +1,12 @@
-//! All of it in turn, written down.
+//! Runs all measurements and writes their results to files.
 //!
 //! ```text
 //! command lines -> sections -> results.json, results.md, chart.svg
 //! ```
 //!
-//! Each section is what the command line above it gives, so that any of them can be run again alone. What is
-//! there is written after every command, and one that fails is named in the results and ends the run badly, but
-//! not the others.
+//! The results name the command line of each section, so that any of them can be repeated alone.
+//! The files are written after every command. If a command fails, the results say so, the others
+//! still run, and the run fails at its end.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -24,21 +24,22 @@ use crate::results::Section;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// A few minutes instead of about an hour; figures to look at, not to quote
+    /// Take a few minutes instead of about an hour; the figures are a check, not to be quoted
     #[arg(long)]
     quick: bool,
-    /// Where to write `results.json`, `results.md` and `chart.svg`
+    /// Directory of `results.json`, `results.md` and `chart.svg`
     #[arg(long, default_value = "docs/bench")]
     out: PathBuf,
-    /// Only the commands with this in them; `--out` says where, as what stands there is overwritten
+    /// Run only the commands that contain this; requires `--out`, because the files there are
+    /// overwritten
     #[arg(long, requires = "out")]
     only: Option<String>,
-    /// A `spin` binary to measure too
+    /// Path of a `spin` binary to measure
     #[arg(long)]
     spin: Option<PathBuf>,
 }
 
-/// As they are quoted.
+/// The commands whose figures are quoted.
 const FULL: [&str; 14] = [
     "throughput --connections 1,32,256",
     "throughput --rounds 3 --body-bytes 1024,65536,1048576",
@@ -56,7 +57,7 @@ const FULL: [&str; 14] = [
     "instructions",
 ];
 
-/// To see that all of it works.
+/// The commands of a quick run, which checks that everything works.
 const QUICK: [&str; 14] = [
     "throughput --rounds 2 --seconds 1 --connections 1,32,256",
     "throughput --rounds 2 --seconds 1 --body-bytes 1024,65536,1048576",
@@ -74,29 +75,29 @@ const QUICK: [&str; 14] = [
     "instructions --rounds 1 --requests 500",
 ];
 
-/// Which of them measure Spin where there is one.
+/// The subcommands that can measure Spin.
 const WITH_SPIN: [&str; 4] = ["throughput", "latency", "start", "idle"];
 
-/// What is written as JSON.
+/// The content of `results.json`.
 #[derive(Debug, Serialize)]
 struct Record {
     machine: String,
-    /// Of the repository, where it is known.
+    /// The commit of the repository, if git knows it.
     commit: Option<String>,
     finished_at_unix_s: u64,
-    commands: Vec<Recorded>,
+    commands: Vec<CommandRecord>,
 }
 
-/// One command line, and what came of it.
+/// A command line and its results.
 #[derive(Debug, Serialize)]
-struct Recorded {
+struct CommandRecord {
     command: String,
     sections: Vec<Section>,
     failed: Option<String>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make `{}`", args.out.display()))?;
+    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot create `{}`", args.out.display()))?;
     let mut record = Record {
         machine: machine::description(),
         commit: commit(),
@@ -105,26 +106,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let cores = cores::allowed()?;
     let commands = if args.quick { QUICK } else { FULL };
-    let wanted = |command: &&str| args.only.as_ref().is_none_or(|only| command.contains(only.as_str()));
-    for command in commands.into_iter().filter(wanted) {
+    let selected = |command: &&str| args.only.as_ref().is_none_or(|only| command.contains(only.as_str()));
+    for command in commands.into_iter().filter(selected) {
         eprintln!("== {command}");
-        // A command leaves this thread where its load ran; the next one shares out all cores again.
+        // A command pins this thread to the load's cores; give the next one all cores.
         cores::pin(&cores)?;
-        let ran = run_line(command, args.spin.as_deref());
-        let (sections, failed) = match ran {
+        let (sections, failed) = match run_line(command, args.spin.as_deref()) {
             Ok(sections) => (sections, None),
             Err(error) => (Vec::new(), Some(format!("{error:#}"))),
         };
         if let Some(failed) = &failed {
             eprintln!("failed: {failed}");
         }
-        record.commands.push(Recorded { command: command.to_owned(), sections, failed });
+        record.commands.push(CommandRecord { command: command.to_owned(), sections, failed });
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         record.finished_at_unix_s = now.map_or(0, |since| since.as_secs());
         write(&record, args)?;
     }
-    let failed: Vec<_> = record.commands.iter().filter(|one| one.failed.is_some()).collect();
-    ensure!(failed.is_empty(), "{} of {} commands failed", failed.len(), record.commands.len());
+    let failed = record.commands.iter().filter(|command| command.failed.is_some()).count();
+    ensure!(failed == 0, "{failed} of {} commands failed", record.commands.len());
     Ok(())
 }
 
@@ -140,7 +140,7 @@ fn run_line(line: &str, spin: Option<&Path>) -> anyhow::Result<Vec<Section>> {
 }
 
 fn write(record: &Record, args: &Args) -> anyhow::Result<()> {
-    let sections: Vec<&Section> = record.commands.iter().flat_map(|one| &one.sections).collect();
+    let sections: Vec<&Section> = record.commands.iter().flat_map(|command| &command.sections).collect();
     let file = |name: &str, content: &str| {
         let path = args.out.join(name);
         std::fs::write(&path, content).with_context(|| format!("cannot write `{}`", path.display()))
@@ -153,12 +153,12 @@ fn write(record: &Record, args: &Args) -> anyhow::Result<()> {
 fn markdown(record: &Record, quick: bool) -> String {
     let mut text = "# Results\n\n![The most important figures](chart.svg)\n\n".to_owned();
     let commit = record.commit.as_deref().unwrap_or("unknown");
-    // Writing to a `String` doesn't fail.
+    // Writing to a `String` can't fail.
     let _ = writeln!(text, "{} Commit {commit}.\n", record.machine);
     if quick {
-        let _ = writeln!(text, "A quick run: figures to look at, not to quote.\n");
+        let _ = writeln!(text, "A quick run: the figures are a check, not to be quoted.\n");
     }
-    for Recorded { command, sections, failed } in &record.commands {
+    for CommandRecord { command, sections, failed } in &record.commands {
         let _ = writeln!(text, "    nebula-bench {command}\n");
         for section in sections {
             let _ = writeln!(text, "{}", section.markdown());
@@ -170,7 +170,7 @@ fn markdown(record: &Record, quick: bool) -> String {
     text
 }
 
-/// Which commit this is, and whether the sources are as it has them.
+/// Describes the commit of the sources, and whether they have changes.
 fn commit() -> Option<String> {
     let described = Command::new("git")
         .args(["describe", "--always", "--dirty"])
@@ -184,9 +184,9 @@ fn commit() -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Otherwise the record would be gone.
+    /// A partial run must not overwrite the complete record.
     #[test]
-    fn a_part_is_recorded_elsewhere() {
+    fn a_partial_run_requires_an_output_directory() {
         let parse =
             |words: &[&str]| crate::Args::try_parse_from([&["nebula-bench", "record"], words].concat());
         assert!(parse(&["--only", "call"]).is_err());
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_line_is_one() {
+    fn every_command_line_is_valid() {
         for line in FULL.iter().chain(&QUICK) {
             let words = ["nebula-bench"].into_iter().chain(line.split_ascii_whitespace());
             crate::Args::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -1,17 +1,17 @@
-//! Inputs that come again, with and without remembering.
+//! Repeated inputs, with and without a cache.
 //!
-//! Includes: everything a request takes, misses and their keeping too. Excludes: connect, compile, load, and a
-//! warm-up before every measurement.
-//! Guest: `functions/sha256`, of bodies that differ in their last bytes; every answer is checked. What comes again is
-//! told in two ways:
-//! * by Zipf's law: the nth most popular input is asked for in proportion to `1/n^s`;
-//! * by the share of duplicates: so many of a hundred requests ask for one of a few inputs that were asked for before,
-//!   all others for one that never was. With no duplicates at all there is nothing to save, and what is left is what
-//!   remembering costs.
+//! Includes: the whole request, with misses and with storing results. Excludes: connect, compile,
+//! load, and a warm-up before every measurement.
+//! Guest: `functions/sha256`, with bodies that differ in their last bytes; every answer is checked.
+//! Repetition has two models:
+//! * Zipf's law: the frequency of the nth most popular input is proportional to `1/n^s`;
+//! * a share of duplicates: that percentage of requests repeats one of a few inputs, and every
+//!   other request has a new input. At 0 % the cache saves nothing, which shows its cost.
 //!
-//! Peer in the same run: the same server and requests with nothing remembered. Reports requests per second, server CPU
-//! per request, what share of that is saved, how many were answered without running the function, and the energy that
-//! [`energy`] computes of the CPU.
+//! Peer in the same run: the same server and requests without a cache. Reports requests per second,
+//! server CPU per request, the share of CPU saved, the share of requests answered without running
+//! the function, and the energy that
+//! [`energy`] computes from the CPU time.
 
 mod inputs;
 
@@ -25,7 +25,7 @@ use clap::Args as ClapArgs;
 use self::inputs::Inputs;
 use crate::cores::{self, Cores};
 use crate::energy;
-use crate::load::{Exchange, Mix, Pace};
+use crate::load::{Mix, Pace};
 use crate::machine;
 use crate::measure::{self, Round, Setting};
 use crate::prepare;
@@ -35,35 +35,35 @@ use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// Exponents of Zipf's law; none, to leave that out
+    /// Exponents of Zipf's law; an empty list skips this model
     #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "0.9,1.1,1.3")]
     exponents: Vec<f64>,
-    /// How many inputs there are where Zipf's law holds
+    /// Number of inputs for Zipf's law
     #[arg(long, default_value = "10000")]
     inputs: NonZeroUsize,
-    /// Of a hundred requests those that are duplicates; none, to leave that out
+    /// Shares of duplicates in percent of the requests; an empty list skips this model
     #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "0,20,80")]
     #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
     duplicates: Vec<u8>,
-    /// Of how many inputs duplicates are
+    /// Number of inputs that duplicates repeat
     #[arg(long, default_value = "100")]
     hot: NonZeroUsize,
-    /// How long each is, bytes
+    /// Size of an input, bytes
     #[arg(long, default_value = "4096")]
     body_bytes: NonZeroUsize,
-    /// Memory for what is remembered, bytes
+    /// Memory of the cache, bytes
     #[arg(long, default_value = "67108864")]
     cache_bytes_max: NonZeroU64,
-    /// Memory for what is remembered where it is to be full of what never comes again, bytes
+    /// Memory of the cache that inputs which never repeat shall fill, bytes
     #[arg(long, default_value = "8388608")]
     full_cache_bytes_max: NonZeroU64,
-    /// What a core draws while it works, watts: energy is computed of it
+    /// Power of a busy core, watts, from which energy is computed
     #[arg(long, default_value_t = energy::CORE_WATTS)]
     core_watts: f64,
-    /// How often each is measured
+    /// Rounds; each measures every server
     #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
-    /// How long each time, seconds
+    /// Duration of a measurement, seconds
     #[arg(long, default_value = "3")]
     seconds: NonZeroU64,
     /// Keep-alive connections
@@ -82,17 +82,24 @@ const COLUMNS: [Column; 8] = [
     Column::median("p99", "µs", 0),
 ];
 
-/// What is asked for, and of whom.
+/// A mix of requests and the servers that it is sent to.
 struct Load<'a> {
     title: String,
-    /// What to know of it.
+    /// A description of the mix.
     condition: String,
     mix: Mix<'a>,
-    /// Memory for what is remembered, bytes, by the name of its row. The first has none.
-    servers: Vec<(&'static str, u64)>,
+    /// The first server has no cache.
+    servers: Vec<CachingServer>,
 }
 
-/// The server, and what it serves.
+/// A server with this much memory for its cache.
+struct CachingServer {
+    /// The name of the row.
+    name: &'static str,
+    cache_bytes_max: u64,
+}
+
+/// The paths of the server and of its function.
 #[derive(Clone, Copy)]
 struct Programs<'a> {
     nebula: &'a Path,
@@ -113,8 +120,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let make = |number: u64| inputs.exchange(hot.len() as u64 + number);
     let mut sections = Vec::new();
     for exponent in &args.exponents {
-        let up_to = cumulated(*exponent, popular.len());
-        sections.push(compare(args, &zipf(args, *exponent, &popular, &up_to), programs, &cores)?);
+        let cumulative_weights = cumulative_weights(*exponent, popular.len());
+        let mix = Mix::Weighted { exchanges: &popular, cumulative_weights: &cumulative_weights };
+        sections.push(compare(args, &zipf(args, *exponent, mix), programs, &cores)?);
     }
     for percent in &args.duplicates {
         let mix = Mix::Duplicates { share: f64::from(*percent) / 100.0, hot: &hot, make: &make };
@@ -123,44 +131,50 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     Ok(sections)
 }
 
-fn zipf<'a>(args: &Args, exponent: f64, exchanges: &'a [Exchange], up_to: &'a [f64]) -> Load<'a> {
-    let megabytes = args.cache_bytes_max.get() / 1_000_000;
+fn zipf<'a>(args: &Args, exponent: f64, mix: Mix<'a>) -> Load<'a> {
+    let cache_bytes_max = args.cache_bytes_max.get();
     Load {
-        title: format!("Remembering: {} inputs, Zipf's law with s = {exponent}", exchanges.len()),
-        condition: format!("What is remembered has {megabytes} MB, empty at the beginning of each round."),
-        mix: Mix::Weighted { exchanges, up_to },
-        servers: vec![("nothing remembered", 0), ("remembered", args.cache_bytes_max.get())],
-    }
-}
-
-fn duplicates<'a>(args: &Args, percent: u8, mix: Mix<'a>) -> Load<'a> {
-    let (bytes_max, full_bytes_max) = (args.cache_bytes_max.get(), args.full_cache_bytes_max.get());
-    Load {
-        title: format!("Remembering: {percent} % duplicates"),
+        title: format!("Remembering: {} inputs, Zipf's law with s = {exponent}", args.inputs),
         condition: format!(
-            "Of 100 requests {percent}, at random, ask for one of {} inputs, each as often as the others; all of these are \
-             asked for once at the beginning of the warm-up. Every other request is of an input that wasn't asked for \
-             before in its round, warm-up included. What is remembered has {} MB, empty at the beginning of each round; \
-             in the last row {} MB, little enough to be full of inputs that don't come again, as it is after a while \
-             whatever its size: then only what was asked for before is kept.",
-            args.hot,
-            bytes_max / 1_000_000,
-            full_bytes_max / 1_000_000,
+            "The cache has {} MB and is empty at the beginning of each round.",
+            cache_bytes_max / 1_000_000
         ),
         mix,
         servers: vec![
-            ("nothing remembered", 0),
-            ("remembered", bytes_max),
-            ("remembered, no room left", full_bytes_max),
+            CachingServer { name: "nothing remembered", cache_bytes_max: 0 },
+            CachingServer { name: "remembered", cache_bytes_max },
         ],
     }
 }
 
-/// What one server came to.
+fn duplicates<'a>(args: &Args, percent: u8, mix: Mix<'a>) -> Load<'a> {
+    let (cache_bytes_max, full_cache_bytes_max) =
+        (args.cache_bytes_max.get(), args.full_cache_bytes_max.get());
+    Load {
+        title: format!("Remembering: {percent} % duplicates"),
+        condition: format!(
+            "{percent} % of the requests, at random, repeat one of {} inputs, all equally often; the warm-up begins with \
+             each of these once. Every other request has an input that is new in its round, warm-up included. The cache \
+             has {} MB and is empty at the beginning of each round; in the last row it has {} MB, so that inputs which \
+             never repeat fill it, as they eventually fill a cache of any size: a full cache stores only repeated inputs.",
+            args.hot,
+            cache_bytes_max / 1_000_000,
+            full_cache_bytes_max / 1_000_000,
+        ),
+        mix,
+        servers: vec![
+            CachingServer { name: "nothing remembered", cache_bytes_max: 0 },
+            CachingServer { name: "remembered", cache_bytes_max },
+            CachingServer { name: "remembered, no room left", cache_bytes_max: full_cache_bytes_max },
+        ],
+    }
+}
+
+/// The measurements of one server.
 #[derive(Default)]
-struct Measured {
+struct ServerRounds {
     rounds: Vec<Round>,
-    /// How many of its requests were answered without running the function for them, in each round, percent.
+    /// The percentage of requests in each round that were answered without running the function.
     spared_percent: Vec<f64>,
 }
 
@@ -172,17 +186,17 @@ fn compare(args: &Args, load: &Load<'_>, programs: Programs<'_>, cores: &Cores) 
         time: Duration::from_secs(args.seconds.get()),
         repeats: 0,
     };
-    let mut measured: Vec<_> = load.servers.iter().map(|_| Measured::default()).collect();
+    let mut measured: Vec<_> = load.servers.iter().map(|_| ServerRounds::default()).collect();
     for round in 0..args.rounds.get() as usize {
         eprintln!("{}: round {} of {}", load.title, round + 1, args.rounds);
         for turn in 0..load.servers.len() {
             let index = (round + turn) % load.servers.len();
-            let (name, bytes_max) = load.servers[index];
-            // A new one each time: how a cache does while it fills is a part of what it does, and inputs that never
-            // came before are such again.
-            let nebula = Nebula::start_remembering(programs.nebula, &functions, Some(bytes_max), cores)?;
-            let done = measure::measure(&nebula.server, load.mix, setting, cores).context(name)?;
-            measured[index].rounds.push(done);
+            let CachingServer { name, cache_bytes_max } = load.servers[index];
+            // Each round starts a new server: filling the cache is part of its behaviour, and
+            // unique inputs must be new to it.
+            let nebula = Nebula::start_with_cache(programs.nebula, &functions, Some(cache_bytes_max), cores)?;
+            let round = measure::measure(&nebula.server, load.mix, setting, cores).context(name)?;
+            measured[index].rounds.push(round);
             measured[index].spared_percent.push(nebula.counts()?.hit_ratio() * 100.0);
         }
     }
@@ -197,29 +211,29 @@ fn compare(args: &Args, load: &Load<'_>, programs: Programs<'_>, cores: &Cores) 
             ),
             load.condition.clone(),
             format!(
-                "Energy is computed, not measured: server CPU times {} W for a core at work (an AMD EPYC 7763 has {} W: 280 W \
-                 over 64 cores). So the share of it that is saved is that of the CPU.",
+                "Energy is computed, not measured: server CPU times {} W for a busy core (an AMD EPYC 7763 has {} W: 280 W \
+                 over 64 cores). The share of energy saved therefore equals the share of CPU saved.",
                 args.core_watts,
                 energy::CORE_WATTS
             ),
             machine::description(),
         ],
         columns: COLUMNS.to_vec(),
-        rows: rows.map(|((name, _), own)| row(name, own, &measured[0].rounds, args.core_watts)).collect(),
+        rows: rows.map(|(server, own)| row(server.name, own, &measured[0].rounds, args.core_watts)).collect(),
         notes: notes(&measured),
     })
 }
 
-fn notes(measured: &[Measured]) -> Vec<String> {
-    let rounds = || measured.iter().flat_map(|one| &one.rounds);
+fn notes(measured: &[ServerRounds]) -> Vec<String> {
+    let rounds = || measured.iter().flat_map(|server| &server.rounds);
     let busiest = rounds().map(|round| round.load_busy).fold(0.0, f64::max);
     let mut notes = measure::disturbance(rounds());
     notes.push(format!("The load was busy at most {:.0} % of the time.", busiest * 100.0));
     notes
 }
 
-/// The probabilities of Zipf's law, summed up.
-fn cumulated(exponent: f64, count: usize) -> Vec<f64> {
+/// Returns the cumulative probabilities of Zipf's law.
+fn cumulative_weights(exponent: f64, count: usize) -> Vec<f64> {
     let weights: Vec<f64> = (1..=count).map(|rank| (rank as f64).powf(-exponent)).collect();
     let whole: f64 = weights.iter().sum();
     let sums = weights.iter().scan(0.0, |sum, weight| {
@@ -229,8 +243,8 @@ fn cumulated(exponent: f64, count: usize) -> Vec<f64> {
     sums.collect()
 }
 
-fn row(name: &str, own: &Measured, base: &[Round], core_watts: f64) -> Row {
-    let energy_j = |round: &Round| energy::of_1000_requests_j(round.server_cpu_us, core_watts);
+fn row(name: &str, own: &ServerRounds, base: &[Round], core_watts: f64) -> Row {
+    let energy_j = |round: &Round| energy::per_1000_requests_j(round.server_cpu_us, core_watts);
     let figure = |of: &dyn Fn(&Round) -> f64| Figure::of(own.rounds.iter().map(of));
     let to_base = |of: &dyn Fn(&Round, &Round) -> f64| {
         Figure::of(own.rounds.iter().zip(base).map(|(own, base)| of(own, base)))
@@ -257,9 +271,9 @@ mod tests {
 
     #[test]
     fn popularity_follows_zipfs_law() {
-        let up_to = cumulated(1.0, 3);
+        let weights = cumulative_weights(1.0, 3);
         let expected = [6.0 / 11.0, 9.0 / 11.0, 1.0];
-        assert!(up_to.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-9));
+        assert!(weights.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-9));
     }
 
     fn round(requests_per_s: f64, server_cpu_us: f64) -> Round {
@@ -274,9 +288,9 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_held_against_the_one_without_remembering() {
+    fn a_row_is_compared_with_the_one_without_a_cache() {
         let base = [round(1000.0, 40.0)];
-        let own = Measured { rounds: vec![round(2000.0, 10.0)], spared_percent: vec![80.0] };
+        let own = ServerRounds { rounds: vec![round(2000.0, 10.0)], spared_percent: vec![80.0] };
         let medians: Vec<_> = row("remembered", &own, &base, 5.0)
             .figures
             .iter()
@@ -289,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn either_kind_of_load_can_be_left_out() {
+    fn each_model_can_be_skipped() {
         use clap::Parser;
 
         #[derive(Parser)]

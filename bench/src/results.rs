@@ -1,11 +1,11 @@
-//! What a run found: tables of figures, for people as Markdown and for programs as JSON.
+//! The results of a run: tables of figures, as Markdown for people and as JSON for programs.
 //!
 //! ```text
 //! subcommand -> sections -> Markdown, JSON, chart
 //! ```
 //!
-//! Invariant: no figure without its unit, and none without its rounds: medians and spreads are taken here,
-//! and what they were taken of is in the JSON.
+//! Invariant: every figure has a unit and the values of its rounds. Markdown shows medians and
+//! spreads; JSON also holds the rounds.
 
 use std::fmt::Write;
 
@@ -16,42 +16,40 @@ use crate::stats::Figure;
 /// One table.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Section {
-    /// The subcommand that measured it.
+    /// The subcommand that measured the figures.
     pub(crate) bench: &'static str,
-    /// What was measured.
     pub(crate) title: String,
-    /// Under which conditions, a sentence or two each.
+    /// The conditions of the measurement, a sentence or two each.
     pub(crate) conditions: Vec<String>,
-    /// Of every row's figures.
+    /// The columns, in the order of every row's figures.
     pub(crate) columns: Vec<Column>,
-    /// Side by side.
     pub(crate) rows: Vec<Row>,
-    /// What to know when reading it.
+    /// Remarks that help to interpret the figures.
     pub(crate) notes: Vec<String>,
 }
 
-/// What a column holds.
+/// The quantity and the format of a column.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Column {
     /// The quantity.
     pub(crate) name: &'static str,
-    /// Its unit; empty for a ratio.
+    /// The unit; empty for a ratio.
     pub(crate) unit: &'static str,
-    /// Digits behind the point, for people.
+    /// The decimals in Markdown.
     #[serde(skip)]
     decimals: usize,
-    /// Whether people are shown smallest and largest beside the median.
+    /// True if Markdown shows the smallest and the largest value beside the median.
     #[serde(skip)]
     spread: bool,
 }
 
 impl Column {
-    /// Shown as the median with smallest and largest.
+    /// Creates a column that shows the median with the smallest and the largest value.
     pub(crate) const fn spread(name: &'static str, unit: &'static str, decimals: usize) -> Self {
         Self { name, unit, decimals, spread: true }
     }
 
-    /// Shown as the median alone.
+    /// Creates a column that shows the median only.
     pub(crate) const fn median(name: &'static str, unit: &'static str, decimals: usize) -> Self {
         Self { name, unit, decimals, spread: false }
     }
@@ -68,21 +66,21 @@ impl Column {
     }
 }
 
-/// One subject, and its figure in each column.
+/// The figures of one subject.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
-    /// The subject.
+    /// The name of the subject.
     pub(crate) name: String,
-    /// `None` where there is nothing to measure.
+    /// A figure per column, or `None` if the subject has no such quantity.
     pub(crate) figures: Vec<Option<Figure>>,
 }
 
 impl Section {
-    /// As Markdown, under a heading of the second level.
+    /// Renders the table as Markdown, under a heading of the second level.
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!("## {}\n\n", self.title);
         for condition in &self.conditions {
-            // Writing to a `String` doesn't fail.
+            // Writing to a `String` can't fail.
             let _ = writeln!(text, "{condition}\n");
         }
         let heads = self.columns.iter().map(|column| match column.unit {
@@ -103,7 +101,7 @@ impl Section {
     }
 }
 
-/// How many of something, in words.
+/// Formats a count with the singular or plural of `noun`.
 pub(crate) fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
@@ -113,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_says_what_was_measured_and_what_was_not() {
+    fn a_table_shows_figures_and_gaps() {
         let section = Section {
             bench: "call",
             title: "One call".to_owned(),

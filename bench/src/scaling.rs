@@ -1,12 +1,12 @@
-//! One, two and four cores.
+//! Scaling over one, two and four cores.
 //!
-//! Over HTTP: the same echo as `throughput`, by servers on so many cores, beside the same load. A server gets
-//! half the machine's cores at most, so that the load isn't what is measured; what the machine can't measure is
-//! left empty, and said.
-//! In process: so many threads, a core each, calling one runtime: what the runtime itself shares between cores,
-//! without sockets. Up to all the machine's cores.
-//! Peers in the same run, over HTTP: hyper alone and `wasmtime serve` at its best flags. Reports throughput and
-//! its ratio to the same on one core, round by round.
+//! Over HTTP: the echo of `throughput`, by servers on each number of cores, with the same load. A
+//! server gets at most half of the machine's cores, so that the load isn't the limit. A note names
+//! the numbers that the machine is too small for.
+//! In process: one thread per core, all calling one runtime, up to all of the machine's cores. This
+//! shows what the runtime itself shares between cores, without sockets. Peers in the same run, over
+//! HTTP: hyper alone and `wasmtime serve` with its best flags. Reports throughput and its ratio to
+//! that on one core, round by round.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::Barrier;
@@ -29,24 +29,24 @@ use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// How many cores; the first is what the others are held against
+    /// Numbers of cores; ratios refer to the first
     #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
     cores: Vec<NonZeroUsize>,
-    /// How often each is measured
+    /// Rounds; each measures every server
     #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
-    /// How long each time, seconds
+    /// Duration of a measurement, seconds
     #[arg(long, default_value = "3")]
     seconds: NonZeroU64,
-    /// Keep-alive connections for every core of the server
+    /// Keep-alive connections per core of the server
     #[arg(long, default_value = "32")]
     connections: NonZeroUsize,
-    /// Measure again, up to so often, what was disturbed by other work on the machine
+    /// Most repeats of a measurement that other work on the machine disturbed
     #[arg(long, default_value_t = 0)]
     repeats: u32,
 }
 
-/// Which servers are measured; hyper alone always is.
+/// Parts of the names of the servers to measure beside hyper alone.
 const ONLY: [&str; 2] = ["nebula, typed, fresh", "best flags, fresh"];
 
 const COLUMNS: [Column; 4] = [
@@ -56,7 +56,7 @@ const COLUMNS: [Column; 4] = [
     Column::median("load busy", "%", 0),
 ];
 
-/// One number of cores, the servers on them, and what each did.
+/// A number of cores, the servers on them, and the rounds of each server.
 struct Step {
     count: usize,
     cores: Cores,
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let programs = Programs::prepare()?;
     let all = cores::allowed()?;
     let counts: Vec<usize> = args.cores.iter().map(|count| count.get()).collect();
-    // On a single core servers and load share it, and the output says so.
+    // On a single core, servers and load share it, and the conditions say so.
     let of_server = counts.iter().copied().filter(|count| *count * 2 <= all.len().max(2));
     let server_max = of_server.clone().max().unwrap_or(1);
     let load = if all.len() > server_max { all[server_max..].to_vec() } else { all.clone() };
@@ -93,11 +93,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         }
         for (count, calls_per_s) in counts.iter().zip(&mut calls_per_s) {
             if *count <= all.len() {
-                calls_per_s.push(in_process(
-                    &nebula,
-                    &all[..*count],
-                    Duration::from_secs(args.seconds.get()),
-                )?);
+                let time = Duration::from_secs(args.seconds.get());
+                calls_per_s.push(in_process_calls_per_s(&nebula, &all[..*count], time)?);
             }
         }
     }
@@ -115,7 +112,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
             notes.push(format!("{count} cores: not measured, this machine has {}.", all.len()));
         } else if !steps.iter().any(|step| step.count == *count) {
             notes.push(format!(
-                "{count} cores over HTTP: not measured, it takes {} and this machine has {}.",
+                "{count} cores over HTTP: not measured, that needs {} cores and this machine has {}.",
                 count * 2,
                 all.len()
             ));
@@ -126,7 +123,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         title: "Scaling: one core, two, four".to_owned(),
         conditions: vec![
             format!(
-                "Echo of {} B; over HTTP with {} connections for each server core, servers on the first of cores \
+                "Echo of {} B; over HTTP with {} connections per server core, servers on the first of cores \
                  {all:?}, load on {load:?}; {} rounds of {} s each, in turns.",
                 BODY.len(),
                 args.connections,
@@ -142,7 +139,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
 }
 
 impl Step {
-    /// One round of every server of this step.
+    /// Measures one round of every server of this step.
     fn measure(&mut self, args: &Args) -> anyhow::Result<()> {
         let setting = Setting {
             connections: args.connections.get() * self.count,
@@ -150,7 +147,7 @@ impl Step {
             time: Duration::from_secs(args.seconds.get()),
             repeats: args.repeats,
         };
-        // Hyper alone comes with every set of peers; the first one's is enough.
+        // Every set of peers contains hyper alone; measure only that of the first set.
         let all = self.peers.iter().enumerate().flat_map(|(index, peers)| {
             peers.peers.iter().skip(usize::from(index > 0)).map(move |peer| (peers, peer))
         });
@@ -171,7 +168,7 @@ impl Step {
     }
 }
 
-/// By server, then by cores.
+/// Returns the rows by server and then by cores.
 fn http_rows(steps: &[Step]) -> Vec<Row> {
     let figure = |rounds: &[Round], of: fn(&Round) -> f64| Figure::of(rounds.iter().map(of));
     let Some(first) = steps.first() else { return Vec::new() };
@@ -192,8 +189,8 @@ fn http_rows(steps: &[Step]) -> Vec<Row> {
     rows.collect()
 }
 
-/// Calls a second from a thread on each of `cores`, all at once.
-fn in_process(nebula: &InProcess, cores: &[usize], time: Duration) -> anyhow::Result<f64> {
+/// Measures the calls per second of threads on `cores` that call at the same time.
+fn in_process_calls_per_s(nebula: &InProcess, cores: &[usize], time: Duration) -> anyhow::Result<f64> {
     let callers = cores.iter().map(|_| nebula.for_another_thread()).collect::<anyhow::Result<Vec<_>>>()?;
     let begin = Barrier::new(cores.len());
     let counts = thread::scope(|scope| {
@@ -208,14 +205,14 @@ fn in_process(nebula: &InProcess, cores: &[usize], time: Duration) -> anyhow::Re
         threads.into_iter().map(join).collect::<anyhow::Result<Vec<u32>>>()
     })?;
     let sum: u32 = counts.iter().sum();
-    ensure!(sum > 0, "not one call in {} s", time.as_secs());
+    ensure!(sum > 0, "no call ended within {} s", time.as_secs());
     Ok(f64::from(sum) / time.as_secs_f64())
 }
 
 fn count_calls(caller: InProcess, core: usize, begin: &Barrier, time: Duration) -> anyhow::Result<u32> {
     let pinned = cores::pin(&[core]);
     let function = caller.resolve("echo");
-    // Reached by every thread, whatever went wrong before it.
+    // Every thread must reach the barrier, even after an error.
     begin.wait();
     pinned?;
     let function = function?;

@@ -1,12 +1,11 @@
-//! A server process: pinned, gone when dropped, and gone when this process is.
+//! Server processes: pinned to cores, killed when dropped and when this process ends.
 //!
 //! ```text
-//! held (pinned, waits for a byte) --release--> starting --(says its addresses)--> server --drop--> gone
+//! held (pinned, waits for a byte) --release--> starting --(prints its addresses)--> server --drop--> killed
 //! ```
 //!
-//! What has to happen in the child before the server runs is done by this program itself, started as
-//! `exec-pinned`, which then becomes the server. It waits to be released, so that the moment of the
-//! server's own exec is known.
+//! The child starts as `exec-pinned` of this program, which pins itself and then becomes the
+//! server. It waits to be released before that, so that the moment of the server's exec is known.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -27,126 +26,133 @@ use rustix::process::{
 
 use crate::cores::{self, Cores};
 
-/// From exec to listening; compiling the component may be part of it.
+/// The longest time from exec to listening, in which a server may compile the component.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// From being told to stop to having stopped.
+/// The longest time from SIGTERM to the exit.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What `exec-pinned` says when it is ready to become the server.
+/// The line that `exec-pinned` prints when it is ready to become the server.
 const READY: &str = "ready";
 
-/// Where a server says its address.
+/// The stream on which a server prints its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Says {
-    /// On standard output.
+pub(crate) enum StandardStream {
     Stdout,
-    /// On standard error.
     Stderr,
 }
 
-/// What `exec-pinned` is told.
+/// The arguments of `exec-pinned`.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Pinned {
-    /// Where to run
+pub(crate) struct PinnedCommand {
+    /// Core to run on; may be repeated
     #[arg(long = "core")]
     cores: Vec<usize>,
-    /// Where to say that it is ready
+    /// Stream on which to report that it is ready
     #[arg(long)]
-    says: Says,
-    /// What to become
+    stream: StandardStream,
+    /// Command to become
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }
 
-/// Waits for a byte on standard input, then becomes the server, which ends when whoever started it does.
-pub(crate) fn exec_pinned(pinned: &Pinned) -> anyhow::Result<()> {
+/// Waits for a byte on standard input, then becomes the server, which is killed when its parent
+/// process ends.
+pub(crate) fn exec_pinned(pinned: &PinnedCommand) -> anyhow::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // A group of its own: what the server starts goes with it.
+    // A process group of its own lets `Process` kill the descendants of the server, too.
     setpgid(None, None)?;
     cores::pin(&pinned.cores)?;
-    let (program, arguments) = pinned.command.split_first().context("there is no command")?;
+    let (program, arguments) = pinned.command.split_first().context("the command is missing")?;
     let mut command = Command::new(program);
     command.args(arguments);
-    match pinned.says {
-        Says::Stdout => println!("{READY}"),
-        Says::Stderr => eprintln!("{READY}"),
+    match pinned.stream {
+        StandardStream::Stdout => println!("{READY}"),
+        StandardStream::Stderr => eprintln!("{READY}"),
     }
-    // Unbuffered: what comes after this byte is the server's.
+    // Read without a buffer: the bytes after this one belong to the server.
     let read = rustix::io::read(rustix::stdio::stdin(), &mut [0; 1])?;
-    ensure!(read == 1, "nobody wants it any more");
+    ensure!(read == 1, "standard input was closed before the release");
     let error = command.exec();
     Err(error).with_context(|| format!("cannot run {}", program.display()))
 }
 
-/// A process, and what it says; killed with all that it started when dropped.
+/// A process and its output. Dropping it kills the process and its descendants.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    shown: String,
-    said: mpsc::Receiver<String>,
+    /// The command line, for messages.
+    command_line: String,
+    lines: mpsc::Receiver<String>,
 }
 
 impl Process {
-    /// Starts what will become `program` on the servers' cores, and waits until it is ready to.
+    /// Starts `exec-pinned` on the servers' cores and waits until it is ready to become `program`.
     ///
     /// # Errors
-    /// When it can't be started.
-    pub(crate) fn hold(program: &Command, says: Says, cores: &Cores) -> anyhow::Result<Self> {
+    /// Returns an error if it can't be started.
+    pub(crate) fn hold(program: &Command, stream: StandardStream, cores: &Cores) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("exec-pinned").args(["--says", if says == Says::Stdout { "stdout" } else { "stderr" }]);
+        let name = match stream {
+            StandardStream::Stdout => "stdout",
+            StandardStream::Stderr => "stderr",
+        };
+        command.arg("exec-pinned").args(["--stream", name]);
         for core in &cores.server {
             command.args(["--core", &core.to_string()]);
         }
         command.arg("--").arg(program.get_program()).args(program.get_args());
-        let shown = format!("{program:?}");
-        match says {
-            Says::Stdout => command.stdout(Stdio::piped()),
-            Says::Stderr => command.stdout(Stdio::null()).stderr(Stdio::piped()),
+        let command_line = format!("{program:?}");
+        match stream {
+            StandardStream::Stdout => command.stdout(Stdio::piped()),
+            StandardStream::Stderr => command.stdout(Stdio::null()).stderr(Stdio::piped()),
         };
         let mut child =
-            command.stdin(Stdio::piped()).spawn().with_context(|| format!("cannot run {shown}"))?;
-        let said = match says {
-            Says::Stdout => child.stdout.take().map(lines),
-            Says::Stderr => child.stderr.take().map(lines),
+            command.stdin(Stdio::piped()).spawn().with_context(|| format!("cannot run {command_line}"))?;
+        let lines = match stream {
+            StandardStream::Stdout => child.stdout.take().map(collect_lines),
+            StandardStream::Stderr => child.stderr.take().map(collect_lines),
         };
-        let process = Self { child, shown, said: said.context("its output was not captured")? };
+        let process = Self { child, command_line, lines: lines.context("the output was not captured")? };
         let ready = process.line()?;
-        ensure!(ready == READY, "{} did not get ready: {ready}", process.shown);
+        ensure!(ready == READY, "{} is not ready: {ready}", process.command_line);
         Ok(process)
     }
 
-    /// Lets it become the program, and gives it `input`. The moment of it.
+    /// Lets the process become the program, writes `input` to its standard input, and returns the
+    /// moment of the release.
     ///
     /// # Errors
-    /// When it is gone.
+    /// Returns an error if the process has ended.
     pub(crate) fn release(&mut self, input: &[u8]) -> anyhow::Result<Instant> {
-        let mut stdin = self.child.stdin.take().context("it was released before")?;
+        let mut stdin = self.child.stdin.take().context("the process was released before")?;
         let released = Instant::now();
-        stdin.write_all(&[&[0], input].concat()).with_context(|| format!("{} is gone", self.shown))?;
+        stdin
+            .write_all(&[&[0], input].concat())
+            .with_context(|| format!("{} has ended", self.command_line))?;
         Ok(released)
     }
 
     fn line(&self) -> anyhow::Result<String> {
-        let line = self.said.recv_timeout(START_TIMEOUT);
-        line.with_context(|| format!("{} stays silent", self.shown))
+        let line = self.lines.recv_timeout(START_TIMEOUT);
+        line.with_context(|| format!("{} prints nothing", self.command_line))
     }
 
-    /// The lines it says from now until it ends well.
+    /// Collects the lines that the process prints until it exits successfully.
     ///
     /// # Errors
-    /// When it doesn't.
+    /// Returns an error if the process fails or doesn't exit.
     pub(crate) fn output(mut self) -> anyhow::Result<Vec<String>> {
         let mut lines = Vec::new();
         loop {
-            match self.said.recv_timeout(START_TIMEOUT) {
+            match self.lines.recv_timeout(START_TIMEOUT) {
                 Ok(line) => lines.push(line),
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(mpsc::RecvTimeoutError::Timeout) => bail!("{} does not end", self.shown),
+                Err(mpsc::RecvTimeoutError::Timeout) => bail!("{} does not exit", self.command_line),
             }
         }
         let status = self.child.wait()?;
-        ensure!(status.success(), "{} failed: {status}", self.shown);
+        ensure!(status.success(), "{} failed: {status}", self.command_line);
         Ok(lines)
     }
 
@@ -157,7 +163,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Once it was waited for, its number may be somebody else's. Otherwise gone already is as good.
+        // After a wait the id may belong to another process, so only a running child is killed.
+        // Errors mean that it has ended meanwhile.
         if let (Ok(None), Some(pid)) = (self.child.try_wait(), self.pid()) {
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = self.child.kill();
@@ -170,101 +177,112 @@ impl Drop for Process {
 #[derive(Debug)]
 pub(crate) struct Server {
     process: Process,
-    /// The addresses it has said, in its order.
+    /// The addresses that the server has printed, in their order.
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
-impl Server {
-    /// Starts `server` on the servers' cores and waits until it has said `count` addresses.
-    ///
-    /// # Errors
-    /// When it ends or stays silent; what it said is in the error.
-    pub(crate) fn start(server: &Command, says: Says, count: usize, cores: &Cores) -> anyhow::Result<Self> {
-        Ok(Self::start_timed(server, says, count, cores)?.1)
-    }
+/// A running server and the moment of its exec.
+pub(crate) struct StartedServer {
+    pub(crate) server: Server,
+    pub(crate) exec_at: Instant,
+}
 
-    /// Likewise; and the moment of its exec.
+impl Server {
+    /// Starts `server` on the servers' cores and waits until it has printed `count` addresses.
     ///
     /// # Errors
-    /// As [`Self::start`].
-    pub(crate) fn start_timed(
+    /// Returns an error with the output if the server exits or prints too few addresses.
+    pub(crate) fn start(
         server: &Command,
-        says: Says,
+        stream: StandardStream,
         count: usize,
         cores: &Cores,
-    ) -> anyhow::Result<(Instant, Self)> {
-        let mut process = Process::hold(server, says, cores)?;
-        let begun = process.release(b"")?;
-        let mut server = Self { process, addresses: Vec::new() };
-        let mut said = String::new();
-        while server.addresses.len() < count {
-            let line = server.process.line().with_context(|| format!("it said:\n{said}"))?;
-            server.addresses.extend(address(&line));
-            said.push_str(&line);
-            said.push('\n');
-        }
-        Ok((begun, server))
+    ) -> anyhow::Result<Self> {
+        Ok(Self::start_timed(server, stream, count, cores)?.server)
     }
 
-    /// Its process.
+    /// Starts a server like [`Self::start`] and returns the moment of its exec, too.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::start`].
+    pub(crate) fn start_timed(
+        server: &Command,
+        stream: StandardStream,
+        count: usize,
+        cores: &Cores,
+    ) -> anyhow::Result<StartedServer> {
+        let mut process = Process::hold(server, stream, cores)?;
+        let exec_at = process.release(b"")?;
+        let mut server = Self { process, addresses: Vec::new() };
+        let mut output = String::new();
+        while server.addresses.len() < count {
+            let line = server.process.line().with_context(|| format!("output so far:\n{output}"))?;
+            server.addresses.extend(address(&line));
+            output.push_str(&line);
+            output.push('\n');
+        }
+        Ok(StartedServer { server, exec_at })
+    }
+
+    /// Returns the id of the process.
     pub(crate) fn pid(&self) -> u32 {
         self.process.child.id()
     }
 
-    /// Tells it to stop and waits until it has, so that it leaves its files as it would.
+    /// Sends SIGTERM and waits for the exit, so that the server closes its files properly.
     ///
     /// # Errors
-    /// When it doesn't stop in time.
+    /// Returns an error if the server doesn't exit in time.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
-        let pid = self.process.pid().context("it has no process")?;
+        let pid = self.process.pid().context("the server has no process")?;
         kill_process(pid, Signal::TERM)?;
-        let told = Instant::now();
+        let signalled_at = Instant::now();
         while self.process.child.try_wait()?.is_none() {
-            ensure!(told.elapsed() < STOP_TIMEOUT, "{} does not stop", self.process.shown);
+            ensure!(signalled_at.elapsed() < STOP_TIMEOUT, "{} does not stop", self.process.command_line);
             thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
 }
 
-/// Reads to the end, so that the server never waits for a reader.
-fn lines(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+/// Collects the lines of an output on a thread that reads to the end, so that the server never
+/// blocks on a full pipe.
+fn collect_lines(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
-            // Nobody listens once the server has started.
+            // The receiver is dropped once the server has started.
             let _ = sender.send(line);
         }
     });
     receiver
 }
 
-/// The address in a line that ends in `http://address` or `http://address/`.
+/// Finds the address in a line that ends in `http://address` or `http://address/`.
 fn address(line: &str) -> Option<SocketAddr> {
     line.rsplit_once("http://")?.1.trim().trim_end_matches('/').parse().ok()
 }
 
-/// `nebula serve` over a data directory, as a command.
+/// Prepares `nebula serve` on a data directory without a cache, so that every call runs.
 pub(crate) fn nebula_serve(nebula: &Path, data_dir: &Path) -> Command {
-    let mut serve = nebula_remembering(nebula, data_dir);
-    // What is measured is running functions.
+    let mut serve = nebula_serve_with_cache(nebula, data_dir);
     serve.args(["--cache-bytes-max", "0"]);
     serve
 }
 
-/// `nebula serve` that remembers results, as it does unless told otherwise.
-pub(crate) fn nebula_remembering(nebula: &Path, data_dir: &Path) -> Command {
+/// Prepares `nebula serve` on a data directory with a cache of the default size.
+pub(crate) fn nebula_serve_with_cache(nebula: &Path, data_dir: &Path) -> Command {
     let mut serve = Command::new(nebula);
     serve.args(["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data-dir"]);
     serve.arg(data_dir);
     serve
 }
 
-/// `nebula serve` with functions deployed; its data directory goes with it.
+/// A running `nebula serve` with deployed functions. Dropping it removes its data directory.
 pub(crate) struct Nebula {
-    /// The process; its first address is the data plane's.
+    /// The server; its first address is that of the data plane.
     pub(crate) server: Server,
-    /// Of it, and of what talks to it.
+    /// The path of the `nebula` binary.
     program: PathBuf,
     data_dir: tempfile::TempDir,
 }
@@ -274,31 +292,31 @@ pub(crate) struct Nebula {
 pub(crate) struct Deploy<'a> {
     pub(crate) name: &'static str,
     pub(crate) component: &'a Path,
-    /// Limits, as `nebula deploy` takes them.
+    /// Options of `nebula deploy` that set limits.
     pub(crate) limits: &'static [&'static str],
 }
 
 impl Nebula {
-    /// Serves `functions`, and runs them for every request.
+    /// Starts a server of `functions` without a cache.
     ///
     /// # Errors
-    /// When it doesn't start, or a function isn't taken.
+    /// Returns an error if the server doesn't start or refuses a function.
     pub(crate) fn start(nebula: &Path, functions: &[Deploy<'_>], cores: &Cores) -> anyhow::Result<Self> {
         Self::start_as(nebula_serve, nebula, functions, cores)
     }
 
-    /// Serves `functions`, and remembers their results in so many bytes, or as many as it does unless told otherwise.
+    /// Starts a server of `functions` with a cache of `bytes_max`, or of the default size.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
-    pub(crate) fn start_remembering(
+    /// Returns an error if the server doesn't start or refuses a function.
+    pub(crate) fn start_with_cache(
         nebula: &Path,
         functions: &[Deploy<'_>],
         bytes_max: Option<u64>,
         cores: &Cores,
     ) -> anyhow::Result<Self> {
         let serve = |nebula: &Path, data_dir: &Path| {
-            let mut serve = nebula_remembering(nebula, data_dir);
+            let mut serve = nebula_serve_with_cache(nebula, data_dir);
             if let Some(bytes_max) = bytes_max {
                 serve.args(["--cache-bytes-max", &bytes_max.to_string()]);
             }
@@ -314,7 +332,7 @@ impl Nebula {
         cores: &Cores,
     ) -> anyhow::Result<Self> {
         let data_dir = tempfile::tempdir()?;
-        let server = Server::start(&serve(nebula, data_dir.path()), Says::Stdout, 2, cores)?;
+        let server = Server::start(&serve(nebula, data_dir.path()), StandardStream::Stdout, 2, cores)?;
         let nebula = Self { server, program: nebula.to_owned(), data_dir };
         for Deploy { name, component, limits } in functions {
             nebula.deploy_with(name, component, limits)?;
@@ -325,7 +343,7 @@ impl Nebula {
     /// Deploys a function.
     ///
     /// # Errors
-    /// When it isn't taken.
+    /// Returns an error if the server refuses it.
     pub(crate) fn deploy(&self, name: &str, component: &Path) -> anyhow::Result<()> {
         self.deploy_with(name, component, &[])
     }
@@ -333,22 +351,22 @@ impl Nebula {
     fn deploy_with(&self, name: &str, component: &Path, limits: &[&str]) -> anyhow::Result<()> {
         let mut deploy = Command::new(&self.program);
         deploy.arg("deploy").arg(component).args(["--name", name]).args(limits);
-        self.ask(deploy)?;
+        self.run(deploy)?;
         Ok(())
     }
 
     /// Deploys a pipeline.
     ///
     /// # Errors
-    /// When it isn't taken.
+    /// Returns an error if the server refuses it.
     pub(crate) fn deploy_pipeline(&self, name: &str, description: &str) -> anyhow::Result<()> {
         self.deploy_pipeline_with(name, description, &[])
     }
 
-    /// Likewise, with limits as `nebula pipeline deploy` takes them.
+    /// Deploys a pipeline with options of `nebula pipeline deploy` that set limits.
     ///
     /// # Errors
-    /// As [`deploy_pipeline`](Self::deploy_pipeline).
+    /// Returns an error if the server refuses it.
     pub(crate) fn deploy_pipeline_with(
         &self,
         name: &str,
@@ -359,18 +377,18 @@ impl Nebula {
         std::fs::write(&file, description)?;
         let mut deploy = Command::new(&self.program);
         deploy.args(["pipeline", "deploy"]).arg(&file).args(limits);
-        self.ask(deploy)?;
+        self.run(deploy)?;
         Ok(())
     }
 
-    /// How the calls since it started were answered, of all functions.
+    /// Returns the cache's counts of all calls since the start, summed over all functions.
     ///
     /// # Errors
-    /// When it doesn't say.
+    /// Returns an error if `nebula cache` fails.
     pub(crate) fn counts(&self) -> anyhow::Result<Counts> {
         let mut cache = Command::new(&self.program);
         cache.args(["cache", "--json"]);
-        let report: CacheReport = serde_json::from_slice(&self.ask(cache)?)?;
+        let report: CacheReport = serde_json::from_slice(&self.run(cache)?)?;
         let mut counts = Counts::default();
         for function in report.functions {
             counts += function.counts;
@@ -378,13 +396,13 @@ impl Nebula {
         Ok(counts)
     }
 
-    /// Runs a command of `nebula` that talks to the server. What it puts out.
-    fn ask(&self, mut command: Command) -> anyhow::Result<Vec<u8>> {
+    /// Runs a command of `nebula` that connects to the server, and returns its stdout.
+    fn run(&self, mut command: Command) -> anyhow::Result<Vec<u8>> {
         command.arg("--data-dir").arg(self.data_dir.path());
         command.args(["--server", &format!("http://{}", self.server.addresses[1])]);
         let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{command:?} failed:\n{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{command:?} failed:\n{stderr}");
         Ok(output.stdout)
     }
 }
@@ -394,7 +412,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_found_in_what_servers_say() {
+    fn addresses_are_found_in_the_output_of_servers() {
         let expected: SocketAddr = "127.0.0.1:80".parse().unwrap();
         for line in
             ["http://127.0.0.1:80", "calls    http://127.0.0.1:80", "Serving HTTP on http://127.0.0.1:80/"]

@@ -1,57 +1,57 @@
-//! From exec to the first answer.
+//! The time from exec to the first answer.
 //!
-//! Includes: exec, the dynamic linker, opening the data directory, listening, connecting, and the first call
-//! of the function that was deployed last, compiled code not yet loaded. Excludes: starting a shell; the disk,
-//! as everything is in the page cache.
-//! Peers in the same run, in turns: hyper alone, `wasmtime serve` of one component, compiling it and with
-//! compiled code, Spin where there is one; and what answers one call with one process: `cat`, `wasmtime run`
-//! and `nebula invoke` of a file, from exec to its exit. Reports median and spread over the rounds.
+//! Includes: exec, the dynamic linker, opening the data directory, listening, connecting, and the
+//! first call of the function that was deployed last, whose compiled code isn't loaded yet.
+//! Excludes: starting a shell; the disk, because everything is in the page cache. Peers in the same
+//! run, in turns: hyper alone; `wasmtime serve` of one component, compiled at the start and before;
+//! Spin if a binary is given; and processes that answer one call, `cat`, `wasmtime run` and `nebula
+//! invoke` of a file, from exec to exit. Reports median and spread over the rounds.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
 
 use crate::caller::Caller;
 use crate::cores::{self, Cores};
-use crate::deployed::Deployed;
+use crate::deployed::{DeployedFunctions, Size};
 use crate::load::Exchange;
 use crate::machine;
 use crate::peers::{self, Options, Programs, WASMTIME_BEST};
 use crate::prepare::BODY;
 use crate::results::{Column, Row, Section};
-use crate::server::{Process, Says, Server, nebula_serve};
+use crate::server::{Process, Server, StandardStream, StartedServer, nebula_serve};
 use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// How many functions are deployed
+    /// Functions deployed to Nebula; a list starts a server for each number
     #[arg(long, value_delimiter = ',', default_value = "1,1000,10000")]
     functions: Vec<u32>,
-    /// How many different components they have at most
+    /// Most different components of these functions
     #[arg(long, default_value_t = u32::MAX, hide_default_value = true)]
     variants: u32,
-    /// How often each is started
+    /// Rounds; each starts every process once
     #[arg(long, default_value = "20")]
     rounds: NonZeroU32,
     #[command(flatten)]
     peers: Options,
 }
 
-/// Something that is started to answer.
+/// A process whose start is measured.
 struct Starter {
     name: String,
     kind: Kind,
-    took_ms: Vec<f64>,
+    times_ms: Vec<f64>,
 }
 
 enum Kind {
-    /// A server: from exec to its first answer to `path`.
-    Server { command: Command, says: Says, addresses: usize, path: String },
-    /// A process that answers one call: from exec to its exit.
+    /// A server, measured from exec to the first answer to `path`.
+    Server { command: Command, stream: StandardStream, addresses: usize, path: String },
+    /// A process that answers one call, measured from exec to exit.
     Once { command: Command, input: &'static [u8], expected: String },
 }
 
@@ -62,13 +62,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let programs = Programs::prepare()?;
     let cores = Cores::available()?;
     let scratch = tempfile::tempdir()?;
-    let deployed = args.functions.iter().map(|count| Deployed::shared(&programs.echo, *count, args.variants));
+    let deployed = args.functions.iter().map(|functions| {
+        DeployedFunctions::shared(&programs.echo, Size { functions: *functions, variants: args.variants })
+    });
     let deployed = deployed.collect::<anyhow::Result<Vec<_>>>()?;
     let spin = args.peers.spin.as_ref().map(|spin| peers::spin_up(spin, &programs.hello_http)).transpose()?;
     let mut starters = servers(&programs, &deployed, scratch.path())?;
     if let Some((command, _)) = spin {
-        let kind = Kind::Server { command, says: Says::Stdout, addresses: 1, path: "/echo".to_owned() };
-        starters.push(Starter { name: "spin up, 1 function".to_owned(), kind, took_ms: Vec::new() });
+        let stream = StandardStream::Stdout;
+        let kind = Kind::Server { command, stream, addresses: 1, path: "/echo".to_owned() };
+        starters.push(Starter { name: "spin up, 1 function".to_owned(), kind, times_ms: Vec::new() });
     }
     starters.extend(processes(&programs, scratch.path())?);
     if let Some(only) = &args.peers.only {
@@ -80,24 +83,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         eprintln!("round {} of {}", round + 1, args.rounds);
         for turn in 0..count {
             let starter = &mut starters[(turn + round) % count];
-            let took = time(&starter.kind, &cores).with_context(|| format!("starting {}", starter.name))?;
-            starter.took_ms.push(took.as_secs_f64() * 1e3);
+            let time = start(&starter.kind, &cores).with_context(|| format!("starting {}", starter.name))?;
+            starter.times_ms.push(time.as_secs_f64() * 1e3);
         }
     }
-    let base = starters.first().and_then(|starter| Figure::of(starter.took_ms.iter().copied()));
+    let base = starters.first().and_then(|starter| Figure::of(starter.times_ms.iter().copied()));
     let row = |starter: &Starter| {
-        let took = Figure::of(starter.took_ms.iter().copied());
-        let ratio = took.as_ref().zip(base.as_ref()).and_then(|(took, base)| took.over(base));
-        Row { name: starter.name.clone(), figures: vec![took, ratio] }
+        let time = Figure::of(starter.times_ms.iter().copied());
+        let ratio = time.as_ref().zip(base.as_ref()).and_then(|(time, base)| time.over(base));
+        Row { name: starter.name.clone(), figures: vec![time, ratio] }
     };
-    let deployed: Vec<_> = deployed.iter().map(Deployed::description).collect();
+    let deployed: Vec<_> = deployed.iter().map(DeployedFunctions::description).collect();
     Ok(vec![Section {
         bench: "start",
         title: "Start: exec to first answer".to_owned(),
         conditions: vec![
             format!(
-                "Echo of {} B by a new process each time; {} rounds, in turns; {cores}. Nebula has {}, and the \
-                 one that is called was never called in its process.",
+                "Echo of {} B by a new process each time; {} rounds, in turns; {cores}. Nebula has {}; the call \
+                 is the first in its process.",
                 BODY.len(),
                 args.rounds,
                 deployed.join("; ")
@@ -106,39 +109,42 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         ],
         columns: COLUMNS.to_vec(),
         rows: starters.iter().map(row).collect(),
-        notes: vec!["Processes that answer one call are timed until they have exited.".to_owned()],
+        notes: vec!["Processes that answer one call are timed until their exit.".to_owned()],
     }])
 }
 
-fn servers(programs: &Programs, deployed: &[Deployed], scratch: &Path) -> anyhow::Result<Vec<Starter>> {
-    let starter = |name: String, command, says, addresses, path: String| Starter {
+fn servers(
+    programs: &Programs,
+    deployed: &[DeployedFunctions],
+    scratch: &Path,
+) -> anyhow::Result<Vec<Starter>> {
+    let starter = |name: String, command, stream, addresses, path: String| Starter {
         name,
-        kind: Kind::Server { command, says, addresses, path },
-        took_ms: Vec::new(),
+        kind: Kind::Server { command, stream, addresses, path },
+        times_ms: Vec::new(),
     };
-    let echo = "/echo".to_owned();
-    let mut starters =
-        vec![starter(peers::BASE.to_owned(), programs.hyper()?, Says::Stdout, 1, echo.clone())];
+    let (echo, stdout) = ("/echo".to_owned(), StandardStream::Stdout);
+    let mut starters = vec![starter(peers::BASE.to_owned(), programs.hyper()?, stdout, 1, echo.clone())];
     for deployed in deployed {
         let name = format!("nebula serve, {}", deployed.count());
         let serve = nebula_serve(&programs.nebula, deployed.path());
-        starters.push(starter(name, serve, Says::Stdout, 2, format!("/f/{}", deployed.last())));
+        starters.push(starter(name, serve, stdout, 2, format!("/f/{}", deployed.last())));
     }
     let compiled = compile(programs, &programs.hello_http, scratch)?;
-    let ready = [&WASMTIME_BEST[..], &["--allow-precompiled"]].concat();
+    let precompiled_flags = [&WASMTIME_BEST[..], &["--allow-precompiled"]].concat();
     for (name, flags, component) in [
         ("wasmtime serve, 1 function, default: compiles it", &[][..], &programs.hello_http),
-        ("wasmtime serve, 1 function, best flags, compiled before", &ready, &compiled),
+        ("wasmtime serve, 1 function, best flags, compiled before", &precompiled_flags, &compiled),
     ] {
         let serve = programs.wasmtime_serve(flags, component);
-        starters.push(starter(name.to_owned(), serve, Says::Stderr, 1, echo.clone()));
+        starters.push(starter(name.to_owned(), serve, StandardStream::Stderr, 1, echo.clone()));
     }
     Ok(starters)
 }
 
 fn processes(programs: &Programs, scratch: &Path) -> anyhow::Result<Vec<Starter>> {
     let text = std::str::from_utf8(BODY)?;
-    // What `wasmtime run --invoke` reads and prints: the bytes as a list of numbers.
+    // `wasmtime run --invoke` reads and prints the bytes as a list of numbers.
     let numbers = format!("[{}]", BODY.iter().map(u8::to_string).collect::<Vec<_>>().join(", "));
     let wasmtime_run = |flags: &[&str], component: &Path| {
         let mut run = Command::new(&programs.wasmtime);
@@ -152,7 +158,7 @@ fn processes(programs: &Programs, scratch: &Path) -> anyhow::Result<Vec<Starter>
     let once = |name: &str, command, input, expected: &str| Starter {
         name: format!("a process a call: {name}"),
         kind: Kind::Once { command, input, expected: expected.to_owned() },
-        took_ms: Vec::new(),
+        times_ms: Vec::new(),
     };
     Ok(vec![
         once("cat", Command::new("cat"), BODY, text),
@@ -162,9 +168,9 @@ fn processes(programs: &Programs, scratch: &Path) -> anyhow::Result<Vec<Starter>
     ])
 }
 
-/// `wasmtime compile` with the flags that its code is then run under.
+/// Compiles a component with the flags that its code is run with.
 fn compile(programs: &Programs, component: &Path, scratch: &Path) -> anyhow::Result<PathBuf> {
-    let name = component.file_name().context("a component without a name")?;
+    let name = component.file_name().context("the component has no file name")?;
     let compiled = scratch.join(name).with_extension("cwasm");
     let mut compile = Command::new(&programs.wasmtime);
     compile.args(["compile", "-Oopt-level=2", "-o"]).arg(&compiled).arg(component);
@@ -173,23 +179,24 @@ fn compile(programs: &Programs, component: &Path, scratch: &Path) -> anyhow::Res
     Ok(compiled)
 }
 
-fn time(kind: &Kind, cores: &Cores) -> anyhow::Result<Duration> {
+/// Starts a process and measures the time until its first answer or its exit.
+fn start(kind: &Kind, cores: &Cores) -> anyhow::Result<Duration> {
     match kind {
-        Kind::Server { command, says, addresses, path } => {
-            let (begun, server) = Server::start_timed(command, *says, *addresses, cores)?;
-            Caller::connect(server.addresses[0])?.ask(&Exchange::echo(path, BODY))?;
-            let took = begun.elapsed();
-            // As an operator would: a database that was cut off is repaired at the next start.
+        Kind::Server { command, stream, addresses, path } => {
+            let StartedServer { server, exec_at } = Server::start_timed(command, *stream, *addresses, cores)?;
+            Caller::connect(server.addresses[0])?.call(&Exchange::echo(path, BODY))?;
+            let time = exec_at.elapsed();
+            // Stop the server properly: after a kill, the next start would repair the database.
             server.stop()?;
-            Ok(took)
+            Ok(time)
         }
         Kind::Once { command, input, expected } => {
-            let mut process = Process::hold(command, Says::Stdout, cores)?;
-            let begun: Instant = process.release(input)?;
-            let said = process.output()?;
-            let took = begun.elapsed();
-            ensure!(said.join("\n") == *expected, "wrong answer: {said:?}");
-            Ok(took)
+            let mut process = Process::hold(command, StandardStream::Stdout, cores)?;
+            let exec_at = process.release(input)?;
+            let lines = process.output()?;
+            let time = exec_at.elapsed();
+            ensure!(lines.join("\n") == *expected, "wrong answer: {lines:?}");
+            Ok(time)
         }
     }
 }

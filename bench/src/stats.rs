@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What several rounds came to: their middle, how far they lie apart, and they themselves.
+/// The values of several rounds, with their median and their range.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Figure {
     /// The median.
@@ -11,12 +11,12 @@ pub(crate) struct Figure {
     pub(crate) min: f64,
     /// The largest.
     pub(crate) max: f64,
-    /// In the order they were measured.
+    /// The values in the order of the rounds.
     pub(crate) rounds: Vec<f64>,
 }
 
 impl Figure {
-    /// Of at least one round; of none there is no figure.
+    /// Computes the figure of the rounds, or returns `None` without any.
     pub(crate) fn of(rounds: impl IntoIterator<Item = f64>) -> Option<Self> {
         let rounds: Vec<f64> = rounds.into_iter().collect();
         let mut sorted = rounds.clone();
@@ -26,25 +26,26 @@ impl Figure {
         Some(Self { median, min, max, rounds })
     }
 
-    /// Round by round, `self` over `base`: what disturbed a round disturbed both.
+    /// Returns the ratios of `self` to `base`, round by round, because a disturbance affects both
+    /// values of a round.
     pub(crate) fn over(&self, base: &Self) -> Option<Self> {
         Self::of(self.rounds.iter().zip(&base.rounds).map(|(row, base)| row / base))
     }
 }
 
-/// How long the requests of one round took.
+/// The percentiles of the latencies of one round.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Latency {
-    /// Half took at most this, microseconds.
+    /// The 50th percentile.
     pub(crate) p50_us: f64,
-    /// All but one in a hundred took at most this, microseconds.
+    /// The 99th percentile.
     pub(crate) p99_us: f64,
-    /// All but one in a thousand took at most this, microseconds.
+    /// The 99.9th percentile.
     pub(crate) p999_us: f64,
 }
 
 impl Latency {
-    /// Of samples in nanoseconds, in any order; of none, zeros.
+    /// Computes the percentiles of samples in any order. Without samples they are zero.
     pub(crate) fn of(mut samples_ns: Vec<u64>) -> Self {
         samples_ns.sort_unstable();
         let at = |per_mille: usize| {
@@ -55,7 +56,7 @@ impl Latency {
     }
 }
 
-/// A duration as whole nanoseconds; the few centuries that fit are enough.
+/// Converts a duration to whole nanoseconds, which hold a few centuries.
 pub(crate) fn ns(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle_or_between_two() {
+    fn the_median_of_an_even_number_is_the_mean_of_the_middle_two() {
         let figure = Figure::of([3.0, 1.0, 2.0]).unwrap();
         assert_eq!((figure.median, figure.min, figure.max), (2.0, 1.0, 3.0));
         assert_eq!(figure.rounds, [3.0, 1.0, 2.0]);
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_taken_round_by_round() {
+    fn ratios_are_computed_round_by_round() {
         let (row, base) = (Figure::of([2.0, 30.0]).unwrap(), Figure::of([1.0, 10.0]).unwrap());
         assert_eq!(row.over(&base).unwrap().rounds, [2.0, 3.0]);
     }

@@ -1,11 +1,12 @@
-//! Echo over HTTP, keep-alive, a fresh instance per request (but for one row, which is remembered), as fast as it goes.
+//! Throughput of an echo over HTTP with keep-alive, in a fresh instance per request or from the
+//! cache.
 //!
-//! Includes: parse, route, decode, instance, guest, encode, answer. Excludes: connect, compile, load,
-//! and a warm-up before every measurement.
+//! Includes: parse, route, decode, instance, guest, encode, answer. Excludes: connect, compile,
+//! load, and a warm-up before every measurement.
 //! Guests: `functions/echo` and `functions/hello-http`; at 36 B in and out the host dominates.
-//! Peers in the same run: hyper alone, `wasmtime serve` at its defaults and at its best flags, Spin where
-//! there is one. Reports requests per second, their ratio to hyper alone round by round, server CPU per
-//! request and latency: median over the rounds, and spread.
+//! Peers in the same run: hyper alone, `wasmtime serve` with its defaults and with its best flags,
+//! Spin if a binary is given. Reports requests per second, their ratio to hyper alone round by
+//! round, server CPU per request and latency, as median over the rounds and spread.
 
 mod callers;
 
@@ -27,43 +28,43 @@ use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// How often every server is measured
+    /// Rounds; each measures every server
     #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
-    /// How long each time, seconds
+    /// Duration of a measurement, seconds
     #[arg(long, default_value = "3")]
     seconds: NonZeroU64,
-    /// Keep-alive connections, each with one request in flight; several numbers are measured one after another
+    /// Keep-alive connections, each with one request in flight; a list is measured in order
     #[arg(long, value_delimiter = ',', default_value = "32")]
     connections: Vec<NonZeroUsize>,
-    /// Bodies, bytes in and out, from the first number to the last
+    /// Size of the body in and out, bytes; a list is measured in order
     #[arg(long, value_delimiter = ',', default_value = "36")]
     body_bytes: Vec<usize>,
-    /// Who asks; several are measured one after another
+    /// Kind of callers; a list is measured in order
     #[arg(long, value_enum, value_delimiter = ',', default_value = "same")]
-    callers: Vec<Who>,
-    /// Measure again, up to so often, what was disturbed by other work on the machine
+    callers: Vec<CallerKind>,
+    /// Most repeats of a measurement that other work on the machine disturbed
     #[arg(long, default_value_t = 0)]
     repeats: u32,
     #[command(flatten)]
     peers: Options,
 }
 
-/// Who asks.
+/// The callers of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Who {
-    /// One caller, whose requests are the same
+enum CallerKind {
+    /// One caller, whose requests are equal
     Same,
-    /// Another caller each time, with headers that no other request has: credentials, a cookie, a trace
+    /// Another caller for each request, with unique headers: credentials, a cookie, a trace
     Differ,
 }
 
-/// What is asked for, by whom, over how many connections.
+/// The size of the body, the connections and the callers of a load.
 #[derive(Clone, Copy)]
 struct Load {
     body_bytes: usize,
     connections: usize,
-    who: Who,
+    callers: CallerKind,
 }
 
 const COLUMNS: [Column; 7] = [
@@ -83,8 +84,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let mut sections = Vec::new();
     for body_bytes in &args.body_bytes {
         for connections in &args.connections {
-            for who in &args.callers {
-                let load = Load { body_bytes: *body_bytes, connections: connections.get(), who: *who };
+            for callers in &args.callers {
+                let load =
+                    Load { body_bytes: *body_bytes, connections: connections.get(), callers: *callers };
                 sections.push(measure_one(args, &peers, load, &cores)?);
             }
         }
@@ -93,7 +95,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
 }
 
 fn measure_one(args: &Args, peers: &Peers, load: Load, cores: &Cores) -> anyhow::Result<Section> {
-    let Load { body_bytes, connections, who } = load;
+    let Load { body_bytes, connections, callers: kind } = load;
     let body = prepare::body(body_bytes);
     let setting = Setting {
         connections,
@@ -107,15 +109,15 @@ fn measure_one(args: &Args, peers: &Peers, load: Load, cores: &Cores) -> anyhow:
     for round in 0..args.rounds.get() as usize {
         eprintln!("{body_bytes} B, {connections} connections: round {} of {}", round + 1, args.rounds);
         for turn in 0..count {
-            // Another order every round, so that nobody always comes after the same neighbour.
+            // Each round begins with another server.
             let index = (turn + round) % count;
             let peer = &peers.peers[index];
             let echo = peer.echo(&body);
             let callers = Callers::new(echo.clone());
             let (first, make) = ([callers.exchange(0)], |number| callers.exchange(number + 1));
-            let mix = match who {
-                Who::Same => Mix::from(&echo),
-                Who::Differ => Mix::Duplicates { share: 0.0, hot: &first, make: &make },
+            let mix = match kind {
+                CallerKind::Same => Mix::from(&echo),
+                CallerKind::Differ => Mix::Duplicates { share: 0.0, hot: &first, make: &make },
             };
             let measured = measure::measure(peers.server(peer), mix, setting, cores);
             rounds[index].push(measured.with_context(|| format!("measuring {}", peer.name))?);
@@ -125,11 +127,11 @@ fn measure_one(args: &Args, peers: &Peers, load: Load, cores: &Cores) -> anyhow:
     notes.extend(measure::disturbance(rounds.iter().flatten()));
     let mut conditions = vec![format!(
         "Keep-alive connections, each with one request in flight; {} rounds of {} s each, in turns; \
-         {cores}. Median over the rounds, in parentheses the lowest and highest; ratios to {BASE} are \
-         taken round by round.",
+         {cores}. Median over the rounds, with the lowest and highest in parentheses; ratios to {BASE} are \
+         computed round by round.",
         args.rounds, args.seconds
     )];
-    if who == Who::Differ {
+    if kind == CallerKind::Differ {
         conditions.push(callers::CONDITION.to_owned());
     }
     conditions.push(machine::description());
@@ -138,9 +140,9 @@ fn measure_one(args: &Args, peers: &Peers, load: Load, cores: &Cores) -> anyhow:
         title: format!(
             "Throughput: echo of {body_bytes} B over {}{}",
             plural(connections, "connection"),
-            match who {
-                Who::Same => "",
-                Who::Differ => ", another caller each time",
+            match kind {
+                CallerKind::Same => "",
+                CallerKind::Differ => ", another caller each time",
             }
         ),
         conditions,

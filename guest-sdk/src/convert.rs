@@ -1,22 +1,23 @@
-//! Between the types that the bindings generate and the types that a function is written with.
+//! Conversions between the types of the generated bindings and the types of the user's function.
 //!
-//! They differ only in the user's own structs and enums, for which the macro implements the two
-//! traits; what is built of them follows from the implementations here. For everything else the
-//! conversion is the identity, and compiles to nothing.
+//! The two differ only in the user's own structs and enums, for which the macro implements [`Lift`]
+//! and
+//! [`Lower`]. The implementations here extend them to lists, options, results and tuples. For every other
+//! type the conversion is the identity and compiles to nothing.
 
-/// Made from the binding's type `Wit`.
+/// A type that is converted from the bindings' type `Wit`.
 pub trait Lift<Wit>: Sized {
     /// Converts an argument.
     fn lift(wit: Wit) -> Self;
 }
 
-/// Turned into the binding's type `Wit`.
+/// A type that is converted to the bindings' type `Wit`.
 pub trait Lower<Wit> {
-    /// Converts an answer.
+    /// Converts a result.
     fn lower(self) -> Wit;
 }
 
-macro_rules! same {
+macro_rules! identity {
     ($($ty:ty)*) => {$(
         impl Lift<$ty> for $ty {
             fn lift(wit: $ty) -> Self {
@@ -32,7 +33,7 @@ macro_rules! same {
     )*};
 }
 
-same!(() bool u8 u16 u32 u64 i8 i16 i32 i64 f32 f64 char String);
+identity!(() bool u8 u16 u32 u64 i8 i16 i32 i64 f32 f64 char String);
 
 impl<W, T: Lift<W>> Lift<Vec<W>> for Vec<T> {
     fn lift(wit: Vec<W>) -> Self {

@@ -1,4 +1,4 @@
-//! Write pure functions for Nebula.
+//! The SDK for pure functions on Nebula.
 //!
 //! One attribute turns a Rust function into a WebAssembly component that Nebula runs:
 //!
@@ -14,20 +14,22 @@
 //! | form | attribute | input and output |
 //! |---|---|---|
 //! | typed | [`macro@function`] on a function | any supported types |
-//! | typed, with types of your own | [`macro@function`] on a module | its structs and enums too |
+//! | typed, with types of your own | [`macro@function`] on a module | the module's structs and enums, too |
 //! | raw | [`macro@raw`] on a function | [`Payload`]: bytes with a media type |
-//! | WIT first | [`generate!`] | what your own WIT says |
+//! | WIT first | [`generate!`] | the types of your own WIT |
 //!
-//! Beside any of them [`macro@initialize`] on a function has it run once, when the component is deployed: calls
-//! begin with what it left in statics.
+//! [`macro@initialize`] on a second function runs it once, when the component is deployed. Every call begins with
+//! the statics that it has filled. It works with every form.
 //!
-//! The attributes export something only where the target is Wasm. Natively the function is what it was:
-//! `cargo test` tests it.
+//! The attributes export a function only on Wasm targets. Natively it stays an ordinary function,
+//! which `cargo test` tests.
 //!
 //! Invariants:
-//! * What is exported does nothing but convert arguments, call your function, convert its answer.
-//! * The heap begins inside the initial memory (feature `heap`): a call that needs less than a
-//!   megabyte never grows its memory, which is the most costly thing a guest can ask of the host.
+//! * The exported function only converts the arguments, calls your function and converts its
+//!   result.
+//! * The heap begins inside the initial memory (feature `heap`). A call that needs less than a
+//!   megabyte never grows its memory, which would be the most expensive request of a guest to the
+//!   host.
 
 mod convert;
 #[cfg(all(target_family = "wasm", feature = "heap"))]
@@ -38,10 +40,10 @@ pub use nebula_sdk_macros::{function, initialize, raw};
 
 pub use self::payload::{Error, Payload};
 
-/// Binds a WIT world of your own, with the options of `wit_bindgen::generate!`.
+/// Generates bindings for a WIT world of your own, with the options of `wit_bindgen::generate!`.
 ///
-/// The world exports `handle`; its trait is `Guest`, and `export!` makes a component of whatever
-/// implements it.
+/// The world exports `handle`. Implement the generated trait `Guest`, and pass the type that
+/// implements it to the generated macro `export!`.
 ///
 /// ```
 /// nebula_sdk::generate!({
@@ -79,7 +81,7 @@ macro_rules! generate {
     };
 }
 
-/// What the macros' output refers to. Not for use by hand.
+/// Items that the output of the macros refers to. They aren't part of the API.
 #[doc(hidden)]
 pub mod __private {
     pub use wit_bindgen::{generate, rt};

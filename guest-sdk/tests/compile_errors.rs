@@ -1,4 +1,7 @@
-//! What the macros refuse, and how they say it: each `ui/*.rs` with its `.stderr` beside it.
+//! The errors of the macros: each `ui/*.rs` fails to compile with the message in the `.stderr`
+//! beside it.
+//!
+//! `TRYBUILD=overwrite cargo test -p nebula-sdk` updates the messages.
 
 #[test]
 fn errors_point_at_the_users_code() {

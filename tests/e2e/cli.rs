@@ -1,22 +1,22 @@
-//! The command line: what each command does, says, and exits with.
+//! The command line: effects, messages and exit codes of each command.
 //!
-//! The messages are snapshots: `INSTA_UPDATE=always cargo test -p nebula-tests` writes them anew.
+//! The messages are snapshots; `INSTA_UPDATE=always cargo test -p nebula-tests` updates them.
 
 use std::path::Path;
 
-use nebula_tests::{Nebula, Ran, guests, nebula, nebula_in};
+use nebula_tests::{CommandRun, Nebula, guests, nebula, nebula_in};
 use serde_json::json;
 
-/// What was said, command after command, without what differs between runs.
-fn said(nebula: &Nebula, commands: &[&[&str]]) -> String {
+/// Runs the commands in order and returns their transcripts, without what differs between runs.
+fn transcripts(nebula: &Nebula, commands: &[&[&str]]) -> String {
     let transcripts = commands.iter().map(|arguments| nebula.redacted(&nebula.cli(arguments).transcript()));
     transcripts.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
-fn deploying() {
+fn deploy_list_and_inspect() {
     let nebula = Nebula::start();
-    insta::assert_snapshot!(said(
+    insta::assert_snapshot!(transcripts(
         &nebula,
         &[
             &["list"],
@@ -31,7 +31,7 @@ fn deploying() {
 }
 
 #[test]
-fn deploys_that_are_refused() {
+fn refused_deploys_explain_why() {
     let nebula = Nebula::start();
     let home = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &[u8]| {
@@ -45,7 +45,7 @@ fn deploys_that_are_refused() {
             (core instance $i (instantiate $m))
             (func (export "handle") (canon lift (core func $i "handle"))))"#,
     );
-    let said = said(
+    let transcripts = transcripts(
         &nebula,
         &[
             &["deploy", &file("notes.txt", b"some notes")],
@@ -58,13 +58,13 @@ fn deploys_that_are_refused() {
             &["deploy", guests::GREETS, "--memory-bytes-max", "99999999999"],
         ],
     );
-    insta::assert_snapshot!(said.replace(&home.path().display().to_string(), "HOME"));
+    insta::assert_snapshot!(transcripts.replace(&home.path().display().to_string(), "HOME"));
 }
 
 #[test]
-fn invoking() {
+fn invoke_prints_values_and_errors() {
     let nebula = Nebula::start().deploy("adds", guests::ADDS).deploy("panics", guests::PANICS);
-    insta::assert_snapshot!(said(
+    insta::assert_snapshot!(transcripts(
         &nebula,
         &[
             &["invoke", "adds", r#"{"a": 1, "b": 2}"#],
@@ -88,9 +88,8 @@ fn invoking() {
         .explains("at handle");
 }
 
-/// A component file, with no server anywhere.
 #[test]
-fn invoking_a_file() {
+fn invoke_runs_a_component_file_without_a_server() {
     let home = tempfile::tempdir().unwrap();
     let input = home.path().join("name.txt");
     std::fs::write(&input, "Ada").unwrap();
@@ -124,9 +123,9 @@ fn invoking_a_file() {
 }
 
 #[test]
-fn versions_and_removal() {
+fn rollback_inspect_and_remove() {
     let nebula = Nebula::start().deploy("f", guests::GREETS).deploy("f", guests::COUNTS);
-    insta::assert_snapshot!(said(
+    insta::assert_snapshot!(transcripts(
         &nebula,
         &[
             &["rollback", "f"],
@@ -144,7 +143,7 @@ fn versions_and_removal() {
 }
 
 #[test]
-fn logs() {
+fn logs_prints_what_calls_printed() {
     let nebula = Nebula::start().deploy("prints", guests::PRINTS);
     nebula.cli(&["logs", "prints"]).exits(0).says("").explains("no call has printed anything");
     nebula.post("/f/prints", "1").is(200);
@@ -156,7 +155,7 @@ fn logs() {
 }
 
 #[test]
-fn json_is_there_for_scripts() {
+fn commands_print_json_for_scripts() {
     let nebula = Nebula::start();
     let deployed = nebula.cli(&["deploy", guests::ADDS, "--json"]).exits(0).json();
     assert_eq!((&deployed["name"], &deployed["version"]), (&json!("adds"), &json!("v1")));
@@ -168,22 +167,22 @@ fn json_is_there_for_scripts() {
     let file = nebula.cli(&["inspect", guests::ADDS, "--json"]).exits(0).json();
     assert_eq!(file["digest"], deployed["digest"]);
     assert_eq!(file.get("version"), None, "a file has no version");
-    // The same again is no new version; with another limit it is.
+    // Deploying the same component makes a new version only with other limits.
     assert_eq!(nebula.cli(&["deploy", guests::ADDS, "--json"]).exits(0).json()["version"], "v1");
     nebula.cli(&["deploy", guests::ADDS, "--log-bytes-max", "9"]).exits(0);
     assert_eq!(nebula.cli(&["rollback", "adds", "--json"]).exits(0).json()["version"], "v1");
 }
 
-/// The same call, on fresh instances and on code compiled in two ways.
+/// `verify` repeats a call on fresh instances and on code compiled in two ways.
 #[test]
-fn verifying() {
+fn verify_compares_repeated_calls() {
     let input = r#"{"times": 2, "ignored": "x"}"#;
     let ran = nebula(&["verify", guests::ROLLS_DICE, input]).exits(0);
     assert!(ran.stdout().starts_with("agreed: 6 calls"), "{ran:?}");
     let verdict = nebula(&["verify", guests::MAKES_NAN, "5", "--json", "--runs", "2"]).exits(0).json();
     assert_eq!((&verdict["agreed"], &verdict["calls"]), (&json!(true), &json!(4)));
     assert_eq!(verdict["outcomes"].as_object().unwrap().len(), 1);
-    // A failure that is the same each time is agreement, too.
+    // Calls that all fail in the same way agree.
     nebula(&["verify", guests::PANICS, "1"]).exits(0);
     nebula(&["verify", guests::ADDS, "nonsense"]).exits(1);
 
@@ -195,7 +194,7 @@ fn verifying() {
 }
 
 #[test]
-fn a_server_that_cannot_be_reached() {
+fn an_unreachable_server_is_explained() {
     let home = tempfile::tempdir().unwrap();
     let directory = home.path().display().to_string();
     let run = |arguments: &[&str]| {
@@ -222,7 +221,7 @@ fn a_server_that_cannot_be_reached() {
 }
 
 #[test]
-fn arguments_that_are_none() {
+fn invalid_arguments_exit_with_2() {
     let usage = |arguments: &[&str], part: &str| nebula(arguments).exits(2).says("").explains(part);
     usage(&["frobnicate"], "unrecognized subcommand 'frobnicate'");
     usage(&["serve", "--listen", "somewhere"], "invalid value 'somewhere'");
@@ -234,9 +233,8 @@ fn arguments_that_are_none() {
     assert!(version.stdout().starts_with("nebula "), "{version:?}");
 }
 
-/// Every command is there, and says what it is for.
 #[test]
-fn help_and_completions() {
+fn help_and_completions_cover_every_command() {
     let help = nebula(&["--help"]).exits(0).stdout();
     for command in [
         "new", "build", "up", "serve", "deploy", "invoke", "list", "inspect", "rollback", "remove", "verify",
@@ -250,9 +248,9 @@ fn help_and_completions() {
     }
 }
 
-/// Input from stdin, with nothing else on stdout.
+/// Stdout holds the result and nothing else.
 #[test]
-fn stdin_is_an_input() {
+fn invoke_reads_its_input_from_stdin() {
     use std::io::Write;
     use std::process::{Command, Stdio};
 
@@ -269,9 +267,9 @@ fn stdin_is_an_input() {
 }
 
 #[test]
-fn a_directory_that_is_no_project() {
+fn build_explains_why_a_directory_is_not_a_project() {
     let home = tempfile::tempdir().unwrap();
-    let run = |arguments: &[&str]| -> Ran { nebula_in(home.path(), arguments, &[]) };
+    let run = |arguments: &[&str]| -> CommandRun { nebula_in(home.path(), arguments, &[]) };
     run(&["build"]).exits(1).explains("there is no `Cargo.toml`").explains("hint: `nebula new NAME`");
     run(&["build", "nowhere"]).exits(1).explains("cannot find `nowhere`");
     std::fs::write(home.path().join("Cargo.toml"), "[package]\nname = \"p\"\nversion = \"0.1.0\"\n").unwrap();
@@ -280,5 +278,5 @@ fn a_directory_that_is_no_project() {
     run(&["build"]).exits(1).explains("is a function").explains("crate-type = [\"cdylib\"]");
     std::fs::write(home.path().join("nebula.toml"), "[limits]\ndeadline = 3\n").unwrap();
     run(&["build"]).exits(1).explains("cannot use").explains("deadline");
-    assert!(!Path::new(&home.path().join(".nebula")).exists(), "nothing is made where nothing is served");
+    assert!(!Path::new(&home.path().join(".nebula")).exists(), "`build` has created a data directory");
 }

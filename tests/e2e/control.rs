@@ -1,10 +1,11 @@
-//! The control plane: the token, the functions, the OpenAPI document.
+//! The control plane: authorization, functions and their records, methods and paths, the OpenAPI
+//! document.
 
 use nebula_tests::{Nebula, guests};
 use serde_json::json;
 
 #[test]
-fn everything_needs_the_token() {
+fn every_path_but_healthz_needs_the_token() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     let component = std::fs::read(guests::GREETS).unwrap();
     for (method, path) in [
@@ -62,7 +63,7 @@ fn every_operation_of_the_document_needs_the_token_unless_it_is_public() {
 }
 
 #[test]
-fn the_token_is_the_operators_alone() {
+fn the_token_is_readable_by_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
 
     let nebula = Nebula::start();
@@ -72,9 +73,8 @@ fn the_token_is_the_operators_alone() {
     assert_eq!(directory & 0o077, 0);
 }
 
-/// The data plane knows nothing of the control plane, and the other way round.
 #[test]
-fn the_planes_are_apart() {
+fn each_plane_serves_only_its_own_paths() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     nebula.get("/api/v1/functions").is(404).problem("unknown-path");
     nebula.get("/openapi.json").is(404).problem("unknown-path");
@@ -82,7 +82,7 @@ fn the_planes_are_apart() {
 }
 
 #[test]
-fn a_deploy_says_what_it_is() {
+fn a_deploy_answers_with_the_record() {
     let nebula = Nebula::start();
     let record = nebula.redeploy("adds", guests::ADDS).has("content-type", "application/json").json();
     assert_eq!(record["name"], "adds");
@@ -100,13 +100,18 @@ fn functions_are_listed_and_inspected() {
     let nebula =
         Nebula::start().deploy("b", guests::GREETS).deploy("a", guests::ADDS).deploy("b", guests::COUNTS);
     let list = nebula.control("GET", "/api/v1/functions").send().is(200).json();
-    let named: Vec<_> =
-        list["functions"].as_array().unwrap().iter().map(|it| (&it["name"], &it["version"])).collect();
-    assert_eq!(named, [(&json!("a"), &json!("v1")), (&json!("b"), &json!("v2"))]);
+    let listed: Vec<_> = list["functions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|function| (&function["name"], &function["version"]))
+        .collect();
+    assert_eq!(listed, [(&json!("a"), &json!("v1")), (&json!("b"), &json!("v2"))]);
 
     let detail = nebula.control("GET", "/api/v1/functions/b").send().is(200).json();
     assert_eq!(detail["current"]["version"], "v2");
-    let versions: Vec<_> = detail["versions"].as_array().unwrap().iter().map(|it| &it["version"]).collect();
+    let versions: Vec<_> =
+        detail["versions"].as_array().unwrap().iter().map(|record| &record["version"]).collect();
     assert_eq!(versions, ["v1", "v2"]);
     nebula.control("GET", "/api/v1/functions/c").send().is(404).problem("unknown-function");
 
@@ -115,7 +120,7 @@ fn functions_are_listed_and_inspected() {
 }
 
 #[test]
-fn a_removed_function_is_gone() {
+fn a_removed_function_is_404() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS).deploy("same", guests::GREETS);
     nebula.post("/f/greets", "\"you\"").is(200);
     nebula.control("DELETE", "/api/v1/functions/greets").send().is(204).says("");
@@ -123,15 +128,14 @@ fn a_removed_function_is_gone() {
     nebula.post("/f/greets@v1", "\"you\"").is(404).problem("unknown-function");
     nebula.control("DELETE", "/api/v1/functions/greets").send().is(404).problem("unknown-function");
     nebula.control("GET", "/api/v1/functions/greets/logs").send().is(404).problem("unknown-function");
-    // Another name for the same component keeps it.
+    // Another name still refers to the same component.
     nebula.post("/f/same", "\"you\"").is(200);
     nebula.redeploy("greets", guests::COUNTS);
     nebula.post("/f/greets", "").is(200).says("1");
 }
 
-/// Files of a component that no name needs any more go.
 #[test]
-fn removal_frees_the_disk() {
+fn removing_the_last_name_deletes_the_component() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     let data_dir = nebula.data_dir();
     let components = || std::fs::read_dir(data_dir.join("components")).unwrap().count();
@@ -141,13 +145,13 @@ fn removal_frees_the_disk() {
 }
 
 #[test]
-fn logs_keep_failures_and_what_was_printed() {
+fn logs_keep_failed_calls_and_output() {
     let nebula = Nebula::start().deploy("panics", guests::PANICS);
     let logs = || nebula.control("GET", "/api/v1/functions/panics/logs").send().is(200).json();
     assert_eq!(logs(), json!({"calls": []}));
     nebula.post("/f/panics", "2000000").is(200);
     nebula.post("/f/panics", "\"x\"").is(400);
-    assert_eq!(logs(), json!({"calls": []}), "nothing was printed, and the caller's faults are the caller's");
+    assert_eq!(logs(), json!({"calls": []}), "a call without output or with bad input is logged");
     nebula.post("/f/panics", "1").is(502);
     let call = &logs()["calls"][0];
     assert!(call["outcome"].as_str().unwrap().contains("the depth of 1 is not enough"), "{call}");
@@ -155,7 +159,7 @@ fn logs_keep_failures_and_what_was_printed() {
 }
 
 #[test]
-fn limits_are_checked() {
+fn invalid_limits_are_refused() {
     let nebula = Nebula::start();
     let component = std::fs::read(guests::GREETS).unwrap();
     for query in
@@ -171,7 +175,7 @@ fn limits_are_checked() {
 }
 
 #[test]
-fn methods_and_paths_of_the_control_plane() {
+fn wrong_methods_are_405_and_unknown_paths_404() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     for (method, path, allow) in [
         ("POST", "/api/v1/functions", "GET"),
@@ -195,7 +199,7 @@ fn methods_and_paths_of_the_control_plane() {
 }
 
 #[test]
-fn openapi_describes_what_is_deployed() {
+fn openapi_describes_deployed_functions() {
     let nebula = Nebula::start()
         .deploy("adds", guests::ADDS)
         .deploy("mirrors", guests::MIRRORS)
@@ -221,13 +225,13 @@ fn openapi_describes_what_is_deployed() {
     assert_eq!(input["required"], json!(["a", "b"]));
     assert!(adds["responses"]["422"]["content"]["application/json"]["schema"].is_object());
 
-    // What a validator looks at first: unique operation ids, a description for each response, and
-    // no reference that leads nowhere.
+    // The first checks of a validator: unique operation ids, a description of each response, and no
+    // dangling reference.
     let mut ids = std::collections::BTreeSet::new();
     for (path, item) in paths {
         for (method, operation) in item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters") {
             let id = operation["operationId"].as_str().unwrap();
-            assert!(ids.insert(id.to_owned()), "{id} is there twice");
+            assert!(ids.insert(id.to_owned()), "the operation id {id} occurs twice");
             for (status, response) in operation["responses"].as_object().unwrap() {
                 assert!(response["description"].is_string(), "{method} {path} {status}");
             }
@@ -236,6 +240,6 @@ fn openapi_describes_what_is_deployed() {
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"#").skip(1) {
         let pointer = reference.split('"').next().unwrap();
-        assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
+        assert!(document.pointer(pointer).is_some(), "{pointer} refers to nothing");
     }
 }

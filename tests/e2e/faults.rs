@@ -1,11 +1,11 @@
-//! Functions that fail: the caller learns what happened and where, and the next call goes well.
+//! Functions that fail: the answer says what happened and where, and the server keeps serving.
 
 use nebula_tests::{Nebula, foreach_guest_in_faults, guests, wat};
 
 foreach_guest_in_faults!(is_tested);
 
-/// Whatever a function did, others are served as ever.
-fn still_serves(nebula: &Nebula) {
+/// Asserts that the server still deploys and calls another function.
+fn assert_still_serves(nebula: &Nebula) {
     nebula.redeploy("greets", guests::GREETS);
     nebula.post("/f/greets", "\"you\"").is(200).says("\"Hello, you!\"");
 }
@@ -23,10 +23,10 @@ fn panics() {
         .frame("inner_named_function")
         .frame("outer_named_function");
     nebula.post("/f/panics", "2000000").is(200).says("2000001");
-    still_serves(&nebula);
+    assert_still_serves(&nebula);
 }
 
-/// A failure says which function it was, like any answer does.
+/// A failure carries the same headers about the function as any answer.
 #[test]
 fn failures_name_their_function() {
     let nebula = Nebula::start().deploy("panics", guests::PANICS);
@@ -42,7 +42,7 @@ fn failures_name_their_function() {
 fn traps() {
     let nebula = Nebula::start().deploy("traps", guests::TRAPS);
     nebula.post("/f/traps", "").is(502).problem("trap").mentions("reason", "unreachable").frame("handle");
-    still_serves(&nebula);
+    assert_still_serves(&nebula);
 }
 
 #[test]
@@ -57,13 +57,13 @@ fn loops_forever() {
             .member("deadline_ms", 100)
             .mentions("log_tail", "round and round");
     }
-    still_serves(&nebula);
+    assert_still_serves(&nebula);
 }
 
 #[test]
 fn eats_memory() {
     let nebula = Nebula::start();
-    // Time enough on a busy machine, too.
+    // Long enough on a busy machine.
     nebula.put("eats?deadline_ms=60000", &std::fs::read(guests::EATS_MEMORY).unwrap()).is(200);
     nebula
         .post("/f/eats", "")
@@ -71,10 +71,10 @@ fn eats_memory() {
         .problem("resource-limit")
         .member("limit", "memory")
         .member("max", 64 * 1024 * 1024);
-    still_serves(&nebula);
+    assert_still_serves(&nebula);
 }
 
-/// A function may ask for too much and get by without: that is no failure.
+/// A denied allocation isn't a failure if the function handles it.
 #[test]
 fn asks_for_memory() {
     let nebula = Nebula::start();
@@ -98,9 +98,9 @@ fn returns_too_much() {
     raw("1000").is(200).bytes(&[b'x'; 1000]);
     raw("1001").is(502).problem("output-too-large").member("bytes_max", 1000);
     raw("50000000").is(502).problem("output-too-large");
-    // As JSON it is base64, which is longer.
+    // JSON holds the bytes as base64, which is longer.
     nebula.post("/f/much", "900").is(502).problem("output-too-large");
-    still_serves(&nebula);
+    assert_still_serves(&nebula);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn overflows_stack() {
         .problem("trap")
         .mentions("reason", "call stack exhausted")
         .frame("deeper");
-    still_serves(&nebula);
+    assert_still_serves(&nebula);
 }
 
 #[test]
@@ -121,11 +121,21 @@ fn exits() {
     for code in ["0", "1"] {
         nebula.post("/f/exits", code).is(502).problem("trap").mentions("reason", "exited");
     }
-    still_serves(&nebula);
+    assert_still_serves(&nebula);
 }
 
-/// A function of the text format: `handle` is what `body` says, with memory and tables at hand.
-fn function(signature: &str, canon: &str, body: &str) -> Vec<u8> {
+/// A component with one memory and one table whose core module holds `body`.
+struct CoreFunction<'a> {
+    /// The result of `handle`, as WAT.
+    signature: &'a str,
+    /// Options of `canon lift`.
+    options: &'a str,
+    /// The core function `handle` and anything else in the module.
+    body: &'a str,
+}
+
+fn component(function: CoreFunction<'_>) -> Vec<u8> {
+    let CoreFunction { signature, options, body } = function;
     wat(&format!(
         r#"(component
             (core module $m
@@ -134,15 +144,18 @@ fn function(signature: &str, canon: &str, body: &str) -> Vec<u8> {
                 {body})
             (core instance $i (instantiate $m))
             (alias core export $i "memory" (core memory $memory))
-            (func (export "handle") {signature} (canon lift (core func $i "handle") {canon})))"#
+            (func (export "handle") {signature} (canon lift (core func $i "handle") {options})))"#
     ))
 }
 
+/// Assembles a component whose `handle` returns a `u32`.
+fn returning_u32(body: &str) -> Vec<u8> {
+    component(CoreFunction { signature: "(result u32)", options: "", body })
+}
+
 #[test]
-fn a_table_bomb_hits_its_limit() {
-    let bomb = function(
-        "(result u32)",
-        "",
+fn growing_a_table_stops_at_the_limit() {
+    let bomb = returning_u32(
         r#"(func (export "handle") (result i32)
             (loop (br_if 0 (i32.ne (table.grow (ref.null func) (i32.const 1000)) (i32.const -1))))
             unreachable)"#,
@@ -150,15 +163,14 @@ fn a_table_bomb_hits_its_limit() {
     let nebula = Nebula::start();
     nebula.put("bomb", &bomb).is(200);
     nebula.post("/f/bomb", "").is(502).problem("resource-limit").member("limit", "table");
-    still_serves(&nebula);
+    assert_still_serves(&nebula);
 }
 
-/// `memory.fill` is one instruction that nothing interrupts: the memory limit bounds it.
+/// `memory.fill` is a single instruction, which can't be interrupted. The memory limit bounds its
+/// duration.
 #[test]
-fn a_long_instruction_is_bounded() {
-    let fill = function(
-        "(result u32)",
-        "",
+fn long_instructions_are_bounded_by_the_memory_limit() {
+    let fill = returning_u32(
         r#"(func (export "handle") (result i32)
             (drop (memory.grow (i32.const 1000)))
             (loop (memory.fill (i32.const 0) (i32.const 1) (i32.const 65000000)) (br 0))
@@ -167,15 +179,13 @@ fn a_long_instruction_is_bounded() {
     let nebula = Nebula::start();
     nebula.put("fill?deadline_ms=50", &fill).is(200);
     nebula.post("/f/fill", "").is(504).problem("deadline-exceeded");
-    still_serves(&nebula);
+    assert_still_serves(&nebula);
 }
 
-/// An answer that comes after the deadline is none, also where no clock could interrupt the guest.
+/// The deadline holds although nothing can interrupt the guest inside one instruction.
 #[test]
-fn an_instruction_longer_than_the_deadline_is_no_answer() {
-    let fill = function(
-        "(result u32)",
-        "",
+fn an_answer_after_the_deadline_is_504() {
+    let fill = returning_u32(
         r#"(func (export "handle") (result i32)
             (drop (memory.grow (i32.const 16000)))
             (memory.fill (i32.const 0) (i32.const 1) (i32.const 1048000000))
@@ -186,28 +196,28 @@ fn an_instruction_longer_than_the_deadline_is_no_answer() {
     nebula.post("/f/fill", "").is(504).problem("deadline-exceeded");
     nebula.put("fill?deadline_ms=60000&memory_bytes_max=1073741824", &fill).is(200);
     nebula.post("/f/fill", "").is(200).says("7");
-    still_serves(&nebula);
+    assert_still_serves(&nebula);
 }
 
-/// Text that isn't UTF-8, and a pointer out of bounds: what the ABI forbids.
+/// The canonical ABI forbids text that isn't UTF-8 and pointers out of bounds.
 #[test]
-fn broken_answers_are_the_functions_fault() {
+fn answers_that_violate_the_abi_are_502() {
     let nebula = Nebula::start();
     for (name, bytes) in [("invalid-text", "\\ff\\fe"), ("out-of-bounds", "")] {
         let (pointer, length) = if bytes.is_empty() { (70_000, 70_000) } else { (16, 2) };
-        let broken = function(
-            "(result string)",
-            "(memory $memory)",
-            &format!(
+        let broken = component(CoreFunction {
+            signature: "(result string)",
+            options: "(memory $memory)",
+            body: &format!(
                 r#"(data (i32.const 16) "{bytes}")
                 (func (export "handle") (result i32)
                     (i32.store (i32.const 0) (i32.const {pointer}))
                     (i32.store (i32.const 4) (i32.const {length}))
                     (i32.const 0))"#
             ),
-        );
+        });
         nebula.put(name, &broken).is(200);
         nebula.post(&format!("/f/{name}"), "").is(502).problem("invalid-answer");
     }
-    still_serves(&nebula);
+    assert_still_serves(&nebula);
 }

@@ -1,12 +1,18 @@
-//! What is remembered and what is computed are the same: over functions and inputs that nobody has thought of.
+//! Cached and computed results are equal, for generated functions and generated inputs.
 //!
 //! ```text
 //! functions: a signature and a body in WAT  --\
-//!                                              >-- deployed to two servers, one of which remembers; asked; compared
+//!                                              >-- deployed to two servers, one with a cache; called; compared
 //! inputs: JSON in several spellings, queries --/
 //! ```
 //!
-//! Each run makes up others. What a test that fails prints has the same ones made again.
+//! Every run generates other functions and inputs. A test that fails prints the seed that repeats
+//! it.
+//!
+//! * `types`: WIT types and their layout in core Wasm.
+//! * `expressions` and `functions`: bodies over those types, as WAT.
+//! * `inputs`: values in several spellings, and whole requests.
+//! * `chains`: the same for pipelines, fused and step by step.
 
 mod chains;
 mod expressions;
@@ -16,61 +22,61 @@ mod types;
 
 use std::collections::BTreeMap;
 
-use nebula_tests::{Answer, Nebula, Seeded, guests};
+use nebula_tests::{Answer, Generator, Nebula, guests};
 use proptest::prelude::*;
 
 use self::functions::Function;
-use self::inputs::Ask;
-
-const REMEMBERS: &[&str] = &["--cache-bytes-max", "67108864"];
+use self::inputs::FunctionRequest;
 
 const FUNCTIONS: usize = 30;
 
-/// Headers that tell of one answer, not of what was asked: when it was made, how, and how long that took.
-const OF_THE_MOMENT: &[&str] = &["date", "server-timing", "cache-status", "age"];
+/// Headers that differ between two answers to the same request: when each was made, how, and how
+/// long that took.
+const VOLATILE_HEADERS: &[&str] = &["date", "server-timing", "cache-status", "age"];
 
-/// All of an answer but what is of the moment.
+/// The parts of an answer that are equal for equal requests: all but [`VOLATILE_HEADERS`].
 #[derive(Debug, PartialEq)]
-struct Lasting {
+struct StableParts {
     status: u16,
     headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
 }
 
-impl Lasting {
+impl StableParts {
     fn of(answer: &Answer) -> Self {
-        let lasting = answer.headers().iter().filter(|(name, _)| !OF_THE_MOMENT.contains(&name.as_str()));
+        let stable = answer.headers().iter().filter(|(name, _)| !VOLATILE_HEADERS.contains(&name.as_str()));
         let mut headers: Vec<_> =
-            lasting.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+            stable.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
         headers.sort();
         Self { status: answer.status(), headers, body: answer.body().to_vec() }
     }
 }
 
-/// Something to ask, and what comes of it where nothing is remembered.
+/// A request and the answer of a server without a cache.
 struct Case {
     path: String,
-    ask: Ask,
+    request: FunctionRequest,
     computed: Answer,
-    /// The function, to look at.
+    /// The function's WAT, for the message of a failure.
     source: String,
 }
 
-/// How often what came of it: statuses, and where answers came from.
+/// Counts of outcomes: statuses and values of `Cache-Status`.
 type Tally = BTreeMap<String, usize>;
 
-/// Asks for each of `cases`, forth and back at the same time, and compares.
+/// Sends each request of `cases` twice, forwards and backwards at the same time, and compares the
+/// answers with the computed ones.
 fn compare(nebula: &Nebula, cases: &[&Case], sum: &mut Tally) {
     let tally = |cases: &mut dyn Iterator<Item = &&Case>| {
         let mut tally = Tally::new();
         for case in cases {
-            let answer = case.ask.send(nebula, &case.path);
+            let answer = case.request.send(nebula, &case.path);
             assert_eq!(
-                Lasting::of(&answer),
-                Lasting::of(&case.computed),
-                "{answer:?}\ncomputed: {:?}\nasked: {:?}\n{}",
+                StableParts::of(&answer),
+                StableParts::of(&case.computed),
+                "{answer:?}\ncomputed: {:?}\nrequest: {:?}\n{}",
                 case.computed,
-                case.ask,
+                case.request,
                 case.source
             );
             *tally.entry(answer.status().to_string()).or_default() += 1;
@@ -79,37 +85,40 @@ fn compare(nebula: &Nebula, cases: &[&Case], sum: &mut Tally) {
         tally
     };
     std::thread::scope(|scope| {
-        let back = scope.spawn(|| tally(&mut cases.iter().rev()));
-        let forth = tally(&mut cases.iter());
-        let back = back.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        for (what, count) in forth.into_iter().chain(back) {
-            *sum.entry(what).or_default() += count;
+        let backwards = scope.spawn(|| tally(&mut cases.iter().rev()));
+        let forwards = tally(&mut cases.iter());
+        let backwards = backwards.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        for (outcome, count) in forwards.into_iter().chain(backwards) {
+            *sum.entry(outcome).or_default() += count;
         }
     });
 }
 
-/// Asks a server that remembers for every other case, has it start again, and asks for all: whatever is different then
-/// from what was computed elsewhere is wrong.
-fn compare_across_a_restart(remembers: Nebula, cases: &[Case]) -> Tally {
+/// Compares every other case on a server with a cache, restarts it, and compares all cases.
+fn compare_across_a_restart(caching: Nebula, cases: &[Case]) -> Tally {
     let mut tally = Tally::new();
-    compare(&remembers, &cases.iter().step_by(2).collect::<Vec<_>>(), &mut tally);
-    let home = remembers.home();
-    remembers.terminate_and_wait();
-    let remembers = Nebula::start_over(home, REMEMBERS);
-    compare(&remembers, &cases.iter().collect::<Vec<_>>(), &mut tally);
+    compare(&caching, &cases.iter().step_by(2).collect::<Vec<_>>(), &mut tally);
+    let home = caching.home();
+    caching.terminate_and_wait();
+    let caching = Nebula::start_over(home, &[]);
+    compare(&caching, &cases.iter().collect::<Vec<_>>(), &mut tally);
     tally
 }
 
-/// Typed functions of any signature, some of which fail, and some of which take long enough for their results to be on disk.
+/// The functions are typed and have any signature. Some fail; some run long enough for their
+/// results to be stored on disk.
 #[test]
-fn generated_functions_are_remembered_as_they_are_computed() {
-    let mut seeded = Seeded::new();
+fn cached_results_of_generated_functions_equal_computed_ones() {
+    let mut generator = Generator::new();
     let functions: Vec<Function> = (0..FUNCTIONS)
-        .map(|index| seeded.next(functions::function(index % 3 == 0, index % 2 == 0)))
+        .map(|index| {
+            let kind = functions::Kind { is_slow: index % 3 == 0, has_errors: index % 2 == 0 };
+            generator.next(functions::function(kind))
+        })
         .collect();
-    let (remembers, computes) = (Nebula::start_with(REMEMBERS), Nebula::start());
+    let (caching, computing) = (Nebula::start(), Nebula::start_uncached());
     std::thread::scope(|scope| {
-        for nebula in [&remembers, &computes] {
+        for nebula in [&caching, &computing] {
             let functions = &functions;
             scope.spawn(move || {
                 for (index, function) in functions.iter().enumerate() {
@@ -123,35 +132,35 @@ fn generated_functions_are_remembered_as_they_are_computed() {
     let mut cases = Vec::new();
     for (index, function) in functions.iter().enumerate() {
         let path = format!("/f/f{index}");
-        for ask in seeded.next(inputs::asks(&function.params)) {
-            let computed = ask.send(&computes, &path);
-            cases.push(Case { path: path.clone(), ask, computed, source: function.wat.clone() });
+        for request in generator.next(inputs::requests(&function.params)) {
+            let computed = request.send(&computing, &path);
+            cases.push(Case { path: path.clone(), request, computed, source: function.wat.clone() });
         }
     }
-    let tally = compare_across_a_restart(remembers, &cases);
-    for what in
+    let tally = compare_across_a_restart(caching, &cases);
+    for outcome in
         ["200", "400", "422", "502", "nebula; fwd=miss; stored", "nebula; hit", "nebula; hit; detail=disk"]
     {
-        assert!(tally.contains_key(what), "`{what}` never came: {tally:?}");
+        assert!(tally.contains_key(outcome), "`{outcome}` never occurred: {tally:?}");
     }
 }
 
-/// The forms that see more of a request than one value.
+/// The raw and the http form see more of a request than one value.
 #[test]
-fn generated_requests_are_remembered_as_they_are_computed() {
-    let mut seeded = Seeded::new();
-    let (remembers, computes) = (Nebula::start_with(REMEMBERS), Nebula::start());
-    for nebula in [&remembers, &computes] {
+fn cached_results_of_generated_requests_equal_computed_ones() {
+    let mut generator = Generator::new();
+    let (caching, computing) = (Nebula::start(), Nebula::start_uncached());
+    for nebula in [&caching, &computing] {
         nebula.redeploy("mirror", guests::MIRRORS_REQUEST);
         nebula.redeploy("payload", guests::MIRRORS_PAYLOAD);
     }
     let mut cases = Vec::new();
-    for (path, ask) in seeded.next(prop::collection::vec(inputs::request(), 80)) {
-        let computed = ask.send(&computes, &path);
-        cases.push(Case { path, ask, computed, source: String::new() });
+    for (path, request) in generator.next(prop::collection::vec(inputs::mirror_request(), 80)) {
+        let computed = request.send(&computing, &path);
+        cases.push(Case { path, request, computed, source: String::new() });
     }
-    let tally = compare_across_a_restart(remembers, &cases);
-    for what in ["200", "418", "nebula; fwd=miss; stored", "nebula; hit", "nebula; hit; detail=disk"] {
-        assert!(tally.contains_key(what), "`{what}` never came: {tally:?}");
+    let tally = compare_across_a_restart(caching, &cases);
+    for outcome in ["200", "418", "nebula; fwd=miss; stored", "nebula; hit", "nebula; hit; detail=disk"] {
+        assert!(tally.contains_key(outcome), "`{outcome}` never occurred: {tally:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Functions of the http form: whole requests in, whole responses out.
+//! Functions of the http form: they take whole requests and return whole responses.
 
 use nebula_tests::{Nebula, foreach_guest_in_http_form, guests};
 
@@ -16,7 +16,6 @@ fn mirrors_request() {
         .is(200)
         .has("content-type", "text/x-mirror")
         .has("x-own", "kept");
-    let said = answer.text();
     for line in [
         "method PATCH",
         "path /some/path%20here?q=1&r=%C3%A4",
@@ -24,7 +23,7 @@ fn mirrors_request() {
         "header content-type: text/weird",
         "body the body",
     ] {
-        assert!(said.lines().any(|said| said == line), "no `{line}` in {answer:?}");
+        assert!(answer.text().lines().any(|found| found == line), "no `{line}` in {answer:?}");
     }
     assert!(
         answer.header("nebula-function").is_some_and(|value| value.starts_with("mirror@v1;")),
@@ -33,34 +32,35 @@ fn mirrors_request() {
     assert!(answer.header("etag").is_some());
 }
 
-/// A function that sees who asks may answer each in another way, however often both have asked before.
+/// The function sees all headers, so requests with different headers never share a cached answer,
+/// however often both are repeated.
 #[test]
-fn callers_have_answers_of_their_own() {
-    let remembering = Nebula::start_with(&["--cache-bytes-max", "67108864"]);
-    let nebula = remembering.deploy("mirror", guests::MIRRORS_REQUEST);
-    let ask = |name: &str, who: &str| {
-        let answer = nebula.request("GET", "/f/mirror").header(name, who).send().is(200);
-        let expected = format!("header {name}: {who}");
-        assert!(answer.text().lines().any(|said| said == expected), "no `{expected}` in {answer:?}");
+fn cached_answers_are_separate_for_each_header_value() {
+    let caching = Nebula::start();
+    let nebula = caching.deploy("mirror", guests::MIRRORS_REQUEST);
+    let get = |name: &str, value: &str| {
+        let answer = nebula.request("GET", "/f/mirror").header(name, value).send().is(200);
+        let expected = format!("header {name}: {value}");
+        assert!(answer.text().lines().any(|line| line == expected), "no `{expected}` in {answer:?}");
         answer
     };
-    for name in ["x-who", "authorization", "user-agent"] {
-        for who in ["a", "b"] {
+    for name in ["x-caller", "authorization", "user-agent"] {
+        for value in ["a", "b"] {
             for _ in 0..6 {
-                ask(name, who);
+                get(name, value);
             }
         }
-        for who in ["a", "b", "c", "a"] {
-            let answer = ask(name, who);
+        for value in ["a", "b", "c", "a"] {
+            let answer = get(name, value);
             let hit = answer.header("cache-status") == Some("nebula; hit");
-            assert_eq!(hit, who != "c", "{name}: {who}: {answer:?}");
+            assert_eq!(hit, value != "c", "{name}: {value}: {answer:?}");
         }
     }
 }
 
-/// The path begins below the function's name, whichever version is named.
+/// The function sees the part of the path after its own name, with or without a version.
 #[test]
-fn paths_begin_below_the_name() {
+fn the_path_begins_after_the_name() {
     let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
     for (path, seen) in [
         ("/f/mirror", "path /"),
@@ -74,7 +74,7 @@ fn paths_begin_below_the_name() {
 }
 
 #[test]
-fn every_method_arrives() {
+fn the_function_sees_every_method() {
     let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
     for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY", "BREW"] {
         let answer = nebula.request(method, "/f/mirror").send().is(200);
@@ -83,18 +83,17 @@ fn every_method_arrives() {
     nebula.request("HEAD", "/f/mirror").send().is(200).says("");
 }
 
-/// A status of the function's own choice passes.
 #[test]
-fn statuses_pass() {
+fn the_function_chooses_the_status() {
     let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
     nebula.get("/f/mirror/teapot").is(418).has("x-own", "kept");
 }
 
 #[test]
-fn answers_oddly() {
-    let nebula = Nebula::start().deploy("odd", guests::ANSWERS_ODDLY);
+fn answers_by_path() {
+    let nebula = Nebula::start().deploy("odd", guests::ANSWERS_BY_PATH);
     nebula.get("/f/odd").is(200).has("x-own", "kept").says("ten bytes.");
-    // Interim responses are no answers, and switching protocols isn't a guest's to do.
+    // An interim status isn't an answer, and a guest may not switch protocols.
     for status in [100, 101, 103] {
         let answer = nebula.get(&format!("/f/odd/status/{status}")).is(502);
         answer.problem("invalid-answer").mentions("reason", &format!("interim status {status}"));
@@ -108,33 +107,34 @@ fn answers_oddly() {
     }
 }
 
-/// The output limit is of bodies; heads have one of their own.
+/// Headers have a limit of their own; the output limit applies to bodies.
 #[test]
 fn response_headers_are_bounded() {
-    let nebula = Nebula::start().deploy("odd", guests::ANSWERS_ODDLY);
+    let nebula = Nebula::start().deploy("odd", guests::ANSWERS_BY_PATH);
     nebula.get("/f/odd/headers/30000").is(200).says("ten bytes.");
     let answer = nebula.get("/f/odd/headers/40000").is(502);
     answer.problem("output-too-large").member("bytes_max", 32 * 1024);
 }
 
 #[test]
-fn a_functions_own_entity_tag_is_compared() {
-    let nebula = Nebula::start().deploy("odd", guests::ANSWERS_ODDLY);
+fn the_functions_own_entity_tag_is_compared() {
+    let nebula = Nebula::start().deploy("odd", guests::ANSWERS_BY_PATH);
     nebula.get("/f/odd/own-tag").is(200).has("etag", "\"my,own\"");
     let get = |tags: &str| nebula.request("GET", "/f/odd/own-tag").header("if-none-match", tags).send();
     get("\"other\", W/\"my,own\"").is(304).has("etag", "\"my,own\"").says("");
     get("\"other\"").is(200).says("ten bytes.");
-    // One for the content's hash is none for the function's own.
+    // The hash of the content doesn't match while the function sets its own tag.
     let hash = nebula.get("/f/odd").header("etag").unwrap().to_owned();
     get(&hash).is(200);
     nebula.request("HEAD", "/f/odd/own-tag").send().is(200).has("etag", "\"my,own\"");
 }
 
-/// It sees every header of the request, so what a cache may give to others is only what it says.
+/// The function sees every header, so a shared cache may reuse its answer only as far as the
+/// function itself allows.
 #[test]
-fn pinned_answers_last_where_they_say_what_they_vary_by() {
+fn pinned_answers_are_immutable_only_with_a_vary() {
     let nebula = Nebula::start();
-    let record = nebula.redeploy("odd", guests::ANSWERS_ODDLY).json();
+    let record = nebula.redeploy("odd", guests::ANSWERS_BY_PATH).json();
     let pinned = format!("/f/odd@{}", record["digest"].as_str().unwrap());
     let policy = |path: &str, policy: &str| drop(nebula.get(path).is(200).has("cache-control", policy));
     policy(&pinned, "public, no-cache");
@@ -143,17 +143,17 @@ fn pinned_answers_last_where_they_say_what_they_vary_by() {
     policy("/f/odd/vary", "public, no-cache");
 }
 
-/// A guest that leaves the body out for `HEAD` doesn't say how long it would have been.
+/// A guest may omit the body for `HEAD`, which hides the length and the hash of the body.
 #[test]
-fn head_promises_no_length_that_is_not_known() {
-    let nebula = Nebula::start().deploy("odd", guests::ANSWERS_ODDLY);
+fn head_has_neither_length_nor_tag() {
+    let nebula = Nebula::start().deploy("odd", guests::ANSWERS_BY_PATH);
     nebula.get("/f/odd").is(200).has("content-length", "10");
     nebula.request("HEAD", "/f/odd").send().is(200).lacks("content-length").lacks("etag");
 }
 
-/// Bodies pass in both directions, beyond what one buffer holds.
+/// The bodies are longer than a buffer.
 #[test]
-fn long_bodies_pass() {
+fn long_bodies_pass_in_both_directions() {
     let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
     let long = "long ".repeat(200_000);
     let answer = nebula.request("POST", "/f/mirror").body(&long).send().is(200);
@@ -166,7 +166,7 @@ fn never_answers() {
     nebula.get("/f/never").is(502).problem("invalid-answer").mentions("reason", "without setting a response");
 }
 
-/// Half a response is none.
+/// The half that the guest has written before its panic isn't sent.
 #[test]
 fn breaks_off() {
     let nebula = Nebula::start().deploy("breaks-off", guests::BREAKS_OFF);
@@ -174,9 +174,8 @@ fn breaks_off() {
     answer.problem("trap").mentions("reason", "there is no second half").frame("handle");
 }
 
-/// The function's limits hold for this form too.
 #[test]
-fn responses_are_bounded() {
+fn the_output_limit_applies_to_responses() {
     let nebula = Nebula::start();
     nebula.put("mirror?output_bytes_max=5000", &std::fs::read(guests::MIRRORS_REQUEST).unwrap()).is(200);
     nebula.get("/f/mirror").is(200);

@@ -1,11 +1,12 @@
-//! Composition by typed import: what a component imports is linked into it when it is deployed, and stays.
+//! Composition by typed imports: a deploy links the imported functions into the component, which
+//! keeps them.
 
 use nebula_tests::{Answer, FUNCTIONS, Nebula, foreach_guest_in_imports, guests, wat};
 use serde_json::{Value, json};
 
 foreach_guest_in_imports!(is_tested);
 
-/// A route of two points, so long.
+/// Returns a route of two points with this length.
 fn route(name: &str, length: u32) -> Value {
     json!({"name": name, "points": [{"x": 1, "y": 0}, {"x": 1 + length, "y": 0}]})
 }
@@ -18,28 +19,23 @@ fn current(nebula: &Nebula, name: &str) -> Value {
     nebula.control("GET", &format!("/api/v1/functions/{name}")).send().is(200).json()["current"].clone()
 }
 
-/// A component of `handle: func(x: s32) -> s32`, which imports functions of the same type and returns the sum of what
-/// they give and of `own`.
+/// Assembles a component of `handle: func(x: s32) -> s32` that imports functions of the same type
+/// and returns the sum of their results and `own`.
 fn sums(imports: &[&str], own: i32) -> Vec<u8> {
     let mut component = String::from("(component\n");
-    let (mut lowered, mut core, mut with, mut sum) = Default::default();
+    let mut lowered = String::new();
+    let mut core = String::new();
+    let mut with = String::new();
+    let mut sum = String::new();
     for (at, import) in imports.iter().enumerate() {
-        let written: [(&mut String, String); 5] = [
-            (
-                &mut component,
-                format!(
-                    r#"(import "{import}" (instance $i{at} (export "handle" (func (param "x" s32) (result s32)))))
-                    "#
-                ),
-            ),
-            (&mut lowered, format!(r#"(core func $f{at} (canon lower (func $i{at} "handle")))"#)),
-            (&mut core, format!(r#"(import "" "{at}" (func $f{at} (param i32) (result i32)))"#)),
-            (&mut with, format!(r#"(export "{at}" (func $f{at}))"#)),
-            (&mut sum, format!("(i32.add (call $f{at} (local.get 0)))")),
-        ];
-        for (text, more) in written {
-            text.push_str(&more);
-        }
+        component += &format!(
+            r#"(import "{import}" (instance $i{at} (export "handle" (func (param "x" s32) (result s32)))))
+            "#
+        );
+        lowered += &format!(r#"(core func $f{at} (canon lower (func $i{at} "handle")))"#);
+        core += &format!(r#"(import "" "{at}" (func $f{at} (param i32) (result i32)))"#);
+        with += &format!(r#"(export "{at}" (func $f{at}))"#);
+        sum += &format!("(i32.add (call $f{at} (local.get 0)))");
     }
     wat(&format!(
         r#"{component} {lowered}
@@ -50,7 +46,7 @@ fn sums(imports: &[&str], own: i32) -> Vec<u8> {
     ))
 }
 
-/// Of the package of functions.
+/// Returns the interface name under which a component imports a function.
 fn import(name: &str) -> String {
     format!("nebula:functions/{name}")
 }
@@ -60,7 +56,7 @@ fn put_sums(nebula: &Nebula, name: &str, imports: &[&str], own: i32) -> Answer {
     nebula.put(name, &sums(&imports.iter().map(String::as_str).collect::<Vec<_>>(), own))
 }
 
-/// By itself it is a function like any other.
+/// The imported function is an ordinary function when it is called directly.
 #[test]
 fn measures() {
     let nebula = Nebula::start().deploy("measures", guests::MEASURES);
@@ -69,7 +65,8 @@ fn measures() {
     answer.says(r#"{"name":"a","legs":[2.0],"total":2.0}"#);
 }
 
-/// Records go there and back, and what comes is what the two give one after the other.
+/// Records cross the link in both directions, and the result is that of calling the two functions
+/// separately.
 #[test]
 fn compares() {
     let nebula = Nebula::start().deploy("measures", guests::MEASURES);
@@ -92,26 +89,26 @@ fn compares() {
     let by = first["total"].as_f64().unwrap() - second["total"].as_f64().unwrap();
     let answer = nebula.post("/f/compares", &two_routes(5, 3)).is(200);
     assert_eq!(answer.json(), json!({"shorter": second, "by": by}));
-    // The error of the one is a value for the other.
+    // The imported function's error is a value for the importing one.
     let nowhere = json!({"a": {"name": "lost", "points": []}, "b": route("b", 1)}).to_string();
     nebula.post("/f/compares", &nowhere).is(422).says(r#"{"nowhere":"lost"}"#);
-    // What doesn't fit is found by the host, as of any function.
+    // The host reports a type mismatch, as for any function.
     nebula.post("/f/compares", r#"{"a": {"name": 1}}"#).is(400).problem("type-mismatch").pointer("/a/name");
-    // What is there is one component: the content of the version, which can be deployed by itself.
+    // The version's content is one linked component, which can be deployed on another server.
     let whole = nebula.control("GET", "/api/v1/functions/compares/component").send().is(200);
     assert!(whole.body().len() > std::fs::read(guests::COMPARES).unwrap().len());
     let elsewhere = Nebula::start();
     let again = elsewhere.put("other", whole.body()).is(200).json();
     assert_eq!(again["digest"], record["digest"]);
     elsewhere.post("/f/other", &two_routes(5, 3)).is(200).says(answer.text());
-    // The tools know it like any other.
+    // `verify` and `inspect` work as for any function.
     nebula.cli(&["verify", "compares", &two_routes(5, 3)]).exits(0);
     let inspected = nebula.cli(&["inspect", "compares"]).exits(0);
     assert!(inspected.stdout().contains("  linked     measures v1 sha256:"), "{inspected:?}");
     assert!(inspected.stdout().contains("export handle: func(a: route, b: route)"), "{inspected:?}");
 }
 
-/// A function that imports one that imports one, and one by its name alone.
+/// The function imports one that itself imports another, and one as a function of the world.
 #[test]
 fn judges() {
     let nebula = Nebula::start()
@@ -119,15 +116,15 @@ fn judges() {
         .deploy("compares", guests::COMPARES)
         .deploy("greets", guests::GREETS);
     let record = nebula.redeploy("judges", guests::JUDGES).json();
-    let of = |name: &str| current(&nebula, name)["digest"].clone();
-    let measures = json!([{"name": "measures", "version": "v1", "digest": of("measures")}]);
+    let digest = |name: &str| current(&nebula, name)["digest"].clone();
+    let measures = json!([{"name": "measures", "version": "v1", "digest": digest("measures")}]);
     let mut linked = record["linked"].as_array().unwrap().clone();
     linked.sort_by_key(|linked| linked["name"].to_string());
     assert_eq!(
         linked,
         [
-            json!({"name": "compares", "version": "v1", "digest": of("compares"), "linked": measures}),
-            json!({"name": "greets", "version": "v1", "digest": of("greets")}),
+            json!({"name": "compares", "version": "v1", "digest": digest("compares"), "linked": measures}),
+            json!({"name": "greets", "version": "v1", "digest": digest("greets")}),
         ]
     );
     nebula.post("/f/judges", r#"["Margaret", "Ada", "Grace"]"#).is(200).says("\"Hello, Ada!\"");
@@ -156,9 +153,9 @@ fn measures_request() {
     nebula.get("/f/http/seven").is(200).says("/seven: 6");
 }
 
-/// It stays with what it was linked with, until it is deployed again.
+/// A component keeps the versions that it was linked with until it is deployed again.
 #[test]
-fn what_is_linked_stays() {
+fn linked_versions_stay_until_the_next_deploy() {
     let nebula = Nebula::start();
     put_sums(&nebula, "one", &[], 1).is(200);
     let first = put_sums(&nebula, "two", &["one"], 1).is(200).json();
@@ -170,7 +167,7 @@ fn what_is_linked_stays() {
     assert_eq!((&changed["version"], &changed["notes"]), (&json!("v2"), &json!([note])));
     nebula.post("/f/one", "0").is(200).says("10");
     nebula.post("/f/two", "0").is(200).says("2");
-    // It doesn't stay true, so it isn't kept.
+    // The note is part of the answer to the deploy only, because it may become outdated.
     assert_eq!(current(&nebula, "one")["notes"], json!([]));
 
     let second = put_sums(&nebula, "two", &["one"], 1).is(200).json();
@@ -178,16 +175,16 @@ fn what_is_linked_stays() {
     assert_ne!(first["digest"], second["digest"]);
     nebula.post("/f/two", "0").is(200).says("11");
     nebula.post("/f/two@v1", "0").is(200).says("2");
-    // The same again is the same.
+    // Deploying the same component again makes no new version.
     assert_eq!(put_sums(&nebula, "two", &["one"], 1).is(200).json(), second);
     assert_eq!(put_sums(&nebula, "one", &[], 10).is(200).json()["notes"], json!([]));
 
-    // What is linked in may go: its code is there.
+    // A linked function may be removed: its code is part of the importer.
     put_sums(&nebula, "three", &["two", "one"], 100).is(200);
     nebula.control("DELETE", "/api/v1/functions/one").send().is(204);
     nebula.post("/f/two", "0").is(200).says("11");
     nebula.post("/f/three", "0").is(200).says("121");
-    // One that comes back is told of all who have another, by whichever way.
+    // Deploying it again lists every function with another version linked in, directly or not.
     let back = put_sums(&nebula, "one", &[], 2).is(200).json();
     let note = "`three`, `two` have another version of `one` linked in: deploy them again to have this one";
     assert_eq!(back["notes"], json!([note]));
@@ -198,13 +195,13 @@ fn what_is_linked_stays() {
 }
 
 #[test]
-fn what_is_linked_survives_a_restart() {
+fn linked_components_survive_a_restart() {
     let home = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let nebula = Nebula::start_over(std::sync::Arc::clone(&home), &[]);
     put_sums(&nebula, "one", &[], 1).is(200);
     let record = put_sums(&nebula, "two", &["one"], 1).is(200).json();
     nebula.terminate_and_wait();
-    // Compiled code that is gone is made again, of the component that is there.
+    // The server compiles the stored component again when the compiled code is missing.
     std::fs::remove_dir_all(home.path().join("data").join("compiled")).ok();
     let nebula = Nebula::start_over(home, &[]);
     nebula.post("/f/two", "0").is(200).says("2");
@@ -213,7 +210,7 @@ fn what_is_linked_survives_a_restart() {
 }
 
 #[test]
-fn what_is_not_deployed_is_named() {
+fn importing_an_undeployed_function_is_unknown_import() {
     let nebula = Nebula::start();
     let refused = put_sums(&nebula, "two", &["one"], 1).is(422).problem("unknown-import");
     refused.member("function", "one").detail("it imports the function `one`, which isn't deployed");
@@ -226,7 +223,7 @@ fn what_is_not_deployed_is_named() {
     nebula.put("two", &at_world_level).is(422).problem("unknown-import").member("function", "one");
     put_sums(&nebula, "one", &[], 1).is(200);
     nebula.put("two", &at_world_level).is(200);
-    // Nothing is linked without a server.
+    // Commands on component files link nothing.
     for command in ["invoke", "inspect", "verify"] {
         let mut arguments = vec![command, guests::COMPARES];
         if command != "inspect" {
@@ -239,7 +236,7 @@ fn what_is_not_deployed_is_named() {
 }
 
 #[test]
-fn other_types_are_refused_and_both_are_shown() {
+fn an_import_of_another_type_is_refused_with_both_types() {
     let nebula = Nebula::start().deploy("measures", guests::GREETS);
     let compares = std::fs::read(guests::COMPARES).unwrap();
     let refused = nebula.put("compares", &compares).is(422).problem("invalid-import");
@@ -248,7 +245,7 @@ fn other_types_are_refused_and_both_are_shown() {
         .member("deployed", "handle: func(name: string) -> string")
         .member("expected", "route")
         .member("found", "name");
-    // Deep inside, of two that are the same but for a field.
+    // The types may differ in one nested field only.
     let other = wat(r#"(component
             (type $r' (record (field "a" u8) (field "b" (list u16))))
             (import "r" (type $r (eq $r')))
@@ -285,7 +282,7 @@ fn only_typed_functions_are_linked() {
     let nebula = Nebula::start()
         .deploy("raw", guests::MIRRORS_PAYLOAD)
         .deploy("http", guests::MIRRORS_REQUEST)
-        .deploy("begins", guests::COUNTS_ON);
+        .deploy("initialises", guests::COUNTS_FROM_SNAPSHOT);
     put_sums(&nebula, "one", &[], 1).is(200);
     let steps = json!({"steps": ["one"]}).to_string();
     nebula.control("PUT", "/api/v1/pipelines/piped").body(steps).send().is(200);
@@ -293,7 +290,7 @@ fn only_typed_functions_are_linked() {
         ("raw", "of the raw form"),
         ("http", "of the http form"),
         ("piped", "a pipeline"),
-        ("begins", "`wizer-initialize`"),
+        ("initialises", "`wizer-initialize`"),
     ] {
         let refused = put_sums(&nebula, "importer", &[name], 1).is(422).problem("invalid-import");
         refused.member("function", name).detail(why);
@@ -309,17 +306,17 @@ fn only_typed_functions_are_linked() {
             (core instance $i (instantiate $m))
             (func (export "handle") (canon lift (core func $i "handle"))))"#);
     nebula.put("importer", &other).is(422).problem("invalid-import").detail("it has a function `run`");
-    // What it would be refused for anyway it is.
+    // An impure import is reported first.
     let also = sums(&["nebula:functions/one", "acme:mail/send"], 1);
     nebula.put("importer", &also).is(422).problem("refused").detail("it imports `acme:mail/send`, which");
 }
 
-/// Nothing is linked into itself, and the way is shown.
+/// The message shows the path of the cycle.
 #[test]
-fn circles_are_refused() {
+fn import_cycles_are_refused() {
     let nebula = Nebula::start();
-    let refused = |answer: Answer, way: &str| {
-        answer.is(422).problem("invalid-import").detail(&format!("it imports itself: {way}"));
+    let refused = |answer: Answer, path: &str| {
+        answer.is(422).problem("invalid-import").detail(&format!("it imports itself: {path}"));
     };
     refused(put_sums(&nebula, "a", &["a"], 1), "a → a");
     put_sums(&nebula, "a", &[], 1).is(200);
@@ -330,7 +327,8 @@ fn circles_are_refused() {
     refused(put_sums(&nebula, "a", &["c"], 1), "a → c → b → a");
     nebula.post("/f/a", "0").is(200).says("1");
     nebula.post("/f/c", "0").is(200).says("3");
-    // Also where each was linked with a version of the next that imported nothing yet.
+    // The check uses current versions: each function here was linked with a version of the next
+    // that imported nothing.
     for name in ["x", "y", "z"] {
         put_sums(&nebula, name, &[], 1).is(200);
     }
@@ -339,9 +337,9 @@ fn circles_are_refused() {
     refused(put_sums(&nebula, "x", &["y"], 1), "x → y → z → x");
 }
 
-/// Each brings a memory, and an instance has four.
+/// Every linked function adds a memory, and an instance may have four.
 #[test]
-fn more_than_an_instance_may_have_is_refused() {
+fn links_that_exceed_an_instances_limits_are_refused() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     let names: Vec<_> = (0..4).map(|at| format!("greets-{at}")).collect();
     let imports: String = names
@@ -365,11 +363,11 @@ fn more_than_an_instance_may_have_is_refused() {
     nebula.put("importer", &importer(&fewer)).is(200);
 }
 
-/// Random numbers are drawn from the stream of the whole: the same call gives the same, and another than the function
-/// by itself.
+/// Equal calls of the linked component draw equal numbers, which differ from those of the imported
+/// function alone.
 #[test]
-fn random_numbers_are_the_whole_components() {
-    let nebula = Nebula::start().deploy("draws", guests::DRAWS);
+fn random_numbers_depend_on_the_linked_component() {
+    let nebula = Nebula::start_uncached().deploy("draws", guests::DRAWS);
     let importer = wat(r#"(component
             (import "draws" (func $draws (param "text" string) (result u64)))
             (core module $heap
@@ -391,9 +389,9 @@ fn random_numbers_are_the_whole_components() {
     nebula.cli(&["verify", "importer", "\"abc\""]).exits(0);
 }
 
-/// A trap of the one ends the call of the other, and says by which way it came there.
+/// A trap in an imported function ends the whole call.
 #[test]
-fn a_trap_shows_both() {
+fn the_backtrace_of_a_trap_shows_both_functions() {
     let nebula = Nebula::start();
     let traps = wat(r#"(component
             (core module $m (func $inner (export "handle") (param i32) (result i32) unreachable))
@@ -414,15 +412,17 @@ fn a_trap_shows_both() {
     assert!(at("inner") < at("outer"), "{backtrace}");
 }
 
-/// One function of this repository imports another that comes after it: `nebula up` deploys that one first.
+/// `compare-tables` imports `csv-stats`, whose name sorts after it. A test of `nebula up` relies on
+/// that.
 #[test]
-fn a_function_of_this_repository_imports_another() {
+fn a_function_of_this_repository_imports_a_later_one() {
     const IMPORT: &[u8] = b"nebula:functions/";
     let imports = |component: &str| {
         let component = std::fs::read(component).unwrap();
         component.windows(IMPORT.len()).any(|window| window == IMPORT)
     };
-    let at = |name: &str| FUNCTIONS.iter().position(|(it, _)| it.ends_with(&format!("/{name}"))).unwrap();
-    let (importer, imported) = (at("compare-tables"), at("csv-stats"));
-    assert!(importer < imported && imports(FUNCTIONS[importer].1) && !imports(FUNCTIONS[imported].1));
+    let position = |name: &str| FUNCTIONS.iter().position(|function| function.name() == name).unwrap();
+    let (importer, imported) = (position("compare-tables"), position("csv-stats"));
+    assert!(importer < imported);
+    assert!(imports(FUNCTIONS[importer].component) && !imports(FUNCTIONS[imported].component));
 }

@@ -1,4 +1,5 @@
-//! Work done once: a component that initialises itself does so when it is deployed, and calls begin there.
+//! Initialisers: `wizer-initialize` runs once, when a component is deployed, and every call begins
+//! with its state.
 
 use nebula_tests::{Nebula, foreach_guest_in_initialise, functions, guests, nebula, wat};
 use serde_json::{Value, json};
@@ -7,8 +8,8 @@ foreach_guest_in_initialise!(is_tested);
 
 const PROBLEM: &str = "initialisation-failed";
 
-/// Refused with a problem, and others are served as ever.
-fn refused(component: &str) -> nebula_tests::Problem {
+/// Asserts that a deploy is refused with a problem and that another function keeps serving.
+fn assert_refused(component: &str) -> nebula_tests::Problem {
     let nebula = Nebula::start().deploy("adds", guests::ADDS);
     let problem = nebula.put("first", &std::fs::read(component).unwrap()).is(422).problem(PROBLEM);
     nebula.post("/f/first", "").is(404).problem("unknown-function");
@@ -16,132 +17,133 @@ fn refused(component: &str) -> nebula_tests::Problem {
     problem
 }
 
-/// The state is there in every call, and what a call does to it isn't there in the next.
+/// Every call begins with the state of the snapshot; changes of a call don't reach the next.
 #[test]
-fn counts_on() {
-    let nebula = Nebula::start();
-    let record = nebula.redeploy("counts-on", guests::COUNTS_ON).json();
+fn counts_from_snapshot() {
+    let nebula = Nebula::start_uncached();
+    let record = nebula.redeploy("counts-from-snapshot", guests::COUNTS_FROM_SNAPSHOT).json();
     assert_eq!(record["form"], "typed");
     assert_eq!(record["signature"], "handle: func() -> tuple<u32, u32>");
-    assert_eq!(record["size_bytes"], std::fs::metadata(guests::COUNTS_ON).unwrap().len());
+    assert_eq!(record["size_bytes"], std::fs::metadata(guests::COUNTS_FROM_SNAPSHOT).unwrap().len());
     for _ in 0..20 {
-        nebula.post("/f/counts-on", "").is(200).says("[1,41]");
+        nebula.post("/f/counts-from-snapshot", "").is(200).says("[1,41]");
     }
 }
 
-/// From what was compiled before, and from what is compiled again.
+/// The snapshot is the same from the stored compiled code and after compiling again.
 #[test]
-fn a_restart_changes_nothing() {
-    let nebula = Nebula::start().deploy("counts-on", guests::COUNTS_ON);
+fn the_snapshot_survives_a_restart_and_a_recompilation() {
+    let nebula = Nebula::start().deploy("counts-from-snapshot", guests::COUNTS_FROM_SNAPSHOT);
     let home = nebula.home();
     nebula.terminate_and_wait();
     let nebula = Nebula::start_over(home, &[]);
-    nebula.post("/f/counts-on", "").is(200).says("[1,41]");
+    nebula.post("/f/counts-from-snapshot", "").is(200).says("[1,41]");
     let (home, compiled) = (nebula.home(), nebula.data_dir().join("compiled"));
     nebula.terminate_and_wait();
     std::fs::remove_dir_all(compiled).unwrap();
-    Nebula::start_over(home, &[]).post("/f/counts-on", "").is(200).says("[1,41]");
+    Nebula::start_over(home, &[]).post("/f/counts-from-snapshot", "").is(200).says("[1,41]");
 }
 
 #[test]
-fn files_are_initialised_as_a_server_does_it() {
-    nebula(&["invoke", guests::COUNTS_ON, ""]).exits(0).says("[1,41]");
-    nebula(&["verify", guests::COUNTS_ON, ""]).exits(0);
+fn commands_initialise_component_files() {
+    nebula(&["invoke", guests::COUNTS_FROM_SNAPSHOT, ""]).exits(0).says("[1,41]");
+    nebula(&["verify", guests::COUNTS_FROM_SNAPSHOT, ""]).exits(0);
     nebula(&["verify", functions::PRIME_COUNT, "1000"]).exits(0);
-    let inspected = nebula(&["inspect", guests::BEGINS_HTTP, "--json"]).exits(0).json();
+    let inspected = nebula(&["inspect", guests::INITIALISES_HTTP, "--json"]).exits(0).json();
     assert_eq!(inspected["form"], "http");
 }
 
 #[test]
-fn begins_raw() {
+fn initialises_raw() {
     let nebula = Nebula::start();
-    assert_eq!(nebula.redeploy("begins-raw", guests::BEGINS_RAW).json()["form"], "raw");
-    nebula.post("/f/begins-raw", "1").is(200).says("made at first");
+    assert_eq!(nebula.redeploy("initialises-raw", guests::INITIALISES_RAW).json()["form"], "raw");
+    nebula.post("/f/initialises-raw", "1").is(200).says("made at init");
 }
 
 #[test]
-fn begins_http() {
+fn initialises_http() {
     let nebula = Nebula::start();
-    assert_eq!(nebula.redeploy("begins-http", guests::BEGINS_HTTP).json()["form"], "http");
-    nebula.get("/f/begins-http").is(200).says("made at first");
+    assert_eq!(nebula.redeploy("initialises-http", guests::INITIALISES_HTTP).json()["form"], "http");
+    nebula.get("/f/initialises-http").is(200).says("made at init");
 }
 
-/// What it draws is the component's alone: the same on every server, whatever the call.
+/// The initialiser sees clocks and random numbers that depend on the component only, not on the
+/// server or the call.
 #[test]
-fn looks_at_first() {
+fn looks_around_at_init() {
     let sights = |nebula: &Nebula, input: &str| -> [Value; 2] {
         let sights = nebula.post("/f/looks", input).is(200).json();
         [sights[0].clone(), sights[1].clone()]
     };
-    let nebula = Nebula::start().deploy("looks", guests::LOOKS_AT_FIRST);
-    let [at_first, in_a_call] = sights(&nebula, "\"a\"");
+    let nebula = Nebula::start().deploy("looks", guests::LOOKS_AROUND_AT_INIT);
+    let [at_init, in_call] = sights(&nebula, "\"a\"");
     let (minute, start_ns) = (60_u64, 1_000_000_000);
-    assert_eq!(at_first["wall-seconds"], json!(946_684_800 + minute));
-    assert_eq!(at_first["monotonic-ns"], json!(start_ns + minute * 1_000_000_000));
-    // A call's clocks are its own.
-    assert_eq!(in_a_call["wall-seconds"], json!(946_684_800));
-    assert_eq!(in_a_call["monotonic-ns"], json!(start_ns));
-    assert_ne!(at_first["secure"], in_a_call["secure"]);
+    assert_eq!(at_init["wall-seconds"], json!(946_684_800 + minute));
+    assert_eq!(at_init["monotonic-ns"], json!(start_ns + minute * 1_000_000_000));
+    // The clocks of a call start afresh.
+    assert_eq!(in_call["wall-seconds"], json!(946_684_800));
+    assert_eq!(in_call["monotonic-ns"], json!(start_ns));
+    assert_ne!(at_init["secure"], in_call["secure"]);
 
-    let [again_at_first, in_another] = sights(&nebula, "\"b\"");
-    assert_eq!(again_at_first, at_first);
-    assert_ne!(in_another["secure"], in_a_call["secure"]);
-    let elsewhere = Nebula::start().deploy("looks", guests::LOOKS_AT_FIRST);
-    assert_eq!(sights(&elsewhere, "\"a\""), [at_first, in_a_call]);
+    let [at_init_again, in_other_call] = sights(&nebula, "\"b\"");
+    assert_eq!(at_init_again, at_init);
+    assert_ne!(in_other_call["secure"], in_call["secure"]);
+    let elsewhere = Nebula::start().deploy("looks", guests::LOOKS_AROUND_AT_INIT);
+    assert_eq!(sights(&elsewhere, "\"a\""), [at_init, in_call]);
 }
 
-/// The C library keeps the stream that it has got for printing, and no call would know that.
+/// The C library keeps the stream that it opens for printing, and the handle would be invalid in a
+/// call.
 #[test]
-fn prints_at_first() {
-    refused(guests::PRINTS_AT_FIRST)
+fn prints_at_init() {
+    assert_refused(guests::PRINTS_AT_INIT)
         .detail("left a handle of the host's open")
         .detail("printing opens a stream")
-        .mentions("log_tail", "out at first\nerr at first\n");
+        .mentions("log_tail", "out at init\nerr at init\n");
 }
 
 #[test]
-fn panics_at_first() {
-    refused(guests::PANICS_AT_FIRST)
+fn panics_at_init() {
+    assert_refused(guests::PANICS_AT_INIT)
         .detail("its `wizer-initialize` trapped")
         .mentions("reason", "the table has no rows")
-        .mentions("reason", "initialise/panics_at_first.rs:")
+        .mentions("reason", "initialise/panics_at_init.rs:")
         .mentions("log_tail", "here it comes")
         .frame("a_named_function");
     for command in ["invoke", "verify", "inspect"] {
-        nebula(&[command, guests::PANICS_AT_FIRST])
+        nebula(&[command, guests::PANICS_AT_INIT])
             .exits(1)
-            .explains("caused by: its `wizer-initialize` trapped: panicked at initialise/panics_at_first.rs")
-            .explains("at panics_at_first::a_named_function")
+            .explains("caused by: its `wizer-initialize` trapped: panicked at initialise/panics_at_init.rs")
+            .explains("at panics_at_init::a_named_function")
             .explains("hint: docs/writing-functions.md says what `wizer-initialize` may do");
     }
 }
 
 #[test]
-fn loops_at_first() {
-    refused(guests::LOOPS_AT_FIRST)
+fn loops_at_init() {
+    assert_refused(guests::LOOPS_AT_INIT)
         .detail("passed the deadline of 10000 ms")
         .member("deadline_ms", 10_000)
         .mentions("log_tail", "round and round");
 }
 
 #[test]
-fn eats_at_first() {
-    refused(guests::EATS_AT_FIRST)
+fn eats_memory_at_init() {
+    assert_refused(guests::EATS_MEMORY_AT_INIT)
         .detail("hit the memory limit")
         .member("limit", "memory")
         .member("max", 64 * 1024 * 1024)
         .frame("handle_alloc_error");
 }
 
-/// A handle is the host's word, and no call knows it.
+/// A handle belongs to the instance that the initialiser ran in; a call couldn't use it.
 #[test]
 fn keeps_a_handle() {
-    refused(guests::KEEPS_A_HANDLE).detail("left a handle of the host's open").member("log_tail", "");
+    assert_refused(guests::KEEPS_A_HANDLE).detail("left a handle of the host's open").member("log_tail", "");
 }
 
-/// What can't be linked is refused for that, though it has something to initialise.
 #[test]
-fn imports_are_refused_before_anything_runs() {
+fn unlinkable_imports_are_refused_before_the_initialiser_runs() {
     let component = wat(r#"(component
         (import "own:thing/of" (instance))
         (import "own:thing/other" (instance (export "f" (func))))
@@ -154,7 +156,7 @@ fn imports_are_refused_before_anything_runs() {
 }
 
 #[test]
-fn what_cannot_be_kept_is_refused() {
+fn state_that_a_snapshot_cannot_hold_is_refused() {
     let component = |memory: &str, body: &str| {
         wat(&format!(
             r#"(component

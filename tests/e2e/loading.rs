@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use nebula_tests::{Nebula, PATIENCE};
+use nebula_tests::{Nebula, WAIT_MAX};
 
 /// Functions of this repository that take a text.
 const FUNCTIONS: [&str; 3] = ["markdown", "slugify", "sha256"];
@@ -19,7 +19,7 @@ fn loaded(nebula: &Nebula, what: &str) -> u64 {
 /// Calls `function` `calls` times over a connection of its own, which one thread serves.
 fn call(nebula: &Nebula, function: &str, calls: usize) {
     let mut stream = TcpStream::connect(nebula.calls_address()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
     for number in 1..=calls {
         let connection = if number == calls { "close" } else { "keep-alive" };
         let head = format!(

@@ -1,10 +1,11 @@
-//! Nebula end to end: the real binary, real guests, real sockets.
+//! End-to-end tests: the real binary, real guests, real sockets.
 //!
-//! A module for each part of the contract. Each test has a server of its own.
+//! One module per part of the contract. Every test starts its own server. The harness is
+//! `tests/src`, the guests are in `tests/guests`.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-/// Insists on a test named after a guest, in the module that this is used in.
+/// Fails to compile unless the module that expands it has a test with the name of the guest.
 macro_rules! is_tested {
     ($guest:ident) => {
         const _: fn() = self::$guest;
@@ -12,6 +13,7 @@ macro_rules! is_tested {
 }
 
 mod bad_input;
+mod caching;
 mod cli;
 mod concurrency;
 mod control;
@@ -28,7 +30,6 @@ mod proxy;
 mod purity;
 mod raw;
 mod receipts;
-mod remember;
 mod samples;
 mod serve;
 mod typed;

@@ -1,11 +1,11 @@
-//! What each method means on the data plane.
+//! Methods on the data plane, content negotiation, and the probes.
 
 use nebula_tests::{Nebula, guests};
 
 const ALLOW: &str = "GET, HEAD, POST, QUERY, OPTIONS";
 
 #[test]
-fn query_is_post_declared_safe() {
+fn query_takes_a_body_and_is_conditional() {
     let nebula = Nebula::start().deploy("adds", guests::ADDS);
     let query = || nebula.request("QUERY", "/f/adds").header("content-type", "application/json");
     let answer = query().body(r#"{"a":1,"b":2}"#).send().is(200).says("3");
@@ -15,7 +15,7 @@ fn query_is_post_declared_safe() {
 }
 
 #[test]
-fn get_takes_parameters() {
+fn get_takes_parameters_from_the_query() {
     let nebula = Nebula::start().deploy("adds", guests::ADDS).deploy("greets", guests::GREETS);
     nebula.get("/f/adds?a=1&b=-2").is(200).says("-1");
     nebula.get("/f/adds?b=1&a=9223372036854775807").is(422);
@@ -25,17 +25,16 @@ fn get_takes_parameters() {
     nebula.get("/f/greets").is(400).problem("type-mismatch").pointer("/name").expected("string");
 }
 
-/// Lists of records don't fit a query string; the answer says to use POST.
+/// A query string can't hold a list of variants; the answer says to use POST.
 #[test]
-fn get_refuses_what_does_not_fit_a_query() {
+fn get_refuses_types_that_a_query_cannot_hold() {
     let nebula = Nebula::start().deploy("mirrors", guests::MIRRORS);
     let answer = nebula.get("/f/mirrors?yes=true&shapes=x").is(400);
     answer.problem("type-mismatch").mentions("found", "use POST");
 }
 
-/// As GET, without the body.
 #[test]
-fn head_has_the_headers_of_get() {
+fn head_has_the_headers_of_get_without_the_body() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     let get = nebula.get("/f/greets?name=Ada").is(200);
     let head = nebula.request("HEAD", "/f/greets?name=Ada").send().is(200).says("");
@@ -45,18 +44,18 @@ fn head_has_the_headers_of_get() {
     nebula.request("HEAD", "/f/nothing").send().is(404).says("");
 }
 
-/// A 304 has no content, and so no length of any.
+/// A 304 has neither content nor a length.
 #[test]
-fn head_is_conditional_as_get_is() {
+fn head_is_conditional() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     let etag = nebula.get("/f/greets?name=Ada").is(200).header("etag").unwrap().to_owned();
     let head = nebula.request("HEAD", "/f/greets?name=Ada").header("if-none-match", &etag).send();
     head.is(304).lacks("content-length").has("etag", &etag);
 }
 
-/// What is refused isn't sent, and what is wanted more comes first.
+/// A type with `q=0` is never sent, and the type with the highest weight wins.
 #[test]
-fn accept_is_weighed() {
+fn accept_weights_choose_the_media_type() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     let accept = |accept: &str| {
         let call = nebula.request("POST", "/f/greets").header("content-type", "application/json");
@@ -68,7 +67,7 @@ fn accept_is_weighed() {
 }
 
 #[test]
-fn options_says_what_there_is() {
+fn options_lists_methods_and_media_types() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS).deploy("adds", guests::ADDS);
     let greets = nebula.request("OPTIONS", "/f/greets").send().is(204).has("allow", ALLOW);
     let greets = greets.has("accept-query", "application/json, text/*, application/octet-stream");
@@ -78,7 +77,7 @@ fn options_says_what_there_is() {
 }
 
 #[test]
-fn other_methods_are_refused() {
+fn other_methods_are_405() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     for method in ["PUT", "DELETE", "PATCH", "TRACE", "BREW"] {
         let answer = nebula.request(method, "/f/greets").send().is(405);
@@ -87,7 +86,7 @@ fn other_methods_are_refused() {
 }
 
 #[test]
-fn liveness_and_readiness() {
+fn healthz_and_readyz_answer_get_and_head() {
     let nebula = Nebula::start();
     for path in ["/healthz", "/readyz"] {
         nebula.get(path).is(200).says("ok\n");
@@ -96,9 +95,8 @@ fn liveness_and_readiness() {
     }
 }
 
-/// Whatever is wrong with a request, the answer says which function it was for.
 #[test]
-fn refusals_name_the_function_too() {
+fn refused_requests_name_their_function() {
     let nebula = Nebula::start().deploy("raw", guests::MIRRORS_PAYLOAD);
     nebula.put("adds?input_bytes_max=4", &std::fs::read(guests::ADDS).unwrap()).is(200);
     for (method, path, body, status, function) in [
@@ -116,9 +114,8 @@ fn refusals_name_the_function_too() {
     nebula.get("/f/raw").has("allow", "POST, QUERY, OPTIONS");
 }
 
-/// Several lines of a header are one list.
 #[test]
-fn accept_may_have_several_lines() {
+fn several_accept_lines_are_one_list() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     let call = nebula.request("POST", "/f/greets").header("content-type", "text/plain").body("you");
     let call = call.header("accept", "text/plain;q=0.5").header("accept", "application/json");

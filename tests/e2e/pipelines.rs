@@ -1,51 +1,46 @@
-//! Functions made of functions: checked when they are deployed, remembered step by step, followed and kept.
+//! Pipelines: results, caching of each step, limits, failures, and the commands.
+//!
+//! `deploys` tests the type check and how pipelines follow their functions; `fused` tests chains
+//! that run as one component.
 
 mod deploys;
 mod fused;
 
-use nebula_tests::{Answer, FUNCTIONS, Nebula, guests};
+use nebula_tests::{Answer, FunctionCrate, Nebula, guests};
 use serde_json::{Value, json};
 
 const MISS: &str = "nebula; fwd=miss; stored";
 const HIT: &str = "nebula; hit";
 
-fn remembering() -> Nebula {
-    Nebula::start_with(&["--cache-bytes-max", "67108864"])
-}
-
-/// The component of a function of this repository.
+/// Returns the component of a function of this repository.
 fn function(name: &str) -> &'static str {
-    FUNCTIONS.iter().find(|(directory, _)| directory.ends_with(&format!("/{name}"))).unwrap().1
+    FunctionCrate::named(name).component
 }
 
 fn with(nebula: Nebula, functions: &[&str]) -> Nebula {
     functions.iter().fold(nebula, |nebula, name| nebula.deploy(name, function(name)))
 }
 
-/// Offers a pipeline, whatever comes of it. `name` may have a query.
+/// Sends a pipeline for deployment and returns the answer, accepted or not. `name` may end in a
+/// query.
 fn put(nebula: &Nebula, name: &str, steps: &Value) -> Answer {
     let body = json!({"steps": steps}).to_string();
     nebula.control("PUT", &format!("/api/v1/pipelines/{name}")).body(body).send()
 }
 
-/// The `desc` of each step in `Server-Timing`.
-fn steps(answer: &Answer) -> Vec<(String, String)> {
+/// Returns `name: description` of each step in `Server-Timing`.
+fn steps(answer: &Answer) -> Vec<String> {
     let timing = answer.header("server-timing").unwrap();
     let steps = timing.split(", ").filter_map(|step| {
         let (name, rest) = step.split_once(';')?;
         let desc = rest.split_once("desc=\"")?.1.strip_suffix('"')?;
-        Some((name.to_owned(), desc.to_owned()))
+        Some(format!("{name}: {desc}"))
     });
     steps.collect()
 }
 
-fn step(name: &str, desc: &str) -> (String, String) {
-    (name.to_owned(), desc.to_owned())
-}
-
-/// What calling one after the other gives.
 #[test]
-fn a_chain_gives_what_its_steps_give() {
+fn a_chain_equals_calling_its_functions_in_order() {
     let nebula = with(Nebula::start(), &["csv-stats", "stats-markdown", "markdown"]);
     let record = put(&nebula, "report", &json!(["csv-stats", "stats-markdown", "markdown"])).is(200).json();
     assert_eq!(record["version"], "v1");
@@ -57,7 +52,7 @@ fn a_chain_gives_what_its_steps_give() {
     let all = nebula.post("/f/report", input).is(200);
     assert_eq!(all.text(), page.text());
     assert_eq!(all.header("content-type"), page.header("content-type"));
-    // As of any function: by version, by digest, and what doesn't fit is pointed at.
+    // Versions, digests and type mismatches work as for any function.
     let digest = record["digest"].as_str().unwrap();
     for pinned in ["v1", digest] {
         nebula.post(&format!("/f/report@{pinned}"), input).is(200).says(all.text());
@@ -65,55 +60,42 @@ fn a_chain_gives_what_its_steps_give() {
     let cached = nebula.post(&format!("/f/report@{digest}"), input);
     cached.has("cache-control", "public, max-age=31536000, immutable");
     nebula.post("/f/report", r#"{"csv": 1}"#).is(400).problem("type-mismatch").pointer("/csv");
-    // Its own error is the pipeline's, and says whose it is.
+    // A step's own error is the pipeline's error, and a header names the step.
     let error = nebula.post("/f/report", r#"{"csv": "a", "delimiter": "é"}"#).is(422);
     let failed = error.header("nebula-failed-step").unwrap().to_owned();
     assert!(failed.starts_with("csv-stats; input=\"sha256:"), "{failed}");
     error.says(r#"{"bad-delimiter":"é"}"#);
 }
 
-/// Change one function, and the answers of the others are there.
+/// Changing one function keeps the cached results of the other steps.
 #[test]
-fn each_step_is_remembered_by_itself() {
-    let nebula = with(remembering(), &["slugify", "sha256", "markdown"]);
+fn each_step_is_cached_separately() {
+    let nebula = with(Nebula::start(), &["slugify", "sha256", "markdown"]);
     let all = json!(["slugify", {"all": {"page": "markdown", "digest": ["markdown", "sha256"]}}]);
     put(&nebula, "card", &all).is(200);
     let call = |text: &str| nebula.post("/f/card", &json!(text).to_string()).is(200);
     let first = call("A b").has("cache-status", MISS);
-    assert_eq!(
-        steps(&first),
-        [
-            step("slugify", "miss"),
-            step("markdown", "miss"),
-            step("sha256", "miss"),
-            step("markdown-2", "hit")
-        ]
-    );
+    assert_eq!(steps(&first), ["slugify: miss", "markdown: miss", "sha256: miss", "markdown-2: hit"]);
     call("A b").has("cache-status", HIT).says(first.text());
-    // Another input that comes to the same after the first step.
+    // After the first step, this input has the same value.
     let other = call("a  B").has("cache-status", MISS);
-    assert_eq!(
-        steps(&other),
-        [step("slugify", "miss"), step("markdown", "hit"), step("sha256", "hit"), step("markdown-2", "hit")]
-    );
+    assert_eq!(steps(&other), ["slugify: miss", "markdown: hit", "sha256: hit", "markdown-2: hit"]);
     other.says(first.text());
-    // A call of a function by itself is the same call.
+    // A direct call of a function shares the result with the step.
     let text = nebula.request("POST", "/f/sha256").header("content-type", "text/plain");
     text.body("<p>a-b</p>\n").send().is(200).has("cache-status", HIT);
-    // Another version of one function is another pipeline, whose other steps are known.
+    // Another version of one function makes another pipeline, whose other steps are cached.
     nebula.put("sha256?output_bytes_max=1000", &std::fs::read(function("sha256")).unwrap()).is(200);
     let again = call("A b").has("cache-status", MISS);
-    assert_eq!(
-        steps(&again),
-        [step("slugify", "hit"), step("markdown", "hit"), step("sha256", "miss"), step("markdown-2", "hit")]
-    );
+    assert_eq!(steps(&again), ["slugify: hit", "markdown: hit", "sha256: miss", "markdown-2: hit"]);
 }
 
-/// Of items that fail the first counts, whichever was first to fail.
+/// If several items fail, the answer is the error of the first one in order, even if another failed
+/// earlier.
 #[test]
-fn a_map_keeps_its_order_and_fails_by_it() {
-    let nebula = with(Nebula::start(), &["factorial"]);
-    // Whatever else the machine does: this is about order, and not about time.
+fn each_keeps_the_order_of_results_and_errors() {
+    let nebula = with(Nebula::start_uncached(), &["factorial"]);
+    // A long deadline, because this test is about order and the machine may be busy.
     nebula.put("pi-trials?deadline_ms=60000", &std::fs::read(function("pi-trials")).unwrap()).is(200);
     put(&nebula, "factorials?deadline_ms=20000", &json!({"each": "factorial"})).is(200);
     let numbers: Vec<u32> = (0..200).rev().map(|number| number % 20).collect();
@@ -122,26 +104,26 @@ fn a_map_keeps_its_order_and_fails_by_it() {
         numbers.iter().map(|n| (1..=u64::from(*n)).product::<u64>().to_string()).collect();
     assert_eq!(answer, json!(expected));
     put(&nebula, "tallies?deadline_ms=60000", &json!({"each": "pi-trials"})).is(200);
-    // The last fails at once, the middle one after the first has taken a while.
+    // The last item fails at once, the second one only after the first has run for a while.
     for _ in 0..5 {
         let points = json!([
             {"seed": 1, "trials": 2_000_000}, {"seed": 2, "trials": 20_000_000}, {"seed": 3, "trials": 1}, {"seed": 4, "trials": 0},
         ]);
         let answer = nebula.post("/f/tallies", &points.to_string()).is(422);
-        answer.says("\"`trials` is 20000000, and between 1 and 10000000\"");
+        answer.says("\"`trials` must be from 1 to 10000000, not 20000000\"");
     }
     nebula.post("/f/tallies", "[]").is(200).says("[]");
 }
 
-/// A trap names the step, what that was given, and where the guest was.
+/// The problem also has the step's function, the digest of its input, and the backtrace.
 #[test]
-fn a_step_that_traps_names_itself() {
+fn a_trap_in_a_step_names_the_step() {
     let nebula = with(Nebula::start(), &[]).deploy("panics", guests::PANICS);
     put(&nebula, "p", &json!({"each": {"call": "panics", "as": "dig"}})).is(200);
     let problem = nebula.post("/f/p", "[2000000, 7, 2000000]").is(502).problem("trap");
     problem.member("step", "dig").detail("step `dig` failed").frame("inner_named_function");
     problem.mentions("step_function", "panics@v1; digest=sha256:").mentions("reason", "the depth of 7");
-    // The digest is of the document that makes the call by itself.
+    // The digest is that of the document with which a caller can repeat the step's call.
     problem.member("step_input", format!("sha256:{}", sha256(b"7")));
     nebula.post("/f/panics", "7").is(502).problem("trap");
     nebula.post("/f/p", "[2000000]").is(200).says("[2000001]");
@@ -153,22 +135,22 @@ fn sha256(bytes: &[u8]) -> String {
     sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// However many steps there are.
 #[test]
-fn one_deadline_holds_for_all_steps() {
-    let nebula = Nebula::start().deploy("loops", guests::LOOPS_FOREVER);
+fn the_deadline_of_a_pipeline_applies_to_all_its_steps_together() {
+    let nebula = Nebula::start_uncached().deploy("loops", guests::LOOPS_FOREVER);
     let nebula = with(nebula, &["fibonacci-recursive", "slugify"]);
     put(&nebula, "loops-twice?deadline_ms=200", &json!({"all": {"a": "loops", "b": "loops"}})).is(200);
     let begun = std::time::Instant::now();
     let answer = nebula.post("/f/loops-twice", "").is(504).problem("deadline-exceeded");
     answer.member("deadline_ms", 200);
     assert!(begun.elapsed() < std::time::Duration::from_secs(5));
-    // Each of these ends well within its own deadline, and all together don't within the pipeline's.
+    // Each of these calls takes far less than its own deadline, but all together exceed the
+    // pipeline's.
     put(&nebula, "many?deadline_ms=100", &json!({"each": "fibonacci-recursive"})).is(200);
     let many = json!(vec![27; 2000]).to_string();
     nebula.post("/f/many", &many).is(504).problem("deadline-exceeded").member("deadline_ms", 100);
     nebula.post("/f/many", "[1, 2, 3]").is(200).says("[1,1,2]");
-    // In another pipeline it is a step that has failed: by its own deadline, which the other's is well beyond.
+    // Called as a step of a pipeline with a longer deadline, it fails by its own deadline.
     put(&nebula, "many-in-time?deadline_ms=20000", &json!(["many"])).is(200);
     let failed = nebula.post("/f/many-in-time", &many).is(504).problem("deadline-exceeded");
     failed.member("deadline_ms", 100).member("step", "many");
@@ -176,13 +158,13 @@ fn one_deadline_holds_for_all_steps() {
 
 #[test]
 fn a_pipeline_has_limits_of_its_own() {
-    let nebula = with(Nebula::start(), &["echo", "slugify"]);
+    let nebula = with(Nebula::start_uncached(), &["echo", "slugify"]);
     let body = json!({"steps": {"each": "slugify"}, "calls_max": 10}).to_string();
     nebula.control("PUT", "/api/v1/pipelines/few").body(body).send().is(200);
     let texts = |count: usize| json!(vec!["a"; count]).to_string();
     nebula.post("/f/few", &texts(10)).is(200);
     nebula.post("/f/few", &texts(11)).is(502).problem("pipeline-limit").member("limit", "calls");
-    // What is gathered is held by the host.
+    // The host holds the collected results, so a memory limit applies to them.
     let all: Vec<_> = (0..100).map(|_| json!("echo")).collect();
     put(&nebula, "hundredfold?memory_bytes_max=1048576", &json!({"all": all})).is(200);
     let call = |bytes: usize| {
@@ -194,9 +176,9 @@ fn a_pipeline_has_limits_of_its_own() {
     call(100_000).is(502).problem("pipeline-limit").member("limit", "memory");
 }
 
-/// Payloads, text and values pass into one another as the codec says.
+/// The codec converts between payloads, text and values.
 #[test]
-fn forms_mix() {
+fn steps_may_have_different_forms() {
     let nebula = with(Nebula::start(), &["word-count", "slugify", "qr-code", "sha256", "add", "top-words"]);
     put(&nebula, "count", &json!(["slugify", "word-count"])).is(200);
     let answer = nebula.post("/f/count", "\"A b\"").is(200).has("content-type", "application/json");
@@ -205,7 +187,7 @@ fn forms_mix() {
     assert_eq!(nebula.post("/f/drawn", "\"A b\"").is(200).json().as_array().unwrap().len(), 2);
     put(&nebula, "drawing", &json!(["slugify", "qr-code"])).is(200);
     nebula.post("/f/drawing", "\"A b\"").is(200).has("content-type", "image/svg+xml");
-    // Several parameters from a record, or in order.
+    // Several parameters come from the fields of a record or from the items of a tuple.
     put(&nebula, "sum", &json!([{"all": {"b": {"constant": 2}, "a": {"constant": 40}}}, "add"])).is(200);
     nebula.post("/f/sum", "").is(200).says("42");
     nebula.get("/f/sum").is(200).says("42");
@@ -218,8 +200,8 @@ fn forms_mix() {
 }
 
 #[test]
-fn the_command_line_checks_deploys_shows_and_explains() {
-    let nebula = with(remembering(), &["slugify", "sha256"]);
+fn commands_check_deploy_show_and_explain_pipelines() {
+    let nebula = with(Nebula::start(), &["slugify", "sha256"]);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("digest.toml");
     std::fs::write(
@@ -251,9 +233,9 @@ fn the_command_line_checks_deploys_shows_and_explains() {
     assert!(refused.stderr().contains("step `each` gets `string`, which is not a list"), "{refused:?}");
 }
 
-/// What is deployed can be read again, and takes no more to look at than it should.
+/// The bounds keep every deployed pipeline readable and cheap to show.
 #[test]
-fn what_steps_gather_is_bounded() {
+fn the_size_and_depth_of_descriptions_and_types_are_bounded() {
     let nebula = with(Nebula::start(), &["slugify"]);
     let refused = |steps: Value, part: &str| {
         put(&nebula, "p", &steps).is(422).problem("invalid-pipeline").detail(part);
@@ -274,7 +256,7 @@ fn what_steps_gather_is_bounded() {
         json!({"input": format!("{}u8{}", "list<".repeat(60), ">".repeat(60)), "steps": []}).to_string();
     let answer = nebula.control("PUT", "/api/v1/pipelines/p").body(body).send().is(422);
     answer.problem("invalid-pipeline").detail("types are nested more than 24 deep");
-    // Pipelines in pipelines, by whatever way.
+    // Pipelines that call pipelines have a bound on their depth, too.
     put(&nebula, "n0", &json!(["slugify"])).is(200);
     let mut deployed = 0;
     for index in 1..80 {
@@ -292,10 +274,10 @@ fn what_steps_gather_is_bounded() {
     nebula.control("GET", "/api/v1/functions").send().is(200);
 }
 
-/// Also of steps that call nothing.
+/// The limits apply also to steps that call no function.
 #[test]
-fn what_is_gathered_is_held_to_its_limits_while_it_is_gathered() {
-    let nebula = Nebula::start();
+fn collected_values_are_limited_while_they_are_collected() {
+    let nebula = Nebula::start_uncached();
     let parts: Vec<_> = (0..50).map(|_| json!({"select": "."})).collect();
     let body = json!({"input": "list<u64>", "steps": {"each": {"all": parts}}}).to_string();
     nebula.control("PUT", "/api/v1/pipelines/wide").body(body).send().is(200);
@@ -305,16 +287,16 @@ fn what_is_gathered_is_held_to_its_limits_while_it_is_gathered() {
     assert!(begun.elapsed() < std::time::Duration::from_secs(8));
     let constant = json!({"constant": vec![7; 2000]});
     let body = json!({"input": "list<u8>", "steps": {"each": constant}}).to_string();
-    // Time enough, on a busy machine too.
+    // Long enough on a busy machine.
     nebula.control("PUT", "/api/v1/pipelines/many?deadline_ms=60000").body(body).send().is(200);
     let call = nebula.request("POST", "/f/many").header("content-type", "application/octet-stream");
     call.body(vec![0; 100_000]).send().is(502).problem("pipeline-limit").member("limit", "memory");
 }
 
-/// A pipeline that another one calls has its own limits, whoever called it first.
+/// The limits of a called pipeline don't depend on the pipeline that called it first.
 #[test]
-fn limits_of_pipelines_in_one_another_are_their_own() {
-    let nebula = with(remembering(), &["slugify", "markdown"]);
+fn nested_pipelines_keep_their_own_limits() {
+    let nebula = with(Nebula::start(), &["slugify", "markdown"]);
     put(&nebula, "inner", &json!({"all": ["slugify", "markdown"]})).is(200);
     put(&nebula, "small?output_bytes_max=20&remember_traps=on", &json!({"all": ["slugify", "markdown"]}))
         .is(200);
@@ -328,7 +310,7 @@ fn limits_of_pipelines_in_one_another_are_their_own() {
         .problem("output-too-large")
         .member("step", "small");
     nebula.post("/f/small", "\"a long text indeed\"").is(502).problem("output-too-large");
-    // Calls that the outer one has no more of say nothing of the inner one.
+    // A call limit of the outer pipeline doesn't become a cached failure of the inner one.
     let each = json!({"steps": {"each": "slugify"}}).to_string();
     nebula.control("PUT", "/api/v1/pipelines/each").body(each).send().is(200);
     let few = json!({"steps": "each", "calls_max": 3}).to_string();
@@ -337,10 +319,10 @@ fn limits_of_pipelines_in_one_another_are_their_own() {
     nebula.post("/f/each", r#"["a", "b", "c"]"#).is(200).has("cache-status", MISS);
 }
 
-/// Which of two versions is called where is a part of what is remembered.
+/// The cache key includes which version each step calls.
 #[test]
-fn pipelines_that_call_the_same_in_another_order_are_others() {
-    let nebula = remembering().deploy("asks", guests::ASKS_FOR_MEMORY);
+fn pipelines_with_swapped_versions_do_not_share_results() {
+    let nebula = Nebula::start().deploy("asks", guests::ASKS_FOR_MEMORY);
     let component = std::fs::read(guests::ASKS_FOR_MEMORY).unwrap();
     nebula.put("asks?memory_bytes_max=4194304", &component).is(200);
     let body = |x: &str, y: &str| json!({"input": "u32", "steps": {"all": {"x": x, "y": y}}}).to_string();
@@ -357,19 +339,19 @@ fn pipelines_that_call_the_same_in_another_order_are_others() {
         .says(r#"{"x":"got 16 MiB","y":"denied 16 MiB"}"#);
 }
 
-/// What the caller says of remembering holds for the steps.
+/// The request's `Cache-Control` applies to the steps, too.
 #[test]
-fn directives_hold_for_steps() {
-    let nebula = with(remembering(), &["slugify", "markdown"]);
+fn cache_directives_apply_to_steps() {
+    let nebula = with(Nebula::start(), &["slugify", "markdown"]);
     put(&nebula, "p", &json!(["slugify", "markdown"])).is(200);
     let call = |directive: &str| {
         let call = nebula.request("POST", "/f/p").header("cache-control", directive);
         call.body("A b").send().is(200)
     };
     call("no-store").has("cache-status", "nebula; fwd=miss");
-    assert_eq!(steps(&call("max-age=0")), [step("slugify", "miss"), step("markdown", "miss")]);
-    assert_eq!(steps(&call("no-cache")), [step("slugify", "miss"), step("markdown", "miss")]);
-    // What isn't remembered of a step isn't of the pipeline either.
+    assert_eq!(steps(&call("max-age=0")), ["slugify: miss", "markdown: miss"]);
+    assert_eq!(steps(&call("no-cache")), ["slugify: miss", "markdown: miss"]);
+    // A pipeline isn't cached if one of its steps isn't.
     nebula.put("markdown?remember=off", &std::fs::read(function("markdown")).unwrap()).is(200);
     for _ in 0..2 {
         call("max-age=0").has("cache-status", "nebula; fwd=bypass");

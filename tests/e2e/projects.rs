@@ -1,11 +1,12 @@
-//! From `nebula new` to a working call, and what `nebula up` does with changes.
+//! Projects: `nebula new`, `build` and `up`, and the functions of this repository.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nebula_tests::{FUNCTIONS, Nebula, cargo_in, eventually, nebula, nebula_in};
 
-/// A new project, at the same place each time, so that its builds are found again. Gone when dropped.
+/// A project made by `nebula new`. Its path is the same in every run, so that cargo reuses earlier
+/// builds. Dropping it removes the directory.
 struct Project {
     path: PathBuf,
     target: String,
@@ -29,7 +30,7 @@ impl Project {
         [("CARGO_TARGET_DIR", &self.target)]
     }
 
-    /// `nebula build`, and the component that it names.
+    /// Runs `nebula build` and returns the path of the component that it prints.
     fn build(&self) -> String {
         let ran = nebula_in(&self.path, &["build"], &self.variables()).exits(0);
         ran.stdout().trim().to_owned()
@@ -53,8 +54,17 @@ fn sdk() -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk").display().to_string()
 }
 
-/// What `new` writes builds, passes its own tests, runs, and deploys.
-fn works_at_once(template: &str, input: &str, output: &str) {
+/// A template of `nebula new`, and a call of the function that it makes.
+struct Template {
+    name: &'static str,
+    input: &'static str,
+    output: &'static str,
+}
+
+/// Asserts that a new project builds, passes its own tests, runs from its file and on a server, and
+/// verifies.
+fn assert_works(template: Template) {
+    let Template { name: template, input, output } = template;
     let name = format!("new-{template}");
     let project = Project::new(&name, template);
     let component = project.build();
@@ -67,23 +77,31 @@ fn works_at_once(template: &str, input: &str, output: &str) {
 }
 
 #[test]
-fn a_new_typed_function_works_at_once() {
-    works_at_once("typed", r#"{"name":"Ada","times":2}"#, "\"Hello, Ada! Hello, Ada!\"");
+fn a_new_typed_function_works() {
+    assert_works(Template {
+        name: "typed",
+        input: r#"{"name":"Ada","times":2}"#,
+        output: "\"Hello, Ada! Hello, Ada!\"",
+    });
 }
 
 #[test]
-fn a_new_raw_function_works_at_once() {
-    works_at_once("raw", "shout", "SHOUT");
+fn a_new_raw_function_works() {
+    assert_works(Template { name: "raw", input: "shout", output: "SHOUT" });
 }
 
 #[test]
-fn a_new_wit_first_function_works_at_once() {
-    works_at_once("wit-first", r#"{"a":{"x":0,"y":0},"b":{"x":3,"y":4}}"#, "5.0");
+fn a_new_wit_first_function_works() {
+    assert_works(Template {
+        name: "wit-first",
+        input: r#"{"a":{"x":0,"y":0},"b":{"x":3,"y":4}}"#,
+        output: "5.0",
+    });
 }
 
 #[test]
-fn a_new_http_function_works_at_once() {
-    works_at_once("http", "", "Hello!\n");
+fn a_new_http_function_works() {
+    assert_works(Template { name: "http", input: "", output: "Hello!\n" });
 }
 
 #[test]
@@ -103,9 +121,9 @@ fn new_overwrites_nothing() {
     assert!(!home.path().join("other").exists());
 }
 
-/// Where the build script of these tests has built the functions already.
-fn built_functions() -> String {
-    let target = Path::new(FUNCTIONS[0].1).ancestors().nth(3).unwrap();
+/// Returns the target directory in which the build script of these tests has built the functions.
+fn functions_target() -> String {
+    let target = Path::new(FUNCTIONS[0].component).ancestors().nth(3).unwrap();
     target.display().to_string()
 }
 
@@ -113,18 +131,18 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-/// A `nebula.toml` at the root says where the functions are; they are a workspace.
+/// The `nebula.toml` at the root names the workspace of the functions.
 #[test]
-fn a_workspace_is_built_whole() {
-    let ran = nebula_in(&repository(), &["build"], &[("CARGO_TARGET_DIR", &built_functions())]).exits(0);
+fn build_builds_every_function_of_a_workspace() {
+    let ran = nebula_in(&repository(), &["build"], &[("CARGO_TARGET_DIR", &functions_target())]).exits(0);
     let mut built: Vec<String> = ran.stdout().lines().map(str::to_owned).collect();
     built.sort();
-    let mut expected: Vec<_> = FUNCTIONS.iter().map(|(_, component)| *component).collect();
+    let mut expected: Vec<_> = FUNCTIONS.iter().map(|function| function.component).collect();
     expected.sort_unstable();
     assert_eq!(built, expected);
 }
 
-/// The names of the pipelines in this repository.
+/// Returns the names of the pipelines in this repository.
 fn pipelines() -> Vec<String> {
     let text = std::fs::read_to_string(repository().join("functions/nebula.toml")).unwrap();
     let names = text.lines().filter_map(|line| line.strip_prefix("[pipelines.")?.strip_suffix(']'));
@@ -133,13 +151,12 @@ fn pipelines() -> Vec<String> {
 
 fn up_this_repository() -> Nebula {
     let home = Arc::new(tempfile::tempdir().unwrap());
-    let variables = [("CARGO_TARGET_DIR", &*built_functions())];
+    let variables = [("CARGO_TARGET_DIR", &*functions_target())];
     Nebula::run(home, &["up", "--no-watch"], &repository(), &variables)
 }
 
-/// Each pipeline of this repository is called with its sample.
 #[test]
-fn pipelines_answer_their_samples() {
+fn pipelines_of_this_repository_answer_their_samples() {
     let nebula = up_this_repository();
     let pipelines = pipelines();
     assert!(!pipelines.is_empty());
@@ -155,7 +172,7 @@ fn pipelines_answer_their_samples() {
             "json" => "application/json",
             "png" => "image/png",
             "md" | "txt" => "text/plain",
-            other => panic!("a sample that ends in `{other}`"),
+            other => panic!("unknown extension `{other}` of a sample"),
         };
         let call = nebula.request("POST", &format!("/f/{name}")).header("content-type", media_type);
         let answer = call.body(std::fs::read(input).unwrap()).send().is(200);
@@ -163,7 +180,8 @@ fn pipelines_answer_their_samples() {
     }
 }
 
-/// The first command of a new user: all functions of this repository, with a call to copy for each.
+/// `nebula up` is a new user's first command. It serves every function and prints a call of each to
+/// copy.
 #[test]
 fn up_serves_this_repository() {
     let pipelines = pipelines();
@@ -179,19 +197,19 @@ fn up_serves_this_repository() {
         assert!(printed.lines().any(|line| line.ends_with(&url)), "no call of `{name}`:\n{printed}");
     }
     nebula.post("/f/add", r#"{"a": 1, "b": 2}"#).is(200).says("3");
-    // What it imports was deployed before it, whatever their names are.
+    // The imported function was deployed first although its name sorts later.
     let detail = nebula.control("GET", "/api/v1/functions/compare-tables").send().is(200).json();
     assert_eq!(detail["current"]["linked"][0]["name"], "csv-stats");
 }
 
-/// Changes are served when they build; a broken build keeps what there was, and says why.
+/// A change that builds is deployed. A build that fails is reported and keeps the earlier version.
 #[test]
 fn up_follows_changes() {
     let project = Project::new("up-follows", "typed");
     let home = Arc::new(tempfile::tempdir().unwrap());
     let nebula = Nebula::run(home, &["up", project.at()], Path::new("/"), &project.variables());
     let call = || nebula.post("/f/up-follows", r#"{"name": "Ada", "times": 1}"#).is(200).text().to_owned();
-    let printed = eventually("it prints a call to copy", || {
+    let printed = eventually("a call to copy is printed", || {
         let stdout = nebula.stdout();
         stdout.contains("curl ").then_some(stdout)
     });
@@ -212,11 +230,11 @@ fn up_follows_changes() {
 
     project.edit("src/lib.rs", "match tmies {", "match times {");
     project.edit("src/lib.rs", "Goodbye, {name}!\"); times", "Welcome, {name}!\"); times");
-    eventually("the mended source is served", || (call() == "\"Welcome, Ada!\"").then_some(()));
+    eventually("the corrected source is served", || (call() == "\"Welcome, Ada!\"").then_some(()));
 
-    // Limits in `nebula.toml` are part of what is deployed.
+    // A change of the limits in `nebula.toml` is deployed as well.
     std::fs::write(project.path.join("nebula.toml"), "[limits]\ninput_bytes_max = 10\n").unwrap();
-    eventually("the new limit holds", || {
+    eventually("the new limit applies", || {
         let answer = nebula.post("/f/up-follows", r#"{"name": "Ada", "times": 1}"#);
         (answer.status() == 413).then_some(())
     });

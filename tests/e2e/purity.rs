@@ -1,4 +1,4 @@
-//! Purity, enforced: what a function sees of the world is the same thing, each time.
+//! Purity: a function sees the same world in every call.
 
 use nebula_tests::{Nebula, foreach_guest_in_purity, guests, nebula, wat};
 use serde_json::json;
@@ -7,7 +7,7 @@ foreach_guest_in_purity!(is_tested);
 
 #[test]
 fn looks_around() {
-    let nebula = Nebula::start().deploy("looks-around", guests::LOOKS_AROUND);
+    let nebula = Nebula::start_uncached().deploy("looks-around", guests::LOOKS_AROUND);
     let sight = json!({
         "wall-seconds": 946_684_800,
         "wall-again-seconds": 946_684_800,
@@ -25,13 +25,15 @@ fn looks_around() {
     }
 }
 
-/// Nothing of a call is there in the next one, on either lane, whatever it wrote to.
+/// A call finds nothing that an earlier call has written, on either lane.
 #[test]
 fn leaves_behind() {
-    let nebula = Nebula::start_with(&["--threads", "1"]);
+    let nebula = Nebula::start_uncached_with(&["--threads", "1"]);
     let component = std::fs::read(guests::LEAVES_BEHIND).unwrap();
-    // One component: on a lane they use the same slots. What may have more than the usual memory starts on the
-    // compute lane; what has overrun the fast lane goes on there, so afterwards another name looks at what it left.
+    // All three names share one component, so on each lane they share instance slots. A function
+    // with more memory than the default starts on the compute lane. One that has overrun the fast
+    // lane stays on the compute lane, so another name looks at the slots of the fast lane
+    // afterwards.
     nebula.put("fast", &component).is(200);
     nebula.put("fast-again", &component).is(200);
     nebula.put("compute?memory_bytes_max=134217728", &component).is(200);
@@ -42,27 +44,27 @@ fn leaves_behind() {
         for _ in 0..5 {
             let mark =
                 previous.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let input = format!(r#"{{"turned-previous":{},"mark":{mark},"words":{words}}}"#, !previous);
+            let input = format!(r#"{{"inverted-previous":{},"mark":{mark},"words":{words}}}"#, !previous);
             let found = nebula.post(&format!("/f/{function}"), &input).is(200).json();
-            assert_eq!(found[0], 0, "{function} found what the call before has left");
-            // It looks where it leaves things.
+            assert_eq!(found[0], 0, "{function} found the mark of the previous call");
+            // The function finds its own mark, so the search covers the memory that it writes to.
             assert!(found[1].as_u64().unwrap() > 4 * words, "{function} found only {found}");
             previous = mark;
         }
     }
 }
 
-/// The same input rolls the same numbers, on another server too; another input rolls others.
+/// Equal inputs draw equal numbers, on another server too; another input draws others.
 #[test]
 fn rolls_dice() {
     let roll = |nebula: &Nebula, input: &str| {
         let json = format!(r#"{{"times": 3, "ignored": "{input}"}}"#);
         nebula.post("/f/rolls-dice", &json).is(200).json()
     };
-    let nebula = Nebula::start().deploy("rolls-dice", guests::ROLLS_DICE);
+    let nebula = Nebula::start_uncached().deploy("rolls-dice", guests::ROLLS_DICE);
     let rolled = roll(&nebula, "a");
     assert_eq!(rolled, roll(&nebula, "a"));
-    let elsewhere = Nebula::start().deploy("rolls-dice", guests::ROLLS_DICE);
+    let elsewhere = Nebula::start_uncached().deploy("rolls-dice", guests::ROLLS_DICE);
     assert_eq!(rolled, roll(&elsewhere, "a"));
 
     let others = roll(&nebula, "b");
@@ -74,10 +76,10 @@ fn rolls_dice() {
     assert_ne!(rolled["secure"], rolled["insecure"]);
 }
 
-/// How an input travels is no part of it.
+/// Random numbers depend on the input's value, not on the form in which it was sent.
 #[test]
 fn draws() {
-    let nebula = Nebula::start().deploy("draws", guests::DRAWS);
+    let nebula = Nebula::start_uncached().deploy("draws", guests::DRAWS);
     let as_json = nebula.post("/f/draws", "\"abc\"").is(200).text().to_owned();
     let plain = nebula.request("POST", "/f/draws").header("content-type", "text/plain").body("abc").send();
     plain.is(200).says(&as_json);
@@ -85,19 +87,19 @@ fn draws() {
     assert_ne!(nebula.post("/f/draws", "\"abd\"").is(200).text(), as_json);
 }
 
-/// Sleeping moves the clock that the function sees, and no other.
+/// Sleeping advances the clock that the function sees and takes no time.
 #[test]
 fn sleeps() {
-    let nebula = Nebula::start().deploy("sleeps", guests::SLEEPS);
-    // An hour, under a deadline of a second.
+    let nebula = Nebula::start_uncached().deploy("sleeps", guests::SLEEPS);
+    // An hour passes within a deadline of a second.
     nebula.post("/f/sleeps", "3600000").is(200).says("3600000");
     nebula.post("/f/sleeps", "0").is(200).says("0");
 }
 
-/// What is printed is the call's log and no part of the answer, and there is a limit to it.
+/// Output goes to the call's log, up to a limit, and isn't part of the answer.
 #[test]
 fn prints() {
-    let nebula = Nebula::start().deploy("prints", guests::PRINTS);
+    let nebula = Nebula::start_uncached().deploy("prints", guests::PRINTS);
     nebula.post("/f/prints", "2").is(200).says("\"the answer\"");
     let logs =
         |name: &str| nebula.control("GET", &format!("/api/v1/functions/{name}/logs")).send().is(200).json();
@@ -114,16 +116,17 @@ fn prints() {
 
 #[test]
 fn counts() {
-    let nebula = Nebula::start().deploy("counts", guests::COUNTS);
+    let nebula = Nebula::start_uncached().deploy("counts", guests::COUNTS);
     for _ in 0..20 {
         nebula.post("/f/counts", "").is(200).says("1");
     }
 }
 
-/// Linked, because language runtimes import it, and denied at each use; deploying says so.
+/// Network interfaces are linked, because language runtimes import them, and denied at each use.
+/// The deploy's notes say so.
 #[test]
 fn reaches_out() {
-    let nebula = Nebula::start();
+    let nebula = Nebula::start_uncached();
     let record = nebula.redeploy("reaches-out", guests::REACHES_OUT).json();
     let notes = record["notes"].to_string();
     assert!(notes.contains("network sockets") && notes.contains("outgoing HTTP requests"), "{notes}");
@@ -139,7 +142,8 @@ fn reaches_out() {
     }
 }
 
-/// An instruction that machines may round in two ways is rounded in one.
+/// A fused multiply-add rounds once or twice, depending on the machine; in the sandbox it always
+/// rounds once.
 #[test]
 fn relaxed_simd_is_deterministic() {
     let madd = wat(r#"(component
@@ -153,10 +157,10 @@ fn relaxed_simd_is_deterministic() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("madd.wasm");
     std::fs::write(&path, &madd).unwrap();
-    // (1 + 2^-12)^2 - (1 + 2^-11): 2^-24 where it is rounded once, 0 where it is rounded twice.
+    // (1 + 2^-12)^2 - (1 + 2^-11) is 2^-24 if it is rounded once and 0 if it is rounded twice.
     let input = "[1.000244140625, 1.000244140625, -1.00048828125]";
     nebula(&["verify", path.to_str().unwrap(), input]).exits(0);
-    let server = Nebula::start();
+    let server = Nebula::start_uncached();
     server.put("madd", &madd).is(200);
     server.post("/f/madd", input).is(200).says("5.9604645e-8");
 }

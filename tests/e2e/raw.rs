@@ -1,4 +1,5 @@
-//! Raw functions: a payload in, a payload out, or an error that says whose fault it was.
+//! Raw functions: they take a payload and return a payload, or an error that says whose fault it
+//! is.
 
 use nebula_tests::{Nebula, foreach_guest_in_raw, guests};
 
@@ -12,7 +13,7 @@ fn mirrors_payload() {
     };
     call("image/png", b"\x89PNG").is(200).has("content-type", "image/png").bytes(b"\x89PNG");
     call("text/csv; charset=utf-8", b"a,b").is(200).has("content-type", "text/csv; charset=utf-8");
-    // JSON is bytes like any other.
+    // A raw function gets JSON unparsed.
     call("application/json", b"{ not json")
         .is(200)
         .has("content-type", "application/json")
@@ -23,23 +24,23 @@ fn mirrors_payload() {
 }
 
 #[test]
-fn errors_say_whose_fault_it_was() {
+fn bad_input_is_422_and_a_failure_502() {
     let nebula = Nebula::start().deploy("mirrors", guests::MIRRORS_PAYLOAD);
     nebula
         .post("/f/mirrors", "bad")
         .is(422)
         .has("content-type", "application/json")
-        .says(r#"{"bad-input":"that is not what I take"}"#);
+        .says(r#"{"bad-input":"the input is `bad`"}"#);
     nebula
         .post("/f/mirrors", "fail")
         .is(502)
         .problem("function-failed")
-        .detail("something went wrong in here");
+        .detail("the function failed as asked");
 }
 
-/// A media type can't smuggle a header in.
+/// A guest can't inject a header through its media type.
 #[test]
-fn media_types_stay_in_their_header() {
+fn invalid_media_types_become_octet_stream() {
     let nebula = Nebula::start().deploy("mirrors", guests::MIRRORS_PAYLOAD);
     nebula
         .post("/f/mirrors", "media")
@@ -51,9 +52,9 @@ fn media_types_stay_in_their_header() {
     long.has("content-type", "application/octet-stream").says("long media");
 }
 
-/// There is no body in a query string.
+/// A query string holds no payload.
 #[test]
-fn queries_have_no_payload() {
+fn get_is_405() {
     let nebula = Nebula::start().deploy("mirrors", guests::MIRRORS_PAYLOAD);
     const ALLOW: &str = "POST, QUERY, OPTIONS";
     nebula.get("/f/mirrors?a=1").is(405).problem("method-not-allowed").has("allow", ALLOW);

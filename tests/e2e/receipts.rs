@@ -1,12 +1,13 @@
-//! Receipts: what made an answer, made again, and signed.
+//! Receipts: their content, replays, kept inputs and signatures.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use nebula_tests::{Answer, FUNCTIONS, Nebula, guests, nebula};
+use nebula_tests::{Answer, Nebula, functions, guests, nebula};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// As `openssl genpkey -algorithm ed25519` makes them, and `openssl pkey -pubout` their public halves.
+/// A private key as `openssl genpkey -algorithm ed25519` prints it. `openssl pkey -pubout` prints
+/// the public one.
 const KEY: &str = "-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIBSFpc70zIIGfZrYJbHz41n2PMx5auztKoh90/qIAZNN
 -----END PRIVATE KEY-----
@@ -25,19 +26,26 @@ fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// What an answer's receipt says.
+/// Decodes the receipt of an answer.
 #[track_caller]
 fn receipt(answer: &Answer) -> Value {
     content(answer.header("nebula-receipt").unwrap())
 }
 
+/// Decodes the content of a receipt.
 #[track_caller]
 fn content(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
 
-/// `text` in a file beside the data directory, which goes with it.
+/// Returns `token` with another content and without a signature.
+fn forged(token: &str, content: &Value) -> String {
+    let header = token.split('.').next().unwrap();
+    format!("{header}.{}.", URL_SAFE_NO_PAD.encode(content.to_string()))
+}
+
+/// Writes a file beside the data directory, which is removed with it.
 fn file(nebula: &Nebula, name: &str, text: impl AsRef<[u8]>) -> String {
     let path = nebula.home().path().join(name);
     std::fs::write(&path, text).unwrap();
@@ -50,46 +58,47 @@ fn post(nebula: &Nebula, path: &str, prefer: &str, json: &str) -> Answer {
 }
 
 #[test]
-fn a_receipt_says_what_made_the_answer() {
-    let nebula = Nebula::start_with(&["--cache-bytes-max", "1000000"]).deploy("adds", guests::ADDS);
+fn a_receipt_names_function_component_input_and_output() {
+    let nebula = Nebula::start().deploy("adds", guests::ADDS);
     let first = post(&nebula, "/f/adds", "wait=1, receipt", "[1, 2]").is(200).says("3");
     let first = first.has("preference-applied", "receipt").has("vary", "accept, prefer");
     let component = std::fs::read(guests::ADDS).unwrap();
-    let mut said = receipt(&first);
-    assert_eq!(said["function"], "adds@v1");
-    assert_eq!(said["component"], sha256(&component));
+    let mut computed = receipt(&first);
+    assert_eq!(computed["function"], "adds@v1");
+    assert_eq!(computed["component"], sha256(&component));
     assert_eq!(
-        said["input"],
+        computed["input"],
         json!({
             "kind": "payload", "media_type": "application/json",
             "digest": sha256(b"[1, 2]"), "bytes": 6, "kept": false,
         })
     );
     assert_eq!(
-        said["output"],
+        computed["output"],
         json!({
             "outcome": "value", "media_type": "application/json", "digest": sha256(b"3"), "bytes": 1,
         })
     );
-    assert!(said["engine"].as_str().unwrap().contains(" wasmtime/"), "{said}");
-    // What was remembered has the same.
+    assert!(computed["engine"].as_str().unwrap().contains(" wasmtime/"), "{computed}");
+    // A cached answer has the same receipt.
     let again = post(&nebula, "/f/adds", "receipt", "[1, 2]").has("cache-status", "nebula; hit");
-    let mut said_again = receipt(&again);
-    for said in [&mut said, &mut said_again] {
-        said.as_object_mut().unwrap().remove("issued_at_unix_s");
+    let mut cached = receipt(&again);
+    for receipt in [&mut computed, &mut cached] {
+        receipt.as_object_mut().unwrap().remove("issued_at_unix_s");
     }
-    assert_eq!(said, said_again);
+    assert_eq!(computed, cached);
     let error = post(&nebula, "/f/adds", "receipt", "[9223372036854775807, 1]").is(422);
     assert_eq!(receipt(&error)["output"]["outcome"], "error");
-    // Who doesn't ask gets none, and what isn't an answer has none.
+    // A receipt is sent only if the request prefers one and the answer is a result.
     nebula.post("/f/adds", "[1, 2]").is(200).lacks("nebula-receipt").lacks("preference-applied");
     post(&nebula, "/f/adds", "receipt", "[1]").is(400).lacks("nebula-receipt").lacks("preference-applied");
     post(&nebula, "/f/adds", "receipts, receipt=all", "[1, 2]").is(200).lacks("nebula-receipt");
 }
 
-/// However a call came, from the server's copies alone, and then from files without a server.
+/// The replays use the server's copies first, for every form of call, and then files without a
+/// server.
 #[test]
-fn answers_are_made_again() {
+fn receipts_replay_from_the_server_and_from_files() {
     let nebula = Nebula::start()
         .deploy("adds", guests::ADDS)
         .deploy("reverses", guests::REVERSES)
@@ -118,14 +127,14 @@ fn answers_are_made_again() {
     for (index, answer) in answers.iter().enumerate() {
         let token = answer.header("nebula-receipt").unwrap();
         let path = file(&nebula, &format!("{index}.receipt"), token);
-        let said = content(token);
-        let output = said["output"]["digest"].as_str().unwrap();
+        let content = content(token);
+        let output = content["output"]["digest"].as_str().unwrap();
         if index + 1 < answers.len() {
             assert_eq!(output, sha256(answer.body()));
         }
         nebula.cli(&["replay", &path]).exits(0).says(&format!("agreed: {output}\n"));
     }
-    // As one token, from another machine: nothing but the files.
+    // On another machine: the token itself, the input and the component.
     let token = answers[0].header("nebula-receipt").unwrap();
     let far = ["--server", "http://127.0.0.1:1", "--data-dir", "/nowhere"];
     let files = ["replay", token, "--input", "[1, 2]", "--component", guests::ADDS, "--json"];
@@ -137,11 +146,11 @@ fn answers_are_made_again() {
     self::nebula(&[&wrong[..], &far[..]].concat()).exits(1).explains("this component is sha256:");
 }
 
-/// With all that it calls, as that was: another pipeline, and two versions of one function.
+/// The pipeline calls another pipeline and two versions of one function; the replay calls the same
+/// versions.
 #[test]
-fn a_pipeline_is_made_again_whole() {
-    let digest = FUNCTIONS.iter().find(|(directory, _)| directory.ends_with("/sha256")).unwrap().1;
-    let digest = std::fs::read(digest).unwrap();
+fn a_pipeline_replays_with_the_versions_it_called() {
+    let digest = std::fs::read(functions::SHA256).unwrap();
     let nebula = Nebula::start().deploy("reverses", guests::REVERSES);
     nebula.put("digest", &digest).is(200);
     nebula.put("digest?output_bytes_max=100", &digest).is(200);
@@ -161,47 +170,44 @@ fn a_pipeline_is_made_again_whole() {
     nebula.cli(&["replay", &path]).exits(0).says(&agreed);
     let verified = nebula.cli(&["verify", "outer", "some bytes", "--json"]).exits(0).json();
     assert_eq!((&verified["agreed"], &verified["outcomes"].as_object().unwrap().len()), (&json!(true), &1));
-    // What it called then is called again, whatever its names stand for now.
+    // The replay doesn't depend on the current versions of the names.
     nebula.put("digest?output_bytes_max=10", &digest).is(200);
     nebula.request("POST", "/f/outer").body("some bytes").send().is(502).problem("output-too-large");
     nebula.cli(&["replay", &path]).exits(0).says(&agreed);
-    let mut forged = content(answer.header("nebula-receipt").unwrap());
-    forged["output"]["digest"] = sha256(b"x").into();
-    let header = answer.header("nebula-receipt").unwrap().split('.').next().unwrap();
-    let forged = format!("{header}.{}.", URL_SAFE_NO_PAD.encode(forged.to_string()));
-    assert!(nebula.cli(&["replay", &forged]).exits(1).stdout().starts_with("disagreed\n"));
-    // Not by its description alone.
+    let token = answer.header("nebula-receipt").unwrap();
+    let mut other_output = content(token);
+    other_output["output"]["digest"] = sha256(b"x").into();
+    let replay = nebula.cli(&["replay", &forged(token, &other_output)]).exits(1);
+    assert!(replay.stdout().starts_with("disagreed\n"));
+    // The digest of another pipeline is refused.
     let other = deploy("another", json!(["reverses"]));
-    let mut forged = content(answer.header("nebula-receipt").unwrap());
-    forged["component"] = other["digest"].clone();
-    let forged = format!("{header}.{}.", URL_SAFE_NO_PAD.encode(forged.to_string()));
-    nebula.cli(&["replay", &forged]).exits(1).explains("has another content than the receipt's");
+    let mut other_pipeline = content(token);
+    other_pipeline["component"] = other["digest"].clone();
+    let replay = nebula.cli(&["replay", &forged(token, &other_pipeline)]).exits(1);
+    replay.explains("has another content than the receipt's");
 }
 
 #[test]
-fn another_answer_is_seen() {
+fn replay_reports_a_different_answer() {
     let nebula = Nebula::start().deploy("adds", guests::ADDS);
     let answer = post(&nebula, "/f/adds", "receipt=with-input", "[1, 2]");
     let token = answer.header("nebula-receipt").unwrap();
-    let mut said = content(token);
-    said["output"]["digest"] = sha256(b"4").into();
-    let header = token.split('.').next().unwrap();
-    let forged = format!("{header}.{}.", URL_SAFE_NO_PAD.encode(said.to_string()));
-    let ran = nebula.cli(&["replay", &forged]).exits(1);
-    assert!(ran.stdout().starts_with("disagreed\n"), "{}", ran.stdout());
-    assert!(ran.stdout().contains(&sha256(b"3")) && ran.stdout().contains(&sha256(b"4")), "{}", ran.stdout());
-    // It answered then, and fails now.
-    let mut said = content(token);
-    said["limits"]["output_bytes_max"] = 0.into();
-    let forged = format!("{header}.{}.", URL_SAFE_NO_PAD.encode(said.to_string()));
-    let verdict = nebula.cli(&["replay", &forged, "--json"]).exits(1).json();
+    let mut other_output = content(token);
+    other_output["output"]["digest"] = sha256(b"4").into();
+    let run = nebula.cli(&["replay", &forged(token, &other_output)]).exits(1);
+    assert!(run.stdout().starts_with("disagreed\n"), "{run:?}");
+    assert!(run.stdout().contains(&sha256(b"3")) && run.stdout().contains(&sha256(b"4")), "{run:?}");
+    // A replay that fails disagrees with a receipt of a value.
+    let mut other_limit = content(token);
+    other_limit["limits"]["output_bytes_max"] = 0.into();
+    let verdict = nebula.cli(&["replay", &forged(token, &other_limit), "--json"]).exits(1).json();
     assert_eq!((&verdict["agreed"], &verdict["found"]["outcome"]), (&json!(false), &json!("failed")));
     nebula.cli(&["replay", "eyJ.x"]).exits(1).explains("this is no receipt");
     nebula.cli(&["replay", "/nowhere"]).exits(1).explains("cannot read `/nowhere`");
 }
 
 #[test]
-fn inputs_are_kept_where_there_is_room() {
+fn inputs_are_kept_within_their_budget() {
     let nebula = Nebula::start_with(&["--inputs-bytes-max", "40960"]).deploy("reverses", guests::REVERSES);
     let send = |body: &str| {
         let call = nebula.request("POST", "/f/reverses").header("prefer", "receipt=with-input");
@@ -224,7 +230,7 @@ fn inputs_are_kept_where_there_is_room() {
         .send()
         .is(404)
         .problem("unknown-digest");
-    // They survive a restart.
+    // Kept inputs survive a restart.
     let home = nebula.home();
     nebula.terminate_and_wait();
     let nebula = Nebula::start_over(home, &["--inputs-bytes-max", "40960"]);
@@ -250,18 +256,18 @@ fn receipts_are_signed_and_checked_without_a_server() {
     let verify = |receipt: &str, more: &[&str]| nebula(&[&["verify-receipt", receipt], more].concat());
     let ran = verify(&signed, &["--key", &public_key, "--input", "[1, 2]", "--output", "3"]).exits(0);
     assert!(ran.stdout().starts_with("signed by ") && ran.stdout().contains("adds@v1"), "{}", ran.stdout());
-    let said = verify(&signed, &["--key", &public_key, "--json"]).exits(0).json();
-    assert_eq!(said["output"]["digest"], sha256(b"3"));
+    let verified = verify(&signed, &["--key", &public_key, "--json"]).exits(0).json();
+    assert_eq!(verified["output"]["digest"], sha256(b"3"));
     verify(&signed, &["--key", &public_key, "--output", "4"]).exits(1).explains("this output is sha256:");
     verify(&signed, &["--key", &public_key, "--input", "[1, 3]"]).exits(1).explains("this input is sha256:");
     verify(&signed, &["--key", &other]).exits(1).explains("the signature is not this key's");
     verify(&signed, &["--key", &key]).exits(1).explains("no Ed25519 public key").explains("-pubout");
-    // One character of what it says.
+    // A changed content invalidates the signature.
     let token = std::fs::read_to_string(&signed).unwrap();
-    let mut said = content(&token);
-    said["function"] = "other@v1".into();
+    let mut other_function = content(&token);
+    other_function["function"] = "other@v1".into();
     let parts: Vec<&str> = token.trim().split('.').collect();
-    let changed = format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(said.to_string()), parts[2]);
+    let changed = format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(other_function.to_string()), parts[2]);
     verify(&changed, &["--key", &public_key]).exits(1).explains("or the receipt has been changed");
     let plain = Nebula::start().deploy("adds", guests::ADDS);
     let unsigned = post(&plain, "/f/adds", "receipt", "[1, 2]");
@@ -271,12 +277,12 @@ fn receipts_are_signed_and_checked_without_a_server() {
     nebula(&args).exits(1).explains("no Ed25519 private key").explains("openssl genpkey");
 }
 
-/// Asking for a receipt makes no other call of a function that sees headers.
+/// The preference is removed from the headers that a function of the http form sees, so it doesn't
+/// change the call.
 #[test]
-fn functions_do_not_see_that_a_receipt_is_asked_for() {
-    let nebula =
-        Nebula::start_with(&["--cache-bytes-max", "1000000"]).deploy("mirror", guests::MIRRORS_REQUEST);
-    // With headers after it, whose order the function sees.
+fn functions_do_not_see_the_receipt_preference() {
+    let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
+    // Headers follow the preference, because the function sees the order of headers.
     let get = |prefer: Option<&str>| {
         let call = nebula.request("GET", "/f/mirror/").header("x-a", "1");
         let call = prefer.into_iter().fold(call, |call, prefer| call.header("prefer", prefer));

@@ -1,14 +1,8 @@
-//! The functions of this repository, each called with its sample.
+//! The functions of this repository: samples, limits, and the memory that they need.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use nebula_tests::{FUNCTIONS, Nebula, functions};
-
-/// The sample's `input` or `output`, whatever its ending.
-fn sample(directory: &str, stem: &str) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(Path::new(directory).join("sample")).ok()?;
-    entries.flatten().map(|entry| entry.path()).find(|path| path.file_stem().is_some_and(|name| name == stem))
-}
+use nebula_tests::{FUNCTIONS, FunctionCrate, Nebula, functions};
 
 fn media_type(path: &Path) -> &'static str {
     match path.extension().and_then(|end| end.to_str()).unwrap_or_default() {
@@ -21,13 +15,13 @@ fn media_type(path: &Path) -> &'static str {
         "png" => "image/png",
         "jpg" => "image/jpeg",
         "bin" => "application/octet-stream",
-        other => panic!("a sample that ends in `{other}`"),
+        other => panic!("unknown extension `{other}` of a sample"),
     }
 }
 
-/// Limits of the function's own, as its `nebula.toml` has them, for the deploy's query.
-fn limits(directory: &str) -> String {
-    let Ok(text) = std::fs::read_to_string(Path::new(directory).join("nebula.toml")) else {
+/// Returns the limits in the function's `nebula.toml` as the query of a deploy.
+fn limits(function: &FunctionCrate) -> String {
+    let Ok(text) = std::fs::read_to_string(Path::new(function.directory).join("nebula.toml")) else {
         return String::new();
     };
     let limits = text.split("[limits]").nth(1).unwrap_or_default();
@@ -38,33 +32,25 @@ fn limits(directory: &str) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-fn name(directory: &str) -> &str {
-    directory.rsplit('/').next().unwrap()
-}
-
-/// Deploys a function as its crate says.
-fn deploy(nebula: &Nebula, directory: &str) {
-    nebula.put_function(name(directory), &limits(directory)).is(200);
-}
-
 #[test]
-fn samples_are_answered() {
-    let nebula = Nebula::start();
+fn functions_answer_their_samples() {
+    let nebula = Nebula::start_uncached();
     let mut answered = 0;
-    for (directory, _) in FUNCTIONS {
-        deploy(&nebula, directory);
-        let Some(input) = sample(directory, "input") else { continue };
+    for function in FUNCTIONS {
+        nebula.put_function(function.name(), &limits(function)).is(200);
+        let Some(input) = function.sample("input") else { continue };
         let call = || {
-            let call = nebula.request("POST", &format!("/f/{}", name(directory)));
+            let call = nebula.request("POST", &format!("/f/{}", function.name()));
             let call = call.header("content-type", media_type(&input));
             call.body(std::fs::read(&input).unwrap()).send().is(200)
         };
         let answer = call();
-        match sample(directory, "output") {
+        match function.sample("output") {
             Some(output) => {
                 answer.bytes(&std::fs::read(&output).unwrap());
             }
-            // One whose answer depends on its own digest: the same each time is all there is to say.
+            // The answer depends on the function's digest, so the test only checks that it stays
+            // the same.
             None => {
                 call().bytes(answer.body());
             }
@@ -74,9 +60,8 @@ fn samples_are_answered() {
     assert!(answered > 0, "no function has a sample");
 }
 
-/// The one of the http form answers requests, whole.
 #[test]
-fn hello_http_routes() {
+fn hello_http_routes_by_path() {
     let nebula = Nebula::start().deploy("hello", functions::HELLO_HTTP);
     nebula.get("/f/hello").is(200).says("Hello from Nebula\n");
     nebula.get("/f/hello/hello/Ada").is(200).says("Hello, Ada\n");
@@ -86,35 +71,36 @@ fn hello_http_routes() {
     echo.send().is(200).has("content-type", "text/x-own").says(&body);
 }
 
-/// `nebula up` is for people who look at the samples first.
+/// `nebula up` prints the call of each function's sample.
 #[test]
-fn every_function_has_a_sample() {
-    for (directory, _) in FUNCTIONS {
-        let is_http = name(directory).contains("http");
-        assert!(is_http || sample(directory, "input").is_some(), "{directory} has no sample/input.*");
+fn every_function_but_http_ones_has_a_sample() {
+    for function in FUNCTIONS {
+        let is_http = function.name().contains("http");
+        assert!(
+            is_http || function.sample("input").is_some(),
+            "{} has no sample/input.*",
+            function.directory
+        );
     }
 }
 
-/// Growing memory costs two system calls on each call: functions built with the SDK find their heap
-/// inside the memory that they begin with.
+/// Growing the memory costs two system calls per call. Functions built with the SDK have their heap
+/// inside the initial memory.
 #[test]
-fn small_inputs_need_no_more_memory_than_there_is() {
+fn small_inputs_fit_the_initial_memory() {
     let nebula = Nebula::start();
-    for (directory, path) in FUNCTIONS {
-        let name = name(directory);
-        if !["add", "slugify", "word-count", "sha256"].contains(&name) {
-            continue;
-        }
-        let component = std::fs::read(path).unwrap();
+    for name in ["add", "slugify", "word-count", "sha256"] {
+        let function = FunctionCrate::named(name);
+        let component = std::fs::read(function.component).unwrap();
         let initial = initial_memory_bytes(&component);
         nebula.put(&format!("{name}?memory_bytes_max={initial}"), &component).is(200);
-        let input = sample(directory, "input").unwrap();
+        let input = function.sample("input").unwrap();
         let call = nebula.request("POST", &format!("/f/{name}")).header("content-type", media_type(&input));
         call.body(std::fs::read(&input).unwrap()).send().is(200);
     }
 }
 
-/// The memories that a component's modules begin with, all together.
+/// Returns the initial size of all memories of a component's modules.
 fn initial_memory_bytes(component: &[u8]) -> u64 {
     let payloads = wasmparser::Parser::new(0).parse_all(component);
     let mut pages = 0;

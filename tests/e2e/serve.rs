@@ -1,4 +1,4 @@
-//! Starting, stopping, and what survives in between.
+//! `nebula serve`: starting, draining, restarts, crashes, the data directory, socket activation.
 
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use nebula_tests::{Nebula, eventually, guests, nebula};
 
-/// `nebula serve` with these arguments, which isn't expected to come up.
-fn serve(arguments: &[&str]) -> nebula_tests::Ran {
+/// Runs `nebula serve` with arguments that make it exit.
+fn serve(arguments: &[&str]) -> nebula_tests::CommandRun {
     let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
     all.extend(arguments);
-    // The later of two wins, as with any flag.
     nebula(&all)
 }
 
 #[test]
-fn a_data_directory_has_one_server() {
+fn a_data_directory_is_locked_by_its_server() {
     let first = Nebula::start();
     let directory = first.data_dir().display().to_string();
     serve(&["--data-dir", &directory])
@@ -24,14 +23,14 @@ fn a_data_directory_has_one_server() {
         .explains(&format!("(pid {})", first.pid()))
         .explains("hint: stop the other server");
     first.get("/healthz").is(200);
-    // The lock goes with its holder, however that ends.
+    // The lock is released when its holder exits, even when it is killed.
     let home = first.home();
     first.kill();
     Nebula::start_over(home, &[]).get("/healthz").is(200);
 }
 
 #[test]
-fn a_port_in_use_is_said() {
+fn a_port_in_use_is_reported() {
     let first = Nebula::start();
     for (flag, address) in [("--listen", first.calls_address()), ("--control", first.control_address())] {
         let home = tempfile::tempdir().unwrap();
@@ -46,9 +45,10 @@ fn a_port_in_use_is_said() {
     first.get("/healthz").is(200);
 }
 
-/// A directory that was there keeps its mode: whoever can write to it owns the host.
+/// A server keeps the mode of an existing directory. It warns because anyone who can write to the
+/// directory controls the server.
 #[test]
-fn a_data_directory_open_to_others_is_said() {
+fn a_data_directory_open_to_others_is_reported() {
     let fresh = Nebula::start();
     assert_eq!(fresh.data_dir().metadata().unwrap().permissions().mode() & 0o777, 0o700);
     assert!(!fresh.stderr().contains("warning"), "{}", fresh.stderr());
@@ -63,9 +63,9 @@ fn a_data_directory_open_to_others_is_said() {
     assert!(line.ends_with(&format!("hint: `chmod 700 {}`", directory.display())), "{line}");
 }
 
-/// `/proc` takes no directories from anybody, root included.
+/// Not even root can create a directory in `/proc`.
 #[test]
-fn a_data_directory_that_cannot_be_written_is_said() {
+fn an_unwritable_data_directory_is_reported() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let below_a_file = file.path().join("data").display().to_string();
     for directory in ["/proc/nebula", &below_a_file] {
@@ -77,7 +77,7 @@ fn a_data_directory_that_cannot_be_written_is_said() {
 }
 
 #[test]
-fn a_data_directory_of_another_release_is_left_alone() {
+fn a_data_directory_of_an_unknown_format_is_refused_unchanged() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("FORMAT"), "nebula registry 99\n").unwrap();
     serve(&["--data-dir", &home.path().display().to_string()]).exits(1).explains("nebula registry 99");
@@ -85,14 +85,14 @@ fn a_data_directory_of_another_release_is_left_alone() {
 }
 
 #[test]
-fn everything_survives_a_restart() {
+fn functions_versions_and_the_token_survive_a_restart() {
     let mut nebula =
         Nebula::start().deploy("f", guests::GREETS).deploy("f", guests::COUNTS).deploy("g", guests::ADDS);
     nebula.control("POST", "/api/v1/functions/f/rollback").send().is(200);
     let token = std::fs::read_to_string(nebula.data_dir().join("token")).unwrap();
     let home = nebula.home();
     nebula.terminate();
-    nebula.ends();
+    nebula.wait_for_exit();
     drop(nebula);
 
     let nebula = Nebula::start_over(home, &[]);
@@ -103,9 +103,9 @@ fn everything_survives_a_restart() {
     assert_eq!(nebula.redeploy("f", guests::ADDS).json()["version"], "v3");
 }
 
-/// A deploy is durable when it is acknowledged: nothing that happens then undoes it.
+/// A deploy is durable once it is acknowledged.
 #[test]
-fn an_acknowledged_deploy_survives_kill() {
+fn an_acknowledged_deploy_survives_a_kill() {
     let mut home = Nebula::start().home();
     for (round, component) in [guests::GREETS, guests::COUNTS, guests::ADDS].into_iter().enumerate() {
         let nebula = Nebula::start_over(home, &[]);
@@ -119,7 +119,7 @@ fn an_acknowledged_deploy_survives_kill() {
     nebula.post("/f/f2", r#"{"a":1,"b":2}"#).is(200).says("3");
 }
 
-/// Compiled code is derived, and authenticated before it is used: damage to it is repaired.
+/// Compiled code is authenticated before use and can be derived again from the component.
 #[test]
 fn damaged_compiled_code_is_compiled_again() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
@@ -129,7 +129,7 @@ fn damaged_compiled_code_is_compiled_again() {
     for compatibility in std::fs::read_dir(&directory).unwrap() {
         for file in std::fs::read_dir(compatibility.unwrap().path()).unwrap() {
             let path = file.unwrap().path();
-            // The MAC at its end stays as it was: it is what tells.
+            // The MAC at the end of the file stays unchanged and no longer matches.
             let mut bytes = std::fs::read(&path).unwrap();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
@@ -143,30 +143,31 @@ fn damaged_compiled_code_is_compiled_again() {
     nebula.post("/f/greets", "\"you\"").is(200).says("\"Hello, you!\"");
 }
 
-/// Told to stop, it answers what it has begun, takes nothing new, and ends well.
+/// On SIGTERM the server answers the calls in flight, accepts no new connections, and exits
+/// successfully.
 #[test]
-fn calls_in_flight_are_answered_before_it_stops() {
+fn calls_in_flight_are_answered_before_the_server_stops() {
     let mut nebula = Nebula::start();
     nebula.put("slow?deadline_ms=1500", &std::fs::read(guests::LOOPS_FOREVER).unwrap()).is(200);
     let idle = cpu_ticks(nebula.pid());
     std::thread::scope(|scope| {
         let slow = scope.spawn(|| nebula.post("/f/slow", ""));
-        // It runs once the server burns CPU on it; until then there is nothing to drain.
+        // The server uses CPU time only once the call runs; before that it has nothing to drain.
         eventually("the call runs", || (cpu_ticks(nebula.pid()) > idle + 3).then_some(()));
         nebula.terminate();
-        eventually("it takes no more connections", || {
+        eventually("the server accepts no connections", || {
             TcpStream::connect_timeout(&nebula.calls_address(), Duration::from_secs(1)).is_err().then_some(())
         });
         assert!(!slow.is_finished(), "the call ended before the drain began");
         slow.join().unwrap().is(504);
     });
-    nebula.ends();
+    nebula.wait_for_exit();
     assert!(nebula.stderr().contains("stopping"), "{}", nebula.stderr());
 }
 
-/// What is still running when the time to stop is over is cut, however long its deadline.
+/// Calls that are still running after `--drain-seconds` are cancelled, however long their deadline.
 #[test]
-fn stopping_takes_no_longer_than_it_was_given() {
+fn draining_ends_after_the_configured_time() {
     use std::io::Write;
 
     let mut nebula = Nebula::start_with(&["--drain-seconds", "1"]);
@@ -176,10 +177,10 @@ fn stopping_takes_no_longer_than_it_was_given() {
     stream.write_all(b"POST /f/slow HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").unwrap();
     eventually("the call runs", || (cpu_ticks(nebula.pid()) > idle + 3).then_some(()));
     nebula.terminate();
-    nebula.ends();
+    nebula.wait_for_exit();
 }
 
-/// User and system time of a process, in clock ticks.
+/// Returns the user and system time of a process in clock ticks.
 fn cpu_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
@@ -187,7 +188,7 @@ fn cpu_ticks(pid: u32) -> u64 {
 }
 
 #[test]
-fn flags_come_from_the_environment_too() {
+fn flags_may_be_environment_variables() {
     let home = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let nebula = Nebula::run(home, &["serve"], std::path::Path::new("/"), &[("NEBULA_THREADS", "1")]);
     nebula.get("/readyz").is(200);
@@ -196,10 +197,10 @@ fn flags_come_from_the_environment_too() {
     assert_eq!(names.filter(|name| name.starts_with("nebula-data-")).count(), 1);
 }
 
-/// A server that is started by a connection ends when nobody is there, and the next connection, which has
-/// waited in the socket's queue, is answered by the next server.
+/// A server started by socket activation exits when it is idle. The next connection waits in the
+/// socket's queue and is answered by the next server.
 #[test]
-fn a_socket_may_be_handed_over() {
+fn socket_activated_servers_answer_queued_connections() {
     use std::io::{Read, Write};
 
     let home = std::sync::Arc::new(tempfile::tempdir().unwrap());
@@ -217,26 +218,27 @@ fn a_socket_may_be_handed_over() {
                   content-type: application/json\r\ncontent-length: 5\r\n\r\n\"you\"",
             )
             .unwrap();
-        let mut nebula = nebula_tests::activated(&home, &listener, &["--exit-after-idle-seconds", "1"]);
+        let mut nebula =
+            nebula_tests::spawn_with_socket(&home, &listener, &["--exit-after-idle-seconds", "1"]);
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\"Hello, you!\""), "{answer}");
-        let status = eventually("the server ends", || nebula.try_wait().unwrap());
+        let status = eventually("the server exits", || nebula.try_wait().unwrap());
         assert!(status.success(), "{status}");
     }
 }
 
-/// Whoever connected would wait for ever: its listener is there.
+/// The listener exists by then, so clients would connect and wait forever if the server stayed.
 #[test]
-fn a_server_whose_threads_cannot_serve_ends() {
+fn a_server_whose_engine_cannot_start_exits() {
     serve(&["--instances-max", "1000000"]).exits(1).explains("the engine cannot start");
 }
 
-/// With room for hardly any instance: calls take turns, and none fails.
+/// With slots for one or two instances, calls run one after the other and none fails.
 #[test]
-fn few_instances_are_enough() {
+fn calls_succeed_with_few_instance_slots() {
     for instances in ["1", "2"] {
-        let nebula = Nebula::start_with(&["--threads", "1", "--instances-max", instances])
+        let nebula = Nebula::start_uncached_with(&["--threads", "1", "--instances-max", instances])
             .deploy("greets", guests::GREETS)
             .deploy("counts", guests::COUNTS);
         for round in 0..10 {
@@ -252,9 +254,9 @@ fn few_instances_are_enough() {
     }
 }
 
-/// What nothing needs goes a while after the start; what is named stays.
+/// The server removes components without a name some time after its start.
 #[test]
-fn files_left_over_are_removed() {
+fn orphaned_components_are_removed() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     let home = nebula.home();
     let components = nebula.data_dir().join("components");
@@ -262,7 +264,7 @@ fn files_left_over_are_removed() {
     let orphan = components.join("0".repeat(64));
     std::fs::write(&orphan, b"left over").unwrap();
     let nebula = Nebula::start_over(home, &[]);
-    eventually("the file is gone", || (!orphan.exists()).then_some(()));
+    eventually("the orphan is removed", || (!orphan.exists()).then_some(()));
     nebula.post("/f/greets", "\"you\"").is(200);
     assert_eq!(std::fs::read_dir(&components).unwrap().count(), 1);
 }

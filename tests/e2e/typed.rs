@@ -1,11 +1,12 @@
-//! Typed functions: every kind of WIT value as JSON, and what doesn't fit is pointed at.
+//! Typed functions: every kind of WIT value as JSON, text, bytes and queries, and the pointers of
+//! type mismatches.
 
 use nebula_tests::{Nebula, base64, foreach_guest_in_typed, guests, wat};
 use serde_json::{Value, json};
 
 foreach_guest_in_typed!(is_tested);
 
-/// An input with every kind of WIT value in it, as the codec itself would write it.
+/// Returns an input with every kind of WIT value, spelled as the codec encodes it.
 fn everything() -> Value {
     json!({
         "yes": true,
@@ -52,7 +53,7 @@ fn mirrors() {
     let answer = nebula.post("/f/mirrors", &everything().to_string()).is(200);
     assert_eq!(answer.has("content-type", "application/json").json(), everything());
 
-    // Each of these says the same in another way.
+    // Each of these is another spelling of a value, and the answer has the codec's own.
     for (name, given, answered) in [
         ("large", json!(i64::MIN.to_string()), json!(i64::MIN)),
         ("large-unsigned", json!(u64::MAX.to_string()), json!(u64::MAX)),
@@ -71,14 +72,14 @@ fn mirrors() {
         let answer = nebula.post("/f/mirrors", &with(&[(name, given.clone())])).is(200);
         assert_eq!(answer.json()[name], answered, "{name}: {given}");
     }
-    // An absent option is none.
+    // An omitted option is `none`.
     let mut without = everything();
     without.as_object_mut().unwrap().remove("maybe");
     assert_eq!(nebula.post("/f/mirrors", &without.to_string()).is(200).json()["maybe"], Value::Null);
 }
 
 #[test]
-fn what_does_not_fit_is_pointed_at() {
+fn type_mismatches_have_a_pointer() {
     let nebula = Nebula::start().deploy("mirrors", guests::MIRRORS);
     for (name, given, pointer, expected) in [
         ("yes", json!("true"), "/yes", "bool"),
@@ -107,7 +108,7 @@ fn what_does_not_fit_is_pointed_at() {
             .pointer(pointer)
             .expected(expected);
     }
-    // The expectation is a type with a shape of its own.
+    // The expected type of these is written out, so only the pointer is checked.
     for (name, given, pointer) in [
         ("colour", json!("deepgreen"), "/colour"),
         ("rights", json!(["fly"]), "/rights"),
@@ -125,7 +126,7 @@ fn adds() {
     let nebula = Nebula::start().deploy("adds", guests::ADDS);
     nebula.post("/f/adds", r#"{"a": 2, "b": 40}"#).is(200).says("42");
     nebula.post("/f/adds", r#"{"b": -9223372036854775808, "a": "1"}"#).is(200).says("-9223372036854775807");
-    // Its own error, which is an answer and no problem.
+    // The function's own error is an answer, not a problem document.
     nebula
         .post("/f/adds", r#"{"a": 9223372036854775807, "b": 1}"#)
         .is(422)
@@ -139,7 +140,7 @@ fn adds() {
         .expected("s64");
     nebula.post("/f/adds", r#"{"a": 1}"#).is(400).problem("type-mismatch");
     nebula.post("/f/adds", r#"{"a": 1, "b": 2, "c": 3}"#).is(400).problem("type-mismatch");
-    // In order, too.
+    // Arguments may be given in order.
     nebula.post("/f/adds", "[1, 2]").is(200).says("3");
     nebula.post("/f/adds", "[1]").is(400).problem("type-mismatch");
     nebula.post("/f/adds", "3").is(400).problem("type-mismatch").pointer("");
@@ -153,7 +154,7 @@ fn says_nothing() {
     nebula.get("/f/says-nothing").is(200).says("null");
 }
 
-/// Text travels as text or as JSON, both ways.
+/// Text is sent as plain text or as JSON, in requests and in answers.
 #[test]
 fn greets() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
@@ -179,12 +180,12 @@ fn greets() {
     json.body("\"Ada\"").send().is(200).has("content-type", text).says("Hello, Ada!");
     call().body("").send().is(200).says("Hello, !");
     call().header("content-type", "image/png").body("Ada").send().is(415).problem("unsupported-media-type");
-    // What `curl -d` sends.
+    // `curl -d` sends this media type.
     let curl = call().header("content-type", "application/x-www-form-urlencoded");
     curl.body("Ada").send().is(200).says("Hello, Ada!");
 }
 
-/// Bytes travel as they are or as base64 in JSON.
+/// Bytes are sent as they are or as base64 in JSON.
 #[test]
 fn reverses() {
     let nebula = Nebula::start().deploy("reverses", guests::REVERSES);
@@ -212,17 +213,17 @@ fn makes_nan() {
     }
 }
 
-/// A record of scalars fits a query string.
+/// The fields of a record of scalars can be sent as a query string.
 #[test]
 fn searches() {
     let nebula = Nebula::start().deploy("searches", guests::SEARCHES);
-    let said = "a b&c 3 true Some(1.5) Order::OldestFirst [\"x\", \"y\"]";
+    let expected = json!("a b&c 3 true Some(1.5) Order::OldestFirst [\"x\", \"y\"]").to_string();
     let query = "/f/searches?text=a+b%26c&limit=3&exact=true&above=1.5&order=oldest-first&tags=x&tags=y";
-    nebula.get(query).is(200).has("content-type", "application/json").says(&json!(said).to_string());
+    nebula.get(query).is(200).has("content-type", "application/json").says(&expected);
     let posted = json!({
         "text": "a b&c", "limit": 3, "exact": true, "above": 1.5, "order": "oldest-first", "tags": ["x", "y"],
     });
-    nebula.post("/f/searches", &posted.to_string()).is(200).says(&json!(said).to_string());
+    nebula.post("/f/searches", &posted.to_string()).is(200).says(&expected);
     nebula
         .get("/f/searches?text=&limit=0&exact=false&order=newest")
         .is(200)
@@ -239,7 +240,8 @@ fn searches() {
     nebula.get("/f/searches?text=%ff").is(400).problem("bad-query");
 }
 
-/// A component whose `handle` gives back what it got, of a type that is a pointer and a length.
+/// Assembles a component whose `handle` returns its argument. The type must flatten to a pointer
+/// and a length.
 fn echo_of(ty: &str) -> Vec<u8> {
     wat(&format!(
         r#"(component
@@ -262,7 +264,7 @@ fn echo_of(ty: &str) -> Vec<u8> {
 }
 
 #[test]
-fn maps_travel() {
+fn maps_are_objects_or_lists_of_pairs() {
     let nebula = Nebula::start();
     let named = nebula.put("named", &echo_of("(map string u32)")).is(200).json();
     assert_eq!(named["signature"], "handle: func(it: map<string, u32>) -> map<string, u32>");
@@ -272,9 +274,9 @@ fn maps_travel() {
     nebula.post("/f/numbered", r#"[[7,["x"]],[1,[]]]"#).is(200).says(r#"[[7,["x"]],[1,[]]]"#);
 }
 
-/// A lone parameter has its name in a query, and there is no other.
+/// The query of a function with one parameter names that parameter and nothing else.
 #[test]
-fn queries_of_one_parameter_have_no_other() {
+fn unknown_query_parameters_are_400() {
     let nebula = Nebula::start();
     nebula.put("echo", &echo_of("string")).is(200);
     nebula.get("/f/echo?it=x").is(200).says("\"x\"");

@@ -1,4 +1,5 @@
-//! Versions, and what may be remembered of their answers.
+//! Versions: pinning, entity tags, rollback, limits, and the headers about the version that
+//! answered.
 
 use nebula_tests::{Nebula, guests};
 
@@ -21,23 +22,23 @@ fn a_digest_can_be_pinned() {
     pinned
         .has("nebula-function", &format!("f@v1; digest={digest}"))
         .has("cache-control", "public, max-age=31536000, immutable");
-    // In a path, `:` and `@` may be escaped.
+    // A path may escape `:` and `@`.
     nebula.post(&format!("/f/f%40{}", digest.replace(':', "%3A")), "\"you\"").is(200);
     let other = format!("sha256:{}", "0".repeat(64));
     nebula.post(&format!("/f/f@{other}"), "").is(404).problem("unknown-version");
 }
 
 #[test]
-fn versions_that_are_none_are_refused() {
+fn malformed_versions_are_400() {
     let nebula = Nebula::start().deploy("f", guests::GREETS);
     for version in ["3", "v0", "v", "latest", "sha256:00", "md5:00", ""] {
         nebula.post(&format!("/f/f@{version}"), "").is(400).problem("bad-name");
     }
 }
 
-/// Every answer says what answered, how long it took, and what may be remembered of it.
+/// The headers also say how long each phase took and how the answer may be cached.
 #[test]
-fn answers_say_where_they_come_from() {
+fn answers_name_function_version_and_digest() {
     let nebula = Nebula::start();
     let record = nebula.redeploy("greets", guests::GREETS).json();
     let digest = record["digest"].as_str().unwrap();
@@ -56,9 +57,9 @@ fn answers_say_where_they_come_from() {
     assert!(etag.len() >= 18 && etag.starts_with('"') && etag.ends_with('"'), "{answer:?}");
 }
 
-/// The tag is the content's own: equal answers have equal tags, whoever gave them.
+/// Equal answers of different functions have equal tags.
 #[test]
-fn tags_are_the_contents_own() {
+fn entity_tags_depend_only_on_the_content() {
     let nebula = Nebula::start().deploy("a", guests::GREETS).deploy("b", guests::GREETS);
     let tag = |path: &str, input: &str| nebula.post(path, input).is(200).header("etag").unwrap().to_owned();
     assert_eq!(tag("/f/a", "\"x\""), tag("/f/b", "\"x\""));
@@ -67,17 +68,17 @@ fn tags_are_the_contents_own() {
 }
 
 #[test]
-fn what_is_known_already_is_not_sent_again() {
+fn a_matching_entity_tag_gets_304() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     let path = "/f/greets?name=you";
     let etag = nebula.get(path).is(200).header("etag").unwrap().to_owned();
-    let ask = |tags: &str| nebula.request("GET", path).header("if-none-match", tags).send();
-    let answer = ask(&etag).is(304).says("").has("etag", &etag).has("cache-control", "public, no-cache");
+    let get = |tags: &str| nebula.request("GET", path).header("if-none-match", tags).send();
+    let answer = get(&etag).is(304).says("").has("etag", &etag).has("cache-control", "public, no-cache");
     assert!(answer.header("nebula-function").is_some());
-    ask("*").is(304);
-    ask(&format!("\"other\", W/{etag}")).is(304);
-    ask("\"other\"").is(200).says("\"Hello, you!\"");
-    // POST isn't conditional.
+    get("*").is(304);
+    get(&format!("\"other\", W/{etag}")).is(304);
+    get("\"other\"").is(200).says("\"Hello, you!\"");
+    // The condition is ignored for POST.
     let post = nebula.request("POST", "/f/greets").header("if-none-match", &etag);
     post.header("content-type", "application/json").body("\"you\"").send().is(200);
 }
@@ -96,11 +97,11 @@ fn rollback_makes_an_earlier_version_current() {
     rollback("").is(200);
     rollback("").is(404).problem("unknown-version");
     nebula.control("POST", "/api/v1/functions/none/rollback").send().is(404).problem("unknown-function");
-    // Numbers go on where they were.
+    // Version numbers continue after the highest one.
     assert_eq!(nebula.redeploy("f", guests::COUNTS).json()["version"], "v3");
 }
 
-/// The same component with other limits is another version; with the same ones it is the same.
+/// Deploying the same component makes a new version only if its limits differ.
 #[test]
 fn limits_belong_to_a_version() {
     let nebula = Nebula::start();
@@ -113,9 +114,9 @@ fn limits_belong_to_a_version() {
     nebula.post("/f/f", "75").is(200);
 }
 
-/// A call that has begun ends on its version, also when the function is removed meanwhile.
+/// A call ends on the version that it began with, even if the function is removed meanwhile.
 #[test]
-fn a_call_outlives_its_function() {
+fn a_call_survives_the_removal_of_its_function() {
     use std::io::{Read, Write};
 
     let nebula = Nebula::start().deploy("greets", guests::GREETS);

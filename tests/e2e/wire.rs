@@ -1,4 +1,5 @@
-//! HTTP as it comes over the wire: what a server that others build on mustn't let through.
+//! HTTP at the level of bytes: malformed requests, request smuggling, limits, chunks, HTTP/2,
+//! `Expect`.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -7,34 +8,35 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use nebula_tests::{Nebula, PATIENCE, guests};
+use nebula_tests::{Nebula, WAIT_MAX, guests};
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
     stream
 }
 
-/// What comes until the server closes.
-fn rest(mut stream: TcpStream) -> String {
+/// Reads until the server closes the connection.
+fn read_to_close(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
     let begun = Instant::now();
-    // A reset after the answer is an end like any other.
+    // The server may also end the connection with a reset after its answer.
     let _ = stream.read_to_end(&mut answer);
     assert!(
-        begun.elapsed() < PATIENCE,
+        begun.elapsed() < WAIT_MAX,
         "the server keeps the connection: {:?}",
         String::from_utf8_lossy(&answer)
     );
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Writes `request` as it is, and reads until the server closes: because the request says so, or is broken.
+/// Writes the bytes of a request and reads until the server closes the connection, which it does
+/// because the request asks for it or is malformed.
 fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = connect(address);
-    // The server may have closed before it has read everything.
+    // The server may close the connection before it has read everything.
     let _ = stream.write_all(request);
-    rest(stream)
+    read_to_close(stream)
 }
 
 fn status(answer: &str) -> &str {
@@ -59,37 +61,37 @@ fn a_request_needs_exactly_one_host() {
         }
         let answer = exchange(address, b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         assert_eq!(status(&answer), "200", "{answer}");
-        // HTTP/1.0 had none.
+        // HTTP/1.0 requires no `Host`.
         let answer = exchange(address, b"GET /healthz HTTP/1.0\r\n\r\n");
         assert_eq!(status(&answer), "200", "{answer}");
     }
 }
 
-/// Otherwise the guest is blamed for not understanding it.
+/// The data plane refuses an invalid `Host`, so that a guest doesn't fail on it.
 #[test]
 fn a_host_is_a_name_or_an_address() {
     let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
-    let ask = |version: &str, host: &[u8]| {
+    let get = |version: &str, host: &[u8]| {
         let head = format!("GET /f/mirror HTTP/{version}\r\nconnection: close\r\nhost: ");
         exchange(nebula.calls_address(), &[head.as_bytes(), host, b"\r\n\r\n"].concat())
     };
     for host in [&b"\xff"[..], b"", b"a b", b"me@a", b"a:x", b"http://a"] {
         for version in ["1.1", "1.0"] {
-            let answer = ask(version, host);
+            let answer = get(version, host);
             assert_eq!(status(&answer), "400", "{host:?}: {answer}");
             assert!(answer.contains("urn:nebula:problem:bad-host"), "{answer}");
         }
     }
     for host in ["example.org", "example.org:8080", "127.0.0.1", "[::1]:80"] {
-        let answer = ask("1.1", host.as_bytes());
+        let answer = get("1.1", host.as_bytes());
         assert_eq!(status(&answer), "200", "{host:?}: {answer}");
         assert!(answer.contains(&format!("authority {host}\n")), "{answer}");
     }
 }
 
-/// Success would end HTTP on the connection, and there is no tunnel to begin.
+/// A successful CONNECT would turn the connection into a tunnel, which Nebula doesn't provide.
 #[test]
-fn nothing_is_tunnelled() {
+fn connect_is_refused() {
     let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
     for target in ["/f/mirror", "a:80"] {
         let request = format!("CONNECT {target} HTTP/1.1\r\nhost: a:80\r\nconnection: close\r\n\r\n");
@@ -98,10 +100,10 @@ fn nothing_is_tunnelled() {
     }
 }
 
-/// The classic of request smuggling: chunks go before the length, and nothing after them is believed
-/// (RFC 9112 §6.1).
+/// Request smuggling: chunks take precedence over the length, and bytes after them aren't read as a
+/// request (RFC 9112 §6.1).
 #[test]
-fn nothing_is_smuggled_behind_a_length_and_chunks() {
+fn a_request_with_length_and_chunks_smuggles_nothing() {
     let nebula = serving();
     let (length, chunked) = ("content-length: 4\r\n", "transfer-encoding: chunked\r\n");
     for headers in [format!("{length}{chunked}"), format!("{chunked}{length}")] {
@@ -116,7 +118,7 @@ fn nothing_is_smuggled_behind_a_length_and_chunks() {
 }
 
 #[test]
-fn lengths_that_are_none_are_refused() {
+fn invalid_lengths_are_400() {
     let nebula = serving();
     for lengths in ["content-length: x", "content-length: -1", "content-length: 3\r\ncontent-length: 4"] {
         let request = format!("POST /f/greets HTTP/1.1\r\nhost: a\r\n{lengths}\r\n\r\nabcd");
@@ -139,13 +141,13 @@ fn headers_are_bounded() {
     assert!(long.contains("urn:nebula:problem:headers-too-large"), "{long}");
     let many = with((0..150).map(|n| format!("x-{n}: x\r\n")).collect());
     assert_eq!(status(&many), "431", "{many}");
-    let too_many_for_anyone = with((0..1000).map(|n| format!("x-{n}: x\r\n")).collect());
-    assert_eq!(status(&too_many_for_anyone), "431");
+    let very_many = with((0..1000).map(|n| format!("x-{n}: x\r\n")).collect());
+    assert_eq!(status(&very_many), "431");
     assert_eq!(status(&with(format!("x-long: {}\r\n", "x".repeat(16 * 1024)))), "200");
 }
 
 #[test]
-fn what_is_no_http_is_refused() {
+fn bytes_that_are_not_http_are_refused() {
     let nebula = serving();
     for noise in [
         &b"\x16\x03\x01\x02\x00\x01\x00"[..],
@@ -169,7 +171,7 @@ fn chunked_bodies_are_read_whole() {
     assert!(answer.ends_with("Hello, Ada Lovelace!"), "{answer}");
 }
 
-/// A length isn't promised, so the limit counts what comes.
+/// Chunks announce no total length, so the limit counts the bytes received.
 #[test]
 fn chunked_bodies_are_bounded() {
     let nebula = Nebula::start();
@@ -186,13 +188,13 @@ fn chunked_bodies_are_bounded() {
 }
 
 #[test]
-fn a_body_that_breaks_off_is_the_callers_fault() {
+fn an_incomplete_body_is_400() {
     let nebula = serving();
     let broken = b"POST /f/greets HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nabc";
     let mut stream = connect(nebula.calls_address());
     stream.write_all(broken).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    let answer = rest(stream);
+    let answer = read_to_close(stream);
     assert!(answer.is_empty() || status(&answer) == "400", "{answer}");
     nebula.get("/healthz").is(200);
 }
@@ -211,7 +213,7 @@ fn pipelined_requests_are_answered_in_order() {
     assert!(at("one") < at("two") && at("two") < at("three"), "{answer}");
 }
 
-/// What is over the limit by its own account isn't waited for.
+/// The server doesn't wait for a body whose announced length exceeds the limit.
 #[test]
 fn a_length_over_the_limit_is_refused_at_once() {
     let nebula = serving();
@@ -222,9 +224,9 @@ fn a_length_over_the_limit_is_refused_at_once() {
     assert!(answer.contains("\"bytes_max\":8388608"), "{answer}");
 }
 
-/// HTTP/2 on the same port, many streams on one connection.
+/// Many streams share one connection.
 #[test]
-fn http2_is_spoken_on_the_same_port() {
+fn the_data_plane_speaks_http2_on_the_same_port() {
     let nebula = serving();
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     executor.block_on(async {
@@ -255,9 +257,8 @@ fn http2_is_spoken_on_the_same_port() {
     });
 }
 
-/// `100 Continue` is sent when the body is wanted.
 #[test]
-fn expectations_are_met() {
+fn expect_100_continue_is_answered_before_the_body() {
     let nebula = serving();
     let mut stream = connect(nebula.calls_address());
     stream
@@ -267,6 +268,6 @@ fn expectations_are_met() {
     stream.read_exact(&mut first).unwrap();
     assert_eq!(&first[..], b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(b"Ada").unwrap();
-    let answer = rest(stream);
+    let answer = read_to_close(stream);
     assert!(answer.ends_with("Hello, Ada!"), "{answer}");
 }

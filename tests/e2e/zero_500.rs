@@ -1,11 +1,11 @@
-//! "Zero 500s": a 500 is a bug in Nebula, so whatever is sent, there is none.
+//! "Zero 500s": a 500 is a bug in Nebula, so no request, deploy or sequence of bytes may cause one.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use nebula_tests::{Nebula, PATIENCE, guests};
+use nebula_tests::{Nebula, WAIT_MAX, guests};
 
-/// A stream of numbers, the same each time (xorshift64*).
+/// A fixed sequence of pseudo-random numbers (xorshift64*).
 struct Numbers(u64);
 
 impl Numbers {
@@ -24,7 +24,7 @@ impl Numbers {
         choices[self.below(choices.len())]
     }
 
-    /// Pieces of documents that might be taken for one another, and noise.
+    /// Returns a body made of fragments of JSON and noise.
     fn body(&mut self) -> Vec<u8> {
         const PIECES: [&[u8]; 24] = [
             b"{",
@@ -118,7 +118,7 @@ const MEDIA_TYPES: [&str; 8] = [
 const METHODS: [&str; 9] = ["POST", "GET", "HEAD", "QUERY", "OPTIONS", "PUT", "DELETE", "PATCH", "BREW"];
 
 #[test]
-fn whatever_is_asked() {
+fn no_request_causes_a_500() {
     let nebula = server();
     std::thread::scope(|scope| {
         for seed in 1..=4 {
@@ -145,7 +145,7 @@ fn whatever_is_asked() {
 }
 
 #[test]
-fn whatever_is_deployed() {
+fn no_damaged_component_causes_a_500() {
     let nebula = server();
     let mut numbers = Numbers(42);
     let component = std::fs::read(guests::COUNTS).unwrap();
@@ -186,7 +186,7 @@ fn whatever_is_deployed() {
 }
 
 #[test]
-fn whatever_comes_over_the_wire() {
+fn no_sequence_of_bytes_causes_a_500() {
     const PIECES: [&str; 20] = [
         "POST ",
         "GET ",
@@ -214,7 +214,7 @@ fn whatever_comes_over_the_wire() {
     for round in 0..300 {
         let address = if round % 4 == 0 { nebula.control_address() } else { nebula.calls_address() };
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
         let mut sent = String::new();
         if numbers.below(2) == 0 {
             sent.push_str("POST /f/greets HTTP/1.1\r\nhost: a\r\n");
@@ -222,7 +222,7 @@ fn whatever_comes_over_the_wire() {
         for _ in 0..numbers.below(10) {
             sent.push_str(numbers.pick(&PIECES));
         }
-        // The server may close early, which is its right.
+        // The server may close the connection early.
         let _ = stream.write_all(sent.as_bytes());
         let _ = stream.shutdown(Shutdown::Write);
         let mut answer = Vec::new();

@@ -1,5 +1,6 @@
-//! Guests that misbehave, or are special in another way; each is an example of this package.
+//! Test guests: components that misbehave or exercise one feature. Each is an example of this
+//! package.
 //!
-//! They lie in directories named after the modules of the end-to-end tests: `faults/panics.rs` here is
-//! what the test `faults::panics` calls. A guest without such a test doesn't compile there.
-//! They are written with bare bindings, not with the SDK: what they do wrong is theirs alone.
+//! The directories have the names of the end-to-end test modules: the test `faults::panics` calls
+//! the guest `faults/panics.rs`. A guest without such a test is a compile error there. Guests use
+//! the bare bindings instead of the SDK, so that the SDK has no part in their faults.

@@ -1,14 +1,14 @@
-//! What came back, and what is expected of it. Each expectation that isn't met shows the whole answer.
+//! A response and the assertions on it. An assertion that fails shows the whole response.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// A response, read whole.
+/// A response whose body has been read to its end.
 #[derive(Clone)]
 pub struct Answer {
-    /// What was asked, for messages.
-    asked: String,
+    /// Method and URL of the request, for messages.
+    request: String,
     status: u16,
     headers: http::HeaderMap,
     body: Vec<u8>,
@@ -16,7 +16,7 @@ pub struct Answer {
 
 impl fmt::Debug for Answer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "{}\n-> {}", self.asked, self.status)?;
+        writeln!(formatter, "{}\n-> {}", self.request, self.status)?;
         for (name, value) in &self.headers {
             writeln!(formatter, "   {name}: {}", String::from_utf8_lossy(value.as_bytes()))?;
         }
@@ -26,52 +26,52 @@ impl fmt::Debug for Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(asked: String, response: http::Response<Vec<u8>>) -> Self {
+    pub(crate) fn new(request: String, response: http::Response<Vec<u8>>) -> Self {
         let (parts, body) = response.into_parts();
-        Self { asked, status: parts.status.as_u16(), headers: parts.headers, body }
+        Self { request, status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
-    /// Its status, for tests that tell several apart.
+    /// Returns the status, for tests that accept several.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// Expects a status.
+    /// Asserts the status.
     #[track_caller]
     pub fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{self:?}");
         self
     }
 
-    /// Expects a body, as text.
+    /// Asserts the body as text.
     #[track_caller]
     pub fn says(self, body: &str) -> Self {
         assert_eq!(self.text(), body, "{self:?}");
         self
     }
 
-    /// Expects a body, byte for byte.
+    /// Asserts the body byte for byte.
     #[track_caller]
     pub fn bytes(self, body: &[u8]) -> Self {
         assert!(self.body == body, "not the {} bytes expected: {self:?}", body.len());
         self
     }
 
-    /// Expects a header.
+    /// Asserts the value of a header.
     #[track_caller]
     pub fn has(self, name: &str, value: &str) -> Self {
         assert_eq!(self.header(name), Some(value), "{name}: {self:?}");
         self
     }
 
-    /// Expects no such header.
+    /// Asserts that the response lacks a header.
     #[track_caller]
     pub fn lacks(self, name: &str) -> Self {
         assert_eq!(self.header(name), None, "{name}: {self:?}");
         self
     }
 
-    /// The only header of that name.
+    /// Returns the value of a header, and fails if the header occurs more than once.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
@@ -80,29 +80,29 @@ impl Answer {
         value
     }
 
-    /// All of them.
+    /// Returns all headers.
     pub fn headers(&self) -> &http::HeaderMap {
         &self.headers
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     #[track_caller]
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap_or_else(|_| panic!("not UTF-8: {self:?}"))
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON: {error}: {self:?}"))
     }
 
-    /// Expects a problem document (RFC 9457) of this kind, whose status is the response's.
+    /// Asserts a problem document (RFC 9457) of this kind whose `status` is the response's.
     #[track_caller]
     pub fn problem(self, kind: &str) -> Problem {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
@@ -115,7 +115,7 @@ impl Answer {
     }
 }
 
-/// A problem document.
+/// A problem document and the assertions on it.
 #[derive(Clone)]
 pub struct Problem {
     answer: Answer,
@@ -123,32 +123,32 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Expects a member.
+    /// Asserts the value of a member.
     #[track_caller]
     pub fn member(&self, name: &str, value: impl Into<Value>) -> &Self {
         assert_eq!(self.members[name], value.into(), "{name}: {:?}", self.answer);
         self
     }
 
-    /// Expects the JSON pointer to what didn't fit.
+    /// Asserts the JSON pointer to the value that doesn't match the type.
     #[track_caller]
     pub fn pointer(&self, pointer: &str) -> &Self {
         self.member("pointer", pointer)
     }
 
-    /// Expects the WIT type that would have fit.
+    /// Asserts the WIT type that was expected there.
     #[track_caller]
     pub fn expected(&self, wit: &str) -> &Self {
         self.member("expected", wit)
     }
 
-    /// Expects a sentence for people with `part` in it.
+    /// Asserts that `detail`, the sentence for people, contains `part`.
     #[track_caller]
     pub fn detail(&self, part: &str) -> &Self {
         self.mentions("detail", part)
     }
 
-    /// Expects a text member with `part` in it.
+    /// Asserts that a text member contains `part`.
     #[track_caller]
     pub fn mentions(&self, member: &str, part: &str) -> &Self {
         let text = self.members[member].as_str().unwrap_or_default();
@@ -156,7 +156,7 @@ impl Problem {
         self
     }
 
-    /// Expects a frame in the backtrace with `function` in it.
+    /// Asserts that a frame of the backtrace contains `function`.
     #[track_caller]
     pub fn frame(&self, function: &str) -> &Self {
         let mut frames = self.members["backtrace"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -164,7 +164,7 @@ impl Problem {
         self
     }
 
-    /// Expects a header beside it.
+    /// Asserts the value of a header of the response.
     #[track_caller]
     pub fn has(&self, name: &str, value: &str) -> &Self {
         assert_eq!(self.answer.header(name), Some(value), "{name}: {:?}", self.answer);

@@ -1,14 +1,15 @@
-//! The binary, and its commands run to their end.
+//! The `nebula` binary, and commands run until they exit.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// The `nebula` binary, built once a test process with the profile of the tests.
+/// Builds the `nebula` binary once per test process, with the profile of the tests, and returns its
+/// path.
 ///
-/// Built from the workspace's root, so that features are chosen as for the tests themselves and
-/// nothing is compiled twice.
+/// The build runs in the workspace's root: Cargo then selects the features that the tests were
+/// built with and compiles no dependency twice.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -31,71 +32,72 @@ pub fn binary() -> &'static Path {
     })
 }
 
-/// A command that has ended.
-pub struct Ran {
-    asked: String,
+/// A command that has exited, and the assertions on it.
+pub struct CommandRun {
+    /// The arguments, for messages and transcripts.
+    arguments: String,
     output: Output,
 }
 
-impl fmt::Debug for Ran {
+impl fmt::Debug for CommandRun {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.transcript())
     }
 }
 
-impl Ran {
-    /// The same, said as a test said it.
-    pub(crate) fn asked_as(self, arguments: &[&str]) -> Self {
-        Self { asked: arguments.join(" "), ..self }
+impl CommandRun {
+    /// Replaces the arguments that messages and transcripts show.
+    pub(crate) fn shown_as(self, arguments: &[&str]) -> Self {
+        Self { arguments: arguments.join(" "), ..self }
     }
 
-    /// Expects an exit code.
+    /// Asserts the exit code.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.output.status.code(), Some(code), "{self:?}");
         self
     }
 
-    /// What it wrote to stdout, as text.
+    /// Returns stdout as text.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.output.stdout).into_owned()
     }
 
-    /// What it wrote to stdout, as bytes.
+    /// Returns stdout as bytes.
     pub fn stdout_bytes(&self) -> &[u8] {
         &self.output.stdout
     }
 
-    /// What it wrote to stderr.
+    /// Returns stderr as text.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
 
-    /// What it wrote to stdout, as JSON.
+    /// Parses stdout as JSON.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.output.stdout)
             .unwrap_or_else(|error| panic!("not JSON: {error}\n{self:?}"))
     }
 
-    /// Expects all of stdout.
+    /// Asserts the whole of stdout.
     #[track_caller]
     pub fn says(self, stdout: &str) -> Self {
         assert_eq!(self.stdout(), stdout, "{self:?}");
         self
     }
 
-    /// Expects `part` on stderr.
+    /// Asserts that stderr contains `part`.
     #[track_caller]
     pub fn explains(self, part: &str) -> Self {
         assert!(self.stderr().contains(part), "no `{part}` on stderr:\n{self:?}");
         self
     }
 
-    /// All that it did, for a snapshot: exit code, stdout and stderr.
+    /// Renders the command line, the exit code, stdout and stderr, for a snapshot.
     pub fn transcript(&self) -> String {
         let code = self.output.status.code().map_or_else(|| "none".to_owned(), |code| code.to_string());
-        let mut text = format!("$ nebula {}\nexit {code}\n", self.asked);
+        let mut text = format!("$ nebula {}\nexit {code}\n", self.arguments);
         for (name, content) in [("stdout", self.stdout()), ("stderr", self.stderr())] {
             if !content.is_empty() {
                 text.push_str(&format!("--- {name}\n{}\n", content.trim_end()));
@@ -107,13 +109,13 @@ impl Ran {
 
 /// Runs `nebula arguments…`.
 #[track_caller]
-pub fn nebula<A: AsRef<str>>(arguments: &[A]) -> Ran {
+pub fn nebula<A: AsRef<str>>(arguments: &[A]) -> CommandRun {
     nebula_in(Path::new("/"), arguments, &[])
 }
 
-/// Runs `nebula arguments…` in a directory, with variables set.
+/// Runs `nebula arguments…` in a directory, with environment variables.
 #[track_caller]
-pub fn nebula_in<A: AsRef<str>>(directory: &Path, arguments: &[A], variables: &[(&str, &str)]) -> Ran {
+pub fn nebula_in<A: AsRef<str>>(directory: &Path, arguments: &[A], variables: &[(&str, &str)]) -> CommandRun {
     let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
     let output = command()
         .args(&arguments)
@@ -122,12 +124,12 @@ pub fn nebula_in<A: AsRef<str>>(directory: &Path, arguments: &[A], variables: &[
         .stdin(Stdio::null())
         .output()
         .expect("the binary runs");
-    Ran { asked: arguments.join(" "), output }
+    CommandRun { arguments: arguments.join(" "), output }
 }
 
-/// Runs `cargo arguments…` in a directory, with variables set.
+/// Runs `cargo arguments…` in a directory, with environment variables.
 #[track_caller]
-pub fn cargo_in(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+pub fn cargo_in(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> CommandRun {
     let output = clean(Command::new("cargo"))
         .args(arguments)
         .current_dir(directory)
@@ -135,20 +137,20 @@ pub fn cargo_in(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]
         .stdin(Stdio::null())
         .output()
         .expect("cargo runs");
-    Ran { asked: format!("(cargo) {}", arguments.join(" ")), output }
+    CommandRun { arguments: format!("(cargo) {}", arguments.join(" ")), output }
 }
 
-/// The binary, ready for arguments.
+/// Prepares a run of the binary, without arguments.
 pub(crate) fn command() -> Command {
     clean(Command::new(binary()))
 }
 
-/// A command without what the developer's shell, or the cargo that runs the tests, says to it.
+/// Removes the variables that the developer's shell, or the cargo that runs the tests, has set.
 fn clean(mut command: Command) -> Command {
+    const REMOVED_PREFIXES: [&str; 6] = ["NEBULA_", "CARGO_", "RUSTC", "RUSTFLAGS", "RUST_", "CLICOLOR"];
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        let told = ["NEBULA_", "CARGO_", "RUSTC", "RUSTFLAGS", "RUST_", "CLICOLOR"];
-        if told.iter().any(|prefix| name.starts_with(prefix)) && name != "CARGO_HOME" {
+        if REMOVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && name != "CARGO_HOME" {
             command.env_remove(&*name);
         }
     }

@@ -1,20 +1,25 @@
-//! A harness that drives the real `nebula` binary: what a test says reads like a transcript.
+//! The harness of the end-to-end tests: it drives the real `nebula` binary, and a test reads like a
+//! transcript.
 //!
 //! ```text
 //! Nebula::start() -> deploy(name, component) -> post(path, json) -> Answer::is(status).…
-//! nebula(&["list", "--json"])                                    -> Ran (exit code, stdout, stderr)
+//! nebula(&["list", "--json"])                                    -> CommandRun (exit code, stdout, stderr)
 //! ```
 //!
-//! * `server`: one server of its own for each test, on free ports, over a temporary directory.
-//! * `answer`: what came back, and what a test expects of it.
-//! * `cli`: other commands, run to their end.
+//! * `server`: one server per test, on free ports, with a temporary data directory.
+//! * `answer`: a response and the assertions on it.
+//! * `cli`: other commands, run until they exit.
 //! * `nginx`: a caching proxy in front of a server.
-//! * `seeded`: what is made up, and can be had again.
+//! * `generator`: random values that a seed reproduces.
 //!
 //! Invariants:
-//! * Nothing is left behind: dropping a [`Nebula`] or an [`Nginx`] kills its process, then removes its
-//!   directory.
-//! * Nothing sleeps for luck: what takes time is polled until a deadline ([`eventually`]).
+//! * A test leaves nothing behind: dropping a [`Nebula`] or an [`Nginx`] kills its process, then
+//!   removes its directory.
+//! * No test relies on a sleep: [`eventually`] polls a condition until a deadline.
+//! * A server runs with the defaults of the product unless a test says otherwise.
+//!
+//! The tests are in `e2e/`, the guests that they deploy in `guests/`; `build.rs` compiles the
+//! guests.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,24 +29,58 @@
 
 mod answer;
 mod cli;
+mod generator;
 mod nginx;
-mod seeded;
 mod server;
 
 pub use answer::{Answer, Problem};
-pub use cli::{Ran, binary, cargo_in, nebula, nebula_in};
+pub use cli::{CommandRun, binary, cargo_in, nebula, nebula_in};
+pub use generator::Generator;
 pub use nginx::Nginx;
-pub use seeded::Seeded;
-pub use server::{Call, Nebula, activated};
+pub use server::{Nebula, RequestBuilder, spawn_with_socket};
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test gives up on it. Only what hangs comes near it.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// A function of this repository: a crate in `functions/`.
+#[derive(Clone, Copy, Debug)]
+pub struct FunctionCrate {
+    /// The directory of the crate.
+    pub directory: &'static str,
+    /// The path of the component.
+    pub component: &'static str,
+}
 
-/// Waits until `check` gives something.
+impl FunctionCrate {
+    /// Finds the function called `name`.
+    #[track_caller]
+    pub fn named(name: &str) -> Self {
+        let found = FUNCTIONS.iter().find(|function| function.name() == name);
+        *found.unwrap_or_else(|| panic!("no function `{name}` in this repository"))
+    }
+
+    /// Returns the name of the function, which is that of its directory.
+    pub fn name(&self) -> &'static str {
+        self.directory.rsplit('/').next().unwrap_or(self.directory)
+    }
+
+    /// Returns the path of the sample's `input` or `output` file, whatever its extension, if there
+    /// is one.
+    pub fn sample(&self, stem: &str) -> Option<PathBuf> {
+        let entries = std::fs::read_dir(Path::new(self.directory).join("sample")).ok()?;
+        let mut paths = entries.flatten().map(|entry| entry.path());
+        paths.find(|path| path.file_stem().is_some_and(|found| found == stem))
+    }
+}
+
+/// The longest time that a test waits for anything, far beyond what anything takes that doesn't
+/// hang.
+pub const WAIT_MAX: Duration = Duration::from_secs(120);
+
+/// Polls `check` until it returns a value, and fails the test after [`WAIT_MAX`]. `what` completes
+/// "gave up waiting until …".
 #[track_caller]
 pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -49,18 +88,18 @@ pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = check() {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "gave up waiting until {what}");
+        assert!(begun.elapsed() < WAIT_MAX, "gave up waiting until {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// A component from its text format.
+/// Assembles a component from the WebAssembly text format.
 #[track_caller]
 pub fn wat(text: &str) -> Vec<u8> {
     wat::parse_str(text).expect("valid WAT")
 }
 
-/// Base64, as JSON payloads have it.
+/// Encodes bytes in base64 with the standard alphabet and padding, as the codec does in JSON.
 pub fn base64(bytes: &[u8]) -> String {
     use base64::Engine;
 

@@ -1,4 +1,4 @@
-//! A server of a test's own, and requests to it.
+//! A server for one test, and requests to it.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -11,15 +11,16 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use crate::answer::Answer;
-use crate::cli::{Ran, command, nebula};
-use crate::{PATIENCE, eventually};
+use crate::cli::{CommandRun, command, nebula};
+use crate::{FunctionCrate, WAIT_MAX, eventually};
 
-/// A running `nebula serve` (or `up`). Dropping it kills the process and removes its directory.
+/// A running `nebula serve` (or `up`). Dropping it kills the process and, unless [`Nebula::home`]
+/// is held elsewhere, removes its directory.
 pub struct Nebula {
     child: Child,
     calls: SocketAddr,
     control: SocketAddr,
-    /// Holds the data directory, which the server makes itself.
+    /// Holds the data directory, which the server creates.
     home: Arc<TempDir>,
     token: String,
     agent: ureq::Agent,
@@ -28,31 +29,39 @@ pub struct Nebula {
 }
 
 impl Nebula {
-    /// Starts a server. It remembers nothing: what is called is run.
+    /// Starts a server with the defaults of the product.
     #[track_caller]
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// Starts a server with more arguments. It remembers nothing, unless they say how much.
+    /// Starts a server with more arguments.
     #[track_caller]
     pub fn start_with(arguments: &[&str]) -> Self {
         let home = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         Self::start_over(home, arguments)
     }
 
-    /// Starts a server over the data directory in `home`, which may be another's that has ended.
+    /// Starts a server without a cache, so that every call runs and none shares the execution of
+    /// another.
     #[track_caller]
-    pub fn start_over(home: Arc<TempDir>, arguments: &[&str]) -> Self {
-        let mut serve = vec!["serve"];
-        if !arguments.contains(&"--cache-bytes-max") {
-            serve.extend(["--cache-bytes-max", "0"]);
-        }
-        serve.extend(arguments);
-        Self::run(home, &serve, Path::new("/"), &[])
+    pub fn start_uncached() -> Self {
+        Self::start_uncached_with(&[])
     }
 
-    /// Runs a command that serves, such as `up`, in `directory` and with variables set.
+    /// Starts a server without a cache and with more arguments.
+    #[track_caller]
+    pub fn start_uncached_with(arguments: &[&str]) -> Self {
+        Self::start_with(&[&["--cache-bytes-max", "0"], arguments].concat())
+    }
+
+    /// Starts a server on the data directory in `home`, which an earlier server may have written.
+    #[track_caller]
+    pub fn start_over(home: Arc<TempDir>, arguments: &[&str]) -> Self {
+        Self::run(home, &[&["serve"], arguments].concat(), Path::new("/"), &[])
+    }
+
+    /// Starts a command that serves, such as `up`, in `directory` and with environment variables.
     #[track_caller]
     pub fn run(home: Arc<TempDir>, arguments: &[&str], directory: &Path, variables: &[(&str, &str)]) -> Self {
         let mut child = command()
@@ -66,17 +75,17 @@ impl Nebula {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary runs");
-        let stdout = gather(child.stdout.take().expect("piped"));
-        let stderr = gather(child.stderr.take().expect("piped"));
-        let addresses = eventually("the server says its addresses", || {
-            let ended = child.try_wait().expect("a child").is_some();
-            let said = stdout.lock().unwrap();
+        let stdout = collect_lines(child.stdout.take().expect("piped"));
+        let stderr = collect_lines(child.stderr.take().expect("piped"));
+        let addresses = eventually("the server prints its addresses", || {
+            let exited = child.try_wait().expect("a child").is_some();
+            let printed = stdout.lock().unwrap();
             let address = |label: &str| {
-                let line = said.lines().find_map(|line| line.strip_prefix(label))?;
+                let line = printed.lines().find_map(|line| line.strip_prefix(label))?;
                 line.trim().strip_prefix("http://")?.parse::<SocketAddr>().ok()
             };
-            let found = said.contains('\n').then(|| address("calls").zip(address("control"))).flatten();
-            assert!(found.is_some() || !ended, "the server ended: {}", stderr.lock().unwrap());
+            let found = printed.contains('\n').then(|| address("calls").zip(address("control"))).flatten();
+            assert!(found.is_some() || !exited, "the server exited: {}", stderr.lock().unwrap());
             found
         });
         let token = std::fs::read_to_string(data_dir_in(&home).join("token")).expect("a token");
@@ -84,7 +93,7 @@ impl Nebula {
         Self { child, calls, control, home, token, agent: agent(), stdout, stderr }
     }
 
-    /// Deploys the component at `path`, which has to be accepted.
+    /// Deploys the component at `path` and asserts that the server accepts it.
     #[must_use]
     #[track_caller]
     pub fn deploy(self, name: &str, path: &str) -> Self {
@@ -92,23 +101,24 @@ impl Nebula {
         self
     }
 
-    /// Deploys the component at `path`, which has to be accepted; answers with its record.
+    /// Deploys the component at `path`, asserts that the server accepts it, and returns the answer
+    /// with its record.
     #[track_caller]
     pub fn redeploy(&self, name: &str, path: &str) -> Answer {
         let component = std::fs::read(path).expect("a component");
         self.put(name, &component).is(200)
     }
 
-    /// Offers bytes for deployment, whatever comes of it. `name` may have a query with limits.
+    /// Sends bytes for deployment and returns the answer, accepted or not. `name` may end in a
+    /// query with limits.
     pub fn put(&self, name: &str, component: &[u8]) -> Answer {
         self.control("PUT", &format!("/api/v1/functions/{name}")).body(component).send()
     }
 
-    /// Offers a function of this repository, once what it imports is there. `query` may have limits.
+    /// Sends a function of this repository for deployment, after deploying the functions that it
+    /// imports. `query` may hold limits.
     pub fn put_function(&self, name: &str, query: &str) -> Answer {
-        let own = |(directory, _): &&(&str, &str)| directory.ends_with(&format!("/{name}"));
-        let (_, path) = crate::FUNCTIONS.iter().find(own).expect("a function of this repository");
-        let component = std::fs::read(path).expect("a component");
+        let component = std::fs::read(FunctionCrate::named(name).component).expect("a component");
         loop {
             let answer = self.put(&format!("{name}?{query}"), &component);
             if answer.status() != 422 || answer.json()["type"] != "urn:nebula:problem:unknown-import" {
@@ -119,42 +129,42 @@ impl Nebula {
         }
     }
 
-    /// Calls with a JSON document.
+    /// Sends a POST request with a JSON document.
     pub fn post(&self, path: &str, json: &str) -> Answer {
         self.request("POST", path).header("content-type", "application/json").body(json).send()
     }
 
-    /// Gets.
+    /// Sends a GET request.
     pub fn get(&self, path: &str) -> Answer {
         self.request("GET", path).send()
     }
 
-    /// A request to the data plane.
-    pub fn request(&self, method: &str, path: &str) -> Call<'_> {
-        Call::new(&self.agent, method, format!("http://{}{path}", self.calls))
+    /// Prepares a request to the data plane.
+    pub fn request(&self, method: &str, path: &str) -> RequestBuilder<'_> {
+        RequestBuilder::new(&self.agent, method, format!("http://{}{path}", self.calls))
     }
 
-    /// A request to the control plane, with the token.
-    pub fn control(&self, method: &str, path: &str) -> Call<'_> {
+    /// Prepares a request to the control plane, with the token.
+    pub fn control(&self, method: &str, path: &str) -> RequestBuilder<'_> {
         self.control_without_token(method, path).header("authorization", &format!("Bearer {}", self.token))
     }
 
-    /// A request to the control plane, without the token.
-    pub fn control_without_token(&self, method: &str, path: &str) -> Call<'_> {
-        Call::new(&self.agent, method, format!("http://{}{path}", self.control))
+    /// Prepares a request to the control plane, without the token.
+    pub fn control_without_token(&self, method: &str, path: &str) -> RequestBuilder<'_> {
+        RequestBuilder::new(&self.agent, method, format!("http://{}{path}", self.control))
     }
 
     /// Runs `nebula arguments…` against this server.
     #[track_caller]
-    pub fn cli(&self, arguments: &[&str]) -> Ran {
+    pub fn cli(&self, arguments: &[&str]) -> CommandRun {
         let mut all: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         all.extend(["--server".to_owned(), format!("http://{}", self.control)]);
         all.extend(["--url".to_owned(), format!("http://{}", self.calls)]);
         all.extend(["--data-dir".to_owned(), self.data_dir().display().to_string()]);
-        nebula(&all).asked_as(arguments)
+        nebula(&all).shown_as(arguments)
     }
 
-    /// `text` with everything that differs between runs and machines named instead.
+    /// Replaces everything in `text` that differs between runs and machines with a name for it.
     pub fn redacted(&self, text: &str) -> String {
         let guests = Path::new(crate::guests::GREETS).parent().expect("a directory");
         let text = text.replace(&guests.display().to_string(), "GUESTS");
@@ -164,82 +174,84 @@ impl Nebula {
             .replace(&self.data_dir().display().to_string(), "DATA_DIR")
     }
 
-    /// Where calls go.
+    /// Returns the address of the data plane.
     pub fn calls_address(&self) -> SocketAddr {
         self.calls
     }
 
-    /// Where deploys go.
+    /// Returns the address of the control plane.
     pub fn control_address(&self) -> SocketAddr {
         self.control
     }
 
-    /// What holds the data directory, and outlives the server for whoever holds it.
+    /// Returns the directory that holds the data directory. It isn't removed while the caller holds
+    /// it.
     pub fn home(&self) -> Arc<TempDir> {
         Arc::clone(&self.home)
     }
 
-    /// The data directory.
+    /// Returns the path of the data directory.
     pub fn data_dir(&self) -> PathBuf {
         data_dir_in(&self.home)
     }
 
-    /// Its process.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it wrote to stdout so far.
+    /// Returns what the server has written to stdout so far.
     pub fn stdout(&self) -> String {
         self.stdout.lock().unwrap().clone()
     }
 
-    /// What it wrote to stderr so far.
+    /// Returns what the server has written to stderr so far.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
 
-    /// Asks it to stop.
+    /// Sends SIGTERM, which makes the server drain and exit.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Sends SIGTERM and waits until the server exits successfully.
     #[track_caller]
     pub fn terminate_and_wait(mut self) {
         self.terminate();
-        self.ends();
+        self.wait_for_exit();
     }
 
-    /// Kills it, with no chance to tidy up, and waits until it is gone.
+    /// Kills the server, so that it can't clean up, and waits until the process is gone.
     #[track_caller]
     pub fn kill(self) {
-        self.strike();
+        self.send_kill();
     }
 
-    /// Kills it, with no chance to tidy up, whoever waits for an answer. Dropping it waits until it is gone.
+    /// Sends SIGKILL and returns at once, for tests in which requests are in flight. Dropping the
+    /// server waits until the process is gone.
     #[track_caller]
-    pub fn strike(&self) {
+    pub fn send_kill(&self) {
         self.signal(Signal::KILL);
     }
 
-    /// Waits until it ends, and expects it to say that all went well.
+    /// Waits until the server exits and asserts that it reports success.
     #[track_caller]
-    pub fn ends(&mut self) {
-        let status = eventually("the server ends", || self.child.try_wait().expect("a child"));
+    pub fn wait_for_exit(&mut self) {
+        let status = eventually("the server exits", || self.child.try_wait().expect("a child"));
         assert!(status.success(), "{status}: {}", self.stderr());
     }
 
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).expect("it runs");
+        rustix::process::kill_process(pid, signal).expect("a running process");
     }
 }
 
-/// Starts `nebula serve` over the data directory in `home` as systemd would for a connection to
-/// `listener`, which becomes its third file descriptor.
+/// Starts `nebula serve` on the data directory in `home` the way systemd's socket activation does:
+/// the process inherits `listener` as file descriptor 3.
 #[track_caller]
-pub fn activated(home: &TempDir, listener: &std::net::TcpListener, arguments: &[&str]) -> Child {
+pub fn spawn_with_socket(home: &TempDir, listener: &std::net::TcpListener, arguments: &[&str]) -> Child {
     let inherited = rustix::io::FdFlags::empty();
     rustix::io::fcntl_setfd(listener, inherited).expect("an open socket");
     let nebula = command();
@@ -259,13 +271,13 @@ pub fn activated(home: &TempDir, listener: &std::net::TcpListener, arguments: &[
 
 impl Drop for Nebula {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The server may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What depends on the compiler: digests, and the sizes beside them.
+/// Replaces what depends on the compiler: digests and sizes of components.
 fn without_digests(text: &str) -> String {
     let mut parts = text.split("sha256:");
     let mut redacted = parts.next().unwrap_or_default().to_owned();
@@ -286,21 +298,21 @@ fn data_dir_in(home: &TempDir) -> PathBuf {
     home.path().join("data")
 }
 
-/// What sends requests, and takes every answer as it is.
+/// Creates an HTTP client that treats no status as an error and follows no redirect.
 pub(crate) fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
         .max_redirects(0)
-        .timeout_global(Some(PATIENCE))
+        .timeout_global(Some(WAIT_MAX))
         .build()
         .into()
 }
 
-/// Collects what a pipe says, in a thread that ends with the pipe.
-pub(crate) fn gather(pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
-    let gathered = Arc::new(Mutex::new(String::new()));
-    let into = Arc::clone(&gathered);
+/// Collects the lines of a pipe, on a thread that ends when the pipe closes.
+pub(crate) fn collect_lines(pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let collected = Arc::new(Mutex::new(String::new()));
+    let into = Arc::clone(&collected);
     std::thread::spawn(move || {
         let mut lines = BufReader::new(pipe);
         let mut line = Vec::new();
@@ -309,21 +321,22 @@ pub(crate) fn gather(pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
             line.clear();
         }
     });
-    gathered
+    collected
 }
 
-/// A request being put together.
-pub struct Call<'a> {
+/// A request that isn't sent yet.
+pub struct RequestBuilder<'a> {
     agent: &'a ureq::Agent,
     request: http::request::Builder,
-    asked: String,
+    /// Method and URL, for messages.
+    label: String,
     body: Vec<u8>,
 }
 
-impl<'a> Call<'a> {
+impl<'a> RequestBuilder<'a> {
     pub(crate) fn new(agent: &'a ureq::Agent, method: &str, url: String) -> Self {
-        let asked = format!("{method} {url}");
-        Self { agent, request: http::Request::builder().method(method).uri(url), asked, body: Vec::new() }
+        let label = format!("{method} {url}");
+        Self { agent, request: http::Request::builder().method(method).uri(url), label, body: Vec::new() }
     }
 
     /// Adds a header.
@@ -340,17 +353,17 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Sends it and reads the answer; fails where there is none.
+    /// Sends the request and reads the whole answer. Fails the test if the connection fails.
     #[track_caller]
     pub fn send(self) -> Answer {
-        let asked = self.asked.clone();
-        self.try_send().unwrap_or_else(|error| panic!("{asked}: {error}"))
+        let label = self.label.clone();
+        self.try_send().unwrap_or_else(|error| panic!("{label}: {error}"))
     }
 
-    /// Sends it and reads the answer, if there is one.
+    /// Sends the request and reads the whole answer.
     ///
     /// # Errors
-    /// When the connection failed.
+    /// Returns an error if the connection fails.
     pub fn try_send(self) -> Result<Answer, ureq::Error> {
         let bodiless = self.body.is_empty()
             && self.request.method_ref().is_some_and(|method| {
@@ -363,6 +376,6 @@ impl<'a> Call<'a> {
         };
         let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec()?;
         let (parts, _) = response.into_parts();
-        Ok(Answer::new(self.asked, http::Response::from_parts(parts, body)))
+        Ok(Answer::new(self.label, http::Response::from_parts(parts, body)))
     }
 }

@@ -1,11 +1,11 @@
-//! One HTTP/1.1 answer as it arrives: parsed once, compared as it comes.
+//! Reading one HTTP/1.1 answer: it is parsed and compared while it arrives.
 //!
 //! ```text
-//! head -> length(n) | chunks -> whole
+//! head -> length(n) | chunks -> complete
 //! ```
 //!
-//! However large the body and however many pieces it comes in, every byte is looked at once, so that the
-//! load stays cheaper than what it measures.
+//! Every byte is examined once, whatever the size and the number of pieces, so that the load stays
+//! cheaper than the servers.
 
 use std::mem::MaybeUninit;
 
@@ -15,12 +15,12 @@ use httparse::{ParserConfig, Status};
 /// The most headers an answer may have.
 const HEADERS_MAX: usize = 32;
 
-/// What an answer may have beside its body, bytes: head and marks of chunks.
+/// The most bytes of an answer besides its body: the head and the framing of chunks.
 const OVERHEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// An answer under way.
+/// Reads answers one after another.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct AnswerReader {
     bytes: Vec<u8>,
     filled: usize,
     state: State,
@@ -28,46 +28,47 @@ pub(crate) struct Answer {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// The head isn't whole yet.
+    /// The head is incomplete.
     Head,
-    /// The body ends here.
+    /// The body begins at `from` and has the expected length.
     Length { from: usize },
-    /// The next chunk begins here; so much of the expected body has come.
+    /// The next chunk begins at `at`, and `matched` bytes of the expected body have arrived.
     Chunks { at: usize, matched: usize },
 }
 
-impl Answer {
-    /// Room for an answer whose body is `expected` long.
-    pub(crate) fn with_room(expected: usize) -> Self {
+impl AnswerReader {
+    /// Creates a reader for answers with a body of `expected` bytes.
+    pub(crate) fn new(expected: usize) -> Self {
         let bytes = vec![0; expected + expected / 16 + OVERHEAD_BYTES_MAX];
         Self { bytes, filled: 0, state: State::Head }
     }
 
-    /// Where to read into next; never empty.
-    pub(crate) fn room(&mut self) -> &mut [u8] {
+    /// Returns the buffer to read into next, which is never empty.
+    pub(crate) fn buffer(&mut self) -> &mut [u8] {
         &mut self.bytes[self.filled..]
     }
 
-    /// Takes note of `read` bytes more. Whether the answer is whole now; if it is, the next may begin.
+    /// Processes `read` more bytes in the buffer and returns whether the answer is complete. After
+    /// a complete answer the reader is ready for the next one.
     ///
     /// # Errors
-    /// Unless it is a 200 with the `expected` body and nothing after it.
+    /// Returns an error unless the answer is a 200 with the `expected` body and nothing after it.
     pub(crate) fn advance(&mut self, read: usize, expected: &[u8]) -> anyhow::Result<bool> {
         self.filled += read;
-        let whole = self.parse(expected).with_context(|| {
+        let complete = self.parse(expected).with_context(|| {
             let shown = &self.bytes[..self.filled.min(OVERHEAD_BYTES_MAX)];
             format!("wrong answer:\n{}", String::from_utf8_lossy(shown))
         })?;
-        if whole {
+        if complete {
             (self.filled, self.state) = (0, State::Head);
         }
-        Ok(whole)
+        Ok(complete)
     }
 
     fn parse(&mut self, expected: &[u8]) -> anyhow::Result<bool> {
         if matches!(self.state, State::Head) {
             let Some(state) = head(&self.bytes[..self.filled], expected.len())? else {
-                return self.more();
+                return self.incomplete();
             };
             self.state = state;
         }
@@ -83,14 +84,14 @@ impl Answer {
         };
         match end {
             Some(end) => {
-                ensure!(end == self.filled, "more was answered than asked for");
+                ensure!(end == self.filled, "bytes follow the answer");
                 Ok(true)
             }
-            None => self.more(),
+            None => self.incomplete(),
         }
     }
 
-    /// The end of the last chunk, if it is there. Chunks that are whole are compared and left behind.
+    /// Compares the complete chunks and returns the end of the last one if it has arrived.
     fn chunks(
         &mut self,
         mut at: usize,
@@ -100,12 +101,12 @@ impl Answer {
         loop {
             let wire = &self.bytes[..self.filled];
             let size = httparse::parse_chunk_size(&wire[at..]);
-            let size = size.map_err(|_| anyhow::anyhow!("a bad mark of a chunk"))?;
+            let size = size.map_err(|_| anyhow::anyhow!("an invalid size of a chunk"))?;
             let Status::Complete((mark_len, size)) = size else { break };
             let from = at + mark_len;
             let to = from + usize::try_from(size)?;
             let Some(end) = wire.get(to..to + 2) else { break };
-            ensure!(end == b"\r\n", "a bad end of a chunk");
+            ensure!(end == b"\r\n", "an invalid end of a chunk");
             let chunk = &wire[from..to];
             ensure!(expected[matched..].starts_with(chunk), "another body");
             (at, matched) = (to + 2, matched + chunk.len());
@@ -118,13 +119,13 @@ impl Answer {
         Ok(None)
     }
 
-    fn more(&self) -> anyhow::Result<bool> {
+    fn incomplete(&self) -> anyhow::Result<bool> {
         ensure!(self.filled < self.bytes.len(), "the answer is too long");
         Ok(false)
     }
 }
 
-/// How the body comes, if the head is whole.
+/// Returns the framing of the body if the head is complete.
 fn head(answer: &[u8], expected: usize) -> anyhow::Result<Option<State>> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut head = httparse::Response::new(&mut []);
@@ -142,7 +143,7 @@ fn head(answer: &[u8], expected: usize) -> anyhow::Result<Option<State>> {
             return Ok(Some(State::Chunks { at: from, matched: 0 }));
         }
     }
-    let length = length.context("neither `content-length` nor chunked")?;
+    let length = length.context("the answer is neither chunked nor has a `content-length`")?;
     ensure!(length == expected, "another length");
     Ok(Some(State::Length { from }))
 }
@@ -155,19 +156,19 @@ mod tests {
     const CHUNKED: &[u8] =
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n";
 
-    /// What the last of `pieces` came to.
+    /// Reads an answer in pieces and returns whether it is complete after the last one.
     fn read(pieces: &[&[u8]], expected: &[u8]) -> anyhow::Result<bool> {
-        let mut answer = Answer::with_room(expected.len());
-        let mut whole = false;
+        let mut answer = AnswerReader::new(expected.len());
+        let mut complete = false;
         for piece in pieces {
-            answer.room()[..piece.len()].copy_from_slice(piece);
-            whole = answer.advance(piece.len(), expected)?;
+            answer.buffer()[..piece.len()].copy_from_slice(piece);
+            complete = answer.advance(piece.len(), expected)?;
         }
-        Ok(whole)
+        Ok(complete)
     }
 
     #[test]
-    fn an_answer_is_whole_at_its_last_byte() {
+    fn an_answer_is_complete_at_its_last_byte() {
         for answer in [PLAIN, CHUNKED] {
             for len in 0..answer.len() {
                 let (first, rest) = answer.split_at(len);

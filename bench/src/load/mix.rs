@@ -1,94 +1,99 @@
-//! What is asked for next.
+//! The choice of the next request.
 //!
 //! ```text
-//! mix, one for all load threads -> draws, one for each -> exchange
+//! mix, shared by all load threads -> request sequence, one per thread -> exchange
 //! ```
 //!
-//! Invariant: what a mix makes up is made up once in a run, whichever thread asks for it.
+//! Invariant: a mix generates every unique request at most once in a run, over all threads.
 
 use std::borrow::Cow;
 
 use super::Exchange;
 use super::pace::uniform;
 
-/// How many inputs one thread may make up before they would be those of another, as a power of two.
-const MADE_BY_A_THREAD_BITS: u32 = 40;
+/// A thread may generate this power of two of unique requests before their numbers reach those of
+/// the next thread.
+const NUMBERS_PER_THREAD_BITS: u32 = 40;
 
-/// Makes up a request of a number; of another number, another one.
-pub(crate) type Make<'a> = &'a (dyn Fn(u64) -> Exchange + Sync);
+/// Generates an exchange from a number; different numbers give different exchanges.
+pub(crate) type MakeExchange<'a> = &'a (dyn Fn(u64) -> Exchange + Sync);
 
-/// What is asked for, and how often.
+/// A distribution of requests.
 #[derive(Clone, Copy)]
 pub(crate) enum Mix<'a> {
-    /// Each as often as it weighs.
+    /// Exchanges with weights.
     Weighted {
-        /// At least one.
+        /// At least one exchange.
         exchanges: &'a [Exchange],
-        /// The sums of the weights up to each, the last being 1.
-        up_to: &'a [f64],
+        /// The cumulative weights of the exchanges; the last is 1.
+        cumulative_weights: &'a [f64],
     },
-    /// Some ask for what was asked for before, all others for what never was.
+    /// Duplicates of a few exchanges, and unique requests.
     Duplicates {
-        /// Of the requests those that are duplicates, from 0 to 1.
+        /// The share of duplicates among the requests, from 0 to 1.
         share: f64,
-        /// What they ask for, each as often as the others; at least one. Every thread begins with asking for each of
-        /// them, so that duplicates are duplicates.
+        /// The exchanges that are duplicated, all equally often; at least one. Every thread sends
+        /// each of them once first.
         hot: &'a [Exchange],
-        /// Makes up the others, while they are asked for: they are too many to hold.
-        make: Make<'a>,
+        /// Generates the unique requests on demand, because they are too many to store.
+        make: MakeExchange<'a>,
     },
 }
 
 impl<'a> From<&'a Exchange> for Mix<'a> {
     fn from(exchange: &'a Exchange) -> Self {
-        Self::Weighted { exchanges: std::slice::from_ref(exchange), up_to: &[1.0] }
+        Self::Weighted { exchanges: std::slice::from_ref(exchange), cumulative_weights: &[1.0] }
     }
 }
 
 impl<'a> Mix<'a> {
-    /// One that stands for all of them, which are as long.
+    /// Returns any exchange; all have the same length.
     pub(super) fn any(&self) -> &'a Exchange {
         let (Self::Weighted { exchanges, .. } | Self::Duplicates { hot: exchanges, .. }) = self;
         &exchanges[0]
     }
 }
 
-/// What one load thread asks for, one after the other.
-pub(super) struct Draws<'a> {
+/// The requests of one load thread.
+pub(super) struct RequestSequence<'a> {
     mix: Mix<'a>,
-    /// The state of the random stream.
+    /// The state of the random number generator.
     random: u64,
-    /// How many of the hot ones were asked for to begin with.
-    begun: usize,
-    /// The number of the next one to make up.
-    next: u64,
+    /// The number of hot exchanges that were sent at the beginning.
+    hot_sent: usize,
+    /// The number of the next unique request.
+    next_number: u64,
 }
 
-impl<'a> Draws<'a> {
+impl<'a> RequestSequence<'a> {
     pub(super) fn new(mix: Mix<'a>, thread: usize) -> Self {
         let thread = thread as u64;
-        Self { mix, random: thread, begun: 0, next: thread << MADE_BY_A_THREAD_BITS }
+        Self { mix, random: thread, hot_sent: 0, next_number: thread << NUMBERS_PER_THREAD_BITS }
     }
 
-    /// The next one to ask for.
-    pub(super) fn draw(&mut self) -> Cow<'a, Exchange> {
+    pub(super) fn mix(&self) -> Mix<'a> {
+        self.mix
+    }
+
+    /// Returns the next exchange.
+    pub(super) fn next(&mut self) -> Cow<'a, Exchange> {
         match self.mix {
             Mix::Weighted { exchanges: [only], .. } => Cow::Borrowed(only),
-            Mix::Weighted { exchanges, up_to } => {
+            Mix::Weighted { exchanges, cumulative_weights } => {
                 let drawn = uniform(&mut self.random);
-                let index = up_to.partition_point(|up_to| *up_to <= drawn);
+                let index = cumulative_weights.partition_point(|weight| *weight <= drawn);
                 Cow::Borrowed(&exchanges[index.min(exchanges.len() - 1)])
             }
             Mix::Duplicates { share, hot, make } => {
-                if let Some(exchange) = hot.get(self.begun) {
-                    self.begun += 1;
+                if let Some(exchange) = hot.get(self.hot_sent) {
+                    self.hot_sent += 1;
                     Cow::Borrowed(exchange)
                 } else if uniform(&mut self.random) < share {
                     let index = (uniform(&mut self.random) * hot.len() as f64) as usize;
                     Cow::Borrowed(&hot[index.min(hot.len() - 1)])
                 } else {
-                    self.next += 1;
-                    Cow::Owned(make(self.next - 1))
+                    self.next_number += 1;
+                    Cow::Owned(make(self.next_number - 1))
                 }
             }
         }
@@ -101,32 +106,32 @@ mod tests {
 
     use super::*;
 
-    fn asks_for(exchange: &Exchange, path: &str) -> bool {
+    fn has_path(exchange: &Exchange, path: &str) -> bool {
         exchange.request.starts_with(format!("POST {path} ").as_bytes())
     }
 
     #[test]
-    fn a_mix_is_asked_for_by_weight() {
+    fn exchanges_are_drawn_by_weight() {
         let exchanges = ["a", "b", "c"].map(|path| Exchange::echo(path, b""));
-        let mix = Mix::Weighted { exchanges: &exchanges, up_to: &[0.5, 0.5, 1.0] };
-        let mut draws = Draws::new(mix, 1);
-        let mut count = |path: &str| (0..1000).filter(|_| asks_for(&draws.draw(), path)).count();
+        let mix = Mix::Weighted { exchanges: &exchanges, cumulative_weights: &[0.5, 0.5, 1.0] };
+        let mut requests = RequestSequence::new(mix, 1);
+        let mut count = |path: &str| (0..1000).filter(|_| has_path(&requests.next(), path)).count();
         assert!((400..600).contains(&count("a")));
         assert_eq!(count("b"), 0);
         assert!((400..600).contains(&count("c")));
     }
 
-    /// What two threads ask for that has so large a share of duplicates: the requests of each.
+    /// Returns the requests of two threads with this share of duplicates.
     fn drawn(share: f64, hot: &[Exchange], count: usize) -> [Vec<Vec<u8>>; 2] {
-        let make = |number: u64| Exchange::echo("made", &number.to_le_bytes());
+        let make = |number: u64| Exchange::echo("unique", &number.to_le_bytes());
         [0, 1].map(|thread| {
-            let mut draws = Draws::new(Mix::Duplicates { share, hot, make: &make }, thread);
-            (0..count).map(|_| draws.draw().request.clone()).collect()
+            let mut requests = RequestSequence::new(Mix::Duplicates { share, hot, make: &make }, thread);
+            (0..count).map(|_| requests.next().request.clone()).collect()
         })
     }
 
     #[test]
-    fn the_share_of_duplicates_is_as_asked() {
+    fn the_share_of_duplicates_is_the_configured_one() {
         let hot = ["a", "b", "c", "d"].map(|path| Exchange::echo(path, b""));
         for (share, expected) in [(0.0, 0..1), (0.2, 1900..2100), (0.8, 7900..8100), (1.0, 10_000..10_001)] {
             for requests in drawn(share, &hot, hot.len() + 10_000) {
@@ -135,7 +140,7 @@ mod tests {
                     duplicates += usize::from(!seen.insert(request));
                 }
                 assert!(expected.contains(&duplicates), "{share}: {duplicates}");
-                // Each of the hot ones has its part of them.
+                // All hot exchanges are equally frequent.
                 for Exchange { request, .. } in &hot {
                     let count = requests.iter().filter(|other| *other == request).count();
                     let even = 1.0 + share * 2500.0;
@@ -146,13 +151,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_up_is_made_up_once() {
+    fn unique_requests_are_unique_across_threads() {
         let hot = [Exchange::echo("hot", b"")];
         for share in [0.0, 0.8] {
             let all = drawn(share, &hot, 10_000).concat();
-            let made: Vec<_> = all.iter().filter(|request| **request != hot[0].request).collect();
-            assert_eq!(made.iter().collect::<HashSet<_>>().len(), made.len());
-            assert!(made.len() > 3000, "{}", made.len());
+            let unique: Vec<_> = all.iter().filter(|request| **request != hot[0].request).collect();
+            assert_eq!(unique.iter().collect::<HashSet<_>>().len(), unique.len());
+            assert!(unique.len() > 3000, "{}", unique.len());
         }
     }
 }

@@ -1,43 +1,44 @@
-//! When the next request is due.
+//! The moments at which requests are due.
 //!
-//! An open loop asks whether or not it was answered: requests fall due at random moments (a Poisson process,
-//! as many independent callers make it), and one that finds no connection free is late from the moment it
-//! was due. The moments come from a fixed seed: every server gets the same ones at the same rate.
+//! An open loop doesn't wait for answers: requests are due at random moments (a Poisson process,
+//! like many independent callers), and a request that finds no free connection is late from the
+//! moment it was due. The moments have a fixed seed, so every server gets the same ones at the same
+//! rate.
 
 use std::time::{Duration, Instant};
 
-/// How the load asks.
+/// The rule by which the load sends requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Pace {
-    /// Each connection asks again once it was answered.
+    /// Each connection sends a request after each answer.
     Closed,
-    /// So many requests a second on average, whatever the answers.
+    /// Requests are sent at an average rate, independently of the answers.
     Open {
-        /// Over all connections.
+        /// The rate over all connections.
         requests_per_s: f64,
     },
 }
 
-/// The moments at which one load thread's requests are due.
+/// The moments at which the requests of one load thread are due.
 #[derive(Debug)]
-pub(crate) enum Due {
-    /// At once, for as long as there are connections.
+pub(crate) enum DueTimes {
+    /// A request is due whenever a connection is free.
     AtOnce,
-    /// At random.
+    /// Requests are due at random moments.
     AtRandom {
-        /// The next one, perhaps in the past already.
+        /// The next moment, which may have passed.
         next: Instant,
-        /// Until which they fall due.
+        /// The end of the moments.
         end: Instant,
-        /// Between two, on average, seconds.
+        /// The average time between two moments.
         mean_s: f64,
-        /// The state of the random stream.
+        /// The state of the random number generator.
         random: u64,
     },
 }
 
-impl Due {
-    /// For one of `threads` load threads, from now to `end`.
+impl DueTimes {
+    /// Creates the moments of one of `threads` load threads from now to `end`.
     pub(crate) fn new(pace: Pace, thread: usize, threads: usize, end: Instant) -> Self {
         match pace {
             Pace::Closed => Self::AtOnce,
@@ -48,7 +49,7 @@ impl Due {
         }
     }
 
-    /// The moment of the next request that is due by now, once.
+    /// Takes the next moment if it has come.
     pub(crate) fn take(&mut self) -> Option<Instant> {
         let now = Instant::now();
         match self {
@@ -58,7 +59,7 @@ impl Due {
                     return None;
                 }
                 let due = *next;
-                // The time between two events of a Poisson process; `1 - uniform` is never 0.
+                // The time between two events of a Poisson process. `1 - uniform` is never 0.
                 let gap_s = -(1.0 - uniform(random)).ln() * *mean_s;
                 *next += Duration::from_secs_f64(gap_s);
                 Some(due)
@@ -66,7 +67,7 @@ impl Due {
         }
     }
 
-    /// Whether none will be due any more.
+    /// Returns whether no further request will be due.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         match self {
             Self::AtOnce => false,
@@ -75,7 +76,7 @@ impl Due {
     }
 }
 
-/// From 0 to just below 1: the upper bits of SplitMix64.
+/// Returns a number of at least 0 and below 1: the upper bits of SplitMix64.
 pub(super) fn uniform(state: &mut u64) -> f64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
@@ -90,11 +91,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_fall_due_at_the_rate_asked_for() {
+    fn requests_are_due_at_the_configured_rate() {
         let end = Instant::now() + Duration::from_secs(1000);
-        let mut due = Due::new(Pace::Open { requests_per_s: 50.0 }, 1, 2, end);
-        let Due::AtRandom { next, .. } = &mut due else { panic!() };
-        // As if all of it were past.
+        let mut due = DueTimes::new(Pace::Open { requests_per_s: 50.0 }, 1, 2, end);
+        let DueTimes::AtRandom { next, .. } = &mut due else { panic!() };
+        // Move the moments to the past, so that all have come.
         let start = end - Duration::from_secs(3000);
         *next = start;
         let mut taken = Vec::new();
@@ -104,14 +105,15 @@ mod tests {
             }
             taken.push(at);
         }
-        // One of two threads at 50 a second: 25,000 in a thousand seconds, give or take three deviations.
+        // One of two threads at 50 requests a second sends 25,000 in 1,000 seconds, with a
+        // tolerance of three deviations.
         assert!((24_500..25_500).contains(&taken.len()), "{}", taken.len());
         assert!(taken.is_sorted());
     }
 
     #[test]
     fn nothing_is_due_after_the_end() {
-        let mut due = Due::new(Pace::Open { requests_per_s: 1e9 }, 0, 1, Instant::now());
+        let mut due = DueTimes::new(Pace::Open { requests_per_s: 1e9 }, 0, 1, Instant::now());
         assert_eq!(due.take(), None);
         assert!(due.is_over(Instant::now()));
     }

@@ -1,11 +1,12 @@
-//! Chains of `functions/echo`, 36 B in and out, so that the platform dominates: 1, 3, 5, 20 steps, step by step, linked to one
-//! component, and composed to one by hand.
+//! Chains of `functions/echo`, 36 B in and out, so that the platform dominates: 1, 3, 5 and 20
+//! steps, run step by step, linked into one component, and composed into one by hand.
 //!
-//! In process, where a hop is what each step more adds to the whole; and over HTTP on one kept connection, on the same server,
-//! in the same rounds. Nothing is remembered: every step runs. In process what a serving thread does between calls (resetting
-//! the instance that was used, making the next one) is done between them too, and isn't in the time.
-//! Peers: the client, calling one after the other; the same functions composed with wac (`composed`), in wasmtime alone,
-//! and as a function where the platform takes it.
+//! The same rounds measure in process, where a hop is the time that each further step adds, and
+//! over HTTP on one keep-alive connection to one server. The cache is off: every step runs. The
+//! work that a serving thread does between calls (resetting the used instance, creating the next
+//! one) is done in process, too, and isn't part of the time.
+//! Peers: a client that calls the functions in order; the same functions composed with wac
+//! (`composed`), in bare wasmtime, and as a deployed function if the platform accepts it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,14 +20,14 @@ use bytes::Bytes;
 
 use super::Args;
 use crate::caller::Caller;
-use crate::composed::{self, Alone};
+use crate::composed::{self, BareComponent};
 use crate::cores::{self, Cores};
 use crate::in_process::{self, InProcess};
 use crate::load::Exchange;
 use crate::machine;
 use crate::prepare::{self, BODY};
 use crate::results::{Column, Row, Section, plural};
-use crate::server::{Deploy, Nebula, Says, Server};
+use crate::server::{Deploy, Nebula, Server, StandardStream};
 use crate::stats::{Figure, Latency, ns};
 
 const COLUMNS: [Column; 5] = [
@@ -37,35 +38,37 @@ const COLUMNS: [Column; 5] = [
     Column::spread("of composed by hand", "", 2),
 ];
 
-/// Of a pipeline: how it runs, and what that is called.
-const WAYS: [(&str, &str); 2] = [("never", STEP_BY_STEP), ("always", AS_ONE)];
+/// The way in which a chain runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Execution {
+    StepByStep,
+    AsOneComponent,
+    ComposedByHand,
+    ComposedAndDeployed,
+    ByClient,
+}
 
-const STEP_BY_STEP: &str = "step by step";
-const AS_ONE: &str = "as one component";
-const BY_HAND: &str = "composed by hand";
-const BY_HAND_DEPLOYED: &str = "composed by hand and deployed";
-const BY_CLIENT: &str = "by the client";
+impl Execution {
+    /// The executions of a pipeline.
+    const OF_PIPELINES: [Self; 2] = [Self::StepByStep, Self::AsOneComponent];
 
-/// From where a chain is called, and how it runs.
-type Kind = (Place, &'static str);
+    fn name(self) -> &'static str {
+        match self {
+            Self::StepByStep => "step by step",
+            Self::AsOneComponent => "as one component",
+            Self::ComposedByHand => "composed by hand",
+            Self::ComposedAndDeployed => "composed by hand and deployed",
+            Self::ByClient => "by the client",
+        }
+    }
 
-/// The order of rows.
-const KINDS: [Kind; 9] = [
-    (Place::InProcess, STEP_BY_STEP),
-    (Place::InProcess, AS_ONE),
-    (Place::InProcess, BY_HAND),
-    (Place::InProcess, BY_HAND_DEPLOYED),
-    (Place::OverHttp, STEP_BY_STEP),
-    (Place::OverHttp, AS_ONE),
-    (Place::OverHttp, BY_HAND),
-    (Place::OverHttp, BY_HAND_DEPLOYED),
-    (Place::OverHttp, BY_CLIENT),
-];
+    /// Returns the value of `fuse` in the description of a pipeline.
+    fn fuse(self) -> &'static str {
+        if self == Self::AsOneComponent { "always" } else { "never" }
+    }
+}
 
-/// How long linking and compiling a chain may take.
-const FUSED_WITHIN: Duration = Duration::from_secs(60);
-
-/// From where a chain is called.
+/// The place of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     InProcess,
@@ -81,13 +84,23 @@ impl Place {
     }
 }
 
-/// What each kind of chain took, by its steps, in each round.
-#[derive(Default)]
-struct Took(BTreeMap<Kind, BTreeMap<usize, Vec<Latency>>>);
+/// A kind of chain. Kinds are in the order of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    place: Place,
+    execution: Execution,
+}
 
-impl Took {
-    fn add(&mut self, kind: Kind, steps: usize, took: Latency) {
-        self.0.entry(kind).or_default().entry(steps).or_default().push(took);
+/// The longest time that linking and compiling a chain may take.
+const FUSED_WITHIN: Duration = Duration::from_secs(60);
+
+/// The latencies of each round, by kind and number of steps.
+#[derive(Default)]
+struct Latencies(BTreeMap<Kind, BTreeMap<usize, Vec<Latency>>>);
+
+impl Latencies {
+    fn add(&mut self, kind: Kind, steps: usize, latency: Latency) {
+        self.0.entry(kind).or_default().entry(steps).or_default().push(latency);
     }
 
     fn p50(&self, kind: Kind, steps: usize) -> Option<Figure> {
@@ -96,29 +109,31 @@ impl Took {
 
     fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        for kind in KINDS {
-            let Some(by_steps) = self.0.get(&kind) else { continue };
-            let (place, name) = kind;
-            for (steps, took) in by_steps {
-                // Not every kind begins with one step.
+        for (&kind, by_steps) in &self.0 {
+            for (steps, latencies) in by_steps {
+                // A hop is the difference to the shortest chain of this kind, divided by the
+                // difference in steps.
                 let hop = by_steps.first_key_value().filter(|(first, _)| *first < steps).and_then(
-                    |(first, one)| {
-                        let more = took.iter().zip(one).map(|(whole, one)| whole.p50_us - one.p50_us);
-                        Figure::of(more.map(|more| more / (steps - first) as f64))
+                    |(first, shortest)| {
+                        let added = latencies.iter().zip(shortest);
+                        let added = added.map(|(own, shortest)| own.p50_us - shortest.p50_us);
+                        Figure::of(added.map(|added| added / (steps - first) as f64))
                     },
                 );
-                let over = |base: &'static str| {
-                    let base = self.p50((place, base), *steps).filter(|_| base != name)?;
+                let over = |execution: Execution| {
+                    let base = Kind { execution, ..kind };
+                    let base = self.p50(base, *steps).filter(|_| base != kind)?;
                     self.p50(kind, *steps)?.over(&base)
                 };
+                let Kind { place, execution } = kind;
                 rows.push(Row {
-                    name: format!("{}, {name}, {}", place.name(), plural(*steps, "step")),
+                    name: format!("{}, {}, {}", place.name(), execution.name(), plural(*steps, "step")),
                     figures: vec![
                         self.p50(kind, *steps),
-                        Figure::of(took.iter().map(|latency| latency.p99_us)),
+                        Figure::of(latencies.iter().map(|latency| latency.p99_us)),
                         hop,
-                        over(BY_CLIENT),
-                        over(BY_HAND),
+                        over(Execution::ByClient),
+                        over(Execution::ComposedByHand),
                     ],
                 });
             }
@@ -127,29 +142,37 @@ impl Took {
     }
 }
 
-/// A chain composed by hand, where it runs with nothing around it.
-struct ByHand {
+/// A chain composed by hand, in bare wasmtime.
+struct ComposedChain {
     steps: usize,
-    alone: Alone,
+    component: BareComponent,
+    /// The connection to the server of this chain.
     caller: Caller,
-    /// Gone when dropped.
+    /// Killed when dropped.
     _server: Server,
-    /// Whether it is a function of the runtime and the server that are measured, too.
+    /// True if the chain is also deployed to the runtime and the server that are measured.
     is_deployed: bool,
 }
 
-/// Composes chains by hand, starts what serves them, and deploys those that may be functions.
-fn by_hand(
+/// The runtime in this process and the server, both with the same functions.
+#[derive(Clone, Copy)]
+struct Targets<'a> {
+    in_process: &'a InProcess,
+    server: &'a Nebula,
+}
+
+/// Composes chains by hand, starts their servers, and deploys the chains that the platform accepts.
+fn compose_chains(
     counts: &[usize],
     echo: &Path,
-    (own, server): (&InProcess, &Nebula),
+    targets: Targets<'_>,
     cores: &Cores,
     notes: &mut Vec<String>,
-) -> anyhow::Result<Vec<ByHand>> {
+) -> anyhow::Result<Vec<ComposedChain>> {
     let wac = match prepare::wac() {
         Ok(wac) => wac,
         Err(error) => {
-            notes.push(format!("Nothing is composed by hand: wac can't be installed ({error:#})."));
+            notes.push(format!("No chain is composed by hand: wac can't be installed ({error:#})."));
             return Ok(Vec::new());
         }
     };
@@ -159,19 +182,21 @@ fn by_hand(
         let component = composed::compose(&wac, echo, *steps, directory.path())?;
         let mut serve = Command::new(std::env::current_exe()?);
         serve.arg("composed-alone").arg(&component);
-        let alone_server = Server::start(&serve, Says::Stdout, 1, cores)?;
+        let server = Server::start(&serve, StandardStream::Stdout, 1, cores)?;
         let name = composed_name(*steps);
-        let deployed = own
+        let deployed = targets
+            .in_process
             .deploy(&name, Bytes::from(std::fs::read(&component)?))
-            .and_then(|()| server.deploy(&name, &component));
+            .and_then(|()| targets.server.deploy(&name, &component));
         if let Err(error) = &deployed {
-            notes.push(format!("Composed of {} it can't be deployed: {error:#}.", plural(*steps, "step")));
+            let steps = plural(*steps, "step");
+            notes.push(format!("The composed chain of {steps} can't be deployed: {error:#}."));
         }
-        all.push(ByHand {
+        all.push(ComposedChain {
             steps: *steps,
-            alone: Alone::open(&component)?,
-            caller: Caller::connect(alone_server.addresses[0])?,
-            _server: alone_server,
+            component: BareComponent::open(&component)?,
+            caller: Caller::connect(server.addresses[0])?,
+            _server: server,
             is_deployed: deployed.is_ok(),
         });
     }
@@ -182,59 +207,60 @@ fn composed_name(steps: usize) -> String {
     format!("composed-{steps}")
 }
 
-/// Calls, and what they took.
-struct Measuring<'a> {
+/// The callers of the chains, and the latencies measured so far.
+struct ChainBench<'a> {
     args: &'a Args,
-    own: &'a InProcess,
-    /// Of the server.
+    in_process: &'a InProcess,
+    /// The connection to the server.
     caller: Caller,
-    took: Took,
-    /// Whether this round counts.
+    latencies: Latencies,
+    /// False in the warm-up round, whose latencies are dropped.
     counts: bool,
 }
 
-impl Measuring<'_> {
-    /// A function that both the runtime here and the server have.
-    fn deployed(&mut self, name: &str, way: &'static str, steps: usize) -> anyhow::Result<()> {
-        let function = self.own.resolve(name)?;
-        let here = || in_process::check(&self.own.call(&function));
-        let here = timed(self.args, here, || {
-            self.own.tidy();
+impl ChainBench<'_> {
+    /// Measures a function that is deployed to the runtime in this process and to the server.
+    fn measure_deployed(&mut self, name: &str, execution: Execution, steps: usize) -> anyhow::Result<()> {
+        let function = self.in_process.resolve(name)?;
+        let call = || in_process::check(&self.in_process.call(&function));
+        let in_process = timed(self.args, call, || {
+            self.in_process.tidy();
             Ok(())
         })?;
         let exchange = Exchange::echo(&format!("/f/{name}"), BODY);
-        let there = timed(self.args, || self.caller.ask(&exchange), || Ok(()))?;
-        self.add((Place::InProcess, way), steps, here);
-        self.add((Place::OverHttp, way), steps, there);
+        let over_http = timed(self.args, || self.caller.call(&exchange), || Ok(()))?;
+        self.add(Kind { place: Place::InProcess, execution }, steps, in_process);
+        self.add(Kind { place: Place::OverHttp, execution }, steps, over_http);
         Ok(())
     }
 
-    fn by_hand(&mut self, chain: &mut ByHand) -> anyhow::Result<()> {
-        let alone = RefCell::new(&mut chain.alone);
-        let here = || {
-            let answer = alone.borrow_mut().call(BODY.to_vec())?;
+    fn measure_composed(&mut self, chain: &mut ComposedChain) -> anyhow::Result<()> {
+        let component = RefCell::new(&mut chain.component);
+        let call = || {
+            let answer = component.borrow_mut().call(BODY.to_vec())?;
             ensure!(answer == BODY, "wrong answer: {answer:?}");
             Ok(())
         };
-        let here = timed(self.args, here, || alone.borrow_mut().prepare())?;
+        let in_process = timed(self.args, call, || component.borrow_mut().prepare())?;
         let exchange = Exchange::echo("/", BODY);
-        let there = timed(self.args, || chain.caller.ask(&exchange), || Ok(()))?;
-        self.add((Place::InProcess, BY_HAND), chain.steps, here);
-        self.add((Place::OverHttp, BY_HAND), chain.steps, there);
+        let over_http = timed(self.args, || chain.caller.call(&exchange), || Ok(()))?;
+        let execution = Execution::ComposedByHand;
+        self.add(Kind { place: Place::InProcess, execution }, chain.steps, in_process);
+        self.add(Kind { place: Place::OverHttp, execution }, chain.steps, over_http);
         Ok(())
     }
 
-    fn by_client(&mut self, steps: usize) -> anyhow::Result<()> {
-        let call = Exchange::echo("/f/echo", BODY);
-        let looped = || (0..steps).try_for_each(|_| self.caller.ask(&call));
-        let looped = timed(self.args, looped, || Ok(()))?;
-        self.add((Place::OverHttp, BY_CLIENT), steps, looped);
+    fn measure_client(&mut self, steps: usize) -> anyhow::Result<()> {
+        let exchange = Exchange::echo("/f/echo", BODY);
+        let calls = || (0..steps).try_for_each(|_| self.caller.call(&exchange));
+        let latency = timed(self.args, calls, || Ok(()))?;
+        self.add(Kind { place: Place::OverHttp, execution: Execution::ByClient }, steps, latency);
         Ok(())
     }
 
     fn add(&mut self, kind: Kind, steps: usize, latency: Latency) {
         if self.counts {
-            self.took.add(kind, steps, latency);
+            self.latencies.add(kind, steps, latency);
         }
     }
 }
@@ -243,40 +269,46 @@ pub(super) fn measure(args: &Args, program: &Path, echo: &Path) -> anyhow::Resul
     let cores = Cores::available()?;
     let counts: Vec<usize> = args.steps.iter().map(|steps| steps.get()).collect();
     let data_dir = tempfile::tempdir()?;
-    let own = InProcess::open(data_dir.path())?;
-    own.deploy("echo", Bytes::from(std::fs::read(echo)?))?;
+    let in_process = InProcess::open(data_dir.path())?;
+    in_process.deploy("echo", Bytes::from(std::fs::read(echo)?))?;
     let server = Nebula::start(program, &[Deploy { name: "echo", component: echo, limits: &[] }], &cores)?;
     for count in &counts {
-        for (fuse, _) in WAYS {
+        for execution in Execution::OF_PIPELINES {
+            let fuse = execution.fuse();
             let steps = serde_json::json!({"steps": vec!["echo"; *count], "fuse": fuse}).to_string();
-            own.deploy_pipeline(&chain_name(fuse, *count), &steps)?;
-            server.deploy_pipeline(&chain_name(fuse, *count), &steps)?;
+            in_process.deploy_pipeline(&chain_name(execution, *count), &steps)?;
+            server.deploy_pipeline(&chain_name(execution, *count), &steps)?;
         }
     }
     let mut notes = Vec::new();
-    let mut all_by_hand = by_hand(&counts, echo, (&own, &server), &cores, &mut notes)?;
+    let targets = Targets { in_process: &in_process, server: &server };
+    let mut composed_chains = compose_chains(&counts, echo, targets, &cores, &mut notes)?;
     cores::pin(&cores.load)?;
     for count in counts.iter().filter(|count| **count > 1) {
-        wait_until_fused(&own, &chain_name("always", *count))?;
+        wait_until_fused(&in_process, &chain_name(Execution::AsOneComponent, *count))?;
     }
     let caller = Caller::connect(server.server.addresses[0])?;
-    let mut measuring = Measuring { args, own: &own, caller, took: Took::default(), counts: false };
+    let mut bench =
+        ChainBench { args, in_process: &in_process, caller, latencies: Latencies::default(), counts: false };
     for round in 0..=args.rounds.get() {
         eprintln!("round {round} of {}", args.rounds);
-        // The first counts for nothing.
-        measuring.counts = round > 0;
+        // Round 0 is a warm-up.
+        bench.counts = round > 0;
         for count in &counts {
-            // One step isn't linked.
-            for (fuse, way) in WAYS.into_iter().filter(|(_, way)| *count > 1 || *way != AS_ONE) {
-                measuring.deployed(&chain_name(fuse, *count), way, *count)?;
+            // A chain of one step isn't linked.
+            let executions = Execution::OF_PIPELINES.into_iter();
+            for execution in
+                executions.filter(|execution| *count > 1 || *execution != Execution::AsOneComponent)
+            {
+                bench.measure_deployed(&chain_name(execution, *count), execution, *count)?;
             }
-            for chain in all_by_hand.iter_mut().filter(|chain| chain.steps == *count) {
-                measuring.by_hand(chain)?;
+            for chain in composed_chains.iter_mut().filter(|chain| chain.steps == *count) {
+                bench.measure_composed(chain)?;
                 if chain.is_deployed {
-                    measuring.deployed(&composed_name(*count), BY_HAND_DEPLOYED, *count)?;
+                    bench.measure_deployed(&composed_name(*count), Execution::ComposedAndDeployed, *count)?;
                 }
             }
-            measuring.by_client(*count)?;
+            bench.measure_client(*count)?;
         }
     }
     Ok(Section {
@@ -284,9 +316,9 @@ pub(super) fn measure(args: &Args, program: &Path, echo: &Path) -> anyhow::Resul
         title: "Pipelines: chains".to_owned(),
         conditions: vec![
             format!(
-                "Echo of {} B, a fresh instance for each step, nothing remembered; {cores}; {} rounds of {} calls \
-                 each, in turns. A hop is what a step more adds to the p50 of the shortest chain of its kind. Composed by \
-                 hand: with wac, in wasmtime alone or with hyper before it; deployed: as a function.",
+                "Echo of {} B, a fresh instance for each step, without a cache; {cores}; {} rounds of {} calls \
+                 each, in turns. A hop is the time that each further step adds to the p50 of the shortest chain of its \
+                 kind. Composed by hand: with wac, in bare wasmtime or behind hyper; deployed: as a function.",
                 BODY.len(),
                 args.rounds,
                 args.calls,
@@ -294,39 +326,40 @@ pub(super) fn measure(args: &Args, program: &Path, echo: &Path) -> anyhow::Resul
             machine::description(),
         ],
         columns: COLUMNS.to_vec(),
-        rows: measuring.took.rows(),
+        rows: bench.latencies.rows(),
         notes,
     })
 }
 
-fn chain_name(fuse: &str, steps: usize) -> String {
-    format!("chain-{fuse}-{steps}")
+fn chain_name(execution: Execution, steps: usize) -> String {
+    format!("chain-{}-{steps}", execution.fuse())
 }
 
-fn wait_until_fused(own: &InProcess, name: &str) -> anyhow::Result<()> {
-    let function = own.resolve(name)?;
+fn wait_until_fused(nebula: &InProcess, name: &str) -> anyhow::Result<()> {
+    let function = nebula.resolve(name)?;
     let begun = Instant::now();
     while begun.elapsed() < FUSED_WITHIN {
-        // Of one component there are no steps to tell of.
-        if own.call(&function).trace.is_none() {
+        // A call of one component has no trace of steps.
+        if nebula.call(&function).trace.is_none() {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(200));
     }
-    anyhow::bail!("`{name}` isn't linked to one component")
+    anyhow::bail!("`{name}` was not linked into one component within {} s", FUSED_WITHIN.as_secs())
 }
 
+/// Measures calls, and runs `between` after each without measuring it.
 fn timed(
     args: &Args,
     mut call: impl FnMut() -> anyhow::Result<()>,
     mut between: impl FnMut() -> anyhow::Result<()>,
 ) -> anyhow::Result<Latency> {
-    let mut took = Vec::new();
+    let mut samples_ns = Vec::new();
     for _ in 0..args.calls.get() {
         let begun = Instant::now();
         call()?;
-        took.push(ns(begun.elapsed()));
+        samples_ns.push(ns(begun.elapsed()));
         between()?;
     }
-    Ok(Latency::of(took))
+    Ok(Latency::of(samples_ns))
 }

@@ -1,37 +1,38 @@
-//! As many inputs of `functions/sha256` as one asks for, each with its digest.
+//! Any number of inputs of `functions/sha256`, each with its digest.
 //!
-//! They are made while they are asked for, so what they have in common is hashed once: they differ in their last
-//! bytes, and making one takes a copy and a block or two of SHA-256, whatever its length.
+//! The load generates them while it sends. They differ in their last bytes only, so their common
+//! part is hashed once: generating an input of any length takes a copy and one or two blocks of
+//! SHA-256.
 
 use sha2::{Digest, Sha256};
 
-use crate::load::Exchange;
+use crate::load::{Bodies, Exchange};
 use crate::prepare;
 
-/// By which inputs differ.
+/// The length of the number at the end of an input.
 const NUMBER_BYTES: usize = size_of::<u64>();
 
 /// Inputs of one length.
 #[derive(Clone, Debug)]
 pub(super) struct Inputs {
-    /// A request without the last bytes of its body.
+    /// A request without the number at its end.
     request: Vec<u8>,
-    /// What is hashed of a body without its last bytes.
+    /// The state of the hash before the number.
     hashed: Sha256,
 }
 
 impl Inputs {
-    /// Of so many bytes, or as many as it takes to tell them apart.
+    /// Creates inputs of this length, or of the length of the number if that is longer.
     pub(super) fn new(bytes: usize) -> Self {
         let body = prepare::body(bytes.max(NUMBER_BYTES));
-        let Exchange { mut request, .. } =
-            Exchange::post("/f/sha256", "application/octet-stream", &body, b"");
+        let bodies = Bodies { request: &body, expected: b"" };
+        let Exchange { mut request, .. } = Exchange::post("/f/sha256", "application/octet-stream", bodies);
         request.truncate(request.len() - NUMBER_BYTES);
         let hashed = Sha256::new_with_prefix(&body[..body.len() - NUMBER_BYTES]);
         Self { request, hashed }
     }
 
-    /// The one of this number, and of no other.
+    /// Returns the exchange with this number.
     pub(super) fn exchange(&self, number: u64) -> Exchange {
         let number = number.to_le_bytes();
         let digest = self.hashed.clone().chain_update(number).finalize();
@@ -44,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_input_has_the_digest_of_its_body() {
+    fn the_expected_answer_is_the_digest_of_the_body() {
         for bytes in [1, 8, 63, 64, 65, 4096] {
             for number in [0, 1, u64::MAX] {
                 let Exchange { request, expected } = Inputs::new(bytes).exchange(number);

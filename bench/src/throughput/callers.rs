@@ -1,25 +1,24 @@
-//! One call, by callers that differ: each request has headers that no other has, as clients and the proxies before a
-//! server send them. A typed function is told nothing of these.
+//! The same call by different callers: each request has unique headers like those that clients and
+//! proxies add. A typed function doesn't see them.
 
 use crate::load::Exchange;
 
-/// What to know of it.
-pub(super) const CONDITION: &str = "Each request has a `User-Agent`, `Accept-Encoding`, `Authorization`, `Cookie`, \
-    `traceparent`, `X-Forwarded-For` and `X-Request-Id` as well; the credentials, the cookie, the trace and the id are those of \
-    no other request.";
+/// The condition that the results state.
+pub(super) const CONDITION: &str = "Each request also has a `User-Agent`, `Accept-Encoding`, `Authorization`, `Cookie`, \
+    `traceparent`, `X-Forwarded-For` and `X-Request-Id`; its credentials, cookie, trace and id are unique.";
 
-/// As many digits as a number has.
+/// A placeholder with the digits of a number.
 const NUMBER: &str = "0000000000000000";
 
-/// A request in which a number stands for who asks.
+/// A request with a number that identifies its caller.
 pub(super) struct Callers {
     exchange: Exchange,
-    /// Where the number stands.
-    places: Vec<usize>,
+    /// The offsets of the number in the request.
+    offsets: Vec<usize>,
 }
 
 impl Callers {
-    /// Of those who ask for `exchange`.
+    /// Creates the callers of `exchange`.
     pub(super) fn new(exchange: Exchange) -> Self {
         let request = exchange.request;
         let end = request.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |end| end + 2);
@@ -28,17 +27,17 @@ impl Callers {
              cookie: session={NUMBER}\r\ntraceparent: 00-{NUMBER}{NUMBER}-{NUMBER}-01\r\n\
              x-forwarded-for: 192.0.2.1\r\nx-request-id: {NUMBER}\r\n"
         );
-        let places = headers.match_indices(NUMBER).map(|(place, _)| end + place).collect();
+        let offsets = headers.match_indices(NUMBER).map(|(offset, _)| end + offset).collect();
         let request = [&request[..end], headers.as_bytes(), &request[end..]].concat();
-        Self { exchange: Exchange { request, ..exchange }, places }
+        Self { exchange: Exchange { request, ..exchange }, offsets }
     }
 
-    /// What the one of this number asks for.
+    /// Returns the exchange of the caller with this number.
     pub(super) fn exchange(&self, number: u64) -> Exchange {
         let mut exchange = self.exchange.clone();
         let number = format!("{number:016x}");
-        for place in &self.places {
-            exchange.request[*place..*place + NUMBER.len()].copy_from_slice(number.as_bytes());
+        for offset in &self.offsets {
+            exchange.request[*offset..*offset + NUMBER.len()].copy_from_slice(number.as_bytes());
         }
         exchange
     }
@@ -49,14 +48,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn callers_ask_for_the_same_with_headers_of_their_own() {
+    fn callers_differ_in_their_headers_only() {
         let echo = Exchange::echo("/echo", &[b'0'; 64]);
         let callers = Callers::new(echo.clone());
-        let asked = [0, 255].map(|number| callers.exchange(number));
-        for (asked, number) in asked.iter().zip(["0000000000000000", "00000000000000ff"]) {
-            let text = String::from_utf8(asked.request.clone()).unwrap();
+        let exchanges = [0, 255].map(|number| callers.exchange(number));
+        for (exchange, number) in exchanges.iter().zip(["0000000000000000", "00000000000000ff"]) {
+            let text = String::from_utf8(exchange.request.clone()).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
-            assert_eq!((body.as_bytes(), &asked.expected), (&echo.expected[..], &echo.expected));
+            assert_eq!((body.as_bytes(), &exchange.expected), (&echo.expected[..], &echo.expected));
             let authorization = format!("\r\nauthorization: Bearer {number}\r\n");
             assert!(head.starts_with("POST /echo HTTP/1.1\r\n") && head.contains(&authorization), "{head}");
             assert!(head.ends_with(&format!("x-request-id: {number}")), "{head}");

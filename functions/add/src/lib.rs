@@ -1,8 +1,8 @@
-//! `add`: the sum of two integers, or an error where it doesn't fit.
+//! `add`: adds two integers. A sum that doesn't fit 64 bits is an error.
 //!
 //! `{"a": 2, "b": 3}` gives `5`.
 
-/// The sum of `a` and `b`.
+/// Returns the sum of `a` and `b`.
 #[nebula_sdk::function]
 pub fn handle(a: i64, b: i64) -> Result<i64, String> {
     a.checked_add(b).ok_or_else(|| format!("{a} + {b} doesn't fit 64 bits"))

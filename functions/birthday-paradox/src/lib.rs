@@ -1,10 +1,10 @@
-//! `birthday-paradox`: how likely it is that two of some people share a birthday.
+//! `birthday-paradox`: estimates the probability that two people of a group share a birthday.
 //!
-//! `{"trials": 100000, "people": 23}` gives about 0.507, and the same each time: a call's random numbers
-//! follow from the function and its input.
+//! `{"trials": 100000, "people": 23}` returns about 0.507, and the same number each time: the
+//! random numbers of a call are derived from the function and its input.
 
-/// Trials that end well within the default deadline of a second: with people enough for the most draws, about
-/// 25 a trial, they take some 50 ms on a core of its own.
+/// The most trials. A trial draws at most about 25 birthdays, so a million of them take some 50 ms
+/// on an idle core, well within the default deadline of a second.
 const TRIALS_MAX: u32 = 1_000_000;
 
 #[nebula_sdk::function]
@@ -14,28 +14,30 @@ mod birthday_paradox {
 
     use super::TRIALS_MAX;
 
-    /// An estimate, and how good it is.
+    /// An estimate and its accuracy.
     #[derive(Clone, Copy, Debug, PartialEq)]
     pub struct Estimate {
         /// The mean of the trials.
         pub value: f64,
-        /// Its standard error.
+        /// The standard error of the mean.
         pub standard_error: f64,
-        /// How many trials there were.
+        /// The number of trials.
         pub trials: u32,
     }
 
-    /// How often, in `trials` groups of `people`, two have the same birthday.
+    /// Estimates the share of `trials` groups of `people` in which two people have the same
+    /// birthday.
     pub fn handle(trials: u32, people: u16) -> Result<Estimate, String> {
-        // On the platform, the stream that this is seeded from follows from the function and its input.
+        // On the platform, this seed is derived from the function and its input.
         estimate(trials, people, &mut SmallRng::from_os_rng())
     }
 
     fn estimate(trials: u32, people: u16, rng: &mut impl Rng) -> Result<Estimate, String> {
         if trials == 0 || trials > TRIALS_MAX {
-            return Err(format!("`trials` is {trials}, and between 1 and {TRIALS_MAX}"));
+            return Err(format!("`trials` must be from 1 to {TRIALS_MAX}, not {trials}"));
         }
-        // With more people than days two of them share one: no need to draw more.
+        // A trial ends at the first shared birthday, at the latest when there are more people than
+        // days.
         let shared = (0..trials).filter(|_| {
             let mut taken = [false; 365];
             (0..people).any(|_| std::mem::replace(&mut taken[rng.random_range(0..365)], true))
@@ -50,20 +52,20 @@ mod birthday_paradox {
         use super::*;
 
         #[test]
-        fn twenty_three_are_about_even() {
+        fn twenty_three_people_share_a_birthday_in_half_of_the_trials() {
             let estimate = estimate(20_000, 23, &mut SmallRng::seed_from_u64(1)).unwrap();
             assert!((estimate.value - 0.5073).abs() < 4.0 * estimate.standard_error);
         }
 
         #[test]
-        fn nobody_shares_alone_and_everybody_in_a_crowd() {
+        fn one_person_never_shares_and_366_always_do() {
             let mut rng = SmallRng::seed_from_u64(1);
             assert_eq!(estimate(100, 1, &mut rng).unwrap().value, 0.0);
             assert_eq!(estimate(100, 366, &mut rng).unwrap().value, 1.0);
         }
 
         #[test]
-        fn no_trials_or_too_many_is_an_error() {
+        fn a_number_of_trials_out_of_range_is_an_error() {
             assert!(handle(0, 23).is_err());
             assert!(handle(TRIALS_MAX + 1, 23).is_err());
         }

@@ -1,8 +1,10 @@
-//! `compare-tables`: what has changed from one CSV table to another, column by column.
+//! `compare-tables`: compares two CSV tables column by column.
 //!
-//! Each is summed up by `csv-stats`, which this function imports: deployed, it has that linked in.
+//! It imports `csv-stats`, which computes the summary of each table. A deploy links that function
+//! in.
 
-/// `csv-stats` as `nebula inspect csv-stats` shows it, and a world that imports it.
+/// The interface of `csv-stats`, as `nebula inspect csv-stats` shows it, and a world that imports
+/// it.
 #[allow(clippy::all, missing_docs, unsafe_code, reason = "bindings")]
 mod imports {
     nebula_sdk::generate!({
@@ -37,76 +39,85 @@ mod imports {
 mod compare_tables {
     use crate::imports::{self, Column, Content, Summary, Table};
 
-    /// What has changed.
+    /// The differences between two tables.
     #[derive(Debug, PartialEq)]
     pub struct Comparison {
-        /// Rows before and after.
+        /// The numbers of rows before and after.
         pub rows: (u32, u32),
-        /// Columns that are in both, by their names, in the order in which they were.
+        /// The columns that both tables have, in the order of the first.
         pub columns: Vec<Change>,
-        /// Names of columns that are gone.
+        /// The names of columns that only the first table has.
         pub gone: Vec<String>,
-        /// Names of columns that are new.
+        /// The names of columns that only the second table has.
         pub new: Vec<String>,
     }
 
-    /// What has become of a column.
+    /// The differences between two columns of the same name.
     #[derive(Debug, PartialEq)]
     pub struct Change {
         pub name: String,
-        /// Values that are missing, before and after.
+        /// The numbers of missing values before and after.
         pub missing: (u32, u32),
-        /// By how much the mean has grown, where both are numbers.
+        /// The increase of the mean, if both columns hold numbers.
         pub mean: Option<f64>,
     }
 
-    /// Why a table can't be read: the row, counting from 1, and what is wrong with it.
+    /// The table that can't be read, with the row, counting from 1, and the reason.
     pub enum Error {
         Before(Option<u32>, String),
         After(Option<u32>, String),
     }
 
-    /// What has changed from the table `before` to the table `after`, both as CSV with a header.
+    /// Compares the tables `before` and `after`, both as CSV with a header.
     pub fn handle(before: String, after: String) -> Result<Comparison, Error> {
-        let before = summed_up(before).map_err(|(row, why)| Error::Before(row, why))?;
-        let after = summed_up(after).map_err(|(row, why)| Error::After(row, why))?;
-        Ok(compared(&before, &after))
+        let before = summarize(before).map_err(|Unreadable { row, reason }| Error::Before(row, reason))?;
+        let after = summarize(after).map_err(|Unreadable { row, reason }| Error::After(row, reason))?;
+        Ok(compare(&before, &after))
     }
 
-    fn summed_up(csv: String) -> Result<Summary, (Option<u32>, String)> {
+    /// The reason why a table can't be read.
+    struct Unreadable {
+        /// The row, counting from 1.
+        row: Option<u32>,
+        reason: String,
+    }
+
+    fn summarize(csv: String) -> Result<Summary, Unreadable> {
         let table = Table { csv, delimiter: None, header: None };
         imports::handle(&table).map_err(|error| match error {
-            imports::Error::BadRow((row, why)) => (Some(row), why),
-            imports::Error::BadDelimiter(delimiter) => (None, format!("{delimiter} separates nothing")),
+            imports::Error::BadRow((row, reason)) => Unreadable { row: Some(row), reason },
+            imports::Error::BadDelimiter(delimiter) => {
+                Unreadable { row: None, reason: format!("`{delimiter}` is not a delimiter") }
+            }
         })
     }
 
-    fn compared(before: &Summary, after: &Summary) -> Comparison {
-        let change = |was: &Column| {
-            let name = was.name.clone()?;
-            let is = named(after, &name)?;
+    fn compare(before: &Summary, after: &Summary) -> Comparison {
+        let change = |old: &Column| {
+            let name = old.name.clone()?;
+            let new = column(after, &name)?;
             Some(Change {
                 name,
-                missing: (was.missing, is.missing),
-                mean: mean(is).zip(mean(was)).map(|(is, was)| is - was),
+                missing: (old.missing, new.missing),
+                mean: mean(new).zip(mean(old)).map(|(new, old)| new - old),
             })
         };
         Comparison {
             rows: (before.rows, after.rows),
             columns: before.columns.iter().filter_map(change).collect(),
-            gone: without(before, after),
-            new: without(after, before),
+            gone: only_in(before, after),
+            new: only_in(after, before),
         }
     }
 
-    fn named<'a>(summary: &'a Summary, name: &str) -> Option<&'a Column> {
+    fn column<'a>(summary: &'a Summary, name: &str) -> Option<&'a Column> {
         summary.columns.iter().find(|column| column.name.as_deref() == Some(name))
     }
 
-    /// Names of the columns of one that the other hasn't.
-    fn without(one: &Summary, other: &Summary) -> Vec<String> {
-        let names = one.columns.iter().filter_map(|column| column.name.clone());
-        names.filter(|name| named(other, name).is_none()).collect()
+    /// Returns the names of the columns that `summary` has and `other` doesn't.
+    fn only_in(summary: &Summary, other: &Summary) -> Vec<String> {
+        let names = summary.columns.iter().filter_map(|column| column.name.clone());
+        names.filter(|name| column(other, name).is_none()).collect()
     }
 
     fn mean(column: &Column) -> Option<f64> {
@@ -121,7 +132,8 @@ mod compare_tables {
         use super::*;
         use crate::imports::Numbers;
 
-        /// What is imported isn't there natively: its answers are made up.
+        /// Makes up the summary that the imported function would return: it isn't available
+        /// natively.
         fn summary(rows: u32, columns: &[(&str, Option<f64>)]) -> Summary {
             let column = |(name, mean): &(&str, Option<f64>)| {
                 let numbers =
@@ -136,11 +148,12 @@ mod compare_tables {
         fn columns_are_compared_by_name() {
             let before = summary(3, &[("a", Some(1.0)), ("b", None), ("c", Some(2.0))]);
             let after = summary(4, &[("d", None), ("c", Some(5.0)), ("b", Some(1.0))]);
-            let compared = compared(&before, &after);
-            assert_eq!(compared.rows, (3, 4));
-            let changes: Vec<_> = compared.columns.iter().map(|it| (it.name.as_str(), it.mean)).collect();
+            let comparison = compare(&before, &after);
+            assert_eq!(comparison.rows, (3, 4));
+            let changes: Vec<_> =
+                comparison.columns.iter().map(|change| (change.name.as_str(), change.mean)).collect();
             assert_eq!(changes, [("b", None), ("c", Some(3.0))]);
-            assert_eq!((compared.gone, compared.new), (vec!["a".to_owned()], vec!["d".to_owned()]));
+            assert_eq!((comparison.gone, comparison.new), (vec!["a".to_owned()], vec!["d".to_owned()]));
         }
     }
 }

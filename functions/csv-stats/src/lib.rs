@@ -1,50 +1,51 @@
-//! `csv-stats`: what is in each column of a CSV table.
+//! `csv-stats`: computes statistics of each column of a CSV table.
 //!
-//! A column whose every value is a number is numeric, any other is text; a missing value is neither.
+//! A column is numeric if all its values are numbers, and text otherwise. Missing values don't
+//! count.
 
 #[nebula_sdk::function]
 mod csv_stats {
     use std::collections::HashSet;
 
-    /// A table, and how it is written.
+    /// A table as CSV.
     #[derive(Default)]
     pub struct Table {
-        /// The text of it (RFC 4180).
+        /// The text of the table (RFC 4180).
         pub csv: String,
-        /// What separates values, if not a comma.
+        /// The character between values; a comma by default.
         pub delimiter: Option<char>,
-        /// Whether the first row holds the columns' names; it does unless told otherwise.
+        /// True, the default, if the first row holds the names of the columns.
         pub header: Option<bool>,
     }
 
-    /// What is in a table.
+    /// The statistics of a table.
     #[derive(Debug, PartialEq)]
     pub struct Summary {
-        /// Rows, without the header.
+        /// The number of rows without the header.
         pub rows: u32,
-        /// From left to right.
+        /// The columns from left to right.
         pub columns: Vec<Column>,
     }
 
-    /// What is in a column.
+    /// The statistics of a column.
     #[derive(Debug, PartialEq)]
     pub struct Column {
-        /// From the header, if there is one.
+        /// The name in the header.
         pub name: Option<String>,
-        /// How many of its values are missing.
+        /// The number of missing values.
         pub missing: u32,
-        /// What the others are.
+        /// The kind and the statistics of the other values.
         pub content: Content,
     }
 
-    /// What a column's values are.
+    /// The values of a column.
     #[derive(Debug, PartialEq)]
     pub enum Content {
-        /// All of them are missing.
+        /// All values are missing.
         Empty,
-        /// All that are there are numbers.
+        /// All values that aren't missing are numbers.
         Numbers(Numbers),
-        /// Some are not.
+        /// Some values are text.
         Text(Text),
     }
 
@@ -55,7 +56,7 @@ mod csv_stats {
         pub min: f64,
         pub max: f64,
         pub mean: f64,
-        /// Of the population.
+        /// The standard deviation of the population.
         pub standard_deviation: f64,
     }
 
@@ -63,22 +64,22 @@ mod csv_stats {
     #[derive(Debug, PartialEq)]
     pub struct Text {
         pub count: u32,
-        /// How many of its values are different.
+        /// The number of distinct values.
         pub distinct: u32,
-        /// The longest value's length in characters.
+        /// The length of the longest value in characters.
         pub longest: u32,
     }
 
-    /// Why there is no summary.
+    /// The reason why a table has no summary.
     #[derive(Debug, PartialEq, Eq)]
     pub enum Error {
-        /// The delimiter isn't an ASCII character, or is a quote or a line's end.
+        /// The delimiter isn't an ASCII character, or is a quote or a line break.
         BadDelimiter(char),
-        /// A row can't be read: which, counting from 1, and why.
+        /// The row, counting from 1, that can't be read, and the reason.
         BadRow(u32, String),
     }
 
-    /// Statistics of each column of `table`.
+    /// Computes statistics of each column of `table`.
     pub fn handle(table: Table) -> Result<Summary, Error> {
         let delimiter = table.delimiter.unwrap_or(',');
         if !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r') {
@@ -90,11 +91,11 @@ mod csv_stats {
             .trim(csv::Trim::All)
             .from_reader(table.csv.as_bytes());
         let mut names: Vec<Option<String>> = Vec::new();
-        let mut columns: Vec<Gathered> = Vec::new();
+        let mut columns: Vec<ColumnCounter> = Vec::new();
         let mut rows = 0;
         for (index, row) in reader.records().enumerate() {
             let row = row.map_err(|error| Error::BadRow(index as u32 + 1, error.to_string()))?;
-            columns.resize_with(row.len(), Gathered::default);
+            columns.resize_with(row.len(), ColumnCounter::default);
             if index == 0 && table.header.unwrap_or(true) {
                 names = row.iter().map(|name| Some(name.to_owned())).collect();
                 continue;
@@ -109,9 +110,9 @@ mod csv_stats {
         Ok(Summary { rows, columns })
     }
 
-    /// What is known of a column so far.
+    /// The values of a column counted so far.
     #[derive(Default)]
-    struct Gathered {
+    struct ColumnCounter {
         missing: u32,
         numbers: Vec<f64>,
         distinct: HashSet<String>,
@@ -119,7 +120,7 @@ mod csv_stats {
         longest: usize,
     }
 
-    impl Gathered {
+    impl ColumnCounter {
         fn add(&mut self, value: &str) {
             if value.is_empty() {
                 self.missing += 1;
@@ -146,9 +147,9 @@ mod csv_stats {
         }
     }
 
-    /// Of at least one value.
+    /// Computes the statistics of at least one value.
     fn numbers(values: &[f64]) -> Numbers {
-        // Welford's algorithm: a running mean loses nothing to the size of the values.
+        // Welford's algorithm: a running mean keeps its precision for large values.
         let (mut mean, mut squares) = (0.0, 0.0);
         for (index, value) in values.iter().enumerate() {
             let before = value - mean;
@@ -194,12 +195,12 @@ mod csv_stats {
         }
 
         #[test]
-        fn nothing_is_an_empty_table() {
+        fn an_empty_text_is_an_empty_table() {
             assert_eq!(summary(""), Summary { rows: 0, columns: Vec::new() });
         }
 
         #[test]
-        fn a_row_of_another_length_is_an_error() {
+        fn rows_of_another_length_and_bad_delimiters_are_errors() {
             let table = Table { csv: "a,b\n1\n".to_owned(), ..Table::default() };
             assert!(matches!(handle(table), Err(Error::BadRow(2, _))));
             let table = Table { delimiter: Some('é'), ..Table::default() };

@@ -1,8 +1,8 @@
-//! `echo`: the bytes that came in.
+//! `echo`: returns its input.
 //!
-//! Does nothing, so that what a call costs is what the platform costs.
+//! The function does no work, so the cost of a call is the cost of the platform.
 
-/// The input, as it is.
+/// Returns the input unchanged.
 #[nebula_sdk::function]
 pub fn handle(input: Vec<u8>) -> Vec<u8> {
     input
@@ -13,7 +13,7 @@ mod tests {
     use super::handle;
 
     #[test]
-    fn answers_what_it_was_sent() {
+    fn the_input_is_returned() {
         assert_eq!(handle(vec![0, 255]), [0, 255]);
     }
 }

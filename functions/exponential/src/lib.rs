@@ -1,8 +1,8 @@
 //! `exponential`: e to the power of x, as the sum of its series.
 //!
-//! `{"x": 1.0, "terms": 20}` gives the sum, and how far it is from the true value.
+//! `{"x": 1.0, "terms": 20}` returns the sum and its accuracy.
 
-/// More terms than ever change a 64-bit sum.
+/// The most terms: more than can change a 64-bit sum.
 const TERMS_MAX: u32 = 10_000;
 
 #[nebula_sdk::function]
@@ -14,20 +14,20 @@ mod exponential {
     pub struct Estimate {
         /// The sum.
         pub value: f64,
-        /// The size of the last term added: the sum is about this close.
+        /// The size of the last term added, which is about the error of the sum.
         pub last_term: f64,
-        /// How many terms were added before they stopped changing the sum.
+        /// The number of terms added before further ones no longer changed the sum.
         pub terms_used: u32,
     }
 
-    /// The sum of at most `terms` terms of the series of e^x.
+    /// Returns the sum of at most `terms` terms of the series of e^x.
     pub fn handle(x: f64, terms: Option<u32>) -> Result<Estimate, String> {
         let terms = terms.unwrap_or(TERMS_MAX);
         if terms == 0 || terms > TERMS_MAX {
-            return Err(format!("`terms` is {terms}, and between 1 and {TERMS_MAX}"));
+            return Err(format!("`terms` must be from 1 to {TERMS_MAX}, not {terms}"));
         }
         if !x.is_finite() {
-            return Err("`x` is a finite number".to_owned());
+            return Err(format!("`x` must be a finite number, not {x}"));
         }
         let (mut value, mut term) = (1.0, 1.0);
         for index in 1..terms {
@@ -45,20 +45,20 @@ mod exponential {
         use super::handle;
 
         #[test]
-        fn converges() {
+        fn the_sum_converges() {
             let estimate = handle(1.0, None).unwrap();
             assert!((estimate.value - std::f64::consts::E).abs() < 1e-15);
             assert!(estimate.terms_used < 25);
         }
 
         #[test]
-        fn few_terms_are_far_off() {
+        fn two_terms_have_a_large_error() {
             let estimate = handle(1.0, Some(2)).unwrap();
             assert_eq!((estimate.value, estimate.last_term), (2.0, 1.0));
         }
 
         #[test]
-        fn no_terms_or_no_number_is_an_error() {
+        fn zero_terms_and_nan_are_errors() {
             assert!(handle(1.0, Some(0)).is_err());
             assert!(handle(f64::NAN, None).is_err());
         }

@@ -1,16 +1,16 @@
-//! `fibonacci-recursive`: the nth Fibonacci number, by its definition.
+//! `fibonacci-recursive`: the nth Fibonacci number, by its recursive definition.
 //!
-//! Exponentially slow on purpose: it measures calls, which is the worst case for metering them.
-//! `fibonacci` is the one to use.
+//! The function is exponentially slow on purpose: it consists of function calls, the worst case for
+//! metering them. Use `fibonacci` for the number itself.
 
-/// About ten seconds of calls.
+/// The largest `n`, which takes about ten seconds.
 const N_MAX: u32 = 45;
 
-/// The `n`th Fibonacci number; the 0th is 0, the 1st is 1.
+/// Returns the `n`th Fibonacci number; the 0th is 0, the 1st is 1.
 #[nebula_sdk::function]
 pub fn handle(n: u32) -> Result<u64, String> {
     if n > N_MAX {
-        return Err(format!("the {n}th Fibonacci number takes too long this way: `n` is at most {N_MAX}"));
+        return Err(format!("`n` must be at most {N_MAX}, not {n}: recursion would take too long"));
     }
     Ok(fibonacci(n))
 }
@@ -29,7 +29,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_too_long_is_an_error() {
+    fn a_number_above_the_maximum_is_an_error() {
         assert!(handle(46).is_err());
     }
 }

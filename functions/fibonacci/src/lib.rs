@@ -1,19 +1,19 @@
-//! `fibonacci`: the nth Fibonacci number, step by step.
+//! `fibonacci`: the nth Fibonacci number, by iteration.
 //!
-//! `10` gives `55`.
+//! `10` returns `55`.
 
 /// The largest `n` whose number fits 64 bits.
 const N_MAX: u32 = 93;
 
-/// The `n`th Fibonacci number; the 0th is 0, the 1st is 1.
+/// Returns the `n`th Fibonacci number; the 0th is 0, the 1st is 1.
 #[nebula_sdk::function]
 pub fn handle(n: u32) -> Result<u64, String> {
     if n > N_MAX {
-        return Err(format!("the {n}th Fibonacci number doesn't fit 64 bits: `n` is at most {N_MAX}"));
+        return Err(format!("`n` must be at most {N_MAX}, not {n}: the number would not fit 64 bits"));
     }
     let (mut this, mut next) = (0_u64, 1_u64);
     for _ in 0..n {
-        // The last `next` may be one beyond what fits; nobody reads it.
+        // The last `next` may overflow; it isn't used.
         (this, next) = (next, this.wrapping_add(next));
     }
     Ok(this)
@@ -30,7 +30,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn a_number_above_the_maximum_is_an_error() {
         assert!(handle(94).is_err());
     }
 }

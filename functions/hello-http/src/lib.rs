@@ -1,19 +1,20 @@
-//! `hello-http`: a component of `wasi:http/incoming-handler`, as any host of such components runs it.
+//! `hello-http`: a component of `wasi:http/incoming-handler`, which any host of such components can
+//! run.
 //!
-//! `GET /` and `GET /hello/{name}` greet, `POST /echo` answers what it was sent.
+//! `GET /` and `GET /hello/{name}` return a greeting, `POST /echo` returns the body of the request.
 
-/// What a request is answered with.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A text.
     Text(String),
     /// The request's own body.
     Echo,
-    /// There is nothing there.
+    /// The path or the method is unknown.
     NotFound,
 }
 
-/// The answer to a request, by its method and path.
+/// Returns the answer to a request by its method and path.
 pub fn route(method: &str, path: &str) -> Answer {
     let path = path.split('?').next().unwrap_or(path);
     match (method, path.strip_prefix("/hello/")) {
@@ -24,7 +25,7 @@ pub fn route(method: &str, path: &str) -> Answer {
     }
 }
 
-// The names of exports that wasi:http has are only possible on Wasm.
+// The exports of wasi:http have names that only Wasm allows.
 #[cfg(target_family = "wasm")]
 mod component {
     use wasip2::exports::http::incoming_handler::Guest;
@@ -35,7 +36,7 @@ mod component {
 
     use super::{Answer, route};
 
-    /// What is read and written at once, bytes.
+    /// The bytes to read and write at once.
     const CHUNK_BYTES: u64 = 4096;
 
     struct Component;
@@ -65,7 +66,7 @@ mod component {
         }
     }
 
-    /// Begins a response, and has `fill` write its body.
+    /// Begins a response and calls `fill` to write its body.
     fn answer(
         response: ResponseOutparam,
         status: u16,
@@ -80,11 +81,11 @@ mod component {
             Ok((outgoing, body))
         });
         let Ok((outgoing, body)) = prepared else {
-            let error = ErrorCode::InternalError(Some("the response cannot be made".to_owned()));
+            let error = ErrorCode::InternalError(Some("cannot create the response".to_owned()));
             return ResponseOutparam::set(response, Err(error));
         };
         ResponseOutparam::set(response, Ok(outgoing));
-        // A body that breaks off stays unfinished, which tells the host.
+        // An incomplete body stays unfinished, which the host detects.
         if fill(&body).is_ok() {
             let _ = OutgoingBody::finish(body, None);
         }

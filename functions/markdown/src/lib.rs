@@ -1,11 +1,11 @@
-//! `markdown`: CommonMark, with tables, footnotes, strikethrough and task lists, to HTML.
+//! `markdown`: converts CommonMark, with tables, footnotes, strikethrough and task lists, to HTML.
 //!
-//! HTML in the input is shown, not passed on, and links lead only to the web and to mail: the answer is
-//! safe to put into a page.
+//! The answer is safe to insert into a page: HTML in the input is escaped, and links are relative
+//! or have a scheme of the web or of mail.
 
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, html};
 
-/// The HTML of `text`.
+/// Returns `text` as HTML.
 #[nebula_sdk::function]
 pub fn handle(text: String) -> String {
     let options = Options::ENABLE_TABLES
@@ -17,7 +17,7 @@ pub fn handle(text: String) -> String {
     page
 }
 
-/// The event, with nothing in it that could run.
+/// Removes from an event everything that a browser could execute.
 fn harmless(event: Event<'_>) -> Event<'_> {
     match event {
         Event::Html(html) | Event::InlineHtml(html) => Event::Text(html),
@@ -31,9 +31,9 @@ fn harmless(event: Event<'_>) -> Event<'_> {
     }
 }
 
-/// The address if it is relative or of a harmless scheme, else none.
+/// Returns the URL if it is relative or has a harmless scheme, and an empty one otherwise.
 fn harmless_url(url: CowStr<'_>) -> CowStr<'_> {
-    // Browsers ignore control characters and space in a scheme.
+    // Browsers ignore control characters and white space in a scheme.
     let bare: String = url.chars().filter(|c| !c.is_control() && !c.is_whitespace()).collect();
     let scheme = bare.split(['/', '?', '#']).next().and_then(|start| start.split_once(':'));
     match scheme {
@@ -56,13 +56,13 @@ mod tests {
     }
 
     #[test]
-    fn html_is_shown() {
+    fn html_is_escaped() {
         let page = handle("<script>alert(1)</script>\n\na <b>b</b>".to_owned());
         assert!(!page.contains("<script") && !page.contains("<b>"), "{page}");
     }
 
     #[test]
-    fn links_that_could_run_lead_nowhere() {
+    fn links_with_unsafe_schemes_are_emptied() {
         for url in ["javascript:alert(1)", "JAVASCRIPT:alert(1)", "data:text/html,x", "java&#10;script:x"] {
             let page = handle(format!("[x]({url})"));
             assert!(!page.to_lowercase().contains("script:") && !page.contains("data:"), "{page}");

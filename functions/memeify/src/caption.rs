@@ -1,12 +1,12 @@
-//! Captions: white letters with a black edge, broken into lines that fit the picture.
+//! Captions: white letters with a black outline, wrapped into lines that fit the picture.
 
-use ab_glyph::{Font, FontRef, Glyph, PxScale, ScaleFont, point};
+use ab_glyph::{Font, FontRef, Glyph, Point, PxScale, ScaleFont, point};
 use image::{Rgb, RgbImage};
 
-/// DejaVu Sans Condensed Bold, cut down to the letters of Latin scripts; see `font/LICENSE`.
+/// DejaVu Sans Condensed Bold, reduced to the letters of Latin scripts; see `font/LICENSE`.
 const FONT: &[u8] = include_bytes!("../font/DejaVuSansCondensed-Bold-latin.ttf");
 
-/// Where a caption stands.
+/// The position of a caption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// From the upper edge downward.
@@ -17,15 +17,15 @@ pub enum Place {
 
 /// Draws `text` on `picture`.
 pub fn draw(picture: &mut RgbImage, text: &str, place: Place) {
-    // The font is part of this program: it is one.
+    // The font is embedded in this program, so parsing it succeeds.
     let Ok(font) = FontRef::try_from_slice(FONT) else { return };
     let (width, height) = (picture.width() as f32, picture.height() as f32);
     let mut size = (height / 8.0).min(width / 6.0).max(8.0);
-    let mut lines = broken(&font, text, size, width * 0.94);
-    // Long captions get smaller, until they take a third of the picture or can't be read anyway.
+    let mut lines = wrap(&font, text, size, width * 0.94);
+    // Shrink a long caption until it takes a third of the picture or is too small to read.
     while lines.len() as f32 * size > height / 3.0 && size > 8.0 {
         size *= 0.85;
-        lines = broken(&font, text, size, width * 0.94);
+        lines = wrap(&font, text, size, width * 0.94);
     }
     let edge = (size / 14.0).max(1.0);
     let mut top = match place {
@@ -34,18 +34,18 @@ pub fn draw(picture: &mut RgbImage, text: &str, place: Place) {
     };
     for line in &lines {
         let left = (width - line_width(&font, line, size)) / 2.0;
-        let glyphs = set(&font, line, size, left, top);
+        let glyphs = position(&font, line, size, point(left, top));
         for (dx, dy) in [(-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 1)] {
-            let by = (dx as f32 * edge, dy as f32 * edge);
-            ink(picture, &font, &glyphs, by, Rgb([0, 0, 0]));
+            let offset = point(dx as f32 * edge, dy as f32 * edge);
+            paint(picture, &font, &glyphs, offset, Rgb([0, 0, 0]));
         }
-        ink(picture, &font, &glyphs, (0.0, 0.0), Rgb([255, 255, 255]));
+        paint(picture, &font, &glyphs, point(0.0, 0.0), Rgb([255, 255, 255]));
         top += size;
     }
 }
 
-/// The words of `text` in lines at most `width` wide; a word that is wider has a line of its own.
-fn broken(font: &FontRef<'_>, text: &str, size: f32, width: f32) -> Vec<String> {
+/// Wraps the words of `text` into lines at most `width` wide. A wider word gets its own line.
+fn wrap(font: &FontRef<'_>, text: &str, size: f32, width: f32) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -64,29 +64,29 @@ fn line_width(font: &FontRef<'_>, line: &str, size: f32) -> f32 {
     line.chars().map(|c| font.h_advance(font.glyph_id(c))).sum()
 }
 
-/// The glyphs of a line that begins at `left` and hangs from `top`.
-fn set(font: &FontRef<'_>, line: &str, size: f32, left: f32, top: f32) -> Vec<Glyph> {
+/// Returns the glyphs of a line whose upper left corner is `corner`.
+fn position(font: &FontRef<'_>, line: &str, size: f32, corner: Point) -> Vec<Glyph> {
     let scale = PxScale::from(size);
     let font = font.as_scaled(scale);
-    let mut x = left;
+    let mut x = corner.x;
     let mut glyphs = Vec::new();
     for c in line.chars() {
         let id = font.glyph_id(c);
-        glyphs.push(id.with_scale_and_position(scale, point(x, top + font.ascent())));
+        glyphs.push(id.with_scale_and_position(scale, point(x, corner.y + font.ascent())));
         x += font.h_advance(id);
     }
     glyphs
 }
 
-fn ink(picture: &mut RgbImage, font: &FontRef<'_>, glyphs: &[Glyph], by: (f32, f32), colour: Rgb<u8>) {
+/// Paints glyphs at an offset from their positions. Pixels outside the picture are clipped.
+fn paint(picture: &mut RgbImage, font: &FontRef<'_>, glyphs: &[Glyph], offset: Point, colour: Rgb<u8>) {
     for glyph in glyphs {
         let mut glyph = glyph.clone();
-        glyph.position += point(by.0, by.1);
+        glyph.position += offset;
         let Some(outline) = font.outline_glyph(glyph) else { continue };
         let bounds = outline.px_bounds();
         outline.draw(|x, y, coverage| {
             let (x, y) = (bounds.min.x + x as f32, bounds.min.y + y as f32);
-            // What hangs over the edge is cut off.
             if x < 0.0 || y < 0.0 {
                 return;
             }

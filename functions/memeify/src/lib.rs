@@ -1,15 +1,17 @@
-//! `memeify`: an image with a caption drawn at its top and its bottom, as PNG.
+//! `memeify`: draws captions at the top and the bottom of an image and returns it as PNG.
 //!
-//! Takes PNG and JPEG, in base64 as JSON has bytes:
+//! The input image is PNG or JPEG, in base64 as JSON holds bytes:
 //! `{"image": "iVBOR…", "top": "one does not simply", "bottom": "read a clock"}`.
 
 mod caption;
 
-/// Width and height that are taken, and memory to decode it: a small file can hold a large image.
+/// The largest width and height of the input: a small file can hold a large image.
 const SIDE_MAX: u32 = 4096;
+
+/// The most memory to decode the input with.
 const DECODE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
-/// Characters of a caption.
+/// The most characters of a caption.
 const CAPTION_MAX: usize = 200;
 
 #[nebula_sdk::function]
@@ -20,26 +22,26 @@ mod memeify {
 
     use super::{CAPTION_MAX, DECODE_BYTES_MAX, SIDE_MAX, caption};
 
-    /// What to draw, and on what.
+    /// An image and its captions.
     pub struct Meme {
         /// A PNG or a JPEG.
         pub image: Vec<u8>,
-        /// Drawn at the top, in capitals.
+        /// The caption at the top, drawn in capitals.
         pub top: Option<String>,
-        /// Drawn at the bottom, in capitals.
+        /// The caption at the bottom, drawn in capitals.
         pub bottom: Option<String>,
     }
 
-    /// Why there is no picture.
+    /// The reason why no picture was made.
     #[derive(Debug, PartialEq, Eq)]
     pub enum Error {
-        /// The image isn't one that can be read.
+        /// The image can't be read, for this reason.
         UnreadableImage(String),
-        /// A caption has more characters than this.
+        /// A caption has more than this number of characters.
         CaptionTooLong(u32),
     }
 
-    /// The image with its captions, as PNG.
+    /// Draws the captions and returns the image as PNG.
     pub fn handle(meme: Meme) -> Result<Vec<u8>, Error> {
         let unreadable = |error: &dyn std::fmt::Display| Error::UnreadableImage(error.to_string());
         let captions = [(meme.top, caption::Place::Top), (meme.bottom, caption::Place::Bottom)];
@@ -90,7 +92,7 @@ mod memeify {
         }
 
         #[test]
-        fn captions_stand_where_they_belong() {
+        fn the_top_caption_is_at_the_top() {
             let meme = Meme { image: grey(300, 200), top: Some("Hi".to_owned()), bottom: None };
             let picture = image::load_from_memory(&handle(meme).unwrap()).unwrap().to_rgb8();
             assert_eq!(picture.dimensions(), (300, 200));

@@ -1,9 +1,10 @@
-//! `monte-carlo-pi`: pi, from how many random points of a square lie in its circle.
+//! `monte-carlo-pi`: estimates pi from the share of random points of a square that lie in its
+//! circle.
 //!
-//! `1000000` gives about 3.14. Random, and yet the same each time: a call's random numbers follow from
-//! the function and its input.
+//! `1000000` returns about 3.14, and the same number each time: the random numbers of a call are
+//! derived from the function and its input.
 
-/// Trials that end well within the deadline.
+/// The most trials, which end well within the default deadline.
 const TRIALS_MAX: u32 = 10_000_000;
 
 #[nebula_sdk::function]
@@ -13,26 +14,26 @@ mod monte_carlo_pi {
 
     use super::TRIALS_MAX;
 
-    /// An estimate, and how good it is.
+    /// An estimate and its accuracy.
     #[derive(Clone, Copy, Debug, PartialEq)]
     pub struct Estimate {
         /// The mean of the trials.
         pub value: f64,
-        /// Its standard error.
+        /// The standard error of the mean.
         pub standard_error: f64,
-        /// How many trials there were.
+        /// The number of trials.
         pub trials: u32,
     }
 
-    /// An estimate of pi from `trials` points.
+    /// Estimates pi from `trials` points.
     pub fn handle(trials: u32) -> Result<Estimate, String> {
-        // On the platform, the stream that this is seeded from follows from the function and its input.
+        // On the platform, this seed is derived from the function and its input.
         estimate(trials, &mut SmallRng::from_os_rng())
     }
 
     fn estimate(trials: u32, rng: &mut impl Rng) -> Result<Estimate, String> {
         if trials == 0 || trials > TRIALS_MAX {
-            return Err(format!("`trials` is {trials}, and between 1 and {TRIALS_MAX}"));
+            return Err(format!("`trials` must be from 1 to {TRIALS_MAX}, not {trials}"));
         }
         let inside = (0..trials)
             .filter(|_| {
@@ -50,13 +51,13 @@ mod monte_carlo_pi {
         use super::*;
 
         #[test]
-        fn is_about_pi() {
+        fn the_estimate_is_near_pi() {
             let estimate = estimate(100_000, &mut SmallRng::seed_from_u64(1)).unwrap();
             assert!((estimate.value - std::f64::consts::PI).abs() < 4.0 * estimate.standard_error);
         }
 
         #[test]
-        fn no_trials_or_too_many_is_an_error() {
+        fn a_number_of_trials_out_of_range_is_an_error() {
             assert!(handle(0).is_err());
             assert!(handle(TRIALS_MAX + 1).is_err());
         }

@@ -1,27 +1,27 @@
 //! `nth-prime`: the nth prime number, by the sieve of Eratosthenes.
 //!
-//! `1` gives `2`, `1000` gives `7919`.
+//! `1` returns `2`, `1000` returns `7919`.
 
-/// Its prime is 15,485,863: a sieve of two megabytes.
+/// The largest `n`: its prime is 15,485,863, and the sieve takes one megabyte.
 const N_MAX: u32 = 1_000_000;
 
-/// The `n`th prime; the 1st is 2.
+/// Returns the `n`th prime; the 1st is 2.
 #[nebula_sdk::function]
 pub fn handle(n: u32) -> Result<u32, String> {
     match n {
-        0 => Err("`n` counts from 1".to_owned()),
+        0 => Err(format!("`n` must be from 1 to {N_MAX}, not 0")),
         1 => Ok(2),
         2..=N_MAX => nth_odd_prime(n - 1).ok_or_else(|| "the bound was too low".to_owned()),
-        _ => Err(format!("`n` is {n}, and at most {N_MAX}")),
+        _ => Err(format!("`n` must be from 1 to {N_MAX}, not {n}")),
     }
 }
 
-/// The `n`th odd prime, counting from 1.
+/// Returns the `n`th odd prime, counting from 1.
 fn nth_odd_prime(n: u32) -> Option<u32> {
-    // Rosser's bound: the nth prime is below n (ln n + ln ln n) from the 6th on.
+    // Rosser's bound: the nth prime is below n (ln n + ln ln n) for n >= 6.
     let count = f64::from(n + 1).max(6.0);
     let bound = (count * (count.ln() + count.ln().ln())) as usize + 1;
-    // One bit for every odd number: bit `i` stands for `2 i + 1`.
+    // One bit per odd number: bit `i` represents `2 i + 1`.
     let mut composite = vec![0_u64; bound / 128 + 1];
     let mut found = 0;
     for index in 1..=bound / 2 {
@@ -47,19 +47,19 @@ mod tests {
     use super::handle;
 
     #[test]
-    fn the_first_ones() {
+    fn the_first_ten_primes() {
         let primes: Vec<_> = (1..=10).map(|n| handle(n).unwrap()).collect();
         assert_eq!(primes, [2, 3, 5, 7, 11, 13, 17, 19, 23, 29]);
     }
 
     #[test]
-    fn larger_ones() {
+    fn large_primes() {
         assert_eq!(handle(1000), Ok(7919));
         assert_eq!(handle(1_000_000), Ok(15_485_863));
     }
 
     #[test]
-    fn outside_the_range_is_an_error() {
+    fn a_number_out_of_range_is_an_error() {
         assert!(handle(0).is_err());
         assert!(handle(1_000_001).is_err());
     }

@@ -1,54 +1,54 @@
-//! `patch-json`: a JSON document, changed as a JSON Patch (RFC 6902) says.
+//! `patch-json`: applies a JSON Patch (RFC 6902) to a JSON document.
 //!
-//! `{"document": "{\"a\":1}", "patch": "[{\"op\":\"remove\",\"path\":\"/a\"}]"}` gives `"{}"`.
+//! `{"document": "{\"a\":1}", "patch": "[{\"op\":\"remove\",\"path\":\"/a\"}]"}` returns `"{}"`.
 
 #[nebula_sdk::function]
 mod patch_json {
     use json_patch::{Patch, patch};
     use serde_json::Value;
 
-    /// What to change, and how: two JSON texts.
+    /// A document and a patch, both as JSON text.
     pub struct Change {
         /// Any JSON document.
         pub document: String,
-        /// An array of operations.
+        /// A JSON array of operations.
         pub patch: String,
     }
 
-    /// Where one of the texts stops being what it should be.
+    /// The place and the reason of a syntax error.
     #[derive(Debug, PartialEq, Eq)]
     pub struct Malformed {
-        /// Counting from 1.
+        /// The line, counting from 1.
         pub line: u32,
-        /// Counting from 1.
+        /// The column, counting from 1.
         pub column: u32,
-        /// What is wrong there.
+        /// The reason.
         pub reason: String,
     }
 
-    /// An operation that can't be done. The document is left as it was.
+    /// An operation that failed. The document is unchanged.
     #[derive(Debug, PartialEq, Eq)]
     pub struct Failed {
-        /// Which, counting from 0.
+        /// The index of the operation, counting from 0.
         pub operation: u32,
-        /// Its JSON pointer (RFC 6901).
+        /// The JSON pointer of the operation (RFC 6901).
         pub path: String,
-        /// Why not.
+        /// The reason.
         pub reason: String,
     }
 
-    /// Why there is no changed document.
+    /// The reason why the patch was not applied.
     #[derive(Debug, PartialEq, Eq)]
     pub enum Error {
-        /// The document is no JSON.
+        /// The document isn't JSON.
         InvalidDocument(Malformed),
-        /// The patch is no JSON Patch.
+        /// The patch isn't a JSON Patch.
         InvalidPatch(Malformed),
-        /// An operation failed, or a test did.
+        /// An operation failed; a `test` fails if the value differs.
         OperationFailed(Failed),
     }
 
-    /// The changed document, as JSON text.
+    /// Returns the patched document as JSON text.
     pub fn handle(change: Change) -> Result<String, Error> {
         let mut document: Value = serde_json::from_str(&change.document)
             .map_err(|error| Error::InvalidDocument(malformed(&error)))?;
@@ -72,28 +72,28 @@ mod patch_json {
     mod tests {
         use super::*;
 
-        fn changed(document: &str, patch: &str) -> Result<String, Error> {
+        fn patched(document: &str, patch: &str) -> Result<String, Error> {
             handle(Change { document: document.to_owned(), patch: patch.to_owned() })
         }
 
         #[test]
-        fn operations_are_done_in_order() {
+        fn operations_are_applied_in_order() {
             let patch = r#"[{"op":"add","path":"/b","value":[1]},{"op":"add","path":"/b/-","value":2},
                 {"op":"move","from":"/a","path":"/c"},{"op":"test","path":"/c","value":1}]"#;
-            assert_eq!(changed(r#"{"a":1}"#, patch).unwrap(), r#"{"b":[1,2],"c":1}"#);
+            assert_eq!(patched(r#"{"a":1}"#, patch).unwrap(), r#"{"b":[1,2],"c":1}"#);
         }
 
         #[test]
-        fn a_failed_operation_is_named() {
+        fn the_error_names_the_failed_operation() {
             let patch = r#"[{"op":"add","path":"/b","value":1},{"op":"remove","path":"/x"}]"#;
-            let Err(Error::OperationFailed(failed)) = changed("{}", patch) else { panic!("it should fail") };
+            let Err(Error::OperationFailed(failed)) = patched("{}", patch) else { panic!("it should fail") };
             assert_eq!((failed.operation, failed.path.as_str()), (1, "/x"));
         }
 
         #[test]
-        fn malformed_texts_are_told_apart() {
-            assert!(matches!(changed("{", "[]"), Err(Error::InvalidDocument(_))));
-            assert!(matches!(changed("{}", "[{}]"), Err(Error::InvalidPatch(_))));
+        fn the_error_says_which_text_is_malformed() {
+            assert!(matches!(patched("{", "[]"), Err(Error::InvalidDocument(_))));
+            assert!(matches!(patched("{}", "[{}]"), Err(Error::InvalidPatch(_))));
         }
     }
 }

@@ -1,44 +1,44 @@
-//! `pi-estimate`: pi, from the tallies of `pi-trials`.
+//! `pi-estimate`: estimates pi from the tallies of `pi-trials`.
 //!
-//! `[{"inside": 78540, "trials": 100000}]` gives about 3.14. Many tallies count as one long run, in whatever
-//! order they come.
+//! `[{"inside": 78540, "trials": 100000}]` returns about 3.14. Many tallies count as one long run;
+//! their order doesn't matter.
 
 #[nebula_sdk::function]
 mod pi_estimate {
-    /// What became of some trials.
+    /// The result of some trials.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Tally {
-        /// How many points lay in the circle.
+        /// The number of points in the circle.
         pub inside: u64,
-        /// How many points there were.
+        /// The number of points.
         pub trials: u64,
     }
 
-    /// An estimate, and how good it is.
+    /// An estimate and its accuracy.
     #[derive(Clone, Copy, Debug, PartialEq)]
     pub struct Estimate {
         /// The mean of the trials.
         pub value: f64,
-        /// Its standard error.
+        /// The standard error of the mean.
         pub standard_error: f64,
-        /// How many trials there were.
+        /// The number of trials.
         pub trials: u64,
     }
 
-    /// The estimate of pi from all `tallies` together.
+    /// Estimates pi from all `tallies` together.
     pub fn handle(tallies: Vec<Tally>) -> Result<Estimate, String> {
         let (mut inside, mut trials) = (0_u64, 0_u64);
         for (index, tally) in tallies.iter().enumerate() {
             if tally.inside > tally.trials {
                 let Tally { inside, trials } = tally;
-                return Err(format!("tally {index} has {inside} points inside, of {trials}"));
+                return Err(format!("tally {index} has {inside} points inside but only {trials} trials"));
             }
-            trials = trials.checked_add(tally.trials).ok_or("there are more trials than 64 bits count")?;
-            // No more than there are trials.
+            trials = trials.checked_add(tally.trials).ok_or("the number of trials exceeds 64 bits")?;
+            // This sum can't overflow: it is at most `trials`.
             inside += tally.inside;
         }
         if trials == 0 {
-            return Err("there are no trials".to_owned());
+            return Err("the tallies must have at least one trial".to_owned());
         }
         let share = inside as f64 / trials as f64;
         let standard_error = 4.0 * (share * (1.0 - share) / trials as f64).sqrt();
@@ -54,7 +54,7 @@ mod pi_estimate {
         }
 
         #[test]
-        fn tallies_count_together() {
+        fn tallies_are_added_up() {
             let together = handle(vec![tally(100, 100), tally(57, 100)]).unwrap();
             assert_eq!(together.value, 4.0 * 0.785);
             assert_eq!(together.trials, 200);
@@ -70,13 +70,13 @@ mod pi_estimate {
         }
 
         #[test]
-        fn no_trials_is_an_error() {
+        fn zero_trials_is_an_error() {
             assert!(handle(Vec::new()).is_err());
             assert!(handle(vec![tally(0, 0)]).is_err());
         }
 
         #[test]
-        fn what_no_trials_can_give_is_an_error() {
+        fn impossible_tallies_are_errors() {
             assert!(handle(vec![tally(2, 1)]).is_err());
             assert!(handle(vec![tally(1, u64::MAX), tally(0, 1)]).is_err());
         }

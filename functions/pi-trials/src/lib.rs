@@ -1,37 +1,38 @@
-//! `pi-trials`: how many random points of a square lie in its circle.
+//! `pi-trials`: counts the random points of a square that lie in its circle.
 //!
-//! `{"seed": 2, "trials": 100000}` gives 78,523 inside. The points follow from the seed alone: calls
-//! with different seeds share out a long run, and `pi-estimate` makes one estimate of their tallies.
+//! `{"seed": 2, "trials": 100000}` counts 78,523 inside. The points depend only on the seed: calls
+//! with different seeds split a long run, and `pi-estimate` computes one estimate from their
+//! tallies.
 
-/// Trials that end well within the deadline.
+/// The most trials, which end well within the default deadline.
 const TRIALS_MAX: u32 = 10_000_000;
 
 #[nebula_sdk::function]
 mod pi_trials {
     use super::TRIALS_MAX;
 
-    /// Which points to draw.
+    /// The points to draw.
     pub struct Points {
-        /// Where the random numbers begin.
+        /// The seed of the random numbers.
         pub seed: u64,
-        /// How many points.
+        /// The number of points.
         pub trials: u32,
     }
 
-    /// What became of some trials.
+    /// The result of some trials.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Tally {
-        /// How many points lay in the circle.
+        /// The number of points in the circle.
         pub inside: u64,
-        /// How many points there were.
+        /// The number of points.
         pub trials: u64,
     }
 
-    /// How many of the `points` lie in the circle.
+    /// Counts the points in the circle.
     pub fn handle(points: Points) -> Result<Tally, String> {
         let Points { seed, trials } = points;
         if trials == 0 || trials > TRIALS_MAX {
-            return Err(format!("`trials` is {trials}, and between 1 and {TRIALS_MAX}"));
+            return Err(format!("`trials` must be from 1 to {TRIALS_MAX}, not {trials}"));
         }
         let mut rng = SplitMix64(seed);
         let inside = (0..trials)
@@ -43,8 +44,9 @@ mod pi_trials {
         Ok(Tally { inside: inside as u64, trials: trials.into() })
     }
 
-    /// A generator of random numbers (Steele, Lea and Flood, 2014), with its state. It is written out because
-    /// rand's small one isn't the same on Wasm as it is natively.
+    /// A generator of random numbers (Steele, Lea and Flood, 2014) and its state. The function
+    /// doesn't use `SmallRng` of the crate rand because that differs between Wasm and native
+    /// targets.
     struct SplitMix64(u64);
 
     impl SplitMix64 {
@@ -56,9 +58,9 @@ mod pi_trials {
             z ^ (z >> 31)
         }
 
-        /// From 0 up to 1, which it never is.
+        /// Returns a number of at least 0 and below 1.
         fn unit(&mut self) -> f64 {
-            // As many bits as a float's mantissa holds, so that nothing is rounded.
+            // The mantissa of an `f64` holds 53 bits, so the conversion rounds nothing.
             (self.next() >> 11) as f64 / (1_u64 << 53) as f64
         }
     }
@@ -68,7 +70,7 @@ mod pi_trials {
         use super::*;
 
         #[test]
-        fn about_pi_in_four_are_inside() {
+        fn about_a_quarter_of_pi_is_inside() {
             let tally = handle(Points { seed: 2, trials: 100_000 }).unwrap();
             assert_eq!(tally.trials, 100_000);
             let estimate = 4.0 * tally.inside as f64 / 100_000.0;
@@ -76,7 +78,7 @@ mod pi_trials {
         }
 
         #[test]
-        fn points_follow_from_the_seed() {
+        fn points_depend_on_the_seed_only() {
             let tally = |seed| handle(Points { seed, trials: 100_000 });
             assert_eq!(tally(7), tally(7));
             assert_ne!(tally(7), tally(8));
@@ -84,7 +86,7 @@ mod pi_trials {
         }
 
         #[test]
-        fn the_generator_is_the_known_one() {
+        fn the_generator_matches_published_values() {
             let mut rng = SplitMix64(1_234_567);
             assert_eq!(rng.next(), 6_457_827_717_110_365_317);
             assert_eq!(rng.next(), 3_203_168_211_198_807_973);
@@ -92,7 +94,7 @@ mod pi_trials {
         }
 
         #[test]
-        fn no_trials_or_too_many_is_an_error() {
+        fn a_number_of_trials_out_of_range_is_an_error() {
             for trials in [0, TRIALS_MAX + 1] {
                 assert!(handle(Points { seed: 1, trials }).is_err());
             }

@@ -1,46 +1,48 @@
-//! `prime-count`: how many primes there are up to a number, looked up in a table.
+//! `prime-count`: counts the primes up to a number with a table.
 //!
-//! `100` gives `25`. The table is sieved when the function is deployed, and each call begins with it.
+//! `100` returns `25`. The table is computed when the function is deployed, and every call begins
+//! with it.
 
 use std::sync::LazyLock;
 
-/// There are 348,513 primes up to it; the table takes half a megabyte.
+/// The largest `n`: there are 348,513 primes up to it, and the table takes half a megabyte.
 const N_MAX: u32 = 5_000_000;
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| Table::up_to(N_MAX));
 
-/// Has the table made once, instead of in every call.
+/// Computes the table once instead of in every call.
 #[nebula_sdk::initialize]
 fn table() {
     LazyLock::force(&TABLE);
 }
 
-/// How many primes there are up to `n`, which is one of them if it is a prime.
+/// Returns the number of primes up to and including `n`.
 #[nebula_sdk::function]
 pub fn handle(n: u32) -> Result<u32, String> {
     if n > N_MAX {
-        return Err(format!("`n` is {n}, and at most {N_MAX}"));
+        return Err(format!("`n` must be at most {N_MAX}, not {n}"));
     }
     Ok(TABLE.count(n))
 }
 
-/// The odd primes, and how many there are before each stretch of them.
+/// The odd primes, with a running count.
 struct Table {
-    /// One bit for every odd number: bit `i` stands for `2 i + 1`.
+    /// One bit per odd number: bit `i` represents `2 i + 1`.
     primes: Vec<u64>,
-    /// For each word of `primes`, how many primes the words before it hold.
+    /// For each word of `primes`, the number of primes in the words before it.
     before: Vec<u32>,
 }
 
 impl Table {
-    /// By the sieve of Eratosthenes.
+    /// Computes the table by the sieve of Eratosthenes.
     fn up_to(max: u32) -> Self {
         let count = max as usize / 2 + 1;
         let mut primes = vec![u64::MAX; count / 64 + 1];
         primes[0] &= !1;
         for index in (1..count).take_while(|index| 2 * index * (index + 1) < count) {
             if primes[index / 64] >> (index % 64) & 1 == 1 {
-                // From the square of the prime, in steps of twice the prime.
+                // Strike out multiples from the square of the prime on, in steps of twice the
+                // prime.
                 for multiple in (2 * index * (index + 1)..count).step_by(2 * index + 1) {
                     primes[multiple / 64] &= !(1 << (multiple % 64));
                 }
@@ -61,7 +63,7 @@ impl Table {
         // The last odd number up to `n`.
         let index = (n as usize - 1) / 2;
         let word = self.primes[index / 64] & u64::MAX >> (63 - index % 64);
-        // The 2 has no bit.
+        // 2 is even and has no bit, so it is counted here.
         1 + self.before[index / 64] + word.count_ones()
     }
 }
@@ -71,20 +73,20 @@ mod tests {
     use super::handle;
 
     #[test]
-    fn small_numbers() {
+    fn counts_up_to_small_numbers() {
         let counts: Vec<_> = (0..=12).map(|n| handle(n).unwrap()).collect();
         assert_eq!(counts, [0, 0, 1, 2, 2, 3, 3, 4, 4, 4, 4, 5, 5]);
     }
 
     #[test]
-    fn powers_of_ten() {
+    fn counts_up_to_powers_of_ten() {
         for (n, count) in [(100, 25), (1_000, 168), (10_000, 1_229), (100_000, 9_592), (1_000_000, 78_498)] {
             assert_eq!(handle(n), Ok(count), "{n}");
         }
     }
 
     #[test]
-    fn up_to_the_end_of_the_table() {
+    fn the_table_ends_at_the_maximum() {
         assert_eq!(handle(5_000_000), Ok(348_513));
         assert!(handle(5_000_001).is_err());
     }

@@ -1,25 +1,25 @@
-//! `qr-code`: text as a QR code (ISO/IEC 18004), in SVG.
+//! `qr-code`: encodes text as a QR code (ISO/IEC 18004) in SVG.
 //!
-//! Takes any text in UTF-8, of up to 2,331 bytes.
+//! The text is UTF-8 of up to 2,331 bytes.
 
 use nebula_sdk::{Error, Payload};
 use qrcode::render::svg;
 use qrcode::types::QrError;
 use qrcode::{EcLevel, QrCode};
 
-/// What a code of the largest size holds at this level of error correction.
+/// The capacity of the largest code at this level of error correction.
 const BYTES_MAX: usize = 2331;
 
-/// An SVG of the code for the text in `request`.
+/// Returns the QR code of the text in `request` as SVG.
 #[nebula_sdk::raw]
 pub fn handle(request: Payload) -> Result<Payload, Error> {
     let text = request.as_text()?.trim_end_matches('\n');
     if text.is_empty() {
-        return Err(Error::bad_input("send the text that the code is to hold"));
+        return Err(Error::bad_input("the text is empty: send the text to encode"));
     }
     let code = QrCode::with_error_correction_level(text, EcLevel::M).map_err(|error| match error {
         QrError::DataTooLong => {
-            Error::bad_input(format!("the text has {} bytes, and a code holds {BYTES_MAX}", text.len()))
+            Error::bad_input(format!("the text must have at most {BYTES_MAX} bytes, not {}", text.len()))
         }
         error => Error::failed(error),
     })?;
@@ -44,13 +44,13 @@ mod tests {
     }
 
     #[test]
-    fn as_much_as_fits_is_taken() {
+    fn text_beyond_the_capacity_is_refused() {
         assert!(handle(Payload::text("\u{e9}".repeat(BYTES_MAX / 2))).is_ok());
         assert!(matches!(handle(Payload::text("x".repeat(BYTES_MAX + 1))), Err(Error::BadInput(_))));
     }
 
     #[test]
-    fn nothing_and_no_text_are_refused() {
+    fn empty_text_and_invalid_utf8_are_refused() {
         for body in [&b""[..], b"\n", b"\xff"] {
             assert!(matches!(handle(Payload::new("text/plain", body)), Err(Error::BadInput(_))));
         }

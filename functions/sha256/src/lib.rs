@@ -1,8 +1,8 @@
-//! `sha256`: the SHA-256 digest of the input (FIPS 180-4), in hexadecimal.
+//! `sha256`: the SHA-256 digest of the input (FIPS 180-4) in hexadecimal.
 
 use sha2::{Digest, Sha256};
 
-/// The digest of `input`, in lowercase hexadecimal.
+/// Returns the digest of `input` in lowercase hexadecimal.
 #[nebula_sdk::function]
 pub fn handle(input: Vec<u8>) -> String {
     Sha256::digest(&input).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -13,7 +13,7 @@ mod tests {
     use super::handle;
 
     #[test]
-    fn the_standards_own_examples() {
+    fn digests_match_the_examples_of_the_standard() {
         assert_eq!(
             handle(b"abc".to_vec()),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

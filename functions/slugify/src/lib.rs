@@ -1,15 +1,15 @@
-//! `slugify`: text as a part of a URL, in lowercase ASCII words joined by hyphens.
+//! `slugify`: converts text to a part of a URL: lowercase ASCII words joined by hyphens.
 //!
-//! `Crème brûlée, à la carte!` gives `creme-brulee-a-la-carte`.
+//! `Crème brûlée, à la carte!` becomes `creme-brulee-a-la-carte`.
 
 use deunicode::deunicode_char;
 
-/// `text` as a slug; empty where nothing in it can be one.
+/// Returns `text` as a slug, which is empty if the text has no letters or digits.
 #[nebula_sdk::function]
 pub fn handle(text: String) -> String {
     let mut slug = String::with_capacity(text.len());
     for c in text.chars() {
-        // Apostrophes join what they stand in: "don't" is one word.
+        // An apostrophe doesn't separate words: "don't" is one word.
         if matches!(c, '\'' | '\u{2019}') {
             continue;
         }
@@ -30,7 +30,7 @@ mod tests {
     use super::handle;
 
     #[test]
-    fn words_are_joined() {
+    fn text_becomes_words_joined_by_hyphens() {
         for (text, slug) in [
             ("Hello, World!", "hello-world"),
             ("Crème brûlée, à la carte!", "creme-brulee-a-la-carte"),

@@ -1,8 +1,8 @@
-//! `stats-markdown`: the summary of a table, as `csv-stats` returns it, as a Markdown document.
+//! `stats-markdown`: formats the summary that `csv-stats` returns as a Markdown document.
 //!
-//! A line says how many rows there are; below it is a table with a row for each column.
+//! The document has a line with the number of rows, and a table with a row for each column.
 
-/// What each cell of a row holds; numbers are to the right.
+/// The header of the table. Numbers are aligned to the right.
 const HEADER: &str = "\
 | name | kind | count | missing | min | max | mean | standard deviation | distinct | longest |
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|
@@ -12,31 +12,31 @@ const HEADER: &str = "\
 mod stats_markdown {
     use super::HEADER;
 
-    /// What is in a table.
+    /// The statistics of a table.
     pub struct Summary {
-        /// Rows, without the header.
+        /// The number of rows without the header.
         pub rows: u32,
-        /// From left to right.
+        /// The columns from left to right.
         pub columns: Vec<Column>,
     }
 
-    /// What is in a column.
+    /// The statistics of a column.
     pub struct Column {
-        /// From the header, if there is one.
+        /// The name in the header.
         pub name: Option<String>,
-        /// How many of its values are missing.
+        /// The number of missing values.
         pub missing: u32,
-        /// What the others are.
+        /// The kind and the statistics of the other values.
         pub content: Content,
     }
 
-    /// What a column's values are.
+    /// The values of a column.
     pub enum Content {
-        /// All of them are missing.
+        /// All values are missing.
         Empty,
-        /// All that are there are numbers.
+        /// All values that aren't missing are numbers.
         Numbers(Numbers),
-        /// Some are not.
+        /// Some values are text.
         Text(Text),
     }
 
@@ -46,37 +46,37 @@ mod stats_markdown {
         pub min: f64,
         pub max: f64,
         pub mean: f64,
-        /// Of the population.
+        /// The standard deviation of the population.
         pub standard_deviation: f64,
     }
 
     /// A column of text.
     pub struct Text {
         pub count: u32,
-        /// How many of its values are different.
+        /// The number of distinct values.
         pub distinct: u32,
-        /// The longest value's length in characters.
+        /// The length of the longest value in characters.
         pub longest: u32,
     }
 
-    /// `summary` as Markdown, with a table as GitHub's dialect has them.
+    /// Formats `summary` as Markdown with a table in GitHub's dialect.
     pub fn handle(summary: Summary) -> String {
         let mut page = format!("Rows: {}\n\n{HEADER}", summary.rows);
         page.extend(summary.columns.iter().enumerate().map(|(index, column)| row(index, column)));
         page
     }
 
-    /// The row of the column at `index`.
+    /// Returns the row of the column at `index`.
     fn row(index: usize, column: &Column) -> String {
         let name = match column.name.as_deref() {
-            Some(name) if !name.trim().is_empty() => escaped(name),
+            Some(name) if !name.trim().is_empty() => escape(name),
             _ => format!("*column {}*", index + 1),
         };
         let missing = column.missing;
         match &column.content {
             Content::Empty => format!("| {name} | empty | 0 | {missing} | | | | | | |\n"),
             Content::Numbers(Numbers { count, min, max, mean, standard_deviation }) => {
-                let [min, max, mean, deviation] = [min, max, mean, standard_deviation].map(|n| rounded(*n));
+                let [min, max, mean, deviation] = [min, max, mean, standard_deviation].map(|n| round(*n));
                 format!(
                     "| {name} | numbers | {count} | {missing} | {min} | {max} | {mean} | {deviation} | | |\n"
                 )
@@ -87,8 +87,8 @@ mod stats_markdown {
         }
     }
 
-    /// A name as text that stays in its cell: no markup, no HTML, no line's end.
-    fn escaped(name: &str) -> String {
+    /// Escapes a name so that it stays in its cell and holds no markup, HTML or line break.
+    fn escape(name: &str) -> String {
         let mut text = String::with_capacity(name.len());
         for c in name.chars() {
             if matches!(c, '|' | '\\' | '`' | '*' | '_' | '~' | '[' | ']' | '<' | '&') {
@@ -99,24 +99,24 @@ mod stats_markdown {
         text
     }
 
-    /// To six significant digits, or to a whole number where that is more; very large and very small ones with
-    /// an exponent.
-    fn rounded(number: f64) -> String {
-        // A zero has no sign.
+    /// Rounds to six significant digits, or to a whole number if that has more. Very large and very
+    /// small numbers get an exponent.
+    fn round(number: f64) -> String {
+        // Adding zero removes the sign of a negative zero.
         let number = number + 0.0;
         let scientific = format!("{number:.5e}");
-        // What is not finite has no exponent.
+        // Numbers that aren't finite have no exponent.
         let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
         match exponent.parse::<i32>() {
             Ok(exponent @ -4..15) => {
-                trimmed(&format!("{number:.*}", (5 - exponent).max(0) as usize)).to_owned()
+                trim_zeros(&format!("{number:.*}", (5 - exponent).max(0) as usize)).to_owned()
             }
-            _ => format!("{}e{exponent}", trimmed(digits)),
+            _ => format!("{}e{exponent}", trim_zeros(digits)),
         }
     }
 
-    /// Without zeros at the end of a fraction.
-    fn trimmed(digits: &str) -> &str {
+    /// Removes zeros at the end of a fraction.
+    fn trim_zeros(digits: &str) -> &str {
         if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits }
     }
 
@@ -146,13 +146,13 @@ mod stats_markdown {
         }
 
         #[test]
-        fn without_columns_the_table_is_its_header() {
+        fn a_table_without_columns_is_the_header_only() {
             let page = handle(Summary { rows: 0, columns: Vec::new() });
             assert_eq!(page, format!("Rows: 0\n\n{HEADER}"));
         }
 
         #[test]
-        fn names_stay_in_their_cells() {
+        fn names_are_escaped() {
             for (name, text) in [
                 ("a|b", r"a\|b"),
                 (r"a\|b", r"a\\\|b"),
@@ -160,7 +160,7 @@ mod stats_markdown {
                 ("*a* <b>", r"\*a\* \<b>"),
                 ("größe", "größe"),
             ] {
-                assert_eq!(escaped(name), text);
+                assert_eq!(escape(name), text);
             }
             assert!(row(4, &column("  ", Content::Empty)).starts_with("| *column 5* |"));
         }
@@ -183,7 +183,7 @@ mod stats_markdown {
                 (f64::NAN, "NaN"),
                 (f64::NEG_INFINITY, "-inf"),
             ] {
-                assert_eq!(rounded(number), text, "{number}");
+                assert_eq!(round(number), text, "{number}");
             }
         }
     }

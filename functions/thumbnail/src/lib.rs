@@ -1,20 +1,22 @@
-//! `thumbnail`: an image, made to fit 256 by 256 pixels, as PNG.
+//! `thumbnail`: scales an image down to fit 256 by 256 pixels and returns it as PNG.
 //!
-//! Takes PNG, JPEG and GIF. Smaller images stay as large as they are.
+//! The input is PNG, JPEG or GIF. Smaller images keep their size.
 
 use std::io::Cursor;
 
 use image::{ImageFormat, ImageReader, Limits};
 use nebula_sdk::{Error, Payload};
 
-/// Width and height that the answer fits.
+/// The largest width and height of the answer.
 const SIDE_MAX: u32 = 256;
 
-/// Width and height that are decoded, and memory for it: a small file can hold a large image.
+/// The largest width and height of the input: a small file can hold a large image.
 const INPUT_SIDE_MAX: u32 = 8192;
+
+/// The most memory to decode the input with.
 const DECODE_BYTES_MAX: u64 = 192 * 1024 * 1024;
 
-/// A PNG of the image in `request`, scaled down.
+/// Returns the image in `request`, scaled down, as PNG.
 #[nebula_sdk::raw]
 pub fn handle(request: Payload) -> Result<Payload, Error> {
     let mut reader = ImageReader::new(Cursor::new(&request.body))
@@ -67,12 +69,12 @@ mod tests {
     }
 
     #[test]
-    fn small_images_stay() {
+    fn small_images_keep_their_size() {
         assert_eq!(size(&handle(picture(20, 10, ImageFormat::Png)).unwrap()), (20, 10));
     }
 
     #[test]
-    fn what_is_no_image_is_refused() {
+    fn bytes_that_are_not_an_image_are_refused() {
         let truncated = picture(64, 64, ImageFormat::Png).body[..80].to_vec();
         for bytes in [Vec::new(), b"not an image".to_vec(), b"\x89PNG\r\n\x1a\n".to_vec(), truncated] {
             assert!(matches!(handle(Payload::new("image/png", bytes)), Err(Error::BadInput(_))));

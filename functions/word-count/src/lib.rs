@@ -1,15 +1,15 @@
-//! `word-count`: how many lines, words, characters and bytes a text has, as `wc` does.
+//! `word-count`: counts lines, words, characters and bytes of a text, like `wc`.
 //!
-//! Takes any `text/*` in UTF-8, answers JSON.
+//! The input is any `text/*` in UTF-8, the answer is JSON.
 
 use nebula_sdk::{Error, Payload};
 
-/// Counts what is in a text.
+/// Counts the lines, words, characters and bytes of a text.
 #[nebula_sdk::raw]
 pub fn handle(request: Payload) -> Result<Payload, Error> {
     if !request.essence().starts_with("text/") {
         return Err(Error::bad_input(format!(
-            "send a text, such as `text/plain`, not `{}`",
+            "send text with a media type such as `text/plain`, not `{}`",
             request.media_type
         )));
     }
@@ -26,14 +26,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts() {
+    fn lines_words_characters_and_bytes_are_counted() {
         let answer = handle(Payload::text("two words\nand é\n")).unwrap();
         assert_eq!(answer.as_text(), Ok(r#"{"lines":2,"words":4,"characters":16,"bytes":17}"#));
         assert_eq!(answer.essence(), "application/json");
     }
 
     #[test]
-    fn what_is_no_text_is_refused() {
+    fn other_media_types_and_invalid_utf8_are_refused() {
         for request in [Payload::new("image/png", "x"), Payload::new("text/plain", [0xff])] {
             assert!(matches!(handle(request), Err(Error::BadInput(_))));
         }

@@ -1,4 +1,6 @@
-//! The typed forms: inline WIT, bindings for it, and what lies between them and the user's code.
+//! The typed form: inline WIT, its bindings, and the conversions between them and the user's code.
+//!
+//! The user's items stay unchanged. A module for Wasm only, `__nebula`, exports `handle`.
 
 use std::collections::HashMap;
 
@@ -10,31 +12,31 @@ use crate::names::{Name, check_distinct};
 use crate::signature::Signature;
 use crate::types::Ty;
 
-/// `#[function]` on a function.
+/// Expands `#[function]` on a function.
 pub(crate) fn function(function: &ItemFn) -> syn::Result<TokenStream> {
     let signature = Signature::of(function)?;
     let named = signature.params.iter().flat_map(|param| param.ty.named());
     if let Some(ident) = named.chain(signature.result.iter().flat_map(Ty::named)).next() {
         let message = format!(
-            "`{ident}` is none of the types that WIT has: put it and `handle` into a module, and \
-             `#[nebula_sdk::function]` on that"
+            "`{ident}` is not a type of WIT: move it and `handle` into a module, and write \
+             `#[nebula_sdk::function]` above the module"
         );
         return Err(syn::Error::new(ident.span(), message));
     }
     let exports = exports(&signature, &docs(&function.attrs), &[])?;
     Ok(quote! {
-        // Natively nothing may call it but its tests.
+        // Natively it may be unused outside tests.
         #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
         #function
         #exports
     })
 }
 
-/// `#[function]` on a module.
+/// Expands `#[function]` on a module.
 pub(crate) fn module(module: &ItemMod) -> syn::Result<TokenStream> {
     let ItemMod { attrs, vis, mod_token, ident, content, .. } = module;
     let Some((_, items)) = content else {
-        let message = "the macro has to see the module's content: write it here, in braces";
+        let message = "the macro must see the content of the module: write it here, in braces";
         return Err(syn::Error::new(ident.span(), message));
     };
     let handle = items.iter().find_map(|item| match item {
@@ -42,7 +44,7 @@ pub(crate) fn module(module: &ItemMod) -> syn::Result<TokenStream> {
         _ => None,
     });
     let Some(handle) = handle else {
-        let message = format!("the module `{ident}` has no function `handle`: that is what callers call");
+        let message = format!("the module `{ident}` has no function `handle`: add the function to call");
         return Err(syn::Error::new(ident.span(), message));
     };
     let signature = Signature::of(handle)?;
@@ -58,7 +60,7 @@ pub(crate) fn module(module: &ItemMod) -> syn::Result<TokenStream> {
     })
 }
 
-/// The module that exports `handle`, for Wasm only.
+/// Returns the module for Wasm that exports `handle`.
 fn exports(signature: &Signature, docs: &[String], definitions: &[Definition]) -> syn::Result<TokenStream> {
     let mut wit = String::from("package nebula:typed;\n\nworld function {\n");
     for definition in definitions {
@@ -72,14 +74,14 @@ fn exports(signature: &Signature, docs: &[String], definitions: &[Definition]) -
     let bindings: Vec<_> =
         signature.params.iter().map(|param| param.ty.binding()).collect::<syn::Result<_>>()?;
     let users: Vec<_> = signature.params.iter().map(|param| param.ty.user()).collect::<syn::Result<_>>()?;
-    let passed = signature.params.iter().zip(&variables).map(|(param, variable)| param.pass(variable));
+    let arguments = signature.params.iter().zip(&variables).map(|(param, variable)| param.argument(variable));
     let (result, lowered) = match &signature.result {
         Some(result) => {
             let (binding, user) = (result.binding()?, result.user()?);
             let lower = quote!(<#user as ::nebula_sdk::__private::Lower<#binding>>::lower);
-            (quote!(-> #binding), quote!(#lower(super::handle(#(#passed),*))))
+            (quote!(-> #binding), quote!(#lower(super::handle(#(#arguments),*))))
         }
-        None => (TokenStream::new(), quote!(super::handle(#(#passed),*))),
+        None => (TokenStream::new(), quote!(super::handle(#(#arguments),*))),
     };
     Ok(quote! {
         #[cfg(target_family = "wasm")]
@@ -92,7 +94,7 @@ fn exports(signature: &Signature, docs: &[String], definitions: &[Definition]) -
                 runtime_path: "::nebula_sdk::__private::rt",
             });
 
-            // A name that no type of the user's has in the bindings: those hold no underscores.
+            // No type of the user has this name in the bindings, whose names begin with a letter.
             struct __Component;
 
             impl Guest for __Component {
@@ -109,7 +111,7 @@ fn exports(signature: &Signature, docs: &[String], definitions: &[Definition]) -
     })
 }
 
-/// A struct or enum of the user's, as a WIT type.
+/// A struct or enum of the user's module, as a WIT type.
 struct Definition {
     ident: Ident,
     name: Name,
@@ -133,7 +135,7 @@ struct Case {
     ident: Ident,
     name: Name,
     docs: Vec<String>,
-    /// Several become a tuple.
+    /// The types of the payload. Several become a tuple.
     payload: Vec<Ty>,
 }
 
@@ -147,7 +149,7 @@ impl Case {
     }
 }
 
-/// The module's structs and enums by name.
+/// The structs and enums of a module by name.
 struct Definitions<'a>(HashMap<String, &'a Item>);
 
 impl<'a> Definitions<'a> {
@@ -160,7 +162,8 @@ impl<'a> Definitions<'a> {
         Self(items.collect())
     }
 
-    /// Those that the signature is made of, each after what it is made of.
+    /// Returns the definitions that the signature contains, each after the ones that it contains
+    /// itself.
     fn reachable_from(&self, signature: &Signature) -> syn::Result<Vec<Definition>> {
         let mut found = Vec::new();
         let types = signature.params.iter().map(|param| &param.ty).chain(&signature.result);
@@ -171,6 +174,8 @@ impl<'a> Definitions<'a> {
         Ok(found)
     }
 
+    /// Adds a type and the types that it contains to `found`. `within` holds the types that contain
+    /// it.
     fn collect(
         &self,
         ident: &Ident,
@@ -183,7 +188,7 @@ impl<'a> Definitions<'a> {
         let key = ident.to_string();
         if within.contains(&key) {
             let message = format!(
-                "`{ident}` contains itself, and WIT has no recursive types: use a list of nodes that refer \
+                "`{ident}` contains itself, but WIT has no recursive types: use a list of nodes that refer \
                  to each other by index"
             );
             return Err(syn::Error::new(ident.span(), message));
@@ -193,7 +198,7 @@ impl<'a> Definitions<'a> {
             Some(Item::Enum(item)) => Definition::of_enum(item)?,
             _ => {
                 let message = format!(
-                    "`{ident}` is no struct or enum of this module: declare it here, or use a type that WIT has"
+                    "`{ident}` is not a struct or enum of this module: declare it here, or use a type of WIT"
                 );
                 return Err(syn::Error::new(ident.span(), message));
             }
@@ -214,11 +219,13 @@ impl Definition {
         let fields = match &item.fields {
             Fields::Named(fields) if !fields.named.is_empty() => &fields.named,
             Fields::Named(_) | Fields::Unit => {
-                let message = "a record has at least one field in WIT: leave this type out";
+                let message =
+                    "a record must have at least one field in WIT: add a field, or remove this type";
                 return Err(syn::Error::new(item.ident.span(), message));
             }
             Fields::Unnamed(_) => {
-                let message = "the fields of a record have names in WIT: give these names";
+                let message =
+                    "the fields of a record must have names in WIT: write `struct Name { field: Type }`";
                 return Err(syn::Error::new(item.ident.span(), message));
             }
         };
@@ -244,7 +251,7 @@ impl Definition {
     fn of_enum(item: &ItemEnum) -> syn::Result<Self> {
         check_generics(&item.generics)?;
         if item.variants.is_empty() {
-            let message = "an enum has at least one case in WIT: there would be no value of this";
+            let message = "an enum must have at least one case in WIT: add a case, or remove this type";
             return Err(syn::Error::new(item.ident.span(), message));
         }
         let cases = item.variants.iter().map(|variant| {
@@ -254,7 +261,8 @@ impl Definition {
                     fields.unnamed.iter().map(|field| Ty::of(&field.ty)).collect::<syn::Result<_>>()?
                 }
                 Fields::Named(_) => {
-                    let message = "a case carries one unnamed value in WIT: put these fields into a struct";
+                    let message =
+                        "a case has at most one unnamed value in WIT: move these fields to a struct";
                     return Err(syn::Error::new(variant.ident.span(), message));
                 }
             };
@@ -275,6 +283,7 @@ impl Definition {
         })
     }
 
+    /// Returns the module's types that this one contains directly.
     fn parts(&self) -> Vec<&Ident> {
         match &self.shape {
             Shape::Record(fields) => fields.iter().flat_map(|field| field.ty.named()).collect(),
@@ -311,7 +320,7 @@ impl Definition {
         Ok(())
     }
 
-    /// `Lift` and `Lower` of the user's type, from and to the binding's.
+    /// Returns the implementations of `Lift` and `Lower` for the user's type.
     fn conversions(&self) -> syn::Result<TokenStream> {
         let (user, binding) = (&self.ident, self.name.binding_type());
         let (lift, lower) = match &self.shape {
@@ -369,11 +378,11 @@ impl Definition {
     }
 }
 
-/// The WIT name of a type; types and `handle` share one namespace.
+/// Returns the WIT name of a type. Types and `handle` share one namespace.
 fn type_name(ident: &Ident) -> syn::Result<Name> {
     let name = Name::of(ident)?;
     if name.wit == "handle" {
-        let message = "a type and the function can't both be named `handle` in WIT: rename the type";
+        let message = "a type and the function can't both become `handle` in WIT: rename the type";
         return Err(syn::Error::new(ident.span(), message));
     }
     Ok(name)
@@ -382,14 +391,11 @@ fn type_name(ident: &Ident) -> syn::Result<Name> {
 fn check_generics(generics: &syn::Generics) -> syn::Result<()> {
     match generics.params.first() {
         None => Ok(()),
-        Some(param) => Err(syn::Error::new_spanned(
-            param,
-            "generic types have no counterpart in WIT: write the types out",
-        )),
+        Some(param) => Err(syn::Error::new_spanned(param, "WIT has no generic types: write concrete types")),
     }
 }
 
-/// The lines of the doc comments among `attributes`.
+/// Returns the lines of the doc comments among `attributes`.
 fn docs(attributes: &[Attribute]) -> Vec<String> {
     let texts = attributes.iter().filter_map(|attribute| match &attribute.meta {
         Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
@@ -417,7 +423,7 @@ fn write_docs(wit: &mut String, docs: &[String], indent: usize) {
 mod tests {
     use super::*;
 
-    /// The module for Wasm, as one would write it.
+    /// Expands an item and formats the result.
     fn expanded(item: TokenStream) -> String {
         let item: Item = syn::parse2(item).unwrap();
         let expanded = match &item {
@@ -438,7 +444,7 @@ mod tests {
         }));
     }
 
-    /// The bindings' types stand beside what the macro itself declares.
+    /// The bindings' types share a module with the items that the macro declares.
     #[test]
     fn a_type_may_be_named_component() {
         let expanded = expanded(quote! {

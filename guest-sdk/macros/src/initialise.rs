@@ -1,4 +1,4 @@
-//! Work done once: an export that Nebula runs when it compiles the component.
+//! The initialiser: an export that Nebula runs once, when it compiles the component.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -6,16 +6,17 @@ use syn::{ItemFn, ReturnType, Type};
 
 use crate::signature::check_callable;
 
-/// The export has the name that `wizer` runs.
+/// The world of the initialiser. The export has the name that the tool `wizer` established.
 const WIT: &str =
     "package nebula:initialise;\n\nworld initialise {\n    export wizer-initialize: func();\n}\n";
 
-/// `#[initialize]` on a function.
+/// Expands `#[initialize]` on a function.
 pub(crate) fn function(function: &ItemFn) -> syn::Result<TokenStream> {
     check_callable(function)?;
     let signature = &function.sig;
     if !signature.inputs.is_empty() {
-        let message = "it is run when the function is deployed, and no input is there yet: leave this out";
+        let message =
+            "the initialiser runs when the component is deployed, without an input: remove the parameters";
         return Err(syn::Error::new_spanned(&signature.inputs, message));
     }
     let returns_nothing = match &signature.output {
@@ -23,13 +24,13 @@ pub(crate) fn function(function: &ItemFn) -> syn::Result<TokenStream> {
         ReturnType::Type(_, ty) => matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty()),
     };
     if !returns_nothing {
-        let message = "nobody takes what it returns: leave it in a `static`, such as a `LazyLock`, and panic \
-                       where it can't be made";
+        let message = "the result of the initialiser would be dropped: store it in a `static`, such as a \
+                       `LazyLock`, and panic on failure";
         return Err(syn::Error::new_spanned(&signature.output, message));
     }
     let name = &signature.ident;
     Ok(quote! {
-        // Natively nothing may call it but tests.
+        // Natively it may be unused outside tests.
         #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
         #function
 

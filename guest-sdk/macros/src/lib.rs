@@ -4,8 +4,15 @@
 //! Rust tokens -> signature (checked) -> types (WIT and bindings) -> expand (inline WIT, exports)
 //! ```
 //!
-//! Every error points at the user's own code and says what to do instead.
-#![expect(clippy::wildcard_enum_match_arm, reason = "Rust has many kinds of syntax; a wildcard is any other")]
+//! * `names`: Rust names as WIT names and as names in the bindings.
+//! * `signature` and `types`: the signature of `handle`, checked, and its types.
+//! * `expand`: the typed form; `raw`: the raw form; `initialise`: the initialiser.
+//!
+//! Every error points at the user's code and says what to write instead.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "Rust has many kinds of syntax, of which few are supported"
+)]
 
 mod expand;
 mod initialise;
@@ -18,12 +25,12 @@ use proc_macro::TokenStream;
 use quote::quote;
 use syn::{Item, parse_macro_input};
 
-/// Makes a component of the function `handle`, typed by its own signature.
+/// Makes a typed component from the function `handle` and its signature.
 ///
-/// On a function, parameters and result are made of `bool`, integers, floats, `char`, `String`, `Vec`,
-/// `Option`, `Result` and tuples. On a module, the function `handle` in it may use the module's structs
-/// and enums too: they become WIT records, enums and variants, named in kebab-case, with their doc
-/// comments. An `Err` is the function's own error.
+/// On a function, parameters and result consist of `bool`, integers, floats, `char`, `String`,
+/// `Vec`, `Option`, `Result` and tuples. On a module, the function `handle` in it may also use the
+/// module's structs and enums: they become WIT records, enums and variants, with names in
+/// kebab-case and their doc comments. An `Err` is the function's own error.
 ///
 /// ```
 /// #[nebula_sdk::function]
@@ -40,7 +47,7 @@ use syn::{Item, parse_macro_input};
 ///         pub height: f64,
 ///     }
 ///
-///     /// The area of a shape.
+///     /// Returns the area of a shape.
 ///     pub fn handle(shape: Shape) -> f64 {
 ///         match shape {
 ///             Shape::Circle(radius) => std::f64::consts::PI * radius * radius,
@@ -60,18 +67,18 @@ pub fn function(attribute: TokenStream, item: TokenStream) -> TokenStream {
         Item::Mod(module) => expand::module(module),
         other => Err(syn::Error::new_spanned(
             other,
-            "put `#[nebula_sdk::function]` on a function named `handle`, or on a module that holds one",
+            "write `#[nebula_sdk::function]` above a function named `handle`, or above a module that contains one",
         )),
     };
     or_error(&item, expanded)
 }
 
-/// Makes a component of the function `handle`, from a payload of bytes to another.
+/// Makes a raw component from the function `handle`, which takes a payload and returns a payload.
 ///
 /// ```
 /// use nebula_sdk::{Error, Payload};
 ///
-/// /// Answers text in capitals.
+/// /// Converts text to capitals.
 /// #[nebula_sdk::raw]
 /// pub fn handle(request: Payload) -> Result<Payload, Error> {
 ///     Ok(Payload::text(request.as_text()?.to_uppercase()))
@@ -85,20 +92,23 @@ pub fn raw(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as Item);
     let expanded = match &item {
         Item::Fn(function) => raw::function(function),
-        other => Err(syn::Error::new_spanned(other, "put `#[nebula_sdk::raw]` on a function named `handle`")),
+        other => {
+            Err(syn::Error::new_spanned(other, "write `#[nebula_sdk::raw]` above a function named `handle`"))
+        }
     };
     or_error(&item, expanded)
 }
 
-/// Runs a function once, when the component is deployed, and keeps what it leaves in statics.
+/// Runs a function once, when the component is deployed, and keeps the statics that it fills.
 ///
-/// Nebula runs it in the sandbox of a call and takes a snapshot: every call's instance begins there, with
-/// the tables made, the texts parsed, the patterns compiled. It has no parameters and no result, any name,
-/// and stands beside `handle`, of whichever form that is. What a call changes of the state is gone with the
-/// call, as ever.
+/// Nebula runs the function in the sandbox of a call and takes a snapshot. The instance of every
+/// call begins with that snapshot: with tables computed, texts parsed, patterns compiled. The
+/// function has any name, no parameters and no result, and is declared beside `handle` of any form.
+/// Changes that a call makes to the state end with the call.
 ///
-/// Natively nothing runs it. With a `LazyLock`, as here, that makes no difference to tests: what it
-/// would have made is made at the first use. Where it fills an `OnceLock`, have the tests call it first.
+/// Natively nothing runs the function. With a `LazyLock`, as in this example, tests don't notice:
+/// the first use computes the value. If the function fills a `OnceLock`, let the tests call it
+/// first.
 ///
 /// ```
 /// use std::sync::LazyLock;
@@ -127,23 +137,24 @@ pub fn initialize(attribute: TokenStream, item: TokenStream) -> TokenStream {
         Item::Fn(function) => initialise::function(function),
         other => Err(syn::Error::new_spanned(
             other,
-            "put `#[nebula_sdk::initialize]` on a function without parameters",
+            "write `#[nebula_sdk::initialize]` above a function without parameters",
         )),
     };
     or_error(&item, expanded)
 }
 
-/// The error for arguments of an attribute that takes none.
+/// Returns an error if an attribute has arguments.
 fn arguments(attribute: TokenStream) -> Option<TokenStream> {
     let attribute = proc_macro2::TokenStream::from(attribute);
     (!attribute.is_empty()).then(|| {
         let message =
-            "this attribute takes no arguments: a function's name and limits are its `nebula.toml`'s";
+            "this attribute takes no arguments: set the function's name and limits in `nebula.toml`";
         syn::Error::new_spanned(attribute, message).into_compile_error().into()
     })
 }
 
-/// The expansion; or the error beside what the user wrote, so that nothing else breaks for want of it.
+/// Returns the expansion. After an error it returns the user's item and the error, so that other
+/// code that refers to the item causes no further errors.
 fn or_error(item: &Item, expanded: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
     expanded
         .unwrap_or_else(|error| {

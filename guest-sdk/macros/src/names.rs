@@ -1,4 +1,4 @@
-//! Rust names to WIT names, and to the names that the bindings have for those.
+//! Names: from Rust to WIT, and from WIT to the bindings.
 
 use std::collections::HashMap;
 
@@ -6,21 +6,21 @@ use heck::{ToKebabCase, ToSnakeCase, ToUpperCamelCase};
 use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
 
-/// A name in both worlds.
+/// The WIT name of a Rust identifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Name {
-    /// In kebab-case.
+    /// The name in kebab-case.
     pub(crate) wit: String,
 }
 
 impl Name {
-    /// The WIT name of a Rust one.
+    /// Converts a Rust identifier.
     ///
     /// # Errors
-    /// Where it makes none, such as `_1`.
+    /// Returns an error if the identifier has no valid WIT name, such as `_1`.
     pub(crate) fn of(ident: &Ident) -> syn::Result<Self> {
         let wit = ident.unraw().to_string().to_kebab_case();
-        // A later part that begins with a digit, as in `x_1`, joins the one before it.
+        // A later part that begins with a digit, as in `x_1`, is joined to the one before it.
         let mut joined = String::new();
         for part in wit.split('-') {
             if !joined.is_empty() && !part.starts_with(|first: char| first.is_ascii_digit()) {
@@ -34,31 +34,32 @@ impl Name {
             Ok(Self { wit: joined })
         } else {
             let message = format!(
-                "`{ident}` makes no name in WIT: use ASCII letters and digits, and begin with a letter"
+                "`{ident}` can't be a name in WIT: use ASCII letters and digits, and begin with a letter"
             );
             Err(syn::Error::new(ident.span(), message))
         }
     }
 
-    /// As WIT source, also where it is a keyword there.
+    /// Returns the name as WIT source, escaped because it may be a keyword there.
     pub(crate) fn wit_source(&self) -> String {
         format!("%{}", self.wit)
     }
 
-    /// The bindings' name of a field or parameter.
+    /// Returns the name of a field or parameter in the bindings.
     pub(crate) fn binding_field(&self) -> Ident {
         let snake = self.wit.to_snake_case();
-        // As wit-bindgen does: a keyword gets an underscore.
+        // wit-bindgen appends an underscore to a keyword.
         match syn::parse_str::<Ident>(&snake) {
             Ok(_) => Ident::new(&snake, Span::call_site()),
             Err(_) => Ident::new(&format!("{snake}_"), Span::call_site()),
         }
     }
 
-    /// The bindings' name of a type or case.
+    /// Returns the name of a type or case in the bindings.
     pub(crate) fn binding_type(&self) -> Ident {
         let camel = self.wit.to_upper_camel_case();
-        // `Guest` is the trait to implement, and `Self` a keyword.
+        // `Guest` is the trait to implement, and `Self` is a keyword; wit-bindgen appends an
+        // underscore.
         match camel.as_str() {
             "Guest" => Ident::new("Guest_", Span::call_site()),
             "Self" => Ident::new("Self_", Span::call_site()),
@@ -67,16 +68,16 @@ impl Name {
     }
 }
 
-/// Refuses two names of one scope that are the same in WIT, at the second.
+/// Checks that the names of one scope are distinct in WIT.
 ///
 /// # Errors
-/// At it.
+/// Returns an error at the second of two equal names.
 pub(crate) fn check_distinct<'a>(names: impl Iterator<Item = (&'a Ident, &'a Name)>) -> syn::Result<()> {
-    let mut known: HashMap<&str, &Ident> = HashMap::new();
+    let mut seen: HashMap<&str, &Ident> = HashMap::new();
     for (ident, name) in names {
-        if let Some(earlier) = known.insert(&name.wit, ident) {
+        if let Some(earlier) = seen.insert(&name.wit, ident) {
             let message =
-                format!("`{earlier}` and `{ident}` are both named `{}` in WIT: rename one of them", name.wit);
+                format!("`{earlier}` and `{ident}` both become `{}` in WIT: rename one of them", name.wit);
             return Err(syn::Error::new(ident.span(), message));
         }
     }
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn keywords_are_escaped_as_the_bindings_do() {
+    fn keywords_are_escaped_like_in_the_bindings() {
         assert_eq!(name("r#type").unwrap().binding_field(), "type_");
         assert_eq!(name("Guest").unwrap().binding_type(), "Guest_");
         assert_eq!(name("StdDev").unwrap().binding_type(), "StdDev");

@@ -1,36 +1,36 @@
-//! The raw form: bytes with a media type, through the world of `wit/function.wit`.
+//! The raw form: bytes with a media type, by the world of `wit/function.wit`.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{FnArg, ItemFn, ReturnType};
 
-use crate::signature::check_plain;
+use crate::signature::check_handle;
 
 /// The raw world.
 const WIT: &str = include_str!("../wit/function.wit");
 
-const SHAPE: &str = "a raw function is `fn handle(request: Payload) -> Result<Payload, Error>`, with the \
-                     types of `nebula_sdk`";
+const EXPECTED: &str = "a raw function must be `fn handle(request: Payload) -> Result<Payload, Error>` with the \
+                        types of `nebula_sdk`";
 
-/// `#[raw]` on a function.
+/// Expands `#[raw]` on a function.
 pub(crate) fn function(function: &ItemFn) -> syn::Result<TokenStream> {
-    check_plain(function)?;
+    check_handle(function)?;
     let signature = &function.sig;
     let mut inputs = signature.inputs.iter();
     let (Some(FnArg::Typed(input)), None) = (inputs.next(), inputs.next()) else {
         let at = if signature.inputs.is_empty() { signature.span() } else { signature.inputs.span() };
-        return Err(syn::Error::new(at, SHAPE));
+        return Err(syn::Error::new(at, EXPECTED));
     };
     let ReturnType::Type(_, output) = &signature.output else {
-        return Err(syn::Error::new(signature.span(), SHAPE));
+        return Err(syn::Error::new(signature.span(), EXPECTED));
     };
-    // The types themselves are checked by the compiler, at the user's own tokens.
-    let takes = quote_spanned!(input.ty.span()=> ::nebula_sdk::Payload);
-    let gives = quote_spanned! {output.span()=>
+    // The compiler checks the types; the spans make its errors point at the user's code.
+    let input = quote_spanned!(input.ty.span()=> ::nebula_sdk::Payload);
+    let output = quote_spanned! {output.span()=>
         ::core::result::Result<::nebula_sdk::Payload, ::nebula_sdk::Error>
     };
-    let check = quote_spanned! {signature.span()=> const _: fn(#takes) -> #gives = handle; };
+    let check = quote_spanned! {signature.span()=> const _: fn(#input) -> #output = handle; };
     Ok(quote! {
         #function
         #check
@@ -80,8 +80,8 @@ mod tests {
     }
 
     #[test]
-    fn the_world_is_the_one_that_the_host_binds() {
-        // The copy in this crate is a link in a clone, and a file in a package.
+    fn the_world_equals_the_one_of_the_host() {
+        // This crate's copy is a symbolic link in a clone and a file in a published package.
         let here = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/function.wit");
         if let Ok(text) = std::fs::read_to_string(here) {
             assert_eq!(text, WIT);

@@ -1,16 +1,17 @@
-//! The signature of `handle`, checked.
+//! The signature of a function, checked: the name `handle`, no qualifiers, parameters with names
+//! and WIT types.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{FnArg, ItemFn, Pat, ReturnType, Type};
 
 use crate::names::{Name, check_distinct};
-use crate::types::Ty;
+use crate::types::{Primitive, Ty};
 
-/// `handle`, as far as callers see it.
+/// The signature of a typed `handle`.
 pub(crate) struct Signature {
     pub(crate) params: Vec<Param>,
-    /// `None` is `()`.
+    /// The result, or `None` for `()`.
     pub(crate) result: Option<Ty>,
 }
 
@@ -19,26 +20,26 @@ pub(crate) struct Param {
     ident: Ident,
     pub(crate) name: Name,
     pub(crate) ty: Ty,
-    /// The user's function takes it by reference.
-    borrowed: bool,
+    /// True if the user's function takes the parameter by reference.
+    is_borrowed: bool,
 }
 
 impl Param {
-    /// How the user's function is given the value of `variable`.
-    pub(crate) fn pass(&self, variable: &Ident) -> TokenStream {
-        if self.borrowed { quote!(&#variable) } else { quote!(#variable) }
+    /// Returns the argument that passes `variable` to the user's function.
+    pub(crate) fn argument(&self, variable: &Ident) -> TokenStream {
+        if self.is_borrowed { quote!(&#variable) } else { quote!(#variable) }
     }
 }
 
-/// What any `handle` has to be, whatever its types.
+/// Checks the name and the qualifiers of `handle`, but not its types.
 ///
 /// # Errors
-/// At what isn't so.
-pub(crate) fn check_plain(function: &ItemFn) -> syn::Result<()> {
+/// Returns an error at the first part that isn't allowed.
+pub(crate) fn check_handle(function: &ItemFn) -> syn::Result<()> {
     let signature = &function.sig;
     if signature.ident != "handle" {
         let message = format!(
-            "a function of Nebula is named `handle`: rename `{}`, or call it from there",
+            "a Nebula function must be named `handle`: rename `{0}`, or call `{0}` from `handle`",
             signature.ident
         );
         return Err(syn::Error::new_spanned(&signature.ident, message));
@@ -46,27 +47,25 @@ pub(crate) fn check_plain(function: &ItemFn) -> syn::Result<()> {
     check_callable(function)
 }
 
-/// What any function has to be that the host calls.
+/// Checks the qualifiers of a function that the host calls: no `async`, `unsafe`, ABI or generics.
 ///
 /// # Errors
-/// At what isn't so.
+/// Returns an error at the first part that isn't allowed.
 pub(crate) fn check_callable(function: &ItemFn) -> syn::Result<()> {
     let signature = &function.sig;
     if let Some(token) = &signature.asyncness {
-        let message = "a pure function waits for nothing: leave `async` out";
+        let message = "a pure function has nothing to wait for: remove `async`";
         return Err(syn::Error::new_spanned(token, message));
     }
     if let Some(token) = &signature.unsafety {
-        return Err(syn::Error::new_spanned(token, "callers can keep no promises: leave `unsafe` out"));
+        let message = "callers can't uphold a safety contract: remove `unsafe`";
+        return Err(syn::Error::new_spanned(token, message));
     }
     if let Some(abi) = &signature.abi {
-        return Err(syn::Error::new_spanned(abi, "the macro chooses the ABI: leave this out"));
+        return Err(syn::Error::new_spanned(abi, "the macro chooses the ABI: remove this"));
     }
     if !signature.generics.params.is_empty() {
-        let message = format!(
-            "`{}` has one signature: write the types out instead of parameters for them",
-            signature.ident
-        );
+        let message = format!("`{}` can't be generic: write concrete types", signature.ident);
         return Err(syn::Error::new_spanned(&signature.generics, message));
     }
     Ok(())
@@ -76,9 +75,9 @@ impl Signature {
     /// Reads the signature of a typed `handle`.
     ///
     /// # Errors
-    /// At what WIT has nothing for.
+    /// Returns an error at a part that WIT can't express.
     pub(crate) fn of(function: &ItemFn) -> syn::Result<Self> {
-        check_plain(function)?;
+        check_handle(function)?;
         let params: Vec<Param> = function.sig.inputs.iter().map(param).collect::<syn::Result<_>>()?;
         check_distinct(params.iter().map(|param| (&param.ident, &param.name)))?;
         let result = match &function.sig.output {
@@ -89,7 +88,7 @@ impl Signature {
         Ok(Self { params, result })
     }
 
-    /// As WIT source: `func(a: s64) -> s64`.
+    /// Returns the signature as WIT source: `func(a: s64) -> s64`.
     pub(crate) fn wit(&self) -> syn::Result<String> {
         let params: Vec<_> = self
             .params
@@ -106,28 +105,30 @@ impl Signature {
 
 fn param(argument: &FnArg) -> syn::Result<Param> {
     let FnArg::Typed(argument) = argument else {
-        let message = "`handle` is a plain function: it has no `self`";
+        let message = "`handle` must be a free function: remove `self`";
         return Err(syn::Error::new_spanned(argument, message));
     };
     let Pat::Ident(pattern) = &*argument.pat else {
-        let message = "a parameter needs a plain name, which is the one that callers use";
+        let message =
+            "a parameter must be a name, because callers use it: write a name and destructure it in the body";
         return Err(syn::Error::new_spanned(&argument.pat, message));
     };
-    let (ty, borrowed) = match &*argument.ty {
+    let (ty, is_borrowed) = match &*argument.ty {
         Type::Reference(reference) if reference.mutability.is_some() => {
-            let message = "nobody would see the change: take the value, and return what becomes of it";
+            let message =
+                "changes to a mutable reference would be lost: take the value, and return the changed one";
             return Err(syn::Error::new_spanned(reference, message));
         }
-        Type::Reference(reference) => (borrowed(&reference.elem)?, true),
+        Type::Reference(reference) => (owned(&reference.elem)?, true),
         ty => (Ty::of(ty)?, false),
     };
-    Ok(Param { ident: pattern.ident.clone(), name: Name::of(&pattern.ident)?, ty, borrowed })
+    Ok(Param { ident: pattern.ident.clone(), name: Name::of(&pattern.ident)?, ty, is_borrowed })
 }
 
-/// The owned type behind a reference.
-fn borrowed(ty: &Type) -> syn::Result<Ty> {
+/// Returns the owned type of a borrowed one.
+fn owned(ty: &Type) -> syn::Result<Ty> {
     match ty {
-        Type::Path(path) if path.path.is_ident("str") => Ok(Ty::Primitive("string", "String")),
+        Type::Path(path) if path.path.is_ident("str") => Ok(Ty::Primitive(Primitive::STRING)),
         Type::Slice(slice) => Ok(Ty::List(Box::new(Ty::of(&slice.elem)?))),
         ty => Ty::of(ty),
     }

@@ -1,7 +1,7 @@
-//! Rust types, as far as WIT has them.
+//! Rust types that WIT can express.
 //!
-//! A macro sees names, not types: `String` is taken for the one of std, and a name that isn't known is
-//! looked up among the module's own structs and enums.
+//! A macro sees names, not types: it takes `String` for the one of std, and looks up an unknown
+//! name among the module's own structs and enums.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote};
@@ -9,52 +9,62 @@ use syn::{GenericArgument, PathArguments, Type, TypePath};
 
 use crate::names::Name;
 
-/// A type that a value may have.
+/// The type of a parameter, a result or a part of one.
 #[derive(Clone, Debug)]
 pub(crate) enum Ty {
-    /// Its WIT name, and its Rust name.
-    Primitive(&'static str, &'static str),
+    Primitive(Primitive),
     List(Box<Ty>),
     Option(Box<Ty>),
-    /// `None` is `()`.
+    /// The value and the error, either of which is `None` for `()`.
     Result(Option<Box<Ty>>, Option<Box<Ty>>),
     Tuple(Vec<Ty>),
     /// A struct or enum of the module.
     Named(Ident),
 }
 
-const PRIMITIVES: [(&str, &str); 13] = [
-    ("bool", "bool"),
-    ("u8", "u8"),
-    ("u16", "u16"),
-    ("u32", "u32"),
-    ("u64", "u64"),
-    ("s8", "i8"),
-    ("s16", "i16"),
-    ("s32", "i32"),
-    ("s64", "i64"),
-    ("f32", "f32"),
-    ("f64", "f64"),
-    ("char", "char"),
-    ("string", "String"),
-];
+/// A primitive type by its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Primitive {
+    wit: &'static str,
+    rust: &'static str,
+}
 
-/// How many elements a tuple may have: as many as there are conversions for.
+impl Primitive {
+    pub(crate) const STRING: Self = Self { wit: "string", rust: "String" };
+
+    const ALL: [Self; 13] = [
+        Self { wit: "bool", rust: "bool" },
+        Self { wit: "u8", rust: "u8" },
+        Self { wit: "u16", rust: "u16" },
+        Self { wit: "u32", rust: "u32" },
+        Self { wit: "u64", rust: "u64" },
+        Self { wit: "s8", rust: "i8" },
+        Self { wit: "s16", rust: "i16" },
+        Self { wit: "s32", rust: "i32" },
+        Self { wit: "s64", rust: "i64" },
+        Self { wit: "f32", rust: "f32" },
+        Self { wit: "f64", rust: "f64" },
+        Self { wit: "char", rust: "char" },
+        Self::STRING,
+    ];
+}
+
+/// The most elements of a tuple: `nebula_sdk` has conversions for this number.
 const TUPLE_MAX: usize = 8;
 
 impl Ty {
-    /// The type of a value, by its syntax.
+    /// Reads a type from its syntax.
     ///
     /// # Errors
-    /// At the part that WIT has nothing for.
+    /// Returns an error at the part that WIT can't express.
     pub(crate) fn of(ty: &Type) -> syn::Result<Self> {
         match ty {
             Type::Path(path) if path.qself.is_none() => Self::of_path(path),
             Type::Tuple(tuple) if tuple.elems.is_empty() => {
-                Err(error(ty, "`()` carries nothing, so WIT has no type for it here: leave it out"))
+                Err(error(ty, "WIT has no type for `()` here: remove it"))
             }
             Type::Tuple(tuple) if tuple.elems.len() > TUPLE_MAX => {
-                Err(error(ty, "tuples of at most 8 elements are supported: use a struct"))
+                Err(error(ty, "a tuple may have at most 8 elements: use a struct"))
             }
             Type::Tuple(tuple) => {
                 Ok(Self::Tuple(tuple.elems.iter().map(Self::of).collect::<Result<_, _>>()?))
@@ -63,24 +73,25 @@ impl Ty {
             Type::Group(inner) => Self::of(&inner.elem),
             Type::Reference(_) => Err(error(
                 ty,
-                "a value that crosses the component's boundary is owned: use `String` for `&str`, `Vec<T>` for `&[T]`",
+                "a value that crosses the component's boundary must be owned: use `String` for `&str`, `Vec<T>` for `&[T]`",
             )),
             Type::Array(_) | Type::Slice(_) => Err(error(ty, "WIT has no arrays: use `Vec<T>`")),
-            Type::ImplTrait(_) | Type::TraitObject(_) | Type::BareFn(_) | Type::Ptr(_) => {
-                Err(error(ty, "only plain values cross the component's boundary"))
-            }
-            other => Err(error(other, "this type has no counterpart in WIT")),
+            Type::ImplTrait(_) | Type::TraitObject(_) | Type::BareFn(_) | Type::Ptr(_) => Err(error(
+                ty,
+                "only plain values can cross the component's boundary: use a struct or an enum",
+            )),
+            other => Err(error(other, NO_WIT_TYPE)),
         }
     }
 
     fn of_path(path: &TypePath) -> syn::Result<Self> {
         let Some(segment) = path.path.segments.last() else {
-            return Err(error(path, "this type has no counterpart in WIT"));
+            return Err(error(path, NO_WIT_TYPE));
         };
         let name = segment.ident.to_string();
         let arguments = type_arguments(&segment.arguments);
-        if let Some((wit, rust)) = PRIMITIVES.iter().find(|(_, rust)| *rust == name) {
-            return Ok(Self::Primitive(wit, rust));
+        if let Some(primitive) = Primitive::ALL.into_iter().find(|primitive| primitive.rust == name) {
+            return Ok(Self::Primitive(primitive));
         }
         match (name.as_str(), arguments.as_slice()) {
             ("Vec", [element]) => Ok(Self::List(Box::new(Self::of(element)?))),
@@ -90,32 +101,39 @@ impl Ty {
             }
             ("Result", _) => Err(error(
                 path,
-                "write both types out, as in `Result<T, String>`: a macro can't see what an alias stands for",
+                "a macro can't expand a type alias: write both types, as in `Result<T, String>`",
             )),
-            ("usize", []) => Err(error(path, "its size depends on the machine: use `u64` or `u32`")),
-            ("isize", []) => Err(error(path, "its size depends on the machine: use `i64` or `i32`")),
-            ("u128" | "i128", []) => {
-                Err(error(path, "WIT has no integers of 128 bits: use `u64`, or a `String` of digits"))
+            ("usize", []) => {
+                Err(error(path, "the size of `usize` depends on the machine: use `u64` or `u32`"))
             }
-            ("str", []) => Err(error(path, "use `String`")),
+            ("isize", []) => {
+                Err(error(path, "the size of `isize` depends on the machine: use `i64` or `i32`"))
+            }
+            ("u128" | "i128", []) => {
+                Err(error(path, "WIT has no 128-bit integers: use `u64`, or a `String` of digits"))
+            }
+            ("str", []) => Err(error(path, "`str` has no size: use `String`")),
             ("HashMap" | "BTreeMap", _) => Err(error(
                 path,
-                "maps have no counterpart here: use `Vec<(K, V)>`, or a struct where the keys are known",
+                "maps are not supported: use `Vec<(K, V)>`, or a struct if the keys are known",
             )),
-            ("HashSet" | "BTreeSet" | "VecDeque", _) => Err(error(path, "use `Vec<T>`")),
+            ("HashSet" | "BTreeSet" | "VecDeque", _) => {
+                Err(error(path, "this collection is not supported: use `Vec<T>`"))
+            }
             ("Box" | "Rc" | "Arc" | "Cow", _) => Err(error(
                 path,
-                "a value that crosses the component's boundary is plain: leave the wrapper out",
+                "only plain values can cross the component's boundary: use the type without its wrapper",
             )),
             (_, []) if path.path.segments.len() == 1 => Ok(Self::Named(segment.ident.clone())),
             (_, []) => Err(error(
                 path,
-                "only types declared in the module itself have a counterpart in WIT: declare it there",
+                "the macro sees only types of the module with `#[nebula_sdk::function]`: declare this type there",
             )),
-            (..) => Err(error(path, "generic types have no counterpart in WIT: write a struct for this one")),
+            (..) => Err(error(path, "WIT has no generic types: write a struct for this one")),
         }
     }
 
+    /// Reads a type, or returns `None` for `()`.
     fn unless_unit(ty: &Type) -> syn::Result<Option<Box<Self>>> {
         match ty {
             Type::Tuple(tuple) if tuple.elems.is_empty() => Ok(None),
@@ -123,10 +141,10 @@ impl Ty {
         }
     }
 
-    /// As WIT source.
+    /// Returns the type as WIT source.
     pub(crate) fn wit(&self) -> syn::Result<String> {
         Ok(match self {
-            Self::Primitive(wit, _) => (*wit).to_owned(),
+            Self::Primitive(primitive) => primitive.wit.to_owned(),
             Self::List(element) => format!("list<{}>", element.wit()?),
             Self::Option(value) => format!("option<{}>", value.wit()?),
             Self::Result(None, None) => "result".to_owned(),
@@ -141,12 +159,12 @@ impl Ty {
         })
     }
 
-    /// As the bindings have it.
+    /// Returns the type in the bindings.
     pub(crate) fn binding(&self) -> syn::Result<TokenStream> {
         self.rust(&|ident| Name::of(ident).map(|name| name.binding_type()).map(|ident| quote!(#ident)))
     }
 
-    /// As the user has it, seen from a module inside the user's.
+    /// Returns the user's type, as seen from a module inside the user's module.
     pub(crate) fn user(&self) -> syn::Result<TokenStream> {
         self.rust(&|ident| Ok(quote!(super::#ident)))
     }
@@ -157,9 +175,9 @@ impl Ty {
             None => Ok(quote!(())),
         };
         Ok(match self {
-            Self::Primitive(_, "String") => quote!(::std::string::String),
-            Self::Primitive(_, rust) => {
-                let ident = format_ident!("{rust}");
+            Self::Primitive(Primitive::STRING) => quote!(::std::string::String),
+            Self::Primitive(primitive) => {
+                let ident = format_ident!("{}", primitive.rust);
                 quote!(::core::primitive::#ident)
             }
             Self::List(element) => {
@@ -183,7 +201,7 @@ impl Ty {
         })
     }
 
-    /// The module's own types that this one is made of.
+    /// Returns the module's own types that this type contains.
     pub(crate) fn named(&self) -> Vec<&Ident> {
         match self {
             Self::Primitive(..) => Vec::new(),
@@ -207,6 +225,9 @@ fn type_arguments(arguments: &PathArguments) -> Vec<&Type> {
         .collect()
 }
 
+const NO_WIT_TYPE: &str = "WIT has no type for this: use primitive types, `String`, `Vec`, `Option`, `Result`, \
+                           tuples, structs and enums";
+
 fn error(at: &impl ToTokens, message: &str) -> syn::Error {
     syn::Error::new_spanned(at, message)
 }
@@ -221,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_wit_has_is_mapped() {
+    fn supported_types_become_wit() {
         for (rust, expected) in [
             ("i64", "s64"),
             ("std::string::String", "string"),
@@ -236,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_wit_lacks_says_what_to_use() {
+    fn unsupported_types_suggest_an_alternative() {
         for (rust, hint) in [
             ("usize", "u64"),
             ("u128", "u64"),
@@ -245,7 +266,7 @@ mod tests {
             ("[u8; 4]", "Vec<T>"),
             ("Box<u8>", "wrapper"),
             ("Result<u8>", "Result<T, String>"),
-            ("other::Thing", "declare it there"),
+            ("other::Thing", "declare this type there"),
             ("Generic<u8>", "struct"),
         ] {
             let message = wit(rust).unwrap_err();

@@ -1,53 +1,63 @@
-//! What made-up functions compute: expressions over what they are given.
+//! The expressions that generated functions compute from their parameters.
 //!
-//! Operations are those of which a careless host could remember, or pass on, something wrong: floats whose NaNs have bits,
-//! memory and globals that are as new in each call, and what traps.
+//! The operations are those whose results a careless host could cache or pass on wrongly: floats
+//! with NaN payloads, memory and globals that must be fresh in each call, and traps.
 
 use std::rc::Rc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::types::{Core, FLAT_MAX, Type, at_next};
+use super::types::{Core, FLAT_MAX, Type, aligned};
 
-/// How deep expressions are.
+/// The depth of expressions.
 const DEPTH: usize = 3;
 
-/// What is made of everything that a function is given.
+/// A hash of all parameters, which the body sets first.
 const MIXED: &str = "(local.get $mixed)";
 
-/// What a function is given, as it comes to it.
-#[derive(Debug, Default)]
-pub(super) struct Given {
-    /// Its numbers.
-    parts: Vec<(Core, String)>,
-    /// Texts, bytes and lists that can be given back as they are: where they begin, and how long they are.
-    pub(super) spans: Vec<(Type, [String; 2])>,
+/// A text, bytes or a list in memory.
+#[derive(Clone, Debug)]
+pub(super) struct Span {
+    /// An expression for the address.
+    pub(super) begin: String,
+    /// An expression for the number of items.
+    pub(super) length: String,
 }
 
-impl Given {
+/// The parameters of a function as expressions.
+#[derive(Debug, Default)]
+pub(super) struct Parameters {
+    /// The numbers among them.
+    parts: Vec<(Core, String)>,
+    /// Texts, bytes and lists, which the function can return as they are.
+    pub(super) spans: Vec<(Type, Span)>,
+}
+
+impl Parameters {
     fn new(params: &[Type]) -> Self {
-        let mut given = Self::default();
+        let mut parameters = Self::default();
         if params.iter().map(|ty| ty.flat().len()).sum::<usize>() <= FLAT_MAX {
             let mut local = 0;
-            params.iter().for_each(|ty| given.in_locals(ty, &mut local));
+            params.iter().for_each(|ty| parameters.add_locals(ty, &mut local));
         } else {
             let mut end = 0;
             for ty in params {
-                let begin = at_next(end, ty);
-                given.in_memory(ty, begin);
+                let begin = aligned(end, ty);
+                parameters.add_memory(ty, begin);
                 end = begin + ty.bytes();
             }
         }
-        given
+        parameters
     }
 
-    fn in_locals(&mut self, ty: &Type, at: &mut usize) {
+    /// Adds a parameter that is passed in locals, of which `at` is the first.
+    fn add_locals(&mut self, ty: &Type, at: &mut usize) {
         let local = |index: usize| format!("(local.get {index})");
         match ty {
-            Type::Record(types) | Type::Tuple(types) => types.iter().for_each(|ty| self.in_locals(ty, at)),
+            Type::Record(types) | Type::Tuple(types) => types.iter().for_each(|ty| self.add_locals(ty, at)),
             Type::String | Type::Bytes | Type::List(_) => {
-                self.span(ty, [local(*at), local(*at + 1)]);
+                self.add_span(ty, Span { begin: local(*at), length: local(*at + 1) });
                 *at += 2;
             }
             Type::U8
@@ -70,21 +80,21 @@ impl Given {
         }
     }
 
-    /// Where it is too much for locals, the only one of these says where it is. Of one of several cases only which it is
-    /// counts.
-    fn in_memory(&mut self, ty: &Type, at: usize) {
+    /// Adds a parameter that is passed in memory at the offset `at` from the address in local 0.
+    /// Only the index of a case is used, not its payload.
+    fn add_memory(&mut self, ty: &Type, at: usize) {
         let load = |load: &str, at: usize| format!("({load} offset={at} (local.get 0))");
         match ty {
             Type::Record(types) | Type::Tuple(types) => {
                 let mut end = at;
                 for ty in types {
-                    let begin = at_next(end, ty);
-                    self.in_memory(ty, begin);
+                    let begin = aligned(end, ty);
+                    self.add_memory(ty, begin);
                     end = begin + ty.bytes();
                 }
             }
             Type::String | Type::Bytes | Type::List(_) => {
-                self.span(ty, [load("i32.load", at), load("i32.load", at + 4)]);
+                self.add_span(ty, Span { begin: load("i32.load", at), length: load("i32.load", at + 4) });
             }
             Type::U64 => self.parts.push((Core::I64, load("i64.load", at))),
             Type::F64 => self.parts.push((Core::F64, load("f64.load", at))),
@@ -100,19 +110,20 @@ impl Given {
         }
     }
 
-    fn span(&mut self, ty: &Type, span: [String; 2]) {
-        self.parts.extend(span.iter().map(|part| (Core::I32, part.clone())));
+    fn add_span(&mut self, ty: &Type, span: Span) {
+        self.parts.extend([&span.begin, &span.length].map(|part| (Core::I32, part.clone())));
         self.spans.push((ty.clone(), span));
     }
 
-    /// One number that is another one for most inputs. Of texts and lists one byte is in it, in the middle.
+    /// Returns an expression for a hash of all parameters. It includes one byte in the middle of
+    /// each text and list.
     pub(super) fn mixed(&self) -> String {
         let parts = self.parts.iter().map(|(core, part)| match core {
             Core::I32 => part.clone(),
             Core::I64 => format!("(i32.wrap_i64 (i64.xor {part} (i64.rotl {part} (i64.const 32))))"),
             Core::F64 => format!("(i32.wrap_i64 (i64.rotl (i64.reinterpret_f64 {part}) (i64.const 16)))"),
         });
-        let bytes = self.spans.iter().map(|(_, [begin, length])| {
+        let bytes = self.spans.iter().map(|(_, Span { begin, length })| {
             let at = format!("(i32.add {begin} (i32.shr_u {length} (i32.const 1)))");
             format!("(i32.load8_u (i32.and {at} (i32.const 0x1ffff)))")
         });
@@ -122,26 +133,27 @@ impl Given {
     }
 }
 
-/// Expressions of each type of core Wasm.
+/// Strategies for expressions of each core Wasm type.
 #[derive(Clone)]
 pub(super) struct Expressions {
     pub(super) int: BoxedStrategy<String>,
     pub(super) long: BoxedStrategy<String>,
     pub(super) float: BoxedStrategy<String>,
-    pub(super) given: Rc<Given>,
-    /// Nothing in them traps.
-    pub(super) are_calm: bool,
+    pub(super) parameters: Rc<Parameters>,
+    /// True if no expression traps.
+    pub(super) never_trap: bool,
 }
 
 impl Expressions {
-    /// Over parameters.
-    pub(super) fn new(params: &[Type], are_calm: bool) -> Self {
-        let given = Given::new(params);
+    /// Creates strategies for expressions over parameters of these types.
+    pub(super) fn new(params: &[Type], never_trap: bool) -> Self {
+        let parameters = Parameters::new(params);
         let leaf = |core: Core, constants: &'static [&'static str], others: &[&str]| {
             let mut leaves: Vec<String> = others.iter().map(|&other| other.to_owned()).collect();
-            // What is given counts most.
+            // Parameters are three times as likely as other leaves.
             for _ in 0..3 {
-                leaves.extend(given.parts.iter().filter(|part| part.0 == core).map(|part| part.1.clone()));
+                let parts = parameters.parts.iter().filter(|part| part.0 == core);
+                leaves.extend(parts.map(|part| part.1.clone()));
             }
             let constants =
                 select(constants).prop_map(move |value| format!("({}.const {value})", core.wat()));
@@ -162,29 +174,29 @@ impl Expressions {
                 FLOATS,
                 &["(f64.load (i32.const 128))", "(f64.convert_i32_s (local.get $mixed))"],
             ),
-            given: Rc::new(given),
-            are_calm,
+            parameters: Rc::new(parameters),
+            never_trap,
         };
         (0..DEPTH).fold(leaves, |inner, _| inner.combined())
     }
 
-    /// One of so many, from 0.
-    pub(super) fn one_of(&self, count: usize) -> BoxedStrategy<String> {
+    /// Generates expressions with values below `count`.
+    pub(super) fn below(&self, count: usize) -> BoxedStrategy<String> {
         self.int.clone().prop_map(move |e| format!("(i32.rem_u {e} (i32.const {count}))")).boxed()
     }
 
-    /// True of about one in `2^bits` inputs.
-    pub(super) fn rarely(&self, bits: u32) -> BoxedStrategy<String> {
-        let rarely = move |salt: u32| {
+    /// Generates expressions that are true for about one in `2^bits` inputs.
+    pub(super) fn true_for_one_in(&self, bits: u32) -> BoxedStrategy<String> {
+        let condition = move |salt: u32| {
             let hash = format!("(i32.mul (i32.xor {MIXED} (i32.const {salt})) (i32.const 0x9e3779b1))");
             format!("(i32.eqz (i32.shr_u {hash} (i32.const {})))", 32 - bits)
         };
-        any::<u32>().prop_map(rarely).boxed()
+        any::<u32>().prop_map(condition).boxed()
     }
 
-    /// One level deeper.
+    /// Returns strategies for expressions one level deeper.
     fn combined(&self) -> Self {
-        let Self { int, long, float, given, are_calm } = self;
+        let Self { int, long, float, parameters, never_trap } = self;
         let unary = |ops: &'static [&'static str], inner: &BoxedStrategy<String>| {
             (select(ops), inner.clone()).prop_map(|(op, a)| format!("({op} {a})"))
         };
@@ -195,8 +207,8 @@ impl Expressions {
             (int.clone(), inner.clone(), inner.clone())
                 .prop_map(move |(c, a, b)| format!("(if (result {}) {c} (then {a}) (else {b}))", core.wat()))
         };
-        // What is read may be what was written, or a part of it.
-        let written = |core: Core, inner: &BoxedStrategy<String>| {
+        // The load may overlap the store.
+        let stored_and_loaded = |core: Core, inner: &BoxedStrategy<String>| {
             (int.clone(), int.clone(), inner.clone()).prop_map(move |(to, from, value)| {
                 let (core, at) = (core.wat(), |at: &str| format!("(i32.and {at} (i32.const 0xff8))"));
                 let (to, from) = (at(&to), at(&from));
@@ -209,7 +221,7 @@ impl Expressions {
         let far = int.clone().prop_map(|at| format!("(i32.load8_u (i32.and {at} (i32.const 0x7ffff)))"));
         let loops = (int.clone(), long.clone())
             .prop_map(|(turns, seed)| format!("(call $spin (i32.and {turns} (i32.const 0xff)) {seed})"));
-        let int_calm = prop_oneof![
+        let int_total = prop_oneof![
             24 => binary(INT_OPS, int),
             6 => unary(INT_UNARY, int),
             6 => binary(LONG_COMPARISONS, long),
@@ -217,41 +229,41 @@ impl Expressions {
             1 => unary(&["i32.wrap_i64", "i64.eqz"], long),
             1 => unary(&["i32.trunc_sat_f64_u"], float),
             6 => either(Core::I32, int),
-            6 => written(Core::I32, int),
+            6 => stored_and_loaded(Core::I32, int),
             1 => grows,
         ];
-        let long_calm = prop_oneof![
+        let long_total = prop_oneof![
             18 => binary(LONG_OPS, long),
             6 => unary(&["i64.clz", "i64.popcnt", "i64.extend16_s"], long),
             6 => unary(&["i64.extend_i32_s", "i64.extend_i32_u"], int),
             6 => unary(&["i64.reinterpret_f64", "i64.trunc_sat_f64_s"], float),
             3 => either(Core::I64, long),
-            6 => written(Core::I64, long),
+            6 => stored_and_loaded(Core::I64, long),
             6 => loops,
         ];
-        let int_wild =
+        let int_trapping =
             prop_oneof![binary(INT_DIVISIONS, int), unary(&["i32.trunc_f64_s"], float), traps, far,];
-        let long_wild = prop_oneof![
+        let long_trapping = prop_oneof![
             2 => binary(&["i64.div_s", "i64.rem_u"], long),
             1 => unary(&["i64.trunc_f64_u"], float),
         ];
-        let with = |calm: BoxedStrategy<String>, of_calm: u32, wild: BoxedStrategy<String>| {
-            if *are_calm { calm } else { prop_oneof![of_calm => calm, 1 => wild].boxed() }
+        let mixed = |total: BoxedStrategy<String>, weight: u32, trapping: BoxedStrategy<String>| {
+            if *never_trap { total } else { prop_oneof![weight => total, 1 => trapping].boxed() }
         };
         Self {
-            int: with(int_calm.boxed(), 14, int_wild.boxed()),
-            long: with(long_calm.boxed(), 20, long_wild.boxed()),
+            int: mixed(int_total.boxed(), 14, int_trapping.boxed()),
+            long: mixed(long_total.boxed(), 20, long_trapping.boxed()),
             float: prop_oneof![
                 8 => binary(FLOAT_OPS, float),
                 3 => unary(FLOAT_UNARY, float),
                 1 => unary(&["f64.convert_i32_s", "f64.convert_i32_u"], int),
                 3 => unary(&["f64.convert_i64_u", "f64.reinterpret_i64"], long),
                 1 => either(Core::F64, float),
-                1 => written(Core::F64, float),
+                1 => stored_and_loaded(Core::F64, float),
             ]
             .boxed(),
-            given: Rc::clone(given),
-            are_calm: *are_calm,
+            parameters: Rc::clone(parameters),
+            never_trap: *never_trap,
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Made-up functions: a signature, and a body that computes something of everything it is given.
+//! Generated functions: a signature, and a body that computes its result from all parameters.
 //!
 //! ```text
-//! memory:  0 text | RESULT where what is answered stands, and then the lists in it | HEAP what is given
+//! memory:  0 text | RESULT the result, then the lists in it | HEAP the parameters
 //! ```
 //!
-//! A body is one expression for each number that its result consists of.
+//! A body is one expression per number of the result.
 
 use std::fmt::Write as _;
 
@@ -12,60 +12,71 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::expressions::Expressions;
-use super::types::{Core, FLAT_MAX, Type, any_type, at_next};
+use super::expressions::{Expressions, Span};
+use super::types::{Core, FLAT_MAX, Type, aligned, any_type};
 
-/// Bytes of text at the beginning of memory.
+/// The bytes of text at the beginning of memory.
 const TEXT_BYTES: usize = 0x1300;
 
-/// Expressions write to what is before.
+/// The address below which expressions write to memory.
 const UNWRITTEN: usize = 0x1000;
 
 const RESULT: usize = 0x2000;
 
 const HEAP: usize = 0x1_0000;
 
-/// Of about `2^n` inputs one gives no character, or no text, where a calm function gives one.
-const STRAY_BITS: u32 = 4;
+/// A function that otherwise never traps returns an invalid character or text for about one in
+/// `2^n` inputs.
+const INVALID_BITS: u32 = 4;
 
-/// Turns of a loop that take some milliseconds: several times what makes a result worth a place on disk.
+/// The turns of a loop that takes some milliseconds, several times as long as a result must take to
+/// be stored on disk.
 const TURNS: usize = 3_000_000;
 
-/// Items that a list has room for that is put together.
+/// The most items of a list that a function builds.
 const ITEMS_MAX: usize = 3;
 
-/// A function, in no server yet.
+/// A generated function.
 #[derive(Clone, Debug)]
 pub(crate) struct Function {
-    /// They are called `p0`, `p1` and so on.
+    /// The types of the parameters, which are named `p0`, `p1` and so on.
     pub(crate) params: Vec<Type>,
     pub(crate) result: Type,
-    /// Of what type its own errors are, if it has any.
+    /// The type of the function's own errors, if it returns any.
     pub(crate) error: Option<Type>,
     pub(crate) wat: String,
 }
 
-/// What a function is to be like.
+/// The properties of a function to generate.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct FunctionSpec {
     pub(crate) params: Vec<Type>,
     pub(crate) result: Type,
     pub(crate) error: Option<Type>,
-    /// Of about `2^n` inputs one gives an error, if it has any.
-    pub(crate) errs_bits: u32,
-    /// Nothing of it traps but for one in about `2^n` inputs.
-    pub(crate) is_calm_but_for: Option<u32>,
-    /// How long it takes.
+    /// The function returns an error for about one in `2^n` inputs, if it has any errors.
+    pub(crate) error_bits: u32,
+    /// The function traps only for about one in `2^n` inputs. `None` allows expressions that trap.
+    pub(crate) trap_bits: Option<u32>,
+    /// The turns of a loop that precedes the body.
     pub(crate) turns: usize,
 }
 
-/// Where in memory the next list goes that is put together.
-struct Room {
+/// The properties of a function with any signature.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// The function takes some milliseconds.
+    pub(crate) is_slow: bool,
+    /// The function may return an error of its own.
+    pub(crate) has_errors: bool,
+}
+
+/// The memory between [`RESULT`] and [`HEAP`], which is assigned in ascending order.
+struct ResultArea {
     free: usize,
 }
 
-impl Room {
-    fn take(&mut self, align: usize, bytes: usize) -> usize {
+impl ResultArea {
+    fn reserve(&mut self, align: usize, bytes: usize) -> usize {
         let begin = self.free.next_multiple_of(align);
         self.free = begin + bytes;
         assert!(self.free <= HEAP, "a result takes {} bytes", self.free - RESULT);
@@ -74,8 +85,8 @@ impl Room {
 }
 
 impl Type {
-    /// An expression for it, where it is one value in core Wasm. Not all scalars are characters, and bits are set that
-    /// don't count.
+    /// Generates an expression for a value, or returns `None` if the type isn't a single core
+    /// value. Not all values are valid characters, and unused bits may be set.
     fn core(&self, of: &Expressions) -> Option<BoxedStrategy<String>> {
         let masked = |mask: &'static str| {
             of.int.clone().prop_map(move |e| format!("(i32.and {e} (i32.const {mask}))"))
@@ -85,15 +96,15 @@ impl Type {
             Self::U64 => of.long.clone(),
             Self::F64 => of.float.clone(),
             Self::Bool => masked("3").boxed(),
-            Self::Char if of.are_calm => {
-                let char = |(stray, e)| {
-                    format!("(select (i32.const 0xd800) (i32.and {e} (i32.const 0x7f)) {stray})")
+            Self::Char if of.never_trap => {
+                let char = |(invalid, e)| {
+                    format!("(select (i32.const 0xd800) (i32.and {e} (i32.const 0x7f)) {invalid})")
                 };
-                (of.rarely(STRAY_BITS), of.int.clone()).prop_map(char).boxed()
+                (of.true_for_one_in(INVALID_BITS), of.int.clone()).prop_map(char).boxed()
             }
             Self::Char => prop_oneof![4 => masked("0x7f"), 1 => masked("0xffff")].boxed(),
-            Self::Enum(count) => of.one_of(*count),
-            Self::Variant(cases) if cases.iter().all(Option::is_none) => of.one_of(cases.len()),
+            Self::Enum(count) => of.below(*count),
+            Self::Variant(cases) if cases.iter().all(Option::is_none) => of.below(cases.len()),
             Self::String
             | Self::Bytes
             | Self::List(_)
@@ -105,8 +116,8 @@ impl Type {
         })
     }
 
-    /// Instructions that put a value to `at` in memory.
-    fn stored(&self, at: usize, of: &Expressions, room: &mut Room) -> BoxedStrategy<String> {
+    /// Generates instructions that store a value at the address `at`.
+    fn store(&self, at: usize, of: &Expressions, area: &mut ResultArea) -> BoxedStrategy<String> {
         let store = |store: &'static str| {
             let core = self.core(of).unwrap();
             core.prop_map(move |e| format!("({store} (i32.const {at}) {e})\n")).boxed()
@@ -119,102 +130,118 @@ impl Type {
             Self::F64 => store("f64.store"),
             Self::String | Self::Bytes | Self::List(_) => {
                 let to = at + 4;
-                let store = move |(made, begin, length): (String, String, String)| {
+                let store = move |BuiltSpan { instructions, span: Span { begin, length } }| {
                     format!(
-                        "{made}(i32.store (i32.const {at}) {begin}) (i32.store (i32.const {to}) {length})\n"
+                        "{instructions}(i32.store (i32.const {at}) {begin}) (i32.store (i32.const {to}) {length})\n"
                     )
                 };
-                self.span(of, room).prop_map(store).boxed()
+                self.span(of, area).prop_map(store).boxed()
             }
             Self::Record(types) | Self::Tuple(types) => {
                 let mut end = at;
                 let mut parts = Vec::new();
                 for ty in types {
-                    let begin = at_next(end, ty);
-                    parts.push(ty.stored(begin, of, room));
+                    let begin = aligned(end, ty);
+                    parts.push(ty.store(begin, of, area));
                     end = begin + ty.bytes();
                 }
                 parts.prop_map(|parts| parts.concat()).boxed()
             }
             Self::Option(_) | Self::Result(..) | Self::Variant(_) => {
                 let count = self.cases().map_or(0, |cases| cases.len());
-                self.stored_case(at, of.one_of(count), of, room)
+                self.store_case(at, of.below(count), of, area)
             }
         }
     }
 
-    /// Instructions that put that one of its cases to `at` in memory.
-    fn stored_case(
+    /// Generates instructions that store the case with the index `case` at the address `at`.
+    fn store_case(
         &self,
         at: usize,
-        which: BoxedStrategy<String>,
+        case: BoxedStrategy<String>,
         of: &Expressions,
-        room: &mut Room,
+        area: &mut ResultArea,
     ) -> BoxedStrategy<String> {
         let cases = self.cases().unwrap_or_default().into_iter().enumerate();
         let payloads: Vec<_> = cases
             .filter_map(|(index, payload)| {
-                let stored = payload?.stored(at + self.payload_at(), of, room);
-                Some(stored.prop_map(move |stored| {
+                let store = payload?.store(at + self.payload_at(), of, area);
+                Some(store.prop_map(move |store| {
                     format!(
-                        "(if (i32.eq (i32.load8_u (i32.const {at})) (i32.const {index})) (then {stored}))\n"
+                        "(if (i32.eq (i32.load8_u (i32.const {at})) (i32.const {index})) (then {store}))\n"
                     )
                 }))
             })
             .collect();
-        let store = move |(which, payloads): (String, Vec<String>)| {
-            format!("(i32.store8 (i32.const {at}) {which})\n{}", payloads.concat())
+        let store = move |(case, payloads): (String, Vec<String>)| {
+            format!("(i32.store8 (i32.const {at}) {case})\n{}", payloads.concat())
         };
-        (which, payloads).prop_map(store).boxed()
+        (case, payloads).prop_map(store).boxed()
     }
 
-    /// Of a text, bytes or a list: instructions that make it, where it begins, and how long it is. It is a part of what is in
-    /// memory, what was given, or put together. Not all text is UTF-8 in the end.
-    fn span(&self, of: &Expressions, room: &mut Room) -> BoxedStrategy<(String, String, String)> {
+    /// Generates a text, bytes or a list: a part of memory, a parameter, or a list built item by
+    /// item. Some texts are invalid UTF-8.
+    fn span(&self, of: &Expressions, area: &mut ResultArea) -> BoxedStrategy<BuiltSpan> {
         let masked = |mask: &'static str| {
             of.int.clone().prop_map(move |e| format!("(i32.and {e} (i32.const {mask}))"))
         };
-        let begin = masked("0xff8");
-        let window = if of.are_calm && *self == Self::String {
-            // Where nothing is written text stays text, but for what is nowhere.
-            let begin = masked("0x1f8").prop_map(|e| format!("(i32.add (i32.const {UNWRITTEN}) {e})"));
-            let stray = |(stray, e)| format!("(select (i32.const -1) {e} {stray})");
-            let begin = (of.rarely(STRAY_BITS), begin).prop_map(stray);
-            (Just(String::new()), begin, masked("0x3f")).boxed()
-        } else {
-            (Just(String::new()), begin, masked("0x3f")).boxed()
+        let in_memory = |(begin, length): (String, String)| BuiltSpan {
+            instructions: String::new(),
+            span: Span { begin, length },
         };
-        let made = if let Self::List(item) = self
+        let begin = masked("0xff8");
+        let window = if of.never_trap && *self == Self::String {
+            // Memory that nothing writes to holds valid text. An address beyond the memory makes
+            // the text invalid.
+            let begin = masked("0x1f8").prop_map(|e| format!("(i32.add (i32.const {UNWRITTEN}) {e})"));
+            let out_of_bounds = |(invalid, e)| format!("(select (i32.const -1) {e} {invalid})");
+            let begin = (of.true_for_one_in(INVALID_BITS), begin).prop_map(out_of_bounds);
+            (begin, masked("0x3f")).prop_map(in_memory).boxed()
+        } else {
+            (begin, masked("0x3f")).prop_map(in_memory).boxed()
+        };
+        let built = if let Self::List(item) = self
             && !matches!(**item, Self::U64 | Self::S32 | Self::S16)
         {
-            let begin = room.take(item.align(), ITEMS_MAX * item.bytes());
+            let begin = area.reserve(item.align(), ITEMS_MAX * item.bytes());
             let items: Vec<_> =
-                (0..ITEMS_MAX).map(|index| item.stored(begin + index * item.bytes(), of, room)).collect();
+                (0..ITEMS_MAX).map(|index| item.store(begin + index * item.bytes(), of, area)).collect();
             (items, masked("3"))
-                .prop_map(move |(items, length)| (items.concat(), format!("(i32.const {begin})"), length))
+                .prop_map(move |(items, length)| BuiltSpan {
+                    instructions: items.concat(),
+                    span: Span { begin: format!("(i32.const {begin})"), length },
+                })
                 .boxed()
         } else {
             window
         };
-        let given = of.given.spans.iter().filter(|(ty, _)| ty == self);
-        let given: Vec<_> =
-            given.map(|(_, [begin, length])| (String::new(), begin.clone(), length.clone())).collect();
-        if given.is_empty() { made } else { prop_oneof![made, select(given)].boxed() }
+        let parameters = of.parameters.spans.iter().filter(|(ty, _)| ty == self);
+        let parameters: Vec<_> = parameters
+            .map(|(_, span)| BuiltSpan { instructions: String::new(), span: span.clone() })
+            .collect();
+        if parameters.is_empty() { built } else { prop_oneof![built, select(parameters)].boxed() }
     }
 }
 
-/// Any function. One that is slow takes some milliseconds; one with errors may answer with an error of its own.
-pub(crate) fn function(is_slow: bool, has_errors: bool) -> impl Strategy<Value = Function> {
-    let error = any_type(true).prop_map(move |ty| has_errors.then_some(ty));
-    (any_params(), any_type(true), error).prop_flat_map(move |(params, result, error)| {
-        let turns = if is_slow { TURNS } else { 1 };
-        such_a_function(Wanted { params, result, error, errs_bits: 1, is_calm_but_for: None, turns })
+/// A text, bytes or a list, and the instructions that store its items.
+#[derive(Clone, Debug)]
+struct BuiltSpan {
+    instructions: String,
+    span: Span,
+}
+
+/// Generates a function with any signature.
+pub(crate) fn function(kind: Kind) -> impl Strategy<Value = Function> {
+    let error = any_type().prop_map(move |ty| kind.has_errors.then_some(ty));
+    (any_params(), any_type(), error).prop_flat_map(move |(params, result, error)| {
+        let turns = if kind.is_slow { TURNS } else { 1 };
+        function_of(FunctionSpec { params, result, error, error_bits: 1, trap_bits: None, turns })
     })
 }
 
-/// Parameters, as many as travel in registers.
+/// Generates up to three parameters, or fewer if their core values would exceed [`FLAT_MAX`].
 pub(crate) fn any_params() -> impl Strategy<Value = Vec<Type>> {
-    vec(any_type(true), 1..4).prop_map(|mut params| {
+    vec(any_type(), 1..4).prop_map(|mut params| {
         while params.len() > 1 && params.iter().map(|ty| ty.flat().len()).sum::<usize>() > FLAT_MAX {
             params.pop();
         }
@@ -222,11 +249,11 @@ pub(crate) fn any_params() -> impl Strategy<Value = Vec<Type>> {
     })
 }
 
-/// A function like that.
-pub(crate) fn such_a_function(wanted: Wanted) -> impl Strategy<Value = Function> {
-    let Wanted { params, result, error, errs_bits, is_calm_but_for, turns } = wanted;
-    let of = Expressions::new(&params, is_calm_but_for.is_some());
-    let mut room = Room { free: RESULT };
+/// Generates a function with these properties.
+pub(crate) fn function_of(spec: FunctionSpec) -> impl Strategy<Value = Function> {
+    let FunctionSpec { params, result, error, error_bits, trap_bits, turns } = spec;
+    let of = Expressions::new(&params, trap_bits.is_some());
+    let mut area = ResultArea { free: RESULT };
     let mut definitions = Vec::new();
     let mut head = String::new();
     for (index, ty) in params.iter().enumerate() {
@@ -240,17 +267,17 @@ pub(crate) fn such_a_function(wanted: Wanted) -> impl Strategy<Value = Function>
     let (core, body) = match (returned.core(&of), &returned.flat()[..]) {
         (Some(body), [core]) => (*core, body),
         _ => {
-            let at = room.take(returned.align(), returned.bytes());
-            let stored = match error {
-                Some(_) => returned.stored_case(at, of.rarely(errs_bits), &of, &mut room),
-                None => returned.stored(at, &of, &mut room),
+            let at = area.reserve(returned.align(), returned.bytes());
+            let store = match error {
+                Some(_) => returned.store_case(at, of.true_for_one_in(error_bits), &of, &mut area),
+                None => returned.store(at, &of, &mut area),
             };
-            (Core::I32, stored.prop_map(move |stored| format!("{stored} (i32.const {at})")).boxed())
+            (Core::I32, store.prop_map(move |store| format!("{store} (i32.const {at})")).boxed())
         }
     };
-    let traps = match is_calm_but_for {
+    let traps = match trap_bits {
         Some(bits) => {
-            of.rarely(bits).prop_map(|traps| format!("(if {traps} (then (unreachable)))\n")).boxed()
+            of.true_for_one_in(bits).prop_map(|traps| format!("(if {traps} (then (unreachable)))\n")).boxed()
         }
         None => Just(String::new()).boxed(),
     };
@@ -258,24 +285,37 @@ pub(crate) fn such_a_function(wanted: Wanted) -> impl Strategy<Value = Function>
     let flat = if flat.len() > FLAT_MAX { vec![Core::I32] } else { flat };
     let flat = flat.into_iter().map(|core| format!(" {}", core.wat())).collect::<String>();
     let definitions = definitions.join("\n");
-    let mixed = of.given.mixed();
+    let mixed = of.parameters.mixed();
     (traps, body).prop_map(move |(traps, body)| {
-        let wat = component(
-            &definitions,
-            &flat,
-            core,
-            &head,
+        let wat = component(Parts {
+            definitions: &definitions,
+            signature: &head,
+            core_params: &flat,
+            core_result: core,
             turns,
-            &format!("(local.set $mixed {mixed})\n{traps}{body}"),
-        );
+            body: &format!("(local.set $mixed {mixed})\n{traps}{body}"),
+        });
         Function { params: params.clone(), result: result.clone(), error: error.clone(), wat }
     })
 }
 
-fn component(definitions: &str, flat: &str, core: Core, head: &str, turns: usize, body: &str) -> String {
+/// The parts of a component that differ between functions, as WAT.
+struct Parts<'a> {
+    /// The types that need a name.
+    definitions: &'a str,
+    /// Parameters and result of `handle`.
+    signature: &'a str,
+    core_params: &'a str,
+    core_result: Core,
+    turns: usize,
+    body: &'a str,
+}
+
+fn component(parts: Parts<'_>) -> String {
+    let Parts { definitions, signature, core_params, core_result, turns, body } = parts;
     let text: String =
         "It was a dark and stormy night; 0123456789 <&> ".chars().cycle().take(TEXT_BYTES).collect();
-    let core = core.wat();
+    let core_result = core_result.wat();
     format!(
         r#"(component
             {definitions}
@@ -299,12 +339,12 @@ fn component(definitions: &str, flat: &str, core: Core, head: &str, turns: usize
                         (local.set $turns (i32.sub (local.get $turns) (i32.const 1)))
                         (br_if $again (i32.gt_s (local.get $turns) (i32.const 0))))
                     (local.get $x))
-                (func (export "handle") (param{flat}) (result {core})
+                (func (export "handle") (param{core_params}) (result {core_result})
                     (local $mixed i32)
                     (global.set $heat (call $spin (i32.const {turns}) (global.get $heat)))
                     {body}))
             (core instance $i (instantiate $m))
-            (func (export "handle"){head}
+            (func (export "handle"){signature}
                 (canon lift (core func $i "handle")
                     (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#
     )

@@ -1,4 +1,5 @@
-//! Made-up inputs, each in several spellings; and requests that hold none.
+//! Generated inputs, each in several spellings, some of them malformed; and generated requests to
+//! functions that see the whole request.
 
 use nebula_tests::{Answer, Nebula, base64};
 use proptest::collection::vec;
@@ -8,38 +9,38 @@ use serde_json::json;
 
 use super::types::Type;
 
-/// Different inputs of a function.
+/// The number of different inputs of a function, and of malformed ones.
 const INPUTS: usize = 5;
 
-/// Bytes of a long body, which takes long to mirror.
+/// The length of a body that takes long enough to mirror for the result to be stored on disk.
 const LONG_BYTES: usize = 600_000;
 
-/// A request to a function.
+/// A request to a function, without its path.
 #[derive(Clone, Debug)]
-pub(crate) struct Ask {
+pub(crate) struct FunctionRequest {
     method: &'static str,
-    /// With its `?`, or nothing.
+    /// Begins with `?` unless it is empty.
     query: String,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
 }
 
-impl Ask {
+impl FunctionRequest {
     pub(crate) fn send(&self, nebula: &Nebula, path: &str) -> Answer {
-        // As each server has another port.
+        // Functions that see the `Host` must get the same one from every server.
         let call =
             nebula.request(self.method, &format!("{path}{}", self.query)).header("host", "nebula.test");
         let call = self.headers.iter().fold(call, |call, (name, value)| call.header(name, value));
         call.body(&self.body).send()
     }
 
-    /// Whether it is a document, which is answered with one.
+    /// Returns whether the body is a JSON document. The answer then is JSON, too.
     pub(crate) fn is_json(&self) -> bool {
         self.headers.iter().any(|(_, value)| value == "application/json")
     }
 
-    /// The same, for an answer that is no document if it needn't be one.
-    pub(crate) fn for_plain(&self) -> Self {
+    /// Returns the same request with an `Accept` header for plain text and bytes.
+    pub(crate) fn accepting_plain(&self) -> Self {
         let mut headers = self.headers.clone();
         headers.push(("accept", "text/plain, application/octet-stream".to_owned()));
         Self { headers, ..self.clone() }
@@ -59,7 +60,7 @@ impl Ask {
     }
 }
 
-/// A value of a type of WIT.
+/// A value of a WIT type.
 #[derive(Clone, Debug)]
 enum Value {
     U8(u8),
@@ -74,9 +75,9 @@ enum Value {
     List(Vec<Value>),
     Option(Option<Box<Value>>),
     Result(Result<Box<Value>, Box<Value>>),
-    /// Which, and what it carries.
+    /// The index of a variant's or enum's case, and its payload.
     Case(usize, Option<Box<Value>>),
-    /// Those that are set.
+    /// The indices of the flags that are set.
     Flags(Vec<usize>),
     Record(Vec<Value>),
     Tuple(Vec<Value>),
@@ -131,14 +132,15 @@ fn values_of(types: &[Type]) -> Vec<BoxedStrategy<Value>> {
     types.iter().map(value_of).collect()
 }
 
-/// What decides between spellings. Of nothing but zeros it is the plainest.
+/// Writes values as JSON or as queries, and chooses among equivalent spellings by its bytes. All
+/// zeros choose the plainest spelling.
 #[derive(Clone, Debug)]
-struct Style {
+struct Speller {
     bytes: Vec<u8>,
     used: usize,
 }
 
-impl Style {
+impl Speller {
     fn any() -> impl Strategy<Value = Self> {
         vec(any::<u8>(), 32).prop_map(|bytes| Self { bytes, used: 0 })
     }
@@ -156,7 +158,7 @@ impl Style {
         ["", " ", "", "\n\t", "", "\r\n  "][self.pick(6)]
     }
 
-    /// `open`, parts with commas between them, `close`; with white space.
+    /// Joins parts with commas and white space between `open` and `close`.
     fn listed(&mut self, open: char, parts: impl IntoIterator<Item = String>, close: char) -> String {
         let mut text = String::from(open);
         for (index, part) in parts.into_iter().enumerate() {
@@ -172,7 +174,7 @@ impl Style {
     fn text(&mut self, text: &str) -> String {
         let mut spelled = String::from('"');
         for c in text.chars() {
-            // Those below have to be escaped.
+            // JSON requires an escape for characters below the space.
             if self.pick(5) == 1 || c < ' ' {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     spelled.push_str(&format!("\\u{unit:04x}"));
@@ -185,7 +187,7 @@ impl Style {
         spelled + "\""
     }
 
-    /// The fields of an object, in some order.
+    /// Writes an object with its fields in any order.
     fn object(&mut self, mut fields: Vec<(String, String)>) -> String {
         for end in 1..fields.len() {
             let other = end - self.pick(end + 1);
@@ -207,7 +209,7 @@ impl Style {
             Value::U8(value) => self.integer(i32::from(*value)),
             Value::S16(value) => self.integer(i32::from(*value)),
             Value::S32(value) => self.integer(*value),
-            // Beyond a double's integers a fraction is refused.
+            // The codec refuses a fraction beyond the integers that a double holds exactly.
             Value::U64(value) => {
                 [format!("{value}"), format!("\"{value}\""), format!("{value}.0")][self.pick(3)].clone()
             }
@@ -238,13 +240,13 @@ impl Style {
                 self.listed('[', values, ']')
             }
             Value::Record(values) => {
-                let leaves_out = self.pick(2) == 1;
-                let is_said =
-                    |value: &&(usize, &Value)| !(leaves_out && matches!(value.1, Value::Option(None)));
+                let omits_none = self.pick(2) == 1;
+                let is_written =
+                    |value: &&(usize, &Value)| !(omits_none && matches!(value.1, Value::Option(None)));
                 let fields: Vec<_> = values.iter().enumerate().collect();
                 let fields = fields
                     .iter()
-                    .filter(is_said)
+                    .filter(is_written)
                     .map(|(index, value)| (format!("f{index}"), self.value(value)));
                 let fields = fields.collect();
                 self.object(fields)
@@ -257,7 +259,7 @@ impl Style {
         self.object(vec![(name.to_owned(), value)])
     }
 
-    /// The input of a function with these arguments.
+    /// Writes the arguments of a function as a JSON document.
     fn document(&mut self, arguments: &[Value]) -> String {
         let document = match arguments {
             [argument] => self.value(argument),
@@ -277,7 +279,7 @@ impl Style {
         [self.space(), &document, self.space()].concat()
     }
 
-    /// The same as a query, where it fits one.
+    /// Writes the arguments of a function as a query, if their types allow one.
     fn query(&mut self, arguments: &[Value]) -> Option<String> {
         let (name, values) = match arguments {
             [Value::Record(fields)] => ('f', fields.as_slice()),
@@ -316,7 +318,7 @@ impl Style {
     }
 }
 
-/// Percent-encoded, all that might have to be.
+/// Percent-encodes everything but ASCII letters and digits.
 fn escaped(text: &str) -> String {
     let byte = |byte: &u8| match byte {
         b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => char::from(*byte).to_string(),
@@ -325,27 +327,32 @@ fn escaped(text: &str) -> String {
     text.as_bytes().iter().map(byte).collect()
 }
 
-/// What to ask of a function with these parameters, in any order.
-pub(crate) fn asks(params: &[Type]) -> impl Strategy<Value = Vec<Ask>> {
+/// Generates requests to a function with these parameters, in any order: equal values in several
+/// spellings, and damaged documents.
+pub(crate) fn requests(params: &[Type]) -> impl Strategy<Value = Vec<FunctionRequest>> {
     let well_formed =
-        (values_of(params), Style::any(), Style::any()).prop_map(|(arguments, mut one, mut other)| {
-            let mut asks = vec![
-                Ask::json(Style::plain().document(&arguments)),
-                Ask::json(one.document(&arguments)),
-                Ask { method: "QUERY", ..Ask::json(other.document(&arguments)) },
+        (values_of(params), Speller::any(), Speller::any()).prop_map(|(arguments, mut one, mut other)| {
+            let mut requests = vec![
+                FunctionRequest::json(Speller::plain().document(&arguments)),
+                FunctionRequest::json(one.document(&arguments)),
+                FunctionRequest { method: "QUERY", ..FunctionRequest::json(other.document(&arguments)) },
             ];
-            asks.extend(one.query(&arguments).map(Ask::get));
+            requests.extend(one.query(&arguments).map(FunctionRequest::get));
             match &arguments[..] {
-                [Value::String(text)] => asks.push(Ask::with_body("text/plain", text.as_bytes())),
-                [Value::Bytes(bytes)] => asks.push(Ask::with_body("application/octet-stream", bytes.clone())),
+                [Value::String(text)] => {
+                    requests.push(FunctionRequest::with_body("text/plain", text.as_bytes()));
+                }
+                [Value::Bytes(bytes)] => {
+                    requests.push(FunctionRequest::with_body("application/octet-stream", bytes.clone()));
+                }
                 _ => {}
             }
-            asks
+            requests
         });
-    // Most of it is no JSON, or of no such type. What is left is a call as any.
-    let other = (values_of(params), any::<prop::sample::Index>(), any::<u8>(), 0..4).prop_map(
+    // Most of these aren't JSON or don't match the type. The rest are ordinary calls.
+    let damaged = (values_of(params), any::<prop::sample::Index>(), any::<u8>(), 0..4).prop_map(
         |(arguments, at, byte, how)| {
-            let mut document = Style::plain().document(&arguments).into_bytes();
+            let mut document = Speller::plain().document(&arguments).into_bytes();
             let at = at.index(document.len());
             match how {
                 0 => document.truncate(at),
@@ -353,15 +360,16 @@ pub(crate) fn asks(params: &[Type]) -> impl Strategy<Value = Vec<Ask>> {
                 2 => document = json!([[], {"p0": null}, "x", 1e300]).to_string().into_bytes(),
                 _ => document.insert(at, b'0'),
             }
-            Ask::json(document)
+            FunctionRequest::json(document)
         },
     );
-    (vec(well_formed, INPUTS), vec(other, INPUTS))
-        .prop_flat_map(|(well_formed, other)| Just([well_formed.concat(), other].concat()).prop_shuffle())
+    (vec(well_formed, INPUTS), vec(damaged, INPUTS))
+        .prop_flat_map(|(well_formed, damaged)| Just([well_formed.concat(), damaged].concat()).prop_shuffle())
 }
 
-/// A request to a function of the http form, `mirror`, or a raw one, `payload`, which both show all that they see.
-pub(crate) fn request() -> impl Strategy<Value = (String, Ask)> {
+/// Generates a path and a request to `mirror`, of the http form, or `payload`, of the raw form.
+/// Both functions answer with everything that they see of the request.
+pub(crate) fn mirror_request() -> impl Strategy<Value = (String, FunctionRequest)> {
     let path =
         select(vec!["/f/mirror", "/f/mirror/a", "/f/mirror/a%2Fb//c", "/f/mirror/teapot", "/f/payload"]);
     let method = select(vec!["GET", "POST", "PUT", "DELETE", "PATCH"]);
@@ -374,9 +382,9 @@ pub(crate) fn request() -> impl Strategy<Value = (String, Ask)> {
     (path, method, query, headers, body).prop_map(|(path, method, query, headers, body)| {
         let is_raw = path == "/f/payload";
         let (method, query) = if is_raw { ("POST", String::new()) } else { (method, query) };
-        // A client says these once.
+        // A client sends each of these headers once.
         let mut headers = headers;
         headers.dedup_by_key(|(name, _)| *name);
-        (path.to_owned(), Ask { method, query, headers, body })
+        (path.to_owned(), FunctionRequest { method, query, headers, body })
     })
 }

@@ -1,9 +1,10 @@
-//! Which pipelines are taken, and what their functions may do after that.
+//! Deploys of pipelines: the type check, and deploys, rollbacks and removals of the functions that
+//! pipelines call.
 
 use super::*;
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn mismatched_steps_are_refused() {
     let nebula = with(
         Nebula::start(),
         &["slugify", "sha256", "add", "thumbnail", "hello-http", "pi-trials", "pi-estimate"],
@@ -23,7 +24,7 @@ fn what_does_not_fit_is_refused() {
     let deep = (0..40).fold(json!("slugify"), |inner, _| json!([inner]));
     refused(deep, "more than 32 deep");
     refused(json!(vec!["slugify"; 300]), "more than 256 steps");
-    // Both types, and the way to where they differ.
+    // The problem has both types and the path to the difference.
     let each =
         json!([{"each": {"all": {"inside": {"constant": "many"}, "trials": "pi-trials"}}}, "pi-estimate"]);
     let problem = put(&nebula, "p", &each).is(422).problem("invalid-pipeline");
@@ -31,7 +32,7 @@ fn what_does_not_fit_is_refused() {
     problem.member("taken", "list<record { inside: u64, trials: u64 }>");
     problem
         .mentions("given", "list<record { inside: \"many\", trials: record { inside: u64, trials: u64 } }>");
-    // What isn't even a description says where.
+    // A document that isn't a description is refused with the place of the error.
     let body = r#"{"steps": [{"eech": "slugify"}]}"#;
     let answer = nebula.control("PUT", "/api/v1/pipelines/p").body(body).send().is(400);
     answer.problem("invalid-json").detail("unknown kind of step `eech`");
@@ -46,12 +47,13 @@ fn cycles_are_refused() {
     let problem = put(&nebula, "a", &json!(["slugify", "b"])).is(422).problem("invalid-pipeline");
     problem.detail("it calls itself: a → b → a");
     put(&nebula, "a", &json!("a")).is(422).problem("invalid-pipeline").detail("a → a");
-    // An earlier version of itself is another function.
+    // A pipeline may call its own earlier version.
     put(&nebula, "a", &json!(["a@v1", "slugify"])).is(200);
     nebula.post("/f/b", "\"A b\"").is(200).says("\"a-b\"");
 }
 
-/// Also those that follow it by way of others, all at once.
+/// A deploy of a function updates the pipelines that call it, directly or through other pipelines,
+/// all at once.
 #[test]
 fn pipelines_follow_their_functions() {
     let nebula = with(Nebula::start(), &["slugify"]).deploy("last", function("sha256"));
@@ -67,7 +69,7 @@ fn pipelines_follow_their_functions() {
         (record("inner")["version"].as_str(), record("outer")["version"].as_str()),
         (Some("v1"), Some("v1"))
     );
-    // Of the same type.
+    // The new version has the same type.
     nebula.redeploy("last", function("markdown"));
     assert_eq!(
         (record("inner")["version"].as_str(), record("outer")["version"].as_str()),
@@ -79,7 +81,7 @@ fn pipelines_follow_their_functions() {
     nebula.post("/f/outer", "\"A b\"").is(200).says("\"p-a-b-p\"");
     nebula.post("/f/outer@v1", "\"A b\"").is(200).says(before.text());
     nebula.post("/f/pinned", "\"A b\"").is(200).says(before.text());
-    // And back.
+    // A rollback of the function updates the pipelines, too.
     nebula.control("POST", "/api/v1/functions/last/rollback").send().is(200);
     nebula.post("/f/outer", "\"A b\"").is(200).says(before.text());
     assert_eq!(record("outer")["version"], "v3");
@@ -95,29 +97,30 @@ fn a_deploy_that_would_break_a_pipeline_is_refused() {
     let before = nebula.post("/f/p", "\"A b\"").is(200);
     let problem = nebula.put("last", &adds).is(409).problem("breaks-pipelines");
     problem.detail("it would break the pipeline `p` (step `last` takes");
-    // Nothing has changed.
+    // The refused deploy has changed nothing.
     nebula.post("/f/last", "\"QQ==\"").is(200);
     nebula.post("/f/p", "\"A b\"").is(200).says(before.text());
-    // With that said, the pipeline stays with what it calls.
+    // With `followers=may-stay` the deploy succeeds, and the pipelines keep calling the earlier
+    // version.
     nebula.put("last?followers=may-stay", &adds).is(200);
     nebula.post("/f/last", r#"{"a": 1, "b": 2}"#).is(200).says("3");
     for name in ["p", "q"] {
         nebula.post(&format!("/f/{name}"), "\"A b\"").is(200).says(before.text());
     }
-    // Until there is one that fits again.
+    // They follow the next version that fits.
     nebula.redeploy("last", function("markdown"));
     nebula.post("/f/q", "\"A b\"").is(200).says("\"<p>a-b</p>\\n\"");
-    // A rollback is a change like any.
+    // A rollback is checked like a deploy.
     let back = nebula.control("POST", "/api/v1/functions/last/rollback").send().is(409);
     back.problem("breaks-pipelines");
     nebula.control("POST", "/api/v1/functions/last/rollback?followers=may-stay").send().is(200);
-    // So is a pipeline in a function's place.
+    // A pipeline may take the place of a function.
     put(&nebula, "last", &json!(["slugify"])).is(200);
     nebula.post("/f/q", "\"A b\"").is(200).says("\"a-b\"");
 }
 
 #[test]
-fn what_a_pipeline_calls_is_not_removed() {
+fn a_function_that_a_pipeline_calls_cannot_be_removed() {
     let nebula = with(Nebula::start(), &["slugify"]);
     put(&nebula, "p", &json!(["slugify"])).is(200);
     let problem = nebula.control("DELETE", "/api/v1/functions/slugify").send().is(409).problem("in-use");
@@ -127,24 +130,23 @@ fn what_a_pipeline_calls_is_not_removed() {
     nebula.post("/f/p", "\"\"").is(404);
 }
 
-/// A restart keeps them, and what they have computed that took long.
+/// Results that took long to compute survive as well.
 #[test]
 fn pipelines_survive_a_restart() {
     let home = std::sync::Arc::new(tempfile::tempdir().unwrap());
-    let arguments = ["--cache-bytes-max", "67108864"];
-    let nebula = Nebula::start_over(std::sync::Arc::clone(&home), &arguments);
+    let nebula = Nebula::start_over(std::sync::Arc::clone(&home), &[]);
     let nebula = with(nebula, &["pi-trials", "pi-estimate"]);
     put(&nebula, "pi?deadline_ms=60000", &json!([{"each": "pi-trials"}, "pi-estimate"])).is(200);
     let input = r#"[{"seed": 1, "trials": 300000}, {"seed": 2, "trials": 300000}]"#;
     let first = nebula.post("/f/pi", input).is(200);
     nebula.terminate_and_wait();
-    let nebula = Nebula::start_over(home, &arguments);
+    let nebula = Nebula::start_over(home, &[]);
     nebula.post("/f/pi", input).is(200).says(first.text()).has("cache-status", "nebula; hit; detail=disk");
     nebula.control("GET", "/api/v1/pipelines").send().is(200);
 }
 
 #[test]
-fn a_rollback_makes_no_cycle() {
+fn a_rollback_that_would_make_a_cycle_is_refused() {
     let nebula = with(Nebula::start(), &["slugify"]);
     put(&nebula, "bb", &json!(["slugify"])).is(200);
     put(&nebula, "aa", &json!(["bb"])).is(200);
@@ -154,9 +156,9 @@ fn a_rollback_makes_no_cycle() {
     back.problem("invalid-pipeline").detail("it calls itself: aa → bb → aa");
 }
 
-/// One that had stayed behind isn't in anybody's way.
+/// A pipeline that has stayed with an earlier version doesn't block later deploys.
 #[test]
-fn what_was_broken_before_is_not_broken_again() {
+fn pipelines_that_stayed_behind_do_not_block_deploys() {
     let nebula = with(Nebula::start(), &["slugify"]).deploy("last", function("sha256"));
     put(&nebula, "p", &json!(["slugify", "last"])).is(200);
     nebula.put("last?followers=may-stay", &std::fs::read(function("add")).unwrap()).is(200);
@@ -164,7 +166,7 @@ fn what_was_broken_before_is_not_broken_again() {
     nebula.redeploy("last", function("factorial"));
     nebula.put("slugify?output_bytes_max=1000", &std::fs::read(function("slugify")).unwrap()).is(200);
     nebula.post("/f/p", "\"A b\"").is(200);
-    // A check says what a deploy would.
+    // A check gives the same answer as a deploy.
     put(&nebula, "q", &json!(["slugify", "p"])).is(200);
     let body = json!({"steps": ["add"]}).to_string();
     nebula.control("POST", "/api/v1/pipelines/p/check").body(body).send().is(422);

@@ -1,4 +1,4 @@
-//! Asks for more memory than there is, takes no for an answer, and says so.
+//! Asks for memory and answers whether it got it, without failing if it didn't.
 
 wit_bindgen::generate!({
     inline: "

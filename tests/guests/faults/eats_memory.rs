@@ -1,4 +1,4 @@
-//! Allocates, and touches what it allocated, until it is told no.
+//! Allocates memory and writes to it until an allocation fails.
 
 wit_bindgen::generate!({
     inline: "

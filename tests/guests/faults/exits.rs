@@ -1,4 +1,4 @@
-//! Ends the process that it thinks it is.
+//! Calls `exit` with a code.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! Prints a line, then never returns.
+//! Prints a line, then loops forever.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! Panics with a message, two named functions down.
+//! Panics with a message, two named functions below `handle`.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! Returns as many bytes as it is told.
+//! Returns as many bytes as the input says.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! Executes `unreachable`, silently.
+//! Executes `unreachable` without printing anything.
 
 wit_bindgen::generate!({
     inline: "

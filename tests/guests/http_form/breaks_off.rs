@@ -1,4 +1,4 @@
-//! Sets its response, writes half of it, and panics.
+//! Sets a response, writes half of its body and panics.
 
 use wasip2::http::types::{Fields, IncomingRequest, OutgoingResponse, ResponseOutparam};
 

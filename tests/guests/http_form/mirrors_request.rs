@@ -1,4 +1,4 @@
-//! Answers with what it saw of the request.
+//! Answers with everything it sees of the request: method, path, authority, headers and body.
 
 use wasip2::http::types::{
     Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
@@ -35,7 +35,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Function {
         let body = response.body().unwrap();
         ResponseOutparam::set(out, Ok(response));
         let stream = body.write().unwrap();
-        // More than the host's buffer takes at once.
+        // The host's buffer may be shorter than the body.
         for chunk in lines.join("\n").as_bytes().chunks(4096) {
             stream.blocking_write_and_flush(chunk).unwrap();
         }

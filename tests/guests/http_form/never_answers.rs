@@ -1,4 +1,4 @@
-//! Returns without a response.
+//! Returns without setting a response.
 
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 

@@ -1,4 +1,4 @@
-//! Which of two routes is shorter: each is measured by another function, which it imports.
+//! Compares the lengths of two routes, which the imported function `measures` computes.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! Imports a function that itself imports one, and another by its name alone.
+//! Imports `compares`, which itself imports a function, and `greets` as a function of the world.
 
 wit_bindgen::generate!({
     inline: "
@@ -28,7 +28,7 @@ struct Function;
 export!(Function);
 
 impl Guest for Function {
-    /// Greets the route of the shorter name.
+    /// Greets the shortest of the names.
     fn handle(names: Vec<String>) -> String {
         let route = |name: &String| {
             let points = vec![Point { x: 0.0, y: 0.0 }, Point { x: name.len() as f64, y: 0.0 }];

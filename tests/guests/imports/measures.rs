@@ -1,4 +1,4 @@
-//! How long a route is; what other guests here import.
+//! Measures the length of a route. The other guests of this directory import it.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! A raw function that imports a typed one.
+//! A raw function that imports the typed function `measures`.
 
 wit_bindgen::generate!({
     path: "../../wit",
@@ -29,7 +29,7 @@ struct Function;
 export!(Function);
 
 impl Guest for Function {
-    /// A point is two bytes.
+    /// Reads two bytes per point.
     fn handle(request: Payload) -> Result<Payload, Error> {
         let points = request.body.chunks_exact(2).map(|at| Point { x: at[0].into(), y: at[1].into() });
         match measures::handle(&Route { name: request.media_type.clone(), points: points.collect() }) {

@@ -1,4 +1,4 @@
-//! A function of the http form that imports a typed one.
+//! A function of the http form that imports the typed function `measures`.
 
 use wasip2::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
 
@@ -27,7 +27,7 @@ struct Function;
 wasip2::http::proxy::export!(Function);
 
 impl wasip2::exports::http::incoming_handler::Guest for Function {
-    /// As long a route as its path.
+    /// Measures a route as long as the request's path.
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let name = request.path_with_query().unwrap_or_default();
         let points = vec![Point { x: 0.0, y: 0.0 }, Point { x: name.len() as f64, y: 0.0 }];

@@ -1,4 +1,4 @@
-//! Keeps a handle that it has got from the host before its first call.
+//! Stores a handle of the host in its initialiser.
 
 use std::sync::OnceLock;
 

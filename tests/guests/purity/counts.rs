@@ -1,4 +1,4 @@
-//! Counts its calls in a static: a fresh instance always counts one.
+//! Counts its calls in a static. A fresh instance always answers 1.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! A random number for a text.
+//! Draws a random number.
 
 wit_bindgen::generate!({
     inline: "

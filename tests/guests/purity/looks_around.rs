@@ -1,4 +1,4 @@
-//! Says what it sees of the world outside.
+//! Answers what it sees outside the sandbox: clocks, arguments, environment, stdin and files.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! Prints to both standard streams, and returns something else.
+//! Prints to both standard streams and returns a text.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! Tries to reach the network in every way there is, and says how it went.
+//! Tries every way to reach the network and answers the outcome of each.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! Random numbers, of every source that WASI has.
+//! Draws random numbers from every source that WASI has.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! Sleeps, and says how many milliseconds went by on the clock that it can see.
+//! Sleeps and answers the elapsed milliseconds by the clock that it sees.
 
 wit_bindgen::generate!({
     inline: "

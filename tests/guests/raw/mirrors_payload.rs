@@ -1,4 +1,4 @@
-//! Answers with the payload that came, or fails as the payload says.
+//! Answers with the payload of the request, or fails in the way that the payload names.
 
 wit_bindgen::generate!({ path: "../../wit", world: "nebula:function/function" });
 
@@ -10,8 +10,8 @@ export!(Function);
 impl Guest for Function {
     fn handle(request: Payload) -> Result<Payload, Error> {
         match request.body.as_slice() {
-            b"bad" => Err(Error::BadInput("that is not what I take".to_owned())),
-            b"fail" => Err(Error::Failed("something went wrong in here".to_owned())),
+            b"bad" => Err(Error::BadInput("the input is `bad`".to_owned())),
+            b"fail" => Err(Error::Failed("the function failed as asked".to_owned())),
             b"media" => Ok(Payload { media_type: "text/plain\r\nx-evil: 1".to_owned(), body: request.body }),
             b"long media" => {
                 Ok(Payload { media_type: format!("text/{}", "x".repeat(100_000)), body: request.body })

@@ -1,4 +1,4 @@
-//! Two parameters, and an error of its own.
+//! Adds two numbers and returns an error of its own for an overflow.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! Text in, text out.
+//! Takes text and returns text.
 
 wit_bindgen::generate!({
     inline: "

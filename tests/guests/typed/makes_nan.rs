@@ -1,4 +1,5 @@
-//! A NaN with a payload of its own: the bits that come out are canonical.
+//! Computes with NaNs that carry a payload and returns the results with their bits, which are
+//! canonical.
 
 wit_bindgen::generate!({
     inline: "

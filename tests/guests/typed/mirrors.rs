@@ -1,4 +1,4 @@
-//! A record with every kind of WIT value in it, there and back.
+//! Returns its input: a record with every kind of WIT value.
 
 wit_bindgen::generate!({
     inline: "

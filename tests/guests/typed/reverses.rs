@@ -1,4 +1,4 @@
-//! Bytes in, bytes out; an error for no bytes.
+//! Takes bytes and returns them reversed. An empty input is an error.
 
 wit_bindgen::generate!({
     inline: "

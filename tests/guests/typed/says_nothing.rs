@@ -1,4 +1,4 @@
-//! Takes nothing, returns nothing.
+//! Takes no parameter and returns no value.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! A record that fits a query string.
+//! Takes a record whose fields fit a query string.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! Takes more memory than there is, before its first call.
+//! Panics in its initialiser.
 
 wit_bindgen::generate!({
     inline: "
@@ -15,14 +15,16 @@ export!(Function);
 
 impl Guest for Function {
     fn wizer_initialize() {
-        let mut eaten = Vec::new();
-        loop {
-            eaten.push(vec![1_u8; 1024 * 1024]);
-            std::hint::black_box(&eaten);
-        }
+        println!("here it comes");
+        a_named_function(std::hint::black_box(&[]));
     }
 
     fn handle() -> u64 {
         0
     }
+}
+
+#[inline(never)]
+fn a_named_function(table: &[u32]) {
+    assert!(!table.is_empty(), "the table has no rows");
 }

@@ -1,5 +1,6 @@
-//! Answers as its path says: `/status/<code>` with a body, `/headers/<bytes>`, `/own-tag`,
-//! `/max-age/<seconds>`, `/vary`; else ten bytes, and to `HEAD` none.
+//! Answers as the path says: `/status/<code>` sets the status, `/headers/<bytes>` adds a header of
+//! that length, `/own-tag` an entity tag, `/max-age/<seconds>` a `Cache-Control`, `/vary` a `Vary`.
+//! The body is always ten bytes; a `HEAD` request gets none.
 
 use wasip2::http::types::{
     Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,

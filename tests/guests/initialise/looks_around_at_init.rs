@@ -1,4 +1,4 @@
-//! Looks at clocks and random numbers before its first call, and again in it.
+//! Reads clocks and random numbers in its initialiser and again in the call.
 
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
@@ -26,7 +26,7 @@ static AT_FIRST: OnceLock<Sight> = OnceLock::new();
 
 impl Guest for Function {
     fn wizer_initialize() {
-        // Moves the clock, of this run alone.
+        // Advances the clocks that the initialiser sees.
         std::thread::sleep(std::time::Duration::from_secs(60));
         AT_FIRST.set(look()).unwrap();
     }

@@ -1,4 +1,5 @@
-//! Counts in a static, from what is there once it is initialised: every call counts one further.
+//! Counts in statics that its initialiser fills: every call counts one more than the snapshot
+//! holds.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,7 +26,8 @@ impl Guest for Function {
         WORDS.lock().unwrap().extend((0..40).map(|word| word.to_string()));
     }
 
-    /// How often it was initialised, and how many words there are with the call's own.
+    /// Returns how often the initialiser ran, and the number of words including the one this call
+    /// adds.
     fn handle() -> (u32, u32) {
         let mut words = WORDS.lock().unwrap();
         words.push("its own".to_owned());

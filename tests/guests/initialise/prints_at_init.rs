@@ -1,4 +1,4 @@
-//! Prints before its first call, and in it.
+//! Prints in its initialiser and in the call.
 
 wit_bindgen::generate!({
     inline: "
@@ -15,8 +15,8 @@ export!(Function);
 
 impl Guest for Function {
     fn wizer_initialize() {
-        println!("out at first");
-        eprintln!("err at first");
+        println!("out at init");
+        eprintln!("err at init");
     }
 
     fn handle() -> String {

@@ -1,4 +1,4 @@
-//! Panics before its first call.
+//! Loops forever in its initialiser.
 
 wit_bindgen::generate!({
     inline: "
@@ -15,16 +15,14 @@ export!(Function);
 
 impl Guest for Function {
     fn wizer_initialize() {
-        println!("here it comes");
-        a_named_function(std::hint::black_box(&[]));
+        println!("round and round");
+        let mut turns = 0_u32;
+        loop {
+            turns = std::hint::black_box(turns.wrapping_add(1));
+        }
     }
 
     fn handle() -> u64 {
         0
     }
-}
-
-#[inline(never)]
-fn a_named_function(table: &[u32]) {
-    assert!(!table.is_empty(), "the table has no rows");
 }

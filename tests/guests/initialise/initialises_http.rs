@@ -1,4 +1,4 @@
-//! Answers any request with what it made before its first call: of the http form.
+//! Answers any request with a text that its initialiser made. The function has the http form.
 
 use std::sync::OnceLock;
 
@@ -21,7 +21,7 @@ static MADE: OnceLock<String> = OnceLock::new();
 
 impl Guest for Function {
     fn wizer_initialize() {
-        MADE.set("made at first".to_owned()).unwrap();
+        MADE.set("made at init".to_owned()).unwrap();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Never gets to its first call.
+//! Allocates memory in its initialiser until an allocation fails.
 
 wit_bindgen::generate!({
     inline: "
@@ -15,10 +15,10 @@ export!(Function);
 
 impl Guest for Function {
     fn wizer_initialize() {
-        println!("round and round");
-        let mut turns = 0_u32;
+        let mut eaten = Vec::new();
         loop {
-            turns = std::hint::black_box(turns.wrapping_add(1));
+            eaten.push(vec![1_u8; 1024 * 1024]);
+            std::hint::black_box(&eaten);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Answers any payload with what it made before its first call: of the raw form.
+//! Answers any payload with a text that its initialiser made. The function has the raw form.
 
 use std::sync::OnceLock;
 
@@ -28,13 +28,13 @@ static MADE: OnceLock<String> = OnceLock::new();
 
 impl once::Guest for Function {
     fn wizer_initialize() {
-        MADE.set("made at first".to_owned()).unwrap();
+        MADE.set("made at init".to_owned()).unwrap();
     }
 }
 
 impl Guest for Function {
     fn handle(request: Payload) -> Result<Payload, Error> {
-        let made = MADE.get().ok_or_else(|| Error::Failed("nothing was made".to_owned()))?;
+        let made = MADE.get().ok_or_else(|| Error::Failed("the initialiser has not run".to_owned()))?;
         Ok(Payload { body: made.clone().into_bytes(), ..request })
     }
 }
