@@ -5,17 +5,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// The `nebula` binary, built once a test process with the profile of the tests.
+/// The `nebula` binary: that of `NEBULA_TEST_BINARY`, as `cargo xtask test` sets it, or built once a
+/// test process with the profile of the tests.
 ///
-/// Built from the workspace's root, so that features are chosen as for the tests themselves and
+/// Built for the whole workspace, so that features are chosen as for the tests themselves and
 /// nothing is compiled twice.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(binary) = std::env::var_os("NEBULA_TEST_BINARY") {
+            return binary.into();
+        }
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-            .args(["build", "--quiet", "--bin", "nebula", "--message-format=json-render-diagnostics"])
+            .args(["build", "--quiet", "--workspace", "--bin", "nebula"])
+            .arg("--message-format=json-render-diagnostics")
             .stderr(Stdio::inherit());
         if !cfg!(debug_assertions) {
             command.arg("--release");
