@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::{cargo, output};
 
+/// The package that brings all of wasmtime.
+const RUNTIME: &str = "nebula-runtime";
+
 /// Crates that are compiled once only, for tests and for everything else.
 const ALWAYS_ONCE: &[&str] = &["wasmtime", "wasmtime-internal-cranelift"];
 
@@ -44,9 +47,9 @@ pub(crate) fn check() -> Result<(), String> {
     Ok(())
 }
 
-/// The packages of the workspace that depend on wasmtime.
+/// The packages of the workspace that depend on the runtime. Those below it have less of wasmtime on purpose.
 fn dependents() -> Result<Vec<String>, String> {
-    let arguments = ["tree", "--workspace", "--invert", "wasmtime", "--prefix", "none", "--format", "{p}"];
+    let arguments = ["tree", "--workspace", "--invert", RUNTIME, "--prefix", "none", "--format", "{p}"];
     let tree = output(cargo(".").args(arguments))?;
     let tree = String::from_utf8_lossy(&tree);
     let ours =
@@ -54,7 +57,7 @@ fn dependents() -> Result<Vec<String>, String> {
     let mut ours: Vec<String> = ours.map(str::to_owned).collect();
     ours.sort();
     ours.dedup();
-    if ours.is_empty() { Err("nothing depends on wasmtime".to_owned()) } else { Ok(ours) }
+    Ok(ours)
 }
 
 /// Checks that the other commands compile the crates in `once` as the first does.
