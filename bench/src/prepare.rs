@@ -48,7 +48,7 @@ fn root() -> &'static Path {
 pub(crate) fn ensure_optimised() -> anyhow::Result<()> {
     ensure!(
         !cfg!(debug_assertions),
-        "figures of an unoptimised build are meaningless: build with `--release`"
+        "figures of an unoptimised build are meaningless: build with `--profile dist`"
     );
     Ok(())
 }
@@ -58,15 +58,20 @@ pub(crate) fn is_installed(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-/// Builds the `nebula` binary with optimisations and returns its path.
+/// Builds the `nebula` binary with the profile of this program and returns its path.
 ///
 /// # Errors
 /// Returns an error if this build isn't optimised, or if cargo fails.
 pub(crate) fn nebula() -> anyhow::Result<PathBuf> {
     ensure_optimised()?;
-    run(cargo().args(["build", "--release", "--package", "nebula-cli"]).current_dir(root()))?;
-    // Both programs belong to one workspace, so they are in the same directory.
-    Ok(std::env::current_exe()?.with_file_name("nebula"))
+    let program = std::env::current_exe()?;
+    // <target>/<profile>/nebula-bench
+    let profile =
+        program.parent().and_then(Path::file_name).context("a build is in a folder of its profile")?;
+    let mut build = cargo();
+    build.args(["build", "--package", "nebula-cli", "--profile"]).arg(profile);
+    run(build.current_dir(root()))?;
+    Ok(program.with_file_name("nebula"))
 }
 
 /// Builds functions of the repository and returns the paths of their components in the order of
@@ -82,7 +87,8 @@ pub(crate) fn functions<const N: usize>(packages: [&str; N]) -> anyhow::Result<[
         build.args(["--package", package]);
     }
     run(build.current_dir(&directory).env_remove("CARGO_TARGET_DIR"))?;
-    let built = directory.join("target/wasm32-wasip2/release");
+    // As `functions/.cargo/config.toml` says.
+    let built = root().join("target/guests/wasm32-wasip2/release");
     Ok(packages.map(|package| built.join(package.replace('-', "_")).with_extension("wasm")))
 }
 

@@ -5,18 +5,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// Builds the `nebula` binary once per test process, with the profile of the tests, and returns its
-/// path.
+/// Returns the path of the `nebula` binary: `NEBULA_TEST_BINARY`, which `cargo xtask test` sets, or the
+/// binary built once per test process with the profile of the tests.
 ///
-/// The build runs in the workspace's root: Cargo then selects the features that the tests were
-/// built with and compiles no dependency twice.
+/// The build covers the whole workspace: Cargo then selects the features that the tests were built
+/// with and compiles no dependency twice.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(binary) = std::env::var_os("NEBULA_TEST_BINARY") {
+            return binary.into();
+        }
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-            .args(["build", "--quiet", "--bin", "nebula", "--message-format=json-render-diagnostics"])
+            .args(["build", "--quiet", "--workspace", "--bin", "nebula"])
+            .arg("--message-format=json-render-diagnostics")
             .stderr(Stdio::inherit());
         if !cfg!(debug_assertions) {
             command.arg("--release");

@@ -1,26 +1,52 @@
-//! Tasks of this repository: `cargo xtask <task>`.
+//! Tasks of this repository: `cargo xtask TASK`.
 //!
 //! ```text
-//! test       installs whatever the tests need, and runs all of them
-//! functions  builds functions/ in both ways, and compares their answers with their samples
+//! ci         everything that decides whether a change lands, or one phase of it: [PHASE]
+//! test       installs what the tests need and runs all of them: [PHASE]
+//! functions  builds functions/ in both ways and compares their answers with their samples
 //! openapi    validates the OpenAPI document of a server with every function deployed
+//! units      checks that no two commands build wasmtime with different features
+//! fuzz       fuzzes: [TARGET] [--seconds N], all targets a minute each by default
+//! dist       builds the binary that is benchmarked and packaged
+//! full       ci and dist, then what is too long for every commit
 //! ```
 
+mod ci;
+mod dist;
 mod functions;
+mod fuzz;
 mod openapi;
+mod phases;
+mod test;
 mod tools;
+mod units;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use phases::Phases;
+
+const USAGE: &str = "usage: cargo xtask ci [PHASE] | test [PHASE] | functions | openapi | units | fuzz [TARGET] [--seconds N] | dist | full";
+
 fn main() -> ExitCode {
-    let task = std::env::args().nth(1);
-    let done = match task.as_deref() {
-        Some("test") => test(),
-        Some("functions") => functions::check(),
-        Some("openapi") => openapi::check(),
-        Some(_) | None => Err("usage: cargo xtask test | functions | openapi".to_owned()),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut phases = match arguments.as_slice() {
+        ["ci" | "test", phase] => Phases::only(phase),
+        _ => Phases::default(),
     };
+    let done = match arguments.as_slice() {
+        ["ci"] | ["ci", _] => ci::ci(&mut phases).and_then(|()| phases.finish()),
+        ["test"] | ["test", _] => test::test(&mut phases).and_then(|()| phases.finish()),
+        ["full"] => ci::full(&mut phases),
+        ["functions"] => functions::check(),
+        ["openapi"] => openapi::check(),
+        ["units"] => units::check(),
+        ["fuzz", options @ ..] => fuzz::fuzz(options),
+        ["dist"] => dist::build(),
+        _ => Err(USAGE.to_owned()),
+    };
+    phases.print();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -30,34 +56,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// Everything.
-fn test() -> Result<(), String> {
-    tools::targets()?;
-    tools::nginx()?;
-    // Those that `cargo test` ignores need what has been installed.
-    let arguments = ["test", "--workspace", "--", "--include-ignored"];
-    run(Command::new("cargo").current_dir(root()).args(arguments))?;
-    guests()?;
-    functions::check()?;
-    openapi::check()
-}
-
-/// The tests' own guests, which their build script has built, are held to the same style as the rest.
-fn guests() -> Result<(), String> {
-    let cargo = || {
-        let mut cargo = Command::new("cargo");
-        cargo.current_dir(root().join("tests/guests")).env("CARGO_TARGET_DIR", root().join("target/guests"));
-        cargo
-    };
-    run(cargo().args(["fmt", "--all", "--check"]))?;
-    let wasm = ["--all-targets", "--target", "wasm32-wasip2"];
-    run(cargo().arg("clippy").args(wasm).args(["--", "-D", "warnings"]))
-}
-
 /// The repository.
 fn root() -> &'static Path {
     // Its parent exists: this crate is one folder of it.
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// cargo in a folder of the repository.
+fn cargo(directory: &str) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(root().join(directory));
+    cargo
 }
 
 /// Runs a command to its success.

