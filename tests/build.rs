@@ -8,12 +8,14 @@
 //!   A test module uses it to fail to compile while a guest has no test.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+/// No library reports these errors: a build dependency would add features to crates below wasmtime
+/// and compile it twice.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The compilation target of guests and functions.
 const TARGET: &str = "wasm32-wasip2";
@@ -22,6 +24,7 @@ const TARGET: &str = "wasm32-wasip2";
 struct Component {
     /// The name of the Cargo target as a Rust identifier.
     name: String,
+    /// The file of a guest, or the directory of a function.
     source: PathBuf,
     path: PathBuf,
 }
@@ -30,12 +33,15 @@ fn main() -> Result<()> {
     let here = PathBuf::from(env("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env("OUT_DIR")?);
     // <target>/<profile>/build/<package>/out
-    let target = out.ancestors().nth(4).context("OUT_DIR is too short")?.join("guests");
-    let root = here.parent().context("tests/ lies in a repository")?;
+    let target = out.ancestors().nth(4).ok_or("OUT_DIR is too short")?.join("guests");
+    let root = here.parent().ok_or("tests/ lies in a repository")?;
     ensure_target(&here)?;
 
-    let guests = build(&here.join("guests"), "--examples", &target)?;
-    let functions = build(&root.join("functions"), "--workspace", &target)?;
+    build(&here.join("guests"), "--examples", &target)?;
+    build(&root.join("functions"), "--workspace", &target)?;
+    let built = target.join(TARGET).join("release");
+    let guests = guests(&here.join("guests"), &built)?;
+    let functions = functions(&root.join("functions"), &built)?;
     std::fs::write(out.join("components.rs"), render(&guests, &functions)?)?;
 
     for source in [here.join("guests"), root.join("guest-sdk"), root.join("wit"), root.join("functions")] {
@@ -45,7 +51,7 @@ fn main() -> Result<()> {
 }
 
 fn env(name: &str) -> Result<String> {
-    std::env::var(name).with_context(|| format!("cargo sets {name}"))
+    std::env::var(name).map_err(|_| format!("cargo sets {name}").into())
 }
 
 /// Prepares a command without the variables that the outer cargo has set for its own target.
@@ -75,49 +81,98 @@ fn ensure_target(directory: &Path) -> Result<()> {
     let libraries = clean_command("rustc", directory)
         .args(["--print", "target-libdir", "--target", TARGET])
         .output()
-        .context("cannot run rustc")?;
+        .map_err(|error| format!("cannot run rustc: {error}"))?;
     if Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
         return Ok(());
     }
     let added =
-        clean_command("rustup", directory).args(["target", "add", TARGET]).status().with_context(|| {
-            format!("the Rust target {TARGET} is missing, and rustup can't be run to install it")
+        clean_command("rustup", directory).args(["target", "add", TARGET]).status().map_err(|error| {
+            format!("the Rust target {TARGET} is missing, and rustup can't be run to install it: {error}")
         })?;
-    ensure!(added.success(), "the Rust target {TARGET} is missing: run `rustup target add {TARGET}`");
-    Ok(())
+    match added.success() {
+        true => Ok(()),
+        false => Err(format!("the Rust target {TARGET} is missing: run `rustup target add {TARGET}`").into()),
+    }
 }
 
-/// Builds the Cargo targets that the flag `selection` selects in the workspace at `directory`,
-/// sorted by name.
-fn build(directory: &Path, selection: &str, target: &Path) -> Result<Vec<Component>> {
-    let output = clean_command("cargo", directory)
-        .args(["build", "--release", "--target", TARGET, selection])
-        .arg("--message-format=json-render-diagnostics")
-        .arg("--target-dir")
+/// Builds the Cargo targets that the flag `selection` selects in the workspace at `directory`.
+fn build(directory: &Path, selection: &str, target: &Path) -> Result<()> {
+    let status = clean_command("cargo", directory)
+        .args(["build", "--release", "--target", TARGET, selection, "--target-dir"])
         .arg(target)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    ensure!(output.status.success(), "building `{}` failed: see cargo's errors above", directory.display());
-    let mut components = Vec::new();
-    for line in String::from_utf8(output.stdout)?.lines() {
-        let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
-        let files = message["filenames"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let Some(path) =
-            files.map(PathBuf::from).find(|file| file.extension().is_some_and(|end| end == "wasm"))
-        else {
-            continue;
-        };
-        let text =
-            |value: &Value| value.as_str().map(str::to_owned).context("unknown format of cargo's messages");
-        components.push(Component {
-            name: text(&message["target"]["name"])?.replace('-', "_"),
-            source: PathBuf::from(text(&message["target"]["src_path"])?),
-            path,
-        });
+        // Cargo reads the output of this script.
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("building `{}` failed: see cargo's errors above", directory.display()).into())
     }
+}
+
+/// Lists the guests in the folders of `directory`: examples named like their files.
+fn guests(directory: &Path, built: &Path) -> Result<Vec<Component>> {
+    let mut components = Vec::new();
+    for group in folders(directory)? {
+        for source in entries(&group)? {
+            let name = file_stem(&source)?;
+            let path = built.join("examples").join(&name).with_extension("wasm");
+            components.push(Component { name, source, path });
+        }
+    }
+    sorted(components)
+}
+
+/// Lists the functions of `directory`: folders with a `Cargo.toml`, packages named like their folders.
+fn functions(directory: &Path, built: &Path) -> Result<Vec<Component>> {
+    let mut components = Vec::new();
+    for folder in folders(directory)? {
+        if folder.join("Cargo.toml").is_file() {
+            let name = file_stem(&folder)?.replace('-', "_");
+            let path = built.join(&name).with_extension("wasm");
+            components.push(Component { name, source: folder, path });
+        }
+    }
+    sorted(components)
+}
+
+/// Sorts components by name.
+///
+/// # Errors
+/// Returns an error for a component that cargo didn't build.
+fn sorted(mut components: Vec<Component>) -> Result<Vec<Component>> {
     components.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(components)
+    match components.iter().find(|component| !component.path.is_file()) {
+        None => Ok(components),
+        Some(Component { source, path, .. }) => {
+            let (source, path) = (source.display(), path.display());
+            Err(format!("`{source}` wasn't built: no `{path}`. Is it named in its workspace's Cargo.toml?")
+                .into())
+        }
+    }
+}
+
+/// Lists the folders in `directory`, without hidden ones and `target/`.
+fn folders(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = entries(directory)?;
+    folders.retain(|path| path.is_dir() && !path.ends_with("target") && !is_hidden(path));
+    Ok(folders)
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(directory)
+        .map_err(|error| format!("cannot read `{}`: {error}", directory.display()))?;
+    Ok(entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>()?)
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+fn file_stem(path: &Path) -> Result<String> {
+    let stem = path.file_stem().and_then(OsStr::to_str);
+    Ok(stem.ok_or_else(|| format!("`{}` has no name in UTF-8", path.display()))?.to_owned())
 }
 
 fn render(guests: &[Component], functions: &[Component]) -> Result<String> {
@@ -136,14 +191,13 @@ fn render(guests: &[Component], functions: &[Component]) -> Result<String> {
     writeln!(text, "/// Every function of this repository.")?;
     writeln!(text, "pub const FUNCTIONS: &[FunctionCrate] = &[")?;
     for Component { source, path, .. } in functions {
-        let directory = source.ancestors().nth(2).context("a function's source is in `src/`")?;
-        writeln!(text, "    FunctionCrate {{ directory: {directory:?}, component: {path:?} }},")?;
+        writeln!(text, "    FunctionCrate {{ directory: {source:?}, component: {path:?} }},")?;
     }
     writeln!(text, "];")?;
 
     let mut groups: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for Component { name, source, .. } in guests {
-        let group = source.parent().and_then(Path::file_name).context("a guest is in a directory")?;
+        let group = source.parent().and_then(Path::file_name).ok_or("a guest is in a directory")?;
         groups.entry(group.to_string_lossy().into_owned()).or_default().push(name);
     }
     for (group, names) in groups {
