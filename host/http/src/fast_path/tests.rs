@@ -22,35 +22,13 @@ mod http_form;
 mod parts;
 
 /// Returns its number.
-const SAME: &str = r#"(component
-    (core module $m (func (export "handle") (param i32) (result i32) (local.get 0)))
-    (core instance $i (instantiate $m))
-    (func (export "handle") (param "n" s32) (result s32) (canon lift (core func $i "handle"))))"#;
+const SAME: &str = include_str!("tests/same.wat");
 
 /// Returns its string.
-const TEXT: &str = r#"(component
-    (core module $m
-        (memory (export "memory") 8)
-        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
-        (func (export "handle") (param i32 i32) (result i32)
-            (i32.store (i32.const 8) (local.get 0))
-            (i32.store (i32.const 12) (local.get 1))
-            (i32.const 8)))
-    (core instance $i (instantiate $m))
-    (func (export "handle") (param "n" string) (result string)
-        (canon lift (core func $i "handle") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#;
+const TEXT: &str = include_str!("tests/text.wat");
 
 /// Returns a string of that many zero bytes.
-const LONG: &str = r#"(component
-    (core module $m
-        (memory (export "memory") 8)
-        (func (export "handle") (param i32) (result i32)
-            (i32.store (i32.const 8) (i32.const 1024))
-            (i32.store (i32.const 12) (local.get 0))
-            (i32.const 8)))
-    (core instance $i (instantiate $m))
-    (func (export "handle") (param "n" u32) (result string)
-        (canon lift (core func $i "handle") (memory (core memory $i "memory")))))"#;
+const LONG: &str = include_str!("tests/long.wat");
 
 /// One serving thread of a server, with three functions deployed.
 struct Thread {
