@@ -51,6 +51,7 @@ fn parse_rollup(rollup: &str) -> Option<Memory> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Activity {
     switches: HashMap<PathBuf, u64>,
+    run_times: HashMap<PathBuf, Duration>,
     cpu: Duration,
 }
 
@@ -64,11 +65,15 @@ impl Activity {
             let tasks = format!("/proc/{pid}/task");
             let tasks = std::fs::read_dir(&tasks).with_context(|| format!("cannot read `{tasks}`"))?;
             // A thread that ended in between has nothing more to tell.
-            let told = tasks.flatten().filter_map(|task| Some((task.path(), switches_of(&task.path())?)));
+            let told = tasks.flatten().map(|task| task.path());
             Ok(told.collect::<Vec<_>>())
         })?;
-        let switches = of_each.into_iter().flatten().collect();
-        Ok(Self { switches, cpu: cpu::of_tree(pid)? })
+        let (mut switches, mut run_times) = (HashMap::new(), HashMap::new());
+        for task in of_each.into_iter().flatten() {
+            run_times.extend(run_time_of(&task).map(|time| (task.clone(), time)));
+            switches.extend(switches_of(&task).map(|count| (task, count)));
+        }
+        Ok(Self { switches, run_times, cpu: cpu::of_tree(pid)? })
     }
 
     /// Switches since `before`. A thread wakes up once for every time it is switched away from; threads that
@@ -80,10 +85,25 @@ impl Activity {
             .sum()
     }
 
+    /// The threads' CPU time since `before`, to the nanosecond, where the kernel counts it; threads that began and ended
+    /// in between are missed.
+    pub(crate) fn run_time_since(&self, before: &Self) -> Duration {
+        let since = |(task, time): (&PathBuf, &Duration)| {
+            time.saturating_sub(before.run_times.get(task).copied().unwrap_or_default())
+        };
+        self.run_times.iter().map(since).sum()
+    }
+
     /// CPU time since `before`.
     pub(crate) fn cpu_since(&self, before: &Self) -> Duration {
         self.cpu.saturating_sub(before.cpu)
     }
+}
+
+/// The first number of schedstat (Documentation/scheduler/sched-stats.rst).
+fn run_time_of(task: &Path) -> Option<Duration> {
+    let schedstat = std::fs::read_to_string(task.join("schedstat")).ok()?;
+    schedstat.split_ascii_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 fn switches_of(task: &Path) -> Option<u64> {
@@ -136,6 +156,7 @@ mod tests {
         }
         let after = Activity::of(std::process::id()).unwrap();
         assert!(after.wakeups_since(&before) >= 100);
+        assert!(after.run_time_since(&before) > Duration::ZERO);
         assert!(memory(std::process::id()).unwrap().resident > 0);
     }
 }

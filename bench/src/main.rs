@@ -40,6 +40,7 @@ mod record;
 mod remembered;
 mod results;
 mod scaling;
+mod sequential;
 mod server;
 mod start;
 mod stats;
@@ -62,6 +63,8 @@ enum Args {
     Http2(http2::Args),
     /// Latency at a share of capacity, under load that doesn't wait for answers
     Latency(latency::Args),
+    /// One client, one request after the other: cached, fresh, hyper alone; and the same servers at a low rate and idle
+    Sequential(sequential::Args),
     /// Inputs of which some come often, or a given share again, with and without remembering results
     Remembered(remembered::Args),
     /// The first call of a function in a process: from compiled code on disk to the result
@@ -108,6 +111,7 @@ impl Args {
             Self::Throughput(args) => throughput::run(args),
             Self::Http2(args) => http2::run(args),
             Self::Latency(args) => latency::run(args),
+            Self::Sequential(args) => sequential::run(args),
             Self::Remembered(args) => remembered::run(args),
             Self::Cold(args) => cold::run(args),
             Self::Start(args) => start::run(args),

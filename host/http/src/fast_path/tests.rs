@@ -77,8 +77,8 @@ impl Thread {
 
     async fn with_partial_timeout(partial_timeout: Duration) -> Self {
         let thread = Self::start().await;
-        let fast_path = FastPath { partial_timeout, ..thread.fast_path.clone() };
-        Self { fast_path, ..thread }
+        let inner = thread.fast_path.0.clone().map(|inner| Inner { partial_timeout, ..inner });
+        Self { fast_path: FastPath(inner), ..thread }
     }
 
     fn name(name: &str) -> FunctionName {
@@ -258,7 +258,7 @@ fn stale_responses_are_not_sent() {
         thread.deploy("more").await;
         ask(&mut client, &call("8")).await;
         thread.fast_path.tidy();
-        assert!(thread.fast_path.responses.as_ref().unwrap().is_empty());
+        assert!(thread.fast_path.0.as_ref().unwrap().responses.is_empty());
         // A draining connection closes.
         fill(&mut client).await;
         let mut last = String::new();
