@@ -51,6 +51,7 @@ fn parse_rollup(rollup: &str) -> Option<Memory> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Activity {
     switches: HashMap<PathBuf, u64>,
+    run_times: HashMap<PathBuf, Duration>,
     cpu: Duration,
 }
 
@@ -63,12 +64,15 @@ impl Activity {
         let of_each = cpu::of_each(pid, |pid| {
             let tasks = format!("/proc/{pid}/task");
             let tasks = std::fs::read_dir(&tasks).with_context(|| format!("cannot read `{tasks}`"))?;
-            // Skip threads that have ended meanwhile.
-            let switches = tasks.flatten().filter_map(|task| Some((task.path(), switches_of(&task.path())?)));
-            Ok(switches.collect::<Vec<_>>())
+            let tasks = tasks.flatten().map(|task| task.path());
+            Ok(tasks.collect::<Vec<_>>())
         })?;
-        let switches = of_each.into_iter().flatten().collect();
-        Ok(Self { switches, cpu: cpu::of_tree(pid)? })
+        let (mut switches, mut run_times) = (HashMap::new(), HashMap::new());
+        for task in of_each.into_iter().flatten() {
+            run_times.extend(run_time_of(&task).map(|time| (task.clone(), time)));
+            switches.extend(switches_of(&task).map(|count| (task, count)));
+        }
+        Ok(Self { switches, run_times, cpu: cpu::of_tree(pid)? })
     }
 
     /// Returns the context switches since `before`. A thread wakes up once for every switch away
@@ -80,10 +84,25 @@ impl Activity {
             .sum()
     }
 
+    /// Returns the threads' CPU time since `before`, to the nanosecond, where the kernel counts it. Threads that
+    /// began and ended in between are missed.
+    pub(crate) fn run_time_since(&self, before: &Self) -> Duration {
+        let since = |(task, time): (&PathBuf, &Duration)| {
+            time.saturating_sub(before.run_times.get(task).copied().unwrap_or_default())
+        };
+        self.run_times.iter().map(since).sum()
+    }
+
     /// Returns the CPU time since `before`.
     pub(crate) fn cpu_since(&self, before: &Self) -> Duration {
         self.cpu.saturating_sub(before.cpu)
     }
+}
+
+/// The first number of schedstat (Documentation/scheduler/sched-stats.rst).
+fn run_time_of(task: &Path) -> Option<Duration> {
+    let schedstat = std::fs::read_to_string(task.join("schedstat")).ok()?;
+    schedstat.split_ascii_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 fn switches_of(task: &Path) -> Option<u64> {
@@ -136,6 +155,7 @@ mod tests {
         }
         let after = Activity::of(std::process::id()).unwrap();
         assert!(after.wakeups_since(&before) >= 100);
+        assert!(after.run_time_since(&before) > Duration::ZERO);
         assert!(memory(std::process::id()).unwrap().resident > 0);
     }
 }

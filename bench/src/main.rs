@@ -42,6 +42,7 @@ mod record;
 mod remembered;
 mod results;
 mod scaling;
+mod sequential;
 mod server;
 mod start;
 mod stats;
@@ -64,6 +65,8 @@ enum Args {
     Http2(http2::Args),
     /// Measure latency at a share of each server's capacity, in an open loop
     Latency(latency::Args),
+    /// Measure one client that sends one request after the other: cached, fresh, hyper alone
+    Sequential(sequential::Args),
     /// Measure repeated inputs, by Zipf's law or at a given share, with and without a cache
     Remembered(remembered::Args),
     /// Measure the first call of a function in a process: from compiled code on disk to the result
@@ -112,6 +115,7 @@ impl Args {
             Self::Throughput(args) => throughput::run(args),
             Self::Http2(args) => http2::run(args),
             Self::Latency(args) => latency::run(args),
+            Self::Sequential(args) => sequential::run(args),
             Self::Remembered(args) => remembered::run(args),
             Self::Cold(args) => cold::run(args),
             Self::Start(args) => start::run(args),

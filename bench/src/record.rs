@@ -40,11 +40,12 @@ pub(crate) struct Args {
 }
 
 /// The commands whose figures are quoted.
-const FULL: [&str; 14] = [
+const FULL: [&str; 15] = [
     "throughput --connections 1,32,256",
     "throughput --rounds 3 --body-bytes 1024,65536,1048576",
     "http2",
     "latency --rounds 3",
+    "sequential",
     "remembered --rounds 3",
     "cold",
     "start",
@@ -58,11 +59,12 @@ const FULL: [&str; 14] = [
 ];
 
 /// The commands of a quick run, which checks that everything works.
-const QUICK: [&str; 14] = [
+const QUICK: [&str; 15] = [
     "throughput --rounds 2 --seconds 1 --connections 1,32,256",
     "throughput --rounds 2 --seconds 1 --body-bytes 1024,65536,1048576",
     "http2 --rounds 2 --seconds 1",
     "latency --rounds 2 --seconds 1",
+    "sequential --rounds 2 --seconds 1 --rate-seconds 2 --idle-seconds 5",
     "remembered --rounds 1 --seconds 1 --exponents 1.1 --duplicates 20",
     "cold --rounds 2 --functions 100",
     "start --rounds 5 --functions 1,1000",

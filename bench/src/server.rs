@@ -325,6 +325,24 @@ impl Nebula {
         Self::start_as(serve, nebula, functions, cores)
     }
 
+    /// Serves `functions` with further arguments of `nebula serve`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn start_with(
+        nebula: &Path,
+        arguments: &[&str],
+        functions: &[Deploy<'_>],
+        cores: &Cores,
+    ) -> anyhow::Result<Self> {
+        let serve = |nebula: &Path, data_dir: &Path| {
+            let mut serve = nebula_serve_with_cache(nebula, data_dir);
+            serve.args(arguments);
+            serve
+        };
+        Self::start_as(serve, nebula, functions, cores)
+    }
+
     fn start_as(
         serve: impl Fn(&Path, &Path) -> Command,
         nebula: &Path,

@@ -18,4 +18,4 @@ macro_rules! targets {
     };
 }
 
-targets!(function_reference, pipeline_description, receipt_token);
+targets!(fast_path, function_reference, pipeline_description, receipt_token);

@@ -5,6 +5,7 @@
 //!                                                       \-> RequestInFlight -> data, which hands over the reply
 //!
 //! stream -> tracker (is the connection idle?) -> cached_responses -> request_key, cached_response
+//!      \-> busy_poll (may the thread sleep after a response?)
 //! ```
 //!
 //! Parsing a request and rendering the head of its response is most of the cost of a cache hit. So each thread keeps
@@ -17,6 +18,7 @@
 //! * Where the fast path is off, the stream passes every read and write on to the socket, and nothing is allocated
 //!   for it.
 
+mod busy_poll;
 mod cached_response;
 mod cached_responses;
 mod pending_write;
@@ -32,6 +34,7 @@ use http::HeaderMap;
 use nebula_runtime::{RepeatableAnswer, Shard};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::busy_poll::BusyPoll;
 use self::cached_responses::CachedResponses;
 use self::stream::{FastPathStream, Lookups};
 use self::tracker::ExchangeTracker;
@@ -41,20 +44,22 @@ use crate::problem::Reply;
 /// The time that the first part of a request waits for the last: some round trips.
 const PARTIAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The fast path of one serving thread. Cheap to clone.
+/// The fast path of one serving thread, or `None` where it is off. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct FastPath {
-    /// `None` where the fast path is off.
-    responses: Option<CachedResponses>,
+pub(crate) struct FastPath(Option<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    responses: CachedResponses,
+    busy_poll: BusyPoll,
     partial_timeout: Duration,
 }
 
 /// The fast path of one connection. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct FastPathConnection {
-    tracker: Option<ExchangeTracker>,
     requests: Requests,
-    partial_timeout: Duration,
+    lookups: Option<Lookups>,
 }
 
 /// A request that hyper has parsed, until it has a reply.
@@ -67,43 +72,55 @@ pub(crate) struct RequestInFlight {
 impl FastPath {
     /// Sends the cached results of `shard`. It is off if the shard caches no results.
     pub(crate) fn on(shard: &Shard) -> Self {
-        let responses = shard.remembers().then(|| CachedResponses::new(shard.clone()));
-        Self { responses, partial_timeout: PARTIAL_TIMEOUT }
+        Self(shard.remembers().then(|| Inner {
+            responses: CachedResponses::new(shard.clone()),
+            busy_poll: BusyPoll::default(),
+            partial_timeout: PARTIAL_TIMEOUT,
+        }))
     }
 
     /// hyper handles every request.
     pub(crate) fn off() -> Self {
-        Self { responses: None, partial_timeout: PARTIAL_TIMEOUT }
+        Self(None)
     }
 
     /// Frees the memory of responses that the shard has no use for any more. Call it before the thread sleeps.
     pub(crate) fn tidy(&self) {
-        if let Some(responses) = &self.responses {
+        if let Some(Inner { responses, .. }) = &self.0 {
             responses.evict_stale();
+        }
+    }
+
+    /// Keeps the thread from sleeping while cached responses follow each other quickly. Runs on the serving thread, until
+    /// dropped. `tidy` is called when the thread has nothing else to do.
+    pub(crate) async fn busy_poll(self, tidy: impl Fn()) {
+        if let Some(Inner { busy_poll, .. }) = self.0 {
+            busy_poll.run(tidy).await;
         }
     }
 
     /// Begins a connection, whose requests are counted by `requests`.
     pub(crate) fn connection(&self, requests: Requests) -> FastPathConnection {
-        let tracker = self.responses.clone().map(ExchangeTracker::new);
-        FastPathConnection { tracker, requests, partial_timeout: self.partial_timeout }
+        let lookups = self.0.clone().map(|Inner { responses, busy_poll, partial_timeout }| Lookups {
+            tracker: ExchangeTracker::new(responses),
+            busy_poll,
+            requests: requests.clone(),
+            partial_timeout,
+        });
+        FastPathConnection { requests, lookups }
     }
 }
 
 impl FastPathConnection {
     /// Wraps the connection's socket, for hyper to read and write.
     pub(crate) fn stream<S: AsyncRead + AsyncWrite + Unpin>(&self, socket: S) -> FastPathStream<S> {
-        let lookups = self.tracker.clone().map(|tracker| Lookups {
-            tracker,
-            requests: self.requests.clone(),
-            partial_timeout: self.partial_timeout,
-        });
-        FastPathStream::new(socket, lookups)
+        FastPathStream::new(socket, self.lookups.clone())
     }
 
     /// Begins a request that hyper has parsed the head of.
     pub(crate) fn begin_request(&self) -> RequestInFlight {
-        RequestInFlight { tracker: self.tracker.clone(), _counted: self.requests.begin() }
+        let tracker = self.lookups.as_ref().map(|lookups| lookups.tracker.clone());
+        RequestInFlight { tracker, _counted: self.requests.begin() }
     }
 }
 

@@ -18,6 +18,8 @@ mod control;
 mod data;
 mod etag;
 mod fast_path;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod input;
 mod preference;
 mod problem;

@@ -332,7 +332,7 @@ impl Thread {
         S: Fn(Request<Incoming>, RequestInFlight) -> F + Clone + Send + 'static,
         F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
-        T: Fn() + Send + Sync + 'static,
+        T: Fn() + Clone + Send + Sync + 'static,
     {
         thread::Builder::new().name(self.name.clone()).stack_size(STACK_BYTES).spawn(move || {
             let failing = self.failing.clone();
@@ -340,8 +340,9 @@ impl Thread {
                 let Serving { serve, tidy, fast_path } = make()?;
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
-                    .on_thread_park(tidy)
+                    .on_thread_park(tidy.clone())
                     .build()?;
+                runtime.spawn(fast_path.clone().busy_poll(tidy));
                 let served = runtime.block_on(self.accept(serve, fast_path));
                 // What a connection or a deploy is still at is past the drain time.
                 runtime.shutdown_background();

@@ -24,6 +24,7 @@ use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::busy_poll::BusyPoll;
 use super::cached_responses::Hit;
 use super::pending_write::PendingWrite;
 use super::tracker::{Arrival, ExchangeTracker};
@@ -44,9 +45,11 @@ pub(crate) struct FastPathStream<S> {
     pending: PendingWrite,
 }
 
-/// The means to look up responses for one connection.
+/// The means to look up responses for one connection. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct Lookups {
     pub(super) tracker: ExchangeTracker,
+    pub(super) busy_poll: BusyPoll,
     pub(super) requests: Requests,
     /// The time that the first part of a request waits for the last.
     pub(super) partial_timeout: Duration,
@@ -142,7 +145,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
     /// Starts to write a cached response.
     fn respond(&mut self, hit: Hit) {
         self.pending.start(|head| hit.write(head));
-        if let Some(Lookups { requests, .. }) = &self.lookups {
+        if let Some(Lookups { requests, busy_poll, .. }) = &self.lookups {
+            busy_poll.response_sent();
             // The connection isn't idle for `connections`.
             drop(requests.begin());
         }

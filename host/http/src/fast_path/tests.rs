@@ -22,35 +22,13 @@ mod http_form;
 mod parts;
 
 /// Returns its number.
-const SAME: &str = r#"(component
-    (core module $m (func (export "handle") (param i32) (result i32) (local.get 0)))
-    (core instance $i (instantiate $m))
-    (func (export "handle") (param "n" s32) (result s32) (canon lift (core func $i "handle"))))"#;
+const SAME: &str = include_str!("tests/same.wat");
 
 /// Returns its string.
-const TEXT: &str = r#"(component
-    (core module $m
-        (memory (export "memory") 8)
-        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
-        (func (export "handle") (param i32 i32) (result i32)
-            (i32.store (i32.const 8) (local.get 0))
-            (i32.store (i32.const 12) (local.get 1))
-            (i32.const 8)))
-    (core instance $i (instantiate $m))
-    (func (export "handle") (param "n" string) (result string)
-        (canon lift (core func $i "handle") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#;
+const TEXT: &str = include_str!("tests/text.wat");
 
 /// Returns a string of that many zero bytes.
-const LONG: &str = r#"(component
-    (core module $m
-        (memory (export "memory") 8)
-        (func (export "handle") (param i32) (result i32)
-            (i32.store (i32.const 8) (i32.const 1024))
-            (i32.store (i32.const 12) (local.get 0))
-            (i32.const 8)))
-    (core instance $i (instantiate $m))
-    (func (export "handle") (param "n" u32) (result string)
-        (canon lift (core func $i "handle") (memory (core memory $i "memory")))))"#;
+const LONG: &str = include_str!("tests/long.wat");
 
 /// One serving thread of a server, with three functions deployed.
 struct Thread {
@@ -98,8 +76,8 @@ impl Thread {
 
     async fn with_partial_timeout(partial_timeout: Duration) -> Self {
         let thread = Self::start().await;
-        let fast_path = FastPath { partial_timeout, ..thread.fast_path.clone() };
-        Self { fast_path, ..thread }
+        let inner = thread.fast_path.0.clone().map(|inner| Inner { partial_timeout, ..inner });
+        Self { fast_path: FastPath(inner), ..thread }
     }
 
     fn name(name: &str) -> FunctionName {
@@ -279,7 +257,7 @@ fn stale_responses_are_not_sent() {
         thread.deploy("more").await;
         ask(&mut client, &call("8")).await;
         thread.fast_path.tidy();
-        assert!(thread.fast_path.responses.as_ref().unwrap().is_empty());
+        assert!(thread.fast_path.0.as_ref().unwrap().responses.is_empty());
         // A draining connection closes.
         fill(&mut client).await;
         let mut last = String::new();
