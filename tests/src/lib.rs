@@ -32,7 +32,7 @@ pub use answer::{Answer, Problem};
 pub use cli::{Ran, binary, cargo_in, nebula, nebula_in};
 pub use nginx::Nginx;
 pub use seeded::Seeded;
-pub use server::{Call, Nebula, activated};
+pub use server::{Call, Nebula, activated, data_dir_in};
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));
 

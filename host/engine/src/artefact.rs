@@ -29,7 +29,7 @@ pub fn compile_artefact(component: &[u8], codegen: Codegen) -> Result<Vec<u8>, U
 impl Engine {
     /// Maps an authenticated artefact.
     pub(super) fn map_artefact(&self, path: &Path) -> wasmtime::Result<Component> {
-        // SAFETY: `path` comes from `Registry::open_compiled`, which has checked the MAC over the
+        // SAFETY: `path` comes from `Store::open_compiled`, which has checked the MAC over the
         // file's content and this engine's compatibility; the data directory is the operator's.
         unsafe { Component::deserialize_file(self.wasmtime(), path) }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nebula_engine::{Engine, Loaded};
 use nebula_model::id::Digest;
-use nebula_store::Registry;
+use nebula_store::Store;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -61,7 +61,7 @@ impl Pool {
     /// [`LoadError`].
     pub(crate) fn load(
         &self,
-        registry: &Registry,
+        registry: &Store,
         compatibility: &str,
         digest: &Digest,
     ) -> Result<Option<Arc<Loaded>>, LoadError> {

@@ -27,7 +27,7 @@ use nebula_model::limits::{HostLimits, Limits};
 use nebula_model::record::{Composition, VersionRecord};
 use nebula_store::Inputs;
 use nebula_store::{LogEntry, Logs};
-use nebula_store::{OpenError, Registry, ResolveError, StoreError};
+use nebula_store::{OpenError, ResolveError, Store, StoreError};
 use tokio::sync::Semaphore;
 
 pub(crate) use self::code::{Code, Staged};
@@ -92,7 +92,7 @@ pub enum RuntimeError {
 pub struct Runtime(Arc<Shared>);
 
 struct Shared {
-    registry: Registry,
+    registry: Store,
     compiler: Compiler,
     /// Names what compiled code must agree with to run here.
     compatibility: String,
@@ -146,7 +146,7 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError`].
     pub fn open(config: RuntimeConfig) -> Result<Self, RuntimeError> {
-        let registry = Registry::open(&config.data_dir)?;
+        let registry = Store::open(&config.data_dir)?;
         let no_engine = |error: String| RuntimeError::Engine(error);
         let ticker = Ticker::start().map_err(|error| no_engine(error.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 use nebula_model::id::Digest;
 
-use crate::registry::create_private_dir;
+use crate::directory::create_private_dir;
 
 /// What a file takes of a disk at least, bytes.
 const BLOCK_BYTES: u64 = 4096;

@@ -1,14 +1,14 @@
 //! The files beside the database: components, compiled code, the key.
 
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use nebula_model::id::Digest;
 
 use super::{Collected, StoreError};
+use crate::directory::{Directory, create_private_dir, write_whole};
 
 /// Domain separation of the key that MACs compiled code, as BLAKE3's key derivation wants it.
 const MAC_CONTEXT: &str = "nebula 2026-11 authentication of compiled code";
@@ -19,25 +19,7 @@ const MAC_BYTES: u64 = blake3::OUT_LEN as u64;
 pub(super) struct Files {
     components: PathBuf,
     compiled: PathBuf,
-    secret: Vec<u8>,
     mac_key: [u8; 32],
-}
-
-/// Makes a directory that only its owner can enter, and its parents.
-pub fn create_private_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// Writes a file, in parts, so that it is there whole or not at all, and durable on return.
-pub(super) fn write_whole(path: &Path, content: &[&[u8]]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(directory)?;
-    for part in content {
-        file.write_all(part)?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    File::open(directory)?.sync_all()
 }
 
 fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
@@ -55,25 +37,12 @@ pub struct Compiled {
 }
 
 impl Files {
-    pub(super) fn open(directory: &Path) -> io::Result<Self> {
-        let components = directory.join("components");
-        let compiled = directory.join("compiled");
+    pub(super) fn open(directory: &Directory) -> io::Result<Self> {
+        let components = directory.path().join("components");
+        let compiled = directory.path().join("compiled");
         create_private_dir(&components)?;
         create_private_dir(&compiled)?;
-        let key = directory.join("key");
-        let secret = match fs::read(&key) {
-            Ok(secret) if secret.len() == 32 => secret,
-            // A key of another length authenticates nothing: a new one makes all code be compiled anew.
-            Ok(_) => new_key(&key)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => new_key(&key)?,
-            Err(error) => return Err(error),
-        };
-        let mac_key = blake3::derive_key(MAC_CONTEXT, &secret);
-        Ok(Self { components, compiled, secret, mac_key })
-    }
-
-    pub(super) fn key_for(&self, context: &str) -> [u8; 32] {
-        blake3::derive_key(context, &self.secret)
+        Ok(Self { components, compiled, mac_key: directory.key_for(MAC_CONTEXT) })
     }
 
     fn component(&self, digest: &Digest) -> PathBuf {
@@ -181,12 +150,4 @@ fn sweep(directory: &Path, keep: impl Fn(&str) -> bool, collected: &mut Collecte
         fs::remove_file(&path).map_err(at("remove", &path))?;
     }
     Ok(())
-}
-
-fn new_key(path: &Path) -> io::Result<Vec<u8>> {
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(io::Error::other)?;
-    write_whole(path, &[&key])?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(key.to_vec())
 }
