@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let [echo] = prepare::functions(["echo"])?;
     let cores = Cores::available()?;
     let data_dir = tempfile::tempdir()?;
-    let nebula = InProcess::open(data_dir.path(), 1)?;
+    let nebula = InProcess::open(data_dir.path())?;
     nebula.deploy("echo", Bytes::from(std::fs::read(&echo)?))?;
     let function = nebula.resolve("echo")?;
     // The calls run on this thread; the clock of their deadlines keeps the other cores.

@@ -90,7 +90,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
 
 /// First call, finding, instance, second call; nanoseconds.
 fn in_this_process(deployed: &Deployed) -> anyhow::Result<[Vec<u64>; 4]> {
-    let nebula = InProcess::open(deployed.path(), 1)?;
+    let nebula = InProcess::open(deployed.path())?;
     let mut samples: [Vec<u64>; 4] = Default::default();
     for (index, name) in deployed.names().enumerate() {
         let begun = Instant::now();

@@ -64,7 +64,7 @@ impl Deployed {
     pub(crate) fn make(component: &Path, functions: u32, variants: u32) -> anyhow::Result<Self> {
         let component = std::fs::read(component)?;
         let data_dir = Rc::new(tempfile::tempdir()?);
-        let nebula = InProcess::open(data_dir.path(), 1)?;
+        let nebula = InProcess::open(data_dir.path())?;
         let variants = variants.clamp(1, functions.max(1));
         // Each variant once, so that nothing is compiled twice at the same time; then those that share.
         for part in [0..variants, variants..functions] {
@@ -137,7 +137,7 @@ mod tests {
     fn variants_are_functions_with_digests_of_their_own() {
         let [echo] = crate::prepare::functions(["echo"]).unwrap();
         let deployed = Deployed::make(&echo, 3, 2).unwrap();
-        let nebula = InProcess::open(deployed.path(), 1).unwrap();
+        let nebula = InProcess::open(deployed.path()).unwrap();
         let digests: Vec<_> = deployed
             .names()
             .map(|name| {

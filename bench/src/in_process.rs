@@ -23,13 +23,13 @@ pub(crate) struct InProcess {
 }
 
 impl InProcess {
-    /// Opens a data directory, to be called from `threads` threads.
+    /// Opens a data directory.
     ///
     /// # Errors
     /// The runtime's.
-    pub(crate) fn open(data_dir: &Path, threads: usize) -> anyhow::Result<Self> {
+    pub(crate) fn open(data_dir: &Path) -> anyhow::Result<Self> {
         // Every call is to run.
-        Self::open_with(data_dir, threads, 0)
+        Self::open_with(data_dir, 0)
     }
 
     /// Likewise, remembering results as a server does unless told otherwise.
@@ -37,10 +37,10 @@ impl InProcess {
     /// # Errors
     /// The runtime's.
     pub(crate) fn open_remembering(data_dir: &Path) -> anyhow::Result<Self> {
-        Self::open_with(data_dir, 1, HostLimits::default().remembered_bytes_max)
+        Self::open_with(data_dir, HostLimits::default().remembered_bytes_max)
     }
 
-    fn open_with(data_dir: &Path, threads: usize, remembered_bytes_max: u64) -> anyhow::Result<Self> {
+    fn open_with(data_dir: &Path, remembered_bytes_max: u64) -> anyhow::Result<Self> {
         let runtime = Runtime::open(RuntimeConfig {
             data_dir: data_dir.to_owned(),
             compiler: Compiler::InProcess(Codegen::Optimised),
@@ -53,7 +53,6 @@ impl InProcess {
                 remembered_bytes_max,
                 ..HostLimits::default()
             },
-            serving_threads: threads,
             signer: None,
             verify_share: 0.0,
             alarm: |_| {},
@@ -120,7 +119,8 @@ impl InProcess {
     /// # Errors
     /// When there is none.
     pub(crate) fn resolve(&self, name: &str) -> anyhow::Result<Arc<Met>> {
-        Ok(self.shard.find(&FunctionRef { name: name.parse()?, selector: Selector::Current })?)
+        let current = FunctionRef { name: name.parse()?, selector: Selector::Current };
+        Ok(self.executor.block_on(self.shard.find(&current))?)
     }
 
     /// Calls an echo with the usual body.

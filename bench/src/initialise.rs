@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         let data_dir = tempfile::tempdir()?;
         let deploys = deploy(data_dir.path(), &components, args.functions.get())?;
         // What has deployed may have loaded what it compiled: this hasn't.
-        let nebula = InProcess::open(data_dir.path(), 1)?;
+        let nebula = InProcess::open(data_dir.path())?;
         let first_calls = first_calls(&nebula, args.functions.get())?;
         let calls = calls(&nebula, args.calls.get())?;
         for (row, samples) in rounds.iter_mut().zip([calls, first_calls, deploys]) {
@@ -119,7 +119,7 @@ fn not_initialised(component: &[u8]) -> anyhow::Result<Vec<u8>> {
 
 /// Variants of each, told apart by a custom section; nanoseconds of each deploy.
 fn deploy(data_dir: &Path, components: &Both<Vec<u8>>, functions: u32) -> anyhow::Result<Both<Vec<u64>>> {
-    let nebula = InProcess::open(data_dir, 1)?;
+    let nebula = InProcess::open(data_dir)?;
     let mut samples: Both<Vec<u64>> = Default::default();
     for index in 0..functions {
         for ((which, component), samples) in NAMES.iter().zip(components).zip(&mut samples) {

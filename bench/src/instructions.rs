@@ -53,7 +53,7 @@ pub(crate) struct CallLoop {
 
 /// Calls a function so often, one call after another.
 pub(crate) fn call_loop(args: &CallLoop) -> anyhow::Result<()> {
-    let nebula = InProcess::open(&args.data_dir, 1)?;
+    let nebula = InProcess::open(&args.data_dir)?;
     let function = nebula.resolve(&args.function)?;
     for _ in 0..args.calls {
         in_process::check(&nebula.call(&function))?;

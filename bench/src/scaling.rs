@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         })
         .collect::<anyhow::Result<Vec<Step>>>()?;
     let data_dir = tempfile::tempdir()?;
-    let nebula = InProcess::open(data_dir.path(), all.len())?;
+    let nebula = InProcess::open(data_dir.path())?;
     nebula.deploy("echo", Bytes::from(std::fs::read(&programs.echo)?))?;
     let mut calls_per_s: Vec<Vec<f64>> = vec![Vec::new(); counts.len()];
     for round in 0..args.rounds.get() as usize {

@@ -20,6 +20,7 @@ mod generated;
 mod http_form;
 mod imports;
 mod initialise;
+mod loading;
 mod methods;
 mod pipelines;
 mod projects;

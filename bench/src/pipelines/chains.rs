@@ -243,7 +243,7 @@ pub(super) fn measure(args: &Args, program: &Path, echo: &Path) -> anyhow::Resul
     let cores = Cores::available()?;
     let counts: Vec<usize> = args.steps.iter().map(|steps| steps.get()).collect();
     let data_dir = tempfile::tempdir()?;
-    let own = InProcess::open(data_dir.path(), 1)?;
+    let own = InProcess::open(data_dir.path())?;
     own.deploy("echo", Bytes::from(std::fs::read(echo)?))?;
     let server = Nebula::start(program, &[Deploy { name: "echo", component: echo, limits: &[] }], &cores)?;
     for count in &counts {

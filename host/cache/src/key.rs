@@ -29,9 +29,9 @@ const CONTEXT: &str = "nebula 2026-11-26 key of a remembered result";
 /// Likewise, of a pipeline.
 const PIPELINE_CONTEXT: &str = "nebula 2026-11-26 key of a pipeline's remembered result";
 
-/// Goes up with every change of what a guest can see: how NaNs and relaxed SIMD come out, the fixed instant,
+/// Goes up with every change of what a guest can see: how NaNs and relaxed SIMD come out, the fixed instant on both clocks,
 /// the random stream, what is denied and with which error, how many handles and table elements there may be.
-pub const SEMANTICS: u32 = 1;
+pub const SEMANTICS: u32 = 2;
 
 /// What names a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,16 +89,34 @@ impl FunctionKey {
             Form::Raw => b"nebula:function/handler",
             Form::Http => b"wasi:http/incoming-handler",
         };
+        // Every field, so that a new one doesn't compile until it is decided whether it shows in results.
+        let Limits {
+            memory_bytes_max,
+            input_bytes_max,
+            output_bytes_max,
+            // Shows in traps alone.
+            log_bytes_max,
+            // Decides whether there is a result, and a call that passed its deadline has none that is kept.
+            deadline_ms: _,
+        } = limits;
+        let Remember {
+            // Another set of results is kept: failures too, which tell the end of the log.
+            traps,
+            // How long and how large results may be that are kept, and whether any are: not what is in them.
+            off: _,
+            ttl_s: _,
+            bytes_max: _,
+        } = remember;
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
         part(&mut hasher, component.bytes());
         part(&mut hasher, export);
         hasher.update(&SEMANTICS.to_le_bytes());
-        for limit in [limits.memory_bytes_max, limits.input_bytes_max, limits.output_bytes_max] {
+        for limit in [memory_bytes_max, input_bytes_max, output_bytes_max] {
             hasher.update(&limit.to_le_bytes());
         }
-        if remember.traps {
+        if *traps {
             part(&mut hasher, b"traps");
-            hasher.update(&limits.log_bytes_max.to_le_bytes());
+            hasher.update(&log_bytes_max.to_le_bytes());
         }
         Self(*hasher.finalize().as_bytes())
     }
@@ -430,6 +448,6 @@ mod tests {
     #[test]
     fn keys_stay_what_they_are() {
         let key = function().of(&values(vec![Val::U8(1), text("a")]), false);
-        assert_eq!(hex::encode(&key.0[..8]), "17c0c2f50f669dbf");
+        assert_eq!(hex::encode(&key.0[..8]), "be1270b9802a4b0d");
     }
 }

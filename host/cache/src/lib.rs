@@ -42,7 +42,7 @@ use self::doorkeeper::Doorkeeper;
 pub use self::flight::{Flights, Interest, Joined, Landed, Lead};
 pub use self::key::{FunctionKey, Key, SEMANTICS};
 pub use self::report::Tally;
-pub use self::report::{CacheReport, Counts, FunctionCacheReport};
+pub use self::report::{CacheReport, Counts, FunctionCacheReport, LoadedReport};
 use self::spelling::Sought;
 pub use self::spelling::Spelling;
 

@@ -19,8 +19,28 @@ pub struct CacheReport {
     pub disk_bytes: u64,
     /// Disk it may take, bytes.
     pub disk_bytes_max: u64,
+    /// Compiled code.
+    #[serde(default)]
+    pub loaded: LoadedReport,
     /// By name; those that were called or have something kept.
     pub functions: Vec<FunctionCacheReport>,
+}
+
+/// Compiled code that is loaded now, and how often code was loaded since the server started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadedReport {
+    /// Components that are loaded, however many threads have them.
+    pub components: u64,
+    /// Memory that is counted for them, bytes.
+    pub bytes: u64,
+    /// Memory that they may take, bytes.
+    pub bytes_max: u64,
+    /// How often compiled code was read from disk and authenticated.
+    pub reads: u64,
+    /// How often a thread, or the compute lane, has mapped code that was read.
+    pub loads: u64,
+    /// How many components were unloaded to make room.
+    pub evictions: u64,
 }
 
 /// Of one function, all its versions together.

@@ -219,6 +219,9 @@ pub(crate) struct Serve {
     /// Calls that may wait for it
     #[arg(long, env = "NEBULA_QUEUE_MAX", default_value_t = 1024)]
     pub(crate) queue_max: usize,
+    /// Memory for compiled code that is kept loaded, bytes, all threads together
+    #[arg(long, env = "NEBULA_LOADED_BYTES_MAX", default_value_t = 256 * 1024 * 1024)]
+    pub(crate) loaded_bytes_max: u64,
     /// Memory for results that are remembered, bytes; 0 remembers nothing
     #[arg(long, env = "NEBULA_CACHE_BYTES_MAX", default_value_t = 64 * 1024 * 1024)]
     pub(crate) cache_bytes_max: u64,

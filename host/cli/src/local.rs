@@ -47,7 +47,6 @@ impl Local {
                 remembered_bytes_max: 0,
                 ..HostLimits::default()
             },
-            serving_threads: 1,
             signer: None,
             verify_share: 0.0,
             alarm: |_| {},
@@ -69,7 +68,8 @@ impl Local {
         }
         let name = called.context("there is nothing to call")?;
         let shard = Shard::new(runtime)?;
-        let function = shard.find(&FunctionRef { name, selector: Selector::Current })?;
+        let current = FunctionRef { name, selector: Selector::Current };
+        let function = executor.block_on(shard.find(&current))?;
         Ok(Self { shard, function, executor, _data_dir: data_dir })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Unsafe: an artefact is native code, and loading it trusts it. Whoever calls
 //! in here must have it from [`compile_artefact`] of this process, or from the registry, which
-//! authenticates every artefact with a keyed MAC before handing out its path.
+//! authenticates every artefact with a keyed MAC and hands out a copy that can't change.
 #![expect(unsafe_code, reason = "wasmtime's deserialize trusts its input; see the module header")]
 
 use std::path::Path;
@@ -29,8 +29,9 @@ pub fn compile_artefact(component: &[u8], codegen: Codegen) -> Result<Vec<u8>, U
 impl Engine {
     /// Maps an authenticated artefact.
     pub(super) fn map_artefact(&self, path: &Path) -> wasmtime::Result<Component> {
-        // SAFETY: `path` comes from `Store::open_compiled`, which has checked the MAC over the
-        // file's content and this engine's compatibility; the data directory is the operator's.
+        // SAFETY: `path` leads to sealed memory that `Store::open_compiled` has handed out, having
+        // checked the MAC over its content and this engine's compatibility. A seal can't be broken,
+        // so the mapping shows the same bytes for as long as it lives.
         unsafe { Component::deserialize_file(self.wasmtime(), path) }
     }
 }

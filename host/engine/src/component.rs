@@ -3,6 +3,8 @@
 //! The form is read off the exports alone. Everything that doesn't depend on the call is done here,
 //! once; [`call`](super::call) only instantiates and runs.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use nebula_codec as codec;
 use nebula_codec::{Flat, Signature, Type, UnsupportedType};
 use nebula_model::form::Form;
@@ -83,6 +85,28 @@ pub struct Loaded {
     pub(super) engine: Engine,
     /// The form, with what calling it needs.
     pub kind: Kind,
+    /// Calls and instances that began, at most [`USES_MAX`], less those that [`take_use`](Self::take_use) took.
+    uses: AtomicU8,
+}
+
+/// Uses of a component that are counted, at most: more say nothing of the next.
+pub const USES_MAX: u8 = 3;
+
+impl Loaded {
+    /// Notes that a call or an instance of it begins.
+    pub(super) fn count_use(&self) {
+        // Mostly it is at the maximum, and the cache line stays as it is. Where two threads count at once, one
+        // may be lost.
+        let uses = self.uses.load(Ordering::Relaxed);
+        if uses < USES_MAX {
+            self.uses.store(uses + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes one of the uses that were counted, if there is one.
+    pub fn take_use(&self) -> bool {
+        self.uses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |uses| uses.checked_sub(1)).is_ok()
+    }
 }
 
 /// The form, and what calling it needs.
@@ -177,7 +201,7 @@ impl Engine {
             Form::Raw => Kind::Raw(FunctionPre::new(pre).map_err(link)?),
             Form::Http => Kind::Http(ProxyPre::new(pre).map_err(link)?),
         };
-        Ok(Loaded { engine: self.clone(), kind })
+        Ok(Loaded { engine: self.clone(), kind, uses: AtomicU8::new(0) })
     }
 
     fn describe(&self, component: &Component) -> Result<Described, Refused> {

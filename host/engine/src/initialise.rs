@@ -48,8 +48,9 @@ const DEADLINE: Duration = Duration::from_millis(INITIALISE_DEADLINE_MS);
 /// The export that is run: the one that `wizer` runs unless told otherwise.
 const EXPORT: &str = "wizer-initialize";
 
-/// Changes with whatever changes a snapshot, so that what was compiled before is compiled again.
-pub(super) const SNAPSHOT_VERSION: u32 = 1;
+/// Goes up with every change of what a component's initialisation sees or leaves behind, so that what was compiled before
+/// is compiled again. It sees what a call sees, so it goes up with `SEMANTICS` of the cache key.
+pub(super) const SNAPSHOT_VERSION: u32 = 2;
 
 /// Why a component's initialisation came to nothing.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]

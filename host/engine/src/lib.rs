@@ -39,7 +39,7 @@ pub use self::artefact::compile_artefact;
 use self::artefact::load_bytes;
 pub use self::call::{Ended, Failure, Output, Stopped};
 pub use self::compile::{CompileError, Compiler, UNCOMPILABLE_EXIT, Uncompilable, limit_compiler_process};
-pub use self::component::{Described, Kind, Loaded, Refused, Typed};
+pub use self::component::{Described, Kind, Loaded, Refused, Typed, USES_MAX};
 pub use self::initialise::InitialiseError;
 use self::purity::Sandbox;
 pub use self::purity::{Allowance, CallLog, Wanted, thread_time};

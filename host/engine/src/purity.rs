@@ -72,6 +72,15 @@ impl Sandbox {
     /// A sandbox for one call under `limits` of the component `digest`, of which the start-up has
     /// `allowance`. Until [`begin`](Self::begin) nothing in it depends on the call's input.
     pub fn new(limits: &Limits, digest: [u8; 32], allowance: Allowance) -> Self {
+        let Limits {
+            memory_bytes_max,
+            output_bytes_max,
+            log_bytes_max,
+            // In `allowance`.
+            deadline_ms: _,
+            // Longer inputs are refused before there is a sandbox.
+            input_bytes_max: _,
+        } = *limits;
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::default();
@@ -82,10 +91,10 @@ impl Sandbox {
             http,
             hooks: DenyOutgoing,
             clock: VirtualClock::new(),
-            log: LogSink::new(limits.log_bytes_max),
+            log: LogSink::new(log_bytes_max),
             seed: Arc::new(Seed::new(digest)),
-            response: ResponseSink::new(limits.output_bytes_max),
-            quota: Quota::new(limits.memory_bytes_max),
+            response: ResponseSink::new(output_bytes_max),
+            quota: Quota::new(memory_bytes_max),
             allowance,
         }
     }

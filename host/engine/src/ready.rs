@@ -62,8 +62,9 @@ impl Engine {
 }
 
 impl Loaded {
-    /// Keeps the clock of deadlines ticking.
+    /// Keeps the clock of deadlines ticking, and counts a use of the component.
     pub fn begin(&self) -> InFlight<'_> {
+        self.count_use();
         self.engine.counter.begin()
     }
 

@@ -272,7 +272,7 @@ fn no_content() -> Reply {
 fn settings(query: &str) -> Result<(Settings, Followers), Problem> {
     let mut followers = Followers::MustFit;
     let mut limits = serde_json::Map::new();
-    let mut remember = Remember::default();
+    let Remember { mut off, mut ttl_s, mut bytes_max, mut traps } = Remember::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let wrong =
@@ -284,11 +284,11 @@ fn settings(query: &str) -> Result<(Settings, Followers), Problem> {
             _ => Err(wrong("`on` or `off`")),
         };
         match name {
-            "remember" => remember.off = !switch()?,
-            "remember_traps" => remember.traps = switch()?,
+            "remember" => off = !switch()?,
+            "remember_traps" => traps = switch()?,
             "remember_ttl_s" => {
-                let ttl_s = std::num::NonZeroU64::new(number()?);
-                remember.ttl_s = Some(ttl_s.ok_or_else(|| wrong("a number above 0"))?);
+                let seconds = std::num::NonZeroU64::new(number()?);
+                ttl_s = Some(seconds.ok_or_else(|| wrong("a number above 0"))?);
             }
             "followers" => {
                 followers = match value {
@@ -297,7 +297,7 @@ fn settings(query: &str) -> Result<(Settings, Followers), Problem> {
                     _ => return Err(wrong("`must-fit` or `may-stay`")),
                 };
             }
-            "remember_bytes_max" => remember.bytes_max = Some(number()?),
+            "remember_bytes_max" => bytes_max = Some(number()?),
             _ => {
                 limits.insert(name.to_owned(), number()?.into());
             }
@@ -305,5 +305,5 @@ fn settings(query: &str) -> Result<(Settings, Followers), Problem> {
     }
     let limits = serde_json::from_value(serde_json::Value::Object(limits))
         .map_err(|error| status::bad_request("bad-limit", error.to_string()))?;
-    Ok((Settings { limits, remember }, followers))
+    Ok((Settings { limits, remember: Remember { off, ttl_s, bytes_max, traps } }, followers))
 }

@@ -104,7 +104,7 @@ async fn route(
     };
     let (function, selector) = match shard.find_spelled(reference) {
         Some(found) => found,
-        None => find(shard, reference)?,
+        None => Box::pin(find(shard, reference)).await?,
     };
     let called = call(shard, bodies, (&function, selector), below, (parts, present), body).await;
     // From here on every answer says which function it is about.
@@ -116,13 +116,13 @@ async fn route(
 }
 
 /// The function that a segment of a path names, percent-encoded.
-fn find(shard: &Shard, spelled: &str) -> Result<(Arc<Met>, Selector), Problem> {
+async fn find(shard: &Shard, spelled: &str) -> Result<(Arc<Met>, Selector), Problem> {
     let reference: FunctionRef = percent_encoding::percent_decode_str(spelled)
         .decode_utf8()
         .map_err(|_| status::bad_request("bad-name", "the function's name is not UTF-8"))?
         .parse()
         .map_err(|error: nebula_runtime::id::IdError| status::bad_request("bad-name", error.to_string()))?;
-    let function = shard.find(&reference).map_err(|error| status::resolve(&error))?;
+    let function = shard.find(&reference).await.map_err(|error| status::resolve(&error))?;
     shard.learn(spelled, &reference, &function);
     Ok((function, reference.selector))
 }

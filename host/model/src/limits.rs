@@ -43,7 +43,7 @@ pub const INITIALISE_DEADLINE_MS: u64 = 10_000;
 pub const INITIALISE_LOG_BYTES_MAX: u64 = 16 * 1024;
 
 /// By how much a component's initialisation may make it longer, bytes: about what it leaves in its
-/// memories that isn't zero. Each loaded function holds it in memory once a core.
+/// memories that isn't zero. Each loaded function holds it in memory, once for all cores.
 pub const SNAPSHOT_ADDED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// What one call may use.
@@ -94,23 +94,21 @@ impl Limits {
             Some(asked) => Ok(asked),
             None => Ok(default),
         };
-        let memory_bytes_max = under(
-            "memory_bytes_max",
-            overrides.memory_bytes_max,
-            self.memory_bytes_max,
-            MEMORY_BYTES_CEILING,
-        )?;
+        let LimitOverrides {
+            memory_bytes_max,
+            deadline_ms,
+            input_bytes_max,
+            output_bytes_max,
+            log_bytes_max,
+        } = overrides;
+        let memory_bytes_max =
+            under("memory_bytes_max", *memory_bytes_max, self.memory_bytes_max, MEMORY_BYTES_CEILING)?;
         let input_bytes_max =
-            under("input_bytes_max", overrides.input_bytes_max, self.input_bytes_max, PAYLOAD_BYTES_CEILING)?;
-        let output_bytes_max = under(
-            "output_bytes_max",
-            overrides.output_bytes_max,
-            self.output_bytes_max,
-            PAYLOAD_BYTES_CEILING,
-        )?;
-        let log_bytes_max =
-            under("log_bytes_max", overrides.log_bytes_max, self.log_bytes_max, LOG_BYTES_CEILING)?;
-        let deadline_ms = overrides.deadline_ms.unwrap_or(self.deadline_ms);
+            under("input_bytes_max", *input_bytes_max, self.input_bytes_max, PAYLOAD_BYTES_CEILING)?;
+        let output_bytes_max =
+            under("output_bytes_max", *output_bytes_max, self.output_bytes_max, PAYLOAD_BYTES_CEILING)?;
+        let log_bytes_max = under("log_bytes_max", *log_bytes_max, self.log_bytes_max, LOG_BYTES_CEILING)?;
+        let deadline_ms = deadline_ms.unwrap_or(self.deadline_ms);
         under("deadline_ms", Some(deadline_ms.get()), 0, DEADLINE_MS_CEILING)?;
         Ok(Self { memory_bytes_max, deadline_ms, input_bytes_max, output_bytes_max, log_bytes_max })
     }
@@ -162,8 +160,8 @@ pub struct HostLimits {
     /// Each of these, and of `calls_max`, reserves 16 GiB of address space, which isn't memory: only systems that
     /// limit it need fewer. Where all are taken, calls go to the compute lane.
     pub instances_max: NonZeroU32,
-    /// Compiled code kept loaded, bytes, over all threads. Default 256 MiB. Beyond it the least recently
-    /// used is unloaded.
+    /// Compiled code kept loaded, bytes, over all threads, which share it. Default 256 MiB. Beyond it
+    /// components that weren't used lately are unloaded; the one loaded last stays, however large it is.
     pub loaded_bytes_max: u64,
     /// Memory for results that are remembered, bytes, over all functions. Default 64 MiB; 0 remembers nothing.
     /// Beyond it what is asked for least goes first.

@@ -36,8 +36,16 @@ impl Remember {
 
     /// Has it say no more than `other` does.
     pub fn narrow(&mut self, other: &Self) {
-        self.off |= other.off;
-        self.ttl_s = [self.ttl_s, other.ttl_s].into_iter().flatten().min();
+        let Self {
+            off,
+            ttl_s,
+            // Of the other's answers, not of what is made of them.
+            bytes_max: _,
+            // It allows more, and is the function's own to say.
+            traps: _,
+        } = other;
+        self.off |= off;
+        self.ttl_s = [self.ttl_s, *ttl_s].into_iter().flatten().min();
     }
 
     /// Returns how long a result is used; `None` has no bound.

@@ -231,6 +231,12 @@ pub enum LoadError {
     /// The registry couldn't give the component or its compiled code.
     #[error(transparent)]
     Registry(#[from] nebula_store::StoreError),
+    /// The component has to be compiled first.
+    #[error("the component {digest} is not compiled")]
+    NotCompiled {
+        /// The component.
+        digest: Digest,
+    },
     /// The engine refused code that it accepted at deploy.
     #[error("the engine refused the component: {0}")]
     Engine(String),
@@ -251,6 +257,7 @@ impl LoadError {
                 })),
             ) => Fault::Load,
             Self::Registry(_)
+            | Self::NotCompiled { .. }
             | Self::Engine(_)
             | Self::Compile(CompileError::Uncompilable(_) | CompileError::Process(_)) => Fault::Host,
         }

@@ -4,20 +4,26 @@
 //! and nothing of servers: of HTTP it has the vocabulary types of the `http` crate, for functions of the http
 //! form.
 //!
-//! Modules import only downward:
-//! `shard -> runtime -> cache, inputs, logs, receipt -> spelling -> invoke -> function, pool -> error, lane, key -> registry, admission -> pipeline -> engine -> purity, codec -> answer, remember -> id, limits, priority`.
+//! ```text
+//! runtime          the facade
+//!  |- deploy       changes of names: admit, link, compile, publish
+//!  |- call         one call: shard, recall, invoke, lane
+//!  |- run          pipelines step by step, explained calls, verification
+//!  |- executor     engines, pools, compute lane        results     cache, flights, logs, inputs, counts
+//! ```
 
 mod cached;
+mod call;
+mod deploy;
 mod error;
-mod function;
-mod invoke;
-mod lane;
+mod executor;
 mod pool;
 pub mod receipt;
+mod results;
+mod run;
 mod runtime;
-mod shard;
 
-pub use nebula_cache::{CacheReport, Counts, FunctionCacheReport};
+pub use nebula_cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport};
 pub use nebula_codec::{DecodeError, UnsupportedType};
 pub use nebula_engine::{
     CallLog, Codegen, CompileError, Compiler, Failure, Inadmissible, InitialiseError, Refused,
@@ -35,11 +41,11 @@ pub use nebula_model::{id, limits};
 pub use nebula_pipeline as pipeline;
 pub use nebula_store::{LogEntry, OpenError, ResolveError, StoreError};
 
+pub use self::call::function::Function;
+pub use self::call::invoke::{Called, StepTrace};
+pub use self::call::shard::{Answered, Given, Issued, Met, Shard};
+pub use self::deploy::{Broken, DeployError, Followers, NamingError};
 pub use self::error::{CallError, Fault, LoadError, StepFailure};
-pub use self::function::Function;
-pub use self::invoke::{Called, StepTrace};
-pub use self::runtime::{
-    Broken, DeployError, ExplainError, Explained, Explanation, Followers, NamingError, Runtime,
-    RuntimeConfig, RuntimeError,
-};
-pub use self::shard::{Answered, Given, Issued, Met, Shard};
+pub use self::run::explain::{ExplainError, Explanation};
+pub use self::run::steps::Explained;
+pub use self::runtime::{Runtime, RuntimeConfig, RuntimeError};

@@ -1,49 +1,42 @@
-//! Loaded components of one engine, bounded in bytes: the least recently used goes first.
+//! Loaded components of one engine, as a part of what all engines have loaded.
 //!
-//! A function that nobody calls is not in here: it costs bytes on disk. The first call maps its
-//! compiled code; if that is missing, damaged or another engine's, it has to be compiled again.
+//! ```text
+//! registry --read, MAC--> Compiled (one a component) --map, link--> Loaded (one an engine) --> calls
+//!                         \________ held by the LoadedSet, under one budget _________/
+//! ```
+//!
+//! A function that isn't called costs bytes on disk alone. Its first call reads and authenticates the
+//! compiled code; if that is missing, damaged or another engine's, it has to be compiled again. Every
+//! further engine maps the same memory.
+//!
+//! Invariants:
+//! * A hit takes a lock of this pool and writes nothing that other pools read.
+//! * A component that was evicted is found only for as long as something else still uses it.
 
-use std::sync::Arc;
+mod set;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use nebula_engine::{Engine, Loaded};
 use nebula_model::id::Digest;
-use nebula_store::Store;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 
+pub(crate) use self::set::{LoadedCounts, LoadedSet};
+use crate::deploy::compiled::CompiledCode;
 use crate::error::LoadError;
-
-/// What a loaded component takes besides its code, bytes: types, tables of functions, its image.
-const LOADED_BYTES_BESIDES: u64 = 128 * 1024;
-
-/// How many components of an average size the bookkeeping is laid out for.
-const EXPECTED: usize = 256;
 
 pub(crate) struct Pool {
     engine: Engine,
-    loaded: Cache<Digest, Pooled, Weight>,
-}
-
-#[derive(Clone)]
-struct Pooled {
-    loaded: Arc<Loaded>,
-    code_bytes: u64,
-}
-
-#[derive(Clone)]
-struct Weight;
-
-impl Weighter<Digest, Pooled> for Weight {
-    fn weight(&self, _: &Digest, pooled: &Pooled) -> u64 {
-        pooled.code_bytes + LOADED_BYTES_BESIDES
-    }
+    id: set::PoolId,
+    set: Arc<LoadedSet>,
+    /// The set's components of this engine.
+    found: Mutex<HashMap<Digest, Weak<Loaded>>>,
 }
 
 impl Pool {
-    /// Keeps components of at most `bytes_max` loaded; one that is larger than all of it is loaded anew
-    /// for each call.
-    pub(crate) fn new(engine: Engine, bytes_max: u64) -> Self {
-        Self { engine, loaded: Cache::with_weighter(EXPECTED, bytes_max, Weight) }
+    /// A pool for `engine`, whose components count towards the budget of `set`.
+    pub(crate) fn new(engine: Engine, set: Arc<LoadedSet>) -> Self {
+        Self { engine, id: set.new_pool(), set, found: Mutex::default() }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -52,7 +45,7 @@ impl Pool {
 
     /// The component, if it is loaded.
     pub(crate) fn get(&self, digest: &Digest) -> Option<Arc<Loaded>> {
-        self.loaded.get(digest).map(|pooled| pooled.loaded)
+        self.lock().get(digest).and_then(Weak::upgrade)
     }
 
     /// Maps the component's compiled code; `None` if there is none to be trusted.
@@ -61,19 +54,42 @@ impl Pool {
     /// [`LoadError`].
     pub(crate) fn load(
         &self,
-        registry: &Store,
-        compatibility: &str,
+        code: &CompiledCode,
         digest: &Digest,
     ) -> Result<Option<Arc<Loaded>>, LoadError> {
-        let Some(compiled) = registry.open_compiled(digest, compatibility)? else { return Ok(None) };
-        let loaded = Arc::new(self.engine.load(&compiled.path).map_err(LoadError::Engine)?);
-        let pooled = Pooled { loaded: Arc::clone(&loaded), code_bytes: compiled.bytes };
-        self.loaded.insert(*digest, pooled);
+        // Two threads that miss at once both read it: neither waits for the other, which may be one that
+        // runs only when a core is idle.
+        let compiled = match self.set.compiled(digest) {
+            Some(compiled) => compiled,
+            None => match code.open(digest)? {
+                Some(compiled) => self.set.add_compiled(*digest, compiled),
+                None => return Ok(None),
+            },
+        };
+        let loaded = Arc::new(self.engine.load(&compiled.path()).map_err(LoadError::Engine)?);
+        let loaded = self.set.admit(self.id, *digest, compiled, loaded);
+        let mut found = self.lock();
+        found.retain(|_, loaded| loaded.strong_count() > 0);
+        found.insert(*digest, Arc::downgrade(&loaded));
         Ok(Some(loaded))
     }
 
     /// Unloads everything that no call is using.
     pub(crate) fn clear(&self) {
-        self.loaded.clear();
+        *self.lock() = HashMap::new();
+        self.set.clear_pool(self.id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Loaded>>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.set.clear_pool(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests;

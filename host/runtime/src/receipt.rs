@@ -27,13 +27,13 @@ use nebula_cache::SEMANTICS;
 use nebula_model::answer::{Answer, Content, MEDIA_TYPE_BYTES_MAX};
 use nebula_model::form::Form;
 use nebula_model::id::Digest;
-use nebula_model::limits::LimitOverrides;
+use nebula_model::limits::{LimitOverrides, Limits};
 use nebula_model::request::{Prefer, Request};
 use serde::{Deserialize, Serialize};
 
 pub use self::document::{DocumentError, document};
 pub use self::token::{KeyError, Signed, Signer, TokenError, Verifier};
-use crate::function::Function;
+use crate::call::function::Function;
 
 /// Of receipts, as they are written here.
 const FORMAT: u32 = 1;
@@ -155,7 +155,6 @@ impl Receipt {
         if media_type.as_ref().is_some_and(|text| text.len() > MEDIA_TYPE_BYTES_MAX) {
             return None;
         }
-        let limits = function.limits();
         Some(Self {
             format: FORMAT,
             function: format!("{}@{}", function.record.name, function.record.version),
@@ -169,11 +168,7 @@ impl Receipt {
                 kept: false,
             },
             prefer,
-            limits: LimitsReceipt {
-                memory_bytes_max: limits.memory_bytes_max,
-                input_bytes_max: limits.input_bytes_max,
-                output_bytes_max: limits.output_bytes_max,
-            },
+            limits: LimitsReceipt::new(function.limits()),
             semantics: SEMANTICS,
             engine: engine.to_owned(),
             output: OutputReceipt::of(answer),
@@ -201,13 +196,31 @@ impl Receipt {
             memory_bytes_max: Some(memory_bytes_max),
             input_bytes_max: Some(input_bytes_max),
             output_bytes_max: Some(output_bytes_max),
-            ..LimitOverrides::default()
+            // Not in the receipt, as they don't show in an answer: the host's own hold.
+            deadline_ms: None,
+            log_bytes_max: None,
         }
     }
 
     /// Whether guests see the same of this host as of the one that computed the answer.
     pub fn is_of_these_semantics(&self) -> bool {
         self.semantics == SEMANTICS
+    }
+}
+
+impl LimitsReceipt {
+    fn new(limits: &Limits) -> Self {
+        // Every field, so that a new one doesn't compile until it is decided whether it shows in answers.
+        let Limits {
+            memory_bytes_max,
+            input_bytes_max,
+            output_bytes_max,
+            // Receipts are of answers, and a call that passed its deadline has none.
+            deadline_ms: _,
+            // The log is no part of an answer; the traps that show it have no receipt.
+            log_bytes_max: _,
+        } = *limits;
+        Self { memory_bytes_max, input_bytes_max, output_bytes_max }
     }
 }
 

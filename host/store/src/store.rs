@@ -14,6 +14,7 @@
 //! `catalog` and [`directory`](crate::Directory) describe the files. All methods but
 //! [`Store::applied`] and [`Store::key_for`] may wait for the disk.
 
+mod compiled;
 mod error;
 mod files;
 mod publish;
@@ -27,8 +28,8 @@ use nebula_model::disagreement::Disagreement;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use nebula_model::record::VersionRecord;
 
+pub use self::compiled::Compiled;
 pub use self::error::{ResolveError, StoreError};
-pub use self::files::Compiled;
 use self::files::Files;
 use self::publish::Draft;
 pub use self::publish::{NewVersion, Publication};

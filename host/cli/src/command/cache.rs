@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use nebula_runtime::{CacheReport, Disagreement, FunctionCacheReport};
+use nebula_runtime::{CacheReport, Disagreement, FunctionCacheReport, LoadedReport};
 
 use crate::args::Cache;
 use crate::client::Client;
@@ -50,7 +50,7 @@ pub(crate) fn run(cache: &Cache) -> anyhow::Result<()> {
 }
 
 fn print(report: &CacheReport) {
-    let CacheReport { bytes, bytes_max, disk_bytes, disk_bytes_max, functions } = report;
+    let CacheReport { bytes, bytes_max, disk_bytes, disk_bytes_max, loaded, functions } = report;
     if *bytes_max == 0 {
         note("nothing is remembered: the server runs with `--cache-bytes-max 0`");
         return;
@@ -77,6 +77,10 @@ fn print(report: &CacheReport) {
         ));
     }
     println!("{bytes} of {bytes_max} bytes of memory, {disk_bytes} of {disk_bytes_max} bytes of disk");
+    let LoadedReport { components, bytes, bytes_max, reads, loads: _, evictions } = loaded;
+    println!(
+        "compiled code: {components} components in {bytes} of {bytes_max} bytes of memory, {reads} read, {evictions} evicted"
+    );
 }
 
 fn row(function: &FunctionCacheReport) -> [String; 10] {

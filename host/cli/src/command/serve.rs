@@ -11,6 +11,7 @@ use nebula_http::{BindError, Listen, ServeConfig, Server, Token};
 use nebula_runtime::limits::{HostLimits, Limits};
 use nebula_runtime::receipt::Signer;
 use nebula_runtime::{Compiler, Disagreement, OpenError, Runtime, RuntimeConfig, RuntimeError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::args::{Serve, Switch};
 use crate::report::{hinted, note};
@@ -45,6 +46,7 @@ pub(super) fn collect_garbage(runtime: Runtime) -> anyhow::Result<()> {
 pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
     let threads = serve.threads.or_else(|| std::thread::available_parallelism().ok());
     let threads = threads.map_or(1, std::num::NonZero::get);
+    raise_file_limit();
     // This program, also when its file has been replaced or removed since.
     let program = "/proc/self/exe".into();
     let runtime = Runtime::open(RuntimeConfig {
@@ -55,12 +57,11 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
             calls_max: serve.calls_max.get(),
             queue_max: serve.queue_max,
             instances_max: serve.instances_max,
+            loaded_bytes_max: serve.loaded_bytes_max,
             remembered_bytes_max: serve.cache_bytes_max,
             remembered_disk_bytes_max: serve.cache_disk_bytes_max,
             inputs_bytes_max: serve.inputs_bytes_max,
-            ..HostLimits::default()
         },
-        serving_threads: threads,
         verify_share: serve.verify_share,
         alarm,
         signer: serve.receipt_key.as_deref().map(signer).transpose()?,
@@ -98,6 +99,16 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
         }
     })?;
     Ok((runtime, server))
+}
+
+/// Raises the number of files that may be open as far as this process may. Connections need them, and so does each
+/// component on each thread that has it loaded; the usual soft limit of 1,024 is for programs that use `select`.
+fn raise_file_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // With fewer the server works, until they are used up.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
 }
 
 /// What was remembered is wrong, or what was computed is.

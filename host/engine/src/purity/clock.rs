@@ -1,8 +1,12 @@
 //! Time that only sleeping moves.
 //!
-//! Every call begins at the same instant, 2000-01-01T00:00:00Z, and reading a clock doesn't advance
-//! it. Waiting for a deadline does, at once: [`wait`](super::wait) moves the clock to the earliest
-//! deadline waited for. A timer loop therefore runs to its end in no time, in order.
+//! Every call begins at the same instant: 2000-01-01T00:00:00Z on the wall clock, one second on the
+//! monotonic clock. Reading a clock doesn't advance it. Waiting for a deadline does, at once:
+//! [`wait`](super::wait) moves both clocks to the earliest deadline waited for. A timer loop
+//! therefore runs to its end in no time, in order.
+//!
+//! The monotonic clock never reads 0: language runtimes take that for a clock that failed. Go's
+//! aborts with "nanotime returning zero".
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +24,10 @@ use super::Sandbox;
 /// Seconds from the Unix epoch to the instant at which every call begins.
 const WALL_EPOCH_SECONDS: u64 = 946_684_800;
 
-/// Nanoseconds since the call began, as the guest is told.
+/// What the monotonic clock reads at that instant, nanoseconds.
+const MONOTONIC_START_NS: u64 = 1_000_000_000;
+
+/// Both clocks of one call.
 ///
 /// Shared and atomic because `wasmtime-wasi` wants its clocks `Send`; only the call's thread touches it.
 #[derive(Clone, Debug)]
@@ -28,6 +35,7 @@ pub(super) struct VirtualClock(Arc<Instants>);
 
 #[derive(Debug)]
 struct Instants {
+    /// On the monotonic clock, like every deadline.
     now_ns: AtomicU64,
     /// The earliest deadline found pending since the last advance; `u64::MAX` is none.
     earliest_ns: AtomicU64,
@@ -35,7 +43,10 @@ struct Instants {
 
 impl VirtualClock {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Instants { now_ns: AtomicU64::new(0), earliest_ns: AtomicU64::new(u64::MAX) }))
+        Self(Arc::new(Instants {
+            now_ns: AtomicU64::new(MONOTONIC_START_NS),
+            earliest_ns: AtomicU64::new(u64::MAX),
+        }))
     }
 
     fn now_ns(&self) -> u64 {
@@ -74,7 +85,9 @@ impl HostWallClock for VirtualClock {
     }
 
     fn now(&self) -> Duration {
-        Duration::from_secs(WALL_EPOCH_SECONDS) + Duration::from_nanos(self.now_ns())
+        // The clock only moves forward.
+        let elapsed_ns = self.now_ns() - MONOTONIC_START_NS;
+        Duration::from_secs(WALL_EPOCH_SECONDS) + Duration::from_nanos(elapsed_ns)
     }
 }
 
@@ -115,5 +128,44 @@ impl monotonic_clock::Host for Sandbox {
     fn subscribe_duration(&mut self, when: u64) -> Result<Resource<DynPollable>> {
         let at_ns = self.clock.now_ns().saturating_add(when);
         monotonic_clock::Host::subscribe_instant(self, at_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(clock: &VirtualClock) -> (u64, Duration) {
+        (HostMonotonicClock::now(clock), HostWallClock::now(clock))
+    }
+
+    #[test]
+    fn every_call_begins_at_the_same_instant_which_is_not_zero() {
+        let start = (MONOTONIC_START_NS, Duration::from_secs(WALL_EPOCH_SECONDS));
+        for _ in 0..2 {
+            let clock = VirtualClock::new();
+            assert_eq!(read(&clock), start);
+            assert_eq!(read(&clock), start, "reading a clock moved it");
+        }
+        assert_ne!(start.0, 0);
+    }
+
+    #[test]
+    fn waiting_moves_both_clocks_by_the_same_time() {
+        let clock = VirtualClock::new();
+        let (monotonic, wall) = read(&clock);
+        clock.0.earliest_ns.store(monotonic + 5, Ordering::Relaxed);
+        assert!(clock.advance());
+        assert_eq!(read(&clock), (monotonic + 5, wall + Duration::from_nanos(5)));
+        assert!(!clock.advance(), "no deadline is pending");
+    }
+
+    #[test]
+    fn waiting_for_an_instant_that_has_passed_moves_no_clock() {
+        let clock = VirtualClock::new();
+        let before = read(&clock);
+        clock.0.earliest_ns.store(0, Ordering::Relaxed);
+        clock.advance();
+        assert_eq!(read(&clock), before);
     }
 }

@@ -75,7 +75,6 @@ impl Thread {
             compiler: Compiler::InProcess(Codegen::Baseline),
             limits: Limits::default(),
             host_limits: HostLimits { instances_max: NonZeroU32::MIN, ..HostLimits::default() },
-            serving_threads: 1,
             signer: None,
             verify_share,
             alarm: |_| {},

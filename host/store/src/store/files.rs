@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nebula_model::id::Digest;
 
+use super::compiled::Compiled;
 use super::{Collected, StoreError};
 use crate::directory::{Directory, create_private_dir, write_whole};
 
@@ -25,15 +26,6 @@ pub(super) struct Files {
 fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError::File { action, path, source }
-}
-
-/// Authentic compiled code.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compiled {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its length.
-    pub bytes: u64,
 }
 
 impl Files {
@@ -96,26 +88,15 @@ impl Files {
         compatibility: &str,
     ) -> Result<Option<Compiled>, StoreError> {
         let path = self.compiled.join(compatibility).join(digest.hex());
-        match self.authenticate(&path, self.mac(digest, compatibility)) {
-            Ok(Some(bytes)) => Ok(Some(Compiled { path, bytes })),
-            // What isn't authentic is overwritten by whoever compiles it anew.
-            Ok(None) => Ok(None),
+        let authenticate = || {
+            let file = File::open(&path)?;
+            let Some(bytes) = file.metadata()?.len().checked_sub(MAC_BYTES) else { return Ok(None) };
+            Compiled::authenticate(file, bytes, self.mac(digest, compatibility))
+        };
+        match authenticate() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at("read", &path)(error)),
+            compiled => compiled.map_err(at("load", &path)),
         }
-    }
-
-    /// The length of an artefact that is followed by the MAC that it should have. It is read in pieces, to
-    /// be mapped afterwards: what is held of it is what a call needs.
-    fn authenticate(&self, path: &Path, mut mac: blake3::Hasher) -> io::Result<Option<u64>> {
-        let mut file = File::open(path)?;
-        let Some(bytes) = file.metadata()?.len().checked_sub(MAC_BYTES) else { return Ok(None) };
-        mac.update_reader((&mut file).take(bytes))?;
-        let mut found = Vec::with_capacity(blake3::OUT_LEN);
-        file.take(MAC_BYTES).read_to_end(&mut found)?;
-        // `blake3::Hash` compares in constant time.
-        let is_authentic = <[u8; 32]>::try_from(found).is_ok_and(|found| mac.finalize() == found);
-        Ok(is_authentic.then_some(bytes))
     }
 
     /// Deletes what isn't `named`, and compiled code that isn't of `compatibility`.

@@ -267,6 +267,22 @@ fn compiled_code_that_was_altered_is_not_opened() {
     assert!(store.open_compiled(&digest, "before").unwrap().is_none());
 }
 
+/// Overwriting the file after it was authenticated doesn't change what was opened.
+#[test]
+fn opened_compiled_code_does_not_change_with_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory);
+    let digest = publish(&store, "f", b"one").digest;
+    // Longer than one piece of reading.
+    let code = vec![7; 300_000];
+    store.store_compiled(&digest, "now", &code).unwrap();
+    let compiled = store.open_compiled(&digest, "now").unwrap().unwrap();
+    fs::write(directory.path().join("compiled/now").join(digest.hex()), b"other code").unwrap();
+    assert!(store.open_compiled(&digest, "now").unwrap().is_none());
+    assert_eq!(compiled.bytes(), code.len() as u64);
+    assert_eq!(fs::read(compiled.path()).unwrap(), code);
+}
+
 #[test]
 fn a_crash_before_the_change_leaves_only_garbage() {
     let directory = tempfile::tempdir().unwrap();

@@ -11,13 +11,10 @@
 //! * What a name stands for and the pipelines that follow it change in one transaction.
 //! * No version that a pipeline calls is removed.
 
-mod names;
-
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
-use nebula_engine::Described;
 use nebula_model::description::Pipeline;
 use nebula_model::form::Form;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Version};
@@ -26,10 +23,8 @@ use nebula_model::remember::Settings;
 use nebula_pipeline::{Callee, Gives, InvalidPipeline, Plan, Takes, View};
 use nebula_store::{NewVersion, Publication, ResolveError, StoreError};
 
-pub(super) use self::names::Names;
-use super::{Runtime, Shared};
+use super::{DeployError, Deployer, Names};
 use crate::error::LoadError;
-use crate::runtime::DeployError;
 
 /// A pipeline that a change would break.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,35 +106,49 @@ pub enum Followers {
     MayStay,
 }
 
-/// What a deploy of a pipeline would publish: itself with its content, those that follow it with theirs; and its plan.
-type Thought = (NewVersion, Vec<u8>, Vec<(VersionRecord, Vec<u8>)>, Plan);
+/// The new version of a pipeline that follows a name which changes.
+pub(super) struct FollowerVersion {
+    pub(super) record: VersionRecord,
+    pub(super) content: Vec<u8>,
+}
 
-impl Runtime {
+/// What a deploy of a pipeline would publish.
+struct PipelineChange {
+    version: NewVersion,
+    content: Vec<u8>,
+    /// The pipelines that follow it.
+    followers: Vec<FollowerVersion>,
+    plan: Plan,
+}
+
+impl Deployer {
     /// Checks a pipeline as a deploy would, and shows it.
     ///
     /// # Errors
     /// [`DeployError`].
-    pub fn check_pipeline(
+    pub(crate) fn check_pipeline(
         &self,
         name: &FunctionName,
         pipeline: &Pipeline,
         settings: &Settings,
         followers: Followers,
     ) -> Result<View, DeployError> {
-        let (.., plan) = self.think_through(name, pipeline, settings, followers)?;
-        Ok(plan.view)
+        self.with_names(|names| {
+            let change = self.think_through(names, name, pipeline, settings, followers)?;
+            Ok(change.plan.view)
+        })
     }
 
     /// What deploying a pipeline would publish, with those that follow it, and its plan.
     fn think_through(
         &self,
+        names: &mut Names<'_>,
         name: &FunctionName,
         pipeline: &Pipeline,
         settings: &Settings,
         followers: Followers,
-    ) -> Result<Thought, DeployError> {
-        self.0.limits.with(&settings.limits)?;
-        let mut names = Names::new(self);
+    ) -> Result<PipelineChange, DeployError> {
+        self.functions.limits().with(&settings.limits)?;
         let (composition, plan) = names.plan(name, pipeline)?;
         let content = composition.content();
         let version = NewVersion {
@@ -151,22 +160,21 @@ impl Runtime {
             pipeline: Some(composition),
             linked: Vec::new(),
         };
-        let others = names.follow(self.0.registry.prospect(name, &version)?, followers)?;
-        Ok((version, content, others, plan))
+        let followers = names.follow(self.registry.prospect(name, &version)?, followers)?;
+        Ok(PipelineChange { version, content, followers, plan })
     }
 
     /// The current version of a pipeline, as it is shown.
     ///
     /// # Errors
     /// [`NamingError`]; `None` where it is no pipeline.
-    pub fn view_pipeline(
+    pub(crate) fn view_pipeline(
         &self,
         reference: &FunctionRef,
     ) -> Result<Option<(VersionRecord, View)>, NamingError> {
-        let record = self.0.registry.resolve(reference)?;
+        let record = self.registry.resolve(reference)?;
         let Some(composition) = &record.pipeline else { return Ok(None) };
-        let mut names = Names::new(self);
-        let view = names.pinned_plan(composition)?.view;
+        let view = self.with_names(|names| names.pinned_plan(composition))?.view;
         Ok(Some((record, view)))
     }
 
@@ -174,8 +182,8 @@ impl Runtime {
     ///
     /// # Errors
     /// [`DeployError`]; nothing has changed then.
-    pub fn deploy_pipeline(
-        &self,
+    pub(crate) fn deploy_pipeline(
+        self: &Arc<Self>,
         name: &FunctionName,
         pipeline: &Pipeline,
         settings: &Settings,
@@ -183,21 +191,23 @@ impl Runtime {
     ) -> Result<VersionRecord, DeployError> {
         // What can be told without the lock is: others wait for it.
         pipeline.check().map_err(InvalidPipeline::from)?;
-        let _naming = self.lock_naming();
-        let (version, content, others, _) = self.think_through(name, pipeline, settings, followers)?;
-        let publication = Publication { name, content: Cow::Owned(content), version };
-        self.publish(publication, &others)
+        self.with_names(|names| {
+            let _naming = self.lock_naming();
+            let change = self.think_through(names, name, pipeline, settings, followers)?;
+            let content = Cow::Owned(change.content);
+            self.publish(Publication { name, content, version: change.version }, &change.followers)
+        })
     }
 
     /// Publishes a version and those of the pipelines that follow its name.
     pub(super) fn publish(
-        &self,
+        self: &Arc<Self>,
         publication: Publication<'_>,
-        others: &[(VersionRecord, Vec<u8>)],
+        followers: &[FollowerVersion],
     ) -> Result<VersionRecord, DeployError> {
         let mut publications = vec![publication];
-        publications.extend(others.iter().map(|(record, content)| as_publication(record, content)));
-        let records = self.0.registry.publish(&publications)?;
+        publications.extend(followers.iter().map(as_publication));
+        let records = self.registry.publish(&publications)?;
         self.forget_named(&records);
         self.fuse_later(&records);
         // There is one for each, in order.
@@ -210,7 +220,7 @@ impl Runtime {
 
     fn forget_named(&self, records: &[VersionRecord]) {
         for record in records {
-            self.forget_resolved(&record.name);
+            self.functions.forget(&record.name);
         }
     }
 
@@ -218,49 +228,49 @@ impl Runtime {
     ///
     /// # Errors
     /// [`NamingError`].
-    pub fn rollback(
-        &self,
+    pub(crate) fn rollback(
+        self: &Arc<Self>,
         name: &FunctionName,
         to: Option<Version>,
         followers: Followers,
     ) -> Result<VersionRecord, NamingError> {
-        let _naming = self.lock_naming();
-        let target = self.0.registry.earlier(name, to)?;
-        let mut names = Names::new(self);
-        if let Some(composition) = &target.pipeline {
-            names.refuse_cycles(name, &composition.description)?;
-        }
-        let others = names.follow(target.clone(), followers)?;
-        let others: Vec<_> = others.iter().map(|(record, content)| as_publication(record, content)).collect();
-        let records = self.0.registry.roll_back(&target, &others)?;
-        self.forget_named(&records);
-        self.fuse_later(&records);
-        self.forget_resolved(name);
-        Ok(target)
+        self.with_names(|names| {
+            let _naming = self.lock_naming();
+            let target = self.registry.earlier(name, to)?;
+            if let Some(composition) = &target.pipeline {
+                names.refuse_cycles(name, &composition.description)?;
+            }
+            let others = names.follow(target.clone(), followers)?;
+            let others: Vec<_> = others.iter().map(as_publication).collect();
+            let records = self.registry.roll_back(&target, &others)?;
+            self.forget_named(&records);
+            self.fuse_later(&records);
+            self.functions.forget(name);
+            Ok(target)
+        })
     }
 
     /// Removes a function with its versions, and the files that nothing else needs.
     ///
     /// # Errors
     /// [`NamingError`].
-    pub fn remove(&self, name: &FunctionName) -> Result<(), NamingError> {
+    pub(crate) fn remove(&self, name: &FunctionName) -> Result<(), NamingError> {
         let _naming = self.lock_naming();
         let mut by = Vec::new();
-        for pipeline in self.0.registry.pipelines()? {
+        for pipeline in self.registry.pipelines()? {
             let calls = |record: &VersionRecord| calls(record).any(|function| function.name == *name);
-            if pipeline != *name && self.0.registry.versions(&pipeline)?.iter().any(calls) {
+            if pipeline != *name && self.registry.versions(&pipeline)?.iter().any(calls) {
                 by.push(pipeline);
             }
         }
         if !by.is_empty() {
             return Err(NamingError::InUse { name: name.clone(), by });
         }
-        if !self.0.registry.remove(name)? {
+        if !self.registry.remove(name)? {
             return Err(ResolveError::UnknownFunction(name.clone()).into());
         }
-        self.forget_resolved(name);
-        self.0.logs.forget(name);
-        self.lock_counts().remove(name);
+        self.functions.forget(name);
+        self.results.forget_function(name);
         self.collect_garbage()?;
         Ok(())
     }
@@ -269,10 +279,10 @@ impl Runtime {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(super) fn pipelines_of(&self, component: &Digest) -> Result<HashSet<Digest>, StoreError> {
+    pub(crate) fn pipelines_of(&self, component: &Digest) -> Result<HashSet<Digest>, StoreError> {
         let mut records = Vec::new();
-        for pipeline in self.0.registry.pipelines()? {
-            records.extend(self.0.registry.versions(&pipeline)?);
+        for pipeline in self.registry.pipelines()? {
+            records.extend(self.registry.versions(&pipeline)?);
         }
         let mut found = HashSet::new();
         loop {
@@ -290,27 +300,25 @@ impl Runtime {
     }
 
     pub(super) fn lock_naming(&self) -> MutexGuard<'_, ()> {
-        self.0.naming.lock().unwrap_or_else(PoisonError::into_inner)
+        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Runtime {
-    /// What a component is, compiling it again if need be. Waits for that.
-    pub(super) fn describe(&self, digest: &Digest) -> Result<Described, LoadError> {
-        let Shared { registry, compiler, compatibility, lane_pool, .. } = &*self.0;
-        let refused = |refused: nebula_engine::Refused| LoadError::Engine(refused.to_string());
-        if let Some(compiled) = registry.open_compiled(digest, compatibility)? {
-            return lane_pool.engine().describe_artefact(&compiled.path).map_err(refused);
-        }
-        let artefact = compiler.compile(&registry.read_component(digest)?)?;
-        registry.store_compiled(digest, compatibility, &artefact)?;
-        lane_pool.engine().describe_compiled(&artefact).map_err(refused)
-    }
-}
-
-fn as_publication<'a>(record: &'a VersionRecord, content: &'a [u8]) -> Publication<'a> {
-    let VersionRecord { name, digest, size_bytes, limits, remember, pipeline, linked, description, .. } =
-        record;
+fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
+    let FollowerVersion { record, content } = follower;
+    let VersionRecord {
+        name,
+        digest,
+        size_bytes,
+        limits,
+        remember,
+        pipeline,
+        linked,
+        description,
+        // The registry gives it another number and time.
+        version: _,
+        deployed_at_unix_s: _,
+    } = record;
     let version = NewVersion {
         digest: *digest,
         size_bytes: *size_bytes,
@@ -324,12 +332,12 @@ fn as_publication<'a>(record: &'a VersionRecord, content: &'a [u8]) -> Publicati
 }
 
 /// The functions that a version calls, if it is a pipeline.
-fn calls(record: &VersionRecord) -> impl Iterator<Item = &FunctionRef> {
+pub(super) fn calls(record: &VersionRecord) -> impl Iterator<Item = &FunctionRef> {
     record.pipeline.iter().flat_map(|composition| composition.description.steps.calls())
 }
 
 /// What is written down of a pipeline.
-fn describe(plan: &Plan) -> Description {
+pub(super) fn describe(plan: &Plan) -> Description {
     let Callee { takes, gives, fails, .. } = &plan.callee;
     let (form, input_schema) = match takes {
         Takes::Payload => (Form::Raw, None),

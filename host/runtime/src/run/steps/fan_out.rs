@@ -107,7 +107,8 @@ impl FanOut {
     /// Works through the parts, with help, to the end of all.
     fn lead(self: &Arc<Self>) {
         let run = &self.evaluation.run;
-        let helpers_max = run.runtime.cores().saturating_sub(1).min(self.parts.len().saturating_sub(1));
+        let helpers_max =
+            run.runtime.executor().cores().saturating_sub(1).min(self.parts.len().saturating_sub(1));
         let is_long = self.evaluation.staged.steps.iter().any(|stage| stage.function.history().is_long());
         let mut look_at = Instant::now() + if is_long { Duration::ZERO } else { ALONE };
         let may_ask = matches!(run.purpose, Purpose::Answer);
@@ -201,11 +202,11 @@ impl FanOut {
             if left == 0 || helpers.asked >= helpers_max {
                 return;
             }
-            let Some(place) = run.runtime.lane().idle_place(run.function.share()) else { return };
+            let Some(place) = run.runtime.executor().lane().idle_place(run.function.share()) else { return };
             helpers.asked += 1;
             drop(helpers);
             let fan_out = Arc::clone(self);
-            run.runtime.lane().spawn(move || {
+            run.runtime.executor().lane().spawn(move || {
                 let _place = place;
                 fan_out.help();
             });
@@ -218,7 +219,7 @@ impl FanOut {
             None => return,
         };
         let (run, before) = (&self.evaluation.run, thread_time());
-        while self.do_next() && !run.runtime.lane().is_waited_for() {}
+        while self.do_next() && !run.runtime.executor().lane().is_waited_for() {}
         let spent = thread_time().saturating_sub(before);
         run.helped_ns.fetch_add(u64::try_from(spent.as_nanos()).unwrap_or(0), Ordering::Relaxed);
     }

@@ -10,11 +10,11 @@ use nebula_model::id::{Digest, FunctionName, FunctionRef, Version};
 use nebula_pipeline as pipeline;
 use nebula_pipeline::{Callee, Plan, Takes};
 
-use super::{Runtime, Shared};
+use crate::call::function::Function;
+use crate::call::invoke::{Intake, Interface};
 use crate::error::LoadError;
-use crate::function::Function;
-use crate::invoke::{Intake, Interface};
 use crate::pool::Pool;
+use crate::runtime::Runtime;
 
 /// What runs when a function is called.
 #[derive(Clone)]
@@ -78,11 +78,11 @@ impl Runtime {
     /// # Errors
     /// [`LoadError`]; the next call tries again.
     pub(crate) async fn code(&self, function: &Function) -> Result<Code, LoadError> {
-        let (pool, mut loaded) = (self.lane_pool(), HashMap::new());
+        let (pool, mut loaded) = (self.executor().lane_pool(), HashMap::new());
         for digest in components(function) {
             let component = match pool.get(digest) {
                 Some(component) => component,
-                None => Box::pin(self.load(pool, digest)).await?,
+                None => Box::pin(self.executor().load(pool, digest)).await?,
             };
             loaded.insert(*digest, component);
         }
@@ -94,14 +94,9 @@ impl Runtime {
     /// # Errors
     /// [`LoadError`].
     pub(super) fn code_in(&self, pool: &Pool, function: &Function) -> Result<Option<Code>, LoadError> {
-        let Shared { registry, compatibility, .. } = &*self.0;
         let mut loaded = HashMap::new();
         for digest in components(function) {
-            let component = match pool.get(digest) {
-                Some(component) => Some(component),
-                None => pool.load(registry, compatibility, digest)?,
-            };
-            let Some(component) = component else { return Ok(None) };
+            let Some(component) = self.executor().load_compiled(pool, digest)? else { return Ok(None) };
             loaded.insert(*digest, component);
         }
         assemble(function, &loaded, &mut HashMap::new()).map(Some)

@@ -9,7 +9,7 @@ use nebula_model::form::Form;
 
 use super::{Met, Shard};
 use crate::cached::Remembered;
-use crate::invoke::Called;
+use crate::call::invoke::Called;
 
 /// By what an answer is given again.
 #[derive(Clone)]
@@ -53,10 +53,10 @@ impl Shard {
     /// call is to be made: something may have changed, or this one is to be checked.
     pub fn give_again(&self, given: &Given) -> Option<u64> {
         let (runtime, Given { met, key, remembered }) = (&self.0.runtime, given);
-        if runtime.generation() != met.generation || met.lock().retired {
+        if runtime.functions().generation() != met.generation || met.lock().retired {
             return None;
         }
-        let found = runtime.cache().get(key, None)?;
+        let found = runtime.results().cache().get(key, None)?;
         let is_same = std::ptr::eq(Arc::as_ptr(&found), remembered.as_ptr());
         if !is_same || runtime.verification().samples(met.sampled_from.wrapping_add(met.tally.hits())) {
             return None;
@@ -68,7 +68,7 @@ impl Shard {
 
     /// Whether anything is remembered at all.
     pub fn remembers(&self) -> bool {
-        self.0.runtime.cache().is_on()
+        self.0.runtime.results().cache().is_on()
     }
 
     /// Goes up whenever this thread forgets what it knows of functions, so that others do.

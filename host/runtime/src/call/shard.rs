@@ -40,14 +40,16 @@ use nebula_store::ResolveError;
 pub use self::again::Given;
 use self::recall::Call;
 pub use self::receipt::{Answered, Issued};
+use crate::call::function::Function;
+use crate::call::invoke;
+use crate::call::invoke::{Called, Decoded, Outcome};
+use crate::call::lane;
+use crate::call::lane::NoPlace;
 use crate::error::{CallError, LoadError};
-use crate::function::Function;
-use crate::invoke;
-use crate::invoke::{Called, Decoded, Outcome};
-use crate::lane;
-use crate::lane::NoPlace;
 use crate::pool::Pool;
-use crate::runtime::{Code, Counting, Runtime, RuntimeError, Staged};
+use crate::results::Counting;
+use crate::run::code::{Code, Staged};
+use crate::runtime::{Runtime, RuntimeError};
 
 /// Instances made ahead, at most, for one function.
 const READY_PER_FUNCTION_MAX: usize = 1;
@@ -124,7 +126,7 @@ pub struct Met {
     /// What names stood for when it was found.
     generation: u64,
     tally: Tally,
-    /// What its hits are numbered from, for [`Verification`](crate::runtime::Verification).
+    /// What its hits are numbered from, for [`Verification`](crate::run::verify::Verification).
     sampled_from: u64,
     state: Mutex<MetState>,
 }
@@ -158,7 +160,7 @@ impl Deref for Met {
 impl Drop for Met {
     /// Also where a call outlives the routes.
     fn drop(&mut self) {
-        self.runtime.count(&self.function.record.name, self.tally.counts());
+        self.runtime.results().count(&self.function.record.name, self.tally.counts());
     }
 }
 
@@ -180,10 +182,10 @@ impl Shard {
     /// When the address space for its instances can't be reserved.
     pub fn new(runtime: Runtime) -> Result<Self, RuntimeError> {
         priority::serve();
-        let pool = runtime.new_pool()?;
+        let pool = runtime.executor().new_pool().map_err(RuntimeError::Engine)?;
         let inner = Arc::new(Inner { runtime, pool, fused_pool: OnceLock::new(), state: Mutex::default() });
         let counting: Weak<Inner> = Arc::downgrade(&inner);
-        inner.runtime.ask_for_counts(counting);
+        inner.runtime.add_shard(counting);
         Ok(Self(inner))
     }
 
@@ -208,11 +210,23 @@ impl Shard {
         }
     }
 
-    /// The version that `reference` names.
+    /// Returns the function that `reference` names. A reference that neither this shard nor the runtime
+    /// has cached is looked up on another thread: this one never waits for the disk.
     ///
     /// # Errors
     /// [`ResolveError`].
-    pub fn find(&self, reference: &FunctionRef) -> Result<Arc<Met>, ResolveError> {
+    pub async fn find(&self, reference: &FunctionRef) -> Result<Arc<Met>, ResolveError> {
+        let routed = {
+            let mut state = self.lock();
+            self.0.renew(&mut state);
+            state.routes.get(reference).cloned()
+        };
+        if let Some(met) = routed {
+            return Ok(met);
+        }
+        // The number comes first: a function found before a change is looked up again after it.
+        let generation = self.0.runtime.functions().generation();
+        let function = Box::pin(self.0.runtime.find(reference)).await?;
         let mut state = self.lock();
         self.0.renew(&mut state);
         if let Some(met) = state.routes.get(reference) {
@@ -220,13 +234,18 @@ impl Shard {
         }
         let met = Arc::new(Met {
             runtime: self.0.runtime.clone(),
-            function: self.0.runtime.resolve(reference)?,
-            generation: state.generation,
+            function,
+            generation,
             tally: Tally::default(),
             sampled_from: self.0.runtime.verification().begin(),
             state: Mutex::default(),
         });
-        state.routes.insert(reference.clone(), Arc::clone(&met));
+        if state.generation == generation {
+            state.routes.insert(reference.clone(), Arc::clone(&met));
+        } else {
+            // No route leads here: nothing would give up what is prepared for it.
+            met.lock().retired = true;
+        }
         Ok(met)
     }
 
@@ -286,11 +305,11 @@ impl Shard {
         if own.unfused_at.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
             return None;
         }
-        let pool = self.0.fused_pool.get_or_init(|| self.0.runtime.new_fused_pool()).as_ref()?;
-        let loaded = self.0.runtime.load_fused(pool, met);
+        let pool = self.0.fused_pool.get_or_init(|| self.0.runtime.executor().new_fused_pool()).as_ref()?;
+        let loaded = self.0.runtime.executor().load_fused(pool, met);
         if loaded.is_none() && own.unfused_at.is_none() {
             // It wasn't compiled with its deploy, or for another release.
-            self.0.runtime.fuse_later([&met.record]);
+            self.0.runtime.deployer().fuse_later([&met.record]);
         }
         own.unfused_at = loaded.is_none().then(Instant::now);
         own.loaded = loaded.as_ref().map(Arc::downgrade).unwrap_or_default();
@@ -346,7 +365,7 @@ impl Shard {
         admitted: Instant,
         started: bool,
     ) -> Result<lane::Place, Box<Called>> {
-        let (lane, function) = (self.0.runtime.lane(), &met.function);
+        let (lane, function) = (self.0.runtime.executor().lane(), &met.function);
         let remaining = function.limits().deadline().saturating_sub(admitted.elapsed());
         let error = match lane.enter(function.share(), remaining, !started).await {
             Ok(place) => return Ok(place),
@@ -402,7 +421,7 @@ impl Shard {
         };
         // The thread itself sees to the deadline, if the machine lets it run at all.
         let late = tokio::time::Instant::from_std(admitted + deadline + LATE_MAX);
-        let called = match tokio::time::timeout_at(late, runtime.lane().run(run)).await {
+        let called = match tokio::time::timeout_at(late, runtime.executor().lane().run(run)).await {
             Ok(Ok(called)) => called,
             Ok(Err(error)) => Called::failed(CallError::Internal(error), CallCost::default()),
             Err(_) => {
@@ -419,7 +438,7 @@ impl Shard {
         let digest = &met.record.digest;
         let loaded = match self.0.pool.get(digest) {
             Some(loaded) => loaded,
-            None => self.0.runtime.load(&self.0.pool, digest).await?,
+            None => self.0.runtime.executor().load(&self.0.pool, digest).await?,
         };
         met.lock().loaded = Arc::downgrade(&loaded);
         Ok(loaded)
@@ -448,7 +467,7 @@ impl Shard {
 
     fn make_ready(&self, met: &Met) {
         // One place is the running call's: what it leaves is reset before the next begins.
-        let is_full = self.lock().ready + 1 >= self.0.runtime.instances_max();
+        let is_full = self.lock().ready + 1 >= self.0.runtime.executor().instances_max();
         let mut own = met.lock();
         own.touched = false;
         if is_full
@@ -481,7 +500,7 @@ impl Shard {
     /// Has somebody wait for calls to cease, if nobody does.
     fn watch_for_rest(&self, state: &mut State) {
         if !std::mem::replace(&mut state.resting, true) {
-            self.0.runtime.wakes();
+            self.0.runtime.executor().wake();
             tokio::spawn(rest(Arc::downgrade(&self.0)));
         }
     }
@@ -515,7 +534,7 @@ async fn rest(shard: Weak<Inner>) {
                 pool.clear();
             }
             // The last one to rest clears up what all share.
-            if inner.runtime.rests() {
+            if inner.runtime.executor().rest() {
                 inner.runtime.forget_unused();
             }
             return;
@@ -526,7 +545,7 @@ async fn rest(shard: Weak<Inner>) {
 impl Inner {
     /// Forgets routes that may lead elsewhere now, or are too many.
     fn renew(&self, state: &mut State) {
-        let generation = self.runtime.generation();
+        let generation = self.runtime.functions().generation();
         if state.generation != generation || state.routes.len() >= ROUTES_MAX {
             self.forget_routes(state);
             state.generation = generation;

@@ -7,14 +7,15 @@ use nebula_model::form::Form;
 use nebula_model::id::FunctionRef;
 use nebula_model::remember::CacheDirectives;
 use nebula_model::request::{Prefer, Request};
+use nebula_store::ResolveError;
 
 use super::code::Code;
 use super::steps::Explained;
-use super::{ResolveError, Runtime};
+use crate::call::invoke;
+use crate::call::invoke::Called;
+use crate::call::lane::NoPlace;
 use crate::error::{CallError, LoadError};
-use crate::invoke;
-use crate::invoke::Called;
-use crate::lane::NoPlace;
+use crate::runtime::Runtime;
 
 /// A call, and what there is to say of it.
 #[derive(Debug)]
@@ -60,13 +61,13 @@ impl Runtime {
         request: Request,
         prefer: Prefer,
     ) -> Result<Explanation, ExplainError> {
-        let function = self.resolve(reference)?;
+        let function = self.find(reference).await?;
         let code = self.code(&function).await?;
         if function.record.description.form == Form::Http {
             return Err(ExplainError::WholeRequests);
         }
         let deadline = function.limits().deadline();
-        let place = self.lane().enter(function.share(), deadline, true).await;
+        let place = self.executor().lane().enter(function.share(), deadline, true).await;
         let place = place.map_err(|_: NoPlace| ExplainError::Overloaded)?;
         let runtime = self.clone();
         let explain = move || {
@@ -89,6 +90,10 @@ impl Runtime {
                 }
             })
         };
-        self.lane().run(explain).await.map_err(|error| ExplainError::Load(LoadError::Engine(error)))?
+        self.executor()
+            .lane()
+            .run(explain)
+            .await
+            .map_err(|error| ExplainError::Load(LoadError::Engine(error)))?
     }
 }

@@ -38,15 +38,16 @@ use self::run::{Calls, Purpose, Run, Scope};
 use self::values::{
     Came, case_of, content, document_of, flat_bytes, input_of, input_value, json, key_text, told_input,
 };
-use super::Runtime;
 use super::code::{Code, Stage, Staged};
-use super::fuse::fused_deadline;
-use super::keep::Place;
-use crate::cached::{Joined, Landed, Lead};
+use crate::cached::{Landed, Lead};
+use crate::call::function::Function;
+use crate::call::invoke;
+use crate::call::invoke::{Called, Decoded, Outcome, StepTrace};
+use crate::call::keep::Place;
+use crate::call::lookup::Lookup;
+use crate::deploy::fused_deadline;
 use crate::error::{CallError, StepFailure};
-use crate::function::Function;
-use crate::invoke;
-use crate::invoke::{Called, Decoded, Outcome, StepTrace};
+use crate::runtime::Runtime;
 
 impl Runtime {
     /// Runs a call to its end, on a thread of the compute lane. The deadline counts from `admitted`.
@@ -89,7 +90,7 @@ impl Runtime {
         admitted: Instant,
         wanted: &Wanted,
     ) -> Option<Called> {
-        let loaded = self.load_fused(self.fused_pool()?, function)?;
+        let loaded = self.executor().load_fused(self.executor().fused_pool()?, function)?;
         let allowance = Allowance::long(admitted + fused_deadline(function), wanted.clone());
         let (called, _) = run_component(function, &loaded, decoded, admitted, allowance);
         called.is_whole().then_some(called)
@@ -254,7 +255,7 @@ fn run_pipeline(
         if let Purpose::Check = run.purpose {
             break;
         }
-        run.runtime.count(&stage.function.record.name, counts.tally.counts());
+        run.runtime.results().count(&stage.function.record.name, counts.tally.counts());
     }
     Ran { called, value, outer }
 }
@@ -395,33 +396,31 @@ impl Evaluation {
         if !function.remembers() {
             return Ok((self.run(function, code, decoded, scope, callee, None)?, Found::Not));
         }
-        let (key, ttl) = (function.key().of(&decoded.input, decoded.raw), function.record.remember.ttl());
+        let key = function.key().of(&decoded.input, decoded.raw);
+        let mut place = Place { key, spelling: None, no_store: directives.no_store };
         let mut lead = None;
         if !directives.no_cache {
-            // What can't be read any more is computed again.
-            if let Some(found) = runtime.cache().get(&key, ttl)
-                && let Ok(came) = Came::read(callee, &found.result)
-            {
-                tally.hit(found.cost);
-                return Ok((came, Found::InMemory));
-            }
-            // Who asks the same meanwhile may have it from here. Who is at it already isn't waited for: it may be
-            // waiting for the place that this thread has.
-            lead = match runtime.flights().join(key) {
-                Joined::Lead(lead) => Some(lead),
-                Joined::Waits(_) => None,
+            let results = runtime.results();
+            lead = match results.look_up(function, &mut place) {
+                // A result that can't be read any more is computed again.
+                Lookup::Hit(found) => match Came::read(callee, &found.result) {
+                    Ok(came) => {
+                        tally.hit(found.cost);
+                        return Ok((came, Found::InMemory));
+                    }
+                    Err(_) => None,
+                },
+                Lookup::Lead(lead) => Some(lead),
+                // The leader may wait for the slot that this thread has.
+                Lookup::Wait(_) => None,
             };
-            // What took long is worth a look at the disk.
+            // A result that took long is worth a look at the disk.
             if function.history().is_long()
-                && runtime.disk().may_have(&function.record.digest)
-                && let Some(found) = runtime.disk().find(&key)
-                && found.is_fresh(ttl)
+                && results.may_be_on_disk(function)
+                && let Some(found) = results.find_on_disk(&key, function.record.remember.ttl())
                 && let Ok(came) = Came::read(callee, &found.result)
             {
-                let found = Arc::new(found);
-                if !directives.no_store {
-                    runtime.cache().insert(key, Arc::clone(&found));
-                }
+                results.promote(&mut place, &found);
                 if let Some(lead) = lead {
                     lead.land(Landed::Answer(Arc::clone(&found)));
                 }
@@ -430,7 +429,6 @@ impl Evaluation {
             }
         }
         tally.miss();
-        let place = Place { key, spelling: None, no_store: directives.no_store };
         Ok((self.run(function, code, decoded, scope, callee, Some((place, lead)))?, Found::Not))
     }
 
@@ -477,9 +475,9 @@ impl Evaluation {
         let called = match (&self.run.purpose, keep) {
             (Purpose::Check, _) => called,
             (Purpose::Answer | Purpose::Explain(_), keep) => {
-                runtime.record_log(function, &called);
+                runtime.results().record_log(function, &called);
                 match keep {
-                    Some((place, lead)) => runtime.keep(function, called, place, lead),
+                    Some((place, lead)) => runtime.results().keep(function, called, place, lead),
                     None => called,
                 }
             }

@@ -25,8 +25,8 @@ use nebula_telemetry::Stopwatch;
 use serde::{Deserialize, Serialize};
 use wasmtime::component::Val;
 
+use crate::call::function::Function;
 use crate::error::CallError;
-use crate::function::Function;
 
 /// A call that is over.
 #[derive(Debug)]

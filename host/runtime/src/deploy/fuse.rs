@@ -19,20 +19,21 @@ use std::thread;
 use std::time::Duration;
 
 use nebula_codec::is_ambiguous;
-use nebula_engine::{Engine, Loaded};
+use nebula_engine::Loaded;
 use nebula_linker::{Link, fuse};
 use nebula_model::description::Fuse;
 use nebula_model::form::Form;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
-use nebula_model::limits::COMPONENT_BYTES_MAX;
+use nebula_model::limits::{COMPONENT_BYTES_MAX, Limits};
 use nebula_model::record::VersionRecord;
 use nebula_pipeline::Gives;
 use nebula_store::StoreError;
 use sha2::{Digest as _, Sha256};
 
-use super::compose::Names;
-use super::{Runtime, Shared};
-use crate::function::Function;
+use super::Deployer;
+use crate::call::function::Function;
+use crate::error::LoadError;
+use crate::executor::Executor;
 use crate::pool::Pool;
 
 /// Goes up with every change of what linking makes of a chain.
@@ -64,29 +65,37 @@ fn fused_id(function: &Function) -> Option<Digest> {
     hasher.update(function.record.digest.bytes());
     for (index, call) in calls.iter().enumerate() {
         let step = composed.steps().get(&call.to_string())?;
-        let limits = step.limits();
-        let may_have_it = own.memory_bytes_max <= limits.memory_bytes_max
-            && (index > 0 || own.input_bytes_max <= limits.input_bytes_max)
-            && (index + 1 < calls.len() || own.output_bytes_max <= limits.output_bytes_max);
+        let Limits {
+            memory_bytes_max,
+            input_bytes_max,
+            output_bytes_max,
+            // The shortest of them is the whole's: `fused_deadline`.
+            deadline_ms: _,
+            // The log of a whole has the pipeline's limit.
+            log_bytes_max: _,
+        } = step.limits();
+        let may_have_it = own.memory_bytes_max <= *memory_bytes_max
+            && (index > 0 || own.input_bytes_max <= *input_bytes_max)
+            && (index + 1 < calls.len() || own.output_bytes_max <= *output_bytes_max);
         if step.composed().is_some() || step.record.description.form != Form::Typed || !may_have_it {
             return None;
         }
         hasher.update(step.record.digest.bytes());
-        hasher.update(limits.input_bytes_max.to_le_bytes());
-        hasher.update(limits.output_bytes_max.to_le_bytes());
+        hasher.update(input_bytes_max.to_le_bytes());
+        hasher.update(output_bytes_max.to_le_bytes());
     }
     Some(Digest::from_bytes(hasher.finalize().into()))
 }
 
 /// The time that a call of it may take as one component: none of its functions may have longer.
-pub(super) fn fused_deadline(function: &Function) -> Duration {
+pub(crate) fn fused_deadline(function: &Function) -> Duration {
     let steps = function.composed().into_iter().flat_map(|composed| composed.steps().values());
     steps.map(|step| step.limits().deadline()).fold(function.limits().deadline(), Duration::min)
 }
 
-impl Runtime {
+impl Deployer {
     /// Has chains linked and compiled, if they can be; nobody waits for it.
-    pub(crate) fn fuse_later<'a>(&self, records: impl IntoIterator<Item = &'a VersionRecord>) {
+    pub(crate) fn fuse_later<'a>(self: &Arc<Self>, records: impl IntoIterator<Item = &'a VersionRecord>) {
         let mut queue = self.lock_fusing();
         for record in records {
             if record.pipeline.is_some() && queue.chains.len() < QUEUE_MAX {
@@ -96,11 +105,11 @@ impl Runtime {
         if queue.chains.is_empty() || queue.has_thread {
             return;
         }
-        let runtime = Arc::downgrade(&self.0);
+        let deployer = Arc::downgrade(self);
         let work = move || {
-            while let Some(runtime) = runtime.upgrade().map(Runtime) {
+            while let Some(deployer) = deployer.upgrade() {
                 let next = {
-                    let mut queue = runtime.lock_fusing();
+                    let mut queue = deployer.lock_fusing();
                     let name = queue.chains.keys().next().cloned();
                     let next = name.and_then(|name| queue.chains.remove_entry(&name));
                     queue.has_thread = next.is_some();
@@ -108,26 +117,27 @@ impl Runtime {
                 };
                 let Some((name, version)) = next else { return };
                 // What can't be linked or compiled runs step by step.
-                let _ = runtime.fuse(name, version);
+                let _ = deployer.fuse(name, version);
             }
         };
         queue.has_thread = thread::Builder::new().name("nebula-fuse".to_owned()).spawn(work).is_ok();
     }
 
     fn lock_fusing(&self) -> MutexGuard<'_, Queue> {
-        self.0.fusing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.fusing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Links and compiles one. `None` where it isn't to be had.
     fn fuse(&self, name: FunctionName, version: Version) -> Option<()> {
-        let Shared { registry, compiler, compatibility, .. } = &*self.0;
-        let function = self.resolve(&FunctionRef { name, selector: Selector::Version(version) }).ok()?;
+        let code = self.executor.code();
+        let function =
+            self.functions.resolve(&FunctionRef { name, selector: Selector::Version(version) }).ok()?;
         let (composed, composition) = (function.composed()?, function.record.pipeline.as_ref()?);
         let id = fused_id(&function)?;
-        if registry.open_compiled(&id, compatibility).ok()?.is_some() {
+        if code.open(&id).ok()?.is_some() {
             return Some(());
         }
-        let plan = Names::new(self).pinned_plan(composition).ok()?;
+        let plan = self.with_names(|names| names.pinned_plan(composition)).ok()?;
         let calls = plan.chain()?;
         let mut links = Vec::new();
         for call in &calls {
@@ -138,8 +148,8 @@ impl Runtime {
             if !is_last && matches!(&call.callee.gives, Gives::Value(ty) if is_ambiguous(ty)) {
                 return None;
             }
-            let signature = self.describe(&step.record.digest).ok()?.types?;
-            links.push((registry.read_component(&step.record.digest).ok()?, signature, step));
+            let signature = self.executor.describe(&step.record.digest).ok()??.types?;
+            links.push((self.registry.read_component(&step.record.digest).ok()?, signature, step));
         }
         let bytes: usize = links.iter().map(|(component, ..)| component.len()).sum();
         if bytes > COMPONENT_BYTES_MAX {
@@ -161,10 +171,14 @@ impl Runtime {
                 output_bytes_max,
             })
             .collect();
-        let artefact = compiler.compile(&fuse(&chain).ok()?).ok()?;
-        // One that takes more than an instance is given would be read for nothing by every call.
-        self.fused_pool()?.engine().describe_compiled(&artefact).ok()?;
-        registry.store_compiled(&id, compatibility, &artefact).ok()
+        let engine = self.executor.fused_pool()?.engine();
+        let component = fuse(&chain).ok()?;
+        // Code that takes more than an instance is given would be read in vain by every call.
+        let accept = |code: &[u8]| match engine.describe_compiled(code) {
+            Ok(_) => Ok(()),
+            Err(refused) => Err(LoadError::Engine(refused.to_string())),
+        };
+        code.get_or_compile_bytes(&id, || Ok(component.into()), accept).ok().map(drop)
     }
 
     /// Under which the code of chains is kept that may be called.
@@ -173,31 +187,17 @@ impl Runtime {
     /// [`StoreError`].
     pub(super) fn fused_ids(&self) -> Result<HashSet<Digest>, StoreError> {
         let mut ids = HashSet::new();
-        for name in self.0.registry.pipelines()? {
-            let current = self.resolve(&FunctionRef { name, selector: Selector::Current });
+        for name in self.registry.pipelines()? {
+            let current = self.functions.resolve(&FunctionRef { name, selector: Selector::Current });
             ids.extend(current.ok().and_then(|function| fused_id(&function)));
         }
         Ok(ids)
     }
+}
 
-    /// An engine for fused components, with its part of the room for loaded ones.
-    pub(crate) fn new_fused_pool(&self) -> Option<Pool> {
-        let Shared { compiler, ticker, loaded_bytes_max, .. } = &*self.0;
-        let engine = Engine::for_fused(compiler.codegen(), ticker).ok()?;
-        Some(Pool::new(engine, *loaded_bytes_max))
-    }
-
-    /// The compute lane's.
-    pub(super) fn fused_pool(&self) -> Option<&Pool> {
-        self.0.fused_pool.get_or_init(|| self.new_fused_pool()).as_ref()
-    }
-
-    /// A pipeline's one component, if it is linked and compiled.
+impl Executor {
+    /// Loads the fused component of a pipeline into `pool`, if it is linked and compiled.
     pub(crate) fn load_fused(&self, pool: &Pool, function: &Function) -> Option<Arc<Loaded>> {
-        let id = fused_id(function)?;
-        match pool.get(&id) {
-            Some(loaded) => Some(loaded),
-            None => pool.load(&self.0.registry, &self.0.compatibility, &id).ok()?,
-        }
+        self.load_compiled(pool, &fused_id(function)?).ok()?
     }
 }

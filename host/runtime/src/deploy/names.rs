@@ -13,26 +13,40 @@ use nebula_pipeline as pipeline;
 use nebula_pipeline::{Callee, InvalidPipeline, Plan};
 use nebula_store::{NewVersion, ResolveError};
 
-use super::{Broken, Followers, calls, describe};
-use crate::runtime::{DeployError, Runtime};
+use super::naming::{Broken, FollowerVersion, Followers, calls, describe};
+use super::{DeployError, Deployer};
+use crate::error::LoadError;
 
 /// What names stand for while a change is thought through.
-pub(in crate::runtime) struct Names<'a> {
-    runtime: &'a Runtime,
+pub(super) struct Names<'a> {
+    deployer: &'a Deployer,
     /// What they will stand for.
     changed: HashMap<FunctionName, VersionRecord>,
     /// Of components that are known already.
     described: HashMap<Digest, Callee>,
     plans: HashMap<(FunctionName, Version), Callee>,
+    /// A component whose types were needed and whose compiled code is missing.
+    uncompiled: Option<Digest>,
 }
 
 impl<'a> Names<'a> {
-    pub(in crate::runtime) fn new(runtime: &'a Runtime) -> Self {
-        Self { runtime, changed: HashMap::new(), described: HashMap::new(), plans: HashMap::new() }
+    pub(super) fn new(deployer: &'a Deployer) -> Self {
+        Self {
+            deployer,
+            changed: HashMap::new(),
+            described: HashMap::new(),
+            plans: HashMap::new(),
+            uncompiled: None,
+        }
     }
 
-    /// A component that is no version's yet.
-    pub(in crate::runtime) fn learn(&mut self, digest: Digest, described: &Described) {
+    /// Returns a component that has to be compiled before the change can be thought through.
+    pub(super) fn uncompiled(&self) -> Option<Digest> {
+        self.uncompiled
+    }
+
+    /// Adds the types of a component that no version names yet.
+    pub(super) fn add(&mut self, digest: Digest, described: &Described) {
         if let Some(callee) = callee_of(described) {
             self.described.insert(digest, callee);
         }
@@ -43,13 +57,13 @@ impl<'a> Names<'a> {
     ///
     /// # Errors
     /// [`DeployError::Breaks`] where one doesn't fit and must.
-    pub(in crate::runtime) fn follow(
+    pub(super) fn follow(
         &mut self,
         record: VersionRecord,
         followers: Followers,
-    ) -> Result<Vec<(VersionRecord, Vec<u8>)>, DeployError> {
-        let registry = &self.runtime.0.registry;
-        let current = |name: &FunctionName| self.runtime.current(name);
+    ) -> Result<Vec<FollowerVersion>, DeployError> {
+        let registry = &self.deployer.registry;
+        let current = |name: &FunctionName| self.deployer.functions.current(name);
         // What each name stood for that is going to change.
         let mut before = HashMap::new();
         match current(&record.name)? {
@@ -95,7 +109,7 @@ impl<'a> Names<'a> {
                     before.insert(record.name.clone(), record.version);
                     let record = registry.prospect(&record.name, &version)?;
                     self.changed.insert(record.name.clone(), record.clone());
-                    published.push((record, content));
+                    published.push(FollowerVersion { record, content });
                 }
                 // One that had stayed behind before isn't broken by this.
                 Err(DeployError::Pipeline(reason)) => {
@@ -135,7 +149,7 @@ impl<'a> Names<'a> {
             {
                 Ok(record.clone())
             }
-            Some(_) | None => self.runtime.0.registry.resolve(function),
+            Some(_) | None => self.deployer.registry.resolve(function),
         }
     }
 
@@ -228,14 +242,17 @@ impl<'a> Names<'a> {
         if let Some(callee) = self.described.get(&record.digest) {
             return Ok(callee.clone());
         }
-        let described = self.runtime.describe(&record.digest)?;
+        let Some(described) = self.deployer.executor.describe(&record.digest)? else {
+            self.uncompiled = Some(record.digest);
+            return Err(LoadError::NotCompiled { digest: record.digest }.into());
+        };
         let callee = callee_of(&described).ok_or_else(|| unsuitable("its types can't be told"))?;
         self.described.insert(record.digest, callee.clone());
         Ok(callee)
     }
 
     /// The plan of a pipeline as it was deployed.
-    pub(in crate::runtime) fn pinned_plan(&mut self, composition: &Composition) -> Result<Plan, DeployError> {
+    pub(super) fn pinned_plan(&mut self, composition: &Composition) -> Result<Plan, DeployError> {
         let mut failed = None;
         let plan = pipeline::check(&composition.description, &mut |function| {
             let version = composition.version_of(function).ok_or("it isn't pinned")?;

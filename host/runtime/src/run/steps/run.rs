@@ -10,9 +10,9 @@ use std::time::Instant;
 use nebula_engine::Wanted;
 use nebula_model::remember::CacheDirectives;
 
-use super::super::Runtime;
 use super::super::code::Staged;
-use crate::function::Function;
+use crate::call::function::Function;
+use crate::runtime::Runtime;
 
 /// One call of a pipeline, with all that comes of it.
 pub(super) struct Run {

@@ -26,12 +26,14 @@ use nebula_pipeline::Way;
 use tokio::sync::oneshot;
 
 use super::{Given, Met, Shard};
-use crate::cached::{Interest, Joined, Landed, Lead, Remembered};
+use crate::cached::{Interest, Landed, Lead, Remembered};
+use crate::call::invoke;
+use crate::call::invoke::{Called, Decoded, Outcome};
+use crate::call::keep::Place;
+use crate::call::lane;
+use crate::call::lookup::Lookup;
 use crate::error::{CallError, Fault};
-use crate::invoke;
-use crate::invoke::{Called, Decoded, Outcome};
-use crate::lane;
-use crate::runtime::{Code, Place};
+use crate::run::code::Code;
 
 /// Where an answer is looked for, and kept.
 struct Sought<'a> {
@@ -62,16 +64,6 @@ impl Call {
     fn way(&self) -> Way {
         if self.fused.is_some() { Way::Fused } else { Way::Steps }
     }
-}
-
-/// What a call finds.
-enum Joining {
-    /// Its answer.
-    Found(Box<Called>, Arc<Remembered>),
-    /// It is the first to ask this.
-    Leads(Lead),
-    /// Somebody else is at it.
-    Waits(Interest),
 }
 
 impl Shard {
@@ -107,7 +99,7 @@ impl Shard {
         let spelling = if met.remembers() { Spelling::of(met.key(), prefer, &request) } else { None };
         if let Some(spelling) = &spelling
             && !directives.no_cache
-            && let Some((key, remembered)) = runtime.cache().get_spelled(spelling, ttl)
+            && let Some((key, remembered)) = runtime.results().cache().get_spelled(spelling, ttl)
         {
             let called = self.recalled(met, &remembered, (&request, prefer), false);
             self.account(met, &called);
@@ -135,7 +127,7 @@ impl Shard {
         if met.remembers() && ran {
             met.tally.miss();
         }
-        self.0.runtime.record_log(met, called);
+        self.0.runtime.results().record_log(met, called);
     }
 
     /// What isn't known by its `spelling`, if it has one that is looked for. Where it is in memory all the same, and may be given
@@ -184,15 +176,16 @@ impl Shard {
             return self.lead(met, decoded, call, Sought { place, asked: None }, None).await;
         }
         let asked = (request, prefer);
-        let joined = self.join(met, &mut place, asked);
+        let found = self.0.runtime.results().look_up(met, &mut place);
         let sought = Sought { place, asked: Some(asked) };
-        match joined {
-            Joining::Found(called, remembered) => {
+        match found {
+            Lookup::Hit(remembered) => {
+                let called = self.recalled(met, &remembered, asked, false);
                 *again = Given::of(met, key, &remembered, &called, no_store);
-                *called
+                called
             }
-            Joining::Leads(lead) => self.lead(met, decoded, call, sought, Some(lead)).await,
-            Joining::Waits(interest) => match collapse(met, &interest, &call).await {
+            Lookup::Lead(lead) => self.lead(met, decoded, call, sought, Some(lead)).await,
+            Lookup::Wait(interest) => match collapse(met, &interest, &call).await {
                 Some(called) => called,
                 // Alone, this time: nobody's deadline but its own is to decide what comes of it.
                 None => self.lead(met, decoded, call, sought, None).await,
@@ -222,12 +215,12 @@ impl Shard {
             return self.lead(met, decoded, call, Sought { place, asked: None }, None).await;
         }
         let asked = (request, prefer);
-        let joined = self.join(met, &mut place, asked);
+        let found = self.0.runtime.results().look_up(met, &mut place);
         let sought = Sought { place, asked: Some(asked) };
-        let interest = match joined {
-            Joining::Found(called, _) => return *called,
-            Joining::Leads(lead) => return self.lead(met, decoded, call, sought, Some(lead)).await,
-            Joining::Waits(interest) => interest,
+        let interest = match found {
+            Lookup::Hit(remembered) => return self.recalled(met, &remembered, asked, false),
+            Lookup::Lead(lead) => return self.lead(met, decoded, call, sought, Some(lead)).await,
+            Lookup::Wait(interest) => interest,
         };
         // Neither the place nor what was decoded in it is held while somebody else works.
         drop(decoded);
@@ -238,24 +231,6 @@ impl Shard {
         match self.decode_on_compute_lane(met, request, prefer, &mut call).await {
             Ok((decoded, _)) => self.lead(met, decoded, call, sought, None).await,
             Err(called) => *called,
-        }
-    }
-
-    /// Looks for the answer in memory, or for whoever is at it.
-    fn join(&self, met: &Met, place: &mut Place<'_>, asked: (&Request, Prefer)) -> Joining {
-        let runtime = &self.0.runtime;
-        let joined = runtime.flights().join(place.key);
-        // Looked for now: what has just landed was kept before its flight ended.
-        if let Some(remembered) = runtime.cache().get(&place.key, met.record.remember.ttl()) {
-            if let Some(spelling) = place.spelling.take() {
-                runtime.cache().learn(spelling, place.key);
-            }
-            let called = Box::new(self.recalled(met, &remembered, asked, false));
-            return Joining::Found(called, remembered);
-        }
-        match joined {
-            Joined::Lead(lead) => Joining::Leads(lead),
-            Joined::Waits(interest) => Joining::Waits(interest),
         }
     }
 
@@ -279,15 +254,12 @@ impl Shard {
 
     /// What is on disk, if it is of use.
     async fn read(&self, met: &Met, sought: &mut Sought<'_>) -> Option<(Called, Arc<Remembered>)> {
-        let (runtime, place) = (&self.0.runtime, &mut sought.place);
-        let asked = sought.asked.filter(|_| runtime.disk().may_have(&met.record.digest))?;
-        let (key, reading) = (place.key, runtime.clone());
-        let found = tokio::task::spawn_blocking(move || reading.disk().find(&key)).await.ok()??;
-        let found = Some(Arc::new(found)).filter(|found| found.is_fresh(met.record.remember.ttl()))?;
-        let kept = !place.no_store && runtime.cache().insert(key, Arc::clone(&found));
-        if let (true, Some(spelling)) = (kept, place.spelling.take()) {
-            runtime.cache().learn(spelling, key);
-        }
+        let runtime = &self.0.runtime;
+        let asked = sought.asked.filter(|_| runtime.results().may_be_on_disk(met))?;
+        let (key, ttl, reading) = (sought.place.key, met.record.remember.ttl(), runtime.clone());
+        let read = move || reading.results().find_on_disk(&key, ttl);
+        let found = tokio::task::spawn_blocking(read).await.ok()??;
+        runtime.results().promote(&mut sought.place, &found);
         Some((self.recalled(met, &found, asked, true), found))
     }
 
@@ -304,7 +276,7 @@ impl Shard {
             return Box::pin(self.lead_pipeline(met, decoded, call, sought, lead)).await;
         }
         match self.try_here(met, &decoded, &mut call) {
-            Some(called) => self.0.runtime.keep(met, called, sought.place, lead),
+            Some(called) => self.0.runtime.results().keep(met, called, sought.place, lead),
             // Rare and large: apart, it isn't moved about with every request.
             None => Box::pin(self.lead_on_compute_lane(met, decoded, call, sought, lead)).await,
         }
@@ -323,7 +295,7 @@ impl Shard {
         let called = self.try_here(met, &decoded, &mut call);
         let lost = if called.is_none() { begun.elapsed() } else { Duration::ZERO };
         let called = match called {
-            Some(called) => self.0.runtime.keep(met, called, sought.place, lead),
+            Some(called) => self.0.runtime.results().keep(met, called, sought.place, lead),
             None => self.lead_on_compute_lane(met, decoded, call, sought, lead).await,
         };
         learn(met, way, lost, &called);
@@ -382,7 +354,7 @@ impl Shard {
                 return called;
             }
             let called = self.call_on_compute_lane(met, decoded, call).await;
-            return self.0.runtime.keep(met, called, sought.place, None);
+            return self.0.runtime.results().keep(met, called, sought.place, None);
         };
         // This caller's, until it leaves.
         let _interest = lead.interest();
@@ -409,7 +381,7 @@ impl Shard {
                     lead.land(Landed::Answer(found));
                     called
                 }
-                None => shard.0.runtime.keep(&met, called, sought.place, Some(lead)),
+                None => shard.0.runtime.results().keep(&met, called, sought.place, Some(lead)),
             };
             // Its own caller may have left; others have their answer.
             if let Err(called) = answers.send(called) {
@@ -438,7 +410,8 @@ impl Shard {
             let key = function_key.of(&decoded.input, decoded.raw);
             Ok((decoded, key, place))
         };
-        let decoded = self.0.runtime.lane().run(decode).await.map_err(CallError::Internal).flatten();
+        let decoded =
+            self.0.runtime.executor().lane().run(decode).await.map_err(CallError::Internal).flatten();
         let (decoded, key, place) =
             decoded.map_err(|error| Box::new(Called::failed(error, CallCost::default())))?;
         call.place = Some(place);

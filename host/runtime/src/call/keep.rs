@@ -1,4 +1,4 @@
-//! What comes of a call: remembered, if it may be, and told to who waits for the same.
+//! The end of a call: its result is cached, if it may be, and lands for the callers who wait for it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use nebula_model::answer::Answer;
 use nebula_model::cost::CallCost;
 use nebula_model::remember::{Because, Source};
 
-use super::Runtime;
 use crate::cached::{Landed, Lead, Remembered};
-use crate::function::Function;
-use crate::invoke::Called;
+use crate::call::function::Function;
+use crate::call::invoke::Called;
+use crate::results::Results;
 
 /// Where an answer is kept.
 pub(crate) struct Place<'a> {
@@ -25,7 +25,7 @@ pub(crate) struct Place<'a> {
     pub(crate) no_store: bool,
 }
 
-impl Runtime {
+impl Results {
     /// Keeps what came of a call, and tells who waits.
     pub(crate) fn keep(
         &self,

@@ -18,10 +18,9 @@ use nebula_model::form::Form;
 use nebula_model::id::FunctionName;
 use nebula_model::record::{Linked, VersionRecord};
 
-use super::Runtime;
-use crate::runtime::DeployError;
+use super::{DeployError, Deployer};
 
-impl Runtime {
+impl Deployer {
     /// An admitted component as it is to be published under `own`: with the functions that it imports, if it does.
     ///
     /// # Errors
@@ -40,7 +39,7 @@ impl Runtime {
             let _naming = self.lock_naming();
             for name in importer.functions() {
                 let function = self.importable(own, name)?;
-                functions.push(self.0.registry.read_component(&function.digest)?);
+                functions.push(self.registry.read_component(&function.digest)?);
                 linked.push(function);
             }
         }
@@ -56,7 +55,8 @@ impl Runtime {
             let names = vec![own.to_string(), own.to_string()];
             return Err(InvalidImport::Cycle { names }.into());
         }
-        let record = self.current(name)?.ok_or_else(|| InvalidImport::Unknown { name: name.clone() })?;
+        let record =
+            self.functions.current(name)?.ok_or_else(|| InvalidImport::Unknown { name: name.clone() })?;
         let form = match (&record.pipeline, record.description.form) {
             (Some(_), _) => Some("a pipeline"),
             (None, Form::Raw) => Some("of the raw form"),
@@ -89,7 +89,7 @@ impl Runtime {
         while let Some(way) = ways.pop() {
             let Some(name) = way.last().filter(|name| seen.insert((*name).clone())) else { continue };
             // What has been removed since is linked all the same.
-            let Some(current) = self.current(name)? else { continue };
+            let Some(current) = self.functions.current(name)? else { continue };
             for function in &current.linked {
                 let mut way = way.clone();
                 way.push(function.name.clone());
@@ -107,9 +107,9 @@ impl Runtime {
     /// it doesn't stay true.
     pub(super) fn note_of_importers(&self, record: &VersionRecord) -> Option<String> {
         // What can't be read is no reason to take back what has been published.
-        let importers = self.0.registry.importers().unwrap_or_default();
+        let importers = self.registry.importers().unwrap_or_default();
         let has_other = |importer: &FunctionName| {
-            let current = self.current(importer).ok().flatten();
+            let current = self.functions.current(importer).ok().flatten();
             let linked = current.iter().flat_map(|current| &current.linked);
             linked.into_iter().any(|linked| linked.has_other(&record.name, &record.digest))
         };

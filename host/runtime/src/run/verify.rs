@@ -16,10 +16,10 @@
 //! * What says nothing, such as a deadline that has passed, is no disagreement.
 //! * A hit is checked soon or not at all: some time after the last one there is no thread.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -31,16 +31,15 @@ use nebula_model::disagreement::Disagreement;
 use nebula_model::id::Digest;
 use nebula_model::request::{Prefer, Request};
 use nebula_store::LogEntry;
-use nebula_store::StoreError;
 
 use super::code::{Code, components};
-use super::{Runtime, Shared};
 use crate::cached::Remembered;
-use crate::function::Function;
-use crate::invoke;
-use crate::invoke::{Called, Outcome};
+use crate::call::function::Function;
+use crate::call::invoke;
+use crate::call::invoke::{Called, Outcome};
 use crate::pool::Pool;
 use crate::receipt::document;
+use crate::runtime::{Runtime, WeakRuntime};
 
 /// One core's time is at least so many times what checks take.
 const CORE_PART: u32 = 200;
@@ -56,9 +55,6 @@ const IDLE: Duration = Duration::from_secs(5);
 
 /// The longest pause between two checks: after a call of seconds the next may come before it has had its share.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
-
-/// Compiled code kept loaded for checks, bytes.
-const LOADED_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// The longest a check waits; after that it is dropped, so that an idle machine comes to rest.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -98,7 +94,7 @@ enum Verdict {
 
 impl Verification {
     /// Of `share` of the hits, from 0 to 1.
-    pub(super) fn new(share: f64) -> Self {
+    pub(crate) fn new(share: f64) -> Self {
         // Differs between processes, so that they don't check the same; a bad one makes no difference.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
@@ -126,7 +122,7 @@ impl Verification {
     }
 
     /// What waits to be checked is no use any more.
-    pub(super) fn begin_anew(&self) {
+    pub(crate) fn begin_anew(&self) {
         self.trusted.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -165,31 +161,6 @@ impl Check {
 }
 
 impl Runtime {
-    pub(crate) fn verification(&self) -> &Verification {
-        &self.0.verification
-    }
-
-    /// Why nothing of a component is remembered, if that is so.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn disagreement(&self, component: &Digest) -> Result<Option<Disagreement>, StoreError> {
-        self.with_distrusted(|distrusted| distrusted.get(component).cloned())
-    }
-
-    /// The components that are distrusted, which are read from the registry once.
-    pub(super) fn with_distrusted<T>(
-        &self,
-        use_them: impl FnOnce(&mut HashMap<Digest, Disagreement>) -> T,
-    ) -> Result<T, StoreError> {
-        let mut slot = self.0.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
-        let distrusted = match &mut *slot {
-            Some(distrusted) => distrusted,
-            none => none.insert(self.0.registry.disagreements()?),
-        };
-        Ok(use_them(distrusted))
-    }
-
     /// Has a hit checked, some time when there is nothing else to do: what `function` was asked, and answered from memory.
     pub(crate) fn verify(
         &self,
@@ -220,7 +191,7 @@ impl Runtime {
         let Ok(mut queue) = self.verification().queue.try_lock() else { return false };
         if queue.is_none() {
             let (sender, checks) = sync_channel(QUEUE_MAX);
-            let runtime = Arc::downgrade(&self.0);
+            let runtime = self.downgrade();
             let thread = thread::Builder::new().name("nebula-verify".to_owned()).stack_size(STACK_BYTES);
             if thread.spawn(move || work(&runtime, &checks)).is_ok() {
                 *queue = Some(sender);
@@ -240,15 +211,12 @@ impl Runtime {
     /// What the component of a function is held to be: its results are gone, and nothing of it is remembered.
     fn distrust(&self, function: &Function, disagreement: &Disagreement) {
         // Where it can't be written down it holds until the next start.
-        let written = self
-            .with_distrusted(|distrusted| distrusted.insert(disagreement.component, disagreement.clone()))
-            .and_then(|_| self.0.registry.distrust(disagreement));
-        self.forget_all_resolved();
+        let written = self.results().distrust(disagreement);
+        self.functions().forget_all();
         let mut components = HashSet::from([disagreement.component]);
-        // What can't be read is nobody's to ask for either.
-        components.extend(self.pipelines_of(&disagreement.component).unwrap_or_default());
-        self.0.cache.forget(&components);
-        self.0.disk.forget(Some(components));
+        // A pipeline that can't be read can't be called either.
+        components.extend(self.deployer().pipelines_of(&disagreement.component).unwrap_or_default());
+        self.results().forget(components);
         let mut outcome = format!(
             "computed again, it answered {}, and not {}",
             disagreement.computed, disagreement.remembered
@@ -263,18 +231,18 @@ impl Runtime {
             duration_us: 0,
             output: String::new(),
         };
-        self.0.logs.push(function.record.name.clone(), entry);
-        (self.0.alarm)(disagreement);
+        self.results().logs().push(function.record.name.clone(), entry);
+        self.alarm(disagreement);
     }
 }
 
 /// The thread's work: to the end of the runtime, or of the checks.
-fn work(runtime: &Weak<Shared>, checks: &Receiver<Check>) {
+fn work(runtime: &WeakRuntime, checks: &Receiver<Check>) {
     priority::idle();
     let mut pool = None;
     loop {
         let next = checks.recv_timeout(IDLE);
-        let Some(runtime) = runtime.upgrade().map(Runtime) else { return };
+        let Some(runtime) = runtime.upgrade() else { return };
         let check = match next {
             Ok(check) => check,
             Err(_) => {
@@ -294,7 +262,7 @@ fn work(runtime: &Weak<Shared>, checks: &Receiver<Check>) {
         // Its own: what other threads run on isn't held up by one that waits for its core.
         let pool = match &mut pool {
             Some(pool) => pool,
-            none => match runtime.new_pool_of(1, LOADED_BYTES_MAX) {
+            none => match runtime.executor().new_pool_of(1) {
                 Ok(pool) => none.insert(pool),
                 // No address space for another instance: nothing is checked.
                 Err(_) => continue,
@@ -333,7 +301,7 @@ fn run(runtime: &Runtime, pool: &Pool, check: &Check) {
             Counts { verified: 1, disagreed: 1, ..Counts::default() }
         }
     };
-    runtime.count(&function.record.name, counts);
+    runtime.results().count(&function.record.name, counts);
 }
 
 fn compute(runtime: &Runtime, pool: &Pool, check: &Check) -> Verdict {
@@ -369,7 +337,7 @@ fn disagreement(runtime: &Runtime, check: &Check, called: &Called) -> Disagreeme
     let Check { function, request, remembered, .. } = check;
     let document = document(request);
     let input = Digest::of(&document);
-    runtime.0.inputs.keep(&input, &document);
+    runtime.results().inputs().keep(&input, &document);
     let shown = |result: &Result<Answer, Arc<_>>| match result {
         Ok(answer) => answer.summary(),
         Err(error) => format!("`{error}`"),

@@ -46,9 +46,10 @@ impl Shard {
             let Answered { request, prefer, answer, engine } = answered;
             let document = document(&request);
             let mut receipt = Receipt::new(&met, (&request, &document), prefer, (&answer, &engine))?;
-            receipt.input.kept = keep_input && runtime.inputs().keep(&receipt.input.digest, &document);
+            receipt.input.kept =
+                keep_input && runtime.results().inputs().keep(&receipt.input.digest, &document);
             Some(Issued { token: receipt.to_token(runtime.signer()), input_kept: receipt.input.kept })
         };
-        self.0.runtime.lane().run(issue).await.ok().flatten()
+        self.0.runtime.executor().lane().run(issue).await.ok().flatten()
     }
 }

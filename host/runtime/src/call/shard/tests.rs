@@ -1,5 +1,7 @@
 //! What was remembered, computed again; and a memory that was tampered with.
 
+mod loading;
+
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::Path;
 use std::thread;
@@ -16,7 +18,8 @@ use nebula_model::request::{Prefer, Request};
 
 use super::*;
 use crate::cached::Remembered;
-use crate::runtime::{Followers, RuntimeConfig};
+use crate::deploy::Followers;
+use crate::runtime::RuntimeConfig;
 
 /// Answers 7.
 const SEVEN: &str = r#"(component
@@ -47,18 +50,22 @@ struct Host {
 
 impl Host {
     fn open(data_dir: &Path, verify_share: f64) -> Self {
-        let runtime = Runtime::open(RuntimeConfig {
+        Self::open_with(data_dir, |config| config.verify_share = verify_share)
+    }
+
+    fn open_with(data_dir: &Path, change: impl FnOnce(&mut RuntimeConfig)) -> Self {
+        let mut config = RuntimeConfig {
             data_dir: data_dir.to_owned(),
             compiler: Compiler::InProcess(Codegen::Optimised),
             // Other tests, or whatever else runs, may have the cores for long.
             limits: Limits { deadline_ms: NonZeroU64::new(60_000).unwrap(), ..Limits::default() },
             host_limits: HostLimits { instances_max: NonZeroU32::MIN, ..HostLimits::default() },
-            serving_threads: 1,
             signer: None,
-            verify_share,
+            verify_share: 0.0,
             alarm: |disagreement| ALARMS.lock().unwrap().push(disagreement.clone()),
-        })
-        .unwrap();
+        };
+        change(&mut config);
+        let runtime = Runtime::open(config).unwrap();
         let executor = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let shard = Shard::new(runtime.clone()).unwrap();
         Self { shard, runtime, executor }
@@ -83,13 +90,19 @@ impl Host {
     }
 
     fn find(&self, name: &str) -> Result<Arc<Met>, ResolveError> {
-        self.shard.find(&FunctionRef { name: name.parse().unwrap(), selector: Selector::Current })
+        let current = FunctionRef { name: name.parse().unwrap(), selector: Selector::Current };
+        self.executor.block_on(self.shard.find(&current))
     }
 
     fn call(&self, name: &str) -> Called {
-        let function = self.find(name).unwrap();
+        self.call_on(&self.shard, name)
+    }
+
+    fn call_on(&self, shard: &Shard, name: &str) -> Called {
+        let reference = FunctionRef { name: name.parse().unwrap(), selector: Selector::Current };
+        let function = self.executor.block_on(shard.find(&reference)).unwrap();
         let request = Request::Payload { media_type: None, body: Bytes::new() };
-        let call = self.shard.call(&function, request, Prefer::AsSent, CacheDirectives::default());
+        let call = shard.call(&function, request, Prefer::AsSent, CacheDirectives::default());
         self.executor.block_on(call)
     }
 
@@ -99,7 +112,7 @@ impl Host {
         let key = function.key().of(&Input::Values([].into()), false);
         let remembered =
             Remembered::new(result, function.record.digest, Duration::from_millis(5), "test".into());
-        assert!(self.runtime.cache().insert(key, Arc::new(remembered)));
+        assert!(self.runtime.results().cache().insert(key, Arc::new(remembered)));
     }
 
     fn counts(&self, name: &str) -> Counts {
@@ -172,7 +185,7 @@ fn a_disagreement_is_an_alarm_and_ends_remembering() {
     let written = host.runtime.cache_report().unwrap().functions.remove(0).disagreement;
     assert_eq!(written.as_ref(), Some(&alarm));
     // The thread that checks may still have it.
-    let closed = Arc::downgrade(host.runtime.flights());
+    let closed = Arc::downgrade(host.runtime.results().flights());
     drop(host);
     eventually("it is closed", || closed.strong_count() == 0);
     let host = Host::open(directory.path(), 1.0);

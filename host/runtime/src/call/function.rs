@@ -11,7 +11,7 @@ use nebula_model::limits::Limits;
 use nebula_model::record::VersionRecord;
 use nebula_pipeline::{Arms, Plan};
 
-use crate::lane::Share;
+use crate::call::lane::Share;
 
 /// How many short calls on the compute lane earn a function its place on the fast lane again.
 const SHORT_CALLS_TO_RETURN: u32 = 16;

@@ -1,0 +1,17 @@
+//! One call: from a name and bytes to an answer.
+//!
+//! ```text
+//! shard --name--> functions --recall--> a cached result
+//!    \--(miss)--> invoke, here or on the lane --> keep
+//! ```
+//!
+//! `shard` is the state of one serving thread, `functions` the names that all threads share, `lane` the
+//! threads for long calls, `invoke` one run of a component, and `lookup` finds results, and `keep` stores them.
+
+pub(crate) mod function;
+pub(crate) mod functions;
+pub(crate) mod invoke;
+pub(crate) mod keep;
+pub(crate) mod lane;
+pub(crate) mod lookup;
+pub(crate) mod shard;

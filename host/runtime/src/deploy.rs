@@ -1,0 +1,285 @@
+//! Deploys: every change of what names stand for.
+//!
+//! ```text
+//! component --admit--> --link with its imports--> --compile--> --describe--> --publish--> a version
+//! pipeline  --check against the functions it calls-------------------------> --publish--> a version
+//! ```
+//!
+//! Invariants:
+//! * A deploy that fails changes nothing.
+//! * Changes of names happen one at a time, under one lock, and nothing compiles under it.
+//!
+//! `naming` publishes, rolls back and removes; `names` thinks a change through; `link` resolves imported
+//! functions; `fuse` links chains in the background.
+
+pub(crate) mod compiled;
+mod fuse;
+mod link;
+mod names;
+mod naming;
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use nebula_engine::{CompileError, Described, Inadmissible, Refused};
+use nebula_linker::{InvalidImport, InvalidImporter, Unlinked};
+use nebula_model::id::{Digest, FunctionName};
+use nebula_model::limits::LimitTooHigh;
+use nebula_model::record::{Description, VersionRecord};
+use nebula_model::remember::Settings;
+use nebula_pipeline::InvalidPipeline;
+use nebula_store::{NewVersion, Publication, ResolveError, Store, StoreError};
+
+pub(crate) use self::fuse::fused_deadline;
+use self::names::Names;
+use self::naming::broken;
+pub use self::naming::{Broken, Followers, NamingError};
+use crate::call::functions::Functions;
+use crate::error::LoadError;
+use crate::executor::Executor;
+use crate::results::Results;
+
+/// Why a component wasn't deployed. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// It is no component.
+    #[error(transparent)]
+    Admission(#[from] Inadmissible),
+    /// It imports functions that can't be linked into it.
+    #[error(transparent)]
+    Import(#[from] InvalidImport),
+    /// It is no function of ours.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It doesn't compile.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It asks for more than there is.
+    #[error(transparent)]
+    Limit(#[from] LimitTooHigh),
+    /// A pipeline whose types don't fit.
+    #[error(transparent)]
+    Pipeline(#[from] InvalidPipeline),
+    /// Pipelines that follow the name would be broken.
+    #[error("it would break {}", broken(.0))]
+    Breaks(Vec<Broken>),
+    /// What a function of a pipeline takes and gives couldn't be told.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The registry failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A defect in Nebula.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl From<ResolveError> for DeployError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Store(error) => Self::Store(error),
+            error @ (ResolveError::UnknownFunction(_)
+            | ResolveError::UnknownVersion { .. }
+            | ResolveError::NoEarlierVersion { .. }) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<Unlinked> for DeployError {
+    fn from(error: Unlinked) -> Self {
+        match error {
+            Unlinked::Import(error) => Self::Import(error),
+            Unlinked::Importer(error) => Self::Refused(match error {
+                InvalidImporter::NoHandle { exports } => Refused::NoHandle { exports },
+                InvalidImporter::NotAFunction => Refused::NotAFunction,
+                InvalidImporter::Type(error) => Refused::Type(error),
+                InvalidImporter::Imports { imports } => Refused::Imports { imports },
+            }),
+        }
+    }
+}
+
+/// Changes what names stand for on one host.
+pub(crate) struct Deployer {
+    registry: Arc<Store>,
+    executor: Arc<Executor>,
+    functions: Arc<Functions>,
+    results: Arc<Results>,
+    /// Held while a name gets another version: the pipelines that follow it are checked before anything
+    /// else changes.
+    naming: Mutex<()>,
+    /// Components that are being deployed: their compiled code is stored before anything names it.
+    deploying: Mutex<Vec<Digest>>,
+    /// Chains to link and compile.
+    fusing: Mutex<fuse::Queue>,
+}
+
+impl Deployer {
+    pub(crate) fn new(
+        registry: Arc<Store>,
+        executor: Arc<Executor>,
+        functions: Arc<Functions>,
+        results: Arc<Results>,
+    ) -> Self {
+        Self {
+            registry,
+            executor,
+            functions,
+            results,
+            naming: Mutex::default(),
+            deploying: Mutex::default(),
+            fusing: Mutex::default(),
+        }
+    }
+
+    /// Admits, links, compiles, checks and publishes a component. Durable when it returns; the next call
+    /// uses the new version, calls in flight end on the old one.
+    ///
+    /// # Errors
+    /// [`DeployError`]; nothing has changed then.
+    ///
+    /// # Cancel safety
+    /// A deploy that has begun to compile completes, also if the caller leaves.
+    pub(crate) async fn deploy(
+        self: &Arc<Self>,
+        name: FunctionName,
+        component: Bytes,
+        settings: Settings,
+        followers: Followers,
+    ) -> Result<VersionRecord, DeployError> {
+        let internal = |error: &dyn std::fmt::Display| DeployError::Internal(error.to_string());
+        let permit = Arc::clone(self.executor.compiling()).acquire_owned().await;
+        let permit = permit.map_err(|error| internal(&error))?;
+        let this = Arc::clone(self);
+        let deploying = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            this.deploy_blocking(&name, &component, settings, followers)
+        });
+        deploying.await.map_err(|error| internal(&error))?
+    }
+
+    fn deploy_blocking(
+        self: &Arc<Self>,
+        name: &FunctionName,
+        component: &[u8],
+        settings: Settings,
+        followers: Followers,
+    ) -> Result<VersionRecord, DeployError> {
+        self.functions.limits().with(&settings.limits)?;
+        nebula_engine::admit(component)?;
+        // From here on it is the component with its imports: that is compiled, stored and called.
+        let (component, linked) = self.link(name, component)?;
+        let digest = Digest::of(&component);
+        let _deploying = Deploying::begin(self, digest);
+        let described = self.describe_new(&digest, &component, !linked.is_empty())?;
+        let version = NewVersion {
+            digest,
+            size_bytes: component.len() as u64,
+            limits: settings.limits,
+            remember: settings.remember,
+            description: Description {
+                form: described.form,
+                signature: described.signature.clone(),
+                input_schema: described.input_schema.clone(),
+                output_schema: described.output_schema.clone(),
+                error_schema: described.error_schema.clone(),
+                imports: described.imports.clone(),
+                notes: described.notes.clone(),
+            },
+            pipeline: None,
+            linked,
+        };
+        self.with_names(|names| {
+            names.add(digest, &described);
+            let _naming = self.lock_naming();
+            // Names may stand for something else by now.
+            self.refuse_import_cycles(name, &version.linked)?;
+            let others = names.follow(self.registry.prospect(name, &version)?, followers)?;
+            let content = Cow::Borrowed(&*component);
+            self.publish(Publication { name, content, version: version.clone() }, &others)
+        })
+    }
+
+    /// Compiles a component that no version names yet, and describes it. Code that the engine refuses
+    /// isn't stored.
+    fn describe_new(
+        &self,
+        digest: &Digest,
+        component: &[u8],
+        is_linked: bool,
+    ) -> Result<Described, DeployError> {
+        let engine = self.executor.lane_pool().engine();
+        let explained = |refused: Refused| match (&refused, is_linked) {
+            (Refused::TooLarge(reason), true) => InvalidImport::NeedsTooMuch(reason.clone()).into(),
+            (_, _) => DeployError::from(refused),
+        };
+        let accept = |code: &[u8]| engine.describe_compiled(code).map(drop).map_err(explained);
+        let compiled =
+            self.executor.code().get_or_compile_bytes(digest, || Ok(Cow::Borrowed(component)), accept)?;
+        engine.describe_artefact(&compiled.path()).map_err(explained)
+    }
+
+    /// Calls `change` with what names stand for. Where a component's types aren't known because its
+    /// compiled code is missing, it is compiled without any lock, and `change` is called again.
+    ///
+    /// # Errors
+    /// Those of `change`, which has changed nothing then, and of compiling.
+    fn with_names<T, E: From<LoadError>>(
+        &self,
+        mut change: impl FnMut(&mut Names<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        loop {
+            let mut names = Names::new(self);
+            let outcome = change(&mut names);
+            match names.uncompiled() {
+                Some(digest) => {
+                    self.executor.code().get_or_compile::<LoadError>(&digest)?;
+                }
+                None => return outcome,
+            }
+        }
+    }
+
+    /// Deletes the files that no version names and no call is using. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was deleted until then is gone, and was garbage.
+    pub(crate) fn collect_garbage(&self) -> Result<(), StoreError> {
+        // Before the lock is taken, as it reads what names stand for.
+        let fused = self.fused_ids()?;
+        // The lock is taken for no longer: the first call of a function needs it, and there may be many files.
+        let in_use = || {
+            let called = self.functions.digests_in_use().into_iter();
+            called.chain(self.lock_deploying().iter().copied()).chain(fused).collect()
+        };
+        self.registry.collect_garbage(self.executor.code().compatibility(), in_use)?;
+        Ok(())
+    }
+
+    fn lock_deploying(&self) -> MutexGuard<'_, Vec<Digest>> {
+        self.deploying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A component that is being deployed, until dropped: its files aren't garbage.
+struct Deploying<'a> {
+    deployer: &'a Deployer,
+    digest: Digest,
+}
+
+impl<'a> Deploying<'a> {
+    fn begin(deployer: &'a Deployer, digest: Digest) -> Self {
+        deployer.lock_deploying().push(digest);
+        Self { deployer, digest }
+    }
+}
+
+impl Drop for Deploying<'_> {
+    fn drop(&mut self) {
+        let mut deploying = self.deployer.lock_deploying();
+        if let Some(index) = deploying.iter().position(|digest| *digest == self.digest) {
+            deploying.swap_remove(index);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Compiled code: opened from the store, or compiled first.
+//!
+//! ```text
+//! open ----------------------------------------------------------------> authentic code, or `None`
+//! get_or_compile --(none yet)--> wait for a place --> compile --> store --> authentic code
+//! ```
+//!
+//! Invariants:
+//! * At most [`compilations_max`](CompiledCode::compilations_max) compilers run at once, whoever asks:
+//!   each may take gigabytes.
+//! * A component that several threads ask for is compiled once. The others wait, then open it.
+//! * No lock is held while a compiler runs.
+//!
+//! Every function here blocks: call them on threads that may wait.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use nebula_engine::{CompileError, Compiler};
+use nebula_model::id::Digest;
+use nebula_store::{Compiled, Store, StoreError};
+
+/// The compiled code of one host.
+pub(crate) struct CompiledCode {
+    registry: Arc<Store>,
+    compiler: Compiler,
+    /// Names the engines that the code runs on.
+    compatibility: String,
+    compilations_max: usize,
+    /// The digests that are being compiled.
+    compiling: Mutex<HashSet<Digest>>,
+    /// Signalled at the end of each compilation.
+    ended: Condvar,
+}
+
+impl CompiledCode {
+    pub(crate) fn new(
+        registry: Arc<Store>,
+        compiler: Compiler,
+        compatibility: String,
+        compilations_max: usize,
+    ) -> Self {
+        Self {
+            registry,
+            compiler,
+            compatibility,
+            compilations_max,
+            compiling: Mutex::default(),
+            ended: Condvar::new(),
+        }
+    }
+
+    /// Returns how many compilers may run at once.
+    pub(crate) fn compilations_max(&self) -> usize {
+        self.compilations_max
+    }
+
+    /// Returns the compiler.
+    pub(crate) fn compiler(&self) -> &Compiler {
+        &self.compiler
+    }
+
+    /// Returns the name of the engines that the code runs on.
+    pub(crate) fn compatibility(&self) -> &str {
+        &self.compatibility
+    }
+
+    /// Opens authentic compiled code; `None` if it has to be compiled.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn open(&self, digest: &Digest) -> Result<Option<Compiled>, StoreError> {
+        self.registry.open_compiled(digest, &self.compatibility)
+    }
+
+    /// Opens the compiled code of a component of the store, compiling it if need be.
+    ///
+    /// # Errors
+    /// [`StoreError`] and [`CompileError`], as the caller's error.
+    pub(crate) fn get_or_compile<E>(&self, digest: &Digest) -> Result<Compiled, E>
+    where
+        E: From<StoreError> + From<CompileError>,
+    {
+        self.get_or_compile_bytes(digest, || Ok(self.registry.read_component(digest)?.into()), |_| Ok(()))
+    }
+
+    /// Opens compiled code under `digest`, compiling what `component` returns if need be. Code that
+    /// `accept` refuses isn't stored.
+    ///
+    /// # Errors
+    /// [`StoreError`] and [`CompileError`], as the caller's error, and the errors of both functions.
+    pub(crate) fn get_or_compile_bytes<'a, E>(
+        &self,
+        digest: &Digest,
+        component: impl FnOnce() -> Result<Cow<'a, [u8]>, E>,
+        accept: impl FnOnce(&[u8]) -> Result<(), E>,
+    ) -> Result<Compiled, E>
+    where
+        E: From<StoreError> + From<CompileError>,
+    {
+        if let Some(compiled) = self.open(digest)? {
+            return Ok(compiled);
+        }
+        let _compilation = self.begin(digest);
+        // Another thread may have compiled it while this one waited.
+        if let Some(compiled) = self.open(digest)? {
+            return Ok(compiled);
+        }
+        let code = self.compiler.compile(&component()?)?;
+        accept(&code)?;
+        self.registry.store_compiled(digest, &self.compatibility, &code)?;
+        let compiled = self.open(digest)?;
+        Ok(compiled.ok_or_else(|| StoreError::Damaged { digest: *digest })?)
+    }
+
+    /// Waits until no other thread compiles `digest` and there is a place for another compiler.
+    fn begin(&self, digest: &Digest) -> Compilation<'_> {
+        let mut compiling = self.lock();
+        while compiling.len() >= self.compilations_max || compiling.contains(digest) {
+            compiling = self.ended.wait(compiling).unwrap_or_else(PoisonError::into_inner);
+        }
+        compiling.insert(*digest);
+        Compilation { code: self, digest: *digest }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.compiling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place among the compilations, until dropped.
+struct Compilation<'a> {
+    code: &'a CompiledCode,
+    digest: Digest,
+}
+
+impl Drop for Compilation<'_> {
+    fn drop(&mut self) {
+        self.code.lock().remove(&self.digest);
+        self.code.ended.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use nebula_engine::Codegen;
+
+    use super::*;
+    use crate::error::LoadError;
+
+    /// An empty component.
+    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn code(directory: &tempfile::TempDir, compilations_max: usize) -> CompiledCode {
+        let registry = Arc::new(Store::open(directory.path()).unwrap());
+        let compiler = Compiler::InProcess(Codegen::Baseline);
+        CompiledCode::new(registry, compiler, "test".to_owned(), compilations_max)
+    }
+
+    /// Eight threads that ask for as many components as `digest_of` gives; returns the number of
+    /// compilations and the most that ran at once.
+    fn ask(compilations_max: usize, digest_of: impl Fn(u8) -> Digest + Sync) -> (usize, usize) {
+        let directory = tempfile::tempdir().unwrap();
+        let code = code(&directory, compilations_max);
+        let (begun, running, most) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for index in 0..8 {
+                let (code, begun, running, most, digest_of) = (&code, &begun, &running, &most, &digest_of);
+                scope.spawn(move || {
+                    let component = || {
+                        begun.fetch_add(1, Ordering::SeqCst);
+                        most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        thread::yield_now();
+                        Ok(COMPONENT.into())
+                    };
+                    let accept = |_: &[u8]| {
+                        running.fetch_sub(1, Ordering::SeqCst);
+                        Ok::<_, LoadError>(())
+                    };
+                    code.get_or_compile_bytes(&digest_of(index), component, accept).unwrap();
+                });
+            }
+        });
+        (begun.into_inner(), most.into_inner())
+    }
+
+    #[test]
+    fn one_component_is_compiled_once_for_all_who_ask() {
+        assert_eq!(ask(4, |_| Digest::of(b"one")).0, 1);
+    }
+
+    #[test]
+    fn compilations_at_once_are_bounded() {
+        let (begun, most) = ask(2, |index| Digest::of(&[index]));
+        assert_eq!(begun, 8);
+        assert!(most <= 2, "{most} at once");
+    }
+
+    #[test]
+    fn refused_code_is_not_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let code = code(&directory, 1);
+        let digest = Digest::of(b"refused");
+        let refuse = |_: &[u8]| Err(LoadError::Engine("refused".to_owned()));
+        assert!(code.get_or_compile_bytes(&digest, || Ok(COMPONENT.into()), refuse).is_err());
+        assert!(code.open(&digest).unwrap().is_none());
+        // The place is free again.
+        assert!(code.get_or_compile_bytes::<LoadError>(&digest, || Ok(COMPONENT.into()), |_| Ok(())).is_ok());
+    }
+}

@@ -1,0 +1,217 @@
+//! Where calls run: the compute lane, the engines, and the compiled code that they have loaded.
+//!
+//! Invariants:
+//! * Each serving thread and the compute lane have an engine and a pool of their own. What all pools
+//!   have loaded shares one budget (`pool`).
+//! * Loading compiles at most once, and only if the store has no authentic code (`compiled`).
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use nebula_cache::LoadedReport;
+use nebula_engine::{Compiler, Described, Engine, Loaded, Ticker};
+use nebula_model::id::Digest;
+use nebula_model::limits::HostLimits;
+use nebula_store::Store;
+use tokio::sync::Semaphore;
+
+use crate::call::lane::ComputeLane;
+use crate::deploy::compiled::CompiledCode;
+use crate::error::LoadError;
+use crate::pool::{LoadedCounts, LoadedSet, Pool};
+
+/// Runs the calls of one host.
+pub(crate) struct Executor {
+    code: CompiledCode,
+    /// Bounds the blocking threads that wait for a compiler on behalf of asynchronous callers.
+    compiling: Arc<Semaphore>,
+    ticker: Ticker,
+    cores: usize,
+    lane: ComputeLane,
+    lane_pool: Pool,
+    /// Fused components for the compute lane; created with the first that runs there.
+    fused_pool: OnceLock<Option<Pool>>,
+    /// The compiled code that all pools have loaded.
+    loaded: Arc<LoadedSet>,
+    /// Instances of each serving thread.
+    instances_max: NonZeroU32,
+    /// Serving threads that aren't idle.
+    awake: AtomicUsize,
+}
+
+impl Executor {
+    /// Starts the engine of the compute lane, and its threads' bookkeeping.
+    ///
+    /// # Errors
+    /// In words, if the machine refuses a thread or the address space.
+    pub(crate) fn start(
+        registry: Arc<Store>,
+        compiler: Compiler,
+        host_limits: &HostLimits,
+    ) -> Result<Self, String> {
+        let HostLimits {
+            calls_max,
+            instances_max,
+            loaded_bytes_max,
+            // The lane takes the first from `host_limits`; the others bound results.
+            queue_max: _,
+            remembered_bytes_max: _,
+            remembered_disk_bytes_max: _,
+            inputs_bytes_max: _,
+        } = host_limits;
+        let ticker = Ticker::start().map_err(|error| error.to_string())?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let lane = ComputeLane::new(host_limits, cores).map_err(|error| error.to_string())?;
+        let instances = u32::try_from(*calls_max).unwrap_or(u32::MAX);
+        let engine = Engine::new(instances, compiler.codegen(), &ticker);
+        let engine = engine.map_err(|error| format!("{error:#}"))?;
+        let loaded = LoadedSet::new(*loaded_bytes_max);
+        let code = CompiledCode::new(registry, compiler, engine.compatibility(), cores.div_ceil(2));
+        Ok(Self {
+            compiling: Arc::new(Semaphore::new(code.compilations_max())),
+            code,
+            ticker,
+            cores,
+            lane,
+            lane_pool: Pool::new(engine, Arc::clone(&loaded)),
+            fused_pool: OnceLock::new(),
+            loaded,
+            instances_max: *instances_max,
+            awake: AtomicUsize::new(0),
+        })
+    }
+
+    /// Returns the compiled code of the host.
+    pub(crate) fn code(&self) -> &CompiledCode {
+        &self.code
+    }
+
+    /// Returns the bound on blocking threads that compile for asynchronous callers.
+    pub(crate) fn compiling(&self) -> &Arc<Semaphore> {
+        &self.compiling
+    }
+
+    /// Returns the compute lane.
+    pub(crate) fn lane(&self) -> &ComputeLane {
+        &self.lane
+    }
+
+    /// Returns the compute lane's pool.
+    pub(crate) fn lane_pool(&self) -> &Pool {
+        &self.lane_pool
+    }
+
+    /// Returns how many cores the machine has for this process.
+    pub(crate) fn cores(&self) -> usize {
+        self.cores
+    }
+
+    /// Returns how many instances a serving thread may have.
+    pub(crate) fn instances_max(&self) -> usize {
+        self.instances_max.get() as usize
+    }
+
+    /// Creates the pool of a serving thread, with an engine of its own.
+    ///
+    /// # Errors
+    /// In words, if the address space can't be reserved.
+    pub(crate) fn new_pool(&self) -> Result<Pool, String> {
+        self.new_pool_of(self.instances_max.get())
+    }
+
+    /// Creates a pool of `instances_max` instances, with an engine of its own.
+    ///
+    /// # Errors
+    /// As [`new_pool`](Self::new_pool).
+    pub(crate) fn new_pool_of(&self, instances_max: u32) -> Result<Pool, String> {
+        let engine = Engine::new(instances_max, self.code.compiler().codegen(), &self.ticker);
+        let engine = engine.map_err(|error| format!("{error:#}"))?;
+        Ok(Pool::new(engine, Arc::clone(&self.loaded)))
+    }
+
+    /// Creates a pool for fused components, with an engine of its own; `None` if there is no address space.
+    pub(crate) fn new_fused_pool(&self) -> Option<Pool> {
+        let engine = Engine::for_fused(self.code.compiler().codegen(), &self.ticker).ok()?;
+        Some(Pool::new(engine, Arc::clone(&self.loaded)))
+    }
+
+    /// Returns the compute lane's pool for fused components.
+    pub(crate) fn fused_pool(&self) -> Option<&Pool> {
+        self.fused_pool.get_or_init(|| self.new_fused_pool()).as_ref()
+    }
+
+    /// Loads a component into `pool` if its compiled code is in the store. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(crate) fn load_compiled(
+        &self,
+        pool: &Pool,
+        digest: &Digest,
+    ) -> Result<Option<Arc<Loaded>>, LoadError> {
+        match pool.get(digest) {
+            Some(loaded) => Ok(Some(loaded)),
+            None => pool.load(&self.code, digest),
+        }
+    }
+
+    /// Loads a component into `pool`, compiling it first if need be.
+    ///
+    /// # Errors
+    /// [`LoadError`]; the next call tries again.
+    pub(crate) async fn load(
+        self: &Arc<Self>,
+        pool: &Pool,
+        digest: &Digest,
+    ) -> Result<Arc<Loaded>, LoadError> {
+        if let Some(loaded) = self.load_compiled(pool, digest)? {
+            return Ok(loaded);
+        }
+        let internal = |error: &dyn std::fmt::Display| LoadError::Engine(error.to_string());
+        let permit = Arc::clone(&self.compiling).acquire_owned().await.map_err(|error| internal(&error))?;
+        let (this, digest) = (Arc::clone(self), *digest);
+        let compile = move || {
+            let _permit = permit;
+            this.code.get_or_compile::<LoadError>(&digest).map(drop)
+        };
+        tokio::task::spawn_blocking(compile).await.map_err(|error| internal(&error))??;
+        let loaded = self.load_compiled(pool, &digest)?;
+        loaded.ok_or_else(|| LoadError::Engine("compiled code vanished while it was loaded".to_owned()))
+    }
+
+    /// Describes a component whose compiled code is in the store; `None` if it has to be compiled.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(crate) fn describe(&self, digest: &Digest) -> Result<Option<Described>, LoadError> {
+        let Some(compiled) = self.code.open(digest)? else { return Ok(None) };
+        let described = self.lane_pool.engine().describe_artefact(&compiled.path());
+        described.map(Some).map_err(|refused| LoadError::Engine(refused.to_string()))
+    }
+
+    /// Reports what is loaded, and how often code was loaded since the start.
+    pub(crate) fn loaded_report(&self) -> LoadedReport {
+        let LoadedCounts { components, bytes, reads, loads, evictions } = self.loaded.counts();
+        LoadedReport { components, bytes, bytes_max: self.loaded.bytes_max(), reads, loads, evictions }
+    }
+
+    /// Notes that a serving thread has something to do.
+    pub(crate) fn wake(&self) {
+        self.awake.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Notes that a serving thread is idle; returns whether all of them are now.
+    pub(crate) fn rest(&self) -> bool {
+        self.awake.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Unloads everything that the compute lane has loaded and no call is using.
+    pub(crate) fn unload(&self) {
+        self.lane_pool.clear();
+        if let Some(Some(pool)) = self.fused_pool.get() {
+            pool.clear();
+        }
+    }
+}
