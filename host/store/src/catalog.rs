@@ -9,7 +9,7 @@
 //! memory. `testing::catalog` has the tests that every implementation passes. The layout of a
 //! record is in [`record`].
 
-mod change;
+pub mod change;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
 mod progress;
@@ -29,6 +29,7 @@ pub use self::change::{Change, ContentError, RawChange};
 pub use self::memory::MemoryCatalog;
 pub use self::record::{LogKey, LogRecord, RecordError, RecordHash};
 pub use self::redb::RedbCatalog;
+use crate::Cause;
 
 /// An ordered log of changes of names, and the view that they add up to.
 ///
@@ -40,8 +41,9 @@ pub use self::redb::RedbCatalog;
 /// * **Durability.** A record that `append` has returned survives a crash of the process and a loss
 ///   of power. A crash during `append` leaves all of its changes or none. The implementation for
 ///   tests keeps nothing beyond its own life.
-/// * **Total changes.** Every change has an effect in every state, so the log alone determines the
-///   view: appending the changes of one log to an empty catalog, in order, gives the same view.
+/// * **Replay.** Applying a change never fails: where it makes no sense, it has no effect. So the log
+///   alone determines the view. Appending the changes of one log to an empty catalog, in order, gives
+///   the same view.
 /// * **Unknown changes.** A change of a kind that this release doesn't know is kept in the log and
 ///   passed on by `follow`. It doesn't change the view.
 /// * **Authenticity.** Every record has a MAC, and the hash of the record before it. `follow` and
@@ -167,9 +169,6 @@ impl fmt::Display for Sequence {
         write!(formatter, "{}", self.0)
     }
 }
-
-/// The cause of an error, without the types of the database or the network that reported it.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why the catalog couldn't be read or written.
 #[derive(Debug, thiserror::Error)]

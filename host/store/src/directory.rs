@@ -65,14 +65,30 @@ pub enum OpenError {
         /// The directory.
         path: PathBuf,
         /// The database's reason.
-        source: crate::catalog::Cause,
+        source: crate::Cause,
     },
+}
+
+/// Secret bytes, from which the keys for all purposes derive.
+#[derive(Clone)]
+pub struct Secret([u8; 32]);
+
+impl Secret {
+    /// Returns the secret with these bytes.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Derives the key for one purpose, which `context` names.
+    pub fn key_for(&self, context: &str) -> [u8; 32] {
+        blake3::derive_key(context, &self.0)
+    }
 }
 
 /// An open data directory. It stays locked while the value lives.
 pub struct Directory {
     path: PathBuf,
-    secret: Vec<u8>,
+    secret: Secret,
     is_format_1: Mutex<bool>,
     _lock: DirectoryLock,
 }
@@ -99,7 +115,7 @@ impl Directory {
             }
             Err(error) => return Err(not_writable(error)),
         };
-        let secret = read_key(&path.join("key")).map_err(not_writable)?;
+        let secret = read_secret(&path.join("key")).map_err(not_writable)?;
         Ok(Self { path: path.to_owned(), secret, is_format_1: Mutex::new(is_format_1), _lock: lock })
     }
 
@@ -108,9 +124,9 @@ impl Directory {
         &self.path
     }
 
-    /// Derives the key for one purpose, which `context` names.
-    pub fn key_for(&self, context: &str) -> [u8; 32] {
-        blake3::derive_key(context, &self.secret)
+    /// Returns the directory's secret.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     /// Makes it the current format, durably, if it isn't.
@@ -144,20 +160,22 @@ pub(crate) fn write_whole(path: &Path, content: &[&[u8]]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn read_key(path: &Path) -> io::Result<Vec<u8>> {
+fn read_secret(path: &Path) -> io::Result<Secret> {
     match fs::read(path) {
-        Ok(key) if key.len() == 32 => Ok(key),
-        // A key of another length is damaged. With a new one all code is compiled again.
-        Ok(_) => create_key(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create_key(path),
+        Ok(bytes) => match bytes.try_into() {
+            Ok(bytes) => Ok(Secret(bytes)),
+            // A key of another length is damaged. With a new one all code is compiled again.
+            Err(_) => create_secret(path),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create_secret(path),
         Err(error) => Err(error),
     }
 }
 
-fn create_key(path: &Path) -> io::Result<Vec<u8>> {
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(io::Error::other)?;
-    write_whole(path, &[&key])?;
+fn create_secret(path: &Path) -> io::Result<Secret> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    write_whole(path, &[&bytes])?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(key.to_vec())
+    Ok(Secret(bytes))
 }

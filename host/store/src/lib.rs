@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! Store --> Catalog (names, versions: an ordered log of changes and its view)
-//!       \-> components and compiled code, by digest
+//!       \-> Blobs (components and compiled code, by digest)
 //! Directory: the data directory that both are in
 //! ```
 //!
 //! The crate handles bytes and digests. It doesn't know WebAssembly or HTTP.
 
+pub mod blobs;
 pub mod catalog;
 mod directory;
 mod inputs;
@@ -17,10 +18,14 @@ mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use self::directory::{Directory, OpenError, create_private_dir};
+pub use self::blobs::{BlobError, Collected, Compiled};
+pub use self::directory::{Directory, OpenError, Secret, create_private_dir};
 pub use self::inputs::Inputs;
 pub use self::logs::{LogEntry, Logs};
-pub use self::store::{Collected, Compiled, NewVersion, Publication, ResolveError, Store, StoreError};
+pub use self::store::{NewVersion, Publication, ResolveError, Store, StoreError};
+
+/// The cause of an error, without the types of the database or the network that reported it.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Returns whether the disk, or the user's share of it, is full.
 fn is_out_of_space(error: &std::io::Error) -> bool {

@@ -1,9 +1,7 @@
 //! Functions with their versions, components and compiled code: a catalog and blobs behind one type.
 //!
 //! ```text
-//! registry.redb                        the catalog: log of changes; names, versions, settings
-//! components/<sha256>                  immutable, by digest; the content of a pipeline is its description
-//! compiled/<compatibility>/<sha256>    derived from the component; with its MAC
+//! publish --> Blobs (contents, durable) --> Catalog (names) --> resolve, list, versions
 //! ```
 //!
 //! Invariants:
@@ -11,12 +9,10 @@
 //!   the change that names it is appended, and an appended change is durable.
 //! * Content that is stored and not yet named isn't collected as garbage.
 //!
-//! `catalog` and [`directory`](crate::Directory) describe the files. All methods but
-//! [`Store::applied`] and [`Store::key_for`] may wait for the disk.
+//! All methods but [`Store::applied`] and [`Store::key_for`] may wait for the catalog or the blobs:
+//! call them on a thread that may wait.
 
-mod compiled;
 mod error;
-mod files;
 mod publish;
 
 use std::collections::{HashMap, HashSet};
@@ -28,13 +24,19 @@ use nebula_model::disagreement::Disagreement;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use nebula_model::record::VersionRecord;
 
-pub use self::compiled::Compiled;
 pub use self::error::{ResolveError, StoreError};
-use self::files::Files;
 use self::publish::Draft;
 pub use self::publish::{NewVersion, Publication};
+#[cfg(any(test, feature = "testing"))]
+use crate::blobs::MemoryBlobs;
+use crate::blobs::{Blobs, Collected, Compiled, CompiledId, FileBlobs};
 use crate::catalog::{AppendError, Catalog, Change, RedbCatalog, Sequence};
-use crate::directory::{Directory, OpenError};
+#[cfg(any(test, feature = "testing"))]
+use crate::catalog::{LogKey, MemoryCatalog};
+use crate::directory::{Directory, OpenError, Secret};
+
+/// The longest wait for blobs to be read or written.
+const BLOBS_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The longest wait for a change to be appended.
 const APPEND_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -42,23 +44,14 @@ const APPEND_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The attempts to append a change at the log's end, while others append too.
 const APPEND_ATTEMPTS_MAX: u32 = 5;
 
-/// The wait after a conflict, times the number of the attempt. Others that conflicted wait another time.
-const CONFLICT_BACKOFF: Duration = Duration::from_millis(1);
-
-/// Files that a garbage collection deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Collected {
-    /// Their number.
-    pub files: u64,
-    /// Their length together, bytes.
-    pub bytes: u64,
-}
+/// The longest wait after a conflict. It is random, so that writers that conflicted don't meet again.
+const CONFLICT_BACKOFF_MAX: Duration = Duration::from_millis(5);
 
 /// The open store.
 pub struct Store {
     catalog: Arc<dyn Catalog>,
-    files: Files,
-    directory: Arc<Directory>,
+    blobs: Arc<dyn Blobs>,
+    secret: Secret,
     /// Held from storing content to naming it, and while garbage is collected.
     storing: Mutex<()>,
 }
@@ -70,25 +63,29 @@ impl Store {
     /// [`OpenError`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let directory = Arc::new(Directory::open(path)?);
-        let files = Files::open(&directory)
+        let blobs = FileBlobs::open(Arc::clone(&directory))
             .map_err(|source| OpenError::NotWritable { path: path.to_owned(), source })?;
         let catalog = RedbCatalog::open(Arc::clone(&directory))
             .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
-        Ok(Self::new(directory, files, Arc::new(catalog)))
+        Ok(Self::new(Arc::new(catalog), Arc::new(blobs), directory.secret().clone()))
     }
 
-    fn new(directory: Arc<Directory>, files: Files, catalog: Arc<dyn Catalog>) -> Self {
-        Self { catalog, files, directory, storing: Mutex::new(()) }
+    /// Returns the store of a catalog and blobs. `secret` is for [`key_for`](Self::key_for).
+    pub fn new(catalog: Arc<dyn Catalog>, blobs: Arc<dyn Blobs>, secret: Secret) -> Self {
+        Self { catalog, blobs, secret, storing: Mutex::new(()) }
     }
 
-    /// Returns the catalog, for following its changes.
-    pub fn catalog(&self) -> &Arc<dyn Catalog> {
-        &self.catalog
+    /// Returns an empty store in memory.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn in_memory() -> Self {
+        let secret = Secret::new([1; 32]);
+        let catalog = MemoryCatalog::new(LogKey::new(&secret));
+        Self::new(Arc::new(catalog), Arc::new(MemoryBlobs::new(&secret)), secret)
     }
 
-    /// Derives the key for one purpose, which `context` names, from the directory's secret.
+    /// Derives the key for one purpose, which `context` names, from the store's secret.
     pub fn key_for(&self, context: &str) -> [u8; 32] {
-        self.directory.key_for(context)
+        self.secret.key_for(context)
     }
 
     /// Returns the last change that lookups see. Doesn't wait. A lookup that gave nothing gives nothing
@@ -128,7 +125,7 @@ impl Store {
     fn put_contents(&self, new: &[Publication<'_>]) -> Result<MutexGuard<'_, ()>, StoreError> {
         let storing = self.storing();
         for new in new {
-            self.files.put_component(&new.version.digest, &new.content)?;
+            self.blobs.put_component(&new.version.digest, &new.content, blobs_deadline())?;
         }
         Ok(storing)
     }
@@ -156,7 +153,7 @@ impl Store {
             match self.catalog.append(base, &draft.changes, deadline) {
                 Ok(_) => return Ok(collected),
                 Err(AppendError::Conflict { .. }) if attempt < APPEND_ATTEMPTS_MAX => {
-                    std::thread::sleep(CONFLICT_BACKOFF * attempt);
+                    std::thread::sleep(conflict_backoff());
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -221,7 +218,7 @@ impl Store {
         Ok(self.catalog.list()?)
     }
 
-    /// Returns every version of a function, oldest first: empty if there is no such function.
+    /// Returns every version of a function, oldest first: empty if the function doesn't exist.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -248,7 +245,7 @@ impl Store {
     /// Returns version `to`, or the one before the current one.
     ///
     /// # Errors
-    /// [`ResolveError`]: also when there is no earlier version.
+    /// [`ResolveError`]: also when no version is earlier.
     pub fn earlier(&self, name: &FunctionName, to: Option<Version>) -> Result<VersionRecord, ResolveError> {
         let current = self.current(name)?.version;
         let versions = self.versions(name)?;
@@ -301,7 +298,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn read_component(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
-        self.files.read_component(digest)
+        Ok(self.blobs.component(digest, blobs_deadline())?)
     }
 
     /// Stores compiled code with its MAC.
@@ -315,7 +312,8 @@ impl Store {
         code: &[u8],
     ) -> Result<(), StoreError> {
         let _storing = self.storing();
-        self.files.store_compiled(digest, compatibility, code)
+        let id = CompiledId { digest, compatibility };
+        Ok(self.blobs.put_compiled(id, code, blobs_deadline())?)
     }
 
     /// Returns authentic compiled code. `None` means: compile it again.
@@ -327,7 +325,8 @@ impl Store {
         digest: &Digest,
         compatibility: &str,
     ) -> Result<Option<Compiled>, StoreError> {
-        self.files.open_compiled(digest, compatibility)
+        let id = CompiledId { digest, compatibility };
+        Ok(self.blobs.compiled(id, blobs_deadline())?)
     }
 
     /// Deletes components that no version names, and compiled code of them or of other engines, except
@@ -335,7 +334,7 @@ impl Store {
     /// component by its name has it named or in use.
     ///
     /// # Errors
-    /// [`StoreError`]. The files deleted until then were garbage.
+    /// [`StoreError`]. The blobs deleted until then were garbage.
     pub fn collect_garbage(
         &self,
         compatibility: &str,
@@ -344,9 +343,17 @@ impl Store {
         let _storing = self.storing();
         let mut kept = self.catalog.digests()?;
         kept.extend(in_use());
-        let kept = kept.iter().map(Digest::hex).collect();
-        self.files.collect(&kept, compatibility)
+        Ok(self.blobs.collect(&kept, compatibility)?)
     }
+}
+
+fn conflict_backoff() -> Duration {
+    // Without random bytes it is the longest wait.
+    CONFLICT_BACKOFF_MAX.mul_f64(f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX))
+}
+
+fn blobs_deadline() -> Instant {
+    Instant::now() + BLOBS_WAIT_MAX
 }
 
 fn publish_all(draft: &mut Draft<'_>, new: &[Publication<'_>]) -> Result<Vec<VersionRecord>, StoreError> {

@@ -11,6 +11,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+pub mod blobs;
 pub mod catalog;
 
 use nebula_model::description::Pipeline;

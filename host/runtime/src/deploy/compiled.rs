@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use nebula_engine::{CompileError, Compiler};
 use nebula_model::id::Digest;
-use nebula_store::{Compiled, Store, StoreError};
+use nebula_store::{BlobError, Compiled, Store, StoreError};
 
 /// The compiled code of one host.
 pub(crate) struct CompiledCode {
@@ -111,7 +111,7 @@ impl CompiledCode {
         accept(&code)?;
         self.registry.store_compiled(digest, &self.compatibility, &code)?;
         let compiled = self.open(digest)?;
-        Ok(compiled.ok_or_else(|| StoreError::Damaged { digest: *digest })?)
+        Ok(compiled.ok_or_else(|| StoreError::Blob(BlobError::Damaged { digest: *digest }))?)
     }
 
     /// Waits until no other thread compiles `digest` and there is a place for another compiler.

@@ -16,6 +16,8 @@ use nebula_model::disagreement::Disagreement;
 use nebula_model::id::{Digest, FunctionName, Version};
 use nebula_model::record::VersionRecord;
 
+use crate::Cause;
+
 const PUBLISH: u16 = 1;
 const SET_CURRENT: u16 = 2;
 const REMOVE: u16 = 3;
@@ -27,16 +29,16 @@ const TRUST: u16 = 5;
 pub enum Change {
     /// Adds a version and makes it current. Replaces a version of the same number.
     Publish(Box<VersionRecord>),
-    /// Makes a version current. Has no effect if there is no such version.
+    /// Makes a version current. Has no effect if the function doesn't have it.
     SetCurrent {
         /// The function.
         name: FunctionName,
         /// The version.
         version: Version,
     },
-    /// Removes a function with all its versions. Has no effect if there is no such function.
+    /// Removes a function with all its versions. Has no effect if the function doesn't exist.
     Remove(FunctionName),
-    /// Distrusts a component: its results are no longer cached. Replaces an earlier disagreement.
+    /// Distrusts a component, so its results are no longer cached. Replaces an earlier disagreement.
     Distrust(Disagreement),
     /// Trusts a component again. Has no effect if it isn't distrusted.
     Trust(Digest),
@@ -60,7 +62,7 @@ pub struct ContentError {
     /// The number of the kind.
     pub kind: u16,
     /// The reason.
-    source: super::Cause,
+    source: Cause,
 }
 
 impl RawChange {
@@ -119,7 +121,7 @@ impl From<&Change> for RawChange {
     }
 }
 
-fn parse_name(bytes: &[u8]) -> Result<FunctionName, super::Cause> {
+fn parse_name(bytes: &[u8]) -> Result<FunctionName, Cause> {
     Ok(str::from_utf8(bytes)?.parse()?)
 }
 

@@ -181,13 +181,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::directory::Secret;
     use crate::testing::catalog::Fixture;
 
     struct InMemory(Arc<MemoryCatalog>);
 
     impl Fixture for InMemory {
         fn new() -> Self {
-            Self(Arc::new(MemoryCatalog::new(LogKey::new([1; 32]))))
+            Self(Arc::new(MemoryCatalog::new(LogKey::new(&Secret::new([1; 32])))))
         }
 
         fn catalog(&self) -> Arc<dyn Catalog> {

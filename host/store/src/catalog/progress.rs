@@ -52,7 +52,7 @@ pub(super) struct Turn<'a>(&'a WriteTurn);
 impl WriteTurn {
     /// Waits for the turn; `None` at the deadline.
     pub(super) fn take(&self, deadline: Instant) -> Option<Turn<'_>> {
-        let left = deadline.checked_duration_since(Instant::now())?;
+        let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
         let waited = self.returned.wait_timeout_while(lock(&self.is_taken), left, |taken| *taken);
         let (mut is_taken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() {

@@ -15,7 +15,7 @@
 //!
 //! * A record names the record before it by hash, so an authentic last record vouches for the
 //!   whole log. Records that were altered, reordered, inserted or removed break the chain.
-//! * The MAC also detects a log that somebody without the key has written from its beginning.
+//! * The MAC also detects a whole log that was written without the key.
 //! * The key's identifier distinguishes a damaged record from one that was sealed before the key
 //!   was lost. The chain continues over a change of keys.
 //! * [`change`](super::change) lists the kinds. A reader keeps changes of a kind that it doesn't
@@ -24,9 +24,13 @@
 
 use super::change::{Change, ContentError, RawChange};
 use super::{AppendError, Sequence};
+use crate::directory::Secret;
 
 /// The format that this release reads and writes.
 const FORMAT: u32 = 1;
+
+/// Derives the key of the MACs from a secret.
+const KEY_CONTEXT: &str = "nebula 2026-11 authentication of the change log";
 
 /// The largest record, bytes: 1 GiB.
 pub const RECORD_BYTES_MAX: u64 = 1024 * 1024 * 1024;
@@ -53,8 +57,9 @@ pub struct LogKey {
 }
 
 impl LogKey {
-    /// Returns the key with these bytes, which are secret.
-    pub fn new(key: [u8; 32]) -> Self {
+    /// Derives the key from a secret.
+    pub fn new(secret: &Secret) -> Self {
+        let key = secret.key_for(KEY_CONTEXT);
         let derived = blake3::derive_key("nebula 2026-11 identifier of the change log's key", &key);
         let mut id = [0; 8];
         id.copy_from_slice(&derived[..8]);

@@ -32,14 +32,13 @@ use self::tables::{CURRENT, DISTRUSTED, IMPORTERS, LOG, PIPELINES, RECORDS, View
 use super::progress::{Progress, WriteTurn};
 use super::record::{self, NO_RECORD, RecordHash};
 use super::{
-    AppendError, Catalog, CatalogError, Cause, Change, LogDamage, LogKey, LogRecord, RawChange, RecordError,
+    AppendError, Catalog, CatalogError, Change, LogDamage, LogKey, LogRecord, RawChange, RecordError,
     Sequence,
 };
+use crate::Cause;
 use crate::directory::Directory;
 
 const FILE: &str = "registry.redb";
-
-const LOG_KEY_CONTEXT: &str = "nebula 2026-11 authentication of the change log";
 
 /// The content of one record of a snapshot, bytes, unless one change is larger.
 const SNAPSHOT_RECORD_BYTES: usize = 1024 * 1024;
@@ -110,7 +109,7 @@ impl RedbCatalog {
 
     fn new(directory: Arc<Directory>, database: Database) -> Result<Self, CatalogError> {
         let last = database.read(read_last)?;
-        let key = LogKey::new(directory.key_for(LOG_KEY_CONTEXT));
+        let key = LogKey::new(directory.secret());
         Ok(Self { database, key, progress: Progress::new(last), turn: WriteTurn::default(), directory })
     }
 

@@ -1,56 +1,38 @@
 //! Errors of the store.
 
-use std::path::PathBuf;
+use nebula_model::id::{FunctionName, Version};
 
-use nebula_model::id::{Digest, FunctionName, Version};
-
+use crate::blobs::BlobError;
 use crate::catalog::{AppendError, CatalogError};
 
 /// Why the store couldn't read or write.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A file can't be read or written.
-    #[error("cannot {action} `{}`", path.display())]
-    File {
-        /// The operation.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// A component's bytes don't match its digest.
-    #[error("the component {digest} is damaged on disk: deploy it again")]
-    Damaged {
-        /// The digest.
-        digest: Digest,
-    },
-    /// The catalog can't be read.
+    /// A component or compiled code can't be read or written.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The names can't be read.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// The change wasn't acknowledged.
+    /// The names can't be changed.
     #[error(transparent)]
     Append(#[from] AppendError),
 }
 
 impl StoreError {
-    /// Returns whether the content that was asked for isn't there.
+    /// Returns whether the component isn't there.
     pub fn is_absence(&self) -> bool {
-        if let Self::File { source, .. } = self {
-            source.kind() == std::io::ErrorKind::NotFound
-        } else {
-            false
-        }
+        matches!(self, Self::Blob(BlobError::Missing { .. }))
     }
 
     /// Returns whether the disk, or the user's share of it, is full.
     pub fn is_out_of_space(&self) -> bool {
         match self {
-            Self::File { source, .. } => crate::is_out_of_space(source),
+            Self::Blob(error) => matches!(error, BlobError::OutOfSpace { .. }),
             Self::Catalog(error) | Self::Append(AppendError::Catalog(error)) => {
                 matches!(error, CatalogError::OutOfSpace(_))
             }
-            Self::Damaged { .. } | Self::Append(_) => false,
+            Self::Append(_) => false,
         }
     }
 }
@@ -58,7 +40,7 @@ impl StoreError {
 /// Why a reference doesn't resolve.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// There is no such function.
+    /// The function doesn't exist.
     #[error("there is no function `{0}`")]
     UnknownFunction(FunctionName),
     /// The function exists, and this version of it doesn't.

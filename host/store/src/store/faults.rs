@@ -66,8 +66,8 @@ fn open_on_failing_disk(path: &Path, operations: i64) -> Result<Store, StoreErro
     let directory = Arc::new(Directory::open(path).unwrap());
     let disk = FailingDisk::open(&RedbCatalog::file(path), operations);
     let catalog = RedbCatalog::with_backend(Arc::clone(&directory), disk)?;
-    let files = Files::open(&directory).unwrap();
-    Ok(Store::new(directory, files, Arc::new(catalog)))
+    let blobs = FileBlobs::open(Arc::clone(&directory)).unwrap();
+    Ok(Store::new(Arc::new(catalog), Arc::new(blobs), directory.secret().clone()))
 }
 
 /// Follows the whole log, which checks every record, and compares what it adds up to with the view.
@@ -75,7 +75,7 @@ fn verify_chain(store: &Store) {
     let soon = || Instant::now() + APPEND_WAIT_MAX;
     let last = store.catalog.last(soon()).unwrap();
     assert_eq!(store.applied(), last);
-    let replayed = crate::catalog::MemoryCatalog::new(crate::catalog::LogKey::new([0; 32]));
+    let replayed = MemoryCatalog::new(LogKey::new(&Secret::new([0; 32])));
     let mut at = Sequence::START;
     while at < last {
         for record in store.catalog.follow(at, soon()).unwrap() {

@@ -1,4 +1,4 @@
-//! The store on real directories, with the damage that a crash or another process can cause.
+//! The store in memory, and on directories where that matters: after a restart, a crash or damage.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,6 +7,7 @@ use nebula_model::limits::LimitOverrides;
 use nebula_model::remember::Remember;
 
 use super::*;
+use crate::blobs::BlobError;
 use crate::testing::{description, disagreement};
 
 pub(super) fn new_version(content: &[u8]) -> NewVersion {
@@ -90,8 +91,7 @@ fn a_repaired_database_is_not_repaired_again() {
 
 #[test]
 fn the_same_content_is_the_same_version_and_no_change() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory);
+    let store = Store::in_memory();
     let first = publish(&store, "f", b"one");
     let applied = store.applied();
     assert_eq!(publish(&store, "f", b"one"), first);
@@ -101,8 +101,7 @@ fn the_same_content_is_the_same_version_and_no_change() {
 
 #[test]
 fn a_prospect_is_the_version_that_publishing_gives() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory);
+    let store = Store::in_memory();
     let name = "f".parse().unwrap();
     for content in [b"one", b"two", b"two"] {
         let prospect = store.prospect(&name, &new_version(content)).unwrap();
@@ -114,8 +113,7 @@ fn a_prospect_is_the_version_that_publishing_gives() {
 /// One of them is published under its name twice.
 #[test]
 fn several_versions_are_published_in_one_change() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory);
+    let store = Store::in_memory();
     let names = ["f", "g", "f", "f"].map(|name| name.parse().unwrap());
     let contents: [&[u8]; 4] = [b"one", b"two", b"three", b"three"];
     let new: Vec<_> = names
@@ -132,8 +130,7 @@ fn several_versions_are_published_in_one_change() {
 
 #[test]
 fn rollback_keeps_the_later_versions() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory);
+    let store = Store::in_memory();
     let name = "f".parse().unwrap();
     let first = publish(&store, "f", b"one");
     publish(&store, "f", b"two");
@@ -149,8 +146,7 @@ fn rollback_keeps_the_later_versions() {
 
 #[test]
 fn a_digest_resolves_to_its_latest_version() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory);
+    let store = Store::in_memory();
     for content in [b"one", b"two", b"one"] {
         publish(&store, "f", content);
     }
@@ -160,8 +156,7 @@ fn a_digest_resolves_to_its_latest_version() {
 
 #[test]
 fn references_that_do_not_resolve_say_why() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory);
+    let store = Store::in_memory();
     publish(&store, "f", b"one");
     let error = |reference: &str| resolve(&store, reference).unwrap_err().to_string();
     assert_eq!(error("g"), "there is no function `g`");
@@ -172,14 +167,9 @@ fn references_that_do_not_resolve_say_why() {
 #[test]
 fn two_stores_on_one_catalog_both_succeed() {
     const ROUNDS: u32 = 10;
-    let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let shared: Arc<dyn Catalog> =
-        Arc::new(crate::catalog::MemoryCatalog::new(crate::catalog::LogKey::new([1; 32])));
-    let stores = directories.each_ref().map(|directory| {
-        let directory = Arc::new(Directory::open(directory.path()).unwrap());
-        let files = Files::open(&directory).unwrap();
-        Store::new(directory, files, Arc::clone(&shared))
-    });
+    let first = Store::in_memory();
+    let second = Store::new(Arc::clone(&first.catalog), Arc::clone(&first.blobs), first.secret.clone());
+    let stores = [first, second];
     std::thread::scope(|scope| {
         for (store, name) in stores.iter().zip(["f", "g"]) {
             scope.spawn(move || {
@@ -195,9 +185,8 @@ fn two_stores_on_one_catalog_both_succeed() {
 }
 
 #[test]
-fn collecting_garbage_deletes_the_files_of_removed_functions() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory);
+fn collecting_garbage_deletes_the_blobs_of_removed_functions() {
+    let store = Store::in_memory();
     let (kept, gone) = (publish(&store, "a", b"kept"), publish(&store, "b", b"gone"));
     for digest in [&kept.digest, &gone.digest] {
         store.store_compiled(digest, "now", b"code").unwrap();
@@ -206,7 +195,7 @@ fn collecting_garbage_deletes_the_files_of_removed_functions() {
     assert!(store.remove(&"b".parse().unwrap()).unwrap());
     assert!(!store.remove(&"b".parse().unwrap()).unwrap());
     let collected = store.collect_garbage("now", HashSet::new).unwrap();
-    assert_eq!(collected.files, 1 + 1 + 1);
+    assert_eq!(collected.blobs, 1 + 1 + 1);
     assert!(store.open_compiled(&kept.digest, "now").unwrap().is_some());
     assert!(store.read_component(&gone.digest).unwrap_err().is_absence());
     assert!(matches!(resolve(&store, "b"), Err(ResolveError::UnknownFunction(_))));
@@ -214,20 +203,18 @@ fn collecting_garbage_deletes_the_files_of_removed_functions() {
 
 #[test]
 fn a_component_in_use_is_not_garbage() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory);
+    let store = Store::in_memory();
     let digest = publish(&store, "f", b"one").digest;
     store.store_compiled(&digest, "now", b"code").unwrap();
     assert!(store.remove(&"f".parse().unwrap()).unwrap());
     assert_eq!(store.collect_garbage("now", || HashSet::from([digest])).unwrap(), Collected::default());
     assert!(store.open_compiled(&digest, "now").unwrap().is_some());
-    assert_eq!(store.collect_garbage("now", HashSet::new).unwrap().files, 2);
+    assert_eq!(store.collect_garbage("now", HashSet::new).unwrap().blobs, 2);
 }
 
 #[test]
 fn only_a_distrusted_component_is_trusted_again_with_a_change() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory);
+    let store = Store::in_memory();
     let components = HashSet::from([Digest::of(b"one"), Digest::of(b"two")]);
     store.trust(&components).unwrap();
     assert_eq!(store.applied(), Sequence::START);
@@ -236,51 +223,6 @@ fn only_a_distrusted_component_is_trusted_again_with_a_change() {
     store.trust(&components).unwrap();
     assert!(store.disagreements().unwrap().is_empty());
     assert_eq!(store.applied().number(), 2);
-}
-
-#[test]
-fn compiled_code_that_was_altered_is_not_opened() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory);
-    let digest = publish(&store, "f", b"one").digest;
-    store.store_compiled(&digest, "now", b"native code").unwrap();
-    let path = directory.path().join("compiled/now").join(digest.hex());
-    let whole = fs::read(&path).unwrap();
-    let flipped = |at: usize| {
-        let mut other = whole.clone();
-        other[at] ^= 1;
-        other
-    };
-    let shorter = (0..whole.len()).map(|bytes| whole[..bytes].to_vec());
-    let longer = [&whole[..], b"x"].concat();
-    for altered in (0..whole.len()).map(flipped).chain(shorter).chain([longer]) {
-        fs::write(&path, &altered).unwrap();
-        assert!(store.open_compiled(&digest, "now").unwrap().is_none(), "{altered:?}");
-    }
-    // The right content under another digest or compatibility is refused too.
-    fs::write(&path, &whole).unwrap();
-    assert!(store.open_compiled(&digest, "now").unwrap().is_some());
-    fs::copy(&path, path.with_file_name(Digest::of(b"other").hex())).unwrap();
-    assert!(store.open_compiled(&Digest::of(b"other"), "now").unwrap().is_none());
-    fs::create_dir(directory.path().join("compiled/before")).unwrap();
-    fs::copy(&path, directory.path().join("compiled/before").join(digest.hex())).unwrap();
-    assert!(store.open_compiled(&digest, "before").unwrap().is_none());
-}
-
-/// Overwriting the file after it was authenticated doesn't change what was opened.
-#[test]
-fn opened_compiled_code_does_not_change_with_its_file() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory);
-    let digest = publish(&store, "f", b"one").digest;
-    // Longer than one piece of reading.
-    let code = vec![7; 300_000];
-    store.store_compiled(&digest, "now", &code).unwrap();
-    let compiled = store.open_compiled(&digest, "now").unwrap().unwrap();
-    fs::write(directory.path().join("compiled/now").join(digest.hex()), b"other code").unwrap();
-    assert!(store.open_compiled(&digest, "now").unwrap().is_none());
-    assert_eq!(compiled.bytes(), code.len() as u64);
-    assert_eq!(fs::read(compiled.path()).unwrap(), code);
 }
 
 #[test]
@@ -294,7 +236,7 @@ fn a_crash_before_the_change_leaves_only_garbage() {
     drop(store);
     let store = open(&directory);
     assert_eq!(resolve(&store, "f").unwrap(), kept);
-    assert_eq!(store.collect_garbage("now", HashSet::new).unwrap(), Collected { files: 2, bytes: 5 });
+    assert_eq!(store.collect_garbage("now", HashSet::new).unwrap(), Collected { blobs: 2, bytes: 5 });
     assert_eq!(store.read_component(&kept.digest).unwrap(), b"one");
 }
 
@@ -304,7 +246,7 @@ fn a_damaged_component_is_reported_and_repaired_by_a_deploy() {
     let store = open(&directory);
     let digest = publish(&store, "f", b"one").digest;
     fs::write(directory.path().join("components").join(digest.hex()), b"0ne").unwrap();
-    assert!(matches!(store.read_component(&digest), Err(StoreError::Damaged { .. })));
+    assert!(matches!(store.read_component(&digest), Err(StoreError::Blob(BlobError::Damaged { .. }))));
     publish(&store, "f", b"one");
     assert_eq!(store.read_component(&digest).unwrap(), b"one");
 }
