@@ -84,6 +84,46 @@ fn a_data_directory_of_an_unknown_format_is_refused_unchanged() {
     assert_eq!(std::fs::read_to_string(home.path().join("FORMAT")).unwrap(), "nebula registry 99\n");
 }
 
+/// `tests/data` has a directory of each format that a release has made, with the same functions.
+#[test]
+fn a_data_directory_of_each_earlier_format_is_served_and_takes_deploys() {
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    for format in ["registry-1", "registry-2"] {
+        let home = std::sync::Arc::new(tempfile::tempdir().unwrap());
+        copy_all(&data.join(format), &nebula_tests::data_dir_in(&home));
+        let nebula = Nebula::start_over(home, &[]);
+        let answers = |nebula: &Nebula| {
+            nebula.post("/f/double", "5").is(200).says("10");
+            nebula.post("/f/double@v2", "5").is(200).says("15");
+            nebula.post("/f/sum", "5").is(200).says("11");
+            nebula.post("/f/chain", "5").is(200).says("21");
+            nebula.post("/f/gone", "5").is(404);
+        };
+        answers(&nebula);
+        nebula.redeploy("new", guests::ADDS);
+        answers(&nebula);
+        let home = nebula.home();
+        nebula.terminate();
+        nebula.terminate_and_wait();
+        let nebula = Nebula::start_over(home, &[]);
+        answers(&nebula);
+        nebula.post("/f/new", r#"{"a":1,"b":2}"#).is(200).says("3");
+    }
+}
+
+fn copy_all(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_all(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 #[test]
 fn functions_versions_and_the_token_survive_a_restart() {
     let mut nebula =

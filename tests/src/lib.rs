@@ -37,7 +37,7 @@ pub use answer::{Answer, Problem};
 pub use cli::{CommandRun, binary, cargo_in, nebula, nebula_in};
 pub use generator::Generator;
 pub use nginx::Nginx;
-pub use server::{Nebula, RequestBuilder, spawn_with_socket};
+pub use server::{Nebula, RequestBuilder, data_dir_in, spawn_with_socket};
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));
 

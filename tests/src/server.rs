@@ -294,7 +294,8 @@ fn without_digests(text: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-fn data_dir_in(home: &TempDir) -> PathBuf {
+/// Returns the data directory of a server that has this home.
+pub fn data_dir_in(home: &TempDir) -> PathBuf {
     home.path().join("data")
 }
 

@@ -29,7 +29,7 @@ pub fn compile_artefact(component: &[u8], codegen: Codegen) -> Result<Vec<u8>, U
 impl Engine {
     /// Maps an authenticated artefact.
     pub(super) fn map_artefact(&self, path: &Path) -> wasmtime::Result<Component> {
-        // SAFETY: `path` leads to sealed memory that `Registry::open_compiled` has handed out, having
+        // SAFETY: `path` leads to sealed memory that `Store::open_compiled` has handed out, having
         // checked the MAC over its content and this engine's compatibility. A seal can't be broken,
         // so the mapping shows the same bytes for as long as it lives.
         unsafe { Component::deserialize_file(self.wasmtime(), path) }

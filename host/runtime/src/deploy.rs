@@ -29,7 +29,7 @@ use nebula_model::limits::LimitTooHigh;
 use nebula_model::record::{Description, VersionRecord};
 use nebula_model::remember::Settings;
 use nebula_pipeline::InvalidPipeline;
-use nebula_store::{NewVersion, Publication, Registry, ResolveError, StoreError};
+use nebula_store::{NewVersion, Publication, ResolveError, Store, StoreError};
 
 pub(crate) use self::fuse::fused_deadline;
 use self::names::Names;
@@ -102,7 +102,7 @@ impl From<LinkError> for DeployError {
 
 /// Changes what names stand for on one host.
 pub(crate) struct Deployer {
-    registry: Arc<Registry>,
+    registry: Arc<Store>,
     executor: Arc<Executor>,
     functions: Arc<Functions>,
     results: Arc<Results>,
@@ -117,7 +117,7 @@ pub(crate) struct Deployer {
 
 impl Deployer {
     pub(crate) fn new(
-        registry: Arc<Registry>,
+        registry: Arc<Store>,
         executor: Arc<Executor>,
         functions: Arc<Functions>,
         results: Arc<Results>,

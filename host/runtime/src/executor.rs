@@ -13,7 +13,7 @@ use nebula_cache::LoadedReport;
 use nebula_engine::{Compiler, Described, Engine, Loaded, Ticker};
 use nebula_model::id::Digest;
 use nebula_model::limits::HostLimits;
-use nebula_store::Registry;
+use nebula_store::Store;
 use tokio::sync::Semaphore;
 
 use crate::call::lane::ComputeLane;
@@ -46,7 +46,7 @@ impl Executor {
     /// # Errors
     /// In words, if the machine refuses a thread or the address space.
     pub(crate) fn start(
-        registry: Arc<Registry>,
+        registry: Arc<Store>,
         compiler: Compiler,
         host_limits: &HostLimits,
     ) -> Result<Self, String> {

@@ -11,7 +11,7 @@ use nebula_model::disagreement::Disagreement;
 use nebula_model::id::{Digest, FunctionName};
 use nebula_model::limits::HostLimits;
 use nebula_model::record::VersionRecord;
-use nebula_store::{Inputs, LogEntry, Logs, Registry, StoreError};
+use nebula_store::{Inputs, LogEntry, Logs, Store, StoreError};
 
 use crate::cached::{Cache, Disk, Flights};
 use crate::call::function::Function;
@@ -29,7 +29,7 @@ pub(crate) trait Counting: Send + Sync {
 
 /// The results of one host.
 pub(crate) struct Results {
-    registry: Arc<Registry>,
+    registry: Arc<Store>,
     cache: Cache,
     disk: Disk,
     flights: Arc<Flights>,
@@ -43,7 +43,7 @@ pub(crate) struct Results {
 }
 
 impl Results {
-    pub(crate) fn new(registry: Arc<Registry>, data_dir: &Path, host_limits: &HostLimits) -> Self {
+    pub(crate) fn new(registry: Arc<Store>, data_dir: &Path, host_limits: &HostLimits) -> Self {
         let HostLimits {
             remembered_bytes_max,
             remembered_disk_bytes_max,

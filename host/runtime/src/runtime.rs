@@ -21,7 +21,7 @@ use nebula_model::limits::{HostLimits, Limits};
 use nebula_model::record::VersionRecord;
 use nebula_model::remember::Settings;
 use nebula_pipeline::View;
-use nebula_store::{LogEntry, OpenError, Registry, ResolveError, StoreError};
+use nebula_store::{LogEntry, OpenError, ResolveError, Store, StoreError};
 use tokio::sync::Semaphore;
 
 use crate::call::function::Function;
@@ -73,7 +73,7 @@ pub enum RuntimeError {
 pub struct Runtime(Arc<Shared>);
 
 struct Shared {
-    registry: Arc<Registry>,
+    registry: Arc<Store>,
     executor: Arc<Executor>,
     results: Arc<Results>,
     functions: Arc<Functions>,
@@ -92,7 +92,7 @@ impl Runtime {
     /// [`RuntimeError`].
     pub fn open(config: RuntimeConfig) -> Result<Self, RuntimeError> {
         let RuntimeConfig { data_dir, compiler, limits, host_limits, signer, verify_share, alarm } = config;
-        let registry = Arc::new(Registry::open(&data_dir)?);
+        let registry = Arc::new(Store::open(&data_dir)?);
         let executor = Executor::start(Arc::clone(&registry), compiler, &host_limits);
         let executor = Arc::new(executor.map_err(RuntimeError::Engine)?);
         let results = Arc::new(Results::new(Arc::clone(&registry), &data_dir, &host_limits));

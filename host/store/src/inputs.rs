@@ -1,12 +1,14 @@
-//! Inputs that callers asked to have kept, so that their answers can be made again.
+//! Inputs that callers ask to keep, so that their answers can be recomputed.
 //!
-//! `inputs/<sha256>` in the data directory, the document of one input each. Where there is no room the oldest goes.
+//! `inputs/<sha256>` in the data directory holds the document of one input. When space runs out, the
+//! oldest is evicted.
 //!
 //! Invariants:
-//! * What is found has the digest that it was asked for by: a file that was damaged or cut off isn't there.
-//! * All of them together take at most the bytes they were given, a block of the disk each at least. Where that has become less
-//!   they go with the next that is kept.
-//! * A disk that fails costs what it was to keep. Where nothing was kept nothing is read.
+//! * A document that is found has the digest it was looked up by: a damaged or cut-off file is absent.
+//! * All documents together take at most the given bytes of disk, counted in whole blocks. If that
+//!   limit was lowered, the next document that is kept evicts down to it.
+//! * A failing disk costs the documents that it was to keep, and no call.
+//! * Nothing is read from the directory before the first document is kept or looked up.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs;
@@ -17,23 +19,23 @@ use std::time::SystemTime;
 
 use nebula_model::id::Digest;
 
-use crate::registry::create_private_dir;
+use crate::directory::create_private_dir;
 
-/// What a file takes of a disk at least, bytes.
+/// The least disk space of a file, bytes.
 const BLOCK_BYTES: u64 = 4096;
 
-/// No input takes more than this part of the room.
+/// The largest document takes one part in this many of the limit.
 const LARGEST_PART: u64 = 4;
 
-/// What is kept.
+/// The kept inputs.
 pub struct Inputs {
     directory: PathBuf,
     bytes_max: u64,
-    /// `None` until the directory was read. Its lock is held while that, or a file, is written.
+    /// `None` until the directory is read. Locked while the directory is read or a file written.
     kept: Mutex<Option<Kept>>,
 }
 
-/// What there is, without looking.
+/// The documents in the directory.
 #[derive(Default)]
 struct Kept {
     bytes: u64,
@@ -43,12 +45,13 @@ struct Kept {
 }
 
 impl Inputs {
-    /// Takes `bytes_max` at most in `data_dir`; nothing, if that is 0. Reads nothing yet.
+    /// Returns the inputs in `data_dir`, which take at most `bytes_max` bytes. With 0 nothing is kept.
+    /// Doesn't read the directory yet.
     pub fn new(data_dir: &Path, bytes_max: u64) -> Self {
         Self { directory: data_dir.join("inputs"), bytes_max, kept: Mutex::default() }
     }
 
-    /// Keeps a document. Whether it is there now. Waits for the disk.
+    /// Keeps a document. Returns whether it is there now. Waits for the disk.
     pub fn keep(&self, digest: &Digest, document: &[u8]) -> bool {
         let bytes = taken(document.len() as u64);
         if bytes > self.bytes_max / LARGEST_PART {
@@ -67,14 +70,14 @@ impl Inputs {
             if self.get(digest).is_some() {
                 return Ok(());
             }
-            // Damaged.
+            // The file is damaged: write it again.
             kept.forget(digest);
         }
         while kept.bytes + bytes > self.bytes_max {
             let Some((oldest, freed)) = kept.order.pop_front() else { break };
             match fs::remove_file(self.path(&oldest)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    // Others may go meanwhile.
+                    // Try another one first next time.
                     kept.order.push_back((oldest, freed));
                     return Err(error);
                 }
@@ -85,15 +88,15 @@ impl Inputs {
         }
         let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.directory)?;
         file.write_all(document)?;
-        // Not synced: what a crash takes isn't there, or isn't of its digest.
+        // Not synced: after a crash the document is absent, or its digest doesn't match.
         file.persist(self.path(digest)).map_err(|error| error.error)?;
         kept.add(*digest, bytes);
         Ok(())
     }
 
-    /// The document of this digest. Waits for the disk.
+    /// Returns the document with this digest. Waits for the disk.
     pub fn get(&self, digest: &Digest) -> Option<Vec<u8>> {
-        // Also what was kept when there was more room.
+        // Earlier documents don't count once keeping is switched off.
         if self.bytes_max == 0 {
             return None;
         }
@@ -109,7 +112,8 @@ impl Inputs {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What earlier processes have kept. What isn't named as an input, such as what a crash left half written, goes.
+    /// Reads the documents of earlier processes. Deletes files with other names, such as those that a
+    /// crash left half written.
     fn read(&self) -> io::Result<Kept> {
         create_private_dir(&self.directory)?;
         let mut found = Vec::new();
@@ -148,7 +152,7 @@ impl Kept {
     }
 }
 
-/// Of a disk, by a file of this length.
+/// Returns the disk space of a file of this length, bytes.
 fn taken(bytes: u64) -> u64 {
     bytes.next_multiple_of(BLOCK_BYTES).max(BLOCK_BYTES)
 }
@@ -172,13 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_goes_where_there_is_no_room() {
+    fn the_oldest_input_is_evicted_when_space_runs_out() {
         let directory = tempfile::tempdir().unwrap();
         let inputs = Inputs::new(directory.path(), ROOM);
         for index in 0..8 {
             assert!(keep(&inputs, &document(index)));
         }
-        // It is there already, and takes no more.
+        // Keeping a document again takes no more space.
         assert!(keep(&inputs, &document(0)));
         assert!((0..8).all(|index| found(&inputs, &document(index))));
         assert!(keep(&inputs, &[9; BLOCK_BYTES as usize + 1]));
@@ -190,11 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn inputs_survive_a_restart_and_count() {
+    fn inputs_survive_a_restart_and_count_towards_the_limit() {
         let directory = tempfile::tempdir().unwrap();
         let inputs = Inputs::new(directory.path(), ROOM);
         assert!((0..8).all(|index| keep(&inputs, &document(index))));
-        // What a crash has left.
+        // A file that a crash left half written.
         fs::write(directory.path().join("inputs/.half"), "x").unwrap();
         let inputs = Inputs::new(directory.path(), ROOM);
         assert!(found(&inputs, &document(7)));
@@ -204,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_absence() {
+    fn a_damaged_input_is_absent_until_kept_again() {
         let directory = tempfile::tempdir().unwrap();
         let inputs = Inputs::new(directory.path(), ROOM);
         assert!(keep(&inputs, &document(1)));
@@ -215,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_may_be_kept_nothing_is_made() {
+    fn a_limit_of_zero_creates_no_directory() {
         let directory = tempfile::tempdir().unwrap();
         assert!(!keep(&Inputs::new(directory.path(), 0), &document(1)));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);

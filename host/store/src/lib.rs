@@ -1,13 +1,33 @@
-//! Names to versions to components, compiled code, and what is kept beside them, in one directory.
+//! Everything that Nebula keeps: functions with their versions, components and compiled code, and,
+//! beside them, kept inputs and the logs of recent calls.
 //!
-//! Knows bytes and digests; nothing of wasmtime or HTTP servers.
+//! ```text
+//! Store --> Catalog (names, versions: an ordered log of changes and its view)
+//!       \-> Blobs (components and compiled code, by digest)
+//! Directory: the data directory that both are in
+//! ```
+//!
+//! The crate handles bytes and digests. It doesn't know WebAssembly or HTTP.
 
+pub mod blobs;
+pub mod catalog;
+mod directory;
 mod inputs;
 mod logs;
-mod registry;
+mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
+pub use self::blobs::{BlobError, Collected, Compiled};
+pub use self::directory::{Directory, OpenError, Secret, create_private_dir};
 pub use self::inputs::Inputs;
 pub use self::logs::{LogEntry, Logs};
-pub use self::registry::{
-    Compiled, NewVersion, OpenError, Publication, Registry, ResolveError, StoreError, create_private_dir,
-};
+pub use self::store::{NewVersion, Publication, ResolveError, Store, StoreError};
+
+/// The cause of an error, without the types of the database or the network that reported it.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Returns whether the disk, or the user's share of it, is full.
+fn is_out_of_space(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}

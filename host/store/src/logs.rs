@@ -1,9 +1,9 @@
-//! What the last calls printed, and how they failed.
+//! The logs of recent calls: their output and their failures.
 //!
-//! Kept in memory, for whoever asks what just happened; gone with the process.
+//! The logs are in memory and end with the process.
 //!
-//! Invariant: all of it together holds at most [`ENTRIES_MAX`] entries and [`BYTES_MAX`] bytes of
-//! output, however many functions there are. The oldest go first.
+//! Invariant: the logs of all functions together hold at most [`ENTRIES_MAX`] entries and
+//! [`BYTES_MAX`] bytes of output. The oldest entries are dropped first.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -11,24 +11,24 @@ use std::sync::{Mutex, PoisonError};
 use nebula_model::id::{FunctionName, Version};
 use serde::{Deserialize, Serialize};
 
-/// Calls that are kept.
+/// The most calls with an entry.
 const ENTRIES_MAX: usize = 4096;
 
-/// What they printed, bytes.
+/// The most output of all entries, bytes.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// What is kept of a call that printed something or failed.
+/// The entry of a call that printed something or failed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LogEntry {
-    /// When it ended, seconds since the Unix epoch.
+    /// The call's end, seconds since the Unix epoch.
     pub at_unix_s: u64,
     /// The version that ran.
     pub version: Version,
-    /// `ok`, or what went wrong.
+    /// `ok`, or the error.
     pub outcome: String,
-    /// How long it took, microseconds.
+    /// The call's duration, microseconds.
     pub duration_us: u64,
-    /// What it printed.
+    /// The call's output.
     pub output: String,
 }
 
@@ -49,7 +49,7 @@ struct Kept {
 }
 
 impl Logs {
-    /// Keeps an entry.
+    /// Adds an entry.
     pub fn push(&self, name: FunctionName, entry: LogEntry) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.bytes += entry.bytes();
@@ -60,7 +60,7 @@ impl Logs {
         }
     }
 
-    /// A function's entries, oldest first.
+    /// Returns a function's entries, oldest first.
     pub fn of(&self, name: &FunctionName) -> Vec<LogEntry> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.entries.iter().filter(|(of, _)| of == name).map(|(_, entry)| entry.clone()).collect()
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_first() {
+    fn the_oldest_entries_are_dropped_first() {
         let logs = Logs::default();
         let (loud, quiet): (FunctionName, FunctionName) = ("loud".parse().unwrap(), "quiet".parse().unwrap());
         logs.push(quiet.clone(), entry("first".to_owned()));

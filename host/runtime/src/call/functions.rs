@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use nebula_model::limits::Limits;
 use nebula_model::record::{Composition, VersionRecord};
-use nebula_store::{Registry, ResolveError, StoreError};
+use nebula_store::{ResolveError, Store, StoreError};
 
 use crate::call::function::{Composed, Function, Memory};
 use crate::executor::Executor;
@@ -30,7 +30,7 @@ const ABSENT_MAX: usize = 4096;
 
 /// The functions of one host.
 pub(crate) struct Functions {
-    registry: Arc<Registry>,
+    registry: Arc<Store>,
     executor: Arc<Executor>,
     results: Arc<Results>,
     /// The limits of functions without their own.
@@ -78,7 +78,7 @@ impl Absence {
 
 impl Functions {
     pub(crate) fn new(
-        registry: Arc<Registry>,
+        registry: Arc<Store>,
         executor: Arc<Executor>,
         results: Arc<Results>,
         limits: Limits,
@@ -276,7 +276,7 @@ mod tests {
 
     /// The functions of a host without any.
     fn none(directory: &TempDir) -> Functions {
-        let registry = Arc::new(Registry::open(directory.path()).unwrap());
+        let registry = Arc::new(Store::open(directory.path()).unwrap());
         let compiler = Compiler::InProcess(Codegen::Baseline);
         let host_limits = HostLimits { calls_max: 1, ..HostLimits::default() };
         let executor = Executor::start(Arc::clone(&registry), compiler, &host_limits).unwrap();

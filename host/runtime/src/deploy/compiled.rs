@@ -19,11 +19,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use nebula_engine::{CompileError, Compiler};
 use nebula_model::id::Digest;
-use nebula_store::{Compiled, Registry, StoreError};
+use nebula_store::{BlobError, Compiled, Store, StoreError};
 
 /// The compiled code of one host.
 pub(crate) struct CompiledCode {
-    registry: Arc<Registry>,
+    registry: Arc<Store>,
     compiler: Compiler,
     /// Names the engines that the code runs on.
     compatibility: String,
@@ -36,7 +36,7 @@ pub(crate) struct CompiledCode {
 
 impl CompiledCode {
     pub(crate) fn new(
-        registry: Arc<Registry>,
+        registry: Arc<Store>,
         compiler: Compiler,
         compatibility: String,
         compilations_max: usize,
@@ -111,7 +111,7 @@ impl CompiledCode {
         accept(&code)?;
         self.registry.store_compiled(digest, &self.compatibility, &code)?;
         let compiled = self.open(digest)?;
-        Ok(compiled.ok_or_else(|| StoreError::Damaged { digest: *digest })?)
+        Ok(compiled.ok_or_else(|| StoreError::Blob(BlobError::Damaged { digest: *digest }))?)
     }
 
     /// Waits until no other thread compiles `digest` and there is a place for another compiler.
@@ -156,7 +156,7 @@ mod tests {
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
     fn code(directory: &tempfile::TempDir, compilations_max: usize) -> CompiledCode {
-        let registry = Arc::new(Registry::open(directory.path()).unwrap());
+        let registry = Arc::new(Store::open(directory.path()).unwrap());
         let compiler = Compiler::InProcess(Codegen::Baseline);
         CompiledCode::new(registry, compiler, "test".to_owned(), compilations_max)
     }

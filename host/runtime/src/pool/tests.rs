@@ -3,7 +3,7 @@
 use std::fs;
 
 use nebula_engine::{Codegen, Compiler, Ticker, compile_artefact};
-use nebula_store::Registry;
+use nebula_store::Store;
 use tempfile::TempDir;
 
 use super::*;
@@ -27,7 +27,7 @@ fn component(answer: u32, data_bytes: usize) -> Vec<u8> {
 /// A registry, with the compiled code of components that are named by what they answer.
 struct Host {
     directory: TempDir,
-    registry: Arc<Registry>,
+    registry: Arc<Store>,
     code: CompiledCode,
     ticker: Ticker,
     set: Arc<LoadedSet>,
@@ -36,7 +36,7 @@ struct Host {
 impl Host {
     fn new(bytes_max: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let registry = Arc::new(Registry::open(directory.path()).unwrap());
+        let registry = Arc::new(Store::open(directory.path()).unwrap());
         let ticker = Ticker::start().unwrap();
         let engine = Engine::new(1, Codegen::Optimised, &ticker).unwrap();
         let compiler = Compiler::InProcess(Codegen::Optimised);

@@ -1,4 +1,4 @@
-//! One process at a time. The kernel drops the lock with its holder, however that ends.
+//! The lock of a data directory. The kernel releases it when its process ends.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::OpenError;
 
-/// Held for as long as the registry is open.
+/// The held lock.
 pub(super) struct DirectoryLock {
     _file: File,
 }
@@ -28,7 +28,7 @@ impl DirectoryLock {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
-                // Only for the message; a lock file without a pid is still locked.
+                // The pid is only for the message. A lock file without one is locked all the same.
                 let _ = file.read_to_string(&mut holder);
                 let pid = holder.trim().parse().ok();
                 return Err(OpenError::Locked { path: directory.to_owned(), pid });

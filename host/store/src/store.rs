@@ -1,0 +1,367 @@
+//! Functions with their versions, components and compiled code: a catalog and blobs behind one type.
+//!
+//! ```text
+//! publish --> Blobs (contents, durable) --> Catalog (names) --> resolve, list, versions
+//! ```
+//!
+//! Invariants:
+//! * A version that [`Store::publish`] has returned survives a crash: its content is durable before
+//!   the change that names it is appended, and an appended change is durable.
+//! * Content that is stored and not yet named isn't collected as garbage.
+//!
+//! All methods but [`Store::applied`] and [`Store::key_for`] may wait for the catalog or the blobs:
+//! call them on a thread that may wait.
+
+mod error;
+mod publish;
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nebula_model::disagreement::Disagreement;
+use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
+use nebula_model::record::VersionRecord;
+
+pub use self::error::{ResolveError, StoreError};
+use self::publish::Draft;
+pub use self::publish::{NewVersion, Publication};
+#[cfg(any(test, feature = "testing"))]
+use crate::blobs::MemoryBlobs;
+use crate::blobs::{Blobs, Collected, Compiled, CompiledId, FileBlobs};
+use crate::catalog::{AppendError, Catalog, Change, RedbCatalog, Sequence};
+#[cfg(any(test, feature = "testing"))]
+use crate::catalog::{LogKey, MemoryCatalog};
+use crate::directory::{Directory, OpenError, Secret};
+
+/// The longest wait for blobs to be read or written.
+const BLOBS_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// The longest wait for a change to be appended.
+const APPEND_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The attempts to append a change at the log's end, while others append too.
+const APPEND_ATTEMPTS_MAX: u32 = 5;
+
+/// The longest wait after a conflict. It is random, so that writers that conflicted don't meet again.
+const CONFLICT_BACKOFF_MAX: Duration = Duration::from_millis(5);
+
+/// The open store.
+pub struct Store {
+    catalog: Arc<dyn Catalog>,
+    blobs: Arc<dyn Blobs>,
+    secret: Secret,
+    /// Held from storing content to naming it, and while garbage is collected.
+    storing: Mutex<()>,
+}
+
+impl Store {
+    /// Opens the store in a directory, or creates it. Writes nothing to an existing one but its lock.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let directory = Arc::new(Directory::open(path)?);
+        let blobs = FileBlobs::open(Arc::clone(&directory))
+            .map_err(|source| OpenError::NotWritable { path: path.to_owned(), source })?;
+        let catalog = RedbCatalog::open(Arc::clone(&directory))
+            .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
+        Ok(Self::new(Arc::new(catalog), Arc::new(blobs), directory.secret().clone()))
+    }
+
+    /// Returns the store of a catalog and blobs. `secret` is for [`key_for`](Self::key_for).
+    pub fn new(catalog: Arc<dyn Catalog>, blobs: Arc<dyn Blobs>, secret: Secret) -> Self {
+        Self { catalog, blobs, secret, storing: Mutex::new(()) }
+    }
+
+    /// Returns an empty store in memory.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn in_memory() -> Self {
+        let secret = Secret::new([1; 32]);
+        let catalog = MemoryCatalog::new(LogKey::new(&secret));
+        Self::new(Arc::new(catalog), Arc::new(MemoryBlobs::new(&secret)), secret)
+    }
+
+    /// Derives the key for one purpose, which `context` names, from the store's secret.
+    pub fn key_for(&self, context: &str) -> [u8; 32] {
+        self.secret.key_for(context)
+    }
+
+    /// Returns the last change that lookups see. Doesn't wait. A lookup that gave nothing gives nothing
+    /// until this is another one.
+    pub fn applied(&self) -> Sequence {
+        self.catalog.applied()
+    }
+
+    /// Stores contents and publishes them, all at once. They are durable when it returns.
+    ///
+    /// The same content with the same settings as the current version is that version.
+    ///
+    /// # Errors
+    /// [`StoreError`]. Then all of the names have changed, or none.
+    pub fn publish(&self, new: &[Publication<'_>]) -> Result<Vec<VersionRecord>, StoreError> {
+        let _storing = self.put_contents(new)?;
+        self.change(|draft| publish_all(draft, new))
+    }
+
+    /// Makes a version current and publishes `new`, all at once. Deletes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]. Then all of the names have changed, or none.
+    pub fn roll_back(
+        &self,
+        target: &VersionRecord,
+        new: &[Publication<'_>],
+    ) -> Result<Vec<VersionRecord>, StoreError> {
+        let _storing = self.put_contents(new)?;
+        self.change(|draft| {
+            draft.set_current(target);
+            publish_all(draft, new)
+        })
+    }
+
+    /// Returns the lock under which the contents were stored. Name them before it is dropped.
+    fn put_contents(&self, new: &[Publication<'_>]) -> Result<MutexGuard<'_, ()>, StoreError> {
+        let storing = self.storing();
+        for new in new {
+            self.blobs.put_component(&new.version.digest, &new.content, blobs_deadline())?;
+        }
+        Ok(storing)
+    }
+
+    fn storing(&self) -> MutexGuard<'_, ()> {
+        self.storing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends the changes that `draft` collects. Collects them again if other changes came first.
+    fn change<T>(
+        &self,
+        mut collect: impl FnMut(&mut Draft<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let deadline = Instant::now() + APPEND_WAIT_MAX;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            // Read before the names, so that a change between the two conflicts.
+            let base = self.catalog.applied();
+            let mut draft = Draft::new(&*self.catalog);
+            let collected = collect(&mut draft)?;
+            if draft.changes.is_empty() {
+                return Ok(collected);
+            }
+            match self.catalog.append(base, &draft.changes, deadline) {
+                Ok(_) => return Ok(collected),
+                Err(AppendError::Conflict { .. }) if attempt < APPEND_ATTEMPTS_MAX => {
+                    std::thread::sleep(conflict_backoff());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Returns the version that publishing `new` would give.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prospect(&self, name: &FunctionName, new: &NewVersion) -> Result<VersionRecord, StoreError> {
+        Ok(Draft::new(&*self.catalog).publish(name, new)?)
+    }
+
+    /// Removes a function with all its versions. Returns whether it was there. The next
+    /// [`collect_garbage`](Self::collect_garbage) deletes its files.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove(&self, name: &FunctionName) -> Result<bool, StoreError> {
+        self.change(|draft| {
+            let is_there = self.catalog.current(name)?.is_some();
+            if is_there {
+                draft.changes.push(Change::Remove(name.clone()));
+            }
+            Ok(is_there)
+        })
+    }
+
+    /// Resolves a reference to a version.
+    ///
+    /// # Errors
+    /// [`ResolveError`].
+    pub fn resolve(&self, reference: &FunctionRef) -> Result<VersionRecord, ResolveError> {
+        let FunctionRef { name, selector } = reference;
+        let (found, asked) = match selector {
+            Selector::Current => return self.current(name),
+            Selector::Version(version) => (self.catalog.version(name, *version)?, version.to_string()),
+            Selector::Digest(digest) => {
+                let versions = self.catalog.versions(name)?;
+                (versions.into_iter().rev().find(|record| record.digest == *digest), digest.to_string())
+            }
+        };
+        match found {
+            Some(record) => Ok(record),
+            None => {
+                let current = self.current(name)?.version;
+                Err(ResolveError::UnknownVersion { name: name.clone(), asked, current })
+            }
+        }
+    }
+
+    fn current(&self, name: &FunctionName) -> Result<VersionRecord, ResolveError> {
+        self.catalog.current(name)?.ok_or_else(|| ResolveError::UnknownFunction(name.clone()))
+    }
+
+    /// Returns the current version of every function, ordered by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn list(&self) -> Result<Vec<VersionRecord>, StoreError> {
+        Ok(self.catalog.list()?)
+    }
+
+    /// Returns every version of a function, oldest first: empty if the function doesn't exist.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn versions(&self, name: &FunctionName) -> Result<Vec<VersionRecord>, StoreError> {
+        Ok(self.catalog.versions(name)?)
+    }
+
+    /// Returns the names that have a version that is a pipeline.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn pipelines(&self) -> Result<Vec<FunctionName>, StoreError> {
+        Ok(self.catalog.pipelines()?)
+    }
+
+    /// Returns the names that have a version with functions linked into it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn importers(&self) -> Result<Vec<FunctionName>, StoreError> {
+        Ok(self.catalog.importers()?)
+    }
+
+    /// Returns version `to`, or the one before the current one.
+    ///
+    /// # Errors
+    /// [`ResolveError`]: also when no version is earlier.
+    pub fn earlier(&self, name: &FunctionName, to: Option<Version>) -> Result<VersionRecord, ResolveError> {
+        let current = self.current(name)?.version;
+        let versions = self.versions(name)?;
+        let target = versions.into_iter().rev().find(|record| match to {
+            Some(version) => record.version == version,
+            None => record.version < current,
+        });
+        target.ok_or_else(|| match to {
+            Some(asked) => {
+                ResolveError::UnknownVersion { name: name.clone(), asked: asked.to_string(), current }
+            }
+            None => ResolveError::NoEarlierVersion { name: name.clone(), current },
+        })
+    }
+
+    /// Returns the components that are distrusted, and why.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn disagreements(&self) -> Result<HashMap<Digest, Disagreement>, StoreError> {
+        Ok(self.catalog.disagreements()?)
+    }
+
+    /// Distrusts a component because two computations disagreed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn distrust(&self, disagreement: &Disagreement) -> Result<(), StoreError> {
+        self.change(|draft| {
+            draft.changes.push(Change::Distrust(disagreement.clone()));
+            Ok(())
+        })
+    }
+
+    /// Trusts components again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn trust(&self, components: &HashSet<Digest>) -> Result<(), StoreError> {
+        self.change(|draft| {
+            let distrusted = self.catalog.disagreements()?;
+            let trusted = components.iter().filter(|component| distrusted.contains_key(component));
+            draft.changes.extend(trusted.copied().map(Change::Trust));
+            Ok(())
+        })
+    }
+
+    /// Returns a component's bytes, checked against its digest.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn read_component(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        Ok(self.blobs.component(digest, blobs_deadline())?)
+    }
+
+    /// Stores compiled code with its MAC.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn store_compiled(
+        &self,
+        digest: &Digest,
+        compatibility: &str,
+        code: &[u8],
+    ) -> Result<(), StoreError> {
+        let _storing = self.storing();
+        let id = CompiledId { digest, compatibility };
+        Ok(self.blobs.put_compiled(id, code, blobs_deadline())?)
+    }
+
+    /// Returns authentic compiled code. `None` means: compile it again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open_compiled(
+        &self,
+        digest: &Digest,
+        compatibility: &str,
+    ) -> Result<Option<Compiled>, StoreError> {
+        let id = CompiledId { digest, compatibility };
+        Ok(self.blobs.compiled(id, blobs_deadline())?)
+    }
+
+    /// Deletes components that no version names, and compiled code of them or of other engines, except
+    /// those that `in_use` returns. That is called after the names are read, so a call that found a
+    /// component by its name has it named or in use.
+    ///
+    /// # Errors
+    /// [`StoreError`]. The blobs deleted until then were garbage.
+    pub fn collect_garbage(
+        &self,
+        compatibility: &str,
+        in_use: impl FnOnce() -> HashSet<Digest>,
+    ) -> Result<Collected, StoreError> {
+        let _storing = self.storing();
+        let mut kept = self.catalog.digests()?;
+        kept.extend(in_use());
+        Ok(self.blobs.collect(&kept, compatibility)?)
+    }
+}
+
+fn conflict_backoff() -> Duration {
+    // Without random bytes it is the longest wait.
+    CONFLICT_BACKOFF_MAX.mul_f64(f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX))
+}
+
+fn blobs_deadline() -> Instant {
+    Instant::now() + BLOBS_WAIT_MAX
+}
+
+fn publish_all(draft: &mut Draft<'_>, new: &[Publication<'_>]) -> Result<Vec<VersionRecord>, StoreError> {
+    new.iter().map(|new| Ok(draft.publish(new.name, &new.version)?)).collect()
+}
+
+#[cfg(test)]
+mod faults;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! Errors of the store.
+
+use nebula_model::id::{FunctionName, Version};
+
+use crate::blobs::BlobError;
+use crate::catalog::{AppendError, CatalogError};
+
+/// Why the store couldn't read or write.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A component or compiled code can't be read or written.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The names can't be read.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The names can't be changed.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+impl StoreError {
+    /// Returns whether the component isn't there.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Blob(BlobError::Missing { .. }))
+    }
+
+    /// Returns whether the disk, or the user's share of it, is full.
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Blob(error) => matches!(error, BlobError::OutOfSpace { .. }),
+            Self::Catalog(error) | Self::Append(AppendError::Catalog(error)) => {
+                matches!(error, CatalogError::OutOfSpace(_))
+            }
+            Self::Append(_) => false,
+        }
+    }
+}
+
+/// Why a reference doesn't resolve.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The function doesn't exist.
+    #[error("there is no function `{0}`")]
+    UnknownFunction(FunctionName),
+    /// The function exists, and this version of it doesn't.
+    #[error("`{name}` has no version `{asked}`; its current one is {current}")]
+    UnknownVersion {
+        /// The function.
+        name: FunctionName,
+        /// The version in the reference.
+        asked: String,
+        /// The function's current version.
+        current: Version,
+    },
+    /// The current version is the first.
+    #[error("`{name}` has no version before {current}")]
+    NoEarlierVersion {
+        /// The function.
+        name: FunctionName,
+        /// Its current version.
+        current: Version,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<CatalogError> for ResolveError {
+    fn from(error: CatalogError) -> Self {
+        Self::Store(error.into())
+    }
+}
