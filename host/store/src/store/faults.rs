@@ -1,5 +1,7 @@
-//! A disk that fails after a number of operations, as at a loss of power: it tears the write at
-//! which it fails.
+//! Failing disks. A disk that fails after a number of operations tears the write at which it fails.
+//! `crashes` has kills and losses of power.
+
+mod crashes;
 
 use std::fs::{File, OpenOptions};
 use std::io;
