@@ -10,7 +10,7 @@ use wasmparser::{Chunk, Encoding, Parser, Payload, Validator, WasmFeatures};
 /// Maximum depth of components and modules nested in one another.
 const NESTING_MAX: usize = 16;
 
-/// Maximum of core modules and components in a component, at all depths together.
+/// Maximum number of core modules and components in a component, at all depths together.
 const MODULES_MAX: usize = 1_000;
 
 /// The reasons to refuse bytes before compiling.

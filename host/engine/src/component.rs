@@ -90,7 +90,7 @@ pub struct Loaded {
     uses: AtomicU8,
 }
 
-/// Maximum of counted uses of a component: more uses predict nothing about the next.
+/// Maximum number of counted uses of a component: more uses predict nothing about the next.
 pub const USES_MAX: u8 = 3;
 
 impl Loaded {

@@ -1,7 +1,8 @@
 //! The engine: wasmtime, configured for pure functions.
 //!
 //! ```text
-//! accepted bytes --initialise, compile--> artefact --load--> Loaded (linked, typed) --prepare--> Ready --run--> Spent
+//! accepted bytes --initialise, compile--> artefact --load--> Loaded (linked, typed)
+//!     --prepare--> Ready --run--> Spent
 //! ```
 //!
 //! Each serving thread has an engine, and the compute lane has one. The slots, instances and
@@ -80,7 +81,7 @@ const FUNCTION: PerComponent = PerComponent { core_instances: 64, memories: 4, t
 /// between them.
 const FUSED: PerComponent = PerComponent { core_instances: 256, memories: 24, tables: 64 };
 
-/// Maximum of live instances of fused components on each serving thread, prepared ones included.
+/// Maximum number of live instances of fused components on each serving thread, prepared ones included.
 /// Each reserves six times the address space of an ordinary instance.
 const FUSED_INSTANCES_MAX: u32 = 8;
 

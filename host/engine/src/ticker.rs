@@ -22,7 +22,7 @@ use crate::priority;
 /// the thread.
 const LINGER: Duration = Duration::from_millis(50);
 
-/// Maximum of ticks to catch up with at once, after the machine stood still.
+/// Maximum number of ticks to catch up with at once, after the machine stood still.
 const TICKS_MADE_UP_MAX: u128 = 10_000;
 
 /// The clock of a host. Stops when it is dropped.
