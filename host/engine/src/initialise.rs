@@ -1,7 +1,7 @@
 //! Initialisation: runs a component's one-time work at compile time and snapshots the result.
 //!
 //! ```text
-//! component --instrument--> run `wizer-initialize` in a sandbox --snapshot--> initialised component
+//! component --instrument--> run `wizer-initialize` in a sandbox --snapshot--> new component
 //! ```
 //!
 //! A component of any form may export [`EXPORT`] beside its handler. After the export returns, its

@@ -81,8 +81,8 @@ const FUNCTION: PerComponent = PerComponent { core_instances: 64, memories: 4, t
 /// between them.
 const FUSED: PerComponent = PerComponent { core_instances: 256, memories: 24, tables: 64 };
 
-/// Maximum number of live instances of fused components on each serving thread, prepared ones included.
-/// Each reserves six times the address space of an ordinary instance.
+/// Maximum number of live instances of fused components on each serving thread, prepared ones
+/// included. Each reserves six times the address space of an ordinary instance.
 const FUSED_INSTANCES_MAX: u32 = 8;
 
 /// One of two independent ways to compile. Answers must not depend on the choice.

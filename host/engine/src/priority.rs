@@ -70,8 +70,8 @@ fn set(policy: libc::c_int, flags: u64, nice: i32, slice: Duration) -> bool {
         sched_deadline: 0,
         sched_period: 0,
     };
-    // SAFETY: the kernel reads `size` bytes of `attributes`, which lives until the call returns, and writes
-    // nothing to our memory; 0 is the calling thread.
+    // SAFETY: the kernel reads `size` bytes of `attributes`, which lives until the call returns,
+    // and writes nothing to our memory; 0 is the calling thread.
     unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) == 0 }
 }
 

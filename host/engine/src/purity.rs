@@ -40,9 +40,9 @@ pub use self::log::CallLog;
 use self::log::LogSink;
 pub(crate) use self::random::{Seed, SeedInput};
 
-/// Maximum number of handles a guest may hold at once: streams, pollables, bodies, header maps. Together
-/// with [`FIELDS_BYTES_MAX`] and the size of a body's chunks (`http`) it bounds the guest's data in
-/// the host, where the function's memory limit doesn't apply.
+/// Maximum number of handles a guest may hold at once: streams, pollables, bodies, header maps.
+/// Together with [`FIELDS_BYTES_MAX`] and the size of a body's chunks (`http`) it bounds the
+/// guest's data in the host, where the function's memory limit doesn't apply.
 const RESOURCES_MAX: usize = 1_000;
 
 /// Maximum size of the names and values of one `wasi:http` header map, bytes.

@@ -2,9 +2,9 @@
 //! interrupts it.
 //!
 //! A deadline is wall-clock time, even if the thread saw few of the ticks. The stay on the fast
-//! lane is measured in processor time: a tick may pass while another process has the core, and on a busy
-//! machine short calls would otherwise move to the compute lane. So a tick there counts only once
-//! the thread has also used processor time.
+//! lane is measured in processor time: a tick may pass while another process has the core, and on a
+//! busy machine short calls would otherwise move to the compute lane. So a tick there counts only
+//! once the thread has also used processor time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -27,8 +27,8 @@ use super::Sandbox;
 /// The name in `wasmtime-wasi-http`; older 0.2 versions resolve to it.
 const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
-/// Maximum number of body bytes that a guest passes in one write. A guest may have as many bodies as
-/// handles, read or unread: all together stay below a function's default memory.
+/// Maximum number of body bytes that a guest passes in one write. A guest may have as many bodies
+/// as handles, read or unread: all together stay below a function's default memory.
 const CHUNK_BYTES_MAX: usize = 32 * 1024;
 
 type Outcome = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
