@@ -1,21 +1,21 @@
-//! Results that survive a restart: those that took long to compute.
+//! The disk tier: results that took long to compute survive a restart.
 //!
 //! ```text
-//! keep --(queue)--> a thread that writes, a transaction for all that have come meanwhile
-//! find <------------ on a thread that may wait
+//! keep --(queue)--> writer thread, one transaction for all results that are waiting
+//! find <----------- on a thread that may block
 //! ```
 //!
-//! `results.redb` in the data directory holds [`RESULTS`], the [`ORDER`] in which they came, and how much there is of
-//! each of the [`COMPONENTS`]. What came first goes first, unless it has been asked for since: then it is as if it had
-//! come just now (FIFO-reinsertion, as in SIEVE and S3-FIFO).
+//! `results.redb` in the data directory holds [`RESULTS`], their [`ORDER`] of arrival, and the
+//! totals of each of the [`COMPONENTS`]. Eviction is in order of arrival, except that a result
+//! requested since then moves to the end (FIFO-reinsertion, as in SIEVE and S3-FIFO).
 //!
 //! Invariants:
-//! * What is found is what was kept, or nothing: every record is authenticated together with its key
-//!   (`record`).
-//! * A disk that fails costs what it was to keep. A file that can't be used is begun anew, also one that ends the processes
-//!   that write to it (`mark`).
-//! * All records together take at most the bytes they were given, and what waits to be written is bounded.
-//! * Where nothing was kept nothing is opened.
+//! * A lookup returns the stored result or nothing: every record is authenticated together with its
+//!   key (`record`).
+//! * A failing disk costs only the results that it should store. An unusable file is recreated,
+//!   also one that crashes the processes that write to it (`mark`).
+//! * All records together take at most the configured bytes, and the write queue is bounded.
+//! * If nothing was ever stored, no file is opened.
 
 mod mark;
 
@@ -37,34 +37,34 @@ use self::mark::Mark;
 use super::{FailureBytes, Remembered, record};
 use crate::key::Key;
 
-/// Key to record.
+/// Maps a key to its record.
 const RESULTS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("results");
 
-/// The number that a record begins with, to its key, its bytes and its component: the lowest goes first.
+/// Maps a record's number to its key, bytes and component. The lowest number is evicted first.
 const ORDER: TableDefinition<'_, u64, ([u8; 32], u64, [u8; 32])> = TableDefinition::new("order");
 
-/// Component to entries and bytes.
+/// Maps a component to its entries and bytes.
 const COMPONENTS: TableDefinition<'_, [u8; 32], (u64, u64)> = TableDefinition::new("components");
 
-/// What waits to be written, bytes; beyond it results are not kept.
+/// Limit on the results waiting to be written, bytes; further results are dropped.
 const QUEUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Results written in one transaction, at most.
+/// Maximum number of results written in one transaction.
 const BATCH: usize = 64;
 
-/// What a record takes besides itself, bytes: its places in the tables.
+/// Overhead of a record in the tables, bytes.
 const ENTRY_BYTES: u64 = 256;
 
-/// What redb keeps of the file in memory, bytes. The kernel has all of it anyway.
+/// Size of redb's cache, bytes. It is small because the kernel caches the whole file anyway.
 const CACHE_BYTES: usize = 1024 * 1024;
 
-/// Records that are given another turn for each that is written, at most.
+/// Maximum number of records reinserted for each one written.
 const TURNS_MAX: usize = 8;
 
-/// Keys that are known to have been asked for; beyond it all are forgotten. They take some 3 MB.
+/// Maximum number of keys in `asked`; beyond it the set is cleared. They take some 3 MB.
 const ASKED_MAX: usize = 64 * 1024;
 
-/// What went wrong: boxed, as redb's errors are large.
+/// An error of redb, boxed because redb's errors are large.
 struct Failure(Box<redb::Error>);
 
 impl<E: Into<redb::Error>> From<E> for Failure {
@@ -74,17 +74,17 @@ impl<E: Into<redb::Error>> From<E> for Failure {
 }
 
 impl Failure {
-    /// Whether the file is as good as it was: there was no room, or it is being closed.
+    /// Returns whether the file is still intact: there was no room, or it is being closed.
     fn may_pass(&self) -> bool {
         if let redb::Error::Io(error) = &*self.0 {
-            // What isn't a database is said so.
+            // redb reports a file that isn't a database by these kinds.
             return !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof);
         }
         matches!(*self.0, redb::Error::PreviousIo | redb::Error::DatabaseAlreadyOpen)
     }
 }
 
-/// What is kept on disk. Dropping it writes what waits.
+/// The disk tier. Dropping it writes the results that are waiting.
 pub struct Disk<E> {
     shared: Arc<Shared>,
     writer: Mutex<Option<Writer<E>>>,
@@ -97,9 +97,9 @@ struct Writer<E> {
 
 enum Command<E> {
     Keep(Key, Arc<Remembered<E>>),
-    /// These components', or all; and whom to tell that it is done.
+    /// Removes the results of these components, or all, and then signals.
     Forget(Option<HashSet<Digest>>, SyncSender<()>),
-    /// Whom to tell that everything before is written.
+    /// Signals when all earlier commands are done.
     Flush(SyncSender<()>),
 }
 
@@ -108,21 +108,22 @@ struct Shared {
     mark: Mark,
     bytes_max: u64,
     mac_key: [u8; 32],
-    /// The engine of this process: most records are its own.
+    /// The engine of this process, which computed most records.
     engine: &'static str,
     queued_bytes: AtomicU64,
-    /// Open while it is used. Its lock is held while the file is opened, which takes a while.
+    /// The database while it is in use. The lock is held while the file is opened, which takes a
+    /// while.
     database: Mutex<Option<Arc<Database>>>,
-    /// Threads that serve look at this: its lock is held while nothing waits for the disk.
+    /// Serving threads read this, so its lock is never held while waiting for the disk.
     known: Mutex<Known>,
 }
 
-/// What is known of the file without reading it.
+/// State of the file that is available without reading it.
 #[derive(Default)]
 struct Known {
-    /// `None` until the file was read.
+    /// `None` until the file is read.
     components: Option<Sums>,
-    /// Found since they were written, or since they were given another turn.
+    /// Keys found since their records were written or reinserted.
     asked: HashSet<Key>,
 }
 
@@ -130,10 +131,11 @@ struct Known {
 type Sums = HashMap<Digest, (u64, u64)>;
 
 impl<E: FailureBytes + Send + Sync + 'static> Disk<E> {
-    /// Takes `bytes_max` at most in `directory`; nothing, if that is 0. Reads nothing yet.
+    /// Creates a disk tier of at most `bytes_max` in `directory`; 0 turns it off. Reads nothing
+    /// yet.
     pub fn new(directory: &Path, bytes_max: u64, mac_key: [u8; 32], engine: &'static str) -> Self {
         let path = directory.join("results.redb");
-        // Without a file it is known what is in it.
+        // Without a file the content is known to be empty.
         let components = (bytes_max == 0 || !path.exists()).then(HashMap::new);
         let shared = Shared {
             mark: Mark::beside(&path),
@@ -148,13 +150,13 @@ impl<E: FailureBytes + Send + Sync + 'static> Disk<E> {
         Self { shared: Arc::new(shared), writer: Mutex::default() }
     }
 
-    /// Whether something of this component may be here.
+    /// Returns whether results of this component may be on disk. Doesn't read the disk.
     pub fn may_have(&self, component: &Digest) -> bool {
         let known = self.shared.known();
         known.components.as_ref().is_none_or(|components| components.contains_key(component))
     }
 
-    /// What is kept under `key`. Waits for the disk.
+    /// Returns the result stored under `key`. Blocks on the disk.
     pub fn find(&self, key: &Key) -> Option<Remembered<E>> {
         let found = self.shared.guarded(|database| {
             let results = database.begin_read()?.open_table(RESULTS)?;
@@ -173,7 +175,7 @@ impl<E: FailureBytes + Send + Sync + 'static> Disk<E> {
         found
     }
 
-    /// Keeps a result, some time soon.
+    /// Queues a result to be stored.
     pub fn keep(&self, key: Key, remembered: Arc<Remembered<E>>) {
         let bytes = remembered.bytes();
         if self.shared.bytes_max == 0 || bytes > self.shared.bytes_max / 8 {
@@ -187,9 +189,9 @@ impl<E: FailureBytes + Send + Sync + 'static> Disk<E> {
         }
     }
 
-    /// Forgets the results of these components, or all. Waits until that is done.
+    /// Removes the results of these components, or all. Blocks until done.
     pub fn forget(&self, components: Option<HashSet<Digest>>) {
-        // Where there never was anything there is nothing to wait for.
+        // Nothing was ever stored, so there is nothing to wait for.
         if self.shared.known().components.as_ref().is_some_and(HashMap::is_empty)
             && self.lock_writer().is_none()
         {
@@ -197,33 +199,34 @@ impl<E: FailureBytes + Send + Sync + 'static> Disk<E> {
         }
         let (done, wait) = sync_channel(1);
         if self.send(Command::Forget(components, done)) {
-            // A writer that has gone has nothing left to forget.
+            // If the writer has ended, there is nothing left to remove.
             let _ = wait.recv();
         }
     }
 
-    /// Waits until what was to be kept is.
+    /// Blocks until the queued results are written.
     pub fn flush(&self) {
         if self.lock_writer().is_none() {
             return;
         }
         let (done, wait) = sync_channel(1);
         if self.send(Command::Flush(done)) {
-            // A writer that has gone has nothing left to write.
+            // If the writer has ended, there is nothing left to write.
             let _ = wait.recv();
         }
     }
 
-    /// Closes the file until it is asked for again. Waits for the disk.
+    /// Closes the file until the next use. Blocks on the disk.
     pub fn rest(&self) {
         let mut database = self.shared.database();
-        // One that is in use is closed the next time: it can't be opened twice.
+        // A database in use is closed at the next rest, because the file can't be opened twice.
         if database.as_ref().is_some_and(|database| Arc::strong_count(database) == 1) {
             self.shared.close(&mut database);
         }
     }
 
-    /// Waits for the disk where it wasn't read yet.
+    /// Returns the entries and bytes of each component. Blocks on the disk if the file wasn't read
+    /// yet.
     pub fn by_component(&self) -> Sums {
         let is_known = self.shared.known().components.is_some();
         if !is_known {
@@ -241,7 +244,7 @@ impl<E: FailureBytes + Send + Sync + 'static> Disk<E> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the writer has it now. It is started by the first.
+    /// Sends a command to the writer, which the first command starts. Returns whether it was sent.
     fn send(&self, command: Command<E>) -> bool {
         let mut writer = self.lock_writer();
         if writer.is_none() {
@@ -261,7 +264,7 @@ impl<E> Drop for Disk<E> {
         let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(Writer { queue, thread }) = writer.take() {
             drop(queue);
-            // It has caught its panics.
+            // The thread catches its panics.
             let _ = thread.join();
         }
     }
@@ -283,8 +286,8 @@ impl Shared {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs an operation on the open database. Whatever goes wrong, a panic of redb's over a damaged file among
-    /// it, comes to `None`, and the file is begun anew.
+    /// Runs an operation on the open database. Any failure, including a panic of redb's on a
+    /// damaged file, returns `None` and, unless the failure may pass, recreates the file.
     fn guarded<T>(&self, operation: impl FnOnce(&Database) -> Result<T, Failure>) -> Option<T> {
         let run = || {
             let database = self.open()?;
@@ -294,9 +297,9 @@ impl Shared {
             Ok(Ok(done)) => return Some(done),
             Ok(Err(failure)) if failure.may_pass() => self.close(&mut self.database()),
             Ok(Err(_)) | Err(_) => {
-                // Nobody opens it meanwhile.
+                // Holding the lock keeps other threads from opening the file.
                 let mut database = self.database();
-                // Closing it writes to it, and may end the process: by then it is gone.
+                // Remove the file first: closing it writes to it and may crash the process.
                 self.begin_anew();
                 self.close(&mut database);
             }
@@ -304,7 +307,7 @@ impl Shared {
         None
     }
 
-    /// redb writes when it closes a file, and panics where that is damaged.
+    /// Closes the database. redb writes when it closes a file, and panics if that is damaged.
     fn close(&self, database: &mut Option<Arc<Database>>) {
         let Some(database) = database.take() else { return };
         let _writing = self.mark.begin();
@@ -314,7 +317,7 @@ impl Shared {
     }
 
     fn begin_anew(&self) {
-        // A file that can't be removed can't be opened either, and is tried again.
+        // A file that can't be removed can't be opened either, so the next use retries.
         match std::fs::remove_file(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {}
             Ok(()) | Err(_) => self.mark.clear(),
@@ -350,7 +353,7 @@ impl Shared {
         Ok(database)
     }
 
-    /// The writer's life: until nobody can send any more.
+    /// Runs the writer thread until all senders are dropped.
     fn write<E: FailureBytes>(&self, commands: &Receiver<Command<E>>) {
         while let Ok(first) = commands.recv() {
             let (mut keep, mut next) = (Vec::new(), Some(first));
@@ -366,7 +369,8 @@ impl Shared {
             let done = match next {
                 Some(Command::Forget(components, done)) => {
                     if self.guarded(|database| self.forget_all(database, components.as_ref())).is_none() {
-                        // Forgetting takes room too, and may not fail for want of it.
+                        // Removing results needs disk space too. If there isn't any, delete the
+                        // whole file.
                         let mut database = self.database();
                         self.begin_anew();
                         self.close(&mut database);
@@ -376,7 +380,7 @@ impl Shared {
                 Some(Command::Flush(done)) => done,
                 Some(Command::Keep(..)) | None => continue,
             };
-            // Who asked may have left.
+            // The caller may have gone.
             let _ = done.send(());
         }
     }
@@ -415,7 +419,7 @@ impl Shared {
     ) -> Result<(), Failure> {
         let writing = self.mark.begin();
         let mut transaction = database.begin_write()?;
-        // After a kill it is opened as fast as ever: what is free stands in the file.
+        // After a kill the file opens quickly, because it records which pages are free.
         transaction.set_quick_repair(true);
         let components = {
             let mut tables = Tables::open(&transaction)?;
@@ -438,15 +442,15 @@ fn by_component(table: &impl ReadableTable<[u8; 32], (u64, u64)>) -> Result<Sums
     Ok(sums)
 }
 
-/// What became of the record whose turn it was to go.
+/// The outcome of one eviction step.
 enum First {
-    /// It has freed so many bytes.
+    /// The record was evicted and freed this many bytes.
     Gone(u64),
     Stays,
     Nothing,
 }
 
-/// Of one transaction that writes.
+/// The tables in one write transaction.
 struct Tables<'a> {
     results: Table<'a, [u8; 32], &'static [u8]>,
     order: Table<'a, u64, ([u8; 32], u64, [u8; 32])>,
@@ -482,7 +486,7 @@ impl<'a> Tables<'a> {
         Ok(self.components.get(component)?.map_or((0, 0), |sums| sums.value()))
     }
 
-    /// The record of this number goes.
+    /// Removes the record with this number.
     fn remove(&mut self, number: u64) -> Result<(), Failure> {
         let Some((key, bytes, component)) = self.order.remove(number)?.map(|entry| entry.value()) else {
             return Ok(());
@@ -497,7 +501,7 @@ impl<'a> Tables<'a> {
         Ok(())
     }
 
-    /// What came first goes, or has another turn if it was asked for.
+    /// Evicts the oldest record, or reinserts it if it was requested.
     fn first_goes(&mut self, mut asked: impl FnMut(&Key) -> bool) -> Result<First, Failure> {
         let Some((number, (key, bytes, component))) =
             self.order.first()?.map(|(number, entry)| (number.value(), entry.value()))
@@ -520,7 +524,8 @@ impl<'a> Tables<'a> {
 
     fn forget(&mut self, components: Option<&HashSet<Digest>>) -> Result<(), Failure> {
         let Some(components) = components else {
-            // Also what has no turn, as the tables of a damaged file needn't agree.
+            // Also removes records without a number, because the tables of a damaged file may
+            // disagree.
             self.results.retain(|_, _| false)?;
             self.order.retain(|_, _| false)?;
             self.components.retain(|_, _| false)?;

@@ -1,34 +1,34 @@
-//! Who is let in when there is no room: what was asked for before.
+//! The doorkeeper: when the cache is full, admits only keys that were requested before.
 //!
-//! Of a flood of inputs that never come again none gets past here, so that none pushes out what does. Two Bloom
-//! filters take turns (TinyLFU's doorkeeper: Einziger, Friedman, Manes, 2017): one fills while the other remembers what was asked
-//! for before it.
+//! It keeps out a flood of inputs that never recur, so that they evict no recurring ones. Two Bloom
+//! filters alternate (TinyLFU's doorkeeper: Einziger, Friedman, Manes, 2017): one fills while the
+//! other holds the keys requested before it.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::key::Key;
 
-/// Keys that one filter takes before the other's turn comes.
+/// Keys that one filter takes before the filters alternate.
 const KEYS: usize = 32 * 1024;
 
-/// Bits of one filter: sixteen for each key, of which three are set. One in two hundred keys that weren't asked
-/// for seems to have been.
+/// Bits of one filter: sixteen for each key, three of them set. One in two hundred unseen keys is
+/// taken for a seen one.
 const BITS: u64 = 16 * KEYS as u64;
 
 #[derive(Default)]
 pub(super) struct Doorkeeper(Mutex<Filters>);
 
-/// Empty until somebody asks.
+/// Empty until the first key is checked.
 #[derive(Default)]
 struct Filters {
     filling: Vec<u64>,
     full: Vec<u64>,
-    /// In the one that fills.
+    /// Keys in the filter that fills.
     keys: usize,
 }
 
 impl Doorkeeper {
-    /// Whether this key was asked about lately. From now on it was.
+    /// Returns whether this key was checked recently, and records it.
     pub(super) fn has_seen(&self, key: &Key) -> bool {
         let mut filters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Filters { filling, full, keys } = &mut *filters;
@@ -54,7 +54,7 @@ impl Doorkeeper {
         seen || seen_before
     }
 
-    /// Forgets what was asked.
+    /// Drops all recorded keys.
     pub(super) fn clear(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Filters::default();
     }
@@ -66,13 +66,13 @@ mod tests {
     use crate::tests::key;
 
     #[test]
-    fn who_came_before_is_known_and_hardly_anybody_else() {
+    fn doorkeeper_has_few_false_positives_and_drops_old_keys() {
         let doorkeeper = Doorkeeper::default();
         let mistaken = (0..KEYS as u64).filter(|index| doorkeeper.has_seen(&key(*index))).count();
         assert!(mistaken < KEYS / 100, "{mistaken}");
-        // The other filter's turn.
+        // By now the filters have alternated.
         assert!((0..1000).all(|index| doorkeeper.has_seen(&key(index))));
-        // Whoever doesn't come is forgotten after two turns.
+        // A key that doesn't recur is dropped after the filters alternate twice.
         for index in 0..3 * KEYS as u64 {
             doorkeeper.has_seen(&key(1_000_000 + index));
         }

@@ -1,14 +1,15 @@
-//! Calls under way, so that those who ask the same wait for one execution.
+//! Flights: identical calls wait for one execution.
 //!
 //! ```text
-//! join --> Lead (the first: it runs the call) ----- land --> everybody's answer
-//!      \-> Flight (whoever comes meanwhile) --------/   \--> dropped without: each tries again
+//! join --> Lead (the first caller, which runs the call) --- land --> all callers' answer
+//!      \-> Interest (each further caller) -----------------/   \--> dropped: each caller retries
 //! ```
 //!
 //! Invariants:
 //! * A key has one leader at a time.
-//! * A leader that goes away, however it does, is noticed by those who wait.
-//! * Whoever leaves takes nobody else along: a flight is given up when nobody is left who wants its answer.
+//! * If a leader goes away, for any reason, the waiting callers notice.
+//! * A caller that disconnects doesn't cancel the others; the last one to leave cancels the
+//!   execution.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,15 +21,15 @@ use tokio::sync::Notify;
 use super::Remembered;
 use crate::key::Key;
 
-/// Independently locked parts.
+/// Number of independently locked parts.
 const SHARDS: usize = 16;
 
-/// What came of a flight, for everybody.
+/// The outcome of a flight, shared by all its callers.
 #[derive(Debug)]
 pub enum Landed<E> {
     /// The execution returned an answer.
     Answer(Arc<Remembered<E>>),
-    /// It would fail for everybody.
+    /// The execution failed in a way that applies to every caller.
     Failed(Arc<E>),
 }
 
@@ -41,15 +42,15 @@ impl<E> Clone for Landed<E> {
     }
 }
 
-/// One execution that others may wait for.
+/// One execution that several callers may wait for.
 struct Flight<E> {
     landed: OnceLock<Landed<E>>,
-    /// It has landed, or its leader has gone.
+    /// Notified when the flight has landed or its leader has gone.
     over: Notify,
     is_over: AtomicBool,
-    /// Who wants its answer, the leader's own caller among them.
+    /// Callers that want the answer, including the leader's own.
     interested: AtomicUsize,
-    /// Nobody does any more.
+    /// Notified when the last interested caller leaves.
     deserted: Notify,
 }
 
@@ -65,7 +66,7 @@ impl<E> Flight<E> {
     }
 }
 
-/// Everything under way, by key.
+/// All calls in flight, by key.
 pub struct Flights<E>([Mutex<HashMap<Key, Arc<Flight<E>>>>; SHARDS]);
 
 impl<E> Default for Flights<E> {
@@ -74,11 +75,11 @@ impl<E> Default for Flights<E> {
     }
 }
 
-/// What joining comes to.
+/// The role of a caller that joins.
 pub enum Joined<E> {
-    /// Nobody was at it: run it.
+    /// No flight was under way: the caller runs the call.
     Lead(Lead<E>),
-    /// Somebody is.
+    /// A flight is under way: the caller waits for it.
     Waits(Interest<E>),
 }
 
@@ -89,7 +90,7 @@ pub struct Lead<E> {
     flight: Arc<Flight<E>>,
 }
 
-/// Somebody wants a flight's answer, for as long as this is there.
+/// A caller's interest in a flight's answer, until dropped.
 pub struct Interest<E>(Arc<Flight<E>>);
 
 impl<E> Flights<E> {
@@ -98,7 +99,7 @@ impl<E> Flights<E> {
         self.0[number as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the call of this key that is under way, or begins one.
+    /// Joins the flight of this key, or starts one.
     pub fn join(self: &Arc<Self>, key: Key) -> Joined<E> {
         match self.lock(&key).entry(key) {
             Entry::Occupied(entry) => Joined::Waits(Interest::new(entry.get())),
@@ -112,18 +113,19 @@ impl<E> Flights<E> {
 }
 
 impl<E> Lead<E> {
-    /// Everybody who waits has their answer.
+    /// Delivers the outcome to all waiting callers.
     pub fn land(self, landed: Landed<E>) {
         // There is one leader, and this consumes it.
         let _ = self.flight.landed.set(landed);
     }
 
-    /// The leader's own caller wants the answer too.
+    /// Registers the interest of the leader's own caller.
     pub fn interest(&self) -> Interest<E> {
         Interest::new(&self.flight)
     }
 
-    /// Completes when nobody wants the answer any more. Somebody has to have wanted it.
+    /// Completes when the last interested caller has left. At least one must have registered
+    /// before.
     pub async fn deserted(&self) {
         loop {
             let deserted = self.flight.deserted.notified();
@@ -137,7 +139,7 @@ impl<E> Lead<E> {
 
 impl<E> Drop for Lead<E> {
     fn drop(&mut self) {
-        // From here on whoever asks begins anew, or finds what was remembered.
+        // From here on new callers start a flight or find the cached result.
         self.flights.lock(&self.key).remove(&self.key);
         self.flight.is_over.store(true, Ordering::Release);
         self.flight.over.notify_waiters();
@@ -150,10 +152,10 @@ impl<E> Interest<E> {
         Self(Arc::clone(flight))
     }
 
-    /// What came of it; `None` if nothing did that is anybody else's too.
+    /// Waits for the outcome. Returns `None` if the flight ended without an outcome to share.
     pub async fn landed(&self) -> Option<Landed<E>> {
         loop {
-            // Registered before it is looked at: nothing is missed in between.
+            // Register before checking, so that no notification is lost in between.
             let over = self.0.over.notified();
             if self.0.is_over.load(Ordering::Acquire) {
                 return self.0.landed.get().cloned();
@@ -166,7 +168,7 @@ impl<E> Interest<E> {
 impl<E> Drop for Interest<E> {
     fn drop(&mut self) {
         if self.0.interested.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Kept for a leader that isn't waiting yet.
+            // The permit is stored for a leader that isn't waiting yet.
             self.0.deserted.notify_one();
         }
     }
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_comes_meanwhile_gets_the_same() {
+    async fn callers_during_a_flight_get_its_outcome() {
         let flights = Arc::default();
         let (lead, early) = (lead(&flights), wait(&flights));
         let waiting = tokio::spawn(async move { early.landed().await });
@@ -218,12 +220,12 @@ mod tests {
         lead.land(Landed::Failed(Arc::new(Failed)));
         assert!(matches!(waiting.await.unwrap(), Some(Landed::Failed(_))));
         assert!(matches!(late.landed().await, Some(Landed::Failed(_))));
-        // It is over: the next begins anew.
+        // The flight is over, so the next caller leads.
         drop(super::tests::lead(&flights));
     }
 
     #[tokio::test]
-    async fn a_leader_that_goes_away_is_noticed() {
+    async fn waiting_callers_notice_a_leader_that_goes_away() {
         let flights = Arc::default();
         let (lead, waiting) = (lead(&flights), wait(&flights));
         let waiting = tokio::spawn(async move { waiting.landed().await.is_none() });
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flight_is_given_up_when_nobody_wants_it() {
+    async fn flight_is_cancelled_when_the_last_caller_leaves() {
         let flights = Arc::default();
         let lead = lead(&flights);
         let (own, other) = (lead.interest(), wait(&flights));

@@ -1,18 +1,20 @@
-//! What names a result: a hash of everything that can change it, and of nothing else.
+//! Cache keys: a hash of everything that can change a result, and nothing else.
 //!
 //! ```text
-//! function key = BLAKE3 derive_key(CONTEXT, component digest | export | SEMANTICS | limits that show)
-//! key          = BLAKE3 keyed(function key, what the guest is given | kind | how the answer is written)
+//! function key = BLAKE3 derive_key(CONTEXT, component digest | export | SEMANTICS | some limits)
+//! key          = BLAKE3 keyed(function key, the guest's input | kind | encoding of the answer)
 //! ```
 //!
-//! Every part of variable length has its length before or after it, so that no two inputs run into one another. What
-//! the function is called isn't in it, nor its version: what is deployed twice, or rolled back to, finds its
-//! results. Of the limits those are in it that decide whether there is an answer, and which; the deadline and
-//! the log's length don't: an answer that is there is the same however long it may have taken. A trap tells the end of
-//! the log, so functions whose traps are remembered have keys of their own, with its length.
+//! Every part of variable length has its length before or after it, so that no two inputs run
+//! together. A function's name and version aren't part of the key: a component that is deployed
+//! twice or rolled back to finds its results. The key has the limits that decide whether there is
+//! an answer and which one. It has neither the deadline nor the log's length: an answer is the same
+//! however long it took. A trap quotes the end of the log, so functions whose traps are cached have
+//! separate keys that include the log's length.
 //!
-//! Typed input is hashed as the guest gets it, decoded: spelling, white space and the order of fields don't
-//! matter. For functions of the http form it is the whole request, as they see all of it.
+//! Typed input is hashed as the guest receives it, decoded: spelling, white space and the order of
+//! fields don't matter. Functions of the http form see the whole request, so their key includes all
+//! of it.
 
 use std::hash::{Hash, Hasher};
 
@@ -23,22 +25,23 @@ use nebula_model::limits::Limits;
 use nebula_model::remember::Remember;
 use wasmtime::component::Val;
 
-/// Domain separation, as BLAKE3's key derivation wants it: unique and fixed.
+/// Domain separation, as BLAKE3's key derivation requires: unique and fixed.
 const CONTEXT: &str = "nebula 2026-11-26 key of a remembered result";
 
-/// Likewise, of a pipeline.
+/// Domain separation for pipelines.
 const PIPELINE_CONTEXT: &str = "nebula 2026-11-26 key of a pipeline's remembered result";
 
-/// Goes up with every change of what a guest can see: how NaNs and relaxed SIMD come out, the fixed instant on both clocks,
-/// the random stream, what is denied and with which error, how many handles and table elements there may be.
+/// Increases with every change to the world that a guest sees: the results of NaNs and relaxed
+/// SIMD, the fixed instant on both clocks, the random stream, the denied operations and their
+/// errors, the number of handles and table elements.
 pub const SEMANTICS: u32 = 2;
 
-/// What names a result.
+/// The hash that identifies a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key([u8; 32]);
 
 impl Hash for Key {
-    /// Already as random as a hash: eight bytes of it do.
+    /// Uses eight bytes of the key, which is already as random as a hash.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [first, ..] = self.spread();
         state.write_u64(first);
@@ -56,28 +59,29 @@ impl Key {
         &self.0
     }
 
-    /// Numbers that keys are spread by, each as random as any hash.
+    /// Returns numbers to distribute keys by, each as random as a hash.
     pub fn spread(&self) -> [u64; 3] {
         let (numbers, _) = self.0.as_chunks();
         std::array::from_fn(|index| u64::from_le_bytes(numbers[index]))
     }
 }
 
-/// What was hashed: said at the end, from where what came before can be told apart.
+/// The layout of the hashed input. It is hashed last, where it makes the preceding parts
+/// unambiguous.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Kind {
-    /// Bytes alone.
+    /// The bytes alone.
     Flat,
-    /// Values, each with its length or number.
+    /// The values, each with its length or number.
     Values,
-    /// A body, the media type, the body's length.
+    /// The body, the media type, and the body's length.
     Payload,
-    /// A body, the head, the body's length.
+    /// The body, the head, and the body's length.
     Http,
 }
 
-/// The part of a key that all calls of a function have in common.
+/// The part of a key that all calls of a function share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FunctionKey([u8; 32]);
 
@@ -89,20 +93,22 @@ impl FunctionKey {
             Form::Raw => b"nebula:function/handler",
             Form::Http => b"wasi:http/incoming-handler",
         };
-        // Every field, so that a new one doesn't compile until it is decided whether it shows in results.
+        // Destructured in full, so that a new field compiles only once it is either hashed or
+        // skipped.
         let Limits {
             memory_bytes_max,
             input_bytes_max,
             output_bytes_max,
-            // Shows in traps alone.
+            // Shows only in traps.
             log_bytes_max,
-            // Decides whether there is a result, and a call that passed its deadline has none that is kept.
+            // Decides whether there is a result; a call that passed its deadline has no result to
+            // cache.
             deadline_ms: _,
         } = limits;
         let Remember {
-            // Another set of results is kept: failures too, which tell the end of the log.
+            // Selects a separate set of results, with failures that quote the end of the log.
             traps,
-            // How long and how large results may be that are kept, and whether any are: not what is in them.
+            // These decide which results are cached and for how long, not the content of results.
             off: _,
             ttl_s: _,
             bytes_max: _,
@@ -121,7 +127,8 @@ impl FunctionKey {
         Self(*hasher.finalize().as_bytes())
     }
 
-    /// Of a pipeline: of its own digest and limits, and of the function of each of its calls, in order, with what that may use.
+    /// Returns the key of a pipeline: its own digest and limits, then the functions of its calls,
+    /// in order, with their limits.
     pub fn of_pipeline(own: &Self, steps: &[Self]) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key(PIPELINE_CONTEXT);
         hasher.update(&own.0);
@@ -131,16 +138,17 @@ impl FunctionKey {
         Self(*hasher.finalize().as_bytes())
     }
 
-    /// Of a call with this input, answered raw or not.
+    /// Returns the key of a call with this input; `raw` says whether the answer is raw.
     ///
-    /// A long body comes first and what is said of it after it: BLAKE3 hashes whole chunks side by side if they begin where
-    /// its own do, and one after the other if not, which takes twice as long or more.
+    /// A long body is hashed first and its description after it: BLAKE3 hashes whole chunks in
+    /// parallel if they begin at its own chunk boundaries, and otherwise one by one, which takes at
+    /// least twice as long.
     pub fn of(&self, input: &Input, raw: bool) -> Key {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         let kind = match input {
             Input::Flat(_, body) => flat(&mut hasher, body),
             Input::Values(values) => match &**values {
-                // However it travelled, a lone `string` or `list<u8>` is its bytes.
+                // A single `string` or `list<u8>` is its bytes in every encoding.
                 [Val::String(text)] => flat(&mut hasher, text.as_bytes()),
                 [Val::List(items)] if items.iter().all(|item| matches!(item, Val::U8(_))) => {
                     let byte = |item: &Val| if let Val::U8(byte) = item { Some(*byte) } else { None };
@@ -162,7 +170,7 @@ impl FunctionKey {
                 part(&mut hasher, request.method().as_str().as_bytes());
                 part(&mut hasher, request.uri().to_string().as_bytes());
                 hasher.update(&(request.headers().len() as u64).to_le_bytes());
-                // In the order in which the guest finds them.
+                // In the order in which the guest sees them.
                 for (name, value) in request.headers() {
                     part(&mut hasher, name.as_str().as_bytes());
                     part(&mut hasher, value.as_bytes());
@@ -175,19 +183,19 @@ impl FunctionKey {
         Key(*hasher.finalize().as_bytes())
     }
 
-    /// As random as any hash.
+    /// Returns the 32 bytes, which are as random as a hash.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// Bytes with their length before them.
+/// Hashes bytes, preceded by their length.
 fn part(hasher: &mut blake3::Hasher, bytes: &[u8]) {
     hasher.update(&(bytes.len() as u64).to_le_bytes());
     hasher.update(bytes);
 }
 
-/// The length of bytes that came before.
+/// Hashes the length of bytes that were hashed before.
 fn length(hasher: &mut blake3::Hasher, bytes: &[u8]) {
     hasher.update(&(bytes.len() as u64).to_le_bytes());
 }
@@ -204,7 +212,7 @@ fn all(hasher: &mut blake3::Hasher, values: &[Val]) {
     }
 }
 
-/// The decoder has put fields and flags in the type's order.
+/// Hashes one value. The decoder has put fields and flags in the type's order.
 fn value(hasher: &mut blake3::Hasher, val: &Val) {
     let mut tagged = |tag: u8, bytes: &[u8]| {
         hasher.update(&[tag]);
@@ -220,7 +228,7 @@ fn value(hasher: &mut blake3::Hasher, val: &Val) {
         Val::U32(value) => tagged(6, &value.to_le_bytes()),
         Val::S64(value) => tagged(7, &value.to_le_bytes()),
         Val::U64(value) => tagged(8, &value.to_le_bytes()),
-        // By their bits: -0 isn't 0 to a guest. Of NaNs JSON has one.
+        // By their bits, because a guest distinguishes -0 from 0. JSON has only one NaN.
         Val::Float32(value) => tagged(9, &value.to_bits().to_le_bytes()),
         Val::Float64(value) => tagged(10, &value.to_bits().to_le_bytes()),
         Val::Char(value) => tagged(11, &u32::from(*value).to_le_bytes()),
@@ -281,7 +289,7 @@ fn value(hasher: &mut blake3::Hasher, val: &Val) {
             tagged(23, &[]);
             all(hasher, items);
         }
-        // Not in any signature that is accepted: deploying refuses such types.
+        // Deploys refuse signatures with such types.
         Val::Resource(_) | Val::Future(_) | Val::Stream(_) | Val::ErrorContext(_) => tagged(24, &[]),
     }
 }
@@ -328,7 +336,7 @@ mod tests {
         Input::Http(Arc::new(request.body(Bytes::from_static(body.as_bytes())).unwrap()))
     }
 
-    /// Inputs that a careless encoding would run together.
+    /// These inputs would collide in a careless encoding.
     #[test]
     fn different_inputs_have_different_keys() {
         let payload = |media_type: &str, body: &'static str| Input::Payload {
@@ -389,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_inputs_have_equal_keys_however_they_came() {
+    fn equal_inputs_have_equal_keys_in_every_encoding() {
         let bytes = Input::Flat(Flat::Bytes, Bytes::from_static(b"ab"));
         let listed = values(vec![Val::List(vec![Val::U8(b'a'), Val::U8(b'b')])]);
         let string = Input::Flat(Flat::String, Bytes::from_static(b"ab"));
@@ -399,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_change_an_answer_changes_the_key_and_nothing_else_does() {
+    fn only_changes_that_can_affect_an_answer_change_the_key() {
         let key = |component: &[u8], form, limits: &Limits| {
             FunctionKey::new(&Digest::of(component), form, limits, &Remember::default())
         };
@@ -418,9 +426,10 @@ mod tests {
         }
     }
 
-    /// What flows from a function is what its answer is read as: whoever takes it gets the same, remembered or not.
+    /// Pipelines pass values on as their JSON would be decoded, so a cached answer and a computed
+    /// one give the next function the same input.
     #[test]
-    fn a_canonical_value_is_the_one_that_its_json_is_read_as() {
+    fn canonical_value_equals_its_decoded_json() {
         use proptest::prelude::*;
 
         use nebula_codec::testing::{any_type, value_of};
@@ -444,9 +453,9 @@ mod tests {
         assert_eq!(nebula_codec::canonical(&ty, twice), once);
     }
 
-    /// A change to what is hashed must not go unnoticed: what was remembered under the old one is lost.
+    /// Changing the hashed data must not go unnoticed: it loses all cached results.
     #[test]
-    fn keys_stay_what_they_are() {
+    fn keys_are_stable() {
         let key = function().of(&values(vec![Val::U8(1), text("a")]), false);
         assert_eq!(hex::encode(&key.0[..8]), "be1270b9802a4b0d");
     }

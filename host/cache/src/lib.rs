@@ -1,22 +1,22 @@
-//! Results that are remembered, in memory and, if they took long to compute, on disk (`disk`).
+//! The cache: results in memory and, if they took long to compute, on disk (`disk`).
 //!
 //! ```text
 //! spelling (the call's bytes) --> key (its hash) --> answer, in memory --> on disk
 //! ```
 //!
 //! Invariants:
-//! * All of it together takes at most the bytes it was given, but for what is being answered right now and the
+//! * The memory tier takes at most the configured bytes, except for answers being sent and the
 //!   doorkeeper's 128 KiB.
-//! * What is here is what running the function again would give: nothing that depends on load or on the
-//!   machine comes in.
-//! * Answers that took long to compute and those that didn't have a part each: however many of the latter there
-//!   are, none of the former goes for them.
+//! * A cached result equals the result of running the function again: results that depend on load
+//!   or on the machine are never cached.
+//! * Expensive and cheap answers have separate parts, so that no number of cheap ones evicts an
+//!   expensive one.
 //!
-//! While there is room everything comes in. Then only what was asked for before does (`doorkeeper`), so that a scan or
-//! a flood of inputs that never come again leaves alone what is asked for often; for what goes in its place
-//! quick_cache's S3-FIFO decides.
+//! While there is room, every result is admitted. After that only keys that were requested before
+//! are admitted (`doorkeeper`), so that a scan or a flood of inputs that never recur doesn't
+//! displace popular results. quick_cache's S3-FIFO chooses what to evict.
 //!
-//! Knows bytes and digests; nothing of wasmtime or HTTP servers.
+//! This crate handles bytes and digests and doesn't depend on wasmtime's engine or on HTTP servers.
 
 mod disk;
 mod doorkeeper;
@@ -46,43 +46,43 @@ pub use self::report::{CacheReport, Counts, FunctionCacheReport, LoadedReport};
 use self::spelling::Sought;
 pub use self::spelling::Spelling;
 
-/// An answer that took this long to compute is dear: longer than a call may take where its connection lives, and many
-/// times what reading it from disk takes.
+/// Computation time from which an answer counts as expensive: longer than a call may take on the
+/// fast lane, and many times the duration of a disk read.
 pub const DEAR: Duration = Duration::from_millis(1);
 
-/// What an entry takes besides its content, bytes: its key, its place in the table, what counts its uses, and the
+/// Overhead of an entry, bytes: its key, its place in the table, its use counter, and the
 /// allocations that hold the rest.
 const ENTRY_BYTES: usize = 320;
 
-/// How many entries the tables are laid out for at first. They grow.
+/// Initial capacity of the tables, entries. They grow.
 const EXPECTED: usize = 1024;
 
-/// Independently locked parts of each table. One entry is at most one of them.
+/// Number of independently locked parts of each table. An entry is at most as large as one part.
 const SHARDS: usize = 8;
 
-/// The size of a failure that is kept like an answer.
+/// Gives the size of a failure that is cached like an answer.
 pub trait FailureBytes {
-    /// Returns about how many bytes it takes to keep.
+    /// Returns the approximate memory that the failure takes, bytes.
     fn bytes(&self) -> usize;
 }
 
-/// A result that is kept: an answer, or the failure `E` that the function gives instead of one.
+/// A cached result: an answer, or the failure `E` of the function.
 #[derive(Debug)]
 pub struct Remembered<E> {
-    /// The answer, or how the function fails instead of one.
+    /// The answer, or the failure of the function.
     pub result: Result<Answer, Arc<E>>,
-    /// BLAKE3 of the answer's body, if there is one.
+    /// BLAKE3 hash of the answer's body; `None` for a failure.
     pub content_hash: Option<[u8; 32]>,
-    /// How long computing it took, which is what each further use of it saves.
+    /// Computation time, which every reuse saves.
     pub cost: Duration,
-    /// What computed it.
+    /// The engine that computed the result.
     pub engine: Cow<'static, str>,
     component: Digest,
     stored_at: SystemTime,
 }
 
 impl<E> Remembered<E> {
-    /// Of the component `component`, just computed by `engine`.
+    /// Creates the result of the component `component`, just computed by `engine`.
     pub fn new(
         result: Result<Answer, Arc<E>>,
         component: Digest,
@@ -93,17 +93,17 @@ impl<E> Remembered<E> {
         Self { result, content_hash, cost, engine, component, stored_at: SystemTime::now() }
     }
 
-    /// Since it was computed, whole seconds.
+    /// Returns the time since the computation, whole seconds.
     pub fn age_s(&self) -> u64 {
-        // The coarse clock is the quickest to read, and every hit tells its age in whole seconds.
+        // The coarse clock is the fastest to read, and every hit reports its age in whole seconds.
         let now = clock_gettime(ClockId::RealtimeCoarse);
         let now = u64::try_from(now.tv_sec).unwrap_or(0);
         let stored_at = self.stored_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        // A clock that was set back makes it new.
+        // If the clock was set back, the result counts as new.
         now.saturating_sub(stored_at.as_secs())
     }
 
-    /// Whether it is of use yet, if it is for so long.
+    /// Returns whether the result is younger than `ttl`. Without a `ttl` it never expires.
     pub fn is_fresh(&self, ttl: Option<Duration>) -> bool {
         ttl.is_none_or(|ttl| self.stored_at.elapsed().is_ok_and(|age| age < ttl))
     }
@@ -113,7 +113,7 @@ impl<E> Remembered<E> {
         self.component
     }
 
-    /// About what it takes to keep.
+    /// Returns the approximate memory that the result takes, bytes.
     pub fn bytes(&self) -> u64
     where
         E: FailureBytes,
@@ -141,10 +141,10 @@ impl Weighter<Spelling<'static>, Key> for ByBytes {
     }
 }
 
-/// Answers of one kind.
+/// The answers of one part, cheap or expensive.
 struct Answers<E: FailureBytes> {
     table: Bounded<Key, Arc<Remembered<E>>, ByBytes>,
-    /// As the table has it: asking it takes each shard's lock.
+    /// Copied from the table, because reading it there takes each shard's lock.
     bytes_max: u64,
     shard_bytes_max: u64,
 }
@@ -155,9 +155,10 @@ impl<E: FailureBytes> Answers<E> {
         Self { bytes_max: table.capacity(), shard_bytes_max: table.shard_capacity(), table }
     }
 
-    /// Whether there is room for this many bytes more in whichever shard they come to.
+    /// Returns whether this many bytes fit, in any of the shards.
     ///
-    /// The shards fill up unevenly, and what is left of each may be too small: the more so, the larger this is.
+    /// The shards fill unevenly, and the space left in one may be too small; for large entries this
+    /// is more likely.
     fn has_room_for(&self, bytes: u64) -> bool {
         let is_large = bytes > self.shard_bytes_max / 8;
         let room = self.bytes_max.saturating_sub(self.table.weight());
@@ -165,20 +166,20 @@ impl<E: FailureBytes> Answers<E> {
     }
 }
 
-/// What is remembered, by what was asked.
+/// The memory tier.
 pub struct Cache<E: FailureBytes> {
     bytes_max: u64,
-    /// How calls were spelled: an eighth of the bytes.
+    /// Keys by the raw bytes of calls: one eighth of the bytes.
     spellings: Bounded<Spelling<'static>, Key, ByBytes>,
-    /// Three eighths.
+    /// Cheap answers: three eighths of the bytes.
     cheap: Answers<E>,
-    /// The other half.
+    /// Expensive answers: half of the bytes.
     dear: Answers<E>,
     doorkeeper: Doorkeeper,
 }
 
 impl<E: FailureBytes> Cache<E> {
-    /// Takes `bytes_max` at most; nothing, if that is 0.
+    /// Creates a cache of at most `bytes_max`; 0 turns it off.
     pub fn new(bytes_max: u64) -> Self {
         let eighths = |count: u64| bytes_max / 8 * count;
         Self {
@@ -190,18 +191,18 @@ impl<E: FailureBytes> Cache<E> {
         }
     }
 
-    /// Whether anything is remembered at all.
+    /// Returns whether caching is on.
     pub fn is_on(&self) -> bool {
         self.bytes_max > 0
     }
 
-    /// What is remembered under `key`, if it isn't older than `ttl`.
+    /// Returns the result cached under `key`, unless it is older than `ttl`.
     pub fn get(&self, key: &Key, ttl: Option<Duration>) -> Option<Arc<Remembered<E>>> {
         let fresh = |answers: &Answers<E>| answers.table.get(key).filter(|found| found.is_fresh(ttl));
         fresh(&self.dear).or_else(|| fresh(&self.cheap))
     }
 
-    /// Likewise for a call as it came in.
+    /// Returns the key and the cached result of a call by its raw bytes, unless older than `ttl`.
     pub fn get_spelled(
         &self,
         spelling: &Spelling<'_>,
@@ -211,8 +212,8 @@ impl<E: FailureBytes> Cache<E> {
         Some((key, self.get(&key, ttl)?))
     }
 
-    /// Keeps an answer. Whether it does is for the cache to say: one that is too large isn't kept, nor, where there is
-    /// no room, one that wasn't asked for before.
+    /// Caches a result and returns whether it was admitted. Results that are too large are refused,
+    /// and, when the cache is full, results whose key wasn't requested before.
     pub fn insert(&self, key: Key, remembered: Arc<Remembered<E>>) -> bool {
         let (answers, other) = match remembered.cost {
             cost if cost < DEAR => (&self.cheap, &self.dear),
@@ -225,31 +226,31 @@ impl<E: FailureBytes> Cache<E> {
         let may_enter =
             answers.has_room_for(bytes) || answers.table.contains_key(&key) || self.doorkeeper.has_seen(&key);
         if may_enter {
-            // Computed again it may have taken another time.
+            // A recomputed result may have taken another time and so belong to the other part.
             other.table.remove(&key);
             answers.table.insert(key, remembered);
         }
         may_enter
     }
 
-    /// Keeps that this spelling is of that key.
+    /// Caches the key of a call's raw bytes.
     pub fn learn(&self, spelling: Spelling<'_>, key: Key) {
         self.spellings.insert(spelling.into_owned(), key);
     }
 
-    /// Forgets the results of these components.
+    /// Evicts the results of these components.
     pub fn forget(&self, components: &HashSet<Digest>) {
         self.cheap.table.retain(|_, remembered| !components.contains(&remembered.component));
         self.dear.table.retain(|_, remembered| !components.contains(&remembered.component));
     }
 
-    /// Forgets everything.
+    /// Evicts everything.
     pub fn clear(&self) {
         self.dear.table.clear();
         self.forget_cheap();
     }
 
-    /// Forgets what is soon computed again.
+    /// Evicts everything that is cheap to recompute.
     pub fn forget_cheap(&self) {
         self.cheap.table.clear();
         self.spellings.clear();
@@ -261,12 +262,12 @@ impl<E: FailureBytes> Cache<E> {
         self.bytes_max
     }
 
-    /// Bytes that are taken now.
+    /// Returns the bytes in use.
     pub fn bytes(&self) -> u64 {
         self.spellings.weight() + self.cheap.table.weight() + self.dear.table.weight()
     }
 
-    /// Entries and bytes of each component that has some.
+    /// Returns the entries and bytes of each component that has any.
     pub fn by_component(&self) -> HashMap<Digest, (u64, u64)> {
         let mut sums = HashMap::new();
         for (_, remembered) in self.cheap.table.iter().chain(self.dear.table.iter()) {

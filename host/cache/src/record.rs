@@ -1,12 +1,12 @@
-//! A result as bytes.
+//! A cached result as bytes.
 //!
 //! ```text
 //! number, 8 bytes | MAC, 32 bytes | length of the head, 4 bytes | head, JSON | body
 //! ```
 //!
-//! Numbers are little-endian. The MAC is keyed BLAKE3 over the result's key and everything after it; the number says
-//! only when the record's turn to go comes. Bytes that aren't such a record are none: whoever reads
-//! them computes the result again.
+//! Numbers are little-endian. The MAC is keyed BLAKE3 over the result's key and everything after
+//! the MAC. The number isn't covered: it only decides when the record is evicted. Any other bytes
+//! aren't a record, and the caller computes the result again.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,7 +22,7 @@ use crate::key::Key;
 const NUMBER_BYTES: usize = 8;
 const LENGTH_BYTES: usize = 4;
 
-/// Everything but the body.
+/// All of a result except its body.
 #[derive(Serialize, Deserialize)]
 struct Head {
     answer: Kind,
@@ -39,7 +39,7 @@ enum Kind {
     Http { status: u16, headers: Vec<(String, Vec<u8>)> },
 }
 
-/// The record of a result; none of one that isn't an answer.
+/// Encodes a result as a record. Returns `None` for a failure.
 pub(super) fn write<E>(
     mac_key: &[u8; 32],
     key: &Key,
@@ -78,7 +78,7 @@ pub(super) fn write<E>(
     Some(record)
 }
 
-/// The result that a record holds, if it is one, whole, and of this key.
+/// Decodes a record. Returns `None` unless the record is complete, authentic and of this key.
 pub(super) fn read<E>(
     mac_key: &[u8; 32],
     key: &Key,
@@ -109,7 +109,7 @@ pub(super) fn read<E>(
     };
     let cost = Duration::from_micros(head.cost_us);
     let stored_at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(head.stored_at_unix_s))?;
-    // Mostly this one, which needs no text of its own.
+    // Usually this process's own engine, whose text can be borrowed.
     let engine = match head.engine {
         own if own == own_engine => Cow::Borrowed(own_engine),
         other => Cow::Owned(other),
@@ -117,12 +117,12 @@ pub(super) fn read<E>(
     Some(Remembered { stored_at, ..Remembered::new(Ok(answer), head.component, cost, engine) })
 }
 
-/// When its turn comes.
+/// Returns the record's number, which orders evictions.
 pub(super) fn number(record: &[u8]) -> Option<u64> {
     record.first_chunk().map(|number| u64::from_le_bytes(*number))
 }
 
-/// The same result, whose turn comes otherwise.
+/// Returns the same record with another number.
 pub(super) fn renumbered(record: &[u8], number: u64) -> Vec<u8> {
     let mut record = record.to_vec();
     if let Some(place) = record.first_chunk_mut() {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_result_is_read_back() {
         let content = Content { media_type: "text/x".into(), body: Bytes::from_static(b"\x00\xff") };
         for answer in [Answer::Value(content.clone()), Answer::Error(content), response()] {
             let cost = Duration::from_micros(1234);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_record() {
+    fn other_bytes_are_rejected() {
         let record = write(&MAC_KEY, &key(1), 9, &remembered(20, Duration::from_secs(1))).unwrap();
         assert!(read(&MAC_KEY, &key(2), &record).is_none());
         assert!(read(&[8; 32], &key(1), &record).is_none());
@@ -201,7 +201,7 @@ mod tests {
         assert!(read(&MAC_KEY, &key(1), &[record, vec![0]].concat()).is_none());
     }
 
-    /// Any answer there is.
+    /// Generates any answer.
     fn any_answer() -> impl Strategy<Value = Answer> {
         let body = || vec(any::<u8>(), 0..100).prop_map(Bytes::from);
         let content = || {
@@ -238,12 +238,12 @@ mod tests {
         told(one) == told(other) && one.content_hash == other.content_hash
     }
 
-    /// A record of whatever content, as only who has the key can make one.
+    /// Seals any content as a record, which requires the MAC key.
     fn sealed(content: &[u8]) -> Vec<u8> {
         [&[0; NUMBER_BYTES][..], mac(&MAC_KEY, &key(1), content).as_bytes(), content].concat()
     }
 
-    /// Pointers (RFC 6901) to all values in `value`, which is at `at` itself.
+    /// Collects pointers (RFC 6901) to all values in `value`, which is itself at `at`.
     fn pointers(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
         found.push(at.to_owned());
         match value {
@@ -263,8 +263,8 @@ mod tests {
         }
     }
 
-    /// What another release might write, or a careless one: the content of a record with other values in its head, other
-    /// bytes, or of another length.
+    /// Generates content that another or a faulty release might write: a record's content with
+    /// other values in its head, other bytes, or another length.
     fn any_content() -> impl Strategy<Value = Vec<u8>> {
         let other = select(vec![
             json!(null),
@@ -311,21 +311,22 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
         #[test]
-        fn any_result_is_read_as_it_was_written(written in any_result(), number: u64, later: u64) {
+        fn any_result_round_trips(written in any_result(), number: u64, later: u64) {
             let record = renumbered(&write(&MAC_KEY, &key(1), number, &written).unwrap(), later);
             prop_assert!(is_same(&read(&MAC_KEY, &key(1), &record).unwrap(), &written));
         }
 
         #[test]
-        fn bytes_that_nobody_sealed_are_no_record(content in any_content(), mac: [u8; 32], bytes: Vec<u8>) {
+        fn unauthenticated_bytes_are_rejected(content in any_content(), mac: [u8; 32], bytes: Vec<u8>) {
             let record = [&[0; NUMBER_BYTES][..], &mac, &content].concat();
             prop_assert!(read(&MAC_KEY, &key(1), &record).is_none());
             prop_assert!(read(&MAC_KEY, &key(1), &bytes).is_none());
         }
 
-        /// Even then there is nothing to fear: it is a result that can be used, and written again, or none.
+        /// Authentic content of any kind decodes to a usable result that can be written again, or
+        /// to `None`.
         #[test]
-        fn whatever_was_sealed_is_a_result_or_none(content in any_content()) {
+        fn any_authentic_content_is_usable_or_rejected(content in any_content()) {
             if let Some(result) = read(&MAC_KEY, &key(1), &sealed(&content)) {
                 prop_assert!(result.is_fresh(None) && result.age_s() < u64::MAX && result.bytes() > 0);
                 let again = write(&MAC_KEY, &key(1), 0, &result).unwrap();

@@ -1,4 +1,4 @@
-//! What remembering has come to, by function.
+//! Cache statistics by function.
 
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,83 +8,83 @@ use nebula_model::disagreement::Disagreement;
 use nebula_model::id::FunctionName;
 use serde::{Deserialize, Serialize};
 
-/// What is remembered now, and what that has saved since the server started.
+/// The state of the cache, and its savings since the server started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheReport {
-    /// Memory it takes, bytes.
+    /// Memory in use, bytes.
     pub bytes: u64,
-    /// Memory it may take, bytes.
+    /// Limit on memory, bytes.
     pub bytes_max: u64,
-    /// Disk it takes, bytes.
+    /// Disk space in use, bytes.
     pub disk_bytes: u64,
-    /// Disk it may take, bytes.
+    /// Limit on disk space, bytes.
     pub disk_bytes_max: u64,
-    /// Compiled code.
+    /// Statistics of loaded compiled code.
     #[serde(default)]
     pub loaded: LoadedReport,
-    /// By name; those that were called or have something kept.
+    /// Statistics by function name, of functions that were called or have cached results.
     pub functions: Vec<FunctionCacheReport>,
 }
 
-/// Compiled code that is loaded now, and how often code was loaded since the server started.
+/// Compiled code that is loaded, and counts of loads since the server started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadedReport {
-    /// Components that are loaded, however many threads have them.
+    /// Loaded components. A component counts once, however many threads have loaded it.
     pub components: u64,
-    /// Memory that is counted for them, bytes.
+    /// Memory counted for loaded components, bytes.
     pub bytes: u64,
-    /// Memory that they may take, bytes.
+    /// Limit on that memory, bytes.
     pub bytes_max: u64,
-    /// How often compiled code was read from disk and authenticated.
+    /// Number of times that compiled code was read from disk and authenticated.
     pub reads: u64,
-    /// How often a thread, or the compute lane, has mapped code that was read.
+    /// Number of times that a thread or the compute lane mapped code that was read.
     pub loads: u64,
-    /// How many components were unloaded to make room.
+    /// Number of components unloaded to make room.
     pub evictions: u64,
 }
 
-/// Of one function, all its versions together.
+/// Statistics of one function, summed over its versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FunctionCacheReport {
     /// The function.
     pub name: FunctionName,
-    /// Results that are kept of its current version's component.
+    /// Results in memory of the current version's component.
     pub entries: u64,
-    /// Memory that these take, bytes.
+    /// Memory that these results take, bytes.
     pub bytes: u64,
-    /// Results that are kept on disk of it.
+    /// Results on disk of the current version's component.
     pub disk_entries: u64,
-    /// Disk that these take, bytes.
+    /// Disk space that these results take, bytes.
     pub disk_bytes: u64,
-    /// Why nothing of its component is remembered, if that is so.
+    /// The disagreement that turned caching off for the component, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disagreement: Option<Disagreement>,
-    /// How its calls were answered.
+    /// Counts of calls by how they were answered.
     #[serde(flatten)]
     pub counts: Counts,
 }
 
-/// How calls were answered.
+/// Counts of calls by how they were answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// From what is remembered.
+    /// Calls answered with a cached result.
     pub hits: u64,
-    /// By the execution that another call had begun.
+    /// Calls answered by the execution of another call.
     pub collapsed: u64,
-    /// By running the function.
+    /// Calls that ran the function.
     pub misses: u64,
-    /// Of the hits, those that were computed again and compared.
+    /// Hits that were recomputed and compared.
     #[serde(default)]
     pub verified: u64,
-    /// Of these, those that disagreed.
+    /// Verified hits whose recomputation disagreed.
     #[serde(default)]
     pub disagreed: u64,
-    /// What the first two would have taken, microseconds: as long as computing the result did.
+    /// Time saved by the first two, microseconds: the computation times of their results.
     pub saved_us: u64,
 }
 
 impl Counts {
-    /// Of all calls those that weren't run for, from 0 to 1.
+    /// Returns the fraction of calls that didn't run the function, from 0 to 1.
     pub fn hit_ratio(&self) -> f64 {
         let spared = (self.hits + self.collapsed) as f64;
         let all = spared + self.misses as f64;
@@ -103,7 +103,8 @@ impl AddAssign for Counts {
     }
 }
 
-/// Counts of one function on one serving thread, which alone writes them, but for what ran elsewhere.
+/// Counts of one function on one serving thread. Other threads write them only for calls that ran
+/// elsewhere.
 #[derive(Debug, Default)]
 pub struct Tally {
     hits: AtomicU64,
@@ -113,13 +114,13 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// How many there were before.
+    /// Counts a hit and returns the number of hits before it.
     pub fn hit(&self, saved: Duration) -> u64 {
         self.save(saved);
         self.hits.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// How many there were so far.
+    /// Returns the number of hits so far.
     pub fn hits(&self) -> u64 {
         self.hits.load(Ordering::Relaxed)
     }
@@ -146,7 +147,7 @@ impl Tally {
             hits: self.hits.load(Ordering::Relaxed),
             collapsed: self.collapsed.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
-            // Not here.
+            // Verification is counted elsewhere.
             verified: 0,
             disagreed: 0,
             saved_us: self.saved_us.load(Ordering::Relaxed),

@@ -1,7 +1,7 @@
-//! A call as its bytes came in, by which it is found without decoding it.
+//! Spellings: the raw bytes of a call, by which its result is found without decoding.
 //!
-//! Short ones are compared whole, which takes less than hashing them does (BLAKE3 takes a microsecond for 1 KiB,
-//! of a single chunk); of long ones the hash is kept.
+//! Short bodies are compared whole, which is faster than hashing them (BLAKE3 takes a microsecond
+//! for 1 KiB, a single chunk). For long bodies the hash is kept.
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
@@ -11,10 +11,10 @@ use quick_cache::Equivalent;
 
 use crate::key::FunctionKey;
 
-/// A body up to this length is compared whole, bytes.
+/// Maximum length of a body that is compared whole, bytes.
 const COMPARED_BYTES_MAX: usize = 4 * 1024;
 
-/// A call as it came in.
+/// The raw bytes of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spelling<'a> {
     function: FunctionKey,
@@ -30,7 +30,8 @@ enum Spelled<'a> {
 }
 
 impl<'a> Spelling<'a> {
-    /// `None` for a whole HTTP request, which is hashed as it is, and for what would take long to hash.
+    /// Returns the spelling of a call. Returns `None` for a whole HTTP request, which is hashed
+    /// anyway, and for a body that takes long to hash.
     pub fn of(function: &FunctionKey, prefer: Prefer, request: &'a Request) -> Option<Self> {
         let content = match request {
             Request::Payload { media_type, body } => {
@@ -49,7 +50,8 @@ impl<'a> Spelling<'a> {
         Some(Self { function: *function, prefer, content })
     }
 
-    /// The same, to be kept. It holds copies: a body that was read is a part of a larger buffer.
+    /// Returns a copy to keep in the cache. It doesn't share the body, which may be a slice of a
+    /// larger buffer.
     pub fn into_owned(self) -> Spelling<'static> {
         let owned = |media_type: Option<Cow<'_, str>>| media_type.map(|text| Cow::Owned(text.into_owned()));
         let content = match self.content {
@@ -62,7 +64,7 @@ impl<'a> Spelling<'a> {
         Spelling { function: self.function, prefer: self.prefer, content }
     }
 
-    /// About how many bytes it takes to keep.
+    /// Returns the approximate memory that the spelling takes, bytes.
     pub fn bytes(&self) -> usize {
         let of_type = |media_type: &Option<Cow<'_, str>>| media_type.as_ref().map_or(0, |text| text.len());
         match &self.content {
@@ -75,7 +77,7 @@ impl<'a> Spelling<'a> {
 
 impl Hash for Spelling<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Already as random as a hash: eight bytes of it do.
+        // Eight bytes are enough: the function's key is as random as a hash.
         state.write(&self.function.bytes()[..8]);
         match &self.content {
             Spelled::Whole { media_type, body } => {
@@ -91,7 +93,7 @@ impl Hash for Spelling<'_> {
     }
 }
 
-/// A spelling to look for, which lives shorter than what is kept.
+/// A borrowed spelling for lookups, which may live shorter than the cached ones.
 #[derive(Hash)]
 pub(crate) struct Sought<'a>(pub &'a Spelling<'a>);
 

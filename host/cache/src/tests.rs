@@ -10,10 +10,10 @@ use nebula_model::request::{Prefer, Request};
 use super::*;
 use crate::key::FunctionKey;
 
-/// The engine that computes the tests' results.
+/// The engine named in the tests' results.
 pub(super) const ENGINE: &str = "nebula/test";
 
-/// The failure that the tests keep.
+/// The failure that the tests cache.
 #[derive(Debug)]
 pub(super) struct Failed;
 
@@ -43,24 +43,24 @@ pub(super) fn remembered(bytes: usize, cost: Duration) -> Arc<Remembered> {
     Arc::new(Remembered::new(Ok(Answer::Value(content)), component(), cost, ENGINE.into()))
 }
 
-/// The content of a result that is an answer.
+/// Returns the body of a result that is an answer.
 pub(super) fn body(remembered: &Remembered) -> &Bytes {
     remembered.result.as_ref().unwrap().body()
 }
 
 #[test]
-fn what_is_kept_is_bounded_in_bytes() {
+fn cache_is_bounded_in_bytes() {
     let cache = Cache::new(MIB);
     for index in 0..10_000 {
         cache.insert(key(index), remembered(1000, if index % 2 == 0 { CHEAP } else { DEAR }));
         assert!(cache.bytes() <= MIB);
     }
-    // Most of it is used.
+    // The cache uses most of its bytes.
     assert!(cache.bytes() > MIB / 2, "{}", cache.bytes());
 }
 
 #[test]
-fn a_flood_of_cheap_results_pushes_out_no_dear_one() {
+fn flood_of_cheap_results_evicts_no_expensive_one() {
     let cache = Cache::new(MIB);
     for index in 0..100 {
         cache.insert(key(index), remembered(1000, Duration::from_secs(1)));
@@ -71,16 +71,16 @@ fn a_flood_of_cheap_results_pushes_out_no_dear_one() {
     assert!((0..100).all(|index| cache.get(&key(index), None).is_some()));
 }
 
-/// Inputs that never come again, twenty for each that does.
+/// Twenty inputs that never recur for each one that does.
 #[test]
-fn a_flood_of_unique_inputs_leaves_the_hot_set_alone() {
+fn flood_of_unique_inputs_keeps_the_hot_set() {
     let hot = 100_u64;
     let hits = |flood: u64| {
         let cache = Cache::new(MIB);
         let (mut asked, mut hits, mut unique) = (0_u32, 0_u32, hot);
         for round in 0..100 {
             for index in 0..hot {
-                // The first rounds fill it.
+                // The first rounds fill the cache.
                 asked += u32::from(round >= 10);
                 match cache.get(&key(index), None) {
                     Some(_) => hits += u32::from(round >= 10),
@@ -101,7 +101,7 @@ fn a_flood_of_unique_inputs_leaves_the_hot_set_alone() {
 }
 
 #[test]
-fn what_is_too_large_is_not_kept_and_pushes_nothing_out() {
+fn oversized_result_is_refused_and_evicts_nothing() {
     let cache = Cache::new(MIB);
     assert!(cache.insert(key(1), remembered(100, CHEAP)));
     assert!(!cache.insert(key(2), remembered(MIB as usize, CHEAP)));
@@ -110,11 +110,11 @@ fn what_is_too_large_is_not_kept_and_pushes_nothing_out() {
 }
 
 #[test]
-fn a_result_is_used_for_as_long_as_was_said() {
+fn result_expires_after_its_ttl() {
     let cache = Cache::new(MIB);
     let mut old = Arc::into_inner(remembered(1, CHEAP)).unwrap();
     old.stored_at = SystemTime::now() - Duration::from_secs(60);
-    // The coarse clock may not have come to this second yet.
+    // The coarse clock may still read the previous second.
     assert!((59..=60).contains(&old.age_s()));
     cache.insert(key(1), Arc::new(old));
     assert!(cache.get(&key(1), None).is_some());
@@ -122,9 +122,9 @@ fn a_result_is_used_for_as_long_as_was_said() {
     assert!(cache.get(&key(1), Some(Duration::from_secs(60))).is_none());
 }
 
-/// Computing it again may take another time, which decides where it is kept.
+/// A recomputation may take another time, which decides the part that the result belongs to.
 #[test]
-fn a_result_is_kept_once() {
+fn recomputed_result_replaces_the_old_one() {
     let cache = Cache::new(MIB);
     let mut old = Arc::into_inner(remembered(1, DEAR)).unwrap();
     old.stored_at = SystemTime::now() - Duration::from_secs(60);
@@ -135,9 +135,9 @@ fn a_result_is_kept_once() {
     assert_eq!(cache.by_component()[&component()].0, 1);
 }
 
-/// However few of them there is room for.
+/// This holds even though the cache has room for only a few of them.
 #[test]
-fn a_flood_of_large_results_leaves_the_hot_set_alone() {
+fn flood_of_large_results_keeps_the_hot_set() {
     let cache = Cache::new(64 * MIB);
     for _ in 0..2 {
         for index in 0..10 {
@@ -149,12 +149,12 @@ fn a_flood_of_large_results_leaves_the_hot_set_alone() {
         cache.insert(key(index), remembered(MIB as usize, CHEAP));
     }
     let left = (0..10).filter(|index| cache.get(&key(*index), None).is_some()).count();
-    // Where they lie is random, and each part of the table has room for two.
+    // The keys hash to random shards, and each shard has room for two results.
     assert!(kept >= 5 && left >= kept - 1, "{kept}, then {left}");
 }
 
 #[test]
-fn a_component_can_be_forgotten() {
+fn results_of_a_component_can_be_evicted() {
     let cache = Cache::new(MIB);
     cache.insert(key(1), remembered(1, CHEAP));
     cache.insert(key(2), remembered(1, DEAR));
@@ -166,7 +166,7 @@ fn a_component_can_be_forgotten() {
 }
 
 #[test]
-fn a_call_is_found_as_it_was_sent() {
+fn call_is_found_by_its_raw_bytes() {
     let cache = Cache::new(MIB);
     let function = FunctionKey::new(&component(), Form::Typed, &Limits::default(), &Remember::default());
     let request = |media_type: Option<&str>, body: &str| Request::Payload {

@@ -1,56 +1,56 @@
-//! Whether bytes may be compiled at all: a streaming pass, before the compiler sees them.
+//! Admission: a streaming check of a component before the compiler sees it.
 //!
-//! Compiling isn't safe against its input: a quarter of a megabyte of nested components took
-//! gigabytes. So nesting and counts are bounded here first, by reading section headers only, and then
-//! the bytes are validated with exactly the features a pure function may use.
+//! The compiler isn't safe against hostile input: a quarter of a megabyte of nested components took
+//! gigabytes. So this module first bounds nesting and counts, by reading only section headers, and
+//! then validates the bytes with exactly the features that a pure function may use.
 
 use nebula_model::limits::COMPONENT_BYTES_MAX;
 use wasmparser::{Chunk, Encoding, Parser, Payload, Validator, WasmFeatures};
 
-/// Components and modules inside one another.
+/// Maximum depth of components and modules nested in one another.
 const NESTING_MAX: usize = 16;
 
-/// Core modules and components in a component, all together.
+/// Maximum number of core modules and components in a component, at all depths together.
 const MODULES_MAX: usize = 1_000;
 
-/// Why bytes are no component that could be deployed.
+/// The reasons to refuse bytes before compiling.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Inadmissible {
-    /// Nothing.
+    /// The input is empty.
     #[error("it is empty")]
     Empty,
-    /// The text format, or any other text.
+    /// The bytes are WebAssembly's text format or other text.
     #[error("it is text, not a WebAssembly binary")]
     Text,
-    /// Neither text nor WebAssembly.
+    /// The bytes are neither text nor WebAssembly.
     #[error("it is not a WebAssembly binary: it doesn't begin with `\\0asm`")]
     NotWasm,
-    /// A module.
+    /// The bytes are a core module.
     #[error("it is a core module, not a component")]
     CoreModule,
-    /// Too long.
+    /// The component is too long.
     #[error("it has {bytes} bytes, and at most {COMPONENT_BYTES_MAX} are taken")]
     TooLarge {
-        /// Its length.
+        /// The component's length.
         bytes: usize,
     },
-    /// Too deep.
+    /// The nesting is too deep.
     #[error("its components are nested more than {NESTING_MAX} deep")]
     TooDeep,
-    /// Too many.
+    /// The component holds too many modules and components.
     #[error("it holds more than {MODULES_MAX} modules and components")]
     TooMany,
-    /// Damaged, or using what isn't allowed.
+    /// The component is damaged or uses a disallowed feature.
     #[error("it is invalid at byte {offset}: {message}")]
     Invalid {
-        /// Where.
+        /// Offset of the error.
         offset: u64,
-        /// What.
+        /// The validator's message.
         message: String,
     },
 }
 
-/// Checks a component.
+/// Checks that a component may be compiled.
 ///
 /// # Errors
 /// [`Inadmissible`].
@@ -75,9 +75,9 @@ fn invalid(error: &wasmparser::BinaryReaderError) -> Inadmissible {
     Inadmissible::Invalid { offset: error.offset() as u64, message: error.message().to_owned() }
 }
 
-/// What a pure function may use: no threads, shared memory, 64-bit memories or garbage collection. Of
-/// the component model's newer types `map`, and not lists of a fixed length, whose support in wasmtime
-/// isn't complete. The engine's own features are the same.
+/// Returns the features that a pure function may use: no threads, shared memory, 64-bit memories or
+/// garbage collection. The component model's newer `map` is allowed; lists of fixed length aren't,
+/// because wasmtime's support is incomplete. The engine enables the same features.
 fn features() -> WasmFeatures {
     WasmFeatures::WASM2
         | WasmFeatures::RELAXED_SIMD
@@ -88,7 +88,7 @@ fn features() -> WasmFeatures {
         | WasmFeatures::CM_MAP
 }
 
-/// Walks the nesting by section headers; code and data are skipped unread.
+/// Bounds nesting and counts by section headers; skips code and data unread.
 #[expect(clippy::wildcard_enum_match_arm, reason = "sections of other kinds are stepped over")]
 fn bound(bytes: &[u8]) -> Result<(), Inadmissible> {
     let mut parser = Parser::new(0);
@@ -129,7 +129,7 @@ fn bound(bytes: &[u8]) -> Result<(), Inadmissible> {
                 Some(parent) => parser = parent,
                 None => return Ok(()),
             },
-            // Everything else has been stepped over.
+            // The parser steps over all other sections.
             _ => {}
         }
     }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_component_is_told_apart() {
+    fn inputs_that_are_not_components_get_distinct_errors() {
         assert_eq!(admit(b""), Err(Inadmissible::Empty));
         assert_eq!(admit(b"(component)"), Err(Inadmissible::Text));
         assert_eq!(admit(b"\x7fELF\0\0"), Err(Inadmissible::NotWasm));

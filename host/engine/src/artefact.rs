@@ -1,8 +1,8 @@
 //! Compiled code as bytes.
 //!
-//! Unsafe: an artefact is native code, and loading it trusts it. Whoever calls
-//! in here must have it from [`compile_artefact`] of this process, or from the registry, which
-//! authenticates every artefact with a keyed MAC and hands out a copy that can't change.
+//! This module is unsafe: an artefact is native code, and loading it trusts it. A caller must have
+//! the artefact from [`compile_artefact`] in this process or its own child, or from the registry,
+//! which authenticates every artefact with a keyed MAC and returns a copy that can't change.
 #![expect(unsafe_code, reason = "wasmtime's deserialize trusts its input; see the module header")]
 
 use std::path::Path;
@@ -12,13 +12,13 @@ use wasmtime::component::Component;
 use super::initialise::initialised;
 use super::{Codegen, Engine, Uncompilable, code_config};
 
-/// Compiles a component to an artefact for an engine of the same `codegen`. Where the component has
-/// something to initialise that is done first, and its snapshot compiled.
+/// Compiles a component to an artefact for an engine with the same `codegen`. If the component
+/// exports an initialiser, runs that first and compiles the resulting snapshot.
 ///
-/// Meant for a process of its own: the compiler's time and memory are not bounded here.
+/// Meant for a separate process: this function doesn't bound the compiler's time and memory.
 ///
 /// # Errors
-/// [`Uncompilable`]. The guest has run only if it has something to initialise.
+/// [`Uncompilable`]. The guest has run only if it exports an initialiser.
 pub fn compile_artefact(component: &[u8], codegen: Codegen) -> Result<Vec<u8>, Uncompilable> {
     let component = initialised(component, codegen)?;
     let refused = |error: wasmtime::Error| Uncompilable::Refused(format!("{error:#}"));
@@ -38,7 +38,7 @@ impl Engine {
 
 /// Loads an artefact that this process has just compiled.
 pub(crate) fn load_bytes(engine: &Engine, artefact: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the caller has it from `compile_artefact`, here or in its own child process, and it
-    // has not been anywhere else since.
+    // SAFETY: the caller has the artefact from `compile_artefact`, in this process or in its own
+    // child process, and the bytes have not left these processes since.
     unsafe { Component::deserialize(engine.wasmtime(), artefact) }
 }

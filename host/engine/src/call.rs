@@ -1,4 +1,7 @@
-//! What goes into a guest, what comes out, and how it ends.
+//! One call: passes the input to the guest, reads the output, and classifies failures.
+//!
+//! The call runs synchronously on the caller's thread. `ready` creates the instance and drops it;
+//! `purity` is the sandbox around it.
 
 use bytes::Bytes;
 use nebula_codec::{Flat, Input, Type};
@@ -11,13 +14,13 @@ use super::component::{Kind, RawError, RawPayload, Typed};
 use super::ready::Live;
 use crate::purity::{CallLog, OutOfMemory, ResponseTooLarge, Sandbox, SeedInput};
 
-/// How wasmtime says that more than that crossed.
+/// The text of wasmtime's error when a guest exceeds its budget for values passed to the host.
 const HOSTCALL_FUEL_SPENT: &str = "fuel allocated for hostcalls has been exhausted";
 
-/// What it returned.
+/// The output of a guest.
 #[derive(Debug)]
 pub enum Output {
-    /// One `string` or `list<u8>`.
+    /// A single `string` or `list<u8>`.
     Flat(Bytes),
     /// The result of a typed function, if it has one.
     Value(Option<Val>),
@@ -36,35 +39,37 @@ pub enum Output {
     Failed(String),
 }
 
-/// How a guest ended abnormally.
+/// An abnormal end of a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The trap, or the panic's message where the guest printed one.
+    /// The trap, or the panic's message if the guest printed one.
     pub reason: String,
-    /// One line a frame, innermost first, with function names where the component has them.
+    /// The stack, one line per frame, innermost first, with function names if the component has
+    /// them.
     pub backtrace: Vec<String>,
     /// The end of what the guest logged.
     pub log_tail: String,
 }
 
 impl Failure {
-    /// About what it takes to keep, bytes.
+    /// Returns the approximate memory that the failure takes, bytes.
     pub fn bytes(&self) -> usize {
-        /// Of a string besides its text.
+        /// Overhead of a string beyond its text.
         const STRING_BYTES: usize = 24;
         let frames: usize = self.backtrace.iter().map(|frame| frame.len() + STRING_BYTES).sum();
         self.reason.len() + self.log_tail.len() + frames
     }
 }
 
-/// Why it returned nothing.
+/// The reasons why a guest returned no output.
 #[derive(Debug)]
 pub enum Stopped {
-    /// The ticks were over.
+    /// The allowance ran out.
     CutOff,
     /// The guest trapped.
     Trapped(Failure),
-    /// How deep it may go is the machine's and the compiled code's to say.
+    /// The guest exhausted its stack. The depth available depends on the machine and on the
+    /// compiled code.
     StackExhausted(Failure),
     /// The guest was refused memory or table elements and then ended abnormally.
     ResourceLimit {
@@ -72,7 +77,7 @@ pub enum Stopped {
         limit: &'static str,
         /// The limit's value.
         max: u64,
-        /// Where the guest was.
+        /// The state of the guest when it ended.
         failure: Failure,
     },
     /// The output is longer than the limit allows.
@@ -86,17 +91,18 @@ pub enum Stopped {
     NoSlot,
 }
 
-/// A call that has ended, either way.
+/// A call that has ended, with or without an output.
 pub struct Ended {
-    /// The output, or why there is none.
+    /// The output, or the reason why there isn't one.
     pub result: Result<Output, Stopped>,
-    /// What the guest printed.
+    /// The text that the guest printed.
     pub log: CallLog,
-    /// It was refused memory or table, whatever it made of that.
+    /// The sandbox refused the guest memory or table elements, even if the guest then returned an
+    /// output.
     pub denied: bool,
 }
 
-/// Calls the guest, once.
+/// Calls the guest once.
 pub(super) fn call(
     store: &mut Store<Sandbox>,
     live: &Live,
@@ -146,7 +152,7 @@ fn call_by_form(store: &mut Store<Sandbox>, live: &Live, kind: &Kind, input: &In
 }
 
 impl Output {
-    /// Bytes of content, where it is content already; values are measured when they are encoded.
+    /// Returns the length of the content, bytes. Values count as 0: they are measured when encoded.
     fn len(&self) -> u64 {
         match self {
             Self::Flat(body) | Self::Payload { body, .. } => body.len() as u64,
@@ -157,7 +163,7 @@ impl Output {
     }
 }
 
-/// Inside: what the guest returned instead of an answer, in words.
+/// The inner error describes an answer that breaks the protocol of the form.
 type CallOutcome = wasmtime::Result<Result<Output, String>>;
 
 fn mismatch() -> CallOutcome {
@@ -185,7 +191,7 @@ fn call_typed(store: &mut Store<Sandbox>, typed: &Typed, func: &Func, input: &In
     }
 }
 
-/// Results that are lifted without a value a byte.
+/// A result that is lifted as one block, not as one value per byte.
 #[derive(Clone, Copy)]
 enum FlatResult {
     Plain(Flat),
@@ -240,7 +246,7 @@ fn call_values(store: &mut Store<Sandbox>, typed: &Typed, func: &Func, values: &
     Ok(Ok(Output::Value(results.pop())))
 }
 
-/// What of the input the random stream is drawn from.
+/// Returns the part of the input that seeds the random stream.
 pub(super) fn seed_input(input: &Input) -> SeedInput {
     match input {
         Input::Flat(_, body) => SeedInput::Bytes(body.clone()),
@@ -254,7 +260,7 @@ pub(super) fn seed_input(input: &Input) -> SeedInput {
     }
 }
 
-/// Whose doing an abnormal end was.
+/// Classifies an abnormal end by its cause.
 pub(super) fn explain(
     error: &wasmtime::Error,
     store: &Store<Sandbox>,
@@ -272,7 +278,8 @@ pub(super) fn explain(
         return Stopped::NoSlot;
     }
     let backtrace = error.downcast_ref::<WasmBacktrace>();
-    // Outside of the guest it can only be the answer that is copied. The error's type is private.
+    // Without a guest frame, only copying the answer can spend the fuel. The error's type is
+    // private.
     if backtrace.is_none() && error.root_cause().to_string().contains(HOSTCALL_FUEL_SPENT) {
         return Stopped::OutputTooLarge { bytes_max: limits.output_bytes_max };
     }
@@ -284,7 +291,7 @@ pub(super) fn explain(
     };
     let failure =
         Failure { reason, backtrace: backtrace.map(frames).unwrap_or_default(), log_tail: log.tail() };
-    // Also where it was refused memory before.
+    // A stack overflow takes precedence, even if memory was refused before.
     if trap == Some(&Trap::StackOverflow) {
         return Stopped::StackExhausted(failure);
     }
@@ -295,7 +302,7 @@ pub(super) fn explain(
     }
 }
 
-/// The message of a Rust panic, which the guest's standard library has printed.
+/// Returns the message of a Rust panic from the guest's log, where the standard library printed it.
 fn panic_message(log: &CallLog) -> Option<String> {
     let tail = log.tail();
     let from = tail.rfind("panicked at ")?;

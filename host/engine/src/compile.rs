@@ -1,8 +1,10 @@
-//! Compiling in a process of its own.
+//! Compiling in a separate process.
 //!
-//! Compilation isn't safe against its input: time and memory can grow out of all proportion to a
-//! component's size. So it runs in a child with a limit on address space and CPU time, and a
-//! component that passes them is refused instead of taking the host down.
+//! The compiler isn't safe against hostile input: its time and memory can grow out of proportion to
+//! the component's size. So it runs in a child process with limits on address space and CPU time. A
+//! component that exceeds them is refused and the host keeps running.
+//!
+//! `artefact` calls the compiler itself.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -13,53 +15,56 @@ use serde::{Deserialize, Serialize};
 use super::{Codegen, InitialiseError, compile_artefact};
 use crate::priority;
 
-/// Address space of a compiler process, bytes.
+/// Limit on the address space of a compiler process, bytes.
 const COMPILE_MEMORY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
-/// CPU time of a compiler process, seconds over all its threads.
+/// Limit on the CPU time of a compiler process, seconds summed over its threads.
 const COMPILE_CPU_SECONDS_MAX: u64 = 120;
 
-/// What is read of a compiler process's reason, bytes. A backtrace has 32 names, of any length.
+/// Maximum that is read of a compiler process's reason, bytes. A backtrace has 32 names of any
+/// length.
 const REASON_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
-/// What is told of such a reason where it isn't as agreed, bytes.
+/// Maximum that is quoted of a malformed reason or of a message, bytes.
 const MESSAGE_BYTES_MAX: usize = 4096;
 
-/// With what a compiler process ends that has written a reason; with 1 it ends where it failed itself.
+/// Exit code of a compiler process that has written a reason. An exit code of 1 is a failure of the
+/// process itself.
 pub const UNCOMPILABLE_EXIT: u8 = 3;
 
-/// Where components are compiled.
+/// The place where components are compiled.
 #[derive(Clone, Debug)]
 pub enum Compiler {
-    /// In this process: for tools that work on one component of the user's own.
+    /// Compiles in this process: for tools that work on one component of the user's own.
     InProcess(Codegen),
-    /// In a child: `program arguments…` reads a component from its standard input, writes the
-    /// optimised artefact to its standard output and exits with 0; or writes the reason, an
-    /// [`Uncompilable`] as JSON, to its standard error and exits with [`UNCOMPILABLE_EXIT`].
+    /// Compiles in a child process: `program arguments…` reads a component from its standard input,
+    /// writes the optimised artefact to its standard output and exits with 0. Otherwise it writes
+    /// the reason, an [`Uncompilable`] as JSON, to its standard error and exits with
+    /// [`UNCOMPILABLE_EXIT`].
     Child {
-        /// The program, usually this one.
+        /// The program, usually the running one.
         program: PathBuf,
-        /// Its arguments.
+        /// The program's arguments.
         arguments: Vec<String>,
     },
 }
 
-/// Why a component doesn't compile: its own doing. What a compiler process tells whoever started it.
+/// Faults of the component that prevent compiling. A compiler process reports them to its parent.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Uncompilable {
-    /// The compiler refused it.
+    /// The compiler refused the component.
     #[error("the compiler refused the component: {0}")]
     Refused(String),
-    /// What it does once, when it is compiled, failed.
+    /// The component's initialisation, which runs during compiling, failed.
     #[error(transparent)]
     Initialise(#[from] InitialiseError),
 }
 
-/// Why a component couldn't be compiled.
+/// The reasons why compiling failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    /// It isn't one that can be.
+    /// The component is at fault.
     #[error(transparent)]
     Uncompilable(#[from] Uncompilable),
     /// The compiler ran into its limits, or crashed.
@@ -74,7 +79,7 @@ pub enum CompileError {
 }
 
 impl Compiler {
-    /// The way it compiles.
+    /// Returns the code generation that this compiler uses.
     pub fn codegen(&self) -> Codegen {
         match self {
             Self::InProcess(codegen) => *codegen,
@@ -82,7 +87,7 @@ impl Compiler {
         }
     }
 
-    /// Component in, artefact out. Blocks for as long as compiling takes.
+    /// Compiles a component to an artefact. Blocks until the compiler ends.
     ///
     /// # Errors
     /// [`CompileError`].
@@ -107,11 +112,11 @@ fn compile_in_child(mut command: Command, component: &[u8]) -> Result<Vec<u8>, C
         .map_err(CompileError::Process)?;
     let stdin = child.stdin.take();
     let stderr = child.stderr.take();
-    // Both pipes are served while stdout is read: whichever fills first must not block the others.
+    // Serve stdin and stderr while reading stdout: a full pipe must not block the others.
     let (output, reason) = std::thread::scope(|scope| {
         scope.spawn(move || {
             if let Some(mut stdin) = stdin {
-                // A child that died early closes the pipe; its exit status tells.
+                // A child that died early closes the pipe; its exit status gives the reason.
                 let _ = stdin.write_all(component);
             }
         });
@@ -129,28 +134,28 @@ fn compile_in_child(mut command: Command, component: &[u8]) -> Result<Vec<u8>, C
     if output.status.success() {
         Ok(output.stdout)
     } else if output.status.code() == Some(i32::from(UNCOMPILABLE_EXIT)) {
-        // A reason that is longer than what is read of it is one all the same.
+        // A reason longer than the maximum is cut and doesn't parse, but it is still a refusal.
         let reason =
             serde_json::from_slice(&reason).unwrap_or_else(|_| Uncompilable::Refused(message(&reason)));
         Err(reason.into())
     } else if output.status.code() == Some(1) {
-        // A message of the process's own: it didn't come to the component.
+        // The process failed by itself, before it reached the component.
         Err(CompileError::Process(std::io::Error::other(message(&reason))))
     } else {
         Err(CompileError::TooCostly)
     }
 }
 
-/// The beginning of what a process has written.
+/// Returns the beginning of a process's output as text.
 fn message(written: &[u8]) -> String {
     let beginning = &written[..written.len().min(MESSAGE_BYTES_MAX)];
     String::from_utf8_lossy(beginning).trim().to_owned()
 }
 
-/// Sets this process's limits; for the child, before it reads anything.
+/// Sets the limits of this process. A compiler process calls it before it reads any input.
 ///
 /// # Errors
-/// When the system refuses.
+/// Fails when the system refuses a limit.
 pub fn limit_compiler_process() -> std::io::Result<()> {
     use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -158,7 +163,7 @@ pub fn limit_compiler_process() -> std::io::Result<()> {
     setrlimit(Resource::As, limit(COMPILE_MEMORY_BYTES_MAX))?;
     setrlimit(Resource::Cpu, limit(COMPILE_CPU_SECONDS_MAX))?;
     setrlimit(Resource::Core, limit(0))?;
-    // Whoever compiles waits; calls don't.
+    // A deploy can wait; calls can't.
     priority::compute();
     Ok(())
 }
@@ -174,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_the_components_and_a_message_the_processs() {
+    fn exit_status_separates_component_faults_from_process_failures() {
         let reason = serde_json::to_string(&Uncompilable::Refused("no".to_owned())).unwrap();
         let refused = |error| {
             let CompileError::Uncompilable(Uncompilable::Refused(reason)) = error else {

@@ -1,6 +1,6 @@
-//! A component made ready: linked, its form known, its exports found.
+//! Linking: from a component to a loaded function whose form, imports and exports are resolved.
 //!
-//! The form is read off the exports alone. Everything that doesn't depend on the call is done here,
+//! The exports alone determine the form. All work that doesn't depend on the call happens here,
 //! once; [`call`](super::call) only instantiates and runs.
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,7 +16,7 @@ use super::{Engine, load_bytes};
 use crate::purity;
 use crate::purity::Sandbox;
 
-/// The raw world, as bound for the host.
+/// The host's bindings for the raw world.
 mod raw {
     wasmtime::component::bindgen!({ path: "../../wit", world: "nebula:function/function" });
 }
@@ -24,51 +24,51 @@ mod raw {
 pub(super) use raw::exports::nebula::function::handler::{Error as RawError, Payload as RawPayload};
 pub(super) use raw::{Function as RawFunction, FunctionPre};
 
-/// The raw world's `handle`, as reflection writes it.
+/// The raw world's `handle`, in the notation of the reflection.
 const RAW_HANDLE: &str = "handle: func(request: record { media-type: string, body: list<u8> }) -> \
     result<record { media-type: string, body: list<u8> }, variant { bad-input(string), failed(string) }>";
 
-/// Why a component is no function of ours.
+/// The reasons to refuse a component as a function.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// None of the three forms.
+    /// The component exports none of the three forms.
     #[error(
         "it exports {}, and neither `handle`, `nebula:function/handler` nor `wasi:http/incoming-handler`",
         list(exports)
     )]
     NoHandle {
-        /// What it does export.
+        /// The names that the component exports.
         exports: Vec<String>,
     },
-    /// More than one of them.
+    /// The component exports more than one form.
     #[error(
         "it exports more than one of `handle`, `nebula:function/handler` and `wasi:http/incoming-handler`"
     )]
     Ambiguous,
-    /// `handle` isn't a function, or is an `async` one.
+    /// The export `handle` isn't a function, or is an `async` one.
     #[error("its export `handle` is not a plain function")]
     NotAFunction,
-    /// One of the two known interfaces, and yet not as it is known.
+    /// An export has the name of one of the two interfaces, but a different type.
     #[error("its `{interface}` is not the one of that name: it has {found}")]
     OtherInterface {
-        /// The interface.
+        /// The name of the interface.
         interface: String,
-        /// Its `handle`, or that there is none.
+        /// The interface's `handle`, or a message that it has no such function.
         found: String,
     },
-    /// A type that can't travel.
+    /// The signature has a type that a call can't carry.
     #[error(transparent)]
     Type(#[from] UnsupportedType),
-    /// Imports that a pure function may not have.
+    /// The component has imports that a pure function may not use.
     #[error("it imports {}, which a pure function may not use", list(imports))]
     Imports {
-        /// Them.
+        /// The names of the refused imports.
         imports: Vec<String>,
     },
-    /// It wants more than any instance is given: memories, tables, globals, or their sizes.
+    /// The component exceeds the bounds of an instance: memories, tables, globals, or their sizes.
     #[error("it needs more than an instance may have: {0}")]
     TooLarge(String),
-    /// It doesn't fit what is linked, such as an interface of another shape.
+    /// The component doesn't fit the linked imports, such as an interface of another shape.
     #[error("it cannot be linked: {0}")]
     Link(String),
 }
@@ -80,36 +80,37 @@ fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// A component ready to be instantiated.
+/// A linked component, ready to be instantiated.
 pub struct Loaded {
     pub(super) engine: Engine,
-    /// The form, with what calling it needs.
+    /// The form, with the data to call it.
     pub kind: Kind,
-    /// Calls and instances that began, at most [`USES_MAX`], less those that [`take_use`](Self::take_use) took.
+    /// Calls and instances started, at most [`USES_MAX`], less the uses that
+    /// [`take_use`](Self::take_use) took.
     uses: AtomicU8,
 }
 
-/// Uses of a component that are counted, at most: more say nothing of the next.
+/// Maximum number of counted uses of a component: more uses predict nothing about the next.
 pub const USES_MAX: u8 = 3;
 
 impl Loaded {
-    /// Notes that a call or an instance of it begins.
+    /// Counts the start of a call or of an instance.
     pub(super) fn count_use(&self) {
-        // Mostly it is at the maximum, and the cache line stays as it is. Where two threads count at once, one
-        // may be lost.
+        // The count is usually at the maximum, so the cache line stays unmodified. If two threads
+        // count at once, one use may be lost.
         let uses = self.uses.load(Ordering::Relaxed);
         if uses < USES_MAX {
             self.uses.store(uses + 1, Ordering::Relaxed);
         }
     }
 
-    /// Takes one of the uses that were counted, if there is one.
+    /// Takes one counted use and returns true, or returns false if the count is zero.
     pub fn take_use(&self) -> bool {
         self.uses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |uses| uses.checked_sub(1)).is_ok()
     }
 }
 
-/// The form, and what calling it needs.
+/// The form of a function, with the data to call it.
 pub enum Kind {
     /// A typed function.
     Typed(Typed),
@@ -138,14 +139,15 @@ pub struct Typed {
 }
 
 impl Typed {
-    /// The kind of the value returned, where it is flat; of `result<T, E>` that of `T`.
+    /// Returns the kind of a flat result, or of `T` if the result is `result<T, E>` and `T` is
+    /// flat.
     pub fn flat_output(&self) -> Option<Flat> {
         let ty = self.signature.result.as_ref()?;
         if let Type::Result(result) = ty { Flat::of(result.ok.as_ref()?) } else { Flat::of(ty) }
     }
 }
 
-/// What deploy writes down of a component.
+/// The description of a component that a deploy records.
 pub struct Described {
     /// The form.
     pub form: Form,
@@ -157,19 +159,19 @@ pub struct Described {
     pub output_schema: Option<serde_json::Value>,
     /// JSON Schema of the function's own error.
     pub error_schema: Option<serde_json::Value>,
-    /// The names of its imports.
+    /// The names of the component's imports.
     pub imports: Vec<String>,
-    /// Notes for its author, such as imports that are always denied.
+    /// Notes for the author, such as imports that are always denied.
     pub notes: Vec<String>,
-    /// Of a typed function.
+    /// The reflected signature of a typed function.
     pub types: Option<Signature>,
 }
 
 impl Engine {
-    /// Links a component and finds its exports.
+    /// Links a component and resolves its exports. Runs no guest code.
     ///
     /// # Errors
-    /// [`Refused`]: no guest code runs here.
+    /// [`Refused`].
     fn link(&self, component: &Component) -> Result<Loaded, Refused> {
         let ty = component.component_type();
         let engine = self.wasmtime();
@@ -229,12 +231,13 @@ impl Engine {
         Ok(described)
     }
 
-    /// Describes what has just been compiled.
+    /// Describes an artefact that has just been compiled.
     ///
     /// # Errors
     /// [`Refused`].
     pub fn describe_compiled(&self, artefact: &[u8]) -> Result<Described, Refused> {
-        // The compiler has accepted it; what the engine still checks is whether its pool has room for it.
+        // The compiler has accepted the component, so loading fails only if the pool has no room
+        // for it.
         let component =
             load_bytes(self, artefact).map_err(|error| Refused::TooLarge(format!("{error:#}")))?;
         self.describe(&component)
@@ -253,14 +256,14 @@ impl Engine {
     /// Maps an authenticated artefact and links it.
     ///
     /// # Errors
-    /// In words: it was accepted at deploy, so this is a fault of the host.
+    /// A message. Since the deploy accepted the component, the fault is the host's.
     pub fn load(&self, artefact: &std::path::Path) -> Result<Loaded, String> {
         let component = self.map_artefact(artefact).map_err(|error| format!("{error:#}"))?;
         self.link(&component).map_err(|error| error.to_string())
     }
 }
 
-/// Checks the `handle` of one of the two interfaces: linking looks only at its name.
+/// Checks the type of an interface's `handle`, because linking checks only its name.
 fn check_interface(
     form: Form,
     export: &str,
@@ -296,7 +299,8 @@ fn check_interface(
     Err(Refused::OtherInterface { interface: export.to_owned(), found })
 }
 
-/// Of any shape and size, so only its beginning: [`RAW_HANDLE`] is shorter.
+/// Returns the text of a signature. The text has no bound, so it is cut; [`RAW_HANDLE`] is shorter
+/// than the cut.
 fn signature_of(func: &ComponentFunc) -> String {
     codec::reflect_excerpt("handle", func).unwrap_or_else(|| "handle: func(…)".to_owned())
 }

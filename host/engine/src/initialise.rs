@@ -1,23 +1,25 @@
-//! Work that a component does once: run when it is compiled, and kept.
+//! Initialisation: runs a component's one-time work at compile time and snapshots the result.
 //!
 //! ```text
-//! component --instrument--> run `wizer-initialize` in a sandbox --snapshot--> component that begins there
+//! component --instrument--> run `wizer-initialize` in a sandbox --snapshot--> new component
 //! ```
 //!
-//! A component of any form may export [`EXPORT`] beside its handler. What stands in its memories and
-//! globals when that returns is compiled in the place of what it began with, so that every instance
-//! begins there. The component's digest stays that of the bytes deployed: a snapshot is derived from
-//! them, like compiled code.
+//! A component of any form may export [`EXPORT`] beside its handler. After the export returns, its
+//! memories and globals are compiled as the initial state, so every instance starts from there. The
+//! component keeps the digest of the deployed bytes: like compiled code, a snapshot derives from
+//! them.
 //!
 //! Invariants:
-//! * It runs in the sandbox of a call, as the start-up of an instance does: no input, the fixed clock,
-//!   randomness of the digest alone. So the same component gives the same snapshot, byte for byte.
-//! * Its limits are constants and not the function's: what is compiled depends on the component alone.
-//! * Nothing of the host is in a snapshot: what leaves a handle open is refused.
+//! * The initialiser runs in the sandbox of a call, like the start-up of an instance: no input, the
+//!   fixed clock, randomness from the digest alone. So the same component gives the same snapshot,
+//!   byte for byte.
+//! * The limits are constants and not the function's: the compiled code depends on the component
+//!   alone.
+//! * A snapshot holds nothing of the host: an initialiser that leaves a handle open is refused.
 //!
-//! How a component is taken apart and put together again is `wasmtime-wizer`'s. Of that crate only what
-//! rewrites components is used: its feature `wasmtime`, which would run them, turns on garbage collection,
-//! threads and async support in the engine that serves.
+//! `wasmtime-wizer` takes components apart and reassembles them. Only the part of that crate that
+//! rewrites components is used: its feature `wasmtime`, which would run them, enables garbage
+//! collection, threads and async support in the serving engine.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -42,67 +44,69 @@ use super::call::{self, Failure, Stopped};
 use super::{Codegen, Engine, Ticker};
 use crate::purity::{Allowance, CancelFlag, Sandbox};
 
-/// How long it may take.
+/// Maximum duration of the initialiser.
 const DEADLINE: Duration = Duration::from_millis(INITIALISE_DEADLINE_MS);
 
-/// The export that is run: the one that `wizer` runs unless told otherwise.
+/// The export to run, which is wizer's default.
 const EXPORT: &str = "wizer-initialize";
 
-/// Goes up with every change of what a component's initialisation sees or leaves behind, so that what was compiled before
-/// is compiled again. It sees what a call sees, so it goes up with `SEMANTICS` of the cache key.
+/// Increases with every change to the state that an initialiser can see or leave behind, so that
+/// older compiled code is recompiled. An initialiser sees the same world as a call, so this number
+/// increases together with `SEMANTICS` of the cache key.
 pub(super) const SNAPSHOT_VERSION: u32 = 2;
 
-/// Why a component's initialisation came to nothing.
+/// The reasons why initialisation failed.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InitialiseError {
-    /// The export is there, and isn't what is run.
+    /// The export exists and isn't a plain function without parameters and results.
     #[error("its export `{EXPORT}` is not a `func()`")]
     NotAFunction,
-    /// It trapped, panicked or exited.
+    /// The initialiser trapped, panicked or exited.
     #[error("its `{EXPORT}` trapped: {}", .0.reason)]
     Trapped(Failure),
-    /// It didn't return in time.
+    /// The initialiser didn't return within the deadline.
     #[error("its `{EXPORT}` passed the deadline of {deadline_ms} ms")]
     DeadlineExceeded {
-        /// The limit.
+        /// The deadline.
         deadline_ms: u64,
-        /// The end of what it printed.
+        /// The end of the initialiser's log.
         log_tail: String,
     },
-    /// It asked for more memory or table than it may have and then ended abnormally.
+    /// The initialiser requested more memory or table elements than allowed and then ended
+    /// abnormally.
     #[error("its `{EXPORT}` hit the {limit} limit of {max}")]
     ResourceLimit {
         /// `memory` (bytes) or `table` (elements).
         limit: String,
-        /// The limit.
+        /// The limit's value.
         max: u64,
-        /// Where it was.
+        /// The state of the guest when it ended.
         failure: Failure,
     },
-    /// It returned while it held something of the host's, which isn't there in a call. Printing leaves a
-    /// stream: the C library keeps the one that it has got.
+    /// The initialiser returned while it held a handle of the host's, which doesn't exist in a
+    /// call. Printing leaves a stream open: the C library keeps the one it has.
     #[error(
         "its `{EXPORT}` left a handle of the host's open, which no call would know: printing opens a stream, \
          for one"
     )]
     HandleLeft {
-        /// The end of what it printed.
+        /// The end of the initialiser's log.
         log_tail: String,
     },
     /// The snapshot is too large.
     #[error("what its `{EXPORT}` made has {bytes} bytes, and at most {SNAPSHOT_ADDED_BYTES_MAX} are kept")]
     TooLarge {
-        /// By how much the snapshot is longer than the component.
+        /// The snapshot's length beyond the component's.
         bytes: u64,
     },
-    /// The component does something that can't be snapshotted.
+    /// The component uses a feature that a snapshot can't capture.
     #[error("its state after `{EXPORT}` can't be kept: {0}")]
     Unsupported(String),
 }
 
 impl InitialiseError {
-    /// Where the guest was, if it was anywhere.
+    /// Returns the state of the guest when it ended, if it ran and ended abnormally.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Trapped(failure) | Self::ResourceLimit { failure, .. } => Some(failure),
@@ -115,7 +119,7 @@ impl InitialiseError {
     }
 }
 
-/// What to compile: the component, or its snapshot if it has something to initialise.
+/// Returns the bytes to compile: the component, or its snapshot if it exports an initialiser.
 ///
 /// # Errors
 /// [`InitialiseError`].
@@ -127,7 +131,8 @@ pub(super) fn initialised(component: &[u8], codegen: Codegen) -> Result<Cow<'_, 
     Ok(snapshot.map_or(Cow::Borrowed(component), Cow::Owned))
 }
 
-/// Whether there is something to initialise. Of bytes that are no component there isn't: the compiler says more.
+/// Returns whether the component exports an initialiser. Invalid bytes don't: the compiler
+/// describes the error better.
 fn has_export(component: &[u8]) -> bool {
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(component) {
@@ -146,12 +151,12 @@ fn has_export(component: &[u8]) -> bool {
     false
 }
 
-/// Runs the export and takes the snapshot. None of a component that can't be linked: what is deployed is
-/// described too, and refused there by the import's name.
+/// Runs the export and takes the snapshot. Returns `None` if the component can't be linked: a
+/// deploy also describes the component, and that step refuses it by the import's name.
 fn snapshot(component: &[u8], codegen: Codegen) -> Result<Option<Vec<u8>>, InitialiseError> {
     let unsupported = |error: wasmtime::Error| InitialiseError::Unsupported(format!("{error:#}"));
     let mut wizer = Wizer::new();
-    // Taking the export out would renumber what may refer to it, and nobody calls it.
+    // Removing the export would renumber the items that may refer to it, and no call uses it.
     wizer.init_func(EXPORT).keep_init_func(true);
     let (parts, instrumented) = wizer.instrument_component(component).map_err(unsupported)?;
 
@@ -179,7 +184,7 @@ fn snapshot(component: &[u8], codegen: Codegen) -> Result<Option<Vec<u8>>, Initi
         return Err(InitialiseError::HandleLeft { log_tail: store.data().log().tail() });
     }
 
-    // From here on only what the instrumentation has added runs: it copies memories out.
+    // From here on only functions that the instrumentation added run: they copy memories out.
     store.data_mut().lift_limits(allowance());
     store.set_epoch_deadline(1);
     store.set_hostcall_fuel(usize::MAX);
@@ -195,7 +200,7 @@ fn snapshot(component: &[u8], codegen: Codegen) -> Result<Option<Vec<u8>>, Initi
     Ok(Some(snapshot))
 }
 
-/// A call's, with what differs in its place.
+/// Returns the default limits of a call with the initialiser's own bounds.
 fn limits() -> Limits {
     Limits {
         memory_bytes_max: INITIALISE_MEMORY_BYTES_MAX,
@@ -216,7 +221,8 @@ fn explain(error: &wasmtime::Error, store: &Store<Sandbox>, limits: &Limits) -> 
         Stopped::ResourceLimit { limit, max, failure } => {
             InitialiseError::ResourceLimit { limit: limit.to_owned(), max, failure }
         }
-        // It answers nothing, and there is no pool: what is left is an import that was handed too much.
+        // An initialiser returns no answer, and this engine has no pool. So the remaining cause is
+        // an import that was passed too many bytes.
         Stopped::OutputTooLarge { .. } | Stopped::NoSlot => InitialiseError::Trapped(Failure {
             reason: error.root_cause().to_string(),
             backtrace: Vec::new(),
@@ -225,14 +231,16 @@ fn explain(error: &wasmtime::Error, store: &Store<Sandbox>, limits: &Limits) -> 
     }
 }
 
-/// The initialised instance, as `wizer` reads it: through exports that the instrumentation has added.
+/// The initialised instance, which `wizer` reads through exports that the instrumentation added.
 ///
-/// Reading can't fail as far as that crate is concerned. If it does all the same, such as for want of the page
-/// that reading a memory takes, the first error is kept here, and the snapshot that comes of it is thrown away.
+/// wizer's interface doesn't let a read fail. If one fails anyway, for example because the page
+/// that reading a memory takes can't be allocated, this type keeps the first error, and the
+/// resulting snapshot is discarded.
 struct State {
     store: Store<Sandbox>,
     instance: Instance,
-    /// By the export that reads it. Each is asked for twice, and each reading would grow it by a page.
+    /// The contents by the export that reads them. wizer reads each memory twice, and each read
+    /// would grow the memory by a page.
     memories: HashMap<String, Vec<u8>>,
     failed: Option<wasmtime::Error>,
 }
@@ -292,7 +300,7 @@ impl ComponentInstanceState for State {
     }
 }
 
-/// The result of a future that waits for nothing: those of [`State`] don't.
+/// Returns the result of a future that never waits, like those of [`State`].
 fn at_once<T>(future: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,

@@ -1,18 +1,24 @@
-//! wasmtime, set up for pure functions.
+//! The engine: wasmtime, configured for pure functions.
 //!
 //! ```text
-//! accepted bytes --initialise, compile--> artefact --load--> Loaded (linked, typed) --prepare--> Ready --run--> Spent
+//! accepted bytes --initialise, compile--> artefact --load--> Loaded (linked, typed)
+//!     --prepare--> Ready --run--> Spent
 //! ```
 //!
-//! There is an engine for each serving thread and one for the compute lane: its slots, its instances and
-//! its reference counts belong to one core, so that cores don't wait for one another.
+//! Each serving thread has an engine, and the compute lane has one. The slots, instances and
+//! reference counts of an engine belong to one core, so cores don't wait for one another.
 //!
 //! Invariants:
-//! * Every call gets an instance of its own, dropped when the call ends.
-//! * Nothing compiles on a request's path while its artefact is there.
-//! * Code is deterministic: NaNs canonical, relaxed SIMD deterministic, no threads, no shared memory.
-//! * Compilation settings and run-time settings are the same `Config`, so that an artefact's
-//!   compatibility hash covers both.
+//! * Every call gets its own instance, which is dropped when the call ends.
+//! * Nothing compiles on a request's path while the artefact exists.
+//! * Code is deterministic: canonical NaNs, deterministic relaxed SIMD, no threads, no shared
+//!   memory.
+//! * Compilation and execution use the same `Config`, so an artefact's compatibility hash covers
+//!   both.
+//!
+//! `admission` bounds and validates components, `compile` runs the compiler in a child process,
+//! `initialise` takes snapshots, `purity` is the sandbox, `component` links, and `ready` and `call`
+//! run one call.
 
 mod admission;
 mod artefact;
@@ -47,19 +53,20 @@ pub use self::ready::{Ready, Spent};
 use self::ticker::Counter;
 pub use self::ticker::Ticker;
 
-/// Of the wasmtime that this is built with, which doesn't tell it itself. A test compares it with `Cargo.lock`.
+/// The version of wasmtime in this build. wasmtime doesn't export it, so a test compares this
+/// constant with `Cargo.lock`.
 const WASMTIME: &str = "48.0.8";
 
-/// How often a running call's deadline is looked at.
+/// Interval at which the deadline of a running call is checked.
 pub const TICK: Duration = Duration::from_millis(1);
 
-/// Bytes of a used memory that are zeroed by hand rather than given back to the kernel.
+/// Bytes of a used memory that are zeroed by hand instead of being given back to the kernel.
 const MEMORY_KEEP_RESIDENT_BYTES: usize = 1024 * 1024;
 
-/// Bytes of a used table that are zeroed by hand rather than given back to the kernel.
+/// Bytes of a used table that are zeroed by hand instead of being given back to the kernel.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 * 1024;
 
-/// What one component may take of a pool. Every instance can have all of it.
+/// Bounds on one component in a pool. The pool has room for every instance to reach them.
 #[derive(Clone, Copy)]
 struct PerComponent {
     core_instances: u32,
@@ -67,26 +74,28 @@ struct PerComponent {
     tables: u32,
 }
 
-/// A function.
+/// Bounds for a single function.
 const FUNCTION: PerComponent = PerComponent { core_instances: 64, memories: 4, tables: 16 };
 
-/// Functions that are linked to one: each has a memory of its own, and so has what links them.
+/// Bounds for functions linked into one component: each has its own memory, and so does the glue
+/// between them.
 const FUSED: PerComponent = PerComponent { core_instances: 256, memories: 24, tables: 64 };
 
-/// Instances alive at once of fused components, on each serving thread: one that runs and those made ahead. Each
-/// reserves six times the address space of another.
+/// Maximum number of live instances of fused components on each serving thread, prepared ones
+/// included. Each reserves six times the address space of an ordinary instance.
 const FUSED_INSTANCES_MAX: u32 = 8;
 
-/// Which of two independent ways code is compiled in. Answers must not depend on it.
+/// One of two independent ways to compile. Answers must not depend on the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codegen {
-    /// Optimised: what serves.
+    /// Optimised code, which serves calls.
     Optimised,
-    /// Not optimised: what `verify` compares with.
+    /// Unoptimised code, which `verify` compares with.
     Baseline,
 }
 
-/// What computes answers here, as product tokens (RFC 9110 §10.1.5): `nebula/0.1.0 wasmtime/48.0.8 (x86_64-linux)`.
+/// Returns the software that computes answers, as product tokens (RFC 9110 §10.1.5): `nebula/0.1.0
+/// wasmtime/48.0.8 (x86_64-linux)`.
 pub fn identity() -> &'static str {
     static IDENTITY: LazyLock<String> = LazyLock::new(|| {
         let nebula = env!("CARGO_PKG_VERSION");
@@ -95,7 +104,7 @@ pub fn identity() -> &'static str {
     &IDENTITY
 }
 
-/// One wasmtime engine, its linker, and the clock of its deadlines.
+/// One wasmtime engine, its linker, and its part of the deadline clock.
 #[derive(Clone)]
 pub struct Engine {
     wasmtime: wasmtime::Engine,
@@ -104,18 +113,18 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine with room for `instances_max` live instances.
+    /// Creates an engine with room for `instances_max` live instances.
     ///
     /// # Errors
-    /// When the address space for the pool can't be reserved.
+    /// Fails when the address space for the pool can't be reserved.
     pub fn new(instances_max: u32, codegen: Codegen, ticker: &Ticker) -> wasmtime::Result<Self> {
         Self::pooling(instances_max, FUNCTION, codegen, ticker)
     }
 
-    /// An engine for functions that are linked to one component.
+    /// Creates an engine for functions that are linked into one component.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// The same as [`new`](Self::new).
     pub fn for_fused(codegen: Codegen, ticker: &Ticker) -> wasmtime::Result<Self> {
         Self::pooling(FUSED_INSTANCES_MAX, FUSED, codegen, ticker)
     }
@@ -132,10 +141,10 @@ impl Engine {
         Self::with(&config, ticker)
     }
 
-    /// An engine for one instance, which fits the address space of a compiler process.
+    /// Creates an engine for one instance, which fits the address space of a compiler process.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// The same as [`new`](Self::new).
     fn for_initialisation(codegen: Codegen, ticker: &Ticker) -> wasmtime::Result<Self> {
         let mut config = code_config(codegen);
         config.memory_reservation(INITIALISE_MEMORY_BYTES_MAX).memory_reservation_for_growth(0);
@@ -149,11 +158,12 @@ impl Engine {
         Ok(Self { wasmtime, linker, counter: Arc::new(counter) })
     }
 
-    /// Names everything that an artefact must agree with to run here.
+    /// Returns a hash of everything that an artefact must match to run on this engine.
     pub fn compatibility(&self) -> String {
         use std::hash::{Hash, Hasher};
 
-        // A 64-bit FNV-1a over what wasmtime hashes; authenticity is the registry's MAC, not this.
+        // A 64-bit FNV-1a hash of wasmtime's compatibility data. It isn't authentication: the
+        // registry's MAC does that.
         struct Fnv(u64);
         impl Hasher for Fnv {
             fn finish(&self) -> u64 {
@@ -177,7 +187,7 @@ impl Engine {
     }
 }
 
-/// What decides the code that is generated.
+/// Returns the settings that determine the generated code.
 fn code_config(codegen: Codegen) -> Config {
     let mut config = Config::new();
     config
@@ -211,7 +221,8 @@ fn pool_config(instances_max: u32, per_component: PerComponent) -> PoolingAlloca
         .max_tables_per_module(FUNCTION.tables)
         .max_memory_size(usize::try_from(MEMORY_BYTES_CEILING).unwrap_or(usize::MAX))
         .table_elements(TABLE_ELEMENTS_CEILING)
-        // Calls run on the thread's own stack. Stacks for fibers would be reserved with a system call each.
+        // Calls run on the thread's own stack; each fiber stack would cost a system call to
+        // reserve.
         .total_stacks(0)
         .max_unused_warm_slots(instances_max)
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT_BYTES)
@@ -222,8 +233,9 @@ fn pool_config(instances_max: u32, per_component: PerComponent) -> PoolingAlloca
     pool
 }
 
-/// `pagemap_scan` finds the pages a guest dirtied; a page that was swapped out isn't among them and
-/// would be shown to the next instance. So it is used only where nothing swaps.
+/// Returns whether swap may be active. `pagemap_scan` finds the pages that a guest dirtied, but
+/// misses pages that were swapped out, which the next instance would then see. So it is used only
+/// without swap.
 fn swap_is_on() -> bool {
     match std::fs::read_to_string("/proc/swaps") {
         // The first line is the heading.
@@ -237,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_engine_says_which_wasmtime_it_is() {
+    fn engine_reports_the_wasmtime_version_in_the_lock_file() {
         let lock = include_str!("../../../Cargo.lock");
         let package = lock.split("[[package]]").find(|package| package.contains("name = \"wasmtime\"\n"));
         assert!(package.unwrap().contains(&format!("version = \"{WASMTIME}\"\n")));

@@ -1,62 +1,64 @@
-//! What the kernel's scheduler is told of the kinds of threads.
+//! Scheduling: tells the kernel which threads are urgent.
 //!
-//! A serving thread runs for microseconds at a time and must not wait for them; a thread of the compute lane
-//! runs for as long as it is let. Weight alone doesn't say that: a thread that wakes up waits until the
-//! running one has had its slice, some milliseconds, however heavy it is. Since Linux 6.12 a thread may ask
-//! for slices of another length (`sched_setattr(2)`, `sched_runtime`), and one that wakes up with a shorter slice
-//! takes the core at once, as long as it hasn't had more than its share.
+//! A serving thread runs for microseconds at a time and must start at once; a thread of the compute
+//! lane runs for as long as the scheduler lets it. A weight alone doesn't express that: a thread
+//! that wakes up waits until the running thread has used up its slice, some milliseconds, however
+//! heavy it is. Since Linux 6.12 a thread can request another slice length (`sched_setattr(2)`,
+//! `sched_runtime`). A thread that wakes up with a shorter slice preempts at once, as long as it
+//! hasn't used more than its share.
 //!
-//! What may wait for ever runs under `SCHED_IDLE` (sched(7)).
+//! Work that may wait for ever runs under `SCHED_IDLE` (sched(7)).
 //!
-//! (`nebula-bench mixed` measures it; hyper alone beside it has the default slices.)
+//! (`nebula-bench mixed` measures the effect; hyper alone beside it has the default slices.)
 //!
-//! Invariant: nothing here is needed for answers to be right; where the system refuses, threads are as they were.
+//! Invariant: answers don't depend on this module. If the system refuses, threads keep their
+//! settings.
 #![expect(unsafe_code, reason = "no library wraps sched_setattr for ordinary threads; see the call")]
 
 use std::time::Duration;
 
-/// A serving thread's slice: the shortest there is.
+/// A serving thread's slice: the shortest that the kernel allows.
 const SERVING_SLICE: Duration = Duration::from_micros(100);
 
-/// How far below the serving threads the compute lane is, in steps of `setpriority(2)`: about a tenth of their
-/// weight. Eight long calls on a core leave half of it to short ones, where there are so many; and the lane
-/// still gets on where other programs are busy.
+/// Distance of the compute lane below the serving threads, in steps of `setpriority(2)`: about a
+/// tenth of their weight. With eight long calls on a core, half of it is still left to short calls
+/// under load; and the lane still progresses while other programs are busy.
 pub const COMPUTE_NICE_STEPS: i32 = 10;
 
-/// The lowest priority there is.
+/// The lowest priority of the system.
 pub const NICE_MAX: i32 = 19;
 
-/// Makes the calling thread one that serves.
+/// Makes the calling thread a serving thread.
 pub fn serve() {
     schedule(0, SERVING_SLICE);
 }
 
-/// Makes the calling thread one of the compute lane, whichever thread has started it.
+/// Makes the calling thread a compute-lane thread, even if a serving thread started it.
 pub fn compute() {
-    // No slice of its own: the system's default.
+    // Zero selects the system's default slice.
     schedule(COMPUTE_NICE_STEPS, Duration::ZERO);
 }
 
-/// Makes the calling thread one that runs when no other wants the core.
+/// Makes the calling thread run only when no other thread wants the core.
 pub fn idle() {
     if !set(libc::SCHED_IDLE, 0, 0, Duration::ZERO) {
-        // The lowest that the older call has.
+        // The lowest priority that the older call offers.
         let _ = rustix::process::setpriority_process(None, NICE_MAX);
     }
 }
 
-/// Moves the calling thread down by `nice_steps`, with slices of so long.
+/// Lowers the calling thread's priority by `nice_steps` and sets the length of its slices.
 fn schedule(nice_steps: i32, slice: Duration) {
     let Ok(nice) = rustix::process::getpriority_process(None) else { return };
     let nice = (nice + nice_steps).min(NICE_MAX);
     let refused = !set(libc::SCHED_OTHER, libc::SCHED_FLAG_KEEP_POLICY as u64, nice, slice);
     if refused && nice_steps > 0 {
-        // Some sandboxes know only the older call. Without either the thread is no worse than its neighbours.
+        // Some sandboxes allow only the older call. If both fail, the thread competes as an equal.
         let _ = rustix::process::setpriority_process(None, nice);
     }
 }
 
-/// Whether the system has it so for the calling thread.
+/// Sets the calling thread's attributes. Returns false if the system refuses.
 fn set(policy: libc::c_int, flags: u64, nice: i32, slice: Duration) -> bool {
     let attributes = libc::sched_attr {
         size: size_of::<libc::sched_attr>() as u32,
@@ -68,8 +70,8 @@ fn set(policy: libc::c_int, flags: u64, nice: i32, slice: Duration) -> bool {
         sched_deadline: 0,
         sched_period: 0,
     };
-    // SAFETY: the kernel reads `size` bytes of `attributes`, which lives until the call returns, and writes
-    // nothing to our memory; 0 is the calling thread.
+    // SAFETY: the kernel reads `size` bytes of `attributes`, which lives until the call returns,
+    // and writes nothing to our memory; 0 is the calling thread.
     unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) == 0 }
 }
 
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_compute_lane_is_below_whoever_starts_it() {
+    fn compute_lane_is_below_the_thread_that_starts_it() {
         let nice = || rustix::process::getpriority_process(None).unwrap();
         let own = nice();
         let below = std::thread::spawn(move || {
@@ -90,7 +92,8 @@ mod tests {
         assert_eq!(below.join().unwrap(), (own, (own + COMPUTE_NICE_STEPS).min(NICE_MAX)));
     }
 
-    /// `se.slice` of `/proc/thread-self/sched`, nanoseconds, where the kernel shows it and lets it be set.
+    /// Returns `se.slice` of `/proc/thread-self/sched`, nanoseconds, if the kernel shows it and
+    /// lets it be set.
     fn slice_ns() -> Option<u128> {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
         let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());
@@ -103,10 +106,10 @@ mod tests {
     }
 
     #[test]
-    fn who_may_wait_is_below_everybody() {
+    fn idle_threads_have_the_lowest_priority() {
         let policy = std::thread::spawn(|| {
             idle();
-            // proc_pid_stat(5), field 41: the ones before the name's closing parenthesis are two.
+            // Field 41 of proc_pid_stat(5); two fields precede the name's closing parenthesis.
             let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
             let (_, rest) = stat.rsplit_once(')').unwrap();
             let policy = rest.split_whitespace().nth(38).unwrap().parse::<libc::c_int>().unwrap();
@@ -117,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn short_slices_are_the_serving_threads_alone() {
+    fn only_serving_threads_have_short_slices() {
         let seen = std::thread::spawn(|| {
             let before = slice_ns()?;
             serve();
@@ -125,7 +128,7 @@ mod tests {
             compute();
             Some((before, serving, slice_ns()?))
         });
-        // Elsewhere there is nothing to see.
+        // Other kernels don't show the slice.
         if let Some((before, serving, computing)) = seen.join().unwrap() {
             assert_eq!(serving, SERVING_SLICE.as_nanos());
             assert_eq!(computing, before);

@@ -1,17 +1,17 @@
-//! What a guest sees of the world: the same thing, each time.
+//! The sandbox: gives a guest the same world every time.
 //!
 //! [`Sandbox`] is the state behind one call's imports. It is built from `wasmtime-wasi` and
-//! `wasmtime-wasi-http` with everything that could vary taken out: clocks stand still (`clock`),
-//! randomness is a function of the digest and the input (`random`), environment, arguments, stdin
-//! and files are empty, sockets and outgoing HTTP are denied, and what is printed goes to the
-//! call's log (`log`). The few interfaces that may wait are answered by `wait`, without a reactor.
+//! `wasmtime-wasi-http` without anything that could vary. Clocks stand still (`clock`), and
+//! randomness is a function of the digest and the input (`random`). Environment, arguments, stdin
+//! and files are empty. Sockets and outgoing HTTP are denied, and printed text goes to the call's
+//! log (`log`). `wait` implements the few interfaces that may wait, without a reactor.
 //!
 //! Invariants:
 //! * No import reads a clock, a file, an entropy source or a socket of the host.
-//! * No import blocks the thread: a wait either ends at once, moves the virtual clock, or traps.
+//! * No import blocks the thread: a wait ends at once, moves the virtual clock, or traps.
 //! * A sandbox serves one call.
 //!
-//! Which imports exist at all is `imports`'s.
+//! `imports` decides which imports exist.
 
 mod allowance;
 mod clock;
@@ -40,21 +40,21 @@ pub use self::log::CallLog;
 use self::log::LogSink;
 pub(crate) use self::random::{Seed, SeedInput};
 
-/// Handles a guest may hold at once: streams, pollables, bodies, header maps. With
-/// [`FIELDS_BYTES_MAX`] and the size of a body's chunks (`http`) it bounds what of a guest's is held by
-/// the host, where the function's memory limit doesn't reach.
+/// Maximum number of handles a guest may hold at once: streams, pollables, bodies, header maps.
+/// Together with [`FIELDS_BYTES_MAX`] and the size of a body's chunks (`http`) it bounds the
+/// guest's data in the host, where the function's memory limit doesn't apply.
 const RESOURCES_MAX: usize = 1_000;
 
-/// Names and values of one `wasi:http` header map, bytes.
+/// Maximum size of the names and values of one `wasi:http` header map, bytes.
 const FIELDS_BYTES_MAX: usize = 64 * 1024;
 
-/// Most random bytes a guest may ask for at once.
+/// Maximum number of random bytes that a guest may request at once.
 const RANDOM_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The state behind one call's imports.
 pub struct Sandbox {
     table: ResourceTable,
-    /// Made when the guest first asks for something of it: many never do.
+    /// Created when the guest first uses it: many guests never do.
     wasi: Option<Box<WasiCtx>>,
     http: WasiHttpCtx,
     hooks: DenyOutgoing,
@@ -62,23 +62,23 @@ pub struct Sandbox {
     log: LogSink,
     seed: Arc<Seed>,
     response: ResponseSink,
-    /// Memory and tables, and which of their limits the guest ran into.
+    /// The memory and table quota, with the first limit that the guest hit.
     pub quota: Quota,
-    /// Time, and how it is counted.
+    /// The time that the guest may still use.
     pub allowance: Allowance,
 }
 
 impl Sandbox {
-    /// A sandbox for one call under `limits` of the component `digest`, of which the start-up has
-    /// `allowance`. Until [`begin`](Self::begin) nothing in it depends on the call's input.
+    /// Creates a sandbox for one call of the component `digest` under `limits`, with `allowance`
+    /// for the start-up. Until [`begin`](Self::begin) its state doesn't depend on the call's input.
     pub fn new(limits: &Limits, digest: [u8; 32], allowance: Allowance) -> Self {
         let Limits {
             memory_bytes_max,
             output_bytes_max,
             log_bytes_max,
-            // In `allowance`.
+            // `allowance` enforces it.
             deadline_ms: _,
-            // Longer inputs are refused before there is a sandbox.
+            // Longer inputs are refused before a sandbox exists.
             input_bytes_max: _,
         } = *limits;
         let mut table = ResourceTable::new();
@@ -99,7 +99,7 @@ impl Sandbox {
         }
     }
 
-    /// The call begins: from here on randomness is drawn from its input too, and its own allowance counts.
+    /// Begins the call: from now on its input also seeds randomness, and its own allowance applies.
     pub fn begin(&mut self, input: SeedInput, allowance: Allowance) {
         self.seed.begin(input);
         self.allowance = allowance;
@@ -123,23 +123,24 @@ impl Sandbox {
         })
     }
 
-    /// What the guest has printed so far.
+    /// Returns the text that the guest has printed so far.
     pub fn log(&self) -> CallLog {
         self.log.snapshot()
     }
 
-    /// Whether the guest holds anything of the host's: a stream, a pollable, a descriptor.
+    /// Returns whether the guest holds a handle of the host's: a stream, a pollable, a descriptor.
     pub fn holds_handles(&self) -> bool {
         !self.table.is_empty()
     }
 
-    /// No guest code runs any more: what does, the host has added, and it has `allowance`.
+    /// Lifts the limits after the guest's code has ended: only code that the host added still runs,
+    /// within `allowance`.
     pub fn lift_limits(&mut self, allowance: Allowance) {
         self.quota.memory_bytes_max = u64::MAX;
         self.allowance = allowance;
     }
 
-    /// Where a function of the http form leaves its response.
+    /// Returns the sink for the response of a function of the http form.
     pub fn response(&mut self) -> &mut ResponseSink {
         &mut self.response
     }
@@ -159,23 +160,23 @@ impl WasiHttpView for Sandbox {
     }
 }
 
-/// Bounds the memories and tables of one instance, all together.
+/// Bounds all memories and tables of one instance together.
 #[derive(Debug)]
 pub struct Quota {
     memory_bytes_max: u64,
     memory_bytes: u64,
-    /// The first limit that a growth was refused for.
+    /// The first limit that refused a growth.
     pub refused: Option<Refused>,
-    /// The growth under way is within what was declared and what is allowed.
+    /// True while a growth within the declared maximum and the limits is under way.
     may_grow: bool,
 }
 
-/// The machine had no memory for a growth that was allowed.
+/// The machine lacked memory for a growth that was allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("the machine has no memory left")]
 pub(crate) struct OutOfMemory;
 
-/// A limit that a guest ran into.
+/// A limit that a guest hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
     pub limit: &'static str,
@@ -201,8 +202,8 @@ impl ResourceLimiter for Quota {
         Ok(allowed)
     }
 
-    /// A guest that sees a growth fail may answer otherwise. That may depend on what it declares and is allowed, and never
-    /// on the machine.
+    /// A guest that sees a growth fail may return another answer. Whether it sees that may depend
+    /// on its declared maximum and its limits, but never on the machine.
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> Result<()> {
         if self.may_grow { Err(OutOfMemory.into()) } else { Ok(()) }
     }
@@ -220,9 +221,9 @@ impl ResourceLimiter for Quota {
 mod tests {
     use super::*;
 
-    /// Whether a growth that fails for some other reason is the guest's to see.
+    /// The guest sees a failed growth only if its own limit or declared maximum refused it.
     #[test]
-    fn a_guest_never_sees_the_machine_run_out_of_memory() {
+    fn guest_never_sees_the_machine_run_out_of_memory() {
         let mut quota = Quota::new(1000);
         let mut seen = |desired, maximum| {
             let allowed = quota.memory_growing(0, desired, maximum).unwrap();
@@ -230,9 +231,9 @@ mod tests {
             quota.memory_bytes = 0;
             (allowed, seen)
         };
-        // It asks for more than it may have.
+        // The guest requests more than its limit.
         assert_eq!(seen(1001, None), (false, true));
-        // It asks for more than it has declared, which wasmtime refuses.
+        // The guest requests more than it has declared, which wasmtime refuses.
         assert_eq!(seen(600, Some(500)), (true, true));
         assert_eq!(seen(500, Some(500)), (true, false));
         assert_eq!(seen(1000, None), (true, false));

@@ -1,16 +1,18 @@
-//! An instance, from before its call is known until after its answer is.
+//! The life of an instance, from before its call arrives until its answer is read.
 //!
 //! ```text
 //! Loaded --prepare--> Ready --run--> Spent --drop--> (its slot is reset and free)
 //! ```
 //!
-//! All three run synchronously on the thread that asks; only `run` needs a request, so the other two
-//! may be done before and after it. A call is given an allowance. When it is over the call is
-//! cut off wherever it is, which says nothing about the function: a pure call may be begun again.
+//! All three steps run synchronously on the calling thread. Only `run` needs a request; the other
+//! two can run before and after it. Every call has an allowance and is interrupted when that runs
+//! out, at any instruction. Such an interrupt says nothing about the function: a pure call can be
+//! restarted.
 //!
 //! Invariants:
-//! * Nothing of a ready instance depends on whom it will serve: its start-up code has seen no input.
-//! * An instance never goes back: `run` consumes it.
+//! * The state of a ready instance doesn't depend on the call it will serve: its start-up code has
+//!   seen no input.
+//! * An instance is never reused: `run` consumes it.
 
 use nebula_codec::Input;
 use nebula_model::limits::Limits;
@@ -24,11 +26,11 @@ use super::component::{Kind, Loaded, RawFunction};
 use super::ticker::InFlight;
 use crate::purity::{Allowance, Sandbox};
 
-/// Most bytes that a guest may make the host hold while a value crosses over, beyond what its
-/// limits allow for input and output.
+/// Bytes that a guest may make the host hold while a value is copied, on top of the budget for its
+/// input and output limits.
 const CROSSING_BYTES_SLACK: usize = 1024 * 1024;
 
-/// A fresh instance that waits for its call.
+/// A new instance that waits for its call.
 pub struct Ready {
     store: Store<Sandbox>,
     live: Live,
@@ -41,13 +43,14 @@ pub(super) enum Live {
     Http(Proxy),
 }
 
-/// An instance that has served. Dropping it resets its slot, which takes a while.
+/// An instance that has served its call. Dropping it resets its slot, which takes a while.
 pub struct Spent {
     _store: Store<Sandbox>,
 }
 
 impl Engine {
-    /// A store for one instance of the component `digest`, under `limits` and with `allowance` to start up.
+    /// Creates a store for one instance of the component `digest`, with `limits`, and `allowance`
+    /// for the start-up.
     pub(super) fn store(&self, limits: &Limits, digest: &[u8; 32], allowance: Allowance) -> Store<Sandbox> {
         let mut store = Store::new(self.wasmtime(), Sandbox::new(limits, *digest, allowance));
         store.limiter(|sandbox| &mut sandbox.quota);
@@ -62,18 +65,18 @@ impl Engine {
 }
 
 impl Loaded {
-    /// Keeps the clock of deadlines ticking, and counts a use of the component.
+    /// Keeps the deadline clock ticking while the result lives, and counts a use of the component.
     pub fn begin(&self) -> InFlight<'_> {
         self.count_use();
         self.engine.counter.begin()
     }
 
-    /// Makes an instance, running the component's start-up code within `allowance`.
+    /// Creates an instance and runs the component's start-up code within `allowance`.
     ///
-    /// `digest` is the component's, for the random stream.
+    /// `digest` is the component's and seeds the random stream.
     ///
     /// # Errors
-    /// As of a call; there is no output.
+    /// The same as for a call, without an output.
     pub fn prepare(
         &self,
         _ticking: &InFlight<'_>,
@@ -104,7 +107,7 @@ impl Loaded {
 }
 
 impl Ready {
-    /// Runs the call. `loaded` and `limits` are what it was prepared with.
+    /// Runs the call. `loaded` and `limits` must be those that prepared the instance.
     pub fn run(
         mut self,
         _ticking: &InFlight<'_>,
@@ -121,7 +124,8 @@ impl Ready {
 }
 
 impl Ended {
-    /// Whether another try elsewhere may come to more: it was cut off, or there was no room.
+    /// Returns whether a retry elsewhere may succeed: the call was interrupted, or no slot was
+    /// free.
     pub fn is_undecided(&self) -> bool {
         matches!(self.result, Err(Stopped::CutOff | Stopped::NoSlot))
     }

@@ -11,14 +11,14 @@ use wasmtime::component::{Component, Val};
 use crate::purity::{Allowance, CancelFlag};
 use crate::{Codegen, Engine, Ticker};
 
-/// An engine like those that serve, without a pool: of its memories a chain may have as many as it wants.
+/// An engine like the serving ones but without a pool, so a chain may have any number of memories.
 pub struct Host {
     engine: Engine,
     _ticker: Ticker,
 }
 
 impl Host {
-    /// Starts a host with a ticker of its own.
+    /// Starts a host with its own ticker.
     pub fn start() -> Self {
         let ticker = Ticker::start().unwrap();
         let engine = Engine::for_initialisation(Codegen::Optimised, &ticker).unwrap();
@@ -73,8 +73,8 @@ pub fn wat(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// A function of core code: `body` is of the function, whose type is given as text of a component and of a
-/// module.
+/// Builds a function from core code. `body` is the body of the core function; `ty` and `core` are
+/// its type as text, in the component and in the module.
 pub fn function(ty: &str, core: &str, body: &str) -> Vec<u8> {
     wat(&format!(
         r#"(component

@@ -1,14 +1,14 @@
-//! The clock that deadlines are counted on.
+//! The clock that enforces deadlines.
 //!
 //! ```text
 //! ticking --(no call for LINGER)--> parked --(a call begins)--> ticking
 //! ```
 //!
-//! One thread for all engines of a host. Each engine counts its own calls, on a cache line of its own:
-//! beginning a call writes nothing that another core reads often.
+//! One thread serves all engines of a host. Each engine counts its own calls, on its own cache
+//! line: beginning a call writes nothing that another core reads often.
 //!
-//! Invariant: while a call is in flight its engine's epoch advances by one every [`TICK`], on average:
-//! a thread that woke late makes up for it. While none is, nothing wakes up.
+//! Invariant: while a call is in flight, its engine's epoch advances by one every [`TICK`] on
+//! average; after waking late the thread catches up. While no call is in flight, nothing wakes up.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,14 +18,14 @@ use std::time::{Duration, Instant};
 use super::TICK;
 use crate::priority;
 
-/// How long after the last call the thread parks: long enough that steady traffic doesn't pay for
-/// waking it.
+/// Delay between the last call and parking, long enough that steady traffic doesn't pay for waking
+/// the thread.
 const LINGER: Duration = Duration::from_millis(50);
 
-/// The most ticks that are made up for at once, after the machine stood still.
+/// Maximum number of ticks to catch up with at once, after the machine stood still.
 const TICKS_MADE_UP_MAX: u128 = 10_000;
 
-/// The clock of a host. Stops when the last of it is dropped.
+/// The clock of a host. Stops when it is dropped.
 #[derive(Debug)]
 pub struct Ticker {
     shared: Arc<Shared>,
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Clock {
     }
 }
 
-/// Where an engine's calls are counted.
+/// Counts the calls in flight on one engine.
 #[derive(Debug)]
 pub(crate) struct Counter {
     clock: Arc<Clock>,
@@ -71,8 +71,10 @@ impl Drop for InFlight<'_> {
 }
 
 impl Ticker {
+    /// Starts the clock.
+    ///
     /// # Errors
-    /// When the system gives no thread: without it there are no deadlines.
+    /// Fails when the system can't start a thread: deadlines need it.
     pub fn start() -> std::io::Result<Self> {
         let shared = Arc::new(Shared { parked: AtomicBool::new(true), ..Shared::default() });
         let thread = thread::Builder::new().name("nebula-ticker".to_owned()).spawn({
@@ -82,7 +84,7 @@ impl Ticker {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Takes an engine under the clock.
+    /// Adds an engine to the clock.
     pub(super) fn counter(&self, engine: &wasmtime::Engine) -> Option<Counter> {
         let clock = Arc::new(Clock { in_flight: AtomicUsize::new(0), engine: engine.clone() });
         self.shared.lock_clocks().push(Arc::clone(&clock));
@@ -127,7 +129,7 @@ impl Shared {
 }
 
 fn tick(shared: &Shared) {
-    // Deadlines are looked at in time beside long calls, too.
+    // Deadlines must be checked on time while long calls keep the cores busy.
     priority::serve();
     let mut busy_at = Instant::now();
     let mut ticked_at = Instant::now();
@@ -136,7 +138,7 @@ fn tick(shared: &Shared) {
             busy_at = Instant::now();
         } else if busy_at.elapsed() > LINGER {
             shared.parked.store(true, Ordering::SeqCst);
-            // Looked at again after `parked` is visible: a call that began in between is seen here.
+            // Check again now that `parked` is visible, to see a call that began in between.
             while !shared.is_busy() && !shared.stop.load(Ordering::SeqCst) {
                 thread::park();
             }
@@ -146,7 +148,7 @@ fn tick(shared: &Shared) {
         thread::sleep(TICK);
         let ticks = ticked_at.elapsed().as_nanos() / TICK.as_nanos();
         shared.advance(ticks.min(TICKS_MADE_UP_MAX));
-        // What is left of a tick counts towards the next.
+        // The remaining fraction of a tick counts towards the next one.
         ticked_at += TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
     }
 }
@@ -156,7 +158,7 @@ impl Drop for Ticker {
         self.shared.stop.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // The thread does nothing that panics; there is nobody to tell if it did.
+            // The thread runs no code that panics, and a drop couldn't report it.
             let _ = thread.join();
         }
     }

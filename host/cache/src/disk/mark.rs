@@ -1,18 +1,21 @@
-//! Processes that have died over the file of results, one after the other: the length of `results.writing`.
+//! The crash mark: counts processes in a row that died while writing the results file, as the
+//! length of `results.writing`.
 //!
-//! A process may be killed at any moment, and the file of results is as good as before. But a disk that has lost what it said it had
-//! may leave a file that ends whoever writes to it: redb panics, and again while that panic unwinds, which
-//! nobody catches. The next process would die the same way. So that it doesn't, a file over which [`DEATHS_MAX`] processes have
-//! died in a row is begun anew. redb also writes when it opens a file and when it closes one.
+//! A process may be killed at any moment without harm to the results file. But a disk that lost
+//! acknowledged writes may leave a file that crashes every writer: redb panics, and again while
+//! that panic unwinds, which can't be caught. The next process would die in the same way. To
+//! prevent that, a file over which [`DEATHS_MAX`] processes in a row have died is recreated. redb
+//! also writes when it opens a file and when it closes one.
 //!
-//! Invariant: only what a process was at when it died counts, and nothing does once a write has ended well.
+//! Invariant: only a death during a write counts, and a successful write resets the count.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// By chance one may be killed in the middle of a write, and the next one in the middle of its first.
+/// Two, because a process may be killed by chance in the middle of a write, and the next one in the
+/// middle of its first.
 const DEATHS_MAX: u64 = 2;
 
 pub(super) struct Mark {
@@ -20,20 +23,21 @@ pub(super) struct Mark {
     own: Mutex<Own>,
 }
 
-/// What this process is at.
+/// Writes of this process.
 #[derive(Default)]
 struct Own {
-    /// Writes under way: by the thread that writes, and by whoever opens or closes the file meanwhile.
+    /// Writes under way: by the writer thread, and by threads that open or close the file
+    /// meanwhile.
     count: usize,
-    /// Processes that had died before.
+    /// Number of processes that died before this one.
     deaths: u64,
 }
 
-/// A write that is under way, until dropped.
+/// A write under way, until dropped.
 pub(super) struct Writing<'a>(&'a Mark);
 
 impl Mark {
-    /// Beside the file of results.
+    /// Creates the mark for the results file at `path`.
     pub(super) fn beside(path: &Path) -> Self {
         Self { path: path.with_extension("writing"), own: Mutex::default() }
     }
@@ -46,12 +50,12 @@ impl Mark {
         fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
     }
 
-    /// Whether the file is what they died of, as far as one can tell.
+    /// Returns whether the file has probably crashed its writers.
     pub(super) fn is_deadly(&self) -> bool {
         self.lock().count == 0 && self.length() >= DEATHS_MAX
     }
 
-    /// Begins a write. Without the mark, where the disk doesn't take it.
+    /// Begins a write. Continues without the mark if the disk doesn't accept it.
     pub(super) fn begin(&self) -> Writing<'_> {
         let mut own = self.lock();
         if own.count == 0 {
@@ -63,7 +67,7 @@ impl Mark {
         Writing(self)
     }
 
-    /// What they died of is gone.
+    /// Resets the count after the file was removed.
     pub(super) fn clear(&self) {
         let mut own = self.lock();
         own.deaths = 0;
@@ -74,7 +78,7 @@ impl Mark {
 }
 
 impl Writing<'_> {
-    /// It has ended well: whatever others died of, it wasn't the file.
+    /// Ends a successful write: the file didn't cause the earlier deaths.
     pub(super) fn succeeds(self) {
         self.0.lock().deaths = 0;
     }

@@ -17,7 +17,7 @@ fn open(directory: &TempDir) -> Disk {
     Disk::new(directory.path(), MIB, MAC_KEY, ENGINE)
 }
 
-/// With `count` results of different lengths, written.
+/// Creates a directory with `count` results of different lengths, written to disk.
 fn filled(count: u64) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let disk = open(&directory);
@@ -44,18 +44,18 @@ fn results_survive_a_restart() {
     assert!((0..10).all(|index| found(&disk, index)));
     assert!(!found(&disk, 10));
     assert_eq!(disk.by_component()[&component()].0, 10);
-    // Once that was read it is known whose there are.
+    // After the first read the components are in memory.
     assert!(!disk.may_have(&Digest::of(b"another")));
-    // It may be closed, and is opened again.
+    // A closed file is reopened by the next use.
     disk.rest();
     assert!(found(&disk, 3));
-    // Others' results are nobody's here.
+    // Results sealed with another key are rejected.
     drop(disk);
     assert!(!found(&Disk::new(directory.path(), MIB, [8; 32], ENGINE), 3));
 }
 
 #[test]
-fn where_nothing_is_kept_there_is_no_file() {
+fn empty_cache_creates_no_file() {
     let directory = filled(0);
     let disk = open(&directory);
     assert!(!disk.may_have(&component()));
@@ -67,7 +67,7 @@ fn where_nothing_is_kept_there_is_no_file() {
 }
 
 #[test]
-fn what_came_first_goes_first_unless_it_was_asked_for() {
+fn oldest_result_is_evicted_first_unless_requested() {
     let directory = tempfile::tempdir().unwrap();
     let disk = open(&directory);
     let write = |range: std::ops::Range<u64>| {
@@ -84,16 +84,16 @@ fn what_came_first_goes_first_unless_it_was_asked_for() {
     assert!(!is_there(1) && is_there(69));
     let (entries, bytes) = disk.by_component()[&component()];
     assert!(bytes <= MIB && entries >= 40, "{entries} entries, {bytes} bytes");
-    // Free pages are used again: the file doesn't grow with what has gone through it.
+    // Free pages are reused: the file doesn't grow with the data that has passed through it.
     let length = || std::fs::metadata(directory.path().join("results.redb")).unwrap().len();
     let before = length();
-    // How much of it is free in between depends on how many were written at once.
+    // The free space in between depends on how many results each transaction wrote.
     (10..20).for_each(|hundred| write(hundred * 100..(hundred + 1) * 100));
     assert!(length() <= before.max(8 * MIB), "{before} bytes, then {}", length());
 }
 
 #[test]
-fn components_can_be_forgotten() {
+fn results_of_components_can_be_removed() {
     let directory = filled(5);
     let disk = open(&directory);
     disk.forget(Some(HashSet::from([Digest::of(b"another")])));
@@ -106,7 +106,7 @@ fn components_can_be_forgotten() {
 }
 
 #[test]
-fn a_result_that_is_computed_again_takes_the_place_of_the_old_one() {
+fn recomputed_result_replaces_the_old_one() {
     let directory = filled(2);
     let disk = open(&directory);
     disk.keep(key(1), remembered(1, DEAR));
@@ -117,7 +117,7 @@ fn a_result_that_is_computed_again_takes_the_place_of_the_old_one() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_begun_anew() {
+fn invalid_file_is_recreated() {
     for content in [&b""[..], b"not a database", &[0; 100_000]] {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("results.redb"), content).unwrap();
@@ -129,7 +129,7 @@ fn a_file_that_is_no_database_is_begun_anew() {
     }
 }
 
-/// Whatever happens to the file, what is found is right or nothing.
+/// After any damage to the file, a lookup returns the right result or nothing.
 #[test]
 fn damage_is_a_miss() {
     let whole = std::fs::read(filled(20).path().join("results.redb")).unwrap();
@@ -157,13 +157,13 @@ fn damage_is_a_miss() {
     assert_eq!(check(), 20);
 }
 
-/// Whoever writes to such a file may die of it, however often it is tried.
+/// A damaged file may crash its writers every time they try.
 #[test]
-fn a_file_over_which_processes_died_is_begun_anew() {
+fn file_that_crashed_processes_is_recreated() {
     let mark = |directory: &TempDir| directory.path().join("results.writing");
     let directory = filled(3);
     assert!(!mark(&directory).exists(), "it wrote, and didn't die");
-    // One may have been killed by chance.
+    // A single process may have been killed by chance.
     std::fs::write(mark(&directory), ".").unwrap();
     let disk = open(&directory);
     disk.keep(key(10), remembered(10, DEAR));
@@ -177,7 +177,7 @@ fn a_file_over_which_processes_died_is_begun_anew() {
     disk.flush();
     assert!(found(&disk, 12) && !mark(&directory).exists());
     drop(disk);
-    // Who only reads says nothing of what others died of.
+    // A process that only reads doesn't change the count of deaths.
     std::fs::write(mark(&directory), ".").unwrap();
     let disk = open(&directory);
     assert!(found(&disk, 12));

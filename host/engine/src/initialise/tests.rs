@@ -1,10 +1,10 @@
-//! Snapshots of small components, and what can't be one.
+//! Tests of snapshots of small components, and of components that can't be snapshotted.
 
 use super::*;
 use crate::compile_artefact;
 
-/// A component with a memory and a mutable global; `initialise` is the body of what is run once, and `handle`
-/// answers what stands at 0 plus the global.
+/// Builds a component with a memory and a mutable global. `initialise` is the body of the
+/// initialiser; `handle` returns the word at address 0 plus the global.
 fn component(memory: &str, initialise: &str) -> Vec<u8> {
     wat::parse_str(format!(
         r#"(component
@@ -28,7 +28,7 @@ fn failed(component: &[u8]) -> InitialiseError {
     }
 }
 
-/// What `handle` answers on an instance of `component` as it is.
+/// Returns the answer of `handle` on an instance of `component` as given.
 fn answer(component: &[u8]) -> i32 {
     let engine = wasmtime::Engine::default();
     let component = Component::new(&engine, component).unwrap();
@@ -41,16 +41,16 @@ fn answer(component: &[u8]) -> i32 {
 const STORE_AND_SET: &str = "(i32.store (i32.const 0) (i32.const 40)) (global.set $g (i32.const 2))";
 
 #[test]
-fn memories_and_globals_are_kept() {
+fn snapshot_keeps_memories_and_globals() {
     let component = component("1", STORE_AND_SET);
     assert_eq!(answer(&component), 1);
     let snapshot = initialised(&component, Codegen::Optimised).unwrap();
     assert_eq!(answer(&snapshot), 42);
 }
 
-/// Run again, and as other code.
+/// Neither a second run nor other code generation changes the snapshot.
 #[test]
-fn the_same_component_gives_the_same_snapshot() {
+fn same_component_gives_the_same_snapshot() {
     let component = component("1", STORE_AND_SET);
     let snapshot = initialised(&component, Codegen::Optimised).unwrap();
     for codegen in [Codegen::Optimised, Codegen::Baseline] {
@@ -59,16 +59,16 @@ fn the_same_component_gives_the_same_snapshot() {
 }
 
 #[test]
-fn what_has_nothing_to_initialise_is_compiled_as_it_is() {
+fn component_without_initialiser_is_compiled_unchanged() {
     let component = wat::parse_str("(component (core module (func (export \"wizer-initialize\"))))").unwrap();
     assert!(matches!(initialised(&component, Codegen::Optimised), Ok(Cow::Borrowed(_))));
-    // The compiler says what is wrong with it.
+    // The compiler reports the error in such bytes.
     assert!(matches!(initialised(b"\0asm", Codegen::Optimised), Ok(Cow::Borrowed(_))));
 }
 
-/// Memory that it grew is there from the beginning, and what reading takes isn't.
+/// Memory that the initialiser grew exists from the start; the page that reading takes doesn't.
 #[test]
-fn a_grown_memory_is_as_large_as_it_was_left() {
+fn grown_memory_keeps_its_size() {
     let component = component("1", "(i32.store (i32.const 0) (memory.grow (i32.const 9)))");
     let snapshot = initialised(&component, Codegen::Optimised).unwrap();
     let mut pages = Vec::new();
@@ -81,7 +81,7 @@ fn a_grown_memory_is_as_large_as_it_was_left() {
 }
 
 #[test]
-fn failures_say_what_and_where() {
+fn failures_report_the_reason_and_the_stack() {
     let trapped = failed(&component("1", "unreachable"));
     assert!(
         matches!(&trapped, InitialiseError::Trapped(failure)
@@ -95,23 +95,23 @@ fn failures_say_what_and_where() {
 }
 
 #[test]
-fn what_a_snapshot_adds_is_bounded() {
+fn size_added_by_a_snapshot_is_bounded() {
     let fill = "(memory.fill (i32.const 0) (i32.const 1) (i32.const 0x2100000))";
     let large = failed(&component("600", fill));
     assert!(matches!(large, InitialiseError::TooLarge { bytes } if bytes > SNAPSHOT_ADDED_BYTES_MAX as u64));
 }
 
 #[test]
-fn what_cant_be_kept_is_refused() {
+fn state_that_cannot_be_snapshotted_is_refused() {
     let table = failed(&component("1", "(table.set $t (i32.const 0) (ref.null func))"));
     assert!(table.to_string().contains("table.set"), "{table}");
-    // A memory that is full leaves no page to be read through.
+    // A full memory leaves no page to be read through.
     let full = failed(&component("1 1", ""));
     assert!(matches!(full, InitialiseError::Unsupported(_)), "{full}");
 }
 
 #[test]
-fn an_export_of_another_shape_is_refused() {
+fn export_of_another_shape_is_refused() {
     let instance = "(component (component $c) (instance (export \"wizer-initialize\") (instantiate $c)))";
     let takes = r#"(component
         (core module $m (func (export "f") (param i32)))
@@ -123,9 +123,9 @@ fn an_export_of_another_shape_is_refused() {
     }
 }
 
-/// What refers to the export goes on referring to it.
+/// References to the export stay valid.
 #[test]
-fn the_export_may_be_exported_again() {
+fn export_may_be_exported_again() {
     let component = wat::parse_str(
         r#"(component
             (core module $m (func (export "f")))
@@ -138,9 +138,9 @@ fn the_export_may_be_exported_again() {
     assert!(compile_artefact(&component, Codegen::Optimised).is_ok());
 }
 
-/// Deploying describes it, and names the import.
+/// A deploy describes the component, and that step names the import.
 #[test]
-fn what_cant_be_linked_is_left_to_the_description() {
+fn component_that_cannot_be_linked_is_left_to_the_description() {
     let component = wat::parse_str(
         r#"(component
             (import "own:thing/of" (func $import))

@@ -1,8 +1,10 @@
-//! How long a guest may run. It is looked at with every tick of the engine's clock that finds it running.
+//! Allowances: the time that a guest may run, checked at every tick of the engine's clock that
+//! interrupts it.
 //!
-//! A deadline is the wall's, however few of its ticks the thread got to see. The stay on the fast lane isn't:
-//! a tick may pass while another process has the core, and then short calls would go to the compute lane
-//! whenever the machine is busy. There a tick only counts once the thread has spent processor time too.
+//! A deadline is wall-clock time, even if the thread saw few of the ticks. The stay on the fast
+//! lane is measured in processor time: a tick may pass while another process has the core, and on a
+//! busy machine short calls would otherwise move to the compute lane. So a tick there counts only
+//! once the thread has also used processor time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,29 +13,29 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::UpdateDeadline;
 
-/// Processor time that a call may spend on the fast lane after its first tick.
+/// Processor time that a call may use on the fast lane after its first tick.
 const FAST_SPENT_MAX: Duration = Duration::from_millis(1);
 
-/// What a call may still spend.
+/// The remaining time of a call.
 #[derive(Clone, Debug)]
 pub enum Allowance {
-    /// A short while: until [`FAST_SPENT_MAX`] is spent, or the deadline.
+    /// Runs until [`FAST_SPENT_MAX`] is used up, or until the deadline.
     Fast {
         /// The call's deadline.
         until: Instant,
-        /// What the thread had spent when the first tick passed.
+        /// The thread's processor time at the first tick.
         spent_at_first: Option<Duration>,
     },
-    /// Until the deadline, or until nobody waits for the answer any more.
+    /// Runs until the deadline, or until the caller cancels.
     Long {
         /// The call's deadline.
         until: Instant,
-        /// Says whether anybody waits.
+        /// Cancels the call when no caller waits for its result.
         wanted: CancelFlag,
     },
 }
 
-/// Whether anybody waits for what is computed. Cheap to clone.
+/// A flag that cancels a call when no caller waits for its result. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct CancelFlag(Arc<Waits>);
 
@@ -41,7 +43,8 @@ pub struct CancelFlag(Arc<Waits>);
 enum Waits {
     /// A caller, until it gives up.
     Caller { gave_up: AtomicBool },
-    /// Whoever waits for all parts of something, unless a part before this one has failed: parts are looked at in order.
+    /// One part of a larger wait. Parts are evaluated in order, so a failure of an earlier part
+    /// makes this part useless.
     Part { of: CancelFlag, index: usize, failed_at: Arc<AtomicUsize> },
 }
 
@@ -52,12 +55,12 @@ impl Default for Waits {
 }
 
 impl CancelFlag {
-    /// As part `index` of what is wanted, of which none before the part `failed_at` has failed so far.
+    /// Returns the flag of part `index`; `failed_at` holds the index of the earliest failed part.
     pub fn part(&self, index: usize, failed_at: &Arc<AtomicUsize>) -> Self {
         Self(Arc::new(Waits::Part { of: self.clone(), index, failed_at: Arc::clone(failed_at) }))
     }
 
-    /// The caller waits no longer.
+    /// Cancels: the caller no longer waits.
     pub fn give_up(&self) {
         match &*self.0 {
             Waits::Caller { gave_up } => gave_up.store(true, Ordering::Relaxed),
@@ -65,7 +68,7 @@ impl CancelFlag {
         }
     }
 
-    /// Whether it is of use to nobody now.
+    /// Returns whether the result has become useless.
     pub fn is_over(&self) -> bool {
         match &*self.0 {
             Waits::Caller { gave_up } => gave_up.load(Ordering::Relaxed),
@@ -77,17 +80,17 @@ impl CancelFlag {
 }
 
 impl Allowance {
-    /// A short while, at most `until` then.
+    /// Returns the allowance of the fast lane, ending at `until` at the latest.
     pub fn fast(until: Instant) -> Self {
         Self::Fast { until, spent_at_first: None }
     }
 
-    /// Until then, while it is `wanted`.
+    /// Returns the allowance of the compute lane: until `until`, unless `wanted` is cancelled.
     pub fn long(until: Instant, wanted: CancelFlag) -> Self {
         Self::Long { until, wanted }
     }
 
-    /// A tick passed: what now?
+    /// Handles a tick: interrupts the guest if the allowance has run out.
     pub fn tick(&mut self) -> UpdateDeadline {
         let over = match self {
             Self::Fast { until, spent_at_first } => {
@@ -101,10 +104,10 @@ impl Allowance {
     }
 }
 
-/// Processor time of this thread so far.
+/// Returns the processor time that this thread has used.
 pub fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    // Neither is ever negative.
+    // Neither field is ever negative.
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_spent_waiting_for_a_core_costs_nothing() {
+    fn tick_spent_waiting_for_a_core_does_not_count() {
         let mut allowance = Allowance::fast(Instant::now() + LONG);
         for _ in 0..5 {
             assert!(!is_cut_off(&allowance.tick()));
@@ -128,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_spent_running_ends_the_stay() {
+    fn tick_spent_running_ends_the_stay() {
         let mut allowance = Allowance::fast(Instant::now() + LONG);
         assert!(!is_cut_off(&allowance.tick()));
         let from = thread_time();
@@ -137,9 +140,9 @@ mod tests {
         assert!(is_cut_off(&allowance.tick()));
     }
 
-    /// Also if this is the first tick that the thread got to see.
+    /// The deadline applies even if this is the first tick that the thread sees.
     #[test]
-    fn the_calls_own_deadline_holds_on_both_lanes() {
+    fn deadline_applies_on_both_lanes() {
         let (past, future) = (Instant::now(), Instant::now() + LONG);
         assert!(is_cut_off(&Allowance::fast(past).tick()));
         assert!(is_cut_off(&Allowance::long(past, CancelFlag::default()).tick()));
@@ -148,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_nobody_waits_for_ends() {
+    fn cancelled_call_ends() {
         let wanted = CancelFlag::default();
         let mut allowance = Allowance::long(Instant::now() + LONG, wanted.clone());
         assert!(!is_cut_off(&allowance.tick()));
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_of_no_use_once_one_before_it_has_failed() {
+    fn part_is_cancelled_when_an_earlier_part_fails() {
         let (wanted, failed_at) = (CancelFlag::default(), Arc::new(AtomicUsize::new(usize::MAX)));
         let parts = [0, 1, 2].map(|index| wanted.part(index, &failed_at));
         let over = || parts.each_ref().map(CancelFlag::is_over);

@@ -1,11 +1,11 @@
-//! Time that only sleeping moves.
+//! Virtual time, which only waiting advances.
 //!
 //! Every call begins at the same instant: 2000-01-01T00:00:00Z on the wall clock, one second on the
-//! monotonic clock. Reading a clock doesn't advance it. Waiting for a deadline does, at once:
-//! [`wait`](super::wait) moves both clocks to the earliest deadline waited for. A timer loop
-//! therefore runs to its end in no time, in order.
+//! monotonic clock. Reading a clock doesn't advance it. Waiting for a deadline does, immediately:
+//! [`wait`](super::wait) moves both clocks to the earliest awaited deadline. So a timer loop runs
+//! to its end instantly and in order.
 //!
-//! The monotonic clock never reads 0: language runtimes take that for a clock that failed. Go's
+//! The monotonic clock never reads 0, because language runtimes take that for a failed clock: Go's
 //! aborts with "nanotime returning zero".
 
 use std::sync::Arc;
@@ -24,20 +24,21 @@ use super::Sandbox;
 /// Seconds from the Unix epoch to the instant at which every call begins.
 const WALL_EPOCH_SECONDS: u64 = 946_684_800;
 
-/// What the monotonic clock reads at that instant, nanoseconds.
+/// Reading of the monotonic clock at that instant, nanoseconds.
 const MONOTONIC_START_NS: u64 = 1_000_000_000;
 
 /// Both clocks of one call.
 ///
-/// Shared and atomic because `wasmtime-wasi` wants its clocks `Send`; only the call's thread touches it.
+/// Shared and atomic because `wasmtime-wasi` requires `Send` clocks; only the call's thread
+/// accesses it.
 #[derive(Clone, Debug)]
 pub(super) struct VirtualClock(Arc<Instants>);
 
 #[derive(Debug)]
 struct Instants {
-    /// On the monotonic clock, like every deadline.
+    /// The monotonic time, in which deadlines are expressed too.
     now_ns: AtomicU64,
-    /// The earliest deadline found pending since the last advance; `u64::MAX` is none.
+    /// The earliest pending deadline polled since the last advance, or `u64::MAX`.
     earliest_ns: AtomicU64,
 }
 
@@ -53,7 +54,7 @@ impl VirtualClock {
         self.0.now_ns.load(Ordering::Relaxed)
     }
 
-    /// Moves time to the earliest deadline that was polled and found pending. False if there was none.
+    /// Moves time to the earliest pending deadline that was polled. Returns false without one.
     pub(super) fn advance(&self) -> bool {
         let earliest = self.0.earliest_ns.swap(u64::MAX, Ordering::Relaxed);
         if earliest == u64::MAX {
@@ -63,7 +64,7 @@ impl VirtualClock {
         true
     }
 
-    /// Forgets deadlines seen by a poll that wasn't a wait.
+    /// Drops deadlines from a poll that wasn't a wait.
     pub(super) fn forget_deadlines(&self) {
         self.0.earliest_ns.store(u64::MAX, Ordering::Relaxed);
     }
@@ -91,7 +92,7 @@ impl HostWallClock for VirtualClock {
     }
 }
 
-/// A pollable that is ready once virtual time has come to `at_ns`.
+/// A pollable that is ready once virtual time reaches `at_ns`.
 struct Deadline {
     at_ns: u64,
     clock: VirtualClock,
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_call_begins_at_the_same_instant_which_is_not_zero() {
+    fn every_call_begins_at_the_same_nonzero_instant() {
         let start = (MONOTONIC_START_NS, Duration::from_secs(WALL_EPOCH_SECONDS));
         for _ in 0..2 {
             let clock = VirtualClock::new();
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_for_an_instant_that_has_passed_moves_no_clock() {
+    fn waiting_for_a_past_instant_moves_no_clock() {
         let clock = VirtualClock::new();
         let before = read(&clock);
         clock.0.earliest_ns.store(0, Ordering::Relaxed);

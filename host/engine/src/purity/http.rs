@@ -1,9 +1,9 @@
-//! `wasi:http` for a function of the http form: one buffered request in, one bounded response out.
+//! `wasi:http` for functions of the http form: one buffered request in, one bounded response out.
 //!
-//! The guest writes its response body into a short channel. Whenever it has to wait for room, and
-//! once more when it has returned, the host empties the channel into [`ResponseSink`]; a body over
-//! the function's output limit ends the call there. Requests of the guest's own are denied, always
-//! with the same error.
+//! The guest writes its response body into a short channel. The host drains the channel into
+//! [`ResponseSink`] whenever the guest waits for room, and once more after it returns. A body over
+//! the function's output limit ends the call. The guest's own requests are always denied with the
+//! same error.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,17 +24,17 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, WasiHtt
 
 use super::Sandbox;
 
-/// As `wasmtime-wasi-http` names it; older 0.2 versions resolve to it.
+/// The name in `wasmtime-wasi-http`; older 0.2 versions resolve to it.
 const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
-/// Bytes that a guest hands over of a body in one go. A guest may have as many bodies as handles, read
-/// or not: all together stay below what a function's memory is by default.
+/// Maximum number of body bytes that a guest passes in one write. A guest may have as many bodies
+/// as handles, read or unread: all together stay below a function's default memory.
 const CHUNK_BYTES_MAX: usize = 32 * 1024;
 
 type Outcome = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
-/// What the guest answers with, as far as it has come.
+/// The response of the guest as far as it has arrived.
 pub struct ResponseSink {
     bytes_max: u64,
     /// Set by the guest through its response-outparam.
@@ -51,7 +51,7 @@ enum State {
     },
     Complete(Box<http::Response<Bytes>>),
     Failed(String),
-    /// The whole response was handed over.
+    /// `finish` has returned the whole response.
     Taken,
 }
 
@@ -67,7 +67,7 @@ impl ResponseSink {
         Self { bytes_max, arrived: Arc::default(), state: State::Awaited }
     }
 
-    /// Takes what the guest has written so far. False if there was nothing.
+    /// Reads the guest's output so far. Returns false if there was no progress.
     ///
     /// # Errors
     /// [`ResponseTooLarge`].
@@ -91,7 +91,7 @@ impl ResponseSink {
                     match poll_frame(body) {
                         Poll::Pending => return Ok(progress),
                         Poll::Ready(Some(Ok(frame))) => {
-                            // Trailers carry nothing that the data plane passes on.
+                            // The data plane doesn't pass trailers on.
                             if let Ok(data) = frame.into_data() {
                                 if (taken.len() + data.len()) as u64 > self.bytes_max {
                                     return Err(ResponseTooLarge { bytes_max: self.bytes_max }.into());
@@ -116,10 +116,10 @@ impl ResponseSink {
         }
     }
 
-    /// The response, once the guest has returned; or why there is none.
+    /// Returns the response after the guest has returned, or the reason why there isn't one.
     ///
     /// # Errors
-    /// Outside: [`ResponseTooLarge`]. Inside: what the guest left undone, in words.
+    /// Outer: [`ResponseTooLarge`]. Inner: a message that describes the unfinished response.
     pub fn finish(&mut self) -> Result<Result<http::Response<Bytes>, String>> {
         self.drain()?;
         Ok(match std::mem::replace(&mut self.state, State::Taken) {
@@ -139,10 +139,10 @@ fn poll_frame(
 }
 
 impl Sandbox {
-    /// Puts `request` where the guest's `incoming-handler` finds it.
+    /// Passes `request` to the guest's `incoming-handler` as resources.
     ///
     /// # Errors
-    /// When the request has no authority.
+    /// Fails when the request has no authority.
     pub fn incoming_request(
         &mut self,
         request: http::Request<Bytes>,
@@ -163,7 +163,7 @@ impl Sandbox {
     }
 }
 
-/// Shadows `wasi:http/outgoing-handler`: every request is denied, before any task is spawned for it.
+/// Shadows `wasi:http/outgoing-handler`: denies every request before it spawns a task.
 pub(super) fn deny_outgoing(linker: &mut Linker<Sandbox>) -> Result<()> {
     type Denied = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
     linker.instance(OUTGOING_HANDLER)?.func_wrap(
@@ -174,7 +174,7 @@ pub(super) fn deny_outgoing(linker: &mut Linker<Sandbox>) -> Result<()> {
     )
 }
 
-/// Refuses to send. Nothing comes here while [`deny_outgoing`] shadows the handler.
+/// Refuses to send. Unreachable while [`deny_outgoing`] shadows the handler.
 pub(super) struct DenyOutgoing;
 
 impl WasiHttpHooks for DenyOutgoing {
@@ -187,7 +187,7 @@ impl WasiHttpHooks for DenyOutgoing {
         Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
     }
 
-    /// A body holds two of them at most: one in the channel, one on its way.
+    /// A body holds at most two chunks: one in the channel, one in transit.
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         CHUNK_BYTES_MAX
     }

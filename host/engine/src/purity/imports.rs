@@ -1,9 +1,9 @@
-//! Which imports a pure function may have, and what they are linked to.
+//! The imports of a pure function: which ones are allowed, and their implementations.
 //!
-//! Linked: all of `wasi:{cli,clocks,filesystem,http,io,random,sockets}@0.2`, because the standard
-//! libraries of Rust, Python and JavaScript guests import most of it whether they use it or not.
-//! What can't be pure is denied at each use, the same way each time, and noted at deploy.
-//! Anything else is refused at deploy, by name.
+//! All of `wasi:{cli,clocks,filesystem,http,io,random,sockets}@0.2` is linked, because the standard
+//! libraries of Rust, Python and JavaScript guests import most of it even when they don't use it.
+//! Impure operations are denied at each use, always in the same way, and noted at deploy. A deploy
+//! refuses any other import by name.
 
 use wasmtime::Result;
 use wasmtime::component::types::{Component as ComponentType, ComponentItem};
@@ -26,18 +26,18 @@ const LINKED: [&str; 7] = [
     "wasi:sockets/",
 ];
 
-/// Linked, and denied at each use.
+/// Packages and interfaces that are linked but denied at each use.
 const DENIED: [(&str, &str); 2] =
     [("wasi:sockets/", "network sockets"), ("wasi:http/outgoing-handler", "outgoing HTTP requests")];
 
-/// What a component asks for, sorted by what it gets.
+/// The imports of a component, sorted by their treatment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Imports {
-    /// Every import by name.
+    /// The names of all imports.
     pub all: Vec<String>,
-    /// For a reader: which imports are there and yet denied.
+    /// Notes for the author about imports that are linked but always denied.
     pub notes: Vec<String>,
-    /// Imports that no pure function may have.
+    /// Imports that a pure function may not have.
     pub refused: Vec<String>,
 }
 
@@ -59,7 +59,8 @@ pub(crate) fn classify(component: &ComponentType, engine: &wasmtime::Engine) -> 
     imports
 }
 
-/// Type imports need nothing from the host: WIT worlds that name types of an interface have them.
+/// Returns whether an import consists of types alone. WIT worlds that name types of an interface
+/// have such imports; they need nothing from the host.
 fn is_types_only(item: &ComponentItem, engine: &wasmtime::Engine) -> bool {
     match item {
         ComponentItem::Type(_) => true,
@@ -74,15 +75,15 @@ fn is_types_only(item: &ComponentItem, engine: &wasmtime::Engine) -> bool {
     }
 }
 
-/// A linker with everything a pure function may import.
+/// Creates a linker with everything that a pure function may import.
 ///
 /// # Errors
-/// Never in practice: only if two definitions clashed.
+/// Fails only if two definitions clash, which doesn't happen in practice.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Sandbox>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_sync(&mut linker)?;
-    // Ours for what would wait, sleep or reach out.
+    // Shadow the functions that would wait, sleep or reach the network.
     linker.allow_shadowing(true);
     monotonic_clock::add_to_linker::<_, HasSelf<Sandbox>>(&mut linker, |sandbox| sandbox)?;
     poll::add_to_linker::<_, HasSelf<Sandbox>>(&mut linker, |sandbox| sandbox)?;

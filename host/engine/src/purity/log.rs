@@ -1,4 +1,4 @@
-//! What a guest prints: kept, bounded, and no part of the answer.
+//! The log of a call: the text that a guest prints, bounded and separate from the answer.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,28 +10,28 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// Bytes of a log that go into an error.
+/// Bytes of a log that an error quotes.
 const TAIL_BYTES: usize = 2048;
 
-/// Most bytes a guest may hand over in one write.
+/// Maximum number of bytes that a guest may pass in one write.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 
-/// The standard output and standard error of one call, in the order written.
+/// Standard output and standard error of one call, in the order written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallLog {
     /// The bytes kept, at most `log_bytes_max`.
     pub kept: Vec<u8>,
-    /// How many more there were.
+    /// Bytes dropped beyond the limit.
     pub dropped_bytes: u64,
 }
 
 impl CallLog {
-    /// Whether the guest printed nothing.
+    /// Returns whether the guest printed nothing.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty() && self.dropped_bytes == 0
     }
 
-    /// The whole of what was kept, as text; what isn't UTF-8 is replaced.
+    /// Returns the kept bytes as text, with invalid UTF-8 replaced.
     pub fn text(&self) -> String {
         let mut text = String::from_utf8_lossy(&self.kept).into_owned();
         if self.dropped_bytes > 0 {
@@ -40,14 +40,14 @@ impl CallLog {
         text
     }
 
-    /// The end of it, at most 2 KiB.
+    /// Returns the end of the log, at most 2 KiB.
     pub fn tail(&self) -> String {
         let from = self.kept.len().saturating_sub(TAIL_BYTES);
         String::from_utf8_lossy(&self.kept[from..]).into_owned()
     }
 }
 
-/// Where both output streams of a guest lead.
+/// The destination of both output streams of a guest.
 #[derive(Clone, Debug)]
 pub(super) struct LogSink {
     bytes_max: u64,
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_keeps_its_beginning_and_counts_the_rest() {
+    fn log_keeps_its_beginning_and_counts_the_rest() {
         let sink = LogSink::new(4);
         sink.append(b"abc");
         sink.append(b"def");

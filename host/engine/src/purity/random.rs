@@ -1,12 +1,12 @@
-//! Randomness as a function of the function and its input.
+//! Randomness as a function of the component and its input.
 //!
 //! The stream is BLAKE3 in extendable-output mode over a domain-separated hash of (component
-//! digest, input). The same call on any machine draws the same numbers; another input draws others.
-//! The input is hashed only if the guest asks for a number.
+//! digest, input). The same call draws the same numbers on any machine; another input draws others.
+//! The input is hashed only if the guest requests a number.
 //!
-//! An instance may be made before its input is known. What it draws then, while it starts up, depends
-//! on the digest alone, whether or not the input happens to be known by then: so it makes no difference
-//! whether an instance was made ahead.
+//! An instance may be created before its input exists. Numbers drawn during start-up depend on the
+//! digest alone, even if the input is already available. So preparing an instance early makes no
+//! difference.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -15,10 +15,10 @@ use bytes::Bytes;
 use rand_core::TryRng;
 use wasmtime::component::Val;
 
-/// Domain separation, as BLAKE3's key derivation wants it: unique and fixed.
+/// Domain separation, as BLAKE3's key derivation requires: unique and fixed.
 const CONTEXT: &str = "nebula 2026-11 deterministic random stream of a call";
 
-/// What the numbers of one call are drawn from.
+/// The seed of one call's random numbers.
 #[derive(Debug)]
 pub(crate) struct Seed {
     digest: [u8; 32],
@@ -26,16 +26,16 @@ pub(crate) struct Seed {
     input: OnceLock<SeedInput>,
 }
 
-/// A call's input, in a form that equal inputs share.
+/// A call's input, in a form shared by equal inputs.
 #[derive(Clone, Debug)]
 pub enum SeedInput {
     /// One `string` or `list<u8>`.
     Bytes(Bytes),
-    /// A payload: its media type, its content.
+    /// A payload: its media type and content.
     Payload(Bytes, Bytes),
-    /// A request: its method, its target, its content.
+    /// A request: its method, target and content.
     Http(http::Method, http::Uri, Bytes),
-    /// Values. Their text is canonical: the decoder has put fields and flags in the type's order.
+    /// Values. Their text is canonical: the decoder puts fields and flags in the type's order.
     Values(Arc<[Val]>),
 }
 
@@ -44,13 +44,13 @@ impl Seed {
         Self { digest, input: OnceLock::new() }
     }
 
-    /// The call begins, with its `input`. Streams begin anew.
+    /// Begins the call with its `input` and restarts the streams.
     pub(super) fn begin(&self, input: SeedInput) {
-        // A sandbox serves one call: it begins once.
+        // A sandbox serves one call, so this is set once.
         let _ = self.input.set(input);
     }
 
-    /// An independent stream for each `purpose`.
+    /// Returns an independent stream for `purpose`.
     pub(super) fn stream(self: &Arc<Self>, purpose: &'static str) -> SeededStream {
         SeededStream { seed: Arc::clone(self), purpose, reader: None }
     }
@@ -74,7 +74,7 @@ impl Seed {
                 part(format!("{method} {target}").as_bytes());
                 part(body);
             }
-            // However it travelled, a lone `string` or `list<u8>` is its bytes.
+            // A single `string` or `list<u8>` is its bytes in every encoding.
             Some(SeedInput::Values(values)) => match &**values {
                 [Val::String(text)] => part(text.as_bytes()),
                 [Val::List(items)] if items.iter().all(|item| matches!(item, Val::U8(_))) => {
@@ -88,11 +88,11 @@ impl Seed {
     }
 }
 
-/// One stream of numbers.
+/// One stream of random numbers.
 pub(super) struct SeededStream {
     seed: Arc<Seed>,
     purpose: &'static str,
-    /// Made at the first number, and again when the call has begun since.
+    /// Created at the first number, and again after the call begins.
     reader: Option<Reader>,
 }
 
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn how_the_input_travelled_makes_no_difference() {
+    fn encoding_of_the_input_makes_no_difference() {
         let from_values = |value: Val| draw_from(1, SeedInput::Values([value].into()), "secure");
         assert_eq!(from_values(Val::String("ab".to_owned())), draw(1, "ab", "secure"));
         assert_eq!(from_values(Val::List(vec![Val::U8(b'a'), Val::U8(b'b')])), draw(1, "ab", "secure"));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_during_start_up_does_not_touch_the_call() {
+    fn numbers_drawn_during_start_up_do_not_affect_the_call() {
         let seed = Arc::new(Seed::new([1; 32]));
         let mut stream = seed.stream("secure");
         let before = stream.try_next_u64().unwrap();

@@ -1,7 +1,7 @@
-//! `wasi:sockets` for a function that may not use any: none is ever made.
+//! `wasi:sockets` for functions that may not use sockets: creating one always fails.
 //!
-//! What `wasmtime-wasi` would do instead is make a socket of the host and refuse to connect it, which
-//! may also fail for the host's own reasons, and blocks on a reactor that isn't there.
+//! `wasmtime-wasi` alone would create a socket of the host and refuse to connect it. That may also
+//! fail for the host's own reasons, and blocks on a reactor that doesn't exist here.
 
 use wasmtime::Result;
 use wasmtime::component::{Linker, Resource};
@@ -10,11 +10,11 @@ use wasmtime_wasi::p2::{TcpSocket, UdpSocket};
 
 use super::Sandbox;
 
-/// As `wasmtime-wasi` names them; older 0.2 versions resolve to these.
+/// The names in `wasmtime-wasi`; older 0.2 versions resolve to these.
 const TCP: &str = "wasi:sockets/tcp-create-socket@0.2.12";
 const UDP: &str = "wasi:sockets/udp-create-socket@0.2.12";
 
-/// Shadows the functions that make sockets. Names are resolved, or rather not, by `wasmtime-wasi`.
+/// Shadows the functions that create sockets. `wasmtime-wasi` itself refuses to resolve names.
 pub(super) fn deny_sockets(linker: &mut Linker<Sandbox>) -> Result<()> {
     type Denied<T> = Result<(Result<Resource<T>, ErrorCode>,)>;
     linker

@@ -1,13 +1,13 @@
 //! Waiting without a reactor.
 //!
-//! Everything a guest can wait for is either there already, or a point in virtual time, or room in
-//! its own response body, which the host empties. [`Sandbox::settle`] polls the wait, and where it
-//! is pending makes the only progress there can be, in this order: take what stands in the response
-//! body; move the virtual clock. If neither helps the guest waits for something that can't happen,
-//! and traps instead of hanging until its deadline.
+//! A guest can wait only for something that is already available, a point in virtual time, or room
+//! in its own response body, which the host drains. [`settle`] polls the wait. While it is pending,
+//! the host makes the only possible progress, in this order: drain the response body; advance the
+//! virtual clock. If neither helps, the guest waits for an event that can't happen, and traps
+//! instead of hanging until its deadline.
 //!
-//! Futures are polled outside tokio's cooperative budget: with it, a channel that has data says
-//! "pending" now and then, which here would look like a wait.
+//! Futures are polled outside tokio's cooperative budget: within it, a channel that has data
+//! returns "pending" now and then, which would look like a wait.
 
 use std::future::Future;
 use std::pin::pin;
@@ -27,7 +27,7 @@ use super::Sandbox;
 use super::clock::VirtualClock;
 use super::http::ResponseSink;
 
-/// The guest waits for something that can never happen.
+/// Returns the error of a guest that waits for an event that can't happen.
 fn deadlock() -> wasmtime::Error {
     format_err!("the function waits for something that cannot happen in a pure call")
 }
@@ -51,7 +51,7 @@ fn settle<T>(
     }
 }
 
-/// The same for operations on streams, whose errors are their own.
+/// Does the same as [`settle`] for stream operations, which have their own error type.
 macro_rules! settle_stream {
     ($sandbox:ident, |$table:ident| $future:expr) => {{
         let Sandbox { table: $table, response, clock, .. } = $sandbox;

@@ -1,7 +1,8 @@
-//! A process that is killed, or a machine that loses power, in the middle of a write.
+//! Crash tests: a process is killed, or a machine loses power, in the middle of a write.
 //!
-//! Everything that is written to a file of results is logged. Of the log each moment can be had again: the file as a kill leaves it
-//! there, as a loss of power may leave it, and worse. Whatever file it is, what is found in it is right or nothing.
+//! Every write to a results file is logged. From the log any moment can be reconstructed: the file
+//! after a kill, the file after a loss of power, and worse. In each such file a lookup must return
+//! the right result or nothing.
 
 use std::io;
 use std::sync::mpsc::RecvTimeoutError;
@@ -14,28 +15,28 @@ use redb::StorageBackend;
 
 use super::*;
 
-/// Few enough that results go soon, to make room.
+/// Size of the disk tier, small enough that results are soon evicted.
 const BYTES_MAX: u64 = 256 * 1024;
 
-/// The largest result, bytes: some pages of the file.
+/// Maximum size of a result, bytes: several pages of the file.
 const BODY_BYTES_MAX: usize = 20_000;
 
-/// Different results, of which the file holds a few dozen at a time.
+/// Number of different results. The file holds a few dozen at a time.
 const RESULTS_COUNT: u64 = 200;
 
-/// How much is looked at of a moment of the log.
+/// Number of moments of the log that each test checks.
 const MOMENTS: usize = 60;
 
-/// A page of the kernel's, bytes: what is written to a disk is, or isn't, by such pages.
+/// Size of a kernel page, bytes. Each such page of a write either reaches the disk or doesn't.
 const PAGE_BYTES: usize = 4096;
 
-/// How often something damaged may be come upon before the file is begun anew for good.
+/// Maximum number of damaged places found before the file is recreated for good.
 const TRIES: usize = 3;
 
-/// How long a file may take. Only what hangs comes near it.
+/// Timeout for one file. Only a hang gets near it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Random, and the same again with `PROPTEST_RNG_SEED`. Says so where a test fails.
+/// Random numbers, repeatable with `PROPTEST_RNG_SEED`. Prints the seed when a test fails.
 struct Seeded {
     seed: u64,
     rng: TestRng,
@@ -55,7 +56,7 @@ impl Seeded {
         self.rng.random_range(0..bound)
     }
 
-    /// Once in so many times.
+    /// Returns true once in `times` calls on average.
     fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
@@ -69,7 +70,7 @@ impl Drop for Seeded {
     }
 }
 
-/// The result that is computed for `key(index)`, each time it is.
+/// Returns the result for `key(index)`, the same each time.
 fn result(index: u64) -> Arc<Remembered> {
     let mut bytes = blake3::Hasher::new().update(&index.to_le_bytes()).finalize_xof();
     let mut length = [0; 4];
@@ -86,12 +87,12 @@ fn result(index: u64) -> Arc<Remembered> {
     ))
 }
 
-/// Some of each of three.
+/// Returns one of three components.
 fn component_of(index: u64) -> Digest {
     Digest::of(&[(index % 3) as u8])
 }
 
-/// Whether it is there; then it is right.
+/// Returns whether the result is found. Panics if it is wrong.
 fn is_found(disk: &Disk, index: u64) -> bool {
     let found = disk.find(&key(index));
     if let Some(found) = &found {
@@ -106,16 +107,16 @@ fn is_found(disk: &Disk, index: u64) -> bool {
     found.is_some()
 }
 
-/// What was done to a file.
+/// An operation on a file.
 #[derive(Debug)]
 enum Done {
     Resized(usize),
     Written(usize, Vec<u8>),
-    /// What was done before is on disk, also where the power goes.
+    /// All earlier operations are on disk and survive a loss of power.
     Synced,
 }
 
-/// A file in memory that knows how it came about.
+/// A file in memory that logs its operations.
 #[derive(Debug, Default)]
 struct Log {
     done: Mutex<(Image, Vec<Done>)>,
@@ -129,7 +130,7 @@ impl Log {
     }
 }
 
-/// What is in a file.
+/// The content of a file.
 #[derive(Clone, Debug, Default)]
 struct Image(Vec<u8>);
 
@@ -182,8 +183,8 @@ impl StorageBackend for Logged {
     }
 }
 
-/// Writes results as a server would that is asked for them, among others for some again, and that has to forget some now and
-/// then. Comes with the length of the log when the first of them were sure to be written.
+/// Writes results like a server under requests: some of them repeatedly, with occasional removals.
+/// Returns the log, and its length when the first results were certainly written.
 fn logged(seeded: &mut Seeded) -> (Vec<Done>, usize) {
     let directory = tempfile::tempdir().unwrap();
     let log = Arc::new(Log::default());
@@ -200,7 +201,7 @@ fn logged(seeded: &mut Seeded) -> (Vec<Done>, usize) {
             let index = seeded.rng.random_range(0..RESULTS_COUNT);
             disk.keep(key(index), result(index));
         }
-        // Without, more of them come to a transaction.
+        // Without a flush more results share a transaction.
         if !seeded.once_in(3) {
             disk.flush();
         }
@@ -217,34 +218,34 @@ fn logged(seeded: &mut Seeded) -> (Vec<Done>, usize) {
     (log, first)
 }
 
-/// What is in a file that was opened again.
+/// The content of a file that was reopened.
 struct Found {
     results: u64,
-    /// As the file counts them.
+    /// The number of entries according to the file.
     entries: u64,
 }
 
 impl Found {
     fn by(disk: &Disk) -> Self {
         let results = (0..RESULTS_COUNT).filter(|index| is_found(disk, *index)).count() as u64;
-        // Damage may be in these as well.
+        // These totals may be damaged as well.
         let sums = disk.by_component();
         let entries = sums.values().fold(0, |sum: u64, (entries, _)| sum.saturating_add(*entries));
         Self { results, entries }
     }
 }
 
-/// Looks for everything in a file.
+/// Looks up all results in a file.
 fn read(image: &Image) -> Found {
     watched(image, |directory| Found::by(&Disk::new(directory.path(), BYTES_MAX, MAC_KEY, ENGINE)))
 }
 
-/// Likewise, and uses it: whatever was in it, it is as good as any other.
+/// Looks up all results in a file, and then checks that the file works like any other.
 fn read_and_write(image: &Image) -> Found {
     watched(image, |directory| {
         let disk = Disk::new(directory.path(), BYTES_MAX, MAC_KEY, ENGINE);
         let found = Found::by(&disk);
-        // Damage that is met while something is written costs what was to be written.
+        // Damage found during a write costs the data being written.
         let keep = |disk: &Disk, index: u64| {
             let mut tries = 0..TRIES;
             let is_kept = |_| {
@@ -264,13 +265,13 @@ fn read_and_write(image: &Image) -> Found {
     })
 }
 
-/// What comes of a file, unless that takes forever.
+/// Runs `look` on a file, with a timeout.
 fn watched<T: Send + 'static>(image: &Image, look: impl FnOnce(&TempDir) -> T + Send + 'static) -> T {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("results.redb"), &image.0).unwrap();
     let (tell, told) = channel();
     let thread = std::thread::spawn(move || {
-        // Nobody listens any more where it took too long.
+        // After the timeout the receiver is gone.
         let _ = tell.send(look(&directory));
     });
     match told.recv_timeout(PATIENCE) {
@@ -286,12 +287,12 @@ fn watched<T: Send + 'static>(image: &Image, look: impl FnOnce(&TempDir) -> T + 
 struct Moment<'a> {
     /// The file when the last sync returned.
     synced: &'a Image,
-    /// What was done since; the last of it is under way.
+    /// Operations since then; the last one is under way.
     since: &'a [Done],
 }
 
 impl Moment<'_> {
-    /// The file with all that was done, the last of it in part.
+    /// Returns the file with all operations, the last one in part.
     fn killed(&self, seeded: &mut Seeded) -> Image {
         let mut image = self.synced.clone();
         let Some((last, before)) = self.since.split_last() else { return image };
@@ -302,7 +303,7 @@ impl Moment<'_> {
         image
     }
 
-    /// The file with some pages of what was done since the last sync.
+    /// Returns the file with a random choice of the pages written since the last sync.
     fn without_power(&self, seeded: &mut Seeded) -> Image {
         let mut image = self.synced.clone();
         for done in self.since {
@@ -319,7 +320,7 @@ impl Moment<'_> {
     }
 }
 
-/// Looks at some moments of `log`, after its first `first` entries.
+/// Calls `look` at some moments of `log`, after its first `first` entries.
 fn at_moments(
     log: &[Done],
     first: usize,
@@ -338,9 +339,9 @@ fn at_moments(
     }
 }
 
-/// What is lost is what was being written; the rest is there, and in order.
+/// Only the data being written is lost; the rest remains and is consistent.
 #[test]
-fn a_kill_at_any_write_costs_only_what_was_being_written() {
+fn kill_loses_only_the_write_under_way() {
     let mut seeded = Seeded::new();
     let (log, first) = logged(&mut seeded);
     let mut writes_cut = 0;
@@ -353,9 +354,9 @@ fn a_kill_at_any_write_costs_only_what_was_being_written() {
     assert!(writes_cut > 0, "no write was cut");
 }
 
-/// As with a kill, of whatever wasn't synced any page may have been written.
+/// The same as for a kill, except that any page may be written of the data since the last sync.
 #[test]
-fn a_loss_of_power_costs_only_what_was_being_written() {
+fn power_loss_loses_only_the_write_under_way() {
     let mut seeded = Seeded::new();
     let (log, first) = logged(&mut seeded);
     at_moments(&log, first, &mut seeded, |seeded, moment| {
@@ -365,12 +366,12 @@ fn a_loss_of_power_costs_only_what_was_being_written() {
     });
 }
 
-/// No disk should lose what was synced, and some do: pages are as they were long ago.
+/// A disk must not lose synced data, but some do: pages revert to an old state.
 ///
-/// The files are only read: over one that is damaged like that redb may panic in a destructor during a panic when it
-/// writes to it, which ends the process.
+/// The files are only read: when redb writes to such a file, it may panic in a destructor during a
+/// panic, which ends the process.
 #[test]
-fn pages_that_are_too_old_make_no_answer_wrong() {
+fn stale_pages_cause_no_wrong_answer() {
     let mut seeded = Seeded::new();
     let (log, first) = logged(&mut seeded);
     let (mut earlier, mut results, mut lost) = (Image::default(), 0, 0);
@@ -392,15 +393,15 @@ fn pages_that_are_too_old_make_no_answer_wrong() {
     assert!(results > 0 && lost > 0, "{results} results found, {lost} files damaged");
 }
 
-/// Nor should it lose the end of a file.
+/// A disk must not lose the end of a file either.
 #[test]
-fn an_end_that_is_missing_makes_no_answer_wrong() {
+fn missing_end_causes_no_wrong_answer() {
     let mut seeded = Seeded::new();
     let (log, first) = logged(&mut seeded);
     at_moments(&log, first, &mut seeded, |seeded, moment| {
         let mut image = moment.killed(seeded);
         let end = image.0.iter().rposition(|byte| *byte != 0).unwrap();
-        // Where nothing is used yet it may be missing.
+        // The unused end of the file may be missing.
         let length =
             if seeded.once_in(3) { seeded.below(image.0.len()) } else { end + 1 + seeded.below(PAGE_BYTES) };
         image.0.truncate(length);
