@@ -1,7 +1,7 @@
 //! Names to functions: what the store says, cached by how callers name it.
 //!
 //! ```text
-//! cached --(hit)--> the function, or that there is none
+//! cached --(hit)--> the function, or that it doesn't exist
 //!   \-(miss)--> the store (blocks on the disk) --> cached until the name changes
 //! ```
 //!
@@ -99,8 +99,8 @@ impl Functions {
         &self.limits
     }
 
-    /// Returns the function that `reference` names, or that there is none; `None` if the store has to
-    /// be asked.
+    /// Returns the function that `reference` names, or the cached error if it doesn't exist; `None`
+    /// if the store has to be asked.
     pub(crate) fn cached(&self, reference: &FunctionRef) -> Option<Result<Arc<Function>, ResolveError>> {
         let cached = self.read();
         match cached.found.get(reference) {
@@ -236,7 +236,8 @@ impl Functions {
         in_use.iter().filter_map(Weak::upgrade).map(|function| function.record.digest).collect()
     }
 
-    /// Returns the current version of a name, or `None` if there is no such function. Blocks on the disk.
+    /// Returns the current version of a name, or `None` if the function doesn't exist. Blocks on
+    /// the disk.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! look_up --(in memory)--------> Hit
-//!    |----(nobody computes it)-> Lead --find_on_disk--> Hit
+//!    |----(not in flight)------> Lead --find_on_disk--> Hit
 //!    |                              \--(miss)--> [lease of the cluster] --> run --> keep
 //!    \----(in flight)----------> Wait --> the leader's result
 //! ```
@@ -24,7 +24,7 @@ use crate::call::function::Function;
 use crate::call::keep::CacheSlot;
 use crate::results::Results;
 
-/// What a lookup finds.
+/// The outcome of a lookup.
 pub(crate) enum Lookup {
     /// The result, in memory.
     Hit(Arc<Remembered>),
