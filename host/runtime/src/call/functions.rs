@@ -8,8 +8,8 @@
 //! Invariants:
 //! * There is one [`Function`] of a version, however it is named: it carries how its calls went.
 //! * A change of a name is seen by every lookup that begins after the change was acknowledged.
-//! * Names that don't exist are cached like those that do, up to [`ABSENT_MAX`]: a flood of them costs
-//!   no disk access once they repeat, and bounded memory.
+//! * Names that don't exist are cached like those that do, up to [`ABSENT_MAX`]: a flood of them
+//!   costs no disk access once they repeat, and bounded memory.
 //! * [`cached`](Functions::cached) never blocks on the disk: it is for event loops.
 
 use std::collections::{BTreeMap, HashMap};
@@ -177,7 +177,8 @@ impl Functions {
         Ok(function)
     }
 
-    /// Resolves the functions of a pipeline, each in the version that the pipeline was deployed with.
+    /// Resolves the functions of a pipeline, each in the version that the pipeline was deployed
+    /// with.
     fn resolve_steps(&self, composition: &Composition) -> Result<Composed, ResolveError> {
         let mut steps = BTreeMap::new();
         for function in composition.description.steps.calls() {
@@ -188,7 +189,8 @@ impl Functions {
         Ok(Composed::new(steps))
     }
 
-    /// Returns the number of changes so far: a function found under another number may have changed.
+    /// Returns the number of changes so far: a function found under another number may have
+    /// changed.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -209,8 +211,8 @@ impl Functions {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Drops every function that nothing else holds. A function that is held stays: it carries how its
-    /// calls went.
+    /// Drops every function that nothing else holds. A function that is held stays: it carries how
+    /// its calls went.
     pub(crate) fn forget_unused(&self) {
         let mut cached = self.write();
         cached.absent = HashMap::new();

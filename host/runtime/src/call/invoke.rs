@@ -186,8 +186,8 @@ pub(crate) fn decode(
     Ok(Decoded { input, raw: raw && interface.gives_flat })
 }
 
-/// Runs one call of `function` within `allowance`, on `ready` if there is one and else on an instance
-/// created now.
+/// Runs one call of `function` within `allowance`, on `ready` if there is one and else on an
+/// instance created now.
 pub(crate) fn run(
     function: &Function,
     loaded: &Loaded,

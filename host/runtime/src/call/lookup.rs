@@ -7,12 +7,12 @@
 //!    \----(in flight)----------> Wait --> the leader's result
 //! ```
 //!
-//! Calls and the steps of pipelines look up here. They differ in what they do with [`Lookup::Wait`]: a
-//! call waits, and a step runs, because the leader may wait for the lane's slot that the step's thread
-//! holds.
+//! Calls and the steps of pipelines look up here. They differ in what they do with
+//! [`Lookup::Wait`]: a call waits, and a step runs, because the leader may wait for the lane's slot
+//! that the step's thread holds.
 //!
-//! Invariant: a result that lands is in memory before its flight ends, so a lookup finds the one or the
-//! other.
+//! Invariant: a result that lands is in memory before its flight ends, so a lookup finds the one or
+//! the other.
 
 use std::sync::Arc;
 use std::time::Duration;

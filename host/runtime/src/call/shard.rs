@@ -213,8 +213,8 @@ impl Shard {
         }
     }
 
-    /// Returns the function that `reference` names. A reference that neither this shard nor the runtime
-    /// has cached is looked up on another thread: this one never waits for the disk.
+    /// Returns the function that `reference` names. A reference that neither this shard nor the
+    /// runtime has cached is looked up on another thread: this one never waits for the disk.
     ///
     /// # Errors
     /// [`ResolveError`].

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Invariants:
-//! * At most [`compilations_max`](CompiledCode::compilations_max) compilers run at once, whoever asks:
+//! * At most [`compilations_max`](CompiledCode::compilations_max) compilers run at once, because
 //!   each may take gigabytes.
 //! * A component that several threads ask for is compiled once. The others wait, then open it.
 //! * No lock is held while a compiler runs.
@@ -89,7 +89,8 @@ impl CompiledCode {
     /// `accept` refuses isn't stored.
     ///
     /// # Errors
-    /// [`StoreError`] and [`CompileError`], as the caller's error, and the errors of both functions.
+    /// [`StoreError`] and [`CompileError`], as the caller's error, and the errors of both
+    /// functions.
     pub(crate) fn get_or_compile_bytes<'a, E>(
         &self,
         digest: &Digest,
@@ -161,7 +162,7 @@ mod tests {
         CompiledCode::new(registry, compiler, "test".to_owned(), compilations_max)
     }
 
-    /// Eight threads that ask for as many components as `digest_of` gives; returns the number of
+    /// Compiles on eight threads as many components as `digest_of` gives. Returns the number of
     /// compilations and the most that ran at once.
     fn ask(compilations_max: usize, digest_of: impl Fn(u8) -> Digest + Sync) -> (usize, usize) {
         let directory = tempfile::tempdir().unwrap();
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn one_component_is_compiled_once_for_all_who_ask() {
+    fn one_component_is_compiled_once_for_all_callers() {
         assert_eq!(ask(4, |_| Digest::of(b"one")).0, 1);
     }
 
