@@ -242,9 +242,9 @@ impl Deployer {
     }
 
     /// Deletes the files that no version names and no call is using. Blocks on the disk.
-    /// [`StoreError`]. The files deleted until then were garbage.
+    ///
     /// # Errors
-    /// [`StoreError`]; what was deleted until then is gone, and was garbage.
+    /// [`StoreError`]. The files deleted until then were garbage.
     pub(crate) fn collect_garbage(&self) -> Result<(), StoreError> {
         // Computed before the lock is taken, because it reads names.
         let fused = self.fused_ids()?;

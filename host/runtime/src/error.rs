@@ -61,7 +61,7 @@ pub enum CallError {
         limit: &'static str,
         /// The limit.
         max: u64,
-        /// The place in the guest.
+        /// The trap, with its backtrace and the end of the log.
         failure: Box<Failure>,
     },
     /// The guest's answer exceeds its limit.
@@ -79,12 +79,12 @@ pub enum CallError {
         /// The guest's message.
         message: String,
     },
-    /// The guest was aborted at its deadline. Says nothing about what it would have returned.
+    /// The guest was aborted at its deadline. Its result is unknown.
     #[error("the call passed its deadline of {deadline_ms} ms")]
     DeadlineExceeded {
         /// The limit.
         deadline_ms: u64,
-        /// The end of what the guest logged.
+        /// The end of the guest's log.
         log_tail: String,
     },
     /// Shed before any work started.
@@ -251,7 +251,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// Returns whose fault it is. The component was accepted once: if it now takes too long to
+    /// Returns the fault side. The component was accepted once: if it now takes too long to
     /// compile or to initialise, the machine is busy, and the next call tries again.
     fn fault(&self) -> Fault {
         match self {

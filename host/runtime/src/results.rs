@@ -38,7 +38,7 @@ pub(crate) struct Results {
     flights: Arc<Flights>,
     inputs: Inputs,
     logs: Logs,
-    /// Components whose results aren't kept; `None` until the store was read.
+    /// Components whose results aren't cached; `None` until the store was read.
     distrusted: Mutex<Option<HashMap<Digest, Disagreement>>>,
     /// Counts of how calls were answered, without the counts that shards still hold.
     counts: Mutex<BTreeMap<FunctionName, Counts>>,

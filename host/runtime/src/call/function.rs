@@ -161,12 +161,12 @@ impl History {
         self.short_calls_owed.load(Ordering::Relaxed) > 0
     }
 
-    /// A call took too long for the fast lane.
+    /// Records a call that took too long for the fast lane.
     pub(crate) fn was_long(&self) {
         self.short_calls_owed.store(SHORT_CALLS_TO_RETURN, Ordering::Relaxed);
     }
 
-    /// A call on the compute lane would have done on the fast one.
+    /// Records a call on the compute lane that was short enough for the fast lane.
     pub(crate) fn was_short(&self) {
         let less = |owed: u32| owed.checked_sub(1);
         // At 0 there is nothing to write.

@@ -138,7 +138,7 @@ impl<'a> Interface<'a> {
 pub(crate) enum RunEnd {
     /// The call is over.
     Over(CallOutcome),
-    /// The run was cut off, or there was no slot: another run may still give an answer.
+    /// The run was aborted, or got no slot: another run may still give an answer.
     CutOff(CallOutcome),
 }
 

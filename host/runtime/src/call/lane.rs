@@ -1,7 +1,7 @@
 //! The compute lane: the threads on which long calls run.
 //!
 //! ```text
-//! enter --(a place is free)--------------> running -> done
+//! enter --(a slot is free)---------------> running -> done
 //!   |                                        ^
 //!   +--(all taken, the queue has room)-> waiting
 //!   +--(the queue is full)-> shed

@@ -28,7 +28,7 @@ use crate::results::Results;
 pub(crate) enum Lookup {
     /// The result, in memory.
     Hit(Arc<Remembered>),
-    /// Nothing: the caller is the first to ask, and others wait for it from now on.
+    /// Nothing: the caller leads, and later callers wait for it.
     Lead(Lead),
     /// An execution of the same call.
     Wait(Interest),
@@ -45,7 +45,7 @@ impl Results {
             return Lookup::Hit(found);
         }
         let joined = self.flights().join(place.key);
-        // Memory is asked after the flight was joined: a result that has just landed is found.
+        // Memory is read after joining the flight, so that a result that has just landed is found.
         if let Some(found) = self.cache().get(&place.key, ttl) {
             if let Some(spelling) = place.spelling.take() {
                 self.cache().learn(spelling, place.key);

@@ -3,7 +3,7 @@
 //! ```text
 //! call -> fast lane, this thread --(done)------------------------> answer
 //!           |                                                        ^
-//!           +--(overran: cut off)--> compute lane, restarted --------+
+//!           +--(overran: aborted)--> compute lane, restarted --------+
 //! tidy      (before the thread sleeps) resets the last slot, prepares instances
 //! rest      (no call of a function for a while) drops its prepared instances;
 //!           (no call at all) later drops everything
@@ -148,7 +148,7 @@ struct RouteState {
     /// No route leads here any more. Nothing is prepared for it, because nothing would drop it
     /// again.
     retired: bool,
-    /// Creating an instance takes too long to prepare one.
+    /// Creating an instance takes too long for it to be prepared.
     slow_to_start: bool,
 }
 
@@ -246,7 +246,7 @@ impl Shard {
         if state.generation == generation {
             state.routes.insert(reference.clone(), Arc::clone(&met));
         } else {
-            // No route leads here: nothing would give up what is prepared for it.
+            // No route leads here, so nothing would drop its prepared instances.
             met.lock().retired = true;
         }
         Ok(met)
