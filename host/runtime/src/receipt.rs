@@ -14,7 +14,7 @@
 //! |---|---|
 //! | a body | the body |
 //! | a query | its pairs, decoded, as a JSON array of arrays |
-//! | a request of the http form | the request as the function sees it, `message/http` (RFC 9112 §2.1) |
+//! | a request (http form) | the request as the function sees it, `message/http` (RFC 9112 §2.1) |
 //!
 //! Invariants:
 //! * Only answers have a receipt: a value, the function's own error, or its response. A failed call

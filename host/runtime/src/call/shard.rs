@@ -179,7 +179,7 @@ impl RoutedFunction {
 }
 
 impl Shard {
-    /// Creates the shard of the calling thread and raises that thread to serving priority.
+    /// Creates the shard of the calling thread and gives that thread the serving priority.
     ///
     /// # Errors
     /// [`RuntimeError`] if the address space for its instances can't be reserved.
