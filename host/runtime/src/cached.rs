@@ -1,4 +1,4 @@
-//! The cache's types, with [`CallError`] as the failure that may be kept in place of an answer.
+//! The cache's types, with [`CallError`] as the failure that may be cached instead of an answer.
 
 use nebula_cache::FailureBytes;
 

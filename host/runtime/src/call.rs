@@ -5,8 +5,9 @@
 //!    \--(miss)--> invoke, here or on the lane --> keep
 //! ```
 //!
-//! `shard` is the state of one serving thread, `functions` the names that all threads share, `lane` the
-//! threads for long calls, `invoke` one run of a component, and `lookup` finds results, and `keep` stores them.
+//! `shard` is the state of one serving thread, `functions` the names that all threads share, `lane`
+//! the threads for long calls, `invoke` one run of a component. `lookup` finds results and `keep`
+//! stores them.
 
 pub(crate) mod function;
 pub(crate) mod functions;

@@ -1,16 +1,16 @@
-//! Deploys: every change of what names stand for.
+//! Deploys: every change of the versions that names stand for.
 //!
 //! ```text
-//! component --admit--> --link with its imports--> --compile--> --describe--> --publish--> a version
-//! pipeline  --check against the functions it calls-------------------------> --publish--> a version
+//! component --admit--> --link with its imports--> --compile--> --describe--> --publish--> version
+//! pipeline  --check against the functions it calls-------------------------> --publish--> version
 //! ```
 //!
 //! Invariants:
 //! * A deploy that fails changes nothing.
 //! * Changes of names happen one at a time, under one lock, and nothing compiles under it.
 //!
-//! `naming` publishes, rolls back and removes; `names` thinks a change through; `link` resolves imported
-//! functions; `fuse` links chains in the background.
+//! `naming` publishes, rolls back and removes versions. `names` plans a change. `link` resolves
+//! imported functions. `fuse` links chains in the background.
 
 pub(crate) mod compiled;
 mod fuse;
@@ -43,28 +43,28 @@ use crate::results::Results;
 /// Why a component wasn't deployed. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
-    /// It is no component.
+    /// The bytes aren't an admissible component.
     #[error(transparent)]
     Admission(#[from] Inadmissible),
-    /// It imports functions that can't be linked into it.
+    /// The component imports functions that can't be linked into it.
     #[error(transparent)]
     Import(#[from] InvalidImport),
-    /// It is no function of ours.
+    /// The component doesn't export a supported function.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// It doesn't compile.
+    /// The component doesn't compile.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// It asks for more than there is.
+    /// The settings ask for more than the host allows.
     #[error(transparent)]
     Limit(#[from] LimitTooHigh),
-    /// A pipeline whose types don't fit.
+    /// The types of the pipeline don't fit.
     #[error(transparent)]
     Pipeline(#[from] InvalidPipeline),
     /// Pipelines that follow the name would be broken.
     #[error("it would break {}", broken(.0))]
     Breaks(Vec<Broken>),
-    /// What a function of a pipeline takes and gives couldn't be told.
+    /// The types of a pipeline's function couldn't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The registry failed.
@@ -100,16 +100,16 @@ impl From<LinkError> for DeployError {
     }
 }
 
-/// Changes what names stand for on one host.
+/// Changes the versions that names stand for, on one host.
 pub(crate) struct Deployer {
     registry: Arc<Store>,
     executor: Arc<Executor>,
     functions: Arc<Functions>,
     results: Arc<Results>,
-    /// Held while a name gets another version: the pipelines that follow it are checked before anything
-    /// else changes.
+    /// Held while a name gets another version, so that nothing else changes while its followers are
+    /// checked.
     naming: Mutex<()>,
-    /// Components that are being deployed: their compiled code is stored before anything names it.
+    /// Components that are being deployed. Their compiled code is stored before a version names it.
     deploying: Mutex<Vec<Digest>>,
     /// Chains to link and compile.
     fusing: Mutex<fuse::Queue>,
@@ -133,14 +133,14 @@ impl Deployer {
         }
     }
 
-    /// Admits, links, compiles, checks and publishes a component. Durable when it returns; the next call
-    /// uses the new version, calls in flight end on the old one.
+    /// Admits, links, compiles, checks and publishes a component. Durable when it returns; the next
+    /// call uses the new version, calls in flight end on the old one.
     ///
     /// # Errors
     /// [`DeployError`]; nothing has changed then.
     ///
     /// # Cancel safety
-    /// A deploy that has begun to compile completes, also if the caller leaves.
+    /// A deploy that has started to compile completes even if the future is dropped.
     pub(crate) async fn deploy(
         self: &Arc<Self>,
         name: FunctionName,
@@ -168,7 +168,7 @@ impl Deployer {
     ) -> Result<VersionRecord, DeployError> {
         self.functions.limits().with(&settings.limits)?;
         nebula_engine::admit(component)?;
-        // From here on it is the component with its imports: that is compiled, stored and called.
+        // From here on, the component includes its imports: this is compiled, stored and called.
         let (component, linked) = self.link(name, component)?;
         let digest = Digest::of(&component);
         let _deploying = Deploying::begin(self, digest);
@@ -193,7 +193,7 @@ impl Deployer {
         self.with_names(|names| {
             names.add(digest, &described);
             let _naming = self.lock_naming();
-            // Names may stand for something else by now.
+            // Names may have changed during the compilation.
             self.refuse_import_cycles(name, &version.linked)?;
             let others = names.follow(self.registry.prospect(name, &version)?, followers)?;
             let content = Cow::Borrowed(&*component);
@@ -201,7 +201,7 @@ impl Deployer {
         })
     }
 
-    /// Compiles a component that no version names yet, and describes it. Code that the engine refuses
+    /// Compiles and describes a component that no version names yet. Code that the engine refuses
     /// isn't stored.
     fn describe_new(
         &self,
@@ -220,11 +220,11 @@ impl Deployer {
         engine.describe_artefact(&compiled.path()).map_err(explained)
     }
 
-    /// Calls `change` with what names stand for. Where a component's types aren't known because its
-    /// compiled code is missing, it is compiled without any lock, and `change` is called again.
+    /// Calls `change` with the current names. If a component's types are missing because its code
+    /// isn't compiled, compiles it without any lock and calls `change` again.
     ///
     /// # Errors
-    /// Those of `change`, which has changed nothing then, and of compiling.
+    /// The errors of `change`, which must not have changed anything then, and those of compiling.
     fn with_names<T, E: From<LoadError>>(
         &self,
         mut change: impl FnMut(&mut Names<'_>) -> Result<T, E>,
@@ -244,11 +244,12 @@ impl Deployer {
     /// Deletes the files that no version names and no call is using. Blocks on the disk.
     ///
     /// # Errors
-    /// [`StoreError`]; what was deleted until then is gone, and was garbage.
+    /// [`StoreError`]. The files deleted until then were garbage.
     pub(crate) fn collect_garbage(&self) -> Result<(), StoreError> {
-        // Before the lock is taken, as it reads what names stand for.
+        // Computed before the lock is taken, because it reads names.
         let fused = self.fused_ids()?;
-        // The lock is taken for no longer: the first call of a function needs it, and there may be many files.
+        // The lock is held only briefly: the first call of a function needs it, and there may be
+        // many files.
         let in_use = || {
             let called = self.functions.digests_in_use().into_iter();
             called.chain(self.lock_deploying().iter().copied()).chain(fused).collect()
@@ -262,7 +263,7 @@ impl Deployer {
     }
 }
 
-/// A component that is being deployed, until dropped: its files aren't garbage.
+/// Marks a component as being deployed, until dropped. Its files aren't garbage.
 struct Deploying<'a> {
     deployer: &'a Deployer,
     digest: Digest,

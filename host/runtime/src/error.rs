@@ -1,7 +1,7 @@
 //! Why a call has no answer, and whose fault that is.
 //!
-//! Invariant: every variant says whether the guest may have run. Of a failed call nothing but the failure is kept, and that
-//! only where it [is the function's](CallError::is_the_functions).
+//! Invariant: the docs of every variant state whether the guest may have run. Of a failed call only
+//! the failure is kept, and only if it [is the function's](CallError::is_the_functions).
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use nebula_codec::DecodeError;
 use nebula_engine::{CompileError, Failure, InitialiseError, Uncompilable};
 use nebula_model::id::Digest;
 
-/// Who has to change something for the call to succeed.
+/// The side that has to change something for the call to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The input.
+    /// The caller: another input is needed.
     Caller,
     /// The function.
     Guest,
-    /// Nobody: try again later.
+    /// The load of the host: try again later.
     Load,
     /// Nebula, or the machine it runs on.
     Host,
@@ -25,22 +25,23 @@ pub enum Fault {
 /// Why a call returned no value.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The input isn't of the function's type. The guest has not run.
+    /// The input doesn't match the function's type. The guest has not run.
     #[error("the input doesn't fit the function: {0}")]
     BadInput(#[source] DecodeError),
-    /// The input's media type isn't one the function takes. The guest has not run.
+    /// The function doesn't accept the input's media type. The guest has not run.
     #[error("this function doesn't take `{found}`; it takes {}", accepted.join(", "))]
     UnsupportedMediaType {
-        /// What was sent.
+        /// The media type of the input.
         found: String,
-        /// What could have been.
+        /// The media types that the function accepts.
         accepted: Vec<&'static str>,
     },
-    /// A kind of input that the function's form has no use for, such as a query for a function on bytes.
+    /// The function's form doesn't support this kind of input, such as a query for a function on
+    /// bytes.
     /// The guest has not run.
     #[error("{0}")]
     UnsupportedInput(&'static str),
-    /// The input is longer than the function takes. The guest has not run.
+    /// The input exceeds the function's limit. The guest has not run.
     #[error("the input is over this function's limit of {bytes_max} bytes")]
     InputTooLarge {
         /// The limit.
@@ -49,49 +50,51 @@ pub enum CallError {
     /// The guest trapped or panicked, or exited.
     #[error("the function trapped: {}", .0.reason)]
     Trapped(Box<Failure>),
-    /// The guest called itself too deep. How deep it may depends on the compiled code and the machine.
+    /// The guest exhausted its stack. The possible depth depends on the compiled code and the
+    /// machine.
     #[error("the function trapped: {}", .0.reason)]
     StackExhausted(Box<Failure>),
-    /// The guest asked for more memory or table than it may have and then ended abnormally.
+    /// The guest exceeded its memory or table limit and then ended abnormally.
     #[error("the function hit its {limit} limit of {max}")]
     ResourceLimit {
         /// `memory` (bytes) or `table` (elements).
         limit: &'static str,
         /// The limit.
         max: u64,
-        /// Where the guest was.
+        /// The trap, with its backtrace and the end of the log.
         failure: Box<Failure>,
     },
-    /// The guest's answer is longer than it may be.
+    /// The guest's answer exceeds its limit.
     #[error("the function's output is over its limit of {bytes_max} bytes")]
     OutputTooLarge {
         /// The limit.
         bytes_max: u64,
     },
-    /// The guest returned, yet not with an answer: it broke the ABI or the protocol of its form.
+    /// The guest returned no valid answer: it broke the ABI or the protocol of its form.
     #[error("the function gave no valid answer: {}", .0.reason)]
     InvalidAnswer(Box<Failure>),
-    /// The guest said that it failed on good input.
+    /// The guest reported a failure on valid input.
     #[error("the function failed: {message}")]
     Failed {
-        /// The guest's own words.
+        /// The guest's message.
         message: String,
     },
-    /// The guest was aborted at its deadline. Says nothing about what it would have returned.
+    /// The guest was aborted at its deadline. Its result is unknown.
     #[error("the call passed its deadline of {deadline_ms} ms")]
     DeadlineExceeded {
         /// The limit.
         deadline_ms: u64,
-        /// The end of what the guest logged.
+        /// The end of the guest's log.
         log_tail: String,
     },
     /// Shed before any work started.
     #[error("the host has {queue_max} calls waiting already")]
     Overloaded {
-        /// How many calls may wait.
+        /// Most calls that may wait.
         queue_max: usize,
     },
-    /// Every instance of the pool is in use, or the machine has no memory left. Nothing of the guest's is kept.
+    /// Every instance of the pool is in use, or the machine has no memory left. Nothing of the
+    /// guest's is kept.
     #[error("this host has no room for another instance")]
     NoSlot,
     /// The function's code couldn't be loaded. The guest has not run.
@@ -103,7 +106,7 @@ pub enum CallError {
     /// A pipeline reached a limit of its own. Steps may have run.
     #[error("the pipeline hit its {limit} limit of {max}")]
     PipelineLimit {
-        /// `calls`, or `memory` (bytes) for what it gathers.
+        /// `calls`, or `memory` (bytes) for gathered values.
         limit: &'static str,
         /// The limit.
         max: u64,
@@ -113,22 +116,22 @@ pub enum CallError {
     Internal(String),
 }
 
-/// How a step of a pipeline failed.
+/// The failure of a pipeline's step.
 #[derive(Debug)]
 pub struct StepFailure {
-    /// What the step is called.
+    /// The name of the step.
     pub step: String,
-    /// What it called: `name@version; digest=sha256:…`.
+    /// The function that it called: `name@version; digest=sha256:…`.
     pub function: String,
-    /// Of what it was given, as the document that makes the call by itself.
+    /// Digest of its input: the document that repeats the call by itself.
     pub input: Digest,
-    /// Why that call has no answer.
+    /// Why the call has no answer.
     pub cause: Arc<CallError>,
 }
 
 impl CallError {
-    /// Whether the same call fails the same way for everybody who makes it now: it isn't for want of time or of
-    /// room.
+    /// Returns whether every caller that makes the same call now gets the same failure. Failures
+    /// for lack of time or capacity don't count.
     pub(crate) fn is_everybodys(&self) -> bool {
         match self {
             Self::BadInput(_)
@@ -151,8 +154,8 @@ impl CallError {
         }
     }
 
-    /// Whether it is what the function does with this input, whenever and wherever it runs: neither the machine nor
-    /// its load has a part in it.
+    /// Returns whether the function fails with this input whenever and wherever it runs,
+    /// independently of the machine and its load.
     pub(crate) fn is_the_functions(&self) -> bool {
         match self {
             Self::Trapped(_)
@@ -175,7 +178,7 @@ impl CallError {
         }
     }
 
-    /// What it says besides its fixed words, bytes.
+    /// Returns the size of its variable text, bytes.
     pub(crate) fn text_bytes(&self) -> usize {
         match self {
             Self::Trapped(failure)
@@ -198,7 +201,9 @@ impl CallError {
         }
     }
 
-    /// Exhaustive on purpose: a new variant has to pick a side to compile.
+    /// Returns whose fault the failure is.
+    ///
+    /// Exhaustive on purpose: a new variant must pick a side to compile.
     pub fn fault(&self) -> Fault {
         match self {
             Self::BadInput(_)
@@ -213,7 +218,7 @@ impl CallError {
             | Self::Failed { .. }
             | Self::PipelineLimit { .. }
             | Self::DeadlineExceeded { .. } => Fault::Guest,
-            // What a step is given is not the caller's doing.
+            // The caller didn't choose the input of a step.
             Self::Step(failure) => match failure.cause.fault() {
                 Fault::Caller => Fault::Guest,
                 fault @ (Fault::Guest | Fault::Load | Fault::Host) => fault,
@@ -225,10 +230,10 @@ impl CallError {
     }
 }
 
-/// Why a component's code couldn't be made ready.
+/// Why a component's code couldn't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The registry couldn't give the component or its compiled code.
+    /// The registry failed to read the component or its compiled code.
     #[error(transparent)]
     Registry(#[from] nebula_store::StoreError),
     /// The component has to be compiled first.
@@ -246,8 +251,8 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// The component was accepted once: where it now takes too long to compile or to initialise, the machine
-    /// is busy, and the next call tries again.
+    /// Returns the fault side. The component was accepted once: if it now takes too long to
+    /// compile or to initialise, the machine is busy, and the next call tries again.
     fn fault(&self) -> Fault {
         match self {
             Self::Compile(

@@ -1,8 +1,9 @@
-//! Where calls run: the compute lane, the engines, and the compiled code that they have loaded.
+//! The executor of calls: the compute lane, the engines, and the compiled code that they have
+//! loaded.
 //!
 //! Invariants:
-//! * Each serving thread and the compute lane have an engine and a pool of their own. What all pools
-//!   have loaded shares one budget (`pool`).
+//! * Each serving thread and the compute lane have an engine and a pool of their own. What all
+//!   pools have loaded shares one budget (`pool`).
 //! * Loading compiles at most once, and only if the store has no authentic code (`compiled`).
 
 use std::num::NonZeroU32;
@@ -44,7 +45,7 @@ impl Executor {
     /// Starts the engine of the compute lane, and its threads' bookkeeping.
     ///
     /// # Errors
-    /// In words, if the machine refuses a thread or the address space.
+    /// A message, if the machine refuses a thread or the address space.
     pub(crate) fn start(
         registry: Arc<Store>,
         compiler: Compiler,
@@ -102,12 +103,12 @@ impl Executor {
         &self.lane_pool
     }
 
-    /// Returns how many cores the machine has for this process.
+    /// Returns the number of cores that this process may use.
     pub(crate) fn cores(&self) -> usize {
         self.cores
     }
 
-    /// Returns how many instances a serving thread may have.
+    /// Returns the number of instances that a serving thread may have.
     pub(crate) fn instances_max(&self) -> usize {
         self.instances_max.get() as usize
     }
@@ -115,7 +116,7 @@ impl Executor {
     /// Creates the pool of a serving thread, with an engine of its own.
     ///
     /// # Errors
-    /// In words, if the address space can't be reserved.
+    /// A message, if the address space can't be reserved.
     pub(crate) fn new_pool(&self) -> Result<Pool, String> {
         self.new_pool_of(self.instances_max.get())
     }
@@ -123,14 +124,15 @@ impl Executor {
     /// Creates a pool of `instances_max` instances, with an engine of its own.
     ///
     /// # Errors
-    /// As [`new_pool`](Self::new_pool).
+    /// The same as those of [`new_pool`](Self::new_pool).
     pub(crate) fn new_pool_of(&self, instances_max: u32) -> Result<Pool, String> {
         let engine = Engine::new(instances_max, self.code.compiler().codegen(), &self.ticker);
         let engine = engine.map_err(|error| format!("{error:#}"))?;
         Ok(Pool::new(engine, Arc::clone(&self.loaded)))
     }
 
-    /// Creates a pool for fused components, with an engine of its own; `None` if there is no address space.
+    /// Creates a pool for fused components, with an engine of its own; `None` if the address space
+    /// can't be reserved.
     pub(crate) fn new_fused_pool(&self) -> Option<Pool> {
         let engine = Engine::for_fused(self.code.compiler().codegen(), &self.ticker).ok()?;
         Some(Pool::new(engine, Arc::clone(&self.loaded)))
@@ -191,23 +193,23 @@ impl Executor {
         described.map(Some).map_err(|refused| LoadError::Engine(refused.to_string()))
     }
 
-    /// Reports what is loaded, and how often code was loaded since the start.
+    /// Reports the loaded compiled code, and how often code was loaded since the start.
     pub(crate) fn loaded_report(&self) -> LoadedReport {
         let LoadedCounts { components, bytes, reads, loads, evictions } = self.loaded.counts();
         LoadedReport { components, bytes, bytes_max: self.loaded.bytes_max(), reads, loads, evictions }
     }
 
-    /// Notes that a serving thread has something to do.
+    /// Records that a serving thread has work.
     pub(crate) fn wake(&self) {
         self.awake.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Notes that a serving thread is idle; returns whether all of them are now.
+    /// Records that a serving thread is idle. Returns whether all of them are now.
     pub(crate) fn rest(&self) -> bool {
         self.awake.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// Unloads everything that the compute lane has loaded and no call is using.
+    /// Unloads everything that the compute lane has loaded and that no call is using.
     pub(crate) fn unload(&self) {
         self.lane_pool.clear();
         if let Some(Some(pool)) = self.fused_pool.get() {

@@ -1,15 +1,16 @@
 //! Runs pure WebAssembly functions: registry, engine, purity, codec, invoke.
 //!
-//! [`Runtime`] is the way in; a serving thread calls functions with a [`Shard`] of it. This crate knows wasmtime
-//! and nothing of servers: of HTTP it has the vocabulary types of the `http` crate, for functions of the http
-//! form.
+//! [`Runtime`] is the entry point; a serving thread calls functions with a [`Shard`] of it. This
+//! crate uses wasmtime and knows no servers: of HTTP it uses only the vocabulary types of the
+//! `http` crate, for functions of the http form.
 //!
 //! ```text
 //! runtime          the facade
 //!  |- deploy       changes of names: admit, link, compile, publish
 //!  |- call         one call: shard, recall, invoke, lane
 //!  |- run          pipelines step by step, explained calls, verification
-//!  |- executor     engines, pools, compute lane        results     cache, flights, logs, inputs, counts
+//!  |- executor     engines, pools, compute lane
+//!  |- results      cache, flights, logs, inputs, counts
 //! ```
 
 mod cached;

@@ -1,17 +1,17 @@
-//! Loaded components of one engine, as a part of what all engines have loaded.
+//! Pools: the loaded components of one engine, under the budget that all engines share.
 //!
 //! ```text
-//! registry --read, MAC--> Compiled (one a component) --map, link--> Loaded (one an engine) --> calls
-//!                         \________ held by the LoadedSet, under one budget _________/
+//! registry --read, MAC--> Compiled (one per component) --map, link--> Loaded (one per engine)
+//!                          \________ held by the LoadedSet, under one budget _________/
 //! ```
 //!
-//! A function that isn't called costs bytes on disk alone. Its first call reads and authenticates the
-//! compiled code; if that is missing, damaged or another engine's, it has to be compiled again. Every
-//! further engine maps the same memory.
+//! A function that isn't called costs only bytes on disk. Its first call reads and authenticates
+//! the compiled code. If that is missing, damaged or another engine's, it has to be compiled again.
+//! Every further engine maps the same memory.
 //!
 //! Invariants:
 //! * A hit takes a lock of this pool and writes nothing that other pools read.
-//! * A component that was evicted is found only for as long as something else still uses it.
+//! * An evicted component is found only while something else still uses it.
 
 mod set;
 
@@ -34,7 +34,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A pool for `engine`, whose components count towards the budget of `set`.
+    /// Creates a pool for `engine`. Its components count towards the budget of `set`.
     pub(crate) fn new(engine: Engine, set: Arc<LoadedSet>) -> Self {
         Self { engine, id: set.new_pool(), set, found: Mutex::default() }
     }
@@ -43,12 +43,12 @@ impl Pool {
         &self.engine
     }
 
-    /// The component, if it is loaded.
+    /// Returns the component, if it is loaded.
     pub(crate) fn get(&self, digest: &Digest) -> Option<Arc<Loaded>> {
         self.lock().get(digest).and_then(Weak::upgrade)
     }
 
-    /// Maps the component's compiled code; `None` if there is none to be trusted.
+    /// Maps the component's compiled code; `None` if the store has no authentic code.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -57,8 +57,8 @@ impl Pool {
         code: &CompiledCode,
         digest: &Digest,
     ) -> Result<Option<Arc<Loaded>>, LoadError> {
-        // Two threads that miss at once both read it: neither waits for the other, which may be one that
-        // runs only when a core is idle.
+        // Two threads that miss at the same time both read the code. Neither waits for the other,
+        // which may be a thread of idle priority.
         let compiled = match self.set.compiled(digest) {
             Some(compiled) => compiled,
             None => match code.open(digest)? {

@@ -1,22 +1,25 @@
-//! What made an answer: enough to make it again, and to say who vouches for it.
+//! Receipts: a receipt identifies everything that an answer depends on, so that it can be
+//! recomputed.
 //!
 //! ```text
-//! call, answer --> Receipt (what is said) --> token (`token`: how it travels, and who signed it)
+//! call, answer --> Receipt (the statement) --> token (`token`: its encoding and signature)
 //! Receipt, component, input --> the call again --> the same output, or a defect
 //! ```
 //!
-//! Contents are named by SHA-256, as components are: `sha256sum` checks them. A receipt holds digests alone, of an
-//! input and an output that may be private; what of the input has to be kept to run the call again is its *document*:
+//! Contents are named by SHA-256, like components: `sha256sum` checks them. A receipt holds only
+//! digests, because input and output may be private. Repeating the call needs the *document* of its
+//! input:
 //!
 //! | the call came as | document |
 //! |---|---|
 //! | a body | the body |
 //! | a query | its pairs, decoded, as a JSON array of arrays |
-//! | a request to a function of the http form | the request as the function sees it, `message/http` (RFC 9112 §2.1) |
+//! | a request (http form) | the request as the function sees it, `message/http` (RFC 9112 §2.1) |
 //!
 //! Invariants:
-//! * A receipt is of an answer: a value, the function's own error, or its response. A call that failed has none.
-//! * What was remembered has the receipt that running it gives, but for the time and the engine.
+//! * Only answers have a receipt: a value, the function's own error, or its response. A failed call
+//!   has none.
+//! * A cached result has the same receipt as a fresh run, except for the time and the engine.
 
 mod document;
 mod token;
@@ -35,53 +38,53 @@ pub use self::document::{DocumentError, document};
 pub use self::token::{KeyError, Signed, Signer, TokenError, Verifier};
 use crate::call::function::Function;
 
-/// Of receipts, as they are written here.
+/// The format of receipts that this release writes.
 const FORMAT: u32 = 1;
 
-/// What made an answer.
+/// The statement of how an answer was computed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// 1.
+    /// The format: 1.
     pub format: u32,
     /// The function's name and version when it was called: `name@v3`.
     pub function: String,
     /// The component that ran.
     pub component: Digest,
-    /// What kind of function it is.
+    /// The form of the function.
     pub form: Form,
-    /// What it was called with.
+    /// The input of the call.
     pub input: InputReceipt,
-    /// How a `string` or `list<u8>` was to be answered.
+    /// The requested encoding of a `string` or `list<u8>` answer.
     pub prefer: Prefer,
     /// The limits that show in results.
     pub limits: LimitsReceipt,
-    /// Goes up with every change of what a guest can see of its host.
+    /// Rises with every change of what a guest can observe of its host.
     pub semantics: u32,
-    /// What computed the answer: product tokens (RFC 9110 §10.1.5).
+    /// The engine that computed the answer: product tokens (RFC 9110 §10.1.5).
     pub engine: String,
     /// The answer.
     pub output: OutputReceipt,
-    /// When this was written.
+    /// The time at which the receipt was issued.
     pub issued_at_unix_s: u64,
 }
 
-/// What a function was called with.
+/// The input of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputReceipt {
-    /// How it came.
+    /// The kind of request that carried it.
     pub kind: InputKind,
     /// A body's `Content-Type`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// Of its document.
+    /// Digest of its document.
     pub digest: Digest,
-    /// Of its document.
+    /// Length of its document.
     pub bytes: u64,
-    /// Whether the host keeps its document for a while.
+    /// The host stores its document for a while.
     pub kept: bool,
 }
 
-/// How an input came.
+/// The kind of request that carries an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InputKind {
@@ -96,49 +99,50 @@ pub enum InputKind {
 /// The limits that show in results, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitsReceipt {
-    /// Linear memory.
+    /// Limit of linear memory.
     pub memory_bytes_max: u64,
-    /// The input.
+    /// Limit of the input.
     pub input_bytes_max: u64,
-    /// The output.
+    /// Limit of the output.
     pub output_bytes_max: u64,
 }
 
-/// What a function answered.
+/// The answer of a function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum OutputReceipt {
     /// A value.
     Value(ContentReceipt),
-    /// Its own error.
+    /// The function's own error.
     Error(ContentReceipt),
     /// A response, of a function of the http form.
     Response {
-        /// Its status.
+        /// The status code.
         status: u16,
-        /// Of its header lines, `name: value` and CRLF each, as the function gave them.
+        /// Digest of its header lines, `name: value` and CRLF each, as the function returned them.
         headers: Digest,
-        /// Of its body.
+        /// Digest of its body.
         digest: Digest,
-        /// Of its body.
+        /// Length of its body.
         bytes: u64,
     },
 }
 
-/// Bytes, and what they are.
+/// Bytes and their media type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentReceipt {
-    /// Its media type.
+    /// The media type.
     pub media_type: String,
-    /// Of the content.
+    /// Digest of the bytes.
     pub digest: Digest,
-    /// Of the content.
+    /// Number of bytes.
     pub bytes: u64,
 }
 
 impl Receipt {
-    /// Of an answer of `function`, which `engine` has computed. `document` is the request's. None where the input's media type
-    /// is so long that no header could hold the receipt.
+    /// Creates the receipt of an answer of `function`, which `engine` computed. `document` is the
+    /// document of the request. `None` if the input's media type is so long that no header could
+    /// hold the receipt.
     ///
     /// Hashes the input and the output.
     pub(crate) fn new(
@@ -176,10 +180,10 @@ impl Receipt {
         })
     }
 
-    /// The call that it is of, for the document that it names.
+    /// Recreates the call of this receipt from its document.
     ///
     /// # Errors
-    /// [`DocumentError`]: also when it is another document.
+    /// [`DocumentError`], also if the digest of `document` isn't the receipt's.
     pub fn request(&self, document: &[u8]) -> Result<Request, DocumentError> {
         let InputReceipt { kind, media_type, digest, .. } = &self.input;
         let found = Digest::of(document);
@@ -189,20 +193,20 @@ impl Receipt {
         document::request(*kind, media_type.clone(), document)
     }
 
-    /// What a function of its own needs, to be run again as it was then.
+    /// Returns the limits that a function needs to repeat the call.
     pub fn limits(&self) -> LimitOverrides {
         let LimitsReceipt { memory_bytes_max, input_bytes_max, output_bytes_max } = self.limits;
         LimitOverrides {
             memory_bytes_max: Some(memory_bytes_max),
             input_bytes_max: Some(input_bytes_max),
             output_bytes_max: Some(output_bytes_max),
-            // Not in the receipt, as they don't show in an answer: the host's own hold.
+            // Not in the receipt, because they don't show in an answer: the host's own limits hold.
             deadline_ms: None,
             log_bytes_max: None,
         }
     }
 
-    /// Whether guests see the same of this host as of the one that computed the answer.
+    /// Returns whether guests observe the same of this host as of the one that computed the answer.
     pub fn is_of_these_semantics(&self) -> bool {
         self.semantics == SEMANTICS
     }
@@ -210,14 +214,15 @@ impl Receipt {
 
 impl LimitsReceipt {
     fn new(limits: &Limits) -> Self {
-        // Every field, so that a new one doesn't compile until it is decided whether it shows in answers.
+        // Destructured exhaustively: a new limit fails to compile until it is decided whether it
+        // shows in answers.
         let Limits {
             memory_bytes_max,
             input_bytes_max,
             output_bytes_max,
-            // Receipts are of answers, and a call that passed its deadline has none.
+            // A call that exceeded its deadline has no answer, and so no receipt.
             deadline_ms: _,
-            // The log is no part of an answer; the traps that show it have no receipt.
+            // The log is not part of an answer, and the traps that show it have no receipt.
             log_bytes_max: _,
         } = *limits;
         Self { memory_bytes_max, input_bytes_max, output_bytes_max }
@@ -225,7 +230,7 @@ impl LimitsReceipt {
 }
 
 impl OutputReceipt {
-    /// Of an answer. Hashes it.
+    /// Hashes an answer.
     pub fn of(answer: &Answer) -> Self {
         let content = |content: &Content| ContentReceipt {
             media_type: content.told_media_type().to_owned(),
@@ -244,7 +249,7 @@ impl OutputReceipt {
         }
     }
 
-    /// Of the content: what `sha256sum` says of it.
+    /// Returns the digest of the content, as `sha256sum` prints it.
     pub fn digest(&self) -> &Digest {
         match self {
             Self::Value(content) | Self::Error(content) => &content.digest,

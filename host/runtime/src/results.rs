@@ -1,6 +1,8 @@
-//! What the host keeps of calls: cached results, executions in flight, logs, kept inputs, counts.
+//! The results and records that the host keeps of calls: cached results, executions in flight,
+//! logs, stored inputs and counts.
 //!
-//! Everything of all functions together: reported, cleared, and given up by name or by component.
+//! They cover all functions. This module reports them, clears them, and drops them by name or by
+//! component.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -18,7 +20,8 @@ use crate::call::function::Function;
 use crate::call::invoke::CallOutcome;
 use crate::error::Fault;
 
-/// Domain separation of the key that authenticates results, as BLAKE3's key derivation wants it.
+/// Domain separation of the key that authenticates results, a context string of BLAKE3's key
+/// derivation.
 const RESULTS_CONTEXT: &str = "nebula 2026-11 authentication of remembered results";
 
 /// A serving thread that counts how its calls were answered.
@@ -35,9 +38,9 @@ pub(crate) struct Results {
     flights: Arc<Flights>,
     inputs: Inputs,
     logs: Logs,
-    /// Components whose results aren't kept; `None` until the store was read.
+    /// Components whose results aren't cached; `None` until the store was read.
     distrusted: Mutex<Option<HashMap<Digest, Disagreement>>>,
-    /// How calls were answered, without the counts that shards still hold.
+    /// Counts of how calls were answered, without the counts that shards still hold.
     counts: Mutex<BTreeMap<FunctionName, Counts>>,
     shards: Mutex<Vec<Weak<dyn Counting>>>,
 }
@@ -54,7 +57,7 @@ impl Results {
             instances_max: _,
             loaded_bytes_max: _,
         } = *host_limits;
-        // Without a memory tier there is no disk tier either.
+        // The disk tier requires the memory tier.
         let disk_bytes_max = if remembered_bytes_max == 0 { 0 } else { remembered_disk_bytes_max };
         let mac_key = registry.key_for(RESULTS_CONTEXT);
         Self {
@@ -85,7 +88,7 @@ impl Results {
         &self.flights
     }
 
-    /// Returns the inputs that callers asked to keep.
+    /// Returns the inputs that callers asked to store.
     pub(crate) fn inputs(&self) -> &Inputs {
         &self.inputs
     }
@@ -95,7 +98,7 @@ impl Results {
         &self.logs
     }
 
-    /// Records what a call printed, and how it failed.
+    /// Records a call's output and failure.
     pub(crate) fn record_log(&self, function: &Function, called: &CallOutcome) {
         let outcome = match &called.result {
             Ok(_) if called.log.is_empty() => return,
@@ -115,7 +118,8 @@ impl Results {
         self.logs.push(function.record.name.clone(), entry);
     }
 
-    /// Returns why the results of a component aren't kept, if they aren't.
+    /// Returns the disagreement because of which a component's results aren't cached, if there is
+    /// one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -139,7 +143,7 @@ impl Results {
     /// Distrusts a component from now on, also over a restart. Blocks on the disk.
     ///
     /// # Errors
-    /// [`StoreError`]: it is distrusted until the next start then.
+    /// [`StoreError`]. The distrust then lasts only until the next start.
     pub(crate) fn distrust(&self, disagreement: &Disagreement) -> Result<(), StoreError> {
         self.with_distrusted(|distrusted| distrusted.insert(disagreement.component, disagreement.clone()))?;
         self.registry.distrust(disagreement)
@@ -179,7 +183,8 @@ impl Results {
         self.lock_counts().remove(name);
     }
 
-    /// Reports what is kept for the functions in `functions`, and what that saved since the start.
+    /// Reports the results cached for the functions in `functions`, and the calls answered from
+    /// them since the start.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -214,7 +219,7 @@ impl Results {
                 reports.push(function);
             }
         }
-        // Counts of removed functions go.
+        // Drops the counts of removed functions.
         self.lock_counts().retain(|name, _| !counts.contains_key(name));
         Ok(CacheReport {
             bytes: self.cache.bytes(),
@@ -228,7 +233,7 @@ impl Results {
         })
     }
 
-    /// Adds the counts of a shard that counts a function no more.
+    /// Adds the counts of a shard that no longer counts a function.
     pub(crate) fn count(&self, name: &FunctionName, counted: Counts) {
         if counted != Counts::default() {
             *self.lock_counts().entry(name.clone()).or_default() += counted;

@@ -1,4 +1,4 @@
-//! The facade: everything a host does with functions, in one place.
+//! The facade of the crate: everything a host does with functions.
 //!
 //! ```text
 //! Deployer  --> Functions --> Executor     changes names
@@ -32,38 +32,38 @@ use crate::receipt::Signer;
 use crate::results::{Counting, Results};
 use crate::run::verify::Verification;
 
-/// How long freed memory has been free when it is given back.
+/// Time after which the allocator returns freed memory to the system.
 const FREE_FOR: Duration = Duration::from_secs(2);
 
-/// How a runtime is set up.
+/// The configuration of a runtime.
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
-    /// Where the registry lives; made if need be.
+    /// Directory of the registry; created if it doesn't exist.
     pub data_dir: PathBuf,
-    /// Where components are compiled.
+    /// The compiler of components.
     pub compiler: Compiler,
-    /// What a call may use unless its function says otherwise.
+    /// The limits of calls whose function has no limits of its own.
     pub limits: Limits,
-    /// What the host as a whole may use.
+    /// The limits of the host as a whole.
     pub host_limits: HostLimits,
-    /// Who signs receipts.
+    /// The signer of receipts; `None` leaves them unsigned.
     pub signer: Option<Signer>,
-    /// The share of hits that is computed again when there is nothing else to do, and compared: from 0 to 1.
+    /// Share of hits that are recomputed and compared while the machine is idle, from 0 to 1.
     pub verify_share: f64,
-    /// Told where two computations disagree.
+    /// Called when two computations of a call disagree.
     pub alarm: fn(&Disagreement),
 }
 
 /// Why a runtime couldn't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// The data directory.
+    /// The data directory couldn't be opened.
     #[error(transparent)]
     Registry(#[from] OpenError),
-    /// The registry's content.
+    /// The content of the registry couldn't be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The machine.
+    /// The engine couldn't start on this machine.
     #[error("the engine cannot start: {0}")]
     Engine(String),
 }
@@ -81,7 +81,7 @@ struct Shared {
     verification: Verification,
     alarm: fn(&Disagreement),
     signer: Option<Signer>,
-    /// Bounds the receipts that are made at once.
+    /// Bounds the number of receipts issued at the same time.
     issuing: Arc<Semaphore>,
 }
 
@@ -156,14 +156,14 @@ impl Runtime {
         self.0.signer.as_ref()
     }
 
-    /// Admits, links, compiles, checks and publishes a component. Durable when it returns; the next call
-    /// uses the new version, calls in flight end on the old one.
+    /// Admits, links, compiles, checks and publishes a component. Durable when it returns: the next
+    /// call uses the new version, calls in flight end on the old one.
     ///
     /// # Errors
     /// [`DeployError`]; nothing has changed then.
     ///
     /// # Cancel safety
-    /// A deploy that has begun to compile completes, also if the caller leaves.
+    /// A deploy that has started to compile completes even if the future is dropped.
     pub async fn deploy(
         &self,
         name: FunctionName,
@@ -174,7 +174,7 @@ impl Runtime {
         self.0.deployer.deploy(name, component, settings, followers).await
     }
 
-    /// Checks a pipeline as a deploy would, and shows it. Blocks on the disk.
+    /// Checks a pipeline as a deploy would, and returns its view. Blocks on the disk.
     ///
     /// # Errors
     /// [`DeployError`].
@@ -202,7 +202,8 @@ impl Runtime {
         self.0.deployer.deploy_pipeline(name, pipeline, settings, followers)
     }
 
-    /// Shows a version of a pipeline; `None` if it isn't a pipeline. Blocks on the disk.
+    /// Returns a version of a pipeline with its view; `None` if it isn't a pipeline. Blocks on the
+    /// disk.
     ///
     /// # Errors
     /// [`NamingError`].
@@ -213,7 +214,8 @@ impl Runtime {
         self.0.deployer.view_pipeline(reference)
     }
 
-    /// Makes an earlier version current: `to`, or the one before the current one. Blocks on the disk.
+    /// Makes an earlier version current: `to`, or the one before the current one. Blocks on the
+    /// disk.
     ///
     /// # Errors
     /// [`NamingError`]; nothing has changed then.
@@ -226,7 +228,8 @@ impl Runtime {
         self.0.deployer.rollback(name, to, followers)
     }
 
-    /// Removes a function with its versions, and the files that nothing else needs. Blocks on the disk.
+    /// Removes a function with its versions, and the files that nothing else needs. Blocks on the
+    /// disk.
     ///
     /// # Errors
     /// [`NamingError`].
@@ -237,7 +240,7 @@ impl Runtime {
     /// Deletes the files that no version names and no call is using. Blocks on the disk.
     ///
     /// # Errors
-    /// [`StoreError`]; what was deleted until then is gone, and was garbage.
+    /// [`StoreError`]. The files deleted until then were garbage.
     pub fn collect_garbage(&self) -> Result<(), StoreError> {
         self.0.deployer.collect_garbage()
     }
@@ -274,7 +277,8 @@ impl Runtime {
         self.0.registry.list()
     }
 
-    /// Returns the current version of a function, and all its versions, oldest first. Blocks on the disk.
+    /// Returns the current version of a function, and all its versions, oldest first. Blocks on the
+    /// disk.
     ///
     /// # Errors
     /// [`ResolveError`].
@@ -292,17 +296,18 @@ impl Runtime {
         self.0.registry.read_component(digest)
     }
 
-    /// Returns what the last calls of a function printed, and how they failed; oldest first.
+    /// Returns the log of a function's recent calls: their output and failures, oldest first.
     pub fn logs(&self, name: &FunctionName) -> Vec<LogEntry> {
         self.0.results.logs().of(name)
     }
 
-    /// Returns an input that a caller asked to keep, by its digest. Blocks on the disk.
+    /// Returns an input that a caller asked to store, by its digest. Blocks on the disk.
     pub fn input(&self, digest: &Digest) -> Option<Vec<u8>> {
         self.0.results.inputs().get(digest)
     }
 
-    /// Reports what is cached, and what that has saved since the start. Blocks on the disk.
+    /// Reports the cached results, and the calls answered from them since the start. Blocks on the
+    /// disk.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -310,12 +315,13 @@ impl Runtime {
         self.0.results.report(self.list()?, self.loaded_report())
     }
 
-    /// Reports what compiled code is loaded, and how often code was loaded since the start.
+    /// Reports the loaded compiled code, and how often code was loaded since the start.
     pub fn loaded_report(&self) -> LoadedReport {
         self.0.executor.loaded_report()
     }
 
-    /// Returns why the results of a component aren't kept, if they aren't.
+    /// Returns the disagreement because of which a component's results aren't cached, if there is
+    /// one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -323,7 +329,7 @@ impl Runtime {
         self.0.results.disagreement(component)
     }
 
-    /// Writes the results that survive a restart to the disk: for the end of a server.
+    /// Writes the results that survive a restart to the disk. Call it when a server shuts down.
     pub fn flush(&self) {
         self.0.results.disk().flush();
     }
@@ -346,7 +352,7 @@ impl Runtime {
         self.0.results.forget(components.clone());
         if self.0.results.trust(&components)? {
             self.0.functions.forget_all();
-            // Calls that began earlier have kept results meanwhile.
+            // Calls that started earlier may have cached results in the meantime.
             self.0.results.forget(components);
         }
         Ok(())
@@ -357,8 +363,8 @@ impl Runtime {
         self.0.results.add_shard(shard);
     }
 
-    /// Gives up everything that is quick to make again, once every serving thread is idle: cheap results,
-    /// what the compute lane has loaded, and functions that nothing else holds.
+    /// Drops everything that is quick to recreate, once every serving thread is idle: cheap
+    /// results, the compute lane's loaded code, and functions that nothing else holds.
     pub(crate) fn forget_unused(&self) {
         self.0.results.cache().forget_cheap();
         self.0.executor.unload();
@@ -376,15 +382,15 @@ impl WeakRuntime {
     }
 }
 
-/// Closes the results on disk, and returns freed memory to the system. An allocator does that to memory that has
-/// been free for a while, when something makes it look (mimalloc: after a second); where no call comes nothing does, but
-/// a thread that ends.
+/// Closes the results on disk and returns freed memory to the system. An allocator returns memory
+/// that has been free for a while (mimalloc: a second), but only when a call or the end of a thread
+/// triggers it. Without calls, this thread's end does.
 fn give_memory_back(runtime: Runtime) {
     let rest = move || {
         runtime.results().disk().rest();
         drop(runtime);
         thread::sleep(FREE_FOR);
     };
-    // Without the thread it goes back with the next calls.
+    // If the thread can't start, later calls return the memory.
     let _ = thread::Builder::new().name("nebula-rest".to_owned()).spawn(rest);
 }

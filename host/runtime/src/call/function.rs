@@ -13,24 +13,24 @@ use nebula_pipeline::{FusionTrial, Plan};
 
 use crate::call::lane::Share;
 
-/// How many short calls on the compute lane earn a function its place on the fast lane again.
+/// Short calls on the compute lane after which a function returns to the fast lane.
 const SHORT_CALLS_TO_RETURN: u32 = 16;
 
-/// What the host remembers of a component.
+/// Which results of a component the host caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Memory {
-    /// Nothing of any.
+    /// No results of any component.
     Off,
-    /// What its functions say.
+    /// The results that its functions allow.
     Usual,
-    /// Nothing, as its results can't be relied on.
+    /// No results, because they aren't reliable.
     Distrusted,
 }
 
-/// One version of a function: there is one of these however it is asked for.
+/// One version of a function. All references to a version share one `Function`.
 #[derive(Debug)]
 pub struct Function {
-    /// What the registry says of it.
+    /// The version's record in the registry.
     pub record: VersionRecord,
     limits: Limits,
     key: FunctionKey,
@@ -41,12 +41,12 @@ pub struct Function {
     composed: Option<Composed>,
 }
 
-/// A pipeline's functions.
+/// The functions of a pipeline.
 #[derive(Debug)]
 pub(crate) struct Composed {
-    /// By how the description names them.
+    /// Keyed by their names in the description.
     steps: BTreeMap<String, Arc<Function>>,
-    /// Made by the first call.
+    /// Created by the first call.
     plan: OnceLock<Arc<Plan>>,
     /// The measured times of running it as one component and step by step.
     fusion_trial: FusionTrial,
@@ -71,7 +71,7 @@ impl Composed {
 }
 
 impl Function {
-    /// `share` is its part of the compute lane.
+    /// Creates a version of a function. `share` is its share of the compute lane.
     pub(crate) fn new(
         record: VersionRecord,
         limits: Limits,
@@ -80,9 +80,9 @@ impl Function {
         composed: Option<Composed>,
     ) -> Arc<Self> {
         let identity = format!("{}@{}; digest={}", record.name, record.version, record.digest);
-        // A name is letters, digits and hyphens.
+        // A name is letters, digits and hyphens, so this is a valid header value.
         let identity = HeaderValue::try_from(identity).unwrap_or(HeaderValue::from_static(""));
-        // Much memory can keep a single instruction busy for long, and no clock interrupts one.
+        // One instruction over a large memory can run for long, and the clock can't interrupt it.
         let history = History::new(limits.memory_bytes_max > Limits::default().memory_bytes_max);
         let key = FunctionKey::new(&record.digest, record.description.form, &limits, &record.remember);
         let key = match &composed {
@@ -96,37 +96,38 @@ impl Function {
         Arc::new(Self { record, limits, key, memory, identity, history, share, composed })
     }
 
-    /// The limits its calls run under.
+    /// Returns the limits of its calls.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// `name@version; digest=sha256:…`: what an answer says of who gave it, made once.
+    /// Returns `name@version; digest=sha256:…`, which answers carry in a header. Created once.
     pub fn identity(&self) -> &HeaderValue {
         &self.identity
     }
 
-    /// The same as text.
+    /// Returns the [identity](Self::identity) as text.
     pub(crate) fn identity_text(&self) -> String {
         self.identity.to_str().unwrap_or_default().to_owned()
     }
 
-    /// What names its results.
+    /// Returns the key that its results are cached under.
     pub(crate) fn key(&self) -> &FunctionKey {
         &self.key
     }
 
-    /// Whether its results are remembered.
+    /// Returns whether its results are cached.
     pub(crate) fn remembers(&self) -> bool {
         self.memory == Memory::Usual && !self.record.remember.off
     }
 
-    /// Whether [two computations](crate::Disagreement) of a call of its component came to different answers.
+    /// Returns whether [two computations](crate::Disagreement) of a call of its component
+    /// disagreed.
     pub fn is_distrusted(&self) -> bool {
         self.memory == Memory::Distrusted
     }
 
-    /// If it is a pipeline: its functions.
+    /// Returns the functions of a pipeline; `None` for a component.
     pub(crate) fn composed(&self) -> Option<&Composed> {
         self.composed.as_ref()
     }
@@ -140,10 +141,11 @@ impl Function {
     }
 }
 
-/// What a function's calls have been like: it decides where its next one starts.
+/// A summary of how long recent calls of a function took. It decides on which lane the next one
+/// starts.
 #[derive(Debug)]
 pub(crate) struct History {
-    /// Short calls still to be seen on the compute lane; at 0 calls start on the fast lane.
+    /// Short calls still to come on the compute lane; at 0 calls start on the fast lane.
     ///
     /// Every core reads it, so it is written only when it changes.
     short_calls_owed: AtomicU32,
@@ -154,17 +156,17 @@ impl History {
         Self { short_calls_owed: AtomicU32::new(if long { SHORT_CALLS_TO_RETURN } else { 0 }) }
     }
 
-    /// Whether the next call starts on the compute lane.
+    /// Returns whether the next call starts on the compute lane.
     pub(crate) fn is_long(&self) -> bool {
         self.short_calls_owed.load(Ordering::Relaxed) > 0
     }
 
-    /// A call took too long for the fast lane.
+    /// Records a call that took too long for the fast lane.
     pub(crate) fn was_long(&self) {
         self.short_calls_owed.store(SHORT_CALLS_TO_RETURN, Ordering::Relaxed);
     }
 
-    /// A call on the compute lane would have done on the fast one.
+    /// Records a call on the compute lane that was short enough for the fast lane.
     pub(crate) fn was_short(&self) {
         let less = |owed: u32| owed.checked_sub(1);
         // At 0 there is nothing to write.

@@ -1,15 +1,15 @@
-//! Names to functions: what the store says, cached by how callers name it.
+//! Resolution of names to functions, cached by the references that callers use.
 //!
 //! ```text
-//! cached --(hit)--> the function, or that there is none
+//! cached --(hit)--> the function, or that it doesn't exist
 //!   \-(miss)--> the store (blocks on the disk) --> cached until the name changes
 //! ```
 //!
 //! Invariants:
-//! * There is one [`Function`] of a version, however it is named: it carries how its calls went.
-//! * A change of a name is seen by every lookup that begins after the change was acknowledged.
-//! * Names that don't exist are cached like those that do, up to [`ABSENT_MAX`]: a flood of them costs
-//!   no disk access once they repeat, and bounded memory.
+//! * All references to a version share one [`Function`], which holds the history of its calls.
+//! * Every lookup that starts after a change of a name was acknowledged sees the change.
+//! * Names that don't exist are cached like those that do, up to [`ABSENT_MAX`]: a flood of them
+//!   costs no disk access once they repeat, and bounded memory.
 //! * [`cached`](Functions::cached) never blocks on the disk: it is for event loops.
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,7 +25,7 @@ use crate::call::function::{Composed, Function, Memory};
 use crate::executor::Executor;
 use crate::results::Results;
 
-/// References without a function that are cached; beyond it all of them are dropped.
+/// Most cached references without a function; beyond it all of them are dropped.
 const ABSENT_MAX: usize = 4096;
 
 /// The functions of one host.
@@ -38,7 +38,7 @@ pub(crate) struct Functions {
     cached: RwLock<Cached>,
     /// Rises with every change of a name, before the change is acknowledged.
     generation: AtomicU64,
-    /// Versions that a call may still be using, though their name may be gone.
+    /// Versions that a call may still be using, even if their name was removed.
     in_use: Mutex<Vec<Weak<Function>>>,
 }
 
@@ -48,7 +48,7 @@ struct Cached {
     absent: HashMap<FunctionRef, Absence>,
 }
 
-/// Why a reference leads to no function, as far as the store was asked.
+/// Why a reference names no function, according to the store.
 #[derive(Clone, Debug)]
 enum Absence {
     Function,
@@ -99,8 +99,8 @@ impl Functions {
         &self.limits
     }
 
-    /// Returns the function that `reference` names, or that there is none; `None` if the store has to
-    /// be asked.
+    /// Returns the function that `reference` names, or the cached error if it doesn't exist; `None`
+    /// if the store has to be read.
     pub(crate) fn cached(&self, reference: &FunctionRef) -> Option<Result<Arc<Function>, ResolveError>> {
         let cached = self.read();
         match cached.found.get(reference) {
@@ -145,7 +145,7 @@ impl Functions {
             Some(composition) => Some(self.resolve_steps(composition)?),
             None => None,
         };
-        // A pipeline's results are kept as its functions' results may be.
+        // A pipeline caches its results only as far as its functions allow.
         for step in composed.iter().flat_map(|composed| composed.steps().values()) {
             record.remember.narrow(&step.record.remember);
         }
@@ -169,7 +169,7 @@ impl Functions {
         let limits = self.limits.with(&record.limits).unwrap_or_else(|_| self.limits.clone());
         let function = Function::new(record, limits, self.executor.lane().share(), memory, composed);
         self.lock_in_use().push(Arc::downgrade(&function));
-        // If the name has changed since, the next call asks the store again.
+        // If the name has changed since, the next call reads the store again.
         if self.generation() == generation {
             cached.found.insert(exact, Arc::clone(&function));
             cached.found.insert(reference.clone(), Arc::clone(&function));
@@ -177,7 +177,8 @@ impl Functions {
         Ok(function)
     }
 
-    /// Resolves the functions of a pipeline, each in the version that the pipeline was deployed with.
+    /// Resolves the functions of a pipeline, each in the version that the pipeline was deployed
+    /// with.
     fn resolve_steps(&self, composition: &Composition) -> Result<Composed, ResolveError> {
         let mut steps = BTreeMap::new();
         for function in composition.description.steps.calls() {
@@ -188,12 +189,13 @@ impl Functions {
         Ok(Composed::new(steps))
     }
 
-    /// Returns the number of changes so far: a function found under another number may have changed.
+    /// Returns the number of changes so far: a function found under another number may have
+    /// changed.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Drops what is cached under a name that has changed.
+    /// Drops the entries of a name that has changed.
     pub(crate) fn forget(&self, name: &FunctionName) {
         let mut cached = self.write();
         cached.found.retain(|reference, _| reference.name != *name);
@@ -209,8 +211,8 @@ impl Functions {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Drops every function that nothing else holds. A function that is held stays: it carries how its
-    /// calls went.
+    /// Drops every function that nothing else holds. A held function stays, because it holds the
+    /// history of its calls.
     pub(crate) fn forget_unused(&self) {
         let mut cached = self.write();
         cached.absent = HashMap::new();
@@ -236,7 +238,8 @@ impl Functions {
         in_use.iter().filter_map(Weak::upgrade).map(|function| function.record.digest).collect()
     }
 
-    /// Returns the current version of a name, or `None` if there is no such function. Blocks on the disk.
+    /// Returns the current version of a name, or `None` if the function doesn't exist. Blocks on
+    /// the disk.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,9 +1,9 @@
-//! One call, from bytes to bytes: decode, run on a fresh instance, encode. Synchronous, on the thread
-//! that asks.
+//! One run of a call, from bytes to bytes: decode, run on a fresh instance, encode. It is
+//! synchronous, on the calling thread.
 //!
 //! Invariants:
-//! * Nothing of a call that was cut off is kept.
-//! * The guest runs only if its input has been decoded whole.
+//! * Nothing of an aborted run is kept.
+//! * The guest runs only after its whole input has been decoded.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,50 +29,52 @@ use wasmtime::component::Val;
 use crate::call::function::Function;
 use crate::error::CallError;
 
-/// A call that is over.
+/// A finished call.
 #[derive(Debug)]
 pub struct CallOutcome {
-    /// What came of it.
+    /// The answer, or the reason for its absence.
     pub result: Result<Answer, Arc<CallError>>,
     /// Its time by phase.
     pub cost: CallCost,
-    /// What it printed; nothing if it didn't run for this call.
+    /// Its log; empty if the guest didn't run for this call.
     pub log: CallLog,
-    /// Where the answer comes from.
+    /// The source of the answer.
     pub source: Source,
-    /// BLAKE3 of the answer's body, where it is known already.
+    /// BLAKE3 hash of the answer's body, if it has been computed.
     pub content_hash: Option<[u8; 32]>,
-    /// What computed it: Nebula, wasmtime and the machine's kind, as product tokens (RFC 9110 §10.1.5).
+    /// The engine that computed it: Nebula, wasmtime and the kind of machine, as product tokens
+    /// (RFC 9110 §10.1.5).
     pub engine: Cow<'static, str>,
-    /// Of a pipeline that ran for this call: how its steps went.
+    /// The trace of the steps, if a pipeline ran for this call.
     pub trace: Option<Arc<[StepTrace]>>,
-    /// It was refused memory or table on the way, whatever it has made of that.
+    /// The guest was refused memory or table space during the run, whatever it did then.
     pub(crate) denied: bool,
 }
 
-/// How a step of a pipeline went, all its calls together.
+/// The trace of one step of a pipeline, summed over its calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepTrace {
-    /// What the step is called.
+    /// The name of the step.
     pub step: String,
-    /// How often it was called.
+    /// Number of its calls.
     pub calls: u64,
-    /// How many of these were answered from memory or disk.
+    /// Number of these that were answered from memory or disk.
     pub hits: u64,
-    /// What its calls took on the wall's clock, one after the other, microseconds.
+    /// Sum of the wall-clock time of its calls, microseconds.
     pub took_us: u64,
-    /// If the pipeline ended with it: the digest of what it was given, as the document that makes the call by itself.
+    /// Digest of its input, if the pipeline ended with this step: the document that repeats the
+    /// call by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Digest>,
 }
 
 impl CallOutcome {
-    /// Whether it returned a value, and nothing was refused it on the way.
+    /// Returns whether the call returned a value and the guest was refused nothing on the way.
     pub(crate) fn is_whole(&self) -> bool {
         !self.denied && matches!(self.result, Ok(Answer::Value(_)))
     }
 
-    /// Without the guest having run.
+    /// Creates the outcome of a call whose guest hasn't run.
     pub(crate) fn failed(error: impl Into<Arc<CallError>>, cost: CallCost) -> Self {
         Self::ran(Err(error.into()), cost, CallLog::default())
     }
@@ -92,15 +94,15 @@ impl CallOutcome {
     }
 }
 
-/// What of a function decides how a request is read.
+/// The part of a function's signature that decides how a request is decoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interface<'a> {
     pub(crate) intake: Intake<'a>,
-    /// Whether its answer may go out as it is, as a `string` or `list<u8>` may.
+    /// A `string` or `list<u8>` result may be answered as its plain bytes.
     pub(crate) gives_flat: bool,
 }
 
-/// What a function takes.
+/// The kind of input that a function takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Intake<'a> {
     Values(&'a [Field]),
@@ -109,7 +111,7 @@ pub(crate) enum Intake<'a> {
 }
 
 impl Intake<'_> {
-    /// The kind of the only parameter, where it is flat.
+    /// Returns the kind of the only parameter, if it is flat.
     fn flat(self) -> Option<Flat> {
         match self {
             Self::Values([param]) => Flat::of(&param.ty),
@@ -132,44 +134,44 @@ impl<'a> Interface<'a> {
     }
 }
 
-/// How a run of a component ended.
+/// The end of a run of a component.
 pub(crate) enum RunEnd {
     /// The call is over.
     Over(CallOutcome),
-    /// The run was cut off, or there was no slot: another run may still give an answer.
+    /// The run was aborted, or got no slot: another run may still give an answer.
     CutOff(CallOutcome),
 }
 
-/// When a call came, and when its thread took it up.
+/// The times at which a call was admitted and at which its thread started on it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallTimes {
-    /// The deadline counts from here.
+    /// Start of the deadline.
     pub(crate) admitted: Instant,
-    /// The cost of the run counts from here.
+    /// Start of the run's cost.
     pub(crate) begun: Instant,
 }
 
 /// A run of a component.
 pub(crate) struct Run {
     pub(crate) end: RunEnd,
-    /// The value that the answer is the JSON of, if it is one; without the `result` around it.
+    /// The value that the answer encodes as JSON, if it does; without the `result` around it.
     pub(crate) value: Option<Val>,
-    /// The instance, to be cleaned up when the answer is out.
+    /// The instance, to be reset when the answer is out.
     pub(crate) spent: Option<Spent>,
 }
 
-/// A call as the guest gets it.
+/// A decoded call, as the guest receives it.
 #[derive(Clone, Debug)]
 pub(crate) struct Decoded {
     pub(crate) input: Input,
-    /// Whether a `string` or `list<u8>` is answered as it is, and not as JSON. `false` where neither can be.
+    /// Answer a `string` or `list<u8>` as its plain bytes instead of JSON. `false` for other types.
     pub(crate) raw: bool,
 }
 
 /// Decodes a call.
 ///
 /// # Errors
-/// [`CallError`]: the caller's fault, always.
+/// [`CallError`], always the caller's fault.
 pub(crate) fn decode(
     interface: Interface<'_>,
     request: &Request,
@@ -184,8 +186,8 @@ pub(crate) fn decode(
     Ok(Decoded { input, raw: raw && interface.gives_flat })
 }
 
-/// Runs one call of `function` within `allowance`, on `ready` if there is one and else on an instance
-/// created now.
+/// Runs one call of `function` within `allowance`, on `ready` if there is one and else on an
+/// instance created now.
 pub(crate) fn run(
     function: &Function,
     loaded: &Loaded,
@@ -248,7 +250,7 @@ fn error_of(stopped: Stopped, limits: &Limits, log: &CallLog) -> CallError {
     }
 }
 
-/// The input of a call, and whether it came raw.
+/// Decodes the input of a call. The flag tells whether it came raw.
 fn input(intake: Intake<'_>, request: &Request) -> Result<(Input, bool), CallError> {
     match (intake, request) {
         (Intake::Http, Request::Http(request)) => Ok((Input::Http(Arc::clone(request)), true)),
@@ -275,9 +277,10 @@ fn input(intake: Intake<'_>, request: &Request) -> Result<(Input, bool), CallErr
     }
 }
 
-/// Typed input is JSON, or the plain bytes of a single `string` or `list<u8>`. Unlabelled input is what
-/// the function's type suggests: plain where that is possible, else JSON. What `curl -d` sends unless
-/// told otherwise (`application/x-www-form-urlencoded`) counts as unlabelled.
+/// Decodes typed input: JSON, or the plain bytes of a single `string` or `list<u8>`. Unlabelled
+/// input is decoded as the function's type suggests: plain if that is possible, else JSON. The
+/// media type that `curl -d` sends by default (`application/x-www-form-urlencoded`) counts as
+/// unlabelled.
 fn decode_typed(
     flat: Option<Flat>,
     params: &[Field],
@@ -314,7 +317,7 @@ fn is_json(essence: &str) -> bool {
         || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
 }
 
-/// Text, or bytes that may be.
+/// Returns whether the media type is text, or bytes that may be text.
 fn is_text(essence: &str) -> bool {
     essence.get(..5).is_some_and(|kind| kind.eq_ignore_ascii_case("text/"))
         || essence.eq_ignore_ascii_case("application/octet-stream")
@@ -330,10 +333,10 @@ fn decode_json(flat: Option<Flat>, params: &[Field], body: &[u8]) -> Result<(Inp
     Ok((Input::Values(values.into()), false))
 }
 
-/// An output as an answer.
+/// An output, encoded as an answer.
 struct Encoded {
     answer: Answer,
-    /// The value that the answer is the JSON of, if it is one.
+    /// The value that the answer encodes as JSON, if it does.
     value: Option<Val>,
 }
 
@@ -343,7 +346,7 @@ impl From<Answer> for Encoded {
     }
 }
 
-/// Encodes an output; `raw` is whether a flat value is answered as its bytes.
+/// Encodes an output. `raw` answers a flat value as its plain bytes.
 fn encode(kind: &Kind, output: Output, raw: bool, bytes_max: u64) -> Result<Encoded, CallError> {
     let encoded = match (output, kind) {
         (Output::Flat(body), Kind::Typed(typed)) => {
@@ -389,7 +392,7 @@ fn encode_value(typed: &Typed, value: Option<Val>, raw: bool) -> Encoded {
     let (Some(ty), Some(value)) = (ty, value) else {
         return wrap(Content::json(b"null".to_vec())).into();
     };
-    // Errors are JSON in any case.
+    // Errors are always JSON.
     if let (true, false, Some(flat)) = (raw, failed, Flat::of(ty)) {
         let body = codec::bytes_of(value);
         return wrap(Content { media_type: Cow::Borrowed(flat.media_type()), body }).into();

@@ -1,4 +1,5 @@
-//! The end of a call: its result is cached, if it may be, and lands for the callers who wait for it.
+//! The end of a call: its result is cached, if it may be, and lands for the callers who wait for
+//! it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,17 +17,17 @@ use crate::call::function::Function;
 use crate::call::invoke::CallOutcome;
 use crate::results::Results;
 
-/// Where an answer is kept.
+/// The place of a result in the cache.
 pub(crate) struct CacheSlot<'a> {
     pub(crate) key: Key,
-    /// Where it isn't known yet.
+    /// The spelling to cache, if it isn't cached yet.
     pub(crate) spelling: Option<Spelling<'a>>,
-    /// Unless the caller would have it so.
+    /// The request said `no-store`: the result isn't stored.
     pub(crate) no_store: bool,
 }
 
 impl Results {
-    /// Keeps what came of a call, and tells who waits.
+    /// Caches the result of a call and lands it for the callers who wait.
     pub(crate) fn keep(
         &self,
         function: &Function,
@@ -41,7 +42,7 @@ impl Results {
             Ok(answer) => {
                 let fits = answer.bytes() as u64 <= remember.answer_bytes_max();
                 let may_keep = fits && !place.no_store && !says_no_store(answer);
-                // What is kept holds no more memory than it counts.
+                // A cached answer holds no more memory than it is counted for.
                 let answer = if may_keep { answer.compact() } else { answer.clone() };
                 let remembered = Arc::new(Remembered::new(Ok(answer), function.record.digest, cost, engine));
                 called.content_hash = remembered.content_hash;
@@ -70,7 +71,7 @@ impl Results {
         called
     }
 
-    /// Whether it is there now.
+    /// Stores a result in memory and returns whether it is there now.
     fn keep_in_memory(&self, place: CacheSlot<'_>, remembered: Arc<Remembered>) -> bool {
         let stored = self.cache().insert(place.key, remembered);
         if let (true, Some(spelling)) = (stored, place.spelling) {
@@ -80,16 +81,16 @@ impl Results {
     }
 }
 
-/// What each further call would cost, which loading isn't a part of, nor waiting for a core.
+/// Returns the cost of repeating a call, without loading and without waiting for a core.
 fn cost(cost: &CallCost) -> Duration {
     match cost.processor {
         Some(processor) => processor,
-        // It ended where long calls don't, whatever the wall's clock says.
+        // It ended on the fast lane, where long calls don't, whatever the wall clock says.
         None => (cost.start + cost.run).min(DEAR.saturating_sub(Duration::from_nanos(1))),
     }
 }
 
-/// Whether a function of the http form would have its response kept by nobody (RFC 9111 §5.2.2.5).
+/// Returns whether a function of the http form forbids storing its response (RFC 9111 §5.2.2.5).
 fn says_no_store(answer: &Answer) -> bool {
     let Answer::Http(response) = answer else { return false };
     let lines = response.headers().get_all(http::header::CACHE_CONTROL);

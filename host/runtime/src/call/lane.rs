@@ -1,19 +1,19 @@
-//! The compute lane: where long calls run, on threads of their own.
+//! The compute lane: the threads on which long calls run.
 //!
 //! ```text
-//! enter --(a place is free)--------------> running -> done
+//! enter --(a slot is free)---------------> running -> done
 //!   |                                        ^
 //!   +--(all taken, the queue has room)-> waiting
 //!   +--(the queue is full)-> shed
 //! ```
 //!
-//! Its threads are below the serving threads' priority (`priority`), and the kernel shares the cores out among
-//! them by time slices: a call that never ends takes its slice like any other, until its deadline.
-//! Threads are started when calls come and end when none have come for a while.
+//! Its threads have a lower priority than the serving threads (`priority`). The kernel divides the
+//! cores among them by time slices: a call that never ends takes its slice like any other, until
+//! its deadline. Threads start when calls come and end when none have come for a while.
 //!
 //! Invariants:
-//! * At most `calls_max` calls run and `queue_max` wait, and one function's calls are never more than half
-//!   of either (see [`Share`]): somebody else's long calls leave room for yours.
+//! * At most `calls_max` calls run and `queue_max` wait. One function has at most half of either
+//!   (see [`Share`]), so that its long calls leave room for other functions.
 //! * A call is shed only before any of its work has started.
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use nebula_model::limits::HostLimits;
 use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a thread without work is kept.
+/// Idle time after which a thread ends.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// Stack of a thread, bytes: guests run on it, up to wasmtime's own half a megabyte.
@@ -41,34 +41,35 @@ pub(crate) struct ComputeLane {
     calls_max: usize,
 }
 
-/// One function's part of the lane.
+/// One function's share of the lane.
 #[derive(Debug)]
 pub(crate) struct Share {
     running: Arc<Semaphore>,
     waiting: Waiting,
 }
 
-/// A place on the lane, given back when dropped.
+/// A slot on the lane, released when dropped.
 #[derive(Debug)]
 pub(crate) struct LaneSlot {
     _share: OwnedSemaphorePermit,
     _running: OwnedSemaphorePermit,
 }
 
-/// Why there is no place.
+/// Why a call gets no slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoPlace {
     /// The queue is full.
     Full,
-    /// None came free in time.
+    /// No slot became free in time.
     TooLate,
 }
 
 impl ComputeLane {
-    /// With `others` threads for what needs no place, beside those for calls.
+    /// Creates the lane, with `others` threads for work that needs no slot, besides those for
+    /// calls.
     ///
     /// # Errors
-    /// When the system gives no event loop.
+    /// [`std::io::Error`] if the system provides no event loop.
     pub(crate) fn new(limits: &HostLimits, others: usize) -> std::io::Result<Self> {
         let threads = runtime::Builder::new_current_thread()
             .max_blocking_threads(limits.calls_max.saturating_add(others))
@@ -85,7 +86,7 @@ impl ComputeLane {
         })
     }
 
-    /// A function's share of the lane.
+    /// Returns a new share of the lane, for one function.
     pub(crate) fn share(&self) -> Share {
         Share {
             running: Arc::new(Semaphore::new(self.calls_max.div_ceil(2))),
@@ -93,13 +94,13 @@ impl ComputeLane {
         }
     }
 
-    /// Most calls that wait.
+    /// Returns the most calls that may wait.
     pub(crate) fn waiting_max(&self) -> usize {
         self.waiting.max
     }
 
-    /// Waits for a place, at most for `patience`. Only who is `sheddable` is turned away by a full
-    /// queue: a call that has begun elsewhere isn't.
+    /// Waits for a slot, at most for `patience`. A full queue refuses only a `sheddable` call, not
+    /// one that has started elsewhere.
     ///
     /// # Errors
     /// [`NoPlace`].
@@ -123,7 +124,7 @@ impl ComputeLane {
             return Err(NoPlace::Full);
         }
         let place = async {
-            // The function's own places first: who waits for them holds nobody else up.
+            // The share comes first: a call that waits for its own share blocks no other function.
             let share = Arc::clone(shares).acquire_owned().await.ok()?;
             let running = Arc::clone(places).acquire_owned().await.ok()?;
             Some(LaneSlot { _share: share, _running: running })
@@ -134,7 +135,7 @@ impl ComputeLane {
         }
     }
 
-    /// A place that is free now and that nobody waits for.
+    /// Returns a slot that is free now and that no call waits for.
     pub(crate) fn idle_place(&self, share: &Share) -> Option<LaneSlot> {
         if self.is_waited_for() {
             return None;
@@ -144,12 +145,12 @@ impl ComputeLane {
         Some(LaneSlot { _share: of_share, _running: running })
     }
 
-    /// Whether somebody waits for a place.
+    /// Returns whether a call waits for a slot.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.waiting.count.load(Ordering::Relaxed) > 0
     }
 
-    /// Runs `work` on a thread of the lane, which nobody waits for.
+    /// Runs `work` on a thread of the lane, detached.
     pub(crate) fn spawn(&self, work: impl FnOnce() + Send + 'static) {
         if let Some(threads) = &self.threads {
             threads.spawn_blocking(work);
@@ -159,7 +160,7 @@ impl ComputeLane {
     /// Runs `work` on a thread of the lane.
     ///
     /// # Errors
-    /// When it panicked, or the lane is being dropped.
+    /// A message if `work` panicked or the lane is being dropped.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -172,20 +173,20 @@ impl ComputeLane {
 impl Drop for ComputeLane {
     fn drop(&mut self) {
         if let Some(threads) = self.threads.take() {
-            // What still runs ends at its deadline; nobody waits for it.
+            // Running calls end at their deadlines; no caller waits for them.
             threads.shutdown_background();
         }
     }
 }
 
-/// Counts who waits.
+/// Counts the waiting calls.
 #[derive(Debug)]
 struct Waiting {
     count: AtomicUsize,
     max: usize,
 }
 
-/// One that waits, until dropped: also when the caller leaves.
+/// A waiting call, until dropped: also when its caller disconnects.
 struct InQueue<'a> {
     waiting: &'a Waiting,
     is_beyond: bool,
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_runs_below_the_priority_of_who_asks() {
+    async fn work_runs_below_the_priority_of_its_caller() {
         let nice = || rustix::process::getpriority_process(None).unwrap();
         let lane = lane(1, 0);
         let below = (nice() + priority::COMPUTE_NICE_STEPS).min(priority::NICE_MAX);

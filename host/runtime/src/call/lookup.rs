@@ -2,17 +2,17 @@
 //!
 //! ```text
 //! look_up --(in memory)--------> Hit
-//!    |----(nobody computes it)-> Lead --find_on_disk--> Hit
+//!    |----(not in flight)------> Lead --find_on_disk--> Hit
 //!    |                              \--(miss)--> [lease of the cluster] --> run --> keep
 //!    \----(in flight)----------> Wait --> the leader's result
 //! ```
 //!
-//! Calls and the steps of pipelines look up here. They differ in what they do with [`Lookup::Wait`]: a
-//! call waits, and a step runs, because the leader may wait for the lane's slot that the step's thread
-//! holds.
+//! Calls and the steps of pipelines look up here. They differ in what they do with
+//! [`Lookup::Wait`]: a call waits, and a step runs, because the leader may wait for the lane's slot
+//! that the step's thread holds.
 //!
-//! Invariant: a result that lands is in memory before its flight ends, so a lookup finds the one or the
-//! other.
+//! Invariant: a result that lands is in memory before its flight ends, so a lookup finds the one or
+//! the other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +24,11 @@ use crate::call::function::Function;
 use crate::call::keep::CacheSlot;
 use crate::results::Results;
 
-/// What a lookup finds.
+/// The outcome of a lookup.
 pub(crate) enum Lookup {
     /// The result, in memory.
     Hit(Arc<Remembered>),
-    /// Nothing: the caller is the first to ask, and others wait for it from now on.
+    /// Nothing: the caller leads, and later callers wait for it.
     Lead(Lead),
     /// An execution of the same call.
     Wait(Interest),
@@ -45,7 +45,7 @@ impl Results {
             return Lookup::Hit(found);
         }
         let joined = self.flights().join(place.key);
-        // Memory is asked after the flight was joined: a result that has just landed is found.
+        // Memory is read after joining the flight, so that a result that has just landed is found.
         if let Some(found) = self.cache().get(&place.key, ttl) {
             if let Some(spelling) = place.spelling.take() {
                 self.cache().learn(spelling, place.key);

@@ -1,23 +1,24 @@
-//! What one serving thread keeps to itself: its engine and instances, and the functions it has met.
+//! A shard: the state of one serving thread. It holds the thread's engine, instances and routes.
 //!
 //! ```text
-//! call -> fast lane, here --(done)-------------------------------> answer
+//! call -> fast lane, this thread --(done)------------------------> answer
 //!           |                                                        ^
-//!           +--(overran: cut off)--> compute lane, begun again ------+
-//! tidy      (the thread is about to sleep) resets used slots, makes instances ahead
-//! rest      (no call of a function for a while) gives up what was made ahead; (of any) later, everything
+//!           +--(overran: aborted)--> compute lane, restarted --------+
+//! tidy      (before the thread sleeps) resets the last slot, prepares instances
+//! rest      (no call of a function for a while) drops its prepared instances;
+//!           (no call at all) later drops everything
 //! ```
 //!
-//! The fast lane runs a call where its connection lives, for about a millisecond. A call that overruns is
-//! cut off, which for a pure call changes nothing, and begun again on the compute lane, so that no
-//! request waits behind somebody else's long call. Where a function's next call starts is decided by
-//! how its last ones went.
+//! The fast lane runs a call on the thread of its connection for about a millisecond. A call that
+//! overruns is aborted and restarted on the compute lane, so that no request waits behind another
+//! caller's long call. An abort has no effect, because calls are pure. The history of a function
+//! decides on which lane its next call starts.
 //!
 //! Invariants:
-//! * Between shards nothing is shared that a short call writes when it runs; what is remembered (`recall`) is
-//!   everybody's.
-//! * A deadline counts from admission, over queue and both lanes.
-//! * While no call comes there is no timer, once everything has been given up.
+//! * A short call that runs writes nothing that shards share. Cached results (`recall`) are shared
+//!   by all shards.
+//! * A deadline counts from admission, over the queue and both lanes.
+//! * An idle shard has no timer once everything has been dropped.
 
 mod again;
 mod recall;
@@ -51,101 +52,103 @@ use crate::results::Counting;
 use crate::run::code::{Code, Staged};
 use crate::runtime::{Runtime, RuntimeError};
 
-/// Instances made ahead, at most, for one function.
+/// Most prepared instances of one function.
 const READY_PER_FUNCTION_MAX: usize = 1;
 
-/// Functions that are remembered by how they were asked for.
+/// Most routes that are cached.
 const ROUTES_MAX: usize = 16 * 1024;
 
-/// The longest spelling of a function that is remembered, bytes. A name with a digest takes half of it.
+/// Longest spelling of a function that is cached, bytes. A name with a digest takes half of it.
 const SPELLED_BYTES_MAX: usize = 256;
 
-/// Calls that follow one another so closely leave nothing to be gained by making instances ahead.
+/// Calls at shorter intervals than this gain nothing from prepared instances.
 const BUSY_GAP: Duration = Duration::from_micros(500);
 
-/// Making an instance ahead must not hold up the next request for longer.
+/// Longest time to prepare an instance, so that the next request isn't delayed for longer.
 const PREPARE_MAX: Duration = Duration::from_micros(200);
 
-/// A call of this length does not belong here, even if no tick cut it off: one instruction can fill a whole
-/// memory. Longer than a thread is usually kept from its core.
+/// A longer call belongs on the compute lane, even if no tick cut it off: one instruction can fill
+/// a whole memory. Longer than the scheduler usually keeps a thread off its core.
 const FAST_MAX: Duration = Duration::from_millis(20);
 
-/// So long after its deadline a call is answered without what it has printed.
+/// A call that is this late after its deadline is answered without its log.
 const LATE_MAX: Duration = Duration::from_millis(250);
 
-/// After so long it is looked again whether a chain was linked.
+/// Interval between checks whether a chain has been linked.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Without a call for so long, what was made ahead is given up.
+/// Prepared instances of a function are dropped after this long without a call of it.
 const REST: Duration = Duration::from_secs(2);
 
-/// Without a call for so much longer, everything is.
+/// Everything is dropped after this much longer without any call.
 const FORGET: Duration = Duration::from_secs(20);
 
-/// A serving thread's own part of the runtime. Cheap to clone.
+/// The state of one serving thread. Cheap to clone.
 #[derive(Clone)]
 pub struct Shard(Arc<Inner>);
 
 struct Inner {
     runtime: Runtime,
     pool: Pool,
-    /// Of chains that are linked to one component; made with the first of them, if there is room for it.
+    /// Pool for chains linked into one component. Created with the first of them; `None` if it
+    /// doesn't fit in the address space.
     fused_pool: OnceLock<Option<Pool>>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Of the runtime, when the routes were filled.
+    /// Generation of the runtime's functions when the routes were filled.
     generation: u64,
     routes: HashMap<FunctionRef, Arc<RoutedFunction>>,
-    /// The same, as callers have written them.
+    /// The routes, keyed by what callers have written.
     spelled: HashMap<Box<str>, (Arc<RoutedFunction>, Selector)>,
-    /// CallOutcome since the thread last slept.
+    /// Functions called since the thread last slept.
     touched: Vec<Arc<RoutedFunction>>,
     /// The last instance used, not yet reset.
     spent: Option<Spent>,
     ready: usize,
-    /// Whether some function holds what it calls.
+    /// Some function holds its staged pipeline.
     some_staged: bool,
-    /// How often the routes were.
+    /// Number of times the routes were dropped.
     forgotten: u64,
     calls: u64,
     last_call: Option<Instant>,
-    /// The last two came within [`BUSY_GAP`].
+    /// The last two calls came within [`BUSY_GAP`].
     is_busy: bool,
-    /// Whether somebody waits for calls to cease.
+    /// A task waits for the calls to stop.
     resting: bool,
 }
 
-/// A function as one shard has met it.
+/// A function with the state that one shard keeps for it.
 pub struct RoutedFunction {
-    /// Has what it counted in the end.
+    /// Receives the counts on drop.
     runtime: Runtime,
     function: Arc<Function>,
-    /// What names stood for when it was found.
+    /// Generation of the runtime's functions when this one was found.
     generation: u64,
     tally: Tally,
-    /// What its hits are numbered from, for [`Verification`](crate::run::verify::Verification).
+    /// First number of its hits, for [`Verification`](crate::run::verify::Verification).
     sampled_from: u64,
     state: Mutex<RouteState>,
 }
 
 #[derive(Default)]
 struct RouteState {
-    /// Of a chain, the component that it is linked to.
+    /// The component. For a chain, the component that it is linked into.
     loaded: Weak<Loaded>,
-    /// When that was looked for last and wasn't there.
+    /// Time of the last failed search for a linked chain.
     unfused_at: Option<Instant>,
-    /// A pipeline with all that it calls.
+    /// A pipeline with all the functions it calls.
     staged: Option<Arc<Staged>>,
     ready: Vec<Ready>,
     touched: bool,
-    /// Since what nobody calls was last given up.
+    /// Called since prepared instances were last dropped for lack of calls.
     called: bool,
-    /// No route leads here any more: nothing is made ahead for it, as nobody would give that up.
+    /// No route leads here any more. Nothing is prepared for it, because nothing would drop it
+    /// again.
     retired: bool,
-    /// Making an instance takes so long that it isn't done ahead.
+    /// Creating an instance takes too long for it to be prepared.
     slow_to_start: bool,
 }
 
@@ -158,14 +161,14 @@ impl Deref for RoutedFunction {
 }
 
 impl Drop for RoutedFunction {
-    /// Also where a call outlives the routes.
+    /// Counts are kept even if a call outlives the routes.
     fn drop(&mut self) {
         self.runtime.results().count(&self.function.record.name, self.tally.counts());
     }
 }
 
 impl RoutedFunction {
-    /// Its component, if this shard has it loaded.
+    /// Returns its component if this shard has it loaded.
     fn loaded(&self) -> Option<Arc<Loaded>> {
         self.lock().loaded.upgrade()
     }
@@ -176,10 +179,10 @@ impl RoutedFunction {
 }
 
 impl Shard {
-    /// For the calling thread, which serves from now on.
+    /// Creates the shard of the calling thread and gives that thread the serving priority.
     ///
     /// # Errors
-    /// When the address space for its instances can't be reserved.
+    /// [`RuntimeError`] if the address space for its instances can't be reserved.
     pub fn new(runtime: Runtime) -> Result<Self, RuntimeError> {
         priority::serve();
         let pool = runtime.executor().new_pool().map_err(RuntimeError::Engine)?;
@@ -193,25 +196,25 @@ impl Shard {
         self.0.lock()
     }
 
-    /// What `spelled` leads to, if that was [learnt](Self::learn).
+    /// Returns the route of `spelled` if it was [cached](Self::learn).
     pub fn find_spelled(&self, spelled: &str) -> Option<(Arc<RoutedFunction>, Selector)> {
         let mut state = self.lock();
         self.0.renew(&mut state);
         state.spelled.get(spelled).cloned()
     }
 
-    /// Has it that `spelled` leads to what `reference` was found to be.
+    /// Caches the route from `spelled` to `met`, which `reference` was resolved to.
     pub fn learn(&self, spelled: &str, reference: &FunctionRef, met: &Arc<RoutedFunction>) {
         let mut state = self.lock();
-        // What has changed since isn't looked for here.
+        // A change since then isn't looked up here.
         let is_current = state.routes.get(reference).is_some_and(|found| Arc::ptr_eq(found, met));
         if is_current && spelled.len() <= SPELLED_BYTES_MAX && state.spelled.len() < ROUTES_MAX {
             state.spelled.insert(spelled.into(), (Arc::clone(met), reference.selector));
         }
     }
 
-    /// Returns the function that `reference` names. A reference that neither this shard nor the runtime
-    /// has cached is looked up on another thread: this one never waits for the disk.
+    /// Returns the function that `reference` names. A reference that neither this shard nor the
+    /// runtime has cached is looked up on another thread: this one never waits for the disk.
     ///
     /// # Errors
     /// [`ResolveError`].
@@ -243,21 +246,21 @@ impl Shard {
         if state.generation == generation {
             state.routes.insert(reference.clone(), Arc::clone(&met));
         } else {
-            // No route leads here: nothing would give up what is prepared for it.
+            // No route leads here, so nothing would drop its prepared instances.
             met.lock().retired = true;
         }
         Ok(met)
     }
 
-    /// A call comes, to be answered in whatever way.
+    /// Registers an arriving call, however it is answered.
     fn begin(&self) {
         let mut state = self.lock();
-        // Of either lane: what is called isn't forgotten, and what was called is.
+        // Calls on both lanes count: a function in use isn't dropped, an unused one is.
         state.calls += 1;
         self.watch_for_rest(&mut state);
     }
 
-    /// The component, where the next call of it would start.
+    /// Returns the code for the lane on which the next call of the function starts.
     async fn loaded(&self, met: &RoutedFunction) -> Result<Code, LoadError> {
         if met.composed().is_some() {
             return Box::pin(self.staged(met)).await.map(Code::Pipeline);
@@ -271,7 +274,7 @@ impl Shard {
         }
     }
 
-    /// A pipeline with all that it calls, which is held while calls come.
+    /// Returns a pipeline with all the functions it calls. The shard holds it while calls come.
     async fn staged(&self, met: &RoutedFunction) -> Result<Arc<Staged>, LoadError> {
         let held = {
             let mut own = met.lock();
@@ -291,7 +294,7 @@ impl Shard {
         Ok(staged)
     }
 
-    /// The component that a chain is linked to, if its next call is to run there.
+    /// Returns the component that a chain is linked into, if its next call is to run there.
     fn fused(&self, met: &RoutedFunction, staged: &Staged) -> Option<Arc<Loaded>> {
         let (composed, composition) = (met.composed()?, met.record.pipeline.as_ref()?);
         if !staged.is_chain()
@@ -303,14 +306,15 @@ impl Shard {
         if let Some(loaded) = own.loaded.upgrade() {
             return Some(loaded);
         }
-        // It is compiled after the deploy, or can't be: a look at the disk for each call would be too many.
+        // A chain is compiled after its deploy, or can't be. A disk access per call would be too
+        // many.
         if own.unfused_at.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
             return None;
         }
         let pool = self.0.fused_pool.get_or_init(|| self.0.runtime.executor().new_fused_pool()).as_ref()?;
         let loaded = self.0.runtime.executor().load_fused(pool, met);
         if loaded.is_none() && own.unfused_at.is_none() {
-            // It wasn't compiled with its deploy, or for another release.
+            // It wasn't compiled at its deploy, or was compiled for another release.
             self.0.runtime.deployer().fuse_later([&met.record]);
         }
         own.unfused_at = loaded.is_none().then(Instant::now);
@@ -318,7 +322,7 @@ impl Shard {
         loaded
     }
 
-    /// The fast lane.
+    /// Runs a call on the fast lane.
     fn call_here(
         &self,
         met: &Arc<RoutedFunction>,
@@ -344,7 +348,8 @@ impl Shard {
             }
             state.spent.take()
         };
-        // Reset now if the thread hasn't slept since: the next instance takes its slot, still in cache.
+        // Reset now if the thread hasn't slept since: the next instance takes this slot, still in
+        // cache.
         drop(last);
         let allowance = Allowance::fast(admitted + met.limits().deadline());
         let times = CallTimes { admitted, begun: admitted };
@@ -356,7 +361,7 @@ impl Shard {
             self.lock().spent = spent;
         }
         let long = match &outcome {
-            // Where there was no slot the call hasn't shown how long it is.
+            // Without a slot, the call hasn't shown how long it takes.
             RunEnd::CutOff(called) => {
                 !matches!(&called.result, Err(error) if matches!(**error, CallError::NoSlot))
             }
@@ -368,7 +373,10 @@ impl Shard {
         outcome
     }
 
-    /// A place on the compute lane, or why there is none for this call. One that has `started` isn't shed.
+    /// Waits for a slot on the compute lane. A call that has `started` isn't shed.
+    ///
+    /// # Errors
+    /// The outcome of the call if it gets no slot.
     async fn place_on_compute_lane(
         &self,
         met: &RoutedFunction,
@@ -406,7 +414,7 @@ impl Shard {
         };
         let loading = Instant::now();
         let code = match &call.code {
-            // Whatever it calls is the compute lane's already.
+            // Its functions are already loaded for the compute lane.
             code @ Code::Pipeline(_) => code.clone(),
             Code::Component(_) => match runtime.code(met).await {
                 Ok(code) => code,
@@ -415,7 +423,7 @@ impl Shard {
         };
         let (loading, admitted) = (loading.elapsed(), call.admitted + loading.elapsed());
         let wanted = CancelFlag::default();
-        // Also when the caller leaves.
+        // Cancels the run when the caller disconnects, too.
         let _abandon = Abandon(wanted.clone());
         let run = {
             let (runtime, function, directives) = (runtime.clone(), Arc::clone(function), call.directives);
@@ -428,13 +436,13 @@ impl Shard {
                 let lost = begun.elapsed();
                 fused.unwrap_or_else(|| {
                     let ran = runtime.run_long(&function, &code, &decoded, admitted, wanted, directives);
-                    // It ran in vain: it didn't wait.
+                    // The failed run counts as run time, not as queueing.
                     let (queue, run) = (ran.cost.queue.saturating_sub(lost), ran.cost.run + lost);
                     CallOutcome { cost: CallCost { queue, run, ..ran.cost }, ..ran }
                 })
             }
         };
-        // The thread itself sees to the deadline, if the machine lets it run at all.
+        // The thread enforces the deadline itself, if the machine lets it run at all.
         let late = tokio::time::Instant::from_std(admitted + deadline + LATE_MAX);
         let called = match tokio::time::timeout_at(late, runtime.executor().lane().run(run)).await {
             Ok(Ok(called)) => called,
@@ -459,12 +467,12 @@ impl Shard {
         Ok(loaded)
     }
 
-    /// For the moment before the thread sleeps: resets the slot used last, and makes an instance ahead for
-    /// each function called since. The answers are on the wire by then.
+    /// Resets the slot used last, and prepares an instance for each function called since. Call it
+    /// before the thread sleeps, when the answers are on the wire.
     ///
-    /// Where one call follows another, none is made ahead: an instance that is used as soon as it is made is
-    /// still in the cache, one that has waited while a request was received isn't. (Echo over 32
-    /// connections: 13 us of processor time a request with this rule, 15 us without.)
+    /// A busy shard prepares nothing: an instance used as soon as it is created is still in the
+    /// cache, one that waited while a request was received isn't. (Echo over 32 connections: 13 us
+    /// of processor time a request with this rule, 15 us without.)
     pub fn tidy(&self) {
         let (spent, touched, is_busy) = {
             let mut state = self.lock();
@@ -481,7 +489,7 @@ impl Shard {
     }
 
     fn make_ready(&self, met: &RoutedFunction) {
-        // One place is the running call's: what it leaves is reset before the next begins.
+        // One slot belongs to the running call and is reset before the next call begins.
         let is_full = self.lock().ready + 1 >= self.0.runtime.executor().instances_max();
         let mut own = met.lock();
         own.touched = false;
@@ -493,7 +501,7 @@ impl Shard {
         {
             return;
         }
-        // Unloaded since, or gone for want of calls: the next call begins from the start.
+        // Unloaded since, or dropped for lack of calls: the next call loads it again.
         let Some(loaded) = own.loaded.upgrade() else { return };
         let begun = Instant::now();
         let ticking = loaded.begin();
@@ -503,16 +511,16 @@ impl Shard {
         match prepared {
             Ok(ready) => {
                 own.ready.push(ready);
-                // Never both at once the other way round.
+                // The locks are never both taken in the other order.
                 drop(own);
                 self.lock().ready += 1;
             }
-            // The call itself will say what is wrong.
+            // The call itself reports the error.
             Err(_) => own.slow_to_start = true,
         }
     }
 
-    /// Has somebody wait for calls to cease, if nobody does.
+    /// Starts the task that waits for calls to stop, unless it runs.
     fn watch_for_rest(&self, state: &mut State) {
         if !std::mem::replace(&mut state.resting, true) {
             self.0.runtime.executor().wake();
@@ -521,7 +529,7 @@ impl Shard {
     }
 }
 
-/// Waits until no call has come for a while, and gives up more and more.
+/// Waits until no call has come for a while, then drops more and more of the shard's state.
 async fn rest(shard: Weak<Inner>) {
     let mut seen = None;
     loop {
@@ -529,7 +537,7 @@ async fn rest(shard: Weak<Inner>) {
         let Some(inner) = shard.upgrade() else { return };
         let calls = {
             let mut state = inner.lock();
-            // Others' calls don't keep what was made ahead of one's own.
+            // Calls of other functions don't keep a function's prepared instances.
             state.give_up_uncalled();
             state.calls
         };
@@ -548,7 +556,7 @@ async fn rest(shard: Weak<Inner>) {
             if let Some(Some(pool)) = inner.fused_pool.get() {
                 pool.clear();
             }
-            // The last one to rest clears up what all share.
+            // The last shard to rest drops what all shards share.
             if inner.runtime.executor().rest() {
                 inner.runtime.forget_unused();
             }
@@ -558,7 +566,7 @@ async fn rest(shard: Weak<Inner>) {
 }
 
 impl Inner {
-    /// Forgets routes that may lead elsewhere now, or are too many.
+    /// Drops the routes if they may be outdated or are too many.
     fn renew(&self, state: &mut State) {
         let generation = self.runtime.functions().generation();
         if state.generation != generation || state.routes.len() >= ROUTES_MAX {
@@ -567,7 +575,7 @@ impl Inner {
         }
     }
 
-    /// Calls in flight keep what they hold.
+    /// Drops all routes. Calls in flight keep what they hold.
     fn forget_routes(&self, state: &mut State) {
         state.forgotten += 1;
         state.give_up_ready();
@@ -595,7 +603,7 @@ impl Counting for Inner {
 }
 
 impl State {
-    /// Of functions that weren't called since this was done last.
+    /// Drops the prepared instances of functions that weren't called since the last time.
     fn give_up_uncalled(&mut self) {
         self.spent = None;
         if self.ready == 0 && !self.some_staged {
@@ -621,7 +629,7 @@ impl State {
     }
 }
 
-/// Tells a call on the compute lane that nobody waits for it.
+/// Cancels a call on the compute lane when it is dropped.
 struct Abandon(CancelFlag);
 
 impl Drop for Abandon {

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! open ----------------------------------------------------------------> authentic code, or `None`
-//! get_or_compile --(none yet)--> wait for a place --> compile --> store --> authentic code
+//! get_or_compile --(missing)---> wait for a slot --> compile --> store ---> authentic code
 //! ```
 //!
 //! Invariants:
-//! * At most [`compilations_max`](CompiledCode::compilations_max) compilers run at once, whoever asks:
+//! * At most [`compilations_max`](CompiledCode::compilations_max) compilers run at once, because
 //!   each may take gigabytes.
-//! * A component that several threads ask for is compiled once. The others wait, then open it.
+//! * A component that several threads need is compiled once. The others wait, then open it.
 //! * No lock is held while a compiler runs.
 //!
 //! Every function here blocks: call them on threads that may wait.
@@ -89,7 +89,8 @@ impl CompiledCode {
     /// `accept` refuses isn't stored.
     ///
     /// # Errors
-    /// [`StoreError`] and [`CompileError`], as the caller's error, and the errors of both functions.
+    /// [`StoreError`] and [`CompileError`], as the caller's error, and the errors of both
+    /// functions.
     pub(crate) fn get_or_compile_bytes<'a, E>(
         &self,
         digest: &Digest,
@@ -114,7 +115,7 @@ impl CompiledCode {
         Ok(compiled.ok_or_else(|| StoreError::Blob(BlobError::Damaged { digest: *digest }))?)
     }
 
-    /// Waits until no other thread compiles `digest` and there is a place for another compiler.
+    /// Waits until no other thread compiles `digest` and another compiler may run.
     fn begin(&self, digest: &Digest) -> Compilation<'_> {
         let mut compiling = self.lock();
         while compiling.len() >= self.compilations_max || compiling.contains(digest) {
@@ -129,7 +130,7 @@ impl CompiledCode {
     }
 }
 
-/// A place among the compilations, until dropped.
+/// A slot for one compilation, released when dropped.
 struct Compilation<'a> {
     code: &'a CompiledCode,
     digest: Digest,
@@ -161,7 +162,7 @@ mod tests {
         CompiledCode::new(registry, compiler, "test".to_owned(), compilations_max)
     }
 
-    /// Eight threads that ask for as many components as `digest_of` gives; returns the number of
+    /// Compiles on eight threads as many components as `digest_of` gives. Returns the number of
     /// compilations and the most that ran at once.
     fn ask(compilations_max: usize, digest_of: impl Fn(u8) -> Digest + Sync) -> (usize, usize) {
         let directory = tempfile::tempdir().unwrap();
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn one_component_is_compiled_once_for_all_who_ask() {
+    fn one_component_is_compiled_once_for_all_callers() {
         assert_eq!(ask(4, |_| Digest::of(b"one")).0, 1);
     }
 
@@ -208,7 +209,7 @@ mod tests {
         let refuse = |_: &[u8]| Err(LoadError::Engine("refused".to_owned()));
         assert!(code.get_or_compile_bytes(&digest, || Ok(COMPONENT.into()), refuse).is_err());
         assert!(code.open(&digest).unwrap().is_none());
-        // The place is free again.
+        // The slot is free again.
         assert!(code.get_or_compile_bytes::<LoadError>(&digest, || Ok(COMPONENT.into()), |_| Ok(())).is_ok());
     }
 }

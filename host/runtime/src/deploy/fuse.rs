@@ -1,16 +1,18 @@
-//! Chains of functions, linked to one component and compiled: a hop is a call inside one instance then.
+//! Fused chains: a pipeline's functions are linked into one component and compiled, so that a hop
+//! is a call inside one instance.
 //!
 //! ```text
-//! deployed, or called and not there --(a chain)--> queue --> linked, compiled (one thread) --> its code may be used
+//! deployed, or called but missing --(a chain)--> queue --> linked, compiled (one thread) --> used
 //! ```
 //!
-//! Which of the two ways a call takes is the shard's to say, by what both have taken
-//! ([`FusionTrial`](nebula_pipeline::FusionTrial)).
+//! The shard chooses for each call whether to run it fused or stepwise, by the measured times of
+//! both ([`FusionTrial`](nebula_pipeline::FusionTrial)).
 //!
 //! Invariants:
-//! * What a fused chain answers is what its steps answer one after the other. Where it gives no answer it says nothing:
-//!   the steps run.
-//! * Code is found by everything that it depends on: the functions, and what each of them may use.
+//! * A fused chain gives the same answer as its steps one after the other. If it gives none, the
+//!   steps run.
+//! * The id of the code covers everything that it depends on: the functions, and the limits of
+//!   each.
 //! * One chain is linked and compiled at a time, and no deploy or call waits for it.
 
 use std::collections::{HashMap, HashSet};
@@ -36,22 +38,23 @@ use crate::error::LoadError;
 use crate::executor::Executor;
 use crate::pool::Pool;
 
-/// Goes up with every change of what linking makes of a chain.
+/// Rises with every change of how chains are linked.
 const LINKER: u32 = 1;
 
-/// Chains that wait to be linked; of more some run step by step until they are called again.
+/// Most chains in the queue. Further chains run stepwise until they are called again.
 const QUEUE_MAX: usize = 4096;
 
-/// Chains that wait, and whether somebody is at it.
+/// The queue of chains to fuse.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// The version of each name, and the latest alone.
+    /// The latest version of each queued pipeline.
     chains: HashMap<FunctionName, Version>,
     has_thread: bool,
 }
 
-/// Under which the code of a pipeline is kept that was linked to one component. `None` of one that isn't to be, by what
-/// its functions may use: as one component all of them share what the pipeline may.
+/// Returns the digest under which a pipeline's fused code is stored. `None` if the chain must not
+/// be fused: its description forbids it, a step isn't a typed component, or a function has lower
+/// limits than the pipeline. In one component all functions share the pipeline's limits.
 fn fused_id(function: &Function) -> Option<Digest> {
     let (composed, composition) = (function.composed()?, function.record.pipeline.as_ref()?);
     let own = function.limits();
@@ -69,9 +72,9 @@ fn fused_id(function: &Function) -> Option<Digest> {
             memory_bytes_max,
             input_bytes_max,
             output_bytes_max,
-            // The shortest of them is the whole's: `fused_deadline`.
+            // The shortest deadline holds for the whole chain: `fused_deadline`.
             deadline_ms: _,
-            // The log of a whole has the pipeline's limit.
+            // The pipeline's limit holds for the log of the chain.
             log_bytes_max: _,
         } = step.limits();
         let may_have_it = own.memory_bytes_max <= *memory_bytes_max
@@ -87,14 +90,14 @@ fn fused_id(function: &Function) -> Option<Digest> {
     Some(Digest::from_bytes(hasher.finalize().into()))
 }
 
-/// The time that a call of it may take as one component: none of its functions may have longer.
+/// Returns the deadline of a fused call: the shortest deadline of the pipeline and its functions.
 pub(crate) fn fused_deadline(function: &Function) -> Duration {
     let steps = function.composed().into_iter().flat_map(|composed| composed.steps().values());
     steps.map(|step| step.limits().deadline()).fold(function.limits().deadline(), Duration::min)
 }
 
 impl Deployer {
-    /// Has chains linked and compiled, if they can be; nobody waits for it.
+    /// Queues chains to be linked and compiled in the background, if possible.
     pub(crate) fn fuse_later<'a>(self: &Arc<Self>, records: impl IntoIterator<Item = &'a VersionRecord>) {
         let mut queue = self.lock_fusing();
         for record in records {
@@ -116,7 +119,7 @@ impl Deployer {
                     next
                 };
                 let Some((name, version)) = next else { return };
-                // What can't be linked or compiled runs step by step.
+                // A chain that can't be linked or compiled runs stepwise.
                 let _ = deployer.fuse(name, version);
             }
         };
@@ -127,7 +130,7 @@ impl Deployer {
         self.fusing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Links and compiles one. `None` where it isn't to be had.
+    /// Links and compiles one chain. `None` if that isn't possible.
     fn fuse(&self, name: FunctionName, version: Version) -> Option<()> {
         let code = self.executor.code();
         let function =
@@ -143,7 +146,8 @@ impl Deployer {
         for call in &calls {
             let call = &plan.calls[*call];
             let step = composed.steps().get(&call.function.to_string())?;
-            // Between steps there is one NaN, and a map has each key once; as one component values pass on as they are.
+            // Between steps there is one NaN, and a map has each key once. A fused chain passes
+            // values on unchanged, so a chain with such a type isn't fused.
             let is_last = links.len() + 1 == calls.len();
             if !is_last && matches!(&call.callee.output, OutputType::Value(ty) if is_ambiguous(ty)) {
                 return None;
@@ -155,7 +159,7 @@ impl Deployer {
         if bytes > COMPONENT_BYTES_MAX {
             return None;
         }
-        // What one gives the next one takes.
+        // The output limit of a link is bounded by the input limit of the next one.
         let passed_on = links.windows(2).filter_map(|pair| match pair {
             [(.., step), (.., next)] => {
                 Some(step.limits().output_bytes_max.min(next.limits().input_bytes_max))
@@ -173,7 +177,7 @@ impl Deployer {
             .collect();
         let engine = self.executor.fused_pool()?.engine();
         let component = fuse(&chain).ok()?;
-        // Code that takes more than an instance is given would be read in vain by every call.
+        // Without this check, every call would read code that needs more than an instance may have.
         let accept = |code: &[u8]| match engine.describe_compiled(code) {
             Ok(_) => Ok(()),
             Err(refused) => Err(LoadError::Engine(refused.to_string())),
@@ -181,7 +185,7 @@ impl Deployer {
         code.get_or_compile_bytes(&id, || Ok(component.into()), accept).ok().map(drop)
     }
 
-    /// Under which the code of chains is kept that may be called.
+    /// Returns the digests under which the fused code of current pipelines is stored.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,14 +1,15 @@
-//! The functions that a component imports, linked into it when it is deployed.
+//! Typed imports: the functions that a component imports are linked into it at deploy.
 //!
 //! ```text
-//! component --imports of functions, by name--> what these names stand for now --linked--> one component: the version
+//! component --names of its imports--> their current versions --link--> one component: the version
 //! ```
 //!
 //! Invariants:
-//! * What is linked into a version stays: its digest is that of all together. A newer version of a function is taken by
-//!   deploying again what imports it.
-//! * Nothing is linked into itself, nor deployed where current versions would import each other in a circle. Two deploys at once
-//!   don't bring that about either: it is looked at again under the lock under which names change.
+//! * The functions linked into a version never change, and its digest covers them. A component gets
+//!   a newer version of an import by being deployed again.
+//! * No component is linked into itself, and no deploy makes current versions import each other in
+//!   a cycle. The check is repeated under the naming lock, so two concurrent deploys can't create a
+//!   cycle either.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -21,7 +22,8 @@ use nebula_model::record::{Linked, VersionRecord};
 use super::{DeployError, Deployer};
 
 impl Deployer {
-    /// An admitted component as it is to be published under `own`: with the functions that it imports, if it does.
+    /// Returns an admitted component as it is published under `own`: with its imports linked in, if
+    /// it has any.
     ///
     /// # Errors
     /// [`DeployError`].
@@ -35,7 +37,7 @@ impl Deployer {
         };
         let (mut linked, mut functions) = (Vec::new(), Vec::new());
         {
-            // What a name stands for is there until its component has been read.
+            // Under the lock, a version isn't removed before its component has been read.
             let _naming = self.lock_naming();
             for name in importer.functions() {
                 let function = self.importable(own, name)?;
@@ -44,12 +46,12 @@ impl Deployer {
             }
         }
         let component = importer.link(component, &functions)?;
-        // By itself it was admitted.
+        // It was admitted without its imports, so the imports are the cause.
         nebula_engine::admit(&component).map_err(|error| InvalidImport::NeedsTooMuch(error.to_string()))?;
         Ok((Cow::Owned(component), linked))
     }
 
-    /// The current version of a function that `own` imports.
+    /// Returns the current version of a function that `own` imports.
     fn importable(&self, own: &FunctionName, name: &FunctionName) -> Result<Linked, DeployError> {
         if name == own {
             let names = vec![own.to_string(), own.to_string()];
@@ -72,7 +74,8 @@ impl Deployer {
         Ok(function)
     }
 
-    /// Refuses what would import itself: by what was linked into its functions, or by what their names stand for now.
+    /// Refuses import cycles: through the functions already linked in, and through the current
+    /// versions of their names.
     ///
     /// # Errors
     /// [`DeployError`].
@@ -88,7 +91,7 @@ impl Deployer {
         let mut ways: Vec<_> = linked.iter().map(|function| vec![function.name.clone()]).collect();
         while let Some(way) = ways.pop() {
             let Some(name) = way.last().filter(|name| seen.insert((*name).clone())) else { continue };
-            // What has been removed since is linked all the same.
+            // A function that was removed since is still linked in.
             let Some(current) = self.functions.current(name)? else { continue };
             for function in &current.linked {
                 let mut way = way.clone();
@@ -103,10 +106,10 @@ impl Deployer {
         Ok(())
     }
 
-    /// For whoever has deployed this: which functions have another version of it linked into them. It isn't kept, as
-    /// it doesn't stay true.
+    /// Returns a note for the deployer: the functions that have another version of this one linked
+    /// in. It isn't stored, because it becomes outdated.
     pub(super) fn note_of_importers(&self, record: &VersionRecord) -> Option<String> {
-        // What can't be read is no reason to take back what has been published.
+        // A read error here doesn't undo the publication.
         let importers = self.registry.importers().unwrap_or_default();
         let has_other = |importer: &FunctionName| {
             let current = self.functions.current(importer).ok().flatten();
@@ -128,7 +131,7 @@ impl Deployer {
     }
 }
 
-/// Refuses what has `own` linked into it.
+/// Refuses a function that has `own` linked into it.
 fn refuse_cycle(own: &FunctionName, function: &Linked) -> Result<(), InvalidImport> {
     match function.way_to(own) {
         None => Ok(()),

@@ -1,6 +1,7 @@
-//! What names stand for while a change of one is thought through: which pipelines follow it, and whether they fit.
+//! The plan of a change of names: which pipelines follow a name, and whether they fit its new
+//! version.
 //!
-//! Invariant: nothing is changed here.
+//! Invariant: this module changes nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -17,12 +18,12 @@ use super::naming::{Broken, FollowerVersion, Followers, calls, describe};
 use super::{DeployError, Deployer};
 use crate::error::LoadError;
 
-/// What names stand for while a change is thought through.
+/// The versions that names stand for, while a change is planned.
 pub(super) struct Names<'a> {
     deployer: &'a Deployer,
-    /// What they will stand for.
+    /// The versions that names will stand for.
     changed: HashMap<FunctionName, VersionRecord>,
-    /// Of components that are known already.
+    /// The signatures of components that have been described.
     described: HashMap<Digest, Callee>,
     plans: HashMap<(FunctionName, Version), Callee>,
     /// A component whose types were needed and whose compiled code is missing.
@@ -40,7 +41,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Returns a component that has to be compiled before the change can be thought through.
+    /// Returns a component that must be compiled before the change can be planned.
     pub(super) fn uncompiled(&self) -> Option<Digest> {
         self.uncompiled
     }
@@ -52,11 +53,11 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// What has to be published with `record`, which becomes its name's current version: new versions of the pipelines
-    /// that follow it.
+    /// Returns the versions to publish with `record`, which becomes its name's current version: new
+    /// versions of the pipelines that follow it.
     ///
     /// # Errors
-    /// [`DeployError::Breaks`] where one doesn't fit and must.
+    /// [`DeployError::Breaks`] if a follower doesn't fit and `followers` requires it.
     pub(super) fn follow(
         &mut self,
         record: VersionRecord,
@@ -64,10 +65,10 @@ impl<'a> Names<'a> {
     ) -> Result<Vec<FollowerVersion>, DeployError> {
         let registry = &self.deployer.registry;
         let current = |name: &FunctionName| self.deployer.functions.current(name);
-        // What each name stood for that is going to change.
+        // The versions of the changed names before the change.
         let mut before = HashMap::new();
         match current(&record.name)? {
-            // Nothing changes.
+            // The version is already current.
             Some(found) if found.version == record.version => return Ok(Vec::new()),
             found => before.extend(found.map(|found| (record.name.clone(), found.version))),
         }
@@ -80,7 +81,8 @@ impl<'a> Names<'a> {
         }
         self.changed.insert(record.name.clone(), record);
         let (mut published, mut broken) = (Vec::new(), Vec::new());
-        // Each once those that it follows have been seen to; there are no cycles.
+        // In topological order: a pipeline comes after those that it follows. Cycles are refused
+        // earlier.
         while let Some(at) = (0..waiting.len()).find(|at| {
             let follows = |other: &VersionRecord| follows(&waiting[*at], &other.name);
             !waiting.iter().any(follows)
@@ -111,7 +113,7 @@ impl<'a> Names<'a> {
                     self.changed.insert(record.name.clone(), record.clone());
                     published.push(FollowerVersion { record, content });
                 }
-                // One that had stayed behind before isn't broken by this.
+                // A pipeline that was behind already isn't broken by this change.
                 Err(DeployError::Pipeline(reason)) => {
                     let mut is_up_to_date = true;
                     for name in followed(&description) {
@@ -129,7 +131,8 @@ impl<'a> Names<'a> {
                 Err(error) => return Err(error),
             }
         }
-        // Those in a circle, which there can't be: none of them comes before the others.
+        // Only pipelines in a cycle are left, which the checks exclude: no topological order
+        // exists.
         for record in waiting.into_iter().filter(|it| self.changed.keys().any(|name| follows(it, name))) {
             let names = vec![record.name.to_string(), record.name.to_string()];
             broken.push(Broken { pipeline: record.name, reason: InvalidPipeline::Cycle { names } });
@@ -140,7 +143,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// The version that a name stands for.
+    /// Returns the version that a name stands for.
     fn resolve(&self, function: &FunctionRef) -> Result<VersionRecord, ResolveError> {
         match self.changed.get(&function.name) {
             Some(record)
@@ -153,7 +156,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Checks a pipeline under the name `own`, with what names stand for now.
+    /// Checks a pipeline under the name `own` against the versions that names stand for now.
     pub(super) fn plan(
         &mut self,
         own: &FunctionName,
@@ -188,9 +191,10 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// What a version takes and gives.
+    /// Returns the signature of a version.
     ///
-    /// Of pipelines in pipelines the innermost comes first: however deep they are, this isn't.
+    /// Nested pipelines are resolved from the inside out with a stack, so that deep nesting causes
+    /// no deep recursion.
     fn callee(&mut self, record: &VersionRecord) -> Result<Callee, DeployError> {
         if record.pipeline.is_none() {
             return self.callee_of_component(record);
@@ -251,7 +255,7 @@ impl<'a> Names<'a> {
         Ok(callee)
     }
 
-    /// The plan of a pipeline as it was deployed.
+    /// Returns the plan of a pipeline with the versions that it was deployed with.
     pub(super) fn pinned_plan(&mut self, composition: &Composition) -> Result<Plan, DeployError> {
         let mut failed = None;
         let plan = pipeline::check(&composition.description, &mut |function| {
@@ -269,7 +273,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// A pipeline that follows itself would never come to rest.
+    /// Refuses a pipeline that follows itself, because its updates would never end.
     pub(super) fn refuse_cycles(&self, own: &FunctionName, pipeline: &Pipeline) -> Result<(), DeployError> {
         let mut seen = HashSet::new();
         let mut ways = vec![(vec![own.clone()], followed(pipeline))];
@@ -284,7 +288,7 @@ impl<'a> Names<'a> {
                 if !seen.insert(name.clone()) {
                     continue;
                 }
-                // What isn't there is found out by the check.
+                // The check of the pipeline reports missing functions.
                 let found = self.resolve(&FunctionRef { name, selector: Selector::Current });
                 if let Ok(VersionRecord { pipeline: Some(composition), .. }) = found {
                     ways.push((way, followed(&composition.description)));
@@ -303,12 +307,12 @@ fn callee_of(described: &Described) -> Option<Callee> {
     }
 }
 
-/// Whether a pipeline calls whatever `name` stands for.
+/// Returns whether a pipeline calls the current version of `name`.
 fn follows(record: &VersionRecord, name: &FunctionName) -> bool {
     calls(record).any(|function| function.name == *name && function.selector == Selector::Current)
 }
 
-/// The names that a pipeline follows.
+/// Returns the names that a pipeline follows.
 fn followed(pipeline: &Pipeline) -> Vec<FunctionName> {
     let calls = pipeline.steps.calls().into_iter();
     calls.filter(|it| it.selector == Selector::Current).map(|it| it.name.clone()).collect()

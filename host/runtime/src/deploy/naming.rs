@@ -1,14 +1,14 @@
-//! Pipelines' way in, and what becomes of them when a function that they call gets another version.
+//! Deploys of pipelines, rollbacks and removals, and the updates of pipelines that follow a name.
 //!
 //! ```text
-//! description --check--> pinned (every name the version it is now) --publish--> version
-//! a name's new version --check of each pipeline that follows it--> fits: the pipeline's new version, at once
-//!                                                              \-> doesn't: refused, or the pipeline stays as it is
+//! description --check--> pinned (each name to its current version) --publish--> version
+//! new version of a name --check each follower--> fits: a new version of the pipeline, at once
+//!                                            \-> doesn't fit: refused, or the pipeline stays
 //! ```
 //!
 //! Invariants:
-//! * A pipeline's version calls the same versions for ever: what its digest names is one function.
-//! * What a name stands for and the pipelines that follow it change in one transaction.
+//! * A pipeline's version calls the same versions for ever: its digest identifies one function.
+//! * A name and the pipelines that follow it change in one transaction.
 //! * No version that a pipeline calls is removed.
 
 use std::borrow::Cow;
@@ -29,33 +29,33 @@ use crate::error::LoadError;
 /// A pipeline that a change would break.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// Which.
+    /// The pipeline.
     pub pipeline: FunctionName,
-    /// What wouldn't fit any more.
+    /// The reason why it wouldn't fit any more.
     pub reason: InvalidPipeline,
 }
 
-/// Why a name doesn't get another version, or isn't removed. Nothing has changed then.
+/// Why a change of a name was refused. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum NamingError {
-    /// There is none.
+    /// The function or version doesn't exist, or the store failed.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     /// Pipelines that follow it would be broken.
     #[error("it would break {}", broken(.0))]
     Breaks(Vec<Broken>),
-    /// Pipelines call it.
+    /// Pipelines call the function.
     #[error("`{name}` is called by {}", list(by))]
     InUse {
-        /// It.
+        /// The function.
         name: FunctionName,
-        /// They.
+        /// The pipelines that call it.
         by: Vec<FunctionName>,
     },
-    /// The version is a pipeline that can't be any more.
+    /// The version is a pipeline that isn't valid any more.
     #[error(transparent)]
     Pipeline(InvalidPipeline),
-    /// What a function takes and gives couldn't be told.
+    /// The types of a function couldn't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
 }
@@ -67,7 +67,7 @@ impl From<DeployError> for NamingError {
             DeployError::Store(error) => error.into(),
             DeployError::Load(error) => Self::Load(error),
             DeployError::Pipeline(error) => Self::Pipeline(error),
-            // It was deployed once.
+            // Unexpected, because the version was deployed before.
             error @ (DeployError::Admission(_)
             | DeployError::Import(_)
             | DeployError::Refused(_)
@@ -96,13 +96,13 @@ fn list(names: &[FunctionName]) -> String {
     format!("{pipelines} {}", names.join(", "))
 }
 
-/// What becomes of the pipelines that follow a name, where they don't fit its new version.
+/// The treatment of pipelines that follow a name but don't fit its new version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Followers {
     /// The change is refused.
     #[default]
     MustFit,
-    /// They stay as they are, with the version that they call, until they fit again.
+    /// They keep their version and the versions it calls, until they fit again.
     MayStay,
 }
 
@@ -112,7 +112,7 @@ pub(super) struct FollowerVersion {
     pub(super) content: Vec<u8>,
 }
 
-/// What a deploy of a pipeline would publish.
+/// The publications of a pipeline's deploy.
 struct PipelineChange {
     version: NewVersion,
     content: Vec<u8>,
@@ -122,7 +122,7 @@ struct PipelineChange {
 }
 
 impl Deployer {
-    /// Checks a pipeline as a deploy would, and shows it.
+    /// Checks a pipeline as a deploy would, and returns its view.
     ///
     /// # Errors
     /// [`DeployError`].
@@ -139,7 +139,7 @@ impl Deployer {
         })
     }
 
-    /// What deploying a pipeline would publish, with those that follow it, and its plan.
+    /// Plans the deploy of a pipeline and the updates of its followers.
     fn think_through(
         &self,
         names: &mut Names<'_>,
@@ -164,10 +164,10 @@ impl Deployer {
         Ok(PipelineChange { version, content, followers, plan })
     }
 
-    /// The current version of a pipeline, as it is shown.
+    /// Returns the version that `reference` names, with its view; `None` if it isn't a pipeline.
     ///
     /// # Errors
-    /// [`NamingError`]; `None` where it is no pipeline.
+    /// [`NamingError`].
     pub(crate) fn view_pipeline(
         &self,
         reference: &FunctionRef,
@@ -178,7 +178,7 @@ impl Deployer {
         Ok(Some((record, view)))
     }
 
-    /// Checks a pipeline and publishes it. Durable when it returns. Waits for the disk.
+    /// Checks a pipeline and publishes it. Durable when it returns. Blocks on the disk.
     ///
     /// # Errors
     /// [`DeployError`]; nothing has changed then.
@@ -189,7 +189,7 @@ impl Deployer {
         settings: &Settings,
         followers: Followers,
     ) -> Result<VersionRecord, DeployError> {
-        // What can be told without the lock is: others wait for it.
+        // Checked without the lock first, so that other changes don't wait for it.
         pipeline.check().map_err(InvalidPipeline::from)?;
         self.with_names(|names| {
             let _naming = self.lock_naming();
@@ -199,7 +199,7 @@ impl Deployer {
         })
     }
 
-    /// Publishes a version and those of the pipelines that follow its name.
+    /// Publishes a version, and those of the pipelines that follow its name.
     pub(super) fn publish(
         self: &Arc<Self>,
         publication: Publication<'_>,
@@ -210,7 +210,7 @@ impl Deployer {
         let records = self.registry.publish(&publications)?;
         self.forget_named(&records);
         self.fuse_later(&records);
-        // There is one for each, in order.
+        // One record for each publication, in order.
         let record = records.into_iter().next();
         let mut record = record.ok_or_else(|| DeployError::Internal("nothing was published".to_owned()))?;
         let notes = self.note_of_importers(&record);
@@ -275,7 +275,7 @@ impl Deployer {
         Ok(())
     }
 
-    /// The digests of the pipelines that call this component, by way of others too.
+    /// Returns the digests of the pipelines that call this component, directly or through others.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -315,7 +315,7 @@ fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
         pipeline,
         linked,
         description,
-        // The registry gives it another number and time.
+        // The registry assigns a new number and time.
         version: _,
         deployed_at_unix_s: _,
     } = record;
@@ -331,12 +331,12 @@ fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
     Publication { name, content: Cow::Borrowed(content), version }
 }
 
-/// The functions that a version calls, if it is a pipeline.
+/// Returns the functions that a version calls, if it is a pipeline.
 pub(super) fn calls(record: &VersionRecord) -> impl Iterator<Item = &FunctionRef> {
     record.pipeline.iter().flat_map(|composition| composition.description.steps.calls())
 }
 
-/// What is written down of a pipeline.
+/// Returns the description that is stored for a pipeline.
 pub(super) fn describe(plan: &Plan) -> Description {
     let Callee { input, output, error, .. } = &plan.callee;
     let (form, input_schema) = match input {

@@ -1,16 +1,16 @@
-//! What all engines have loaded, under one budget of bytes.
+//! The code that all engines have loaded, under one budget of bytes.
 //!
-//! wasmtime finds code by its address, so one mapping can't serve two engines: each maps the sealed
-//! copy of the compiled code for itself, and the pages of memory behind the mappings are the same.
-//! Code counts once, and each engine's component a little.
+//! wasmtime finds code by its address, so one mapping can't serve two engines. Each engine maps the
+//! sealed copy of the compiled code for itself, and the mappings share their pages of memory. The
+//! code counts once; each engine's component adds a little.
 //!
-//! Eviction is CLOCK: a component goes to the end of the queue, once for each of its last uses, up to
-//! [`USES_MAX`], before it is evicted. What was called once is evicted before what is called often.
-//! Uses are counted in the component of the engine that uses it, so that a hit touches nothing here.
+//! Eviction is CLOCK: before a component is evicted, it goes to the end of the queue once for each
+//! of its last uses, up to [`USES_MAX`]. So components that were called once are evicted before
+//! those called often. Uses are counted in each engine's component, so a hit writes nothing here.
 //!
 //! Invariants:
 //! * The component loaded last stays, even if it is larger than the budget.
-//! * What is evicted is dropped, and so unmapped, without the lock.
+//! * An evicted component is dropped, and so unmapped, after the lock is released.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,10 +20,10 @@ use nebula_engine::{Loaded, USES_MAX};
 use nebula_model::id::Digest;
 use nebula_store::Compiled;
 
-/// What an engine's component takes besides its code, bytes: types, tables of functions, tables of pages.
+/// Memory of an engine's component besides its code, bytes: types, function tables, page tables.
 const LOADED_BYTES_BESIDES: u64 = 128 * 1024;
 
-/// Tells the pools of a set apart.
+/// Identifies a pool of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PoolId(u64);
 
@@ -35,35 +35,35 @@ pub(crate) struct LoadedSet {
 
 #[derive(Default)]
 struct State {
-    /// The next candidate for eviction first.
+    /// The next candidate for eviction is first.
     queue: VecDeque<Entry>,
     reads: u64,
     loads: u64,
     evictions: u64,
 }
 
-/// A component, with all that engines have of it.
+/// A component, with everything that engines have loaded of it.
 struct Entry {
     digest: Digest,
     compiled: Arc<Compiled>,
     loaded: Vec<(PoolId, Arc<Loaded>)>,
 }
 
-/// What is loaded, and what that has taken since the set was made.
+/// The loaded code, and the counts since the set was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LoadedCounts {
     pub(crate) components: u64,
     pub(crate) bytes: u64,
-    /// Compiled code that was read and authenticated, times.
+    /// Number of times that compiled code was read and authenticated.
     pub(crate) reads: u64,
-    /// Compiled code that was mapped by an engine, times.
+    /// Number of times that an engine mapped compiled code.
     pub(crate) loads: u64,
-    /// Components that were evicted.
+    /// Number of components that were evicted.
     pub(crate) evictions: u64,
 }
 
 impl LoadedSet {
-    /// Keeps at most `bytes_max` bytes loaded, or one component.
+    /// Creates a set that keeps at most `bytes_max` bytes loaded, or one component.
     pub(crate) fn new(bytes_max: u64) -> Arc<Self> {
         Arc::new(Self { bytes_max, pools: AtomicU64::new(0), state: Mutex::default() })
     }
@@ -87,14 +87,14 @@ impl LoadedSet {
         PoolId(self.pools.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The compiled code of a component that another engine has loaded.
+    /// Returns the compiled code of a component that another engine has loaded.
     pub(super) fn compiled(&self, digest: &Digest) -> Option<Arc<Compiled>> {
         let state = self.lock();
         state.queue.iter().find(|entry| entry.digest == *digest).map(|entry| Arc::clone(&entry.compiled))
     }
 
-    /// Adds code that was read and is about to be loaded. Returns the one to load: another thread's, if that was
-    /// faster.
+    /// Adds code that was read and is about to be loaded. Returns the code to load: another
+    /// thread's, if that thread was faster.
     pub(super) fn add_compiled(&self, digest: Digest, compiled: Compiled) -> Arc<Compiled> {
         // Declared first, so that it is dropped without the lock.
         let compiled = Arc::new(compiled);
@@ -103,8 +103,9 @@ impl LoadedSet {
         Arc::clone(&state.entry(digest, &compiled).compiled)
     }
 
-    /// Keeps `loaded`, which `pool` has mapped from `compiled`, and evicts others where there isn't room for all.
-    /// Returns what the pool has loaded now: another of its threads may have been faster.
+    /// Adds `loaded`, which `pool` has mapped from `compiled`, and evicts others if the budget is
+    /// exceeded. Returns the component that the pool has loaded now: another of its threads may
+    /// have been faster.
     pub(super) fn admit(
         &self,
         pool: PoolId,
@@ -127,7 +128,7 @@ impl LoadedSet {
         loaded
     }
 
-    /// Drops all that `pool` has loaded, and code that no other has.
+    /// Drops everything that `pool` has loaded, and code that no other pool has loaded.
     pub(super) fn clear_pool(&self, pool: PoolId) {
         let mut dropped = Vec::new();
         let mut state = self.lock();
@@ -148,7 +149,7 @@ impl LoadedSet {
 }
 
 impl State {
-    /// The component's entry, made of `compiled` if there isn't one.
+    /// Returns the component's entry. Creates it from `compiled` if it doesn't exist.
     fn entry(&mut self, digest: Digest, compiled: &Arc<Compiled>) -> &mut Entry {
         let at = self.queue.iter().position(|entry| entry.digest == digest).unwrap_or_else(|| {
             self.queue.push_back(Entry { digest, compiled: Arc::clone(compiled), loaded: Vec::new() });
@@ -161,11 +162,11 @@ impl State {
         self.queue.iter().map(Entry::bytes).sum()
     }
 
-    /// Takes out what is to be dropped for all to fit, but never `newest`.
+    /// Removes and returns the entries to drop so that the rest fits, but never `newest`.
     fn evict(&mut self, bytes_max: u64, newest: &Digest) -> Vec<Entry> {
         let mut evicted = Vec::new();
         let mut bytes = self.bytes();
-        // Bounded, as other threads go on using them.
+        // Bounded, because other threads go on using the components.
         let mut chances = self.queue.len() * usize::from(USES_MAX);
         while bytes > bytes_max && self.queue.len() > 1 {
             let Some(entry) = self.queue.pop_front() else { break };
@@ -189,7 +190,7 @@ impl Entry {
         self.compiled.bytes() + self.loaded.len() as u64 * LOADED_BYTES_BESIDES
     }
 
-    /// Takes one of the uses that each engine has counted; whether there was one.
+    /// Takes one of the uses that each engine has counted. Returns whether there was one.
     fn take_use(&self) -> bool {
         self.loaded.iter().fold(false, |taken, (_, loaded)| loaded.take_use() || taken)
     }

@@ -1,4 +1,4 @@
-//! Pools of several engines over one registry, and what they share.
+//! Pools of several engines over one registry, and the state that they share.
 
 use std::fs;
 
@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Answers `answer`, with `data_bytes` of data, which is about as long as its code is.
+/// Returns a component that answers `answer`. Its code is about as long as its `data_bytes` of
+/// data.
 fn component(answer: u32, data_bytes: usize) -> Vec<u8> {
     let data = "x".repeat(data_bytes);
     let pages = data_bytes / 65_536 + 1;
@@ -24,7 +25,7 @@ fn component(answer: u32, data_bytes: usize) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// A registry, with the compiled code of components that are named by what they answer.
+/// A registry with compiled components. Each is named by its answer.
 struct Host {
     directory: TempDir,
     registry: Arc<Store>,
@@ -138,7 +139,7 @@ fn pools_that_are_cleared_or_dropped_leave_nothing_behind() {
     assert_eq!(host.counts(), (2, 3, 0));
 }
 
-/// An engine that comes later maps what was authenticated, whatever the file says by then.
+/// A later engine maps the code that was authenticated, even if the file has changed since.
 #[test]
 fn a_file_that_changes_after_it_was_read_is_not_loaded() {
     let host = Host::new(1024 * 1024 * 1024);
@@ -149,7 +150,7 @@ fn a_file_that_changes_after_it_was_read_is_not_loaded() {
     fs::write(&file, compile_artefact(&component(2, 100_000), Codegen::Optimised).unwrap()).unwrap();
     host.call(&pools[1], &digest);
     assert_eq!(host.counts(), (1, 2, 0));
-    // Once it is unloaded there is nothing to be trusted any more.
+    // After it is unloaded, the store has no authentic code.
     pools.iter().for_each(Pool::clear);
     assert!(pools[0].load(&host.code, &digest).unwrap().is_none());
 }

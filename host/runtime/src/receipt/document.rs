@@ -1,6 +1,6 @@
-//! An input as bytes that can be kept, hashed, and called with again.
+//! Documents: the input of a call as bytes that can be stored, hashed, and used to repeat the call.
 //!
-//! Invariant: a document and how it came make the same call again, byte for byte.
+//! Invariant: a document and its kind of request recreate the same call, byte for byte.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use nebula_model::request::Request;
 
 use super::InputKind;
 
-/// Why a document is no input.
+/// Why a document isn't the input of a call.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
-    /// Its digest isn't the receipt's.
+    /// The digest of the document isn't the receipt's.
     #[error("this input is {found}, and the receipt is of {expected}")]
     Another {
-        /// The receipt's.
+        /// The digest in the receipt.
         expected: Digest,
-        /// Its own.
+        /// The digest of the document.
         found: Digest,
     },
-    /// It isn't an array of pairs.
+    /// The document isn't an array of pairs.
     #[error("the input is no list of query parameters")]
     Query(#[source] serde_json::Error),
-    /// It isn't `message/http`.
+    /// The document isn't `message/http`.
     #[error("the input is no HTTP request: {0}")]
     Http(String),
 }
 
-/// A call's input as bytes.
+/// Returns the document of a call's input.
 pub fn document(request: &Request) -> Cow<'_, [u8]> {
     match request {
         Request::Payload { body, .. } => Cow::Borrowed(body),
@@ -48,7 +48,7 @@ pub fn document(request: &Request) -> Cow<'_, [u8]> {
     }
 }
 
-/// `name: value` and CRLF each, in the order in which they are there.
+/// Returns the header lines, `name: value` and CRLF each, in their order.
 pub(super) fn header_lines(headers: &HeaderMap) -> Vec<u8> {
     let mut lines = Vec::new();
     for (name, value) in headers {
@@ -60,7 +60,7 @@ pub(super) fn header_lines(headers: &HeaderMap) -> Vec<u8> {
     lines
 }
 
-/// The call that a document is the input of.
+/// Recreates the call from the document of its input.
 pub(super) fn request(
     kind: InputKind,
     media_type: Option<String>,
@@ -75,7 +75,8 @@ pub(super) fn request(
     }
 }
 
-/// Line by line, as [`document`] writes it: a parser of HTTP would take away the blanks around a value, which HTTP/2 lets through.
+/// Parses line by line, as [`document`] writes: an HTTP parser would strip blanks around a value,
+/// which HTTP/2 permits.
 fn http_request(document: &[u8]) -> Result<http::Request<Bytes>, DocumentError> {
     let wrong = |error: &dyn std::fmt::Display| DocumentError::Http(error.to_string());
     let mut rest = document;

@@ -1,17 +1,18 @@
-//! How a receipt travels: a JSON Web Signature in compact serialisation (RFC 7515 §7.1), signed with Ed25519 (RFC 8037).
+//! The encoding of a receipt: a JSON Web Signature in compact serialisation (RFC 7515 §7.1), signed
+//! with Ed25519 (RFC 8037).
 //!
 //! ```text
 //! base64url(header) . base64url(receipt, JSON) . base64url(signature)
 //! ```
 //!
-//! Any JOSE library checks one. Where the host has no key the algorithm is `none` and the signature empty (RFC 7518 §3.6): such a
-//! token says what made an answer, and nobody vouches for it.
+//! Any JOSE library can check a token. If the host has no key, the algorithm is `none` and the
+//! signature is empty (RFC 7518 §3.6): such a token is an unauthenticated statement.
 //!
-//! Keys are what `openssl genpkey -algorithm ed25519` makes: PKCS#8 in PEM, and the public half as `openssl pkey -pubout` gives
-//! it.
+//! Keys have the formats of OpenSSL: a private key is PKCS#8 in PEM as `openssl genpkey -algorithm
+//! ed25519` writes it, a public key is PEM as `openssl pkey -pubout` writes it.
 //!
-//! Invariant: a receipt is called signed only after its signature was checked with a key that the reader has from elsewhere;
-//! what the token says of algorithm and key decides nothing.
+//! Invariant: a receipt counts as signed only after its signature was checked with a key that the
+//! reader has from another source. The algorithm and key id in the token decide nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -31,35 +32,35 @@ const UNSIGNED: &str = "none";
 /// Why a key can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// It isn't an Ed25519 private key.
+    /// The text isn't an Ed25519 private key.
     #[error("this is no Ed25519 private key in PEM (PKCS#8): {0}")]
     Private(String),
-    /// It isn't an Ed25519 public key.
+    /// The text isn't an Ed25519 public key.
     #[error("this is no Ed25519 public key in PEM: {0}")]
     Public(String),
 }
 
-/// Why a token is no receipt, or not a good one.
+/// Why a token isn't a valid receipt.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// It is something else.
+    /// The token isn't a receipt.
     #[error("this is no receipt: {0}")]
     NotAReceipt(String),
-    /// Another release has written it.
+    /// Another release wrote the receipt.
     #[error("this receipt has format {found}, and this release reads {FORMAT}")]
     OtherFormat {
-        /// What it says.
+        /// The format in the token.
         found: u64,
     },
-    /// Nobody has signed it.
+    /// The receipt isn't signed.
     #[error("nobody has signed this receipt")]
     Unsigned,
-    /// It wasn't signed with this key, or has been changed since.
+    /// The receipt wasn't signed with this key, or was changed since.
     #[error("the signature is not this key's, or the receipt has been changed{}", said_by.as_ref().map(|said| format!(" (it says that it was signed by `{said}`, and the key is `{key_id}`)")).unwrap_or_default())]
     BadSignature {
-        /// What it says of who signed it, where that isn't this key.
+        /// The key id in the token, if it isn't this key's.
         said_by: Option<String>,
-        /// The key's id.
+        /// The id of the key.
         key_id: String,
     },
 }
@@ -70,12 +71,12 @@ struct Header {
     typ: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kid: Option<String>,
-    /// Extensions that a reader has to understand (RFC 7515 §4.1.11): none is understood.
+    /// Extensions that a reader must understand (RFC 7515 §4.1.11). None are supported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     crit: Option<serde_json::Value>,
 }
 
-/// Who signs receipts.
+/// Signs receipts.
 #[derive(Clone)]
 pub struct Signer {
     key: SigningKey,
@@ -83,20 +84,20 @@ pub struct Signer {
 }
 
 impl std::fmt::Debug for Signer {
-    /// Without the key.
+    /// Omits the key.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Signer").field("key_id", &self.key_id).finish_non_exhaustive()
     }
 }
 
-/// Who checks them.
+/// Checks the signatures of receipts.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     key: VerifyingKey,
     key_id: String,
 }
 
-/// A receipt as it came, whoever it is from.
+/// A parsed token. Its signature hasn't been checked.
 #[derive(Clone, Debug)]
 pub struct Signed {
     receipt: Receipt,
@@ -108,7 +109,7 @@ pub struct Signed {
 }
 
 impl Signer {
-    /// From a private key in PEM.
+    /// Creates a signer from a private key in PEM.
     ///
     /// # Errors
     /// [`KeyError::Private`].
@@ -119,14 +120,14 @@ impl Signer {
         Ok(Self { key, key_id })
     }
 
-    /// The RFC 7638 thumbprint of its public key.
+    /// Returns the RFC 7638 thumbprint of its public key.
     pub fn key_id(&self) -> &str {
         &self.key_id
     }
 }
 
 impl Verifier {
-    /// From a public key in PEM.
+    /// Creates a verifier from a public key in PEM.
     ///
     /// # Errors
     /// [`KeyError::Public`].
@@ -136,13 +137,14 @@ impl Verifier {
         Ok(Self { key_id: key_id(&key), key })
     }
 
-    /// The RFC 7638 thumbprint of the key.
+    /// Returns the RFC 7638 thumbprint of the key.
     pub fn key_id(&self) -> &str {
         &self.key_id
     }
 }
 
-/// RFC 8037 §2, RFC 7638 §3: the members that an octet key pair must have, in order, without white space.
+/// Returns the thumbprint of a key (RFC 8037 §2, RFC 7638 §3): the hash of the required members of
+/// an octet key pair, in order, without white space.
 fn key_id(key: &VerifyingKey) -> String {
     let x = URL_SAFE_NO_PAD.encode(key.as_bytes());
     let jwk = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
@@ -150,7 +152,8 @@ fn key_id(key: &VerifyingKey) -> String {
 }
 
 impl Receipt {
-    /// The token of it, signed where there is a key: visible ASCII, about a thousand bytes.
+    /// Returns the token of the receipt, signed if there is a key: visible ASCII, about a thousand
+    /// bytes.
     pub fn to_token(&self, signer: Option<&Signer>) -> String {
         let header = Header {
             alg: if signer.is_some() { SIGNED } else { UNSIGNED }.to_owned(),
@@ -177,10 +180,10 @@ fn encoded(part: &impl Serialize) -> String {
 }
 
 impl Signed {
-    /// Reads a token.
+    /// Parses a token.
     ///
     /// # Errors
-    /// [`TokenError`]; nothing is checked yet of who signed it.
+    /// [`TokenError`]. The signature isn't checked yet.
     pub fn parse(token: &str) -> Result<Self, TokenError> {
         let wrong = |why: String| TokenError::NotAReceipt(why);
         let parts: Vec<&str> = token.trim().split('.').collect();
@@ -205,7 +208,7 @@ impl Signed {
             _ => return Err(wrong(format!("its algorithm is `{alg}`"))),
         };
         let content = json(&decode(payload)?)?;
-        // Asked first: what another format says of anything else isn't known.
+        // Checked first: the other members of another format have an unknown meaning.
         match content.get("format").and_then(serde_json::Value::as_u64) {
             Some(format) if format == u64::from(FORMAT) => {}
             Some(found) => return Err(TokenError::OtherFormat { found }),
@@ -221,12 +224,12 @@ impl Signed {
         })
     }
 
-    /// What it says, whoever says it.
+    /// Returns the receipt without checking its signature.
     pub fn unchecked(&self) -> &Receipt {
         &self.receipt
     }
 
-    /// What it says, if it was signed with `verifier`'s key.
+    /// Returns the receipt if it was signed with `verifier`'s key.
     ///
     /// # Errors
     /// [`TokenError::Unsigned`], [`TokenError::BadSignature`].
@@ -240,7 +243,7 @@ impl Signed {
         };
         let signature = Signature::from_slice(&self.signature).map_err(|_| bad())?;
         let signed = format!("{}.{}", self.header, self.payload);
-        // Strict: no key and no signature that others would take for another's (small order, malleable).
+        // Strict: rejects keys of small order and malleable signatures.
         verifier.key.verify_strict(signed.as_bytes(), &signature).map_err(|_| bad())?;
         Ok(&self.receipt)
     }
@@ -256,7 +259,7 @@ mod tests {
     use super::*;
     use crate::receipt::{ContentReceipt, InputKind, InputReceipt, LimitsReceipt, OutputReceipt};
 
-    /// As `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout` have made them.
+    /// A key pair of `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout`.
     const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\n\
         MC4CAQAwBQYDK2VwBCIEIBSFpc70zIIGfZrYJbHz41n2PMx5auztKoh90/qIAZNN\n\
         -----END PRIVATE KEY-----\n";
@@ -299,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_the_key_signs_and_who_has_its_public_half_checks() {
+    fn a_receipt_signed_with_the_private_key_verifies_with_the_public_key() {
         assert_eq!(signer().key_id(), verifier().key_id());
         let token = receipt().to_token(Some(&signer()));
         let signed = Signed::parse(&format!("{token}\n")).unwrap();
@@ -307,16 +310,16 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_without_a_signature_is_read_and_never_called_signed() {
+    fn an_unsigned_receipt_is_parsed_but_never_verifies() {
         let token = receipt().to_token(None);
         let signed = Signed::parse(&token).unwrap();
         assert_eq!(*signed.unchecked(), receipt());
         assert!(matches!(signed.verify(&verifier()), Err(TokenError::Unsigned)));
     }
 
-    /// Each part of a signed one, put in the place of another's.
+    /// A forged token combines the parts of two tokens.
     #[test]
-    fn whatever_is_changed_is_seen() {
+    fn every_change_of_a_signed_receipt_is_detected() {
         let token = receipt().to_token(Some(&signer()));
         let other = Receipt { semantics: 2, ..receipt() };
         let unsigned = other.to_token(None);
@@ -326,14 +329,14 @@ mod tests {
             [part(&token, 0), part(&other, 1), part(&token, 2)],
             [part(&token, 0), part(&token, 1), part(&other, 2)],
             [part(&token, 0), part(&token, 1), String::new()],
-            // Its header says that nobody has signed it, and nobody has that.
+            // The header says `none`, although the signature is a real one.
             [part(&unsigned, 0), part(&token, 1), part(&token, 2)],
         ];
         for forged in forgeries {
             let signed = Signed::parse(&forged.join(".")).unwrap();
             assert!(signed.verify(&verifier()).is_err(), "{forged:?}");
         }
-        // A bit of the signature: its last character has spare bits, which are none of it.
+        // Flips bits of the signature, except in its last character, which has spare bits.
         for index in (token.rfind('.').unwrap() + 1)..token.len() - 1 {
             let mut forged = token.clone().into_bytes();
             forged[index] = if forged[index] == b'A' { b'B' } else { b'A' };
@@ -343,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn another_key_is_told() {
+    fn a_signature_of_another_key_reports_both_keys() {
         let mut secret = [7; 32];
         secret[0] = 1;
         let key = SigningKey::from_bytes(&secret);
@@ -354,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn other_formats_and_types_are_told() {
+    fn other_formats_and_types_are_reported() {
         let other = Receipt { format: 2, ..receipt() }.to_token(None);
         assert!(matches!(Signed::parse(&other), Err(TokenError::OtherFormat { found: 2 })));
         for (header, why) in [
@@ -369,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_none_are_told() {
+    fn invalid_keys_are_reported() {
         assert!(matches!(Signer::from_pem(PUBLIC), Err(KeyError::Private(_))));
         assert!(matches!(Verifier::from_pem(PRIVATE), Err(KeyError::Public(_))));
         assert!(matches!(Verifier::from_pem("x"), Err(KeyError::Public(_))));
@@ -377,7 +380,7 @@ mod tests {
 
     /// RFC 8037, appendix A.3.
     #[test]
-    fn keys_are_named_as_the_rfc_names_its_example() {
+    fn key_id_matches_the_example_of_the_rfc() {
         let x: [u8; 32] = hex::decode("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
             .unwrap()
             .try_into()

@@ -1,6 +1,6 @@
-//! What runs when a function is called: a component, or a pipeline with all that it calls.
+//! The loaded code of a function: a component, or a pipeline with all the functions it calls.
 //!
-//! Invariant: what a pipeline calls is loaded before it begins, each function once.
+//! Invariant: all functions of a pipeline are loaded before it starts, each once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use crate::error::LoadError;
 use crate::pool::Pool;
 use crate::runtime::Runtime;
 
-/// What runs when a function is called.
+/// The loaded code of a function.
 #[derive(Clone)]
 pub(crate) enum Code {
     Component(Arc<Loaded>),
     Pipeline(Arc<Staged>),
 }
 
-/// A pipeline with everything that it calls.
+/// A pipeline with the loaded code of all the functions it calls.
 pub(crate) struct Staged {
     pub(super) plan: Arc<Plan>,
-    /// Of each call of the plan.
+    /// One for each call of the plan.
     pub(super) steps: Vec<Stage>,
 }
 
@@ -37,14 +37,14 @@ pub(super) struct Stage {
 }
 
 impl Staged {
-    /// Whether it may be linked to one component.
+    /// Returns whether the pipeline may be linked into one component.
     pub(crate) fn is_chain(&self) -> bool {
         self.plan.is_chain
     }
 }
 
 impl Code {
-    /// How it reads requests.
+    /// Returns how the function decodes requests.
     pub(crate) fn interface(&self) -> Interface<'_> {
         match self {
             Self::Component(loaded) => Interface::of(&loaded.kind),
@@ -73,7 +73,7 @@ impl Code {
 type FunctionVersion = (FunctionName, Version);
 
 impl Runtime {
-    /// What runs where a function is called on the compute lane.
+    /// Loads the code of a function for the compute lane.
     ///
     /// # Errors
     /// [`LoadError`]; the next call tries again.
@@ -89,7 +89,8 @@ impl Runtime {
         assemble(function, &loaded, &mut HashMap::new())
     }
 
-    /// The same from `pool`, for what may wait: `None` where something of it isn't compiled.
+    /// Loads the code of a function into `pool`, for work that may wait. `None` if a component of
+    /// it isn't compiled.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -102,7 +103,7 @@ impl Runtime {
         assemble(function, &loaded, &mut HashMap::new()).map(Some)
     }
 
-    /// A pipeline with all that it calls.
+    /// Loads a pipeline with all the functions it calls, for the compute lane.
     ///
     /// # Errors
     /// [`LoadError`]; the next call tries again.
@@ -114,7 +115,7 @@ impl Runtime {
     }
 }
 
-/// The components that a function runs: its own, or those of all that it calls.
+/// Returns the components that a function runs: its own, or those of all the functions it calls.
 pub(super) fn components(function: &Function) -> BTreeSet<&Digest> {
     let (mut found, mut seen) = (BTreeSet::new(), HashSet::new());
     let mut waiting = vec![function];
@@ -132,7 +133,8 @@ pub(super) fn components(function: &Function) -> BTreeSet<&Digest> {
     found
 }
 
-/// Each function once, however often it is called, by whichever of the pipelines.
+/// Assembles the code of a function from loaded components. A function that is called several
+/// times, or by several pipelines, is assembled once.
 fn assemble(
     function: &Function,
     loaded: &HashMap<Digest, Arc<Loaded>>,

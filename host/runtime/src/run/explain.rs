@@ -1,4 +1,4 @@
-//! A call made to be looked at: what each step of a pipeline was given, and what it gave.
+//! An explained call: it reports the input and output of each step of a pipeline.
 
 use std::time::Instant;
 
@@ -17,44 +17,44 @@ use crate::call::lane::NoPlace;
 use crate::error::{CallError, LoadError};
 use crate::runtime::Runtime;
 
-/// A call, and what there is to say of it.
+/// A call and its explanation.
 #[derive(Debug)]
 pub struct Explanation {
-    /// What came of it.
+    /// The outcome of the call.
     pub called: CallOutcome,
-    /// Of a pipeline, its calls in the order in which they ended; the first of many.
+    /// The calls of a pipeline, in the order in which they ended; of many, the first ones.
     pub steps: Vec<Explained>,
 }
 
 /// Why a call can't be explained.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
-    /// There is no such function.
+    /// The function doesn't exist.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    /// It can't be called.
+    /// The function can't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// It is of the http form: there is no input to give it.
+    /// The function is of the http form, which has no input to pass.
     #[error("it takes whole HTTP requests: ask it for what it answers")]
     WholeRequests,
-    /// There is no place for another call.
+    /// The compute lane has no slot for another call.
     #[error("the host has no place for another call")]
     Overloaded,
-    /// The input isn't one of its.
+    /// The input isn't valid for the function.
     #[error(transparent)]
     Input(CallError),
 }
 
 impl Runtime {
-    /// Makes a call and tells how it went. The function itself runs, whatever is remembered; of a pipeline the steps are
-    /// remembered as ever.
+    /// Makes a call and explains it. The function itself runs even if its result is cached; the
+    /// steps of a pipeline use cached results as usual.
     ///
     /// # Errors
-    /// [`ExplainError`]; what comes of the call is no error.
+    /// [`ExplainError`]. A call that fails is an explanation, not an error.
     ///
     /// # Cancel safety
-    /// Once it has begun the call goes on to its end.
+    /// Once the call has started, it runs to its end even if the future is dropped.
     pub async fn explain(
         &self,
         reference: &FunctionRef,

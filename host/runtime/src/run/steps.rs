@@ -1,18 +1,20 @@
-//! A pipeline as it runs: on one thread of the compute lane, and on those that help it.
+//! Execution of a pipeline, on one thread of the compute lane and on its helpers.
 //!
 //! ```text
-//! value --(a call)--> remembered? | on disk? | run on a fresh instance, and kept --> value
-//!       --(all, each, group)--> parts, in parallel (`fan_out`) --> gathered in their order
+//! value --(a call)--> in memory? | on disk? | run on a fresh instance and cached --> value
+//!       --(all, each, group)--> parts, in parallel (`fan_out`) --> gathered in order
 //! ```
 //!
-//! Values pass from step to step as they are. Each call is remembered under its own function's key, as if it had come
-//! by itself: where one function of ten has changed, nine answers are there.
+//! Values pass from step to step without being encoded. Each call is cached under its own
+//! function's key, as if it had been made directly: if one of ten functions changes, nine results
+//! are still cached.
 //!
 //! Invariants:
-//! * What a pipeline may spend is one budget: its deadline holds for all its calls, those of pipelines in it too,
-//!   and so does the number of calls and what gathered values may take.
-//! * Its outcome doesn't depend on what ran first: of parts that fail the first in order counts.
-//! * No thread waits for a place on the lane while it holds one.
+//! * A pipeline has one budget: its deadline, its number of calls and the memory for gathered
+//!   values hold for all its calls, those of nested pipelines included.
+//! * The outcome doesn't depend on which part ran first: of several failures, the first in order
+//!   counts.
+//! * No thread waits for a slot on the lane while it holds one.
 
 mod fan_out;
 mod run;
@@ -50,7 +52,8 @@ use crate::error::{CallError, StepFailure};
 use crate::runtime::Runtime;
 
 impl Runtime {
-    /// Runs a call to its end, on a thread of the compute lane. The deadline counts from `admitted`.
+    /// Runs a call to its end, on a thread of the compute lane. The deadline counts from
+    /// `admitted`.
     pub(crate) fn run_long(
         &self,
         function: &Arc<Function>,
@@ -71,7 +74,7 @@ impl Runtime {
                 let scope = Scope { wanted, calls: Arc::new(Calls::up_to(staged.plan.calls_max)), until };
                 let begun = Instant::now();
                 let Ran { mut called, .. } = run_pipeline(&Arc::new(run), function, staged, decoded, &scope);
-                // Where it is short it may run as one component where its connection lives.
+                // A short chain may run fused on the fast lane.
                 if called.result.is_ok() && called.cost.run < TICK {
                     function.history().was_short();
                 } else {
@@ -83,7 +86,8 @@ impl Runtime {
         }
     }
 
-    /// Runs a chain as the one component that it is linked to. `None` where that gives no answer: the steps tell why.
+    /// Runs a chain as the component that it is linked into. `None` if that gives no value: the
+    /// caller then runs the steps, which report the error.
     pub(crate) fn run_fused(
         &self,
         function: &Arc<Function>,
@@ -97,7 +101,7 @@ impl Runtime {
         called.is_whole().then_some(called)
     }
 
-    /// Runs a pipeline with no help, and tells of each of its calls what it was given and what it gave.
+    /// Runs a pipeline without helpers, and records the input and output of each call.
     pub(crate) fn run_explained(
         &self,
         function: &Arc<Function>,
@@ -116,7 +120,8 @@ impl Runtime {
         (called, explained)
     }
 
-    /// Runs a pipeline with no help, and all of its calls whatever is remembered: to compare, and for nothing else.
+    /// Runs a pipeline without helpers, and recomputes all its calls. The result is only for
+    /// comparison.
     pub(super) fn run_again(
         &self,
         function: &Arc<Function>,
@@ -129,16 +134,16 @@ impl Runtime {
     }
 }
 
-/// What a part takes that is worked on beside others, about, bytes.
+/// Approximate memory of one part of a fan-out, bytes.
 const PART_BYTES: u64 = 192;
 
-/// Between so many items it is looked whether to go on.
+/// Check for cancellation every this many items.
 const LOOK_EVERY: usize = 256;
 
-/// Calls that are told of; of further ones only the number counts.
+/// Most calls that are recorded; further ones are only counted.
 const EXPLAINED_MAX: usize = 1000;
 
-/// Runs a component's function, here and now, and learns from it how its calls are.
+/// Runs a component's function on this thread, and records in its history how long the call took.
 fn run_component(
     function: &Function,
     loaded: &Loaded,
@@ -155,7 +160,7 @@ fn run_component(
     (called, value)
 }
 
-/// The same, and learns nothing.
+/// Runs a component's function on this thread, without recording how long it took.
 fn run_apart(
     function: &Function,
     loaded: &Loaded,
@@ -179,12 +184,12 @@ fn run_apart(
 /// One pipeline of a run: the outermost, or one that it calls.
 struct Evaluation {
     run: Arc<Run>,
-    /// It, whose limits hold for what it gathers and answers.
+    /// The pipeline. Its limits hold for the values it gathers and its answer.
     function: Arc<Function>,
     staged: Arc<Staged>,
-    /// It may make fewer calls than it says, as its caller has no more left.
+    /// It may make fewer calls than its plan allows, because its caller has no more left.
     is_short_of_calls: bool,
-    /// Of each call of the plan.
+    /// One for each call of the plan.
     counts: Vec<StepCounts>,
 }
 
@@ -196,31 +201,31 @@ struct StepCounts {
     took_us: AtomicU64,
 }
 
-/// Why a step gave no value.
+/// Why a step returned no value.
 #[derive(Debug)]
 enum End {
     /// The function of a call returned its own error.
     Error { call: usize, input: Digest, error: Option<Val> },
     /// A call failed.
     Failed { call: usize, input: Digest, error: Arc<CallError> },
-    /// The pipeline itself did.
+    /// The pipeline itself failed.
     Own(CallError),
-    /// Whoever called it has no more to give: says nothing of the pipeline.
+    /// The budget of the caller is exhausted. This isn't a failure of the pipeline.
     Outer(CallError),
-    /// Nobody waits for it.
+    /// The run was cancelled, because no caller waits for it.
     Unwanted,
 }
 
-/// What running a pipeline came to.
+/// The outcome of running a pipeline.
 struct Ran {
     called: CallOutcome,
-    /// What the answer is the JSON of, if it is that.
+    /// The value that the answer encodes as JSON, if it does.
     value: Option<Val>,
-    /// It was ended by what its caller had left, and says nothing of itself.
+    /// The run was ended by its caller's budget or by cancellation, not by a failure of its own.
     outer: Option<End>,
 }
 
-/// Runs a pipeline here.
+/// Runs a pipeline on this thread.
 fn run_pipeline(
     run: &Arc<Run>,
     function: &Arc<Function>,
@@ -321,7 +326,7 @@ impl Evaluation {
         Ok(Value::Parts(Arc::new(keys.into_iter().zip(values).map(pair).collect())))
     }
 
-    /// Whether so many parts may be held.
+    /// Checks that this many parts fit in the memory limit.
     fn has_room_for(&self, parts: usize) -> Result<(), End> {
         let max = self.function.limits().memory_bytes_max;
         match (parts as u64).saturating_mul(PART_BYTES) <= max {
@@ -330,7 +335,7 @@ impl Evaluation {
         }
     }
 
-    /// Calls a function, or finds what it has answered.
+    /// Calls a function, or finds its cached result.
     fn call(self: &Arc<Self>, call: usize, value: Value, scope: &Scope) -> Result<Value, End> {
         let run = &self.run;
         if !scope.calls.spend(1) {
@@ -372,7 +377,7 @@ impl Evaluation {
             (Came::Value(Value::Nothing), true) => Ok(Val::Result(Ok(None)).into()),
             (Came::Value(value), true) => Ok(Val::Result(Ok(Some(Box::new(value.into_val())))).into()),
             (Came::Error(error), true) => Ok(Val::Result(Err(error.map(Box::new))).into()),
-            // Cut off, whoever's doing that was.
+            // The call was cancelled, whatever the cause.
             (Came::Failed(_), _) if scope.wanted.is_over() => Err(End::Unwanted),
             (Came::Failed(_), _) if Instant::now() >= scope.until => Err(End::Own(self.too_late())),
             (Came::Failed(error), _) => Err(End::Failed { call, input: input_digest(), error }),
@@ -397,7 +402,7 @@ impl Evaluation {
         if !directives.no_cache {
             let results = runtime.results();
             lead = match results.look_up(function, &mut place) {
-                // A result that can't be read any more is computed again.
+                // A result that can't be decoded any more is recomputed.
                 Lookup::Hit(found) => match Came::read(callee, &found.result) {
                     Ok(came) => {
                         tally.hit(found.cost);
@@ -406,10 +411,10 @@ impl Evaluation {
                     Err(_) => None,
                 },
                 Lookup::Lead(lead) => Some(lead),
-                // The leader may wait for the slot that this thread has.
+                // The leader may wait for the slot that this thread holds: run the call here.
                 Lookup::Wait(_) => None,
             };
-            // A result that took long is worth a look at the disk.
+            // Read the disk only for functions whose calls take long.
             if function.history().is_long()
                 && results.may_be_on_disk(function)
                 && let Some(found) = results.find_on_disk(&key, function.record.remember.ttl())
@@ -427,7 +432,7 @@ impl Evaluation {
         Ok((self.run(function, code, decoded, scope, callee, Some((place, lead)))?, Found::Not))
     }
 
-    /// Runs a call, and keeps what comes of it.
+    /// Runs a call and caches its result.
     fn run(
         self: &Arc<Self>,
         function: &Arc<Function>,
@@ -463,7 +468,7 @@ impl Evaluation {
                 }
             }
         };
-        // What was cut off as it is of no use says nothing.
+        // A failure caused by cancellation says nothing about the function.
         if called.result.is_err() && scope.wanted.is_over() {
             return Err(End::Unwanted);
         }
@@ -489,7 +494,7 @@ impl Evaluation {
         if self.is_short_of_calls { End::Outer(error) } else { End::Own(error) }
     }
 
-    /// Whether to go on.
+    /// Checks that the run isn't cancelled and its deadline hasn't passed.
     fn check(&self, scope: &Scope) -> Result<(), End> {
         if scope.wanted.is_over() {
             return Err(End::Unwanted);
@@ -497,13 +502,14 @@ impl Evaluation {
         if Instant::now() >= scope.until { Err(End::Own(self.too_late())) } else { Ok(()) }
     }
 
-    /// This pipeline's own deadline, also where one around it ended first: that one then says so itself.
+    /// Returns the deadline error of this pipeline. If the deadline of an enclosing pipeline passed
+    /// first, that one reports its own.
     fn too_late(&self) -> CallError {
         let deadline_ms = self.function.limits().deadline_ms.get();
         CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }
     }
 
-    /// The pipeline's answer, and its value.
+    /// Encodes the pipeline's answer. Returns the value, too, if the answer has one.
     fn answer(&self, outcome: Result<Value, End>, raw: bool) -> (Result<Answer, CallError>, Option<Val>) {
         let plan = &self.staged.plan;
         let bytes_max = self.function.limits().output_bytes_max;

@@ -1,20 +1,21 @@
-//! Answers that were remembered, computed again while the machine has nothing else to do, and compared.
+//! Verification: cached results are recomputed while the machine is idle, and compared.
 //!
 //! ```text
-//! hit --(one in so many)--> queue --> a thread that runs when no other wants the core --> agreed | undecided
-//!                                                                                  \--> disagreed
+//! hit --(sampled)--> queue --> a thread of idle priority --> agreed | undecided | disagreed
 //! ```
 //!
-//! That a function is pure is enforced; that the enforcement and the machine's memory are as good as they are held to be, and
-//! for what is on disk the compiler that was in use then, is what is checked here. Where two computations disagree none of the component's results can be relied on: there is an
-//! alarm, they are forgotten, and nothing of the component is remembered until somebody says so. The input is kept
-//! ([`inputs`](crate::inputs)), so that it can be run again by hand.
+//! The sandbox enforces purity. This module checks the sandbox and the machine's memory by
+//! recomputing a sample of hits. For results on disk it also checks the compiler that was in use
+//! then. If two computations disagree, none of the component's results is reliable: the host raises
+//! an alarm, drops these results, and caches nothing of the component until an operator clears its
+//! cache. The input is stored (see [`Results`](crate::results::Results)), so that the call can be
+//! repeated by hand.
 //!
 //! Invariants:
-//! * No call waits for a check: where the queue is full there is none.
-//! * Checks take at most a [`CORE_PART`] of one core, however many are asked for.
-//! * What says nothing, such as a deadline that has passed, is no disagreement.
-//! * A hit is checked soon or not at all: some time after the last one there is no thread.
+//! * No call waits for a check. If the queue is full, the check is dropped.
+//! * Checks use at most one part in [`CORE_PART`] of one core, however many are sampled.
+//! * An inconclusive recomputation, such as one past its deadline, is not a disagreement.
+//! * A hit is checked soon or not at all. The thread ends some time after the last check.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,40 +42,41 @@ use crate::pool::Pool;
 use crate::receipt::document;
 use crate::runtime::{Runtime, WeakRuntime};
 
-/// One core's time is at least so many times what checks take.
+/// Checks use at most one part in this many of one core's time.
 const CORE_PART: u32 = 200;
 
-/// Checks that wait, at most.
+/// Most checks in the queue.
 const QUEUE_MAX: usize = 64;
 
-/// What they hold together, bytes; beyond it there is none.
+/// Most memory that queued checks hold together, bytes. Further checks are dropped.
 const QUEUED_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
-/// Without a check for so long the thread ends, and what it has loaded goes.
+/// Idle time after which the thread ends and unloads its components.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// The longest pause between two checks: after a call of seconds the next may come before it has had its share.
+/// Longest pause between two checks. After a call of many seconds the next check may come before
+/// its share of time.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
-/// The longest a check waits; after that it is dropped, so that an idle machine comes to rest.
+/// Longest time in the queue. Older checks are dropped, so that an idle machine can sleep.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Stack of the thread, bytes: guests run on it.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
-/// Which hits are checked, and those that wait for it.
+/// The sampling of hits, and the queue of checks.
 pub(crate) struct Verification {
-    /// Of 2^64.
+    /// Share of hits to sample, out of 2^64.
     part: u64,
     salt: u64,
     queued_bytes: AtomicU64,
-    /// Goes up whenever somebody says that results are to be relied on again.
+    /// Rises whenever an operator trusts results again.
     trusted: AtomicU64,
     begun: AtomicU64,
     queue: Mutex<Option<SyncSender<Check>>>,
 }
 
-/// A hit to be checked.
+/// A hit to be verified.
 pub(crate) struct Check {
     pub(crate) function: Arc<Function>,
     pub(crate) request: Request,
@@ -84,18 +86,19 @@ pub(crate) struct Check {
     asked_at: Instant,
 }
 
-/// What a check comes to.
+/// The result of a check.
 enum Verdict {
     Agreed,
-    /// It wasn't to be had now, or not in time.
+    /// It couldn't be recomputed now, or not in time.
     Undecided,
     Disagreed(Box<Disagreement>),
 }
 
 impl Verification {
-    /// Of `share` of the hits, from 0 to 1.
+    /// Samples `share` of the hits, from 0 to 1.
     pub(crate) fn new(share: f64) -> Self {
-        // Differs between processes, so that they don't check the same; a bad one makes no difference.
+        // Differs between processes, so that they sample different hits. Its quality doesn't
+        // matter.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             part: (share.clamp(0.0, 1.0) * u64::MAX as f64) as u64,
@@ -107,12 +110,12 @@ impl Verification {
         }
     }
 
-    /// Where somebody begins who counts hits: far from everybody else.
+    /// Returns the first number for a new counter of hits, far from those of other counters.
     pub(crate) fn begin(&self) -> u64 {
         mixed(self.begun.fetch_add(1, Ordering::Relaxed) ^ self.salt)
     }
 
-    /// Whether the hit with this number is checked.
+    /// Returns whether the hit with this number is sampled.
     pub(crate) fn samples(&self, number: u64) -> bool {
         self.part > 0 && mixed(number) <= self.part
     }
@@ -121,12 +124,12 @@ impl Verification {
         self.trusted.load(Ordering::Acquire)
     }
 
-    /// What waits to be checked is no use any more.
+    /// Invalidates the checks in the queue.
     pub(crate) fn begin_anew(&self) {
         self.trusted.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether there is a thread for it.
+    /// Returns whether the verifying thread runs.
     #[cfg(test)]
     pub(crate) fn is_working(&self) -> bool {
         self.lock().is_some()
@@ -137,14 +140,14 @@ impl Verification {
     }
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): numbers that follow one another come out evenly spread.
+/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): spreads consecutive numbers evenly.
 fn mixed(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
 }
 
-/// What a request holds besides its head, bytes.
+/// Returns the memory that a request holds besides its head, bytes.
 fn request_bytes(request: &Request) -> u64 {
     let bytes = match request {
         Request::Payload { body, .. } => body.len(),
@@ -161,7 +164,7 @@ impl Check {
 }
 
 impl Runtime {
-    /// Has a hit checked, some time when there is nothing else to do: what `function` was asked, and answered from memory.
+    /// Queues a check of a hit: of the result that answered this request to `function`.
     pub(crate) fn verify(
         &self,
         function: &Arc<Function>,
@@ -185,9 +188,9 @@ impl Runtime {
         }
     }
 
-    /// Whether it waits now. The thread is started by the first.
+    /// Queues a check and returns whether it was accepted. The first check starts the thread.
     fn enqueue(&self, check: Check) -> bool {
-        // A thread that waits for its core may have it.
+        // The verifying thread may hold the lock while it waits for a core.
         let Ok(mut queue) = self.verification().queue.try_lock() else { return false };
         if queue.is_none() {
             let (sender, checks) = sync_channel(QUEUE_MAX);
@@ -199,7 +202,7 @@ impl Runtime {
         }
         match queue.as_ref().map(|queue| queue.try_send(check)) {
             Some(Ok(())) => true,
-            // The thread has panicked: the next check has another.
+            // The thread has panicked: the next check starts another.
             Some(Err(TrySendError::Disconnected(_))) => {
                 *queue = None;
                 false
@@ -208,9 +211,9 @@ impl Runtime {
         }
     }
 
-    /// What the component of a function is held to be: its results are gone, and nothing of it is remembered.
+    /// Drops the results of a function's component and stops caching them.
     fn distrust(&self, function: &Function, disagreement: &Disagreement) {
-        // Where it can't be written down it holds until the next start.
+        // If it can't be stored, the distrust lasts until the next start.
         let written = self.results().distrust(disagreement);
         self.functions().forget_all();
         let mut components = HashSet::from([disagreement.component]);
@@ -236,7 +239,7 @@ impl Runtime {
     }
 }
 
-/// The thread's work: to the end of the runtime, or of the checks.
+/// Runs checks until the runtime is dropped or the queue is idle.
 fn work(runtime: &WeakRuntime, checks: &Receiver<Check>) {
     priority::idle();
     let mut pool = None;
@@ -247,7 +250,7 @@ fn work(runtime: &WeakRuntime, checks: &Receiver<Check>) {
             Ok(check) => check,
             Err(_) => {
                 let mut queue = runtime.verification().lock();
-                // One may have come in between.
+                // A check may have arrived in between.
                 let Ok(check) = checks.try_recv() else {
                     *queue = None;
                     return;
@@ -259,20 +262,20 @@ fn work(runtime: &WeakRuntime, checks: &Receiver<Check>) {
         if check.asked_at.elapsed() > WAIT_MAX {
             continue;
         }
-        // Its own: what other threads run on isn't held up by one that waits for its core.
+        // A separate pool: a thread that waits for its core doesn't block the others' pools.
         let pool = match &mut pool {
             Some(pool) => pool,
             none => match runtime.executor().new_pool_of(1) {
                 Ok(pool) => none.insert(pool),
-                // No address space for another instance: nothing is checked.
+                // No address space for another instance: skip the check.
                 Err(_) => continue,
             },
         };
         let before = thread_time();
         run(&runtime, pool, &check);
-        // What else there may be of the runtime is let go.
+        // Don't keep the runtime alive during the pause.
         drop((runtime, check));
-        // Of its own time: how long it waited for the core doesn't count.
+        // Processor time: the wait for the core doesn't count.
         let spent = thread_time().saturating_sub(before);
         thread::sleep((spent * (CORE_PART - 1)).min(PAUSE_MAX));
     }
@@ -280,9 +283,9 @@ fn work(runtime: &WeakRuntime, checks: &Receiver<Check>) {
 
 fn run(runtime: &Runtime, pool: &Pool, check: &Check) {
     let function = &check.function;
-    // One alarm is enough; and what was remembered before somebody said that all is well again says nothing.
+    // One alarm is enough, and a result from before an operator's reset is moot.
     let is_over = || {
-        // Also of a pipeline's functions: what is wrong with one shows in the whole.
+        // Includes a pipeline's functions: a fault in one shows in the whole.
         let components = components(function).into_iter().chain([&function.record.digest]);
         let mut found = components.map(|digest| runtime.disagreement(digest));
         let is_distrusted = found.any(|found| found.is_ok_and(|found| found.is_some()));
@@ -293,7 +296,7 @@ fn run(runtime: &Runtime, pool: &Pool, check: &Check) {
     }
     let counts = match compute(runtime, pool, check) {
         Verdict::Undecided => return,
-        // While it was computed, too.
+        // An alarm or a reset may have come during the computation, too.
         Verdict::Disagreed(_) if is_over() => return,
         Verdict::Agreed => Counts { verified: 1, ..Counts::default() },
         Verdict::Disagreed(disagreement) => {
@@ -306,7 +309,7 @@ fn run(runtime: &Runtime, pool: &Pool, check: &Check) {
 
 fn compute(runtime: &Runtime, pool: &Pool, check: &Check) -> Verdict {
     let Check { function, request, prefer, remembered, .. } = check;
-    // Nothing is compiled for it.
+    // A check compiles nothing.
     let Ok(Some(code)) = runtime.code_in(pool, function) else { return Verdict::Undecided };
     let Ok(decoded) = invoke::decode(code.interface(), request, *prefer) else {
         return Verdict::Undecided;
@@ -320,7 +323,7 @@ fn compute(runtime: &Runtime, pool: &Pool, check: &Check) -> Verdict {
             let RunEnd::Over(called) = outcome else { return Verdict::Undecided };
             called
         }
-        // Step by step, also what was computed as one component.
+        // Stepwise, even if the result came from a fused chain.
         Code::Pipeline(staged) => runtime.run_again(function, staged, &decoded),
     };
     let agreed = match (&remembered.result, &called.result) {
@@ -359,10 +362,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_share_is_what_was_asked_for() {
+    fn sampling_matches_the_requested_share() {
         for share in [0.0, 0.001, 0.25, 1.0] {
             let verification = Verification::new(share);
-            // Many that count a little, as where most functions are rarely called.
+            // Many counters with few hits each, as when most functions are rarely called.
             let hits = (0..10_000).flat_map(|_| {
                 let begin = verification.begin();
                 (0..10).map(move |index| begin.wrapping_add(index))

@@ -1,6 +1,7 @@
-//! An answer from memory, given once more to a call that is known to be the same: without its being read.
+//! A cached answer, reused for a call that is known to be the same without parsing it.
 //!
-//! Invariant: what is given is what the call would find if it were read and looked up. Where that can't be told it is.
+//! Invariant: the reused answer is the one that the call would find if it were parsed and looked
+//! up. A call for which this isn't certain is parsed.
 
 use std::sync::{Arc, Weak};
 
@@ -11,31 +12,32 @@ use super::{RoutedFunction, Shard};
 use crate::cached::Remembered;
 use crate::call::invoke::CallOutcome;
 
-/// By what an answer is given again.
+/// An answer that can be reused.
 #[derive(Clone)]
 pub struct RepeatableAnswer {
-    /// The function that was called, as it was found then.
+    /// The function that was called, as it was resolved then.
     met: Arc<RoutedFunction>,
     key: Key,
-    /// Says whether it is the same yet. It holds no more of it than its place.
+    /// Tells whether the cached result is still the same one. It keeps only the allocation alive.
     remembered: Weak<Remembered>,
 }
 
 impl PartialEq for RepeatableAnswer {
-    /// Whether both are the same result, for the same function.
+    /// Returns whether both are the same result of the same function.
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.met, &other.met) && self.remembered.ptr_eq(&other.remembered)
     }
 }
 
 impl RepeatableAnswer {
-    /// Whether the function sees the request's headers.
+    /// Returns whether the function sees the request's headers.
     pub fn sees_headers(&self) -> bool {
         self.met.record.description.form == Form::Http
     }
 
-    /// For what came of a call that found this in memory, if it may be given again: a failure is written down each time,
-    /// what isn't to be stored is nowhere, and what gets too old has to be looked at.
+    /// Returns the reusable answer of a call whose result was in memory. `None` for a failure,
+    /// which is logged each time, for `no-store`, and for a result with a time to live, whose age
+    /// must be checked.
     pub(super) fn of(
         met: &Arc<RoutedFunction>,
         key: Key,
@@ -49,8 +51,9 @@ impl RepeatableAnswer {
 }
 
 impl Shard {
-    /// Counts a call that is answered again as [`given`](RepeatableAnswer), and says how old the answer is, seconds. `None` where the
-    /// call is to be made: something may have changed, or this one is to be checked.
+    /// Counts a call that is answered again as [`given`](RepeatableAnswer), and returns the
+    /// answer's age, seconds. `None` if the call has to be made: something may have changed, or
+    /// this hit is due for verification.
     pub fn give_again(&self, given: &RepeatableAnswer) -> Option<u64> {
         let (runtime, RepeatableAnswer { met, key, remembered }) = (&self.0.runtime, given);
         if runtime.functions().generation() != met.generation || met.lock().retired {
@@ -66,12 +69,12 @@ impl Shard {
         Some(found.age_s())
     }
 
-    /// Whether anything is remembered at all.
+    /// Returns whether results are cached at all.
     pub fn remembers(&self) -> bool {
         self.0.runtime.results().cache().is_on()
     }
 
-    /// Goes up whenever this thread forgets what it knows of functions, so that others do.
+    /// Returns how often this thread has dropped its routes. Caches that depend on them follow it.
     pub fn forgotten(&self) -> u64 {
         self.lock().forgotten
     }

@@ -1,15 +1,17 @@
-//! A call's way to its answer: remembered, under way, or to be run.
+//! The path of a call to its answer: cached, in flight, or run.
 //!
 //! ```text
-//! as it was sent -> remembered? -> decoded -> remembered? -> under way? -> fast lane --------------+
-//!                                                                          \-> on disk? -> compute lane -> kept, and told to who waits
+//! as sent -> cached? -> decoded -> cached? -> in flight? -> fast lane ------------> cached, landed
+//!                                                   \-> on disk? -> compute lane ---^
 //! ```
 //!
 //! Invariants:
-//! * Calls that ask the same at the same time are one execution, which goes on while anybody waits for it.
-//! * An answer is kept before its flight ends: whoever comes later finds the one or the other.
+//! * Identical calls at the same time are one execution, which goes on while any caller waits for
+//!   it.
+//! * A result is cached before its flight ends, so a later caller finds the one or the other.
 //! * A call waits for another's execution until its own deadline at most.
-//! * What is on disk took long to compute: it is looked for where the call would take long again, and nobody else waits for that.
+//! * A result on disk took long to compute. The disk is read only where the call would take long
+//!   again, and no other call waits for the read.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,32 +37,32 @@ use crate::call::lookup::Lookup;
 use crate::error::{CallError, Fault};
 use crate::run::code::Code;
 
-/// Where an answer is looked for, and kept.
+/// The place of an answer in the cache.
 struct Sought<'a> {
     place: CacheSlot<'a>,
-    /// What was asked, if it may be answered from disk.
+    /// The request, if it may be answered from disk.
     asked: Option<(&'a Request, Prefer)>,
 }
 
-/// A call on its way.
+/// A call in progress.
 pub(super) struct Call {
-    /// Where it starts.
+    /// The code on which it starts.
     pub(super) code: Code,
     pub(super) begun: Instant,
-    /// The deadline counts from here.
+    /// Start of the deadline.
     pub(super) admitted: Instant,
-    /// It is past shedding, and past the fast lane.
+    /// It has started, so it can't be shed any more and can't run on the fast lane.
     pub(super) started: bool,
-    /// On the compute lane, where it has one.
+    /// Its slot on the compute lane, if it has one.
     pub(super) place: Option<lane::LaneSlot>,
-    /// The caller's.
+    /// The caller's cache directives.
     pub(super) directives: CacheDirectives,
-    /// Of a chain that is to run as one component, that.
+    /// The linked component of a chain that is to run as one.
     pub(super) fused: Option<Arc<Loaded>>,
 }
 
 impl Call {
-    /// Of a chain, how it sets out.
+    /// Returns the mode in which a chain starts.
     fn mode(&self) -> ExecutionMode {
         if self.fused.is_some() { ExecutionMode::Fused } else { ExecutionMode::Stepwise }
     }
@@ -70,8 +72,8 @@ impl Shard {
     /// Answers one call.
     ///
     /// # Cancel safety
-    /// Dropping the future abandons the call. What runs on the compute lane is cut off at the next tick, unless
-    /// others wait for the same.
+    /// Dropping the future abandons the call. A run on the compute lane is aborted at the next
+    /// tick, unless other callers wait for the same result.
     pub async fn call(
         &self,
         met: &Arc<RoutedFunction>,
@@ -82,11 +84,11 @@ impl Shard {
         self.answer(met, request, prefer, directives).await.0
     }
 
-    /// Answers one call. Where the answer was in memory, and doesn't get too old, it can be [given
-    /// again](Self::give_again) to one that was sent just as this.
+    /// Answers one call. If the answer was in memory and has no time to live, it can be
+    /// [reused](Self::give_again) for a call that was sent identically.
     ///
     /// # Cancel safety
-    /// As [`call`](Self::call).
+    /// The same as for [`call`](Self::call).
     pub async fn answer(
         &self,
         met: &Arc<RoutedFunction>,
@@ -107,7 +109,7 @@ impl Shard {
             return (called, given);
         }
         let mut given = None;
-        // Apart, as it is large: what is known already needs none of it.
+        // A separate future, because it is large: a cached answer needs none of it.
         let recall_or_run = self.recall_or_run(met, &request, prefer, directives, spelling, &mut given);
         let mut called = Box::pin(recall_or_run).await;
         if met.remembers()
@@ -119,7 +121,7 @@ impl Shard {
         (called, given)
     }
 
-    /// Writes down what came of a call.
+    /// Records the outcome of a call in the counts and the log.
     fn account(&self, met: &RoutedFunction, called: &CallOutcome) {
         let fault = called.result.as_ref().err().map(|error| error.fault());
         let ran = matches!(called.source, Source::Ran { .. })
@@ -130,8 +132,8 @@ impl Shard {
         self.0.runtime.results().record_log(met, called);
     }
 
-    /// What isn't known by its `spelling`, if it has one that is looked for. Where it is in memory all the same, and may be given
-    /// again, by that in `again`.
+    /// Answers a call that isn't cached by its `spelling`, if it has one that may be looked up.
+    /// Sets `again` if the result is in memory all the same and may be reused.
     async fn recall_or_run(
         &self,
         met: &Arc<RoutedFunction>,
@@ -148,14 +150,15 @@ impl Shard {
             Ok(code) => code,
             Err(error) => return CallOutcome::failed(CallError::Load(error), CallCost::default()),
         };
-        // Loading is not the call's doing.
+        // Loading doesn't count against the call's deadline.
         let fused = match &code {
             Code::Component(_) => None,
             Code::Pipeline(staged) => self.fused(met, staged),
         };
         let call =
             Call { fused, code, begun, admitted: Instant::now(), started: false, place: None, directives };
-        // What a function of the http form sees of `no-cache` makes its call another one, which is never looked for.
+        // A function of the http form sees `no-cache`: its call is a different one, which is never
+        // looked up.
         let no_store = directives.no_store || (directives.no_cache && form == Form::Http);
         let spelling = spelling.filter(|_| !no_store);
         if !request.is_light(form, remembers) {
@@ -187,13 +190,13 @@ impl Shard {
             Lookup::Lead(lead) => self.lead(met, decoded, call, sought, Some(lead)).await,
             Lookup::Wait(interest) => match collapse(met, &interest, &call).await {
                 Some(called) => called,
-                // Alone, this time: nobody's deadline but its own is to decide what comes of it.
+                // It runs alone this time, so that no other call's deadline decides its outcome.
                 None => self.lead(met, decoded, call, sought, None).await,
             },
         }
     }
 
-    /// For what takes long to decode or to hash: all of it on the compute lane.
+    /// Answers a call that takes long to decode or to hash: all of it on the compute lane.
     async fn run_heavy(
         &self,
         met: &Arc<RoutedFunction>,
@@ -222,7 +225,7 @@ impl Shard {
             Lookup::Lead(lead) => return self.lead(met, decoded, call, sought, Some(lead)).await,
             Lookup::Wait(interest) => interest,
         };
-        // Neither the place nor what was decoded in it is held while somebody else works.
+        // Hold neither the slot nor the decoded input while another call computes the result.
         drop(decoded);
         call.place = None;
         if let Some(called) = collapse(met, &interest, &call).await {
@@ -234,7 +237,7 @@ impl Shard {
         }
     }
 
-    /// What is remembered, as an answer. Some are computed again later.
+    /// Turns a cached result into an answer. A sample of them is recomputed later.
     fn recalled(
         &self,
         met: &RoutedFunction,
@@ -252,7 +255,7 @@ impl Shard {
         answered(remembered, Source::Remembered { age_s, ttl_s, on_disk }, CallCost::default())
     }
 
-    /// What is on disk, if it is of use.
+    /// Returns the result on disk, if there is a usable one.
     async fn read(
         &self,
         met: &RoutedFunction,
@@ -267,7 +270,7 @@ impl Shard {
         Some((self.recalled(met, &found, asked, true), found))
     }
 
-    /// Runs a call, keeps what comes of it and tells who waits for the same.
+    /// Runs a call, caches its result and lands it for the callers who wait.
     async fn lead(
         &self,
         met: &Arc<RoutedFunction>,
@@ -281,12 +284,13 @@ impl Shard {
         }
         match self.try_here(met, &decoded, &mut call) {
             Some(called) => self.0.runtime.results().keep(met, called, sought.place, lead),
-            // Rare and large: apart, it isn't moved about with every request.
+            // Rare and large: boxed, so that it isn't moved with every request.
             None => Box::pin(self.lead_on_compute_lane(met, decoded, call, sought, lead)).await,
         }
     }
 
-    /// A pipeline: as one component, if it is a chain that is linked to one and that is faster, or step by step.
+    /// Runs a pipeline: as one component, if it is a linked chain and that is faster, or step by
+    /// step.
     async fn lead_pipeline(
         &self,
         met: &Arc<RoutedFunction>,
@@ -306,7 +310,7 @@ impl Shard {
         called
     }
 
-    /// Runs a call of which nothing is kept.
+    /// Runs a call whose result isn't cached.
     async fn run(&self, met: &Arc<RoutedFunction>, decoded: Decoded, mut call: Call) -> CallOutcome {
         let (mode, begun) = (call.mode(), Instant::now());
         if let Some(called) = self.try_here(met, &decoded, &mut call) {
@@ -319,18 +323,19 @@ impl Shard {
         called
     }
 
-    /// The fast lane, for a function that has a place on it. `None` if the call has to go to the other.
+    /// Runs a call on the fast lane, if the function may use it. `None` if the call has to go to
+    /// the compute lane.
     fn try_here(&self, met: &Arc<RoutedFunction>, decoded: &Decoded, call: &mut Call) -> Option<CallOutcome> {
         if call.started || met.history().is_long() {
             return None;
         }
         let (loaded, is_fused) = match &call.code {
             Code::Component(loaded) => (Arc::clone(loaded), false),
-            // What its steps take adds up: they have a thread to themselves.
+            // The times of its steps add up, so they get a thread of their own.
             Code::Pipeline(_) => (call.fused.clone()?, true),
         };
         match self.call_here(met, &loaded, decoded, call) {
-            // An answer is what the steps would give. What else it came to is for them to say.
+            // A value is what the steps would return. Any other outcome has to come from the steps.
             RunEnd::Over(called) if is_fused && !called.is_whole() => {
                 (call.started, call.fused) = (true, None);
                 None
@@ -344,7 +349,8 @@ impl Shard {
         }
     }
 
-    /// What is on disk is looked for first. With a lead the call doesn't end with this caller while others wait.
+    /// Looks for the result on disk first, then runs the call on the compute lane. With a lead, the
+    /// run outlasts its caller while others wait.
     async fn lead_on_compute_lane(
         &self,
         met: &Arc<RoutedFunction>,
@@ -360,7 +366,7 @@ impl Shard {
             let called = self.call_on_compute_lane(met, decoded, call).await;
             return self.0.runtime.results().keep(met, called, sought.place, None);
         };
-        // This caller's, until it leaves.
+        // The caller's interest, until it disconnects.
         let _interest = lead.interest();
         let (answers, answered) = oneshot::channel();
         let (shard, met) = (self.clone(), Arc::clone(met));
@@ -387,7 +393,7 @@ impl Shard {
                 }
                 None => shard.0.runtime.results().keep(&met, called, sought.place, Some(lead)),
             };
-            // Its own caller may have left; others have their answer.
+            // The leading caller may have disconnected; the others have their answer.
             if let Err(called) = answers.send(called) {
                 shard.account(&met, &called);
             }
@@ -398,7 +404,7 @@ impl Shard {
         })
     }
 
-    /// A decoded call and its key. It has its place from then on.
+    /// Decodes a call and computes its key. The call holds its slot from then on.
     async fn decode_on_compute_lane(
         &self,
         met: &Arc<RoutedFunction>,
@@ -423,8 +429,8 @@ impl Shard {
     }
 }
 
-/// Remembers what a pipeline that ran has taken this way, with what was `lost` on a try that came to nothing. How
-/// long it waited for its place is none of it, nor what was turned away.
+/// Records how long a pipeline took in this mode, with the time `lost` on a failed attempt. The
+/// time in the queue doesn't count, nor does a call that was refused.
 fn learn(met: &RoutedFunction, mode: ExecutionMode, lost: Duration, called: &CallOutcome) {
     let is_its_own = called.result.as_ref().err().is_none_or(|error| error.fault() == Fault::Guest);
     let has_run = is_its_own && matches!(called.source, Source::Ran { .. });
@@ -433,11 +439,11 @@ fn learn(met: &RoutedFunction, mode: ExecutionMode, lost: Duration, called: &Cal
     }
 }
 
-/// Waits for another's execution; `None` if nothing comes of it for this call.
+/// Waits for another call's execution; `None` if it yields no result for this call.
 async fn collapse(met: &RoutedFunction, interest: &Interest, call: &Call) -> Option<CallOutcome> {
     let deadline = tokio::time::Instant::from_std(call.admitted + met.limits().deadline());
     let landed = tokio::time::timeout_at(deadline, interest.landed()).await;
-    // All of the time was spent waiting for somebody else's to end.
+    // The whole time was spent waiting for another call's execution.
     let cost = CallCost { queue: call.begun.elapsed(), ..CallCost::default() };
     match landed {
         Ok(Some(Landed::Answer(remembered))) => {

@@ -1,4 +1,5 @@
-//! Receipts of answers, where long calls run: input and output are hashed, and the input may be written to disk.
+//! Receipts of answers. They are made on the compute lane, because input and output are hashed and
+//! the input may be written to disk.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,34 +10,35 @@ use nebula_model::request::{Prefer, Request};
 use super::{RoutedFunction, Shard};
 use crate::receipt::{Receipt, document};
 
-/// A receipt that was given.
+/// A receipt that was issued.
 #[derive(Debug)]
 pub struct IssuedReceipt {
     /// The token.
     pub token: String,
-    /// Whether the input is kept, so that the call can be made again from the receipt alone.
+    /// The input is stored, so that the call can be repeated from the receipt alone.
     pub input_kept: bool,
 }
 
-/// What a receipt is of.
+/// The call that a receipt is for.
 #[derive(Debug)]
 pub struct ReceiptSubject {
-    /// What was asked.
+    /// The request.
     pub request: Request,
-    /// How it was to be answered.
+    /// The form of answer that it asked for.
     pub prefer: Prefer,
-    /// What was answered.
+    /// The answer.
     pub answer: Answer,
-    /// What has computed that.
+    /// The engine that computed the answer.
     pub engine: Cow<'static, str>,
 }
 
 impl Shard {
-    /// The receipt of an answer, signed where the host has a key; with the input kept, if that is asked for and there is
-    /// room. None where the input's media type is longer than [`MEDIA_TYPE_BYTES_MAX`](crate::MEDIA_TYPE_BYTES_MAX).
+    /// Returns the receipt of an answer, signed if the host has a key. Stores the input if
+    /// `keep_input` is set and there is room. `None` if the input's media type is longer than
+    /// [`MEDIA_TYPE_BYTES_MAX`](crate::MEDIA_TYPE_BYTES_MAX).
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the receipt; the input may be kept all the same.
+    /// Dropping the future drops the receipt. The input may be stored all the same.
     pub async fn receipt(
         &self,
         met: &Arc<RoutedFunction>,
@@ -44,7 +46,7 @@ impl Shard {
         keep_input: bool,
     ) -> Option<IssuedReceipt> {
         let (runtime, met) = (self.0.runtime.clone(), Arc::clone(met));
-        // However many ask, some threads do it.
+        // A bounded number of threads issues receipts, however many are requested.
         let permit = Arc::clone(self.0.runtime.issuing()).acquire_owned().await.ok()?;
         let issue = move || {
             let _permit = permit;

@@ -1,4 +1,4 @@
-//! What was remembered, computed again; and a memory that was tampered with.
+//! Verification of cached results, and results that were tampered with.
 
 mod loading;
 
@@ -21,20 +21,20 @@ use crate::cached::Remembered;
 use crate::deploy::Followers;
 use crate::runtime::RuntimeConfig;
 
-/// Answers 7.
+/// A component that answers 7.
 const SEVEN: &str = r#"(component
     (core module $m (func (export "handle") (result i32) (i32.const 7)))
     (core instance $i (instantiate $m))
     (func (export "handle") (result s32) (canon lift (core func $i "handle"))))"#;
 
-/// Answers one more than it is given.
+/// A component that answers its input plus one.
 const MORE: &str = r#"(component
     (core module $m (func (export "handle") (param i32) (result i32)
         (i32.add (local.get 0) (i32.const 1))))
     (core instance $i (instantiate $m))
     (func (export "handle") (param "n" s32) (result s32) (canon lift (core func $i "handle"))))"#;
 
-/// Never answers.
+/// A component that never answers.
 const LOOPS: &str = r#"(component
     (core module $m (func (export "handle") (result i32) (loop (br 0)) unreachable))
     (core instance $i (instantiate $m))
@@ -57,7 +57,7 @@ impl Host {
         let mut config = RuntimeConfig {
             data_dir: data_dir.to_owned(),
             compiler: Compiler::InProcess(Codegen::Optimised),
-            // Other tests, or whatever else runs, may have the cores for long.
+            // Other tests or programs may occupy the cores for long.
             limits: Limits { deadline_ms: NonZeroU64::new(60_000).unwrap(), ..Limits::default() },
             host_limits: HostLimits { instances_max: NonZeroU32::MIN, ..HostLimits::default() },
             signer: None,
@@ -106,7 +106,7 @@ impl Host {
         self.executor.block_on(call)
     }
 
-    /// Has it remembered that the function answers this.
+    /// Caches `result` as the function's answer.
     fn tamper(&self, name: &str, result: Result<Answer, Arc<CallError>>) {
         let function = self.find(name).unwrap();
         let key = function.key().of(&Input::Values([].into()), false);
@@ -121,7 +121,7 @@ impl Host {
         function.map(|function| function.counts).unwrap_or_default()
     }
 
-    /// What of a function was verified, and what disagreed.
+    /// Returns how many hits of a function were verified, and how many of these disagreed.
     fn verified(&self, name: &str) -> (u64, u64) {
         let counts = self.counts(name);
         (counts.verified, counts.disagreed)
@@ -149,7 +149,7 @@ fn is_hit(called: &CallOutcome) -> bool {
 }
 
 #[test]
-fn hits_are_computed_again_and_agree() {
+fn recomputed_hits_agree() {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::open(directory.path(), 1.0);
     host.deploy("seven", SEVEN);
@@ -161,7 +161,7 @@ fn hits_are_computed_again_and_agree() {
 }
 
 #[test]
-fn a_disagreement_is_an_alarm_and_ends_remembering() {
+fn a_disagreement_raises_an_alarm_and_ends_caching() {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::open(directory.path(), 1.0);
     host.deploy("tampered", SEVEN);
@@ -184,20 +184,20 @@ fn a_disagreement_is_an_alarm_and_ends_remembering() {
     assert!(is_off(&host, "tampered") && is_off(&host, "other"));
     let written = host.runtime.cache_report().unwrap().functions.remove(0).disagreement;
     assert_eq!(written.as_ref(), Some(&alarm));
-    // The thread that checks may still have it.
+    // The verifying thread may still hold the runtime.
     let closed = Arc::downgrade(host.runtime.results().flights());
     drop(host);
     eventually("it is closed", || closed.strong_count() == 0);
     let host = Host::open(directory.path(), 1.0);
     assert!(is_off(&host, "tampered"));
-    // Until somebody says so.
+    // Clearing the cache ends the distrust.
     host.runtime.clear_cache_of(&"tampered".parse().unwrap()).unwrap();
     assert!(!is_off(&host, "tampered") && is_hit(&host.call("other")));
 }
 
-/// With all of its calls, of which the check itself leaves no trace.
+/// A check recomputes all calls of a pipeline and leaves no trace in their counts.
 #[test]
-fn hits_of_pipelines_are_computed_again() {
+fn hits_of_pipelines_are_recomputed() {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::open(directory.path(), 1.0);
     host.deploy("number", SEVEN);
@@ -215,7 +215,7 @@ fn hits_of_pipelines_are_computed_again() {
     eventually("it was seen", || host.verified("outer") == (2, 1));
     let alarm = ALARMS.lock().unwrap().iter().find(|alarm| alarm.function == "outer@v1").cloned().unwrap();
     assert!(alarm.computed.contains(&Digest::of(b"9").to_string()), "{alarm:?}");
-    // It isn't remembered any more; what it calls is.
+    // The pipeline's results aren't cached any more; those of its functions are.
     for _ in 0..2 {
         let called = host.call("outer");
         assert!(!is_hit(&called) && called.result.unwrap().same(&value("9")));
@@ -223,7 +223,8 @@ fn hits_of_pipelines_are_computed_again() {
     assert!(is_hit(&host.call("number")));
 }
 
-/// A failure that is remembered is a result like another; one that says nothing of the function isn't.
+/// A cached failure is compared like any other result. A recomputation past its deadline is
+/// undecided.
 #[test]
 fn failures_are_compared_and_deadlines_are_not() {
     let directory = tempfile::tempdir().unwrap();
@@ -237,7 +238,7 @@ fn failures_are_compared_and_deadlines_are_not() {
     host.tamper("loops", Ok(value("7")));
     host.deploy("after", &SEVEN.replace("const 7", "const 9"));
     host.call("after");
-    // One after the other: when the next has been verified, it was undecided.
+    // Checks run one after the other: the next is verified, so this one was undecided.
     assert!(is_hit(&host.call("loops")));
     assert!(is_hit(&host.call("after")));
     eventually("the next was verified", || host.verified("after") == (1, 0));
@@ -246,7 +247,7 @@ fn failures_are_compared_and_deadlines_are_not() {
 }
 
 #[test]
-fn none_is_checked_unless_it_is_asked_for() {
+fn no_hit_is_verified_with_a_share_of_zero() {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::open(directory.path(), 0.0);
     host.deploy("seven", SEVEN);

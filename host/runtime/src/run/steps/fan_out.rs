@@ -1,17 +1,18 @@
-//! Many parts at once: the thread that has the pipeline works through them, and idle cores help.
+//! Fan-out: the pipeline's thread works through many parts, and idle cores help.
 //!
 //! ```text
 //! parts: [done, done, running (this thread), running (a helper), waiting, …]
 //!                                             next ---------------^
 //! ```
 //!
-//! A helper takes a place on the compute lane like any call, and only one that nobody waits for; when somebody does,
-//! it leaves. So a pipeline uses every core that is idle, and no more than its function's share.
+//! A helper takes a slot on the compute lane like a call, but only a slot that no call waits for.
+//! It leaves when a call waits. So a pipeline uses every idle core, within its function's share.
 //!
 //! Invariants:
-//! * Parts are begun in order. Once one has failed no later one is begun, and those that run are cut off: they can
-//!   no longer matter. Those before it go on, as one of them may be the first that fails.
-//! * The thread that has the pipeline waits for helpers that run, never for one that may yet come.
+//! * Parts start in order. After a failure no later part starts, and running later parts are
+//!   cancelled, because they no longer matter. Earlier parts go on, as one of them may be the first
+//!   that fails.
+//! * The pipeline's thread waits only for helpers that already run.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,24 +24,24 @@ use nebula_pipeline::Value;
 use super::{Calls, End, Evaluation, Purpose, Scope};
 use crate::error::CallError;
 
-/// For so long one thread works on parts alone: what is done by then needs no help.
+/// Time for which one thread works alone: parts done by then need no help.
 const ALONE: Duration = Duration::from_micros(100);
 
-/// How often help is looked for after that.
+/// Interval at which it looks for helpers after that.
 const LOOK: Duration = Duration::from_millis(1);
 
 struct FanOut {
     evaluation: Arc<Evaluation>,
     parts: Vec<Part>,
     next: AtomicUsize,
-    /// The first that has failed so far.
+    /// Index of the first part that has failed so far.
     failed_at: Arc<AtomicUsize>,
     scope: Scope,
-    /// Calls that there were left.
+    /// Calls left when the fan-out started.
     calls_left: u64,
-    /// What all parts have made so far.
+    /// Calls made by all parts so far.
     calls: AtomicU64,
-    /// What they have gathered so far, bytes.
+    /// Memory of the values gathered so far, bytes.
     gathered: AtomicU64,
     helpers: Mutex<Helpers>,
     one_left: Condvar,
@@ -54,21 +55,21 @@ struct Part {
 enum State {
     Waits(Value),
     Runs,
-    /// And how many calls it has made.
+    /// The outcome, and the number of calls that the part made.
     Done(Result<Value, End>, u64),
 }
 
 #[derive(Default)]
 struct Helpers {
-    /// Asked for, and not gone.
+    /// Helpers that were started and haven't left.
     asked: usize,
     running: usize,
-    /// There is nothing left to help with.
+    /// No part is left to help with.
     closed: bool,
 }
 
 impl Evaluation {
-    /// What each node makes of its value, in order.
+    /// Evaluates each node with its value and returns the values in order.
     pub(super) fn fan_out(
         self: &Arc<Self>,
         work: impl Iterator<Item = (usize, Value)>,
@@ -104,7 +105,7 @@ impl Part {
 }
 
 impl FanOut {
-    /// Works through the parts, with help, to the end of all.
+    /// Works through the parts, with helpers, until all are done.
     fn lead(self: &Arc<Self>) {
         let run = &self.evaluation.run;
         let helpers_max =
@@ -128,11 +129,12 @@ impl FanOut {
         }
     }
 
-    /// Does the next part, if there is one that matters.
+    /// Runs the next part. Returns whether there may be further ones that matter.
     fn do_next(&self) -> bool {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         let Some(part) = self.parts.get(index) else { return false };
-        // Parts are begun in order: where those before have spent what there was, one of them is the last that counts.
+        // Parts start in order: if the earlier ones have spent the budget, one of them is the last
+        // that counts.
         let is_spent = self.calls.load(Ordering::Relaxed) > self.calls_left
             || self.gathered.load(Ordering::Relaxed) > self.bytes_max();
         if self.failed_at.load(Ordering::Acquire) < index || is_spent {
@@ -160,8 +162,8 @@ impl FanOut {
         self.evaluation.function.limits().memory_bytes_max
     }
 
-    /// The values in order, or how the first that fails does. What they have spent is added up in order too: what was
-    /// done of parts that don't matter isn't counted.
+    /// Returns the values in order, or the first failure. The parts' spending is added up in order,
+    /// too: parts that don't matter aren't counted.
     fn gather(&self) -> Result<Vec<Value>, End> {
         let mut values = Vec::with_capacity(self.parts.len());
         let (calls, max, mut gathered) = (&self.scope.calls, self.bytes_max(), 0_u64);
@@ -179,7 +181,8 @@ impl FanOut {
                     }
                     values.push(value);
                 }
-                // Not begun, as those before it have spent what there was: all calls, or else all room.
+                // Not started, because earlier parts have spent the budget: all calls, or else all
+                // memory.
                 State::Waits(_) if self.calls.load(Ordering::Relaxed) > self.calls_left => {
                     return Err(self.evaluation.too_many_calls());
                 }
@@ -193,7 +196,7 @@ impl FanOut {
         Ok(values)
     }
 
-    /// Has idle cores help, as many as there are up to `helpers_max`.
+    /// Starts helpers on idle cores, at most `helpers_max`.
     fn ask_for_help(self: &Arc<Self>, helpers_max: usize) {
         let run = &self.evaluation.run;
         loop {
@@ -229,7 +232,7 @@ impl FanOut {
     }
 }
 
-/// A thread that helps, until dropped: also when it panics.
+/// A helper thread, until dropped: also when it panics.
 struct Helper<'a>(&'a FanOut);
 
 impl<'a> Helper<'a> {

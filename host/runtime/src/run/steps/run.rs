@@ -1,7 +1,7 @@
-//! What a call of a pipeline is for, and what it may spend.
+//! The purpose of one run of a pipeline, and its budget.
 //!
-//! Invariant: the counts of parts that run at once are added up in order, so that whether there were too many calls
-//! doesn't depend on which part was faster.
+//! Invariant: parts that run in parallel count their calls separately, and the counts are added up
+//! in order. Which part was faster doesn't decide whether there were too many calls.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,42 +14,42 @@ use super::super::code::Staged;
 use crate::call::function::Function;
 use crate::runtime::Runtime;
 
-/// One call of a pipeline, with all that comes of it.
+/// One run of a pipeline, with all the calls it makes.
 pub(super) struct Run {
     pub(super) runtime: Runtime,
-    /// The outermost pipeline, whose share of the lane it takes.
+    /// The outermost pipeline. The run uses its share of the lane.
     pub(super) function: Arc<Function>,
-    /// The caller's, which hold for the calls of steps too.
+    /// The caller's cache directives. They hold for the calls of steps, too.
     pub(super) directives: CacheDirectives,
-    /// Processor time of the threads that helped.
+    /// Processor time of the helper threads, nanoseconds.
     pub(super) helped_ns: AtomicU64,
     pub(super) purpose: Purpose,
 }
 
-/// What a pipeline runs for.
+/// The purpose of a run.
 pub(super) enum Purpose {
-    /// Somebody waits for it.
+    /// Answer a caller.
     Answer,
-    /// To tell of every call, here.
+    /// Record each call in this list.
     Explain(Mutex<Vec<Explained>>),
-    /// To be compared with what is remembered: it leaves no trace.
+    /// Recompute a cached result to compare it. Such a run leaves no trace.
     Check,
 }
 
-/// A call of a pipeline's step, for people.
+/// A call of a pipeline's step, described for people.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Explained {
-    /// What the step is called.
+    /// The name of the step.
     pub step: String,
     /// `hit`, `disk` or `miss`.
     pub cache: String,
-    /// On the wall's clock, microseconds.
+    /// Wall-clock time, microseconds.
     pub took_us: u64,
-    /// What it was given: JSON, text, or how many bytes of which media type.
+    /// The input: JSON, text, or the number of bytes and their media type.
     pub input: String,
-    /// What it gave; likewise.
+    /// The output, in the same form.
     pub output: String,
-    /// Whether that is an error.
+    /// The output is an error.
     pub failed: bool,
 }
 
@@ -65,7 +65,7 @@ impl Run {
     }
 }
 
-/// What a part of a run is done for, and what it may still spend.
+/// The budget of a part of a run, and its cancel flag.
 #[derive(Clone)]
 pub(super) struct Scope {
     pub(super) wanted: CancelFlag,
@@ -74,7 +74,7 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// All that a call of a pipeline may spend, from now.
+    /// Returns the full budget of a pipeline's call that starts now.
     pub(super) fn of(function: &Function, staged: &Staged) -> Self {
         Self {
             wanted: CancelFlag::default(),
@@ -84,8 +84,8 @@ impl Scope {
     }
 }
 
-/// Calls that were made, of those that may be. Parts that run at once have counts of their own, which are added up in
-/// order: what comes of a call doesn't depend on which of them was faster.
+/// The calls spent, out of those allowed. Parts that run in parallel count separately, and their
+/// counts are added up in order, so that the outcome doesn't depend on which of them was faster.
 pub(super) struct Calls {
     spent: AtomicU64,
     pub(super) max: u64,
@@ -104,7 +104,7 @@ impl Calls {
         self.max.saturating_sub(self.spent())
     }
 
-    /// Whether there were so many left.
+    /// Spends `count` calls and returns whether that many were left.
     pub(super) fn spend(&self, count: u64) -> bool {
         self.spent.fetch_add(count, Ordering::Relaxed).saturating_add(count) <= self.max
     }

@@ -1,6 +1,6 @@
-//! What goes into a function and what comes out of it, and what flows between: each as the other.
+//! Conversions between a function's input, its output, and the values that flow between steps.
 //!
-//! Invariant: what flows is the same whether a call has just run or is remembered.
+//! Invariant: a value is the same whether the call has just run or its result is cached.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use wasmtime::component::Val;
 
 use crate::error::CallError;
 
-/// The value that a pipeline is called with.
+/// Returns the value that a pipeline is called with.
 pub(super) fn input_value(ty: &InputType, input: &Input) -> Value {
     match (ty, input) {
         (_, Input::Payload { media_type, body }) => {
@@ -35,21 +35,22 @@ pub(super) fn input_value(ty: &InputType, input: &Input) -> Value {
     }
 }
 
-/// What a call has come to.
+/// The outcome of a step's call.
 pub(super) enum Came {
     Value(Value),
-    /// The function's own error.
+    /// The function returned its own error.
     Error(Option<Val>),
     Failed(Arc<CallError>),
 }
 
 impl Came {
-    /// Of what is remembered.
+    /// Decodes a cached result.
     pub(super) fn read(callee: &Callee, result: &Result<Answer, Arc<CallError>>) -> Result<Self, String> {
         Self::of(callee, result.clone(), None)
     }
 
-    /// Of an answer; `value` is what it is the JSON of, if that is at hand. What flows is the same either way.
+    /// Decodes an answer. `value` is the value that it encodes, if it is at hand. The outcome is
+    /// the same with and without it.
     pub(super) fn of(
         callee: &Callee,
         result: Result<Answer, Arc<CallError>>,
@@ -84,7 +85,7 @@ impl Came {
         })
     }
 
-    /// For people.
+    /// Describes the outcome for people.
     pub(super) fn told(&self, callee: &Callee) -> String {
         match (self, &callee.output, &callee.error) {
             (Self::Value(Value::Nothing), _, _) => "nothing".to_owned(),
@@ -103,7 +104,8 @@ impl Came {
     }
 }
 
-/// Length of an input that is bytes; values are bounded by what may cross into an instance.
+/// Returns the length of an input that is bytes. Values are limited by what may be passed into an
+/// instance.
 pub(super) fn flat_bytes(input: &Input) -> u64 {
     match input {
         Input::Flat(_, body) | Input::Payload { body, .. } => body.len() as u64,
@@ -111,7 +113,7 @@ pub(super) fn flat_bytes(input: &Input) -> u64 {
     }
 }
 
-/// What flows, as the input of a function.
+/// Converts a value to the input of a function.
 pub(super) fn input_of(input: &CallInput, value: Value) -> Input {
     let payload = |media_type: &str, body: Bytes| Input::Payload { media_type: media_type.to_owned(), body };
     match input {
@@ -132,7 +134,7 @@ pub(super) fn input_of(input: &CallInput, value: Value) -> Input {
                 return Input::Flat(flat, body);
             }
             let val = value.into_val();
-            // Without a copy.
+            // Avoids a copy.
             if let Val::String(text) = val {
                 return Input::Flat(Flat::String, text.into());
             }
@@ -145,7 +147,7 @@ pub(super) fn input_of(input: &CallInput, value: Value) -> Input {
     }
 }
 
-/// A value of `ty` as an answer has it, and the value if that is its JSON.
+/// Encodes a value of `ty` as an answer. Returns the value, too, if the answer is its JSON.
 pub(super) fn content(ty: &Type, value: Value, raw: bool) -> (Content, Option<Val>) {
     match (Flat::of(ty), value) {
         (Some(flat), value) => {
@@ -169,7 +171,7 @@ pub(super) fn json(ty: &Type, value: &Val) -> Content {
     Content::json(json)
 }
 
-/// A value's case, and its payload.
+/// Splits a value into its case and payload.
 #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else has cases")]
 pub(super) fn case_of(val: Val) -> (String, Option<Box<Val>>) {
     match val {
@@ -184,7 +186,7 @@ pub(super) fn case_of(val: Val) -> (String, Option<Box<Val>>) {
     }
 }
 
-/// Tells keys of one type apart.
+/// Returns a text that differs for different keys of one type.
 #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is a key")]
 pub(super) fn key_text(key: &Val) -> String {
     match key {
@@ -203,7 +205,7 @@ pub(super) fn key_text(key: &Val) -> String {
     }
 }
 
-/// The document that calls a function with this input by itself.
+/// Returns the document that calls a function with this input directly.
 pub(super) fn document_of(input: &Input, callee: &Callee) -> Vec<u8> {
     match (input, &callee.input) {
         (Input::Flat(_, body) | Input::Payload { body, .. }, _) => body.to_vec(),
@@ -225,7 +227,7 @@ pub(super) fn document_of(input: &Input, callee: &Callee) -> Vec<u8> {
     }
 }
 
-/// How much is shown of an input or output, characters.
+/// Longest text of an input or output in a description, characters.
 const TOLD_CHARS_MAX: usize = 2000;
 
 fn told(media_type: &str, body: &[u8]) -> String {

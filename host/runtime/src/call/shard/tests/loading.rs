@@ -1,11 +1,11 @@
-//! Compiled code stays loaded, with the budget that a server has.
+//! Compiled code stays loaded within a server's default budget.
 
 use super::*;
 
 /// Data of the component, bytes: its compiled code is a little longer.
 const DATA_BYTES: usize = 40 * 1024 * 1024;
 
-/// Answers 7, and has as much data as an interpreter has code.
+/// Returns a component that answers 7 and has as much data as an interpreter has code.
 fn large() -> String {
     let (pages, data) = (DATA_BYTES / 65_536 + 1, "x".repeat(DATA_BYTES));
     format!(
