@@ -1,16 +1,16 @@
 //! The `Accept` header: the form of the answer that a client prefers (RFC 9110 §12.5.1).
 //!
-//! A typed answer is sent as JSON. A `string` or `list<u8>` can also be sent raw. The header is read
-//! before the function's type is looked at, so `text/plain` and `application/octet-stream` both ask
-//! for the raw form.
+//! A typed answer is sent as JSON. A `string` or `list<u8>` can also be sent raw. The header is
+//! read before the function's type is looked at, so `text/plain` and `application/octet-stream`
+//! both ask for the raw form.
 
 use nebula_runtime::Prefer;
 
 const JSON: &str = "application/json";
 const RAW: [&str; 2] = ["text/plain", "application/octet-stream"];
 
-/// The preference for a media type, from least to most. A server may answer with a type that no range
-/// matches (§12.5.1), so that is better than a refused one.
+/// The preference for a media type, from least to most. A server may answer with a type that no
+/// range matches (§12.5.1), so that is better than a refused one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Wish {
     /// A range matches with `q=0`.

@@ -1,7 +1,7 @@
 //! The memory for request bodies, bounded over all threads.
 //!
-//! A body is read whole before its call begins. A large one first waits for room: for the length that
-//! it announces, or for its function's input limit if it announces none. `body` reads it.
+//! A body is read whole before its call begins. A large one first waits for room: for the length
+//! that it announces, or for its function's input limit if it announces none. `body` reads it.
 //!
 //! Invariant: without room, the server reads of a body over [`SMALL_BYTES_MAX`] only the part that
 //! arrives with its head, or up to 72 KiB if that is the whole body

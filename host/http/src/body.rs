@@ -1,9 +1,9 @@
 //! Checks of a request's head, and the reading of its body.
 //!
-//! hyper accepts requests that a public server should refuse: a missing, repeated or malformed `Host`
-//! (RFC 9112 §3.2), headers of any size, a body that never arrives. This module refuses them. hyper
-//! itself drops a `Content-Length` beside a `Transfer-Encoding`, and closes the connection after the
-//! answer (§6.1). `bodies` bounds the memory for all bodies.
+//! hyper accepts requests that a public server should refuse: a missing, repeated or malformed
+//! `Host` (RFC 9112 §3.2), headers of any size, a body that never arrives. This module refuses
+//! them. hyper itself drops a `Content-Length` beside a `Transfer-Encoding`, and closes the
+//! connection after the answer (§6.1). `bodies` bounds the memory for all bodies.
 
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
@@ -39,8 +39,8 @@ const DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The longest time for which an unwanted body is read.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The headers present in a request, among those that affect the answer. All headers that this module,
-/// `data` or `answer` reads are part of the request's key (`fast_path/request_key`).
+/// The headers present in a request, among those that affect the answer. All headers that this
+/// module, `data` or `answer` reads are part of the request's key (`fast_path/request_key`).
 ///
 /// Most requests have few headers, so one pass over them is faster than a lookup of each.
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,7 +95,8 @@ pub(crate) fn check(parts: &request::Parts) -> Result<Present, Problem> {
     Ok(present)
 }
 
-/// Returns whether `text` is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2) and not empty.
+/// Returns whether `text` is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2) and not
+/// empty.
 fn is_host(text: &[u8]) -> bool {
     is_plain_host(text) || is_any_host(text)
 }
@@ -154,7 +155,8 @@ where
     if let Poll::Ready(read) = poll_fn(|context| Poll::Ready(collecting.as_mut().poll(context))).await {
         return read;
     }
-    // A timer is large and aligned to a cache line. Boxed, it doesn't enlarge every request's future.
+    // A timer is large and aligned to a cache line. Boxed, it doesn't enlarge every request's
+    // future.
     Box::pin(timeout(BODY_TIMEOUT, collecting)).await.unwrap_or_else(|_| {
         Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -216,7 +218,8 @@ pub(crate) async fn discard<B: Body<Data = Bytes> + Unpin>(headers: &HeaderMap, 
     let _ = Box::pin(timeout(DISCARD_TIMEOUT, discarding)).await;
 }
 
-/// Returns a header as text, if it is present and ASCII. It then has no control characters but tabs.
+/// Returns a header as text, if it is present and ASCII. It then has no control characters but
+/// tabs.
 pub(crate) fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     let value = headers.get(name)?.as_bytes();
     // Faster than `to_str`, which checks byte by byte.

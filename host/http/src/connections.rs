@@ -5,13 +5,14 @@
 //! ```
 //!
 //! One check of all connections, every [`ROUND`], replaces a timer for each request. It closes a
-//! connection on which no request has begun or ended for [`IDLE_ROUNDS_MAX`] whole rounds. This covers
-//! a client that sends nothing, sends its headers one byte at a time, keeps an idle connection open
-//! or doesn't read its answer. `body` has the timeout for a body that doesn't arrive.
+//! connection on which no request has begun or ended for [`IDLE_ROUNDS_MAX`] whole rounds. This
+//! covers a client that sends nothing, sends its headers one byte at a time, keeps an idle
+//! connection open or doesn't read its answer. `body` has the timeout for a body that doesn't
+//! arrive.
 //!
 //! When the server stops, each connection drains: it closes once its requests are answered. A
-//! connection checks a flag for this whenever it is polled. hyper-util's own watch would be one more
-//! future to poll with every request.
+//! connection checks a flag for this whenever it is polled. hyper-util's own watch would be one
+//! more future to poll with every request.
 //!
 //! Invariant: while no connection is open, no timer runs.
 
@@ -28,8 +29,8 @@ use tokio::task::AbortHandle;
 /// The time between two checks of all connections.
 const ROUND: Duration = Duration::from_secs(15);
 
-/// The most rounds in a row for which a connection may be inactive. The next one closes it: after 75
-/// to 90 s, or 60 to 75 s if it never had a request.
+/// The most rounds in a row for which a connection may be inactive. The next one closes it: after
+/// 75 to 90 s, or 60 to 75 s if it never had a request.
 const IDLE_ROUNDS_MAX: u32 = 4;
 
 /// The connections of one thread.
@@ -127,7 +128,8 @@ impl Connections {
         }
     }
 
-    /// Tells every connection to close once its requests are answered, and waits until all are closed.
+    /// Tells every connection to close once its requests are answered, and waits until all are
+    /// closed.
     pub(crate) async fn drain(&self) {
         for connection in &self.lock().connections {
             connection.life.end();
@@ -167,8 +169,8 @@ impl Life {
         }
     }
 
-    /// Runs `connection` until it closes. Calls the function `end`, which makes it drain, once after
-    /// [`Life::end`].
+    /// Runs `connection` until it closes. Calls the function `end`, which makes it drain, once
+    /// after [`Life::end`].
     async fn live<C: Future>(&self, connection: C, end: fn(Pin<&mut C>)) {
         let mut connection = pin!(connection);
         let (mut waits, mut told) = (false, false);
@@ -321,7 +323,8 @@ mod tests {
     async fn draining_closes_every_connection() {
         let connections = Connections::new(2, Traffic::default());
         let (first, second) = (connections.place().await, connections.place().await);
-        // One is told while it waits, the other before its first poll. Each takes a second to close.
+        // The drain reaches one while it waits, the other before its first poll. Each takes a
+        // second to close.
         let (waiting, new) = (Leaving::default(), Leaving::default());
         first.spawn(waiting, Leaving::leave);
         tokio::task::yield_now().await;
@@ -331,7 +334,7 @@ mod tests {
         assert_eq!(begun.elapsed(), Duration::from_secs(1));
     }
 
-    /// A connection that closes one second after it is told to.
+    /// A connection that closes one second after [`leave`](Self::leave).
     #[derive(Default)]
     struct Leaving(Option<Pin<Box<tokio::time::Sleep>>>);
 

@@ -36,8 +36,8 @@ use crate::preference::{self, PREFER, WantsReceipt};
 use crate::problem::{Problem, Reply};
 use crate::status;
 
-/// Headers that wasi:http hides from guests, because they belong to the connection (RFC 9110 §7.6.1).
-/// A call doesn't depend on them.
+/// Headers that wasi:http hides from guests, because they belong to the connection (RFC 9110
+/// §7.6.1). A call doesn't depend on them.
 const UNSEEN: [&str; 8] = [
     "connection",
     "keep-alive",
@@ -49,7 +49,8 @@ const UNSEEN: [&str; 8] = [
     "http2-settings",
 ];
 
-/// A reply, and the cached result that it was made from, if the same request may get that result again.
+/// A reply, and the cached result that it was made from, if the same request may get that result
+/// again.
 struct Outcome {
     reply: Reply,
     result: Option<RepeatableAnswer>,
@@ -76,8 +77,8 @@ pub(crate) async fn serve(
     };
     body::discard(&parts.headers, &mut body).await;
     if head {
-        // hyper omits the body. Send the length that it would have, if there is a body here: a guest
-        // that sees HEAD may omit it itself, and a 304 has no body for `GET` either.
+        // hyper omits the body. Send the length that it would have, if there is a body here: a
+        // guest that sees HEAD may omit it itself, and a 304 has no body for `GET` either.
         let length = http_body::Body::size_hint(reply.body()).exact().filter(|length| *length > 0);
         if let Some(length) = length {
             reply.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -92,7 +93,7 @@ pub(crate) async fn serve(
 /// Finds the function of a request and calls it, or answers a health check.
 ///
 /// # Errors
-/// The problem to answer with, if the request names no function.
+/// The problem to answer with, if the request is malformed or names no deployed function.
 async fn route(
     shard: &Shard,
     bodies: &Bodies,
@@ -200,8 +201,8 @@ async fn run(
     call: Call,
     prefer: Prefer,
 ) -> Outcome {
-    // Keep the request for the receipt. Boxed, because few requests ask for one, and the others don't
-    // move its memory around.
+    // Keep the request for the receipt. Boxed, because few requests ask for one, and the others
+    // don't move its memory around.
     let wanted = asked.receipt.map(|wants| Box::new((wants, call.clone())));
     let (called, again) = shard.answer(function, call, prefer, asked.directives).await;
     // A receipt has the time of its creation, so the same response can't be sent again.
@@ -283,8 +284,8 @@ fn below_name(parts: &Parts, below: &str, body: Bytes) -> Request<Bytes> {
     request
 }
 
-/// Returns the headers that a guest sees, in their order. Removing entries from the map would reorder
-/// others, and so make it a different call.
+/// Returns the headers that a guest sees, in their order. Removing entries from the map would
+/// reorder others, and so make it a different call.
 fn seen(headers: &HeaderMap) -> HeaderMap {
     let mut seen = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {

@@ -1,8 +1,8 @@
 //! Input that a function accepts: methods, media types and query parameters, read from its
 //! description.
 //!
-//! Invariant: the runtime's codec accepts exactly this. The types are recognized by the schemas that
-//! the codec itself writes.
+//! Invariant: the runtime's codec accepts exactly this. The types are recognized by the schemas
+//! that the codec itself writes.
 
 use nebula_runtime::{Description, Form};
 use serde_json::Value;

@@ -26,8 +26,8 @@ pub(crate) fn receipt(headers: &HeaderMap) -> Option<WantsReceipt> {
     lines(headers).flat_map(preferences).find_map(wants_receipt)
 }
 
-/// Returns a line of `Prefer` or `Preference-Applied` without the receipt; `None` if nothing else is
-/// in it.
+/// Returns a line of `Prefer` or `Preference-Applied` without the receipt; `None` if nothing else
+/// is in it.
 pub(crate) fn without_receipt(line: &HeaderValue) -> Option<HeaderValue> {
     // A line that isn't ASCII isn't Nebula's. Pass it on unchanged.
     let Ok(text) = line.to_str() else { return Some(line.clone()) };
