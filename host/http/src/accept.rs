@@ -1,31 +1,35 @@
-//! What a caller would have: the `Accept` header (RFC 9110 §12.5.1).
+//! The `Accept` header: the form of the answer that a client prefers (RFC 9110 §12.5.1).
 //!
-//! A typed answer travels as JSON, or where it is a `string` or `list<u8>` as itself. Which of the two
-//! that is isn't known yet, so `text/plain` and `application/octet-stream` both ask for it.
+//! A typed answer is sent as JSON. A `string` or `list<u8>` can also be sent raw. The header is
+//! read before the function's type is looked at, so `text/plain` and `application/octet-stream`
+//! both ask for the raw form.
 
 use nebula_runtime::Prefer;
 
 const JSON: &str = "application/json";
 const RAW: [&str; 2] = ["text/plain", "application/octet-stream"];
 
-/// How much a media type is wanted. A type that no range matches is better than one that is refused:
-/// a server may answer with it (§12.5.1).
+/// The preference for a media type, from least to most. A server may answer with a type that no
+/// range matches (§12.5.1), so that is better than a refused one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Wish {
-    /// `q=0`.
+    /// A range matches with `q=0`.
     Refused,
+    /// No range matches.
     Unmentioned,
-    /// The quality, in thousandths.
+    /// A range matches with this quality, in thousandths.
     Wanted(u16),
 }
 
-/// What the `Accept` header prefers; as the input came where it prefers neither.
+/// Returns the form that the `Accept` header prefers; [`Prefer::AsSent`], the form of the input, if
+/// it prefers neither.
 pub(crate) fn prefer(accept: Option<&str>) -> Prefer {
     let Some(accept) = accept else { return Prefer::AsSent };
     let (_, json) = wish(accept, JSON);
     let raws = RAW.map(|raw| wish(accept, raw));
     let asked_for = raws.iter().filter(|(of_its_kind, wish)| *of_its_kind && *wish > Wish::Unmentioned);
-    // One of the two is as good as both; otherwise the one that is worse off decides.
+    // If ranges more specific than `*/*` want raw types, the most wanted one counts. Otherwise the
+    // less wanted of the two does.
     let raw = asked_for.map(|(_, wish)| *wish).max().unwrap_or_else(|| raws[0].1.min(raws[1].1));
     match json.cmp(&raw) {
         std::cmp::Ordering::Greater => Prefer::Json,
@@ -34,8 +38,8 @@ pub(crate) fn prefer(accept: Option<&str>) -> Prefer {
     }
 }
 
-/// What the most specific range that matches `media_type` says of it, and whether that is more
-/// specific than `*/*`.
+/// Returns the wish of the most specific range that matches `media_type`, and whether that range is
+/// more specific than `*/*`.
 fn wish(accept: &str, media_type: &str) -> (bool, Wish) {
     let kind = media_type.split('/').next().unwrap_or_default();
     let mut found = (0, Wish::Unmentioned);
@@ -48,7 +52,7 @@ fn wish(accept: &str, media_type: &str) -> (bool, Wish) {
             None if name.eq_ignore_ascii_case(media_type) => 3,
             Some(_) | None => continue,
         };
-        // A range whose quality is none says nothing.
+        // Ignore a range with a malformed quality.
         let Some(quality) = quality(parts) else { continue };
         if specificity > found.0 {
             found = (specificity, if quality == 0 { Wish::Refused } else { Wish::Wanted(quality) });
@@ -57,7 +61,8 @@ fn wish(accept: &str, media_type: &str) -> (bool, Wish) {
     (found.0 > 1, found.1)
 }
 
-/// The quality among a range's parameters, in thousandths; 1 where there is none.
+/// Parses the quality among a range's parameters, in thousandths. Returns 1,000 without one, and
+/// `None` if it is malformed.
 fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Option<u16> {
     let weight = parameters.find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
@@ -104,9 +109,9 @@ mod tests {
         assert_eq!(prefer(None), Prefer::AsSent);
     }
 
-    /// A quality of 0 is a refusal, whatever stands beside it.
+    /// A quality of 0 is a refusal, regardless of the other ranges.
     #[test]
-    fn what_is_refused_is_not_preferred() {
+    fn refused_forms_are_not_preferred() {
         assert_eq!(prefer(Some("application/json;q=0, text/plain")), Prefer::Raw);
         assert_eq!(prefer(Some("application/json; Q=0.000")), Prefer::Raw);
         assert_eq!(prefer(Some("application/json;q=0, */*")), Prefer::Raw);
@@ -114,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn qualities_have_three_digits() {
+    fn qualities_have_up_to_three_digits() {
         let of = |text| quality(std::iter::once(text));
         assert_eq!(
             ["q=0.5", "q=1", "q=1.000", "q=0.", "level=1"].map(of),

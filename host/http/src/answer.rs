@@ -1,7 +1,13 @@
-//! What every answer of a function carries.
+//! The response to a call: its headers, and the guest's headers within bounds.
 //!
-//! Invariant: what a guest may put into a head is bounded here, as its body is by its output limit. Nothing
-//! that it sets is refused by HTTP itself later on, or reaches beyond its own answer.
+//! Typed and raw functions return a value or an error, functions of the http form a whole response.
+//! To both this module adds the function's identity, caching headers, timings and the receipt.
+//! `problem` makes the responses of errors, which get some of these headers here.
+//!
+//! Invariants:
+//! * The headers that a guest sets are bounded here, as its body is by its output limit.
+//! * hyper accepts every header that a guest has set, and none affects more than the guest's own
+//!   answer.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,36 +34,39 @@ const NEBULA_RECEIPT: HeaderName = HeaderName::from_static("nebula-receipt");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// The headers of a guest's response, bytes as HTTP/1.1 writes them. Over it the call is answered 502,
-/// `output-too-large`.
+/// The longest headers of a guest's response, bytes as HTTP/1.1 writes them. Longer ones fail the
+/// call with 502, `output-too-large`.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
-/// Headers that an answer of ours has, roughly: room for them is made at once.
+/// The usual number of headers. Reserving their memory at once avoids growing the map.
 const HEADERS_USUAL: usize = 12;
 
-/// What looking up a remembered result takes isn't measured: reading the clock would take about as long.
+/// The timings of a hit. A lookup isn't measured, because reading the clock would take about as
+/// long.
 const NO_TIME: HeaderValue = HeaderValue::from_static("queue;dur=0.000, start;dur=0.000, run;dur=0.000");
 
-/// Steps of a pipeline that are told of in `Server-Timing`; a header has its bounds.
+/// The most steps of a pipeline in `Server-Timing`, which bounds the header's length.
 const STEPS_TIMED_MAX: usize = 64;
 
-/// Length of a `Server-Timing`, usually.
+/// The usual length of a `Server-Timing`, bytes.
 const TIMING_BYTES: usize = 64;
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// What the answer of a function depends on that isn't of the http form.
+/// The request headers that affect the answer of a typed or raw function.
 const VARIES: HeaderValue = HeaderValue::from_static("accept, prefer");
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 const REVALIDATE: HeaderValue = HeaderValue::from_static("public, no-cache");
 
+/// The `Cache-Status` of most hits.
 const HIT: HeaderValue = HeaderValue::from_static("nebula; hit");
+/// The `Age` of a result that was computed within the last second.
 const NEW: HeaderValue = HeaderValue::from_static("0");
 
-/// Headers that belong to a connection and are never a function's to set (RFC 9110 §7.6.1).
+/// Headers that belong to the connection. A function can't set them (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -68,30 +77,31 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
-/// What of the request decides how its answer is sent.
+/// The parts of a request that affect the form of its response.
 pub(crate) struct Asked {
     pub(crate) method: Method,
     pub(crate) selector: Selector,
     pub(crate) directives: CacheDirectives,
     pub(crate) receipt: Option<WantsReceipt>,
-    /// Every line of it.
+    /// All lines of `If-None-Match`.
     if_none_match: Vec<HeaderValue>,
 }
 
-/// What an answer says of how it was made.
+/// The facts about a call that its response reports.
 pub(crate) struct Made<'a> {
     pub(crate) function: &'a Function,
     pub(crate) cost: &'a CallCost,
     pub(crate) source: Source,
-    /// BLAKE3 of its body, where it is known.
+    /// The BLAKE3 hash of the body, if it was computed already.
     pub(crate) content_hash: Option<[u8; 32]>,
-    /// Where it was asked for.
+    /// The receipt, if the request asked for one.
     pub(crate) receipt: Option<IssuedReceipt>,
-    /// Of a pipeline that ran.
+    /// The steps, if a pipeline ran.
     pub(crate) trace: Option<Arc<[StepTrace]>>,
 }
 
 impl Asked {
+    /// Reads the headers that `present` says are there.
     pub(crate) fn new(method: Method, selector: Selector, headers: &HeaderMap, present: Present) -> Self {
         let mut asked = Self {
             method,
@@ -116,15 +126,15 @@ impl Asked {
         matches!(self.method.as_str(), "GET" | "HEAD" | "QUERY")
     }
 
-    /// Whether the caller has the content that `etag` names.
+    /// Returns whether the client already has the content that `etag` names.
     fn has(&self, etag: &HeaderValue) -> bool {
         self.is_safe() && self.if_none_match.iter().any(|line| etag::names(line.as_bytes(), etag.as_bytes()))
     }
 }
 
-/// A value, or the function's own error, with status `status`.
+/// Makes the response for a value or for the function's own error.
 pub(crate) fn content(asked: &Asked, made: &Made<'_>, status: StatusCode, content: Content) -> Reply {
-    // One of ours needs no copy, and those that are usual no look at each byte.
+    // Static media types need no copy, and the most common ones no validation.
     let media_type = match &content.media_type {
         Cow::Borrowed("application/json") => JSON,
         Cow::Borrowed("application/octet-stream") => OCTETS,
@@ -139,7 +149,7 @@ pub(crate) fn content(asked: &Asked, made: &Made<'_>, status: StatusCode, conten
     finish(asked, made, response)
 }
 
-/// A response of a function of the http form.
+/// Makes the response from that of a function of the http form.
 pub(crate) fn response(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
     match sendable(response) {
         Ok(response) => finish(asked, made, response),
@@ -151,10 +161,14 @@ pub(crate) fn response(asked: &Asked, made: &Made<'_>, response: Response<Bytes>
     }
 }
 
-/// A guest's response as it may go out.
+/// Returns a guest's response without the headers that it may not set.
+///
+/// # Errors
+/// The problem to answer with, if the status is informational or the headers are too long.
 fn sendable(mut response: Response<Bytes>) -> Result<Response<Bytes>, Problem> {
     let status = response.status();
-    // Those are said before the answer, or end HTTP on the connection: hyper's to send.
+    // An informational response precedes the answer, or ends HTTP on the connection. Only hyper may
+    // send one.
     if status.is_informational() {
         let reason = format!("it answered with the interim status {}", status.as_u16());
         let failure = Failure { reason, backtrace: Vec::new(), log_tail: String::new() };
@@ -165,7 +179,7 @@ fn sendable(mut response: Response<Bytes>) -> Result<Response<Bytes>, Problem> {
         headers.remove(name);
     }
     headers.remove(header::CONTENT_LENGTH);
-    // Ours to give, and to say that we did.
+    // Only the host issues receipts and reports that it did.
     headers.remove(NEBULA_RECEIPT);
     let applied = headers.get_all(PREFERENCE_APPLIED).iter();
     let applied: Vec<_> = applied.filter_map(preference::without_receipt).collect();
@@ -185,11 +199,13 @@ fn sendable(mut response: Response<Bytes>) -> Result<Response<Bytes>, Problem> {
     Ok(response)
 }
 
-/// Whether HTTP has no content for this status (RFC 9110 §15).
+/// Returns whether a response with this status has no content (RFC 9110 §15).
 fn is_bodiless(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
+/// Adds provenance, receipt, caching headers and the entity tag. Turns the response into a 304 if
+/// the client has the content.
 fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
     let (mut parts, body) = response.into_parts();
     let headers = &mut parts.headers;
@@ -197,31 +213,33 @@ fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
     if let Some(issued) = &made.receipt {
         receipt(headers, issued);
     }
-    // It sees every header of the request. Which of them its answer depends on is for its own `Vary` to
-    // say; a cache that isn't told has to ask.
+    // A function of the http form sees every request header, and lists those that affect its answer
+    // in its own `Vary`. Without that, caches have to revalidate.
     let sees_request = made.function.record.description.form == Form::Http;
     let varies_unsaid = sees_request && !headers.contains_key(header::VARY);
     if sees_request {
         headers.append(header::VARY, HeaderValue::from_static("prefer"));
     }
     let policy = match asked.selector {
-        // What it answers next may be something else.
+        // The next answer of a distrusted function may differ.
         _ if made.function.is_distrusted() => NO_STORE,
         Selector::Digest(_) if !varies_unsaid => IMMUTABLE,
         Selector::Digest(_) | Selector::Current | Selector::Version(_) => REVALIDATE,
     };
     if headers.contains_key(header::CACHE_CONTROL) && !made.function.is_distrusted() {
-        // The function's own says how long its answer may be used from now: a result is as good as new.
+        // The lifetime in the function's own header starts now, because a cached result is as good
+        // as a new one.
         headers.remove(header::AGE);
     } else {
         headers.insert(header::CACHE_CONTROL, policy);
     }
-    // A function of the http form may know better than its bytes what its content is.
+    // Keep a valid tag of the function. It may identify the content better than a hash of its
+    // bytes.
     let own = headers.get(header::ETAG).filter(|own| etag::is_valid(own.as_bytes())).cloned();
-    // A guest that sees HEAD may have left the body out, which is none of GET's then.
+    // A guest that sees HEAD may have omitted the body. Then the hash isn't that of GET's content.
     let left_out = sees_request && asked.method == Method::HEAD && body.is_empty();
     let hash = || {
-        // Of a body that was taken out, what is known is the hash of what it was.
+        // A body that was removed has no tag: `content_hash` is that of the removed body.
         (!is_bodiless(parts.status) && !left_out).then(|| match &made.content_hash {
             Some(hash) => etag::of_hash(hash),
             None => etag::of(&body),
@@ -235,7 +253,7 @@ fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
     headers.insert(header::ETAG, etag);
     if not_modified {
         parts.status = StatusCode::NOT_MODIFIED;
-        // What describes content that isn't there (RFC 9110 §15.4.5).
+        // These describe content, and a 304 has none (RFC 9110 §15.4.5).
         for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
             headers.remove(name);
         }
@@ -244,7 +262,8 @@ fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
     Response::from_parts(parts, Full::new(body))
 }
 
-/// Which function answered, how long it took and whether it ran; also on errors.
+/// Adds the function's identity, the timings, the cache status and the failed step. Errors get
+/// these headers too.
 pub(crate) fn provenance(headers: &mut HeaderMap, made: &Made<'_>) {
     name(headers, made.function);
     let timing = match made.source {
@@ -272,7 +291,7 @@ pub(crate) fn provenance(headers: &mut HeaderMap, made: &Made<'_>) {
     }
 }
 
-/// A step of a pipeline, as one more phase: how often it was called, and how many answers were there.
+/// Appends a pipeline step to a `Server-Timing`: its time, and how many of its calls were hits.
 fn step_timing(step: &StepTrace, timing: &mut String) {
     let StepTrace { step, calls, hits, took_us, .. } = step;
     let came = match (*calls, *hits) {
@@ -285,17 +304,17 @@ fn step_timing(step: &StepTrace, timing: &mut String) {
     timing.push_str(&format!(", {step};dur={ms}.{us:03};desc=\"{came}\""));
 }
 
-/// The receipt, and what was done of what was asked for.
+/// Adds the receipt, and `Preference-Applied` with the preference that was followed.
 fn receipt(headers: &mut HeaderMap, issued: &IssuedReceipt) {
     if let Ok(token) = HeaderValue::try_from(issued.token.as_str()) {
         headers.insert(NEBULA_RECEIPT, token);
     }
     let applied = if issued.input_kept { "receipt=with-input" } else { "receipt" };
-    // The function may have applied another.
+    // The function may have applied another preference.
     headers.append(PREFERENCE_APPLIED, HeaderValue::from_static(applied));
 }
 
-/// RFC 9211.
+/// Returns the `Cache-Status` (RFC 9211).
 fn cache_status(source: Source) -> HeaderValue {
     let fixed = match source {
         Source::Ran { because: Because::Missed, stored: true } => "nebula; fwd=miss; stored",
@@ -315,7 +334,7 @@ fn cache_status(source: Source) -> HeaderValue {
     HeaderValue::from_static(fixed)
 }
 
-/// Whole seconds. One that is new needs no copy.
+/// Returns the `Age`, in whole seconds.
 fn age(age_s: u64) -> HeaderValue {
     if age_s == 0 {
         return NEW;
@@ -323,7 +342,7 @@ fn age(age_s: u64) -> HeaderValue {
     HeaderValue::from_str(itoa::Buffer::new().format(age_s)).unwrap_or(NEW)
 }
 
-/// The phases in milliseconds, to the microsecond.
+/// Returns the `Server-Timing` of the phases, in milliseconds with three decimals.
 fn timing(cost: &CallCost) -> String {
     let mut timing = String::with_capacity(TIMING_BYTES);
     let mut digits = itoa::Buffer::new();
@@ -333,15 +352,15 @@ fn timing(cost: &CallCost) -> String {
         timing.push_str(";dur=");
         timing.push_str(digits.format(us / 1000));
         timing.push('.');
-        // Padded to three digits by a leading one, which is left out.
+        // Adding 1,000 pads to three digits. Omit the leading one.
         timing.push_str(&digits.format(1000 + us % 1000)[1..]);
     }
     timing
 }
 
-/// Which function this is about, called or not.
+/// Adds the function's identity, whether it was called or not.
 pub(crate) fn name(headers: &mut HeaderMap, function: &Function) {
-    // Shared, not copied.
+    // Cloning shares the bytes.
     headers.insert(NEBULA_FUNCTION, function.identity().clone());
 }
 
@@ -356,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn phases_are_told_in_milliseconds() {
+    fn phases_are_in_milliseconds() {
         use std::time::Duration;
 
         let cost = CallCost {
@@ -370,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn interim_statuses_are_no_answers() {
+    fn guests_cannot_answer_with_interim_statuses() {
         for status in [100, 101, 103, 199] {
             let reply = sendable(answer(status, "")).unwrap_err().into_reply();
             assert_eq!(reply.status(), StatusCode::BAD_GATEWAY, "{status}");
@@ -381,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_content_is_sent_without() {
+    fn responses_without_content_lose_their_body() {
         for status in [204, 205, 304] {
             assert!(sendable(answer(status, "some")).unwrap().body().is_empty(), "{status}");
         }

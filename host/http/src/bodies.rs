@@ -1,8 +1,11 @@
-//! Request bodies are read whole before a call begins. All together they are bounded.
+//! The memory for request bodies, bounded over all threads.
 //!
-//! Invariant: of bodies of more than [`SMALL_BYTES_MAX`] no more is read than what comes with their head, or
-//! 72 KiB where that is all ([`fast_path`](crate::fast_path)), before there is room for as much as they announce, or for as
-//! much as their function takes where they announce nothing.
+//! A body is read whole before its call begins. A large one first waits for room: for the length
+//! that it announces, or for its function's input limit if it announces none. `body` reads it.
+//!
+//! Invariant: without room, the server reads of a body over [`SMALL_BYTES_MAX`] only the part that
+//! arrives with its head, or up to 72 KiB if that is the whole body
+//! ([`fast_path`](crate::fast_path)).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +17,16 @@ use tokio::time::timeout;
 use crate::problem::Problem;
 use crate::status;
 
-/// What all of them may take, over all threads.
+/// Memory for all counted bodies, bytes, over all threads.
 const BYTES_MAX: u64 = 512 * 1024 * 1024;
 
-/// Smaller ones aren't counted: the number of connections bounds them.
+/// The longest body that isn't counted, bytes. The number of connections bounds these.
 const SMALL_BYTES_MAX: u64 = 64 * 1024;
 
-/// What room is counted in.
+/// Bytes of one permit of the semaphore.
 const UNIT_BYTES: u64 = 1024;
 
-/// How long a request waits for room before it is shed.
+/// The longest time that a request waits for room before it is shed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The room for bodies of one server.
@@ -31,14 +34,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Bodies(Arc<Semaphore>);
 
 impl Bodies {
+    /// Creates the room, all of it free.
     pub(crate) fn new() -> Self {
         Self(Arc::new(Semaphore::new(units(BYTES_MAX) as usize)))
     }
 
-    /// Waits for room for `body`, of which at most `bytes_max` are going to be read.
+    /// Waits for room for `body`, of which at most `bytes_max` will be read. Returns `None` if it
+    /// needs none. Dropping the permit frees the room.
     ///
     /// # Errors
-    /// The problem to answer with, when there is none in time.
+    /// The problem to answer with, if [`PATIENCE`] passes without room.
     pub(crate) async fn room(
         &self,
         body: &Incoming,
@@ -48,20 +53,21 @@ impl Bodies {
             return Ok(None);
         }
         let announced = body.size_hint().upper().unwrap_or(bytes_max);
-        // One that announces too much is refused unread.
+        // `body::read` refuses a body that announces too much, without reading it.
         if announced <= SMALL_BYTES_MAX || announced > bytes_max {
             return Ok(None);
         }
         let room = Arc::clone(&self.0).acquire_many_owned(units(announced));
-        // Rare and large: apart, it isn't part of every request.
+        // This future is large and rarely needed. Boxed, it doesn't enlarge that of every request.
         match Box::pin(timeout(PATIENCE, room)).await {
             Ok(Ok(permit)) => Ok(Some(permit)),
-            // It fails only when closed, which nobody does.
+            // It fails only if the semaphore is closed, and nothing closes it.
             Ok(Err(_)) | Err(_) => Err(status::no_room()),
         }
     }
 }
 
+/// Returns the permits that a body of `bytes` takes, at most all of them.
 fn units(bytes: u64) -> u32 {
     u32::try_from(bytes.min(BYTES_MAX).div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
 }

@@ -1,8 +1,9 @@
-//! Requests, checked and read whole.
+//! Checks of a request's head, and the reading of its body.
 //!
-//! hyper lets through what a server that others build on shouldn't: a missing, doubled or malformed `Host`
-//! (RFC 9112 §3.2), headers of any size, and a body that never comes. A `Content-Length` beside a
-//! `Transfer-Encoding` it drops itself, and ends the connection after the answer (§6.1).
+//! hyper accepts requests that a public server should refuse: a missing, repeated or malformed
+//! `Host` (RFC 9112 §3.2), headers of any size, a body that never arrives. This module refuses
+//! them. hyper itself drops a `Content-Length` beside a `Transfer-Encoding`, and closes the
+//! connection after the answer (§6.1). `bodies` bounds the memory for all bodies.
 
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
@@ -22,23 +23,26 @@ use crate::preference::PREFER;
 use crate::problem::Problem;
 use crate::status;
 
-/// Names and values of all headers, bytes.
+/// The longest names and values of all headers together, bytes.
 pub(crate) const HEADER_BYTES_MAX: usize = 32 * 1024;
 
-/// How many headers.
+/// The most headers of a request.
 pub(crate) const HEADERS_MAX: usize = 100;
 
-/// From the end of the headers to the end of the body.
+/// The longest time from the end of the headers to the end of the body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What is still read of a body that nobody wants, bytes and time: a client that is still sending when
-/// the connection closes sees a broken pipe instead of the answer.
+/// The most that is read of an unwanted body, bytes. A client that is still sending when the
+/// connection closes gets a broken pipe instead of the answer.
 const DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The longest time for which an unwanted body is read.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Which headers a request has, of those that say how it wants to be answered. Whatever is read here or by `data` is a part of
-/// [the request's key](crate::request_key). Most have few: going through them once
-/// takes less than looking for each of these.
+/// The headers present in a request, among those that affect the answer. All headers that this
+/// module, `data` or `answer` reads are part of the request's key (`fast_path/request_key`).
+///
+/// Most requests have few headers, so one pass over them is faster than a lookup of each.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Present {
     pub(crate) accept: bool,
@@ -47,14 +51,14 @@ pub(crate) struct Present {
     pub(crate) prefer: bool,
 }
 
-/// Checks what HTTP says of every request.
+/// Checks what HTTP requires of every request, and finds the headers that affect the answer.
 ///
 /// # Errors
 /// The problem to answer with.
 pub(crate) fn check(parts: &request::Parts) -> Result<Present, Problem> {
     let headers = &parts.headers;
     if parts.method == Method::CONNECT {
-        // Answering it with success would end HTTP on this connection.
+        // A successful answer to CONNECT would end HTTP on this connection.
         return Err(status::method_not_allowed("GET, HEAD, POST, QUERY, OPTIONS"));
     }
     let mut present = Present::default();
@@ -78,7 +82,7 @@ pub(crate) fn check(parts: &request::Parts) -> Result<Present, Problem> {
         let detail = "the request's host is none: it takes a name or an address, and maybe a port";
         return Err(status::bad_request("bad-host", detail));
     }
-    // Two names for one request: which of them holds is anyone's guess (RFC 9113 §8.3.1).
+    // With two names for one host it is ambiguous which one applies (RFC 9113 §8.3.1).
     let differ = matches!((host, authority), (Some(host), Some(uri)) if !host.eq_ignore_ascii_case(uri));
     if parts.version == Version::HTTP_2 && differ {
         return Err(status::bad_request("bad-host", "`Host` and `:authority` name different hosts"));
@@ -91,12 +95,14 @@ pub(crate) fn check(parts: &request::Parts) -> Result<Present, Problem> {
     Ok(present)
 }
 
-/// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2), and not empty.
+/// Returns whether `text` is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2) and not
+/// empty.
 fn is_host(text: &[u8]) -> bool {
     is_plain_host(text) || is_any_host(text)
 }
 
-/// Letters, digits, dots and hyphens, and maybe a port: what nearly every request has, told without taking it apart.
+/// Returns whether `text` is letters, digits, dots and hyphens, with an optional port. Nearly every
+/// request has such a host, and this check doesn't parse it.
 fn is_plain_host(text: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
     let name = text.iter().take_while(|byte| plain(byte)).count();
@@ -112,6 +118,7 @@ fn is_plain_host(text: &[u8]) -> bool {
         && number() <= u32::from(u16::MAX)
 }
 
+/// Like [`is_host`], by parsing any form of host.
 fn is_any_host(text: &[u8]) -> bool {
     let Ok(authority) = Authority::try_from(text) else { return false };
     let host = authority.host();
@@ -119,7 +126,7 @@ fn is_any_host(text: &[u8]) -> bool {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => !host.is_empty() && !host.contains(['[', ']']),
     };
-    // There is no userinfo before it, and a port may be empty.
+    // User information before the host is invalid. A port may be empty.
     let port = authority.as_str().strip_prefix(host);
     let valid_port = |port: &str| match port.strip_prefix(':') {
         Some("") => true,
@@ -129,7 +136,7 @@ fn is_any_host(text: &[u8]) -> bool {
     valid && port.is_some_and(valid_port)
 }
 
-/// Reads a body of at most `bytes_max`, within [`BODY_TIMEOUT`].
+/// Reads a whole body of at most `bytes_max`, within [`BODY_TIMEOUT`].
 ///
 /// # Errors
 /// The problem to answer with.
@@ -144,11 +151,12 @@ where
         return Err(status::too_large(bytes_max));
     }
     let mut collecting = pin!(collect(body, bytes_max));
-    // Most come together with their head: no timer is made for these.
+    // Most bodies arrive together with their head and need no timer.
     if let Poll::Ready(read) = poll_fn(|context| Poll::Ready(collecting.as_mut().poll(context))).await {
         return read;
     }
-    // A timer is large and wants a cache line of its own: apart, it isn't part of every request.
+    // A timer is large and aligned to a cache line. Boxed, it doesn't enlarge every request's
+    // future.
     Box::pin(timeout(BODY_TIMEOUT, collecting)).await.unwrap_or_else(|_| {
         Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -158,7 +166,7 @@ where
     })
 }
 
-/// Gathers a body. One that comes in a single piece, as small ones do, is that piece.
+/// Collects the frames of a body. A body in a single frame, like most small ones, isn't copied.
 async fn collect<B>(body: &mut B, bytes_max: u64) -> Result<Bytes, Problem>
 where
     B: Body<Data = Bytes, Error: Display> + Unpin,
@@ -168,7 +176,7 @@ where
     while let Some(frame) = body.frame().await {
         let frame = frame
             .map_err(|error| status::bad_request("broken-body", format!("the body broke off: {error}")))?;
-        // Trailers say nothing that a function is told.
+        // Functions don't get trailers.
         let Ok(data) = frame.into_data() else { continue };
         if (only.len() + pieces.len() + data.len()) as u64 > bytes_max {
             return Err(status::too_large(bytes_max));
@@ -177,7 +185,7 @@ where
             (true, true) => only = data,
             (_, false) => pieces.extend_from_slice(&data),
             (false, true) => {
-                // As long as it has announced to be: it is copied once.
+                // Reserve the announced length, so that the body is copied once.
                 let more = body.size_hint().lower().min(bytes_max);
                 pieces.reserve(only.len() + data.len() + usize::try_from(more).unwrap_or(0));
                 pieces.extend_from_slice(&std::mem::take(&mut only));
@@ -188,9 +196,10 @@ where
     Ok(if pieces.is_empty() { only } else { pieces.freeze() })
 }
 
-/// Reads what is left of a body and forgets it, so that the answer arrives and the connection can go on.
+/// Reads and drops the rest of a body, so that the answer arrives and the connection stays usable.
 ///
-/// Not for a client that waits to be told to send it, nor for one that has announced too much.
+/// Leaves the body of a client that waits for `100 Continue` before it sends, and a body that
+/// announces more than [`DISCARD_BYTES_MAX`].
 pub(crate) async fn discard<B: Body<Data = Bytes> + Unpin>(headers: &HeaderMap, body: &mut B) {
     let rest = body.size_hint().lower();
     if body.is_end_stream() || headers.contains_key(header::EXPECT) || rest > DISCARD_BYTES_MAX {
@@ -205,14 +214,15 @@ pub(crate) async fn discard<B: Body<Data = Bytes> + Unpin>(headers: &HeaderMap, 
             }
         }
     };
-    // Whoever is slower than this is cut off.
+    // A client that takes longer than this is cut off.
     let _ = Box::pin(timeout(DISCARD_TIMEOUT, discarding)).await;
 }
 
-/// A header as text, if it is there and is text: ASCII, in which a header has no control characters but tabs.
+/// Returns a header as text, if it is present and ASCII. It then has no control characters but
+/// tabs.
 pub(crate) fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     let value = headers.get(name)?.as_bytes();
-    // `to_str` looks at each byte by itself.
+    // Faster than `to_str`, which checks byte by byte.
     if value.is_ascii() { std::str::from_utf8(value).ok() } else { None }
 }
 

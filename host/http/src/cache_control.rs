@@ -1,12 +1,12 @@
-//! What a request says of remembered results (RFC 9111 §5.2.1).
+//! The `Cache-Control` header of a request: its directives for cached results (RFC 9111 §5.2.1).
 
 use http::{HeaderMap, header};
 use nebula_runtime::CacheDirectives;
 
-/// The directives that mean something here. A result is never stale, so the others ask for nothing.
+/// Returns the directives that have an effect. A result is never stale, so the others have none.
 pub(crate) fn directives(headers: &HeaderMap) -> CacheDirectives {
     let mut found = CacheDirectives::default();
-    // Several lines of it are one list (RFC 9110 §5.3).
+    // Several lines form one list (RFC 9110 §5.3).
     let lines = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
     for directive in lines.flat_map(|line| line.split(',')) {
         let name = directive.split('=').next().unwrap_or_default().trim();

@@ -1,18 +1,20 @@
-//! The open connections of one thread: counted, bounded, and ended when nothing comes of them.
+//! The open connections of one thread: counted, bounded, and closed when inactive.
 //!
 //! ```text
-//! place -> open --(a request)--> busy --(its answer)--> open --(nothing for a while)--> cut
+//! place -> open --(a request)--> busy --(its answer)--> open --(inactive for a while)--> closed
 //! ```
 //!
-//! One round for all connections, every [`ROUND`], instead of a timer for each request: a connection on
-//! which no request has begun or ended for [`IDLE_ROUNDS_MAX`] whole rounds is cut. That covers a peer that
-//! sends nothing, sends its headers one byte at a time, keeps an idle connection open, or doesn't take
-//! its answer. A body that doesn't come is `body`'s.
+//! One check of all connections, every [`ROUND`], replaces a timer for each request. It closes a
+//! connection on which no request has begun or ended for [`IDLE_ROUNDS_MAX`] whole rounds. This
+//! covers a client that sends nothing, sends its headers one byte at a time, keeps an idle
+//! connection open or doesn't read its answer. `body` has the timeout for a body that doesn't
+//! arrive.
 //!
-//! When the server stops, each is told to end once its requests are answered. That is a flag which a connection looks
-//! at whenever it goes on; hyper-util's own watch is a future more, polled with every request.
+//! When the server stops, each connection drains: it closes once its requests are answered. A
+//! connection checks a flag for this whenever it is polled. hyper-util's own watch would be one
+//! more future to poll with every request.
 //!
-//! Invariant: while no connection is open there is no timer.
+//! Invariant: while no connection is open, no timer runs.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -24,11 +26,11 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
-/// How often connections are looked at.
+/// The time between two checks of all connections.
 const ROUND: Duration = Duration::from_secs(15);
 
-/// Rounds without a sign of life after which a connection is cut: it has been idle for one to two more
-/// than a minute's worth of them.
+/// The most rounds in a row for which a connection may be inactive. The next one closes it: after
+/// 75 to 90 s, or 60 to 75 s if it never had a request.
 const IDLE_ROUNDS_MAX: u32 = 4;
 
 /// The connections of one thread.
@@ -40,7 +42,7 @@ pub(crate) struct Connections {
     traffic: Traffic,
 }
 
-/// The connections of a whole server, counted.
+/// The count of connections of a whole server, over all threads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Traffic(Arc<Counts>);
 
@@ -51,7 +53,7 @@ struct Counts {
 }
 
 impl Traffic {
-    /// Waits until there was no connection for `idle`.
+    /// Waits until no connection was open for at least `idle`, at most twice as long.
     pub(crate) async fn ceases(&self, idle: Duration) {
         let mut seen = None;
         loop {
@@ -61,70 +63,78 @@ impl Traffic {
             if begun == ended && seen == Some(begun) {
                 return;
             }
-            // Looked at again after as long: nothing has come in between, then.
+            // If the count is the same after the next sleep, no connection was open in between.
             seen = (begun == ended).then_some(begun);
         }
     }
 }
 
+/// The connections that are open, and some that have closed since the last round.
 #[derive(Default)]
 struct Open {
     connections: Vec<Connection>,
+    /// Set while the task that checks them runs.
     is_watched: bool,
 }
 
+/// One connection, as the checks see it.
 struct Connection {
     life: Arc<Life>,
     task: AbortHandle,
     idle_rounds: u32,
 }
 
-/// Signs of life, and the sign to end. Written by one thread only.
+/// The activity of a connection, and its flag to drain. Only one thread writes it.
 #[derive(Default)]
 struct Life {
+    /// Requests in flight.
     under_way: AtomicU32,
+    /// Set when a request ends, cleared by each round.
     seen: AtomicBool,
+    /// Tells the connection to drain.
     draining: AtomicBool,
-    /// Wakes its task, so that it sees that.
+    /// Wakes the connection's task, so that it sees `draining`.
     waker: Mutex<Option<Waker>>,
 }
 
-/// Room for one connection.
+/// A slot for one connection.
 pub(crate) struct Place {
     permit: OwnedSemaphorePermit,
     life: Arc<Life>,
     connections: Connections,
 }
 
-/// Where the requests of one connection are counted.
+/// Counts the requests in flight of one connection.
 #[derive(Clone)]
 pub(crate) struct Requests(Arc<Life>);
 
-/// A request under way, until dropped.
+/// A request in flight, until dropped.
 pub(crate) struct UnderWay(Arc<Life>);
 
 impl Connections {
+    /// Creates the set of a thread, with at most `connections_max` connections.
     pub(crate) fn new(connections_max: u32, traffic: Traffic) -> Self {
         let places = Arc::new(Semaphore::new(connections_max as usize));
         Self { connections_max, places, open: Arc::default(), traffic }
     }
 
-    /// Waits for room.
+    /// Waits for a free slot.
     pub(crate) async fn place(&self) -> Place {
         loop {
-            // It fails only when closed, which nobody does.
+            // It fails only if the semaphore is closed, and nothing closes it.
             if let Ok(permit) = Arc::clone(&self.places).acquire_owned().await {
                 return Place { permit, life: Arc::default(), connections: self.clone() };
             }
         }
     }
 
-    /// Has every connection end when what is under way on it is answered, and waits until all have.
+    /// Tells every connection to close once its requests are answered, and waits until all are
+    /// closed.
     pub(crate) async fn drain(&self) {
         for connection in &self.lock().connections {
             connection.life.end();
         }
-        // Fails only when closed, which nobody does.
+        // It fails only if the semaphore is closed, and nothing closes it.
         let _ = self.places.acquire_many(self.connections_max).await;
     }
 
@@ -132,7 +142,7 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Goes round until nothing is open.
+    /// Checks all connections every [`ROUND`], until none is open.
     async fn watch(self) {
         loop {
             tokio::time::sleep(ROUND).await;
@@ -151,7 +161,7 @@ impl Life {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says to end, and that it was said.
+    /// Tells the connection to drain, and wakes its task.
     fn end(&self) {
         self.draining.store(true, Ordering::Release);
         if let Some(waker) = self.lock_waker().take() {
@@ -159,17 +169,18 @@ impl Life {
         }
     }
 
-    /// Runs `connection` to its end, which `end` has it come to when [that](Self::end) is called for.
+    /// Runs `connection` until it closes. Calls the function `end`, which makes it drain, once
+    /// after [`Life::end`].
     async fn live<C: Future>(&self, connection: C, end: fn(Pin<&mut C>)) {
         let mut connection = pin!(connection);
         let (mut waits, mut told) = (false, false);
         poll_fn(|context| {
-            // A task's waker is the same each time.
+            // A task has the same waker in every poll.
             if !std::mem::replace(&mut waits, true) {
                 *self.lock_waker() = Some(context.waker().clone());
             }
             if self.draining.load(Ordering::Acquire) && !std::mem::replace(&mut told, true) {
-                // What it has had to hold back of a request is under way after that.
+                // Poll first: part of a request that was held back is in flight afterwards.
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                     return Poll::Ready(ended);
                 }
@@ -182,7 +193,8 @@ impl Life {
 }
 
 impl Connection {
-    /// Looks at it once a round; cuts it if it has been idle for too long.
+    /// Checks the connection, once a round. Closes it if it has been inactive for too long, and
+    /// returns whether it is still open.
     fn lives_on(&mut self) -> bool {
         if self.task.is_finished() {
             return false;
@@ -202,11 +214,12 @@ impl Connection {
 }
 
 impl Place {
+    /// Returns the counter of the connection's requests.
     pub(crate) fn requests(&self) -> Requests {
         Requests(Arc::clone(&self.life))
     }
 
-    /// Runs the connection to its end, or until it is cut. `end` has it end when what is under way is answered.
+    /// Runs the connection in a task until it closes or a check closes it. `end` makes it drain.
     pub(crate) fn spawn<C>(self, connection: C, end: fn(Pin<&mut C>))
     where
         C: Future<Output: Send> + Send + 'static,
@@ -220,7 +233,7 @@ impl Place {
         });
         let mut open = connections.lock();
         open.connections.push(Connection { life, task: task.abort_handle(), idle_rounds: 0 });
-        // Those that have ended since the last round are many where each request has one of its own.
+        // If clients open a connection for each request, many have closed since the last round.
         if open.connections.len().is_power_of_two() {
             open.connections.retain(|connection| !connection.task.is_finished());
         }
@@ -230,7 +243,7 @@ impl Place {
     }
 }
 
-/// One connection, until dropped: also when it is cut.
+/// One counted connection, until dropped, which an aborted task does too.
 struct Counted(Traffic);
 
 impl Counted {
@@ -247,13 +260,14 @@ impl Drop for Counted {
 }
 
 impl Requests {
-    /// Whether the connection is to end when what is under way is answered.
+    /// Returns whether the connection drains.
     pub(crate) fn are_ending(&self) -> bool {
         self.0.draining.load(Ordering::Acquire)
     }
 
+    /// Counts a request until the returned value is dropped.
     pub(crate) fn begin(&self) -> UnderWay {
-        // One thread writes: no read-modify-write is needed.
+        // Only one thread writes, so no read-modify-write is needed.
         let under_way = self.0.under_way.load(Ordering::Relaxed);
         self.0.under_way.store(under_way + 1, Ordering::Relaxed);
         UnderWay(Arc::clone(&self.0))
@@ -273,7 +287,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_cut_when_nothing_comes_of_it() {
+    async fn inactive_connections_are_closed() {
         let connections = Connections::new(2, Traffic::default());
         let (idle, busy) = (connections.place().await, connections.place().await);
         let under_way = busy.requests().begin();
@@ -283,7 +297,7 @@ mod tests {
         assert_eq!(connections.lock().connections.len(), 2);
         tokio::time::sleep(ROUND * 3 / 2).await;
         assert_eq!(connections.lock().connections.len(), 1);
-        // Its place is free again, and only its.
+        // Exactly the slot of the closed connection is free again.
         let _again = connections.place().await;
         assert!(tokio::time::timeout(ROUND, connections.place()).await.is_err());
         drop(under_way);
@@ -293,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn traffic_ceases_when_nobody_is_connected() {
+    async fn traffic_ceases_when_no_client_is_connected() {
         let idle = Duration::from_secs(10);
         let traffic = Traffic::default();
         let connections = Connections::new(1, traffic.clone());
@@ -306,10 +320,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn connections_end_when_told_to() {
+    async fn draining_closes_every_connection() {
         let connections = Connections::new(2, Traffic::default());
         let (first, second) = (connections.place().await, connections.place().await);
-        // One is told while it waits, one before it has begun; a second to take leave each.
+        // The drain reaches one while it waits, the other before its first poll. Each takes a
+        // second to close.
         let (waiting, new) = (Leaving::default(), Leaving::default());
         first.spawn(waiting, Leaving::leave);
         tokio::task::yield_now().await;
@@ -319,7 +334,7 @@ mod tests {
         assert_eq!(begun.elapsed(), Duration::from_secs(1));
     }
 
-    /// Goes on until it is told to leave, and a second longer.
+    /// A connection that closes one second after [`leave`](Self::leave).
     #[derive(Default)]
     struct Leaving(Option<Pin<Box<tokio::time::Sleep>>>);
 
@@ -342,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_is_used_lives_on() {
+    async fn active_connections_stay_open() {
         let connections = Connections::new(1, Traffic::default());
         let place = connections.place().await;
         let requests = place.requests();

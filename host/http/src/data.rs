@@ -4,8 +4,12 @@
 //! POST | QUERY  /f/{name}[@version]    a body
 //! GET | HEAD    /f/{name}[@version]    query parameters
 //! any method    /f/{name}[@version]/…  for functions of the http form
-//! GET           /healthz /readyz
+//! GET | HEAD    /healthz /readyz
 //! ```
+//!
+//! This module routes a request to its function, reads its input and runs the call. `answer` makes
+//! the response, `status` maps errors, and `fast_path` answers repeated requests before they arrive
+//! here.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -32,7 +36,8 @@ use crate::preference::{self, PREFER, WantsReceipt};
 use crate::problem::{Problem, Reply};
 use crate::status;
 
-/// Headers that wasi:http keeps from guests: they are the connection's (RFC 9110 §7.6.1). A call doesn't depend on them.
+/// Headers that wasi:http hides from guests, because they belong to the connection (RFC 9110
+/// §7.6.1). A call doesn't depend on them.
 const UNSEEN: [&str; 8] = [
     "connection",
     "keep-alive",
@@ -44,7 +49,8 @@ const UNSEEN: [&str; 8] = [
     "http2-settings",
 ];
 
-/// A reply, and the cached result that it was made from, if the same request may get that result again.
+/// A reply, and the cached result that it was made from, if the same request may get that result
+/// again.
 struct Outcome {
     reply: Reply,
     result: Option<RepeatableAnswer>,
@@ -71,8 +77,8 @@ pub(crate) async fn serve(
     };
     body::discard(&parts.headers, &mut body).await;
     if head {
-        // hyper leaves the body out; the length it would have had is told where it is known. A guest
-        // that sees HEAD may have left its body out itself, and a 304 has none for `GET` either.
+        // hyper omits the body. Send the length that it would have, if there is a body here: a
+        // guest that sees HEAD may omit it itself, and a 304 has no body for `GET` either.
         let length = http_body::Body::size_hint(reply.body()).exact().filter(|length| *length > 0);
         if let Some(length) = length {
             reply.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -84,6 +90,10 @@ pub(crate) async fn serve(
     Ok(reply)
 }
 
+/// Finds the function of a request and calls it, or answers a health check.
+///
+/// # Errors
+/// The problem to answer with, if the request is malformed or names no deployed function.
 async fn route(
     shard: &Shard,
     bodies: &Bodies,
@@ -108,7 +118,7 @@ async fn route(
         None => Box::pin(find(shard, reference)).await?,
     };
     let called = call(shard, bodies, (&function, selector), below, (parts, present), body).await;
-    // From here on every answer says which function it is about.
+    // From here on, every answer names its function.
     called.or_else(|problem| {
         let mut reply = problem.into_reply();
         answer::name(reply.headers_mut(), &function);
@@ -116,7 +126,10 @@ async fn route(
     })
 }
 
-/// The function that a segment of a path names, percent-encoded.
+/// Finds the function that a percent-encoded path segment names, and caches the route.
+///
+/// # Errors
+/// The problem to answer with.
 async fn find(shard: &Shard, spelled: &str) -> Result<(Arc<RoutedFunction>, Selector), Problem> {
     let reference: FunctionRef = percent_encoding::percent_decode_str(spelled)
         .decode_utf8()
@@ -128,6 +141,10 @@ async fn find(shard: &Shard, spelled: &str) -> Result<(Arc<RoutedFunction>, Sele
     Ok((function, reference.selector))
 }
 
+/// Reads the input of a call and runs it. `below` is the path below the function's name.
+///
+/// # Errors
+/// The problem to answer with, if the call didn't start.
 async fn call(
     shard: &Shard,
     bodies: &Bodies,
@@ -145,7 +162,7 @@ async fn call(
             return Ok(options(function).into());
         }
     }
-    // Kept until the answer is there: so long the body is held.
+    // Keep the room until the call ends: the call holds the body.
     let _room = bodies.room(body, function.limits().input_bytes_max).await?;
     let request = match form {
         Form::Http => {
@@ -169,13 +186,14 @@ async fn call(
     Ok(run(shard, function, &asked, request, prefer(accept.as_deref())).await)
 }
 
-/// The `Accept` header; several lines of it are one list (RFC 9110 §5.3).
+/// Returns the `Accept` header, with several lines joined to one list (RFC 9110 §5.3).
 fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     let mut lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
     let first = lines.next()?;
     Some(lines.fold(Cow::Borrowed(first), |list, line| Cow::Owned(format!("{list}, {line}"))))
 }
 
+/// Runs a call and makes its response, with a receipt if the request asks for one.
 async fn run(
     shard: &Shard,
     function: &Arc<RoutedFunction>,
@@ -183,10 +201,11 @@ async fn run(
     call: Call,
     prefer: Prefer,
 ) -> Outcome {
-    // Held until it is known whether there is an answer. Apart, as what few ask for isn't moved about with every request.
+    // Keep the request for the receipt. Boxed, because few requests ask for one, and the others
+    // don't move its memory around.
     let wanted = asked.receipt.map(|wants| Box::new((wants, call.clone())));
     let (called, again) = shard.answer(function, call, prefer, asked.directives).await;
-    // A receipt says when it was made, so another request gets another one.
+    // A receipt has the time of its creation, so the same response can't be sent again.
     let result = again.filter(|_| wanted.is_none());
     let receipt = match wanted {
         Some(wanted) => Box::pin(receipt(shard, function, *wanted, prefer, &called)).await,
@@ -215,7 +234,7 @@ async fn run(
     Outcome { reply, result }
 }
 
-/// The receipt of an answer, if there is one.
+/// Issues the receipt of a call; `None` if the call returned an error or no receipt can be made.
 async fn receipt(
     shard: &Shard,
     function: &Arc<RoutedFunction>,
@@ -228,7 +247,7 @@ async fn receipt(
     shard.receipt(function, answered, wants.with_input).await
 }
 
-/// What a function that isn't of the http form answers to.
+/// Answers `OPTIONS` for a typed or raw function: its methods and media types.
 fn options(function: &Function) -> Reply {
     let description = &function.record.description;
     let mut reply = Response::new(Full::default());
@@ -242,7 +261,8 @@ fn options(function: &Function) -> Reply {
     reply
 }
 
-/// The request as a function of the http form sees it: its path begins below the function's name.
+/// Returns the request as a function of the http form sees it. Its path begins below the function's
+/// name.
 fn below_name(parts: &Parts, below: &str, body: Bytes) -> Request<Bytes> {
     let path = if below.is_empty() { "/" } else { below };
     let path_and_query = match parts.uri.query() {
@@ -251,12 +271,12 @@ fn below_name(parts: &Parts, below: &str, body: Bytes) -> Request<Bytes> {
     };
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
-    // It was part of a valid URI, and still begins with a slash.
+    // Parsing succeeds: the text is part of a valid URI and begins with a slash.
     *request.uri_mut() = Uri::try_from(path_and_query).unwrap_or_default();
     let authority =
         parts.uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
     *request.headers_mut() = seen(&parts.headers);
-    // HTTP/2 carries the authority in the URI; the guest finds it as a header either way.
+    // HTTP/2 has the authority in the URI. The guest always finds it in a header.
     if let Some(authority) = authority {
         request.headers_mut().entry(header::HOST).or_insert(authority);
     }
@@ -264,7 +284,8 @@ fn below_name(parts: &Parts, below: &str, body: Bytes) -> Request<Bytes> {
     request
 }
 
-/// The headers that a guest sees, in their order: taking some out of a map would move others, and make it another call.
+/// Returns the headers that a guest sees, in their order. Removing entries from the map would
+/// reorder others, and so make it a different call.
 fn seen(headers: &HeaderMap) -> HeaderMap {
     let mut seen = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
@@ -282,7 +303,7 @@ fn seen(headers: &HeaderMap) -> HeaderMap {
     seen
 }
 
-/// `application/x-www-form-urlencoded` pairs.
+/// Parses the pairs of a query string (`application/x-www-form-urlencoded`).
 fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Problem> {
     let decode = |text: &str| {
         let text = text.replace('+', " ");

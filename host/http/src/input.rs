@@ -1,7 +1,8 @@
-//! What a function takes, read from its description: media types, and query parameters.
+//! Input that a function accepts: methods, media types and query parameters, read from its
+//! description.
 //!
-//! Invariant: what is said here is what the runtime's codec does; it is told apart by the schemas that
-//! the codec itself has written.
+//! Invariant: the runtime's codec accepts exactly this. The types are recognized by the schemas
+//! that the codec itself writes.
 
 use nebula_runtime::{Description, Form};
 use serde_json::Value;
@@ -11,21 +12,21 @@ use serde_json::Value;
 pub(crate) struct QueryParameter<'a> {
     pub(crate) name: &'a str,
     pub(crate) required: bool,
-    /// Without the `null` of an option, which is a parameter left out.
+    /// The schema without the `null` of an option, which stands for an absent parameter.
     pub(crate) schema: &'a Value,
 }
 
-/// The methods that a function of this form answers to, for `Allow`.
+/// Returns the methods that a function of this form answers, for `Allow`.
 pub(crate) fn methods(form: Form) -> &'static str {
     match form {
-        // One of the http form answers to more, if its guest does.
+        // A function of the http form also answers other methods, if its guest does.
         Form::Typed | Form::Http => "GET, HEAD, POST, QUERY, OPTIONS",
-        // A query string is no payload.
+        // A raw function takes a payload, and a query string isn't one.
         Form::Raw => "POST, QUERY, OPTIONS",
     }
 }
 
-/// The media types of a function's input, as `Accept-Query` lists them (RFC 10008 §3).
+/// Returns the media types of a function's input, for `Accept-Query` (RFC 10008 §3).
 pub(crate) fn media_types(description: &Description) -> &'static [&'static str] {
     match (description.form, &description.input_schema) {
         (Form::Raw | Form::Http, _) => &["*/*"],
@@ -37,13 +38,13 @@ pub(crate) fn media_types(description: &Description) -> &'static [&'static str] 
     }
 }
 
-/// The query parameters of a function; none where its input doesn't fit a query string.
+/// Returns the query parameters of a function; `None` if its input doesn't fit a query string.
 pub(crate) fn query_parameters(description: &Description) -> Option<Vec<QueryParameter<'_>>> {
     match (description.form, &description.input_schema) {
         (Form::Raw | Form::Http, _) => None,
         (Form::Typed, None) => Some(Vec::new()),
         (Form::Typed, Some(schema)) => match schema["properties"].as_object() {
-            // Several parameters, or the fields of one record.
+            // The function has several parameters, or one record, whose fields are parameters.
             Some(properties) => {
                 properties.iter().map(|(name, schema)| query_parameter(name, schema)).collect()
             }
@@ -59,7 +60,7 @@ fn query_parameter<'a>(name: &'a str, schema: &'a Value) -> Option<QueryParamete
     };
     let of_any_length = schema.get("minItems").is_none() && schema.get("uniqueItems").is_none();
     let list = schema["type"] == "array" && of_any_length && is_scalar(&schema["items"]);
-    // A name that isn't there is an empty list.
+    // An absent parameter is an empty list.
     (list || is_scalar(schema)).then_some(QueryParameter { name, required: !optional && !list, schema })
 }
 
@@ -73,7 +74,7 @@ fn is_scalar(schema: &Value) -> bool {
 }
 
 fn is_string(schema: &Value) -> bool {
-    // A `char` is one of a certain length.
+    // The schema of a `char` is a string with a length.
     schema["type"] == "string" && schema.get("maxLength").is_none()
 }
 
@@ -81,7 +82,7 @@ fn is_bytes(schema: &Value) -> bool {
     schema["oneOf"][0]["contentEncoding"] == "base64"
 }
 
-/// The name of a single parameter, from `handle: func(name: …`.
+/// Parses the name of the only parameter from `handle: func(name: …`.
 fn only_name(signature: &str) -> Option<&str> {
     signature.split_once("func(")?.1.split_once(':').map(|(name, _)| name.trim())
 }
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_a_query_is_told_by_name() {
+    fn parameters_have_the_names_of_the_input() {
         let schema = json!({"type": "object", "properties": {
             "a": {"type": "integer", "minimum": 0, "maximum": 9},
             "b": {"oneOf": [{"type": "null"}, {"type": "string"}]},
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_a_query_has_no_parameters() {
+    fn nested_inputs_have_no_query_parameters() {
         for schema in [
             json!({"type": "array", "items": {"type": "object"}}),
             json!({"type": "array", "uniqueItems": true, "items": {"enum": ["flag"]}}),
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn flat_inputs_come_plain_too() {
+    fn strings_and_bytes_have_plain_media_types_too() {
         let of = |schema| media_types(&typed("handle: func(input: t)", Some(schema))).join(", ");
         assert_eq!(of(json!({"type": "string"})), "application/json, text/*, application/octet-stream");
         let char = json!({"type": "string", "minLength": 1, "maxLength": 1});

@@ -1,12 +1,15 @@
 //! Nebula over HTTP.
 //!
-//! Two planes, each on its own address: `data` for callers, `control` for operators. The data plane is written on
-//! hyper, the control plane on axum. This crate knows the runtime's facade; it never names a wasmtime type.
+//! There are two planes, each on its own address: `data` for callers and `control` for operators.
+//! The data plane uses hyper, the control plane axum. This crate uses the runtime's facade and
+//! never names a wasmtime type.
 //!
 //! ```text
-//! serve (accept, drain) -> fast_path -> data | control -> body -> runtime -> status | answer -> problem
-//!                              \-> a cached response
+//! serve -> fast_path -> data | control -> body -> runtime -> status | answer -> problem
+//!              \-> a cached response
 //! ```
+//!
+//! `serve` listens, accepts connections and drains them.
 
 mod accept;
 mod answer;

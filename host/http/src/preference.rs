@@ -1,50 +1,51 @@
-//! What a caller would like beside the answer: `Prefer` (RFC 7240).
+//! The `Prefer` header (RFC 7240): a client's wish for a receipt.
 //!
 //! ```text
-//! Prefer: receipt                a receipt with the answer
-//! Prefer: receipt=with-input     and the input kept, so that the call can be made again from the receipt
+//! Prefer: receipt                send a receipt with the answer
+//! Prefer: receipt=with-input     also keep the input, so that the receipt can be replayed
 //! ```
 //!
-//! Other preferences, and other values of this one, are not Nebula's and ask for nothing (RFC 7240 §2).
+//! Other preferences, and other values of this one, have no effect (RFC 7240 §2).
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 
-/// The request's.
+/// The header of a request that lists preferences.
 pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
-/// The answer's.
+/// The header of an answer that lists the preferences it follows.
 pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// A receipt, asked for.
+/// A request for a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WantsReceipt {
     pub(crate) with_input: bool,
 }
 
-/// Whether a receipt is asked for.
+/// Returns the request for a receipt, if there is one.
 pub(crate) fn receipt(headers: &HeaderMap) -> Option<WantsReceipt> {
     lines(headers).flat_map(preferences).find_map(wants_receipt)
 }
 
-/// A line of `Prefer`, or of `Preference-Applied`, without that; `None` if nothing else is in it.
+/// Returns a line of `Prefer` or `Preference-Applied` without the receipt; `None` if nothing else
+/// is in it.
 pub(crate) fn without_receipt(line: &HeaderValue) -> Option<HeaderValue> {
-    // What isn't ASCII is none of this one's.
+    // A line that isn't ASCII isn't Nebula's. Pass it on unchanged.
     let Ok(text) = line.to_str() else { return Some(line.clone()) };
     if preferences(text).all(|item| wants_receipt(item).is_none()) {
         return Some(line.clone());
     }
     let others = preferences(text).filter(|item| wants_receipt(item).is_none()).map(str::trim);
     let rest = others.collect::<Vec<_>>().join(", ");
-    // Parts of what was a value are one.
+    // Parts of a valid header value form a valid one.
     if rest.is_empty() { None } else { HeaderValue::try_from(rest).ok() }
 }
 
-/// What isn't ASCII is none of this one's.
+/// Returns the lines of `Prefer`, without those that aren't ASCII.
 fn lines(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers.get_all(PREFER).iter().filter_map(|line| line.to_str().ok())
 }
 
-/// The preferences of a line: split at commas, but for those within quotes.
+/// Splits a line into its preferences, at commas outside quotes.
 fn preferences(line: &str) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     line.split(move |character| {
@@ -58,7 +59,7 @@ fn preferences(line: &str) -> impl Iterator<Item = &str> {
 }
 
 fn wants_receipt(preference: &str) -> Option<WantsReceipt> {
-    // Parameters of a preference are after semicolons: there are none to this one.
+    // Parameters of a preference follow semicolons. This preference has none, so ignore them.
     let preference = preference.split(';').next().unwrap_or(preference);
     let (name, value) = match preference.split_once('=') {
         Some((name, value)) => (name, value.trim().trim_matches('"')),
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_is_asked_for_in_any_line_and_case() {
+    fn receipt_is_found_in_any_line_and_case() {
         let wants = |lines: &[&'static str]| receipt(&headers(lines)).map(|wants| wants.with_input);
         assert_eq!(wants(&[]), None);
         assert_eq!(wants(&["receipt"]), Some(false));
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_left_as_it_was() {
+    fn other_preferences_stay_unchanged() {
         for nothing in ["receipt", " receipt=with-input; x=y "] {
             assert_eq!(left(nothing), None);
         }

@@ -1,14 +1,14 @@
-//! Errors as `application/problem+json` (RFC 9457).
+//! Errors as `application/problem+json` (RFC 9457). `status` decides which error is which problem.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Map, Value};
 
-/// What goes out.
+/// A response with its whole body.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
-/// A response that says what was wrong. Its status is an error by construction of its makers.
+/// A problem document with its status, which is always that of an error, and extra headers.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
@@ -17,7 +17,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// `kind` is a stable name for programs, `detail` a sentence for people.
+    /// Creates a problem. `kind` is a stable name for programs, `detail` a sentence for people.
     pub(crate) fn new(status: StatusCode, kind: &str, detail: impl Into<String>) -> Self {
         let mut members = Map::new();
         members.insert("type".to_owned(), format!("urn:nebula:problem:{kind}").into());
@@ -39,6 +39,7 @@ impl Problem {
         self
     }
 
+    /// Converts the problem to a response, which no cache may store.
     pub(crate) fn into_reply(self) -> Reply {
         let body = Value::Object(self.members).to_string();
         let etag = crate::etag::of(body.as_bytes());

@@ -1,11 +1,12 @@
-//! Listening, accepting, draining.
+//! The server: listening, accepting, draining.
 //!
-//! The data plane has one single-threaded runtime a core, each with a listener of its own on the same
-//! address (`SO_REUSEPORT`): a connection lives and dies on one thread. The control plane has a thread
-//! to itself, so that a deploy never waits behind calls.
+//! The data plane has several threads, usually one per core. Each has a single-threaded runtime and
+//! its own listener on the same address (`SO_REUSEPORT`), so a connection stays on one thread. The
+//! control plane has its own thread, so that a deploy never waits behind calls.
 //!
-//! When told to stop, listeners close, requests in flight are answered, idle connections end; what is
-//! left after the drain time is cut, whatever it is doing.
+//! To stop, the server closes its listeners and idle connections and finishes the requests in
+//! flight. After the drain time it aborts the remaining ones. `connections` counts and closes
+//! connections.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -32,59 +33,64 @@ use crate::control::{ControlPlane, Token};
 use crate::data;
 use crate::fast_path::{FastPath, RequestInFlight};
 
-/// Connections that may wait to be accepted, a listener.
+/// Connections that may wait to be accepted, for each listener.
 const BACKLOG: i32 = 1024;
 
-/// Connections of the data plane at once, over all threads; further ones wait to be accepted.
+/// Open connections of the data plane, over all threads. Further ones wait to be accepted.
 const CONNECTIONS_MAX: u32 = 16 * 1024;
 
-/// Connections of the control plane at once.
+/// Open connections of the control plane. Further ones wait to be accepted.
 const CONTROL_CONNECTIONS_MAX: u32 = 256;
 
-/// hyper's own bounds, beyond those of `body::check` so that what is over them gets our answer.
+/// hyper's own limit on headers. It is above that of `body::check`, so that requests between the
+/// two get a problem document.
 const HEADERS_MAX: usize = 256;
+
+/// hyper's limit on its read buffer, bytes, above the limits of `body::check` for the same reason.
 const READ_BUFFER_BYTES_MAX: usize = 256 * 1024;
 
-/// Requests that one HTTP/2 connection may have under way.
+/// Requests in flight on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 100;
 
-/// How long accepting pauses when the process is out of file descriptors.
+/// The pause before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Stack of a serving thread, bytes: guests run on it, up to wasmtime's own half a megabyte.
+/// The stack of a serving thread, bytes. Guests run on it and use up to half a megabyte, wasmtime's
+/// limit.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
-/// Where a plane listens.
+/// The socket on which a plane listens.
 #[derive(Debug)]
 pub enum Listen {
-    /// On an address of our own; port 0 is fine.
+    /// A new socket on this address. Port 0 takes a free one.
     Address(SocketAddr),
-    /// On a socket that somebody else has bound and keeps: who asks while no server runs waits in its queue.
+    /// A socket that another process has bound and keeps open. While no server runs, connections
+    /// wait in its queue.
     Inherited(std::net::TcpListener),
 }
 
-/// Where and how to serve.
+/// The configuration of a server.
 pub struct ServeConfig {
-    /// The data plane.
+    /// The socket of the data plane.
     pub listen: Listen,
-    /// The control plane.
+    /// The socket of the control plane.
     pub control: Listen,
     /// The control plane's token.
     pub token: Token,
     /// Threads of the data plane, at least one.
     pub threads: usize,
-    /// How long requests in flight have when told to stop.
+    /// The longest time for requests in flight to finish when the server stops.
     pub drain: Duration,
-    /// Without a connection for so long, it stops by itself.
+    /// The time without connections after which the server stops by itself; `None` for never.
     pub exit_after_idle: Option<Duration>,
-    /// Send cached responses to repeated requests without parsing them.
+    /// Set to answer repeated requests with their cached response, without parsing them.
     pub cached_fast_path: bool,
 }
 
 /// Why a server can't listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// On an address.
+    /// The address is in use or can't be bound.
     #[error("cannot listen on {address}")]
     Address {
         /// The address.
@@ -92,12 +98,12 @@ pub enum BindError {
         /// The system's reason.
         source: io::Error,
     },
-    /// On a socket that was handed over.
+    /// The inherited socket can't be used.
     #[error("cannot listen on the socket that was handed over")]
     Inherited(#[source] io::Error),
 }
 
-/// A server that listens and doesn't accept yet.
+/// A server that listens and doesn't accept connections yet.
 pub struct Server {
     runtime: Runtime,
     token: Token,
@@ -111,10 +117,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes both addresses.
+    /// Listens on both addresses.
     ///
     /// # Errors
-    /// [`BindError`] for the one that isn't to be had.
+    /// [`BindError`] for the first that fails.
     pub fn bind(config: ServeConfig, runtime: Runtime) -> Result<Self, BindError> {
         let (data, data_address) = config.listen.listeners(config.threads.max(1))?;
         let (control, control_address) = config.control.listener()?;
@@ -131,20 +137,21 @@ impl Server {
         })
     }
 
-    /// Where calls go.
+    /// Returns the address of the data plane.
     pub fn data_address(&self) -> SocketAddr {
         self.data_address
     }
 
-    /// Where deploys go.
+    /// Returns the address of the control plane.
     pub fn control_address(&self) -> SocketAddr {
         self.control_address
     }
 
-    /// Serves until `stop` completes, then drains. Blocks this thread.
+    /// Serves until `stop` completes or the server has been idle for long enough, then drains.
+    /// Blocks this thread.
     ///
     /// # Errors
-    /// When a thread or its event loop can't be had.
+    /// If a thread or its event loop can't be created.
     pub fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let (stopping, stopped) = watch::channel(());
         let (failing, mut failed) = mpsc::channel(1);
@@ -209,7 +216,8 @@ impl Server {
             tokio::select! {
                 () = stop => {}
                 () = idle => {}
-                // Its listener is there all the same: whoever came to it would wait for ever.
+                // A thread doesn't serve. Stop, because connections to its listener would wait
+                // forever.
                 _ = failed.recv() => {}
             }
         });
@@ -217,14 +225,14 @@ impl Server {
         for thread in threads {
             thread.join().map_err(|_| io::Error::other("a serving thread panicked"))??;
         }
-        // The next server finds what this one has computed last.
+        // Write the last results to disk, so that the next server finds them.
         ending.flush();
         Ok(())
     }
 }
 
 impl Listen {
-    /// One.
+    /// Creates one listener.
     fn listener(self) -> Result<(std::net::TcpListener, SocketAddr), BindError> {
         let listener = match self {
             Self::Address(address) => {
@@ -239,10 +247,11 @@ impl Listen {
         Ok((listener, address))
     }
 
-    /// One for each thread: of their own on the same port, or the one there is, shared.
+    /// Creates a listener for each thread: sockets that share a port, or duplicates of the
+    /// inherited one.
     fn listeners(self, count: usize) -> Result<(Vec<std::net::TcpListener>, SocketAddr), BindError> {
         let inherited = matches!(self, Self::Inherited(_));
-        // Sockets that share a port would let a second server in unnoticed: first ask for it alone.
+        // Bind without sharing first. Otherwise a second server could share the port unnoticed.
         let (first, address) = self.listener()?;
         if inherited {
             let all = (0..count).map(|_| first.try_clone()).collect::<io::Result<_>>();
@@ -254,6 +263,7 @@ impl Listen {
     }
 }
 
+/// Binds a socket and listens. `shared` sockets may share their port with others.
 fn listen(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -264,13 +274,13 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener
     Ok(socket.into())
 }
 
-/// HTTP/1.1 and HTTP/2 within our bounds.
+/// Configures HTTP/1.1 and HTTP/2 with this server's limits.
 pub(crate) fn protocol() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        // Idle and slow connections are `connections`' to end, without a timer for each request.
+        // `connections` closes idle and slow connections, without a timer for each request.
         .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
         .max_buf_size(READ_BUFFER_BYTES_MAX);
@@ -282,7 +292,7 @@ pub(crate) fn protocol() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Serves one connection in a task of its own, until it closes or is cut.
+/// Serves one connection in a task of its own.
 pub(crate) fn spawn_connection<S, F, B>(
     builder: &auto::Builder<TokioExecutor>,
     place: Place,
@@ -296,17 +306,18 @@ pub(crate) fn spawn_connection<S, F, B>(
 {
     let connection = fast_path.connection(place.requests());
     let stream = TokioIo::new(connection.stream(socket));
-    // The service returns the future of `serve` itself: another one around it would be moved with every request.
+    // Return the future of `serve` itself. A wrapper would be moved with every request.
     let service = service_fn(move |request| serve(request, connection.begin_request()));
     let connection = builder.serve_connection(stream, service).into_owned();
-    // An error is the client's: it broke off, or it doesn't speak HTTP.
+    // Errors of a connection are the client's: it disconnected, or it doesn't speak HTTP.
     place.spawn(connection, |connection| connection.graceful_shutdown());
 }
 
-/// What a thread does for each request, and besides.
+/// The work of a serving thread.
 struct Serving<S, T> {
+    /// Answers a request.
     serve: S,
-    /// Done whenever the thread is about to sleep.
+    /// Runs whenever the thread is about to sleep.
     tidy: T,
     fast_path: FastPath,
 }
@@ -316,14 +327,18 @@ struct Thread {
     name: String,
     listener: std::net::TcpListener,
     stopped: watch::Receiver<()>,
-    /// Says that this thread doesn't serve; joining it says why.
+    /// Reports that this thread doesn't serve. Joining it returns the reason.
     failing: mpsc::Sender<()>,
     drain: Duration,
     connections: Connections,
 }
 
 impl Thread {
-    /// `make` is called on the thread itself.
+    /// Starts the thread. It calls `make`, then serves until `stopped`.
+    ///
+    /// # Errors
+    /// If the thread can't be created. Joining it returns the errors of `make` and of the event
+    /// loop.
     fn spawn<S, F, B, T>(
         self,
         make: impl FnOnce() -> io::Result<Serving<S, T>> + Send + 'static,
@@ -344,17 +359,18 @@ impl Thread {
                     .build()?;
                 runtime.spawn(fast_path.clone().busy_poll(tidy));
                 let served = runtime.block_on(self.accept(serve, fast_path));
-                // What a connection or a deploy is still at is past the drain time.
+                // The drain time is over: abort connections and deploys that are still running.
                 runtime.shutdown_background();
                 served
             };
             serve().inspect_err(|_| {
-                // Where it is full somebody else has said so.
+                // If the channel is full, another thread has reported a failure.
                 let _ = failing.try_send(());
             })
         })
     }
 
+    /// Accepts connections until the server stops, then drains them.
     async fn accept<S, F, B>(mut self, serve: S, fast_path: FastPath) -> io::Result<()>
     where
         S: Fn(Request<Incoming>, RequestInFlight) -> F + Clone + Send + 'static,
@@ -369,23 +385,23 @@ impl Thread {
                     let place = self.connections.place().await;
                     listener.accept().await.map(|(stream, _)| (place, stream))
                 } => accepted,
-                // Fails when the sender is dropped, which is the signal.
+                // The dropped sender is the signal to stop.
                 _ = self.stopped.changed() => break,
             };
             let (place, stream) = match accepted {
                 Ok(accepted) => accepted,
-                // Out of file descriptors, mostly: those in use will end.
+                // Usually the process is out of file descriptors. Wait for connections to close.
                 Err(_) => {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            // Without it small answers wait for the peer's delayed acknowledgement.
+            // Otherwise small answers wait for the client's delayed acknowledgement.
             let _ = stream.set_nodelay(true);
             spawn_connection(&builder, place, &fast_path, stream, serve.clone());
         }
         drop(listener);
-        // Whoever is still at it after the drain time is cut with the runtime.
+        // Connections that are open after the drain time are aborted with the runtime.
         let _ = tokio::time::timeout(self.drain, self.connections.drain()).await;
         Ok(())
     }

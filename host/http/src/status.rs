@@ -1,7 +1,10 @@
-//! The one map from the runtime's errors to HTTP.
+//! The map from the runtime's errors to problem documents, for both planes.
 //!
-//! Exhaustive on purpose: a new error has to pick its status to compile. Only a defect of Nebula or
-//! of its machine is a 500.
+//! Invariants:
+//! * Every match on an error is exhaustive: a new error has to pick its status to compile.
+//! * Only a defect of Nebula or of its machine is a 500.
+//!
+//! `problem` has the format of the documents.
 
 use http::{HeaderValue, StatusCode, header};
 use nebula_runtime::id::Digest;
@@ -14,12 +17,13 @@ use nebula_runtime::{
 use crate::input;
 use crate::problem::Problem;
 
-/// A function's name in a backtrace, characters; of a longer one the beginning is told.
+/// The longest name of a function in a backtrace, characters. Longer ones are cut.
 const FRAME_CHARS_MAX: usize = 256;
 
-/// What a raw function says of its failure, characters; of more the beginning is told.
+/// The longest description of a failure in a guest's words, characters. Longer ones are cut.
 const FAILURE_CHARS_MAX: usize = 4096;
 
+/// Returns the problem for a call that failed.
 pub(crate) fn call(error: &CallError) -> Problem {
     let detail = error.to_string();
     match error {
@@ -64,7 +68,8 @@ pub(crate) fn call(error: &CallError) -> Problem {
     }
 }
 
-/// A step of a pipeline failed: as the call of it would have by itself, but for what is the caller's fault there.
+/// Returns the problem for a failed step of a pipeline: the one of a direct call, except that an
+/// error of the step's caller is a 502, because the pipeline's caller didn't make it.
 fn step(failure: &StepFailure, detail: String) -> Problem {
     let problem = match failure.cause.fault() {
         Fault::Caller => Problem::new(StatusCode::BAD_GATEWAY, "step-refused", detail),
@@ -76,7 +81,7 @@ fn step(failure: &StepFailure, detail: String) -> Problem {
         .with("step_input", failure.input.to_string())
 }
 
-/// What a pipeline is described by isn't one, or can't be.
+/// Returns the problem for an invalid description of a pipeline.
 fn pipeline(error: &InvalidPipeline) -> Problem {
     let detail = error.to_string();
     let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-pipeline", detail);
@@ -104,6 +109,7 @@ fn pipeline(error: &InvalidPipeline) -> Problem {
     }
 }
 
+/// Returns the problem for a change that pipelines don't fit.
 fn breaks(detail: String, broken: &[Broken]) -> Problem {
     let pipelines: Vec<_> = broken
         .iter()
@@ -114,7 +120,7 @@ fn breaks(detail: String, broken: &[Broken]) -> Problem {
     Problem::new(StatusCode::CONFLICT, "breaks-pipelines", detail).with("pipelines", pipelines)
 }
 
-/// Why a name doesn't get another version, or isn't removed.
+/// Returns the problem for a refused rollback or removal, or for a pipeline that can't be shown.
 pub(crate) fn naming(error: &NamingError) -> Problem {
     match error {
         NamingError::Resolve(error) => resolve(error),
@@ -128,12 +134,12 @@ pub(crate) fn naming(error: &NamingError) -> Problem {
     }
 }
 
-/// It is there, and is a function of another kind.
+/// Returns the problem for a name that isn't that of a pipeline.
 pub(crate) fn no_pipeline(name: &impl std::fmt::Display) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no-pipeline", format!("`{name}` is no pipeline"))
 }
 
-/// Why a call can't be explained.
+/// Returns the problem for a call that can't be explained.
 pub(crate) fn explain(error: &ExplainError) -> Problem {
     match error {
         ExplainError::Resolve(error) => resolve(error),
@@ -146,7 +152,7 @@ pub(crate) fn explain(error: &ExplainError) -> Problem {
     }
 }
 
-/// There is no room to read a body into.
+/// Returns the problem for a body without room in memory.
 pub(crate) fn no_room() -> Problem {
     overloaded("the host holds as many request bodies as it may")
 }
@@ -160,7 +166,7 @@ fn with_failure(kind: &str, detail: String, failure: &Failure) -> Problem {
     located(Problem::new(StatusCode::BAD_GATEWAY, kind, detail), failure)
 }
 
-/// A problem with where the guest was.
+/// Adds the reason, the guest's backtrace and the end of its log.
 fn located(problem: Problem, failure: &Failure) -> Problem {
     problem
         .with("reason", failure.reason.as_str())
@@ -171,7 +177,7 @@ fn located(problem: Problem, failure: &Failure) -> Problem {
         .with("log_tail", failure.log_tail.as_str())
 }
 
-/// A guest's words, cut where they are over `chars_max`.
+/// Returns a guest's text, cut after `chars_max` characters.
 fn shortened(words: &str, chars_max: usize) -> String {
     match words.char_indices().nth(chars_max) {
         Some((end, _)) => format!("{}…", &words[..end]),
@@ -179,6 +185,7 @@ fn shortened(words: &str, chars_max: usize) -> String {
     }
 }
 
+/// Returns the problem for an input that can't be decoded.
 fn bad_input(error: &DecodeError) -> Problem {
     let detail = error.to_string();
     match error {
@@ -204,12 +211,12 @@ fn bad_input(error: &DecodeError) -> Problem {
     }
 }
 
-/// A defect.
+/// Returns the problem for a defect of Nebula or of its machine.
 pub(crate) fn internal(error: &dyn std::error::Error) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", chained(error))
 }
 
-/// The whole chain of causes.
+/// Returns the error and the whole chain of its causes.
 fn chained(error: &dyn std::error::Error) -> String {
     let mut detail = error.to_string();
     let mut cause = error.source();
@@ -221,11 +228,12 @@ fn chained(error: &dyn std::error::Error) -> String {
     detail
 }
 
-/// Nothing of this digest is there.
+/// Returns the problem for a digest without content. `what` names the kind of content.
 pub(crate) fn nothing_kept(what: &str, digest: &Digest) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-digest", format!("no {what} of {digest} is kept here"))
 }
 
+/// Returns the problem for a name, version or digest that can't be resolved.
 pub(crate) fn resolve(error: &ResolveError) -> Problem {
     match error {
         ResolveError::UnknownFunction(_) => {
@@ -238,6 +246,7 @@ pub(crate) fn resolve(error: &ResolveError) -> Problem {
     }
 }
 
+/// Returns the problem for an error of the store: 507 if the disk is full.
 pub(crate) fn store(error: &StoreError) -> Problem {
     if error.is_out_of_space() {
         let detail = format!("{error}: there is no room on the disk");
@@ -246,6 +255,7 @@ pub(crate) fn store(error: &StoreError) -> Problem {
     internal(error)
 }
 
+/// Returns the problem for a refused deploy.
 pub(crate) fn deploy(error: &DeployError) -> Problem {
     match error {
         DeployError::Admission(_) => {
@@ -273,8 +283,8 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
     }
 }
 
-/// The functions that a component imports can't be linked into it. What isn't there may be deployed first, so it has a
-/// kind of its own.
+/// Returns the problem for a component whose imported functions can't be linked into it. A missing
+/// function has a kind of its own, because deploying it first solves the problem.
 fn import(error: &InvalidImport) -> Problem {
     let problem = |kind| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, kind, chained(error));
     match error {
@@ -302,7 +312,7 @@ fn import(error: &InvalidImport) -> Problem {
     }
 }
 
-/// What a component does once, when it is deployed, failed.
+/// Returns the problem for a component whose initialisation failed at deploy.
 fn initialise(error: &InitialiseError) -> Problem {
     let detail = shortened(&error.to_string(), FAILURE_CHARS_MAX);
     let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "initialisation-failed", detail);
@@ -321,20 +331,24 @@ fn initialise(error: &InitialiseError) -> Problem {
     }
 }
 
+/// Returns the problem for a body that is too long.
 pub(crate) fn too_large(bytes_max: u64) -> Problem {
     let detail = format!("the body is over the limit of {bytes_max} bytes");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail).with("bytes_max", bytes_max)
 }
 
+/// Returns a problem of status 400.
 pub(crate) fn bad_request(kind: &str, detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, kind, detail)
 }
 
+/// Returns the problem for a path that doesn't exist.
 pub(crate) fn no_such_path(path: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-path", format!("there is nothing at `{path}`"))
 }
 
-/// `allow` lists the methods of the path, as the header of that name does.
+/// Returns the problem for a method that the path doesn't have. `allow` lists its methods, as in
+/// the header of that name.
 pub(crate) fn method_not_allowed(allow: &str) -> Problem {
     let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", format!("use {allow}"));
     match HeaderValue::from_str(allow) {
@@ -347,7 +361,7 @@ pub(crate) fn method_not_allowed(allow: &str) -> Problem {
 mod tests {
     use super::*;
 
-    /// A component names its functions as it likes, and a backtrace has up to 32 of them.
+    /// A component chooses its functions' names, and a backtrace has up to 32 of them.
     #[test]
     fn names_in_a_backtrace_are_bounded() {
         let backtrace = vec!["ä".repeat(100_000), "handle".to_owned()];
@@ -358,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_cut_between_characters() {
+    fn guest_text_is_cut_between_characters() {
         assert_eq!(shortened("", 0), "");
         assert_eq!(shortened("äöü", 3), "äöü");
         assert_eq!(shortened("äöü", 2), "äö…");
