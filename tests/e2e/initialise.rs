@@ -112,7 +112,7 @@ fn panics_at_first() {
             .exits(1)
             .explains("caused by: its `wizer-initialize` trapped: panicked at initialise/panics_at_first.rs")
             .explains("at panics_at_first::a_named_function")
-            .explains("hint: docs/writing-functions.md says what `wizer-initialize` may do");
+            .explains("hint: docs/writing-functions.md describes what `wizer-initialize` may do");
     }
 }
 
