@@ -112,11 +112,11 @@ fn new_overwrites_nothing() {
     let written = std::fs::read_to_string(home.path().join("hello/src/lib.rs")).unwrap();
     run(&["new", "hello", "--template", "raw"])
         .exits(1)
-        .explains("`hello` is there already")
+        .explains("`hello` exists and is not an empty directory")
         .explains("hint:");
     assert_eq!(std::fs::read_to_string(home.path().join("hello/src/lib.rs")).unwrap(), written);
     run(&["new", "Hello"]).exits(1).explains("cannot name a function `Hello`").explains("hint: a name has");
-    run(&["new", "7up"]).exits(1).explains("begin with a digit");
+    run(&["new", "7up"]).exits(1).explains("begins with a digit");
     run(&["new", "other", "--sdk", "nowhere"]).exits(1).explains("cannot find `nowhere`");
     assert!(!home.path().join("other").exists());
 }
