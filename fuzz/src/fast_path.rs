@@ -1,7 +1,7 @@
 //! The cached fast path: the bytes of a connection get the responses of hyper, with and without it.
 //!
-//! An input is what a client sends. [`PART_END`] ends a part: the client waits until the server has nothing left to do
-//! before it sends the next one. [`FILL`] and a number n stand for n KiB of the letter `x`, so that a short input can
+//! An input is what a client sends. `PART_END` ends a part: the client waits until the server has nothing left to do
+//! before it sends the next one. `FILL` and a number n stand for n KiB of the letter `x`, so that a short input can
 //! send a long request.
 //!
 //! The clock is virtual: it moves on when every task of the event loop waits, so a timeout takes no time. It doesn't

@@ -156,7 +156,7 @@ pub struct HostLimits {
     /// Calls on the compute lane at once. Default 64. Beyond it calls wait in the queue.
     pub calls_max: usize,
     /// Calls waiting for the compute lane. Default 1,024. Beyond it calls are shed with
-    /// [`CallError::Overloaded`](crate::CallError::Overloaded) before any of their work starts.
+    /// `CallError::Overloaded` before any of their work starts.
     pub queue_max: usize,
     /// Instances alive at once on each serving thread: the running one and the prepared ones.
     /// Default 32. Each of them, and each of `calls_max`, reserves 16 GiB of address space. That

@@ -19,7 +19,7 @@ const FAST_SPENT_MAX: Duration = Duration::from_millis(1);
 /// The remaining time of a call.
 #[derive(Clone, Debug)]
 pub enum Allowance {
-    /// Runs until [`FAST_SPENT_MAX`] is used up, or until the deadline.
+    /// Runs until `FAST_SPENT_MAX` is used up, or until the deadline.
     Fast {
         /// The call's deadline.
         until: Instant,
