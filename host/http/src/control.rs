@@ -49,7 +49,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Router, middleware};
 use bytes::Bytes;
-use http::{Request, header};
+use http::{Request, StatusCode, header};
 use nebula_runtime::Runtime;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::trace::TraceLayer;
@@ -98,7 +98,7 @@ impl ControlPlane {
         let (parts, body) = request.into_parts();
         let headers = parts.headers.clone();
         let (lent, mut returned) = lend::lend(body);
-        let response = match body::check(&parts) {
+        let mut response = match body::check(&parts) {
             Err(problem) => {
                 drop(lent);
                 problem.into_response()
@@ -113,6 +113,13 @@ impl ControlPlane {
         // Whatever read the body has dropped it.
         if let Ok(mut body) = returned.try_recv() {
             body::discard(&headers, &mut body).await;
+        }
+        match response.status() {
+            // axum names the methods of a path that exists: not to clients without the token.
+            StatusCode::UNAUTHORIZED => drop(response.headers_mut().remove(header::ALLOW)),
+            // RFC 9110 §8.6.
+            StatusCode::NO_CONTENT => drop(response.headers_mut().remove(header::CONTENT_LENGTH)),
+            _ => {}
         }
         response
     }

@@ -55,6 +55,10 @@ const STREAMS_MAX: u32 = 100;
 /// The pause before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
+/// Threads beside each serving thread that wait for the disk: for names, results and compiled code.
+/// Bounds the threads that requests can start.
+const BLOCKING_THREADS_MAX: usize = 16;
+
 /// The stack of a serving thread, bytes. Guests run on it and use up to half a megabyte, wasmtime's
 /// limit.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
@@ -355,6 +359,7 @@ impl Thread {
                 let Serving { serve, tidy, fast_path } = make()?;
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
+                    .max_blocking_threads(BLOCKING_THREADS_MAX)
                     .on_thread_park(tidy.clone())
                     .build()?;
                 runtime.spawn(fast_path.clone().busy_poll(tidy));

@@ -170,16 +170,42 @@ impl Executor {
         if let Some(loaded) = self.load_compiled(pool, digest)? {
             return Ok(loaded);
         }
+        self.compile(*digest).await?;
+        self.load_compiled(pool, digest)?.ok_or_else(vanished)
+    }
+
+    /// Loads a component into the compute lane's pool on another thread, compiling it first if need be:
+    /// the calling event loop waits neither for the disk nor for a compiler.
+    ///
+    /// # Errors
+    /// [`LoadError`]; the next call tries again.
+    pub(crate) async fn load_for_lane(self: &Arc<Self>, digest: &Digest) -> Result<Arc<Loaded>, LoadError> {
+        if let Some(loaded) = self.lane_pool.get(digest) {
+            return Ok(loaded);
+        }
+        if let Some(loaded) = self.load_elsewhere(*digest).await? {
+            return Ok(loaded);
+        }
+        self.compile(*digest).await?;
+        self.load_elsewhere(*digest).await?.ok_or_else(vanished)
+    }
+
+    async fn load_elsewhere(self: &Arc<Self>, digest: Digest) -> Result<Option<Arc<Loaded>>, LoadError> {
+        let this = Arc::clone(self);
+        let load = move || this.load_compiled(&this.lane_pool, &digest);
+        tokio::task::spawn_blocking(load).await.map_err(|error| LoadError::Engine(error.to_string()))?
+    }
+
+    /// Compiles a component of the store on another thread, unless its compiled code is there by then.
+    async fn compile(self: &Arc<Self>, digest: Digest) -> Result<(), LoadError> {
         let internal = |error: &dyn std::fmt::Display| LoadError::Engine(error.to_string());
         let permit = Arc::clone(&self.compiling).acquire_owned().await.map_err(|error| internal(&error))?;
-        let (this, digest) = (Arc::clone(self), *digest);
+        let this = Arc::clone(self);
         let compile = move || {
             let _permit = permit;
             this.code.get_or_compile::<LoadError>(&digest).map(drop)
         };
-        tokio::task::spawn_blocking(compile).await.map_err(|error| internal(&error))??;
-        let loaded = self.load_compiled(pool, &digest)?;
-        loaded.ok_or_else(|| LoadError::Engine("compiled code vanished while it was loaded".to_owned()))
+        tokio::task::spawn_blocking(compile).await.map_err(|error| internal(&error))?
     }
 
     /// Describes a component whose compiled code is in the store; `None` if it has to be compiled.
@@ -216,4 +242,8 @@ impl Executor {
             pool.clear();
         }
     }
+}
+
+fn vanished() -> LoadError {
+    LoadError::Engine("compiled code vanished while it was loaded".to_owned())
 }

@@ -264,8 +264,12 @@ impl Runtime {
         let (functions, reference) = (Arc::clone(&self.0.functions), reference.clone());
         match tokio::task::spawn_blocking(move || functions.resolve(&reference)).await {
             Ok(found) => found,
-            // A panic of the lookup is the caller's own.
-            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+            Err(failed) => match failed.try_into_panic() {
+                // A panic of the lookup is the caller's own.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The event loop shuts down, and this task with it.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 

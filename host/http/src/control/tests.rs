@@ -110,6 +110,7 @@ async fn paths_and_methods_that_are_not_there_are_401_without_the_token() {
         let request = || Request::builder().method(method).uri(path).header(header::HOST, "nebula");
         let response = plane.handle(request().body(Full::default()).unwrap()).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+        assert!(!response.headers().contains_key(header::ALLOW), "{method} {path}");
         let request = request().header(header::AUTHORIZATION, "Bearer secret");
         let response = plane.handle(request.body(Full::default()).unwrap()).await;
         let expected =

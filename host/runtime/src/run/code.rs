@@ -78,11 +78,11 @@ impl Runtime {
     /// # Errors
     /// [`LoadError`]; the next call tries again.
     pub(crate) async fn code(&self, function: &Function) -> Result<Code, LoadError> {
-        let (pool, mut loaded) = (self.executor().lane_pool(), HashMap::new());
+        let mut loaded = HashMap::new();
         for digest in components(function) {
-            let component = match pool.get(digest) {
+            let component = match self.executor().lane_pool().get(digest) {
                 Some(component) => component,
-                None => Box::pin(self.executor().load(pool, digest)).await?,
+                None => Box::pin(self.executor().load_for_lane(digest)).await?,
             };
             loaded.insert(*digest, component);
         }
