@@ -19,6 +19,7 @@ mod names;
 mod naming;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -229,11 +230,14 @@ impl Deployer {
         &self,
         mut change: impl FnMut(&mut Names<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        let mut described = HashMap::new();
         loop {
-            let mut names = Names::new(self);
+            let mut names = Names::new(self, described);
             let outcome = change(&mut names);
             match names.uncompiled() {
                 Some(digest) => {
+                    // A component's types never change: the next pass doesn't read them again.
+                    described = names.into_described();
                     self.executor.code().get_or_compile::<LoadError>(&digest)?;
                 }
                 None => return outcome,

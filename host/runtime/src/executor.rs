@@ -118,17 +118,22 @@ impl Executor {
     /// # Errors
     /// A message, if the address space can't be reserved.
     pub(crate) fn new_pool(&self) -> Result<Pool, String> {
-        self.new_pool_of(self.instances_max.get())
+        let engine = self.new_engine(self.instances_max.get())?;
+        Ok(Pool::new(engine, Arc::clone(&self.loaded)))
     }
 
-    /// Creates a pool of `instances_max` instances, with an engine of its own.
+    /// Creates a pool for one instance, apart from all others: a thread of idle priority that holds its
+    /// lock delays no other thread.
     ///
     /// # Errors
-    /// The same as those of [`new_pool`](Self::new_pool).
-    pub(crate) fn new_pool_of(&self, instances_max: u32) -> Result<Pool, String> {
+    /// As [`new_pool`](Self::new_pool).
+    pub(crate) fn new_pool_apart(&self, loaded_bytes_max: u64) -> Result<Pool, String> {
+        Ok(Pool::new(self.new_engine(1)?, LoadedSet::new(loaded_bytes_max)))
+    }
+
+    fn new_engine(&self, instances_max: u32) -> Result<Engine, String> {
         let engine = Engine::new(instances_max, self.code.compiler().codegen(), &self.ticker);
-        let engine = engine.map_err(|error| format!("{error:#}"))?;
-        Ok(Pool::new(engine, Arc::clone(&self.loaded)))
+        engine.map_err(|error| format!("{error:#}"))
     }
 
     /// Creates a pool for fused components, with an engine of its own; `None` if the address space

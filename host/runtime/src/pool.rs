@@ -66,7 +66,13 @@ impl Pool {
                 None => return Ok(None),
             },
         };
-        let loaded = Arc::new(self.engine.load(&compiled.path()).map_err(LoadError::Engine)?);
+        let loaded = match self.engine.load(&compiled.path()) {
+            Ok(loaded) => Arc::new(loaded),
+            Err(reason) => {
+                self.set.drop_unused(digest);
+                return Err(LoadError::Engine(reason));
+            }
+        };
         let loaded = self.set.admit(self.id, *digest, compiled, loaded);
         let mut found = self.lock();
         found.retain(|_, loaded| loaded.strong_count() > 0);

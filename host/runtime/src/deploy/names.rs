@@ -31,14 +31,14 @@ pub(super) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    pub(super) fn new(deployer: &'a Deployer) -> Self {
-        Self {
-            deployer,
-            changed: HashMap::new(),
-            described: HashMap::new(),
-            plans: HashMap::new(),
-            uncompiled: None,
-        }
+    /// Starts with the components that an earlier pass has described.
+    pub(super) fn new(deployer: &'a Deployer, described: HashMap<Digest, Callee>) -> Self {
+        Self { deployer, changed: HashMap::new(), described, plans: HashMap::new(), uncompiled: None }
+    }
+
+    /// Returns the components that have been described.
+    pub(super) fn into_described(self) -> HashMap<Digest, Callee> {
+        self.described
     }
 
     /// Returns a component that must be compiled before the change can be planned.

@@ -207,8 +207,10 @@ impl Deployer {
     ) -> Result<VersionRecord, DeployError> {
         let mut publications = vec![publication];
         publications.extend(followers.iter().map(as_publication));
-        let records = self.registry.publish(&publications)?;
-        self.forget_named(&records);
+        let published = self.registry.publish(&publications);
+        // Also after an error: the change may be on disk all the same.
+        self.forget_named(&publications);
+        let records = published?;
         self.fuse_later(&records);
         // One record for each publication, in order.
         let record = records.into_iter().next();
@@ -218,9 +220,10 @@ impl Deployer {
         Ok(record)
     }
 
-    fn forget_named(&self, records: &[VersionRecord]) {
-        for record in records {
-            self.functions.forget(&record.name);
+    /// Drops what is cached under the names of these publications.
+    fn forget_named(&self, publications: &[Publication<'_>]) {
+        for publication in publications {
+            self.functions.forget(publication.name);
         }
     }
 
@@ -242,10 +245,11 @@ impl Deployer {
             }
             let others = names.follow(target.clone(), followers)?;
             let others: Vec<_> = others.iter().map(as_publication).collect();
-            let records = self.registry.roll_back(&target, &others)?;
-            self.forget_named(&records);
-            self.fuse_later(&records);
+            let rolled_back = self.registry.roll_back(&target, &others);
+            // Also after an error: the change may be on disk all the same.
+            self.forget_named(&others);
             self.functions.forget(name);
+            self.fuse_later(&rolled_back?);
             Ok(target)
         })
     }
@@ -266,10 +270,12 @@ impl Deployer {
         if !by.is_empty() {
             return Err(NamingError::InUse { name: name.clone(), by });
         }
-        if !self.registry.remove(name)? {
+        let removed = self.registry.remove(name);
+        // Also after an error: the change may be on disk all the same.
+        self.functions.forget(name);
+        if !removed? {
             return Err(ResolveError::UnknownFunction(name.clone()).into());
         }
-        self.functions.forget(name);
         self.results.forget_function(name);
         self.collect_garbage()?;
         Ok(())

@@ -103,6 +103,15 @@ impl LoadedSet {
         Arc::clone(&state.entry(digest, &compiled).compiled)
     }
 
+    /// Drops code that was read and that no engine has loaded, because loading it failed.
+    pub(super) fn drop_unused(&self, digest: &Digest) {
+        let mut state = self.lock();
+        let unused = state.queue.iter().position(|entry| entry.digest == *digest && entry.loaded.is_empty());
+        let dropped = unused.and_then(|at| state.queue.remove(at));
+        drop(state);
+        drop(dropped);
+    }
+
     /// Adds `loaded`, which `pool` has mapped from `compiled`, and evicts others if the budget is
     /// exceeded. Returns the component that the pool has loaded now: another of its threads may
     /// have been faster.

@@ -58,6 +58,9 @@ const IDLE: Duration = Duration::from_secs(5);
 /// its share of time.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
+/// Compiled code kept loaded for checks, bytes.
+const LOADED_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
 /// Longest time in the queue. Older checks are dropped, so that an idle machine can sleep.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -265,7 +268,7 @@ fn work(runtime: &WeakRuntime, checks: &Receiver<Check>) {
         // A separate pool: a thread that waits for its core doesn't block the others' pools.
         let pool = match &mut pool {
             Some(pool) => pool,
-            none => match runtime.executor().new_pool_of(1) {
+            none => match runtime.executor().new_pool_apart(LOADED_BYTES_MAX) {
                 Ok(pool) => none.insert(pool),
                 // No address space for another instance: skip the check.
                 Err(_) => continue,
