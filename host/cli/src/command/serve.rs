@@ -1,6 +1,7 @@
 //! `nebula serve`: runs both planes over one data directory until a signal stops it.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use nebula_runtime::limits::{HostLimits, Limits};
 use nebula_runtime::receipt::Signer;
 use nebula_runtime::{Compiler, Disagreement, OpenError, Runtime, RuntimeConfig, RuntimeError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Serve, Switch};
 use crate::report::{hinted, note};
@@ -26,9 +28,11 @@ const GARBAGE_AFTER: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
     let (runtime, server) = open(serve)?;
-    say_addresses(&server)?;
-    collect_garbage(runtime)?;
-    run_until_stopped(server)
+    let addresses = Addresses::of(&server);
+    run_until_stopped(server, || {
+        addresses.say()?;
+        collect_garbage(runtime)
+    })
 }
 
 /// Deletes unneeded files, a little later: looking at every file would delay the first calls.
@@ -165,33 +169,45 @@ fn cannot_open(serve: &Serve, error: RuntimeError) -> anyhow::Error {
     anyhow::Error::new(error).context(hinted(message, hint))
 }
 
-/// Prints the addresses of both planes to stdout.
-pub(super) fn say_addresses(server: &Server) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "calls    http://{}", server.data_address())?;
-    writeln!(stdout, "control  http://{}", server.control_address())?;
-    stdout.flush().context("cannot write to stdout")
+/// The addresses of both planes.
+pub(super) struct Addresses {
+    pub(super) data: SocketAddr,
+    control: SocketAddr,
 }
 
-/// Serves until SIGINT or SIGTERM.
-pub(super) fn run_until_stopped(server: Server) -> anyhow::Result<()> {
-    server
-        .run(async {
-            match stopped().await {
-                Ok(()) => note("stopping: requests in flight are answered first"),
-                Err(error) => note(format!("stopping: cannot listen to signals: {error}")),
-            }
-        })
-        .context("the server failed")
+impl Addresses {
+    pub(super) fn of(server: &Server) -> Self {
+        Self { data: server.data_address(), control: server.control_address() }
+    }
+
+    /// Prints the addresses to stdout.
+    pub(super) fn say(&self) -> anyhow::Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "calls    http://{}", self.data)?;
+        writeln!(stdout, "control  http://{}", self.control)?;
+        stdout.flush().context("cannot write to stdout")
+    }
 }
 
-async fn stopped() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
+/// Serves until SIGINT or SIGTERM. Calls `started` once it serves and catches these signals; an error of `started`
+/// stops the server.
+pub(super) fn run_until_stopped(
+    server: Server,
+    started: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
+    server.run(async { outcome = stopped(started).await }).context("the server failed")?;
+    outcome
+}
 
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+async fn stopped(started: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let catch = |kind| signal(kind).context("cannot catch signals");
+    let (mut interrupt, mut terminate) = (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
+    started()?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+    note("stopping: requests in flight are answered first");
     Ok(())
 }

@@ -22,7 +22,8 @@ use nebula_runtime::{Followers, Runtime, VersionRecord, imported_functions};
 
 use self::example::example;
 use self::watch::ProjectWatcher;
-use super::{build, serve};
+use super::build;
+use super::serve::{self, Addresses};
 use crate::args::Up;
 use crate::local::read_component;
 use crate::project::{Built, PipelineConfig, Project};
@@ -51,20 +52,23 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
             Vec::new()
         }
     };
-    serve::say_addresses(&server)?;
-    for Deployed { record, directory } in &deployed {
-        println!("{}", example(record, directory, server.data_address()));
-    }
-    if !up.no_watch {
-        let path = up.build.path.clone();
-        let watcher = ProjectWatcher::start(&project)?;
-        note(format!("watching `{}` for changes", project.directory.display()));
-        std::thread::Builder::new()
-            .name("nebula-watch".to_owned())
-            .spawn(move || watcher.run(project, &path, rebuild))
-            .context("cannot start a thread")?;
-    }
-    serve::run_until_stopped(server)
+    let addresses = Addresses::of(&server);
+    serve::run_until_stopped(server, || {
+        addresses.say()?;
+        for Deployed { record, directory } in &deployed {
+            println!("{}", example(record, directory, addresses.data));
+        }
+        if !up.no_watch {
+            let path = up.build.path.clone();
+            let watcher = ProjectWatcher::start(&project)?;
+            note(format!("watching `{}` for changes", project.directory.display()));
+            std::thread::Builder::new()
+                .name("nebula-watch".to_owned())
+                .spawn(move || watcher.run(project, &path, rebuild))
+                .context("cannot start a thread")?;
+        }
+        Ok(())
+    })
 }
 
 /// A deployed function or pipeline.

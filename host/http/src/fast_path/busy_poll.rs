@@ -313,7 +313,8 @@ mod tests {
         assert_eq!(parse_schedstat(""), None);
         let ms = Duration::from_millis;
         assert!(exceeds_share(ms(5), ms(10)));
-        assert!(!exceeds_share(ms(1), ms(10)));
+        assert!(exceeds_share(ms(1), ms(10)));
+        assert!(!exceeds_share(Duration::from_micros(500), ms(10)));
         assert!(!exceeds_share(ms(0), ms(0)));
     }
 
