@@ -56,7 +56,6 @@ use tower_http::trace::TraceLayer;
 use tower_service::Service;
 
 use self::auth::Guard;
-use self::openapi::PlaneDocument;
 use self::routes::Routes;
 use self::state::{BlockingRuntime, ControlState};
 pub(crate) use self::token::Token;
@@ -78,8 +77,9 @@ fn routes() -> Routes<ControlState> {
 impl ControlPlane {
     pub(crate) fn new(runtime: Runtime, token: Token) -> Self {
         let Routes { router, operations } = routes();
-        let document = Arc::new(PlaneDocument::new(&operations));
-        let state = ControlState { runtime: BlockingRuntime::new(runtime), document };
+        let operations = Arc::new(operations);
+        let runtime = BlockingRuntime::new(runtime);
+        let state = ControlState { runtime, operations: Arc::clone(&operations) };
         let guard = Arc::new(Guard { token, operations });
         let router = router
             .with_state(state)

@@ -189,7 +189,7 @@ impl Server {
             })?);
         }
         let ending = self.runtime.clone();
-        let plane = ControlPlane::new(self.runtime, self.token);
+        let (runtime, token) = (self.runtime, self.token);
         let thread = Thread {
             name: "nebula-control".to_owned(),
             listener: self.control,
@@ -199,6 +199,7 @@ impl Server {
             connections: Connections::new(CONTROL_CONNECTIONS_MAX, traffic.clone()),
         };
         threads.push(thread.spawn(move || {
+            let plane = ControlPlane::new(runtime, token);
             let serve = move |request, in_flight: RequestInFlight| {
                 let plane = plane.clone();
                 async move {

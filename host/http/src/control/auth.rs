@@ -18,7 +18,7 @@ use crate::{body, status};
 /// The token, and every operation with the scope that it requires.
 pub(super) struct Guard {
     pub(super) token: Token,
-    pub(super) operations: Operations,
+    pub(super) operations: Arc<Operations>,
 }
 
 /// Runs the handler of an admitted request. Layered around every route and the fallback.
@@ -51,7 +51,7 @@ pub(super) async fn admit(
 /// Panics in a debug build if the document doesn't list the status, so that tests find it.
 fn check_described(operation: &Operation, status: StatusCode) {
     debug_assert!(
-        operation.description.has(status) || status == StatusCode::INSUFFICIENT_STORAGE,
+        operation.describe().has(status) || status == StatusCode::INSUFFICIENT_STORAGE,
         "`{}` answered {status}, which its description lacks",
         operation.endpoint.operation_id(),
     );

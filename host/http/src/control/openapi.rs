@@ -9,22 +9,13 @@ use super::describe::{SECURITY_SCHEME, openapi_method};
 use super::routes::Operations;
 use crate::input::{media_types, query_parameters};
 
-/// The document without the functions. It stays the same while the server runs.
-pub(super) struct PlaneDocument(OpenApi);
-
-impl PlaneDocument {
-    pub(super) fn new(operations: &Operations) -> Self {
-        Self(plane(operations))
+/// The document for these functions.
+pub(super) fn document(operations: &Operations, functions: &[VersionRecord]) -> serde_json::Result<Value> {
+    let mut document = serde_json::to_value(plane(operations))?;
+    for function in functions {
+        document["paths"][format!("/f/{}", function.name)] = call_path(function);
     }
-
-    /// The whole document for these functions.
-    pub(super) fn with_functions(&self, functions: &[VersionRecord]) -> serde_json::Result<Value> {
-        let mut document = serde_json::to_value(&self.0)?;
-        for function in functions {
-            document["paths"][format!("/f/{}", function.name)] = call_path(function);
-        }
-        Ok(document)
-    }
+    Ok(document)
 }
 
 fn plane(operations: &Operations) -> OpenApi {
@@ -32,7 +23,7 @@ fn plane(operations: &Operations) -> OpenApi {
     let token = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     let mut components = ComponentsBuilder::new().security_scheme(SECURITY_SCHEME, token);
     for operation in operations.iter() {
-        let (endpoint, description) = (operation.endpoint, &operation.description);
+        let (endpoint, description) = (operation.endpoint, operation.describe());
         let method = openapi_method(endpoint.method);
         paths.add_path_operation(endpoint.path, vec![method], description.operation(endpoint));
         for (name, schema) in description.schemas() {

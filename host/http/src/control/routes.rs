@@ -17,10 +17,16 @@ pub(super) struct Routes<S> {
 #[derive(Default)]
 pub(super) struct Operations(Vec<Operation>);
 
-/// An endpoint and its handler's description.
+/// An endpoint with the description of its handler, which is made when it is needed.
 pub(super) struct Operation {
     pub(super) endpoint: &'static Endpoint,
-    pub(super) description: Description,
+    describe: fn(&Endpoint) -> Description,
+}
+
+impl Operation {
+    pub(super) fn describe(&self) -> Description {
+        (self.describe)(self.endpoint)
+    }
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
@@ -37,9 +43,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         H: Handler<Extracted, S> + DescribeHandler<Arguments>,
         Extracted: 'static,
     {
-        let description = Description::of::<H, Arguments>(endpoint);
         self.router = self.router.route(endpoint.path, on(filter(endpoint.method), handler));
-        self.operations.0.push(Operation { endpoint, description });
+        self.operations.0.push(Operation { endpoint, describe: Description::of::<H, Arguments> });
         self
     }
 

@@ -6,10 +6,10 @@ use axum::extract::State;
 use nebula_runtime::StoreError;
 
 use super::endpoints;
-use super::openapi::PlaneDocument;
+use super::openapi::document;
 use super::refusal::Refusal;
 use super::reply::{Healthy, OpenApi};
-use super::routes::Routes;
+use super::routes::{Operations, Routes};
 use super::state::{BlockingRuntime, ControlState};
 
 pub(super) fn routes() -> Routes<ControlState> {
@@ -22,7 +22,7 @@ async fn health() -> Healthy {
 
 async fn openapi(
     State(runtime): State<BlockingRuntime>,
-    State(document): State<Arc<PlaneDocument>>,
+    State(operations): State<Arc<Operations>>,
 ) -> Result<OpenApi, Refusal<StoreError>> {
-    runtime.run(move |runtime| Ok(OpenApi::new(document.with_functions(&runtime.list()?)))).await
+    runtime.run(move |runtime| Ok(OpenApi::new(document(&operations, &runtime.list()?)))).await
 }

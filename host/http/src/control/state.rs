@@ -10,15 +10,15 @@ use nebula_runtime::{
 };
 use tokio::task::spawn_blocking;
 
-use super::openapi::PlaneDocument;
 use super::refusal::{Refusal, Refuse};
+use super::routes::Operations;
 use crate::status;
 
 /// Everything that handlers may ask for.
 #[derive(Clone)]
 pub(super) struct ControlState {
     pub(super) runtime: BlockingRuntime,
-    pub(super) document: Arc<PlaneDocument>,
+    pub(super) operations: Arc<Operations>,
 }
 
 /// The runtime, reachable only through the blocking pool.
@@ -85,8 +85,8 @@ impl FromRef<ControlState> for BlockingRuntime {
     }
 }
 
-impl FromRef<ControlState> for Arc<PlaneDocument> {
+impl FromRef<ControlState> for Arc<Operations> {
     fn from_ref(state: &ControlState) -> Self {
-        Arc::clone(&state.document)
+        Arc::clone(&state.operations)
     }
 }

@@ -81,7 +81,7 @@ async fn json_of(response: Response) -> Value {
 
 /// The document of a plane, without functions.
 fn document() -> Value {
-    PlaneDocument::new(&routes().operations).with_functions(&[]).unwrap()
+    super::openapi::document(&routes().operations, &[]).unwrap()
 }
 
 #[tokio::test]
