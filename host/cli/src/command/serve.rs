@@ -189,8 +189,8 @@ impl Addresses {
     }
 }
 
-/// Serves until SIGINT or SIGTERM. Calls `started` once it serves and catches these signals; an error of `started`
-/// stops the server.
+/// Serves until SIGINT or SIGTERM. Calls `started` on its event loop once it serves and catches these signals; an
+/// error of `started` stops the server.
 pub(super) fn run_until_stopped(
     server: Server,
     started: impl FnOnce() -> anyhow::Result<()>,

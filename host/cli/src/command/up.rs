@@ -52,20 +52,20 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
             Vec::new()
         }
     };
+    if !up.no_watch {
+        let path = up.build.path.clone();
+        let watcher = ProjectWatcher::start(&project)?;
+        note(format!("watching `{}` for changes", project.directory.display()));
+        std::thread::Builder::new()
+            .name("nebula-watch".to_owned())
+            .spawn(move || watcher.run(project, &path, rebuild))
+            .context("cannot start a thread")?;
+    }
     let addresses = Addresses::of(&server);
     serve::run_until_stopped(server, || {
         addresses.say()?;
         for Deployed { record, directory } in &deployed {
             println!("{}", example(record, directory, addresses.data));
-        }
-        if !up.no_watch {
-            let path = up.build.path.clone();
-            let watcher = ProjectWatcher::start(&project)?;
-            note(format!("watching `{}` for changes", project.directory.display()));
-            std::thread::Builder::new()
-                .name("nebula-watch".to_owned())
-                .spawn(move || watcher.run(project, &path, rebuild))
-                .context("cannot start a thread")?;
         }
         Ok(())
     })
