@@ -5,6 +5,7 @@
 //! the right result or nothing.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::sync::mpsc::RecvTimeoutError;
 
 use bytes::Bytes;
@@ -235,9 +236,12 @@ impl Found {
     }
 }
 
-/// Looks up all results in a file.
+/// Looks up all results in a file. Never closes the file, because redb writes when it does.
 fn read(image: &Image) -> Found {
-    watched(image, |directory| Found::by(&Disk::new(directory.path(), BYTES_MAX, MAC_KEY, ENGINE)))
+    watched(image, |directory| {
+        let disk = ManuallyDrop::new(Disk::new(directory.path(), BYTES_MAX, MAC_KEY, ENGINE));
+        Found::by(&disk)
+    })
 }
 
 /// Looks up all results in a file, and then checks that the file works like any other.
