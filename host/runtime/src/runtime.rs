@@ -69,6 +69,54 @@ pub enum RuntimeError {
 }
 
 /// Everything a host does with functions. Cheap to clone.
+///
+/// # Examples
+/// Deploys a component that adds one to its input, and calls it. `examples/embed.rs` does the same with a file.
+///
+/// ```
+/// use bytes::Bytes;
+/// use nebula_runtime::id::{FunctionName, FunctionRef, Selector};
+/// use nebula_runtime::limits::{HostLimits, Limits};
+/// use nebula_runtime::{
+///     Answer, CacheDirectives, Codegen, Compiler, Followers, Prefer, Request, Runtime, RuntimeConfig, Settings,
+///     Shard,
+/// };
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let component = wat::parse_str(
+///     r#"(component
+///         (core module $m (func (export "handle") (param i32) (result i32)
+///             (i32.add (local.get 0) (i32.const 1))))
+///         (core instance $i (instantiate $m))
+///         (func (export "handle") (param "n" s32) (result s32) (canon lift (core func $i "handle"))))"#,
+/// )?;
+///
+/// let data_dir = tempfile::tempdir()?;
+/// let runtime = Runtime::open(RuntimeConfig {
+///     data_dir: data_dir.path().to_owned(),
+///     compiler: Compiler::InProcess(Codegen::Optimised),
+///     limits: Limits::default(),
+///     host_limits: HostLimits::default(),
+///     verify_share: 0.0,
+///     alarm: |_| {},
+///     signer: None,
+/// })?;
+///
+/// let executor = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+/// executor.block_on(async {
+///     let name: FunctionName = "increment".parse()?;
+///     runtime.deploy(name.clone(), component.into(), Settings::default(), Followers::MustFit).await?;
+///
+///     let shard = Shard::new(runtime.clone())?;
+///     let function = shard.find(&FunctionRef { name, selector: Selector::Current }).await?;
+///     let request = Request::Payload { media_type: None, body: Bytes::from_static(b"41") };
+///     let outcome = shard.call(&function, request, Prefer::AsSent, CacheDirectives::default()).await;
+///     let Answer::Value(value) = outcome.result? else { panic!("the function returns a value") };
+///     assert_eq!(value.body, "42");
+///     # Ok(())
+/// })
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Runtime(Arc<Shared>);
 
