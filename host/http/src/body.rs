@@ -79,7 +79,7 @@ pub(crate) fn check(parts: &request::Parts) -> Result<Present, Problem> {
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = host.map(HeaderValue::as_bytes);
     if !host.into_iter().chain(authority).all(is_host) {
-        let detail = "the request's host is none: it takes a name or an address, and maybe a port";
+        let detail = "the request's host isn't valid: give a name or an address, and optionally a port";
         return Err(status::bad_request("bad-host", detail));
     }
     // With two names for one host it is ambiguous which one applies (RFC 9113 §8.3.1).

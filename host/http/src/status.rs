@@ -136,7 +136,7 @@ pub(crate) fn naming(error: &NamingError) -> Problem {
 
 /// Returns the problem for a name that isn't that of a pipeline.
 pub(crate) fn no_pipeline(name: &impl std::fmt::Display) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no-pipeline", format!("`{name}` is no pipeline"))
+    Problem::new(StatusCode::NOT_FOUND, "no-pipeline", format!("`{name}` isn't a pipeline"))
 }
 
 /// Returns the problem for a call that can't be explained.

@@ -110,7 +110,7 @@ impl Runtime {
     pub(crate) async fn stage(&self, function: &Function) -> Result<Arc<Staged>, LoadError> {
         match self.code(function).await? {
             Code::Pipeline(staged) => Ok(staged),
-            Code::Component(_) => Err(LoadError::Engine("it is no pipeline".to_owned())),
+            Code::Component(_) => Err(LoadError::Engine("it isn't a pipeline".to_owned())),
         }
     }
 }
