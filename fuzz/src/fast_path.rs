@@ -125,7 +125,7 @@ impl Server {
     /// same.
     fn difference(&self, parts: &[Vec<u8>]) -> Option<(Responses, Responses)> {
         // The caches of an earlier input don't decide about this one.
-        self.runtime.clear_cache();
+        self.runtime.clear_cache().unwrap();
         self.executor.block_on(async {
             let expected = self.settled(parts).await?;
             for _ in 0..FAST_CONNECTIONS {

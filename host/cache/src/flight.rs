@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! join --> Lead (the first caller, which runs the call) --- land --> all callers' answer
-//!      \-> Interest (each further caller) -----------------/   \--> dropped: each caller retries
+//!      \-> Waiter (each further caller) -------------------/   \--> dropped: each caller retries
 //! ```
 //!
 //! Invariants:
@@ -18,25 +18,25 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::Remembered;
 use crate::key::Key;
+use crate::result::CachedResult;
 
 /// Number of independently locked parts.
 const SHARDS: usize = 16;
 
 /// The outcome of a flight, shared by all its callers.
 #[derive(Debug)]
-pub enum Landed<E> {
+pub enum FlightOutcome<E> {
     /// The execution returned an answer.
-    Answer(Arc<Remembered<E>>),
+    Answer(Arc<CachedResult<E>>),
     /// The execution failed in a way that applies to every caller.
     Failed(Arc<E>),
 }
 
-impl<E> Clone for Landed<E> {
+impl<E> Clone for FlightOutcome<E> {
     fn clone(&self) -> Self {
         match self {
-            Self::Answer(remembered) => Self::Answer(Arc::clone(remembered)),
+            Self::Answer(cached) => Self::Answer(Arc::clone(cached)),
             Self::Failed(error) => Self::Failed(Arc::clone(error)),
         }
     }
@@ -44,23 +44,23 @@ impl<E> Clone for Landed<E> {
 
 /// One execution that several callers may wait for.
 struct Flight<E> {
-    landed: OnceLock<Landed<E>>,
+    outcome: OnceLock<FlightOutcome<E>>,
     /// Notified when the flight has landed or its leader has gone.
     over: Notify,
     is_over: AtomicBool,
-    /// Callers that want the answer, including the leader's own.
-    interested: AtomicUsize,
-    /// Notified when the last interested caller leaves.
+    /// Callers that wait for the outcome, including the leader's own.
+    waiters: AtomicUsize,
+    /// Notified when the last of them leaves.
     deserted: Notify,
 }
 
 impl<E> Flight<E> {
     fn new() -> Self {
         Self {
-            landed: OnceLock::new(),
+            outcome: OnceLock::new(),
             over: Notify::new(),
             is_over: AtomicBool::new(false),
-            interested: AtomicUsize::new(0),
+            waiters: AtomicUsize::new(0),
             deserted: Notify::new(),
         }
     }
@@ -76,11 +76,11 @@ impl<E> Default for Flights<E> {
 }
 
 /// The role of a caller that joins.
-pub enum Joined<E> {
+pub enum FlightRole<E> {
     /// No flight was under way: the caller runs the call.
     Lead(Lead<E>),
     /// A flight is under way: the caller waits for it.
-    Waits(Interest<E>),
+    Wait(Waiter<E>),
 }
 
 /// The right and the duty to run a call. Dropping it ends the flight.
@@ -90,8 +90,8 @@ pub struct Lead<E> {
     flight: Arc<Flight<E>>,
 }
 
-/// A caller's interest in a flight's answer, until dropped.
-pub struct Interest<E>(Arc<Flight<E>>);
+/// A caller that waits for a flight's outcome, until dropped.
+pub struct Waiter<E>(Arc<Flight<E>>);
 
 impl<E> Flights<E> {
     fn lock(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Arc<Flight<E>>>> {
@@ -100,13 +100,13 @@ impl<E> Flights<E> {
     }
 
     /// Joins the flight of this key, or starts one.
-    pub fn join(self: &Arc<Self>, key: Key) -> Joined<E> {
+    pub fn join(self: &Arc<Self>, key: Key) -> FlightRole<E> {
         match self.lock(&key).entry(key) {
-            Entry::Occupied(entry) => Joined::Waits(Interest::new(entry.get())),
+            Entry::Occupied(entry) => FlightRole::Wait(Waiter::new(entry.get())),
             Entry::Vacant(entry) => {
                 let flight = Arc::new(Flight::new());
                 entry.insert(Arc::clone(&flight));
-                Joined::Lead(Lead { flights: Arc::clone(self), key, flight })
+                FlightRole::Lead(Lead { flights: Arc::clone(self), key, flight })
             }
         }
     }
@@ -114,22 +114,22 @@ impl<E> Flights<E> {
 
 impl<E> Lead<E> {
     /// Delivers the outcome to all waiting callers.
-    pub fn land(self, landed: Landed<E>) {
+    pub fn land(self, outcome: FlightOutcome<E>) {
         // There is one leader, and this consumes it.
-        let _ = self.flight.landed.set(landed);
+        let _ = self.flight.outcome.set(outcome);
     }
 
-    /// Registers the interest of the leader's own caller.
-    pub fn interest(&self) -> Interest<E> {
-        Interest::new(&self.flight)
+    /// Registers the leader's own caller as one that waits.
+    pub fn waiter(&self) -> Waiter<E> {
+        Waiter::new(&self.flight)
     }
 
-    /// Completes when the last interested caller has left. At least one must have registered
+    /// Completes when the last waiting caller has left. At least one must have registered
     /// before.
     pub async fn deserted(&self) {
         loop {
             let deserted = self.flight.deserted.notified();
-            if self.flight.interested.load(Ordering::Acquire) == 0 {
+            if self.flight.waiters.load(Ordering::Acquire) == 0 {
                 return;
             }
             deserted.await;
@@ -146,28 +146,28 @@ impl<E> Drop for Lead<E> {
     }
 }
 
-impl<E> Interest<E> {
+impl<E> Waiter<E> {
     fn new(flight: &Arc<Flight<E>>) -> Self {
-        flight.interested.fetch_add(1, Ordering::AcqRel);
+        flight.waiters.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(flight))
     }
 
     /// Waits for the outcome. Returns `None` if the flight ended without an outcome to share.
-    pub async fn landed(&self) -> Option<Landed<E>> {
+    pub async fn outcome(&self) -> Option<FlightOutcome<E>> {
         loop {
             // Register before checking, so that no notification is lost in between.
             let over = self.0.over.notified();
             if self.0.is_over.load(Ordering::Acquire) {
-                return self.0.landed.get().cloned();
+                return self.0.outcome.get().cloned();
             }
             over.await;
         }
     }
 }
 
-impl<E> Drop for Interest<E> {
+impl<E> Drop for Waiter<E> {
     fn drop(&mut self) {
-        if self.0.interested.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.0.waiters.fetch_sub(1, Ordering::AcqRel) == 1 {
             // The permit is stored for a leader that isn't waiting yet.
             self.0.deserted.notify_one();
         }
@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::key::FunctionKey;
-    use crate::tests::Failed;
+    use crate::testing::Failed;
 
     fn key() -> Key {
         let function = FunctionKey::new(
@@ -198,15 +198,15 @@ mod tests {
 
     fn lead(flights: &Arc<Flights<Failed>>) -> Lead<Failed> {
         match flights.join(key()) {
-            Joined::Lead(lead) => lead,
-            Joined::Waits(_) => panic!("somebody leads already"),
+            FlightRole::Lead(lead) => lead,
+            FlightRole::Wait(_) => panic!("another caller leads already"),
         }
     }
 
-    fn wait(flights: &Arc<Flights<Failed>>) -> Interest<Failed> {
+    fn wait(flights: &Arc<Flights<Failed>>) -> Waiter<Failed> {
         match flights.join(key()) {
-            Joined::Waits(interest) => interest,
-            Joined::Lead(_) => panic!("nobody leads"),
+            FlightRole::Wait(waiter) => waiter,
+            FlightRole::Lead(_) => panic!("no caller leads"),
         }
     }
 
@@ -214,12 +214,12 @@ mod tests {
     async fn callers_during_a_flight_get_its_outcome() {
         let flights = Arc::default();
         let (lead, early) = (lead(&flights), wait(&flights));
-        let waiting = tokio::spawn(async move { early.landed().await });
+        let waiting = tokio::spawn(async move { early.outcome().await });
         tokio::task::yield_now().await;
         let late = wait(&flights);
-        lead.land(Landed::Failed(Arc::new(Failed)));
-        assert!(matches!(waiting.await.unwrap(), Some(Landed::Failed(_))));
-        assert!(matches!(late.landed().await, Some(Landed::Failed(_))));
+        lead.land(FlightOutcome::Failed(Arc::new(Failed)));
+        assert!(matches!(waiting.await.unwrap(), Some(FlightOutcome::Failed(_))));
+        assert!(matches!(late.outcome().await, Some(FlightOutcome::Failed(_))));
         // The flight is over, so the next caller leads.
         drop(super::tests::lead(&flights));
     }
@@ -228,7 +228,7 @@ mod tests {
     async fn waiting_callers_notice_a_leader_that_goes_away() {
         let flights = Arc::default();
         let (lead, waiting) = (lead(&flights), wait(&flights));
-        let waiting = tokio::spawn(async move { waiting.landed().await.is_none() });
+        let waiting = tokio::spawn(async move { waiting.outcome().await.is_none() });
         tokio::task::yield_now().await;
         drop(lead);
         assert!(waiting.await.unwrap());
@@ -238,7 +238,7 @@ mod tests {
     async fn flight_is_cancelled_when_the_last_caller_leaves() {
         let flights = Arc::default();
         let lead = lead(&flights);
-        let (own, other) = (lead.interest(), wait(&flights));
+        let (own, other) = (lead.waiter(), wait(&flights));
         let soon = std::time::Duration::from_millis(20);
         drop(own);
         assert!(tokio::time::timeout(soon, lead.deserted()).await.is_err());

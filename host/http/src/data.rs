@@ -22,8 +22,8 @@ use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use nebula_runtime::id::{FunctionRef, Selector};
 use nebula_runtime::{
-    Answer, CallOutcome, Form, Function, IssuedReceipt, Prefer, ReceiptSubject, RepeatableAnswer,
-    Request as Call, RoutedFunction, Shard,
+    Answer, AnsweredCall, CallOutcome, Form, Function, IssuedReceipt, Prefer, ReceiptSubject,
+    RepeatableAnswer, Request as Call, RoutedFunction, SegmentRoute, Shard,
 };
 
 use crate::accept::prefer;
@@ -113,8 +113,8 @@ async fn route(
         Some(slash) => rest.split_at(slash),
         None => (rest, ""),
     };
-    let (function, selector) = match shard.find_spelled(reference) {
-        Some(found) => found,
+    let SegmentRoute { function, selector } = match shard.cached_route(reference) {
+        Some(route) => route,
         None => Box::pin(find(shard, reference)).await?,
     };
     let called = call(shard, bodies, (&function, selector), below, (parts, present), body).await;
@@ -130,15 +130,15 @@ async fn route(
 ///
 /// # Errors
 /// The problem to answer with.
-async fn find(shard: &Shard, spelled: &str) -> Result<(Arc<RoutedFunction>, Selector), Problem> {
-    let reference: FunctionRef = percent_encoding::percent_decode_str(spelled)
+async fn find(shard: &Shard, segment: &str) -> Result<SegmentRoute, Problem> {
+    let reference: FunctionRef = percent_encoding::percent_decode_str(segment)
         .decode_utf8()
         .map_err(|_| status::bad_request("bad-name", "the function's name is not UTF-8"))?
         .parse()
         .map_err(|error: nebula_runtime::id::IdError| status::bad_request("bad-name", error.to_string()))?;
     let function = shard.find(&reference).await.map_err(|error| status::resolve(&error))?;
-    shard.learn(spelled, &reference, &function);
-    Ok((function, reference.selector))
+    shard.cache_route(segment, &reference, &function);
+    Ok(SegmentRoute { function, selector: reference.selector })
 }
 
 /// Reads the input of a call and runs it. `below` is the path below the function's name.
@@ -204,7 +204,8 @@ async fn run(
     // Keep the request for the receipt. Boxed, because few requests ask for one, and the others
     // don't move its memory around.
     let wanted = asked.receipt.map(|wants| Box::new((wants, call.clone())));
-    let (called, again) = shard.answer(function, call, prefer, asked.directives).await;
+    let AnsweredCall { outcome: called, repeatable: again } =
+        shard.answer(function, call, prefer, asked.directives).await;
     // A receipt has the time of its creation, so the same response can't be sent again.
     let result = again.filter(|_| wanted.is_none());
     let receipt = match wanted {

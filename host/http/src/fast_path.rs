@@ -72,7 +72,7 @@ pub(crate) struct RequestInFlight {
 impl FastPath {
     /// Sends the cached results of `shard`. It is off if the shard caches no results.
     pub(crate) fn on(shard: &Shard) -> Self {
-        Self(shard.remembers().then(|| Inner {
+        Self(shard.caches_results().then(|| Inner {
             responses: CachedResponses::new(shard.clone()),
             busy_poll: BusyPoll::default(),
             partial_timeout: PARTIAL_TIMEOUT,

@@ -10,8 +10,9 @@ use http::{HeaderValue, StatusCode, header};
 use nebula_runtime::id::Digest;
 use nebula_runtime::pipeline::InvalidPipeline;
 use nebula_runtime::{
-    Broken, CallError, CompileError, DecodeError, DeployError, ExplainError, Failure, Fault, Form,
-    InitialiseError, InvalidImport, NamingError, ResolveError, StepFailure, StoreError, Uncompilable,
+    Broken, CallError, ClearError, CompileError, DecodeError, DeployError, ExplainError, Failure, Fault,
+    Form, InitialiseError, InvalidImport, NamingError, ResolveError, ResultStoreError, StepFailure,
+    StoreError, StoreErrorKind, Uncompilable,
 };
 
 use crate::input;
@@ -246,13 +247,35 @@ pub(crate) fn resolve(error: &ResolveError) -> Problem {
     }
 }
 
-/// Returns the problem for an error of the store: 507 if the disk is full.
+/// Returns the problem for an error of the store: 409 if other changes came first, 503 if it was
+/// late, 507 if the disk is full.
 pub(crate) fn store(error: &StoreError) -> Problem {
-    if error.is_out_of_space() {
-        let detail = format!("{error}: there is no room on the disk");
-        return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage-full", detail);
+    match error.kind() {
+        StoreErrorKind::Conflict => {
+            Problem::new(StatusCode::CONFLICT, "changed-meanwhile", format!("{error}: try again"))
+        }
+        StoreErrorKind::Late => late(&error.to_string()),
+        StoreErrorKind::OutOfSpace => {
+            let detail = format!("{error}: there is no room on the disk");
+            Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage-full", detail)
+        }
+        StoreErrorKind::Defect => internal(error),
     }
-    internal(error)
+}
+
+/// Returns the problem for cached results that couldn't be removed.
+pub(crate) fn clear(error: &ClearError) -> Problem {
+    match error {
+        ClearError::Resolve(error) => resolve(error),
+        ClearError::Results(ResultStoreError::DeadlineExceeded) => late(&error.to_string()),
+    }
+}
+
+/// Returns the problem for a store that didn't answer in time.
+fn late(detail: &str) -> Problem {
+    let problem =
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "storage-late", format!("{detail}: try again"));
+    problem.header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// Returns the problem for a refused deploy.

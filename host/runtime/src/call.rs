@@ -1,7 +1,7 @@
 //! One call: from a name and bytes to an answer.
 //!
 //! ```text
-//! shard --name--> functions --recall--> a cached result
+//! shard --name--> functions --answer--> a cached result
 //!    \--(miss)--> invoke, here or on the lane --> keep
 //! ```
 //!

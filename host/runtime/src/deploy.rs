@@ -30,7 +30,7 @@ use nebula_model::limits::LimitTooHigh;
 use nebula_model::record::{Description, VersionRecord};
 use nebula_model::remember::Settings;
 use nebula_pipeline::InvalidPipeline;
-use nebula_store::{NewVersion, Publication, ResolveError, Store, StoreError};
+use nebula_store::{MayConflict, NewVersion, Publication, ResolveError, Store, StoreError, retry_conflicts};
 
 pub(crate) use self::fuse::fused_deadline;
 use self::names::Names;
@@ -68,12 +68,18 @@ pub enum DeployError {
     /// The types of a pipeline's function couldn't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The registry failed.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A defect in Nebula.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+impl MayConflict for DeployError {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_conflict())
+    }
 }
 
 impl From<ResolveError> for DeployError {
@@ -103,7 +109,7 @@ impl From<LinkError> for DeployError {
 
 /// Changes the versions that names stand for, on one host.
 pub(crate) struct Deployer {
-    registry: Arc<Store>,
+    store: Arc<Store>,
     executor: Arc<Executor>,
     functions: Arc<Functions>,
     results: Arc<Results>,
@@ -118,13 +124,13 @@ pub(crate) struct Deployer {
 
 impl Deployer {
     pub(crate) fn new(
-        registry: Arc<Store>,
+        store: Arc<Store>,
         executor: Arc<Executor>,
         functions: Arc<Functions>,
         results: Arc<Results>,
     ) -> Self {
         Self {
-            registry,
+            store,
             executor,
             functions,
             results,
@@ -193,12 +199,13 @@ impl Deployer {
         };
         self.with_names(|names| {
             names.add(digest, &described);
-            let _naming = self.lock_naming();
+            let naming = self.lock_naming();
             // Names may have changed during the compilation.
             self.refuse_import_cycles(name, &version.linked)?;
-            let others = names.follow(self.registry.prospect(name, &version)?, followers)?;
+            let others = names.follow(self.store.prospect(name, &version)?, followers)?;
             let content = Cow::Borrowed(&*component);
-            self.publish(Publication { name, content, version: version.clone() }, &others)
+            let publication = Publication { name, content, version: version.clone() };
+            self.publish(&naming, publication, &others)
         })
     }
 
@@ -221,28 +228,30 @@ impl Deployer {
         engine.describe_artefact(&compiled.path()).map_err(explained)
     }
 
-    /// Calls `change` with the current names. If a component's types are missing because its code
-    /// isn't compiled, compiles it without any lock and calls `change` again.
+    /// Calls `change` with the current names. Calls it again if other hosts changed names meanwhile,
+    /// or if a component's types are missing because its code isn't compiled: compiles it without
+    /// any lock first.
     ///
     /// # Errors
     /// The errors of `change`, which must not have changed anything then, and those of compiling.
-    fn with_names<T, E: From<LoadError>>(
+    fn with_names<T, E: From<LoadError> + MayConflict>(
         &self,
         mut change: impl FnMut(&mut Names<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut described = HashMap::new();
-        loop {
-            let mut names = Names::new(self, described);
-            let outcome = change(&mut names);
-            match names.uncompiled() {
-                Some(digest) => {
-                    // A component's types never change: the next pass doesn't read them again.
-                    described = names.into_described();
-                    self.executor.code().get_or_compile::<LoadError>(&digest)?;
-                }
-                None => return outcome,
+        retry_conflicts(|| {
+            loop {
+                // A component's types never change: the next pass doesn't read them again.
+                let mut names = Names::new(self, std::mem::take(&mut described));
+                let outcome = change(&mut names);
+                let uncompiled = names.uncompiled();
+                described = names.into_described();
+                match uncompiled {
+                    Some(digest) => self.executor.code().get_or_compile::<LoadError>(&digest)?,
+                    None => return outcome,
+                };
             }
-        }
+        })
     }
 
     /// Deletes the files that no version names and no call is using. Blocks on the disk.
@@ -258,7 +267,7 @@ impl Deployer {
             let called = self.functions.digests_in_use().into_iter();
             called.chain(self.lock_deploying().iter().copied()).chain(fused).collect()
         };
-        self.registry.collect_garbage(self.executor.code().compatibility(), in_use)?;
+        self.store.collect_garbage(self.executor.code().compatibility(), in_use)?;
         Ok(())
     }
 

@@ -233,7 +233,7 @@ impl CallError {
 /// Why a component's code couldn't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The registry failed to read the component or its compiled code.
+    /// The store failed to read the component or its compiled code.
     #[error(transparent)]
     Registry(#[from] nebula_store::StoreError),
     /// The component has to be compiled first.

@@ -47,7 +47,7 @@ impl Executor {
     /// # Errors
     /// A message, if the machine refuses a thread or the address space.
     pub(crate) fn start(
-        registry: Arc<Store>,
+        store: Arc<Store>,
         compiler: Compiler,
         host_limits: &HostLimits,
     ) -> Result<Self, String> {
@@ -68,7 +68,7 @@ impl Executor {
         let engine = Engine::new(instances, compiler.codegen(), &ticker);
         let engine = engine.map_err(|error| format!("{error:#}"))?;
         let loaded = LoadedSet::new(*loaded_bytes_max);
-        let code = CompiledCode::new(registry, compiler, engine.compatibility(), cores.div_ceil(2));
+        let code = CompiledCode::new(store, compiler, engine.compatibility(), cores.div_ceil(2));
         Ok(Self {
             compiling: Arc::new(Semaphore::new(code.compilations_max())),
             code,

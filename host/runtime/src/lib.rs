@@ -1,4 +1,4 @@
-//! Runs pure WebAssembly functions: registry, engine, purity, codec, invoke.
+//! Runs pure WebAssembly functions: store, engine, purity, codec, invoke.
 //!
 //! [`Runtime`] is the entry point; a serving thread calls functions with a [`Shard`] of it. This
 //! crate uses wasmtime and knows no servers: of HTTP it uses only the vocabulary types of the
@@ -7,24 +7,28 @@
 //! ```text
 //! runtime          the facade
 //!  |- deploy       changes of names: admit, link, compile, publish
-//!  |- call         one call: shard, recall, invoke, lane
+//!  |- call         one call: shard, lookup, invoke, lane
 //!  |- run          pipelines step by step, explained calls, verification
 //!  |- executor     engines, pools, compute lane
 //!  |- results      cache, flights, logs, inputs, counts
 //! ```
 
-mod cached;
+mod backends;
+mod cache;
 mod call;
 mod deploy;
 mod error;
 mod executor;
+pub mod peers;
 mod pool;
 pub mod receipt;
 mod results;
 mod run;
 mod runtime;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
-pub use nebula_cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport};
+pub use nebula_cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport, ResultStoreError};
 pub use nebula_codec::{DecodeError, UnsupportedType};
 pub use nebula_engine::{
     CallLog, Codegen, CompileError, Compiler, Failure, Inadmissible, InitialiseError, Refused,
@@ -40,13 +44,18 @@ pub use nebula_model::remember::{Because, CacheDirectives, Remember, Settings, S
 pub use nebula_model::request::{Prefer, Request};
 pub use nebula_model::{id, limits};
 pub use nebula_pipeline as pipeline;
-pub use nebula_store::{LogEntry, OpenError, ResolveError, StoreError};
+pub use nebula_store::{LogEntry, OpenError, ResolveError, StoreError, StoreErrorKind};
 
+pub use self::backends::Backends;
+pub use self::cache::ResultStore;
 pub use self::call::function::Function;
 pub use self::call::invoke::{CallOutcome, StepTrace};
-pub use self::call::shard::{IssuedReceipt, ReceiptSubject, RepeatableAnswer, RoutedFunction, Shard};
+pub use self::call::shard::{
+    AnsweredCall, IssuedReceipt, ReceiptSubject, RepeatableAnswer, RoutedFunction, SegmentRoute, Shard,
+};
 pub use self::deploy::{Broken, DeployError, Followers, NamingError};
 pub use self::error::{CallError, Fault, LoadError, StepFailure};
+pub use self::peers::{NoPeers, PeerCall, Peers};
 pub use self::run::explain::{ExplainError, Explanation};
 pub use self::run::steps::Explained;
-pub use self::runtime::{Runtime, RuntimeConfig, RuntimeError};
+pub use self::runtime::{ClearError, Runtime, RuntimeConfig, RuntimeError};

@@ -1,7 +1,7 @@
 //! Pools: the loaded components of one engine, under the budget that all engines share.
 //!
 //! ```text
-//! registry --read, MAC--> Compiled (one per component) --map, link--> Loaded (one per engine)
+//! store --read, MAC--> Compiled (one per component) --map, link--> Loaded (one per engine)
 //!                          \________ held by the LoadedSet, under one budget _________/
 //! ```
 //!

@@ -7,22 +7,24 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
-use nebula_cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport};
+use nebula_cache::result_store::{RecordSeal, Removal};
+use nebula_cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport, ResultStoreError, Usage};
 use nebula_model::disagreement::Disagreement;
 use nebula_model::id::{Digest, FunctionName};
 use nebula_model::limits::HostLimits;
 use nebula_model::record::VersionRecord;
 use nebula_store::{Inputs, LogEntry, Logs, Store, StoreError};
 
-use crate::cached::{Cache, Disk, Flights};
+use crate::cache::{Cache, DiskResults, Flights, ResultStore};
 use crate::call::function::Function;
 use crate::call::invoke::CallOutcome;
 use crate::error::Fault;
 
 /// Domain separation of the key that authenticates results, a context string of BLAKE3's key
 /// derivation.
-const RESULTS_CONTEXT: &str = "nebula 2026-11 authentication of remembered results";
+const RESULTS_CONTEXT: &str = "nebula 2026-11 authentication of cached results";
 
 /// A serving thread that counts how its calls were answered.
 pub(crate) trait Counting: Send + Sync {
@@ -32,9 +34,9 @@ pub(crate) trait Counting: Send + Sync {
 
 /// The results of one host.
 pub(crate) struct Results {
-    registry: Arc<Store>,
+    store: Arc<Store>,
     cache: Cache,
-    disk: Disk,
+    result_store: Arc<ResultStore>,
     flights: Arc<Flights>,
     inputs: Inputs,
     logs: Logs,
@@ -45,25 +47,44 @@ pub(crate) struct Results {
     shards: Mutex<Vec<Weak<dyn Counting>>>,
 }
 
+/// The longest wait for the store of results to write or remove results.
+const WRITE_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Opens the results on this machine's disk.
+pub(crate) fn open_result_store(
+    store: &Store,
+    data_dir: &Path,
+    host_limits: &HostLimits,
+) -> Arc<ResultStore> {
+    // The store of results requires the memory tier.
+    let bytes_max =
+        if host_limits.remembered_bytes_max == 0 { 0 } else { host_limits.remembered_disk_bytes_max };
+    let seal = RecordSeal::new(store.key_for(RESULTS_CONTEXT), nebula_engine::identity());
+    Arc::new(DiskResults::new(data_dir, bytes_max, seal))
+}
+
 impl Results {
-    pub(crate) fn new(registry: Arc<Store>, data_dir: &Path, host_limits: &HostLimits) -> Self {
+    pub(crate) fn new(
+        store: Arc<Store>,
+        result_store: Arc<ResultStore>,
+        data_dir: &Path,
+        host_limits: &HostLimits,
+    ) -> Self {
         let HostLimits {
             remembered_bytes_max,
-            remembered_disk_bytes_max,
             inputs_bytes_max,
+            // The store of results has its own bound.
+            remembered_disk_bytes_max: _,
             // These bound calls and code.
             calls_max: _,
             queue_max: _,
             instances_max: _,
             loaded_bytes_max: _,
         } = *host_limits;
-        // The disk tier requires the memory tier.
-        let disk_bytes_max = if remembered_bytes_max == 0 { 0 } else { remembered_disk_bytes_max };
-        let mac_key = registry.key_for(RESULTS_CONTEXT);
         Self {
-            registry,
+            store,
             cache: Cache::new(remembered_bytes_max),
-            disk: Disk::new(data_dir, disk_bytes_max, mac_key, nebula_engine::identity()),
+            result_store,
             flights: Arc::default(),
             inputs: Inputs::new(data_dir, inputs_bytes_max),
             logs: Logs::default(),
@@ -78,9 +99,9 @@ impl Results {
         &self.cache
     }
 
-    /// Returns the disk tier of the cache.
-    pub(crate) fn disk(&self) -> &Disk {
-        &self.disk
+    /// Returns the store of results behind the memory tier.
+    pub(crate) fn result_store(&self) -> &ResultStore {
+        &*self.result_store
     }
 
     /// Returns the executions in flight.
@@ -135,7 +156,7 @@ impl Results {
         let mut slot = self.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
         let distrusted = match &mut *slot {
             Some(distrusted) => distrusted,
-            none => none.insert(self.registry.disagreements()?),
+            none => none.insert(self.store.disagreements()?),
         };
         Ok(use_them(distrusted))
     }
@@ -146,7 +167,7 @@ impl Results {
     /// [`StoreError`]. The distrust then lasts only until the next start.
     pub(crate) fn distrust(&self, disagreement: &Disagreement) -> Result<(), StoreError> {
         self.with_distrusted(|distrusted| distrusted.insert(disagreement.component, disagreement.clone()))?;
-        self.registry.distrust(disagreement)
+        self.store.distrust(disagreement)
     }
 
     /// Trusts components again; returns whether one of them was distrusted. Blocks on the disk.
@@ -157,7 +178,7 @@ impl Results {
         let is_distrusted =
             self.with_distrusted(|distrusted| components.iter().any(|it| distrusted.contains_key(it)))?;
         if is_distrusted {
-            self.registry.trust(components)?;
+            self.store.trust(components)?;
             self.with_distrusted(|distrusted| {
                 distrusted.retain(|component, _| !components.contains(component));
             })?;
@@ -165,21 +186,33 @@ impl Results {
         Ok(is_distrusted)
     }
 
-    /// Drops the results of these components, in memory and on disk. Blocks on the disk.
-    pub(crate) fn forget(&self, components: HashSet<Digest>) {
-        self.cache.forget(&components);
-        self.disk.forget(Some(components));
+    /// Removes the results of these components, from memory and from the store. May wait.
+    ///
+    /// # Errors
+    /// [`ResultStoreError`]. Stored results may be found again then.
+    pub(crate) fn remove(&self, components: HashSet<Digest>) -> Result<(), ResultStoreError> {
+        self.cache.evict(&components);
+        self.result_store.remove(Removal::Components(components), write_deadline())
     }
 
-    /// Drops all results. Blocks on the disk.
-    pub(crate) fn clear(&self) {
+    /// Removes all results. May wait.
+    ///
+    /// # Errors
+    /// [`ResultStoreError`]. Stored results may be found again then.
+    pub(crate) fn clear(&self) -> Result<(), ResultStoreError> {
         self.cache.clear();
-        self.disk.forget(None);
+        self.result_store.remove(Removal::All, write_deadline())
+    }
+
+    /// Waits until the results that wait to be stored are stored, or until that takes too long.
+    pub(crate) fn flush(&self) {
+        // A result that isn't stored is computed again.
+        let _ = self.result_store.flush(write_deadline());
     }
 
     /// Drops the logs and counts of a function that was removed.
-    pub(crate) fn forget_function(&self, name: &FunctionName) {
-        self.logs.forget(name);
+    pub(crate) fn drop_function(&self, name: &FunctionName) {
+        self.logs.remove(name);
         self.lock_counts().remove(name);
     }
 
@@ -198,13 +231,14 @@ impl Results {
         for shard in shards {
             shard.add_counts(&mut counts);
         }
-        let by_component = self.cache.by_component();
-        let by_component_on_disk = self.disk.by_component();
+        let in_memory = self.cache.usage();
+        let stored = self.result_store.usage();
         let mut reports = Vec::new();
         for VersionRecord { name, digest, .. } in functions {
-            let (entries, bytes) = by_component.get(&digest).copied().unwrap_or_default();
+            let Usage { entries, bytes } = in_memory.get(&digest).copied().unwrap_or_default();
             let counts = counts.remove(&name).unwrap_or_default();
-            let (disk_entries, disk_bytes) = by_component_on_disk.get(&digest).copied().unwrap_or_default();
+            let Usage { entries: disk_entries, bytes: disk_bytes } =
+                stored.get(&digest).copied().unwrap_or_default();
             let disagreement = self.disagreement(&digest)?;
             if entries + disk_entries > 0 || counts != Counts::default() || disagreement.is_some() {
                 let function = FunctionCacheReport {
@@ -224,10 +258,8 @@ impl Results {
         Ok(CacheReport {
             bytes: self.cache.bytes(),
             bytes_max: self.cache.bytes_max(),
-            disk_bytes: by_component_on_disk
-                .values()
-                .fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes)),
-            disk_bytes_max: self.disk.bytes_max(),
+            disk_bytes: stored.values().fold(0, |sum: u64, usage| sum.saturating_add(usage.bytes)),
+            disk_bytes_max: self.result_store.bytes_max(),
             loaded,
             functions: reports,
         })
@@ -252,4 +284,8 @@ impl Results {
     fn lock_shards(&self) -> MutexGuard<'_, Vec<Weak<dyn Counting>>> {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn write_deadline() -> Instant {
+    Instant::now() + WRITE_WAIT_MAX
 }

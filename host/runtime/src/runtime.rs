@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nebula_cache::{CacheReport, LoadedReport};
+use nebula_cache::{CacheReport, LoadedReport, ResultStoreError};
 use nebula_engine::Compiler;
 use nebula_model::description::Pipeline;
 use nebula_model::disagreement::Disagreement;
@@ -24,10 +24,12 @@ use nebula_pipeline::View;
 use nebula_store::{LogEntry, OpenError, ResolveError, Store, StoreError};
 use tokio::sync::Semaphore;
 
+use crate::backends::Backends;
 use crate::call::function::Function;
 use crate::call::functions::Functions;
 use crate::deploy::{DeployError, Deployer, Followers, NamingError};
 use crate::executor::Executor;
+use crate::peers::Peers;
 use crate::receipt::Signer;
 use crate::results::{Counting, Results};
 use crate::run::verify::Verification;
@@ -38,7 +40,7 @@ const FREE_FOR: Duration = Duration::from_secs(2);
 /// The configuration of a runtime.
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
-    /// Directory of the registry; created if it doesn't exist.
+    /// Directory of the store; created if it doesn't exist.
     pub data_dir: PathBuf,
     /// The compiler of components.
     pub compiler: Compiler,
@@ -60,12 +62,29 @@ pub enum RuntimeError {
     /// The data directory couldn't be opened.
     #[error(transparent)]
     Registry(#[from] OpenError),
-    /// The content of the registry couldn't be read.
+    /// The content of the store couldn't be read.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The engine couldn't start on this machine.
     #[error("the engine cannot start: {0}")]
     Engine(String),
+}
+
+/// Why cached results couldn't be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClearError {
+    /// The function doesn't exist, or the store of functions failed.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// The store of results failed. Results may be left.
+    #[error(transparent)]
+    Results(#[from] ResultStoreError),
+}
+
+impl From<StoreError> for ClearError {
+    fn from(error: StoreError) -> Self {
+        Self::Resolve(error.into())
+    }
 }
 
 /// Everything a host does with functions. Cheap to clone.
@@ -121,9 +140,10 @@ pub enum RuntimeError {
 pub struct Runtime(Arc<Shared>);
 
 struct Shared {
-    registry: Arc<Store>,
+    store: Arc<Store>,
     executor: Arc<Executor>,
     results: Arc<Results>,
+    peers: Arc<dyn Peers>,
     functions: Arc<Functions>,
     deployer: Arc<Deployer>,
     verification: Verification,
@@ -134,30 +154,40 @@ struct Shared {
 }
 
 impl Runtime {
-    /// Opens the data directory and starts the engine.
+    /// Opens the data directory as a single host and starts the engine.
     ///
     /// # Errors
     /// [`RuntimeError`].
     pub fn open(config: RuntimeConfig) -> Result<Self, RuntimeError> {
+        let backends = Backends::local(&config.data_dir, &config.host_limits)?;
+        Self::with_backends(config, backends)
+    }
+
+    /// Starts the engine on these backends.
+    ///
+    /// # Errors
+    /// [`RuntimeError`].
+    pub fn with_backends(config: RuntimeConfig, backends: Backends) -> Result<Self, RuntimeError> {
         let RuntimeConfig { data_dir, compiler, limits, host_limits, signer, verify_share, alarm } = config;
-        let registry = Arc::new(Store::open(&data_dir)?);
-        let executor = Executor::start(Arc::clone(&registry), compiler, &host_limits);
+        let Backends { store, results, peers } = backends;
+        let executor = Executor::start(Arc::clone(&store), compiler, &host_limits);
         let executor = Arc::new(executor.map_err(RuntimeError::Engine)?);
-        let results = Arc::new(Results::new(Arc::clone(&registry), &data_dir, &host_limits));
+        let results = Arc::new(Results::new(Arc::clone(&store), results, &data_dir, &host_limits));
         let functions =
-            Functions::new(Arc::clone(&registry), Arc::clone(&executor), Arc::clone(&results), limits);
+            Functions::new(Arc::clone(&store), Arc::clone(&executor), Arc::clone(&results), limits);
         let functions = Arc::new(functions);
         let deployer = Deployer::new(
-            Arc::clone(&registry),
+            Arc::clone(&store),
             Arc::clone(&executor),
             Arc::clone(&functions),
             Arc::clone(&results),
         );
         let issuing = Arc::new(Semaphore::new(executor.cores()));
         Ok(Self(Arc::new(Shared {
-            registry,
+            store,
             executor,
             results,
+            peers,
             functions,
             deployer: Arc::new(deployer),
             verification: Verification::new(verify_share),
@@ -173,6 +203,10 @@ impl Runtime {
 
     pub(crate) fn results(&self) -> &Results {
         &self.0.results
+    }
+
+    pub(crate) fn peers(&self) -> &dyn Peers {
+        &*self.0.peers
     }
 
     pub(crate) fn functions(&self) -> &Functions {
@@ -326,7 +360,7 @@ impl Runtime {
     /// # Errors
     /// [`StoreError`].
     pub fn list(&self) -> Result<Vec<VersionRecord>, StoreError> {
-        self.0.registry.list()
+        self.0.store.list()
     }
 
     /// Returns the current version of a function, and all its versions, oldest first. Blocks on the
@@ -336,8 +370,8 @@ impl Runtime {
     /// [`ResolveError`].
     pub fn versions(&self, name: &FunctionName) -> Result<(VersionRecord, Vec<VersionRecord>), ResolveError> {
         let current = FunctionRef { name: name.clone(), selector: Selector::Current };
-        let current = self.0.registry.resolve(&current)?;
-        Ok((current, self.0.registry.versions(name)?))
+        let current = self.0.store.resolve(&current)?;
+        Ok((current, self.0.store.versions(name)?))
     }
 
     /// Returns the bytes of a component. Blocks on the disk.
@@ -345,7 +379,7 @@ impl Runtime {
     /// # Errors
     /// [`StoreError`].
     pub fn component(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
-        self.0.registry.read_component(digest)
+        self.0.store.read_component(digest)
     }
 
     /// Returns the log of a function's recent calls: their output and failures, oldest first.
@@ -383,29 +417,32 @@ impl Runtime {
 
     /// Writes the results that survive a restart to the disk. Call it when a server shuts down.
     pub fn flush(&self) {
-        self.0.results.disk().flush();
+        self.0.results.flush();
     }
 
-    /// Drops all results. Blocks on the disk.
-    pub fn clear_cache(&self) {
-        self.0.verification.begin_anew();
-        self.0.results.clear();
+    /// Removes all results. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`ClearError`].
+    pub fn clear_cache(&self) -> Result<(), ClearError> {
+        self.0.verification.restart();
+        Ok(self.0.results.clear()?)
     }
 
-    /// Drops the results of all versions of a function. If they disagreed, they are trusted again.
+    /// Removes the results of all versions of a function. If they disagreed, they are trusted again.
     /// Blocks on the disk.
     ///
     /// # Errors
-    /// [`ResolveError`].
-    pub fn clear_cache_of(&self, name: &FunctionName) -> Result<(), ResolveError> {
+    /// [`ClearError`].
+    pub fn clear_cache_of(&self, name: &FunctionName) -> Result<(), ClearError> {
         let (_, versions) = self.versions(name)?;
         let components: HashSet<_> = versions.into_iter().map(|record| record.digest).collect();
-        self.0.verification.begin_anew();
-        self.0.results.forget(components.clone());
+        self.0.verification.restart();
+        self.0.results.remove(components.clone())?;
         if self.0.results.trust(&components)? {
-            self.0.functions.forget_all();
+            self.0.functions.uncache_all();
             // Calls that started earlier may have cached results in the meantime.
-            self.0.results.forget(components);
+            self.0.results.remove(components)?;
         }
         Ok(())
     }
@@ -417,10 +454,10 @@ impl Runtime {
 
     /// Drops everything that is quick to recreate, once every serving thread is idle: cheap
     /// results, the compute lane's loaded code, and functions that nothing else holds.
-    pub(crate) fn forget_unused(&self) {
-        self.0.results.cache().forget_cheap();
+    pub(crate) fn drop_unused(&self) {
+        self.0.results.cache().evict_cheap();
         self.0.executor.unload();
-        self.0.functions.forget_unused();
+        self.0.functions.drop_unused();
         give_memory_back(self.clone());
     }
 }
@@ -439,7 +476,7 @@ impl WeakRuntime {
 /// triggers it. Without calls, this thread's end does.
 fn give_memory_back(runtime: Runtime) {
     let rest = move || {
-        runtime.results().disk().rest();
+        runtime.results().result_store().rest();
         drop(runtime);
         thread::sleep(FREE_FOR);
     };

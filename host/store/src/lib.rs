@@ -19,10 +19,13 @@ mod store;
 pub mod testing;
 
 pub use self::blobs::{BlobError, Collected, Compiled};
+pub use self::catalog::Sequence;
 pub use self::directory::{Directory, OpenError, Secret, create_private_dir};
 pub use self::inputs::Inputs;
 pub use self::logs::{LogEntry, Logs};
-pub use self::store::{NewVersion, Publication, ResolveError, Store, StoreError};
+pub use self::store::{
+    MayConflict, NewVersion, Publication, ResolveError, Store, StoreError, StoreErrorKind, retry_conflicts,
+};
 
 /// The cause of an error, without the types of the database or the network that reported it.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;

@@ -66,8 +66,8 @@ impl Logs {
         kept.entries.iter().filter(|(of, _)| of == name).map(|(_, entry)| entry.clone()).collect()
     }
 
-    /// Drops a function's entries.
-    pub fn forget(&self, name: &FunctionName) {
+    /// Removes a function's entries.
+    pub fn remove(&self, name: &FunctionName) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.entries.retain(|(of, _)| of != name);
         kept.bytes = kept.entries.iter().map(|(_, entry)| entry.bytes()).sum();
@@ -94,7 +94,7 @@ mod tests {
         let kept = logs.of(&loud);
         assert_eq!(kept.len(), 3);
         assert!(kept[2].output.starts_with('4'));
-        logs.forget(&loud);
+        logs.remove(&loud);
         logs.push(quiet.clone(), entry("last".to_owned()));
         assert_eq!(logs.of(&quiet).len(), 1);
     }

@@ -12,6 +12,7 @@
 //! All methods but [`Store::applied`] and [`Store::key_for`] may wait for the catalog or the blobs:
 //! call them on a thread that may wait.
 
+mod conflict;
 mod error;
 mod publish;
 
@@ -24,13 +25,14 @@ use nebula_model::disagreement::Disagreement;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use nebula_model::record::VersionRecord;
 
-pub use self::error::{ResolveError, StoreError};
+pub use self::conflict::{MayConflict, retry_conflicts};
+pub use self::error::{ResolveError, StoreError, StoreErrorKind};
 use self::publish::Draft;
 pub use self::publish::{NewVersion, Publication};
 #[cfg(any(test, feature = "testing"))]
 use crate::blobs::MemoryBlobs;
 use crate::blobs::{Blobs, Collected, Compiled, CompiledId, FileBlobs};
-use crate::catalog::{AppendError, Catalog, Change, RedbCatalog, Sequence};
+use crate::catalog::{Catalog, Change, RedbCatalog, Sequence};
 #[cfg(any(test, feature = "testing"))]
 use crate::catalog::{LogKey, MemoryCatalog};
 use crate::directory::{Directory, OpenError, Secret};
@@ -40,12 +42,6 @@ const BLOBS_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The longest wait for a change to be appended.
 const APPEND_WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// The attempts to append a change at the log's end, while others append too.
-const APPEND_ATTEMPTS_MAX: u32 = 5;
-
-/// The longest wait after a conflict. It is random, so that writers that conflicted don't meet again.
-const CONFLICT_BACKOFF_MAX: Duration = Duration::from_millis(5);
 
 /// The open store.
 pub struct Store {
@@ -98,24 +94,29 @@ impl Store {
     ///
     /// The same content with the same settings as the current version is that version.
     ///
+    /// `base` is the [last change](Self::applied) that the caller saw when it decided to publish.
+    ///
     /// # Errors
-    /// [`StoreError`]. Then all of the names have changed, or none.
-    pub fn publish(&self, new: &[Publication<'_>]) -> Result<Vec<VersionRecord>, StoreError> {
+    /// [`StoreError`]. Then all of the names have changed, or none. Nothing has changed after a
+    /// [conflict](StoreErrorKind::Conflict): there are changes after `base`.
+    pub fn publish(&self, base: Sequence, new: &[Publication<'_>]) -> Result<Vec<VersionRecord>, StoreError> {
         let _storing = self.put_contents(new)?;
-        self.change(|draft| publish_all(draft, new))
+        self.change(base, |draft| publish_all(draft, new))
     }
 
-    /// Makes a version current and publishes `new`, all at once. Deletes nothing.
+    /// Makes a version current and publishes `new`, all at once, like [`publish`](Self::publish).
+    /// Deletes nothing.
     ///
     /// # Errors
     /// [`StoreError`]. Then all of the names have changed, or none.
     pub fn roll_back(
         &self,
+        base: Sequence,
         target: &VersionRecord,
         new: &[Publication<'_>],
     ) -> Result<Vec<VersionRecord>, StoreError> {
         let _storing = self.put_contents(new)?;
-        self.change(|draft| {
+        self.change(base, |draft| {
             draft.set_current(target);
             publish_all(draft, new)
         })
@@ -134,30 +135,18 @@ impl Store {
         self.storing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends the changes that `draft` collects. Collects them again if other changes came first.
+    /// Appends the changes that `collect` puts into a draft.
     fn change<T>(
         &self,
-        mut collect: impl FnMut(&mut Draft<'_>) -> Result<T, StoreError>,
+        base: Sequence,
+        collect: impl FnOnce(&mut Draft<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let deadline = Instant::now() + APPEND_WAIT_MAX;
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            // Read before the names, so that a change between the two conflicts.
-            let base = self.catalog.applied();
-            let mut draft = Draft::new(&*self.catalog);
-            let collected = collect(&mut draft)?;
-            if draft.changes.is_empty() {
-                return Ok(collected);
-            }
-            match self.catalog.append(base, &draft.changes, deadline) {
-                Ok(_) => return Ok(collected),
-                Err(AppendError::Conflict { .. }) if attempt < APPEND_ATTEMPTS_MAX => {
-                    std::thread::sleep(conflict_backoff());
-                }
-                Err(error) => return Err(error.into()),
-            }
+        let mut draft = Draft::new(&*self.catalog);
+        let collected = collect(&mut draft)?;
+        if !draft.changes.is_empty() {
+            self.catalog.append(base, &draft.changes, Instant::now() + APPEND_WAIT_MAX)?;
         }
+        Ok(collected)
     }
 
     /// Returns the version that publishing `new` would give.
@@ -168,13 +157,13 @@ impl Store {
         Ok(Draft::new(&*self.catalog).publish(name, new)?)
     }
 
-    /// Removes a function with all its versions. Returns whether it was there. The next
-    /// [`collect_garbage`](Self::collect_garbage) deletes its files.
+    /// Removes a function with all its versions, like [`publish`](Self::publish). Returns whether it
+    /// was there. The next [`collect_garbage`](Self::collect_garbage) deletes its files.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn remove(&self, name: &FunctionName) -> Result<bool, StoreError> {
-        self.change(|draft| {
+    pub fn remove(&self, base: Sequence, name: &FunctionName) -> Result<bool, StoreError> {
+        self.change(base, |draft| {
             let is_there = self.catalog.current(name)?.is_some();
             if is_there {
                 draft.changes.push(Change::Remove(name.clone()));
@@ -274,9 +263,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn distrust(&self, disagreement: &Disagreement) -> Result<(), StoreError> {
-        self.change(|draft| {
-            draft.changes.push(Change::Distrust(disagreement.clone()));
-            Ok(())
+        retry_conflicts(|| {
+            self.change(self.catalog.applied(), |draft| {
+                draft.changes.push(Change::Distrust(disagreement.clone()));
+                Ok(())
+            })
         })
     }
 
@@ -285,11 +276,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn trust(&self, components: &HashSet<Digest>) -> Result<(), StoreError> {
-        self.change(|draft| {
-            let distrusted = self.catalog.disagreements()?;
-            let trusted = components.iter().filter(|component| distrusted.contains_key(component));
-            draft.changes.extend(trusted.copied().map(Change::Trust));
-            Ok(())
+        retry_conflicts(|| {
+            // Read before the names, so that a change between the two conflicts.
+            self.change(self.catalog.applied(), |draft| {
+                let distrusted = self.catalog.disagreements()?;
+                let trusted = components.iter().filter(|component| distrusted.contains_key(component));
+                draft.changes.extend(trusted.copied().map(Change::Trust));
+                Ok(())
+            })
         })
     }
 
@@ -345,11 +339,6 @@ impl Store {
         kept.extend(in_use());
         Ok(self.blobs.collect(&kept, compatibility)?)
     }
-}
-
-fn conflict_backoff() -> Duration {
-    // Without random bytes it is the longest wait.
-    CONFLICT_BACKOFF_MAX.mul_f64(f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX))
 }
 
 fn blobs_deadline() -> Instant {

@@ -13,6 +13,7 @@
 
 pub mod blobs;
 pub mod catalog;
+pub mod interrupted;
 
 use nebula_model::description::Pipeline;
 use nebula_model::disagreement::Disagreement;

@@ -31,49 +31,49 @@ pub enum Allowance {
         /// The call's deadline.
         until: Instant,
         /// Cancels the call when no caller waits for its result.
-        wanted: CancelFlag,
+        cancel: CancelFlag,
     },
 }
 
 /// A flag that cancels a call when no caller waits for its result. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct CancelFlag(Arc<Waits>);
+pub struct CancelFlag(Arc<CancelSource>);
 
 #[derive(Debug)]
-enum Waits {
+enum CancelSource {
     /// A caller, until it gives up.
-    Caller { gave_up: AtomicBool },
+    Caller { cancelled: AtomicBool },
     /// One part of a larger wait. Parts are evaluated in order, so a failure of an earlier part
     /// makes this part useless.
     Part { of: CancelFlag, index: usize, failed_at: Arc<AtomicUsize> },
 }
 
-impl Default for Waits {
+impl Default for CancelSource {
     fn default() -> Self {
-        Self::Caller { gave_up: AtomicBool::new(false) }
+        Self::Caller { cancelled: AtomicBool::new(false) }
     }
 }
 
 impl CancelFlag {
     /// Returns the flag of part `index`; `failed_at` holds the index of the earliest failed part.
     pub fn part(&self, index: usize, failed_at: &Arc<AtomicUsize>) -> Self {
-        Self(Arc::new(Waits::Part { of: self.clone(), index, failed_at: Arc::clone(failed_at) }))
+        Self(Arc::new(CancelSource::Part { of: self.clone(), index, failed_at: Arc::clone(failed_at) }))
     }
 
     /// Cancels: the caller no longer waits.
-    pub fn give_up(&self) {
+    pub fn cancel(&self) {
         match &*self.0 {
-            Waits::Caller { gave_up } => gave_up.store(true, Ordering::Relaxed),
-            Waits::Part { of, .. } => of.give_up(),
+            CancelSource::Caller { cancelled } => cancelled.store(true, Ordering::Relaxed),
+            CancelSource::Part { of, .. } => of.cancel(),
         }
     }
 
     /// Returns whether the result has become useless.
-    pub fn is_over(&self) -> bool {
+    pub fn is_cancelled(&self) -> bool {
         match &*self.0 {
-            Waits::Caller { gave_up } => gave_up.load(Ordering::Relaxed),
-            Waits::Part { of, index, failed_at } => {
-                failed_at.load(Ordering::Relaxed) < *index || of.is_over()
+            CancelSource::Caller { cancelled } => cancelled.load(Ordering::Relaxed),
+            CancelSource::Part { of, index, failed_at } => {
+                failed_at.load(Ordering::Relaxed) < *index || of.is_cancelled()
             }
         }
     }
@@ -85,9 +85,9 @@ impl Allowance {
         Self::Fast { until, spent_at_first: None }
     }
 
-    /// Returns the allowance of the compute lane: until `until`, unless `wanted` is cancelled.
-    pub fn long(until: Instant, wanted: CancelFlag) -> Self {
-        Self::Long { until, wanted }
+    /// Returns the allowance of the compute lane: until `until`, unless `cancel` is cancelled.
+    pub fn long(until: Instant, cancel: CancelFlag) -> Self {
+        Self::Long { until, cancel }
     }
 
     /// Handles a tick: interrupts the guest if the allowance has run out.
@@ -98,7 +98,7 @@ impl Allowance {
                 let spent = now.saturating_sub(*spent_at_first.get_or_insert(now));
                 spent >= FAST_SPENT_MAX || Instant::now() >= *until
             }
-            Self::Long { until, wanted } => wanted.is_over() || Instant::now() >= *until,
+            Self::Long { until, cancel } => cancel.is_cancelled() || Instant::now() >= *until,
         };
         if over { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) }
     }
@@ -152,22 +152,22 @@ mod tests {
 
     #[test]
     fn cancelled_call_ends() {
-        let wanted = CancelFlag::default();
-        let mut allowance = Allowance::long(Instant::now() + LONG, wanted.clone());
+        let cancel = CancelFlag::default();
+        let mut allowance = Allowance::long(Instant::now() + LONG, cancel.clone());
         assert!(!is_cut_off(&allowance.tick()));
-        wanted.give_up();
+        cancel.cancel();
         assert!(is_cut_off(&allowance.tick()));
     }
 
     #[test]
     fn part_is_cancelled_when_an_earlier_part_fails() {
-        let (wanted, failed_at) = (CancelFlag::default(), Arc::new(AtomicUsize::new(usize::MAX)));
-        let parts = [0, 1, 2].map(|index| wanted.part(index, &failed_at));
-        let over = || parts.each_ref().map(CancelFlag::is_over);
+        let (cancel, failed_at) = (CancelFlag::default(), Arc::new(AtomicUsize::new(usize::MAX)));
+        let parts = [0, 1, 2].map(|index| cancel.part(index, &failed_at));
+        let over = || parts.each_ref().map(CancelFlag::is_cancelled);
         assert_eq!(over(), [false, false, false]);
         failed_at.fetch_min(1, Ordering::Relaxed);
         assert_eq!(over(), [false, false, true]);
-        wanted.give_up();
+        cancel.cancel();
         assert_eq!(over(), [true, true, true]);
     }
 }

@@ -1,9 +1,7 @@
 //! The remembered results of all functions.
 
-use std::convert::Infallible;
-
 use axum::extract::State;
-use nebula_runtime::StoreError;
+use nebula_runtime::{ClearError, StoreError};
 
 use super::endpoints;
 use super::refusal::Refusal;
@@ -20,10 +18,6 @@ async fn report(State(runtime): State<BlockingRuntime>) -> Result<Json<CacheRepo
     runtime.run(|runtime| Ok(Json::new(&runtime.cache_report()?.into()))).await
 }
 
-async fn clear(State(runtime): State<BlockingRuntime>) -> Result<NoContent, Refusal<Infallible>> {
-    let clear = runtime.run(|runtime| {
-        runtime.clear_cache();
-        Ok(NoContent)
-    });
-    clear.await
+async fn clear(State(runtime): State<BlockingRuntime>) -> Result<NoContent, Refusal<ClearError>> {
+    runtime.run(|runtime| Ok(runtime.clear_cache().map(|()| NoContent)?)).await
 }

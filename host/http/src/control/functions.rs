@@ -4,7 +4,9 @@
 
 use axum::extract::State;
 use nebula_runtime::id::FunctionName;
-use nebula_runtime::{Answer, DeployError, ExplainError, NamingError, Request, ResolveError, StoreError};
+use nebula_runtime::{
+    Answer, ClearError, DeployError, ExplainError, NamingError, Request, ResolveError, StoreError,
+};
 
 use super::endpoints;
 use super::path::{Named, Referenced};
@@ -117,7 +119,7 @@ pub(super) async fn component<Name: Into<FunctionName>>(
 pub(super) async fn clear_cache<Name: Into<FunctionName>>(
     State(runtime): Runtime,
     name: Name,
-) -> Result<NoContent, Refusal<ResolveError>> {
+) -> Result<NoContent, Refusal<ClearError>> {
     let name = name.into();
     runtime.run(move |runtime| runtime.clear_cache_of(&name).map(|()| NoContent)).await
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::marker::PhantomData;
 
 use axum::response::{IntoResponse, Response};
-use nebula_runtime::{DeployError, ExplainError, NamingError, ResolveError, StoreError};
+use nebula_runtime::{ClearError, DeployError, ExplainError, NamingError, ResolveError, StoreError};
 
 use super::describe::{DescribeReply, Description};
 use crate::problem::Problem;
@@ -60,6 +60,8 @@ pub(super) const UNKNOWN: (u16, &str) = (404, "there is no such function or vers
 
 const STORAGE_FULL: (u16, &str) = (507, "the disk is full; nothing has changed");
 
+const STORAGE_LATE: (u16, &str) = (503, "the store didn't answer in time");
+
 impl Refuse for Infallible {
     const PROBLEMS: &'static [(u16, &'static str)] = &[];
 
@@ -70,7 +72,7 @@ impl Refuse for Infallible {
 
 /// A read fails for no other reason than a defect: only writes fill the disk.
 impl Refuse for StoreError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[];
+    const PROBLEMS: &'static [(u16, &'static str)] = &[STORAGE_LATE];
 
     fn problem(&self) -> Problem {
         status::store(self)
@@ -78,22 +80,31 @@ impl Refuse for StoreError {
 }
 
 impl Refuse for ResolveError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[UNKNOWN];
+    const PROBLEMS: &'static [(u16, &'static str)] = &[UNKNOWN, STORAGE_LATE];
 
     fn problem(&self) -> Problem {
         status::resolve(self)
     }
 }
 
+impl Refuse for ClearError {
+    const PROBLEMS: &'static [(u16, &'static str)] = &[UNKNOWN, STORAGE_LATE];
+
+    fn problem(&self) -> Problem {
+        status::clear(self)
+    }
+}
+
 impl Refuse for DeployError {
     const PROBLEMS: &'static [(u16, &'static str)] = &[
         (400, "the body isn't a component"),
-        (409, "it would break pipelines that call it"),
+        (409, "it would break pipelines that call it, or other changes came first"),
         (
             422,
             "it isn't a pure function, imports functions that can't be linked into it, is a pipeline whose types \
              don't fit, or has a limit that is too high",
         ),
+        STORAGE_LATE,
         STORAGE_FULL,
     ];
 
@@ -105,8 +116,9 @@ impl Refuse for DeployError {
 impl Refuse for NamingError {
     const PROBLEMS: &'static [(u16, &'static str)] = &[
         UNKNOWN,
-        (409, "pipelines call it, and would break"),
+        (409, "pipelines call it, and would break, or other changes came first"),
         (422, "it is a pipeline that calls itself, or whose types don't fit any more"),
+        STORAGE_LATE,
         STORAGE_FULL,
     ];
 
@@ -122,7 +134,7 @@ impl Refuse for ExplainError {
         (413, "the input is over the function's limit"),
         (415, "the function doesn't take this media type"),
         (422, "the function takes whole HTTP requests"),
-        (503, "shed under load"),
+        (503, "shed under load, or the store didn't answer in time"),
     ];
 
     fn problem(&self) -> Problem {

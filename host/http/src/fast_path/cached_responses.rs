@@ -7,7 +7,7 @@
 //! * A response is cached only after hyper has written exactly these bytes for a request with its key, and only if
 //!   an earlier request had the same key (for a function that sees headers: two, with the same head). The table
 //!   keeps a hash of a request that comes once, and no copy.
-//! * A hit is what the call would return: [`Shard::give_again`] checks each one.
+//! * A hit is what the call would return: [`Shard::repeat`] checks each one.
 //! * The table takes at most [`TABLE_BYTES_MAX`]. It is emptied when the thread unloads its functions.
 
 use std::hash::BuildHasher;
@@ -50,7 +50,7 @@ struct Table {
     hashes: DefaultHashBuilder,
     /// A buffer for the parsed head of a request, reused by the next one.
     parsed_head: Vec<u8>,
-    /// The value of [`Shard::forgotten`] when the table was made.
+    /// The value of [`Shard::route_drops`] when the table was made.
     unload_count: u64,
     date: DateHeader,
 }
@@ -125,7 +125,7 @@ impl ExpectedResponse {
 
 impl CachedResponses {
     pub(super) fn new(shard: Shard) -> Self {
-        let unload_count = shard.forgotten();
+        let unload_count = shard.route_drops();
         Self(Arc::new(Inner { shard, table: Mutex::new(Table::new(unload_count)) }))
     }
 
@@ -153,7 +153,7 @@ impl CachedResponses {
             entry = entries.get(&KeyRef(&lookup_key)).cloned();
         }
         if let Some(Entry::Response(response)) = entry {
-            if let Some(age_s) = self.0.shard.give_again(response.result()) {
+            if let Some(age_s) = self.0.shard.repeat(response.result()) {
                 return Lookup::Hit(Hit { response, age_s, date: date.now() });
             }
             // Stale. The response that hyper writes next may be cached in its place.
@@ -216,7 +216,7 @@ impl CachedResponses {
 
     /// Empties the table if the thread has unloaded its functions since the last time.
     pub(super) fn evict_stale(&self) {
-        let unload_count = self.0.shard.forgotten();
+        let unload_count = self.0.shard.route_drops();
         let mut table = self.lock();
         if table.unload_count != unload_count {
             // A connection may still hold a key with a hash of the old table.

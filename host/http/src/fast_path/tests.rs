@@ -242,7 +242,7 @@ fn stale_responses_are_not_sent() {
         ask(&mut client, &call("7")).await;
         assert_eq!(thread.parsed(), 1);
         fill(&mut client).await;
-        thread.runtime.clear_cache();
+        thread.runtime.clear_cache().unwrap();
         let (head, _) = ask(&mut client, &call("7")).await;
         assert_eq!(header(&head, "cache-status"), Some("nebula; fwd=miss; stored"));
         thread.parsed();

@@ -18,11 +18,11 @@ const SHORT_CALLS_TO_RETURN: u32 = 16;
 
 /// Which results of a component the host caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Memory {
+pub(crate) enum CachePolicy {
     /// No results of any component.
     Off,
     /// The results that its functions allow.
-    Usual,
+    PerFunction,
     /// No results, because they aren't reliable.
     Distrusted,
 }
@@ -30,11 +30,11 @@ pub(crate) enum Memory {
 /// One version of a function. All references to a version share one `Function`.
 #[derive(Debug)]
 pub struct Function {
-    /// The version's record in the registry.
+    /// The version's record in the store.
     pub record: VersionRecord,
     limits: Limits,
     key: FunctionKey,
-    memory: Memory,
+    cache_policy: CachePolicy,
     identity: HeaderValue,
     history: History,
     share: Share,
@@ -76,7 +76,7 @@ impl Function {
         record: VersionRecord,
         limits: Limits,
         share: Share,
-        memory: Memory,
+        cache_policy: CachePolicy,
         composed: Option<Composed>,
     ) -> Arc<Self> {
         let identity = format!("{}@{}; digest={}", record.name, record.version, record.digest);
@@ -93,7 +93,7 @@ impl Function {
             }
             None => key,
         };
-        Arc::new(Self { record, limits, key, memory, identity, history, share, composed })
+        Arc::new(Self { record, limits, key, cache_policy, identity, history, share, composed })
     }
 
     /// Returns the limits of its calls.
@@ -117,14 +117,14 @@ impl Function {
     }
 
     /// Returns whether its results are cached.
-    pub(crate) fn remembers(&self) -> bool {
-        self.memory == Memory::Usual && !self.record.remember.off
+    pub(crate) fn caches(&self) -> bool {
+        self.cache_policy == CachePolicy::PerFunction && !self.record.remember.off
     }
 
     /// Returns whether [two computations](crate::Disagreement) of a call of its component
     /// disagreed.
     pub fn is_distrusted(&self) -> bool {
-        self.memory == Memory::Distrusted
+        self.cache_policy == CachePolicy::Distrusted
     }
 
     /// Returns the functions of a pipeline; `None` for a component.
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_call_is_remembered_until_enough_short_ones_came() {
+    fn a_long_call_counts_until_enough_short_ones_came() {
         let history = History::new(false);
         assert!(!history.is_long());
         history.was_long();

@@ -21,7 +21,7 @@ use nebula_model::limits::Limits;
 use nebula_model::record::{Composition, VersionRecord};
 use nebula_store::{ResolveError, Store, StoreError};
 
-use crate::call::function::{Composed, Function, Memory};
+use crate::call::function::{CachePolicy, Composed, Function};
 use crate::executor::Executor;
 use crate::results::Results;
 
@@ -30,7 +30,7 @@ const ABSENT_MAX: usize = 4096;
 
 /// The functions of one host.
 pub(crate) struct Functions {
-    registry: Arc<Store>,
+    store: Arc<Store>,
     executor: Arc<Executor>,
     results: Arc<Results>,
     /// The limits of functions without their own.
@@ -78,13 +78,13 @@ impl Absence {
 
 impl Functions {
     pub(crate) fn new(
-        registry: Arc<Store>,
+        store: Arc<Store>,
         executor: Arc<Executor>,
         results: Arc<Results>,
         limits: Limits,
     ) -> Self {
         Self {
-            registry,
+            store,
             executor,
             results,
             limits,
@@ -119,7 +119,7 @@ impl Functions {
         }
         // The store is read without the lock: a lookup of a missing name delays no other.
         let generation = self.generation();
-        let found = self.registry.resolve(reference);
+        let found = self.store.resolve(reference);
         if let Err(error) = &found
             && let Some(absence) = Absence::of(error)
         {
@@ -152,9 +152,9 @@ impl Functions {
         let is_distrusted = self.results.disagreement(&record.digest)?.is_some()
             || composed.as_ref().is_some_and(|it| it.steps().values().any(|step| step.is_distrusted()));
         let memory = match is_distrusted {
-            true => Memory::Distrusted,
-            false if self.results.cache().is_on() => Memory::Usual,
-            false => Memory::Off,
+            true => CachePolicy::Distrusted,
+            false if self.results.cache().is_on() => CachePolicy::PerFunction,
+            false => CachePolicy::Off,
         };
         let exact = FunctionRef { name: record.name.clone(), selector: Selector::Version(record.version) };
         let mut cached = self.write();
@@ -196,7 +196,7 @@ impl Functions {
     }
 
     /// Drops the entries of a name that has changed.
-    pub(crate) fn forget(&self, name: &FunctionName) {
+    pub(crate) fn uncache(&self, name: &FunctionName) {
         let mut cached = self.write();
         cached.found.retain(|reference, _| reference.name != *name);
         cached.absent.retain(|reference, _| reference.name != *name);
@@ -205,7 +205,7 @@ impl Functions {
     }
 
     /// Drops everything that is cached.
-    pub(crate) fn forget_all(&self) {
+    pub(crate) fn uncache_all(&self) {
         let mut cached = self.write();
         *cached = Cached::default();
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -213,7 +213,7 @@ impl Functions {
 
     /// Drops every function that nothing else holds. A held function stays, because it holds the
     /// history of its calls.
-    pub(crate) fn forget_unused(&self) {
+    pub(crate) fn drop_unused(&self) {
         let mut cached = self.write();
         cached.absent = HashMap::new();
         // Most functions are cached under more than one reference.
@@ -245,7 +245,7 @@ impl Functions {
     /// [`StoreError`].
     pub(crate) fn current(&self, name: &FunctionName) -> Result<Option<VersionRecord>, StoreError> {
         let reference = FunctionRef { name: name.clone(), selector: Selector::Current };
-        match self.registry.resolve(&reference) {
+        match self.store.resolve(&reference) {
             Ok(record) => Ok(Some(record)),
             Err(ResolveError::Store(error)) => Err(error),
             Err(
@@ -276,15 +276,16 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::backends::Backends;
 
     /// The functions of a host without any.
     fn none(directory: &TempDir) -> Functions {
-        let registry = Arc::new(Store::open(directory.path()).unwrap());
+        let Backends { store, results, .. } = Backends::in_memory(&HostLimits::default());
         let compiler = Compiler::InProcess(Codegen::Baseline);
         let host_limits = HostLimits { calls_max: 1, ..HostLimits::default() };
-        let executor = Executor::start(Arc::clone(&registry), compiler, &host_limits).unwrap();
-        let results = Results::new(Arc::clone(&registry), directory.path(), &host_limits);
-        Functions::new(registry, Arc::new(executor), Arc::new(results), Limits::default())
+        let executor = Executor::start(Arc::clone(&store), compiler, &host_limits).unwrap();
+        let results = Results::new(Arc::clone(&store), results, directory.path(), &host_limits);
+        Functions::new(store, Arc::new(executor), Arc::new(results), Limits::default())
     }
 
     fn reference(text: &str) -> FunctionRef {
@@ -299,9 +300,9 @@ mod tests {
         assert!(functions.cached(&missing).is_none());
         assert!(matches!(functions.resolve(&missing), Err(ResolveError::UnknownFunction(_))));
         assert!(matches!(functions.cached(&missing), Some(Err(ResolveError::UnknownFunction(_)))));
-        functions.forget(&reference("other").name);
+        functions.uncache(&reference("other").name);
         assert!(functions.cached(&missing).is_some());
-        functions.forget(&missing.name);
+        functions.uncache(&missing.name);
         assert!(functions.cached(&missing).is_none());
     }
 

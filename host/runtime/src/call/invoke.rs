@@ -94,6 +94,13 @@ impl CallOutcome {
     }
 }
 
+/// A request, and the form of answer that it asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallRequest<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) prefer: Prefer,
+}
+
 /// The part of a function's signature that decides how a request is decoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interface<'a> {
@@ -172,13 +179,9 @@ pub(crate) struct Decoded {
 ///
 /// # Errors
 /// [`CallError`], always the caller's fault.
-pub(crate) fn decode(
-    interface: Interface<'_>,
-    request: &Request,
-    prefer: Prefer,
-) -> Result<Decoded, CallError> {
-    let (input, sent_raw) = input(interface.intake, request)?;
-    let raw = match prefer {
+pub(crate) fn decode(interface: Interface<'_>, request: CallRequest<'_>) -> Result<Decoded, CallError> {
+    let (input, sent_raw) = input(interface.intake, request.request)?;
+    let raw = match request.prefer {
         Prefer::AsSent => sent_raw,
         Prefer::Json => false,
         Prefer::Raw => true,

@@ -1,30 +1,19 @@
 //! The end of a call: its result is cached, if it may be, and lands for the callers who wait for
 //! it.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nebula_cache::DEAR;
-use nebula_cache::Key;
-use nebula_cache::Spelling;
+use nebula_cache::EXPENSIVE_FROM;
 use nebula_model::answer::Answer;
 use nebula_model::cost::CallCost;
 use nebula_model::remember::{Because, Source};
 
-use crate::cached::{Landed, Lead, Remembered};
+use crate::cache::{CachedResult, FlightOutcome, Lead};
 use crate::call::function::Function;
 use crate::call::invoke::CallOutcome;
+use crate::call::lookup::CacheSlot;
 use crate::results::Results;
-
-/// The place of a result in the cache.
-pub(crate) struct CacheSlot<'a> {
-    pub(crate) key: Key,
-    /// The spelling to cache, if it isn't cached yet.
-    pub(crate) spelling: Option<Spelling<'a>>,
-    /// The request said `no-store`: the result isn't stored.
-    pub(crate) no_store: bool,
-}
 
 impl Results {
     /// Caches the result of a call and lands it for the callers who wait.
@@ -32,52 +21,39 @@ impl Results {
         &self,
         function: &Function,
         mut called: CallOutcome,
-        place: CacheSlot<'_>,
+        mut slot: CacheSlot<'_>,
         lead: Option<Lead>,
     ) -> CallOutcome {
         let cost = cost(&called.cost);
-        let engine = Cow::Borrowed(nebula_engine::identity());
-        let remember = &function.record.remember;
+        let engine = called.engine.clone();
+        let settings = &function.record.remember;
+        let new = |result| Arc::new(CachedResult::new(result, function.record.digest, cost, engine));
         match &called.result {
             Ok(answer) => {
-                let fits = answer.bytes() as u64 <= remember.answer_bytes_max();
-                let may_keep = fits && !place.no_store && !says_no_store(answer);
+                let fits = answer.bytes() as u64 <= settings.answer_bytes_max();
+                let may_keep = fits && !slot.no_store && !says_no_store(answer);
                 // A cached answer holds no more memory than it is counted for.
-                let answer = if may_keep { answer.compact() } else { answer.clone() };
-                let remembered = Arc::new(Remembered::new(Ok(answer), function.record.digest, cost, engine));
-                called.content_hash = remembered.content_hash;
-                let key = place.key;
-                let stored = may_keep && self.keep_in_memory(place, Arc::clone(&remembered));
-                if stored && cost >= DEAR {
-                    self.disk().keep(key, Arc::clone(&remembered));
+                let cached = new(Ok(if may_keep { answer.compact() } else { answer.clone() }));
+                called.content_hash = cached.content_hash;
+                let stored = may_keep && self.insert(&mut slot, Arc::clone(&cached));
+                if stored && cost >= EXPENSIVE_FROM {
+                    self.result_store().keep(slot.key, Arc::clone(&cached));
                 }
                 called.source = Source::Ran { because: Because::Missed, stored };
                 if let Some(lead) = lead {
-                    lead.land(Landed::Answer(remembered));
+                    lead.land(FlightOutcome::Answer(cached));
                 }
             }
             Err(error) => {
-                let stored = remember.traps && !place.no_store && error.is_the_functions() && {
-                    let remembered =
-                        Remembered::new(Err(Arc::clone(error)), function.record.digest, cost, engine);
-                    self.keep_in_memory(place, Arc::new(remembered))
-                };
+                let may_keep = settings.traps && !slot.no_store && error.is_the_functions();
+                let stored = may_keep && self.insert(&mut slot, new(Err(Arc::clone(error))));
                 called.source = Source::Ran { because: Because::Missed, stored };
                 if let Some(lead) = lead.filter(|_| error.is_everybodys()) {
-                    lead.land(Landed::Failed(Arc::clone(error)));
+                    lead.land(FlightOutcome::Failed(Arc::clone(error)));
                 }
             }
         }
         called
-    }
-
-    /// Stores a result in memory and returns whether it is there now.
-    fn keep_in_memory(&self, place: CacheSlot<'_>, remembered: Arc<Remembered>) -> bool {
-        let stored = self.cache().insert(place.key, remembered);
-        if let (true, Some(spelling)) = (stored, place.spelling) {
-            self.cache().learn(spelling, place.key);
-        }
-        stored
     }
 }
 
@@ -86,7 +62,7 @@ fn cost(cost: &CallCost) -> Duration {
     match cost.processor {
         Some(processor) => processor,
         // It ended on the fast lane, where long calls don't, whatever the wall clock says.
-        None => (cost.start + cost.run).min(DEAR.saturating_sub(Duration::from_nanos(1))),
+        None => (cost.start + cost.run).min(EXPENSIVE_FROM.saturating_sub(Duration::from_nanos(1))),
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) struct LaneSlot {
 
 /// Why a call gets no slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoPlace {
+pub(crate) enum NoSlot {
     /// The queue is full.
     Full,
     /// No slot became free in time.
@@ -103,7 +103,7 @@ impl ComputeLane {
     /// one that has started elsewhere.
     ///
     /// # Errors
-    /// [`NoPlace`].
+    /// [`NoSlot`].
     ///
     /// # Cancel safety
     /// Dropping the future leaves the queue.
@@ -112,7 +112,7 @@ impl ComputeLane {
         share: &Share,
         patience: Duration,
         sheddable: bool,
-    ) -> Result<LaneSlot, NoPlace> {
+    ) -> Result<LaneSlot, NoSlot> {
         let (shares, places) = (&share.running, &self.running);
         if let Ok(share) = Arc::clone(shares).try_acquire_owned()
             && let Ok(running) = Arc::clone(places).try_acquire_owned()
@@ -121,7 +121,7 @@ impl ComputeLane {
         }
         let (of_share, of_all) = (share.waiting.begin(), self.waiting.begin());
         if sheddable && (of_share.is_beyond || of_all.is_beyond) {
-            return Err(NoPlace::Full);
+            return Err(NoSlot::Full);
         }
         let place = async {
             // The share comes first: a call that waits for its own share blocks no other function.
@@ -131,12 +131,12 @@ impl ComputeLane {
         };
         match tokio::time::timeout(patience, place).await {
             Ok(Some(place)) => Ok(place),
-            Ok(None) | Err(_) => Err(NoPlace::TooLate),
+            Ok(None) | Err(_) => Err(NoSlot::TooLate),
         }
     }
 
     /// Returns a slot that is free now and that no call waits for.
-    pub(crate) fn idle_place(&self, share: &Share) -> Option<LaneSlot> {
+    pub(crate) fn idle_slot(&self, share: &Share) -> Option<LaneSlot> {
         if self.is_waited_for() {
             return None;
         }
@@ -227,7 +227,7 @@ mod tests {
         for _ in 0..2 {
             held.push(lane.enter(&greedy, PATIENCE, true).await.unwrap());
         }
-        assert_eq!(lane.enter(&greedy, PATIENCE, true).await.unwrap_err(), NoPlace::TooLate);
+        assert_eq!(lane.enter(&greedy, PATIENCE, true).await.unwrap_err(), NoSlot::TooLate);
         assert!(lane.enter(&other, PATIENCE, true).await.is_ok());
         held.clear();
         assert!(lane.enter(&greedy, PATIENCE, true).await.is_ok());
@@ -238,8 +238,8 @@ mod tests {
         let lane = lane(1, 0);
         let share = lane.share();
         let _held = lane.enter(&share, PATIENCE, true).await.unwrap();
-        assert_eq!(lane.enter(&share, PATIENCE, true).await.unwrap_err(), NoPlace::Full);
-        assert_eq!(lane.enter(&share, PATIENCE, false).await.unwrap_err(), NoPlace::TooLate);
+        assert_eq!(lane.enter(&share, PATIENCE, true).await.unwrap_err(), NoSlot::Full);
+        assert_eq!(lane.enter(&share, PATIENCE, false).await.unwrap_err(), NoSlot::TooLate);
     }
 
     #[tokio::test]

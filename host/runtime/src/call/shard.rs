@@ -15,14 +15,14 @@
 //! decides on which lane its next call starts.
 //!
 //! Invariants:
-//! * A short call that runs writes nothing that shards share. Cached results (`recall`) are shared
-//!   by all shards.
+//! * A short call that runs writes nothing that shards share. Cached results are shared by all
+//!   shards.
 //! * A deadline counts from admission, over the queue and both lanes.
 //! * An idle shard has no timer once everything has been dropped.
 
-mod again;
-mod recall;
+mod answer;
 mod receipt;
+mod repeat;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
@@ -38,14 +38,15 @@ use nebula_model::id::{FunctionName, FunctionRef, Selector};
 use nebula_pipeline::ExecutionMode;
 use nebula_store::ResolveError;
 
-pub use self::again::RepeatableAnswer;
-use self::recall::Call;
+pub use self::answer::AnsweredCall;
+use self::answer::Call;
 pub use self::receipt::{IssuedReceipt, ReceiptSubject};
+pub use self::repeat::RepeatableAnswer;
 use crate::call::function::Function;
 use crate::call::invoke;
 use crate::call::invoke::{CallOutcome, CallTimes, Decoded, Run, RunEnd};
 use crate::call::lane;
-use crate::call::lane::NoPlace;
+use crate::call::lane::NoSlot;
 use crate::error::{CallError, LoadError};
 use crate::pool::Pool;
 use crate::results::Counting;
@@ -58,8 +59,8 @@ const READY_PER_FUNCTION_MAX: usize = 1;
 /// Most routes that are cached.
 const ROUTES_MAX: usize = 16 * 1024;
 
-/// Longest spelling of a function that is cached, bytes. A name with a digest takes half of it.
-const SPELLED_BYTES_MAX: usize = 256;
+/// Longest path segment whose route is cached, bytes. A name with a digest takes half of it.
+const SEGMENT_BYTES_MAX: usize = 256;
 
 /// Calls at shorter intervals than this gain nothing from prepared instances.
 const BUSY_GAP: Duration = Duration::from_micros(500);
@@ -81,7 +82,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(2);
 
 /// Everything is dropped after this much longer without any call.
-const FORGET: Duration = Duration::from_secs(20);
+const DROP_ALL_AFTER: Duration = Duration::from_secs(20);
 
 /// The state of one serving thread. Cheap to clone.
 #[derive(Clone)]
@@ -101,8 +102,8 @@ struct State {
     /// Generation of the runtime's functions when the routes were filled.
     generation: u64,
     routes: HashMap<FunctionRef, Arc<RoutedFunction>>,
-    /// The routes, keyed by what callers have written.
-    spelled: HashMap<Box<str>, (Arc<RoutedFunction>, Selector)>,
+    /// The routes, keyed by path segments of requests.
+    segments: HashMap<Box<str>, SegmentRoute>,
     /// Functions called since the thread last slept.
     touched: Vec<Arc<RoutedFunction>>,
     /// The last instance used, not yet reset.
@@ -111,13 +112,22 @@ struct State {
     /// Some function holds its staged pipeline.
     some_staged: bool,
     /// Number of times the routes were dropped.
-    forgotten: u64,
+    route_drops: u64,
     calls: u64,
     last_call: Option<Instant>,
     /// The last two calls came within [`BUSY_GAP`].
     is_busy: bool,
     /// A task waits for the calls to stop.
     resting: bool,
+}
+
+/// The route of a path segment.
+#[derive(Clone)]
+pub struct SegmentRoute {
+    /// The function that the segment names.
+    pub function: Arc<RoutedFunction>,
+    /// The version that the segment asks for.
+    pub selector: Selector,
 }
 
 /// A function with the state that one shard keeps for it.
@@ -196,20 +206,21 @@ impl Shard {
         self.0.lock()
     }
 
-    /// Returns the route of `spelled` if it was [cached](Self::learn).
-    pub fn find_spelled(&self, spelled: &str) -> Option<(Arc<RoutedFunction>, Selector)> {
+    /// Returns the route of a path segment if it was [cached](Self::cache_route).
+    pub fn cached_route(&self, segment: &str) -> Option<SegmentRoute> {
         let mut state = self.lock();
         self.0.renew(&mut state);
-        state.spelled.get(spelled).cloned()
+        state.segments.get(segment).cloned()
     }
 
-    /// Caches the route from `spelled` to `met`, which `reference` was resolved to.
-    pub fn learn(&self, spelled: &str, reference: &FunctionRef, met: &Arc<RoutedFunction>) {
+    /// Caches the route from a path segment to `function`, which `reference` was resolved to.
+    pub fn cache_route(&self, segment: &str, reference: &FunctionRef, function: &Arc<RoutedFunction>) {
         let mut state = self.lock();
         // A change since then isn't looked up here.
-        let is_current = state.routes.get(reference).is_some_and(|found| Arc::ptr_eq(found, met));
-        if is_current && spelled.len() <= SPELLED_BYTES_MAX && state.spelled.len() < ROUTES_MAX {
-            state.spelled.insert(spelled.into(), (Arc::clone(met), reference.selector));
+        let is_current = state.routes.get(reference).is_some_and(|found| Arc::ptr_eq(found, function));
+        if is_current && segment.len() <= SEGMENT_BYTES_MAX && state.segments.len() < ROUTES_MAX {
+            let route = SegmentRoute { function: Arc::clone(function), selector: reference.selector };
+            state.segments.insert(segment.into(), route);
         }
     }
 
@@ -224,18 +235,18 @@ impl Shard {
             self.0.renew(&mut state);
             state.routes.get(reference).cloned()
         };
-        if let Some(met) = routed {
-            return Ok(met);
+        if let Some(routed) = routed {
+            return Ok(routed);
         }
         // The number comes first: a function found before a change is looked up again after it.
         let generation = self.0.runtime.functions().generation();
         let function = Box::pin(self.0.runtime.find(reference)).await?;
         let mut state = self.lock();
         self.0.renew(&mut state);
-        if let Some(met) = state.routes.get(reference) {
-            return Ok(Arc::clone(met));
+        if let Some(routed) = state.routes.get(reference) {
+            return Ok(Arc::clone(routed));
         }
-        let met = Arc::new(RoutedFunction {
+        let routed = Arc::new(RoutedFunction {
             runtime: self.0.runtime.clone(),
             function,
             generation,
@@ -244,12 +255,12 @@ impl Shard {
             state: Mutex::default(),
         });
         if state.generation == generation {
-            state.routes.insert(reference.clone(), Arc::clone(&met));
+            state.routes.insert(reference.clone(), Arc::clone(&routed));
         } else {
             // No route leads here, so nothing would drop its prepared instances.
-            met.lock().retired = true;
+            routed.lock().retired = true;
         }
-        Ok(met)
+        Ok(routed)
     }
 
     /// Registers an arriving call, however it is answered.
@@ -261,31 +272,31 @@ impl Shard {
     }
 
     /// Returns the code for the lane on which the next call of the function starts.
-    async fn loaded(&self, met: &RoutedFunction) -> Result<Code, LoadError> {
-        if met.composed().is_some() {
-            return Box::pin(self.staged(met)).await.map(Code::Pipeline);
+    async fn loaded(&self, routed: &RoutedFunction) -> Result<Code, LoadError> {
+        if routed.composed().is_some() {
+            return Box::pin(self.staged(routed)).await.map(Code::Pipeline);
         }
-        if met.history().is_long() {
-            return self.0.runtime.code(met).await;
+        if routed.history().is_long() {
+            return self.0.runtime.code(routed).await;
         }
-        match met.loaded() {
+        match routed.loaded() {
             Some(loaded) => Ok(Code::Component(loaded)),
-            None => Box::pin(self.load(met)).await.map(Code::Component),
+            None => Box::pin(self.load(routed)).await.map(Code::Component),
         }
     }
 
     /// Returns a pipeline with all the functions it calls. The shard holds it while calls come.
-    async fn staged(&self, met: &RoutedFunction) -> Result<Arc<Staged>, LoadError> {
+    async fn staged(&self, routed: &RoutedFunction) -> Result<Arc<Staged>, LoadError> {
         let held = {
-            let mut own = met.lock();
+            let mut own = routed.lock();
             own.called = true;
             own.staged.clone()
         };
         if let Some(staged) = held {
             return Ok(staged);
         }
-        let staged = self.0.runtime.stage(met).await?;
-        let mut own = met.lock();
+        let staged = self.0.runtime.stage(routed).await?;
+        let mut own = routed.lock();
         if !own.retired {
             own.staged = Some(Arc::clone(&staged));
             drop(own);
@@ -295,14 +306,14 @@ impl Shard {
     }
 
     /// Returns the component that a chain is linked into, if its next call is to run there.
-    fn fused(&self, met: &RoutedFunction, staged: &Staged) -> Option<Arc<Loaded>> {
-        let (composed, composition) = (met.composed()?, met.record.pipeline.as_ref()?);
+    fn fused(&self, routed: &RoutedFunction, staged: &Staged) -> Option<Arc<Loaded>> {
+        let (composed, composition) = (routed.composed()?, routed.record.pipeline.as_ref()?);
         if !staged.is_chain()
             || composed.fusion_trial().choose(composition.description.fuse) == ExecutionMode::Stepwise
         {
             return None;
         }
-        let mut own = met.lock();
+        let mut own = routed.lock();
         if let Some(loaded) = own.loaded.upgrade() {
             return Some(loaded);
         }
@@ -312,10 +323,10 @@ impl Shard {
             return None;
         }
         let pool = self.0.fused_pool.get_or_init(|| self.0.runtime.executor().new_fused_pool()).as_ref()?;
-        let loaded = self.0.runtime.executor().load_fused(pool, met);
+        let loaded = self.0.runtime.executor().load_fused(pool, routed);
         if loaded.is_none() && own.unfused_at.is_none() {
             // It wasn't compiled at its deploy, or was compiled for another release.
-            self.0.runtime.deployer().fuse_later([&met.record]);
+            self.0.runtime.deployer().fuse_later([&routed.record]);
         }
         own.unfused_at = loaded.is_none().then(Instant::now);
         own.loaded = loaded.as_ref().map(Arc::downgrade).unwrap_or_default();
@@ -325,14 +336,14 @@ impl Shard {
     /// Runs a call on the fast lane.
     fn call_here(
         &self,
-        met: &Arc<RoutedFunction>,
+        routed: &Arc<RoutedFunction>,
         loaded: &Loaded,
         decoded: &Decoded,
         call: &Call,
     ) -> RunEnd {
         let admitted = call.admitted;
         let (ready, touched) = {
-            let mut own = met.lock();
+            let mut own = routed.lock();
             own.called = true;
             (own.ready.pop(), std::mem::replace(&mut own.touched, true))
         };
@@ -344,17 +355,17 @@ impl Shard {
                 state.ready -= 1;
             }
             if !touched {
-                state.touched.push(Arc::clone(met));
+                state.touched.push(Arc::clone(routed));
             }
             state.spent.take()
         };
         // Reset now if the thread hasn't slept since: the next instance takes this slot, still in
         // cache.
         drop(last);
-        let allowance = Allowance::fast(admitted + met.limits().deadline());
+        let allowance = Allowance::fast(admitted + routed.limits().deadline());
         let times = CallTimes { admitted, begun: admitted };
         let Run { end: mut outcome, spent, value: _ } =
-            invoke::run(met, loaded, decoded, times, allowance, ready);
+            invoke::run(routed, loaded, decoded, times, allowance, ready);
         let (RunEnd::Over(called) | RunEnd::CutOff(called)) = &mut outcome;
         called.cost.load = admitted - call.begun;
         if spent.is_some() {
@@ -368,7 +379,7 @@ impl Shard {
             RunEnd::Over(called) => called.cost.run > FAST_MAX,
         };
         if long {
-            met.history().was_long();
+            routed.history().was_long();
         }
         outcome
     }
@@ -377,21 +388,21 @@ impl Shard {
     ///
     /// # Errors
     /// The outcome of the call if it gets no slot.
-    async fn place_on_compute_lane(
+    async fn compute_slot(
         &self,
-        met: &RoutedFunction,
+        routed: &RoutedFunction,
         admitted: Instant,
         started: bool,
     ) -> Result<lane::LaneSlot, Box<CallOutcome>> {
-        let (lane, function) = (self.0.runtime.executor().lane(), &met.function);
+        let (lane, function) = (self.0.runtime.executor().lane(), &routed.function);
         let remaining = function.limits().deadline().saturating_sub(admitted.elapsed());
         let error = match lane.enter(function.share(), remaining, !started).await {
-            Ok(place) => return Ok(place),
-            Err(NoPlace::TooLate) if started => {
+            Ok(slot) => return Ok(slot),
+            Err(NoSlot::TooLate) if started => {
                 let deadline_ms = function.limits().deadline_ms.get();
                 CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }
             }
-            Err(NoPlace::Full | NoPlace::TooLate) => CallError::Overloaded { queue_max: lane.waiting_max() },
+            Err(NoSlot::Full | NoSlot::TooLate) => CallError::Overloaded { queue_max: lane.waiting_max() },
         };
         let cost = CallCost { queue: admitted.elapsed(), ..CallCost::default() };
         Err(Box::new(CallOutcome::failed(error, cost)))
@@ -399,43 +410,43 @@ impl Shard {
 
     async fn call_on_compute_lane(
         &self,
-        met: &Arc<RoutedFunction>,
+        routed: &Arc<RoutedFunction>,
         decoded: Decoded,
         mut call: Call,
     ) -> CallOutcome {
-        let (runtime, function) = (&self.0.runtime, &met.function);
+        let (runtime, function) = (&self.0.runtime, &routed.function);
         let deadline = function.limits().deadline();
-        let place = match call.place.take() {
-            Some(place) => place,
-            None => match self.place_on_compute_lane(met, call.admitted, call.started).await {
-                Ok(place) => place,
-                Err(called) => return *called,
+        let slot = match call.slot.take() {
+            Some(slot) => slot,
+            None => match self.compute_slot(routed, call.admitted, call.started).await {
+                Ok(slot) => slot,
+                Err(refused) => return self.forward(&mut call, deadline).await.unwrap_or(*refused),
             },
         };
         let loading = Instant::now();
         let code = match &call.code {
             // Its functions are already loaded for the compute lane.
             code @ Code::Pipeline(_) => code.clone(),
-            Code::Component(_) => match runtime.code(met).await {
+            Code::Component(_) => match runtime.code(routed).await {
                 Ok(code) => code,
                 Err(error) => return CallOutcome::failed(CallError::Load(error), CallCost::default()),
             },
         };
         let (loading, admitted) = (loading.elapsed(), call.admitted + loading.elapsed());
-        let wanted = CancelFlag::default();
+        let cancel = CancelFlag::default();
         // Cancels the run when the caller disconnects, too.
-        let _abandon = Abandon(wanted.clone());
+        let _cancel = CancelOnDrop(cancel.clone());
         let run = {
             let (runtime, function, directives) = (runtime.clone(), Arc::clone(function), call.directives);
             let is_fused = call.fused.is_some();
             move || {
-                let _place = place;
+                let _slot = slot;
                 let begun = Instant::now();
                 let fused =
-                    if is_fused { runtime.run_fused(&function, &decoded, admitted, &wanted) } else { None };
+                    if is_fused { runtime.run_fused(&function, &decoded, admitted, &cancel) } else { None };
                 let lost = begun.elapsed();
                 fused.unwrap_or_else(|| {
-                    let ran = runtime.run_long(&function, &code, &decoded, admitted, wanted, directives);
+                    let ran = runtime.run_long(&function, &code, &decoded, admitted, cancel, directives);
                     // The failed run counts as run time, not as queueing.
                     let (queue, run) = (ran.cost.queue.saturating_sub(lost), ran.cost.run + lost);
                     CallOutcome { cost: CallCost { queue, run, ..ran.cost }, ..ran }
@@ -457,13 +468,20 @@ impl Shard {
         CallOutcome { cost: CallCost { load, ..called.cost }, ..called }
     }
 
-    async fn load(&self, met: &RoutedFunction) -> Result<Arc<Loaded>, LoadError> {
-        let digest = &met.record.digest;
+    /// Asks another host to answer a call that gets no slot here. A call that has started isn't
+    /// forwarded: its deadline has passed.
+    async fn forward(&self, call: &mut Call, deadline: Duration) -> Option<CallOutcome> {
+        let forwarded = call.forwardable.take().filter(|_| !call.started)?;
+        self.0.runtime.peers().forward(forwarded, call.admitted + deadline).await
+    }
+
+    async fn load(&self, routed: &RoutedFunction) -> Result<Arc<Loaded>, LoadError> {
+        let digest = &routed.record.digest;
         let loaded = match self.0.pool.get(digest) {
             Some(loaded) => loaded,
             None => self.0.runtime.executor().load(&self.0.pool, digest).await?,
         };
-        met.lock().loaded = Arc::downgrade(&loaded);
+        routed.lock().loaded = Arc::downgrade(&loaded);
         Ok(loaded)
     }
 
@@ -479,25 +497,25 @@ impl Shard {
             (state.spent.take(), std::mem::take(&mut state.touched), state.is_busy)
         };
         drop(spent);
-        for met in touched {
+        for routed in touched {
             if is_busy {
-                met.lock().touched = false;
+                routed.lock().touched = false;
             } else {
-                self.make_ready(&met);
+                self.make_ready(&routed);
             }
         }
     }
 
-    fn make_ready(&self, met: &RoutedFunction) {
+    fn make_ready(&self, routed: &RoutedFunction) {
         // One slot belongs to the running call and is reset before the next call begins.
         let is_full = self.lock().ready + 1 >= self.0.runtime.executor().instances_max();
-        let mut own = met.lock();
+        let mut own = routed.lock();
         own.touched = false;
         if is_full
             || own.ready.len() >= READY_PER_FUNCTION_MAX
             || own.slow_to_start
             || own.retired
-            || met.history().is_long()
+            || routed.history().is_long()
         {
             return;
         }
@@ -506,7 +524,7 @@ impl Shard {
         let begun = Instant::now();
         let ticking = loaded.begin();
         let allowance = Allowance::fast(begun + PREPARE_MAX);
-        let prepared = loaded.prepare(&ticking, met.record.digest.bytes(), met.limits(), allowance);
+        let prepared = loaded.prepare(&ticking, routed.record.digest.bytes(), routed.limits(), allowance);
         own.slow_to_start = begun.elapsed() > PREPARE_MAX;
         match prepared {
             Ok(ready) => {
@@ -538,18 +556,18 @@ async fn rest(shard: Weak<Inner>) {
         let calls = {
             let mut state = inner.lock();
             // Calls of other functions don't keep a function's prepared instances.
-            state.give_up_uncalled();
+            state.drop_uncalled();
             state.calls
         };
         drop(inner);
         if seen.replace(calls) != Some(calls) {
             continue;
         }
-        tokio::time::sleep(FORGET).await;
+        tokio::time::sleep(DROP_ALL_AFTER).await;
         let Some(inner) = shard.upgrade() else { return };
         let mut state = inner.lock();
         if state.calls == calls {
-            inner.forget_routes(&mut state);
+            inner.drop_routes(&mut state);
             state.resting = false;
             drop(state);
             inner.pool.clear();
@@ -558,7 +576,7 @@ async fn rest(shard: Weak<Inner>) {
             }
             // The last shard to rest drops what all shards share.
             if inner.runtime.executor().rest() {
-                inner.runtime.forget_unused();
+                inner.runtime.drop_unused();
             }
             return;
         }
@@ -570,23 +588,23 @@ impl Inner {
     fn renew(&self, state: &mut State) {
         let generation = self.runtime.functions().generation();
         if state.generation != generation || state.routes.len() >= ROUTES_MAX {
-            self.forget_routes(state);
+            self.drop_routes(state);
             state.generation = generation;
         }
     }
 
     /// Drops all routes. Calls in flight keep what they hold.
-    fn forget_routes(&self, state: &mut State) {
-        state.forgotten += 1;
-        state.give_up_ready();
-        for met in state.routes.values() {
-            let mut own = met.lock();
+    fn drop_routes(&self, state: &mut State) {
+        state.route_drops += 1;
+        state.drop_ready();
+        for routed in state.routes.values() {
+            let mut own = routed.lock();
             own.retired = true;
             own.staged = None;
         }
         state.touched.clear();
         state.routes = HashMap::new();
-        state.spelled = HashMap::new();
+        state.segments = HashMap::new();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -596,22 +614,22 @@ impl Inner {
 
 impl Counting for Inner {
     fn add_counts(&self, counts: &mut BTreeMap<FunctionName, Counts>) {
-        for met in self.lock().routes.values() {
-            *counts.entry(met.record.name.clone()).or_default() += met.tally.counts();
+        for routed in self.lock().routes.values() {
+            *counts.entry(routed.record.name.clone()).or_default() += routed.tally.counts();
         }
     }
 }
 
 impl State {
     /// Drops the prepared instances of functions that weren't called since the last time.
-    fn give_up_uncalled(&mut self) {
+    fn drop_uncalled(&mut self) {
         self.spent = None;
         if self.ready == 0 && !self.some_staged {
             return;
         }
         self.some_staged = false;
-        for met in self.routes.values() {
-            let mut own = met.lock();
+        for routed in self.routes.values() {
+            let mut own = routed.lock();
             if std::mem::take(&mut own.called) {
                 self.some_staged |= own.staged.is_some();
             } else {
@@ -621,20 +639,20 @@ impl State {
         }
     }
 
-    fn give_up_ready(&mut self) {
+    fn drop_ready(&mut self) {
         self.spent = None;
-        for met in self.routes.values() {
-            self.ready -= std::mem::take(&mut met.lock().ready).len();
+        for routed in self.routes.values() {
+            self.ready -= std::mem::take(&mut routed.lock().ready).len();
         }
     }
 }
 
 /// Cancels a call on the compute lane when it is dropped.
-struct Abandon(CancelFlag);
+struct CancelOnDrop(CancelFlag);
 
-impl Drop for Abandon {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.0.give_up();
+        self.0.cancel();
     }
 }
 

@@ -23,7 +23,7 @@ use nebula_store::{BlobError, Compiled, Store, StoreError};
 
 /// The compiled code of one host.
 pub(crate) struct CompiledCode {
-    registry: Arc<Store>,
+    store: Arc<Store>,
     compiler: Compiler,
     /// Names the engines that the code runs on.
     compatibility: String,
@@ -36,13 +36,13 @@ pub(crate) struct CompiledCode {
 
 impl CompiledCode {
     pub(crate) fn new(
-        registry: Arc<Store>,
+        store: Arc<Store>,
         compiler: Compiler,
         compatibility: String,
         compilations_max: usize,
     ) -> Self {
         Self {
-            registry,
+            store,
             compiler,
             compatibility,
             compilations_max,
@@ -71,7 +71,7 @@ impl CompiledCode {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn open(&self, digest: &Digest) -> Result<Option<Compiled>, StoreError> {
-        self.registry.open_compiled(digest, &self.compatibility)
+        self.store.open_compiled(digest, &self.compatibility)
     }
 
     /// Opens the compiled code of a component of the store, compiling it if need be.
@@ -82,7 +82,7 @@ impl CompiledCode {
     where
         E: From<StoreError> + From<CompileError>,
     {
-        self.get_or_compile_bytes(digest, || Ok(self.registry.read_component(digest)?.into()), |_| Ok(()))
+        self.get_or_compile_bytes(digest, || Ok(self.store.read_component(digest)?.into()), |_| Ok(()))
     }
 
     /// Opens compiled code under `digest`, compiling what `component` returns if need be. Code that
@@ -110,7 +110,7 @@ impl CompiledCode {
         }
         let code = self.compiler.compile(&component()?)?;
         accept(&code)?;
-        self.registry.store_compiled(digest, &self.compatibility, &code)?;
+        self.store.store_compiled(digest, &self.compatibility, &code)?;
         let compiled = self.open(digest)?;
         Ok(compiled.ok_or_else(|| StoreError::Blob(BlobError::Damaged { digest: *digest }))?)
     }
@@ -157,9 +157,9 @@ mod tests {
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
     fn code(directory: &tempfile::TempDir, compilations_max: usize) -> CompiledCode {
-        let registry = Arc::new(Store::open(directory.path()).unwrap());
+        let store = Arc::new(Store::open(directory.path()).unwrap());
         let compiler = Compiler::InProcess(Codegen::Baseline);
-        CompiledCode::new(registry, compiler, "test".to_owned(), compilations_max)
+        CompiledCode::new(store, compiler, "test".to_owned(), compilations_max)
     }
 
     /// Compiles on eight threads as many components as `digest_of` gives. Returns the number of

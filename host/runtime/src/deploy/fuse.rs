@@ -154,7 +154,7 @@ impl Deployer {
                 return None;
             }
             let signature = self.executor.describe(&step.record.digest).ok()??.types?;
-            links.push((self.registry.read_component(&step.record.digest).ok()?, signature, step));
+            links.push((self.store.read_component(&step.record.digest).ok()?, signature, step));
         }
         let bytes: usize = links.iter().map(|(component, ..)| component.len()).sum();
         if bytes > COMPONENT_BYTES_MAX {
@@ -192,7 +192,7 @@ impl Deployer {
     /// [`StoreError`].
     pub(super) fn fused_ids(&self) -> Result<HashSet<Digest>, StoreError> {
         let mut ids = HashSet::new();
-        for name in self.registry.pipelines()? {
+        for name in self.store.pipelines()? {
             let current = self.functions.resolve(&FunctionRef { name, selector: Selector::Current });
             ids.extend(current.ok().and_then(|function| fused_id(&function)));
         }

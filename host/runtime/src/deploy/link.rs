@@ -41,7 +41,7 @@ impl Deployer {
             let _naming = self.lock_naming();
             for name in importer.functions() {
                 let function = self.importable(own, name)?;
-                functions.push(self.registry.read_component(&function.digest)?);
+                functions.push(self.store.read_component(&function.digest)?);
                 linked.push(function);
             }
         }
@@ -110,7 +110,7 @@ impl Deployer {
     /// in. It isn't stored, because it becomes outdated.
     pub(super) fn note_of_importers(&self, record: &VersionRecord) -> Option<String> {
         // A read error here doesn't undo the publication.
-        let importers = self.registry.importers().unwrap_or_default();
+        let importers = self.store.importers().unwrap_or_default();
         let has_other = |importer: &FunctionName| {
             let current = self.functions.current(importer).ok().flatten();
             let linked = current.iter().flat_map(|current| &current.linked);

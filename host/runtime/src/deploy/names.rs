@@ -63,7 +63,7 @@ impl<'a> Names<'a> {
         record: VersionRecord,
         followers: Followers,
     ) -> Result<Vec<FollowerVersion>, DeployError> {
-        let registry = &self.deployer.registry;
+        let store = &self.deployer.store;
         let current = |name: &FunctionName| self.deployer.functions.current(name);
         // The versions of the changed names before the change.
         let mut before = HashMap::new();
@@ -73,7 +73,7 @@ impl<'a> Names<'a> {
             found => before.extend(found.map(|found| (record.name.clone(), found.version))),
         }
         let mut waiting = Vec::new();
-        for name in registry.pipelines()? {
+        for name in store.pipelines()? {
             if name == record.name {
                 continue;
             }
@@ -109,7 +109,7 @@ impl<'a> Names<'a> {
                         linked: Vec::new(),
                     };
                     before.insert(record.name.clone(), record.version);
-                    let record = registry.prospect(&record.name, &version)?;
+                    let record = store.prospect(&record.name, &version)?;
                     self.changed.insert(record.name.clone(), record.clone());
                     published.push(FollowerVersion { record, content });
                 }
@@ -152,7 +152,7 @@ impl<'a> Names<'a> {
             {
                 Ok(record.clone())
             }
-            Some(_) | None => self.deployer.registry.resolve(function),
+            Some(_) | None => self.deployer.store.resolve(function),
         }
     }
 

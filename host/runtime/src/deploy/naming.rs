@@ -21,7 +21,9 @@ use nebula_model::id::{Digest, FunctionName, FunctionRef, Version};
 use nebula_model::record::{Description, VersionRecord};
 use nebula_model::remember::Settings;
 use nebula_pipeline::{Callee, InputType, InvalidPipeline, OutputType, Plan, View};
-use nebula_store::{NewVersion, Publication, ResolveError, StoreError};
+use nebula_store::{
+    MayConflict, NewVersion, Publication, ResolveError, Sequence, StoreError, retry_conflicts,
+};
 
 use super::{DeployError, Deployer, Names};
 use crate::error::LoadError;
@@ -58,6 +60,12 @@ pub enum NamingError {
     /// The types of a function couldn't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
+}
+
+impl MayConflict for NamingError {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Resolve(ResolveError::Store(error)) if error.is_conflict())
+    }
 }
 
 impl From<DeployError> for NamingError {
@@ -112,6 +120,14 @@ pub(super) struct FollowerVersion {
     pub(super) content: Vec<u8>,
 }
 
+/// The right to change names on this host. Other hosts may change them all the same: then a change
+/// at `base` conflicts.
+pub(super) struct Naming<'a> {
+    /// The last change that the holder sees.
+    base: Sequence,
+    _lock: MutexGuard<'a, ()>,
+}
+
 /// The publications of a pipeline's deploy.
 struct PipelineChange {
     version: NewVersion,
@@ -134,13 +150,13 @@ impl Deployer {
         followers: Followers,
     ) -> Result<View, DeployError> {
         self.with_names(|names| {
-            let change = self.think_through(names, name, pipeline, settings, followers)?;
+            let change = self.plan_change(names, name, pipeline, settings, followers)?;
             Ok(change.plan.view)
         })
     }
 
     /// Plans the deploy of a pipeline and the updates of its followers.
-    fn think_through(
+    fn plan_change(
         &self,
         names: &mut Names<'_>,
         name: &FunctionName,
@@ -160,7 +176,7 @@ impl Deployer {
             pipeline: Some(composition),
             linked: Vec::new(),
         };
-        let followers = names.follow(self.registry.prospect(name, &version)?, followers)?;
+        let followers = names.follow(self.store.prospect(name, &version)?, followers)?;
         Ok(PipelineChange { version, content, followers, plan })
     }
 
@@ -172,7 +188,7 @@ impl Deployer {
         &self,
         reference: &FunctionRef,
     ) -> Result<Option<(VersionRecord, View)>, NamingError> {
-        let record = self.registry.resolve(reference)?;
+        let record = self.store.resolve(reference)?;
         let Some(composition) = &record.pipeline else { return Ok(None) };
         let view = self.with_names(|names| names.pinned_plan(composition))?.view;
         Ok(Some((record, view)))
@@ -192,24 +208,26 @@ impl Deployer {
         // Checked without the lock first, so that other changes don't wait for it.
         pipeline.check().map_err(InvalidPipeline::from)?;
         self.with_names(|names| {
-            let _naming = self.lock_naming();
-            let change = self.think_through(names, name, pipeline, settings, followers)?;
+            let naming = self.lock_naming();
+            let change = self.plan_change(names, name, pipeline, settings, followers)?;
             let content = Cow::Owned(change.content);
-            self.publish(Publication { name, content, version: change.version }, &change.followers)
+            let publication = Publication { name, content, version: change.version };
+            self.publish(&naming, publication, &change.followers)
         })
     }
 
     /// Publishes a version, and those of the pipelines that follow its name.
     pub(super) fn publish(
         self: &Arc<Self>,
+        naming: &Naming<'_>,
         publication: Publication<'_>,
         followers: &[FollowerVersion],
     ) -> Result<VersionRecord, DeployError> {
         let mut publications = vec![publication];
         publications.extend(followers.iter().map(as_publication));
-        let published = self.registry.publish(&publications);
+        let published = self.store.publish(naming.base, &publications);
         // Also after an error: the change may be on disk all the same.
-        self.forget_named(&publications);
+        self.uncache_named(&publications);
         let records = published?;
         self.fuse_later(&records);
         // One record for each publication, in order.
@@ -221,9 +239,9 @@ impl Deployer {
     }
 
     /// Drops what is cached under the names of these publications.
-    fn forget_named(&self, publications: &[Publication<'_>]) {
+    fn uncache_named(&self, publications: &[Publication<'_>]) {
         for publication in publications {
-            self.functions.forget(publication.name);
+            self.functions.uncache(publication.name);
         }
     }
 
@@ -238,17 +256,17 @@ impl Deployer {
         followers: Followers,
     ) -> Result<VersionRecord, NamingError> {
         self.with_names(|names| {
-            let _naming = self.lock_naming();
-            let target = self.registry.earlier(name, to)?;
+            let naming = self.lock_naming();
+            let target = self.store.earlier(name, to)?;
             if let Some(composition) = &target.pipeline {
                 names.refuse_cycles(name, &composition.description)?;
             }
             let others = names.follow(target.clone(), followers)?;
             let others: Vec<_> = others.iter().map(as_publication).collect();
-            let rolled_back = self.registry.roll_back(&target, &others);
+            let rolled_back = self.store.roll_back(naming.base, &target, &others);
             // Also after an error: the change may be on disk all the same.
-            self.forget_named(&others);
-            self.functions.forget(name);
+            self.uncache_named(&others);
+            self.functions.uncache(name);
             self.fuse_later(&rolled_back?);
             Ok(target)
         })
@@ -259,25 +277,31 @@ impl Deployer {
     /// # Errors
     /// [`NamingError`].
     pub(crate) fn remove(&self, name: &FunctionName) -> Result<(), NamingError> {
-        let _naming = self.lock_naming();
+        retry_conflicts(|| self.remove_unused(name))?;
+        self.results.drop_function(name);
+        self.collect_garbage()?;
+        Ok(())
+    }
+
+    /// Removes a function that no pipeline calls.
+    fn remove_unused(&self, name: &FunctionName) -> Result<(), NamingError> {
+        let naming = self.lock_naming();
         let mut by = Vec::new();
-        for pipeline in self.registry.pipelines()? {
+        for pipeline in self.store.pipelines()? {
             let calls = |record: &VersionRecord| calls(record).any(|function| function.name == *name);
-            if pipeline != *name && self.registry.versions(&pipeline)?.iter().any(calls) {
+            if pipeline != *name && self.store.versions(&pipeline)?.iter().any(calls) {
                 by.push(pipeline);
             }
         }
         if !by.is_empty() {
             return Err(NamingError::InUse { name: name.clone(), by });
         }
-        let removed = self.registry.remove(name);
+        let removed = self.store.remove(naming.base, name);
         // Also after an error: the change may be on disk all the same.
-        self.functions.forget(name);
+        self.functions.uncache(name);
         if !removed? {
             return Err(ResolveError::UnknownFunction(name.clone()).into());
         }
-        self.results.forget_function(name);
-        self.collect_garbage()?;
         Ok(())
     }
 
@@ -287,8 +311,8 @@ impl Deployer {
     /// [`StoreError`].
     pub(crate) fn pipelines_of(&self, component: &Digest) -> Result<HashSet<Digest>, StoreError> {
         let mut records = Vec::new();
-        for pipeline in self.registry.pipelines()? {
-            records.extend(self.registry.versions(&pipeline)?);
+        for pipeline in self.store.pipelines()? {
+            records.extend(self.store.versions(&pipeline)?);
         }
         let mut found = HashSet::new();
         loop {
@@ -305,8 +329,10 @@ impl Deployer {
         }
     }
 
-    pub(super) fn lock_naming(&self) -> MutexGuard<'_, ()> {
-        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock_naming(&self) -> Naming<'_> {
+        let lock = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read before the names, so that a change by another host in between conflicts.
+        Naming { base: self.store.applied(), _lock: lock }
     }
 }
 
@@ -321,7 +347,7 @@ fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
         pipeline,
         linked,
         description,
-        // The registry assigns a new number and time.
+        // The store assigns a new number and time.
         version: _,
         deployed_at_unix_s: _,
     } = record;

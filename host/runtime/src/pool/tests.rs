@@ -1,4 +1,4 @@
-//! Pools of several engines over one registry, and the state that they share.
+//! Pools of several engines over one store, and the state that they share.
 
 use std::fs;
 
@@ -25,10 +25,10 @@ fn component(answer: u32, data_bytes: usize) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// A registry with compiled components. Each is named by its answer.
+/// A store with compiled components. Each is named by its answer.
 struct Host {
     directory: TempDir,
-    registry: Arc<Store>,
+    store: Arc<Store>,
     code: CompiledCode,
     ticker: Ticker,
     set: Arc<LoadedSet>,
@@ -37,12 +37,12 @@ struct Host {
 impl Host {
     fn new(bytes_max: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let registry = Arc::new(Store::open(directory.path()).unwrap());
+        let store = Arc::new(Store::open(directory.path()).unwrap());
         let ticker = Ticker::start().unwrap();
         let engine = Engine::new(1, Codegen::Optimised, &ticker).unwrap();
         let compiler = Compiler::InProcess(Codegen::Optimised);
-        let code = CompiledCode::new(Arc::clone(&registry), compiler, engine.compatibility(), 1);
-        Self { directory, registry, code, ticker, set: LoadedSet::new(bytes_max) }
+        let code = CompiledCode::new(Arc::clone(&store), compiler, engine.compatibility(), 1);
+        Self { directory, store, code, ticker, set: LoadedSet::new(bytes_max) }
     }
 
     /// Compiles a component; returns its digest and the length of its code.
@@ -50,7 +50,7 @@ impl Host {
         let component = component(answer, data_bytes);
         let digest = Digest::of(&component);
         let artefact = compile_artefact(&component, Codegen::Optimised).unwrap();
-        self.registry.store_compiled(&digest, self.code.compatibility(), &artefact).unwrap();
+        self.store.store_compiled(&digest, self.code.compatibility(), &artefact).unwrap();
         (digest, artefact.len() as u64)
     }
 

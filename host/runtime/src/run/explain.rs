@@ -12,8 +12,8 @@ use nebula_store::ResolveError;
 use super::code::Code;
 use super::steps::Explained;
 use crate::call::invoke;
-use crate::call::invoke::CallOutcome;
-use crate::call::lane::NoPlace;
+use crate::call::invoke::{CallOutcome, CallRequest};
+use crate::call::lane::NoSlot;
 use crate::error::{CallError, LoadError};
 use crate::runtime::Runtime;
 
@@ -36,10 +36,10 @@ pub enum ExplainError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The function is of the http form, which has no input to pass.
-    #[error("it takes whole HTTP requests: ask it for what it answers")]
+    #[error("it takes whole HTTP requests, which can't be explained: call it instead")]
     WholeRequests,
     /// The compute lane has no slot for another call.
-    #[error("the host has no place for another call")]
+    #[error("the host has no room for another call")]
     Overloaded,
     /// The input isn't valid for the function.
     #[error(transparent)]
@@ -67,12 +67,13 @@ impl Runtime {
             return Err(ExplainError::WholeRequests);
         }
         let deadline = function.limits().deadline();
-        let place = self.executor().lane().enter(function.share(), deadline, true).await;
-        let place = place.map_err(|_: NoPlace| ExplainError::Overloaded)?;
+        let slot = self.executor().lane().enter(function.share(), deadline, true).await;
+        let slot = slot.map_err(|_: NoSlot| ExplainError::Overloaded)?;
         let runtime = self.clone();
         let explain = move || {
-            let (_place, asked) = (place, CacheDirectives::default());
-            let decoded = invoke::decode(code.interface(), &request, prefer).map_err(ExplainError::Input)?;
+            let (_slot, directives) = (slot, CacheDirectives::default());
+            let request = CallRequest { request: &request, prefer };
+            let decoded = invoke::decode(code.interface(), request).map_err(ExplainError::Input)?;
             Ok(match &code {
                 Code::Component(_) => {
                     let called = runtime.run_long(
@@ -81,7 +82,7 @@ impl Runtime {
                         &decoded,
                         Instant::now(),
                         CancelFlag::default(),
-                        asked,
+                        directives,
                     );
                     Explanation { called, steps: Vec::new() }
                 }

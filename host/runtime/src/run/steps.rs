@@ -30,25 +30,27 @@ use nebula_engine::{Allowance, CallLog, CancelFlag, thread_time};
 use nebula_engine::{Loaded, TICK};
 use nebula_model::answer::{Answer, Content};
 use nebula_model::cost::CallCost;
-use nebula_model::id::Digest;
+use nebula_model::id::{Digest, FunctionRef, Selector};
 use nebula_model::remember::CacheDirectives;
+use nebula_model::request::Prefer;
 use nebula_pipeline::{Callee, Conversion, ErrorMapping, ErrorType, Node, OutputType, Value};
 use wasmtime::component::Val;
 
 pub use self::run::Explained;
 use self::run::{Calls, Purpose, Run, Scope};
 use self::values::{
-    Came, case_of, content, document_of, flat_bytes, input_of, input_value, json, key_text, told_input,
+    StepOutput, case_of, content, describe_input, document_of, flat_bytes, input_of, input_value, json,
+    key_text, request_of,
 };
 use super::code::{Code, Stage, Staged};
-use crate::cached::{Landed, Lead};
+use crate::cache::{FlightOutcome, Lead};
 use crate::call::function::Function;
 use crate::call::invoke;
 use crate::call::invoke::{CallOutcome, CallTimes, Decoded, RunEnd, StepTrace};
-use crate::call::keep::CacheSlot;
-use crate::call::lookup::Lookup;
+use crate::call::lookup::{CacheSlot, Lookup};
 use crate::deploy::fused_deadline;
 use crate::error::{CallError, StepFailure};
+use crate::peers::PeerCall;
 use crate::runtime::Runtime;
 
 impl Runtime {
@@ -60,20 +62,21 @@ impl Runtime {
         code: &Code,
         decoded: &Decoded,
         admitted: Instant,
-        wanted: CancelFlag,
+        cancel: CancelFlag,
         directives: CacheDirectives,
     ) -> CallOutcome {
         let until = admitted + function.limits().deadline();
         match code {
             Code::Component(loaded) => {
-                let allowance = Allowance::long(until, wanted);
+                let allowance = Allowance::long(until, cancel);
                 run_component(function, loaded, decoded, admitted, allowance).0
             }
             Code::Pipeline(staged) => {
                 let run = Run::new(self, function, directives, Purpose::Answer);
-                let scope = Scope { wanted, calls: Arc::new(Calls::up_to(staged.plan.calls_max)), until };
+                let scope = Scope { cancel, calls: Arc::new(Calls::up_to(staged.plan.calls_max)), until };
                 let begun = Instant::now();
-                let Ran { mut called, .. } = run_pipeline(&Arc::new(run), function, staged, decoded, &scope);
+                let PipelineOutcome { mut called, .. } =
+                    run_pipeline(&Arc::new(run), function, staged, decoded, &scope);
                 // A short chain may run fused on the fast lane.
                 if called.result.is_ok() && called.cost.run < TICK {
                     function.history().was_short();
@@ -93,10 +96,10 @@ impl Runtime {
         function: &Arc<Function>,
         decoded: &Decoded,
         admitted: Instant,
-        wanted: &CancelFlag,
+        cancel: &CancelFlag,
     ) -> Option<CallOutcome> {
         let loaded = self.executor().load_fused(self.executor().fused_pool()?, function)?;
-        let allowance = Allowance::long(admitted + fused_deadline(function), wanted.clone());
+        let allowance = Allowance::long(admitted + fused_deadline(function), cancel.clone());
         let (called, _) = run_component(function, &loaded, decoded, admitted, allowance);
         called.is_whole().then_some(called)
     }
@@ -110,7 +113,8 @@ impl Runtime {
     ) -> (CallOutcome, Vec<Explained>) {
         let purpose = Purpose::Explain(Mutex::default());
         let run = Arc::new(Run::new(self, function, CacheDirectives::default(), purpose));
-        let Ran { called, .. } = run_pipeline(&run, function, staged, decoded, &Scope::of(function, staged));
+        let PipelineOutcome { called, .. } =
+            run_pipeline(&run, function, staged, decoded, &Scope::of(function, staged));
         let explained = match &run.purpose {
             Purpose::Explain(explained) => {
                 std::mem::take(&mut *explained.lock().unwrap_or_else(PoisonError::into_inner))
@@ -138,7 +142,7 @@ impl Runtime {
 const PART_BYTES: u64 = 192;
 
 /// Check for cancellation every this many items.
-const LOOK_EVERY: usize = 256;
+const CANCEL_CHECK_INTERVAL: usize = 256;
 
 /// Most calls that are recorded; further ones are only counted.
 const EXPLAINED_MAX: usize = 1000;
@@ -213,11 +217,11 @@ enum End {
     /// The budget of the caller is exhausted. This isn't a failure of the pipeline.
     Outer(CallError),
     /// The run was cancelled, because no caller waits for it.
-    Unwanted,
+    Cancelled,
 }
 
 /// The outcome of running a pipeline.
-struct Ran {
+struct PipelineOutcome {
     called: CallOutcome,
     /// The value that the answer encodes as JSON, if it does.
     value: Option<Val>,
@@ -232,7 +236,7 @@ fn run_pipeline(
     staged: &Arc<Staged>,
     decoded: &Decoded,
     scope: &Scope,
-) -> Ran {
+) -> PipelineOutcome {
     let (begun, before) = (Instant::now(), thread_time());
     let helped_before = run.helped_ns.load(Ordering::Relaxed);
     let counts = staged.steps.iter().map(|_| StepCounts::default()).collect();
@@ -247,7 +251,7 @@ fn run_pipeline(
     let outcome = evaluation.eval(plan.root, input_value(&plan.callee.input, &decoded.input), scope);
     let trace = evaluation.trace(&outcome);
     let (outcome, outer) = match outcome {
-        Err(end @ (End::Outer(_) | End::Unwanted)) => (Err(End::Unwanted), Some(end)),
+        Err(end @ (End::Outer(_) | End::Cancelled)) => (Err(End::Cancelled), Some(end)),
         outcome => (outcome, None),
     };
     let (result, value) = evaluation.answer(outcome, decoded.raw);
@@ -263,7 +267,7 @@ fn run_pipeline(
         }
         run.runtime.results().count(&stage.function.record.name, counts.tally.counts());
     }
-    Ran { called, value, outer }
+    PipelineOutcome { called, value, outer }
 }
 
 impl Evaluation {
@@ -278,7 +282,7 @@ impl Evaluation {
                 self.fan_out(work, scope).map(|values| Value::Parts(Arc::new(values)))
             }
             Node::Each(node) => {
-                self.has_room_for(value.part_count())?;
+                self.check_room_for(value.part_count())?;
                 let work = value.into_parts().into_iter().map(|item| (*node, item));
                 self.fan_out(work, scope).map(|values| Value::Parts(Arc::new(values)))
             }
@@ -304,11 +308,11 @@ impl Evaluation {
         value: Value,
         scope: &Scope,
     ) -> Result<Value, End> {
-        self.has_room_for(value.part_count())?;
+        self.check_room_for(value.part_count())?;
         let mut groups: Vec<(Value, Vec<Val>)> = Vec::new();
         let mut known = HashMap::new();
         for (index, item) in value.into_parts().into_iter().enumerate() {
-            if index % LOOK_EVERY == 0 {
+            if index % CANCEL_CHECK_INTERVAL == 0 {
                 self.check(scope)?;
             }
             let item = items.apply(item);
@@ -327,12 +331,38 @@ impl Evaluation {
     }
 
     /// Checks that this many parts fit in the memory limit.
-    fn has_room_for(&self, parts: usize) -> Result<(), End> {
+    fn check_room_for(&self, parts: usize) -> Result<(), End> {
         let max = self.function.limits().memory_bytes_max;
         match (parts as u64).saturating_mul(PART_BYTES) <= max {
             true => Ok(()),
             false => Err(End::Own(CallError::PipelineLimit { limit: "memory", max })),
         }
+    }
+
+    /// Returns the first call that a node makes with this value, if its result may be shared.
+    fn first_call(&self, node: usize, value: &Value) -> Option<PeerCall> {
+        let call = match &self.staged.plan.nodes[node] {
+            Node::Call(call) => *call,
+            Node::Sequence(nodes) => return self.first_call(*nodes.first()?, value),
+            Node::All(_)
+            | Node::Each(_)
+            | Node::Group { .. }
+            | Node::Choice(_)
+            | Node::Select(_)
+            | Node::Constant(_) => return None,
+        };
+        let (planned, function) = (&self.staged.plan.calls[call], &self.staged.steps[call].function);
+        if !function.caches() || !function.history().is_long() {
+            return None;
+        }
+        let input = input_of(&planned.step.input, value.clone());
+        let selector = Selector::Version(function.record.version);
+        Some(PeerCall {
+            function: FunctionRef { name: function.record.name.clone(), selector },
+            request: request_of(&input, &planned.callee),
+            prefer: if planned.callee.output.flat().is_some() { Prefer::Raw } else { Prefer::Json },
+            directives: self.run.directives,
+        })
     }
 
     /// Calls a function, or finds its cached result.
@@ -352,61 +382,62 @@ impl Evaluation {
             let error = Arc::new(CallError::InputTooLarge { bytes_max });
             return Err(End::Failed { call, input: input_digest(), error });
         }
-        let (came, found) = self.recall_or_run(call, &decoded, scope)?;
+        let AnsweredStep { output, source } = self.look_up_or_run(call, &decoded, scope)?;
         let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         counts.calls.fetch_add(1, Ordering::Relaxed);
-        counts.hits.fetch_add(u64::from(found != Found::Not), Ordering::Relaxed);
+        counts.hits.fetch_add(u64::from(source != StepSource::Run), Ordering::Relaxed);
         counts.took_us.fetch_add(took_us, Ordering::Relaxed);
         if let Purpose::Explain(explained) = &run.purpose {
             let told = Explained {
                 step: planned.label.clone(),
-                cache: found.text().to_owned(),
+                cache: source.text().to_owned(),
                 took_us,
-                input: told_input(&decoded.input, &planned.callee),
-                output: came.told(&planned.callee),
-                failed: !matches!(came, Came::Value(_)),
+                input: describe_input(&decoded.input, &planned.callee),
+                output: output.description(&planned.callee),
+                failed: !matches!(output, StepOutput::Value(_)),
             };
             let mut explained = explained.lock().unwrap_or_else(PoisonError::into_inner);
             if explained.len() < EXPLAINED_MAX {
                 explained.push(told);
             }
         }
-        match (came, planned.step.keeps_result) {
-            (Came::Value(value), false) => Ok(value),
-            (Came::Error(error), false) => Err(End::Error { call, input: input_digest(), error }),
-            (Came::Value(Value::Nothing), true) => Ok(Val::Result(Ok(None)).into()),
-            (Came::Value(value), true) => Ok(Val::Result(Ok(Some(Box::new(value.into_val())))).into()),
-            (Came::Error(error), true) => Ok(Val::Result(Err(error.map(Box::new))).into()),
+        match (output, planned.step.keeps_result) {
+            (StepOutput::Value(value), false) => Ok(value),
+            (StepOutput::Error(error), false) => Err(End::Error { call, input: input_digest(), error }),
+            (StepOutput::Value(Value::Nothing), true) => Ok(Val::Result(Ok(None)).into()),
+            (StepOutput::Value(value), true) => Ok(Val::Result(Ok(Some(Box::new(value.into_val())))).into()),
+            (StepOutput::Error(error), true) => Ok(Val::Result(Err(error.map(Box::new))).into()),
             // The call was cancelled, whatever the cause.
-            (Came::Failed(_), _) if scope.wanted.is_over() => Err(End::Unwanted),
-            (Came::Failed(_), _) if Instant::now() >= scope.until => Err(End::Own(self.too_late())),
-            (Came::Failed(error), _) => Err(End::Failed { call, input: input_digest(), error }),
+            (StepOutput::Failed(_), _) if scope.cancel.is_cancelled() => Err(End::Cancelled),
+            (StepOutput::Failed(_), _) if Instant::now() >= scope.until => Err(End::Own(self.too_late())),
+            (StepOutput::Failed(error), _) => Err(End::Failed { call, input: input_digest(), error }),
         }
     }
 
-    fn recall_or_run(
+    fn look_up_or_run(
         self: &Arc<Self>,
         call: usize,
         decoded: &Decoded,
         scope: &Scope,
-    ) -> Result<(Came, Found), End> {
+    ) -> Result<AnsweredStep, End> {
         let (runtime, Stage { function, code }) = (&self.run.runtime, &self.staged.steps[call]);
         let callee = &self.staged.plan.calls[call].callee;
         let (tally, directives) = (&self.counts[call].tally, self.run.directives);
-        if !function.remembers() {
-            return Ok((self.run(function, code, decoded, scope, callee, None)?, Found::Not));
+        if !function.caches() {
+            let output = self.run(function, code, decoded, scope, callee, None)?;
+            return Ok(AnsweredStep { output, source: StepSource::Run });
         }
         let key = function.key().of(&decoded.input, decoded.raw);
-        let mut place = CacheSlot { key, spelling: None, no_store: directives.no_store };
+        let mut slot = CacheSlot { key, spelling: None, no_store: directives.no_store };
         let mut lead = None;
         if !directives.no_cache {
             let results = runtime.results();
-            lead = match results.look_up(function, &mut place) {
+            lead = match results.look_up(function, &mut slot) {
                 // A result that can't be decoded any more is recomputed.
-                Lookup::Hit(found) => match Came::read(callee, &found.result) {
-                    Ok(came) => {
+                Lookup::Hit(found) => match StepOutput::read(callee, &found.result) {
+                    Ok(output) => {
                         tally.hit(found.cost);
-                        return Ok((came, Found::InMemory));
+                        return Ok(AnsweredStep { output, source: StepSource::Memory });
                     }
                     Err(_) => None,
                 },
@@ -414,22 +445,23 @@ impl Evaluation {
                 // The leader may wait for the slot that this thread holds: run the call here.
                 Lookup::Wait(_) => None,
             };
-            // Read the disk only for functions whose calls take long.
+            // Read the store only for functions whose calls take long.
             if function.history().is_long()
-                && results.may_be_on_disk(function)
-                && let Some(found) = results.find_on_disk(&key, function.record.remember.ttl())
-                && let Ok(came) = Came::read(callee, &found.result)
+                && results.may_be_stored(function)
+                && let Some(found) = results.find_stored(&key, function.record.remember.ttl(), scope.until)
+                && let Ok(output) = StepOutput::read(callee, &found.result)
             {
-                results.promote(&mut place, &found);
+                results.promote(&mut slot, &found);
                 if let Some(lead) = lead {
-                    lead.land(Landed::Answer(Arc::clone(&found)));
+                    lead.land(FlightOutcome::Answer(Arc::clone(&found)));
                 }
                 tally.hit(found.cost);
-                return Ok((came, Found::OnDisk));
+                return Ok(AnsweredStep { output, source: StepSource::Store });
             }
         }
         tally.miss();
-        Ok((self.run(function, code, decoded, scope, callee, Some((place, lead)))?, Found::Not))
+        let output = self.run(function, code, decoded, scope, callee, Some(UncachedStep { slot, lead }))?;
+        Ok(AnsweredStep { output, source: StepSource::Run })
     }
 
     /// Runs a call and caches its result.
@@ -440,14 +472,14 @@ impl Evaluation {
         decoded: &Decoded,
         scope: &Scope,
         callee: &Callee,
-        keep: Option<(CacheSlot<'_>, Option<Lead>)>,
-    ) -> Result<Came, End> {
+        uncached: Option<UncachedStep<'_>>,
+    ) -> Result<StepOutput, End> {
         let runtime = &self.run.runtime;
         let now = Instant::now();
         let until = scope.until.min(now + function.limits().deadline());
         let (called, value) = match code {
             Code::Component(loaded) => {
-                let allowance = Allowance::long(until, scope.wanted.clone());
+                let allowance = Allowance::long(until, scope.cancel.clone());
                 match self.run.purpose {
                     Purpose::Answer | Purpose::Explain(_) => {
                         run_component(function, loaded, decoded, now, allowance)
@@ -458,34 +490,34 @@ impl Evaluation {
             Code::Pipeline(staged) => {
                 let left = scope.calls.left();
                 let calls = Arc::new(Calls::up_to(left.min(staged.plan.calls_max)));
-                let inner = Scope { wanted: scope.wanted.clone(), calls: Arc::clone(&calls), until };
+                let inner = Scope { cancel: scope.cancel.clone(), calls: Arc::clone(&calls), until };
                 let ran = run_pipeline(&self.run, function, staged, decoded, &inner);
                 scope.calls.spend(calls.spent().min(left));
                 match ran.outer {
                     Some(End::Outer(_)) => return Err(self.too_many_calls()),
-                    Some(end) if scope.wanted.is_over() => return Err(end),
+                    Some(end) if scope.cancel.is_cancelled() => return Err(end),
                     Some(_) | None => (ran.called, ran.value),
                 }
             }
         };
         // A failure caused by cancellation says nothing about the function.
-        if called.result.is_err() && scope.wanted.is_over() {
-            return Err(End::Unwanted);
+        if called.result.is_err() && scope.cancel.is_cancelled() {
+            return Err(End::Cancelled);
         }
-        let called = match (&self.run.purpose, keep) {
+        let called = match (&self.run.purpose, uncached) {
             (Purpose::Check, _) => called,
-            (Purpose::Answer | Purpose::Explain(_), keep) => {
+            (Purpose::Answer | Purpose::Explain(_), uncached) => {
                 runtime.results().record_log(function, &called);
-                match keep {
-                    Some((place, lead)) => runtime.results().keep(function, called, place, lead),
+                match uncached {
+                    Some(UncachedStep { slot, lead }) => runtime.results().keep(function, called, slot, lead),
                     None => called,
                 }
             }
         };
-        let came = Came::of(callee, called.result, value);
+        let came = StepOutput::of(callee, called.result, value);
         came.or_else(|reason| {
             let error = CallError::Internal(format!("an answer of another type: {reason}"));
-            Ok(Came::Failed(Arc::new(error)))
+            Ok(StepOutput::Failed(Arc::new(error)))
         })
     }
 
@@ -496,8 +528,8 @@ impl Evaluation {
 
     /// Checks that the run isn't cancelled and its deadline hasn't passed.
     fn check(&self, scope: &Scope) -> Result<(), End> {
-        if scope.wanted.is_over() {
-            return Err(End::Unwanted);
+        if scope.cancel.is_cancelled() {
+            return Err(End::Cancelled);
         }
         if Instant::now() >= scope.until { Err(End::Own(self.too_late())) } else { Ok(()) }
     }
@@ -547,7 +579,7 @@ impl Evaluation {
                 let failure = StepFailure { step, function, input, cause: error };
                 return (Err(CallError::Step(Box::new(failure))), None);
             }
-            Err(End::Unwanted) => return (Err(self.too_late()), None),
+            Err(End::Cancelled) => return (Err(self.too_late()), None),
         };
         if answer.body().len() as u64 > bytes_max {
             return (Err(CallError::OutputTooLarge { bytes_max }), None);
@@ -558,7 +590,7 @@ impl Evaluation {
     fn trace(&self, outcome: &Result<Value, End>) -> Arc<[StepTrace]> {
         let failed = match outcome {
             Err(End::Error { call, input, .. } | End::Failed { call, input, .. }) => Some((*call, *input)),
-            Ok(_) | Err(End::Own(_) | End::Outer(_) | End::Unwanted) => None,
+            Ok(_) | Err(End::Own(_) | End::Outer(_) | End::Cancelled) => None,
         };
         let steps = self.staged.plan.calls.iter().zip(&self.counts).enumerate();
         let trace = steps.map(|(index, (call, counts))| StepTrace {
@@ -572,19 +604,32 @@ impl Evaluation {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
-    InMemory,
-    OnDisk,
-    Not,
+/// A step's call whose result isn't cached.
+struct UncachedStep<'a> {
+    slot: CacheSlot<'a>,
+    /// The lead of the call's flight, unless another call leads it.
+    lead: Option<Lead>,
 }
 
-impl Found {
+/// The outcome of a step's call, and its source.
+struct AnsweredStep {
+    output: StepOutput,
+    source: StepSource,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StepSource {
+    Memory,
+    Store,
+    Run,
+}
+
+impl StepSource {
     fn text(self) -> &'static str {
         match self {
-            Self::InMemory => "hit",
-            Self::OnDisk => "disk",
-            Self::Not => "miss",
+            Self::Memory => "hit",
+            Self::Store => "disk",
+            Self::Run => "miss",
         }
     }
 }

@@ -34,10 +34,10 @@ use nebula_model::request::{Prefer, Request};
 use nebula_store::LogEntry;
 
 use super::code::{Code, components};
-use crate::cached::Remembered;
+use crate::cache::CachedResult;
 use crate::call::function::Function;
 use crate::call::invoke;
-use crate::call::invoke::{CallOutcome, CallTimes, Run, RunEnd};
+use crate::call::invoke::{CallOutcome, CallRequest, CallTimes, Run, RunEnd};
 use crate::pool::Pool;
 use crate::receipt::document;
 use crate::runtime::{Runtime, WeakRuntime};
@@ -84,9 +84,9 @@ pub(crate) struct Check {
     pub(crate) function: Arc<Function>,
     pub(crate) request: Request,
     pub(crate) prefer: Prefer,
-    pub(crate) remembered: Arc<Remembered>,
+    pub(crate) cached: Arc<CachedResult>,
     trusted: u64,
-    asked_at: Instant,
+    queued_at: Instant,
 }
 
 /// The result of a check.
@@ -128,7 +128,7 @@ impl Verification {
     }
 
     /// Invalidates the checks in the queue.
-    pub(crate) fn begin_anew(&self) {
+    pub(crate) fn restart(&self) {
         self.trusted.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -162,7 +162,7 @@ fn request_bytes(request: &Request) -> u64 {
 
 impl Check {
     fn bytes(&self) -> u64 {
-        request_bytes(&self.request) + self.remembered.bytes()
+        request_bytes(&self.request) + self.cached.bytes()
     }
 }
 
@@ -171,20 +171,20 @@ impl Runtime {
     pub(crate) fn verify(
         &self,
         function: &Arc<Function>,
-        (request, prefer): (&Request, Prefer),
-        remembered: &Arc<Remembered>,
+        CallRequest { request, prefer }: CallRequest<'_>,
+        cached: &Arc<CachedResult>,
     ) {
         let verification = self.verification();
-        let bytes = request_bytes(request) + remembered.bytes();
+        let bytes = request_bytes(request) + cached.bytes();
         let queued = &verification.queued_bytes;
         let fits = queued.fetch_add(bytes, Ordering::Relaxed) + bytes <= QUEUED_BYTES_MAX;
         let check = || Check {
             function: Arc::clone(function),
             request: request.compact(),
             prefer,
-            remembered: Arc::clone(remembered),
+            cached: Arc::clone(cached),
             trusted: verification.trusted(),
-            asked_at: Instant::now(),
+            queued_at: Instant::now(),
         };
         if !fits || !self.enqueue(check()) {
             queued.fetch_sub(bytes, Ordering::Relaxed);
@@ -218,17 +218,20 @@ impl Runtime {
     fn distrust(&self, function: &Function, disagreement: &Disagreement) {
         // If it can't be stored, the distrust lasts until the next start.
         let written = self.results().distrust(disagreement);
-        self.functions().forget_all();
+        self.functions().uncache_all();
         let mut components = HashSet::from([disagreement.component]);
         // A pipeline that can't be read can't be called either.
         components.extend(self.deployer().pipelines_of(&disagreement.component).unwrap_or_default());
-        self.results().forget(components);
+        let removed = self.results().remove(components);
         let mut outcome = format!(
             "computed again, it answered {}, and not {}",
             disagreement.computed, disagreement.remembered
         );
         if let Err(error) = written {
             outcome.push_str(&format!("; that couldn't be written down: {error}"));
+        }
+        if let Err(error) = removed {
+            outcome.push_str(&format!("; its stored results couldn't be removed: {error}"));
         }
         let entry = LogEntry {
             at_unix_s: disagreement.at_unix_s,
@@ -262,7 +265,7 @@ fn work(runtime: &WeakRuntime, checks: &Receiver<Check>) {
             }
         };
         runtime.verification().queued_bytes.fetch_sub(check.bytes(), Ordering::Relaxed);
-        if check.asked_at.elapsed() > WAIT_MAX {
+        if check.queued_at.elapsed() > WAIT_MAX {
             continue;
         }
         // A separate pool: a thread that waits for its core doesn't block the others' pools.
@@ -311,10 +314,10 @@ fn run(runtime: &Runtime, pool: &Pool, check: &Check) {
 }
 
 fn compute(runtime: &Runtime, pool: &Pool, check: &Check) -> Verdict {
-    let Check { function, request, prefer, remembered, .. } = check;
+    let Check { function, request, prefer, cached, .. } = check;
     // A check compiles nothing.
     let Ok(Some(code)) = runtime.code_in(pool, function) else { return Verdict::Undecided };
-    let Ok(decoded) = invoke::decode(code.interface(), request, *prefer) else {
+    let Ok(decoded) = invoke::decode(code.interface(), CallRequest { request, prefer: *prefer }) else {
         return Verdict::Undecided;
     };
     let called = match &code {
@@ -329,10 +332,10 @@ fn compute(runtime: &Runtime, pool: &Pool, check: &Check) -> Verdict {
         // Stepwise, even if the result came from a fused chain.
         Code::Pipeline(staged) => runtime.run_again(function, staged, &decoded),
     };
-    let agreed = match (&remembered.result, &called.result) {
-        (Ok(remembered), Ok(computed)) => remembered.same(computed),
-        (Err(remembered), Err(computed)) if computed.is_the_functions() => {
-            remembered.to_string() == computed.to_string()
+    let agreed = match (&cached.result, &called.result) {
+        (Ok(cached), Ok(computed)) => cached.same(computed),
+        (Err(cached), Err(computed)) if computed.is_the_functions() => {
+            cached.to_string() == computed.to_string()
         }
         (_, Err(computed)) if !computed.is_the_functions() => return Verdict::Undecided,
         (Ok(_), Err(_)) | (Err(_), Ok(_) | Err(_)) => false,
@@ -341,7 +344,7 @@ fn compute(runtime: &Runtime, pool: &Pool, check: &Check) -> Verdict {
 }
 
 fn disagreement(runtime: &Runtime, check: &Check, called: &CallOutcome) -> Disagreement {
-    let Check { function, request, remembered, .. } = check;
+    let Check { function, request, cached, .. } = check;
     let document = document(request);
     let input = Digest::of(&document);
     runtime.results().inputs().keep(&input, &document);
@@ -353,9 +356,9 @@ fn disagreement(runtime: &Runtime, check: &Check, called: &CallOutcome) -> Disag
         component: function.record.digest,
         function: format!("{}@{}", function.record.name, function.record.version),
         input,
-        remembered: shown(&remembered.result),
+        remembered: shown(&cached.result),
         computed: shown(&called.result),
-        engines: [remembered.engine.as_ref().to_owned(), nebula_engine::identity().to_owned()],
+        engines: [cached.engine.as_ref().to_owned(), nebula_engine::identity().to_owned()],
         at_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
     }
 }

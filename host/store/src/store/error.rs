@@ -25,16 +25,41 @@ impl StoreError {
         matches!(self, Self::Blob(BlobError::Missing { .. }))
     }
 
-    /// Returns whether the disk, or the user's share of it, is full.
-    pub fn is_out_of_space(&self) -> bool {
+    /// Returns the kind of failure, which decides what its caller can do.
+    pub fn kind(&self) -> StoreErrorKind {
         match self {
-            Self::Blob(error) => matches!(error, BlobError::OutOfSpace { .. }),
-            Self::Catalog(error) | Self::Append(AppendError::Catalog(error)) => {
-                matches!(error, CatalogError::OutOfSpace(_))
-            }
-            Self::Append(_) => false,
+            Self::Blob(error) => match error {
+                BlobError::OutOfSpace { .. } => StoreErrorKind::OutOfSpace,
+                BlobError::DeadlineExceeded => StoreErrorKind::Late,
+                BlobError::Missing { .. } | BlobError::Damaged { .. } | BlobError::Failed { .. } => {
+                    StoreErrorKind::Defect
+                }
+            },
+            Self::Catalog(error) | Self::Append(AppendError::Catalog(error)) => match error {
+                CatalogError::OutOfSpace(_) => StoreErrorKind::OutOfSpace,
+                CatalogError::DeadlineExceeded => StoreErrorKind::Late,
+                CatalogError::Failed(_) | CatalogError::Log { .. } | CatalogError::Version { .. } => {
+                    StoreErrorKind::Defect
+                }
+            },
+            Self::Append(AppendError::Conflict { .. }) => StoreErrorKind::Conflict,
+            Self::Append(AppendError::DeadlineExceeded) => StoreErrorKind::Late,
+            Self::Append(AppendError::TooLarge { .. }) => StoreErrorKind::Defect,
         }
     }
+}
+
+/// The kind of a [`StoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// Other changes of names came first, each time that this one was tried. It can be tried again.
+    Conflict,
+    /// A deadline passed. The operation can be tried again.
+    Late,
+    /// The disk, or the user's share of it, is full. The operation can be tried again when it isn't.
+    OutOfSpace,
+    /// The stored data or the medium is damaged, or Nebula has a defect.
+    Defect,
 }
 
 /// Why a reference doesn't resolve.

@@ -123,7 +123,7 @@ fn fail_everywhere(prepare: impl Fn(&Path)) {
                 break;
             }
             Err(error) => {
-                assert!(error.is_out_of_space(), "{error:?}");
+                assert!(error.kind() == StoreErrorKind::OutOfSpace, "{error:?}");
                 assert!(current == first || current.digest == Digest::of(b"two"));
             }
         }

@@ -29,7 +29,7 @@ pub(super) fn publish(store: &Store, name: &str, content: &[u8]) -> VersionRecor
 pub(super) fn try_publish(store: &Store, name: &str, content: &[u8]) -> Result<VersionRecord, StoreError> {
     let name = name.parse().unwrap();
     let new = Publication { name: &name, content: content.into(), version: new_version(content) };
-    store.publish(&[new]).map(|mut published| published.remove(0))
+    store.publish(store.applied(), &[new]).map(|mut published| published.remove(0))
 }
 
 pub(super) fn resolve(store: &Store, reference: &str) -> Result<VersionRecord, ResolveError> {
@@ -121,7 +121,7 @@ fn several_versions_are_published_in_one_change() {
         .zip(contents)
         .map(|(name, content)| Publication { name, content: content.into(), version: new_version(content) })
         .collect();
-    let published = store.publish(&new).unwrap();
+    let published = store.publish(store.applied(), &new).unwrap();
     assert_eq!(store.applied().number(), 1);
     let versions: Vec<_> = published.iter().map(|record| record.version.number()).collect();
     assert_eq!(versions, [1, 1, 2, 2]);
@@ -136,7 +136,7 @@ fn rollback_keeps_the_later_versions() {
     publish(&store, "f", b"two");
     let earlier = store.earlier(&name, None).unwrap();
     assert_eq!(earlier, first);
-    store.roll_back(&earlier, &[]).unwrap();
+    store.roll_back(store.applied(), &earlier, &[]).unwrap();
     assert_eq!(resolve(&store, "f").unwrap(), first);
     assert_eq!(resolve(&store, "f@v2").unwrap().digest, Digest::of(b"two"));
     assert!(matches!(store.earlier(&name, None), Err(ResolveError::NoEarlierVersion { .. })));
@@ -192,8 +192,8 @@ fn collecting_garbage_deletes_the_blobs_of_removed_functions() {
         store.store_compiled(digest, "now", b"code").unwrap();
     }
     store.store_compiled(&kept.digest, "before", b"code").unwrap();
-    assert!(store.remove(&"b".parse().unwrap()).unwrap());
-    assert!(!store.remove(&"b".parse().unwrap()).unwrap());
+    assert!(store.remove(store.applied(), &"b".parse().unwrap()).unwrap());
+    assert!(!store.remove(store.applied(), &"b".parse().unwrap()).unwrap());
     let collected = store.collect_garbage("now", HashSet::new).unwrap();
     assert_eq!(collected.blobs, 1 + 1 + 1);
     assert!(store.open_compiled(&kept.digest, "now").unwrap().is_some());
@@ -206,7 +206,7 @@ fn a_component_in_use_is_not_garbage() {
     let store = Store::in_memory();
     let digest = publish(&store, "f", b"one").digest;
     store.store_compiled(&digest, "now", b"code").unwrap();
-    assert!(store.remove(&"f".parse().unwrap()).unwrap());
+    assert!(store.remove(store.applied(), &"f".parse().unwrap()).unwrap());
     assert_eq!(store.collect_garbage("now", || HashSet::from([digest])).unwrap(), Collected::default());
     assert!(store.open_compiled(&digest, "now").unwrap().is_some());
     assert_eq!(store.collect_garbage("now", HashSet::new).unwrap().blobs, 2);
@@ -305,7 +305,7 @@ mod formats {
         let store = open(&directory);
         let published = publish(&store, "new", b"one");
         assert_eq!(format(&directory), "nebula registry 2\n");
-        assert!(store.remove(&"new".parse().unwrap()).unwrap());
+        assert!(store.remove(store.applied(), &"new".parse().unwrap()).unwrap());
         check_content(&store);
         drop(store);
         let store = open(&directory);

@@ -41,18 +41,18 @@ impl Shard {
     /// Dropping the future drops the receipt. The input may be stored all the same.
     pub async fn receipt(
         &self,
-        met: &Arc<RoutedFunction>,
+        routed: &Arc<RoutedFunction>,
         answered: ReceiptSubject,
         keep_input: bool,
     ) -> Option<IssuedReceipt> {
-        let (runtime, met) = (self.0.runtime.clone(), Arc::clone(met));
+        let (runtime, routed) = (self.0.runtime.clone(), Arc::clone(routed));
         // A bounded number of threads issues receipts, however many are requested.
         let permit = Arc::clone(self.0.runtime.issuing()).acquire_owned().await.ok()?;
         let issue = move || {
             let _permit = permit;
             let ReceiptSubject { request, prefer, answer, engine } = answered;
             let document = document(&request);
-            let mut receipt = Receipt::new(&met, (&request, &document), prefer, (&answer, &engine))?;
+            let mut receipt = Receipt::new(&routed, (&request, &document), prefer, (&answer, &engine))?;
             receipt.input.kept =
                 keep_input && runtime.results().inputs().keep(&receipt.input.digest, &document);
             Some(IssuedReceipt { token: receipt.to_token(runtime.signer()), input_kept: receipt.input.kept })

@@ -1,6 +1,8 @@
 //! Verification of cached results, and results that were tampered with.
 
+mod conflicts;
 mod loading;
+mod peers;
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::Path;
@@ -13,12 +15,14 @@ use nebula_model::answer::{Answer, Content};
 use nebula_model::disagreement::Disagreement;
 use nebula_model::id::Digest;
 use nebula_model::limits::{HostLimits, LimitOverrides, Limits};
+use nebula_model::record::VersionRecord;
 use nebula_model::remember::{Because, CacheDirectives, Remember, Settings, Source};
 use nebula_model::request::{Prefer, Request};
 
 use super::*;
-use crate::cached::Remembered;
-use crate::deploy::Followers;
+use crate::backends::Backends;
+use crate::cache::CachedResult;
+use crate::deploy::{DeployError, Followers};
 use crate::runtime::RuntimeConfig;
 
 /// A component that answers 7.
@@ -42,6 +46,19 @@ const LOOPS: &str = r#"(component
 
 static ALARMS: Mutex<Vec<Disagreement>> = Mutex::new(Vec::new());
 
+fn config(data_dir: &Path) -> RuntimeConfig {
+    RuntimeConfig {
+        data_dir: data_dir.to_owned(),
+        compiler: Compiler::InProcess(Codegen::Optimised),
+        // Other tests or programs may occupy the cores for long.
+        limits: Limits { deadline_ms: NonZeroU64::new(60_000).unwrap(), ..Limits::default() },
+        host_limits: HostLimits { instances_max: NonZeroU32::MIN, ..HostLimits::default() },
+        signer: None,
+        verify_share: 0.0,
+        alarm: |disagreement| ALARMS.lock().unwrap().push(disagreement.clone()),
+    }
+}
+
 struct Host {
     shard: Shard,
     runtime: Runtime,
@@ -54,18 +71,20 @@ impl Host {
     }
 
     fn open_with(data_dir: &Path, change: impl FnOnce(&mut RuntimeConfig)) -> Self {
-        let mut config = RuntimeConfig {
-            data_dir: data_dir.to_owned(),
-            compiler: Compiler::InProcess(Codegen::Optimised),
-            // Other tests or programs may occupy the cores for long.
-            limits: Limits { deadline_ms: NonZeroU64::new(60_000).unwrap(), ..Limits::default() },
-            host_limits: HostLimits { instances_max: NonZeroU32::MIN, ..HostLimits::default() },
-            signer: None,
-            verify_share: 0.0,
-            alarm: |disagreement| ALARMS.lock().unwrap().push(disagreement.clone()),
-        };
+        let mut config = config(data_dir);
         change(&mut config);
-        let runtime = Runtime::open(config).unwrap();
+        let backends = Backends::local(data_dir, &config.host_limits).unwrap();
+        Self::on(config, backends)
+    }
+
+    /// Opens a host in memory on these backends, which may be shared.
+    fn in_memory(data_dir: &Path, host_limits: HostLimits, backends: Backends) -> Self {
+        let config = RuntimeConfig { host_limits, ..config(data_dir) };
+        Self::on(config, backends)
+    }
+
+    fn on(config: RuntimeConfig, backends: Backends) -> Self {
+        let runtime = Runtime::with_backends(config, backends).unwrap();
         let executor = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let shard = Shard::new(runtime.clone()).unwrap();
         Self { shard, runtime, executor }
@@ -84,9 +103,13 @@ impl Host {
     }
 
     fn deploy_pipeline(&self, name: &str, description: &str) {
+        self.try_deploy_pipeline(name, description).unwrap();
+    }
+
+    fn try_deploy_pipeline(&self, name: &str, description: &str) -> Result<VersionRecord, DeployError> {
         let pipeline = serde_json::from_str(description).unwrap();
         let (name, settings) = (name.parse().unwrap(), Settings::default());
-        self.runtime.deploy_pipeline(&name, &pipeline, &settings, Followers::MustFit).unwrap();
+        self.runtime.deploy_pipeline(&name, &pipeline, &settings, Followers::MustFit)
     }
 
     fn find(&self, name: &str) -> Result<Arc<RoutedFunction>, ResolveError> {
@@ -99,9 +122,13 @@ impl Host {
     }
 
     fn call_on(&self, shard: &Shard, name: &str) -> CallOutcome {
+        self.call_with(shard, name, "")
+    }
+
+    fn call_with(&self, shard: &Shard, name: &str, body: &'static str) -> CallOutcome {
         let reference = FunctionRef { name: name.parse().unwrap(), selector: Selector::Current };
         let function = self.executor.block_on(shard.find(&reference)).unwrap();
-        let request = Request::Payload { media_type: None, body: Bytes::new() };
+        let request = Request::Payload { media_type: None, body: Bytes::from_static(body.as_bytes()) };
         let call = shard.call(&function, request, Prefer::AsSent, CacheDirectives::default());
         self.executor.block_on(call)
     }
@@ -110,9 +137,9 @@ impl Host {
     fn tamper(&self, name: &str, result: Result<Answer, Arc<CallError>>) {
         let function = self.find(name).unwrap();
         let key = function.key().of(&Input::Values([].into()), false);
-        let remembered =
-            Remembered::new(result, function.record.digest, Duration::from_millis(5), "test".into());
-        assert!(self.runtime.results().cache().insert(key, Arc::new(remembered)));
+        let cached =
+            CachedResult::new(result, function.record.digest, Duration::from_millis(5), "test".into());
+        assert!(self.runtime.results().cache().insert(key, Arc::new(cached)));
     }
 
     fn counts(&self, name: &str) -> Counts {

@@ -5,6 +5,9 @@
 //!                                             next ---------------^
 //! ```
 //!
+//! If the calls take long, the last parts are offered to other hosts, too: what a host computes, this
+//! one finds in the shared store of results.
+//!
 //! A helper takes a slot on the compute lane like a call, but only a slot that no call waits for.
 //! It leaves when a call waits. So a pipeline uses every idle core, within its function's share.
 //!
@@ -26,6 +29,9 @@ use crate::error::CallError;
 
 /// Time for which one thread works alone: parts done by then need no help.
 const ALONE: Duration = Duration::from_micros(100);
+
+/// Most parts of one fan-out that are offered to other hosts.
+const OFFERED_MAX: usize = 64;
 
 /// Interval at which it looks for helpers after that.
 const LOOK: Duration = Duration::from_millis(1);
@@ -80,7 +86,7 @@ impl Evaluation {
         if parts.is_empty() {
             return Ok(Vec::new());
         }
-        self.has_room_for(parts.len())?;
+        self.check_room_for(parts.len())?;
         let fan_out = Arc::new(FanOut {
             evaluation: Arc::clone(self),
             parts,
@@ -100,7 +106,11 @@ impl Evaluation {
 
 impl Part {
     fn take(&self, next: State) -> State {
-        std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), next)
+        std::mem::replace(&mut *self.lock(), next)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,6 +125,7 @@ impl FanOut {
         let may_ask = matches!(run.purpose, Purpose::Answer);
         if may_ask && is_long {
             self.ask_for_help(helpers_max);
+            self.offer_to_peers(helpers_max + 1);
         }
         while self.do_next() {
             if may_ask && Instant::now() >= look_at {
@@ -142,8 +153,8 @@ impl FanOut {
         }
         let State::Waits(value) = part.take(State::Runs) else { return true };
         let calls = Arc::new(Calls::up_to(self.calls_left));
-        let wanted = self.scope.wanted.part(index, &self.failed_at);
-        let scope = Scope { wanted, calls: Arc::clone(&calls), until: self.scope.until };
+        let cancel = self.scope.cancel.part(index, &self.failed_at);
+        let scope = Scope { cancel, calls: Arc::clone(&calls), until: self.scope.until };
         let outcome =
             self.evaluation.check(&scope).and_then(|()| self.evaluation.eval(part.node, value, &scope));
         if let Ok(value) = &outcome {
@@ -205,7 +216,7 @@ impl FanOut {
             if left == 0 || helpers.asked >= helpers_max {
                 return;
             }
-            let Some(place) = run.runtime.executor().lane().idle_place(run.function.share()) else { return };
+            let Some(place) = run.runtime.executor().lane().idle_slot(run.function.share()) else { return };
             helpers.asked += 1;
             drop(helpers);
             let fan_out = Arc::clone(self);
@@ -214,6 +225,24 @@ impl FanOut {
                 fan_out.help();
             });
         }
+    }
+
+    /// Offers the last parts to idle hosts. This host works from the front, and keeps at least
+    /// `kept` parts for its own threads.
+    fn offer_to_peers(&self, kept: usize) {
+        let evaluation = &self.evaluation;
+        let peers = evaluation.run.runtime.peers();
+        if !peers.are_there() {
+            return;
+        }
+        let parts = self.parts.iter().skip(kept).rev().take(OFFERED_MAX);
+        let calls: Vec<_> = parts
+            .filter_map(|part| match &*part.lock() {
+                State::Waits(value) => evaluation.first_call(part.node, value),
+                State::Runs | State::Done(..) => None,
+            })
+            .collect();
+        peers.offer(calls);
     }
 
     fn help(&self) {

@@ -68,7 +68,7 @@ impl Run {
 /// The budget of a part of a run, and its cancel flag.
 #[derive(Clone)]
 pub(super) struct Scope {
-    pub(super) wanted: CancelFlag,
+    pub(super) cancel: CancelFlag,
     pub(super) calls: Arc<Calls>,
     pub(super) until: Instant,
 }
@@ -77,7 +77,7 @@ impl Scope {
     /// Returns the full budget of a pipeline's call that starts now.
     pub(super) fn of(function: &Function, staged: &Staged) -> Self {
         Self {
-            wanted: CancelFlag::default(),
+            cancel: CancelFlag::default(),
             calls: Arc::new(Calls::up_to(staged.plan.calls_max)),
             until: Instant::now() + function.limits().deadline(),
         }

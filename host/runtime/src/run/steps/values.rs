@@ -10,6 +10,7 @@ use nebula_codec::Type;
 use nebula_codec::{Flat, Input};
 use nebula_model::answer::{Answer, Content};
 use nebula_model::id::Digest;
+use nebula_model::request::Request;
 use nebula_pipeline::{CallInput, Callee, ErrorType, InputType, OutputType, Value};
 use wasmtime::component::Val;
 
@@ -36,14 +37,14 @@ pub(super) fn input_value(ty: &InputType, input: &Input) -> Value {
 }
 
 /// The outcome of a step's call.
-pub(super) enum Came {
+pub(super) enum StepOutput {
     Value(Value),
     /// The function returned its own error.
     Error(Option<Val>),
     Failed(Arc<CallError>),
 }
 
-impl Came {
+impl StepOutput {
     /// Decodes a cached result.
     pub(super) fn read(callee: &Callee, result: &Result<Answer, Arc<CallError>>) -> Result<Self, String> {
         Self::of(callee, result.clone(), None)
@@ -86,17 +87,17 @@ impl Came {
     }
 
     /// Describes the outcome for people.
-    pub(super) fn told(&self, callee: &Callee) -> String {
+    pub(super) fn description(&self, callee: &Callee) -> String {
         match (self, &callee.output, &callee.error) {
             (Self::Value(Value::Nothing), _, _) => "nothing".to_owned(),
-            (Self::Value(Value::Payload { media_type, body }), _, _) => told(media_type, body),
+            (Self::Value(Value::Payload { media_type, body }), _, _) => describe(media_type, body),
             (Self::Value(value), OutputType::Value(ty), _) => {
                 let (content, _) = content(ty, value.clone(), true);
-                told(&content.media_type, &content.body)
+                describe(&content.media_type, &content.body)
             }
             (Self::Value(_), OutputType::Nothing | OutputType::Payload, _) => "nothing".to_owned(),
             (Self::Error(Some(error)), _, ErrorType::Value(ty)) => {
-                told("application/json", &json(ty, error).body)
+                describe("application/json", &json(ty, error).body)
             }
             (Self::Error(_), _, _) => "an error".to_owned(),
             (Self::Failed(error), _, _) => error.to_string(),
@@ -227,10 +228,20 @@ pub(super) fn document_of(input: &Input, callee: &Callee) -> Vec<u8> {
     }
 }
 
+/// Returns the request that calls a function with this input directly.
+pub(super) fn request_of(input: &Input, callee: &Callee) -> Request {
+    let media_type = match input {
+        Input::Flat(flat, _) => flat.media_type().to_owned(),
+        Input::Payload { media_type, .. } => media_type.clone(),
+        Input::Values(_) | Input::Http(_) => "application/json".to_owned(),
+    };
+    Request::Payload { media_type: Some(media_type), body: document_of(input, callee).into() }
+}
+
 /// Longest text of an input or output in a description, characters.
 const TOLD_CHARS_MAX: usize = 2000;
 
-fn told(media_type: &str, body: &[u8]) -> String {
+fn describe(media_type: &str, body: &[u8]) -> String {
     let is_shown = |char: char| !char.is_control() || char.is_whitespace();
     match std::str::from_utf8(body) {
         Ok(text) if text.chars().all(is_shown) => match text.char_indices().nth(TOLD_CHARS_MAX) {
@@ -241,11 +252,11 @@ fn told(media_type: &str, body: &[u8]) -> String {
     }
 }
 
-pub(super) fn told_input(input: &Input, callee: &Callee) -> String {
+pub(super) fn describe_input(input: &Input, callee: &Callee) -> String {
     let media_type = match input {
         Input::Flat(flat, _) => flat.media_type(),
         Input::Payload { media_type, .. } => media_type,
         Input::Values(_) | Input::Http(_) => "application/json",
     };
-    told(media_type, &document_of(input, callee))
+    describe(media_type, &document_of(input, callee))
 }

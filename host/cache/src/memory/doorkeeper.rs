@@ -63,7 +63,7 @@ impl Doorkeeper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::key;
+    use crate::testing::key;
 
     #[test]
     fn doorkeeper_has_few_false_positives_and_drops_old_keys() {

@@ -72,7 +72,7 @@ impl Drop for Seeded {
 }
 
 /// Returns the result for `key(index)`, the same each time.
-fn result(index: u64) -> Arc<Remembered> {
+fn result(index: u64) -> Arc<CachedResult> {
     let mut bytes = blake3::Hasher::new().update(&index.to_le_bytes()).finalize_xof();
     let mut length = [0; 4];
     bytes.fill(&mut length);
@@ -80,10 +80,10 @@ fn result(index: u64) -> Arc<Remembered> {
     bytes.fill(&mut body);
     let content = Content { media_type: format!("x/{index}").into(), body: Bytes::from(body) };
     let answer = if index.is_multiple_of(5) { Answer::Error(content) } else { Answer::Value(content) };
-    Arc::new(Remembered::new(
+    Arc::new(CachedResult::new(
         Ok(answer),
         component_of(index),
-        DEAR + Duration::from_micros(index),
+        COST + Duration::from_micros(index),
         ENGINE.into(),
     ))
 }
@@ -95,7 +95,7 @@ fn component_of(index: u64) -> Digest {
 
 /// Returns whether the result is found. Panics if it is wrong.
 fn is_found(disk: &Disk, index: u64) -> bool {
-    let found = disk.find(&key(index));
+    let found = disk.find(&key(index), soon());
     if let Some(found) = &found {
         let right = result(index);
         let is_right = matches!(
@@ -189,13 +189,13 @@ impl StorageBackend for Logged {
 fn logged(seeded: &mut Seeded) -> (Vec<Done>, usize) {
     let directory = tempfile::tempdir().unwrap();
     let log = Arc::new(Log::default());
-    let disk = Disk::new(directory.path(), BYTES_MAX, MAC_KEY, ENGINE);
+    let disk = Disk::new(directory.path(), BYTES_MAX, seal());
     let database = Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(Logged(Arc::clone(&log)));
     *disk.shared.database() = Some(Arc::new(database.unwrap()));
     for index in 0..20 {
         disk.keep(key(index), result(index));
     }
-    disk.flush();
+    disk.flush(soon()).unwrap();
     let first = log.done.lock().unwrap().1.len();
     for _ in 0..40 {
         for _ in 0..=seeded.below(12) {
@@ -204,13 +204,14 @@ fn logged(seeded: &mut Seeded) -> (Vec<Done>, usize) {
         }
         // Without a flush more results share a transaction.
         if !seeded.once_in(3) {
-            disk.flush();
+            disk.flush(soon()).unwrap();
         }
         for _ in 0..10 {
             is_found(&disk, seeded.rng.random_range(0..RESULTS_COUNT));
         }
         if seeded.once_in(12) {
-            disk.forget(Some(HashSet::from([component_of(seeded.rng.random_range(0..3))])));
+            let components = HashSet::from([component_of(seeded.rng.random_range(0..3))]);
+            disk.remove(Removal::Components(components), soon()).unwrap();
         }
     }
     drop(disk);
@@ -230,8 +231,7 @@ impl Found {
     fn by(disk: &Disk) -> Self {
         let results = (0..RESULTS_COUNT).filter(|index| is_found(disk, *index)).count() as u64;
         // These totals may be damaged as well.
-        let sums = disk.by_component();
-        let entries = sums.values().fold(0, |sum: u64, (entries, _)| sum.saturating_add(*entries));
+        let entries = disk.usage().values().fold(0, |sum: u64, usage| sum.saturating_add(usage.entries));
         Self { results, entries }
     }
 }
@@ -239,7 +239,7 @@ impl Found {
 /// Looks up all results in a file. Never closes the file, because redb writes when it does.
 fn read(image: &Image) -> Found {
     watched(image, |directory| {
-        let disk = ManuallyDrop::new(Disk::new(directory.path(), BYTES_MAX, MAC_KEY, ENGINE));
+        let disk = ManuallyDrop::new(Disk::new(directory.path(), BYTES_MAX, seal()));
         Found::by(&disk)
     })
 }
@@ -247,24 +247,24 @@ fn read(image: &Image) -> Found {
 /// Looks up all results in a file, and then checks that the file works like any other.
 fn read_and_write(image: &Image) -> Found {
     watched(image, |directory| {
-        let disk = Disk::new(directory.path(), BYTES_MAX, MAC_KEY, ENGINE);
+        let disk = Disk::new(directory.path(), BYTES_MAX, seal());
         let found = Found::by(&disk);
         // Damage found during a write costs the data being written.
         let keep = |disk: &Disk, index: u64| {
             let mut tries = 0..TRIES;
             let is_kept = |_| {
                 disk.keep(key(index), result(index));
-                disk.flush();
+                disk.flush(soon()).unwrap();
                 is_found(disk, index)
             };
             assert!(tries.any(is_kept), "nothing can be kept any more");
         };
         keep(&disk, RESULTS_COUNT);
-        disk.forget(None);
+        disk.remove(Removal::All, soon()).unwrap();
         assert!(!(0..=RESULTS_COUNT).any(|index| is_found(&disk, index)), "something wasn't forgotten");
         keep(&disk, 0);
         drop(disk);
-        keep(&Disk::new(directory.path(), BYTES_MAX, MAC_KEY, ENGINE), 1);
+        keep(&Disk::new(directory.path(), BYTES_MAX, seal()), 1);
         found
     })
 }

@@ -8,13 +8,19 @@ use nebula_model::limits::MIB;
 use tempfile::TempDir;
 
 use super::*;
-use crate::tests::{Disk, ENGINE, Remembered, body, component, key, remembered};
+use crate::testing::result_store::{Fixture, soon};
+use crate::testing::{BYTES_MAX, CachedResult, ENGINE, Failed, Results, body, cached, component, key};
 
-const MAC_KEY: [u8; 32] = [7; 32];
-const DEAR: Duration = Duration::from_secs(1);
+const COST: Duration = Duration::from_secs(1);
+
+type Disk = DiskResults<Failed>;
+
+fn seal() -> RecordSeal {
+    RecordSeal::new([7; 32], ENGINE)
+}
 
 fn open(directory: &TempDir) -> Disk {
-    Disk::new(directory.path(), MIB, MAC_KEY, ENGINE)
+    Disk::new(directory.path(), MIB, seal())
 }
 
 /// Creates a directory with `count` results of different lengths, written to disk.
@@ -22,14 +28,14 @@ fn filled(count: u64) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let disk = open(&directory);
     for index in 0..count {
-        disk.keep(key(index), remembered(index as usize, DEAR));
+        disk.keep(key(index), cached(index as usize, COST));
     }
     drop(disk);
     directory
 }
 
 fn found(disk: &Disk, index: u64) -> bool {
-    let found = disk.find(&key(index));
+    let found = disk.find(&key(index), soon());
     if let Some(found) = &found {
         assert_eq!(body(found).len() as u64, index, "a wrong answer");
     }
@@ -43,7 +49,7 @@ fn results_survive_a_restart() {
     assert!(disk.may_have(&component()));
     assert!((0..10).all(|index| found(&disk, index)));
     assert!(!found(&disk, 10));
-    assert_eq!(disk.by_component()[&component()].0, 10);
+    assert_eq!(disk.usage()[&component()].entries, 10);
     // After the first read the components are in memory.
     assert!(!disk.may_have(&Digest::of(b"another")));
     // A closed file is reopened by the next use.
@@ -51,7 +57,7 @@ fn results_survive_a_restart() {
     assert!(found(&disk, 3));
     // Results sealed with another key are rejected.
     drop(disk);
-    assert!(!found(&Disk::new(directory.path(), MIB, [8; 32], ENGINE), 3));
+    assert!(!found(&Disk::new(directory.path(), MIB, RecordSeal::new([8; 32], ENGINE)), 3));
 }
 
 #[test]
@@ -59,9 +65,9 @@ fn empty_cache_creates_no_file() {
     let directory = filled(0);
     let disk = open(&directory);
     assert!(!disk.may_have(&component()));
-    disk.forget(None);
-    let off = Disk::new(directory.path(), 0, MAC_KEY, ENGINE);
-    off.keep(key(1), remembered(1, DEAR));
+    disk.remove(Removal::All, soon()).unwrap();
+    let off = Disk::new(directory.path(), 0, seal());
+    off.keep(key(1), cached(1, COST));
     drop(off);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
@@ -72,17 +78,17 @@ fn oldest_result_is_evicted_first_unless_requested() {
     let disk = open(&directory);
     let write = |range: std::ops::Range<u64>| {
         for index in range {
-            disk.keep(key(index), remembered(20_000 + index as usize, DEAR));
+            disk.keep(key(index), cached(20_000 + index as usize, COST));
         }
-        disk.flush();
+        disk.flush(soon()).unwrap();
     };
-    let is_there = |index: u64| disk.find(&key(index)).is_some();
+    let is_there = |index: u64| disk.find(&key(index), soon()).is_some();
     write(0..40);
     assert!(is_there(0) && is_there(39));
     write(40..70);
     assert!(is_there(0), "it was asked for");
     assert!(!is_there(1) && is_there(69));
-    let (entries, bytes) = disk.by_component()[&component()];
+    let Usage { entries, bytes } = disk.usage()[&component()];
     assert!(bytes <= MIB && entries >= 40, "{entries} entries, {bytes} bytes");
     // Free pages are reused: the file doesn't grow with the data that has passed through it.
     let length = || std::fs::metadata(directory.path().join("results.redb")).unwrap().len();
@@ -93,37 +99,13 @@ fn oldest_result_is_evicted_first_unless_requested() {
 }
 
 #[test]
-fn results_of_components_can_be_removed() {
-    let directory = filled(5);
-    let disk = open(&directory);
-    disk.forget(Some(HashSet::from([Digest::of(b"another")])));
-    assert!(found(&disk, 1));
-    disk.forget(Some(HashSet::from([component()])));
-    assert!(!found(&disk, 1) && !disk.may_have(&component()));
-    disk.keep(key(1), remembered(1, DEAR));
-    disk.forget(None);
-    assert!(!found(&disk, 1));
-}
-
-#[test]
-fn recomputed_result_replaces_the_old_one() {
-    let directory = filled(2);
-    let disk = open(&directory);
-    disk.keep(key(1), remembered(1, DEAR));
-    drop(disk);
-    let disk = open(&directory);
-    assert!(found(&disk, 1));
-    assert_eq!(disk.by_component()[&component()].0, 2);
-}
-
-#[test]
 fn invalid_file_is_recreated() {
     for content in [&b""[..], b"not a database", &[0; 100_000]] {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("results.redb"), content).unwrap();
         let disk = open(&directory);
         assert!(!found(&disk, 1));
-        disk.keep(key(1), remembered(1, DEAR));
+        disk.keep(key(1), cached(1, COST));
         drop(disk);
         assert!(found(&open(&directory), 1));
     }
@@ -166,15 +148,15 @@ fn file_that_crashed_processes_is_recreated() {
     // A single process may have been killed by chance.
     std::fs::write(mark(&directory), ".").unwrap();
     let disk = open(&directory);
-    disk.keep(key(10), remembered(10, DEAR));
-    disk.flush();
+    disk.keep(key(10), cached(10, COST));
+    disk.flush(soon()).unwrap();
     assert!(found(&disk, 0) && found(&disk, 10) && !mark(&directory).exists());
     drop(disk);
     std::fs::write(mark(&directory), "..").unwrap();
     let disk = open(&directory);
     assert!(!found(&disk, 0) && !found(&disk, 10));
-    disk.keep(key(12), remembered(12, DEAR));
-    disk.flush();
+    disk.keep(key(12), cached(12, COST));
+    disk.flush(soon()).unwrap();
     assert!(found(&disk, 12) && !mark(&directory).exists());
     drop(disk);
     // A process that only reads doesn't change the count of deaths.
@@ -184,3 +166,61 @@ fn file_that_crashed_processes_is_recreated() {
     drop(disk);
     assert_eq!(std::fs::read(mark(&directory)).unwrap(), b".");
 }
+
+/// The store in a directory of its own.
+struct InFile {
+    directory: TempDir,
+    store: Results,
+}
+
+impl InFile {
+    fn open(directory: TempDir) -> Self {
+        let store = Arc::new(open(&directory));
+        Self { directory, store }
+    }
+}
+
+impl Fixture for InFile {
+    fn new() -> Self {
+        assert_eq!(BYTES_MAX, MIB);
+        Self::open(tempfile::tempdir().unwrap())
+    }
+
+    fn store(&self) -> Results {
+        Arc::clone(&self.store)
+    }
+
+    fn change_records(self, change: impl Fn(&mut Vec<u8>)) -> Self {
+        let Self { directory, store } = self;
+        drop(store);
+        let database = Builder::new().open(directory.path().join("results.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        {
+            let mut results = transaction.open_table(RESULTS).unwrap();
+            let changed = |found: &[u8]| {
+                let mut record = found[NUMBER_BYTES..].to_vec();
+                change(&mut record);
+                [&found[..NUMBER_BYTES], &record].concat()
+            };
+            let mut records = Vec::new();
+            for entry in results.iter().unwrap() {
+                let (key, found) = entry.unwrap();
+                records.push((key.value(), changed(found.value())));
+            }
+            for (key, record) in records {
+                results.insert(key, record.as_slice()).unwrap();
+            }
+        }
+        transaction.commit().unwrap();
+        drop(database);
+        Self::open(directory)
+    }
+
+    fn restart(self) -> Option<Self> {
+        let Self { directory, store } = self;
+        drop(store);
+        Some(Self::open(directory))
+    }
+}
+
+crate::result_store_conformance!(InFile);

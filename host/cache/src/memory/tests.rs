@@ -1,7 +1,6 @@
-use std::borrow::Cow;
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use nebula_model::answer::Content;
 use nebula_model::form::Form;
 use nebula_model::limits::{Limits, MIB};
 use nebula_model::remember::Remember;
@@ -9,50 +8,17 @@ use nebula_model::request::{Prefer, Request};
 
 use super::*;
 use crate::key::FunctionKey;
+use crate::testing::{Failed, body, cached, component, key};
 
-/// The engine named in the tests' results.
-pub(super) const ENGINE: &str = "nebula/test";
-
-/// The failure that the tests cache.
-#[derive(Debug)]
-pub(super) struct Failed;
-
-impl FailureBytes for Failed {
-    fn bytes(&self) -> usize {
-        0
-    }
-}
-
-pub(super) type Cache = super::Cache<Failed>;
-pub(super) type Disk = super::Disk<Failed>;
-pub(super) type Remembered = super::Remembered<Failed>;
+type Cache = super::Cache<Failed>;
 
 const CHEAP: Duration = Duration::from_micros(20);
-
-pub(super) fn component() -> Digest {
-    Digest::of(b"component")
-}
-
-pub(super) fn key(index: u64) -> Key {
-    let input = nebula_codec::Input::Flat(nebula_codec::Flat::Bytes, index.to_le_bytes().to_vec().into());
-    FunctionKey::new(&component(), Form::Typed, &Limits::default(), &Remember::default()).of(&input, true)
-}
-
-pub(super) fn remembered(bytes: usize, cost: Duration) -> Arc<Remembered> {
-    let content = Content { media_type: Cow::Borrowed("text/plain"), body: Bytes::from(vec![b'x'; bytes]) };
-    Arc::new(Remembered::new(Ok(Answer::Value(content)), component(), cost, ENGINE.into()))
-}
-
-/// Returns the body of a result that is an answer.
-pub(super) fn body(remembered: &Remembered) -> &Bytes {
-    remembered.result.as_ref().unwrap().body()
-}
 
 #[test]
 fn cache_is_bounded_in_bytes() {
     let cache = Cache::new(MIB);
     for index in 0..10_000 {
-        cache.insert(key(index), remembered(1000, if index % 2 == 0 { CHEAP } else { DEAR }));
+        cache.insert(key(index), cached(1000, if index % 2 == 0 { CHEAP } else { EXPENSIVE_FROM }));
         assert!(cache.bytes() <= MIB);
     }
     // The cache uses most of its bytes.
@@ -63,10 +29,10 @@ fn cache_is_bounded_in_bytes() {
 fn flood_of_cheap_results_evicts_no_expensive_one() {
     let cache = Cache::new(MIB);
     for index in 0..100 {
-        cache.insert(key(index), remembered(1000, Duration::from_secs(1)));
+        cache.insert(key(index), cached(1000, Duration::from_secs(1)));
     }
     for index in 1000..20_000 {
-        cache.insert(key(index), remembered(1000, CHEAP));
+        cache.insert(key(index), cached(1000, CHEAP));
     }
     assert!((0..100).all(|index| cache.get(&key(index), None).is_some()));
 }
@@ -85,12 +51,12 @@ fn flood_of_unique_inputs_keeps_the_hot_set() {
                 match cache.get(&key(index), None) {
                     Some(_) => hits += u32::from(round >= 10),
                     None => {
-                        cache.insert(key(index), remembered(1000, CHEAP));
+                        cache.insert(key(index), cached(1000, CHEAP));
                     }
                 }
                 for _ in 0..flood {
                     unique += 1;
-                    cache.insert(key(unique), remembered(1000, CHEAP));
+                    cache.insert(key(unique), cached(1000, CHEAP));
                 }
             }
         }
@@ -103,8 +69,8 @@ fn flood_of_unique_inputs_keeps_the_hot_set() {
 #[test]
 fn oversized_result_is_refused_and_evicts_nothing() {
     let cache = Cache::new(MIB);
-    assert!(cache.insert(key(1), remembered(100, CHEAP)));
-    assert!(!cache.insert(key(2), remembered(MIB as usize, CHEAP)));
+    assert!(cache.insert(key(1), cached(100, CHEAP)));
+    assert!(!cache.insert(key(2), cached(MIB as usize, CHEAP)));
     assert!(cache.get(&key(1), None).is_some());
     assert!(cache.get(&key(2), None).is_none());
 }
@@ -112,7 +78,7 @@ fn oversized_result_is_refused_and_evicts_nothing() {
 #[test]
 fn result_expires_after_its_ttl() {
     let cache = Cache::new(MIB);
-    let mut old = Arc::into_inner(remembered(1, CHEAP)).unwrap();
+    let mut old = Arc::into_inner(cached(1, CHEAP)).unwrap();
     old.stored_at = SystemTime::now() - Duration::from_secs(60);
     // The coarse clock may still read the previous second.
     assert!((59..=60).contains(&old.age_s()));
@@ -126,13 +92,13 @@ fn result_expires_after_its_ttl() {
 #[test]
 fn recomputed_result_replaces_the_old_one() {
     let cache = Cache::new(MIB);
-    let mut old = Arc::into_inner(remembered(1, DEAR)).unwrap();
+    let mut old = Arc::into_inner(cached(1, EXPENSIVE_FROM)).unwrap();
     old.stored_at = SystemTime::now() - Duration::from_secs(60);
     cache.insert(key(1), Arc::new(old));
-    cache.insert(key(1), remembered(2, CHEAP));
+    cache.insert(key(1), cached(2, CHEAP));
     let found = cache.get(&key(1), Some(Duration::from_secs(30))).unwrap();
     assert_eq!(body(&found).len(), 2);
-    assert_eq!(cache.by_component()[&component()].0, 1);
+    assert_eq!(cache.usage()[&component()].entries, 1);
 }
 
 /// This holds even though the cache has room for only a few of them.
@@ -141,12 +107,12 @@ fn flood_of_large_results_keeps_the_hot_set() {
     let cache = Cache::new(64 * MIB);
     for _ in 0..2 {
         for index in 0..10 {
-            cache.insert(key(index), remembered(MIB as usize, CHEAP));
+            cache.insert(key(index), cached(MIB as usize, CHEAP));
         }
     }
     let kept = (0..10).filter(|index| cache.get(&key(*index), None).is_some()).count();
     for index in 100..400 {
-        cache.insert(key(index), remembered(MIB as usize, CHEAP));
+        cache.insert(key(index), cached(MIB as usize, CHEAP));
     }
     let left = (0..10).filter(|index| cache.get(&key(*index), None).is_some()).count();
     // The keys hash to random shards, and each shard has room for two results.
@@ -156,13 +122,13 @@ fn flood_of_large_results_keeps_the_hot_set() {
 #[test]
 fn results_of_a_component_can_be_evicted() {
     let cache = Cache::new(MIB);
-    cache.insert(key(1), remembered(1, CHEAP));
-    cache.insert(key(2), remembered(1, DEAR));
-    assert_eq!(cache.by_component()[&component()].0, 2);
-    cache.forget(&HashSet::from([Digest::of(b"another")]));
-    assert_eq!(cache.by_component()[&component()].0, 2);
-    cache.forget(&HashSet::from([component()]));
-    assert!(cache.by_component().is_empty());
+    cache.insert(key(1), cached(1, CHEAP));
+    cache.insert(key(2), cached(1, EXPENSIVE_FROM));
+    assert_eq!(cache.usage()[&component()].entries, 2);
+    cache.evict(&HashSet::from([Digest::of(b"another")]));
+    assert_eq!(cache.usage()[&component()].entries, 2);
+    cache.evict(&HashSet::from([component()]));
+    assert!(cache.usage().is_empty());
 }
 
 #[test]
@@ -183,9 +149,9 @@ fn call_is_found_by_its_raw_bytes() {
     for (index, request) in requests.iter().enumerate() {
         let spelling = Spelling::of(&function, Prefer::AsSent, request).unwrap();
         assert!(cache.get_spelled(&spelling, None).is_none(), "{request:?}");
-        let (key, answer) = (key(index as u64), remembered(index, CHEAP));
+        let (key, answer) = (key(index as u64), cached(index, CHEAP));
         cache.insert(key, answer);
-        cache.learn(spelling.clone(), key);
+        cache.insert_spelling(spelling.clone(), key);
         let (_, found) = cache.get_spelled(&spelling, None).unwrap();
         assert_eq!(body(&found).len(), index);
         let otherwise = Spelling::of(&function, Prefer::Json, request).unwrap();

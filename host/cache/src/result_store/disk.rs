@@ -1,4 +1,4 @@
-//! The disk tier: results that took long to compute survive a restart.
+//! Results in a file: results that took long to compute survive a restart.
 //!
 //! ```text
 //! keep --(queue)--> writer thread, one transaction for all results that are waiting
@@ -6,12 +6,11 @@
 //! ```
 //!
 //! `results.redb` in the data directory holds [`RESULTS`], their [`ORDER`] of arrival, and the
-//! totals of each of the [`COMPONENTS`]. Eviction is in order of arrival, except that a result
+//! totals of each of the [`COMPONENTS`]. A stored record is its number in [`ORDER`], 8 bytes,
+//! little-endian, and then the bytes of [`record`](super::record). Eviction is in order of arrival, except that a result
 //! requested since then moves to the end (FIFO-reinsertion, as in SIEVE and S3-FIFO).
 //!
 //! Invariants:
-//! * A lookup returns the stored result or nothing: every record is authenticated together with its
-//!   key (`record`).
 //! * A failing disk costs only the results that it should store. An unusable file is recreated,
 //!   also one that crashes the processes that write to it (`mark`).
 //! * All records together take at most the configured bytes, and the write queue is bounded.
@@ -24,9 +23,10 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use nebula_model::id::Digest;
 use redb::{
@@ -34,10 +34,12 @@ use redb::{
 };
 
 use self::mark::Mark;
-use super::{FailureBytes, Remembered, record};
+use super::{RecordSeal, Removal, ResultStore, ResultStoreError};
 use crate::key::Key;
+use crate::result::{CachedResult, FailureBytes};
+use crate::usage::Usage;
 
-/// Maps a key to its record.
+/// Maps a key to its numbered record.
 const RESULTS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("results");
 
 /// Maps a record's number to its key, bytes and component. The lowest number is evicted first.
@@ -50,7 +52,10 @@ const COMPONENTS: TableDefinition<'_, [u8; 32], (u64, u64)> = TableDefinition::n
 const QUEUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Maximum number of results written in one transaction.
-const BATCH: usize = 64;
+const BATCH_RESULTS_MAX: usize = 64;
+
+/// Length of a record's number, bytes.
+const NUMBER_BYTES: usize = 8;
 
 /// Overhead of a record in the tables, bytes.
 const ENTRY_BYTES: u64 = 256;
@@ -59,10 +64,10 @@ const ENTRY_BYTES: u64 = 256;
 const CACHE_BYTES: usize = 1024 * 1024;
 
 /// Maximum number of records reinserted for each one written.
-const TURNS_MAX: usize = 8;
+const REINSERTIONS_MAX: usize = 8;
 
-/// Maximum number of keys in `asked`; beyond it the set is cleared. They take some 3 MB.
-const ASKED_MAX: usize = 64 * 1024;
+/// Maximum number of keys in `requested`; beyond it the set is cleared. They take some 3 MB.
+const REQUESTED_MAX: usize = 64 * 1024;
 
 /// An error of redb, boxed because redb's errors are large.
 struct Failure(Box<redb::Error>);
@@ -75,7 +80,7 @@ impl<E: Into<redb::Error>> From<E> for Failure {
 
 impl Failure {
     /// Returns whether the file is still intact: there was no room, or it is being closed.
-    fn may_pass(&self) -> bool {
+    fn is_transient(&self) -> bool {
         if let redb::Error::Io(error) = &*self.0 {
             // redb reports a file that isn't a database by these kinds.
             return !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof);
@@ -84,8 +89,8 @@ impl Failure {
     }
 }
 
-/// The disk tier. Dropping it writes the results that are waiting.
-pub struct Disk<E> {
+/// Results in a file. Dropping it writes the results that are waiting.
+pub struct DiskResults<E> {
     shared: Arc<Shared>,
     writer: Mutex<Option<Writer<E>>>,
 }
@@ -96,9 +101,9 @@ struct Writer<E> {
 }
 
 enum Command<E> {
-    Keep(Key, Arc<Remembered<E>>),
-    /// Removes the results of these components, or all, and then signals.
-    Forget(Option<HashSet<Digest>>, SyncSender<()>),
+    Keep(Key, Arc<CachedResult<E>>),
+    /// Removes results, and then signals.
+    Remove(Removal, SyncSender<()>),
     /// Signals when all earlier commands are done.
     Flush(SyncSender<()>),
 }
@@ -107,33 +112,27 @@ struct Shared {
     path: PathBuf,
     mark: Mark,
     bytes_max: u64,
-    mac_key: [u8; 32],
-    /// The engine of this process, which computed most records.
-    engine: &'static str,
+    seal: RecordSeal,
     queued_bytes: AtomicU64,
     /// The database while it is in use. The lock is held while the file is opened, which takes a
     /// while.
     database: Mutex<Option<Arc<Database>>>,
     /// Serving threads read this, so its lock is never held while waiting for the disk.
-    known: Mutex<Known>,
+    index: Mutex<Index>,
 }
 
 /// State of the file that is available without reading it.
 #[derive(Default)]
-struct Known {
-    /// `None` until the file is read.
-    components: Option<Sums>,
+struct Index {
+    /// The usage of each component; `None` until the file is read.
+    components: Option<HashMap<Digest, Usage>>,
     /// Keys found since their records were written or reinserted.
-    asked: HashSet<Key>,
+    requested: HashSet<Key>,
 }
 
-/// Entries and bytes of each component.
-type Sums = HashMap<Digest, (u64, u64)>;
-
-impl<E: FailureBytes + Send + Sync + 'static> Disk<E> {
-    /// Creates a disk tier of at most `bytes_max` in `directory`; 0 turns it off. Reads nothing
-    /// yet.
-    pub fn new(directory: &Path, bytes_max: u64, mac_key: [u8; 32], engine: &'static str) -> Self {
+impl<E: FailureBytes + Send + Sync + 'static> DiskResults<E> {
+    /// Creates a store of at most `bytes_max` in `directory`; 0 turns it off. Reads nothing yet.
+    pub fn new(directory: &Path, bytes_max: u64, seal: RecordSeal) -> Self {
         let path = directory.join("results.redb");
         // Without a file the content is known to be empty.
         let components = (bytes_max == 0 || !path.exists()).then(HashMap::new);
@@ -141,103 +140,12 @@ impl<E: FailureBytes + Send + Sync + 'static> Disk<E> {
             mark: Mark::beside(&path),
             path,
             bytes_max,
-            mac_key,
-            engine,
+            seal,
             queued_bytes: AtomicU64::new(0),
             database: Mutex::default(),
-            known: Mutex::new(Known { components, ..Known::default() }),
+            index: Mutex::new(Index { components, ..Index::default() }),
         };
         Self { shared: Arc::new(shared), writer: Mutex::default() }
-    }
-
-    /// Returns whether results of this component may be on disk. Doesn't read the disk.
-    pub fn may_have(&self, component: &Digest) -> bool {
-        let known = self.shared.known();
-        known.components.as_ref().is_none_or(|components| components.contains_key(component))
-    }
-
-    /// Returns the result stored under `key`. Blocks on the disk.
-    pub fn find(&self, key: &Key) -> Option<Remembered<E>> {
-        let found = self.shared.guarded(|database| {
-            let results = database.begin_read()?.open_table(RESULTS)?;
-            let found = results.get(key.bytes())?;
-            Ok(found
-                .and_then(|found| record::read(&self.shared.mac_key, key, found.value(), self.shared.engine)))
-        });
-        let found = found.flatten();
-        if found.is_some() {
-            let asked = &mut self.shared.known().asked;
-            if asked.len() >= ASKED_MAX {
-                asked.clear();
-            }
-            asked.insert(*key);
-        }
-        found
-    }
-
-    /// Queues a result to be stored.
-    pub fn keep(&self, key: Key, remembered: Arc<Remembered<E>>) {
-        let bytes = remembered.bytes();
-        if self.shared.bytes_max == 0 || bytes > self.shared.bytes_max / 8 {
-            return;
-        }
-        let queued = &self.shared.queued_bytes;
-        if queued.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX
-            || !self.send(Command::Keep(key, remembered))
-        {
-            queued.fetch_sub(bytes, Ordering::Relaxed);
-        }
-    }
-
-    /// Removes the results of these components, or all. Blocks until done.
-    pub fn forget(&self, components: Option<HashSet<Digest>>) {
-        // Nothing was ever stored, so there is nothing to wait for.
-        if self.shared.known().components.as_ref().is_some_and(HashMap::is_empty)
-            && self.lock_writer().is_none()
-        {
-            return;
-        }
-        let (done, wait) = sync_channel(1);
-        if self.send(Command::Forget(components, done)) {
-            // If the writer has ended, there is nothing left to remove.
-            let _ = wait.recv();
-        }
-    }
-
-    /// Blocks until the queued results are written.
-    pub fn flush(&self) {
-        if self.lock_writer().is_none() {
-            return;
-        }
-        let (done, wait) = sync_channel(1);
-        if self.send(Command::Flush(done)) {
-            // If the writer has ended, there is nothing left to write.
-            let _ = wait.recv();
-        }
-    }
-
-    /// Closes the file until the next use. Blocks on the disk.
-    pub fn rest(&self) {
-        let mut database = self.shared.database();
-        // A database in use is closed at the next rest, because the file can't be opened twice.
-        if database.as_ref().is_some_and(|database| Arc::strong_count(database) == 1) {
-            self.shared.close(&mut database);
-        }
-    }
-
-    /// Returns the entries and bytes of each component. Blocks on the disk if the file wasn't read
-    /// yet.
-    pub fn by_component(&self) -> Sums {
-        let is_known = self.shared.known().components.is_some();
-        if !is_known {
-            self.shared.guarded(|_| Ok(()));
-        }
-        self.shared.known().components.clone().unwrap_or_default()
-    }
-
-    /// Returns the bytes that all records together may take.
-    pub fn bytes_max(&self) -> u64 {
-        self.shared.bytes_max
     }
 
     fn lock_writer(&self) -> MutexGuard<'_, Option<Writer<E>>> {
@@ -257,9 +165,107 @@ impl<E: FailureBytes + Send + Sync + 'static> Disk<E> {
         }
         writer.as_ref().is_some_and(|writer| writer.queue.send(command).is_ok())
     }
+
+    /// Sends a command that signals its end, and waits for that.
+    fn send_and_wait(
+        &self,
+        command: impl FnOnce(SyncSender<()>) -> Command<E>,
+        deadline: Instant,
+    ) -> Result<(), ResultStoreError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ResultStoreError::DeadlineExceeded);
+        }
+        let (done, wait) = sync_channel(1);
+        if !self.send(command(done)) {
+            return Ok(());
+        }
+        match wait.recv_timeout(left) {
+            // A writer that has ended leaves nothing to wait for.
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),
+            Err(RecvTimeoutError::Timeout) => Err(ResultStoreError::DeadlineExceeded),
+        }
+    }
 }
 
-impl<E> Drop for Disk<E> {
+impl<E: FailureBytes + Send + Sync + 'static> ResultStore<E> for DiskResults<E> {
+    fn may_have(&self, component: &Digest) -> bool {
+        let index = self.shared.index();
+        index.components.as_ref().is_none_or(|components| components.contains_key(component))
+    }
+
+    fn find(&self, key: &Key, deadline: Instant) -> Option<CachedResult<E>> {
+        if deadline <= Instant::now() {
+            return None;
+        }
+        let found = self.shared.guarded(|database| {
+            let results = database.begin_read()?.open_table(RESULTS)?;
+            let found = results.get(key.bytes())?;
+            Ok(found.and_then(|found| self.shared.seal.open(key, found.value().get(NUMBER_BYTES..)?)))
+        });
+        let found = found.flatten();
+        if found.is_some() {
+            let requested = &mut self.shared.index().requested;
+            if requested.len() >= REQUESTED_MAX {
+                requested.clear();
+            }
+            requested.insert(*key);
+        }
+        found
+    }
+
+    fn keep(&self, key: Key, cached: Arc<CachedResult<E>>) {
+        let bytes = cached.bytes();
+        if self.shared.bytes_max == 0 || bytes > self.shared.bytes_max / 8 {
+            return;
+        }
+        let queued = &self.shared.queued_bytes;
+        if queued.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX
+            || !self.send(Command::Keep(key, cached))
+        {
+            queued.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn remove(&self, which: Removal, deadline: Instant) -> Result<(), ResultStoreError> {
+        // Nothing was ever stored, so there is nothing to wait for.
+        if self.shared.index().components.as_ref().is_some_and(HashMap::is_empty)
+            && self.lock_writer().is_none()
+        {
+            return Ok(());
+        }
+        self.send_and_wait(|done| Command::Remove(which, done), deadline)
+    }
+
+    fn flush(&self, deadline: Instant) -> Result<(), ResultStoreError> {
+        if self.lock_writer().is_none() {
+            return Ok(());
+        }
+        self.send_and_wait(Command::Flush, deadline)
+    }
+
+    fn rest(&self) {
+        let mut database = self.shared.database();
+        // A database in use is closed at the next rest, because the file can't be opened twice.
+        if database.as_ref().is_some_and(|database| Arc::strong_count(database) == 1) {
+            self.shared.close(&mut database);
+        }
+    }
+
+    fn usage(&self) -> HashMap<Digest, Usage> {
+        let is_read = self.shared.index().components.is_some();
+        if !is_read {
+            self.shared.guarded(|_| Ok(()));
+        }
+        self.shared.index().components.clone().unwrap_or_default()
+    }
+
+    fn bytes_max(&self) -> u64 {
+        self.shared.bytes_max
+    }
+}
+
+impl<E> Drop for DiskResults<E> {
     fn drop(&mut self) {
         let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(Writer { queue, thread }) = writer.take() {
@@ -278,8 +284,8 @@ impl Drop for Shared {
 }
 
 impl Shared {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn database(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
@@ -287,7 +293,7 @@ impl Shared {
     }
 
     /// Runs an operation on the open database. Any failure, including a panic of redb's on a
-    /// damaged file, returns `None` and, unless the failure may pass, recreates the file.
+    /// damaged file, returns `None` and, unless the failure is transient, recreates the file.
     fn guarded<T>(&self, operation: impl FnOnce(&Database) -> Result<T, Failure>) -> Option<T> {
         let run = || {
             let database = self.open()?;
@@ -295,12 +301,12 @@ impl Shared {
         };
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(done)) => return Some(done),
-            Ok(Err(failure)) if failure.may_pass() => self.close(&mut self.database()),
+            Ok(Err(failure)) if failure.is_transient() => self.close(&mut self.database()),
             Ok(Err(_)) | Err(_) => {
                 // Holding the lock keeps other threads from opening the file.
                 let mut database = self.database();
                 // Remove the file first: closing it writes to it and may crash the process.
-                self.begin_anew();
+                self.recreate();
                 self.close(&mut database);
             }
         }
@@ -312,17 +318,17 @@ impl Shared {
         let Some(database) = database.take() else { return };
         let _writing = self.mark.begin();
         if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
-            self.begin_anew();
+            self.recreate();
         }
     }
 
-    fn begin_anew(&self) {
+    fn recreate(&self) {
         // A file that can't be removed can't be opened either, so the next use retries.
         match std::fs::remove_file(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {}
             Ok(()) | Err(_) => self.mark.clear(),
         }
-        *self.known() = Known { components: Some(HashMap::new()), ..Known::default() };
+        *self.index() = Index { components: Some(HashMap::new()), ..Index::default() };
     }
 
     fn open(&self) -> Result<Arc<Database>, Failure> {
@@ -331,14 +337,14 @@ impl Shared {
             return Ok(Arc::clone(database));
         }
         if self.mark.is_deadly() {
-            self.begin_anew();
+            self.recreate();
         }
         let _writing = self.mark.begin();
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES);
         let database = builder.create(&self.path)?;
         let components = match database.begin_read()?.open_table(COMPONENTS) {
-            Ok(table) => by_component(&table)?,
+            Ok(table) => usage(&table)?,
             Err(TableError::TableDoesNotExist(_)) => {
                 let transaction = database.begin_write()?;
                 Tables::open(&transaction)?;
@@ -347,7 +353,7 @@ impl Shared {
             }
             Err(error) => return Err(error.into()),
         };
-        self.known().components = Some(components);
+        self.index().components = Some(components);
         let database = Arc::new(database);
         *slot = Some(Arc::clone(&database));
         Ok(database)
@@ -357,22 +363,25 @@ impl Shared {
     fn write<E: FailureBytes>(&self, commands: &Receiver<Command<E>>) {
         while let Ok(first) = commands.recv() {
             let (mut keep, mut next) = (Vec::new(), Some(first));
-            while let Some(Command::Keep(key, remembered)) = next {
-                keep.push((key, remembered));
-                next = if keep.len() < BATCH { commands.try_recv().ok() } else { None };
+            while let Some(Command::Keep(key, cached)) = next {
+                keep.push((key, cached));
+                next = if keep.len() < BATCH_RESULTS_MAX { commands.try_recv().ok() } else { None };
             }
             if !keep.is_empty() {
                 self.guarded(|database| self.keep_all(database, &keep));
-                let bytes = keep.iter().map(|(_, remembered)| remembered.bytes()).sum();
+                let bytes = keep.iter().map(|(_, cached)| cached.bytes()).sum();
                 self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
             let done = match next {
-                Some(Command::Forget(components, done)) => {
-                    if self.guarded(|database| self.forget_all(database, components.as_ref())).is_none() {
+                Some(Command::Remove(which, done)) => {
+                    if self
+                        .guarded(|database| self.change(database, |tables| tables.remove_all(&which)))
+                        .is_none()
+                    {
                         // Removing results needs disk space too. If there isn't any, delete the
                         // whole file.
                         let mut database = self.database();
-                        self.begin_anew();
+                        self.recreate();
                         self.close(&mut database);
                     }
                     done
@@ -388,28 +397,24 @@ impl Shared {
     fn keep_all<E: FailureBytes>(
         &self,
         database: &Database,
-        keep: &[(Key, Arc<Remembered<E>>)],
+        keep: &[(Key, Arc<CachedResult<E>>)],
     ) -> Result<(), Failure> {
         self.change(database, |tables| {
-            for (key, remembered) in keep {
-                tables.put(key, remembered, &self.mac_key)?;
+            for (key, cached) in keep {
+                tables.put(key, cached, &self.seal)?;
             }
-            let mut bytes: u64 = by_component(&tables.components)?.values().map(|(_, bytes)| bytes).sum();
-            let mut turns = keep.len() * TURNS_MAX;
+            let mut bytes: u64 = usage(&tables.components)?.values().map(|usage| usage.bytes).sum();
+            let mut reinsertions = keep.len() * REINSERTIONS_MAX;
             while bytes > self.bytes_max {
-                let asked = |key: &Key| turns > 0 && self.known().asked.remove(key);
-                match tables.first_goes(asked)? {
-                    First::Gone(freed) => bytes = bytes.saturating_sub(freed),
-                    First::Stays => turns -= 1,
-                    First::Nothing => break,
+                let was_requested = |key: &Key| reinsertions > 0 && self.index().requested.remove(key);
+                match tables.evict_first(was_requested)? {
+                    Eviction::Evicted { bytes: freed } => bytes = bytes.saturating_sub(freed),
+                    Eviction::Reinserted => reinsertions -= 1,
+                    Eviction::Empty => break,
                 }
             }
             Ok(())
         })
-    }
-
-    fn forget_all(&self, database: &Database, components: Option<&HashSet<Digest>>) -> Result<(), Failure> {
-        self.change(database, |tables| tables.forget(components))
     }
 
     fn change(
@@ -424,30 +429,33 @@ impl Shared {
         let components = {
             let mut tables = Tables::open(&transaction)?;
             change(&mut tables)?;
-            by_component(&tables.components)?
+            usage(&tables.components)?
         };
         transaction.commit()?;
         writing.succeeds();
-        self.known().components = Some(components);
+        self.index().components = Some(components);
         Ok(())
     }
 }
 
-fn by_component(table: &impl ReadableTable<[u8; 32], (u64, u64)>) -> Result<Sums, Failure> {
-    let mut sums = HashMap::new();
+fn usage(table: &impl ReadableTable<[u8; 32], (u64, u64)>) -> Result<HashMap<Digest, Usage>, Failure> {
+    let mut usages = HashMap::new();
     for entry in table.iter()? {
-        let (component, of_it) = entry?;
-        sums.insert(Digest::from_bytes(component.value()), of_it.value());
+        let (component, usage) = entry?;
+        let (entries, bytes) = usage.value();
+        usages.insert(Digest::from_bytes(component.value()), Usage { entries, bytes });
     }
-    Ok(sums)
+    Ok(usages)
 }
 
 /// The outcome of one eviction step.
-enum First {
-    /// The record was evicted and freed this many bytes.
-    Gone(u64),
-    Stays,
-    Nothing,
+enum Eviction {
+    /// The oldest record was evicted and freed this many bytes.
+    Evicted { bytes: u64 },
+    /// The oldest record was requested, and is the newest now.
+    Reinserted,
+    /// There is no record.
+    Empty,
 }
 
 /// The tables in one write transaction.
@@ -466,15 +474,16 @@ impl<'a> Tables<'a> {
         })
     }
 
-    fn put<E>(&mut self, key: &Key, remembered: &Remembered<E>, mac_key: &[u8; 32]) -> Result<(), Failure> {
+    fn put<E>(&mut self, key: &Key, cached: &CachedResult<E>, seal: &RecordSeal) -> Result<(), Failure> {
         let number = self.order.last()?.map_or(0, |(number, _)| number.value() + 1);
-        let Some(record) = record::write(mac_key, key, number, remembered) else { return Ok(()) };
-        let replaced = self.results.get(key.bytes())?.and_then(|found| record::number(found.value()));
+        let Some(record) = seal.seal(key, cached) else { return Ok(()) };
+        let record = numbered(number, &record);
+        let replaced = self.results.get(key.bytes())?.and_then(|found| number_of(found.value()));
         if let Some(number) = replaced {
             self.remove(number)?;
         }
         let bytes = record.len() as u64 + ENTRY_BYTES;
-        let component = remembered.component();
+        let component = cached.component();
         self.results.insert(key.bytes(), record.as_slice())?;
         self.order.insert(number, (*key.bytes(), bytes, *component.bytes()))?;
         let (entries, sum) = self.of(component.bytes())?;
@@ -502,34 +511,38 @@ impl<'a> Tables<'a> {
     }
 
     /// Evicts the oldest record, or reinserts it if it was requested.
-    fn first_goes(&mut self, mut asked: impl FnMut(&Key) -> bool) -> Result<First, Failure> {
+    fn evict_first(&mut self, mut was_requested: impl FnMut(&Key) -> bool) -> Result<Eviction, Failure> {
         let Some((number, (key, bytes, component))) =
             self.order.first()?.map(|(number, entry)| (number.value(), entry.value()))
         else {
-            return Ok(First::Nothing);
+            return Ok(Eviction::Empty);
         };
-        if !asked(&Key::from_bytes(key)) {
+        if !was_requested(&Key::from_bytes(key)) {
             self.remove(number)?;
-            return Ok(First::Gone(bytes));
+            return Ok(Eviction::Evicted { bytes });
         }
-        let last = self.order.last()?.map_or(number, |(last, _)| last.value());
-        let record = self.results.get(key)?.map(|found| record::renumbered(found.value(), last + 1));
+        let next = self.order.last()?.map_or(number, |(last, _)| last.value()) + 1;
+        let record = self.results.get(key)?;
+        let record = record.and_then(|found| Some(numbered(next, found.value().get(NUMBER_BYTES..)?)));
         self.order.remove(number)?;
         if let Some(record) = record {
             self.results.insert(key, record.as_slice())?;
-            self.order.insert(last + 1, (key, bytes, component))?;
+            self.order.insert(next, (key, bytes, component))?;
         }
-        Ok(First::Stays)
+        Ok(Eviction::Reinserted)
     }
 
-    fn forget(&mut self, components: Option<&HashSet<Digest>>) -> Result<(), Failure> {
-        let Some(components) = components else {
-            // Also removes records without a number, because the tables of a damaged file may
-            // disagree.
-            self.results.retain(|_, _| false)?;
-            self.order.retain(|_, _| false)?;
-            self.components.retain(|_, _| false)?;
-            return Ok(());
+    fn remove_all(&mut self, which: &Removal) -> Result<(), Failure> {
+        let components = match which {
+            Removal::Components(components) => components,
+            Removal::All => {
+                // Also removes records without a number, because the tables of a damaged file may
+                // disagree.
+                self.results.retain(|_, _| false)?;
+                self.order.retain(|_, _| false)?;
+                self.components.retain(|_, _| false)?;
+                return Ok(());
+            }
         };
         let mut numbers = Vec::new();
         for entry in self.order.iter()? {
@@ -541,6 +554,16 @@ impl<'a> Tables<'a> {
         }
         numbers.into_iter().try_for_each(|number| self.remove(number))
     }
+}
+
+/// Returns a record with its number in front.
+fn numbered(number: u64, record: &[u8]) -> Vec<u8> {
+    [&number.to_le_bytes()[..], record].concat()
+}
+
+/// Returns the number of a numbered record.
+fn number_of(record: &[u8]) -> Option<u64> {
+    record.first_chunk().map(|number| u64::from_le_bytes(*number))
 }
 
 #[cfg(test)]

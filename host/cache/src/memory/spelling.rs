@@ -19,11 +19,11 @@ const COMPARED_BYTES_MAX: usize = 4 * 1024;
 pub struct Spelling<'a> {
     function: FunctionKey,
     prefer: Prefer,
-    content: Spelled<'a>,
+    content: Content<'a>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Spelled<'a> {
+enum Content<'a> {
     Whole { media_type: Option<Cow<'a, str>>, body: Cow<'a, [u8]> },
     Hashed { media_type: Option<Cow<'a, str>>, hash: [u8; 32] },
     Query(Cow<'a, [(String, String)]>),
@@ -39,12 +39,12 @@ impl<'a> Spelling<'a> {
                 if body.len() > HASHED_LIGHT_BYTES_MAX {
                     return None;
                 } else if body.len() <= COMPARED_BYTES_MAX {
-                    Spelled::Whole { media_type, body: Cow::Borrowed(body) }
+                    Content::Whole { media_type, body: Cow::Borrowed(body) }
                 } else {
-                    Spelled::Hashed { media_type, hash: *blake3::hash(body).as_bytes() }
+                    Content::Hashed { media_type, hash: *blake3::hash(body).as_bytes() }
                 }
             }
-            Request::Query(pairs) => Spelled::Query(Cow::Borrowed(pairs)),
+            Request::Query(pairs) => Content::Query(Cow::Borrowed(pairs)),
             Request::Http(_) => return None,
         };
         Some(Self { function: *function, prefer, content })
@@ -55,11 +55,11 @@ impl<'a> Spelling<'a> {
     pub fn into_owned(self) -> Spelling<'static> {
         let owned = |media_type: Option<Cow<'_, str>>| media_type.map(|text| Cow::Owned(text.into_owned()));
         let content = match self.content {
-            Spelled::Whole { media_type, body } => {
-                Spelled::Whole { media_type: owned(media_type), body: Cow::Owned(body.into_owned()) }
+            Content::Whole { media_type, body } => {
+                Content::Whole { media_type: owned(media_type), body: Cow::Owned(body.into_owned()) }
             }
-            Spelled::Hashed { media_type, hash } => Spelled::Hashed { media_type: owned(media_type), hash },
-            Spelled::Query(pairs) => Spelled::Query(Cow::Owned(pairs.into_owned())),
+            Content::Hashed { media_type, hash } => Content::Hashed { media_type: owned(media_type), hash },
+            Content::Query(pairs) => Content::Query(Cow::Owned(pairs.into_owned())),
         };
         Spelling { function: self.function, prefer: self.prefer, content }
     }
@@ -68,9 +68,9 @@ impl<'a> Spelling<'a> {
     pub fn bytes(&self) -> usize {
         let of_type = |media_type: &Option<Cow<'_, str>>| media_type.as_ref().map_or(0, |text| text.len());
         match &self.content {
-            Spelled::Whole { media_type, body } => of_type(media_type) + body.len(),
-            Spelled::Hashed { media_type, .. } => of_type(media_type),
-            Spelled::Query(pairs) => pairs.iter().map(|(name, value)| name.len() + value.len() + 48).sum(),
+            Content::Whole { media_type, body } => of_type(media_type) + body.len(),
+            Content::Hashed { media_type, .. } => of_type(media_type),
+            Content::Query(pairs) => pairs.iter().map(|(name, value)| name.len() + value.len() + 48).sum(),
         }
     }
 }
@@ -80,24 +80,24 @@ impl Hash for Spelling<'_> {
         // Eight bytes are enough: the function's key is as random as a hash.
         state.write(&self.function.bytes()[..8]);
         match &self.content {
-            Spelled::Whole { media_type, body } => {
+            Content::Whole { media_type, body } => {
                 media_type.hash(state);
                 body.hash(state);
             }
-            Spelled::Hashed { media_type, hash } => {
+            Content::Hashed { media_type, hash } => {
                 media_type.hash(state);
                 state.write(&hash[..8]);
             }
-            Spelled::Query(pairs) => pairs.hash(state),
+            Content::Query(pairs) => pairs.hash(state),
         }
     }
 }
 
 /// A borrowed spelling for lookups, which may live shorter than the cached ones.
 #[derive(Hash)]
-pub(crate) struct Sought<'a>(pub &'a Spelling<'a>);
+pub(crate) struct BorrowedSpelling<'a>(pub &'a Spelling<'a>);
 
-impl Equivalent<Spelling<'static>> for Sought<'_> {
+impl Equivalent<Spelling<'static>> for BorrowedSpelling<'_> {
     fn equivalent(&self, key: &Spelling<'static>) -> bool {
         self.0 == key
     }

@@ -1,0 +1,151 @@
+//! Results in memory, for tests: the plainest implementation of the contract.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use nebula_model::id::Digest;
+
+use super::{RecordSeal, Removal, ResultStore, ResultStoreError};
+use crate::key::Key;
+use crate::result::CachedResult;
+use crate::usage::Usage;
+
+/// Results in memory. They are gone with the value. The oldest is evicted first.
+pub struct MemoryResults {
+    seal: RecordSeal,
+    bytes_max: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    records: HashMap<Key, Stored>,
+    /// Keys in order of arrival.
+    order: VecDeque<Key>,
+    bytes: u64,
+}
+
+struct Stored {
+    component: Digest,
+    record: Vec<u8>,
+}
+
+impl MemoryResults {
+    /// Creates a store of at most `bytes_max`.
+    pub fn new(seal: RecordSeal, bytes_max: u64) -> Self {
+        Self { seal, bytes_max, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the stored bytes of every record.
+    #[cfg(test)]
+    pub(super) fn change_records(&self, change: impl Fn(&mut Vec<u8>)) {
+        self.state().records.values_mut().for_each(|stored| change(&mut stored.record));
+    }
+}
+
+impl State {
+    fn remove(&mut self, key: &Key) {
+        if let Some(stored) = self.records.remove(key) {
+            self.bytes -= stored.record.len() as u64;
+            self.order.retain(|other| other != key);
+        }
+    }
+}
+
+impl<E: Send + Sync> ResultStore<E> for MemoryResults {
+    fn may_have(&self, component: &Digest) -> bool {
+        self.state().records.values().any(|stored| stored.component == *component)
+    }
+
+    fn find(&self, key: &Key, deadline: Instant) -> Option<CachedResult<E>> {
+        if deadline <= Instant::now() {
+            return None;
+        }
+        self.seal.open(key, &self.state().records.get(key)?.record)
+    }
+
+    fn keep(&self, key: Key, cached: Arc<CachedResult<E>>) {
+        let Some(record) = self.seal.seal(&key, &cached) else { return };
+        let bytes = record.len() as u64;
+        if bytes > self.bytes_max {
+            return;
+        }
+        let mut state = self.state();
+        state.remove(&key);
+        while state.bytes + bytes > self.bytes_max {
+            let Some(oldest) = state.order.front().copied() else { break };
+            state.remove(&oldest);
+        }
+        state.bytes += bytes;
+        state.order.push_back(key);
+        state.records.insert(key, Stored { component: cached.component(), record });
+    }
+
+    fn remove(&self, which: Removal, deadline: Instant) -> Result<(), ResultStoreError> {
+        if deadline <= Instant::now() {
+            return Err(ResultStoreError::DeadlineExceeded);
+        }
+        let mut state = self.state();
+        let is_meant = |stored: &Stored| match &which {
+            Removal::All => true,
+            Removal::Components(components) => components.contains(&stored.component),
+        };
+        let keys: Vec<_> =
+            state.records.iter().filter(|(_, stored)| is_meant(stored)).map(|(key, _)| *key).collect();
+        keys.iter().for_each(|key| state.remove(key));
+        Ok(())
+    }
+
+    fn flush(&self, _: Instant) -> Result<(), ResultStoreError> {
+        Ok(())
+    }
+
+    fn rest(&self) {}
+
+    fn usage(&self) -> HashMap<Digest, Usage> {
+        let mut usage: HashMap<_, Usage> = HashMap::new();
+        for stored in self.state().records.values() {
+            usage.entry(stored.component).or_default().add(stored.record.len() as u64);
+        }
+        usage
+    }
+
+    fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::result_store::Fixture;
+    use crate::testing::{BYTES_MAX, ENGINE, Results};
+
+    struct InMemory(Arc<MemoryResults>);
+
+    impl Fixture for InMemory {
+        fn new() -> Self {
+            Self(Arc::new(MemoryResults::new(RecordSeal::new([7; 32], ENGINE), BYTES_MAX)))
+        }
+
+        fn store(&self) -> Results {
+            Arc::clone(&self.0) as Results
+        }
+
+        fn change_records(self, change: impl Fn(&mut Vec<u8>)) -> Self {
+            self.0.change_records(change);
+            self
+        }
+
+        fn restart(self) -> Option<Self> {
+            None
+        }
+    }
+
+    crate::result_store_conformance!(InMemory);
+}

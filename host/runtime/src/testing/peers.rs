@@ -1,0 +1,169 @@
+//! The contract of [`Peers`](crate::Peers), as tests.
+
+#![expect(missing_docs, reason = "each name states the behaviour")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nebula_cache::Key;
+use nebula_model::id::{FunctionRef, Selector};
+use nebula_model::remember::CacheDirectives;
+use nebula_model::request::{Prefer, Request};
+
+use crate::peers::{Lease, LeaseGuard, PeerCall, Peers};
+
+/// The peers under test.
+pub trait Fixture: Sized {
+    /// Returns hosts that answer no calls.
+    fn new() -> Self;
+
+    /// Returns the view of one host.
+    fn host(&self) -> Arc<dyn Peers>;
+
+    /// Returns the view of another host. Returns `None` if the implementation has no other hosts.
+    fn other_host(&self) -> Option<Arc<dyn Peers>> {
+        None
+    }
+}
+
+/// Runs the conformance tests of [`Peers`](crate::Peers) on a
+/// [`Fixture`](crate::testing::peers::Fixture), one `#[test]` each.
+#[macro_export]
+macro_rules! peers_conformance {
+    ($fixture:ty) => {
+        $crate::peers_conformance!($fixture:
+            a_free_lease_is_granted,
+            leases_of_different_keys_are_independent,
+            a_lease_can_be_taken_again_after_its_release,
+            one_host_computes_and_the_other_waits_for_it,
+            waiting_for_a_lease_ends_at_the_deadline,
+            of_many_hosts_that_ask_one_is_granted,
+            offering_does_not_wait,
+            a_call_that_no_host_takes_comes_back,
+        );
+    };
+    ($fixture:ty: $($test:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $test() {
+                $crate::testing::peers::$test::<$fixture>().await;
+            }
+        )*
+    };
+}
+
+/// Returns a deadline that no operation reaches.
+pub fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+fn key(number: u8) -> Key {
+    Key::from_bytes([number; 32])
+}
+
+fn call() -> PeerCall {
+    PeerCall {
+        function: FunctionRef { name: "double".parse().unwrap(), selector: Selector::Current },
+        request: Request::Query(Vec::new()),
+        prefer: Prefer::AsSent,
+        directives: CacheDirectives::default(),
+    }
+}
+
+async fn granted(host: &Arc<dyn Peers>, number: u8) -> LeaseGuard {
+    match host.lease(key(number), soon()).await {
+        Lease::Granted(guard) => guard,
+        Lease::Computed => panic!("another host holds the lease"),
+    }
+}
+
+pub async fn a_free_lease_is_granted<F: Fixture>() {
+    let fixture = F::new();
+    drop(granted(&fixture.host(), 1).await);
+}
+
+pub async fn leases_of_different_keys_are_independent<F: Fixture>() {
+    let fixture = F::new();
+    let host = fixture.host();
+    let first = granted(&host, 1).await;
+    let second = granted(fixture.other_host().as_ref().unwrap_or(&host), 2).await;
+    drop((first, second));
+}
+
+pub async fn a_lease_can_be_taken_again_after_its_release<F: Fixture>() {
+    let fixture = F::new();
+    let host = fixture.host();
+    for _ in 0..3 {
+        drop(granted(&host, 1).await);
+    }
+    if let Some(other) = fixture.other_host() {
+        drop(granted(&other, 1).await);
+    }
+}
+
+pub async fn one_host_computes_and_the_other_waits_for_it<F: Fixture>() {
+    let fixture = F::new();
+    let Some(other) = fixture.other_host() else { return };
+    let guard = granted(&fixture.host(), 1).await;
+    let waiting = tokio::spawn(async move { other.lease(key(1), soon()).await });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!waiting.is_finished());
+    drop(guard);
+    assert!(matches!(waiting.await.unwrap(), Lease::Computed));
+}
+
+/// Then the host computes the result itself, and is the second that does.
+pub async fn waiting_for_a_lease_ends_at_the_deadline<F: Fixture>() {
+    let fixture = F::new();
+    let Some(other) = fixture.other_host() else { return };
+    let guard = granted(&fixture.host(), 1).await;
+    let deadline = Instant::now() + Duration::from_millis(20);
+    let lease = tokio::time::timeout_at(soon().into(), other.lease(key(1), deadline)).await.unwrap();
+    assert!(matches!(lease, Lease::Granted(_)));
+    drop(lease);
+    // The holder still holds it.
+    let deadline = Instant::now() + Duration::from_millis(20);
+    let waiting = tokio::time::timeout_at(deadline.into(), other.lease(key(1), soon())).await;
+    assert!(waiting.is_err());
+    drop(guard);
+}
+
+pub async fn of_many_hosts_that_ask_one_is_granted<F: Fixture>() {
+    let fixture = F::new();
+    let Some(other) = fixture.other_host() else { return };
+    let hosts = [fixture.host(), other];
+    let asking = (0..20).map(|number| {
+        let host = Arc::clone(&hosts[number % 2]);
+        tokio::spawn(async move {
+            match host.lease(key(1), soon()).await {
+                Lease::Granted(guard) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    drop(guard);
+                    1
+                }
+                Lease::Computed => 0,
+            }
+        })
+    });
+    let asking: Vec<_> = asking.collect();
+    let mut granted = 0;
+    for asked in asking {
+        granted += asked.await.unwrap();
+    }
+    assert_eq!(granted, 1);
+}
+
+pub async fn offering_does_not_wait<F: Fixture>() {
+    let fixture = F::new();
+    let host = fixture.host();
+    host.offer(Vec::new());
+    host.offer(vec![call(); 1000]);
+}
+
+pub async fn a_call_that_no_host_takes_comes_back<F: Fixture>() {
+    let fixture = F::new();
+    assert!(fixture.host().forward(call(), soon()).await.is_none());
+    let past = Instant::now();
+    assert!(fixture.host().forward(call(), past).await.is_none());
+}
