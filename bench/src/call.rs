@@ -2,11 +2,10 @@
 //!
 //! Includes: decode, instance, guest, encode. Excludes: HTTP, routing, compile, load.
 //! Guest: `functions/echo`, 36 B in and out, so the host dominates.
-//! Peer: none; this is the part of a request that no row of `throughput` can avoid. Reports p50,
-//! p99 and p99.9 of n calls, the share of creating the instance, and the work after an answer that
-//! prepares the next call: a caller doesn't wait for it, but a busy core does. For cached calls, of
-//! 36 B and 1 KiB, it reports the lookup by the bytes of the request, which includes reading the
-//! clock.
+//! Peer: none; every row of `throughput` includes these costs. Reports p50, p99 and p99.9 of n
+//! calls, the share of creating the instance, and the work after an answer that prepares the next
+//! call: no caller waits for it, but it occupies the core. For cached calls of 36 B and 1 KiB it
+//! reports the lookup by the bytes of the request, which includes reading the clock.
 
 use std::num::NonZeroU32;
 use std::time::Instant;
@@ -61,14 +60,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     for _ in 0..args.rounds.get() {
         let (mut whole_ns, mut starts_ns, mut tidying_ns) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..args.calls.get() {
-            let begun = Instant::now();
-            let called = nebula.call(&function);
-            whole_ns.push(ns(begun.elapsed()));
-            in_process::check(&called)?;
-            starts_ns.push(ns(called.cost.start));
-            let begun = Instant::now();
+            let started = Instant::now();
+            let outcome = nebula.call(&function);
+            whole_ns.push(ns(started.elapsed()));
+            in_process::check(&outcome)?;
+            starts_ns.push(ns(outcome.cost.start));
+            let started = Instant::now();
             nebula.tidy();
-            tidying_ns.push(ns(begun.elapsed()));
+            tidying_ns.push(ns(started.elapsed()));
         }
         whole.push(Latency::of(whole_ns));
         starts.push(Latency::of(starts_ns));
@@ -115,11 +114,11 @@ fn cached_calls(nebula: &InProcess, body: &'static [u8], args: &Args) -> anyhow:
     let round = |_| {
         let mut took = Vec::new();
         for _ in 0..args.calls.get() {
-            let begun = Instant::now();
-            let called = nebula.call_with(&function, body);
-            took.push(ns(begun.elapsed()));
-            let is_cached = matches!(called.source, Source::Remembered { .. });
-            ensure!(is_cached, "a repeated call was not answered from the cache: {:?}", called.source);
+            let started = Instant::now();
+            let outcome = nebula.call_with(&function, body);
+            took.push(ns(started.elapsed()));
+            let is_cached = matches!(outcome.source, Source::Remembered { .. });
+            ensure!(is_cached, "a repeated call was not answered from the cache: {:?}", outcome.source);
         }
         Ok(Latency::of(took))
     };

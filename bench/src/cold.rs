@@ -95,20 +95,20 @@ fn in_this_process(deployed: &DeployedFunctions) -> anyhow::Result<[Vec<u64>; 4]
     let nebula = InProcess::open(deployed.path())?;
     let mut samples: [Vec<u64>; 4] = Default::default();
     for (index, name) in deployed.names().enumerate() {
-        let begun = Instant::now();
+        let started = Instant::now();
         let function = nebula.resolve(&name)?;
-        let lookup = begun.elapsed();
-        let called = nebula.call(&function);
-        let first = begun.elapsed();
-        in_process::check(&called)?;
+        let lookup = started.elapsed();
+        let outcome = nebula.call(&function);
+        let first = started.elapsed();
+        in_process::check(&outcome)?;
         nebula.tidy();
-        let begun = Instant::now();
+        let started = Instant::now();
         let again = nebula.call(&function);
-        let second = begun.elapsed();
+        let second = started.elapsed();
         in_process::check(&again)?;
         nebula.tidy();
         if index >= WARM_UP_FUNCTIONS {
-            let times = [first, lookup, called.cost.load + called.cost.start, second];
+            let times = [first, lookup, outcome.cost.load + outcome.cost.start, second];
             samples.iter_mut().zip(times).for_each(|(samples, time)| samples.push(ns(time)));
         }
     }
@@ -122,10 +122,10 @@ fn over_http(server: &Server, deployed: &DeployedFunctions) -> anyhow::Result<[V
     for (index, name) in deployed.names().enumerate() {
         let exchange = Exchange::echo(&format!("/f/{name}"), BODY);
         for samples in &mut samples {
-            let begun = Instant::now();
+            let started = Instant::now();
             caller.call(&exchange)?;
             if index >= WARM_UP_FUNCTIONS {
-                samples.push(ns(begun.elapsed()));
+                samples.push(ns(started.elapsed()));
             }
         }
     }

@@ -122,8 +122,8 @@ pub(crate) struct BareComponent {
     component: InstancePre<()>,
     /// An instance that hasn't been called yet.
     ready: Option<(Store<()>, Handle)>,
-    /// The store of the instance that was called.
-    called: Option<Store<()>>,
+    /// The store of the instance that served the last call.
+    spent: Option<Store<()>>,
 }
 
 /// The core instances, memories and tables of the longest chain.
@@ -168,18 +168,18 @@ impl BareComponent {
         // The echo's standard library imports host functions and never calls them.
         linker.define_unknown_imports_as_traps(&component)?;
         let component = linker.instantiate_pre(&component)?;
-        let mut bare = Self { engine, component, ready: None, called: None };
+        let mut bare = Self { engine, component, ready: None, spent: None };
         bare.prepare()?;
         Ok(bare)
     }
 
-    /// Drops the instance that was called and creates the next one.
+    /// Drops the spent instance and creates the next one.
     ///
     /// # Errors
     /// Returns an error if wasmtime does.
     pub(crate) fn prepare(&mut self) -> anyhow::Result<()> {
-        // The pool has one slot.
-        (self.ready, self.called) = (None, None);
+        // Free the only slot of the pool first.
+        (self.ready, self.spent) = (None, None);
         let mut store = Store::new(&self.engine, ());
         // Deadlines are checked, as in Nebula, but never reached.
         store.set_epoch_deadline(1);
@@ -197,7 +197,7 @@ impl BareComponent {
         let (mut store, handle) = self.ready.take().context("no instance is ready")?;
         let (answer,) = handle.call(&mut store, (input,))?;
         // `prepare` drops the store, so that the time of this call doesn't include it.
-        self.called = Some(store);
+        self.spent = Some(store);
         Ok(answer)
     }
 }

@@ -1,4 +1,4 @@
-//! The cores of servers and load.
+//! The cores on which servers and load run, and how to pin threads to them.
 
 use std::fmt;
 use std::io;
@@ -18,7 +18,7 @@ impl Cores {
     /// Divides the cores on which this thread may run.
     ///
     /// # Errors
-    /// Returns an error if the system can't tell the cores.
+    /// Returns an error if the system call fails.
     pub(crate) fn available() -> io::Result<Self> {
         Ok(Self::divide(&allowed()?))
     }

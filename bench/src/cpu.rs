@@ -68,7 +68,7 @@ fn tree(pid: u32) -> anyhow::Result<Vec<u32>> {
     while let Some(&parent) = tree.get(at) {
         let tasks_path = format!("/proc/{parent}/task");
         let tasks = match std::fs::read_dir(&tasks_path) {
-            // A descendant that has ended meanwhile.
+            // The descendant has ended meanwhile.
             Err(_) if at > 0 => None,
             tasks => Some(tasks.with_context(|| format!("cannot read `{tasks_path}`"))?),
         };

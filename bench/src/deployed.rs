@@ -4,8 +4,8 @@
 //! that every component has its own digest and its own compiled code. If there are fewer variants
 //! than functions, the functions take turns.
 //!
-//! The functions are deployed in this process, where compiling one takes milliseconds and no
-//! process of its own.
+//! The functions are deployed in this process: compiling one takes milliseconds here and starts no
+//! compiler process.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -51,8 +51,8 @@ impl Size {
 }
 
 impl DeployedFunctions {
-    /// Returns a directory that was created earlier in this run, or creates it: compiling ten
-    /// thousand variants takes minutes. Callers must not change it.
+    /// Returns the directory that was created earlier in this run, or creates it, because compiling
+    /// ten thousand variants takes minutes. Callers must not change the directory.
     ///
     /// # Errors
     /// Returns an error if a deploy fails.
@@ -80,8 +80,8 @@ impl DeployedFunctions {
         let nebula = InProcess::open(data_dir.path())?;
         let size = size.clamped();
         let Size { functions, variants } = size;
-        // Deploy each variant once, so that none is compiled twice at the same time; then the
-        // functions that share.
+        // Deploy each variant once, so that none is compiled twice at the same time. Then deploy the
+        // functions that share variants.
         for part in [0..variants, variants..functions] {
             for from in part.clone().step_by(PROGRESS_STEP as usize) {
                 let to = part.end.min(from + PROGRESS_STEP);

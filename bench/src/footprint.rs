@@ -84,8 +84,8 @@ impl Activity {
             .sum()
     }
 
-    /// Returns the threads' CPU time since `before`, to the nanosecond, where the kernel counts it. Threads that
-    /// began and ended in between are missed.
+    /// Returns the threads' CPU time since `before` in nanoseconds, if the kernel counts it. Threads
+    /// that have both started and ended since then aren't counted.
     pub(crate) fn run_time_since(&self, before: &Self) -> Duration {
         let since = |(task, time): (&PathBuf, &Duration)| {
             time.saturating_sub(before.run_times.get(task).copied().unwrap_or_default())
@@ -99,7 +99,8 @@ impl Activity {
     }
 }
 
-/// The first number of schedstat (Documentation/scheduler/sched-stats.rst).
+/// Returns the CPU time of a thread: the first number in its `schedstat`
+/// (Documentation/scheduler/sched-stats.rst).
 fn run_time_of(task: &Path) -> Option<Duration> {
     let schedstat = std::fs::read_to_string(task.join("schedstat")).ok()?;
     schedstat.split_ascii_whitespace().next()?.parse().ok().map(Duration::from_nanos)

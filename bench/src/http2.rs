@@ -4,10 +4,10 @@
 //! answer. Excludes: connect, compile, load, and a warm-up before every measurement.
 //! Guest: `functions/echo`. The load is h2load of nghttp2 on its own cores; it sleeps while it has
 //! nothing to read.
-//! The run checks its counts: every answer has a status of success, and the bodies are together as
-//! long as those sent. Peer in the same run: hyper alone, with HTTP/2 only. Reports requests per
+//! The run checks h2load's counts: every response has a success status, and the bodies add up to the
+//! length of those sent. Peer in the same run: hyper alone, with HTTP/2 only. Reports requests per
 //! second, their ratio to hyper alone round by round, server CPU per request, and the utilisation
-//! of the load. A note says so if h2load isn't installed.
+//! of the load. If h2load isn't installed, the section contains a note instead of figures.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -135,9 +135,9 @@ fn measure_one(args: &Args, subjects: &[Subject<'_>], load: Load, cores: &Cores)
                 let used = || -> anyhow::Result<[Duration; 3]> {
                     Ok([cpu::of_tree(server.pid())?, cpu::of_ended_children()?, cpu::of_machine()?])
                 };
-                let (begun, before) = (Instant::now(), used()?);
+                let (started, before) = (Instant::now(), used()?);
                 let report = load.run(address, path, body.path(), args.seconds.get())?;
-                let (elapsed_s, after) = (begun.elapsed().as_secs_f64(), used()?);
+                let (elapsed_s, after) = (started.elapsed().as_secs_f64(), used()?);
                 let [server_s, load_s, machine_s] =
                     [0, 1, 2].map(|index| (after[index] - before[index]).as_secs_f64());
                 Ok(Round {
@@ -237,7 +237,7 @@ struct H2loadReport {
 /// Parses the output of h2load.
 fn parse(text: &str) -> Option<H2loadReport> {
     let line = |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name));
-    // In `12 2xx, 0 3xx`, the number before a word.
+    // Returns the number before a word: 12 before `2xx` in `12 2xx, 0 3xx`.
     let before = |line: &str, word: &str| {
         let part = line.split(',').map(str::trim).find(|part| part.ends_with(word))?;
         part.split([' ', '(', ')']).find_map(|text| text.parse::<f64>().ok())

@@ -82,7 +82,7 @@ struct Subject {
 #[derive(Clone, Copy)]
 struct Observation {
     memory: Memory,
-    /// Only idle windows have it.
+    /// The activity, or `None` outside idle windows.
     activity: Option<WindowActivity>,
 }
 
@@ -217,7 +217,7 @@ fn run_phases(
     cores: &Cores,
 ) -> anyhow::Result<[Vec<Observation>; PHASES.len()]> {
     let time = Duration::from_secs(args.seconds.get());
-    // A server that starts has other wake-ups.
+    // Wait, because a server that is starting has other wake-ups.
     thread::sleep(time.min(Duration::from_secs(2)));
     let started = idle_window(subjects, time)?;
     let mut called = Vec::new();

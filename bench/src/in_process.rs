@@ -143,8 +143,8 @@ impl InProcess {
 ///
 /// # Errors
 /// Returns an error if it didn't.
-pub(crate) fn check(called: &CallOutcome) -> anyhow::Result<()> {
-    match &called.result {
+pub(crate) fn check(outcome: &CallOutcome) -> anyhow::Result<()> {
+    match &outcome.result {
         Ok(Answer::Value(content)) if content.body == BODY => Ok(()),
         result => bail!("wrong answer: {result:?}"),
     }

@@ -126,9 +126,9 @@ fn deploy(data_dir: &Path, components: &Both<Vec<u8>>, functions: u32) -> anyhow
     for index in 0..functions {
         for ((prefix, component), samples) in PREFIXES.iter().zip(components).zip(&mut samples) {
             let variant = deployed::variant(component, index);
-            let begun = Instant::now();
+            let started = Instant::now();
             nebula.deploy(&name(prefix, index), variant)?;
-            samples.push(ns(begun.elapsed()));
+            samples.push(ns(started.elapsed()));
         }
     }
     Ok(samples)
@@ -139,11 +139,11 @@ fn first_calls(nebula: &InProcess, functions: u32) -> anyhow::Result<Both<Vec<u6
     let mut samples: Both<Vec<u64>> = Default::default();
     for index in 0..functions {
         for (prefix, samples) in PREFIXES.iter().zip(&mut samples) {
-            let begun = Instant::now();
+            let started = Instant::now();
             let function = nebula.resolve(&name(prefix, index))?;
-            let called = nebula.call_with(&function, INPUT);
-            samples.push(ns(begun.elapsed()));
-            check(&called)?;
+            let outcome = nebula.call_with(&function, INPUT);
+            samples.push(ns(started.elapsed()));
+            check(&outcome)?;
             nebula.tidy();
         }
     }
@@ -156,10 +156,10 @@ fn calls(nebula: &InProcess, calls: u32) -> anyhow::Result<Both<Vec<u64>>> {
     let mut samples: Both<Vec<u64>> = Default::default();
     for index in 0..WARM_UP_CALLS + calls {
         for (function, samples) in functions.iter().zip(&mut samples) {
-            let begun = Instant::now();
-            let called = nebula.call_with(function, INPUT);
-            let took = begun.elapsed();
-            check(&called)?;
+            let started = Instant::now();
+            let outcome = nebula.call_with(function, INPUT);
+            let took = started.elapsed();
+            check(&outcome)?;
             nebula.tidy();
             if index >= WARM_UP_CALLS {
                 samples.push(ns(took));
@@ -173,8 +173,8 @@ fn name(prefix: &str, index: u32) -> String {
     format!("{prefix}-{index}")
 }
 
-fn check(called: &CallOutcome) -> anyhow::Result<()> {
-    match &called.result {
+fn check(outcome: &CallOutcome) -> anyhow::Result<()> {
+    match &outcome.result {
         Ok(Answer::Value(content)) if content.body == OUTPUT => Ok(()),
         result => bail!("wrong answer: {result:?}"),
     }

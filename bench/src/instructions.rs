@@ -2,13 +2,14 @@
 //! on the machine.
 //!
 //! A process runs twice, for few requests and for many. The difference in instructions is divided
-//! by the difference in requests, so that the cost of starting cancels out. Only user space counts,
-//! not system calls. Under valgrind only one thread runs at a time and a call takes about fifty
-//! times as long, so deadlines tick more often per call. The kernel's support for finding dirty
-//! pages may be missing there, so that memories are reset in another way. Compare a figure with its
+//! by the difference in requests, so that the cost of starting cancels out. Callgrind counts user
+//! space only, not system calls. Under valgrind one thread runs at a time and a call takes about
+//! fifty times as long, so the deadline clock ticks more often per call. The kernel's scan for dirty
+//! pages may be unavailable, so that memories are reset in another way. Compare a figure with its
 //! own earlier values, not with a time.
 //! Guest: `functions/echo`. Peers in the same run, as in `throughput`: hyper alone, `wasmtime
-//! serve` with its best flags. A note says so if valgrind isn't installed.
+//! serve` with its best flags. If valgrind isn't installed, the section contains a note instead of
+//! figures.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -68,8 +69,8 @@ pub(crate) fn call_loop(args: &CallLoop) -> anyhow::Result<()> {
 const ADDRESS_SPACE: &str = "Valgrind gives a process about 64 GiB of contiguous address space; a pool that reserves \
                              more, 4 GiB per memory, doesn't start under it.";
 
-/// The requests of the shorter run, enough for all one-time work to be done.
-const FEW: u32 = 300;
+/// The requests of the shorter run, enough to include all one-time work.
+const FEW_REQUESTS: u32 = 300;
 
 const COLUMNS: [Column; 2] =
     [Column::spread("a request", "instructions", 0), Column::spread("of hyper alone", "", 2)];
@@ -103,7 +104,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         conditions: vec![
             format!(
                 "Echo of {} B over one connection, user space, all threads; callgrind, {} rounds with a difference of {} \
-                 requests, after {FEW}.",
+                 requests, after {FEW_REQUESTS}.",
                 BODY.len(),
                 args.rounds,
                 args.requests
@@ -124,9 +125,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let subjects = subjects(&programs, &deployed)?;
     let mut counts: Vec<Vec<f64>> = vec![Vec::new(); subjects.len()];
     let scratch = tempfile::tempdir()?;
-    // The processor that valgrind simulates has other features, so the code is compiled again. Do
-    // that once before measuring, and in the loop: a server compiles in a child process, which
-    // valgrind doesn't let it start.
+    // The processor that valgrind simulates has other features, so the code must be compiled again.
+    // The loop does that once before measuring. A server can't: it compiles in a child process,
+    // which valgrind doesn't let it start.
     let (loops, servers): (Vec<_>, Vec<_>) =
         (0..subjects.len()).partition(|index| matches!(subjects[*index].kind, Kind::Loop { .. }));
     // The row of a subject that doesn't run under valgrind stays empty, with the reason in a note.
@@ -150,7 +151,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
             let counted = |requests| {
                 count(kind, requests, scratch.path(), &cores).with_context(|| format!("counting {name}"))
             };
-            let (few, many) = (counted(FEW)?, counted(FEW + args.requests.get())?);
+            let (few, many) = (counted(FEW_REQUESTS)?, counted(FEW_REQUESTS + args.requests.get())?);
             counts.push((many - few) / f64::from(args.requests.get()));
         }
     }

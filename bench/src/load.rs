@@ -6,8 +6,8 @@
 //! the servers reach their limit first. The utilisation of the load is measured, too.
 //!
 //! The load never sleeps: it polls `epoll` continuously. Over the loopback, a server that answers a
-//! sleeping load would pay for waking the load's core; between machines a network card does that.
-//! Only servers too slow to keep the load busy would pay, and would look even slower.
+//! sleeping load has to wake the load's core itself; between machines the network card does that.
+//! Only servers too slow to keep the load busy would pay for this, and would look even slower.
 //!
 //! Invariant: a request's latency counts from the moment it was due, and every request that was due
 //! inside the window counts. A late answer makes the requests behind it late, not absent.
@@ -77,7 +77,7 @@ impl Exchange {
 pub(crate) struct Window {
     /// The end of the warm-up.
     pub(crate) start: Instant,
-    /// The moment at which the load stops sending.
+    /// The end of the window, when the load stops sending.
     pub(crate) end: Instant,
 }
 
@@ -157,8 +157,8 @@ fn run_thread(
     let (mut idle_since, mut last_answer) = (None, Instant::now());
     loop {
         let mut busy = false;
-        // Use the connection that has been free the longest, so that all connections, and with them
-        // all threads of the server, get their share.
+        // Use the connection that has been free the longest, so that all connections, and thereby all
+        // threads of the server, get their share.
         while let Some(&index) = free.front() {
             let Some(at) = due.take() else { break };
             free.pop_front();
@@ -249,7 +249,7 @@ impl<'a> Connection<'a> {
         Ok(Self { stream, exchange, token, due: Instant::now(), sent, answer })
     }
 
-    /// Begins to write a request.
+    /// Starts to write a request.
     fn send(&mut self, exchange: Cow<'a, Exchange>, epoll: &OwnedFd) -> anyhow::Result<()> {
         (self.exchange, self.sent) = (exchange, 0);
         self.write()?;

@@ -42,8 +42,8 @@ pub(crate) struct Round {
     pub(crate) latency: Latency,
 }
 
-/// Measures, and repeats the measurement while it is disturbed. Only the CPU use of other processes
-/// decides that, never the result.
+/// Measures once, and repeats the measurement if it was disturbed. Only the CPU use of other
+/// processes decides whether to repeat, never the result.
 ///
 /// # Errors
 /// Returns an error if an answer is wrong or none arrives.
@@ -54,17 +54,17 @@ pub(crate) fn measure<'a>(
     cores: &Cores,
 ) -> anyhow::Result<Round> {
     let mix = mix.into();
-    let mut round = once(server, mix, setting, cores)?;
+    let mut round = measure_once(server, mix, setting, cores)?;
     for _ in 0..setting.repeats {
         if round.others_cores <= QUIET_CORES_MAX {
             break;
         }
-        round = once(server, mix, setting, cores)?;
+        round = measure_once(server, mix, setting, cores)?;
     }
     Ok(round)
 }
 
-fn once(server: &Server, mix: Mix<'_>, setting: Setting, cores: &Cores) -> anyhow::Result<Round> {
+fn measure_once(server: &Server, mix: Mix<'_>, setting: Setting, cores: &Cores) -> anyhow::Result<Round> {
     let start = Instant::now() + WARM_UP;
     let window = Window { start, end: start + setting.time };
     let plan = Plan { connections: setting.connections, pace: setting.pace, window };

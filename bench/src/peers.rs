@@ -76,7 +76,7 @@ pub(crate) struct Peers {
     pub(crate) peers: Vec<Peer>,
 }
 
-/// A server, with the resources that must live as long.
+/// A running server and the resources that it needs until it stops.
 enum RunningServer {
     Plain(Server),
     Nebula(Nebula),
@@ -92,7 +92,7 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Builds and installs all of them.
+    /// Builds and installs the programs and components.
     ///
     /// # Errors
     /// Returns an error if cargo fails.
@@ -194,8 +194,8 @@ impl Peers {
 /// The name of Spin's row.
 pub(crate) const SPIN: &str = "spin up (fresh)";
 
-/// Prepares `spin up` of a component. Returns the directory of its manifest, too, which must live
-/// as long as the server.
+/// Prepares `spin up` of a component. Returns the command and the temporary directory of its
+/// manifest, which the caller must keep until the server stops.
 ///
 /// # Errors
 /// Returns an error if the manifest can't be written.

@@ -2,8 +2,8 @@
 //! and a map over cores.
 //!
 //! `chains` measures the chains.
-//! Map: `functions/fibonacci-recursive` over a list, by servers on one core and on more. A cached
-//! map would only be looked up, so caching is off.
+//! Map: `functions/fibonacci-recursive` over a list, by servers on one core and on more. Caching is
+//! off, because a lookup in the cache would replace the map.
 //! Peer: the same server on one core.
 
 mod chains;
@@ -86,11 +86,11 @@ fn map(
         eprintln!("map: round {round} of {}", args.rounds);
         for (server, times_ms) in servers.iter().zip(&mut times_ms) {
             let mut caller = Caller::connect(server.server.addresses[0])?;
-            let begun = Instant::now();
+            let started = Instant::now();
             caller.call(&exchange)?;
             // Round 0 is a warm-up.
             if round > 0 {
-                times_ms.push(begun.elapsed().as_secs_f64() * 1e3);
+                times_ms.push(started.elapsed().as_secs_f64() * 1e3);
             }
         }
     }

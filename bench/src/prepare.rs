@@ -87,7 +87,7 @@ pub(crate) fn functions<const N: usize>(packages: [&str; N]) -> anyhow::Result<[
         build.args(["--package", package]);
     }
     run(build.current_dir(&directory).env_remove("CARGO_TARGET_DIR"))?;
-    // As `functions/.cargo/config.toml` says.
+    // `functions/.cargo/config.toml` sets the target directory and the target.
     let built = root().join("target/guests/wasm32-wasip2/release");
     Ok(packages.map(|package| built.join(package.replace('-', "_")).with_extension("wasm")))
 }
@@ -114,7 +114,8 @@ fn install(tool: &Tool) -> anyhow::Result<PathBuf> {
     let target = program.ancestors().nth(2).context("this program isn't in a target directory")?;
     let tools = target.join("bench-tools");
     let path = tools.join("bin").join(name);
-    // The stamp holds the installed release and features, because the program doesn't print them.
+    // The program doesn't print its features, so a stamp file records the installed release and
+    // features.
     let (stamp, wanted) = (tools.join(format!("{name}.stamp")), format!("{version} {features}"));
     if path.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(path);

@@ -6,12 +6,11 @@
 //! Repetition has two models:
 //! * Zipf's law: the frequency of the nth most popular input is proportional to `1/n^s`;
 //! * a share of duplicates: that percentage of requests repeats one of a few inputs, and every
-//!   other request has a new input. At 0 % the cache saves nothing, which shows its cost.
+//!   other request has a new input. 0 % shows the cost of the cache, because it saves nothing then.
 //!
 //! Peer in the same run: the same server and requests without a cache. Reports requests per second,
 //! server CPU per request, the share of CPU saved, the share of requests answered without running
-//! the function, and the energy that
-//! [`energy`] computes from the CPU time.
+//! the function, and the energy that [`energy`] computes from the CPU time.
 
 mod inputs;
 
@@ -54,7 +53,7 @@ pub(crate) struct Args {
     /// Memory of the cache, bytes
     #[arg(long, default_value = "67108864")]
     cache_bytes_max: NonZeroU64,
-    /// Memory of the cache that inputs which never repeat shall fill, bytes
+    /// Memory of the cache that unique inputs fill, bytes
     #[arg(long, default_value = "8388608")]
     full_cache_bytes_max: NonZeroU64,
     /// Power of a busy core, watts, from which energy is computed
@@ -82,7 +81,7 @@ const COLUMNS: [Column; 8] = [
     Column::median("p99", "µs", 0),
 ];
 
-/// A mix of requests and the servers that it is sent to.
+/// A mix of requests and the servers to send it to.
 struct Load<'a> {
     title: String,
     /// A description of the mix.
@@ -92,7 +91,7 @@ struct Load<'a> {
     servers: Vec<CachingServer>,
 }
 
-/// A server with this much memory for its cache.
+/// A server to start, with its cache size.
 struct CachingServer {
     /// The name of the row.
     name: &'static str,

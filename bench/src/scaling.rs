@@ -216,9 +216,9 @@ fn count_calls(caller: InProcess, core: usize, begin: &Barrier, time: Duration) 
     begin.wait();
     pinned?;
     let function = function?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut count = 0;
-    while begun.elapsed() < time {
+    while started.elapsed() < time {
         in_process::check(&caller.call(&function))?;
         caller.tidy();
         count += 1;

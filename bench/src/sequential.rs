@@ -1,13 +1,13 @@
-//! One client that sends its next request as soon as it has the response, over one connection.
+//! One client on one connection that sends its next request as soon as it has the response.
 //!
 //! ```text
 //! closed loop -> requests fall due at a low rate -> connections closed, rest, idle window
 //! ```
 //!
-//! A client like this pays for every time the server's thread sleeps and has to be woken. The first table shows how
-//! fast it is served: by hyper alone, from the cache with and without the cached fast path, and by a fresh instance for
-//! each call. The second shows the price where polling for the next request can't help: processor time and wake-ups
-//! at a low rate, and idle.
+//! Such a client waits for the server's thread to wake up before each response, unless the thread
+//! polls. The first table shows throughput and latency of hyper alone, of the cache with and without
+//! the cached fast path, and of a fresh instance for each call. The second table shows the cost of
+//! polling where it can't help: CPU time and wake-ups at a low rate, and while idle.
 //! Guest: `functions/echo`. All servers are idle in the same window.
 
 use std::num::{NonZeroU32, NonZeroU64};
@@ -31,19 +31,19 @@ use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// How often every server is measured
+    /// Rounds; each measures every server
     #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
-    /// How long each measurement takes, seconds
+    /// Duration of a measurement, seconds
     #[arg(long, default_value = "3")]
     seconds: NonZeroU64,
-    /// The low rate, requests per second
+    /// Requests per second at the low rate
     #[arg(long, default_value = "100")]
     rate: NonZeroU32,
-    /// How long the low rate lasts, seconds
+    /// Duration of the low rate, seconds
     #[arg(long, default_value = "10")]
     rate_seconds: NonZeroU64,
-    /// How long nothing is sent before and during the idle window, seconds
+    /// Duration of the idle window, and of the rest before it, seconds
     #[arg(long, default_value = "30")]
     idle_seconds: NonZeroU64,
     /// Measure this `nebula` binary instead of building one
@@ -59,7 +59,7 @@ const CLOSED_COLUMNS: [Column; 5] = [
     Column::spread("server CPU", "µs/request", 1),
 ];
 
-const QUIET_COLUMNS: [Column; 5] = [
+const LOW_RATE_COLUMNS: [Column; 5] = [
     Column::spread("CPU at the low rate", "ms/s", 2),
     Column::spread("wake-ups at the low rate", "1/s", 0),
     Column::spread("p50 at the low rate", "µs", 0),
@@ -67,14 +67,14 @@ const QUIET_COLUMNS: [Column; 5] = [
     Column::median("wake-ups idle", "in the window", 0),
 ];
 
-/// A server, and the request that it gets.
+/// A server and the request that is sent to it.
 struct Subject {
     name: &'static str,
-    server: Running,
+    server: RunningServer,
     echo: Exchange,
 }
 
-enum Running {
+enum RunningServer {
     Alone(Server),
     Nebula(Nebula),
 }
@@ -82,23 +82,23 @@ enum Running {
 impl Subject {
     fn server(&self) -> &Server {
         match &self.server {
-            Running::Alone(server) => server,
-            Running::Nebula(nebula) => &nebula.server,
+            RunningServer::Alone(server) => server,
+            RunningServer::Nebula(nebula) => &nebula.server,
         }
     }
 }
 
 /// The measurements of one server.
 #[derive(Default)]
-struct Measured {
+struct SubjectRounds {
     closed: Vec<Round>,
-    /// At the low rate.
-    quiet: Vec<Quiet>,
-    idle: Option<Quiet>,
+    /// The activity at the low rate.
+    low_rate: Vec<ActivitySample>,
+    idle: Option<ActivitySample>,
 }
 
-/// The activity of a server during some time.
-struct Quiet {
+/// The CPU time and wake-ups of a server during some time.
+struct ActivitySample {
     time: Duration,
     cpu: Duration,
     wakeups: f64,
@@ -109,20 +109,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let cores = Cores::available()?;
     let subjects = subjects(args, &cores)?;
     cores::pin(&cores.load)?;
-    let mut measured: Vec<Measured> = subjects.iter().map(|_| Measured::default()).collect();
+    let mut measured: Vec<SubjectRounds> = subjects.iter().map(|_| SubjectRounds::default()).collect();
     for round in 0..args.rounds.get() as usize {
         eprintln!("round {} of {}", round + 1, args.rounds);
         for turn in 0..subjects.len() {
             let index = (turn + round) % subjects.len();
             let (subject, measured) = (&subjects[index], &mut measured[index]);
-            let (closed, quiet) =
-                loaded(args, subject, &cores).with_context(|| format!("measuring {}", subject.name))?;
+            let (closed, low_rate) = measure_under_load(args, subject, &cores)
+                .with_context(|| format!("measuring {}", subject.name))?;
             measured.closed.push(closed);
-            measured.quiet.push(quiet);
+            measured.low_rate.push(low_rate);
         }
     }
     eprintln!("idle");
-    for (measured, idle) in measured.iter_mut().zip(idle(args, &subjects)?) {
+    for (measured, idle) in measured.iter_mut().zip(measure_idle(args, &subjects)?) {
         measured.idle = Some(idle);
     }
     Ok(sections(args, &cores, &subjects, &measured))
@@ -140,9 +140,9 @@ fn subjects(args: &Args, cores: &Cores) -> anyhow::Result<Vec<Subject>> {
     let functions = [Deploy { name: "echo", component: &echo, limits: &[] }];
     let mut hyper = std::process::Command::new(std::env::current_exe()?);
     hyper.arg("hyper-alone");
-    let hyper = Running::Alone(Server::start(&hyper, StandardStream::Stdout, 1, cores)?);
+    let hyper = RunningServer::Alone(Server::start(&hyper, StandardStream::Stdout, 1, cores)?);
     let start = |arguments: &[&str]| {
-        anyhow::Ok(Running::Nebula(Nebula::start_with(&nebula, arguments, &functions, cores)?))
+        anyhow::Ok(RunningServer::Nebula(Nebula::start_with(&nebula, arguments, &functions, cores)?))
     };
     let subjects = [
         (BASE, hyper, "/echo"),
@@ -157,7 +157,11 @@ fn subjects(args: &Args, cores: &Cores) -> anyhow::Result<Vec<Subject>> {
 }
 
 /// Measures a server in a closed loop, and then at the low rate.
-fn loaded(args: &Args, subject: &Subject, cores: &Cores) -> anyhow::Result<(Round, Quiet)> {
+fn measure_under_load(
+    args: &Args,
+    subject: &Subject,
+    cores: &Cores,
+) -> anyhow::Result<(Round, ActivitySample)> {
     let server = subject.server();
     let closed = Setting {
         connections: 1,
@@ -171,27 +175,27 @@ fn loaded(args: &Args, subject: &Subject, cores: &Cores) -> anyhow::Result<(Roun
         time: Duration::from_secs(args.rate_seconds.get()),
         ..closed
     };
-    let (begun, before) = (std::time::Instant::now(), Activity::of(server.pid())?);
+    let (started, before) = (std::time::Instant::now(), Activity::of(server.pid())?);
     let slow = measure::measure(server, &subject.echo, slow, cores)?;
-    let quiet = Quiet::since(&before, server, begun.elapsed(), slow.latency.p50_us)?;
-    Ok((round, quiet))
+    let low_rate = ActivitySample::since(&before, server, started.elapsed(), slow.latency.p50_us)?;
+    Ok((round, low_rate))
 }
 
 /// Measures all servers while they have no connection.
-fn idle(args: &Args, subjects: &[Subject]) -> anyhow::Result<Vec<Quiet>> {
+fn measure_idle(args: &Args, subjects: &[Subject]) -> anyhow::Result<Vec<ActivitySample>> {
     let time = Duration::from_secs(args.idle_seconds.get());
     thread::sleep(time);
     let before = subjects.iter().map(|subject| Activity::of(subject.server().pid()));
     let before = before.collect::<anyhow::Result<Vec<_>>>()?;
     thread::sleep(time);
-    let quiet = subjects
+    let low_rate = subjects
         .iter()
         .zip(&before)
-        .map(|(subject, before)| Quiet::since(before, subject.server(), time, 0.0));
-    quiet.collect()
+        .map(|(subject, before)| ActivitySample::since(before, subject.server(), time, 0.0));
+    low_rate.collect()
 }
 
-impl Quiet {
+impl ActivitySample {
     fn since(before: &Activity, server: &Server, time: Duration, p50_us: f64) -> anyhow::Result<Self> {
         let after = Activity::of(server.pid())?;
         let wakeups = after.wakeups_since(before) as f64;
@@ -207,14 +211,14 @@ impl Quiet {
     }
 }
 
-fn sections(args: &Args, cores: &Cores, subjects: &[Subject], measured: &[Measured]) -> Vec<Section> {
+fn sections(args: &Args, cores: &Cores, subjects: &[Subject], measured: &[SubjectRounds]) -> Vec<Section> {
     let conditions = |condition: String| {
         let condition = format!("Echo of {} B over one connection; {condition} {cores}.", BODY.len());
         vec![condition, machine::description()]
     };
-    let throughput = |own: &Measured| Figure::of(own.closed.iter().map(|round| round.requests_per_s));
+    let throughput = |own: &SubjectRounds| Figure::of(own.closed.iter().map(|round| round.requests_per_s));
     let base = measured.first().and_then(throughput);
-    let closed = |(subject, own): (&Subject, &Measured)| {
+    let closed = |(subject, own): (&Subject, &SubjectRounds)| {
         let figure = |of: fn(&Round) -> f64| Figure::of(own.closed.iter().map(of));
         let ratio = throughput(own).zip(base.as_ref()).and_then(|(own, base)| own.over(base));
         let figures = vec![
@@ -226,15 +230,15 @@ fn sections(args: &Args, cores: &Cores, subjects: &[Subject], measured: &[Measur
         ];
         Row { name: subject.name.to_owned(), figures }
     };
-    let quiet = |(subject, own): (&Subject, &Measured)| {
-        let figure = |of: fn(&Quiet) -> f64| Figure::of(own.quiet.iter().map(of));
-        let idle = |of: fn(&Quiet) -> f64| Figure::of(own.idle.iter().map(of));
+    let low_rate = |(subject, own): (&Subject, &SubjectRounds)| {
+        let figure = |of: fn(&ActivitySample) -> f64| Figure::of(own.low_rate.iter().map(of));
+        let idle = |of: fn(&ActivitySample) -> f64| Figure::of(own.idle.iter().map(of));
         let figures = vec![
-            figure(|quiet| quiet.per_s(quiet.cpu_ms())),
-            figure(|quiet| quiet.per_s(quiet.wakeups)),
-            figure(|quiet| quiet.p50_us),
-            idle(Quiet::cpu_ms),
-            idle(|quiet| quiet.wakeups),
+            figure(|low_rate| low_rate.per_s(low_rate.cpu_ms())),
+            figure(|low_rate| low_rate.per_s(low_rate.wakeups)),
+            figure(|low_rate| low_rate.p50_us),
+            idle(ActivitySample::cpu_ms),
+            idle(|low_rate| low_rate.wakeups),
         ];
         Row { name: subject.name.to_owned(), figures }
     };
@@ -259,8 +263,8 @@ fn sections(args: &Args, cores: &Cores, subjects: &[Subject], measured: &[Measur
                  connection, an idle window of {} s;",
                 args.rate, args.rate_seconds, args.rounds, args.idle_seconds, args.idle_seconds
             )),
-            columns: QUIET_COLUMNS.to_vec(),
-            rows: rows().map(quiet).collect(),
+            columns: LOW_RATE_COLUMNS.to_vec(),
+            rows: rows().map(low_rate).collect(),
             notes: Vec::new(),
         },
     ]

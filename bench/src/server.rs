@@ -60,7 +60,7 @@ pub(crate) struct PinnedCommand {
 /// process ends.
 pub(crate) fn exec_pinned(pinned: &PinnedCommand) -> anyhow::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // A process group of its own lets `Process` kill the descendants of the server, too.
+    // A separate process group lets `Process` kill the server together with its descendants.
     setpgid(None, None)?;
     cores::pin(&pinned.cores)?;
     let (program, arguments) = pinned.command.split_first().context("the command is missing")?;
@@ -325,10 +325,10 @@ impl Nebula {
         Self::start_as(serve, nebula, functions, cores)
     }
 
-    /// Serves `functions` with further arguments of `nebula serve`.
+    /// Starts a server of `functions` with additional arguments of `nebula serve`.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// Returns an error if the server doesn't start or refuses a function.
     pub(crate) fn start_with(
         nebula: &Path,
         arguments: &[&str],

@@ -1,4 +1,4 @@
-//! Medians, spreads, percentiles.
+//! Computes medians, spreads and percentiles.
 
 use serde::Serialize;
 

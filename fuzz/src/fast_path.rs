@@ -1,11 +1,12 @@
-//! The cached fast path: the bytes of a connection get the responses of hyper, with and without it.
+//! The cached fast path: a connection gets the same responses with and without it.
 //!
-//! An input is what a client sends. `PART_END` ends a part: the client waits until the server has nothing left to do
-//! before it sends the next one. `FILL` and a number n stand for n KiB of the letter `x`, so that a short input can
-//! send a long request.
+//! An input is the bytes that a client sends. `PART_END` ends a part: the client sends the next part
+//! once the server has nothing left to do. `FILL` and a number n stand for n KiB of the letter `x`,
+//! so that a short input can send a long request.
 //!
-//! The clock is virtual: it moves on when every task of the event loop waits, so a timeout takes no time. It doesn't
-//! wait for other threads, so inputs avoid calls on those: long JSON, and receipts, which are never cached anyway.
+//! The clock is virtual: it advances when every task of the event loop waits, so timeouts take no
+//! time. It doesn't wait for other threads, so inputs avoid calls that run on them: long JSON, and
+//! receipts, which are never cached anyway.
 
 use std::future::Future;
 use std::num::NonZeroU64;
@@ -19,32 +20,35 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// Ends a part of the input.
 const PART_END: u8 = 0xff;
 
-/// Begins a fill.
+/// Starts a fill; the next byte is the number of KiB.
 const FILL: u8 = 0xfe;
 
-/// The most that an input sends, bytes. Longer ones are cut. Another thread parses longer JSON.
+/// The most bytes that an input sends; the rest is cut off. Longer JSON would be parsed on another
+/// thread.
 const SENT_BYTES_MAX: usize = 60 * 1024;
 
-/// Connections with the fast path: one to count a request, one to cache its response, two to send it.
+/// The number of connections with the fast path. The first lets it count a request, the second lets
+/// it cache the response, and the other two get the cached response.
 const FAST_CONNECTIONS: usize = 4;
 
-/// Connections without the fast path until their responses must be the same.
+/// The most connections without the fast path before two in a row must get equal responses.
 const SETTLING_CONNECTIONS: usize = 8;
 
-/// A difference has to come up this often in a row: a busy machine may delay a call for too long.
+/// The number of consecutive attempts that must show a difference, because a busy machine may delay
+/// a call for too long.
 const ATTEMPTS: usize = 3;
 
-/// Longer than the fast path waits for the rest of a request, virtual.
+/// The virtual time after the last part. The fast path waits less for the rest of a request.
 const AFTER_LAST_PART: Duration = Duration::from_secs(3);
 
-/// The real time that the client waits after a part for a call that the fast lane has cut off, which runs on another
-/// thread.
+/// The real time that the client waits after a part for a call that moved from the fast lane to
+/// another thread.
 const CALL_PATIENCE: Duration = Duration::from_millis(2);
 
-/// Longer than any timeout of the server, virtual.
+/// The virtual time to wait for the responses, longer than any timeout of the server.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// The functions, with the components of the unit tests.
+/// The deployed functions. Their components are those of the unit tests.
 const FUNCTIONS: [(&str, &str); 4] = [
     ("same", include_str!("../../host/http/src/fast_path/tests/same.wat")),
     ("text", include_str!("../../host/http/src/fast_path/tests/text.wat")),
@@ -52,7 +56,7 @@ const FUNCTIONS: [(&str, &str); 4] = [
     ("sees", include_str!("../../host/http/src/fast_path/tests/http_form.wat")),
 ];
 
-/// The headers that differ from response to response.
+/// The headers that differ between equal responses.
 const VARYING: [&[u8]; 4] = [b"age:", b"date:", b"nebula-receipt:", b"server-timing:"];
 
 thread_local! {
@@ -86,7 +90,7 @@ impl Server {
         let runtime = Runtime::open(RuntimeConfig {
             data_dir: data_dir.path().to_owned(),
             compiler: Compiler::InProcess(Codegen::Baseline),
-            // A busy machine mustn't end a call.
+            // Long enough that no call misses its deadline on a busy machine.
             limits: Limits { deadline_ms: NonZeroU64::MIN.saturating_add(60_000), ..Limits::default() },
             host_limits: HostLimits { remembered_disk_bytes_max: 0, ..HostLimits::default() },
             signer: None,
@@ -114,17 +118,17 @@ impl Server {
                 Some((expected, found)) if attempt == ATTEMPTS => {
                     let [expected, found] =
                         [&expected, &found].map(|responses| String::from_utf8_lossy(responses));
-                    assert_eq!(found, expected, "with the fast path, and without");
+                    assert_eq!(found, expected, "the fast path gives another response than hyper");
                 }
                 Some(_) => {}
             }
         }
     }
 
-    /// Returns the responses without and with the fast path, if they differ, and if those without it are always the
-    /// same.
+    /// Returns the responses without and with the fast path if they differ. Returns `None` if those
+    /// without it vary by themselves.
     fn difference(&self, parts: &[Vec<u8>]) -> Option<(Responses, Responses)> {
-        // The caches of an earlier input don't decide about this one.
+        // Earlier inputs must not affect this one.
         self.runtime.clear_cache().unwrap();
         self.executor.block_on(async {
             let expected = self.settled(parts).await?;
@@ -138,8 +142,8 @@ impl Server {
         })
     }
 
-    /// Returns the responses without the fast path, once two connections in a row get the same. The first connections
-    /// compute the results that later ones get from the cache.
+    /// Returns the responses without the fast path once two connections in a row get the same ones.
+    /// The first connections compute the results that later ones get from the cache.
     async fn settled(&self, parts: &[Vec<u8>]) -> Option<Responses> {
         let mut last = self.converse(parts, false).await;
         for _ in 0..SETTLING_CONNECTIONS {
@@ -152,12 +156,13 @@ impl Server {
         None
     }
 
-    /// Waits until the event loop has nothing left to do, and for calls on other threads. A request without its whole
-    /// body looks like such a call, so the waiting ends after [`CALL_PATIENCE`].
+    /// Waits until the event loop has nothing left to do and calls on other threads have ended. A
+    /// request with an incomplete body looks like such a call, so this gives up after
+    /// [`CALL_PATIENCE`].
     async fn wait_for_calls(&self) {
-        let begun = Instant::now();
+        let started = Instant::now();
         tokio::time::sleep(Duration::from_millis(1)).await;
-        while self.thread.requests_in_flight() > 0 && begun.elapsed() < CALL_PATIENCE {
+        while self.thread.requests_in_flight() > 0 && started.elapsed() < CALL_PATIENCE {
             // The clock stands still while a blocking task runs.
             let _ = tokio::task::spawn_blocking(|| std::thread::sleep(CALL_PATIENCE / 16)).await;
         }
@@ -174,7 +179,7 @@ impl Server {
         };
         let send = async {
             for part in parts {
-                // The server may close the connection, or not read any more.
+                // The server may close the connection or stop reading.
                 if !matches!(within(AFTER_LAST_PART, writer.write_all(part)).await, Some(Ok(()))) {
                     break;
                 }
@@ -214,7 +219,7 @@ fn parts(data: &[u8]) -> Vec<Vec<u8>> {
     parts
 }
 
-/// Changes every `receipt`, so that no request asks for one.
+/// Changes every `receipt` to `_eceipt`, so that no request asks for a receipt.
 fn without_receipts(data: &[u8]) -> Vec<u8> {
     const RECEIPT: &[u8] = b"receipt";
     let mut data = data.to_vec();
@@ -250,7 +255,7 @@ mod tests {
         assert_eq!(without_varying(b"a: 1\r\nage: 2\r\n\r\ndate: 3\n4"), b"a: 1\r\n\r\n4");
     }
 
-    /// The comparison would find nothing if no response came from the cache.
+    /// The comparison would prove nothing if every response came from hyper.
     #[test]
     fn repeated_requests_take_the_fast_path() {
         let request = "GET /f/same?n=1 HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -260,7 +265,7 @@ mod tests {
             server.compare(&data);
             let parsed = server.thread.requests_parsed() - before;
             let fast = 8 * FAST_CONNECTIONS;
-            assert!(parsed < 8 * 3 + fast / 2, "hyper parsed {parsed}, {fast} came with the fast path on");
+            assert!(parsed < 8 * 3 + fast / 2, "hyper parsed {parsed} requests; {fast} were sent with the fast path on");
         });
     }
 }

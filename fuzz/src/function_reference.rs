@@ -1,8 +1,8 @@
-//! Names of functions and versions, as they stand in paths of requests.
+//! References to functions and versions, which occur in the paths of requests.
 
 use nebula_runtime::id::FunctionRef;
 
-/// A reference that is read can be written, and reads back as the same.
+/// Panics if a parsed reference is formatted as text that doesn't parse to the same reference.
 #[expect(clippy::unwrap_used, reason = "a fuzz target fails by panicking")]
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };

@@ -1,10 +1,10 @@
-//! Receipts, which come from anywhere as tokens.
+//! Receipts, which anyone can send as tokens.
 
 use std::sync::LazyLock;
 
 use nebula_runtime::receipt::{Signed, Verifier};
 
-/// Its private key is not kept, so that no input is signed with it.
+/// The private key of this verifier wasn't kept, so no input can have a valid signature.
 #[expect(clippy::unwrap_used, reason = "a constant")]
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     let pem = "-----BEGIN PUBLIC KEY-----\n\
@@ -13,7 +13,8 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     Verifier::from_pem(pem).unwrap()
 });
 
-/// A token that is read says the same when it is written again, and no token is verified without its key.
+/// Panics if a parsed token changes when it is written again, or if an unsigned or foreign token is
+/// verified.
 #[expect(clippy::unwrap_used, reason = "a fuzz target fails by panicking")]
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };

@@ -1,4 +1,4 @@
-//! The kept corpus of each fuzz target, as an ordinary test.
+//! Replays the corpus of each fuzz target as an ordinary test.
 
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
@@ -14,14 +14,14 @@ fn here() -> &'static Path {
 }
 
 #[test]
-fn every_target_holds_for_its_corpus() {
+fn every_target_passes_on_its_corpus() {
     for (name, run) in TARGETS {
         let corpus = here().join("corpus").join(name);
         let mut replayed = 0;
         for entry in fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display())) {
             let file = entry.unwrap().path();
             let input = fs::read(&file).unwrap();
-            assert!(catch_unwind(|| run(&input)).is_ok(), "{name} fails for {}", file.display());
+            assert!(catch_unwind(|| run(&input)).is_ok(), "{name} fails on {}", file.display());
             replayed += 1;
         }
         assert!(replayed > 0, "{name} has no corpus");
@@ -29,7 +29,7 @@ fn every_target_holds_for_its_corpus() {
 }
 
 #[test]
-fn every_target_can_be_fuzzed() {
+fn every_target_has_a_harness() {
     let harnesses: BTreeSet<String> = fs::read_dir(here().join("fuzz_targets"))
         .unwrap()
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())

@@ -1,9 +1,8 @@
 //! Conversions between the types of the generated bindings and the types of the user's function.
 //!
 //! The two differ only in the user's own structs and enums, for which the macro implements [`Lift`]
-//! and
-//! [`Lower`]. The implementations here extend them to lists, options, results and tuples. For every other
-//! type the conversion is the identity and compiles to nothing.
+//! and [`Lower`]. The implementations here extend them to lists, options, results and tuples. For
+//! every other type the conversion is the identity and compiles to nothing.
 
 /// A type that is converted from the bindings' type `Wit`.
 pub trait Lift<Wit>: Sized {

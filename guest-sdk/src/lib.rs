@@ -18,8 +18,8 @@
 //! | raw | [`macro@raw`] on a function | [`Payload`]: bytes with a media type |
 //! | WIT first | [`generate!`] | the types of your own WIT |
 //!
-//! [`macro@initialize`] on a second function runs it once, when the component is deployed. Every call begins with
-//! the statics that it has filled. It works with every form.
+//! [`macro@initialize`] on a second function runs it once, when the component is deployed. Every
+//! call starts with the statics that it filled. The attribute works with every form.
 //!
 //! The attributes export a function only on Wasm targets. Natively it stays an ordinary function,
 //! which `cargo test` tests.

@@ -1,5 +1,5 @@
-//! The result cache: which calls share a result, which results are stored, on which terms, and what
-//! survives a restart or a kill.
+//! The result cache: which calls share a result, which results are stored and for how long, and
+//! which survive a restart or a kill.
 //!
 //! `flights` tests identical calls in progress. `generated` compares cached with computed results
 //! of generated functions.
@@ -60,7 +60,7 @@ fn a_result_is_computed_once() {
 }
 
 #[test]
-fn fast_path_can_be_turned_off() {
+fn the_fast_path_can_be_turned_off() {
     let nebula = Nebula::start_with(&["--cache-bytes-max", "67108864", "--cached-fast-path", "off"]);
     let nebula = nebula.deploy("adds", guests::ADDS);
     let call = || nebula.post("/f/adds", r#"{"a": 1, "b": 2}"#).is(200).says("3");
@@ -79,7 +79,7 @@ fn spellings_of_an_input_share_a_result() {
     for spelled in
         [r#"{"b":2,"a":10}"#, r#"{ "a" : "10", "b" : 2 }"#, "[10, 2]", "[10,\n2]", r#"{"\u0061":10,"b":2}"#]
     {
-        // The first request is found by its value, the second by its spelling.
+        // The first request hits by its decoded value, the second by its bytes.
         for _ in 0..2 {
             nebula.post("/f/adds", spelled).is(200).says("12").has("cache-status", HIT);
         }
@@ -285,7 +285,7 @@ fn hits_are_verified_while_idle() {
         report["functions"][0][counter].as_u64().unwrap()
     };
     eventually("hits of each function are verified", || {
-        // On a busy machine a check may exceed its deadline, and isn't counted then.
+        // On a busy machine a check may exceed its deadline. Such a check isn't counted.
         call_all();
         let names = ["adds", "mirror", "dice"];
         assert!(names.iter().all(|name| count(name, "disagreed") == 0));
@@ -319,7 +319,7 @@ fn the_cache_command_reports_and_clears() {
     nebula.request("POST", "/f/reverses").body("ab").send().is(200).has("cache-status", HIT);
     nebula.cli(&["cache", "--clear"]).exits(0);
     nebula.request("POST", "/f/reverses").body("ab").send().is(200).has("cache-status", MISS);
-    for arguments in [&["cache", "nobody", "--clear"][..], &["cache", "nobody"]] {
+    for arguments in [&["cache", "unknown", "--clear"][..], &["cache", "unknown"]] {
         nebula.cli(arguments).exits(1).explains("hint: `nebula list` shows what is deployed");
     }
 }

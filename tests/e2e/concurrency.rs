@@ -6,7 +6,7 @@ use std::thread;
 
 use nebula_tests::{Nebula, eventually, guests};
 
-/// A call in flight ends on the version it began with; the next call sees the new version.
+/// A call in flight finishes on the version it started with; the next call uses the new version.
 #[test]
 fn no_call_fails_during_deploys() {
     let nebula = Nebula::start_uncached().deploy("f", guests::GREETS);
@@ -122,7 +122,7 @@ fn disconnecting_callers_leave_the_server_working() {
         stream.write_all(b"POST /f/slow HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").unwrap();
     }
     nebula.post("/f/greets", "\"you\"").is(200);
-    // The lane is free again when the calls that had begun have ended.
+    // The lane is free again once the calls that had started have ended.
     eventually("a slow call runs", || (nebula.post("/f/slow", "").status() == 504).then_some(()));
 }
 

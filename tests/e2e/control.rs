@@ -5,7 +5,7 @@ use nebula_tests::{Nebula, guests};
 use serde_json::json;
 
 #[test]
-fn every_path_but_healthz_needs_the_token() {
+fn every_path_but_healthz_requires_the_token() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     let component = std::fs::read(guests::GREETS).unwrap();
     for (method, path) in [
@@ -38,9 +38,9 @@ fn every_path_but_healthz_needs_the_token() {
     assert_eq!(list["functions"].as_array().unwrap().len(), 1);
 }
 
-/// Walks the document that the server gives out, so that an endpoint added later is tried too.
+/// Tries every operation in the OpenAPI document, so that endpoints added later are covered too.
 #[test]
-fn every_operation_of_the_document_needs_the_token_unless_it_is_public() {
+fn every_operation_requires_the_token_unless_it_is_public() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS);
     let document = nebula.control("GET", "/openapi.json").send().is(200).json();
     let (mut public, mut guarded) = (Vec::new(), 0);

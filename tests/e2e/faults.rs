@@ -10,6 +10,7 @@ fn assert_still_serves(nebula: &Nebula) {
     nebula.post("/f/greets", "\"you\"").is(200).says("\"Hello, you!\"");
 }
 
+/// A panic is answered with 502, its message, the backtrace and the end of the log.
 #[test]
 fn panics() {
     let nebula = Nebula::start().deploy("panics", guests::PANICS);
@@ -38,6 +39,7 @@ fn failures_name_their_function() {
     assert!(answer.header("server-timing").is_some_and(|value| value.contains("run;dur=")));
 }
 
+/// A trap is answered with 502, its reason and the backtrace.
 #[test]
 fn traps() {
     let nebula = Nebula::start().deploy("traps", guests::TRAPS);
@@ -45,6 +47,7 @@ fn traps() {
     assert_still_serves(&nebula);
 }
 
+/// A call that exceeds its deadline is answered with 504 and the end of the log.
 #[test]
 fn loops_forever() {
     let nebula = Nebula::start();
@@ -60,6 +63,7 @@ fn loops_forever() {
     assert_still_serves(&nebula);
 }
 
+/// A guest that fails after it reached its memory limit is answered with 502 and the limit.
 #[test]
 fn eats_memory() {
     let nebula = Nebula::start();
@@ -87,6 +91,7 @@ fn asks_for_memory() {
     nebula.post("/f/asks", "200").is(200).says("\"denied 200 MiB\"");
 }
 
+/// An output over the limit is answered with 502, as plain bytes and as JSON.
 #[test]
 fn returns_too_much() {
     let nebula = Nebula::start();
@@ -103,6 +108,7 @@ fn returns_too_much() {
     assert_still_serves(&nebula);
 }
 
+/// A stack overflow is answered with 502 and the backtrace.
 #[test]
 fn overflows_stack() {
     let nebula = Nebula::start().deploy("overflows", guests::OVERFLOWS_STACK);
@@ -115,6 +121,7 @@ fn overflows_stack() {
     assert_still_serves(&nebula);
 }
 
+/// A guest that calls `exit` is answered with 502, whatever the exit code.
 #[test]
 fn exits() {
     let nebula = Nebula::start().deploy("exits", guests::EXITS);

@@ -4,6 +4,7 @@ use nebula_tests::{Nebula, foreach_guest_in_http_form, guests};
 
 foreach_guest_in_http_form!(is_tested);
 
+/// The function gets the whole request, and its whole response reaches the caller.
 #[test]
 fn mirrors_request() {
     let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
@@ -89,6 +90,7 @@ fn the_function_chooses_the_status() {
     nebula.get("/f/mirror/teapot").is(418).has("x-own", "kept");
 }
 
+/// The function's status and headers reach the caller, except interim statuses.
 #[test]
 fn answers_by_path() {
     let nebula = Nebula::start().deploy("odd", guests::ANSWERS_BY_PATH);
@@ -160,6 +162,7 @@ fn long_bodies_pass_in_both_directions() {
     assert!(answer.text().ends_with(&format!("body {long}")));
 }
 
+/// A function that sets no response is answered with 502.
 #[test]
 fn never_answers() {
     let nebula = Nebula::start().deploy("never", guests::NEVER_ANSWERS);

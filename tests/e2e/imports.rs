@@ -132,6 +132,7 @@ fn judges() {
     assert!(inspected.stdout().contains("  linked       measures v1 sha256:"), "{inspected:?}");
 }
 
+/// A raw function can import a typed one.
 #[test]
 fn measures_payload() {
     let nebula = Nebula::start().deploy("measures", guests::MEASURES);
@@ -145,6 +146,7 @@ fn measures_payload() {
     call(&[1, 1]).is(502).problem("function-failed");
 }
 
+/// A function of the http form can import a typed one.
 #[test]
 fn measures_request() {
     let nebula = Nebula::start().deploy("measures", guests::MEASURES);

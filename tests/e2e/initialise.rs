@@ -53,6 +53,7 @@ fn commands_initialise_component_files() {
     assert_eq!(inspected["form"], "http");
 }
 
+/// A raw function can be initialised.
 #[test]
 fn initialises_raw() {
     let nebula = Nebula::start();
@@ -60,6 +61,7 @@ fn initialises_raw() {
     nebula.post("/f/initialises-raw", "1").is(200).says("made at init");
 }
 
+/// A function of the http form can be initialised.
 #[test]
 fn initialises_http() {
     let nebula = Nebula::start();
@@ -102,6 +104,7 @@ fn prints_at_init() {
         .mentions("log_tail", "out at init\nerr at init\n");
 }
 
+/// A panic in the initialiser refuses the deploy, with its message, the backtrace and the log.
 #[test]
 fn panics_at_init() {
     assert_refused(guests::PANICS_AT_INIT)
@@ -119,6 +122,7 @@ fn panics_at_init() {
     }
 }
 
+/// An initialiser that exceeds its deadline refuses the deploy.
 #[test]
 fn loops_at_init() {
     assert_refused(guests::LOOPS_AT_INIT)
@@ -127,6 +131,7 @@ fn loops_at_init() {
         .mentions("log_tail", "round and round");
 }
 
+/// An initialiser that exceeds its memory limit refuses the deploy.
 #[test]
 fn eats_memory_at_init() {
     assert_refused(guests::EATS_MEMORY_AT_INIT)

@@ -1,22 +1,22 @@
-//! Compiled code: read once, and loaded once by each thread that calls it.
+//! Compiled code: it is read from disk once, and each thread that calls it loads it once.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use nebula_tests::{Nebula, WAIT_MAX};
 
-/// Functions of this repository that take a text.
+/// Functions of this repository that take text.
 const FUNCTIONS: [&str; 3] = ["markdown", "slugify", "sha256"];
 
 const THREADS: u64 = 64;
 
-/// What the server says of compiled code.
-fn loaded(nebula: &Nebula, what: &str) -> u64 {
+/// Returns a count from the server's report on loaded compiled code.
+fn loaded(nebula: &Nebula, count: &str) -> u64 {
     let report = nebula.control("GET", "/api/v1/cache").send().is(200).json();
-    report["loaded"][what].as_u64().unwrap_or_else(|| panic!("no `{what}` in {report}"))
+    report["loaded"][count].as_u64().unwrap_or_else(|| panic!("no `{count}` in {report}"))
 }
 
-/// Calls `function` `calls` times over a connection of its own, which one thread serves.
+/// Calls `function` `calls` times over a new connection, which a single thread serves.
 fn call(nebula: &Nebula, function: &str, calls: usize) {
     let mut stream = TcpStream::connect(nebula.calls_address()).unwrap();
     stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
@@ -47,28 +47,30 @@ fn functions_stay_loaded_on_each_of_64_threads() {
     assert_eq!(loaded(&nebula, "reads"), functions);
     assert_eq!(loaded(&nebula, "components"), functions);
     assert_eq!(loaded(&nebula, "evictions"), 0);
-    // Of some 300 loads that each call would make otherwise; the compute lane may have them too.
+    // One load for each thread, and perhaps one on the compute lane. If components didn't stay
+    // loaded, each of the 300 calls would load one.
     let loads = loaded(&nebula, "loads");
     assert!(loads <= functions * (THREADS + 1), "{loads} loads");
     for function in FUNCTIONS {
         let before = loaded(&nebula, "loads");
         call(&nebula, function, 50);
         let loads = loaded(&nebula, "loads") - before;
-        // The first call may be the thread's first of that function, and one may be cut off and run on the compute lane.
+        // The first call loads the component if the thread hasn't called the function yet. Another
+        // call may move to the compute lane and load it there.
         assert!(loads <= 2, "{loads} loads in 50 calls of `{function}`");
     }
     assert!(loaded(&nebula, "bytes") <= loaded(&nebula, "bytes_max"));
 }
 
 #[test]
-fn the_budget_for_compiled_code_is_an_option() {
+fn code_over_the_budget_is_unloaded() {
     let nebula = Nebula::start_with(&["--loaded-bytes-max", "0"]);
     for function in FUNCTIONS {
         nebula.put_function(function, "").is(200);
         call(&nebula, function, 3);
     }
     assert_eq!(loaded(&nebula, "bytes_max"), 0);
-    // The one that was called last.
+    // The function that was called last stays loaded.
     assert_eq!(loaded(&nebula, "components"), 1);
     assert_eq!(loaded(&nebula, "evictions"), FUNCTIONS.len() as u64 - 1);
 }

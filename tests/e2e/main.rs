@@ -5,7 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-/// Fails to compile unless the module that expands it has a test with the name of the guest.
+/// Fails to compile unless the module that expands it has a test with the name of the guest. (These
+/// tests are named after their guests for this check; their comments state the behaviour.)
 macro_rules! is_tested {
     ($guest:ident) => {
         const _: fn() = self::$guest;

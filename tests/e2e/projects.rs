@@ -180,8 +180,7 @@ fn pipelines_of_this_repository_answer_their_samples() {
     }
 }
 
-/// `nebula up` is a new user's first command. It serves every function and prints a call of each to
-/// copy.
+/// `nebula up`, a new user's first command, serves every function and prints a call of each.
 #[test]
 fn up_serves_this_repository() {
     let pipelines = pipelines();

@@ -5,6 +5,7 @@ use serde_json::json;
 
 foreach_guest_in_purity!(is_tested);
 
+/// Clocks are the same in every call; arguments, environment, stdin and files are absent.
 #[test]
 fn looks_around() {
     let nebula = Nebula::start_uncached().deploy("looks-around", guests::LOOKS_AROUND);
@@ -114,6 +115,7 @@ fn prints() {
     assert!(output.len() < 200, "{output}");
 }
 
+/// Every call gets a fresh instance: a counter in a static is always 1.
 #[test]
 fn counts() {
     let nebula = Nebula::start_uncached().deploy("counts", guests::COUNTS);

@@ -5,6 +5,7 @@ use nebula_tests::{Nebula, foreach_guest_in_raw, guests};
 
 foreach_guest_in_raw!(is_tested);
 
+/// The function gets the body and its media type unchanged, and returns both.
 #[test]
 fn mirrors_payload() {
     let nebula = Nebula::start().deploy("mirrors", guests::MIRRORS_PAYLOAD);

@@ -47,6 +47,7 @@ fn with(changes: &[(&str, Value)]) -> String {
     value.to_string()
 }
 
+/// Every kind of value is decoded and encoded; equivalent spellings give the codec's own.
 #[test]
 fn mirrors() {
     let nebula = Nebula::start().deploy("mirrors", guests::MIRRORS);
@@ -121,6 +122,7 @@ fn type_mismatches_have_a_pointer() {
     }
 }
 
+/// Several parameters are sent as an object or an array; the function's own error is 422.
 #[test]
 fn adds() {
     let nebula = Nebula::start().deploy("adds", guests::ADDS);
@@ -146,6 +148,7 @@ fn adds() {
     nebula.post("/f/adds", "3").is(400).problem("type-mismatch").pointer("");
 }
 
+/// A function without parameters takes an empty body; one without a result returns `null`.
 #[test]
 fn says_nothing() {
     let nebula = Nebula::start().deploy("says-nothing", guests::SAYS_NOTHING);
@@ -204,6 +207,7 @@ fn reverses() {
     call().body(&large).send().is(200).bytes(&large);
 }
 
+/// NaNs are canonical, in JSON and in the guest.
 #[test]
 fn makes_nan() {
     let nebula = Nebula::start().deploy("makes-nan", guests::MAKES_NAN);

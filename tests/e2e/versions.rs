@@ -114,7 +114,7 @@ fn limits_belong_to_a_version() {
     nebula.post("/f/f", "75").is(200);
 }
 
-/// A call ends on the version that it began with, even if the function is removed meanwhile.
+/// A call finishes on the version that it started with, even if the function is removed meanwhile.
 #[test]
 fn a_call_survives_the_removal_of_its_function() {
     use std::io::{Read, Write};

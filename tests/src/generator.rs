@@ -14,13 +14,13 @@ pub struct Generator {
 
 impl Generator {
     /// Creates a generator with a random seed, unless the environment sets one.
-    #[expect(clippy::new_without_default, reason = "each one has another seed")]
+    #[expect(clippy::new_without_default, reason = "each generator has another seed")]
     pub fn new() -> Self {
         Self::with_default_seed(RandomState::new().hash_one(()))
     }
 
-    /// Creates a generator with this seed, unless the environment sets another. Tests use it that
-    /// assert on rare cases.
+    /// Creates a generator with this seed, unless the environment sets another. For tests that
+    /// assert that rare cases occur.
     pub fn with_default_seed(seed: u64) -> Self {
         let mut config = Config::default();
         let seed = match config.rng_seed {

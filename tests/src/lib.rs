@@ -75,20 +75,19 @@ impl FunctionCrate {
     }
 }
 
-/// The longest time that a test waits for anything, far beyond what anything takes that doesn't
-/// hang.
+/// The longest time that a test waits for anything. Only something that hangs takes this long.
 pub const WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// Polls `check` until it returns a value, and fails the test after [`WAIT_MAX`]. `what` completes
 /// "gave up waiting until …".
 #[track_caller]
 pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         if let Some(found) = check() {
             return found;
         }
-        assert!(begun.elapsed() < WAIT_MAX, "gave up waiting until {what}");
+        assert!(started.elapsed() < WAIT_MAX, "gave up waiting until {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

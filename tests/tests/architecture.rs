@@ -1,4 +1,5 @@
-//! Directions that Cargo can't keep by itself, read from manifests and sources.
+//! The crates depend on each other in one direction only. These tests read manifests and sources to
+//! check the rules that Cargo can't enforce.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -10,7 +11,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Every Rust source below `directory`, by its path relative to it.
+/// Returns every Rust source below `directory` by its relative path.
 fn sources(directory: &str) -> BTreeMap<String, String> {
     fn walk(base: &Path, directory: &Path, found: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(directory).unwrap() {
@@ -30,13 +31,13 @@ fn sources(directory: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// The code of a source: without comments and without its unit tests.
+/// Removes the comments and the unit tests from a source.
 fn code(source: &str) -> String {
     let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
     source.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
 }
 
-/// The crates of the host, and those that each may depend on. Cargo refuses cycles; this table keeps the direction.
+/// The crates of the host with the crates that each may depend on. Cargo refuses only cycles.
 const CRATES: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("telemetry", &["model"]),
@@ -51,7 +52,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("cli", &["runtime", "http"]),
 ];
 
-/// The names of the packages that a manifest depends on, those of its tests left out.
+/// Returns the names of the packages that a manifest depends on, without those of its tests.
 fn dependencies(manifest: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(manifest)).unwrap();
     let dependencies = text.split("[dependencies]\n").nth(1).unwrap_or("").split("\n[").next().unwrap();
@@ -70,22 +71,22 @@ fn crates_depend_only_downward() {
     let folders = fs::read_dir(root().join("host")).unwrap();
     let folders: Vec<_> = folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     for folder in folders {
-        assert!(CRATES.iter().any(|(name, _)| *name == folder), "the table doesn't name `{folder}`");
+        assert!(CRATES.iter().any(|(name, _)| *name == folder), "`{folder}` is missing in `CRATES`");
     }
 }
 
 #[test]
-fn the_guest_sdk_depends_on_no_crate_of_the_host() {
+fn the_guest_sdk_depends_on_no_host_crate() {
     for dependency in dependencies("guest-sdk/Cargo.toml") {
         assert!(!dependency.starts_with("nebula-") || dependency == "nebula-sdk-macros", "{dependency}");
     }
 }
 
 #[test]
-fn http_and_the_command_line_name_no_wasmtime() {
+fn http_and_the_command_line_do_not_use_wasmtime() {
     for directory in ["host/http", "host/cli"] {
         for (file, source) in sources(&format!("{directory}/src")) {
-            assert!(!code(&source).contains("wasmtime"), "{directory}/src/{file} names wasmtime");
+            assert!(!code(&source).contains("wasmtime"), "{directory}/src/{file} uses wasmtime");
         }
         let manifest = fs::read_to_string(root().join(directory).join("Cargo.toml")).unwrap();
         assert!(!manifest.contains("wasmtime"), "{directory} depends on wasmtime");
@@ -97,21 +98,24 @@ fn only_http_and_the_command_line_open_sockets() {
     for (name, _) in CRATES.iter().filter(|(name, _)| !["http", "cli"].contains(name)) {
         for server in ["hyper", "hyper-util", "socket2", "axum"] {
             let dependencies = dependencies(&format!("host/{name}/Cargo.toml"));
-            assert!(!dependencies.iter().any(|dependency| dependency == server), "`{name}` has `{server}`");
+            assert!(
+                !dependencies.iter().any(|dependency| dependency == server),
+                "`{name}` depends on `{server}`"
+            );
         }
     }
 }
 
-/// Stores know bytes and digests alone.
+/// A store handles only bytes and digests.
 #[test]
-fn the_store_names_no_wasmtime() {
+fn the_store_does_not_depend_on_wasmtime() {
     assert!(!dependencies("host/store/Cargo.toml").iter().any(|name| name.starts_with("wasmtime")));
 }
 
-/// Unsafe code is in two places, each with its argument written down: the one that trusts compiled code, and a
-/// system call that no library wraps.
+/// Unsafe code is in two files, each of which justifies it: one loads compiled code, the other makes
+/// a system call that no library wraps.
 #[test]
-fn only_loading_artefacts_and_scheduling_are_unsafe() {
+fn unsafe_code_is_limited_to_two_files() {
     for (file, source) in sources("host") {
         if !["engine/src/artefact.rs", "engine/src/priority.rs"].contains(&file.as_str()) {
             let words = code(&source);

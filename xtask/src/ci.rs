@@ -1,23 +1,26 @@
-//! What decides whether a change lands, and what is too long for every change.
+//! The checks that every change must pass ([`ci`]), and the longer ones before a release ([`full`]).
+//!
+//! Each check is a phase with a name, so that it can run alone: `cargo xtask ci lints`. The phases
+//! that run tests are in [`mod@test`].
 
 use std::process::Command;
 
 use crate::phases::Phases;
 use crate::{cargo, dist, fuzz, root, run, test, tools, units};
 
-/// The workspaces of this repository.
+/// The folders of the cargo workspaces in this repository.
 const WORKSPACES: [&str; 4] = [".", "guest-sdk", "functions", "tests/guests"];
 
-/// The target of guests.
+/// Builds for the target of guests.
 const WASM: [&str; 2] = ["--target", "wasm32-wasip2"];
 
-/// Each target is fuzzed so long by [`full`].
+/// The time that [`full`] fuzzes each target.
 const FUZZ_SECONDS: u64 = 600;
 
-/// How often [`full`] runs the tests again. Generated inputs differ each time.
+/// The number of times that [`full`] repeats the tests. Each repetition generates other inputs.
 const REPEATS: &str = "3";
 
-/// Formatting, lints, dependencies, documentation and tests.
+/// Checks formatting, wasmtime's features, dependencies, lints and documentation, then runs all tests.
 pub(crate) fn ci(phases: &mut Phases) -> Result<(), String> {
     phases.run("format", format)?;
     phases.run("units", units::check)?;
@@ -27,7 +30,7 @@ pub(crate) fn ci(phases: &mut Phases) -> Result<(), String> {
     test::test(phases)
 }
 
-/// [`ci`], the binary to package, the tests several times over, and a long run of each fuzz target.
+/// Runs [`ci`], builds the packaged binary, repeats the tests and fuzzes each target.
 pub(crate) fn full(phases: &mut Phases) -> Result<(), String> {
     ci(phases)?;
     phases.run("dist", dist::build)?;
@@ -39,8 +42,10 @@ fn format() -> Result<(), String> {
     WORKSPACES.iter().try_for_each(|workspace| run(cargo(workspace).args(["fmt", "--all", "--check"])))
 }
 
-/// Licenses, banned crates and sources of all dependencies. Advisories need a database from elsewhere, so they are
-/// checked by hand: docs/release-checklist.md.
+/// Checks the licenses and sources of all dependencies, and that no banned crate is among them.
+///
+/// Advisories are checked by hand before a release (docs/release-checklist.md), because they need
+/// an external database.
 fn dependencies() -> Result<(), String> {
     let deny = tools::deny()?;
     for workspace in WORKSPACES {

@@ -1,4 +1,5 @@
-//! The binary that is benchmarked and packaged: `target/dist/package/nebula`, and its symbols beside it.
+//! Builds the binary that is benchmarked and packaged, `target/dist/package/nebula`, and puts its
+//! debug symbols beside it in `nebula.debug`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,7 +16,7 @@ pub(crate) fn build() -> Result<(), String> {
     let objcopy = objcopy()?;
     run(Command::new(&objcopy).arg("--only-keep-debug").args([&built, &symbols]))?;
     run(Command::new(&objcopy).arg("--strip-all").args([&built, &binary]))?;
-    // Debuggers look for the file of this name beside the binary.
+    // Names the file that debuggers look for beside the binary.
     run(Command::new(&objcopy).current_dir(&package).args(["--add-gnu-debuglink=nebula.debug", "nebula"]))?;
     for file in [binary, symbols] {
         let bytes = std::fs::metadata(&file).map_err(|error| error.to_string())?.len();
@@ -24,7 +25,7 @@ pub(crate) fn build() -> Result<(), String> {
     Ok(())
 }
 
-/// The one of the Rust toolchain.
+/// Returns the path of the Rust toolchain's own `objcopy`.
 fn objcopy() -> Result<PathBuf, String> {
     let libraries = output(Command::new("rustc").current_dir(root()).args(["--print", "target-libdir"]))?;
     let libraries = PathBuf::from(String::from_utf8_lossy(&libraries).trim());

@@ -1,15 +1,22 @@
-//! Fuzzes what reads bytes from outside: `fuzz/fuzz_targets/`, each beginning from its kept corpus.
+//! Fuzzes the code that parses untrusted bytes, with cargo-fuzz.
 //!
-//! New inputs go to `target/fuzz/corpus/`; one that crashes goes to `fuzz/artifacts/`. An input that found a bug is
-//! kept in `fuzz/corpus/`, where an ordinary test replays it.
+//! ```text
+//! fuzz/fuzz_targets/    one file for each target
+//! fuzz/corpus/          the inputs to start from; a test in fuzz/ replays them
+//! target/fuzz/corpus/   inputs that a run discovers
+//! fuzz/artifacts/       inputs that crash
+//! ```
+//!
+//! After a bug is fixed, move the input that found it to `fuzz/corpus/`.
 
 use std::process::Command;
 
 use crate::{root, run, tools};
 
+/// The time to fuzz each target by default.
 const SECONDS: u64 = 60;
 
-/// `[TARGET] [--seconds N]`
+/// Fuzzes one target, or all of them: `[TARGET] [--seconds N]`.
 pub(crate) fn fuzz(options: &[&str]) -> Result<(), String> {
     let (target, seconds) = match options {
         [] => (None, SECONDS),
@@ -24,7 +31,7 @@ pub(crate) fn fuzz(options: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Fuzzes one target after the other.
+/// Fuzzes every target, one after the other.
 pub(crate) fn all(seconds: u64) -> Result<(), String> {
     targets()?.iter().try_for_each(|target| one(target, seconds))
 }
@@ -33,7 +40,7 @@ fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))
 }
 
-/// The names of all targets.
+/// Returns the names of all targets, sorted.
 fn targets() -> Result<Vec<String>, String> {
     let folder = root().join("fuzz/fuzz_targets");
     let entries =
@@ -46,22 +53,23 @@ fn targets() -> Result<Vec<String>, String> {
 }
 
 fn one(target: &str, seconds: u64) -> Result<(), String> {
-    let known = targets()?;
-    if !known.iter().any(|known| known == target) {
-        return Err(format!("there is no fuzz target `{target}`: {}", known.join(", ")));
+    let targets = targets()?;
+    if !targets.iter().any(|name| name == target) {
+        return Err(format!("unknown fuzz target `{target}`; the targets are {}", targets.join(", ")));
     }
     let build = root().join("target/fuzz");
-    let found = build.join("corpus").join(target);
-    std::fs::create_dir_all(&found)
-        .map_err(|error| format!("cannot create `{}`: {error}", found.display()))?;
+    let discovered = build.join("corpus").join(target);
+    std::fs::create_dir_all(&discovered)
+        .map_err(|error| format!("cannot create `{}`: {error}", discovered.display()))?;
     let mut fuzz = Command::new(tools::fuzz()?);
     fuzz.current_dir(root());
-    // cargo-fuzz asks for a nightly compiler; the pinned stable one has all that it uses.
+    // cargo-fuzz requires a nightly compiler. This makes the pinned stable one accept its flags.
     fuzz.env("RUSTC_BOOTSTRAP", "1");
-    // The settings of the release profile that a fuzzer can't use: symbols are what its reports are made of.
+    // A fuzzer can't use two settings of the release profile: LTO, and stripping the symbols that its
+    // crash reports need.
     fuzz.envs([("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_STRIP", "none")]);
     fuzz.args(["fuzz", "run", "--fuzz-dir", "fuzz", "--features", "libfuzzer", "--target-dir"]).arg(&build);
-    // The targets are safe Rust: an address sanitizer would only slow them down.
-    fuzz.args(["--sanitizer", "none", target]).arg(&found).arg(root().join("fuzz/corpus").join(target));
+    // The targets are safe Rust, so the address sanitizer would only cost time.
+    fuzz.args(["--sanitizer", "none", target]).arg(&discovered).arg(root().join("fuzz/corpus").join(target));
     run(fuzz.arg("--").arg(format!("-max_total_time={seconds}")))
 }

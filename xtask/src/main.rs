@@ -1,15 +1,18 @@
-//! Tasks of this repository: `cargo xtask TASK`.
+//! The repository's build and test tasks: `cargo xtask TASK`.
 //!
 //! ```text
-//! ci         everything that decides whether a change lands, or one phase of it: [PHASE]
-//! test       installs what the tests need and runs all of them: [PHASE]
-//! functions  builds functions/ in both ways and compares their answers with their samples
-//! openapi    validates the OpenAPI document of a server with every function deployed
-//! units      checks that no two commands build wasmtime with different features
-//! fuzz       fuzzes: [TARGET] [--seconds N], all targets a minute each by default
-//! dist       builds the binary that is benchmarked and packaged
-//! full       ci and dist, then what is too long for every commit
+//! ci [PHASE]      runs every check that a change must pass, or one phase
+//! test [PHASE]    installs the tools that the tests need and runs all tests, or one phase
+//! functions       tests functions/, builds them in both ways and checks their samples
+//! openapi         validates the OpenAPI document of a server with every function deployed
+//! units           checks that no two cargo commands build wasmtime with different features
+//! fuzz [TARGET] [--seconds N]
+//!                 fuzzes one target, or all of them; a minute each by default
+//! dist            builds the binary that is benchmarked and packaged
+//! full            runs ci, dist, the tests three more times, and ten minutes of each fuzz target
 //! ```
+//!
+//! Errors are messages (`String`): every task ends at the first one, and only `main` prints them.
 
 mod ci;
 mod dist;
@@ -35,7 +38,7 @@ fn main() -> ExitCode {
         ["ci" | "test", phase] => Phases::only(phase),
         _ => Phases::default(),
     };
-    let done = match arguments.as_slice() {
+    let outcome = match arguments.as_slice() {
         ["ci"] | ["ci", _] => ci::ci(&mut phases).and_then(|()| phases.finish()),
         ["test"] | ["test", _] => test::test(&mut phases).and_then(|()| phases.finish()),
         ["full"] => ci::full(&mut phases),
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
         _ => Err(USAGE.to_owned()),
     };
     phases.print();
-    match done {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -56,20 +59,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// The repository.
+/// Returns the root folder of the repository.
 fn root() -> &'static Path {
-    // Its parent exists: this crate is one folder of it.
+    // This crate is a folder in the root, so the parent exists.
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// cargo in a folder of the repository.
+/// Returns a cargo command that runs in `directory`, relative to the root.
 fn cargo(directory: &str) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(root().join(directory));
     cargo
 }
 
-/// Runs a command to its success.
+/// Prints a command and runs it. A status other than success is an error.
 fn run(command: &mut Command) -> Result<(), String> {
     let shown = format!("{command:?}").replace('"', "");
     eprintln!("$ {shown}");
@@ -77,7 +80,7 @@ fn run(command: &mut Command) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("`{shown}` failed: {status}")) }
 }
 
-/// Runs a command to its success, for what it writes to stdout.
+/// Runs a command and returns what it writes to stdout. A status other than success is an error.
 fn output(command: &mut Command) -> Result<Vec<u8>, String> {
     let shown = format!("{command:?}").replace('"', "");
     let output = command

@@ -1,4 +1,7 @@
-//! The OpenAPI document of a server with every function deployed, before an independent validator.
+//! Validates the OpenAPI document with a tool that isn't part of Nebula.
+//!
+//! Starts a server, deploys every function of `functions/` to it, and passes its document to
+//! `validate_openapi.py`.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -6,17 +9,18 @@ use std::process::{Child, Command, Stdio};
 
 use crate::{functions, output, root, run, tools};
 
-/// A server that ends with this value.
+/// A running `nebula serve`, killed when this value is dropped.
 struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be gone already; then there is nothing to end.
+        // Both fail if the process has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
+/// Fails if the document is invalid or doesn't contain every function.
 pub(crate) fn check() -> Result<(), String> {
     let python = tools::openapi_validator()?;
     let nebula = tools::nebula()?;
@@ -25,21 +29,22 @@ pub(crate) fn check() -> Result<(), String> {
     if data_dir.exists() {
         std::fs::remove_dir_all(&data_dir).map_err(|error| error.to_string())?;
     }
-    let (_server, control) = serve(&nebula, &data_dir)?;
+    let (_server, control_url) = serve(&nebula, &data_dir)?;
     for component in &components {
         output(
             Command::new(&nebula)
                 .arg("deploy")
                 .arg(component)
-                .args(["--server", &control, "--data-dir"])
+                .args(["--server", &control_url, "--data-dir"])
                 .arg(&data_dir),
         )?;
     }
     let token = data_dir.join("token");
     let script = root().join("xtask/validate_openapi.py");
-    run(Command::new(python).arg(script).arg(control).arg(token).arg(components.len().to_string()))
+    run(Command::new(python).arg(script).arg(control_url).arg(token).arg(components.len().to_string()))
 }
 
+/// Starts a server on free ports and returns it with the URL of its control plane.
 fn serve(nebula: &Path, data_dir: &Path) -> Result<(Server, String), String> {
     let mut child = Command::new(nebula)
         .args(["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data-dir"])
@@ -51,6 +56,6 @@ fn serve(nebula: &Path, data_dir: &Path) -> Result<(Server, String), String> {
     let server = Server(child);
     let mut lines =
         stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines().map_while(Result::ok));
-    let control = lines.find_map(|line| line.strip_prefix("control").map(|url| url.trim().to_owned()));
-    Ok((server, control.ok_or("the server did not start")?))
+    let control_url = lines.find_map(|line| line.strip_prefix("control").map(|url| url.trim().to_owned()));
+    Ok((server, control_url.ok_or("the server did not start")?))
 }

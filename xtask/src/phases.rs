@@ -1,21 +1,22 @@
-//! Phases of a task and the time that each took.
+//! Runs the named phases of a task, or only one of them, and reports the time that each took.
 
 use std::time::{Duration, Instant};
 
+/// The phases that have run so far, and which ones to run.
 #[derive(Default)]
 pub(crate) struct Phases {
-    /// The only phase to run, if one was asked for.
+    /// The only phase to run. Runs all phases if it is `None`.
     only: Option<String>,
-    taken: Vec<(&'static str, Duration)>,
+    timings: Vec<(&'static str, Duration)>,
 }
 
 impl Phases {
-    /// Runs only the phase of this name.
+    /// Selects the phase to run by its name.
     pub(crate) fn only(name: &str) -> Self {
-        Self { only: Some(name.to_owned()), taken: Vec::new() }
+        Self { only: Some(name.to_owned()), timings: Vec::new() }
     }
 
-    /// Runs a phase; a failed one counts too.
+    /// Runs a phase if it is selected, and records its time even if it fails.
     pub(crate) fn run(
         &mut self,
         name: &'static str,
@@ -25,29 +26,29 @@ impl Phases {
             return Ok(());
         }
         eprintln!("\n== {name}");
-        let begun = Instant::now();
-        let done = phase();
-        self.taken.push((name, begun.elapsed()));
-        done
+        let started = Instant::now();
+        let outcome = phase();
+        self.timings.push((name, started.elapsed()));
+        outcome
     }
 
-    /// Fails if no phase has the name that was asked for.
+    /// Fails if the selected phase doesn't exist.
     pub(crate) fn finish(&self) -> Result<(), String> {
         match &self.only {
-            Some(only) if self.taken.is_empty() => Err(format!("there is no phase `{only}`")),
+            Some(only) if self.timings.is_empty() => Err(format!("unknown phase `{only}`")),
             Some(_) | None => Ok(()),
         }
     }
 
-    /// Prints the seconds of each phase and their sum, if there were any.
+    /// Prints the seconds that each phase took, and their sum. Prints nothing if no phase ran.
     pub(crate) fn print(&self) {
-        if self.taken.is_empty() {
+        if self.timings.is_empty() {
             return;
         }
         eprintln!("\nseconds by phase");
-        let sum = self.taken.iter().map(|(_, taken)| *taken).sum();
-        for (name, taken) in self.taken.iter().chain([&("all", sum)]) {
-            eprintln!("  {name:<14}{:>7.1}", taken.as_secs_f64());
+        let sum = self.timings.iter().map(|(_, time)| *time).sum();
+        for (name, time) in self.timings.iter().chain([&("all", sum)]) {
+            eprintln!("  {name:<14}{:>7.1}", time.as_secs_f64());
         }
     }
 }

@@ -1,10 +1,11 @@
-//! All tests.
+//! Runs the tests of every workspace: unit, end-to-end and documentation tests.
 
 use std::process::Command;
 
 use crate::phases::Phases;
 use crate::{cargo, functions, openapi, root, run, tools};
 
+/// Installs the tools that the tests need, then runs all tests.
 pub(crate) fn test(phases: &mut Phases) -> Result<(), String> {
     phases.run("tools", || {
         tools::targets()?;
@@ -26,9 +27,11 @@ pub(crate) fn test(phases: &mut Phases) -> Result<(), String> {
     phases.run("openapi", openapi::check)
 }
 
-/// Runs the tests of the main workspace, those that need an installed tool too.
+/// Runs the tests of the main workspace with nextest, ignored ones included: those need a tool that
+/// the phase `tools` has installed.
 pub(crate) fn nextest(arguments: &[&str]) -> Result<(), String> {
-    // The end-to-end tests drive this binary. Each is a process of its own and would ask cargo for it.
+    // The end-to-end tests start this binary. nextest runs each test in its own process, and without
+    // the variable each of them would run cargo to build it.
     let nebula = tools::nebula()?;
     let mut nextest = Command::new(tools::nextest()?);
     nextest.current_dir(root()).env("NEBULA_TEST_BINARY", nebula);

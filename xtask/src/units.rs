@@ -1,7 +1,8 @@
-//! Checks that no two commands build wasmtime with different features.
+//! Checks that no two cargo commands build wasmtime with different features.
 //!
-//! cargo chooses the features of a crate from the packages that a command names. A set that differs anywhere below
-//! wasmtime has all of wasmtime compiled again, which takes minutes.
+//! cargo unifies the features of a crate over the packages that a command selects. If two commands
+//! select different features for wasmtime or one of its dependencies, each compiles its own wasmtime,
+//! which takes minutes. The check compares cargo's unit graphs, without building anything.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};
@@ -11,43 +12,48 @@ use serde_json::Value;
 
 use crate::{cargo, output};
 
-/// The packages that people build by name.
+/// The packages that developers build with `--package`.
 const PACKAGES: &[&str] = &["nebula-cli", "nebula-bench"];
 
-/// Crates that are compiled once only, for tests and for everything else.
-const ALWAYS_ONCE: &[&str] = &["wasmtime", "wasmtime-internal-cranelift"];
+/// Crates that all commands share in the `dev` profile, tests included.
+const SHARED_IN_DEV: &[&str] = &["wasmtime", "wasmtime-internal-cranelift"];
 
-/// Crates that are compiled once only in a build for use: tests have another tokio below them.
-const ONCE_TO_USE: &[&str] = &["wasmtime", "wasmtime-internal-cranelift", "wasmtime-wasi-http", "hyper"];
+/// Crates that all commands share in the `release` profile. Tests use other features of tokio, on
+/// which the last two depend, so the `dev` profile can't share these.
+const SHARED_IN_RELEASE: &[&str] =
+    &["wasmtime", "wasmtime-internal-cranelift", "wasmtime-wasi-http", "hyper"];
 
-/// One crate to compile, in one way.
+/// A crate to compile, with one set of features.
 struct Unit {
-    /// Name and version.
+    /// `name@version`.
     package: String,
     target: String,
     features: Vec<String>,
+    /// The hashes of the units that this one depends on.
     dependencies: Vec<u64>,
 }
 
-/// What one command builds, by a hash over all that decides a unit: its package, features, profile and dependencies.
+/// The units that one command builds, by a hash of everything that distinguishes them: package,
+/// target, mode, platform, features, profile and dependencies.
 type Units = HashMap<u64, Unit>;
 
+/// Compares the builds and tests of the workspace and of each package in [`PACKAGES`].
 pub(crate) fn check() -> Result<(), String> {
     let command = |arguments: &[&str]| arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let builds = PACKAGES.iter().map(|package| command(&["build", "--package", package]));
     let builds: Vec<Vec<String>> = std::iter::once(command(&["build"])).chain(builds).collect();
-    compare("release", &builds, ONCE_TO_USE)?;
+    compare("release", &builds, SHARED_IN_RELEASE)?;
 
     let tests = PACKAGES.iter().map(|package| command(&["test", "--no-run", "--package", package]));
-    let whole = [&["test", "--workspace", "--no-run"][..], &["build", "--workspace", "--bin", "nebula"]];
-    let dev: Vec<Vec<String>> = builds.iter().cloned().chain(tests).chain(whole.map(command)).collect();
-    compare("dev", &dev, ALWAYS_ONCE)?;
+    let workspace = [&["test", "--workspace", "--no-run"][..], &["build", "--workspace", "--bin", "nebula"]];
+    let dev: Vec<Vec<String>> = builds.iter().cloned().chain(tests).chain(workspace.map(command)).collect();
+    compare("dev", &dev, SHARED_IN_DEV)?;
     eprintln!("{} packages share one wasmtime", PACKAGES.len());
     Ok(())
 }
 
-/// Checks that the other commands compile the crates in `once` as the first does.
-fn compare(profile: &str, commands: &[Vec<String>], once: &[&str]) -> Result<(), String> {
+/// Checks that all commands compile the crates in `shared` in the same way as the first command.
+fn compare(profile: &str, commands: &[Vec<String>], shared: &[&str]) -> Result<(), String> {
     let mut first: Option<(String, Units)> = None;
     for command in commands {
         let shown = format!("cargo {} --profile {profile}", command.join(" "));
@@ -56,13 +62,13 @@ fn compare(profile: &str, commands: &[Vec<String>], once: &[&str]) -> Result<(),
             first = Some((shown, units));
             continue;
         };
-        let is_once = |unit: &Unit| once.iter().any(|name| unit.package.starts_with(&format!("{name}@")));
-        if let Some((_, again)) = units.iter().find(|(id, unit)| is_once(unit) && !expected.contains_key(*id))
-        {
+        let is_shared = |unit: &Unit| shared.iter().any(|name| unit.package.starts_with(&format!("{name}@")));
+        let differs = |(id, unit): &(&u64, &Unit)| is_shared(unit) && !expected.contains_key(*id);
+        if let Some((_, unit)) = units.iter().find(differs) {
             return Err(format!(
-                "`{shown}` compiles {} in another way than `{reference}`:\n{}\n\n\
-                 hint: ask for the same features in host/runtime/Cargo.toml",
-                again.package,
+                "`{shown}` compiles {} with other features than `{reference}`:\n{}\n\n\
+                 hint: add the missing features to host/runtime/Cargo.toml",
+                unit.package,
                 differences(&units, expected)
             ));
         }
@@ -70,7 +76,8 @@ fn compare(profile: &str, commands: &[Vec<String>], once: &[&str]) -> Result<(),
     Ok(())
 }
 
-/// The units whose dependencies are those of the other command, and which differ all the same.
+/// Lists the units that cause a difference: their own features differ, and none of their dependencies
+/// does.
 fn differences(units: &Units, expected: &Units) -> String {
     let mut others: BTreeMap<(&str, &str), Vec<&Unit>> = BTreeMap::new();
     for unit in expected.values() {
@@ -90,36 +97,36 @@ fn differences(units: &Units, expected: &Units) -> String {
     lines.join("\n")
 }
 
-/// What cargo would compile.
+/// Returns the units that a cargo command would compile.
 fn units(profile: &str, command: &[String]) -> Result<Units, String> {
-    // The pinned toolchain is a stable one; the option is not.
+    // `--unit-graph` is unstable and the pinned toolchain is stable.
     let mut cargo = cargo(".");
     cargo.env("RUSTC_BOOTSTRAP", "1").args(command).args(["--profile", profile]);
     let graph = output(cargo.args(["-Z", "unstable-options", "--unit-graph"]))?;
     let graph: Value = serde_json::from_slice(&graph).map_err(|error| error.to_string())?;
-    let list = graph["units"].as_array().ok_or("cargo's unit graph has another form")?;
+    let list = graph["units"].as_array().ok_or("unknown format of cargo's unit graph")?;
     let mut ids = vec![None; list.len()];
     let mut units = Units::new();
     for index in 0..list.len() {
-        identify(list, index, &mut ids, &mut units);
+        add_unit(list, index, &mut ids, &mut units);
     }
     Ok(units)
 }
 
-/// Adds the unit at `index` and those below it; returns its hash.
-fn identify(list: &[Value], index: usize, ids: &mut [Option<u64>], units: &mut Units) -> u64 {
+/// Adds the unit at `index` and its dependencies to `units`, and returns the hash of the unit.
+fn add_unit(list: &[Value], index: usize, ids: &mut [Option<u64>], units: &mut Units) -> u64 {
     if let Some(id) = ids[index] {
         return id;
     }
     let unit = &list[index];
-    let below: Vec<usize> = unit["dependencies"]
+    let dependencies: Vec<usize> = unit["dependencies"]
         .as_array()
         .into_iter()
         .flatten()
         .filter_map(|dependency| usize::try_from(dependency["index"].as_u64()?).ok())
         .collect();
     let mut dependencies: Vec<u64> =
-        below.into_iter().map(|index| identify(list, index, ids, units)).collect();
+        dependencies.into_iter().map(|index| add_unit(list, index, ids, units)).collect();
     dependencies.sort_unstable();
     let mut profile = unit["profile"].clone();
     if let Some(profile) = profile.as_object_mut() {

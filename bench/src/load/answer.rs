@@ -101,12 +101,12 @@ impl AnswerReader {
         loop {
             let wire = &self.bytes[..self.filled];
             let size = httparse::parse_chunk_size(&wire[at..]);
-            let size = size.map_err(|_| anyhow::anyhow!("an invalid size of a chunk"))?;
+            let size = size.map_err(|_| anyhow::anyhow!("invalid chunk size"))?;
             let Status::Complete((mark_len, size)) = size else { break };
             let from = at + mark_len;
             let to = from + usize::try_from(size)?;
             let Some(end) = wire.get(to..to + 2) else { break };
-            ensure!(end == b"\r\n", "an invalid end of a chunk");
+            ensure!(end == b"\r\n", "invalid end of a chunk");
             let chunk = &wire[from..to];
             ensure!(expected[matched..].starts_with(chunk), "another body");
             (at, matched) = (to + 2, matched + chunk.len());

@@ -49,8 +49,8 @@ enum Execution {
 }
 
 impl Execution {
-    /// The executions of a pipeline.
-    const OF_PIPELINES: [Self; 2] = [Self::StepByStep, Self::AsOneComponent];
+    /// The two executions of a pipeline.
+    const PIPELINES: [Self; 2] = [Self::StepByStep, Self::AsOneComponent];
 
     fn name(self) -> &'static str {
         match self {
@@ -92,7 +92,7 @@ struct Kind {
 }
 
 /// The longest time that linking and compiling a chain may take.
-const FUSED_WITHIN: Duration = Duration::from_secs(60);
+const FUSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The latencies of each round, by kind and number of steps.
 #[derive(Default)]
@@ -148,7 +148,7 @@ struct ComposedChain {
     component: BareComponent,
     /// The connection to the server of this chain.
     caller: Caller,
-    /// Killed when dropped.
+    /// Held so that the server runs; dropping it kills the server.
     _server: Server,
     /// True if the chain is also deployed to the runtime and the server that are measured.
     is_deployed: bool,
@@ -215,7 +215,7 @@ struct ChainBench<'a> {
     caller: Caller,
     latencies: Latencies,
     /// False in the warm-up round, whose latencies are dropped.
-    counts: bool,
+    is_recording: bool,
 }
 
 impl ChainBench<'_> {
@@ -259,7 +259,7 @@ impl ChainBench<'_> {
     }
 
     fn add(&mut self, kind: Kind, steps: usize, latency: Latency) {
-        if self.counts {
+        if self.is_recording {
             self.latencies.add(kind, steps, latency);
         }
     }
@@ -273,7 +273,7 @@ pub(super) fn measure(args: &Args, program: &Path, echo: &Path) -> anyhow::Resul
     in_process.deploy("echo", Bytes::from(std::fs::read(echo)?))?;
     let server = Nebula::start(program, &[Deploy { name: "echo", component: echo, limits: &[] }], &cores)?;
     for count in &counts {
-        for execution in Execution::OF_PIPELINES {
+        for execution in Execution::PIPELINES {
             let fuse = execution.fuse();
             let steps = serde_json::json!({"steps": vec!["echo"; *count], "fuse": fuse}).to_string();
             in_process.deploy_pipeline(&chain_name(execution, *count), &steps)?;
@@ -288,15 +288,20 @@ pub(super) fn measure(args: &Args, program: &Path, echo: &Path) -> anyhow::Resul
         wait_until_fused(&in_process, &chain_name(Execution::AsOneComponent, *count))?;
     }
     let caller = Caller::connect(server.server.addresses[0])?;
-    let mut bench =
-        ChainBench { args, in_process: &in_process, caller, latencies: Latencies::default(), counts: false };
+    let mut bench = ChainBench {
+        args,
+        in_process: &in_process,
+        caller,
+        latencies: Latencies::default(),
+        is_recording: false,
+    };
     for round in 0..=args.rounds.get() {
         eprintln!("round {round} of {}", args.rounds);
         // Round 0 is a warm-up.
-        bench.counts = round > 0;
+        bench.is_recording = round > 0;
         for count in &counts {
             // A chain of one step isn't linked.
-            let executions = Execution::OF_PIPELINES.into_iter();
+            let executions = Execution::PIPELINES.into_iter();
             for execution in
                 executions.filter(|execution| *count > 1 || *execution != Execution::AsOneComponent)
             {
@@ -337,15 +342,15 @@ fn chain_name(execution: Execution, steps: usize) -> String {
 
 fn wait_until_fused(nebula: &InProcess, name: &str) -> anyhow::Result<()> {
     let function = nebula.resolve(name)?;
-    let begun = Instant::now();
-    while begun.elapsed() < FUSED_WITHIN {
+    let started = Instant::now();
+    while started.elapsed() < FUSE_TIMEOUT {
         // A call of one component has no trace of steps.
         if nebula.call(&function).trace.is_none() {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(200));
     }
-    anyhow::bail!("`{name}` was not linked into one component within {} s", FUSED_WITHIN.as_secs())
+    anyhow::bail!("`{name}` was not linked into one component within {} s", FUSE_TIMEOUT.as_secs())
 }
 
 /// Measures calls, and runs `between` after each without measuring it.
@@ -356,9 +361,9 @@ fn timed(
 ) -> anyhow::Result<Latency> {
     let mut samples_ns = Vec::new();
     for _ in 0..args.calls.get() {
-        let begun = Instant::now();
+        let started = Instant::now();
         call()?;
-        samples_ns.push(ns(begun.elapsed()));
+        samples_ns.push(ns(started.elapsed()));
         between()?;
     }
     Ok(Latency::of(samples_ns))

@@ -1,4 +1,4 @@
-//! The raw form: bytes with a media type, by the world of `wit/function.wit`.
+//! The raw form: bytes with a media type, in the world that `wit/function.wit` defines.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};

@@ -1,6 +1,6 @@
 //! Rust types that WIT can express.
 //!
-//! A macro sees names, not types: it takes `String` for the one of std, and looks up an unknown
+//! A macro sees names, not types: it assumes that `String` is the one of std, and looks up an unknown
 //! name among the module's own structs and enums.
 
 use proc_macro2::{Ident, TokenStream};

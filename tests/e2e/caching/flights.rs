@@ -52,15 +52,15 @@ fn wait_until_running(nebula: &Nebula) {
     });
 }
 
-/// If the caller that began the execution disconnects, the execution continues for the others.
+/// If the caller that started the execution disconnects, the execution continues for the others.
 #[test]
 fn a_disconnecting_caller_does_not_cancel_the_others() {
     let nebula = Nebula::start();
     deploy(&nebula, "fib?deadline_ms=60000", function("fibonacci-recursive"));
     let fib = |n: u32| (0..n).fold((0_u64, 1_u64), |(a, b), _| (b, a + b)).0;
     let mut executions = 0;
-    // An attempt in which the first caller disconnects before the second has joined proves nothing.
-    // Repeat with a slower call then.
+    // If the first caller disconnects before the second has joined, the attempt proves nothing and
+    // is repeated with a slower call.
     let collapsed = (38..43).any(|n| {
         let first = send_fib(&nebula, n);
         wait_until_running(&nebula);
@@ -73,7 +73,7 @@ fn a_disconnecting_caller_does_not_cancel_the_others() {
         executions += 1;
         second.is(200).says(&fib(n).to_string()).header("cache-status") == Some(COLLAPSED)
     });
-    assert!(collapsed, "no second caller got the result of the execution that the first began");
+    assert!(collapsed, "no second caller got the result of the execution that the first one started");
     // Executions whose first caller has disconnected are counted, too.
     assert_eq!(counts(&nebula), Counts { hits: 0, collapsed: 1, misses: executions });
 }

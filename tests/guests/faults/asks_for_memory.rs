@@ -1,4 +1,4 @@
-//! Asks for memory and answers whether it got it, without failing if it didn't.
+//! Requests memory and answers whether it got it. It doesn't fail if it didn't.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! Answers as the path says: `/status/<code>` sets the status, `/headers/<bytes>` adds a header of
+//! Answers as the path asks: `/status/<code>` sets the status, `/headers/<bytes>` adds a header of
 //! that length, `/own-tag` an entity tag, `/max-age/<seconds>` a `Cache-Control`, `/vary` a `Vary`.
 //! The body is always ten bytes; a `HEAD` request gets none.
 

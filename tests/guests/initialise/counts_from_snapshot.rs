@@ -1,5 +1,4 @@
-//! Counts in statics that its initialiser fills: every call counts one more than the snapshot
-//! holds.
+//! Counts in statics that its initialiser fills: every call counts one more than the snapshot.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};

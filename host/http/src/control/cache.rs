@@ -19,5 +19,5 @@ async fn report(State(runtime): State<BlockingRuntime>) -> Result<Json<CacheRepo
 }
 
 async fn clear(State(runtime): State<BlockingRuntime>) -> Result<NoContent, Refusal<ClearError>> {
-    runtime.run(|runtime| Ok(runtime.clear_cache().map(|()| NoContent)?)).await
+    runtime.run(|runtime| runtime.clear_cache().map(|()| NoContent)).await
 }
