@@ -26,10 +26,10 @@ use nebula_model::remember::Remember;
 use wasmtime::component::Val;
 
 /// Domain separation, as BLAKE3's key derivation requires: unique and fixed.
-const CONTEXT: &str = "nebula 2026-11-26 key of a cached result";
+const CONTEXT: &str = "nebula 2026-11-26 key of a remembered result";
 
 /// Domain separation for pipelines.
-const PIPELINE_CONTEXT: &str = "nebula 2026-11-26 key of a pipeline's cached result";
+const PIPELINE_CONTEXT: &str = "nebula 2026-11-26 key of a pipeline's remembered result";
 
 /// Increases with every change to the world that a guest sees: the results of NaNs and relaxed
 /// SIMD, the fixed instant on both clocks, the random stream, the denied operations and their

@@ -51,8 +51,9 @@ pub trait Peers: Send + Sync {
     /// in the shared store, where this host finds them. Doesn't wait.
     fn offer(&self, calls: Vec<PeerCall>);
 
-    /// Asks another host to answer a call for which this host has no room. Returns `None` if no
-    /// host has room.
+    /// Asks another host to answer a call for which this host has no room. This host may hold the
+    /// lease of the call's key meanwhile, so the other one runs the call without it. Returns `None`
+    /// if no host has room.
     fn forward(&self, call: PeerCall, deadline: Instant) -> PeerFuture<'_, Option<CallOutcome>>;
 }
 

@@ -24,7 +24,7 @@ use crate::error::Fault;
 
 /// Domain separation of the key that authenticates results, a context string of BLAKE3's key
 /// derivation.
-const RESULTS_CONTEXT: &str = "nebula 2026-11 authentication of cached results";
+const RESULTS_CONTEXT: &str = "nebula 2026-11 authentication of remembered results";
 
 /// A serving thread that counts how its calls were answered.
 pub(crate) trait Counting: Send + Sync {

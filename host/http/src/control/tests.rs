@@ -192,7 +192,7 @@ fn a_deploy_lists_every_status_that_it_may_have() {
     let document = document();
     let responses = document["paths"]["/api/v1/functions/{name}"]["put"]["responses"].as_object().unwrap();
     let statuses: Vec<_> = responses.keys().map(String::as_str).collect();
-    assert_eq!(statuses, ["200", "400", "401", "405", "408", "409", "413", "422", "431", "500", "507"]);
+    assert_eq!(statuses, ["200", "400", "401", "405", "408", "409", "413", "422", "431", "500", "503", "507"]);
 }
 
 /// The plane has one thread: a handler that reads the disk on it stalls every other request.

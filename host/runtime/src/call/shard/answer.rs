@@ -87,6 +87,8 @@ pub(super) struct Call {
     pub(super) directives: CacheDirectives,
     /// The linked component of a chain that is to run as one.
     pub(super) fused: Option<Arc<Loaded>>,
+    /// The host that asked for it.
+    origin: Origin,
     /// The request, if another host may answer it.
     pub(super) forwardable: Option<PeerCall>,
 }
@@ -98,12 +100,13 @@ impl Call {
     }
 }
 
-/// Whether a call may be forwarded to another host.
+/// The host that a client asked for a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// A client of this host sent it.
-    Client,
-    /// Another host forwarded it, and it isn't forwarded again.
+    /// This host.
+    Here,
+    /// Another host, which may wait for this call with the lease of its key. So this host asks no
+    /// other host for anything.
     Peer,
 }
 
@@ -136,10 +139,10 @@ impl Shard {
         directives: CacheDirectives,
     ) -> AnsweredCall {
         let request = CallRequest { request: &request, prefer };
-        self.answer_from(Origin::Client, routed, request, directives).await
+        self.answer_from(Origin::Here, routed, request, directives).await
     }
 
-    /// Answers a call that another host forwarded. It isn't forwarded again.
+    /// Answers a call that another host forwarded or offered. It isn't forwarded again.
     ///
     /// # Cancel safety
     /// The same as for [`call`](Self::call).
@@ -229,6 +232,7 @@ impl Shard {
             started: false,
             slot: None,
             directives,
+            origin,
             forwardable: self.forwardable(origin, routed, request, directives),
         };
         // A function of the http form sees `no-cache`: its call is a different one, which is never
@@ -546,8 +550,9 @@ impl Shard {
     /// Asks the other hosts, if there are any, for the right to compute a result.
     async fn lease(&self, call: &Call, key: Key, deadline: Instant) -> Lease {
         let peers = self.0.runtime.peers();
-        // A call that waits with a slot could keep it from the call that it waits for.
-        if call.slot.is_some() || !peers.are_there() {
+        // A call that waits with a slot could keep it from the call that it waits for. A call of
+        // another host may be covered by that host's lease.
+        if call.slot.is_some() || call.origin == Origin::Peer || !peers.are_there() {
             return Lease::Granted(LeaseGuard::local());
         }
         peers.lease(key, deadline).await

@@ -17,7 +17,7 @@ const TEXT: &str = r#"(component
         (func (export "handle") (result i32) (i32.const 8)))
     (core instance $i (instantiate $m))
     (func (export "handle") (result string)
-        (canon lift (core func $i "handle") (memory $i "memory"))))"#;
+        (canon lift (core func $i "handle") (memory (core memory $i "memory")))))"#;
 
 fn host(directory: &Path) -> (Host, Arc<InterruptedCatalog>) {
     let (catalog, secret) = (InterruptedCatalog::new(), Secret::new([1; 32]));

@@ -6,13 +6,13 @@ use crate::peers::{MemoryNetwork, PeerCall};
 
 use super::*;
 
-/// A component that counts to ten million and answers its input plus one. It takes longer than the
+/// A component that counts to a hundred million and answers its input plus one. It takes longer than the
 /// fast lane allows.
 const SLOW: &str = r#"(component
     (core module $m (func (export "handle") (param i32) (result i32) (local i32)
         (loop $again
             (local.set 1 (i32.add (local.get 1) (i32.const 1)))
-            (br_if $again (i32.lt_u (local.get 1) (i32.const 10000000))))
+            (br_if $again (i32.lt_u (local.get 1) (i32.const 100000000))))
         (i32.add (local.get 0) (i32.const 1))))
     (core instance $i (instantiate $m))
     (func (export "handle") (param "n" s32) (result s32) (canon lift (core func $i "handle"))))"#;
@@ -46,6 +46,14 @@ impl Cluster {
     }
 }
 
+impl Host {
+    /// Deploys a function whose calls start on the compute lane, because of its memory limit.
+    fn deploy_slow(&self) {
+        let memory_bytes_max = Some(Limits::default().memory_bytes_max + 65_536);
+        self.deploy_with("slow", SLOW, LimitOverrides { memory_bytes_max, ..LimitOverrides::default() });
+    }
+}
+
 fn answer_peer(host: &Host, call: PeerCall) -> CallOutcome {
     let PeerCall { function, request, prefer, directives } = call;
     let function = host.executor.block_on(host.shard.find(&function)).unwrap();
@@ -59,7 +67,7 @@ fn ran(called: &CallOutcome) -> bool {
 #[test]
 fn of_two_hosts_that_miss_a_result_one_runs_the_call() {
     let cluster = Cluster::start(HostLimits::default());
-    cluster.hosts[0].deploy("slow", SLOW);
+    cluster.hosts[0].deploy_slow();
     let both = Barrier::new(2);
     let called = thread::scope(|scope| {
         let calls = cluster.hosts.each_ref().map(|host| {
@@ -81,7 +89,7 @@ fn of_two_hosts_that_miss_a_result_one_runs_the_call() {
 fn a_call_without_a_slot_is_answered_by_another_host() {
     let cluster = Cluster::start(HostLimits { calls_max: 1, queue_max: 0, ..HostLimits::default() });
     let [host, _] = &cluster.hosts;
-    host.deploy("slow", SLOW);
+    host.deploy_slow();
     let lane = host.runtime.executor().lane();
     let share = lane.share();
     let _taken = host.executor.block_on(lane.enter(&share, Duration::from_secs(1), true)).unwrap();
@@ -98,7 +106,7 @@ fn a_call_without_a_slot_is_answered_by_another_host() {
 fn a_forwarded_call_is_not_forwarded_again() {
     let cluster = Cluster::start(HostLimits { calls_max: 1, queue_max: 0, ..HostLimits::default() });
     let [first, second] = &cluster.hosts;
-    first.deploy("slow", SLOW);
+    first.deploy_slow();
     cluster.serve_forwarded();
     let mut taken = Vec::new();
     for host in [first, second] {
@@ -113,12 +121,9 @@ fn a_forwarded_call_is_not_forwarded_again() {
 fn parts_of_a_pipeline_are_offered_and_found_in_the_shared_store() {
     let cluster = Cluster::start(HostLimits::default());
     let [first, second] = &cluster.hosts;
-    first.deploy("slow", SLOW);
+    first.deploy_slow();
     first.deploy_pipeline("each", r#"{"steps": {"each": "slow"}}"#);
     let input = "[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]";
-    // The first call finds out that the function is slow.
-    first.call_with(&first.shard, "slow", "100");
-    cluster.network.take_offered();
     assert!(first.call_with(&first.shard, "each", input).result.is_ok());
     let mut offered = cluster.network.take_offered();
     assert!(!offered.is_empty());
