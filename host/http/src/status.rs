@@ -152,9 +152,9 @@ pub(crate) fn explain(error: &ExplainError) -> Problem {
     }
 }
 
-/// Returns the problem for a body without room in memory.
-pub(crate) fn no_room() -> Problem {
-    overloaded("the host holds as many request bodies as it may")
+/// Returns the problem for a body that [`bodies`](crate::bodies) has no memory for.
+pub(crate) fn body_memory_full() -> Problem {
+    overloaded("the memory for request bodies is full")
 }
 
 fn overloaded(detail: impl Into<String>) -> Problem {
