@@ -6,14 +6,14 @@ use std::marker::PhantomData;
 use axum::response::{IntoResponse, Response};
 use nebula_runtime::{DeployError, ExplainError, NamingError, ResolveError, StoreError};
 
-use super::describe::{DescribeReply, Description};
+use super::describe::{DescribeReply, Description, ListedProblem};
 use crate::problem::Problem;
 use crate::status;
 
 /// An error that has a problem document. `status` decides which.
-pub(super) trait Refuse {
-    /// The statuses that it may have besides 500, and the reason for each.
-    const PROBLEMS: &'static [(u16, &'static str)];
+pub(super) trait AsProblem {
+    /// The problems that the error may be, besides those of status 500.
+    const PROBLEMS: &'static [ListedProblem];
 
     fn problem(&self) -> Problem;
 }
@@ -35,7 +35,7 @@ impl<E> Refusal<E> {
     }
 }
 
-impl<E: Refuse> From<E> for Refusal<E> {
+impl<E: AsProblem> From<E> for Refusal<E> {
     fn from(error: E) -> Self {
         Self::new(error.problem())
     }
@@ -47,49 +47,49 @@ impl<E> IntoResponse for Refusal<E> {
     }
 }
 
-impl<E: Refuse> DescribeReply for Refusal<E> {
+impl<E: AsProblem> DescribeReply for Refusal<E> {
     fn describe(description: &mut Description) {
-        for (status, reason) in E::PROBLEMS {
-            description.problem(*status, reason);
+        for problem in E::PROBLEMS {
+            description.problem(problem);
         }
     }
 }
 
 /// No function has the name, or the version.
-pub(super) const UNKNOWN: (u16, &str) = (404, "there is no such function or version");
+pub(super) const UNKNOWN: ListedProblem = ListedProblem::new(404, "there is no such function or version");
 
-const STORAGE_FULL: (u16, &str) = (507, "the disk is full; nothing has changed");
+const STORAGE_FULL: ListedProblem = ListedProblem::new(507, "the disk is full; nothing has changed");
 
-impl Refuse for Infallible {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[];
+impl AsProblem for Infallible {
+    const PROBLEMS: &'static [ListedProblem] = &[];
 
     fn problem(&self) -> Problem {
         match *self {}
     }
 }
 
-/// A read fails for no other reason than a defect: only writes fill the disk.
-impl Refuse for StoreError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[];
+/// A read fails only because of a defect: only writes fill the disk.
+impl AsProblem for StoreError {
+    const PROBLEMS: &'static [ListedProblem] = &[];
 
     fn problem(&self) -> Problem {
         status::store(self)
     }
 }
 
-impl Refuse for ResolveError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[UNKNOWN];
+impl AsProblem for ResolveError {
+    const PROBLEMS: &'static [ListedProblem] = &[UNKNOWN];
 
     fn problem(&self) -> Problem {
         status::resolve(self)
     }
 }
 
-impl Refuse for DeployError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[
-        (400, "the body isn't a component"),
-        (409, "it would break pipelines that call it"),
-        (
+impl AsProblem for DeployError {
+    const PROBLEMS: &'static [ListedProblem] = &[
+        ListedProblem::new(400, "the body isn't a component"),
+        ListedProblem::new(409, "it would break pipelines that call it"),
+        ListedProblem::new(
             422,
             "it isn't a pure function, imports functions that can't be linked into it, is a pipeline whose types \
              don't fit, or has a limit that is too high",
@@ -102,11 +102,11 @@ impl Refuse for DeployError {
     }
 }
 
-impl Refuse for NamingError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[
+impl AsProblem for NamingError {
+    const PROBLEMS: &'static [ListedProblem] = &[
         UNKNOWN,
-        (409, "pipelines call it, and would break"),
-        (422, "it is a pipeline that calls itself, or whose types don't fit any more"),
+        ListedProblem::new(409, "pipelines call it, and would break"),
+        ListedProblem::new(422, "it is a pipeline that calls itself, or whose types don't fit any more"),
         STORAGE_FULL,
     ];
 
@@ -115,14 +115,14 @@ impl Refuse for NamingError {
     }
 }
 
-impl Refuse for ExplainError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[
+impl AsProblem for ExplainError {
+    const PROBLEMS: &'static [ListedProblem] = &[
         UNKNOWN,
-        (400, "the input doesn't match the function's type"),
-        (413, "the input is over the function's limit"),
-        (415, "the function doesn't take this media type"),
-        (422, "the function takes whole HTTP requests"),
-        (503, "shed under load"),
+        ListedProblem::new(400, "the input doesn't match the function's type"),
+        ListedProblem::new(413, "the input is over the function's limit"),
+        ListedProblem::new(415, "the function doesn't take this media type"),
+        ListedProblem::new(422, "the function takes whole HTTP requests"),
+        ListedProblem::new(503, "shed under load"),
     ];
 
     fn problem(&self) -> Problem {

@@ -197,8 +197,8 @@ fn a_deploy_lists_every_status_that_it_may_have() {
 
 /// The plane has one thread: a handler that reads the disk on it stalls every other request.
 ///
-/// The blocking pool's only thread is held here. A handler that does its work on the plane's own thread ends
-/// nevertheless; one that hands it over can't.
+/// The blocking pool's only thread is held here. A handler that does its work on the plane's own
+/// thread ends nevertheless; one that hands it over can't.
 #[test]
 fn health_is_answered_while_every_other_endpoint_waits_for_the_disk() {
     let one_blocking_thread =
