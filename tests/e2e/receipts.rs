@@ -202,7 +202,7 @@ fn replay_reports_a_different_answer() {
     other_limit["limits"]["output_bytes_max"] = 0.into();
     let verdict = nebula.cli(&["replay", &forged(token, &other_limit), "--json"]).exits(1).json();
     assert_eq!((&verdict["agreed"], &verdict["found"]["outcome"]), (&json!(false), &json!("failed")));
-    nebula.cli(&["replay", "eyJ.x"]).exits(1).explains("this is no receipt");
+    nebula.cli(&["replay", "eyJ.x"]).exits(1).explains("not a receipt");
     nebula.cli(&["replay", "/nowhere"]).exits(1).explains("cannot read `/nowhere`");
 }
 
@@ -261,7 +261,7 @@ fn receipts_are_signed_and_checked_without_a_server() {
     verify(&signed, &["--key", &public_key, "--output", "4"]).exits(1).explains("this output is sha256:");
     verify(&signed, &["--key", &public_key, "--input", "[1, 3]"]).exits(1).explains("this input is sha256:");
     verify(&signed, &["--key", &other]).exits(1).explains("the signature is not this key's");
-    verify(&signed, &["--key", &key]).exits(1).explains("no Ed25519 public key").explains("-pubout");
+    verify(&signed, &["--key", &key]).exits(1).explains("not an Ed25519 public key").explains("-pubout");
     // A changed content invalidates the signature.
     let token = std::fs::read_to_string(&signed).unwrap();
     let mut other_function = content(&token);
@@ -272,9 +272,9 @@ fn receipts_are_signed_and_checked_without_a_server() {
     let plain = Nebula::start().deploy("adds", guests::ADDS);
     let unsigned = post(&plain, "/f/adds", "receipt", "[1, 2]");
     let unsigned = unsigned.header("nebula-receipt").unwrap();
-    verify(unsigned, &["--key", &public_key]).exits(1).explains("nobody has signed this receipt");
+    verify(unsigned, &["--key", &public_key]).exits(1).explains("the receipt is not signed");
     let args = ["serve", "--receipt-key", &public_key, "--data-dir", home.path().to_str().unwrap()];
-    nebula(&args).exits(1).explains("no Ed25519 private key").explains("openssl genpkey");
+    nebula(&args).exits(1).explains("not an Ed25519 private key").explains("openssl genpkey");
 }
 
 /// The preference is removed from the headers that a function of the http form sees, so it doesn't

@@ -1,12 +1,33 @@
 //! The arguments of the command line. No I/O here.
+//!
+//! Defaults of the host's limits come from `nebula_runtime::limits`. The other defaults are here.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use nebula_runtime::id::{FunctionName, FunctionRef, Version};
-use nebula_runtime::limits::LimitOverrides;
+use nebula_runtime::limits::{HostLimits, LimitOverrides, MIB};
 use nebula_runtime::{Followers, Remember, Settings};
+
+/// The default address of the data plane.
+const DATA_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
+
+/// The default address of the control plane.
+const CONTROL_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8081));
+
+/// The default data directory.
+const DATA_DIR: &str = ".nebula";
+
+/// The default share of cached answers that an idle server recomputes.
+const VERIFY_SHARE: f64 = 0.001;
+
+/// The default time for calls in flight when the server stops, seconds.
+const DRAIN_SECONDS: u64 = 10;
+
+/// The default number of fresh instances for each way of compiling.
+const VERIFY_RUNS: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
 
 /// Run pure WebAssembly functions.
 #[derive(Debug, Parser)]
@@ -67,13 +88,13 @@ pub(crate) enum Command {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Remote {
     /// The server's control plane
-    #[arg(long, env = "NEBULA_SERVER", default_value = "http://127.0.0.1:8081")]
+    #[arg(long, env = "NEBULA_SERVER", default_value_t = url(CONTROL_ADDRESS))]
     pub(crate) server: String,
     /// The server's data plane
-    #[arg(long, env = "NEBULA_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, env = "NEBULA_URL", default_value_t = url(DATA_ADDRESS))]
     pub(crate) url: String,
     /// The server's data directory, which contains its token
-    #[arg(long, env = "NEBULA_DATA_DIR", default_value = ".nebula")]
+    #[arg(long, env = "NEBULA_DATA_DIR", default_value = DATA_DIR)]
     pub(crate) data_dir: PathBuf,
     /// The token's file, if it isn't in the data directory
     #[arg(long, env = "NEBULA_TOKEN_FILE")]
@@ -88,7 +109,7 @@ pub(crate) struct Remote {
 pub(crate) struct LimitArgs {
     /// Wall-clock time of a call, milliseconds
     #[arg(long)]
-    pub(crate) deadline_ms: Option<std::num::NonZeroU64>,
+    pub(crate) deadline_ms: Option<NonZeroU64>,
     /// Linear memory of an instance, bytes
     #[arg(long)]
     pub(crate) memory_bytes_max: Option<u64>,
@@ -123,14 +144,13 @@ impl LimitArgs {
 /// Caching of a function's results.
 #[derive(Clone, Debug, Default, ClapArgs)]
 pub(crate) struct RememberArgs {
-    /// Whether the function's results are cached
+    /// Cache the function's results
     #[arg(long, value_enum)]
     pub(crate) remember: Option<Switch>,
     /// Time for which a result is used, seconds; by default until it is evicted
     #[arg(long)]
-    pub(crate) remember_ttl_s: Option<std::num::NonZeroU64>,
-    /// The largest answer that is cached, bytes; by default 1 MiB
-    #[arg(long)]
+    pub(crate) remember_ttl_s: Option<NonZeroU64>,
+    #[arg(long, help = remember_bytes_max_help())]
     pub(crate) remember_bytes_max: Option<u64>,
     /// Also cache failures: traps, limits reached, invalid answers
     #[arg(long)]
@@ -171,7 +191,7 @@ pub(crate) struct New {
     /// The directory to create; its name becomes the function's
     pub(crate) path: PathBuf,
     /// The kind of function
-    #[arg(long, value_enum, default_value = "typed")]
+    #[arg(long, value_enum, default_value_t = Template::Typed)]
     pub(crate) template: Template,
     /// The directory of the guest SDK's source, instead of a release
     #[arg(long, env = "NEBULA_SDK")]
@@ -202,55 +222,74 @@ pub(crate) struct Up {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Serve {
     /// Address for calls; port 0 takes a free one
-    #[arg(long, env = "NEBULA_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "NEBULA_LISTEN", default_value_t = DATA_ADDRESS)]
     pub(crate) listen: SocketAddr,
     /// Address for deploys; port 0 takes a free one
-    #[arg(long, env = "NEBULA_CONTROL", default_value = "127.0.0.1:8081")]
+    #[arg(long, env = "NEBULA_CONTROL", default_value_t = CONTROL_ADDRESS)]
     pub(crate) control: SocketAddr,
     /// The directory of the deployed functions
-    #[arg(long, env = "NEBULA_DATA_DIR", default_value = ".nebula")]
+    #[arg(long, env = "NEBULA_DATA_DIR", default_value = DATA_DIR)]
     pub(crate) data_dir: PathBuf,
     /// Serving threads; by default as many as cores
     #[arg(long, env = "NEBULA_THREADS")]
-    pub(crate) threads: Option<std::num::NonZeroUsize>,
+    pub(crate) threads: Option<NonZeroUsize>,
     /// Calls on the compute lane at once
-    #[arg(long, env = "NEBULA_CALLS_MAX", default_value = "64")]
-    pub(crate) calls_max: std::num::NonZeroUsize,
+    #[arg(long, env = "NEBULA_CALLS_MAX", default_value_t = calls_max())]
+    pub(crate) calls_max: NonZeroUsize,
     /// Calls that may wait for the compute lane
-    #[arg(long, env = "NEBULA_QUEUE_MAX", default_value_t = 1024)]
+    #[arg(long, env = "NEBULA_QUEUE_MAX", default_value_t = HostLimits::default().queue_max)]
     pub(crate) queue_max: usize,
     /// Memory for compiled code that is kept loaded, bytes, all threads together
-    #[arg(long, env = "NEBULA_LOADED_BYTES_MAX", default_value_t = 256 * 1024 * 1024)]
+    #[arg(long, env = "NEBULA_LOADED_BYTES_MAX", default_value_t = HostLimits::default().loaded_bytes_max)]
     pub(crate) loaded_bytes_max: u64,
     /// Memory for cached results, bytes; 0 caches nothing
-    #[arg(long, env = "NEBULA_CACHE_BYTES_MAX", default_value_t = 64 * 1024 * 1024)]
+    #[arg(long, env = "NEBULA_CACHE_BYTES_MAX", default_value_t = HostLimits::default().remembered_bytes_max)]
     pub(crate) cache_bytes_max: u64,
     /// Disk for results that took long to compute, bytes; 0 keeps none
-    #[arg(long, env = "NEBULA_CACHE_DISK_BYTES_MAX", default_value_t = 256 * 1024 * 1024)]
+    #[arg(long, env = "NEBULA_CACHE_DISK_BYTES_MAX",
+        default_value_t = HostLimits::default().remembered_disk_bytes_max)]
     pub(crate) cache_disk_bytes_max: u64,
-    /// Whether repeated requests get their cached response without being parsed
+    /// Answer repeated requests with their cached response, without parsing them
     #[arg(long, env = "NEBULA_CACHED_FAST_PATH", value_enum, default_value_t = Switch::On)]
     pub(crate) cached_fast_path: Switch,
     /// Share of cached answers that an idle server recomputes and compares, 0 to 1
-    #[arg(long, env = "NEBULA_VERIFY_SHARE", default_value_t = 0.001, value_parser = share)]
+    #[arg(long, env = "NEBULA_VERIFY_SHARE", default_value_t = VERIFY_SHARE, value_parser = share)]
     pub(crate) verify_share: f64,
     /// Disk for inputs that callers ask to keep, bytes; 0 keeps none
-    #[arg(long, env = "NEBULA_INPUTS_BYTES_MAX", default_value_t = 64 * 1024 * 1024)]
+    #[arg(long, env = "NEBULA_INPUTS_BYTES_MAX", default_value_t = HostLimits::default().inputs_bytes_max)]
     pub(crate) inputs_bytes_max: u64,
     /// The Ed25519 private key that signs receipts, in PEM; by default they are unsigned
     #[arg(long, env = "NEBULA_RECEIPT_KEY", value_name = "FILE")]
     pub(crate) receipt_key: Option<PathBuf>,
-    /// Instances alive at once on each serving thread; each reserves 16 GiB of address space, not memory
-    #[arg(long, env = "NEBULA_INSTANCES_MAX", default_value = "32")]
-    pub(crate) instances_max: std::num::NonZeroU32,
+    /// Instances alive at once on each serving thread; each reserves 16 GiB of address space, not
+    /// memory
+    #[arg(long, env = "NEBULA_INSTANCES_MAX", default_value_t = HostLimits::default().instances_max)]
+    pub(crate) instances_max: NonZeroU32,
     /// Time for calls in flight to finish when the server stops, seconds
-    #[arg(long, env = "NEBULA_DRAIN_SECONDS", default_value_t = 10)]
+    #[arg(long, env = "NEBULA_DRAIN_SECONDS", default_value_t = DRAIN_SECONDS)]
     pub(crate) drain_seconds: u64,
     /// Stop after this time without connections, seconds; for servers that a connection starts
     #[arg(long, env = "NEBULA_EXIT_AFTER_IDLE_SECONDS")]
-    pub(crate) exit_after_idle_seconds: Option<std::num::NonZeroU64>,
+    pub(crate) exit_after_idle_seconds: Option<NonZeroU64>,
 }
 
+/// Returns the URL of a plane at this address.
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
+
+/// Returns the default of `--calls-max`, which can't be 0.
+fn calls_max() -> NonZeroUsize {
+    NonZeroUsize::new(HostLimits::default().calls_max).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Returns the help of `--remember-bytes-max`, with the default of a function that doesn't set it.
+fn remember_bytes_max_help() -> String {
+    let mib = Remember::default().answer_bytes_max() / MIB;
+    format!("The largest answer that is cached, bytes; by default {mib} MiB")
+}
+
+/// Parses a share.
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -322,7 +361,8 @@ impl DeployPipeline {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ShowPipeline {
-    /// A deployed pipeline (`name`, `name@v3`), or a description (a file that ends in `.json` or `.toml`)
+    /// A deployed pipeline (`name`, `name@v3`), or a description (a file that ends in `.json` or
+    /// `.toml`)
     pub(crate) pipeline: String,
     /// Draw as SVG
     #[arg(long)]
@@ -371,7 +411,8 @@ pub(crate) struct Cache {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Invoke {
-    /// A deployed function (`name`, `name@v3`, `name@sha256:…`), or a component file (with a `/` or `.wasm`)
+    /// A deployed function (`name`, `name@v3`, `name@sha256:…`), or a component file (with a `/` or
+    /// `.wasm`)
     pub(crate) function: String,
     /// The input: inline, `@file`, or `-` for stdin; by default what is piped in
     pub(crate) input: Option<String>,
@@ -395,8 +436,8 @@ pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) invoke: Invoke,
     /// Fresh instances to call for each way of compiling
-    #[arg(long, default_value = "3")]
-    pub(crate) runs: std::num::NonZeroU32,
+    #[arg(long, default_value_t = VERIFY_RUNS)]
+    pub(crate) runs: NonZeroU32,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -484,6 +525,23 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_of_the_hosts_limits_are_the_models() {
+        let Ok(Args { command: Command::Serve(serve) }) = Args::try_parse_from(["nebula", "serve"]) else {
+            panic!("`serve` needs no arguments")
+        };
+        let limits = HostLimits {
+            calls_max: serve.calls_max.get(),
+            queue_max: serve.queue_max,
+            instances_max: serve.instances_max,
+            loaded_bytes_max: serve.loaded_bytes_max,
+            remembered_bytes_max: serve.cache_bytes_max,
+            remembered_disk_bytes_max: serve.cache_disk_bytes_max,
+            inputs_bytes_max: serve.inputs_bytes_max,
+        };
+        assert_eq!(limits, HostLimits::default());
     }
 
     #[test]

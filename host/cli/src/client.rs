@@ -25,10 +25,19 @@ use crate::report::{IMPORT_HINT, INITIALISE_HINT, hinted};
 /// The time for a whole request: deploys compile, which takes a while.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
-const JSON: &str = "application/json";
+/// The body of a request, with its media type if it is given.
+struct Payload<'a> {
+    media_type: Option<&'a str>,
+    body: &'a [u8],
+}
 
-/// No media type, no body.
-const NO_BODY: (Option<&str>, &[u8]) = (None, &[]);
+impl<'a> Payload<'a> {
+    const EMPTY: Payload<'static> = Payload { media_type: None, body: &[] };
+
+    fn json(body: &'a [u8]) -> Self {
+        Self { media_type: Some("application/json"), body }
+    }
+}
 
 pub(crate) struct Client<'a> {
     agent: Agent,
@@ -65,12 +74,13 @@ impl<'a> Client<'a> {
         anyhow::Error::new(error).context(hinted(format!("no server answers at {server}"), hint))
     }
 
-    /// Sends a request to an endpoint of the control plane. `path_and_query` is the endpoint's, with its parameter.
+    /// Sends a request to an endpoint of the control plane. `path_and_query` is the endpoint's,
+    /// with its parameter.
     fn send(
         &self,
         endpoint: &Endpoint,
         path_and_query: &str,
-        (media_type, body): (Option<&str>, &[u8]),
+        Payload { media_type, body }: Payload<'_>,
     ) -> anyhow::Result<Response<Body>> {
         let server = &self.remote.server;
         let mut request = Request::builder()
@@ -89,12 +99,12 @@ impl<'a> Client<'a> {
 
     /// Sends a request without a body to an endpoint without a parameter.
     fn ask(&self, endpoint: &Endpoint) -> anyhow::Result<Response<Body>> {
-        self.send(endpoint, endpoint.path, NO_BODY)
+        self.send(endpoint, endpoint.path, Payload::EMPTY)
     }
 
     /// Sends a request without a body to an endpoint about one function, version or digest.
     fn ask_of(&self, endpoint: &Endpoint, parameter: &impl Display) -> anyhow::Result<Response<Body>> {
-        self.send(endpoint, &endpoint.path_of(parameter), NO_BODY)
+        self.send(endpoint, &endpoint.path_of(parameter), Payload::EMPTY)
     }
 
     pub(crate) fn deploy(
@@ -106,7 +116,11 @@ impl<'a> Client<'a> {
     ) -> anyhow::Result<FunctionVersion> {
         let query = deploy_query(settings, followers);
         let path = with_query(endpoints::DEPLOY.path_of(name), &query);
-        read_json(self.send(&endpoints::DEPLOY, &path, (Some("application/wasm"), component))?)
+        read_json(self.send(
+            &endpoints::DEPLOY,
+            &path,
+            Payload { media_type: Some("application/wasm"), body: component },
+        )?)
     }
 
     pub(crate) fn list(&self) -> anyhow::Result<FunctionList> {
@@ -142,7 +156,7 @@ impl<'a> Client<'a> {
         followers: Followers,
     ) -> anyhow::Result<FunctionVersion> {
         let path = with_query(endpoints::ROLLBACK.path_of(name), &[followers_query(followers)]);
-        read_json(self.send(&endpoints::ROLLBACK, &path, (Some(JSON), &serde_json::to_vec(to)?))?)
+        read_json(self.send(&endpoints::ROLLBACK, &path, Payload::json(&serde_json::to_vec(to)?))?)
     }
 
     pub(crate) fn deploy_pipeline(
@@ -157,7 +171,7 @@ impl<'a> Client<'a> {
         read_json(self.send(
             &endpoints::DEPLOY_PIPELINE,
             &path,
-            (Some(JSON), &serde_json::to_vec(pipeline)?),
+            Payload::json(&serde_json::to_vec(pipeline)?),
         )?)
     }
 
@@ -170,7 +184,7 @@ impl<'a> Client<'a> {
         read_json(self.send(
             &endpoints::CHECK_PIPELINE,
             &path,
-            (Some(JSON), &serde_json::to_vec(pipeline)?),
+            Payload::json(&serde_json::to_vec(pipeline)?),
         )?)
     }
 
@@ -181,14 +195,18 @@ impl<'a> Client<'a> {
     /// Makes a call that the server reports step by step.
     pub(crate) fn explain(&self, reference: &FunctionRef, input: &Input) -> anyhow::Result<CallExplanation> {
         let path = endpoints::EXPLAIN.path_of(reference);
-        read_json(self.send(&endpoints::EXPLAIN, &path, (input.media_type.as_deref(), &input.body))?)
+        read_json(self.send(
+            &endpoints::EXPLAIN,
+            &path,
+            Payload { media_type: input.media_type.as_deref(), body: &input.body },
+        )?)
     }
 
     pub(crate) fn cache(&self) -> anyhow::Result<CacheReport> {
         read_json(self.ask(&endpoints::CACHE)?)
     }
 
-    /// Forgets the results of one function, or of all.
+    /// Clears the cached results of one function, or of all.
     pub(crate) fn clear_cache(&self, name: Option<&FunctionName>) -> anyhow::Result<()> {
         match name {
             Some(name) => self.ask_of(&endpoints::CLEAR_CACHE_OF, name)?,
@@ -252,7 +270,7 @@ fn accepted(response: Response<Body>) -> anyhow::Result<Response<Body>> {
     Err(problem(status, &read(response)?))
 }
 
-/// A problem document as an error.
+/// Returns a problem document as an error.
 pub(crate) fn problem(status: StatusCode, body: &[u8]) -> anyhow::Error {
     let document: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let detail = document["detail"].as_str().map_or_else(|| status.to_string(), str::to_owned);

@@ -61,7 +61,7 @@ pub(crate) struct Built {
 pub(crate) struct BuildOutcome {
     /// The functions that were built, also if others failed.
     pub(crate) built: Vec<Built>,
-    /// Whether all functions were built.
+    /// Set if all functions were built.
     pub(crate) complete: bool,
 }
 

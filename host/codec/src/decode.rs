@@ -9,6 +9,7 @@
 
 mod arguments;
 mod error;
+mod kinds;
 mod state;
 mod value;
 
@@ -18,6 +19,7 @@ use wasmtime::component::Val;
 
 use self::arguments::{Arguments, NoArguments};
 pub use self::error::DecodeError;
+use self::kinds::ByKind;
 use self::state::State;
 pub(crate) use self::value::FLOAT32_MAX;
 use self::value::ValueSeed;
@@ -45,9 +47,9 @@ pub fn decode(params: &Params, json: &[u8]) -> Result<Vec<Val>, DecodeError> {
     let state = State::new(json.len());
     let decoded = match params {
         [] if json.iter().all(u8::is_ascii_whitespace) => return Ok(Vec::new()),
-        [] => run(json, NoArguments { state: &state }),
+        [] => run(json, ByKind(NoArguments { state: &state })),
         [param] => run(json, ValueSeed { ty: &param.ty, state: &state }).map(|value| vec![value]),
-        params => run(json, Arguments { params, state: &state }),
+        params => run(json, ByKind(Arguments { params, state: &state })),
     };
     decoded.map_err(|error| describe(state, &error))
 }
@@ -81,8 +83,10 @@ fn run<'de, S: DeserializeSeed<'de>>(json: &'de [u8], seed: S) -> Result<S::Valu
 fn describe(state: State, error: &serde_json::Error) -> DecodeError {
     state.into_error().unwrap_or_else(|| {
         let text = error.to_string();
+        let (line, column) = (error.line(), error.column());
         // serde_json appends the position, which has fields of its own here.
-        let message = text.split(" at line ").next().unwrap_or(&text).to_owned();
-        DecodeError::Syntax { message, line: error.line(), column: error.column() }
+        let position = format!(" at line {line} column {column}");
+        let message = text.strip_suffix(&position).unwrap_or(&text).to_owned();
+        DecodeError::Syntax { message, line, column }
     })
 }

@@ -8,8 +8,8 @@ use wasmtime::component::Val;
 
 use crate::testing::{function, reflected_type, value_of};
 use crate::{
-    DecodeError, Field, Params, Signature, Type, UnsupportedType, decode, decode_query, encode, json_schema,
-    reflect, reflect_excerpt, signature_text,
+    DecodeError, Field, Params, Primitive, Signature, Type, UnsupportedType, decode, decode_query, encode,
+    json_schema, parse_type, reflect, reflect_excerpt, signature_text,
 };
 
 /// A type that nests all others but maps.
@@ -162,6 +162,35 @@ fn integers_decode_from_any_spelling_of_a_whole_number() {
     assert_eq!(mismatch(&reflected_type("", "u8"), "256.0").2, "256, which is out of range");
     for text in ["\"+5\"", "\"\"", "\"5.0\"", "\" 5\""] {
         assert_eq!(mismatch(&ty, text).2, "a string that isn't an integer of this type");
+    }
+}
+
+/// Where only some kinds of JSON values fit, any other kind is a mismatch there, not a syntax error.
+#[test]
+fn values_of_another_kind_are_mismatches() {
+    let [number, string] = [Type::Primitive(Primitive::U8), Type::STRING];
+    let params = |count: usize| {
+        vec![Field::new("a", number.clone()), Field::new("b", string.clone())][..count].to_vec()
+    };
+    let one = |text: &str| vec![Field::new("a", parse_type(text).unwrap())];
+    let anything = ["null", "true", "1", "-1", "1.5", "\"x\"", "\"\\n\"", "[]", "{}"];
+    for (params, before, after, pointer, found, fitting) in [
+        (params(2), "", "", "", "neither an object nor an array", &["[]", "{}"][..]),
+        (params(0), "", "", "", "a value", &["null", "[]", "{}"]),
+        (one("option<option<u8>>"), "", "", "", "neither `null` nor an object", &["null", "{}"]),
+        (one("flags { f }"), "[", "]", "", "an item that isn't a string", &["\"x\"", "\"\\n\""]),
+        (one("result"), "{\"ok\":", "}", "", "a payload for `ok`, which has none", &["null"]),
+        (one("map<u8, u8>"), "[", "]", "/0", "an entry that isn't an array", &["[]"]),
+    ] {
+        for value in anything.iter().filter(|value| !fitting.contains(value)) {
+            let document = format!("{before}{value}{after}");
+            match decode(&params, document.as_bytes()) {
+                Err(DecodeError::Mismatch { at, found: reported, .. }) => {
+                    assert_eq!((at.as_str(), reported.as_str()), (pointer, found), "{document}");
+                }
+                other => panic!("{document} gave {other:?}"),
+            }
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub enum Inadmissible {
     #[error("it is a core module, not a component")]
     CoreModule,
     /// The component is too long.
-    #[error("it has {bytes} bytes, and at most {COMPONENT_BYTES_MAX} are taken")]
+    #[error("it has {bytes} bytes; the limit is {COMPONENT_BYTES_MAX}")]
     TooLarge {
         /// The component's length.
         bytes: usize,

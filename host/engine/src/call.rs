@@ -14,9 +14,6 @@ use super::component::{Kind, RawError, RawPayload, Typed};
 use super::ready::Live;
 use crate::purity::{CallLog, OutOfMemory, ResponseTooLarge, Sandbox, SeedInput};
 
-/// The text of wasmtime's error when a guest exceeds its budget for values passed to the host.
-const HOSTCALL_FUEL_SPENT: &str = "fuel allocated for hostcalls has been exhausted";
-
 /// The output of a guest.
 #[derive(Debug)]
 pub enum Output {
@@ -278,9 +275,8 @@ pub(super) fn explain(
         return Stopped::NoSlot;
     }
     let backtrace = error.downcast_ref::<WasmBacktrace>();
-    // Without a guest frame, only copying the answer can spend the fuel. The error's type is
-    // private.
-    if backtrace.is_none() && error.root_cause().to_string().contains(HOSTCALL_FUEL_SPENT) {
+    // Without a guest frame, only copying the answer can spend the fuel.
+    if backtrace.is_none() && is_hostcall_fuel_exhausted(error) {
         return Stopped::OutputTooLarge { bytes_max: limits.output_bytes_max };
     }
     let reason = match (panic_message(log), trap, error.downcast_ref::<wasmtime_wasi::I32Exit>()) {
@@ -302,6 +298,17 @@ pub(super) fn explain(
     }
 }
 
+/// Returns whether the guest exceeded its budget for values copied to the host.
+///
+/// Compares text, because the type of this error, `HostcallFuelExhausted`, is private in wasmtime
+/// 48 and the store doesn't report the fuel that is left. A test makes wasmtime return the error,
+/// and fails if its text changes.
+fn is_hostcall_fuel_exhausted(error: &wasmtime::Error) -> bool {
+    const TEXT: &str = "too much data is being copied between the host and the guest: \
+                        fuel allocated for hostcalls has been exhausted";
+    error.root_cause().to_string() == TEXT
+}
+
 /// Returns the message of a Rust panic from the guest's log, where the standard library printed it.
 fn panic_message(log: &CallLog) -> Option<String> {
     let tail = log.tail();
@@ -317,4 +324,41 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
         None => format!("<function {}>", frame.func_index()),
     };
     backtrace.frames().iter().map(frame).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::component::{Component, Linker};
+
+    use super::*;
+
+    /// `handle` returns 1,000 bytes.
+    const COMPONENT: &str = r#"(component
+        (core module $m
+            (memory (export "memory") 1)
+            (func (export "handle") (result i32)
+                (i32.store (i32.const 0) (i32.const 16))
+                (i32.store (i32.const 4) (i32.const 1000))
+                (i32.const 0)))
+        (core instance $i (instantiate $m))
+        (func (export "handle") (result (list u8))
+            (canon lift (core func $i "handle") (memory (core memory $i "memory")))))"#;
+
+    fn call_with_fuel(fuel: usize) -> wasmtime::Result<Vec<u8>> {
+        let engine = wasmtime::Engine::default();
+        let component = Component::new(&engine, wat::parse_str(COMPONENT).unwrap())?;
+        let mut store = Store::new(&engine, ());
+        store.set_hostcall_fuel(fuel);
+        let instance = Linker::new(&engine).instantiate(&mut store, &component)?;
+        let handle = instance.get_typed_func::<(), (Vec<u8>,)>(&mut store, "handle")?;
+        Ok(handle.call(&mut store, ())?.0)
+    }
+
+    /// Fails if wasmtime changes the text of the error.
+    #[test]
+    fn exhausted_hostcall_fuel_is_recognized() {
+        assert_eq!(call_with_fuel(1_000_000).unwrap().len(), 1000);
+        assert!(is_hostcall_fuel_exhausted(&call_with_fuel(1).unwrap_err()));
+        assert!(!is_hostcall_fuel_exhausted(&wasmtime::format_err!("another error")));
+    }
 }

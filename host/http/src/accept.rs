@@ -21,16 +21,39 @@ enum Wish {
     Wanted(u16),
 }
 
+/// The value of an `Accept` header.
+#[derive(Clone, Copy)]
+struct AcceptHeader<'a>(&'a str);
+
+/// The range of an `Accept` header that decides about a media type: the most specific one.
+struct RangeMatch {
+    specificity: Specificity,
+    wish: Wish,
+}
+
+/// The precision of a range that matches a media type, from least to most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Specificity {
+    /// No range matches.
+    None,
+    /// `*/*`
+    Any,
+    /// `text/*`
+    Kind,
+    /// `text/plain`
+    Exact,
+}
+
 /// Returns the form that the `Accept` header prefers; [`Prefer::AsSent`], the form of the input, if
 /// it prefers neither.
 pub(crate) fn prefer(accept: Option<&str>) -> Prefer {
-    let Some(accept) = accept else { return Prefer::AsSent };
-    let (_, json) = wish(accept, JSON);
-    let raws = RAW.map(|raw| wish(accept, raw));
-    let asked_for = raws.iter().filter(|(of_its_kind, wish)| *of_its_kind && *wish > Wish::Unmentioned);
+    let Some(accept) = accept.map(AcceptHeader) else { return Prefer::AsSent };
+    let json = accept.best_match(JSON).wish;
+    let raws = RAW.map(|raw| accept.best_match(raw));
+    let wanted = raws.iter().filter(|raw| raw.specificity > Specificity::Any && raw.wish > Wish::Unmentioned);
     // If ranges more specific than `*/*` want raw types, the most wanted one counts. Otherwise the
     // less wanted of the two does.
-    let raw = asked_for.map(|(_, wish)| *wish).max().unwrap_or_else(|| raws[0].1.min(raws[1].1));
+    let raw = wanted.map(|raw| raw.wish).max().unwrap_or_else(|| raws[0].wish.min(raws[1].wish));
     match json.cmp(&raw) {
         std::cmp::Ordering::Greater => Prefer::Json,
         std::cmp::Ordering::Less => Prefer::Raw,
@@ -38,27 +61,29 @@ pub(crate) fn prefer(accept: Option<&str>) -> Prefer {
     }
 }
 
-/// Returns the wish of the most specific range that matches `media_type`, and whether that range is
-/// more specific than `*/*`.
-fn wish(accept: &str, media_type: &str) -> (bool, Wish) {
-    let kind = media_type.split('/').next().unwrap_or_default();
-    let mut found = (0, Wish::Unmentioned);
-    for range in accept.split(',') {
-        let mut parts = range.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default();
-        let specificity = match name.strip_suffix("/*") {
-            Some("*") => 1,
-            Some(of) if of.eq_ignore_ascii_case(kind) => 2,
-            None if name.eq_ignore_ascii_case(media_type) => 3,
-            Some(_) | None => continue,
-        };
-        // Ignore a range with a malformed quality.
-        let Some(quality) = quality(parts) else { continue };
-        if specificity > found.0 {
-            found = (specificity, if quality == 0 { Wish::Refused } else { Wish::Wanted(quality) });
+impl AcceptHeader<'_> {
+    /// Returns the most specific range that matches `media_type`.
+    fn best_match(self, media_type: &str) -> RangeMatch {
+        let kind = media_type.split('/').next().unwrap_or_default();
+        let mut best = RangeMatch { specificity: Specificity::None, wish: Wish::Unmentioned };
+        for range in self.0.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let name = parts.next().unwrap_or_default();
+            let specificity = match name.strip_suffix("/*") {
+                Some("*") => Specificity::Any,
+                Some(of) if of.eq_ignore_ascii_case(kind) => Specificity::Kind,
+                None if name.eq_ignore_ascii_case(media_type) => Specificity::Exact,
+                Some(_) | None => continue,
+            };
+            // Ignore a range with a malformed quality.
+            let Some(quality) = quality(parts) else { continue };
+            if specificity > best.specificity {
+                let wish = if quality == 0 { Wish::Refused } else { Wish::Wanted(quality) };
+                best = RangeMatch { specificity, wish };
+            }
         }
+        best
     }
-    (found.0 > 1, found.1)
 }
 
 /// Parses the quality among a range's parameters, in thousandths. Returns 1,000 without one, and

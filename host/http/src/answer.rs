@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use nebula_model::cost::CallCost;
@@ -21,10 +22,10 @@ use nebula_runtime::{
     Because, CacheDirectives, CallError, Content, Failure, Form, Function, IssuedReceipt, Source, StepTrace,
 };
 
-use crate::body::Present;
+use crate::body::PresentHeaders;
 use crate::cache_control;
-use crate::etag;
-use crate::preference::{self, PREFERENCE_APPLIED, WantsReceipt};
+use crate::etag::EntityTag;
+use crate::preference::{self, PREFERENCE_APPLIED, ReceiptPreference};
 use crate::problem::{Problem, Reply};
 use crate::status;
 
@@ -78,17 +79,17 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// The parts of a request that affect the form of its response.
-pub(crate) struct Asked {
+pub(crate) struct ResponseContext {
     pub(crate) method: Method,
     pub(crate) selector: Selector,
     pub(crate) directives: CacheDirectives,
-    pub(crate) receipt: Option<WantsReceipt>,
+    pub(crate) receipt: Option<ReceiptPreference>,
     /// All lines of `If-None-Match`.
     if_none_match: Vec<HeaderValue>,
 }
 
 /// The facts about a call that its response reports.
-pub(crate) struct Made<'a> {
+pub(crate) struct CallFacts<'a> {
     pub(crate) function: &'a Function,
     pub(crate) cost: &'a CallCost,
     pub(crate) source: Source,
@@ -100,26 +101,27 @@ pub(crate) struct Made<'a> {
     pub(crate) trace: Option<Arc<[StepTrace]>>,
 }
 
-impl Asked {
-    /// Reads the headers that `present` says are there.
-    pub(crate) fn new(method: Method, selector: Selector, headers: &HeaderMap, present: Present) -> Self {
-        let mut asked = Self {
-            method,
+impl ResponseContext {
+    /// Reads the context from the head of a request. `selector` is that of its function's name.
+    pub(crate) fn of(parts: &Parts, present: PresentHeaders, selector: Selector) -> Self {
+        let headers = &parts.headers;
+        let mut context = Self {
+            method: parts.method.clone(),
             selector,
             directives: CacheDirectives::default(),
             receipt: None,
             if_none_match: Vec::new(),
         };
         if present.cache_control {
-            asked.directives = cache_control::directives(headers);
+            context.directives = cache_control::directives(headers);
         }
         if present.prefer {
-            asked.receipt = preference::receipt(headers);
+            context.receipt = preference::receipt(headers);
         }
         if present.if_none_match {
-            asked.if_none_match = headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();
+            context.if_none_match = headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();
         }
-        asked
+        context
     }
 
     fn is_safe(&self) -> bool {
@@ -127,13 +129,18 @@ impl Asked {
     }
 
     /// Returns whether the client already has the content that `etag` names.
-    fn has(&self, etag: &HeaderValue) -> bool {
-        self.is_safe() && self.if_none_match.iter().any(|line| etag::names(line.as_bytes(), etag.as_bytes()))
+    fn client_has(&self, etag: &EntityTag) -> bool {
+        self.is_safe() && self.if_none_match.iter().any(|line| etag.is_named_in(line))
     }
 }
 
 /// Makes the response for a value or for the function's own error.
-pub(crate) fn content(asked: &Asked, made: &Made<'_>, status: StatusCode, content: Content) -> Reply {
+pub(crate) fn content(
+    context: &ResponseContext,
+    facts: &CallFacts<'_>,
+    status: StatusCode,
+    content: Content,
+) -> Reply {
     // Static media types need no copy, and the most common ones no validation.
     let media_type = match &content.media_type {
         Cow::Borrowed("application/json") => JSON,
@@ -146,16 +153,16 @@ pub(crate) fn content(asked: &Asked, made: &Made<'_>, status: StatusCode, conten
     response.headers_mut().reserve(HEADERS_USUAL);
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     response.headers_mut().insert(header::VARY, VARIES);
-    finish(asked, made, response)
+    finish(context, facts, response)
 }
 
 /// Makes the response from that of a function of the http form.
-pub(crate) fn response(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
+pub(crate) fn response(context: &ResponseContext, facts: &CallFacts<'_>, response: Response<Bytes>) -> Reply {
     match sendable(response) {
-        Ok(response) => finish(asked, made, response),
+        Ok(response) => finish(context, facts, response),
         Err(problem) => {
             let mut reply = problem.into_reply();
-            provenance(reply.headers_mut(), made);
+            insert_provenance(reply.headers_mut(), facts);
             reply
         }
     }
@@ -206,27 +213,27 @@ fn is_bodiless(status: StatusCode) -> bool {
 
 /// Adds provenance, receipt, caching headers and the entity tag. Turns the response into a 304 if
 /// the client has the content.
-fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
+fn finish(context: &ResponseContext, facts: &CallFacts<'_>, response: Response<Bytes>) -> Reply {
     let (mut parts, body) = response.into_parts();
     let headers = &mut parts.headers;
-    provenance(headers, made);
-    if let Some(issued) = &made.receipt {
-        receipt(headers, issued);
+    insert_provenance(headers, facts);
+    if let Some(issued) = &facts.receipt {
+        insert_receipt(headers, issued);
     }
     // A function of the http form sees every request header, and lists those that affect its answer
     // in its own `Vary`. Without that, caches have to revalidate.
-    let sees_request = made.function.record.description.form == Form::Http;
-    let varies_unsaid = sees_request && !headers.contains_key(header::VARY);
+    let sees_request = facts.function.record.description.form == Form::Http;
+    let lacks_vary = sees_request && !headers.contains_key(header::VARY);
     if sees_request {
         headers.append(header::VARY, HeaderValue::from_static("prefer"));
     }
-    let policy = match asked.selector {
+    let policy = match context.selector {
         // The next answer of a distrusted function may differ.
-        _ if made.function.is_distrusted() => NO_STORE,
-        Selector::Digest(_) if !varies_unsaid => IMMUTABLE,
+        _ if facts.function.is_distrusted() => NO_STORE,
+        Selector::Digest(_) if !lacks_vary => IMMUTABLE,
         Selector::Digest(_) | Selector::Current | Selector::Version(_) => REVALIDATE,
     };
-    if headers.contains_key(header::CACHE_CONTROL) && !made.function.is_distrusted() {
+    if headers.contains_key(header::CACHE_CONTROL) && !facts.function.is_distrusted() {
         // The lifetime in the function's own header starts now, because a cached result is as good
         // as a new one.
         headers.remove(header::AGE);
@@ -235,22 +242,22 @@ fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
     }
     // Keep a valid tag of the function. It may identify the content better than a hash of its
     // bytes.
-    let own = headers.get(header::ETAG).filter(|own| etag::is_valid(own.as_bytes())).cloned();
+    let own = headers.get(header::ETAG).and_then(EntityTag::parse);
     // A guest that sees HEAD may have omitted the body. Then the hash isn't that of GET's content.
-    let left_out = sees_request && asked.method == Method::HEAD && body.is_empty();
+    let omits_body = sees_request && context.method == Method::HEAD && body.is_empty();
     let hash = || {
         // A body that was removed has no tag: `content_hash` is that of the removed body.
-        (!is_bodiless(parts.status) && !left_out).then(|| match &made.content_hash {
-            Some(hash) => etag::of_hash(hash),
-            None => etag::of(&body),
+        (!is_bodiless(parts.status) && !omits_body).then(|| match &facts.content_hash {
+            Some(hash) => EntityTag::of_hash(hash),
+            None => EntityTag::of(&body),
         })
     };
     let Some(etag) = own.or_else(hash) else {
         headers.remove(header::ETAG);
         return Response::from_parts(parts, Full::new(body));
     };
-    let not_modified = parts.status == StatusCode::OK && asked.has(&etag);
-    headers.insert(header::ETAG, etag);
+    let not_modified = parts.status == StatusCode::OK && context.client_has(&etag);
+    headers.insert(header::ETAG, etag.into());
     if not_modified {
         parts.status = StatusCode::NOT_MODIFIED;
         // These describe content, and a 304 has none (RFC 9110 §15.4.5).
@@ -264,14 +271,14 @@ fn finish(asked: &Asked, made: &Made<'_>, response: Response<Bytes>) -> Reply {
 
 /// Adds the function's identity, the timings, the cache status and the failed step. Errors get
 /// these headers too.
-pub(crate) fn provenance(headers: &mut HeaderMap, made: &Made<'_>) {
-    name(headers, made.function);
-    let timing = match made.source {
+pub(crate) fn insert_provenance(headers: &mut HeaderMap, facts: &CallFacts<'_>) {
+    insert_identity(headers, facts.function);
+    let timing = match facts.source {
         Source::Remembered { .. } => Ok(NO_TIME),
         Source::Ran { .. } | Source::Collapsed => {
-            let mut timing = timing(made.cost);
-            for step in made.trace.iter().flat_map(|trace| trace.iter()).take(STEPS_TIMED_MAX) {
-                step_timing(step, &mut timing);
+            let mut timing = timing(facts.cost);
+            for step in facts.trace.iter().flat_map(|trace| trace.iter()).take(STEPS_TIMED_MAX) {
+                timing.push_str(&step_timing(step));
             }
             HeaderValue::try_from(timing)
         }
@@ -279,11 +286,12 @@ pub(crate) fn provenance(headers: &mut HeaderMap, made: &Made<'_>) {
     if let Ok(timing) = timing {
         headers.insert(SERVER_TIMING, timing);
     }
-    if let Source::Remembered { age_s, .. } = made.source {
+    if let Source::Remembered { age_s, .. } = facts.source {
         headers.insert(header::AGE, age(age_s));
     }
-    headers.insert(CACHE_STATUS, cache_status(made.source));
-    let failed = made.trace.iter().flat_map(|trace| trace.iter()).find_map(|step| Some((step, step.failed?)));
+    headers.insert(CACHE_STATUS, cache_status(facts.source));
+    let failed =
+        facts.trace.iter().flat_map(|trace| trace.iter()).find_map(|step| Some((step, step.failed?)));
     if let Some((step, input)) = failed
         && let Ok(step) = HeaderValue::try_from(format!("{}; input=\"{input}\"", step.step))
     {
@@ -291,21 +299,22 @@ pub(crate) fn provenance(headers: &mut HeaderMap, made: &Made<'_>) {
     }
 }
 
-/// Appends a pipeline step to a `Server-Timing`: its time, and how many of its calls were hits.
-fn step_timing(step: &StepTrace, timing: &mut String) {
+/// Returns the part of a `Server-Timing` for a pipeline step: its time, and how many of its calls
+/// were hits.
+fn step_timing(step: &StepTrace) -> String {
     let StepTrace { step, calls, hits, took_us, .. } = step;
-    let came = match (*calls, *hits) {
+    let outcome = match (*calls, *hits) {
         (0, _) => "not called".to_owned(),
         (1, 1) => "hit".to_owned(),
         (1, _) => "miss".to_owned(),
         (calls, hits) => format!("{hits} of {calls} hit"),
     };
     let (ms, us) = (took_us / 1000, took_us % 1000);
-    timing.push_str(&format!(", {step};dur={ms}.{us:03};desc=\"{came}\""));
+    format!(", {step};dur={ms}.{us:03};desc=\"{outcome}\"")
 }
 
 /// Adds the receipt, and `Preference-Applied` with the preference that was followed.
-fn receipt(headers: &mut HeaderMap, issued: &IssuedReceipt) {
+fn insert_receipt(headers: &mut HeaderMap, issued: &IssuedReceipt) {
     if let Ok(token) = HeaderValue::try_from(issued.token.as_str()) {
         headers.insert(NEBULA_RECEIPT, token);
     }
@@ -359,7 +368,7 @@ fn timing(cost: &CallCost) -> String {
 }
 
 /// Adds the function's identity, whether it was called or not.
-pub(crate) fn name(headers: &mut HeaderMap, function: &Function) {
+pub(crate) fn insert_identity(headers: &mut HeaderMap, function: &Function) {
     // Cloning shares the bytes.
     headers.insert(NEBULA_FUNCTION, function.identity().clone());
 }

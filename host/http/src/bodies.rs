@@ -1,10 +1,10 @@
 //! The memory for request bodies, bounded over all threads.
 //!
-//! A body is read whole before its call begins. A large one first waits for room: for the length
+//! A body is read whole before its call begins. A large one first waits for memory: for the length
 //! that it announces, or for its function's input limit if it announces none. `body` reads it.
 //!
-//! Invariant: without room, the server reads of a body over [`SMALL_BYTES_MAX`] only the part that
-//! arrives with its head, or up to 72 KiB if that is the whole body
+//! Invariant: before it has reserved memory, the server reads of a body over [`SMALL_BYTES_MAX`]
+//! only the part that arrives with its head, or up to 72 KiB if that is the whole body
 //! ([`fast_path`](crate::fast_path)).
 
 use std::sync::Arc;
@@ -26,25 +26,25 @@ const SMALL_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of one permit of the semaphore.
 const UNIT_BYTES: u64 = 1024;
 
-/// The longest time that a request waits for room before it is shed.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest time that a request waits for memory before it is shed.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The room for bodies of one server.
+/// The memory for bodies of one server.
 #[derive(Clone, Debug)]
-pub(crate) struct Bodies(Arc<Semaphore>);
+pub(crate) struct BodyMemory(Arc<Semaphore>);
 
-impl Bodies {
-    /// Creates the room, all of it free.
+impl BodyMemory {
+    /// Creates the budget, all of it free.
     pub(crate) fn new() -> Self {
         Self(Arc::new(Semaphore::new(units(BYTES_MAX) as usize)))
     }
 
-    /// Waits for room for `body`, of which at most `bytes_max` will be read. Returns `None` if it
-    /// needs none. Dropping the permit frees the room.
+    /// Waits for memory for `body`, of which at most `bytes_max` will be read. Returns `None` if
+    /// the body isn't counted. Dropping the permit frees the memory.
     ///
     /// # Errors
-    /// The problem to answer with, if [`PATIENCE`] passes without room.
-    pub(crate) async fn room(
+    /// The problem to answer with, if [`RESERVE_TIMEOUT`] passes first.
+    pub(crate) async fn reserve(
         &self,
         body: &Incoming,
         bytes_max: u64,
@@ -57,12 +57,12 @@ impl Bodies {
         if announced <= SMALL_BYTES_MAX || announced > bytes_max {
             return Ok(None);
         }
-        let room = Arc::clone(&self.0).acquire_many_owned(units(announced));
+        let permit = Arc::clone(&self.0).acquire_many_owned(units(announced));
         // This future is large and rarely needed. Boxed, it doesn't enlarge that of every request.
-        match Box::pin(timeout(PATIENCE, room)).await {
+        match Box::pin(timeout(RESERVE_TIMEOUT, permit)).await {
             Ok(Ok(permit)) => Ok(Some(permit)),
             // It fails only if the semaphore is closed, and nothing closes it.
-            Ok(Err(_)) | Err(_) => Err(status::no_room()),
+            Ok(Err(_)) | Err(_) => Err(status::body_memory_full()),
         }
     }
 }

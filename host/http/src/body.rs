@@ -39,12 +39,12 @@ const DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The longest time for which an unwanted body is read.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The headers present in a request, among those that affect the answer. All headers that this
-/// module, `data` or `answer` reads are part of the request's key (`fast_path/request_key`).
+/// Tells which of the headers that affect the answer a request has. All headers that this module,
+/// `data` or `answer` reads are part of the request's key (`fast_path/request_key`).
 ///
 /// Most requests have few headers, so one pass over them is faster than a lookup of each.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Present {
+pub(crate) struct PresentHeaders {
     pub(crate) accept: bool,
     pub(crate) cache_control: bool,
     pub(crate) if_none_match: bool,
@@ -55,25 +55,25 @@ pub(crate) struct Present {
 ///
 /// # Errors
 /// The problem to answer with.
-pub(crate) fn check(parts: &request::Parts) -> Result<Present, Problem> {
+pub(crate) fn check(parts: &request::Parts) -> Result<PresentHeaders, Problem> {
     let headers = &parts.headers;
     if parts.method == Method::CONNECT {
         // A successful answer to CONNECT would end HTTP on this connection.
         return Err(status::method_not_allowed("GET, HEAD, POST, QUERY, OPTIONS"));
     }
-    let mut present = Present::default();
-    let (mut host, mut another, mut bytes) = (None, false, 0);
+    let mut present = PresentHeaders::default();
+    let (mut host, mut has_several_hosts, mut bytes) = (None, false, 0);
     for (name, value) in headers {
         bytes += name.as_str().len() + value.len();
         match *name {
-            header::HOST => another |= host.replace(value).is_some(),
+            header::HOST => has_several_hosts |= host.replace(value).is_some(),
             header::ACCEPT => present.accept = true,
             header::CACHE_CONTROL => present.cache_control = true,
             header::IF_NONE_MATCH => present.if_none_match = true,
             ref name => present.prefer |= name == PREFER,
         }
     }
-    if another || (host.is_none() && parts.version == Version::HTTP_11) {
+    if has_several_hosts || (host.is_none() && parts.version == Version::HTTP_11) {
         return Err(status::bad_request("bad-host", "the request needs exactly one `Host` header"));
     }
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
@@ -88,7 +88,8 @@ pub(crate) fn check(parts: &request::Parts) -> Result<Present, Problem> {
         return Err(status::bad_request("bad-host", "`Host` and `:authority` name different hosts"));
     }
     if bytes > HEADER_BYTES_MAX || headers.len() > HEADERS_MAX {
-        let detail = format!("at most {HEADERS_MAX} headers of {HEADER_BYTES_MAX} bytes in all are taken");
+        let detail =
+            format!("the limit is {HEADERS_MAX} headers and {HEADER_BYTES_MAX} bytes for all of them");
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Err(Problem::new(status, "headers-too-large", detail));
     }

@@ -1,7 +1,7 @@
 //! The open connections of one thread: counted, bounded, and closed when inactive.
 //!
 //! ```text
-//! place -> open --(a request)--> busy --(its answer)--> open --(inactive for a while)--> closed
+//! slot -> open --(a request)--> busy --(its answer)--> open --(inactive for a while)--> closed
 //! ```
 //!
 //! One check of all connections, every [`ROUND`], replaces a timer for each request. It closes a
@@ -37,41 +37,47 @@ const IDLE_ROUNDS_MAX: u32 = 4;
 #[derive(Clone)]
 pub(crate) struct Connections {
     connections_max: u32,
-    places: Arc<Semaphore>,
-    open: Arc<Mutex<Open>>,
+    slots: Arc<Semaphore>,
+    open: Arc<Mutex<OpenConnections>>,
     traffic: Traffic,
 }
 
 /// The count of connections of a whole server, over all threads.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Traffic(Arc<Counts>);
+pub(crate) struct Traffic(Arc<ConnectionCounts>);
 
 #[derive(Debug, Default)]
-struct Counts {
-    begun: AtomicU64,
-    ended: AtomicU64,
+struct ConnectionCounts {
+    opened: AtomicU64,
+    closed: AtomicU64,
 }
 
 impl Traffic {
     /// Waits until no connection was open for at least `idle`, at most twice as long.
-    pub(crate) async fn ceases(&self, idle: Duration) {
-        let mut seen = None;
+    pub(crate) async fn wait_until_idle(&self, idle: Duration) {
+        let mut opened_before = None;
         loop {
             tokio::time::sleep(idle).await;
-            let ended = self.0.ended.load(Ordering::SeqCst);
-            let begun = self.0.begun.load(Ordering::SeqCst);
-            if begun == ended && seen == Some(begun) {
+            let closed = self.0.closed.load(Ordering::SeqCst);
+            let opened = self.0.opened.load(Ordering::SeqCst);
+            if opened == closed && opened_before == Some(opened) {
                 return;
             }
             // If the count is the same after the next sleep, no connection was open in between.
-            seen = (begun == ended).then_some(begun);
+            opened_before = (opened == closed).then_some(opened);
         }
+    }
+
+    /// Counts a connection until the returned value is dropped, which an aborted task does too.
+    fn count_connection(&self) -> ConnectionGuard {
+        self.0.opened.fetch_add(1, Ordering::SeqCst);
+        ConnectionGuard(self.clone())
     }
 }
 
 /// The connections that are open, and some that have closed since the last round.
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     connections: Vec<Connection>,
     /// Set while the task that checks them runs.
     is_watched: bool,
@@ -79,18 +85,17 @@ struct Open {
 
 /// One connection, as the checks see it.
 struct Connection {
-    life: Arc<Life>,
+    state: Arc<ConnectionState>,
     task: AbortHandle,
     idle_rounds: u32,
 }
 
 /// The activity of a connection, and its flag to drain. Only one thread writes it.
 #[derive(Default)]
-struct Life {
-    /// Requests in flight.
-    under_way: AtomicU32,
+struct ConnectionState {
+    requests_in_flight: AtomicU32,
     /// Set when a request ends, cleared by each round.
-    seen: AtomicBool,
+    was_active: AtomicBool,
     /// Tells the connection to drain.
     draining: AtomicBool,
     /// Wakes the connection's task, so that it sees `draining`.
@@ -98,32 +103,35 @@ struct Life {
 }
 
 /// A slot for one connection.
-pub(crate) struct Place {
+pub(crate) struct ConnectionSlot {
     permit: OwnedSemaphorePermit,
-    life: Arc<Life>,
+    state: Arc<ConnectionState>,
     connections: Connections,
 }
 
 /// Counts the requests in flight of one connection.
 #[derive(Clone)]
-pub(crate) struct Requests(Arc<Life>);
+pub(crate) struct RequestCounter(Arc<ConnectionState>);
 
-/// A request in flight, until dropped.
-pub(crate) struct UnderWay(Arc<Life>);
+/// A counted request. It is in flight until this is dropped.
+pub(crate) struct RequestGuard(Arc<ConnectionState>);
+
+/// A counted connection of [`Traffic`]. It is open until this is dropped.
+struct ConnectionGuard(Traffic);
 
 impl Connections {
     /// Creates the set of a thread, with at most `connections_max` connections.
     pub(crate) fn new(connections_max: u32, traffic: Traffic) -> Self {
-        let places = Arc::new(Semaphore::new(connections_max as usize));
-        Self { connections_max, places, open: Arc::default(), traffic }
+        let slots = Arc::new(Semaphore::new(connections_max as usize));
+        Self { connections_max, slots, open: Arc::default(), traffic }
     }
 
     /// Waits for a free slot.
-    pub(crate) async fn place(&self) -> Place {
+    pub(crate) async fn acquire_slot(&self) -> ConnectionSlot {
         loop {
             // It fails only if the semaphore is closed, and nothing closes it.
-            if let Ok(permit) = Arc::clone(&self.places).acquire_owned().await {
-                return Place { permit, life: Arc::default(), connections: self.clone() };
+            if let Ok(permit) = Arc::clone(&self.slots).acquire_owned().await {
+                return ConnectionSlot { permit, state: Arc::default(), connections: self.clone() };
             }
         }
     }
@@ -132,13 +140,13 @@ impl Connections {
     /// closed.
     pub(crate) async fn drain(&self) {
         for connection in &self.lock().connections {
-            connection.life.end();
+            connection.state.drain();
         }
         // It fails only if the semaphore is closed, and nothing closes it.
-        let _ = self.places.acquire_many(self.connections_max).await;
+        let _ = self.slots.acquire_many(self.connections_max).await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -147,7 +155,7 @@ impl Connections {
         loop {
             tokio::time::sleep(ROUND).await;
             let mut open = self.lock();
-            open.connections.retain_mut(Connection::lives_on);
+            open.connections.retain_mut(Connection::check);
             if open.connections.is_empty() {
                 open.is_watched = false;
                 return;
@@ -156,35 +164,34 @@ impl Connections {
     }
 }
 
-impl Life {
+impl ConnectionState {
     fn lock_waker(&self) -> MutexGuard<'_, Option<Waker>> {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the connection to drain, and wakes its task.
-    fn end(&self) {
+    fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         if let Some(waker) = self.lock_waker().take() {
             waker.wake();
         }
     }
 
-    /// Runs `connection` until it closes. Calls the function `end`, which makes it drain, once
-    /// after [`Life::end`].
-    async fn live<C: Future>(&self, connection: C, end: fn(Pin<&mut C>)) {
+    /// Runs `connection` until it closes. Calls `start_drain` once, after [`drain`](Self::drain).
+    async fn run<C: Future>(&self, connection: C, start_drain: fn(Pin<&mut C>)) {
         let mut connection = pin!(connection);
-        let (mut waits, mut told) = (false, false);
+        let (mut has_waker, mut is_draining) = (false, false);
         poll_fn(|context| {
             // A task has the same waker in every poll.
-            if !std::mem::replace(&mut waits, true) {
+            if !std::mem::replace(&mut has_waker, true) {
                 *self.lock_waker() = Some(context.waker().clone());
             }
-            if self.draining.load(Ordering::Acquire) && !std::mem::replace(&mut told, true) {
+            if self.draining.load(Ordering::Acquire) && !std::mem::replace(&mut is_draining, true) {
                 // Poll first: part of a request that was held back is in flight afterwards.
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                     return Poll::Ready(ended);
                 }
-                end(connection.as_mut());
+                start_drain(connection.as_mut());
             }
             connection.as_mut().poll(context)
         })
@@ -193,14 +200,14 @@ impl Life {
 }
 
 impl Connection {
-    /// Checks the connection, once a round. Closes it if it has been inactive for too long, and
-    /// returns whether it is still open.
-    fn lives_on(&mut self) -> bool {
+    /// Closes the connection if it has been inactive for too long, and returns whether it is still
+    /// open. Called once a round.
+    fn check(&mut self) -> bool {
         if self.task.is_finished() {
             return false;
         }
-        let seen = self.life.seen.swap(false, Ordering::Relaxed);
-        if seen || self.life.under_way.load(Ordering::Relaxed) > 0 {
+        let was_active = self.state.was_active.swap(false, Ordering::Relaxed);
+        if was_active || self.state.requests_in_flight.load(Ordering::Relaxed) > 0 {
             self.idle_rounds = 0;
             return true;
         }
@@ -213,26 +220,27 @@ impl Connection {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Returns the counter of the connection's requests.
-    pub(crate) fn requests(&self) -> Requests {
-        Requests(Arc::clone(&self.life))
+    pub(crate) fn requests(&self) -> RequestCounter {
+        RequestCounter(Arc::clone(&self.state))
     }
 
-    /// Runs the connection in a task until it closes or a check closes it. `end` makes it drain.
-    pub(crate) fn spawn<C>(self, connection: C, end: fn(Pin<&mut C>))
+    /// Runs the connection in a task until it closes or a check closes it. `start_drain` makes it
+    /// close once its requests are answered.
+    pub(crate) fn spawn<C>(self, connection: C, start_drain: fn(Pin<&mut C>))
     where
         C: Future<Output: Send> + Send + 'static,
     {
-        let Self { permit, life, connections } = self;
-        let counted = Counted::begin(&connections.traffic);
-        let living = Arc::clone(&life);
+        let Self { permit, state, connections } = self;
+        let guard = connections.traffic.count_connection();
+        let task_state = Arc::clone(&state);
         let task = tokio::spawn(async move {
-            living.live(connection, end).await;
-            drop((permit, counted));
+            task_state.run(connection, start_drain).await;
+            drop((permit, guard));
         });
         let mut open = connections.lock();
-        open.connections.push(Connection { life, task: task.abort_handle(), idle_rounds: 0 });
+        open.connections.push(Connection { state, task: task.abort_handle(), idle_rounds: 0 });
         // If clients open a connection for each request, many have closed since the last round.
         if open.connections.len().is_power_of_two() {
             open.connections.retain(|connection| !connection.task.is_finished());
@@ -243,54 +251,46 @@ impl Place {
     }
 }
 
-/// One counted connection, until dropped, which an aborted task does too.
-struct Counted(Traffic);
-
-impl Counted {
-    fn begin(traffic: &Traffic) -> Self {
-        traffic.0.begun.fetch_add(1, Ordering::SeqCst);
-        Self(traffic.clone())
-    }
-}
-
-impl Drop for Counted {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.0.0.ended.fetch_add(1, Ordering::SeqCst);
+        self.0.0.closed.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-impl Requests {
-    /// Returns whether the connection drains.
-    pub(crate) fn are_ending(&self) -> bool {
+impl RequestCounter {
+    /// Returns whether the connection is draining.
+    pub(crate) fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Acquire)
     }
 
     /// Counts a request until the returned value is dropped.
-    pub(crate) fn begin(&self) -> UnderWay {
+    pub(crate) fn begin_request(&self) -> RequestGuard {
         // Only one thread writes, so no read-modify-write is needed.
-        let under_way = self.0.under_way.load(Ordering::Relaxed);
-        self.0.under_way.store(under_way + 1, Ordering::Relaxed);
-        UnderWay(Arc::clone(&self.0))
+        let in_flight = self.0.requests_in_flight.load(Ordering::Relaxed);
+        self.0.requests_in_flight.store(in_flight + 1, Ordering::Relaxed);
+        RequestGuard(Arc::clone(&self.0))
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
-        let under_way = self.0.under_way.load(Ordering::Relaxed);
-        self.0.under_way.store(under_way.saturating_sub(1), Ordering::Relaxed);
-        self.0.seen.store(true, Ordering::Relaxed);
+        let in_flight = self.0.requests_in_flight.load(Ordering::Relaxed);
+        self.0.requests_in_flight.store(in_flight.saturating_sub(1), Ordering::Relaxed);
+        self.0.was_active.store(true, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::Context;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn inactive_connections_are_closed() {
         let connections = Connections::new(2, Traffic::default());
-        let (idle, busy) = (connections.place().await, connections.place().await);
-        let under_way = busy.requests().begin();
+        let (idle, busy) = (connections.acquire_slot().await, connections.acquire_slot().await);
+        let request = busy.requests().begin_request();
         idle.spawn(std::future::pending::<()>(), |_| ());
         busy.spawn(std::future::pending::<()>(), |_| ());
         tokio::time::sleep(ROUND * IDLE_ROUNDS_MAX).await;
@@ -298,23 +298,23 @@ mod tests {
         tokio::time::sleep(ROUND * 3 / 2).await;
         assert_eq!(connections.lock().connections.len(), 1);
         // Exactly the slot of the closed connection is free again.
-        let _again = connections.place().await;
-        assert!(tokio::time::timeout(ROUND, connections.place()).await.is_err());
-        drop(under_way);
+        let _slot = connections.acquire_slot().await;
+        assert!(tokio::time::timeout(ROUND, connections.acquire_slot()).await.is_err());
+        drop(request);
         tokio::time::sleep(ROUND * (IDLE_ROUNDS_MAX + 3)).await;
         assert!(connections.lock().connections.is_empty());
         assert!(!connections.lock().is_watched);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn traffic_ceases_when_no_client_is_connected() {
+    async fn traffic_is_idle_when_no_client_is_connected() {
         let idle = Duration::from_secs(10);
         let traffic = Traffic::default();
         let connections = Connections::new(1, traffic.clone());
-        let place = connections.place().await;
-        place.spawn(tokio::time::sleep(idle * 3), |_| ());
+        let slot = connections.acquire_slot().await;
+        slot.spawn(tokio::time::sleep(idle * 3), |_| ());
         let begun = tokio::time::Instant::now();
-        traffic.ceases(idle).await;
+        traffic.wait_until_idle(idle).await;
         let took = begun.elapsed();
         assert!(took >= idle * 4 && took <= idle * 6, "{took:?}");
     }
@@ -322,36 +322,36 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn draining_closes_every_connection() {
         let connections = Connections::new(2, Traffic::default());
-        let (first, second) = (connections.place().await, connections.place().await);
+        let (first, second) = (connections.acquire_slot().await, connections.acquire_slot().await);
         // The drain reaches one while it waits, the other before its first poll. Each takes a
         // second to close.
-        let (waiting, new) = (Leaving::default(), Leaving::default());
-        first.spawn(waiting, Leaving::leave);
+        let (waiting, new) = (SlowConnection::default(), SlowConnection::default());
+        first.spawn(waiting, SlowConnection::start_drain);
         tokio::task::yield_now().await;
-        second.spawn(new, Leaving::leave);
+        second.spawn(new, SlowConnection::start_drain);
         let begun = tokio::time::Instant::now();
         connections.drain().await;
         assert_eq!(begun.elapsed(), Duration::from_secs(1));
     }
 
-    /// A connection that closes one second after [`leave`](Self::leave).
+    /// A connection that closes one second after [`start_drain`](Self::start_drain).
     #[derive(Default)]
-    struct Leaving(Option<Pin<Box<tokio::time::Sleep>>>);
+    struct SlowConnection(Option<Pin<Box<tokio::time::Sleep>>>);
 
-    impl Leaving {
-        fn leave(mut self: Pin<&mut Self>) {
-            assert!(self.0.is_none(), "it is told once");
+    impl SlowConnection {
+        fn start_drain(mut self: Pin<&mut Self>) {
+            assert!(self.0.is_none(), "the drain starts once");
             self.0 = Some(Box::pin(tokio::time::sleep(Duration::from_secs(1))));
         }
     }
 
-    impl Future for Leaving {
+    impl Future for SlowConnection {
         type Output = ();
 
-        fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
             match &mut self.0 {
                 Some(sleep) => sleep.as_mut().poll(context),
-                None => std::task::Poll::Pending,
+                None => Poll::Pending,
             }
         }
     }
@@ -359,12 +359,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn active_connections_stay_open() {
         let connections = Connections::new(1, Traffic::default());
-        let place = connections.place().await;
-        let requests = place.requests();
-        place.spawn(std::future::pending::<()>(), |_| ());
+        let slot = connections.acquire_slot().await;
+        let requests = slot.requests();
+        slot.spawn(std::future::pending::<()>(), |_| ());
         for _ in 0..20 {
             tokio::time::sleep(ROUND).await;
-            drop(requests.begin());
+            drop(requests.begin_request());
         }
         assert_eq!(connections.lock().connections.len(), 1);
     }

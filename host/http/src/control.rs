@@ -1,26 +1,28 @@
-//! The control plane: deploys, and everything that there is to know and to change about functions.
+//! The control plane: deploys, and requests that show or change functions.
 //!
 //! ```text
 //! handle -> body::check -> router -> auth::admit -> a resource's handler -> Json | Problem
 //! ```
 //!
-//! `endpoints` is the table of all operations. The router, the OpenAPI document, the command line's URLs and the
-//! authorization test are derived from it and from the handlers' types.
+//! `endpoints` is the table of all operations. The router, the OpenAPI document, the command line's
+//! URLs and the authorization test are derived from it and from the handlers' types.
 //!
 //! To add an endpoint:
 //!
-//! 1. Add a line to the table in `endpoints`: a sentence about it, a name, method, path and scope.
-//! 2. Write its handler in the file of its resource. Its arguments say what it reads: a name of the path (`path`), a
-//!    query (`settings`), a body (`payload`). Its return type says what it answers (`reply`) and which errors of the
-//!    runtime it passes on (`refusal`). A JSON body is a struct of `wire`, which derives its schema.
-//! 3. Add it in the `routes` function of that file.
+//! 1. Add a line to the table in `endpoints`: a summary, a name, method, path and scope.
+//! 2. Write its handler in the file of its resource. The arguments declare what it reads: a part of
+//!    the path (`path`), a query (`settings`), a body (`payload`). The return type declares its
+//!    answers (`reply`) and the runtime's errors that it passes on (`refusal`). A JSON body is a
+//!    struct of `wire`, which derives its schema.
+//! 3. Add the handler in the `routes` function of that file.
 //!
-//! Nothing else lists it: its parameters, bodies, statuses and scope are in the document from then on.
+//! The document derives its parameters, bodies, statuses and scope from these.
 //!
 //! Invariants:
 //! * Only the blocking pool reads files and databases (`state::BlockingRuntime`).
-//! * A request without the token is answered with 401, whatever its path, unless its endpoint is public.
-//! * In debug builds an answer whose status the document doesn't list is a panic.
+//! * Unless its endpoint is public, a request without the token is answered with 401, even if the
+//!   path doesn't exist.
+//! * Debug builds panic if the document doesn't list the status of an answer.
 
 mod auth;
 mod cache;
@@ -110,12 +112,13 @@ impl ControlPlane {
                 response
             }
         };
-        // Whatever read the body has dropped it.
+        // The handler has dropped the body, so it has been returned.
         if let Ok(mut body) = returned.try_recv() {
             body::discard(&headers, &mut body).await;
         }
         match response.status() {
-            // axum names the methods of a path that exists: not to clients without the token.
+            // axum lists the methods of a path that exists. Clients without the token mustn't get
+            // them.
             StatusCode::UNAUTHORIZED => drop(response.headers_mut().remove(header::ALLOW)),
             // RFC 9110 §8.6.
             StatusCode::NO_CONTENT => drop(response.headers_mut().remove(header::CONTENT_LENGTH)),

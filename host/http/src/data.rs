@@ -20,25 +20,25 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use nebula_runtime::id::{FunctionRef, Selector};
+use nebula_runtime::id::FunctionRef;
 use nebula_runtime::{
     Answer, AnsweredCall, CallOutcome, Form, Function, IssuedReceipt, Prefer, ReceiptSubject,
     RepeatableAnswer, Request as Call, RoutedFunction, SegmentRoute, Shard,
 };
 
 use crate::accept::prefer;
-use crate::answer::{self, Asked, Made};
-use crate::bodies::Bodies;
-use crate::body::{self, Present};
-use crate::fast_path::RequestInFlight;
+use crate::answer::{self, CallFacts, ResponseContext};
+use crate::bodies::BodyMemory;
+use crate::body::{self, PresentHeaders};
+use crate::fast_path::{Exchange, RequestInFlight};
 use crate::input;
-use crate::preference::{self, PREFER, WantsReceipt};
+use crate::preference::{self, PREFER, ReceiptPreference};
 use crate::problem::{Problem, Reply};
 use crate::status;
 
 /// Headers that wasi:http hides from guests, because they belong to the connection (RFC 9110
 /// §7.6.1). A call doesn't depend on them.
-const UNSEEN: [&str; 8] = [
+const HIDDEN_HEADERS: [&str; 8] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
@@ -49,14 +49,29 @@ const UNSEEN: [&str; 8] = [
     "http2-settings",
 ];
 
-/// A reply, and the cached result that it was made from, if the same request may get that result
-/// again.
-struct Outcome {
+/// A reply with the cached result that it was made from.
+struct ReplyWithResult {
     reply: Reply,
+    /// `None` if the same request can't get this result again.
     result: Option<RepeatableAnswer>,
 }
 
-impl From<Reply> for Outcome {
+/// The head of a call's request, checked.
+struct CallHead<'a> {
+    parts: &'a Parts,
+    present: PresentHeaders,
+    /// The path below the function's name: empty, or with a slash at its beginning.
+    subpath: &'a str,
+}
+
+/// A copy of a call, kept until its receipt is issued.
+struct ReceiptOrder {
+    preference: ReceiptPreference,
+    call: Call,
+    prefer: Prefer,
+}
+
+impl From<Reply> for ReplyWithResult {
     fn from(reply: Reply) -> Self {
         Self { reply, result: None }
     }
@@ -65,13 +80,13 @@ impl From<Reply> for Outcome {
 /// Answers one request.
 pub(crate) async fn serve(
     shard: Shard,
-    bodies: Bodies,
+    bodies: BodyMemory,
     request: Request<Incoming>,
     in_flight: RequestInFlight,
 ) -> Result<Reply, Infallible> {
     let head = request.method() == Method::HEAD;
     let (parts, mut body) = request.into_parts();
-    let Outcome { mut reply, result } = match route(&shard, &bodies, &parts, &mut body).await {
+    let ReplyWithResult { mut reply, result } = match route(&shard, &bodies, &parts, &mut body).await {
         Ok(outcome) => outcome,
         Err(problem) => problem.into_reply().into(),
     };
@@ -86,7 +101,8 @@ pub(crate) async fn serve(
         *reply.body_mut() = Full::default();
     }
     // Last, because hyper gets the reply without another poll.
-    in_flight.end(&parts.headers, body.is_end_stream(), &reply, result);
+    let is_parsed = body.is_end_stream();
+    in_flight.end(Exchange { request_headers: &parts.headers, is_parsed, reply: &reply, result });
     Ok(reply)
 }
 
@@ -96,10 +112,10 @@ pub(crate) async fn serve(
 /// The problem to answer with, if the request is malformed or names no deployed function.
 async fn route(
     shard: &Shard,
-    bodies: &Bodies,
+    bodies: &BodyMemory,
     parts: &Parts,
     body: &mut Incoming,
-) -> Result<Outcome, Problem> {
+) -> Result<ReplyWithResult, Problem> {
     let present = body::check(parts)?;
     let path = parts.uri.path();
     if path == "/healthz" || path == "/readyz" {
@@ -109,28 +125,29 @@ async fn route(
         };
     }
     let Some(rest) = path.strip_prefix("/f/") else { return Err(status::no_such_path(path)) };
-    let (reference, below) = match rest.find('/') {
+    let (reference, subpath) = match rest.find('/') {
         Some(slash) => rest.split_at(slash),
         None => (rest, ""),
     };
-    let SegmentRoute { function, selector } = match shard.cached_route(reference) {
+    let target = match shard.cached_route(reference) {
         Some(route) => route,
-        None => Box::pin(find(shard, reference)).await?,
+        None => Box::pin(resolve(shard, reference)).await?,
     };
-    let called = call(shard, bodies, (&function, selector), below, (parts, present), body).await;
+    let head = CallHead { parts, present, subpath };
+    let outcome = call(shard, bodies, &target, &head, body).await;
     // From here on, every answer names its function.
-    called.or_else(|problem| {
+    outcome.or_else(|problem| {
         let mut reply = problem.into_reply();
-        answer::name(reply.headers_mut(), &function);
+        answer::insert_identity(reply.headers_mut(), &target.function);
         Ok(reply.into())
     })
 }
 
-/// Finds the function that a percent-encoded path segment names, and caches the route.
+/// Resolves a percent-encoded path segment to its function, and caches the route.
 ///
 /// # Errors
 /// The problem to answer with.
-async fn find(shard: &Shard, segment: &str) -> Result<SegmentRoute, Problem> {
+async fn resolve(shard: &Shard, segment: &str) -> Result<SegmentRoute, Problem> {
     let reference: FunctionRef = percent_encoding::percent_decode_str(segment)
         .decode_utf8()
         .map_err(|_| status::bad_request("bad-name", "the function's name is not UTF-8"))?
@@ -141,33 +158,33 @@ async fn find(shard: &Shard, segment: &str) -> Result<SegmentRoute, Problem> {
     Ok(SegmentRoute { function, selector: reference.selector })
 }
 
-/// Reads the input of a call and runs it. `below` is the path below the function's name.
+/// Reads the input of a call and runs it.
 ///
 /// # Errors
 /// The problem to answer with, if the call didn't start.
 async fn call(
     shard: &Shard,
-    bodies: &Bodies,
-    (function, selector): (&Arc<RoutedFunction>, Selector),
-    below: &str,
-    (parts, present): (&Parts, Present),
+    bodies: &BodyMemory,
+    SegmentRoute { function, selector }: &SegmentRoute,
+    head: &CallHead<'_>,
     body: &mut Incoming,
-) -> Result<Outcome, Problem> {
+) -> Result<ReplyWithResult, Problem> {
+    let CallHead { parts, present, subpath } = head;
     let form = function.record.description.form;
     if form != Form::Http {
-        if !below.is_empty() {
+        if !subpath.is_empty() {
             return Err(status::no_such_path(parts.uri.path()));
         }
         if parts.method == Method::OPTIONS {
             return Ok(options(function).into());
         }
     }
-    // Keep the room until the call ends: the call holds the body.
-    let _room = bodies.room(body, function.limits().input_bytes_max).await?;
+    // Keep the memory reserved until the call ends: the call holds the body.
+    let _reserved = bodies.reserve(body, function.limits().input_bytes_max).await?;
     let request = match form {
         Form::Http => {
             let body = body::read(body, function.limits().input_bytes_max).await?;
-            Call::Http(Arc::new(below_name(parts, below, body)))
+            Call::Http(Arc::new(guest_request(head, body)))
         }
         Form::Typed | Form::Raw => match parts.method.as_str() {
             "POST" | "QUERY" => {
@@ -181,9 +198,9 @@ async fn call(
             _ => return Err(status::method_not_allowed(input::methods(form))),
         },
     };
-    let asked = Asked::new(parts.method.clone(), selector, &parts.headers, present);
+    let context = ResponseContext::of(parts, *present, *selector);
     let accept = if present.accept { accept(&parts.headers) } else { None };
-    Ok(run(shard, function, &asked, request, prefer(accept.as_deref())).await)
+    Ok(run(shard, function, &context, request, prefer(accept.as_deref())).await)
 }
 
 /// Returns the `Accept` header, with several lines joined to one list (RFC 9110 §5.3).
@@ -197,55 +214,53 @@ fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 async fn run(
     shard: &Shard,
     function: &Arc<RoutedFunction>,
-    asked: &Asked,
+    context: &ResponseContext,
     call: Call,
     prefer: Prefer,
-) -> Outcome {
-    // Keep the request for the receipt. Boxed, because few requests ask for one, and the others
-    // don't move its memory around.
-    let wanted = asked.receipt.map(|wants| Box::new((wants, call.clone())));
-    let AnsweredCall { outcome: called, repeatable: again } =
-        shard.answer(function, call, prefer, asked.directives).await;
+) -> ReplyWithResult {
+    // Boxed, because few requests ask for a receipt, and the others don't move its memory around.
+    let order =
+        context.receipt.map(|preference| Box::new(ReceiptOrder { preference, call: call.clone(), prefer }));
+    let AnsweredCall { outcome, repeatable } = shard.answer(function, call, prefer, context.directives).await;
     // A receipt has the time of its creation, so the same response can't be sent again.
-    let result = again.filter(|_| wanted.is_none());
-    let receipt = match wanted {
-        Some(wanted) => Box::pin(receipt(shard, function, *wanted, prefer, &called)).await,
+    let result = repeatable.filter(|_| order.is_none());
+    let receipt = match order {
+        Some(order) => Box::pin(issue_receipt(shard, function, *order, &outcome)).await,
         None => None,
     };
-    let made = Made {
+    let facts = CallFacts {
         function,
-        cost: &called.cost,
-        source: called.source,
-        content_hash: called.content_hash,
+        cost: &outcome.cost,
+        source: outcome.source,
+        content_hash: outcome.content_hash,
         receipt,
-        trace: called.trace,
+        trace: outcome.trace,
     };
-    let reply = match called.result {
-        Ok(Answer::Value(content)) => answer::content(asked, &made, StatusCode::OK, content),
+    let reply = match outcome.result {
+        Ok(Answer::Value(content)) => answer::content(context, &facts, StatusCode::OK, content),
         Ok(Answer::Error(content)) => {
-            answer::content(asked, &made, StatusCode::UNPROCESSABLE_ENTITY, content)
+            answer::content(context, &facts, StatusCode::UNPROCESSABLE_ENTITY, content)
         }
-        Ok(Answer::Http(response)) => answer::response(asked, &made, *response),
+        Ok(Answer::Http(response)) => answer::response(context, &facts, *response),
         Err(error) => {
             let mut reply = status::call(&error).into_reply();
-            answer::provenance(reply.headers_mut(), &made);
+            answer::insert_provenance(reply.headers_mut(), &facts);
             reply
         }
     };
-    Outcome { reply, result }
+    ReplyWithResult { reply, result }
 }
 
 /// Issues the receipt of a call; `None` if the call returned an error or no receipt can be made.
-async fn receipt(
+async fn issue_receipt(
     shard: &Shard,
     function: &Arc<RoutedFunction>,
-    (wants, request): (WantsReceipt, Call),
-    prefer: Prefer,
-    called: &CallOutcome,
+    ReceiptOrder { preference, call, prefer }: ReceiptOrder,
+    outcome: &CallOutcome,
 ) -> Option<IssuedReceipt> {
-    let (answer, engine) = (called.result.as_ref().ok()?.clone(), called.engine.clone());
-    let answered = ReceiptSubject { request, prefer, answer, engine };
-    shard.receipt(function, answered, wants.with_input).await
+    let (answer, engine) = (outcome.result.as_ref().ok()?.clone(), outcome.engine.clone());
+    let subject = ReceiptSubject { request: call, prefer, answer, engine };
+    shard.receipt(function, subject, preference.with_input).await
 }
 
 /// Answers `OPTIONS` for a typed or raw function: its methods and media types.
@@ -258,14 +273,14 @@ fn options(function: &Function) -> Reply {
     if let Ok(accepted) = HeaderValue::try_from(input::media_types(description).join(", ")) {
         headers.insert("accept-query", accepted);
     }
-    answer::name(headers, function);
+    answer::insert_identity(headers, function);
     reply
 }
 
 /// Returns the request as a function of the http form sees it. Its path begins below the function's
 /// name.
-fn below_name(parts: &Parts, below: &str, body: Bytes) -> Request<Bytes> {
-    let path = if below.is_empty() { "/" } else { below };
+fn guest_request(CallHead { parts, subpath, .. }: &CallHead<'_>, body: Bytes) -> Request<Bytes> {
+    let path = if subpath.is_empty() { "/" } else { subpath };
     let path_and_query = match parts.uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
@@ -276,7 +291,7 @@ fn below_name(parts: &Parts, below: &str, body: Bytes) -> Request<Bytes> {
     *request.uri_mut() = Uri::try_from(path_and_query).unwrap_or_default();
     let authority =
         parts.uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
-    *request.headers_mut() = seen(&parts.headers);
+    *request.headers_mut() = visible_headers(&parts.headers);
     // HTTP/2 has the authority in the URI. The guest always finds it in a header.
     if let Some(authority) = authority {
         request.headers_mut().entry(header::HOST).or_insert(authority);
@@ -287,10 +302,10 @@ fn below_name(parts: &Parts, below: &str, body: Bytes) -> Request<Bytes> {
 
 /// Returns the headers that a guest sees, in their order. Removing entries from the map would
 /// reorder others, and so make it a different call.
-fn seen(headers: &HeaderMap) -> HeaderMap {
-    let mut seen = HeaderMap::with_capacity(headers.len());
+fn visible_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut visible = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        if UNSEEN.contains(&name.as_str()) {
+        if HIDDEN_HEADERS.contains(&name.as_str()) {
             continue;
         }
         let value = match *name == PREFER {
@@ -298,10 +313,10 @@ fn seen(headers: &HeaderMap) -> HeaderMap {
             false => Some(value.clone()),
         };
         if let Some(value) = value {
-            seen.append(name, value);
+            visible.append(name, value);
         }
     }
-    seen
+    visible
 }
 
 /// Parses the pairs of a query string (`application/x-www-form-urlencoded`).

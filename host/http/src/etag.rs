@@ -2,48 +2,66 @@
 
 use http::HeaderValue;
 
-/// Returns the tag of some content: half of its BLAKE3 hash.
-pub(crate) fn of(content: &[u8]) -> HeaderValue {
-    of_hash(blake3::hash(content).as_bytes())
-}
+/// A valid entity tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EntityTag(HeaderValue);
 
-/// Returns the tag of content that has this BLAKE3 hash.
-pub(crate) fn of_hash(hash: &[u8; 32]) -> HeaderValue {
-    let mut tag = [b'"'; 34];
-    // Half of the hash fits exactly, and hexadecimal digits and quotes are valid in a header.
-    let written = hex::encode_to_slice(&hash[..16], &mut tag[1..33]);
-    debug_assert!(written.is_ok(), "two digits a byte");
-    HeaderValue::from_bytes(&tag).unwrap_or(HeaderValue::from_static("\"\""))
-}
-
-/// Returns whether `text` is one entity tag and nothing else.
-pub(crate) fn is_valid(text: &[u8]) -> bool {
-    split(text).is_some_and(|(_, rest)| rest.is_empty())
-}
-
-/// Returns whether a line of `If-None-Match` names `etag`, by weak comparison (RFC 9110 §13.1.2).
-pub(crate) fn names(candidates: &[u8], etag: &[u8]) -> bool {
-    let opaque = |etag: &[u8]| etag.strip_prefix(b"W/").unwrap_or(etag).to_vec();
-    if candidates.trim_ascii() == b"*" {
-        return true;
+impl EntityTag {
+    /// Returns the tag of some content: half of its BLAKE3 hash.
+    pub(crate) fn of(content: &[u8]) -> Self {
+        Self::of_hash(blake3::hash(content).as_bytes())
     }
-    let mut rest = candidates;
-    loop {
-        rest = match rest {
-            [b',' | b' ' | b'\t', after @ ..] => after,
-            // After something that isn't a tag, the next tag can't be found.
-            rest => match split(rest) {
-                Some((candidate, _)) if opaque(candidate) == opaque(etag) => return true,
-                Some((_, after)) => after,
-                None => return false,
-            },
-        };
+
+    /// Returns the tag of content that has this BLAKE3 hash.
+    pub(crate) fn of_hash(hash: &[u8; 32]) -> Self {
+        let mut tag = [b'"'; 34];
+        // Half of the hash fits exactly, and hexadecimal digits and quotes are valid in a header.
+        let written = hex::encode_to_slice(&hash[..16], &mut tag[1..33]);
+        debug_assert!(written.is_ok(), "two digits a byte");
+        Self(HeaderValue::from_bytes(&tag).unwrap_or(HeaderValue::from_static("\"\"")))
     }
+
+    /// Parses the value of an `ETag` header. Returns `None` if it isn't one entity tag.
+    pub(crate) fn parse(value: &HeaderValue) -> Option<Self> {
+        let (_, rest) = split(value.as_bytes())?;
+        rest.is_empty().then(|| Self(value.clone()))
+    }
+
+    /// Returns whether a line of `If-None-Match` names this tag, by weak comparison (RFC 9110
+    /// §13.1.2).
+    pub(crate) fn is_named_in(&self, line: &HeaderValue) -> bool {
+        let mut rest = line.as_bytes();
+        if rest.trim_ascii() == b"*" {
+            return true;
+        }
+        loop {
+            rest = match rest {
+                [b',' | b' ' | b'\t', after @ ..] => after,
+                // After something that isn't a tag, the next tag can't be found.
+                rest => match split(rest) {
+                    Some((candidate, _)) if opaque(candidate) == opaque(self.0.as_bytes()) => return true,
+                    Some((_, after)) => after,
+                    None => return false,
+                },
+            };
+        }
+    }
+}
+
+impl From<EntityTag> for HeaderValue {
+    fn from(EntityTag(value): EntityTag) -> Self {
+        value
+    }
+}
+
+/// Returns a tag without the mark of a weak one.
+fn opaque(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
 /// Splits `text` after the entity tag that it begins with. A tag may contain a comma.
 fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let opaque = text.strip_prefix(b"W/").unwrap_or(text).strip_prefix(b"\"")?;
+    let opaque = opaque(text).strip_prefix(b"\"")?;
     let is_tag = |byte: &u8| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..);
     let length = opaque.iter().take_while(|byte| is_tag(byte)).count();
     (opaque.get(length) == Some(&b'"')).then(|| text.split_at(text.len() - opaque.len() + length + 1))
@@ -53,12 +71,20 @@ fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
 
+    fn value(text: &[u8]) -> HeaderValue {
+        HeaderValue::from_bytes(text).unwrap()
+    }
+
+    fn names(line: &[u8], tag: &[u8]) -> bool {
+        EntityTag::parse(&value(tag)).unwrap().is_named_in(&value(line))
+    }
+
     #[test]
     fn tag_of_content_is_half_of_its_hash() {
-        let tag = of(b"abc");
-        assert!(is_valid(tag.as_bytes()));
-        assert_eq!(tag, format!("\"{}\"", &blake3::hash(b"abc").to_string()[..32]));
-        assert_ne!(tag, of(b"abd"));
+        let tag = EntityTag::of(b"abc");
+        assert_eq!(EntityTag::parse(&tag.0), Some(tag.clone()));
+        assert_eq!(tag.0, format!("\"{}\"", &blake3::hash(b"abc").to_string()[..32]));
+        assert_ne!(tag, EntityTag::of(b"abd"));
     }
 
     #[test]
@@ -81,10 +107,10 @@ mod tests {
     #[test]
     fn malformed_tags_are_not_valid() {
         for tag in [&b"\"\""[..], b"\"a\"", b"W/\"a,b\"", b"\"\xe4\""] {
-            assert!(is_valid(tag), "{tag:?}");
+            assert!(EntityTag::parse(&value(tag)).is_some(), "{tag:?}");
         }
         for other in [&b""[..], b"a", b"\"a", b"w/\"a\"", b"\"a\"b", b"\"a\", \"b\"", b"\"a b\""] {
-            assert!(!is_valid(other), "{other:?}");
+            assert!(EntityTag::parse(&value(other)).is_none(), "{other:?}");
         }
     }
 }

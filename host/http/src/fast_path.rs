@@ -1,4 +1,5 @@
-//! The cached fast path: repeated requests get their cached response below hyper, without being parsed by it.
+//! The cached fast path: repeated requests get their cached response below hyper, without being
+//! parsed by it.
 //!
 //! ```text
 //! serve -> FastPath (one a thread) -> FastPathConnection -> stream, between the socket and hyper
@@ -8,15 +9,15 @@
 //!      \-> busy_poll (may the thread sleep after a response?)
 //! ```
 //!
-//! Parsing a request and rendering the head of its response is most of the cost of a cache hit. So each thread keeps
-//! responses as hyper has written them, and sends them again to requests with the same key, on connections where
-//! hyper holds nothing.
+//! Parsing a request and rendering the head of its response is most of the cost of a cache hit. So
+//! each thread keeps responses as hyper has written them, and sends them again to requests with the
+//! same key, on connections where hyper holds nothing.
 //!
 //! Invariants:
-//! * The client gets the bytes that hyper would write, except for `Age` and `Date`. Where that is uncertain, hyper
-//!   handles the request.
-//! * Where the fast path is off, the stream passes every read and write on to the socket, and nothing is allocated
-//!   for it.
+//! * The client gets the bytes that hyper would write, except for `Age` and `Date`. Where that is
+//!   uncertain, hyper handles the request.
+//! * Where the fast path is off, the stream passes every read and write on to the socket, and
+//!   nothing is allocated for it.
 
 mod busy_poll;
 mod cached_response;
@@ -30,16 +31,15 @@ mod tracker;
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use nebula_runtime::{RepeatableAnswer, Shard};
+use nebula_runtime::Shard;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::busy_poll::BusyPoll;
 use self::cached_responses::CachedResponses;
 use self::stream::{FastPathStream, Lookups};
+pub(crate) use self::tracker::Exchange;
 use self::tracker::ExchangeTracker;
-use crate::connections::{Requests, UnderWay};
-use crate::problem::Reply;
+use crate::connections::{RequestCounter, RequestGuard};
 
 /// The time that the first part of a request waits for the last: some round trips.
 const PARTIAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ struct Inner {
 /// The fast path of one connection. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct FastPathConnection {
-    requests: Requests,
+    requests: RequestCounter,
     lookups: Option<Lookups>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct FastPathConnection {
 pub(crate) struct RequestInFlight {
     tracker: Option<ExchangeTracker>,
     /// Counts the request among those of its connection.
-    _counted: UnderWay,
+    _guard: RequestGuard,
 }
 
 impl FastPath {
@@ -84,23 +84,24 @@ impl FastPath {
         Self(None)
     }
 
-    /// Frees the memory of responses that the shard has no use for any more. Call it before the thread sleeps.
+    /// Frees the memory of responses that the shard has no use for any more. Call it before the
+    /// thread sleeps.
     pub(crate) fn tidy(&self) {
         if let Some(Inner { responses, .. }) = &self.0 {
             responses.evict_stale();
         }
     }
 
-    /// Keeps the thread from sleeping while cached responses follow each other quickly. Runs on the serving thread, until
-    /// dropped. `tidy` is called when the thread has nothing else to do.
+    /// Keeps the thread from sleeping while cached responses follow each other quickly. Runs on the
+    /// serving thread, until dropped. `tidy` is called when the thread has nothing else to do.
     pub(crate) async fn busy_poll(self, tidy: impl Fn()) {
         if let Some(Inner { busy_poll, .. }) = self.0 {
             busy_poll.run(tidy).await;
         }
     }
 
-    /// Begins a connection, whose requests are counted by `requests`.
-    pub(crate) fn connection(&self, requests: Requests) -> FastPathConnection {
+    /// Creates the fast path of a connection, whose requests `requests` counts.
+    pub(crate) fn connection(&self, requests: RequestCounter) -> FastPathConnection {
         let lookups = self.0.clone().map(|Inner { responses, busy_poll, partial_timeout }| Lookups {
             tracker: ExchangeTracker::new(responses),
             busy_poll,
@@ -120,22 +121,15 @@ impl FastPathConnection {
     /// Begins a request that hyper has parsed the head of.
     pub(crate) fn begin_request(&self) -> RequestInFlight {
         let tracker = self.lookups.as_ref().map(|lookups| lookups.tracker.clone());
-        RequestInFlight { tracker, _counted: self.requests.begin() }
+        RequestInFlight { tracker, _guard: self.requests.begin_request() }
     }
 }
 
 impl RequestInFlight {
-    /// Ends the request: hyper gets `reply` next. `is_parsed` says whether hyper has parsed the request to its end, and
-    /// `result` is the cached result that the reply was made from, if any.
-    pub(crate) fn end(
-        self,
-        request_headers: &HeaderMap,
-        is_parsed: bool,
-        reply: &Reply,
-        result: Option<RepeatableAnswer>,
-    ) {
+    /// Ends the request: hyper gets the reply next.
+    pub(crate) fn end(self, exchange: Exchange<'_>) {
         if let Some(tracker) = self.tracker {
-            tracker.reply(request_headers, is_parsed, reply, result);
+            tracker.record_reply(exchange);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A serving thread of the data plane without sockets, for the fuzz targets. Not part of the public interface.
+//! A serving thread of the data plane without sockets, for the fuzz targets. Not part of the public
+//! interface.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nebula_runtime::Shard;
 use tokio::io::DuplexStream;
 
-use crate::bodies::Bodies;
+use crate::bodies::BodyMemory;
 use crate::connections::{Connections, Traffic};
 use crate::data;
 use crate::fast_path::FastPath;
@@ -21,7 +22,7 @@ const CONNECTIONS_MAX: u32 = 64;
 /// A serving thread. Its connections are in memory.
 pub struct DataThread {
     shard: Shard,
-    bodies: Bodies,
+    bodies: BodyMemory,
     connections: Connections,
     fast_path: FastPath,
     requests: Arc<Requests>,
@@ -55,7 +56,7 @@ impl DataThread {
     pub fn new(shard: Shard) -> Self {
         Self {
             fast_path: FastPath::on(&shard),
-            bodies: Bodies::new(),
+            bodies: BodyMemory::new(),
             connections: Connections::new(CONNECTIONS_MAX, Traffic::default()),
             requests: Arc::default(),
             shard,
@@ -77,7 +78,7 @@ impl DataThread {
                 reply
             }
         };
-        spawn_connection(&protocol(), self.connections.place().await, &fast_path, server, serve);
+        spawn_connection(&protocol(), self.connections.acquire_slot().await, &fast_path, server, serve);
         client
     }
 

@@ -15,15 +15,16 @@ pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// The header of an answer that lists the preferences it follows.
 pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// A request for a receipt.
+/// The preference for a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WantsReceipt {
+pub(crate) struct ReceiptPreference {
+    /// Set to keep the input too.
     pub(crate) with_input: bool,
 }
 
-/// Returns the request for a receipt, if there is one.
-pub(crate) fn receipt(headers: &HeaderMap) -> Option<WantsReceipt> {
-    lines(headers).flat_map(preferences).find_map(wants_receipt)
+/// Returns the preference for a receipt, if the request has one.
+pub(crate) fn receipt(headers: &HeaderMap) -> Option<ReceiptPreference> {
+    lines(headers).flat_map(preferences).find_map(parse_receipt)
 }
 
 /// Returns a line of `Prefer` or `Preference-Applied` without the receipt; `None` if nothing else
@@ -31,10 +32,10 @@ pub(crate) fn receipt(headers: &HeaderMap) -> Option<WantsReceipt> {
 pub(crate) fn without_receipt(line: &HeaderValue) -> Option<HeaderValue> {
     // A line that isn't ASCII isn't Nebula's. Pass it on unchanged.
     let Ok(text) = line.to_str() else { return Some(line.clone()) };
-    if preferences(text).all(|item| wants_receipt(item).is_none()) {
+    if preferences(text).all(|item| parse_receipt(item).is_none()) {
         return Some(line.clone());
     }
-    let others = preferences(text).filter(|item| wants_receipt(item).is_none()).map(str::trim);
+    let others = preferences(text).filter(|item| parse_receipt(item).is_none()).map(str::trim);
     let rest = others.collect::<Vec<_>>().join(", ");
     // Parts of a valid header value form a valid one.
     if rest.is_empty() { None } else { HeaderValue::try_from(rest).ok() }
@@ -58,7 +59,8 @@ fn preferences(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn wants_receipt(preference: &str) -> Option<WantsReceipt> {
+/// Parses one preference. Returns `None` if it isn't for a receipt.
+fn parse_receipt(preference: &str) -> Option<ReceiptPreference> {
     // Parameters of a preference follow semicolons. This preference has none, so ignore them.
     let preference = preference.split(';').next().unwrap_or(preference);
     let (name, value) = match preference.split_once('=') {
@@ -70,7 +72,7 @@ fn wants_receipt(preference: &str) -> Option<WantsReceipt> {
         "with-input" => true,
         _ => return None,
     };
-    name.trim().eq_ignore_ascii_case("receipt").then_some(WantsReceipt { with_input })
+    name.trim().eq_ignore_ascii_case("receipt").then_some(ReceiptPreference { with_input })
 }
 
 #[cfg(test)]
@@ -92,12 +94,16 @@ mod tests {
 
     #[test]
     fn receipt_is_found_in_any_line_and_case() {
-        let wants = |lines: &[&'static str]| receipt(&headers(lines)).map(|wants| wants.with_input);
-        assert_eq!(wants(&[]), None);
-        assert_eq!(wants(&["receipt"]), Some(false));
-        assert_eq!(wants(&["return=minimal", "wait=1, Receipt = \"with-input\""]), Some(true));
-        assert_eq!(wants(&["receipt; x=y"]), Some(false));
-        assert_eq!(wants(&["receipts", "receipt=other", "a=\"x, receipt, y\"", "a=\"\\\", receipt\""]), None);
+        let with_input =
+            |lines: &[&'static str]| receipt(&headers(lines)).map(|preference| preference.with_input);
+        assert_eq!(with_input(&[]), None);
+        assert_eq!(with_input(&["receipt"]), Some(false));
+        assert_eq!(with_input(&["return=minimal", "wait=1, Receipt = \"with-input\""]), Some(true));
+        assert_eq!(with_input(&["receipt; x=y"]), Some(false));
+        assert_eq!(
+            with_input(&["receipts", "receipt=other", "a=\"x, receipt, y\"", "a=\"\\\", receipt\""]),
+            None
+        );
     }
 
     #[test]

@@ -5,6 +5,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Map, Value};
 
+use crate::etag::EntityTag;
+
 /// A response with its whole body.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
@@ -42,13 +44,13 @@ impl Problem {
     /// Converts the problem to a response, which no cache may store.
     pub(crate) fn into_reply(self) -> Reply {
         let body = Value::Object(self.members).to_string();
-        let etag = crate::etag::of(body.as_bytes());
+        let etag = EntityTag::of(body.as_bytes());
         let mut reply = Response::new(Full::new(body.into()));
         *reply.status_mut() = self.status;
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(header::ETAG, etag);
+        headers.insert(header::ETAG, etag.into());
         headers.extend(self.headers);
         reply
     }

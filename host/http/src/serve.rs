@@ -27,8 +27,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::bodies::Bodies;
-use crate::connections::{Connections, Place, Traffic};
+use crate::bodies::BodyMemory;
+use crate::connections::{ConnectionSlot, Connections, Traffic};
 use crate::control::{ControlPlane, Token};
 use crate::data;
 use crate::fast_path::{FastPath, RequestInFlight};
@@ -51,6 +51,10 @@ const READ_BUFFER_BYTES_MAX: usize = 256 * 1024;
 
 /// Requests in flight on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 100;
+
+/// hyper's limit on the headers of an HTTP/2 request, bytes, above that of `body::check` for the
+/// same reason.
+const HTTP2_HEADER_BYTES_MAX: u32 = 64 * 1024;
 
 /// The pause before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -160,12 +164,12 @@ impl Server {
         let (stopping, stopped) = watch::channel(());
         let (failing, mut failed) = mpsc::channel(1);
         let mut threads = Vec::new();
-        let (bodies, traffic) = (Bodies::new(), Traffic::default());
+        let (bodies, traffic) = (BodyMemory::new(), Traffic::default());
         let connections_max =
             CONNECTIONS_MAX.div_ceil(u32::try_from(self.data.len()).unwrap_or(u32::MAX).max(1));
         for (index, listener) in self.data.into_iter().enumerate() {
             let (runtime, bodies) = (self.runtime.clone(), bodies.clone());
-            let thread = Thread {
+            let thread = ServingThread {
                 name: format!("nebula-data-{index}"),
                 listener,
                 stopped: stopped.clone(),
@@ -185,12 +189,12 @@ impl Server {
                 };
                 let serve =
                     move |request, in_flight| data::serve(shard.clone(), bodies.clone(), request, in_flight);
-                Ok(Serving { serve, tidy, fast_path })
+                Ok(ThreadWork { serve, tidy, fast_path })
             })?);
         }
         let ending = self.runtime.clone();
         let (runtime, token) = (self.runtime, self.token);
-        let thread = Thread {
+        let thread = ServingThread {
             name: "nebula-control".to_owned(),
             listener: self.control,
             stopped,
@@ -208,13 +212,13 @@ impl Server {
                     Ok(reply)
                 }
             };
-            Ok(Serving { serve, tidy: || (), fast_path: FastPath::off() })
+            Ok(ThreadWork { serve, tidy: || (), fast_path: FastPath::off() })
         })?);
         let exit_after_idle = self.exit_after_idle;
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
             let idle = async {
                 match exit_after_idle {
-                    Some(idle) => traffic.ceases(idle).await,
+                    Some(idle) => traffic.wait_until_idle(idle).await,
                     None => std::future::pending().await,
                 }
             };
@@ -293,14 +297,14 @@ pub(crate) fn protocol() -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(64 * 1024);
+        .max_header_list_size(HTTP2_HEADER_BYTES_MAX);
     builder
 }
 
 /// Serves one connection in a task of its own.
 pub(crate) fn spawn_connection<S, F, B>(
     builder: &auto::Builder<TokioExecutor>,
-    place: Place,
+    slot: ConnectionSlot,
     fast_path: &FastPath,
     socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     serve: S,
@@ -309,17 +313,17 @@ pub(crate) fn spawn_connection<S, F, B>(
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let connection = fast_path.connection(place.requests());
+    let connection = fast_path.connection(slot.requests());
     let stream = TokioIo::new(connection.stream(socket));
     // Return the future of `serve` itself. A wrapper would be moved with every request.
     let service = service_fn(move |request| serve(request, connection.begin_request()));
     let connection = builder.serve_connection(stream, service).into_owned();
     // Errors of a connection are the client's: it disconnected, or it doesn't speak HTTP.
-    place.spawn(connection, |connection| connection.graceful_shutdown());
+    slot.spawn(connection, |connection| connection.graceful_shutdown());
 }
 
-/// The work of a serving thread.
-struct Serving<S, T> {
+/// The functions that a serving thread calls.
+struct ThreadWork<S, T> {
     /// Answers a request.
     serve: S,
     /// Runs whenever the thread is about to sleep.
@@ -328,7 +332,7 @@ struct Serving<S, T> {
 }
 
 /// A thread that serves one listener.
-struct Thread {
+struct ServingThread {
     name: String,
     listener: std::net::TcpListener,
     stopped: watch::Receiver<()>,
@@ -338,7 +342,7 @@ struct Thread {
     connections: Connections,
 }
 
-impl Thread {
+impl ServingThread {
     /// Starts the thread. It calls `make`, then serves until `stopped`.
     ///
     /// # Errors
@@ -346,7 +350,7 @@ impl Thread {
     /// loop.
     fn spawn<S, F, B, T>(
         self,
-        make: impl FnOnce() -> io::Result<Serving<S, T>> + Send + 'static,
+        make: impl FnOnce() -> io::Result<ThreadWork<S, T>> + Send + 'static,
     ) -> io::Result<thread::JoinHandle<io::Result<()>>>
     where
         S: Fn(Request<Incoming>, RequestInFlight) -> F + Clone + Send + 'static,
@@ -357,7 +361,7 @@ impl Thread {
         thread::Builder::new().name(self.name.clone()).stack_size(STACK_BYTES).spawn(move || {
             let failing = self.failing.clone();
             let serve = || {
-                let Serving { serve, tidy, fast_path } = make()?;
+                let ThreadWork { serve, tidy, fast_path } = make()?;
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -388,13 +392,13 @@ impl Thread {
         loop {
             let accepted = tokio::select! {
                 accepted = async {
-                    let place = self.connections.place().await;
-                    listener.accept().await.map(|(stream, _)| (place, stream))
+                    let slot = self.connections.acquire_slot().await;
+                    listener.accept().await.map(|(stream, _)| (slot, stream))
                 } => accepted,
                 // The dropped sender is the signal to stop.
                 _ = self.stopped.changed() => break,
             };
-            let (place, stream) = match accepted {
+            let (slot, stream) = match accepted {
                 Ok(accepted) => accepted,
                 // Usually the process is out of file descriptors. Wait for connections to close.
                 Err(_) => {
@@ -404,7 +408,7 @@ impl Thread {
             };
             // Otherwise small answers wait for the client's delayed acknowledgement.
             let _ = stream.set_nodelay(true);
-            spawn_connection(&builder, place, &fast_path, stream, serve.clone());
+            spawn_connection(&builder, slot, &fast_path, stream, serve.clone());
         }
         drop(listener);
         // Connections that are open after the drain time are aborted with the runtime.

@@ -49,7 +49,7 @@ pub(crate) fn call(error: &CallError) -> Problem {
         }
         CallError::InvalidAnswer(failure) => with_failure("invalid-answer", detail, failure),
         CallError::Failed { .. } => {
-            let detail = shortened(&detail, FAILURE_CHARS_MAX);
+            let detail = truncate(&detail, FAILURE_CHARS_MAX);
             Problem::new(StatusCode::BAD_GATEWAY, "function-failed", detail)
         }
         CallError::DeadlineExceeded { deadline_ms, log_tail } => {
@@ -64,7 +64,7 @@ pub(crate) fn call(error: &CallError) -> Problem {
                 .with("limit", *limit)
                 .with("max", *max)
         }
-        CallError::Step(failure) => step(failure, shortened(&detail, FAILURE_CHARS_MAX)),
+        CallError::Step(failure) => step(failure, truncate(&detail, FAILURE_CHARS_MAX)),
         CallError::Load(_) | CallError::Internal(_) => internal(error),
     }
 }
@@ -153,9 +153,9 @@ pub(crate) fn explain(error: &ExplainError) -> Problem {
     }
 }
 
-/// Returns the problem for a body without room in memory.
-pub(crate) fn no_room() -> Problem {
-    overloaded("the host holds as many request bodies as it may")
+/// Returns the problem for a body that [`bodies`](crate::bodies) has no memory for.
+pub(crate) fn body_memory_full() -> Problem {
+    overloaded("the memory for request bodies is full")
 }
 
 fn overloaded(detail: impl Into<String>) -> Problem {
@@ -164,25 +164,25 @@ fn overloaded(detail: impl Into<String>) -> Problem {
 }
 
 fn with_failure(kind: &str, detail: String, failure: &Failure) -> Problem {
-    located(Problem::new(StatusCode::BAD_GATEWAY, kind, detail), failure)
+    with_location(Problem::new(StatusCode::BAD_GATEWAY, kind, detail), failure)
 }
 
 /// Adds the reason, the guest's backtrace and the end of its log.
-fn located(problem: Problem, failure: &Failure) -> Problem {
+fn with_location(problem: Problem, failure: &Failure) -> Problem {
     problem
         .with("reason", failure.reason.as_str())
         .with(
             "backtrace",
-            failure.backtrace.iter().map(|frame| shortened(frame, FRAME_CHARS_MAX)).collect::<Vec<_>>(),
+            failure.backtrace.iter().map(|frame| truncate(frame, FRAME_CHARS_MAX)).collect::<Vec<_>>(),
         )
         .with("log_tail", failure.log_tail.as_str())
 }
 
 /// Returns a guest's text, cut after `chars_max` characters.
-fn shortened(words: &str, chars_max: usize) -> String {
-    match words.char_indices().nth(chars_max) {
-        Some((end, _)) => format!("{}…", &words[..end]),
-        None => words.to_owned(),
+fn truncate(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -214,11 +214,11 @@ fn bad_input(error: &DecodeError) -> Problem {
 
 /// Returns the problem for a defect of Nebula or of its machine.
 pub(crate) fn internal(error: &dyn std::error::Error) -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", chained(error))
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error_chain(error))
 }
 
 /// Returns the error and the whole chain of its causes.
-fn chained(error: &dyn std::error::Error) -> String {
+fn error_chain(error: &dyn std::error::Error) -> String {
     let mut detail = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -229,9 +229,10 @@ fn chained(error: &dyn std::error::Error) -> String {
     detail
 }
 
-/// Returns the problem for a digest without content. `what` names the kind of content.
-pub(crate) fn nothing_kept(what: &str, digest: &Digest) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "unknown-digest", format!("no {what} of {digest} is kept here"))
+/// Returns the problem for a digest without content of this kind.
+pub(crate) fn unknown_digest(kind: &str, digest: &Digest) -> Problem {
+    let detail = format!("this server doesn't have the {kind} {digest}");
+    Problem::new(StatusCode::NOT_FOUND, "unknown-digest", detail)
 }
 
 /// Returns the problem for a name, version or digest that can't be resolved.
@@ -294,7 +295,7 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
         DeployError::Compile(reason) => match reason {
             CompileError::Uncompilable(Uncompilable::Initialise(reason)) => initialise(reason),
             CompileError::Uncompilable(Uncompilable::Refused(_)) | CompileError::TooCostly => {
-                let detail = shortened(&error.to_string(), FAILURE_CHARS_MAX);
+                let detail = truncate(&error.to_string(), FAILURE_CHARS_MAX);
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", detail)
             }
             CompileError::Process(_) => internal(error),
@@ -309,7 +310,7 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
 /// Returns the problem for a component whose imported functions can't be linked into it. A missing
 /// function has a kind of its own, because deploying it first solves the problem.
 fn import(error: &InvalidImport) -> Problem {
-    let problem = |kind| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, kind, chained(error));
+    let problem = |kind| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, kind, error_chain(error));
     match error {
         InvalidImport::Unknown { name } => problem("unknown-import").with("function", name.as_str()),
         InvalidImport::Mismatch(mismatch) => problem("invalid-import")
@@ -337,12 +338,12 @@ fn import(error: &InvalidImport) -> Problem {
 
 /// Returns the problem for a component whose initialisation failed at deploy.
 fn initialise(error: &InitialiseError) -> Problem {
-    let detail = shortened(&error.to_string(), FAILURE_CHARS_MAX);
+    let detail = truncate(&error.to_string(), FAILURE_CHARS_MAX);
     let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "initialisation-failed", detail);
     match error {
-        InitialiseError::Trapped(failure) => located(problem, failure),
+        InitialiseError::Trapped(failure) => with_location(problem, failure),
         InitialiseError::ResourceLimit { limit, max, failure } => {
-            located(problem, failure).with("limit", limit.as_str()).with("max", *max)
+            with_location(problem, failure).with("limit", limit.as_str()).with("max", *max)
         }
         InitialiseError::DeadlineExceeded { deadline_ms, log_tail } => {
             problem.with("deadline_ms", *deadline_ms).with("log_tail", log_tail.as_str())
@@ -396,8 +397,8 @@ mod tests {
 
     #[test]
     fn guest_text_is_cut_between_characters() {
-        assert_eq!(shortened("", 0), "");
-        assert_eq!(shortened("äöü", 3), "äöü");
-        assert_eq!(shortened("äöü", 2), "äö…");
+        assert_eq!(truncate("", 0), "");
+        assert_eq!(truncate("äöü", 3), "äöü");
+        assert_eq!(truncate("äöü", 2), "äö…");
     }
 }

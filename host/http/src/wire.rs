@@ -1,11 +1,11 @@
 //! The control plane's JSON: one struct for each body that it reads or writes.
 //!
-//! The runtime's own types are stored in its registry, and change with it. These are what clients see: they are
-//! converted from the runtime's types field by field, so that a field added there has to be added here, or left out
-//! on purpose. Each struct derives its OpenAPI schema.
+//! The runtime stores its own types, which change with it. Clients see these structs, converted
+//! from the runtime's types field by field: a field added there has to be added or left out here to
+//! compile. Each struct derives its OpenAPI schema.
 //!
-//! `pipeline::Pipeline`, the description that an author writes, is read by the runtime's own parser; `schema`
-//! describes it.
+//! `pipeline::Pipeline`, the description that an author writes, is read by the runtime's own
+//! parser; `schema` describes it.
 
 mod cache;
 mod call;

@@ -1,6 +1,6 @@
 //! `nebula invoke`: calls a deployed function or a component file.
 //!
-//! The unchanged output goes to stdout; the log and everything else go to stderr.
+//! The output goes to stdout unchanged; the log and all messages go to stderr.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -17,20 +17,21 @@ use crate::input::{Input, InputArgument};
 use crate::local::{LocalFunction, read_component};
 use crate::report::{hinted, json, note};
 
-/// A call that gave an answer.
+/// The answer of a call, as `--json` prints it.
 #[derive(Serialize)]
 struct Outcome {
-    /// Whether the function returned a value, not its own error.
+    /// Set if the function returned a value, not its own error.
     ok: bool,
     media_type: String,
     /// The body: a JSON document, text, or `{"base64": …}`.
     #[serde(serialize_with = "readable")]
     output: Vec<u8>,
-    /// The log; only known if the function ran in this process.
+    /// The log; `None` if the function ran on a server.
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<String>,
 }
 
+/// Serializes the output as JSON.
 fn readable<S: serde::Serializer>(output: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     if let Ok(document) = serde_json::from_slice::<&serde_json::value::RawValue>(output) {
         return document.serialize(serializer);

@@ -30,7 +30,7 @@ pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
     let (runtime, server) = open(serve)?;
     let addresses = Addresses::of(&server);
     run_until_stopped(server, || {
-        addresses.say()?;
+        addresses.print()?;
         collect_garbage(runtime)
     })
 }
@@ -52,7 +52,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
     let threads = serve.threads.or_else(|| std::thread::available_parallelism().ok());
     let threads = threads.map_or(1, std::num::NonZero::get);
     raise_file_limit();
-    // This program, also when its file has been replaced or removed since.
+    // This path leads to the running program even if its file has been replaced or removed.
     let program = "/proc/self/exe".into();
     let runtime = Runtime::open(RuntimeConfig {
         data_dir: serve.data_dir.clone(),
@@ -80,7 +80,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
         Err(error) => Err(error),
     };
     let taking = "an inherited socket is not a TCP listener";
-    warn_of_others(&serve.data_dir);
+    warn_if_others_have_access(&serve.data_dir);
     let server = Server::bind(
         ServeConfig {
             listen: listen(0, serve.listen).context(taking)?,
@@ -106,8 +106,9 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
     Ok((runtime, server))
 }
 
-/// Raises the number of files that may be open as far as this process may. Connections need them, and so does each
-/// component on each thread that has it loaded; the usual soft limit of 1,024 is for programs that use `select`.
+/// Raises the number of files that may be open as far as this process may. Connections need them,
+/// and so does each component on each thread that has it loaded; the usual soft limit of 1,024 is
+/// for programs that use `select`.
 fn raise_file_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
@@ -128,7 +129,7 @@ fn alarm(disagreement: &Disagreement) {
     ));
 }
 
-/// Reads the key that signs receipts. Another key takes a restart.
+/// Reads the key that signs receipts. To change it, restart the server.
 fn signer(path: &Path) -> anyhow::Result<Signer> {
     let pem = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the signing key `{}`", path.display()))?;
@@ -140,7 +141,7 @@ fn signer(path: &Path) -> anyhow::Result<Signer> {
 
 /// Warns if other users may access the data directory. Nebula creates it for its user alone, but
 /// keeps the mode of an existing one.
-fn warn_of_others(data_dir: &Path) {
+fn warn_if_others_have_access(data_dir: &Path) {
     // Opening the directory has reported other errors.
     let Ok(metadata) = std::fs::metadata(data_dir) else { return };
     let mode = metadata.permissions().mode() & 0o7777;
@@ -181,7 +182,7 @@ impl Addresses {
     }
 
     /// Prints the addresses to stdout.
-    pub(super) fn say(&self) -> anyhow::Result<()> {
+    pub(super) fn print(&self) -> anyhow::Result<()> {
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "calls    http://{}", self.data)?;
         writeln!(stdout, "control  http://{}", self.control)?;
@@ -189,8 +190,8 @@ impl Addresses {
     }
 }
 
-/// Serves until SIGINT or SIGTERM. Calls `started` on its event loop once it serves and catches these signals; an
-/// error of `started` stops the server.
+/// Serves until SIGINT or SIGTERM. Calls `started` on its event loop once it serves and catches
+/// these signals; an error of `started` stops the server.
 pub(super) fn run_until_stopped(
     server: Server,
     started: impl FnOnce() -> anyhow::Result<()>,

@@ -63,7 +63,7 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
     }
     let addresses = Addresses::of(&server);
     serve::run_until_stopped(server, || {
-        addresses.say()?;
+        addresses.print()?;
         for Deployed { record, directory } in &deployed {
             println!("{}", example(record, directory, addresses.data));
         }

@@ -1,10 +1,9 @@
 //! Documents of functions with several parameters or none. A single parameter is decoded by `value`.
 
-use std::fmt;
-
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, MapAccess, SeqAccess};
 use wasmtime::component::Val;
 
+use super::kinds::Kinds;
 use super::state::State;
 use super::value::{Text, ValueSeed};
 use crate::text::params_excerpt;
@@ -18,37 +17,26 @@ pub(super) struct Arguments<'a> {
 }
 
 impl Arguments<'_> {
-    fn mismatch<E: de::Error>(self, found: &str) -> E {
+    fn mismatch_with<E: de::Error>(self, found: &str) -> E {
         self.state.mismatch(params_excerpt(self.params), found)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Arguments<'_> {
+impl<'de> Kinds<'de> for Arguments<'_> {
     type Value = Vec<Val>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Val>, D::Error> {
-        deserializer.deserialize_any(self).map_err(|error| {
-            let found = "neither an object nor an array";
-            self.state.explain(error, || params_excerpt(self.params), found)
-        })
-    }
-}
-
-impl<'de> Visitor<'de> for Arguments<'_> {
-    type Value = Vec<Val>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object with the parameters by name")
+    fn mismatch<E: de::Error>(self) -> E {
+        self.mismatch_with("neither an object nor an array")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Vec<Val>, A::Error> {
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Vec<Val>, A::Error> {
         let mut values: Vec<Option<Val>> = self.params.iter().map(|_| None).collect();
         while let Some(Text(key)) = entries.next_key()? {
             let Some(index) = self.params.iter().position(|param| param.name == key) else {
-                return Err(self.mismatch(&format!("an unknown parameter `{key}`")));
+                return Err(self.mismatch_with(&format!("an unknown parameter `{key}`")));
             };
             if values[index].is_some() {
-                return Err(self.mismatch(&format!("the parameter `{key}` twice")));
+                return Err(self.mismatch_with(&format!("the parameter `{key}` twice")));
             }
             let seed = ValueSeed { ty: &self.params[index].ty, state: self.state };
             values[index] = Some(entries.next_value_seed(seed).map_err(self.state.at(|| key.into_owned()))?);
@@ -58,23 +46,23 @@ impl<'de> Visitor<'de> for Arguments<'_> {
             arguments.push(match value {
                 Some(value) => value,
                 None if matches!(param.ty, Type::Option(_)) => Val::Option(None),
-                None => return Err(self.mismatch(&format!("no parameter `{}`", param.name))),
+                None => return Err(self.mismatch_with(&format!("no parameter `{}`", param.name))),
             });
         }
         Ok(arguments)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Val>, A::Error> {
+    fn array<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Val>, A::Error> {
         let mut arguments = Vec::with_capacity(self.params.len());
         for (index, param) in self.params.iter().enumerate() {
             let seed = ValueSeed { ty: &param.ty, state: self.state };
             match items.next_element_seed(seed).map_err(self.state.at(|| index.to_string()))? {
                 Some(value) => arguments.push(value),
-                None => return Err(self.mismatch(&format!("an array of length {index}"))),
+                None => return Err(self.mismatch_with(&format!("an array of length {index}"))),
             }
         }
         if items.next_element::<de::IgnoredAny>()?.is_some() {
-            return Err(self.mismatch("a longer array"));
+            return Err(self.mismatch_with("a longer array"));
         }
         Ok(arguments)
     }
@@ -87,43 +75,33 @@ pub(super) struct NoArguments<'a> {
 }
 
 impl NoArguments<'_> {
-    fn mismatch<E: de::Error>(self, found: &str) -> E {
+    fn mismatch_with<E: de::Error>(self, found: &str) -> E {
         self.state.mismatch("nothing".to_owned(), found)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for NoArguments<'_> {
+impl<'de> Kinds<'de> for NoArguments<'_> {
     type Value = Vec<Val>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Val>, D::Error> {
-        deserializer
-            .deserialize_any(self)
-            .map_err(|error| self.state.explain(error, || "nothing".to_owned(), "a value"))
-    }
-}
-
-impl<'de> Visitor<'de> for NoArguments<'_> {
-    type Value = Vec<Val>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("nothing: `null`, `{}` or `[]`")
+    fn mismatch<E: de::Error>(self) -> E {
+        self.mismatch_with("a value")
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Vec<Val>, E> {
+    fn null<E: de::Error>(self) -> Result<Vec<Val>, E> {
         Ok(Vec::new())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Vec<Val>, A::Error> {
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Vec<Val>, A::Error> {
         match entries.next_key()? {
             None => Ok(Vec::new()),
-            Some(Text(key)) => Err(self.mismatch(&format!("an unknown parameter `{key}`"))),
+            Some(Text(key)) => Err(self.mismatch_with(&format!("an unknown parameter `{key}`"))),
         }
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Val>, A::Error> {
+    fn array<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Val>, A::Error> {
         match items.next_element::<de::IgnoredAny>()? {
             None => Ok(Vec::new()),
-            Some(_) => Err(self.mismatch("an array with an item")),
+            Some(_) => Err(self.mismatch_with("an array with an item")),
         }
     }
 }

@@ -69,20 +69,6 @@ impl State {
         E::custom("decoding failed")
     }
 
-    /// Turns serde's error about the kind of a value into a mismatch. A syntax error keeps its position.
-    pub(super) fn explain<E: de::Error>(
-        &self,
-        error: E,
-        expected: impl FnOnce() -> String,
-        found: &str,
-    ) -> E {
-        let is_unexplained = self.failure.borrow().is_none();
-        if is_unexplained && error.to_string().starts_with("invalid type") {
-            return self.mismatch(expected(), found);
-        }
-        error
-    }
-
     /// Adds a step to the pointer of an error on its way out.
     pub(super) fn at<E>(&self, step: impl FnOnce() -> String) -> impl FnOnce(E) -> E {
         move |error| {

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use wasmtime::component::Val;
 
+use super::kinds::{ByKind, Kinds};
 use super::state::State;
 use crate::encode::encode;
 use crate::text::wit_excerpt;
@@ -207,9 +208,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         let Type::Option(inner) = self.ty else { return Err(self.mismatch("a value")) };
         let value = match &**inner {
             inner @ Type::Option(_) => {
-                deserializer.deserialize_map(Wrapped { seed: self, inner }).map_err(|error| {
-                    self.state.explain(error, || wit_excerpt(self.ty), "neither `null` nor an object")
-                })?
+                ByKind(WrappedOption { option: self, inner }).deserialize(deserializer)?
             }
             inner => self.of(inner).deserialize(deserializer)?,
         };
@@ -236,9 +235,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
             Type::Map(map) => self.pairs(map, &mut items),
             Type::Flags(flags) => {
                 let mut set = vec![false; flags.len()];
-                let not_text =
-                    |error| self.state.explain(error, || wit_excerpt(self.ty), "an item that isn't a string");
-                while let Some(Text(name)) = items.next_element().map_err(not_text)? {
+                while let Some(name) = items.next_element_seed(ByKind(FlagName { flags: self }))? {
                     match flags.iter().position(|known| *known == name) {
                         Some(index) if set[index] => return Err(self.mismatch(&format!("`{name}` twice"))),
                         Some(index) => set[index] = true,
@@ -304,7 +301,7 @@ impl ValueSeed<'_> {
         let mut seen = HashSet::new();
         let mut entries = Vec::new();
         loop {
-            let pair = Pair { map: self, key: self.of(key_type), value: self.of(value_type) };
+            let pair = ByKind(Pair { map: self, key: self.of(key_type), value: self.of(value_type) });
             let pair = items.next_element_seed(pair).map_err(self.state.at(|| entries.len().to_string()))?;
             let Some((key, value)) = pair else { return Ok(Val::Map(entries)) };
             let mut json = Vec::new();
@@ -357,8 +354,14 @@ impl ValueSeed<'_> {
         seed: S,
     ) -> Result<S::Value, A::Error> {
         let value = entries.next_value_seed(seed).map_err(self.state.at(|| name.to_owned()))?;
+        self.end_object(entries)?;
+        Ok(value)
+    }
+
+    /// Checks that an object has no second entry.
+    fn end_object<'de, A: MapAccess<'de>>(self, entries: &mut A) -> Result<(), A::Error> {
         match entries.next_key()? {
-            None => Ok(value),
+            None => Ok(()),
             Some(Text(key)) => Err(self.mismatch(&format!("a second key `{key}`"))),
         }
     }
@@ -401,11 +404,10 @@ impl ValueSeed<'_> {
                 self.state.boxed(value).map(Some)
             }
             None => {
-                let none = std::marker::PhantomData::<()>;
-                self.only_value(entries, name, none).map(|()| None).map_err(|error| {
-                    let found = format!("a payload for `{name}`, which has none");
-                    self.state.explain(error, || wit_excerpt(self.ty), &found)
-                })
+                // A payload that is there is a mismatch of the result, so its pointer gets no step.
+                entries.next_value_seed(ByKind(NoPayload { result: self, name }))?;
+                self.end_object(entries)?;
+                Ok(None)
             }
         }
     }
@@ -437,55 +439,83 @@ impl<'de> Deserialize<'de> for Text<'de> {
 }
 
 /// Decodes `{"some": value}`, the form of an option in an option.
-struct Wrapped<'a> {
-    seed: ValueSeed<'a>,
+#[derive(Clone, Copy)]
+struct WrappedOption<'a> {
+    option: ValueSeed<'a>,
     inner: &'a Type,
 }
 
-impl<'de> Visitor<'de> for Wrapped<'_> {
+impl<'de> Kinds<'de> for WrappedOption<'_> {
     type Value = Val;
 
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object with the key `some`")
+    fn mismatch<E: de::Error>(self) -> E {
+        self.option.mismatch("neither `null` nor an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Val, A::Error> {
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Val, A::Error> {
         match entries.next_key()? {
             Some(Text(key)) if key == "some" => {
-                self.seed.only_value(&mut entries, "some", self.seed.of(self.inner))
+                self.option.only_value(&mut entries, "some", self.option.of(self.inner))
             }
-            Some(_) | None => Err(self.seed.mismatch("an object without `some`")),
+            Some(_) | None => Err(self.option.mismatch("an object without `some`")),
         }
     }
 }
 
+/// Decodes an item of flags, a name.
+#[derive(Clone, Copy)]
+struct FlagName<'a> {
+    flags: ValueSeed<'a>,
+}
+
+impl<'de> Kinds<'de> for FlagName<'_> {
+    type Value = Cow<'de, str>;
+
+    fn mismatch<E: de::Error>(self) -> E {
+        self.flags.mismatch("an item that isn't a string")
+    }
+
+    fn string<E: de::Error>(self, name: Cow<'de, str>) -> Result<Cow<'de, str>, E> {
+        Ok(name)
+    }
+}
+
+/// Decodes the `null` of a result's case without a payload.
+#[derive(Clone, Copy)]
+struct NoPayload<'a> {
+    result: ValueSeed<'a>,
+    /// `ok` or `err`.
+    name: &'a str,
+}
+
+impl<'de> Kinds<'de> for NoPayload<'_> {
+    type Value = ();
+
+    fn mismatch<E: de::Error>(self) -> E {
+        self.result.mismatch(&format!("a payload for `{}`, which has none", self.name))
+    }
+
+    fn null<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
 /// Decodes `[key, value]`.
+#[derive(Clone, Copy)]
 struct Pair<'a> {
     map: ValueSeed<'a>,
     key: ValueSeed<'a>,
     value: ValueSeed<'a>,
 }
 
-impl<'de> DeserializeSeed<'de> for Pair<'_> {
+impl<'de> Kinds<'de> for Pair<'_> {
     type Value = (Val, Val);
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(Val, Val), D::Error> {
-        let map = self.map;
-        let found = "an entry that isn't an array";
-        deserializer
-            .deserialize_seq(self)
-            .map_err(|error| map.state.explain(error, || wit_excerpt(map.ty), found))
-    }
-}
-
-impl<'de> Visitor<'de> for Pair<'_> {
-    type Value = (Val, Val);
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an array of key and value")
+    fn mismatch<E: de::Error>(self) -> E {
+        self.map.mismatch("an entry that isn't an array")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(Val, Val), A::Error> {
+    fn array<A: SeqAccess<'de>>(self, mut items: A) -> Result<(Val, Val), A::Error> {
         let state = self.map.state;
         let key = items.next_element_seed(self.key).map_err(state.at(|| "0".to_owned()))?;
         let value = items.next_element_seed(self.value).map_err(state.at(|| "1".to_owned()))?;

@@ -1,6 +1,7 @@
 //! Admission of requests: the token first, then the path, then the method.
 //!
-//! A path that the plane doesn't have needs the token too, so a client without one learns nothing about the paths.
+//! A path that the plane doesn't have requires the token too, so a client without a token can't
+//! find out which paths exist.
 
 use std::sync::Arc;
 
@@ -36,7 +37,8 @@ pub(super) async fn admit(
         return unauthorized().into_response();
     }
     let Some(operation) = operation else {
-        let methods: Vec<_> = guard.operations.at(path).map(|it| it.endpoint.method.as_str()).collect();
+        let methods: Vec<_> =
+            guard.operations.at(path).map(|operation| operation.endpoint.method.as_str()).collect();
         return match methods.as_slice() {
             [] => status::no_such_path(request.uri().path()),
             methods => status::method_not_allowed(&methods.join(", ")),

@@ -1,4 +1,4 @@
-//! The remembered results of all functions.
+//! The cached results of all functions.
 
 use axum::extract::State;
 use nebula_runtime::{ClearError, StoreError};

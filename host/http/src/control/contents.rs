@@ -4,9 +4,10 @@ use axum::extract::State;
 use nebula_runtime::StoreError;
 use nebula_runtime::id::Digest;
 
+use super::describe::ListedProblem;
 use super::endpoints;
-use super::path::Digested;
-use super::refusal::{Refusal, Refuse};
+use super::path::DigestPath;
+use super::refusal::{AsProblem, Refusal};
 use super::reply::{Component, Input};
 use super::routes::Routes;
 use super::state::{BlockingRuntime, ControlState};
@@ -19,11 +20,11 @@ pub(super) fn routes() -> Routes<ControlState> {
 
 async fn component(
     State(runtime): State<BlockingRuntime>,
-    Digested(digest): Digested,
+    DigestPath(digest): DigestPath,
 ) -> Result<Component, Refusal<ContentError>> {
     let read = runtime.run(move |runtime| match runtime.component(&digest) {
         Ok(content) => Ok(Component(content)),
-        Err(error) if error.is_absence() => Err(ContentError::Absent { what: "component", digest }),
+        Err(error) if error.is_absence() => Err(ContentError::Absent { kind: "component", digest }),
         Err(error) => Err(ContentError::Store(error)),
     });
     read.await
@@ -31,26 +32,31 @@ async fn component(
 
 async fn input(
     State(runtime): State<BlockingRuntime>,
-    Digested(digest): Digested,
+    DigestPath(digest): DigestPath,
 ) -> Result<Input, Refusal<ContentError>> {
     let read = runtime.run(move |runtime| {
-        runtime.input(&digest).map(Input).ok_or(ContentError::Absent { what: "input", digest })
+        runtime.input(&digest).map(Input).ok_or(ContentError::Absent { kind: "input", digest })
     });
     read.await
 }
 
 /// Why content can't be read.
 enum ContentError {
-    Absent { what: &'static str, digest: Digest },
+    /// No content of this kind has the digest.
+    Absent {
+        kind: &'static str,
+        digest: Digest,
+    },
     Store(StoreError),
 }
 
-impl Refuse for ContentError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[(404, "no content with this digest is kept")];
+impl AsProblem for ContentError {
+    const PROBLEMS: &'static [ListedProblem] =
+        &[ListedProblem::new(404, "the server doesn't have content with this digest")];
 
     fn problem(&self) -> Problem {
         match self {
-            Self::Absent { what, digest } => status::nothing_kept(what, digest),
+            Self::Absent { kind, digest } => status::unknown_digest(kind, digest),
             Self::Store(error) => status::store(error),
         }
     }

@@ -1,8 +1,9 @@
 //! Descriptions of handlers for the OpenAPI document, derived from their types.
 //!
-//! A handler's arguments say which parameters and which body it reads, its return type what it answers. Both implement
-//! a trait of this module, so the description follows the code: a handler can't read a parameter that the document
-//! doesn't list, nor answer with a type other than the documented one.
+//! The types of a handler's arguments describe the parameters and the body that it reads, and its
+//! return type describes its answers. All implement a trait of this module. So a handler can't read
+//! a parameter that the document doesn't list, and can't answer with another type than the
+//! documented one.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use http::StatusCode;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::schema::Object;
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Ref, RefOr, Required, ResponseBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -21,7 +23,24 @@ use crate::wire::ProblemDocument;
 /// The name of the security scheme in the document.
 pub(super) const SECURITY_SCHEME: &str = "token";
 
-/// One operation, as far as it is described.
+/// The problems of any request.
+const ANY_REQUEST_PROBLEMS: [ListedProblem; 4] = [
+    ListedProblem::new(400, "the request is malformed"),
+    ListedProblem::new(405, "the path has other methods; `Allow` lists them"),
+    ListedProblem::new(431, "the headers are over the limit"),
+    ListedProblem::new(500, "a defect of Nebula or of its machine"),
+];
+
+/// The problem of a request to an endpoint that isn't public.
+const UNAUTHORIZED: ListedProblem = ListedProblem::new(401, "the token is missing or wrong");
+
+/// The problems of any request with a body.
+const ANY_BODY_PROBLEMS: [ListedProblem; 2] = [
+    ListedProblem::new(408, "the body did not come in time"),
+    ListedProblem::new(413, "the body is over the limit"),
+];
+
+/// The parameters, body and responses of one operation.
 pub(super) struct Description {
     parameters: Vec<Parameter>,
     body: Option<RequestBody>,
@@ -33,7 +52,32 @@ pub(super) struct Description {
 #[derive(Default)]
 struct Response {
     reasons: Vec<&'static str>,
-    contents: Vec<(&'static str, Option<RefOr<Schema>>)>,
+    contents: Vec<ResponseContent>,
+}
+
+/// A media type of a response, with its schema if it has one.
+pub(super) struct ResponseContent {
+    pub(super) media_type: &'static str,
+    pub(super) schema: Option<RefOr<Schema>>,
+}
+
+/// A problem of an endpoint, as its documentation lists it.
+pub(super) struct ListedProblem {
+    pub(super) status: u16,
+    pub(super) reason: &'static str,
+}
+
+impl ListedProblem {
+    pub(super) const fn new(status: u16, reason: &'static str) -> Self {
+        Self { status, reason }
+    }
+}
+
+/// An optional parameter of the query string.
+pub(super) struct QueryParameter {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) schema: Object,
 }
 
 /// An argument of a handler.
@@ -46,7 +90,8 @@ pub(super) trait DescribeReply {
     fn describe(description: &mut Description);
 }
 
-/// A handler whose arguments and return type are described. `Arguments` is the tuple of their types.
+/// A handler whose arguments and return type are described. `Arguments` is the tuple of their
+/// types.
 pub(super) trait DescribeHandler<Arguments> {
     fn describe(description: &mut Description);
 }
@@ -56,12 +101,11 @@ impl Description {
     pub(super) fn of<Handler: DescribeHandler<Arguments>, Arguments>(endpoint: &Endpoint) -> Self {
         let mut description =
             Self { parameters: Vec::new(), body: None, responses: BTreeMap::new(), schemas: BTreeMap::new() };
-        description.problem(400, "the request is malformed");
-        description.problem(405, "the path has other methods; `Allow` lists them");
-        description.problem(431, "the headers are over the limit");
-        description.problem(500, "a defect of Nebula or of its machine");
+        for problem in &ANY_REQUEST_PROBLEMS {
+            description.problem(problem);
+        }
         if endpoint.scope != Scope::Public {
-            description.problem(401, "the token is missing or wrong");
+            description.problem(&UNAUTHORIZED);
         }
         Handler::describe(&mut description);
         description
@@ -74,7 +118,7 @@ impl Description {
     }
 
     /// Adds an optional parameter of the query string.
-    pub(super) fn query_parameter(&mut self, name: &str, about: &str, schema: impl Into<RefOr<Schema>>) {
+    pub(super) fn query_parameter(&mut self, QueryParameter { name, about, schema }: QueryParameter) {
         let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
         let parameter = parameter.required(Required::False).description(Some(about));
         self.parameters.push(parameter.schema(Some(schema)).build());
@@ -85,16 +129,17 @@ impl Description {
         let content = ContentBuilder::new().schema(schema).build();
         let body = RequestBodyBuilder::new().content(media_type, content);
         self.body = Some(body.required(Some(required)).build());
-        self.problem(408, "the body did not come in time");
-        self.problem(413, "the body is over the limit");
+        for problem in &ANY_BODY_PROBLEMS {
+            self.problem(problem);
+        }
     }
 
-    /// Adds a successful response: its media types, each with its schema if it has one.
+    /// Adds a successful response.
     pub(super) fn reply(
         &mut self,
         status: StatusCode,
         reason: &'static str,
-        contents: impl IntoIterator<Item = (&'static str, Option<RefOr<Schema>>)>,
+        contents: impl IntoIterator<Item = ResponseContent>,
     ) {
         let response = self.responses.entry(status.as_u16()).or_default();
         response.reasons.push(reason);
@@ -102,13 +147,14 @@ impl Description {
     }
 
     /// Adds a problem document. A status may have several reasons.
-    pub(super) fn problem(&mut self, status: u16, reason: &'static str) {
+    pub(super) fn problem(&mut self, ListedProblem { status, reason }: &ListedProblem) {
         let schema = self.schema_of::<ProblemDocument>();
-        let response = self.responses.entry(status).or_default();
-        if !response.reasons.contains(&reason) {
-            response.reasons.push(reason);
+        let response = self.responses.entry(*status).or_default();
+        if !response.reasons.contains(reason) {
+            response.reasons.push(*reason);
         }
-        response.contents = vec![("application/problem+json", Some(schema))];
+        response.contents =
+            vec![ResponseContent { media_type: "application/problem+json", schema: Some(schema) }];
     }
 
     /// Registers the schema of `T` with those that it refers to, and returns a reference to it.
@@ -120,7 +166,7 @@ impl Description {
         Ref::from_schema_name(T::name()).into()
     }
 
-    /// Whether the document lists this status for the operation.
+    /// Returns whether the document lists this status for the operation.
     pub(super) fn has(&self, status: StatusCode) -> bool {
         self.responses.contains_key(&status.as_u16())
     }
@@ -144,7 +190,7 @@ impl Description {
             .securities(Some(security));
         for (status, Response { reasons, contents }) in &self.responses {
             let mut response = ResponseBuilder::new().description(reasons.join("; "));
-            for (media_type, schema) in contents {
+            for ResponseContent { media_type, schema } in contents {
                 response =
                     response.content(*media_type, ContentBuilder::new().schema(schema.clone()).build());
             }
@@ -154,7 +200,7 @@ impl Description {
     }
 }
 
-/// The method as OpenAPI names it.
+/// Returns OpenAPI's name of a method.
 pub(super) fn openapi_method(method: Method) -> HttpMethod {
     match method {
         Method::Get => HttpMethod::Get,

@@ -1,7 +1,7 @@
 //! The table of the control plane's endpoints.
 //!
-//! The router, the OpenAPI document, the command line's URLs and the authorization test read this table, so an
-//! endpoint has one method, one path and one scope everywhere.
+//! The router, the OpenAPI document, the command line's URLs and the authorization test read this
+//! table, so an endpoint has one method, one path and one scope everywhere.
 
 use std::fmt::Display;
 
@@ -32,7 +32,8 @@ impl Method {
 
 /// The permission that an endpoint requires.
 ///
-/// `Token::grants` decides which scopes a token has. A scope added here has to be decided there to compile.
+/// `Token::grants` decides which scopes a token has. A scope added here has to be decided there to
+/// compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// No token.
@@ -44,15 +45,15 @@ pub enum Scope {
 /// One operation of the control plane.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// Its constant's name. The operation's ID in the OpenAPI document derives from it.
+    /// The constant's name. The operation's ID in the OpenAPI document derives from it.
     name: &'static str,
     /// The request's method.
     pub method: Method,
     /// The path, with at most one parameter in braces.
     pub path: &'static str,
-    /// The permission that it requires.
+    /// The permission that a request requires.
     pub scope: Scope,
-    /// One sentence about it.
+    /// One sentence for the document.
     pub(crate) summary: &'static str,
 }
 
@@ -67,14 +68,14 @@ impl Endpoint {
         }
     }
 
-    /// The operation's ID in the OpenAPI document: `deploy-pipeline` for `DEPLOY_PIPELINE`.
+    /// Returns the operation's ID in the OpenAPI document: `deploy-pipeline` for `DEPLOY_PIPELINE`.
     pub(crate) fn operation_id(&self) -> String {
         self.name.to_ascii_lowercase().replace('_', "-")
     }
 }
 
-/// Declares constants from `NAME: Method "path" Scope;` lines, and [`ALL`] from all of them. The doc comment becomes
-/// the operation's summary.
+/// Declares constants from `NAME: Method "path" Scope;` lines, and [`ALL`] from all of them. The
+/// doc comment becomes the operation's summary.
 macro_rules! endpoints {
     ($($(#[doc = $summary:literal])+ $name:ident: $method:ident $path:literal $scope:ident;)+) => {
         $(
@@ -111,9 +112,10 @@ endpoints! {
     ROLLBACK: Post "/api/v1/functions/{name}/rollback" Admin;
     /// Returns the log of the last calls.
     LOGS: Get "/api/v1/functions/{name}/logs" Admin;
-    /// Returns the current component, or a pipeline's description with every function by its digest.
+    /// Returns the current component, or a pipeline's description with every function by its
+    /// digest.
     COMPONENT: Get "/api/v1/functions/{name}/component" Admin;
-    /// Forgets the results of a function.
+    /// Clears the cached results of a function.
     CLEAR_CACHE_OF: Delete "/api/v1/functions/{name}/cache" Admin;
     /// Makes a call and reports each step of it.
     EXPLAIN: Post "/api/v1/functions/{name}/explain" Admin;
@@ -134,7 +136,7 @@ endpoints! {
     LOGS_OF_PIPELINE: Get "/api/v1/pipelines/{name}/logs" Admin;
     /// Returns a pipeline's description with every function by its digest.
     COMPONENT_OF_PIPELINE: Get "/api/v1/pipelines/{name}/component" Admin;
-    /// Forgets the results of a pipeline.
+    /// Clears the cached results of a pipeline.
     CLEAR_CACHE_OF_PIPELINE: Delete "/api/v1/pipelines/{name}/cache" Admin;
     /// Makes a call of a pipeline and reports each step of it.
     EXPLAIN_PIPELINE: Post "/api/v1/pipelines/{name}/explain" Admin;
@@ -144,9 +146,9 @@ endpoints! {
     /// Returns an input that a caller asked to have kept.
     INPUT: Get "/api/v1/inputs/{digest}" Admin;
 
-    /// Reports the remembered results and the work that they saved.
+    /// Reports the cached results and the time that they saved.
     CACHE: Get "/api/v1/cache" Admin;
-    /// Forgets all results.
+    /// Clears all cached results.
     CLEAR_CACHE: Delete "/api/v1/cache" Admin;
 }
 

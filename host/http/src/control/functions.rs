@@ -1,6 +1,7 @@
 //! Functions by name: list, inspect, deploy, remove, roll back, logs, component, cache, explain.
 //!
-//! Handlers that are generic over the name serve pipelines too, whose name is checked to be a pipeline's.
+//! Handlers that are generic over the name also serve the paths of pipelines. There the name has to
+//! be that of a pipeline.
 
 use axum::extract::State;
 use nebula_runtime::id::FunctionName;
@@ -9,7 +10,7 @@ use nebula_runtime::{
 };
 
 use super::endpoints;
-use super::path::{Named, Referenced};
+use super::path::{FunctionPath, ReferencePath};
 use super::payload::{ComponentBody, InputBody, JsonBody};
 use super::refusal::Refusal;
 use super::reply::{Component, Json, NoContent};
@@ -28,11 +29,11 @@ pub(super) fn routes() -> Routes<ControlState> {
         .add(&endpoints::LIST, list)
         .add(&endpoints::INSPECT, inspect)
         .add(&endpoints::DEPLOY, deploy)
-        .add(&endpoints::REMOVE, remove::<Named>)
-        .add(&endpoints::ROLLBACK, roll_back::<Named>)
-        .add(&endpoints::LOGS, logs::<Named>)
-        .add(&endpoints::COMPONENT, component::<Named>)
-        .add(&endpoints::CLEAR_CACHE_OF, clear_cache::<Named>)
+        .add(&endpoints::REMOVE, remove::<FunctionPath>)
+        .add(&endpoints::ROLLBACK, roll_back::<FunctionPath>)
+        .add(&endpoints::LOGS, logs::<FunctionPath>)
+        .add(&endpoints::COMPONENT, component::<FunctionPath>)
+        .add(&endpoints::CLEAR_CACHE_OF, clear_cache::<FunctionPath>)
         .add(&endpoints::EXPLAIN, explain)
 }
 
@@ -48,7 +49,7 @@ async fn list(State(runtime): Runtime) -> Result<Json<FunctionList>, Refusal<Sto
 
 async fn inspect(
     State(runtime): Runtime,
-    Named(name): Named,
+    FunctionPath(name): FunctionPath,
 ) -> Result<Json<FunctionDetail>, Refusal<ResolveError>> {
     let inspect = runtime.run(move |runtime| {
         let (current, versions) = runtime.versions(&name)?;
@@ -61,7 +62,7 @@ async fn inspect(
 
 async fn deploy(
     State(runtime): Runtime,
-    Named(name): Named,
+    FunctionPath(name): FunctionPath,
     query: DeployQuery,
     ComponentBody(component): ComponentBody,
 ) -> Result<Json<FunctionVersion>, Refusal<DeployError>> {
@@ -126,7 +127,7 @@ pub(super) async fn clear_cache<Name: Into<FunctionName>>(
 
 pub(super) async fn explain(
     State(runtime): Runtime,
-    Referenced(reference): Referenced,
+    ReferencePath(reference): ReferencePath,
     input: InputBody,
 ) -> Result<Json<CallExplanation>, Refusal<ExplainError>> {
     let request = Request::Payload { media_type: input.media_type, body: input.body };
@@ -142,7 +143,7 @@ pub(super) async fn explain(
     Ok(Json::new(&CallExplanation { outcome: outcome.to_owned(), output, took_us, steps }))
 }
 
-/// The beginning of a text, or the size of anything else.
+/// Returns the beginning of a text, or the size of any other content.
 fn shown(media_type: &str, body: &[u8]) -> String {
     match std::str::from_utf8(body) {
         Ok(text) => text.chars().take(OUTPUT_CHARS_MAX).collect(),

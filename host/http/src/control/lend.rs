@@ -1,7 +1,7 @@
-//! A request's body, lent to the router and taken back.
+//! A request's body, lent to the router and returned when the router drops it.
 //!
-//! A handler reads as much of the body as it needs and drops it. The rest has to be read afterwards, so that the client
-//! sees the answer instead of a broken connection.
+//! A handler reads as much of the body as it needs. The rest has to be read afterwards, so that the
+//! client gets the answer instead of a broken connection.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,7 +16,7 @@ pub(super) struct LentBody<B> {
     lent: Option<(B, Sender<B>)>,
 }
 
-/// Lends a body. The receiver has it again when the lent one is dropped.
+/// Lends a body. The receiver gets it when the lent one is dropped.
 pub(super) fn lend<B>(body: B) -> (LentBody<B>, Receiver<B>) {
     let (sender, receiver) = oneshot::channel();
     (LentBody { lent: Some((body, sender)) }, receiver)
@@ -48,7 +48,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for LentBody<B> {
 impl<B> Drop for LentBody<B> {
     fn drop(&mut self) {
         if let Some((body, sender)) = self.lent.take() {
-            // The owner may have gone: then the body goes too.
+            // The owner may have been dropped. Then drop the body too.
             let _ = sender.send(body);
         }
     }

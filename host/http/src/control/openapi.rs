@@ -9,7 +9,7 @@ use super::describe::{SECURITY_SCHEME, openapi_method};
 use super::routes::Operations;
 use crate::input::{media_types, query_parameters};
 
-/// The document for these functions.
+/// Returns the document for these functions.
 pub(super) fn document(operations: &Operations, functions: &[VersionRecord]) -> serde_json::Result<Value> {
     let mut document = serde_json::to_value(plane(operations))?;
     for function in functions {
@@ -50,18 +50,6 @@ fn content(schema: Option<&Value>) -> Value {
     }
 }
 
-/// The problems that any request may end with, before its body is read.
-fn of_any_request(responses: &mut Value) {
-    responses["405"] = problem("not a method for this; `Allow` says which are");
-    responses["431"] = problem("more headers than are taken");
-}
-
-/// The problems that reading a body may end with.
-fn of_any_body(responses: &mut Value) {
-    responses["408"] = problem("the body did not come in time");
-    responses["413"] = problem("the body is over the limit");
-}
-
 fn call_path(function: &VersionRecord) -> Value {
     let description = &function.description;
     let (answer, error) = match description.form {
@@ -70,17 +58,18 @@ fn call_path(function: &VersionRecord) -> Value {
         }
         Form::Raw | Form::Http => (json!({"*/*": {}}), json!({"application/json": {}})),
     };
-    let mut responses = json!({
+    let responses = json!({
         "200": {"description": "what the function returned", "content": answer},
         "400": problem("the request is malformed, or the input doesn't match the type"),
         "404": problem("no such function"),
+        "405": problem("the function has other methods; `Allow` lists them"),
         "422": {"description": "the function's own error", "content": error},
+        "431": problem("the headers are over the limit"),
         "500": problem("a defect of Nebula"),
         "502": problem("the function trapped or hit its own limit"),
         "503": problem("shed under load"),
         "504": problem("the deadline passed"),
     });
-    of_any_request(&mut responses);
     let name = function.name.as_str();
     let mut path = json!({});
     if let Some(parameters) = query_parameters(description) {
@@ -96,8 +85,14 @@ fn call_path(function: &VersionRecord) -> Value {
             "responses": responses,
         });
     }
-    of_any_body(&mut responses);
-    responses["415"] = problem("not a media type that the function takes");
+    let mut responses = responses;
+    for (status, reason) in [
+        ("408", "the body did not come in time"),
+        ("413", "the body is over the limit"),
+        ("415", "the function doesn't take this media type"),
+    ] {
+        responses[status] = problem(reason);
+    }
     let bodies = media_types(description).iter().map(|media_type| {
         let schema = description.input_schema.as_ref().filter(|_| *media_type == "application/json");
         ((*media_type).to_owned(), schema.map_or_else(|| json!({}), |schema| json!({"schema": schema})))

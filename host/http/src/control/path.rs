@@ -6,38 +6,41 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use nebula_runtime::id::{Digest, FunctionName, FunctionRef, IdError};
 
-use super::describe::{DescribeArgument, Description};
+use super::describe::{DescribeArgument, Description, ListedProblem};
 use super::refusal::UNKNOWN;
 use super::state::ControlState;
 use crate::problem::Problem;
 use crate::status;
 use crate::wire::schema::{DIGEST_PATTERN, NAME_PATTERN, REFERENCE_PATTERN, string};
 
-/// A function's name, of a path with `{name}`.
-pub(super) struct Named(pub(super) FunctionName);
+/// A function's name, from a path with `{name}`.
+pub(super) struct FunctionPath(pub(super) FunctionName);
 
-/// A pipeline's name, of a path with `{name}`. Another function's name is refused.
-pub(super) struct NamedPipeline(pub(super) FunctionName);
+/// A pipeline's name, from a path with `{name}`. Another function's name is refused.
+pub(super) struct PipelinePath(pub(super) FunctionName);
 
-/// A function's name and maybe a version, of a path with `{name}`.
-pub(super) struct Referenced(pub(super) FunctionRef);
+/// A function's name and optionally a version, from a path with `{name}`.
+pub(super) struct ReferencePath(pub(super) FunctionRef);
 
-/// A digest, of a path with `{digest}`.
-pub(super) struct Digested(pub(super) Digest);
+/// A digest, from a path with `{digest}`.
+pub(super) struct DigestPath(pub(super) Digest);
 
-impl From<Named> for FunctionName {
-    fn from(Named(name): Named) -> Self {
+/// The name is that of another function.
+pub(super) const NOT_A_PIPELINE: ListedProblem = ListedProblem::new(404, "the function isn't a pipeline");
+
+impl From<FunctionPath> for FunctionName {
+    fn from(FunctionPath(name): FunctionPath) -> Self {
         name
     }
 }
 
-impl From<NamedPipeline> for FunctionName {
-    fn from(NamedPipeline(name): NamedPipeline) -> Self {
+impl From<PipelinePath> for FunctionName {
+    fn from(PipelinePath(name): PipelinePath) -> Self {
         name
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Named {
+impl<S: Sync> FromRequestParts<S> for FunctionPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
@@ -45,13 +48,13 @@ impl<S: Sync> FromRequestParts<S> for Named {
     }
 }
 
-impl DescribeArgument for Named {
+impl DescribeArgument for FunctionPath {
     fn describe(description: &mut Description) {
         description.path_parameter("name", string(NAME_PATTERN));
     }
 }
 
-impl FromRequestParts<ControlState> for NamedPipeline {
+impl FromRequestParts<ControlState> for PipelinePath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ControlState) -> Result<Self, Problem> {
@@ -68,15 +71,15 @@ impl FromRequestParts<ControlState> for NamedPipeline {
     }
 }
 
-impl DescribeArgument for NamedPipeline {
+impl DescribeArgument for PipelinePath {
     fn describe(description: &mut Description) {
         description.path_parameter("name", string(NAME_PATTERN));
-        description.problem(UNKNOWN.0, UNKNOWN.1);
-        description.problem(404, "the function isn't a pipeline");
+        description.problem(&UNKNOWN);
+        description.problem(&NOT_A_PIPELINE);
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Referenced {
+impl<S: Sync> FromRequestParts<S> for ReferencePath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
@@ -84,13 +87,13 @@ impl<S: Sync> FromRequestParts<S> for Referenced {
     }
 }
 
-impl DescribeArgument for Referenced {
+impl DescribeArgument for ReferencePath {
     fn describe(description: &mut Description) {
         description.path_parameter("name", string(REFERENCE_PATTERN));
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Digested {
+impl<S: Sync> FromRequestParts<S> for DigestPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
@@ -98,13 +101,13 @@ impl<S: Sync> FromRequestParts<S> for Digested {
     }
 }
 
-impl DescribeArgument for Digested {
+impl DescribeArgument for DigestPath {
     fn describe(description: &mut Description) {
         description.path_parameter("digest", string(DIGEST_PATTERN));
     }
 }
 
-/// The path's one parameter, parsed.
+/// Parses the path's one parameter. `kind` is that of the problem if it is malformed.
 async fn parameter<T: FromStr<Err = IdError>>(parts: &mut Parts, kind: &str) -> Result<T, Problem> {
     let parameters = RawPathParams::from_request_parts(parts, &()).await;
     let parameters = parameters.map_err(|error| status::bad_request(kind, error.body_text()))?;

@@ -1,4 +1,4 @@
-//! Bodies that handlers read, each up to a limit of its own.
+//! BodyMemory that handlers read, each with its own limit.
 
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;

@@ -1,17 +1,19 @@
 //! Pipelines: functions whose content is a description.
 //!
-//! A pipeline is found below `/functions` too; below `/pipelines` only pipelines are.
+//! Paths below `/functions` work for pipelines too. Paths below `/pipelines` work only for
+//! pipelines.
 
 use axum::extract::State;
 use nebula_runtime::id::FunctionRef;
 use nebula_runtime::pipeline::Pipeline;
 use nebula_runtime::{DeployError, NamingError, StoreError};
 
+use super::describe::ListedProblem;
 use super::endpoints;
 use super::functions;
-use super::path::{Named, NamedPipeline, Referenced};
+use super::path::{FunctionPath, NOT_A_PIPELINE, PipelinePath, ReferencePath};
 use super::payload::JsonBody;
-use super::refusal::{Refusal, Refuse, UNKNOWN};
+use super::refusal::{AsProblem, Refusal, UNKNOWN};
 use super::reply::Json;
 use super::routes::Routes;
 use super::settings::DeployQuery;
@@ -25,12 +27,12 @@ pub(super) fn routes() -> Routes<ControlState> {
         .add(&endpoints::LIST_PIPELINES, list)
         .add(&endpoints::PIPELINE, detail)
         .add(&endpoints::DEPLOY_PIPELINE, deploy)
-        .add(&endpoints::REMOVE_PIPELINE, functions::remove::<NamedPipeline>)
+        .add(&endpoints::REMOVE_PIPELINE, functions::remove::<PipelinePath>)
         .add(&endpoints::CHECK_PIPELINE, check)
-        .add(&endpoints::ROLLBACK_PIPELINE, functions::roll_back::<NamedPipeline>)
-        .add(&endpoints::LOGS_OF_PIPELINE, functions::logs::<NamedPipeline>)
-        .add(&endpoints::COMPONENT_OF_PIPELINE, functions::component::<NamedPipeline>)
-        .add(&endpoints::CLEAR_CACHE_OF_PIPELINE, functions::clear_cache::<NamedPipeline>)
+        .add(&endpoints::ROLLBACK_PIPELINE, functions::roll_back::<PipelinePath>)
+        .add(&endpoints::LOGS_OF_PIPELINE, functions::logs::<PipelinePath>)
+        .add(&endpoints::COMPONENT_OF_PIPELINE, functions::component::<PipelinePath>)
+        .add(&endpoints::CLEAR_CACHE_OF_PIPELINE, functions::clear_cache::<PipelinePath>)
         .add(&endpoints::EXPLAIN_PIPELINE, functions::explain)
 }
 
@@ -46,7 +48,7 @@ async fn list(State(runtime): Runtime) -> Result<Json<FunctionList>, Refusal<Sto
 
 async fn detail(
     State(runtime): Runtime,
-    Referenced(reference): Referenced,
+    ReferencePath(reference): ReferencePath,
 ) -> Result<Json<PipelineDetail>, Refusal<DetailError>> {
     let detail = runtime.run(move |runtime| match runtime.view_pipeline(&reference) {
         Ok(Some((version, view))) => {
@@ -60,7 +62,7 @@ async fn detail(
 
 async fn deploy(
     State(runtime): Runtime,
-    Named(name): Named,
+    FunctionPath(name): FunctionPath,
     DeployQuery { settings, followers }: DeployQuery,
     JsonBody(pipeline): JsonBody<Pipeline>,
 ) -> Result<Json<FunctionVersion>, Refusal<DeployError>> {
@@ -73,7 +75,7 @@ async fn deploy(
 
 async fn check(
     State(runtime): Runtime,
-    Named(name): Named,
+    FunctionPath(name): FunctionPath,
     DeployQuery { settings, followers }: DeployQuery,
     JsonBody(pipeline): JsonBody<Pipeline>,
 ) -> Result<Json<PipelineCheck>, Refusal<DeployError>> {
@@ -91,9 +93,9 @@ enum DetailError {
     Naming(NamingError),
 }
 
-impl Refuse for DetailError {
-    const PROBLEMS: &'static [(u16, &'static str)] =
-        &[UNKNOWN, (404, "the function isn't a pipeline"), (422, "its types don't fit any more")];
+impl AsProblem for DetailError {
+    const PROBLEMS: &'static [ListedProblem] =
+        &[UNKNOWN, NOT_A_PIPELINE, ListedProblem::new(422, "its types don't fit any more")];
 
     fn problem(&self) -> Problem {
         match self {

@@ -6,14 +6,14 @@ use std::marker::PhantomData;
 use axum::response::{IntoResponse, Response};
 use nebula_runtime::{ClearError, DeployError, ExplainError, NamingError, ResolveError, StoreError};
 
-use super::describe::{DescribeReply, Description};
+use super::describe::{DescribeReply, Description, ListedProblem};
 use crate::problem::Problem;
 use crate::status;
 
 /// An error that has a problem document. `status` decides which.
-pub(super) trait Refuse {
-    /// The statuses that it may have besides 500, and the reason for each.
-    const PROBLEMS: &'static [(u16, &'static str)];
+pub(super) trait AsProblem {
+    /// The problems that the error may be, besides those of status 500.
+    const PROBLEMS: &'static [ListedProblem];
 
     fn problem(&self) -> Problem;
 }
@@ -35,7 +35,7 @@ impl<E> Refusal<E> {
     }
 }
 
-impl<E: Refuse> From<E> for Refusal<E> {
+impl<E: AsProblem> From<E> for Refusal<E> {
     fn from(error: E) -> Self {
         Self::new(error.problem())
     }
@@ -47,59 +47,59 @@ impl<E> IntoResponse for Refusal<E> {
     }
 }
 
-impl<E: Refuse> DescribeReply for Refusal<E> {
+impl<E: AsProblem> DescribeReply for Refusal<E> {
     fn describe(description: &mut Description) {
-        for (status, reason) in E::PROBLEMS {
-            description.problem(*status, reason);
+        for problem in E::PROBLEMS {
+            description.problem(problem);
         }
     }
 }
 
 /// No function has the name, or the version.
-pub(super) const UNKNOWN: (u16, &str) = (404, "there is no such function or version");
+pub(super) const UNKNOWN: ListedProblem = ListedProblem::new(404, "there is no such function or version");
 
-const STORAGE_FULL: (u16, &str) = (507, "the disk is full; nothing has changed");
+const STORAGE_FULL: ListedProblem = ListedProblem::new(507, "the disk is full; nothing has changed");
 
-const STORAGE_LATE: (u16, &str) = (503, "the store didn't answer in time");
+const STORAGE_LATE: ListedProblem = ListedProblem::new(503, "the store didn't answer in time");
 
-impl Refuse for Infallible {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[];
+impl AsProblem for Infallible {
+    const PROBLEMS: &'static [ListedProblem] = &[];
 
     fn problem(&self) -> Problem {
         match *self {}
     }
 }
 
-/// A read fails for no other reason than a defect: only writes fill the disk.
-impl Refuse for StoreError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[STORAGE_LATE];
+/// Only writes fill the disk.
+impl AsProblem for StoreError {
+    const PROBLEMS: &'static [ListedProblem] = &[STORAGE_LATE];
 
     fn problem(&self) -> Problem {
         status::store(self)
     }
 }
 
-impl Refuse for ResolveError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[UNKNOWN, STORAGE_LATE];
+impl AsProblem for ResolveError {
+    const PROBLEMS: &'static [ListedProblem] = &[UNKNOWN, STORAGE_LATE];
 
     fn problem(&self) -> Problem {
         status::resolve(self)
     }
 }
 
-impl Refuse for ClearError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[UNKNOWN, STORAGE_LATE];
+impl AsProblem for ClearError {
+    const PROBLEMS: &'static [ListedProblem] = &[UNKNOWN, STORAGE_LATE];
 
     fn problem(&self) -> Problem {
         status::clear(self)
     }
 }
 
-impl Refuse for DeployError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[
-        (400, "the body isn't a component"),
-        (409, "it would break pipelines that call it, or other changes came first"),
-        (
+impl AsProblem for DeployError {
+    const PROBLEMS: &'static [ListedProblem] = &[
+        ListedProblem::new(400, "the body isn't a component"),
+        ListedProblem::new(409, "it would break pipelines that call it, or other changes came first"),
+        ListedProblem::new(
             422,
             "it isn't a pure function, imports functions that can't be linked into it, is a pipeline whose types \
              don't fit, or has a limit that is too high",
@@ -113,11 +113,11 @@ impl Refuse for DeployError {
     }
 }
 
-impl Refuse for NamingError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[
+impl AsProblem for NamingError {
+    const PROBLEMS: &'static [ListedProblem] = &[
         UNKNOWN,
-        (409, "pipelines call it, and would break, or other changes came first"),
-        (422, "it is a pipeline that calls itself, or whose types don't fit any more"),
+        ListedProblem::new(409, "pipelines call it, and would break, or other changes came first"),
+        ListedProblem::new(422, "it is a pipeline that calls itself, or whose types don't fit any more"),
         STORAGE_LATE,
         STORAGE_FULL,
     ];
@@ -127,14 +127,14 @@ impl Refuse for NamingError {
     }
 }
 
-impl Refuse for ExplainError {
-    const PROBLEMS: &'static [(u16, &'static str)] = &[
+impl AsProblem for ExplainError {
+    const PROBLEMS: &'static [ListedProblem] = &[
         UNKNOWN,
-        (400, "the input doesn't match the function's type"),
-        (413, "the input is over the function's limit"),
-        (415, "the function doesn't take this media type"),
-        (422, "the function takes whole HTTP requests"),
-        (503, "shed under load, or the store didn't answer in time"),
+        ListedProblem::new(400, "the input doesn't match the function's type"),
+        ListedProblem::new(413, "the input is over the function's limit"),
+        ListedProblem::new(415, "the function doesn't take this media type"),
+        ListedProblem::new(422, "the function takes whole HTTP requests"),
+        ListedProblem::new(503, "shed under load, or the store didn't answer in time"),
     ];
 
     fn problem(&self) -> Problem {

@@ -1,4 +1,4 @@
-//! Bodies that handlers answer with.
+//! BodyMemory that handlers answer with.
 
 use std::marker::PhantomData;
 
@@ -9,8 +9,9 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
 
-use super::describe::{DescribeReply, Description};
+use super::describe::{DescribeReply, Description, ResponseContent};
 use crate::problem::Problem;
 use crate::status;
 use crate::wire::schema::PipelineSchema;
@@ -39,7 +40,7 @@ impl<T> IntoResponse for Json<T> {
 impl<T: ToSchema> DescribeReply for Json<T> {
     fn describe(description: &mut Description) {
         let schema = description.schema_of::<T>();
-        description.reply(StatusCode::OK, "done", [("application/json", Some(schema))]);
+        description.reply(StatusCode::OK, "done", [json_content(schema)]);
     }
 }
 
@@ -62,7 +63,7 @@ impl IntoResponse for OpenApi {
 impl DescribeReply for OpenApi {
     fn describe(description: &mut Description) {
         let schema = ObjectBuilder::new().schema_type(Type::Object).description(Some("OpenAPI 3.1")).build();
-        description.reply(StatusCode::OK, "done", [("application/json", Some(schema.into()))]);
+        description.reply(StatusCode::OK, "done", [json_content(schema)]);
     }
 }
 
@@ -79,7 +80,8 @@ impl IntoResponse for Component {
 impl DescribeReply for Component {
     fn describe(description: &mut Description) {
         let schema = description.schema_of::<PipelineSchema>();
-        let contents = [("application/wasm", None), ("application/json", Some(schema))];
+        let wasm = ResponseContent { media_type: "application/wasm", schema: None };
+        let contents = [wasm, json_content(schema)];
         description.reply(StatusCode::OK, "the component, or the description", contents);
     }
 }
@@ -95,11 +97,12 @@ impl IntoResponse for Input {
 
 impl DescribeReply for Input {
     fn describe(description: &mut Description) {
-        description.reply(StatusCode::OK, "the input", [("application/octet-stream", None)]);
+        let bytes = ResponseContent { media_type: "application/octet-stream", schema: None };
+        description.reply(StatusCode::OK, "the input", [bytes]);
     }
 }
 
-/// The request was carried out; there is nothing to say about it.
+/// An answer without content: the request was carried out.
 pub(super) struct NoContent;
 
 impl IntoResponse for NoContent {
@@ -133,6 +136,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.into_reply().map(Body::new)
     }
+}
+
+fn json_content(schema: impl Into<RefOr<Schema>>) -> ResponseContent {
+    ResponseContent { media_type: "application/json", schema: Some(schema.into()) }
 }
 
 fn content(media_type: &'static str, body: Vec<u8>) -> Response {

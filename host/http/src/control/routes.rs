@@ -17,7 +17,7 @@ pub(super) struct Routes<S> {
 #[derive(Default)]
 pub(super) struct Operations(Vec<Operation>);
 
-/// An endpoint with the description of its handler, which is made when it is needed.
+/// An endpoint with a function that describes its handler.
 pub(super) struct Operation {
     pub(super) endpoint: &'static Endpoint,
     describe: fn(&Endpoint) -> Description,
@@ -57,7 +57,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 }
 
 impl Operations {
-    /// The operations of a path, which is one of the table's.
+    /// Returns the operations of a path of the table.
     pub(super) fn at<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Operation> {
         self.iter().filter(move |operation| operation.endpoint.path == path)
     }

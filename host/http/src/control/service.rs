@@ -1,4 +1,4 @@
-//! The server itself: its health, and the document that describes it.
+//! Endpoints of the server itself: its health, and its OpenAPI document.
 
 use std::sync::Arc;
 

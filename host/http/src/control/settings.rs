@@ -1,5 +1,5 @@
-//! A deploy's settings in a query string: limits, which results are remembered, and the treatment of pipelines that
-//! don't fit the new version.
+//! A deploy's settings in a query string: limits, caching of results, and the treatment of pipelines
+//! that don't fit the new version.
 //!
 //! ```text
 //! ?deadline_ms=500&memory_bytes_max=…&remember=off&remember_ttl_s=60&remember_bytes_max=…&remember_traps=on&followers=may-stay
@@ -14,9 +14,9 @@ use http::request::Parts;
 use nebula_runtime::limits::{LimitOverrides, Limits, MEMORY_BYTES_CEILING};
 use nebula_runtime::{Followers, Remember, Settings};
 use serde_json::{Map, Value};
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-use super::describe::{DescribeArgument, Description};
+use super::describe::{DescribeArgument, Description, QueryParameter};
 use crate::problem::Problem;
 use crate::status;
 
@@ -109,8 +109,8 @@ impl<S: Sync> FromRequestParts<S> for DeployQuery {
 
 impl DescribeArgument for DeployQuery {
     fn describe(description: &mut Description) {
-        for (name, about, schema) in limits() {
-            description.query_parameter(name, about, schema);
+        for limit in limits() {
+            description.query_parameter(limit);
         }
         let switch = |default: &str| {
             let switch = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["on", "off"]));
@@ -118,18 +118,26 @@ impl DescribeArgument for DeployQuery {
         };
         let above =
             |minimum: u64| ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(minimum)).build();
-        description.query_parameter("remember", "whether results are remembered", switch("on"));
-        description.query_parameter(
-            "remember_ttl_s",
-            "the time for which a result is used, seconds",
-            above(1),
-        );
-        description.query_parameter(
-            "remember_bytes_max",
-            "the largest answer that is remembered, bytes",
-            above(0),
-        );
-        description.query_parameter("remember_traps", "whether traps are remembered too", switch("off"));
+        for parameter in [
+            QueryParameter { name: "remember", about: "whether results are cached", schema: switch("on") },
+            QueryParameter {
+                name: "remember_ttl_s",
+                about: "the time for which a result is used, seconds",
+                schema: above(1),
+            },
+            QueryParameter {
+                name: "remember_bytes_max",
+                about: "the largest answer that is cached, bytes",
+                schema: above(0),
+            },
+            QueryParameter {
+                name: "remember_traps",
+                about: "whether traps are cached too",
+                schema: switch("off"),
+            },
+        ] {
+            description.query_parameter(parameter);
+        }
         FollowersQuery::describe(description);
     }
 }
@@ -148,39 +156,47 @@ impl DescribeArgument for FollowersQuery {
             .schema_type(Type::String)
             .enum_values(Some(["must-fit", "may-stay"]))
             .default(Some("must-fit".into()));
-        description.query_parameter(
-            "followers",
-            "whether pipelines that don't fit the new version have the change refused, or stay as they are",
-            schema.build(),
-        );
+        description.query_parameter(QueryParameter {
+            name: "followers",
+            about: "whether a change that pipelines don't fit is refused, or they keep the version they call",
+            schema: schema.build(),
+        });
     }
 }
 
-/// The limits that a deploy may set: name, explanation, schema.
-fn limits() -> [(&'static str, &'static str, Object); 5] {
+/// Returns the limits that a deploy may set.
+fn limits() -> [QueryParameter; 5] {
     let integer = |default: u64| {
         ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).default(Some(default.into()))
     };
     let Limits { memory_bytes_max, deadline_ms, input_bytes_max, output_bytes_max, log_bytes_max } =
         Limits::default();
     [
-        (
-            "deadline_ms",
-            "wall-clock time of a call, milliseconds",
-            integer(deadline_ms.get()).minimum(Some(1)).build(),
-        ),
-        (
-            "memory_bytes_max",
-            "linear memory of an instance, bytes",
-            integer(memory_bytes_max).maximum(Some(MEMORY_BYTES_CEILING)).build(),
-        ),
-        ("input_bytes_max", "the request's body, bytes", integer(input_bytes_max).build()),
-        ("output_bytes_max", "the answer's body, bytes", integer(output_bytes_max).build()),
-        (
-            "log_bytes_max",
-            "the part of a call's output streams that is kept, bytes",
-            integer(log_bytes_max).build(),
-        ),
+        QueryParameter {
+            name: "deadline_ms",
+            about: "wall-clock time of a call, milliseconds",
+            schema: integer(deadline_ms.get()).minimum(Some(1)).build(),
+        },
+        QueryParameter {
+            name: "memory_bytes_max",
+            about: "linear memory of an instance, bytes",
+            schema: integer(memory_bytes_max).maximum(Some(MEMORY_BYTES_CEILING)).build(),
+        },
+        QueryParameter {
+            name: "input_bytes_max",
+            about: "the request's body, bytes",
+            schema: integer(input_bytes_max).build(),
+        },
+        QueryParameter {
+            name: "output_bytes_max",
+            about: "the answer's body, bytes",
+            schema: integer(output_bytes_max).build(),
+        },
+        QueryParameter {
+            name: "log_bytes_max",
+            about: "the part of a call's output streams that is kept, bytes",
+            schema: integer(log_bytes_max).build(),
+        },
     ]
 }
 
@@ -192,7 +208,7 @@ mod tests {
     fn every_limit_is_a_parameter_of_a_deploy() {
         let defaults: Map<_, _> = limits()
             .into_iter()
-            .map(|(name, _, schema)| {
+            .map(|QueryParameter { name, schema, .. }| {
                 (name.to_owned(), serde_json::to_value(schema).unwrap()["default"].clone())
             })
             .collect();

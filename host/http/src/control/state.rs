@@ -1,4 +1,4 @@
-//! The state that handlers may ask for.
+//! The state that handlers extract.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use nebula_runtime::{
 };
 use tokio::task::spawn_blocking;
 
-use super::refusal::{Refusal, Refuse};
+use super::refusal::{AsProblem, Refusal};
 use super::routes::Operations;
 use crate::status;
 
-/// Everything that handlers may ask for.
+/// The state that handlers extract.
 #[derive(Clone)]
 pub(super) struct ControlState {
     pub(super) runtime: BlockingRuntime,
@@ -23,8 +23,9 @@ pub(super) struct ControlState {
 
 /// The runtime, reachable only through the blocking pool.
 ///
-/// The plane has one thread for all its connections. The runtime reads files and its database, and a handler that
-/// did so on that thread would stall every other request. So the runtime is private here.
+/// The plane has one thread for all its connections. The runtime reads files and its database, and
+/// a handler that did so on that thread would stall every other request. So the runtime is private
+/// here.
 #[derive(Clone)]
 pub(super) struct BlockingRuntime(Runtime);
 
@@ -36,19 +37,19 @@ impl BlockingRuntime {
     /// Runs `work` on the blocking pool.
     ///
     /// # Cancel safety
-    /// Work that has begun is finished, also when its caller has gone.
+    /// Dropping the future doesn't stop `work` once it has started.
     pub(super) async fn run<T, E>(
         &self,
         work: impl FnOnce(&Runtime) -> Result<T, E> + Send + 'static,
     ) -> Result<T, Refusal<E>>
     where
         T: Send + 'static,
-        E: Refuse + Send + 'static,
+        E: AsProblem + Send + 'static,
     {
         let runtime = self.0.clone();
         match spawn_blocking(move || work(&runtime)).await {
             Ok(worked) => Ok(worked?),
-            // It panicked, or the server is ending.
+            // `work` panicked, or the server is shutting down.
             Err(error) => Err(Refusal::new(status::internal(&error))),
         }
     }
@@ -64,8 +65,9 @@ impl BlockingRuntime {
         Ok(self.0.deploy(name, component, settings, followers).await?)
     }
 
-    /// Makes a call and reports its steps. The call runs on the compute lane; the function is looked up on the blocking
-    /// pool first, so that the lookup at its beginning finds it in memory.
+    /// Makes a call and reports its steps. The call runs on the compute lane; the function is
+    /// looked up on the blocking pool first, so that the lookup at its beginning finds it in
+    /// memory.
     pub(super) async fn explain(
         &self,
         reference: FunctionRef,

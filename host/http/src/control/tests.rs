@@ -192,13 +192,16 @@ fn a_deploy_lists_every_status_that_it_may_have() {
     let document = document();
     let responses = document["paths"]["/api/v1/functions/{name}"]["put"]["responses"].as_object().unwrap();
     let statuses: Vec<_> = responses.keys().map(String::as_str).collect();
-    assert_eq!(statuses, ["200", "400", "401", "405", "408", "409", "413", "422", "431", "500", "503", "507"]);
+    assert_eq!(
+        statuses,
+        ["200", "400", "401", "405", "408", "409", "413", "422", "431", "500", "503", "507"]
+    );
 }
 
 /// The plane has one thread: a handler that reads the disk on it stalls every other request.
 ///
-/// The blocking pool's only thread is held here. A handler that does its work on the plane's own thread ends
-/// nevertheless; one that hands it over can't.
+/// The blocking pool's only thread is held here. A handler that does its work on the plane's own
+/// thread ends nevertheless; one that hands it over can't.
 #[test]
 fn health_is_answered_while_every_other_endpoint_waits_for_the_disk() {
     let one_blocking_thread =

@@ -1,4 +1,5 @@
-//! The control plane's bearer token: made on first start, kept 0600 in the data directory.
+//! The control plane's bearer token: created at the first start, in a file of mode 0600 in the data
+//! directory.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -81,7 +82,7 @@ impl Token {
         format!("Bearer {}", self.0)
     }
 
-    /// Whether a request with this `Authorization` header may use endpoints of this scope.
+    /// Returns whether a request with this `Authorization` header may use endpoints of this scope.
     pub(super) fn grants(&self, scope: Scope, authorization: Option<&str>) -> bool {
         match scope {
             Scope::Public => true,
@@ -89,12 +90,12 @@ impl Token {
         }
     }
 
-    /// Whether the header carries this token. Takes as long whichever byte differs.
+    /// Returns whether the header contains this token, in constant time.
     fn is_in(&self, authorization: Option<&str>) -> bool {
-        authorization.is_some_and(|given| given.as_bytes().ct_eq(self.bearer().as_bytes()).into())
+        authorization.is_some_and(|value| value.as_bytes().ct_eq(self.bearer().as_bytes()).into())
     }
 
-    /// A token of this text, for tests.
+    /// Creates a token from text, for tests.
     #[cfg(test)]
     pub(super) fn of(text: &str) -> Self {
         Self(text.to_owned())
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_whole_token_grants_more_than_what_is_public() {
+    fn only_the_whole_token_grants_admin_endpoints() {
         let token = Token::of("secret");
         assert!(token.grants(Scope::Admin, Some("Bearer secret")));
         for wrong in [None, Some("Bearer "), Some("Bearer secre"), Some("bearer secret"), Some("secret")] {

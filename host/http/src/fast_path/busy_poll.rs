@@ -1,8 +1,9 @@
 //! Polls for the next request for some microseconds before the thread sleeps.
 //!
-//! Waking a thread takes longer than sending a cached response. A client that sends its next request as soon as it has
-//! a response would wait for the server to wake each time. So after a cached response the thread keeps polling its
-//! event loop for up to [`SPIN_MAX`], if the last responses followed each other quickly.
+//! Waking a thread takes longer than sending a cached response. A client that sends its next
+//! request as soon as it has a response would wait for the server to wake each time. So after a
+//! cached response the thread keeps polling its event loop for up to [`SPIN_MAX`], if the last
+//! responses followed each other quickly.
 //!
 //! ```text
 //! response --(responses in quick succession)--> polling --(no request for SPIN_MAX)--> back off, asleep
@@ -11,7 +12,8 @@
 //! ```
 //!
 //! Invariants:
-//! * Other connections aren't delayed: polling yields to the event loop, which handles every socket and timer.
+//! * Other connections aren't delayed: polling yields to the event loop, which handles every socket
+//!   and timer.
 //! * An idle server doesn't poll, and has no timer for it.
 //! * A core that other threads need isn't polled on: see [`CoreWait`].
 
@@ -29,10 +31,11 @@ const SPIN_MAX: Duration = Duration::from_micros(50);
 /// Consecutive short intervals between responses before a thread polls.
 const SHORT_INTERVALS_MIN: u32 = 4;
 
-/// The same after backing off, at most.
+/// The most that backing off raises [`SHORT_INTERVALS_MIN`] to.
 const SHORT_INTERVALS_MAX: u32 = 1024;
 
-/// Requests that have to come while a thread polls: fewer aren't worth [`SPIN_MAX`] of processor time at the end.
+/// Requests that have to come while a thread polls: fewer aren't worth [`SPIN_MAX`] of processor
+/// time at the end.
 const HITS_MIN: u32 = 32;
 
 /// The time between two checks of whether other threads need the core.
@@ -68,8 +71,8 @@ struct State {
 }
 
 impl BusyPoll {
-    /// Notes that a cached response was sent, and starts to poll if the policy says so.
-    pub(super) fn response_sent(&self) {
+    /// Records that a cached response was sent, and starts to poll if the policy says so.
+    pub(super) fn record_response(&self) {
         if !self.0.is_on.load(Ordering::Relaxed) {
             return;
         }
@@ -84,21 +87,22 @@ impl BusyPoll {
             && state.paused_until.is_none_or(|paused_until| now >= paused_until);
         if starts {
             state.is_polling = true;
-            state.policy.begin();
+            state.policy.begin_polling();
             drop(state);
             self.0.start.notify_one();
         }
     }
 
-    /// Polls whenever [`response_sent`](Self::response_sent) starts it. Runs on the serving thread, until dropped;
-    /// returns at once on a machine where polling can't help. `tidy` is called when the thread has nothing else to do.
+    /// Polls whenever [`record_response`](Self::record_response) starts it. Runs on the serving
+    /// thread, until dropped; returns at once on a machine where polling can't help. `tidy` is
+    /// called when the thread has nothing else to do.
     pub(super) async fn run(self, tidy: impl Fn()) {
         let Some(core_wait) = CoreWait::of_this_thread().filter(|_| has_several_cores()) else { return };
         self.0.is_on.store(true, Ordering::Relaxed);
         loop {
             self.0.start.notified().await;
             let mut check = core_wait.begin_check(Instant::now());
-            while self.goes_on(&core_wait, &mut check) {
+            while self.keeps_polling(&core_wait, &mut check) {
                 // The event loop handles what is ready before this task runs again.
                 tokio::task::yield_now().await;
                 if std::mem::take(&mut self.lock().has_responded) {
@@ -109,7 +113,7 @@ impl BusyPoll {
     }
 
     /// Returns whether to go on polling. Otherwise the next response may start it again.
-    fn goes_on(&self, core_wait: &CoreWait, check: &mut Check) -> bool {
+    fn keeps_polling(&self, core_wait: &CoreWait, check: &mut Check) -> bool {
         let now = Instant::now();
         let mut state = self.lock();
         let has_timed_out =
@@ -124,7 +128,7 @@ impl BusyPoll {
             *check = core_wait.begin_check(now);
         }
         if has_timed_out {
-            state.policy.timed_out();
+            state.policy.end_polling();
             state.is_polling = false;
         }
         !has_timed_out
@@ -138,7 +142,7 @@ impl BusyPoll {
 /// Decides whether to poll from the intervals between responses.
 #[derive(Debug)]
 struct Policy {
-    /// The last intervals, as many as were short.
+    /// The number of consecutive short intervals up to now.
     short_intervals: u32,
     /// Polls from this number of short intervals on.
     short_intervals_min: u32,
@@ -165,12 +169,12 @@ impl Policy {
     }
 
     /// Begins to poll: intervals are hits from now on.
-    fn begin(&mut self) {
+    fn begin_polling(&mut self) {
         self.short_intervals = self.short_intervals_min;
     }
 
     /// Ends polling, after no request has come for [`SPIN_MAX`]. Backs off if few came before.
-    fn timed_out(&mut self) {
+    fn end_polling(&mut self) {
         let hits = self.short_intervals.saturating_sub(self.short_intervals_min);
         self.short_intervals_min = match hits {
             HITS_MIN.. => SHORT_INTERVALS_MIN,
@@ -180,8 +184,8 @@ impl Policy {
     }
 }
 
-/// The time that a thread has waited for its core while it was ready to run: on one that polls all the time, a measure
-/// of how much others need that core.
+/// The time that a thread has waited for its core while it was ready to run. For a thread that
+/// polls all the time, it measures the demand of other threads for that core.
 struct CoreWait(File);
 
 /// A measurement of [`CoreWait`].
@@ -211,25 +215,36 @@ impl CoreWait {
     fn is_contended(&self, check: &Check, now: Instant) -> bool {
         // If it can't be read any more, others may need the core.
         let waited = self.waited().zip(check.waited).map(|(now, before)| now.saturating_sub(before));
-        waited.is_none_or(|waited| exceeds_share(waited, now.saturating_duration_since(check.begun)))
+        let elapsed = now.saturating_duration_since(check.begun);
+        waited.is_none_or(|waited| WaitShare { waited, elapsed }.is_contended())
     }
 }
 
-/// Returns whether a thread that waited for so long in so long a time shares its core. Beside one long call of the
-/// compute lane, whose threads have about a tenth of its weight, it waits for 9 % of the time; beside a thread of its
-/// own weight for half.
-fn exceeds_share(waited: Duration, elapsed: Duration) -> bool {
-    waited * 16 > elapsed
+/// The part of some time for which a thread waited for its core.
+struct WaitShare {
+    waited: Duration,
+    elapsed: Duration,
 }
 
-/// Parses the time waited on a run queue: the second number, nanoseconds (Documentation/scheduler/sched-stats.rst).
+impl WaitShare {
+    /// Returns whether other threads need the core. Beside one long call of the compute lane, whose
+    /// threads have about a tenth of its weight, a thread waits for 9 % of the time; beside a
+    /// thread of its own weight for half.
+    fn is_contended(&self) -> bool {
+        self.waited * 16 > self.elapsed
+    }
+}
+
+/// Parses the time waited on a run queue: the second number, nanoseconds
+/// (Documentation/scheduler/sched-stats.rst).
 fn parse_schedstat(line: &str) -> Option<Duration> {
     line.split_ascii_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
 /// Returns whether the client may run at the same time as this thread.
 fn has_several_cores() -> bool {
-    // The machine counts, not the process: the client may run on a core that the process may not use.
+    // The machine counts, not the process: the client may run on a core that the process may not
+    // use.
     std::fs::read_to_string("/sys/devices/system/cpu/online").is_ok_and(|cpus| cpus.contains(['-', ',']))
 }
 
@@ -270,7 +285,7 @@ mod tests {
                 policy.record(SHORT);
                 count += 1;
             }
-            policy.timed_out();
+            policy.end_polling();
             count
         });
         assert_eq!(needed, [4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024]);
@@ -283,7 +298,7 @@ mod tests {
         for _ in 0..1000 {
             record(&mut policy, SHORT, requests);
             if policy.polls() {
-                policy.timed_out();
+                policy.end_polling();
                 polled += 1;
             }
             policy.record(LONG);
@@ -302,7 +317,7 @@ mod tests {
     fn long_burst_ends_the_backing_off() {
         let mut policy = Policy { short_intervals: 0, short_intervals_min: SHORT_INTERVALS_MAX };
         record(&mut policy, SHORT, SHORT_INTERVALS_MAX + HITS_MIN);
-        policy.timed_out();
+        policy.end_polling();
         record(&mut policy, SHORT, SHORT_INTERVALS_MIN);
         assert!(policy.polls());
     }
@@ -311,11 +326,14 @@ mod tests {
     fn shared_core_is_contended() {
         assert_eq!(parse_schedstat("2039333 120 7\n"), Some(Duration::from_nanos(120)));
         assert_eq!(parse_schedstat(""), None);
-        let ms = Duration::from_millis;
-        assert!(exceeds_share(ms(5), ms(10)));
-        assert!(exceeds_share(ms(1), ms(10)));
-        assert!(!exceeds_share(Duration::from_micros(500), ms(10)));
-        assert!(!exceeds_share(ms(0), ms(0)));
+        let is_contended = |waited_us, elapsed_us| {
+            let [waited, elapsed] = [waited_us, elapsed_us].map(Duration::from_micros);
+            WaitShare { waited, elapsed }.is_contended()
+        };
+        assert!(is_contended(5000, 10_000));
+        assert!(is_contended(1000, 10_000));
+        assert!(!is_contended(500, 10_000));
+        assert!(!is_contended(0, 0));
     }
 
     #[test]
@@ -338,7 +356,7 @@ mod tests {
             while tidied.load(Ordering::Relaxed) == 0 {
                 // On a busy machine some intervals aren't short.
                 assert!(begun.elapsed() < Duration::from_secs(20), "it never polls");
-                busy_poll.response_sent();
+                busy_poll.record_response();
                 tokio::task::yield_now().await;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

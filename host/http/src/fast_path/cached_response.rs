@@ -13,7 +13,8 @@ use crate::problem::Reply;
 /// The longest head, bytes. Only the heads that functions make themselves can be longer.
 const HEAD_BYTES_MAX: usize = 2 * 1024;
 
-/// The longest body, bytes. For longer ones, parsing the request is a small part of the cost of a hit.
+/// The longest body, bytes. For longer ones, parsing the request is a small part of the cost of a
+/// hit.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// An HTTP date (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -33,11 +34,19 @@ pub(super) struct CachedResponse {
     body: Bytes,
 }
 
+/// A response that hyper has written.
+#[derive(Clone, Copy)]
+pub(super) struct WrittenResponse<'a> {
+    pub(super) head: &'a [u8],
+    pub(super) body: &'a [u8],
+}
+
 impl CachedResponse {
-    /// Renders a reply as hyper does: the headers in their order; then `Content-Length`, if the reply has none and the
-    /// status allows it (RFC 9110 §8.6); then `Date`.
+    /// Renders a reply as hyper does: the headers in their order; then `Content-Length`, if the
+    /// reply has none and the status allows it (RFC 9110 §8.6); then `Date`.
     ///
-    /// Returns `None` if the reply has no `Age`, if it has a `Date` of its own, or if it is too long.
+    /// Returns `None` if the reply has no `Age`, if it has a `Date` of its own, or if it is too
+    /// long.
     pub(super) fn new(reply: &Reply, result: RepeatableAnswer) -> Option<Self> {
         // hyper doesn't replace a date that a function sets.
         if !reply.headers().contains_key(header::AGE) || reply.headers().contains_key(header::DATE) {
@@ -68,17 +77,17 @@ impl CachedResponse {
         Some(Self { result, head_before_age: head_before_age.into(), head_before_date: lines.into(), body })
     }
 
-    /// The result that the response was made from.
+    /// Returns the result that the response was made from.
     pub(super) fn result(&self) -> &RepeatableAnswer {
         &self.result
     }
 
-    /// The memory that the response takes, about, bytes.
+    /// Returns the approximate memory that the response takes, bytes.
     pub(super) fn bytes(&self) -> usize {
         self.head_before_age.len() + self.head_before_date.len() + self.body.len()
     }
 
-    /// The body. It shares memory with the response.
+    /// Returns the body. It shares memory with the response.
     pub(super) fn body(&self) -> Bytes {
         self.body.clone()
     }
@@ -92,8 +101,8 @@ impl CachedResponse {
         }
     }
 
-    /// Returns whether `head` and `body` are this response, at any age and date.
-    pub(super) fn matches(&self, head: &[u8], body: &[u8]) -> bool {
+    /// Returns whether this response was written, at any age and date.
+    pub(super) fn matches(&self, WrittenResponse { head, body }: WrittenResponse<'_>) -> bool {
         let after_age = head.strip_prefix(&self.head_before_age[..]).map(|rest| {
             let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
             &rest[digits..]

@@ -1,14 +1,15 @@
 //! The responses that one serving thread can send again, by [`RequestKey`].
 //!
-//! Parsing a request and rendering the head of its response costs more than looking the result up. Both give the
-//! same bytes for the same key, except for `Age` and `Date`.
+//! Parsing a request and rendering the head of its response costs more than looking the result up.
+//! Both give the same bytes for the same key, except for `Age` and `Date`.
 //!
 //! Invariants:
-//! * A response is cached only after hyper has written exactly these bytes for a request with its key, and only if
-//!   an earlier request had the same key (for a function that sees headers: two, with the same head). The table
-//!   keeps a hash of a request that comes once, and no copy.
+//! * A response is cached only after hyper has written exactly these bytes for a request with its
+//!   key, and only if an earlier request had the same key (for a function that sees headers: two,
+//!   with the same head). The table keeps a hash of a request that comes once, and no copy.
 //! * A hit is what the call would return: [`Shard::repeat`] checks each one.
-//! * The table takes at most [`TABLE_BYTES_MAX`]. It is emptied when the thread unloads its functions.
+//! * The table takes at most [`TABLE_BYTES_MAX`]. It is emptied when the thread unloads its
+//!   functions.
 
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +20,8 @@ use nebula_runtime::{RepeatableAnswer, Shard};
 use quick_cache::unsync::Cache;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-use super::cached_response::{CachedResponse, HTTP_DATE_BYTES, HttpDate};
-use super::request_key::{self, KeyRef, RequestKey, RequestLength};
+use super::cached_response::{CachedResponse, HTTP_DATE_BYTES, HttpDate, WrittenResponse};
+use super::request_key::{HeadParser, KeyRef, RequestKey, RequestLength};
 use crate::problem::Reply;
 
 /// The memory that the requests and responses of one thread may take, bytes.
@@ -45,11 +46,10 @@ struct Inner {
 }
 
 struct Table {
-    entries: Cache<RequestKey<'static>, Entry, ByBytes>,
+    entries: Cache<RequestKey<'static>, Entry, BytesWeighter>,
     recent: RecentKeys,
     hashes: DefaultHashBuilder,
-    /// A buffer for the parsed head of a request, reused by the next one.
-    parsed_head: Vec<u8>,
+    head_parser: HeadParser,
     /// The value of [`Shard::route_drops`] when the table was made.
     unload_count: u64,
     date: DateHeader,
@@ -89,6 +89,15 @@ pub(super) struct ParsedRequest {
     pub(super) key: Option<RequestKey<'static>>,
 }
 
+/// A reply that hyper is about to write, for [`CachedResponses::expect`].
+pub(super) struct ReplyToCache<'a> {
+    /// The head of the request.
+    pub(super) request_head: &'a [u8],
+    pub(super) reply: &'a Reply,
+    /// The result that the reply was made from.
+    pub(super) result: RepeatableAnswer,
+}
+
 /// A response that hyper is about to write, and the key to cache it under if it does.
 pub(super) struct ExpectedResponse {
     key: RequestKey<'static>,
@@ -96,9 +105,9 @@ pub(super) struct ExpectedResponse {
 }
 
 #[derive(Clone)]
-struct ByBytes;
+struct BytesWeighter;
 
-impl Weighter<RequestKey<'static>, Entry> for ByBytes {
+impl Weighter<RequestKey<'static>, Entry> for BytesWeighter {
     fn weight(&self, key: &RequestKey<'static>, entry: &Entry) -> u64 {
         let response = match entry {
             Entry::Response(response) => response.bytes(),
@@ -117,9 +126,9 @@ impl Hit {
 }
 
 impl ExpectedResponse {
-    /// Returns whether `head` and `body` are this response.
-    pub(super) fn matches(&self, head: &[u8], body: &[u8]) -> bool {
-        self.response.matches(head, body)
+    /// Returns whether this response was written.
+    pub(super) fn matches(&self, written: WrittenResponse<'_>) -> bool {
+        self.response.matches(written)
     }
 }
 
@@ -136,20 +145,20 @@ impl CachedResponses {
     /// Looks up the response to `request`. A hit counts as a call of the function.
     pub(super) fn lookup(&self, request: &[u8]) -> Lookup {
         let mut table = self.lock();
-        let Table { entries, recent, parsed_head, hashes, date, .. } = &mut *table;
-        let Some(length) = request_key::parse(request, parsed_head) else { return Lookup::Unsupported };
+        let Table { entries, recent, head_parser, hashes, date, .. } = &mut *table;
+        let Some(head) = head_parser.parse(request) else { return Lookup::Unsupported };
+        let length = head.length;
         match length.total() {
             Some(total) if total == request.len() => {}
             Some(total) if total > request.len() => return Lookup::Partial { total },
             Some(_) | None => return Lookup::Unsupported,
         }
-        let (head, body) = request.split_at(length.head);
-        let key = RequestKey::new(parsed_head, body, hashes);
+        let key = head.key(request, hashes);
         let mut lookup_key = key.clone();
         let mut entry = entries.get(&KeyRef(&lookup_key)).cloned();
         let was_cached = entry.is_some();
         if matches!(entry, Some(Entry::KeyedByHead)) {
-            lookup_key = lookup_key.with_head(head);
+            lookup_key = lookup_key.with_head(&request[..length.head]);
             entry = entries.get(&KeyRef(&lookup_key)).cloned();
         }
         if let Some(Entry::Response(response)) = entry {
@@ -163,29 +172,29 @@ impl CachedResponses {
         Lookup::Miss(ParsedRequest { length, key: came_before.then(|| key.into_owned()) })
     }
 
-    /// Parses the first bytes of a request that hyper has read. Returns `None` if its length is unclear.
+    /// Parses the first bytes of a request that hyper has read. Returns `None` if its length is
+    /// unclear.
     pub(super) fn parse(&self, request: &[u8]) -> Option<ParsedRequest> {
         let mut table = self.lock();
-        let Table { recent, parsed_head, hashes, .. } = &mut *table;
-        let length = request_key::parse(request, parsed_head)?;
+        let Table { recent, head_parser, hashes, .. } = &mut *table;
+        let head = head_parser.parse(request)?;
+        let length = head.length;
         let is_whole = length.total() == Some(request.len());
-        let key = is_whole.then(|| RequestKey::new(parsed_head, &request[length.head..], hashes));
+        let key = is_whole.then(|| head.key(request, hashes));
         let key = key.filter(|key| recent.insert(key, hashes)).map(RequestKey::into_owned);
         Some(ParsedRequest { length, key })
     }
 
-    /// Returns the response that hyper will write for `reply`, made from `result`, to a request with this key and
-    /// head. `None` if it can't be cached, or shouldn't be yet.
+    /// Returns the response that hyper will write to a request with this key. `None` if it can't be
+    /// cached, or shouldn't be yet.
     pub(super) fn expect(
         &self,
         key: RequestKey<'static>,
-        head: &[u8],
-        reply: &Reply,
-        result: RepeatableAnswer,
+        ReplyToCache { request_head, reply, result }: ReplyToCache<'_>,
     ) -> Option<ExpectedResponse> {
         let mut table = self.lock();
         let Table { entries, recent, hashes, .. } = &mut *table;
-        let key = if result.sees_headers() { key.with_head(head.to_vec()) } else { key };
+        let key = if result.sees_headers() { key.with_head(request_head.to_vec()) } else { key };
         if let Some(Entry::Response(response)) = entries.get(&KeyRef(&key))
             && *response.result() == result
         {
@@ -237,12 +246,12 @@ impl Table {
         options.estimated_items_capacity(ENTRIES_AT_FIRST).weight_capacity(TABLE_BYTES_MAX);
         #[expect(clippy::expect_used, reason = "it fails only if one of the two capacities is missing")]
         let options = options.build().expect("both capacities are given");
-        let entries = Cache::with_options(options, ByBytes, Default::default(), Default::default());
+        let entries = Cache::with_options(options, BytesWeighter, Default::default(), Default::default());
         Self {
             entries,
             recent: RecentKeys(vec![0; RECENT_KEYS].into()),
             hashes: DefaultHashBuilder::default(),
-            parsed_head: Vec::new(),
+            head_parser: HeadParser::default(),
             unload_count,
             date: DateHeader { text: [b' '; HTTP_DATE_BYTES], unix_s: 0 },
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 /// The bytes of a cached response that aren't written yet.
 #[derive(Default)]
 pub(super) struct PendingWrite {
-    /// Its memory is reused by the next response.
+    /// The next response reuses this memory.
     head: Vec<u8>,
     body: Bytes,
     /// The bytes of head and body left to write.
@@ -26,7 +26,7 @@ impl PendingWrite {
         self.left == 0
     }
 
-    /// The rest of the head and of the body.
+    /// Returns the rest of the head and of the body.
     pub(super) fn pieces(&self) -> [IoSlice<'_>; 2] {
         let head_left = self.left.saturating_sub(self.body.len());
         let body_left = self.left - head_left;
@@ -34,7 +34,7 @@ impl PendingWrite {
         [head, &self.body[self.body.len() - body_left..]].map(IoSlice::new)
     }
 
-    /// Removes the first `bytes` bytes of the pieces, which are written.
+    /// Removes the first `bytes` bytes of the pieces, which have been written.
     pub(super) fn advance(&mut self, bytes: usize) {
         self.left -= bytes;
         if self.left == 0 {

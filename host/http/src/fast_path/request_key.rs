@@ -1,13 +1,15 @@
 //! The key of a request: the bytes that decide its answer.
 //!
-//! Most headers don't affect the answer: credentials, the user agent, proxies, traces. They differ between
-//! clients that get the same answer, so they aren't part of the key. The key holds the request line, the headers
-//! in [`KEY_HEADERS`] and the body. A function of the http form sees every header, so its key holds the whole head.
+//! Most headers don't affect the answer: credentials, the user agent, proxies, traces. They differ
+//! between clients that get the same answer, so they aren't part of the key. The key holds the
+//! request line, the headers in [`KEY_HEADERS`] and the body. A function of the http form sees
+//! every header, so its key holds the whole head.
 //!
-//! `httparse`, the parser inside hyper, parses the head here too: both see the same head and the same end.
+//! `httparse`, the parser inside hyper, parses the head here too: both see the same head and the
+//! same end.
 //!
-//! Invariant: two requests with the same key get the same answer, except for its age and date, as long as the
-//! same functions are deployed.
+//! Invariant: two requests with the same key get the same answer, except for its age and date, as
+//! long as the same functions are deployed.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -18,29 +20,23 @@ use quick_cache::Equivalent;
 
 use crate::body::{HEADER_BYTES_MAX, HEADERS_MAX};
 
-/// The headers of a call that Nebula reads, in `body::check`, `data` and `answer`. `Content-Length` isn't among
-/// them: it only says how long the body is.
+/// The headers of a call that Nebula reads, in `body::check`, `data` and `answer`. `Content-Length`
+/// isn't among them: it only says how long the body is.
 const KEY_HEADERS: [&str; 6] = ["host", "accept", "cache-control", "content-type", "if-none-match", "prefer"];
 
 /// The key of a request. A lookup borrows from the request, and a cached key owns its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RequestKey<'a> {
-    /// The hash of `parsed_head` and `body`. A body may be long, so it is hashed once.
+    /// The hash of `key_head` and `body`. A body may be long, so it is hashed once.
     hash: u64,
-    /// The request line and the values of [`KEY_HEADERS`].
-    parsed_head: Cow<'a, [u8]>,
+    /// See [`ParsedHead::key_head`].
+    key_head: Cow<'a, [u8]>,
     body: Cow<'a, [u8]>,
     /// The whole head, for a function that sees all headers.
     whole_head: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> RequestKey<'a> {
-    /// Makes the key from what [`parse`] wrote to `parsed_head`, and the body.
-    pub(super) fn new(parsed_head: &'a [u8], body: &'a [u8], hashes: &impl BuildHasher) -> Self {
-        let hash = hashes.hash_one((parsed_head, body));
-        Self { hash, parsed_head: parsed_head.into(), body: body.into(), whole_head: None }
-    }
-
     /// Returns the key for a function that sees all headers.
     pub(super) fn with_head(self, head: impl Into<Cow<'a, [u8]>>) -> Self {
         Self { whole_head: Some(head.into()), ..self }
@@ -48,25 +44,20 @@ impl<'a> RequestKey<'a> {
 
     /// Returns the key without the whole head, which is the same for every client.
     pub(super) fn without_head(&self) -> RequestKey<'_> {
-        let [parsed_head, body] = [&self.parsed_head, &self.body].map(|part| Cow::Borrowed(&part[..]));
-        RequestKey { hash: self.hash, parsed_head, body, whole_head: None }
+        let [key_head, body] = [&self.key_head, &self.body].map(|part| Cow::Borrowed(&part[..]));
+        RequestKey { hash: self.hash, key_head, body, whole_head: None }
     }
 
     /// Copies the bytes, so that the key can outlive the request.
     pub(super) fn into_owned(self) -> RequestKey<'static> {
         let owned = |part: Cow<'_, [u8]>| Cow::Owned(part.into_owned());
-        let Self { hash, parsed_head, body, whole_head } = self;
-        RequestKey {
-            hash,
-            parsed_head: owned(parsed_head),
-            body: owned(body),
-            whole_head: whole_head.map(owned),
-        }
+        let Self { hash, key_head, body, whole_head } = self;
+        RequestKey { hash, key_head: owned(key_head), body: owned(body), whole_head: whole_head.map(owned) }
     }
 
-    /// The memory that the key takes, bytes.
+    /// Returns the memory that the key takes, bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.parsed_head.len() + self.body.len() + self.whole_head.as_ref().map_or(0, |head| head.len())
+        self.key_head.len() + self.body.len() + self.whole_head.as_ref().map_or(0, |head| head.len())
     }
 }
 
@@ -97,66 +88,94 @@ pub(super) struct RequestLength {
 }
 
 impl RequestLength {
-    /// Head and body together, or `None` if the sum overflows.
+    /// Returns the length of head and body together, or `None` if the sum overflows.
     pub(super) fn total(self) -> Option<usize> {
         self.head.checked_add(self.body)
     }
 }
 
-/// Parses the head at the beginning of `bytes` and overwrites `parsed_head` with the part that belongs to the key.
-///
-/// Returns `None` if the head is incomplete or over a limit, if the length of the request is ambiguous, or if the
-/// request asks something of the connection itself (RFC 9110 §7.6.1, §10.1.1).
-pub(super) fn parse(bytes: &[u8], parsed_head: &mut Vec<u8>) -> Option<RequestLength> {
-    let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut []);
-    let Ok(Status::Complete(head)) = request.parse_with_uninit_headers(bytes, &mut headers) else {
-        return None;
-    };
-    let (method, target) = (request.method?, request.path?);
-    if request.version != Some(1) || method == "CONNECT" {
-        return None;
-    }
-    parsed_head.clear();
-    for part in [method, " ", target, "\n"] {
-        parsed_head.extend_from_slice(part.as_bytes());
-    }
-    let (mut body, mut header_bytes) = (None, 0);
-    for header in &*request.headers {
-        header_bytes += header.name.len() + header.value.len();
-        match HeaderRole::of(header.name) {
-            HeaderRole::Ignored => {}
-            HeaderRole::Key(name) => {
-                // Neither a name nor a value contains a line feed, so the parts can't run into each other.
-                for part in [name.as_bytes(), b":", header.value, b"\n"] {
-                    parsed_head.extend_from_slice(part);
-                }
-            }
-            HeaderRole::Length => {
-                // `5, 5` and `+5` are ambiguous: leave them to hyper.
-                let digits = Some(header.value).filter(|value| value.iter().all(u8::is_ascii_digit))?;
-                let length = std::str::from_utf8(digits).ok()?.parse().ok()?;
-                if body.replace(length).is_some() {
-                    return None;
-                }
-            }
-            // `keep-alive` is the default of HTTP/1.1.
-            HeaderRole::Connection if header.value.eq_ignore_ascii_case(b"keep-alive") => {}
-            HeaderRole::Connection | HeaderRole::Unsupported => return None,
+/// Parses heads of requests. Its buffer is reused by the next request.
+#[derive(Default)]
+pub(super) struct HeadParser {
+    key_head: Vec<u8>,
+}
+
+/// The head of a request.
+pub(super) struct ParsedHead<'a> {
+    pub(super) length: RequestLength,
+    /// The part of the head that belongs to the key: the request line and the values of
+    /// [`KEY_HEADERS`].
+    key_head: &'a [u8],
+}
+
+impl HeadParser {
+    /// Parses the head at the beginning of `bytes`.
+    ///
+    /// Returns `None` if the head is incomplete or over a limit, if the length of the request is
+    /// ambiguous, or if the request asks something of the connection itself (RFC 9110 §7.6.1,
+    /// §10.1.1).
+    pub(super) fn parse(&mut self, bytes: &[u8]) -> Option<ParsedHead<'_>> {
+        let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut []);
+        let Ok(Status::Complete(head)) = request.parse_with_uninit_headers(bytes, &mut headers) else {
+            return None;
+        };
+        let (method, target) = (request.method?, request.path?);
+        if request.version != Some(1) || method == "CONNECT" {
+            return None;
         }
+        self.key_head.clear();
+        for part in [method, " ", target, "\n"] {
+            self.key_head.extend_from_slice(part.as_bytes());
+        }
+        let (mut body, mut header_bytes) = (None, 0);
+        for header in &*request.headers {
+            header_bytes += header.name.len() + header.value.len();
+            match HeaderRole::of(header.name) {
+                HeaderRole::Ignored => {}
+                HeaderRole::Key(name) => {
+                    // Neither a name nor a value contains a line feed, so the parts can't run into
+                    // each other.
+                    for part in [name.as_bytes(), b":", header.value, b"\n"] {
+                        self.key_head.extend_from_slice(part);
+                    }
+                }
+                HeaderRole::Length => {
+                    // `5, 5` and `+5` are ambiguous: leave them to hyper.
+                    let digits = Some(header.value).filter(|value| value.iter().all(u8::is_ascii_digit))?;
+                    let length = std::str::from_utf8(digits).ok()?.parse().ok()?;
+                    if body.replace(length).is_some() {
+                        return None;
+                    }
+                }
+                // `keep-alive` is the default of HTTP/1.1.
+                HeaderRole::Connection if header.value.eq_ignore_ascii_case(b"keep-alive") => {}
+                HeaderRole::Connection | HeaderRole::Unsupported => return None,
+            }
+        }
+        let length = RequestLength { head, body: body.unwrap_or(0) };
+        (header_bytes <= HEADER_BYTES_MAX).then_some(ParsedHead { length, key_head: &self.key_head })
     }
-    (header_bytes <= HEADER_BYTES_MAX).then_some(RequestLength { head, body: body.unwrap_or(0) })
+}
+
+impl<'a> ParsedHead<'a> {
+    /// Returns the key of `request`, which this is the head of.
+    pub(super) fn key(&self, request: &'a [u8], hashes: &impl BuildHasher) -> RequestKey<'a> {
+        let (key_head, body) = (self.key_head, &request[self.length.head..]);
+        let hash = hashes.hash_one((key_head, body));
+        RequestKey { hash, key_head: key_head.into(), body: body.into(), whole_head: None }
+    }
 }
 
 /// The effect of a header on the request's key.
 enum HeaderRole {
-    /// It doesn't affect the answer.
+    /// Without effect on the answer.
     Ignored,
-    /// It is part of the key, under this lower-case name.
+    /// A part of the key, under this lower-case name.
     Key(&'static str),
     Length,
     Connection,
-    /// It changes the connection or the framing. hyper handles such requests.
+    /// A change of the connection or of the framing. hyper handles such requests.
     Unsupported,
 }
 
@@ -182,16 +201,15 @@ mod tests {
     use super::*;
 
     fn length(text: &str) -> Option<RequestLength> {
-        parse(text.as_bytes(), &mut Vec::new())
+        HeadParser::default().parse(text.as_bytes()).map(|head| head.length)
     }
 
     fn key(text: &str) -> RequestKey<'static> {
         // The buffer may still hold the previous request's bytes.
-        let mut parsed_head = b"the previous request".to_vec();
-        let length = parse(text.as_bytes(), &mut parsed_head).unwrap();
-        assert_eq!(length.total(), Some(text.len()));
-        let body = &text.as_bytes()[length.head..];
-        RequestKey::new(&parsed_head, body, &BuildHasherDefault::<ConstantHash>::default()).into_owned()
+        let mut parser = HeadParser { key_head: b"the previous request".to_vec() };
+        let head = parser.parse(text.as_bytes()).unwrap();
+        assert_eq!(head.length.total(), Some(text.len()));
+        head.key(text.as_bytes(), &BuildHasherDefault::<ConstantHash>::default()).into_owned()
     }
 
     /// Gives every key the same hash, so that only their bytes tell them apart.

@@ -5,14 +5,16 @@
 //!      \-(otherwise)--> hyper --> its response
 //! ```
 //!
-//! Over a network a request arrives in parts. The first part of a request that may have a cached response waits a
-//! short time for the others. No call starts later because of that: none starts before its input is complete.
+//! Over a network a request arrives in parts. The first part of a request that may have a cached
+//! response waits a short time for the others. No call starts later because of that: none starts
+//! before its input is complete.
 //!
 //! Invariants:
 //! * A cached response is written to its end before anything else is read or written.
-//! * hyper gets the bytes that have arrived if the others don't come in time, or if the connection is draining.
-//! * The stream holds at most [`REQUEST_BYTES_MAX`](super::tracker::REQUEST_BYTES_MAX) of a partial request, and
-//!   otherwise less than [`IDLE_READ_BYTES_MAX`].
+//! * hyper gets the bytes that have arrived if the others don't come in time, or if the connection
+//!   is draining.
+//! * The stream holds at most [`REQUEST_BYTES_MAX`](super::tracker::REQUEST_BYTES_MAX) of a partial
+//!   request, and otherwise less than [`IDLE_READ_BYTES_MAX`].
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -28,10 +30,10 @@ use super::busy_poll::BusyPoll;
 use super::cached_responses::Hit;
 use super::pending_write::PendingWrite;
 use super::tracker::{Arrival, ExchangeTracker};
-use crate::connections::Requests;
+use crate::connections::RequestCounter;
 
-/// The most that is read from an idle connection at once, bytes. The buffer is on the stack. hyper's own buffer has
-/// less room at first.
+/// The most that is read from an idle connection at once, bytes. The buffer is on the stack.
+/// hyper's own buffer has less room at first.
 const IDLE_READ_BYTES_MAX: usize = 24 * 1024;
 
 /// A connection's socket.
@@ -50,7 +52,7 @@ pub(crate) struct FastPathStream<S> {
 pub(super) struct Lookups {
     pub(super) tracker: ExchangeTracker,
     pub(super) busy_poll: BusyPoll,
-    pub(super) requests: Requests,
+    pub(super) requests: RequestCounter,
     /// The time that the first part of a request waits for the last.
     pub(super) partial_timeout: Duration,
 }
@@ -69,8 +71,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
         Self { socket, lookups, partial: None, unread: Bytes::new(), pending: PendingWrite::default() }
     }
 
-    /// Reads from an idle connection. Returns true if hyper got the bytes, and false if there is a response to
-    /// write or more to read.
+    /// Reads from an idle connection. Returns true if hyper got the bytes, and false if there is a
+    /// response to write or more to read.
     #[inline(never)]
     fn poll_idle_read(
         &mut self,
@@ -81,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
         let mut read = ReadBuf::uninit(&mut room);
         ready!(Pin::new(&mut self.socket).poll_read(context, &mut read))?;
         let bytes = read.filled();
-        match self.arrival(bytes, true) {
+        match self.record_arrival(bytes, true) {
             Arrival::Hit(hit) => {
                 self.respond(hit);
                 return Poll::Ready(Ok(false));
@@ -100,8 +102,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
         Poll::Ready(Ok(true))
     }
 
-    /// Reads the rest of a partial request. After it there is a response to write, or hyper gets the bytes that have
-    /// arrived.
+    /// Reads the rest of a partial request. After it there is a response to write, or hyper gets
+    /// the bytes that have arrived.
     fn poll_partial(
         &mut self,
         mut partial: PartialRequest,
@@ -117,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
                 Poll::Ready(0) => break false,
                 Poll::Ready(_) => {}
                 Poll::Pending => {
-                    let lookups = self.lookups.as_ref().filter(|lookups| !lookups.requests.are_ending());
+                    let lookups = self.lookups.as_ref().filter(|lookups| !lookups.requests.is_draining());
                     let Some(lookups) = lookups else { break false };
                     let sleep = || Box::pin(tokio::time::sleep(lookups.partial_timeout));
                     if partial.timeout.get_or_insert_with(sleep).as_mut().poll(context).is_ready() {
@@ -128,27 +130,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
                 }
             }
         };
-        match self.arrival(&partial.bytes, is_whole) {
+        match self.record_arrival(&partial.bytes, is_whole) {
             Arrival::Hit(hit) => self.respond(hit),
             Arrival::Partial { .. } | Arrival::ForHyper => self.unread = partial.bytes.into(),
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Tells the tracker what arrived on the idle connection: a whole request, if it `may_hit`.
-    fn arrival(&self, bytes: &[u8], may_hit: bool) -> Arrival {
+    /// Records the bytes that arrived on the idle connection, and looks up the response if
+    /// `may_hit`.
+    fn record_arrival(&self, bytes: &[u8], may_hit: bool) -> Arrival {
         let Some(Lookups { tracker, requests, .. }) = &self.lookups else { return Arrival::ForHyper };
         // hyper closes a draining connection.
-        tracker.arrival(bytes, may_hit && !requests.are_ending())
+        tracker.record_arrival(bytes, may_hit && !requests.is_draining())
     }
 
     /// Starts to write a cached response.
     fn respond(&mut self, hit: Hit) {
         self.pending.start(|head| hit.write(head));
         if let Some(Lookups { requests, busy_poll, .. }) = &self.lookups {
-            busy_poll.response_sent();
+            busy_poll.record_response();
             // The connection isn't idle for `connections`.
-            drop(requests.begin());
+            drop(requests.begin_request());
         }
     }
 
@@ -188,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FastPathStream<S> {
             if !tracker.is_idle() {
                 let before = buffer.filled().len();
                 ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
-                tracker.hyper_read(&buffer.filled()[before..]);
+                tracker.record_read(&buffer.filled()[before..]);
                 return Poll::Ready(Ok(()));
             }
             if ready!(this.poll_idle_read(context, buffer))? {
@@ -212,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FastPathStream<S> {
         ready!(this.poll_pending(context))?;
         let accepted = ready!(Pin::new(&mut this.socket).poll_write_vectored(context, pieces))?;
         if let Some(Lookups { tracker, .. }) = &this.lookups {
-            tracker.hyper_wrote(pieces, accepted);
+            tracker.record_write(pieces, accepted);
         }
         Poll::Ready(Ok(accepted))
     }

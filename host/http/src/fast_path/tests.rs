@@ -1,5 +1,5 @@
-//! One connection, from its socket through hyper to a function. Each test counts the requests that hyper parses:
-//! the others got a cached response.
+//! One connection, from its socket through hyper to a function. Each test counts the requests that
+//! hyper parses: the others got a cached response.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
-use crate::bodies::Bodies;
+use crate::bodies::BodyMemory;
 use crate::connections::{Connections, Traffic};
 use crate::data;
 use crate::serve::{protocol, spawn_connection};
@@ -119,13 +119,13 @@ impl Thread {
         if let Some(bytes) = buffer {
             socket2::SockRef::from(&stream).set_send_buffer_size(bytes as usize).unwrap();
         }
-        let place = self.connections.place().await;
-        let (shard, bodies, parsed) = (self.shard.clone(), Bodies::new(), Arc::clone(&self.parsed));
+        let slot = self.connections.acquire_slot().await;
+        let (shard, bodies, parsed) = (self.shard.clone(), BodyMemory::new(), Arc::clone(&self.parsed));
         let serve = move |request, in_flight| {
             parsed.fetch_add(1, Ordering::Relaxed);
             data::serve(shard.clone(), bodies.clone(), request, in_flight)
         };
-        spawn_connection(&protocol(), place, fast_path, stream, serve);
+        spawn_connection(&protocol(), slot, fast_path, stream, serve);
         client
     }
 
@@ -268,8 +268,8 @@ fn stale_responses_are_not_sent() {
     });
 }
 
-/// A request that resolved its function before a deploy still calls the old version. Its response isn't cached for
-/// requests after the deploy.
+/// A request that resolved its function before a deploy still calls the old version. Its response
+/// isn't cached for requests after the deploy.
 #[test]
 fn slow_request_does_not_cache_an_old_version() {
     run(async {

@@ -7,12 +7,13 @@
 //! anything unclear --> Untracked, until the connection closes
 //! ```
 //!
-//! hyper may hold bytes that it has read and not parsed, or has to write and hasn't. The tracker counts them. A
-//! request is over when hyper has parsed it to its end and has read no more bytes than its length. A response is
-//! over when hyper has written its head, up to the empty line, and as many bytes as its body has.
+//! hyper may hold bytes that it has read and not parsed, or has to write and hasn't. The tracker
+//! counts them. A request is over when hyper has parsed it to its end and has read no more bytes
+//! than its length. A response is over when hyper has written its head, up to the empty line, and
+//! as many bytes as its body has.
 //!
-//! Invariant: in `Idle`, hyper holds no byte of any request or response. If that is uncertain, the connection is
-//! `Untracked`.
+//! Invariant: in `Idle`, hyper holds no byte of any request or response. If that is uncertain, the
+//! connection is `Untracked`.
 
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,13 +22,15 @@ use http::{HeaderMap, header};
 use http_body::Body;
 use nebula_runtime::RepeatableAnswer;
 
-use super::cached_responses::{CachedResponses, ExpectedResponse, Hit, Lookup, ParsedRequest};
+use super::cached_response::WrittenResponse;
+use super::cached_responses::{CachedResponses, ExpectedResponse, Hit, Lookup, ParsedRequest, ReplyToCache};
 use crate::problem::Reply;
 
 /// The longest request, head and body, that gets a cached response, bytes.
 pub(super) const REQUEST_BYTES_MAX: usize = 72 * 1024;
 
-/// The longest request that is copied while hyper reads it in parts, bytes. Longer ones aren't cached.
+/// The longest request that is copied while hyper reads it in parts, bytes. Longer ones aren't
+/// cached.
 const COPY_BYTES_MAX: usize = 8 * 1024;
 
 /// The memory for a request's bytes that a connection keeps between two requests, bytes.
@@ -47,7 +50,8 @@ struct State {
     phase: Phase,
     /// The number of bytes that hyper has read of the current request.
     request_bytes: usize,
-    /// A copy of the first of them, up to [`COPY_BYTES_MAX`]; only the head, if the request came whole.
+    /// A copy of the first of them, up to [`COPY_BYTES_MAX`]; only the head, if the request came
+    /// whole.
     copy: Vec<u8>,
     /// The current request, if it came whole.
     parsed: Option<ParsedRequest>,
@@ -57,10 +61,21 @@ struct State {
 pub(super) enum Arrival {
     /// A request with a cached response.
     Hit(Hit),
-    /// The first part of a request of `total` bytes, which may have a cached response. The tracker is still idle.
+    /// The first part of a request of `total` bytes, which may have a cached response. The tracker
+    /// is still idle.
     Partial { total: usize },
     /// Anything else. hyper has to read the bytes.
     ForHyper,
+}
+
+/// A request with its reply.
+pub(crate) struct Exchange<'a> {
+    pub(crate) request_headers: &'a HeaderMap,
+    /// Set if hyper has parsed the request to its end.
+    pub(crate) is_parsed: bool,
+    pub(crate) reply: &'a Reply,
+    /// The cached result that the reply was made from, if any.
+    pub(crate) result: Option<RepeatableAnswer>,
 }
 
 #[derive(Default)]
@@ -72,7 +87,7 @@ enum Phase {
     Response(PendingResponse),
     /// hyper holds nothing.
     Idle,
-    /// It is unclear what hyper holds.
+    /// hyper may hold any bytes.
     Untracked,
 }
 
@@ -99,12 +114,13 @@ impl ExchangeTracker {
         matches!(self.lock().phase, Phase::Idle)
     }
 
-    /// Takes the bytes that arrived on an idle connection, and looks up the response if `may_hit`.
-    pub(super) fn arrival(&self, bytes: &[u8], may_hit: bool) -> Arrival {
+    /// Records the bytes that arrived on an idle connection, and looks up the response if
+    /// `may_hit`.
+    pub(super) fn record_arrival(&self, bytes: &[u8], may_hit: bool) -> Arrival {
         let mut state = self.lock();
         // hyper handles the end of the stream.
         if bytes.is_empty() || !matches!(state.phase, Phase::Idle) {
-            state.count(bytes);
+            state.count_read(bytes);
             return Arrival::ForHyper;
         }
         let lookup = if may_hit { self.0.responses.lookup(bytes) } else { Lookup::Unsupported };
@@ -123,20 +139,13 @@ impl ExchangeTracker {
         Arrival::ForHyper
     }
 
-    /// Counts bytes that hyper has read.
-    pub(super) fn hyper_read(&self, bytes: &[u8]) {
-        self.lock().count(bytes);
+    /// Records bytes that hyper has read.
+    pub(super) fn record_read(&self, bytes: &[u8]) {
+        self.lock().count_read(bytes);
     }
 
-    /// Notes the reply that hyper gets next. `is_parsed` says whether hyper has parsed the request to its end, and
-    /// `result` is the cached result that the reply was made from, if any.
-    pub(super) fn reply(
-        &self,
-        request_headers: &HeaderMap,
-        is_parsed: bool,
-        reply: &Reply,
-        result: Option<RepeatableAnswer>,
-    ) {
+    /// Records the reply that hyper gets next.
+    pub(super) fn record_reply(&self, Exchange { request_headers, is_parsed, reply, result }: Exchange<'_>) {
         let mut state = self.lock();
         let is_clear = is_parsed && matches!(state.phase, Phase::Request);
         let parsed = if is_clear { self.parsed_request(&mut state) } else { None };
@@ -147,7 +156,8 @@ impl ExchangeTracker {
         };
         let result = result.filter(|result| !result.sees_headers() || !has_credentials(request_headers));
         let expected = key.zip(result).and_then(|(key, result)| {
-            self.0.responses.expect(key, &state.copy[..length.head], reply, result)
+            let head = &state.copy[..length.head];
+            self.0.responses.expect(key, ReplyToCache { request_head: head, reply, result })
         });
         state.phase = Phase::Response(PendingResponse { expected, body_bytes, left: None });
     }
@@ -156,15 +166,16 @@ impl ExchangeTracker {
         state.parsed.take().or_else(|| self.0.responses.parse(&state.copy))
     }
 
-    /// Counts a write by hyper of the first `accepted` bytes of `pieces`. The first piece of a response is its head.
-    pub(super) fn hyper_wrote(&self, pieces: &[IoSlice<'_>], accepted: usize) {
+    /// Records a write by hyper of the first `accepted` bytes of `pieces`. The first piece of a
+    /// response is its head.
+    pub(super) fn record_write(&self, pieces: &[IoSlice<'_>], accepted: usize) {
         let mut state = self.lock();
         match &mut state.phase {
             Phase::Request | Phase::Untracked => {}
             Phase::Idle => state.stop_tracking(),
             Phase::Response(response) => match response.left_after(pieces, accepted) {
                 Some(0) => {
-                    if let Some(expected) = response.expected.take_if(|expected| is_whole(expected, pieces)) {
+                    if let Some(expected) = response.expected.take_if(|expected| expected.is_in(pieces)) {
                         self.0.responses.insert(expected);
                     }
                     state.become_idle();
@@ -177,26 +188,29 @@ impl ExchangeTracker {
 }
 
 impl PendingResponse {
-    /// Returns the bytes left after a write of the first `accepted` bytes of `pieces`, or `None` if the write was
-    /// longer than the response.
+    /// Returns the bytes left after a write of the first `accepted` bytes of `pieces`, or `None` if
+    /// the write was longer than the response.
     fn left_after(&self, pieces: &[IoSlice<'_>], accepted: usize) -> Option<usize> {
         let total = || Some(memchr::memmem::find(pieces.first()?, b"\r\n\r\n")? + 4 + self.body_bytes);
         self.left.or_else(total)?.checked_sub(accepted)
     }
 }
 
-/// Returns whether these pieces are the whole response: its head, and its body if it has one.
-fn is_whole(expected: &ExpectedResponse, pieces: &[IoSlice<'_>]) -> bool {
-    match pieces {
-        [head] => expected.matches(head, b""),
-        [head, body] => expected.matches(head, body),
-        _ => false,
+impl ExpectedResponse {
+    /// Returns whether these pieces are the whole response: its head, and its body if it has one.
+    fn is_in(&self, pieces: &[IoSlice<'_>]) -> bool {
+        let written = match pieces {
+            [head] => WrittenResponse { head, body: b"" },
+            [head, body] => WrittenResponse { head, body },
+            _ => return false,
+        };
+        self.matches(written)
     }
 }
 
 impl State {
     /// Counts bytes that hyper has read.
-    fn count(&mut self, bytes: &[u8]) {
+    fn count_read(&mut self, bytes: &[u8]) {
         match self.phase {
             _ if bytes.is_empty() => {}
             Phase::Request => {
@@ -225,8 +239,8 @@ impl State {
     }
 }
 
-/// Returns whether the headers identify the client. A function that sees them may answer to the client alone, and
-/// credentials aren't kept in memory.
+/// Returns whether the headers identify the client. A function that sees them may answer to the
+/// client alone, and credentials aren't kept in memory.
 fn has_credentials(headers: &HeaderMap) -> bool {
     let credentials = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
     credentials.iter().any(|name| headers.contains_key(name))

@@ -1,4 +1,4 @@
-//! The remembered results and their use.
+//! The cached results and their use.
 
 use nebula_runtime as runtime;
 use nebula_runtime::id::{Digest, FunctionName};
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::schema::{DigestSchema, NameSchema};
 
-/// The remembered results, and the work that they saved since the server started.
+/// The cached results, and the time that they saved since the server started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CacheReport {
     /// Memory in use, bytes.
@@ -24,18 +24,18 @@ pub struct CacheReport {
     pub functions: Vec<FunctionCacheReport>,
 }
 
-/// Compiled code that is loaded now, and how often code was loaded since the server started.
+/// Compiled code that is loaded now, and the number of loads since the server started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LoadedReport {
-    /// Components that are loaded, by any number of threads.
+    /// Loaded components. One that several threads have loaded counts once.
     pub components: u64,
     /// Memory in use, bytes.
     pub bytes: u64,
     /// The limit of memory, bytes.
     pub bytes_max: u64,
-    /// How often compiled code was read from disk and authenticated.
+    /// Reads of compiled code from disk, with its authentication.
     pub reads: u64,
-    /// How often a thread, or the compute lane, mapped code that was read.
+    /// Loads by a thread or the compute lane: each maps code that was read.
     pub loads: u64,
     /// Components that were unloaded to make room.
     pub evictions: u64,
@@ -55,22 +55,22 @@ pub struct FunctionCacheReport {
     pub disk_entries: u64,
     /// Disk that they use, bytes.
     pub disk_bytes: u64,
-    /// The reason why the component's results aren't remembered, if two computations disagreed.
+    /// The reason why the component's results aren't cached, if two computations disagreed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disagreement: Option<Disagreement>,
-    /// How its calls were answered.
+    /// The numbers of its calls.
     #[serde(flatten)]
     pub counts: CallCounts,
 }
 
-/// How calls were answered.
+/// The numbers of calls, by the source of their answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CallCounts {
-    /// From a remembered result.
+    /// Calls answered from a cached result.
     pub hits: u64,
-    /// By the execution that another call had started.
+    /// Calls answered by the execution that another call had started.
     pub collapsed: u64,
-    /// By running the function.
+    /// Calls that ran the function.
     pub misses: u64,
     /// Hits that were computed again and compared.
     #[serde(default)]
@@ -78,7 +78,8 @@ pub struct CallCounts {
     /// Verified hits that disagreed.
     #[serde(default)]
     pub disagreed: u64,
-    /// Time that hits and collapsed calls saved, microseconds: as long as computing each result took.
+    /// Time that hits and collapsed calls saved, microseconds: as long as computing each result
+    /// took.
     pub saved_us: u64,
 }
 
@@ -102,13 +103,13 @@ pub struct Disagreement {
     /// The digest of the input's document, which is kept for a while.
     #[schema(value_type = DigestSchema)]
     pub input: Digest,
-    /// The result that was remembered.
+    /// The cached result.
     pub remembered: String,
     /// The result that was computed later.
     pub computed: String,
     /// The engines that computed each.
     pub engines: [String; 2],
-    /// When it was found, seconds since the Unix epoch.
+    /// The time at which the difference was found, seconds since the Unix epoch.
     pub at_unix_s: u64,
 }
 

@@ -17,7 +17,7 @@ pub struct FunctionLogs {
 /// A call that printed something or failed.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LoggedCall {
-    /// When it ended, seconds since the Unix epoch.
+    /// The time at which it ended, seconds since the Unix epoch.
     pub at_unix_s: u64,
     /// The version that ran.
     #[schema(value_type = VersionSchema)]
@@ -49,7 +49,7 @@ pub struct CallExplanation {
 pub struct StepExplanation {
     /// The step's label.
     pub step: String,
-    /// Where the result came from: `hit` (memory), `disk`, or `miss` (the function ran).
+    /// The source of the result: `hit` (memory), `disk`, or `miss` (the function ran).
     #[schema(pattern = "^(hit|disk|miss)$")]
     pub cache: String,
     /// Duration on the wall clock, microseconds.
@@ -58,7 +58,7 @@ pub struct StepExplanation {
     pub input: String,
     /// The step's output, in the same form.
     pub output: String,
-    /// Whether the output is an error.
+    /// Set if the output is an error.
     pub failed: bool,
 }
 

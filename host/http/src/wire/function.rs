@@ -27,7 +27,7 @@ pub struct FunctionDetail {
     pub current: FunctionVersion,
     /// Every version, oldest first.
     pub versions: Vec<FunctionVersion>,
-    /// The reason why results of the current version aren't remembered, if two computations disagreed.
+    /// The reason why results of the current version aren't cached, if two computations disagreed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disagreement: Option<Disagreement>,
 }
@@ -51,16 +51,17 @@ pub struct FunctionVersion {
     /// The version's number.
     #[schema(value_type = VersionSchema)]
     pub version: Version,
-    /// The digest of the component, or of the pipeline's description with every function by its digest.
+    /// The digest of the component, or of the pipeline's description with every function by its
+    /// digest.
     #[schema(value_type = DigestSchema)]
     pub digest: Digest,
     /// The length of the component or description, bytes.
     pub size_bytes: u64,
-    /// When it was deployed, seconds since the Unix epoch.
+    /// The time of the deploy, seconds since the Unix epoch.
     pub deployed_at_unix_s: u64,
     /// The limits that its deploy set; the host's defaults hold for the others.
     pub limits: FunctionLimits,
-    /// Which of its results are remembered; absent where the defaults hold.
+    /// The settings for caching its results; absent if they are the defaults.
     #[serde(default, skip_serializing_if = "RememberSettings::is_default")]
     pub remember: RememberSettings,
     /// The description, if it is a pipeline.
@@ -69,7 +70,7 @@ pub struct FunctionVersion {
     /// The functions that it imports, which are linked into its component.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub linked: Vec<LinkedFunction>,
-    /// How it takes its input.
+    /// The form of its input and output.
     pub form: FunctionForm,
     /// The signature, in WIT.
     pub signature: String,
@@ -88,7 +89,7 @@ pub struct FunctionVersion {
     pub notes: Vec<String>,
 }
 
-/// How a function takes its input.
+/// The form of a function's input and output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FunctionForm {
@@ -122,7 +123,7 @@ pub struct FunctionLimits {
     pub log_bytes_max: Option<u64>,
 }
 
-/// Which results of a function are remembered.
+/// The settings for caching a function's results.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RememberSettings {
@@ -130,14 +131,14 @@ pub struct RememberSettings {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(default = false)]
     pub off: bool,
-    /// The time for which a result is used, seconds; without it as long as there is room.
+    /// The time for which a result is used, seconds; if absent, until it is evicted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>, minimum = 1)]
     pub ttl_s: Option<NonZeroU64>,
-    /// The largest answer that is remembered, bytes.
+    /// The largest answer that is cached, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_max: Option<u64>,
-    /// Also remember traps, and hits of the memory and output limits.
+    /// Also cache traps, and calls that reach the memory or output limit.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(default = false)]
     pub traps: bool,

@@ -154,7 +154,8 @@ impl ToSchema for StepSchema {
     }
 }
 
-/// A step inside a `StepView`: its field or case, and the view of it. Derived, this schema would contain itself.
+/// A step inside a `StepView`: its field or case, and the view of it. Derived, this schema would
+/// contain itself.
 pub(crate) struct InnerStepSchema;
 
 impl PartialSchema for InnerStepSchema {

@@ -24,10 +24,10 @@ pub enum DocumentError {
         found: Digest,
     },
     /// The document isn't an array of pairs.
-    #[error("the input is no list of query parameters")]
+    #[error("the input is not a list of query parameters")]
     Query(#[source] serde_json::Error),
     /// The document isn't `message/http`.
-    #[error("the input is no HTTP request: {0}")]
+    #[error("the input is not an HTTP request: {0}")]
     Http(String),
 }
 

@@ -33,10 +33,10 @@ const UNSIGNED: &str = "none";
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The text isn't an Ed25519 private key.
-    #[error("this is no Ed25519 private key in PEM (PKCS#8): {0}")]
+    #[error("not an Ed25519 private key in PEM (PKCS#8): {0}")]
     Private(String),
     /// The text isn't an Ed25519 public key.
-    #[error("this is no Ed25519 public key in PEM: {0}")]
+    #[error("not an Ed25519 public key in PEM: {0}")]
     Public(String),
 }
 
@@ -44,7 +44,7 @@ pub enum KeyError {
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The token isn't a receipt.
-    #[error("this is no receipt: {0}")]
+    #[error("not a receipt: {0}")]
     NotAReceipt(String),
     /// Another release wrote the receipt.
     #[error("this receipt has format {found}, and this release reads {FORMAT}")]
@@ -53,7 +53,7 @@ pub enum TokenError {
         found: u64,
     },
     /// The receipt isn't signed.
-    #[error("nobody has signed this receipt")]
+    #[error("the receipt is not signed")]
     Unsigned,
     /// The receipt wasn't signed with this key, or was changed since.
     #[error("the signature is not this key's, or the receipt has been changed{}", said_by.as_ref().map(|said| format!(" (it says that it was signed by `{said}`, and the key is `{key_id}`)")).unwrap_or_default())]

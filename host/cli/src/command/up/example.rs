@@ -10,7 +10,8 @@ use crate::input::media_type_of;
 /// The longest sample that is shown in the command itself, bytes.
 const INLINE_BYTES_MAX: usize = 60;
 
-/// Returns a `curl` command that calls the function at `address`, with the sample in `directory` as input.
+/// Returns a `curl` command that calls the function at `address`, with the sample in `directory` as
+/// input.
 pub(super) fn example(record: &VersionRecord, directory: &Path, address: SocketAddr) -> String {
     let url = format!("http://{address}/f/{}", record.name);
     let Some(input) = sample(directory, "input") else { return format!("curl {url}") };

@@ -48,7 +48,8 @@ impl ProjectWatcher {
         }
     }
 
-    /// Rebuilds after each change, until the watcher fails. `path` is the project's directory as given.
+    /// Rebuilds after each change, until the watcher fails. `path` is the project's directory as
+    /// given.
     pub(super) fn run<T>(
         mut self,
         mut project: Project,

@@ -108,7 +108,8 @@ fn damaged() -> impl Strategy<Value = (String, Vec<u8>)> {
 #[test]
 fn damaged_requests_get_the_responses_of_hyper() {
     const LAST: &[u8] = b"GET /f/same?n=1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    /// Sends the request and a last one, and returns all responses. `None` if the server waits for more.
+    /// Sends the request and a last one, and returns all responses. `None` if the server waits for
+    /// more.
     async fn all_of(client: &mut TcpStream, request: &[u8], patience: Duration) -> Option<String> {
         // The server closes the connection if it refuses the request.
         if client.write_all(request).await.is_ok() {
@@ -126,7 +127,8 @@ fn damaged_requests_get_the_responses_of_hyper() {
         let (mut hits, mut compared) = (0, 0);
         for _ in 0..300 {
             let (request, damaged) = damaged().new_tree(&mut runner).unwrap().current();
-            // The first may compute the result. If the server waits for more, there is nothing to compare.
+            // The first may compute the result. If the server waits for more, there is nothing to
+            // compare.
             let mut first = thread.connect_to_hyper().await;
             if all_of(&mut first, &damaged, Duration::from_millis(300)).await.is_none() {
                 continue;
@@ -197,7 +199,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     proptest::collection::vec(act, 1..48)
 }
 
-/// Makes a random source with a new seed for each run. A failed test prints the seed that repeats it.
+/// Makes a random source with a new seed for each run. A failed test prints the seed that repeats
+/// it.
 fn runner() -> TestRunner {
     let seed = match ProptestConfig::default().rng_seed {
         RngSeed::Fixed(seed) => seed,

@@ -14,8 +14,8 @@ fn http_form_is_cached_by_the_whole_head() {
         let thread = Thread::start().await;
         thread.deploy_with("sees", HTTP_FORM, LimitOverrides::default()).await;
         let mut client = thread.connect().await;
-        // This takes one request more than for a typed function: only the first response tells that the function sees
-        // headers.
+        // This takes one request more than for a typed function: only the first response tells that
+        // the function sees headers.
         for headers in ["x: a\r\n", "x: b\r\n", "traceparent: 00-1\r\n"] {
             for _ in 0..5 {
                 let (head, _) = ask(&mut client, request(headers).as_bytes()).await;
@@ -48,7 +48,8 @@ fn http_form_with_credentials_is_not_cached() {
     });
 }
 
-/// A name whose function changes its form changes its key: with the whole head only for the http form.
+/// A name whose function changes its form changes its key: with the whole head only for the http
+/// form.
 #[test]
 fn key_follows_the_form_of_the_function() {
     run(async {

@@ -63,7 +63,8 @@ fn request_in_parts_without_a_cached_response_is_parsed() {
     });
 }
 
-/// hyper gets a partial request at the timeout, even if it is longer than hyper's buffer, and then the rest.
+/// hyper gets a partial request at the timeout, even if it is longer than hyper's buffer, and then
+/// the rest.
 #[test]
 fn partial_request_times_out() {
     run(async {

@@ -1,0 +1,91 @@
+//! Decodes a value by its kind in JSON, where the type allows only some kinds.
+//!
+//! serde reports a value of another kind with an error that only its text tells apart from a syntax
+//! error. So these visitors accept every kind and record the mismatch themselves.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// Decodes a value of the kinds whose methods an implementation overrides.
+pub(super) trait Kinds<'de>: Copy {
+    type Value;
+
+    /// Records a mismatch: the value is of a kind that doesn't fit.
+    fn mismatch<E: de::Error>(self) -> E;
+
+    fn null<E: de::Error>(self) -> Result<Self::Value, E> {
+        Err(self.mismatch())
+    }
+
+    /// Decodes a string, borrowed from the document if it has no escapes.
+    fn string<E: de::Error>(self, _: Cow<'de, str>) -> Result<Self::Value, E> {
+        Err(self.mismatch())
+    }
+
+    fn array<A: SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+        Err(self.mismatch())
+    }
+
+    fn object<A: MapAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+        Err(self.mismatch())
+    }
+}
+
+/// Deserializes by [`Kinds`].
+#[derive(Clone, Copy)]
+pub(super) struct ByKind<K>(pub(super) K);
+
+impl<'de, K: Kinds<'de>> DeserializeSeed<'de> for ByKind<K> {
+    type Value = K::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<K::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, K: Kinds<'de>> Visitor<'de> for ByKind<K> {
+    type Value = K::Value;
+
+    /// No error shows this: every kind has its method.
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("another kind of value")
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<K::Value, E> {
+        Err(self.0.mismatch())
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<K::Value, E> {
+        Err(self.0.mismatch())
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<K::Value, E> {
+        Err(self.0.mismatch())
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<K::Value, E> {
+        Err(self.0.mismatch())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<K::Value, E> {
+        self.0.string(Cow::Owned(text.to_owned()))
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<K::Value, E> {
+        self.0.string(Cow::Borrowed(text))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<K::Value, E> {
+        self.0.null()
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<K::Value, A::Error> {
+        self.0.array(items)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<K::Value, A::Error> {
+        self.0.object(entries)
+    }
+}
