@@ -117,7 +117,7 @@ fn cached_calls(nebula: &InProcess, body: &'static [u8], args: &Args) -> anyhow:
             let started = Instant::now();
             let outcome = nebula.call_with(&function, body);
             took.push(ns(started.elapsed()));
-            let is_cached = matches!(outcome.source, Source::Remembered { .. });
+            let is_cached = matches!(outcome.source, Source::Cached { .. });
             ensure!(is_cached, "a repeated call was not answered from the cache: {:?}", outcome.source);
         }
         Ok(Latency::of(took))

@@ -274,7 +274,7 @@ fn finish(context: &ResponseContext, facts: &CallFacts<'_>, response: Response<B
 pub(crate) fn insert_provenance(headers: &mut HeaderMap, facts: &CallFacts<'_>) {
     insert_identity(headers, facts.function);
     let timing = match facts.source {
-        Source::Remembered { .. } => Ok(NO_TIME),
+        Source::Cached { .. } => Ok(NO_TIME),
         Source::Ran { .. } | Source::Collapsed => {
             let mut timing = timing(facts.cost);
             for step in facts.trace.iter().flat_map(|trace| trace.iter()).take(STEPS_TIMED_MAX) {
@@ -286,7 +286,7 @@ pub(crate) fn insert_provenance(headers: &mut HeaderMap, facts: &CallFacts<'_>) 
     if let Ok(timing) = timing {
         headers.insert(SERVER_TIMING, timing);
     }
-    if let Source::Remembered { age_s, .. } = facts.source {
+    if let Source::Cached { age_s, .. } = facts.source {
         headers.insert(header::AGE, age(age_s));
     }
     headers.insert(CACHE_STATUS, cache_status(facts.source));
@@ -332,9 +332,9 @@ fn cache_status(source: Source) -> HeaderValue {
         Source::Ran { because: Because::Asked, stored: false } => "nebula; fwd=request",
         Source::Ran { because: Because::Off, .. } => "nebula; fwd=bypass",
         Source::Collapsed => "nebula; fwd=miss; collapsed",
-        Source::Remembered { ttl_s: None, on_disk: false, .. } => return HIT,
-        Source::Remembered { ttl_s: None, on_disk: true, .. } => "nebula; hit; detail=disk",
-        Source::Remembered { ttl_s: Some(ttl_s), on_disk, .. } => {
+        Source::Cached { ttl_s: None, on_disk: false, .. } => return HIT,
+        Source::Cached { ttl_s: None, on_disk: true, .. } => "nebula; hit; detail=disk",
+        Source::Cached { ttl_s: Some(ttl_s), on_disk, .. } => {
             let detail = if on_disk { "; detail=disk" } else { "" };
             let hit = HeaderValue::try_from(format!("nebula; hit; ttl={ttl_s}{detail}"));
             return hit.unwrap_or(HIT);

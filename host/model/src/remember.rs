@@ -90,7 +90,7 @@ pub enum Source {
         stored: bool,
     },
     /// The answer was cached.
-    Remembered {
+    Cached {
         /// Time since it was computed, seconds.
         age_s: u64,
         /// Time for which it will still be used, seconds; `None` is unbounded.

@@ -51,11 +51,12 @@ pub use self::cache::ResultStore;
 pub use self::call::function::Function;
 pub use self::call::invoke::{CallOutcome, StepTrace};
 pub use self::call::shard::{
-    AnsweredCall, IssuedReceipt, ReceiptSubject, RepeatableAnswer, RoutedFunction, SegmentRoute, Shard,
+    AnsweredCall, IssuedReceipt, RepeatableAnswer, RoutedFunction, SegmentRoute, Shard,
 };
 pub use self::deploy::{Broken, DeployError, Followers, NamingError};
 pub use self::error::{CallError, Fault, LoadError, StepFailure};
 pub use self::peers::{NoPeers, PeerCall, Peers};
+pub use self::receipt::ReceiptSubject;
 pub use self::run::explain::{ExplainError, Explanation};
 pub use self::run::steps::Explained;
 pub use self::runtime::{ClearError, Runtime, RuntimeConfig, RuntimeError};

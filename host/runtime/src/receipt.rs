@@ -24,6 +24,7 @@
 mod document;
 mod token;
 
+use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nebula_cache::SEMANTICS;
@@ -139,18 +140,26 @@ pub struct ContentReceipt {
     pub bytes: u64,
 }
 
+/// The call that a receipt is for.
+#[derive(Debug)]
+pub struct ReceiptSubject {
+    /// The request.
+    pub request: Request,
+    /// The form of answer that it asked for.
+    pub prefer: Prefer,
+    /// The answer.
+    pub answer: Answer,
+    /// The engine that computed the answer.
+    pub engine: Cow<'static, str>,
+}
+
 impl Receipt {
-    /// Creates the receipt of an answer of `function`, which `engine` computed. `document` is the
-    /// document of the request. `None` if the input's media type is so long that no header could
+    /// Creates the receipt of an answer of `function`. `document` is the document of the request. `None` if the input's media type is so long that no header could
     /// hold the receipt.
     ///
     /// Hashes the input and the output.
-    pub(crate) fn new(
-        function: &Function,
-        (request, document): (&Request, &[u8]),
-        prefer: Prefer,
-        (answer, engine): (&Answer, &str),
-    ) -> Option<Self> {
+    pub(crate) fn new(function: &Function, subject: &ReceiptSubject, document: &[u8]) -> Option<Self> {
+        let ReceiptSubject { request, prefer, answer, engine } = subject;
         let (kind, media_type) = match request {
             Request::Payload { media_type, .. } => (InputKind::Payload, media_type.clone()),
             Request::Query(_) => (InputKind::Query, None),
@@ -171,10 +180,10 @@ impl Receipt {
                 bytes: document.len() as u64,
                 kept: false,
             },
-            prefer,
+            prefer: *prefer,
             limits: LimitsReceipt::new(function.limits()),
             semantics: SEMANTICS,
-            engine: engine.to_owned(),
+            engine: engine.as_ref().to_owned(),
             output: OutputReceipt::of(answer),
             issued_at_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         })

@@ -40,7 +40,7 @@ use nebula_store::ResolveError;
 
 pub use self::answer::AnsweredCall;
 use self::answer::Call;
-pub use self::receipt::{IssuedReceipt, ReceiptSubject};
+pub use self::receipt::IssuedReceipt;
 pub use self::repeat::RepeatableAnswer;
 use crate::call::function::Function;
 use crate::call::invoke;

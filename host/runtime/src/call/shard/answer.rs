@@ -351,7 +351,7 @@ impl Shard {
         }
         let age_s = cached.age_s();
         let ttl_s = routed.record.remember.ttl_s.map(|ttl| ttl.get().saturating_sub(age_s));
-        answered(cached, Source::Remembered { age_s, ttl_s, on_disk }, CallCost::default())
+        answered(cached, Source::Cached { age_s, ttl_s, on_disk }, CallCost::default())
     }
 
     /// Returns the stored result, if there is a usable one.

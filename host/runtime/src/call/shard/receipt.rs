@@ -1,14 +1,10 @@
 //! Receipts of answers. They are made on the compute lane, because input and output are hashed and
 //! the input may be written to disk.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use nebula_model::answer::Answer;
-use nebula_model::request::{Prefer, Request};
-
 use super::{RoutedFunction, Shard};
-use crate::receipt::{Receipt, document};
+use crate::receipt::{Receipt, ReceiptSubject, document};
 
 /// A receipt that was issued.
 #[derive(Debug)]
@@ -17,19 +13,6 @@ pub struct IssuedReceipt {
     pub token: String,
     /// The input is stored, so that the call can be repeated from the receipt alone.
     pub input_kept: bool,
-}
-
-/// The call that a receipt is for.
-#[derive(Debug)]
-pub struct ReceiptSubject {
-    /// The request.
-    pub request: Request,
-    /// The form of answer that it asked for.
-    pub prefer: Prefer,
-    /// The answer.
-    pub answer: Answer,
-    /// The engine that computed the answer.
-    pub engine: Cow<'static, str>,
 }
 
 impl Shard {
@@ -42,7 +25,7 @@ impl Shard {
     pub async fn receipt(
         &self,
         routed: &Arc<RoutedFunction>,
-        answered: ReceiptSubject,
+        subject: ReceiptSubject,
         keep_input: bool,
     ) -> Option<IssuedReceipt> {
         let (runtime, routed) = (self.0.runtime.clone(), Arc::clone(routed));
@@ -50,9 +33,8 @@ impl Shard {
         let permit = Arc::clone(self.0.runtime.issuing()).acquire_owned().await.ok()?;
         let issue = move || {
             let _permit = permit;
-            let ReceiptSubject { request, prefer, answer, engine } = answered;
-            let document = document(&request);
-            let mut receipt = Receipt::new(&routed, (&request, &document), prefer, (&answer, &engine))?;
+            let document = document(&subject.request);
+            let mut receipt = Receipt::new(&routed, &subject, &document)?;
             receipt.input.kept =
                 keep_input && runtime.results().inputs().keep(&receipt.input.digest, &document);
             Some(IssuedReceipt { token: receipt.to_token(runtime.signer()), input_kept: receipt.input.kept })

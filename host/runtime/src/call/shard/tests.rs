@@ -172,7 +172,7 @@ fn value(json: &'static str) -> Answer {
 }
 
 fn is_hit(called: &CallOutcome) -> bool {
-    matches!(called.source, Source::Remembered { .. })
+    matches!(called.source, Source::Cached { .. })
 }
 
 #[test]

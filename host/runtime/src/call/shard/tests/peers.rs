@@ -134,5 +134,5 @@ fn parts_of_a_pipeline_are_offered_and_found_in_the_shared_store() {
     let answered = answer_peer(second, last);
     assert!(ran(&answered) && answered.result.unwrap().same(&value("17")));
     let found = first.call_with(&first.shard, "slow", "16");
-    assert!(matches!(found.source, Source::Remembered { on_disk: true, .. }), "{found:?}");
+    assert!(matches!(found.source, Source::Cached { on_disk: true, .. }), "{found:?}");
 }
