@@ -174,7 +174,7 @@ fn two_stores_on_one_catalog_both_succeed() {
         for (store, name) in stores.iter().zip(["f", "g"]) {
             scope.spawn(move || {
                 for round in 0..ROUNDS {
-                    publish(store, name, &round.to_le_bytes());
+                    retry_conflicts(|| try_publish(store, name, &round.to_le_bytes())).unwrap();
                 }
             });
         }
