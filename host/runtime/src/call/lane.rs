@@ -71,8 +71,18 @@ impl ComputeLane {
     /// # Errors
     /// [`std::io::Error`] if the system provides no event loop.
     pub(crate) fn new(limits: &HostLimits, others: usize) -> std::io::Result<Self> {
+        let HostLimits {
+            calls_max,
+            queue_max,
+            // These bound instances, code and results.
+            instances_max: _,
+            loaded_bytes_max: _,
+            remembered_bytes_max: _,
+            remembered_disk_bytes_max: _,
+            inputs_bytes_max: _,
+        } = *limits;
         let threads = runtime::Builder::new_current_thread()
-            .max_blocking_threads(limits.calls_max.saturating_add(others))
+            .max_blocking_threads(calls_max.saturating_add(others))
             .thread_keep_alive(THREAD_KEEP_ALIVE)
             .thread_stack_size(STACK_BYTES)
             .thread_name("nebula-compute")
@@ -80,9 +90,9 @@ impl ComputeLane {
             .build()?;
         Ok(Self {
             threads: Some(threads),
-            running: Arc::new(Semaphore::new(limits.calls_max)),
-            waiting: Waiting::up_to(limits.queue_max),
-            calls_max: limits.calls_max,
+            running: Arc::new(Semaphore::new(calls_max)),
+            waiting: Waiting::up_to(queue_max),
+            calls_max,
         })
     }
 
