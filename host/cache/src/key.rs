@@ -86,6 +86,11 @@ enum Kind {
 pub struct FunctionKey([u8; 32]);
 
 impl FunctionKey {
+    /// Returns the key with these [`bytes`](Self::bytes), which another host has sent.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Returns the key of a component called under these limits.
     pub fn new(component: &Digest, form: Form, limits: &Limits, remember: &Remember) -> Self {
         let export: &[u8] = match form {

@@ -28,22 +28,24 @@ use crate::usage::Usage;
 /// * **Authenticity.** A lookup returns the result that was kept under its key, or nothing. Each
 ///   stored record is authenticated together with its key, so a damaged medium or an untrusted
 ///   service can lose results and can't change them.
-/// * **Order.** A result is found once a [`flush`](Self::flush) that began after its `keep` has
-///   returned, unless it was evicted. A `remove` applies to every result whose `keep` returned
-///   before it began.
+/// * **Order.** A result is found soon after its `keep`, and at the latest when a
+///   [`flush`](Self::flush) that began after it has returned, unless it was evicted. A `remove`
+///   applies to every result whose `keep` returned before it began.
 /// * **Durability.** None is promised: a result may be evicted or lost at any time, in a crash
-///   among others, and is computed again.
+///   among others, and is computed again. An implementation that restarts with its results keeps
+///   those that were flushed, except for evicted ones.
 /// * **Failures.** A store that fails finds nothing and keeps nothing. It never fails a call.
-/// * **Bounds.** All results together take at most [`bytes_max`](Self::bytes_max). Results that wait
+/// * **Bounds.** All results together take at most [`bytes_max`](Self::bytes_max). With 0 the store
+///   keeps nothing. Results that wait
 ///   to be written are bounded, too: beyond the bound they are dropped.
-/// * **Threads.** `may_have`, `keep` and `bytes_max` don't wait: an event loop may call them. All
+/// * **Threads.** `may_contain`, `keep` and `bytes_max` don't wait: an event loop may call them. All
 ///   other methods may wait for a disk or a network. Call them on a thread that may wait. They may be
 ///   called from several threads at once.
 /// * **Deadlines.** A method that takes a deadline returns when it has passed, soon after. A local
 ///   read or write that has begun is finished first.
 pub trait ResultStore<E>: Send + Sync {
     /// Returns whether results of this component may be stored. Doesn't wait.
-    fn may_have(&self, component: &Digest) -> bool;
+    fn may_contain(&self, component: &Digest) -> bool;
 
     /// Returns the result stored under `key`.
     fn find(&self, key: &Key, deadline: Instant) -> Option<CachedResult<E>>;
@@ -70,8 +72,7 @@ pub trait ResultStore<E>: Send + Sync {
     /// Returns the usage of each component that has results.
     fn usage(&self) -> HashMap<Digest, Usage>;
 
-    /// Returns the bytes that all results together may take. 0 means that the store keeps nothing.
-    /// Doesn't wait.
+    /// Returns the bytes that all results together may take. Doesn't wait.
     fn bytes_max(&self) -> u64;
 }
 
@@ -90,4 +91,7 @@ pub enum ResultStoreError {
     /// The deadline passed.
     #[error("the store of results didn't answer in time")]
     DeadlineExceeded,
+    /// The disk or the service that holds the results failed.
+    #[error("the store of results failed")]
+    Failed,
 }

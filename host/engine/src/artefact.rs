@@ -1,7 +1,7 @@
 //! Compiled code as bytes.
 //!
 //! This module is unsafe: an artefact is native code, and loading it trusts it. A caller must have
-//! the artefact from [`compile_artefact`] in this process or its own child, or from the registry,
+//! the artefact from [`compile_artefact`] in this process or its own child, or from the store,
 //! which authenticates every artefact with a keyed MAC and returns a copy that can't change.
 #![expect(unsafe_code, reason = "wasmtime's deserialize trusts its input; see the module header")]
 

@@ -163,7 +163,7 @@ impl Engine {
         use std::hash::{Hash, Hasher};
 
         // A 64-bit FNV-1a hash of wasmtime's compatibility data. It isn't authentication: the
-        // registry's MAC does that.
+        // store's MAC does that.
         struct Fnv(u64);
         impl Hasher for Fnv {
             fn finish(&self) -> u64 {

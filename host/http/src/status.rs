@@ -11,8 +11,8 @@ use nebula_runtime::id::Digest;
 use nebula_runtime::pipeline::InvalidPipeline;
 use nebula_runtime::{
     Broken, CallError, ClearError, CompileError, DecodeError, DeployError, ExplainError, Failure, Fault,
-    Form, InitialiseError, InvalidImport, NamingError, ResolveError, ResultStoreError, StepFailure,
-    StoreError, StoreErrorKind, Uncompilable,
+    Form, InitialiseError, InvalidImport, LoadError, NamingError, ResolveError, ResultStoreError,
+    StepFailure, StoreError, StoreErrorKind, Uncompilable,
 };
 
 use crate::input;
@@ -131,7 +131,7 @@ pub(crate) fn naming(error: &NamingError) -> Problem {
             Problem::new(StatusCode::CONFLICT, "in-use", error.to_string()).with("pipelines", by)
         }
         NamingError::Pipeline(error) => pipeline(error),
-        NamingError::Load(_) => internal(error),
+        NamingError::Load(error) => load(error),
     }
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn explain(error: &ExplainError) -> Problem {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-explained", error.to_string())
         }
         ExplainError::Overloaded => overloaded(error.to_string()),
-        ExplainError::Load(_) => internal(error),
+        ExplainError::Load(error) => load(error),
         ExplainError::Input(error) => call(error),
     }
 }
@@ -264,11 +264,20 @@ pub(crate) fn store(error: &StoreError) -> Problem {
     }
 }
 
+/// Returns the problem for code that couldn't be loaded outside of a call.
+fn load(error: &LoadError) -> Problem {
+    match error {
+        LoadError::Store(error) => store(error),
+        LoadError::NotCompiled { .. } | LoadError::Engine(_) | LoadError::Compile(_) => internal(error),
+    }
+}
+
 /// Returns the problem for cached results that couldn't be removed.
 pub(crate) fn clear(error: &ClearError) -> Problem {
     match error {
         ClearError::Resolve(error) => resolve(error),
         ClearError::Results(ResultStoreError::DeadlineExceeded) => late(&error.to_string()),
+        ClearError::Results(ResultStoreError::Failed) => internal(error),
     }
 }
 
@@ -303,7 +312,8 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
         DeployError::Pipeline(reason) => pipeline(reason),
         DeployError::Breaks(broken) => breaks(error.to_string(), broken),
         DeployError::Store(error) => store(error),
-        DeployError::Load(_) | DeployError::Internal(_) => internal(error),
+        DeployError::Load(error) => load(error),
+        DeployError::Internal(_) => internal(error),
     }
 }
 
@@ -383,6 +393,9 @@ pub(crate) fn method_not_allowed(allow: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use nebula_store::catalog::{AppendError, CatalogError};
+    use nebula_store::{BlobError, Sequence};
+
     use super::*;
 
     /// A component chooses its functions' names, and a backtrace has up to 32 of them.
@@ -393,6 +406,23 @@ mod tests {
         let reply = call(&CallError::Trapped(Box::new(failure))).into_reply();
         let bytes = http_body::Body::size_hint(reply.body()).exact().unwrap();
         assert!(bytes < 1000, "{bytes}");
+    }
+
+    #[test]
+    fn failures_of_the_store_have_a_status_by_their_kind() {
+        let status = |error: StoreError| store(&error).into_reply().status().as_u16();
+        let conflict = AppendError::Conflict { last: Sequence::START };
+        assert_eq!(status(conflict.into()), 409);
+        assert_eq!(status(AppendError::DeadlineExceeded.into()), 503);
+        assert_eq!(status(CatalogError::DeadlineExceeded.into()), 503);
+        assert_eq!(status(BlobError::DeadlineExceeded.into()), 503);
+        assert_eq!(status(CatalogError::OutOfSpace("no space".into()).into()), 507);
+        assert_eq!(status(CatalogError::Failed("broken".into()).into()), 500);
+        let late = clear(&ClearError::Results(ResultStoreError::DeadlineExceeded)).into_reply();
+        assert_eq!(late.status(), 503);
+        assert_eq!(late.headers()[header::RETRY_AFTER], "1");
+        let full = LoadError::Store(CatalogError::OutOfSpace("no space".into()).into());
+        assert_eq!(deploy(&DeployError::Load(full)).into_reply().status(), 507);
     }
 
     #[test]

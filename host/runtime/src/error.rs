@@ -8,6 +8,7 @@ use std::sync::Arc;
 use nebula_codec::DecodeError;
 use nebula_engine::{CompileError, Failure, InitialiseError, Uncompilable};
 use nebula_model::id::Digest;
+use nebula_store::{StoreError, StoreErrorKind};
 
 /// The side that has to change something for the call to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,7 +236,7 @@ impl CallError {
 pub enum LoadError {
     /// The store failed to read the component or its compiled code.
     #[error(transparent)]
-    Registry(#[from] nebula_store::StoreError),
+    Store(#[from] StoreError),
     /// The component has to be compiled first.
     #[error("the component {digest} is not compiled")]
     NotCompiled {
@@ -261,8 +262,12 @@ impl LoadError {
                     ..
                 })),
             ) => Fault::Load,
-            Self::Registry(_)
-            | Self::NotCompiled { .. }
+            Self::Store(error) => match error.kind() {
+                // The next call tries again.
+                StoreErrorKind::Late => Fault::Load,
+                StoreErrorKind::Conflict | StoreErrorKind::OutOfSpace | StoreErrorKind::Defect => Fault::Host,
+            },
+            Self::NotCompiled { .. }
             | Self::Engine(_)
             | Self::Compile(CompileError::Uncompilable(_) | CompileError::Process(_)) => Fault::Host,
         }

@@ -30,7 +30,7 @@ pub(crate) struct Executor {
     ticker: Ticker,
     cores: usize,
     lane: ComputeLane,
-    lane_pool: Pool,
+    lane_pool: Arc<Pool>,
     /// Fused components for the compute lane; created with the first that runs there.
     fused_pool: OnceLock<Option<Pool>>,
     /// The compiled code that all pools have loaded.
@@ -75,7 +75,7 @@ impl Executor {
             ticker,
             cores,
             lane,
-            lane_pool: Pool::new(engine, Arc::clone(&loaded)),
+            lane_pool: Arc::new(Pool::new(engine, Arc::clone(&loaded))),
             fused_pool: OnceLock::new(),
             loaded,
             instances_max: *instances_max,
@@ -99,7 +99,7 @@ impl Executor {
     }
 
     /// Returns the compute lane's pool.
-    pub(crate) fn lane_pool(&self) -> &Pool {
+    pub(crate) fn lane_pool(&self) -> &Arc<Pool> {
         &self.lane_pool
     }
 
@@ -163,41 +163,40 @@ impl Executor {
         }
     }
 
-    /// Loads a component into `pool`, compiling it first if need be.
+    /// Loads a component into `pool`, compiling it first if need be. The calling event loop waits
+    /// neither for the disk nor for a compiler: another thread does.
     ///
     /// # Errors
     /// [`LoadError`]; the next call tries again.
     pub(crate) async fn load(
         self: &Arc<Self>,
-        pool: &Pool,
+        pool: &Arc<Pool>,
         digest: &Digest,
     ) -> Result<Arc<Loaded>, LoadError> {
-        if let Some(loaded) = self.load_compiled(pool, digest)? {
+        if let Some(loaded) = pool.get(digest) {
+            return Ok(loaded);
+        }
+        if let Some(loaded) = pool.load_shared(digest)? {
+            return Ok(loaded);
+        }
+        if let Some(loaded) = self.load_elsewhere(pool, *digest).await? {
             return Ok(loaded);
         }
         self.compile(*digest).await?;
-        self.load_compiled(pool, digest)?.ok_or_else(vanished)
+        self.load_elsewhere(pool, *digest).await?.ok_or_else(vanished)
     }
 
-    /// Loads a component into the compute lane's pool on another thread, compiling it first if need be:
-    /// the calling event loop waits neither for the disk nor for a compiler.
+    /// Loads a component into `pool` on another thread, if its compiled code is in the store.
     ///
     /// # Errors
-    /// [`LoadError`]; the next call tries again.
-    pub(crate) async fn load_for_lane(self: &Arc<Self>, digest: &Digest) -> Result<Arc<Loaded>, LoadError> {
-        if let Some(loaded) = self.lane_pool.get(digest) {
-            return Ok(loaded);
-        }
-        if let Some(loaded) = self.load_elsewhere(*digest).await? {
-            return Ok(loaded);
-        }
-        self.compile(*digest).await?;
-        self.load_elsewhere(*digest).await?.ok_or_else(vanished)
-    }
-
-    async fn load_elsewhere(self: &Arc<Self>, digest: Digest) -> Result<Option<Arc<Loaded>>, LoadError> {
-        let this = Arc::clone(self);
-        let load = move || this.load_compiled(&this.lane_pool, &digest);
+    /// [`LoadError`].
+    pub(crate) async fn load_elsewhere(
+        self: &Arc<Self>,
+        pool: &Arc<Pool>,
+        digest: Digest,
+    ) -> Result<Option<Arc<Loaded>>, LoadError> {
+        let (this, pool) = (Arc::clone(self), Arc::clone(pool));
+        let load = move || this.load_compiled(&pool, &digest);
         tokio::task::spawn_blocking(load).await.map_err(|error| LoadError::Engine(error.to_string()))?
     }
 

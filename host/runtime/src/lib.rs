@@ -55,8 +55,8 @@ pub use self::call::shard::{
 };
 pub use self::deploy::{Broken, DeployError, Followers, NamingError};
 pub use self::error::{CallError, Fault, LoadError, StepFailure};
-pub use self::peers::{NoPeers, PeerCall, Peers};
+pub use self::peers::{NoPeers, PeerAnswer, PeerCall, Peers};
 pub use self::receipt::ReceiptSubject;
 pub use self::run::explain::{ExplainError, Explanation};
 pub use self::run::steps::Explained;
-pub use self::runtime::{ClearError, Runtime, RuntimeConfig, RuntimeError};
+pub use self::runtime::{ClearError, FunctionVersions, Runtime, RuntimeConfig, RuntimeError};

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use nebula_engine::{Engine, Loaded};
 use nebula_model::id::Digest;
+use nebula_store::Compiled;
 
 pub(crate) use self::set::{LoadedCounts, LoadedSet};
 use crate::deploy::compiled::CompiledCode;
@@ -48,7 +49,16 @@ impl Pool {
         self.lock().get(digest).and_then(Weak::upgrade)
     }
 
-    /// Maps the component's compiled code; `None` if the store has no authentic code.
+    /// Maps the component's compiled code, if another engine has loaded it. Reads no disk.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(crate) fn load_shared(&self, digest: &Digest) -> Result<Option<Arc<Loaded>>, LoadError> {
+        self.set.compiled(digest).map(|compiled| self.map(digest, compiled)).transpose()
+    }
+
+    /// Maps the component's compiled code; `None` if the store has no authentic code. Blocks on the
+    /// disk.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -66,6 +76,10 @@ impl Pool {
                 None => return Ok(None),
             },
         };
+        self.map(digest, compiled).map(Some)
+    }
+
+    fn map(&self, digest: &Digest, compiled: Arc<Compiled>) -> Result<Arc<Loaded>, LoadError> {
         let loaded = match self.engine.load(&compiled.path()) {
             Ok(loaded) => Arc::new(loaded),
             Err(reason) => {
@@ -77,7 +91,7 @@ impl Pool {
         let mut found = self.lock();
         found.retain(|_, loaded| loaded.strong_count() > 0);
         found.insert(*digest, Arc::downgrade(&loaded));
-        Ok(Some(loaded))
+        Ok(loaded)
     }
 
     /// Unloads everything that no call is using.

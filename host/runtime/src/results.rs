@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use nebula_cache::result_store::{RecordSeal, Removal};
+use nebula_cache::result_store::Removal;
 use nebula_cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport, ResultStoreError, Usage};
 use nebula_model::disagreement::Disagreement;
 use nebula_model::id::{Digest, FunctionName};
@@ -17,14 +17,10 @@ use nebula_model::limits::HostLimits;
 use nebula_model::record::VersionRecord;
 use nebula_store::{Inputs, LogEntry, Logs, Store, StoreError};
 
-use crate::cache::{Cache, DiskResults, Flights, ResultStore};
+use crate::cache::{Cache, Flights, ResultStore};
 use crate::call::function::Function;
 use crate::call::invoke::CallOutcome;
 use crate::error::Fault;
-
-/// Domain separation of the key that authenticates results, a context string of BLAKE3's key
-/// derivation.
-const RESULTS_CONTEXT: &str = "nebula 2026-11 authentication of remembered results";
 
 /// A serving thread that counts how its calls were answered.
 pub(crate) trait Counting: Send + Sync {
@@ -49,19 +45,6 @@ pub(crate) struct Results {
 
 /// The longest wait for the store of results to write or remove results.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// Opens the results on this machine's disk.
-pub(crate) fn open_result_store(
-    store: &Store,
-    data_dir: &Path,
-    host_limits: &HostLimits,
-) -> Arc<ResultStore> {
-    // The store of results requires the memory tier.
-    let bytes_max =
-        if host_limits.remembered_bytes_max == 0 { 0 } else { host_limits.remembered_disk_bytes_max };
-    let seal = RecordSeal::new(store.key_for(RESULTS_CONTEXT), nebula_engine::identity());
-    Arc::new(DiskResults::new(data_dir, bytes_max, seal))
-}
 
 impl Results {
     pub(crate) fn new(
@@ -206,8 +189,13 @@ impl Results {
 
     /// Waits until the results that wait to be stored are stored, or until that takes too long.
     pub(crate) fn flush(&self) {
+        self.flush_within(WRITE_WAIT_MAX);
+    }
+
+    /// Waits until the results that wait to be stored are stored, at most this long.
+    pub(crate) fn flush_within(&self, wait_max: Duration) {
         // A result that isn't stored is computed again.
-        let _ = self.result_store.flush(write_deadline());
+        let _ = self.result_store.flush(Instant::now() + wait_max);
     }
 
     /// Drops the logs and counts of a function that was removed.

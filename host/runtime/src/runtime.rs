@@ -61,13 +61,22 @@ pub struct RuntimeConfig {
 pub enum RuntimeError {
     /// The data directory couldn't be opened.
     #[error(transparent)]
-    Registry(#[from] OpenError),
+    DataDir(#[from] OpenError),
     /// The content of the store couldn't be read.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The engine couldn't start on this machine.
     #[error("the engine cannot start: {0}")]
     Engine(String),
+}
+
+/// The versions of a function.
+#[derive(Clone, Debug)]
+pub struct FunctionVersions {
+    /// The current version.
+    pub current: VersionRecord,
+    /// All versions, oldest first.
+    pub all: Vec<VersionRecord>,
 }
 
 /// Why cached results couldn't be removed.
@@ -242,7 +251,8 @@ impl Runtime {
     /// call uses the new version, calls in flight end on the old one.
     ///
     /// # Errors
-    /// [`DeployError`]; nothing has changed then.
+    /// [`DeployError`]; nothing has changed then, except perhaps if the store was
+    /// [late](nebula_store::StoreErrorKind::Late) or failed.
     ///
     /// # Cancel safety
     /// A deploy that has started to compile completes even if the future is dropped.
@@ -273,7 +283,8 @@ impl Runtime {
     /// Checks a pipeline and publishes it. Durable when it returns. Blocks on the disk.
     ///
     /// # Errors
-    /// [`DeployError`]; nothing has changed then.
+    /// [`DeployError`]; nothing has changed then, except perhaps if the store was
+    /// [late](nebula_store::StoreErrorKind::Late) or failed.
     pub fn deploy_pipeline(
         &self,
         name: &FunctionName,
@@ -300,7 +311,8 @@ impl Runtime {
     /// disk.
     ///
     /// # Errors
-    /// [`NamingError`]; nothing has changed then.
+    /// [`NamingError`]; nothing has changed then, except perhaps if the store was
+    /// [late](nebula_store::StoreErrorKind::Late) or failed.
     pub fn rollback(
         &self,
         name: &FunctionName,
@@ -368,10 +380,10 @@ impl Runtime {
     ///
     /// # Errors
     /// [`ResolveError`].
-    pub fn versions(&self, name: &FunctionName) -> Result<(VersionRecord, Vec<VersionRecord>), ResolveError> {
+    pub fn versions(&self, name: &FunctionName) -> Result<FunctionVersions, ResolveError> {
         let current = FunctionRef { name: name.clone(), selector: Selector::Current };
         let current = self.0.store.resolve(&current)?;
-        Ok((current, self.0.store.versions(name)?))
+        Ok(FunctionVersions { current, all: self.0.store.versions(name)? })
     }
 
     /// Returns the bytes of a component. Blocks on the disk.
@@ -435,8 +447,8 @@ impl Runtime {
     /// # Errors
     /// [`ClearError`].
     pub fn clear_cache_of(&self, name: &FunctionName) -> Result<(), ClearError> {
-        let (_, versions) = self.versions(name)?;
-        let components: HashSet<_> = versions.into_iter().map(|record| record.digest).collect();
+        let components: HashSet<_> =
+            self.versions(name)?.all.into_iter().map(|record| record.digest).collect();
         self.0.verification.restart();
         self.0.results.remove(components.clone())?;
         if self.0.results.trust(&components)? {
@@ -445,6 +457,12 @@ impl Runtime {
             self.0.results.remove(components)?;
         }
         Ok(())
+    }
+
+    /// Drops what is cached of names. Call it when the store of functions has applied changes of
+    /// another host: calls that begin after it see them.
+    pub fn names_changed(&self) {
+        self.0.functions.uncache_all();
     }
 
     /// Adds the counts of `shard` to every report, while it lives.

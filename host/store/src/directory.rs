@@ -60,7 +60,7 @@ pub enum OpenError {
         found: String,
     },
     /// Its database can't be opened.
-    #[error("the registry database in `{}` cannot be opened", path.display())]
+    #[error("the database of functions in `{}` cannot be opened", path.display())]
     Database {
         /// The directory.
         path: PathBuf,

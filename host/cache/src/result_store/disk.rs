@@ -102,10 +102,10 @@ struct Writer<E> {
 
 enum Command<E> {
     Keep(Key, Arc<CachedResult<E>>),
-    /// Removes results, and then signals.
-    Remove(Removal, SyncSender<()>),
+    /// Removes results, and then tells whether it could.
+    Remove(Removal, SyncSender<bool>),
     /// Signals when all earlier commands are done.
-    Flush(SyncSender<()>),
+    Flush(SyncSender<bool>),
 }
 
 struct Shared {
@@ -166,10 +166,10 @@ impl<E: FailureBytes + Send + Sync + 'static> DiskResults<E> {
         writer.as_ref().is_some_and(|writer| writer.queue.send(command).is_ok())
     }
 
-    /// Sends a command that signals its end, and waits for that.
+    /// Sends a command that tells its outcome, and waits for that.
     fn send_and_wait(
         &self,
-        command: impl FnOnce(SyncSender<()>) -> Command<E>,
+        command: impl FnOnce(SyncSender<bool>) -> Command<E>,
         deadline: Instant,
     ) -> Result<(), ResultStoreError> {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -178,18 +178,18 @@ impl<E: FailureBytes + Send + Sync + 'static> DiskResults<E> {
         }
         let (done, wait) = sync_channel(1);
         if !self.send(command(done)) {
-            return Ok(());
+            return Err(ResultStoreError::Failed);
         }
         match wait.recv_timeout(left) {
-            // A writer that has ended leaves nothing to wait for.
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),
+            Ok(true) => Ok(()),
+            Ok(false) | Err(RecvTimeoutError::Disconnected) => Err(ResultStoreError::Failed),
             Err(RecvTimeoutError::Timeout) => Err(ResultStoreError::DeadlineExceeded),
         }
     }
 }
 
 impl<E: FailureBytes + Send + Sync + 'static> ResultStore<E> for DiskResults<E> {
-    fn may_have(&self, component: &Digest) -> bool {
+    fn may_contain(&self, component: &Digest) -> bool {
         let index = self.shared.index();
         index.components.as_ref().is_none_or(|components| components.contains_key(component))
     }
@@ -322,13 +322,18 @@ impl Shared {
         }
     }
 
-    fn recreate(&self) {
-        // A file that can't be removed can't be opened either, so the next use retries.
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {}
-            Ok(()) | Err(_) => self.mark.clear(),
+    /// Removes the file, and returns whether it is gone. The next use creates another.
+    fn recreate(&self) -> bool {
+        let is_gone = match std::fs::remove_file(&self.path) {
+            Ok(()) => true,
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        };
+        if is_gone {
+            self.mark.clear();
         }
+        // A file that can't be removed can't be opened either, so the next use tries again.
         *self.index() = Index { components: Some(HashMap::new()), ..Index::default() };
+        is_gone
     }
 
     fn open(&self) -> Result<Arc<Database>, Failure> {
@@ -372,25 +377,25 @@ impl Shared {
                 let bytes = keep.iter().map(|(_, cached)| cached.bytes()).sum();
                 self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
-            let done = match next {
-                Some(Command::Remove(which, done)) => {
-                    if self
-                        .guarded(|database| self.change(database, |tables| tables.remove_all(&which)))
-                        .is_none()
-                    {
-                        // Removing results needs disk space too. If there isn't any, delete the
-                        // whole file.
-                        let mut database = self.database();
-                        self.recreate();
-                        self.close(&mut database);
-                    }
-                    done
-                }
-                Some(Command::Flush(done)) => done,
+            let (done, succeeded) = match next {
+                Some(Command::Remove(which, done)) => (done, self.remove(&which)),
+                Some(Command::Flush(done)) => (done, true),
                 Some(Command::Keep(..)) | None => continue,
             };
             // The caller may have gone.
-            let _ = done.send(());
+            let _ = done.send(succeeded);
+        }
+    }
+
+    /// Removes results, and returns whether they are gone.
+    fn remove(&self, which: &Removal) -> bool {
+        let removed = self.guarded(|database| self.change(database, |tables| tables.remove_all(which)));
+        removed.is_some() || {
+            // Removing results needs disk space too. If there isn't any, delete the whole file.
+            let mut database = self.database();
+            let is_gone = self.recreate();
+            self.close(&mut database);
+            is_gone
         }
     }
 

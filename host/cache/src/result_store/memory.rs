@@ -15,11 +15,15 @@ use crate::usage::Usage;
 pub struct MemoryResults {
     seal: RecordSeal,
     bytes_max: u64,
+    /// Results wait in the queue until they are flushed.
+    waits_for_flush: bool,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// Results to be stored.
+    queue: Vec<(Key, Stored)>,
     records: HashMap<Key, Stored>,
     /// Keys in order of arrival.
     order: VecDeque<Key>,
@@ -34,7 +38,27 @@ struct Stored {
 impl MemoryResults {
     /// Creates a store of at most `bytes_max`.
     pub fn new(seal: RecordSeal, bytes_max: u64) -> Self {
-        Self { seal, bytes_max, state: Mutex::default() }
+        Self { seal, bytes_max, waits_for_flush: false, state: Mutex::default() }
+    }
+
+    /// Creates a store that stores results only when it is flushed: the latest that the contract
+    /// allows.
+    pub fn slow(seal: RecordSeal, bytes_max: u64) -> Self {
+        Self { waits_for_flush: true, ..Self::new(seal, bytes_max) }
+    }
+
+    fn store_queued(&self, state: &mut State) {
+        for (key, stored) in std::mem::take(&mut state.queue) {
+            state.remove(&key);
+            let bytes = stored.record.len() as u64;
+            while state.bytes + bytes > self.bytes_max {
+                let Some(oldest) = state.order.front().copied() else { break };
+                state.remove(&oldest);
+            }
+            state.bytes += bytes;
+            state.order.push_back(key);
+            state.records.insert(key, stored);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -58,7 +82,7 @@ impl State {
 }
 
 impl<E: Send + Sync> ResultStore<E> for MemoryResults {
-    fn may_have(&self, component: &Digest) -> bool {
+    fn may_contain(&self, component: &Digest) -> bool {
         self.state().records.values().any(|stored| stored.component == *component)
     }
 
@@ -71,19 +95,14 @@ impl<E: Send + Sync> ResultStore<E> for MemoryResults {
 
     fn keep(&self, key: Key, cached: Arc<CachedResult<E>>) {
         let Some(record) = self.seal.seal(&key, &cached) else { return };
-        let bytes = record.len() as u64;
-        if bytes > self.bytes_max {
+        if record.len() as u64 > self.bytes_max {
             return;
         }
         let mut state = self.state();
-        state.remove(&key);
-        while state.bytes + bytes > self.bytes_max {
-            let Some(oldest) = state.order.front().copied() else { break };
-            state.remove(&oldest);
+        state.queue.push((key, Stored { component: cached.component(), record }));
+        if !self.waits_for_flush {
+            self.store_queued(&mut state);
         }
-        state.bytes += bytes;
-        state.order.push_back(key);
-        state.records.insert(key, Stored { component: cached.component(), record });
     }
 
     fn remove(&self, which: Removal, deadline: Instant) -> Result<(), ResultStoreError> {
@@ -91,6 +110,7 @@ impl<E: Send + Sync> ResultStore<E> for MemoryResults {
             return Err(ResultStoreError::DeadlineExceeded);
         }
         let mut state = self.state();
+        self.store_queued(&mut state);
         let is_meant = |stored: &Stored| match &which {
             Removal::All => true,
             Removal::Components(components) => components.contains(&stored.component),
@@ -101,7 +121,11 @@ impl<E: Send + Sync> ResultStore<E> for MemoryResults {
         Ok(())
     }
 
-    fn flush(&self, _: Instant) -> Result<(), ResultStoreError> {
+    fn flush(&self, deadline: Instant) -> Result<(), ResultStoreError> {
+        if deadline <= Instant::now() {
+            return Err(ResultStoreError::DeadlineExceeded);
+        }
+        self.store_queued(&mut self.state());
         Ok(())
     }
 
@@ -147,5 +171,36 @@ mod tests {
         }
     }
 
-    crate::result_store_conformance!(InMemory);
+    mod immediate {
+        use super::*;
+
+        crate::result_store_conformance!(InMemory);
+    }
+
+    /// The same, with results that are stored as late as the contract allows.
+    mod slow {
+        use super::*;
+
+        struct Slow(InMemory);
+
+        impl Fixture for Slow {
+            fn new() -> Self {
+                Self(InMemory(Arc::new(MemoryResults::slow(RecordSeal::new([7; 32], ENGINE), BYTES_MAX))))
+            }
+
+            fn store(&self) -> Results {
+                self.0.store()
+            }
+
+            fn change_records(self, change: impl Fn(&mut Vec<u8>)) -> Self {
+                Self(self.0.change_records(change))
+            }
+
+            fn restart(self) -> Option<Self> {
+                None
+            }
+        }
+
+        crate::result_store_conformance!(Slow);
+    }
 }

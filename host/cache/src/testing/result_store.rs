@@ -40,13 +40,14 @@ macro_rules! result_store_conformance {
             a_failure_is_not_stored,
             keeping_a_result_replaces_the_one_before,
             an_altered_record_is_not_returned,
-            only_components_with_results_may_have_one,
+            only_components_with_results_may_be_contained,
             usage_counts_the_stored_results,
             results_stay_within_the_bound,
             a_result_larger_than_the_bound_is_not_stored,
             removing_components_keeps_the_others,
             removing_all_leaves_nothing,
-            nothing_is_found_or_removed_after_the_deadline,
+            removing_applies_to_results_that_wait_to_be_stored,
+            nothing_is_found_stored_or_removed_after_the_deadline,
             a_store_works_after_a_rest,
             concurrent_use_returns_right_results,
             a_restart_keeps_results,
@@ -142,12 +143,12 @@ pub fn an_altered_record_is_not_returned<F: Fixture>() {
     }
 }
 
-pub fn only_components_with_results_may_have_one<F: Fixture>() {
+pub fn only_components_with_results_may_be_contained<F: Fixture>() {
     let fixture = F::new();
     let store = fixture.store();
     keep(&store, 1..2, 10);
-    assert!(store.may_have(&component()));
-    assert!(!store.may_have(&Digest::of(b"another")));
+    assert!(store.may_contain(&component()));
+    assert!(!store.may_contain(&Digest::of(b"another")));
 }
 
 pub fn usage_counts_the_stored_results<F: Fixture>() {
@@ -184,9 +185,10 @@ pub fn removing_components_keeps_the_others<F: Fixture>() {
     let other = Digest::of(b"another");
     keep(&store, 1..3, 10);
     store.keep(key(9), cached_of(other, 10, COST));
+    store.flush(soon()).unwrap();
     store.remove(Removal::Components(HashSet::from([component()])), soon()).unwrap();
     assert!(!is_found(&store, 1) && !is_found(&store, 2) && is_found(&store, 9));
-    assert!(!store.may_have(&component()) && store.may_have(&other));
+    assert!(!store.may_contain(&component()) && store.may_contain(&other));
     store.remove(Removal::Components(HashSet::new()), soon()).unwrap();
     assert!(is_found(&store, 9));
 }
@@ -195,21 +197,34 @@ pub fn removing_all_leaves_nothing<F: Fixture>() {
     let fixture = F::new();
     let store = fixture.store();
     store.remove(Removal::All, soon()).unwrap();
-    for index in 0..10 {
-        store.keep(key(index), cached(10, COST));
-    }
-    // Without a flush: results that wait to be stored are removed, too.
+    keep(&store, 0..10, 10);
     store.remove(Removal::All, soon()).unwrap();
     assert!((0..10).all(|index| !is_found(&store, index)));
     assert!(store.usage().is_empty());
 }
 
-pub fn nothing_is_found_or_removed_after_the_deadline<F: Fixture>() {
+pub fn removing_applies_to_results_that_wait_to_be_stored<F: Fixture>() {
+    let fixture = F::new();
+    let store = fixture.store();
+    let all = [Removal::All, Removal::Components(HashSet::from([component()]))];
+    for removal in all {
+        for index in 0..10 {
+            store.keep(key(index), cached(10, COST));
+        }
+        store.remove(removal, soon()).unwrap();
+        store.flush(soon()).unwrap();
+        assert!((0..10).all(|index| !is_found(&store, index)));
+    }
+}
+
+pub fn nothing_is_found_stored_or_removed_after_the_deadline<F: Fixture>() {
     let fixture = F::new();
     let store = fixture.store();
     keep(&store, 1..2, 10);
     let past = Instant::now();
     assert!(store.find(&key(1), past).is_none());
+    store.keep(key(3), cached(10, COST));
+    assert_eq!(store.flush(past), Err(ResultStoreError::DeadlineExceeded));
     assert_eq!(store.remove(Removal::All, past), Err(ResultStoreError::DeadlineExceeded));
     store.keep(key(2), cached(10, COST));
     store.flush(soon()).unwrap();
@@ -257,6 +272,6 @@ pub fn a_restart_keeps_results<F: Fixture>() {
     keep(&fixture.store(), 0..10, 100);
     let Some(fixture) = fixture.restart() else { return };
     let store = fixture.store();
-    assert!(store.may_have(&component()));
+    assert!(store.may_contain(&component()));
     assert!((0..10).all(|index| is_found(&store, index)));
 }

@@ -158,10 +158,10 @@ fn warn_if_others_have_access(data_dir: &Path) {
 fn cannot_open(serve: &Serve, error: RuntimeError) -> anyhow::Error {
     let message = format!("cannot open the data directory `{}`", serve.data_dir.display());
     let hint = match &error {
-        RuntimeError::Registry(OpenError::Locked { .. }) => {
+        RuntimeError::DataDir(OpenError::Locked { .. }) => {
             "stop the other server, or give this one a directory of its own with `--data-dir`"
         }
-        RuntimeError::Registry(_) => "give one that this user may write to with `--data-dir`",
+        RuntimeError::DataDir(_) => "give one that this user may write to with `--data-dir`",
         RuntimeError::Store(_) => "restore it from a copy, or start a new one with `--data-dir`",
         RuntimeError::Engine(_) => {
             "the pools of instances need address space: raise `ulimit -v`, or lower `--instances-max` and `--calls-max`"

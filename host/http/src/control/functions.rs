@@ -6,7 +6,8 @@
 use axum::extract::State;
 use nebula_runtime::id::FunctionName;
 use nebula_runtime::{
-    Answer, ClearError, DeployError, ExplainError, NamingError, Request, ResolveError, StoreError,
+    Answer, ClearError, DeployError, ExplainError, FunctionVersions, NamingError, Request, ResolveError,
+    StoreError,
 };
 
 use super::endpoints;
@@ -52,7 +53,7 @@ async fn inspect(
     FunctionPath(name): FunctionPath,
 ) -> Result<Json<FunctionDetail>, Refusal<ResolveError>> {
     let inspect = runtime.run(move |runtime| {
-        let (current, versions) = runtime.versions(&name)?;
+        let FunctionVersions { current, all: versions } = runtime.versions(&name)?;
         let disagreement = runtime.disagreement(&current.digest)?.map(Into::into);
         let versions = versions.into_iter().map(Into::into).collect();
         Ok(Json::new(&FunctionDetail { current: current.into(), versions, disagreement }))
@@ -111,7 +112,7 @@ pub(super) async fn component<Name: Into<FunctionName>>(
 ) -> Result<Component, Refusal<ResolveError>> {
     let name = name.into();
     let read = runtime.run(move |runtime| {
-        let (current, _) = runtime.versions(&name)?;
+        let current = runtime.versions(&name)?.current;
         Ok(Component(runtime.component(&current.digest)?))
     });
     read.await

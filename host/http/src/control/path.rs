@@ -64,7 +64,7 @@ impl FromRequestParts<ControlState> for PipelinePath {
             state.runtime.run(move |runtime| runtime.versions(&name))
         };
         match lookup.await {
-            Ok((current, _)) if current.pipeline.is_some() => Ok(Self(name)),
+            Ok(versions) if versions.current.pipeline.is_some() => Ok(Self(name)),
             Ok(_) => Err(status::no_pipeline(&name)),
             Err(refusal) => Err(refusal.into_problem()),
         }

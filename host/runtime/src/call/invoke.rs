@@ -28,6 +28,7 @@ use wasmtime::component::Val;
 
 use crate::call::function::Function;
 use crate::error::CallError;
+use crate::peers::PeerAnswer;
 
 /// A finished call.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub struct CallOutcome {
     pub trace: Option<Arc<[StepTrace]>>,
     /// The guest was refused memory or table space during the run, whatever it did then.
     pub(crate) denied: bool,
+    /// Another host answered the call, and has counted, logged and cached it.
+    pub(crate) by_peer: bool,
 }
 
 /// The trace of one step of a pipeline, summed over its calls.
@@ -90,6 +93,7 @@ impl CallOutcome {
             engine: Cow::Borrowed(engine::identity()),
             trace: None,
             denied: false,
+            by_peer: false,
         }
     }
 }
@@ -99,6 +103,32 @@ impl CallOutcome {
 pub(crate) struct CallRequest<'a> {
     pub(crate) request: &'a Request,
     pub(crate) prefer: Prefer,
+}
+
+impl From<PeerAnswer> for CallOutcome {
+    fn from(answer: PeerAnswer) -> Self {
+        let PeerAnswer { result, cost, source, content_hash, engine } = answer;
+        let (log, trace) = (CallLog::default(), None);
+        Self { result, cost, log, source, content_hash, engine, trace, denied: false, by_peer: true }
+    }
+}
+
+impl From<CallOutcome> for PeerAnswer {
+    fn from(outcome: CallOutcome) -> Self {
+        // Neither the log nor the trace leaves the host that ran the call.
+        let CallOutcome {
+            result,
+            cost,
+            log: _,
+            source,
+            content_hash,
+            engine,
+            trace: _,
+            denied: _,
+            by_peer: _,
+        } = outcome;
+        Self { result, cost, source, content_hash, engine }
+    }
 }
 
 /// The part of a function's signature that decides how a request is decoded.

@@ -24,6 +24,10 @@ impl Results {
         mut slot: CacheSlot<'_>,
         lead: Option<Lead>,
     ) -> CallOutcome {
+        if called.by_peer {
+            land(&called, function, lead);
+            return called;
+        }
         let cost = cost(&called.cost);
         let engine = called.engine.clone();
         let settings = &function.record.remember;
@@ -54,6 +58,21 @@ impl Results {
             }
         }
         called
+    }
+}
+
+/// Lands another host's answer for the callers who wait. That host has cached it, with its age and
+/// its cost.
+fn land(called: &CallOutcome, function: &Function, lead: Option<Lead>) {
+    let Some(lead) = lead else { return };
+    match &called.result {
+        Ok(answer) => {
+            let (cost, engine) = (cost(&called.cost), called.engine.clone());
+            let result = CachedResult::new(Ok(answer.clone()), function.record.digest, cost, engine);
+            lead.land(FlightOutcome::Answer(Arc::new(result)));
+        }
+        Err(error) if error.is_everybodys() => lead.land(FlightOutcome::Failed(Arc::clone(error))),
+        Err(_) => {}
     }
 }
 

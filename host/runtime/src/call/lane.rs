@@ -123,9 +123,9 @@ impl ComputeLane {
         patience: Duration,
         sheddable: bool,
     ) -> Result<LaneSlot, NoSlot> {
-        let (shares, places) = (&share.running, &self.running);
-        if let Ok(share) = Arc::clone(shares).try_acquire_owned()
-            && let Ok(running) = Arc::clone(places).try_acquire_owned()
+        let (of_function, of_host) = (&share.running, &self.running);
+        if let Ok(share) = Arc::clone(of_function).try_acquire_owned()
+            && let Ok(running) = Arc::clone(of_host).try_acquire_owned()
         {
             return Ok(LaneSlot { _share: share, _running: running });
         }
@@ -133,14 +133,14 @@ impl ComputeLane {
         if sheddable && (of_share.is_beyond || of_all.is_beyond) {
             return Err(NoSlot::Full);
         }
-        let place = async {
+        let slot = async {
             // The share comes first: a call that waits for its own share blocks no other function.
-            let share = Arc::clone(shares).acquire_owned().await.ok()?;
-            let running = Arc::clone(places).acquire_owned().await.ok()?;
+            let share = Arc::clone(of_function).acquire_owned().await.ok()?;
+            let running = Arc::clone(of_host).acquire_owned().await.ok()?;
             Some(LaneSlot { _share: share, _running: running })
         };
-        match tokio::time::timeout(patience, place).await {
-            Ok(Some(place)) => Ok(place),
+        match tokio::time::timeout(patience, slot).await {
+            Ok(Some(slot)) => Ok(slot),
             Ok(None) | Err(_) => Err(NoSlot::TooLate),
         }
     }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_function_leaves_places_for_another() {
+    async fn one_function_leaves_slots_for_another() {
         let lane = lane(4, 8);
         let (greedy, other) = (lane.share(), lane.share());
         let mut held = Vec::new();

@@ -23,6 +23,9 @@ use crate::cache::{CachedResult, FlightRole, Lead, Waiter};
 use crate::call::function::Function;
 use crate::results::Results;
 
+/// The longest wait for a stored result.
+const FIND_WAIT_MAX: Duration = Duration::from_millis(25);
+
 /// The place of a call's result in the cache.
 pub(crate) struct CacheSlot<'a> {
     pub(crate) key: Key,
@@ -66,18 +69,20 @@ impl Results {
         }
     }
 
-    /// Returns whether a result of this function may be stored.
-    pub(crate) fn may_be_stored(&self, function: &Function) -> bool {
-        self.result_store().may_have(&function.record.digest)
+    /// Returns whether the store may contain results of this function.
+    pub(crate) fn may_have_stored(&self, function: &Function) -> bool {
+        self.result_store().may_contain(&function.record.digest)
     }
 
-    /// Returns the stored result, if it isn't older than `ttl`. May wait for a disk or a network.
+    /// Returns the stored result, if it isn't older than `ttl`. May wait for a disk or a network, but
+    /// never so long that the call could have run instead.
     pub(crate) fn find_stored(
         &self,
         key: &Key,
         ttl: Option<Duration>,
         deadline: Instant,
     ) -> Option<Arc<CachedResult>> {
+        let deadline = deadline.min(Instant::now() + FIND_WAIT_MAX);
         self.result_store().find(key, deadline).filter(|found| found.is_fresh(ttl)).map(Arc::new)
     }
 

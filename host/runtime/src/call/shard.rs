@@ -75,8 +75,8 @@ const FAST_MAX: Duration = Duration::from_millis(20);
 /// A call that is this late after its deadline is answered without its log.
 const LATE_MAX: Duration = Duration::from_millis(250);
 
-/// Interval between checks whether a chain has been linked.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Interval between searches for a linked chain.
+const FUSED_LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Prepared instances of a function are dropped after this long without a call of it.
 const REST: Duration = Duration::from_secs(2);
@@ -90,10 +90,10 @@ pub struct Shard(Arc<Inner>);
 
 struct Inner {
     runtime: Runtime,
-    pool: Pool,
+    pool: Arc<Pool>,
     /// Pool for chains linked into one component. Created with the first of them; `None` if it
     /// doesn't fit in the address space.
-    fused_pool: OnceLock<Option<Pool>>,
+    fused_pool: OnceLock<Option<Arc<Pool>>>,
     state: Mutex<State>,
 }
 
@@ -147,8 +147,10 @@ pub struct RoutedFunction {
 struct RouteState {
     /// The component. For a chain, the component that it is linked into.
     loaded: Weak<Loaded>,
-    /// Time of the last failed search for a linked chain.
+    /// Time of the last search for a linked chain, unless it was found.
     unfused_at: Option<Instant>,
+    /// The chain was to be linked, because it wasn't found.
+    fusion_requested: bool,
     /// A pipeline with all the functions it calls.
     staged: Option<Arc<Staged>>,
     ready: Vec<Ready>,
@@ -195,7 +197,7 @@ impl Shard {
     /// [`RuntimeError`] if the address space for its instances can't be reserved.
     pub fn new(runtime: Runtime) -> Result<Self, RuntimeError> {
         priority::serve();
-        let pool = runtime.executor().new_pool().map_err(RuntimeError::Engine)?;
+        let pool = Arc::new(runtime.executor().new_pool().map_err(RuntimeError::Engine)?);
         let inner = Arc::new(Inner { runtime, pool, fused_pool: OnceLock::new(), state: Mutex::default() });
         let counting: Weak<Inner> = Arc::downgrade(&inner);
         inner.runtime.add_shard(counting);
@@ -306,30 +308,46 @@ impl Shard {
     }
 
     /// Returns the component that a chain is linked into, if its next call is to run there.
-    fn fused(&self, routed: &RoutedFunction, staged: &Staged) -> Option<Arc<Loaded>> {
+    async fn fused(&self, routed: &RoutedFunction, staged: &Staged) -> Option<Arc<Loaded>> {
         let (composed, composition) = (routed.composed()?, routed.record.pipeline.as_ref()?);
         if !staged.is_chain()
             || composed.fusion_trial().choose(composition.description.fuse) == ExecutionMode::Stepwise
         {
             return None;
         }
+        {
+            let mut own = routed.lock();
+            if let Some(loaded) = own.loaded.upgrade() {
+                return Some(loaded);
+            }
+            // A chain is compiled after its deploy, or can't be. A disk access per call would be too
+            // many.
+            if own.unfused_at.is_some_and(|at| at.elapsed() < FUSED_LOOKUP_INTERVAL) {
+                return None;
+            }
+            // Other calls run step by step while this one looks.
+            own.unfused_at = Some(Instant::now());
+        }
+        Box::pin(self.load_fused(routed)).await
+    }
+
+    /// Loads the component that a chain is linked into. If it isn't there, asks for it to be linked.
+    async fn load_fused(&self, routed: &RoutedFunction) -> Option<Arc<Loaded>> {
+        let executor = self.0.runtime.executor();
+        let pool = self.0.fused_pool.get_or_init(|| executor.new_fused_pool().map(Arc::new)).as_ref()?;
+        let loaded = executor.load_fused_elsewhere(pool, routed).await;
         let mut own = routed.lock();
-        if let Some(loaded) = own.loaded.upgrade() {
-            return Some(loaded);
-        }
-        // A chain is compiled after its deploy, or can't be. A disk access per call would be too
-        // many.
-        if own.unfused_at.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
-            return None;
-        }
-        let pool = self.0.fused_pool.get_or_init(|| self.0.runtime.executor().new_fused_pool()).as_ref()?;
-        let loaded = self.0.runtime.executor().load_fused(pool, routed);
-        if loaded.is_none() && own.unfused_at.is_none() {
+        match &loaded {
+            Some(loaded) => {
+                own.loaded = Arc::downgrade(loaded);
+                own.unfused_at = None;
+            }
             // It wasn't compiled at its deploy, or was compiled for another release.
-            self.0.runtime.deployer().fuse_later([&routed.record]);
+            None if !std::mem::replace(&mut own.fusion_requested, true) => {
+                self.0.runtime.deployer().fuse_later([&routed.record]);
+            }
+            None => {}
         }
-        own.unfused_at = loaded.is_none().then(Instant::now);
-        own.loaded = loaded.as_ref().map(Arc::downgrade).unwrap_or_default();
         loaded
     }
 
@@ -420,7 +438,7 @@ impl Shard {
             Some(slot) => slot,
             None => match self.compute_slot(routed, call.admitted, call.started).await {
                 Ok(slot) => slot,
-                Err(refused) => return self.forward(&mut call, deadline).await.unwrap_or(*refused),
+                Err(refused) => return self.forward_or(*refused, routed, &mut call).await,
             },
         };
         let loading = Instant::now();
@@ -468,11 +486,18 @@ impl Shard {
         CallOutcome { cost: CallCost { load, ..called.cost }, ..called }
     }
 
-    /// Asks another host to answer a call that gets no slot here. A call that has started isn't
-    /// forwarded: its deadline has passed.
-    async fn forward(&self, call: &mut Call, deadline: Duration) -> Option<CallOutcome> {
-        let forwarded = call.forwardable.take().filter(|_| !call.started)?;
-        self.0.runtime.peers().forward(forwarded, call.admitted + deadline).await
+    /// Asks another host to answer a call that was `refused` a slot here. A call that has started
+    /// isn't forwarded: its deadline has passed.
+    async fn forward_or(
+        &self,
+        refused: CallOutcome,
+        routed: &RoutedFunction,
+        call: &mut Call,
+    ) -> CallOutcome {
+        let Some(forwarded) = call.forwardable.take().filter(|_| !call.started) else { return refused };
+        let deadline = call.admitted + routed.limits().deadline();
+        let answer = self.0.runtime.peers().forward(forwarded, deadline).await;
+        answer.map_or(refused, CallOutcome::from)
     }
 
     async fn load(&self, routed: &RoutedFunction) -> Result<Arc<Loaded>, LoadError> {

@@ -201,8 +201,19 @@ impl Deployer {
 }
 
 impl Executor {
-    /// Loads the fused component of a pipeline into `pool`, if it is linked and compiled.
+    /// Loads the fused component of a pipeline into `pool`, if it is linked and compiled. Blocks on
+    /// the disk.
     pub(crate) fn load_fused(&self, pool: &Pool, function: &Function) -> Option<Arc<Loaded>> {
         self.load_compiled(pool, &fused_id(function)?).ok()?
+    }
+
+    /// Loads the fused component of a pipeline into `pool` on another thread, if it is linked and
+    /// compiled.
+    pub(crate) async fn load_fused_elsewhere(
+        self: &Arc<Self>,
+        pool: &Arc<Pool>,
+        function: &Function,
+    ) -> Option<Arc<Loaded>> {
+        self.load_elsewhere(pool, fused_id(function)?).await.ok()?
     }
 }

@@ -37,7 +37,8 @@ pub struct Broken {
     pub reason: InvalidPipeline,
 }
 
-/// Why a change of a name was refused. Nothing has changed then.
+/// Why a change of a name was refused. Nothing has changed then, except perhaps if the store was late
+/// or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NamingError {
     /// The function or version doesn't exist, or the store failed.
@@ -278,7 +279,6 @@ impl Deployer {
     /// [`NamingError`].
     pub(crate) fn remove(&self, name: &FunctionName) -> Result<(), NamingError> {
         retry_conflicts(|| self.remove_unused(name))?;
-        self.results.drop_function(name);
         self.collect_garbage()?;
         Ok(())
     }
@@ -302,6 +302,8 @@ impl Deployer {
         if !removed? {
             return Err(ResolveError::UnknownFunction(name.clone()).into());
         }
+        // Under the lock, so that a deploy of the same name keeps its own.
+        self.results.drop_function(name);
         Ok(())
     }
 

@@ -7,11 +7,7 @@ use std::time::Instant;
 use nebula_cache::Key;
 use tokio::sync::watch;
 
-use super::{Lease, LeaseGuard, PeerCall, PeerFuture, Peers};
-use crate::call::invoke::CallOutcome;
-
-/// Answers a call on one host. Returns `None` if the host has no room.
-type Answerer = dyn Fn(PeerCall) -> PeerFuture<'static, Option<CallOutcome>> + Send + Sync;
+use super::{Answerer, Lease, LeaseGuard, PeerAnswer, PeerCall, PeerFuture, Peers};
 
 /// The hosts of one process.
 #[derive(Default)]
@@ -24,7 +20,7 @@ struct State {
     /// The holder of each lease drops the sender.
     leases: HashMap<Key, watch::Receiver<()>>,
     /// The hosts that answer calls, by number.
-    hosts: HashMap<usize, Arc<Answerer>>,
+    hosts: HashMap<usize, Answerer>,
     offered: Vec<PeerCall>,
 }
 
@@ -35,12 +31,8 @@ impl MemoryNetwork {
     }
 
     /// Answers forwarded calls on host `number` with `answer` from now on.
-    pub fn serve(
-        &self,
-        number: usize,
-        answer: impl Fn(PeerCall) -> PeerFuture<'static, Option<CallOutcome>> + Send + Sync + 'static,
-    ) {
-        self.state().hosts.insert(number, Arc::new(answer));
+    pub fn serve(&self, number: usize, answer: Answerer) {
+        self.state().hosts.insert(number, answer);
     }
 
     /// Takes the calls that were offered and that no host has taken yet.
@@ -77,7 +69,7 @@ impl MemoryPeers {
 }
 
 impl Peers for MemoryPeers {
-    fn are_there(&self) -> bool {
+    fn has_peers(&self) -> bool {
         true
     }
 
@@ -89,7 +81,7 @@ impl Peers for MemoryPeers {
             };
             match tokio::time::timeout_at(deadline.into(), held.changed()).await {
                 // The holder has dropped the lease.
-                Ok(_) => Lease::Computed,
+                Ok(_) => Lease::Released,
                 Err(_) => Lease::Granted(LeaseGuard::local()),
             }
         })
@@ -99,7 +91,7 @@ impl Peers for MemoryPeers {
         self.network.state().offered.extend(calls);
     }
 
-    fn forward(&self, call: PeerCall, deadline: Instant) -> PeerFuture<'_, Option<CallOutcome>> {
+    fn forward(&self, call: PeerCall, deadline: Instant) -> PeerFuture<'_, Option<PeerAnswer>> {
         Box::pin(async move {
             let hosts: Vec<_> = {
                 let state = self.network.state();
@@ -135,6 +127,10 @@ mod tests {
 
         fn other_host(&self) -> Option<Arc<dyn Peers>> {
             Some(Arc::new(self.0.host(1)))
+        }
+
+        fn serve_other(&self, answer: Answerer) {
+            self.0.serve(1, answer);
         }
     }
 

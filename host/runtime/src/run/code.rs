@@ -80,9 +80,10 @@ impl Runtime {
     pub(crate) async fn code(&self, function: &Function) -> Result<Code, LoadError> {
         let mut loaded = HashMap::new();
         for digest in components(function) {
-            let component = match self.executor().lane_pool().get(digest) {
+            let pool = self.executor().lane_pool();
+            let component = match pool.get(digest) {
                 Some(component) => component,
-                None => Box::pin(self.executor().load_for_lane(digest)).await?,
+                None => Box::pin(self.executor().load(pool, digest)).await?,
             };
             loaded.insert(*digest, component);
         }

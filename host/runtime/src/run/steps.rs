@@ -352,15 +352,21 @@ impl Evaluation {
             | Node::Constant(_) => return None,
         };
         let (planned, function) = (&self.staged.plan.calls[call], &self.staged.steps[call].function);
-        if !function.caches() || !function.history().is_long() {
+        let CacheDirectives { no_cache, no_store } = self.run.directives;
+        if !function.caches() || !function.history().is_long() || no_cache || no_store {
             return None;
         }
         let input = input_of(&planned.step.input, value.clone());
+        let (results, raw) = (self.run.runtime.results(), planned.callee.output.flat().is_some());
+        if results.cache().get(&function.key().of(&input, raw), function.record.remember.ttl()).is_some() {
+            return None;
+        }
         let selector = Selector::Version(function.record.version);
         Some(PeerCall {
             function: FunctionRef { name: function.record.name.clone(), selector },
+            key: *function.key(),
             request: request_of(&input, &planned.callee),
-            prefer: if planned.callee.output.flat().is_some() { Prefer::Raw } else { Prefer::Json },
+            prefer: if raw { Prefer::Raw } else { Prefer::Json },
             directives: self.run.directives,
         })
     }
@@ -447,7 +453,7 @@ impl Evaluation {
             };
             // Read the store only for functions whose calls take long.
             if function.history().is_long()
-                && results.may_be_stored(function)
+                && results.may_have_stored(function)
                 && let Some(found) = results.find_stored(&key, function.record.remember.ttl(), scope.until)
                 && let Ok(output) = StepOutput::read(callee, &found.result)
             {

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nebula_cache::Key;
+use nebula_cache::{FunctionKey, Key};
+use nebula_model::answer::{Answer, Content};
+use nebula_model::cost::CallCost;
 use nebula_model::id::{FunctionRef, Selector};
-use nebula_model::remember::CacheDirectives;
+use nebula_model::remember::{Because, CacheDirectives, Source};
 use nebula_model::request::{Prefer, Request};
 
-use crate::peers::{Lease, LeaseGuard, PeerCall, Peers};
+use crate::peers::{Answerer, Lease, LeaseGuard, PeerAnswer, PeerCall, Peers};
 
 /// The peers under test.
 pub trait Fixture: Sized {
@@ -25,6 +27,9 @@ pub trait Fixture: Sized {
     fn other_host(&self) -> Option<Arc<dyn Peers>> {
         None
     }
+
+    /// Answers calls on the other host with `answer` from now on.
+    fn serve_other(&self, _answer: Answerer) {}
 }
 
 /// Runs the conformance tests of [`Peers`](crate::Peers) on a
@@ -39,8 +44,10 @@ macro_rules! peers_conformance {
             one_host_computes_and_the_other_waits_for_it,
             waiting_for_a_lease_ends_at_the_deadline,
             of_many_hosts_that_ask_one_is_granted,
-            offering_does_not_wait,
+            a_question_that_is_dropped_takes_no_lease,
             a_call_that_no_host_takes_comes_back,
+            another_host_answers_a_forwarded_call,
+            a_forwarded_call_comes_back_at_its_deadline,
         );
     };
     ($fixture:ty: $($test:ident),* $(,)?) => {
@@ -65,16 +72,27 @@ fn key(number: u8) -> Key {
 fn call() -> PeerCall {
     PeerCall {
         function: FunctionRef { name: "double".parse().unwrap(), selector: Selector::Current },
+        key: FunctionKey::from_bytes([7; 32]),
         request: Request::Query(Vec::new()),
         prefer: Prefer::AsSent,
         directives: CacheDirectives::default(),
     }
 }
 
+fn answer() -> PeerAnswer {
+    PeerAnswer {
+        result: Ok(Answer::Value(Content::json(b"42".to_vec()))),
+        cost: CallCost { run: Duration::from_millis(5), ..CallCost::default() },
+        source: Source::Ran { because: Because::Missed, stored: true },
+        content_hash: None,
+        engine: "nebula/test".into(),
+    }
+}
+
 async fn granted(host: &Arc<dyn Peers>, number: u8) -> LeaseGuard {
     match host.lease(key(number), soon()).await {
         Lease::Granted(guard) => guard,
-        Lease::Computed => panic!("another host holds the lease"),
+        Lease::Released => panic!("another host holds the lease"),
     }
 }
 
@@ -110,7 +128,7 @@ pub async fn one_host_computes_and_the_other_waits_for_it<F: Fixture>() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(!waiting.is_finished());
     drop(guard);
-    assert!(matches!(waiting.await.unwrap(), Lease::Computed));
+    assert!(matches!(waiting.await.unwrap(), Lease::Released));
 }
 
 /// Then the host computes the result itself, and is the second that does.
@@ -142,7 +160,7 @@ pub async fn of_many_hosts_that_ask_one_is_granted<F: Fixture>() {
                     drop(guard);
                     1
                 }
-                Lease::Computed => 0,
+                Lease::Released => 0,
             }
         })
     });
@@ -154,16 +172,42 @@ pub async fn of_many_hosts_that_ask_one_is_granted<F: Fixture>() {
     assert_eq!(granted, 1);
 }
 
-pub async fn offering_does_not_wait<F: Fixture>() {
+pub async fn a_question_that_is_dropped_takes_no_lease<F: Fixture>() {
     let fixture = F::new();
-    let host = fixture.host();
-    host.offer(Vec::new());
-    host.offer(vec![call(); 1000]);
+    let Some(other) = fixture.other_host() else { return };
+    let guard = granted(&fixture.host(), 1).await;
+    let asked = tokio::time::timeout(Duration::from_millis(20), other.lease(key(1), soon())).await;
+    assert!(asked.is_err());
+    drop(guard);
+    drop(granted(&fixture.host(), 1).await);
 }
 
 pub async fn a_call_that_no_host_takes_comes_back<F: Fixture>() {
     let fixture = F::new();
     assert!(fixture.host().forward(call(), soon()).await.is_none());
-    let past = Instant::now();
-    assert!(fixture.host().forward(call(), past).await.is_none());
+    assert!(fixture.host().forward(call(), Instant::now()).await.is_none());
+    fixture.serve_other(Arc::new(|_| Box::pin(std::future::ready(None))));
+    assert!(fixture.host().forward(call(), soon()).await.is_none());
+}
+
+pub async fn another_host_answers_a_forwarded_call<F: Fixture>() {
+    let fixture = F::new();
+    if fixture.other_host().is_none() {
+        return;
+    }
+    fixture.serve_other(Arc::new(|asked| {
+        assert_eq!((asked.key, asked.function), (call().key, call().function));
+        Box::pin(std::future::ready(Some(answer())))
+    }));
+    let answered = fixture.host().forward(call(), soon()).await.unwrap();
+    assert_eq!(answered.result.unwrap().body(), answer().result.unwrap().body());
+    assert_eq!((answered.cost.run, answered.source), (answer().cost.run, answer().source));
+}
+
+pub async fn a_forwarded_call_comes_back_at_its_deadline<F: Fixture>() {
+    let fixture = F::new();
+    fixture.serve_other(Arc::new(|_| Box::pin(std::future::pending())));
+    let (host, deadline) = (fixture.host(), Instant::now() + Duration::from_millis(20));
+    let forwarded = tokio::time::timeout_at(soon().into(), host.forward(call(), deadline));
+    assert!(forwarded.await.unwrap().is_none());
 }

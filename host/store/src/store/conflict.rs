@@ -7,6 +7,9 @@ use super::error::{StoreError, StoreErrorKind};
 /// The attempts to append a change at the log's end, while others append too.
 const ATTEMPTS_MAX: u32 = 5;
 
+/// The shortest wait after a conflict.
+const BACKOFF_MIN: Duration = Duration::from_millis(1);
+
 /// The longest wait after a conflict. It is random, so that writers that conflicted don't meet again.
 const BACKOFF_MAX: Duration = Duration::from_millis(5);
 
@@ -39,7 +42,8 @@ pub fn retry_conflicts<T, E: MayConflict>(mut attempt: impl FnMut() -> Result<T,
 
 fn backoff() -> Duration {
     // Without random bytes it is the longest wait.
-    BACKOFF_MAX.mul_f64(f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX))
+    let share = f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX);
+    BACKOFF_MIN + (BACKOFF_MAX - BACKOFF_MIN).mul_f64(share)
 }
 
 #[cfg(test)]
@@ -65,6 +69,11 @@ mod tests {
             Err(conflict())
         });
         assert!(outcome.unwrap_err().is_conflict() && attempts == ATTEMPTS_MAX);
+    }
+
+    #[test]
+    fn backoff_stays_within_its_bounds() {
+        assert!((0..100).all(|_| (BACKOFF_MIN..=BACKOFF_MAX).contains(&backoff())));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A catalog that another host changes at the worst moment: just before an append.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::directory::Secret;
 pub struct InterruptedCatalog {
     catalog: MemoryCatalog,
     /// One list of changes before each of the next appends.
-    interruptions: Mutex<Vec<Vec<Change>>>,
+    interruptions: Mutex<VecDeque<Vec<Change>>>,
 }
 
 impl InterruptedCatalog {
@@ -27,9 +27,9 @@ impl InterruptedCatalog {
         Arc::new(Self { catalog, interruptions: Mutex::default() })
     }
 
-    /// Appends these changes, one list before each of the next appends, the last list first.
+    /// Appends these changes, one list before each of the next appends.
     pub fn interrupt(&self, interruptions: Vec<Vec<Change>>) {
-        *self.interruptions.lock().unwrap_or_else(PoisonError::into_inner) = interruptions;
+        *self.interruptions.lock().unwrap_or_else(PoisonError::into_inner) = interruptions.into();
     }
 }
 
@@ -43,7 +43,7 @@ impl Catalog for InterruptedCatalog {
     }
 
     fn append(&self, base: Sequence, changes: &[Change], deadline: Instant) -> Result<Sequence, AppendError> {
-        let interruption = self.interruptions.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let interruption = self.interruptions.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         if let Some(interruption) = interruption {
             self.catalog.append(self.catalog.applied(), &interruption, deadline)?;
         }

@@ -46,12 +46,12 @@ fn found(disk: &Disk, index: u64) -> bool {
 fn results_survive_a_restart() {
     let directory = filled(10);
     let disk = open(&directory);
-    assert!(disk.may_have(&component()));
+    assert!(disk.may_contain(&component()));
     assert!((0..10).all(|index| found(&disk, index)));
     assert!(!found(&disk, 10));
     assert_eq!(disk.usage()[&component()].entries, 10);
     // After the first read the components are in memory.
-    assert!(!disk.may_have(&Digest::of(b"another")));
+    assert!(!disk.may_contain(&Digest::of(b"another")));
     // A closed file is reopened by the next use.
     disk.rest();
     assert!(found(&disk, 3));
@@ -64,12 +64,21 @@ fn results_survive_a_restart() {
 fn empty_cache_creates_no_file() {
     let directory = filled(0);
     let disk = open(&directory);
-    assert!(!disk.may_have(&component()));
+    assert!(!disk.may_contain(&component()));
     disk.remove(Removal::All, soon()).unwrap();
     let off = Disk::new(directory.path(), 0, seal());
     off.keep(key(1), cached(1, COST));
     drop(off);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+/// The file is a directory, which no process can remove as a file, whatever its user may do.
+#[test]
+fn a_removal_that_fails_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(directory.path().join("results.redb/in the way")).unwrap();
+    let disk = open(&directory);
+    assert_eq!(disk.remove(Removal::All, soon()), Err(ResultStoreError::Failed));
 }
 
 #[test]

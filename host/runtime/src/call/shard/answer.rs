@@ -8,7 +8,7 @@
 //! Invariants:
 //! * Identical calls at the same time are one execution, which goes on while any caller waits for
 //!   it.
-//! * A result is cached before its flight ends, so a later caller finds the one or the other.
+//! * A result is cached before its flight ends, so a later caller finds the flight or the result.
 //! * A call waits for another's execution until its own deadline at most.
 //! * A stored result took long to compute. The store is read only where the call would take long
 //!   again, and no other call waits for the read.
@@ -34,8 +34,11 @@ use crate::call::invoke::{CallOutcome, CallRequest, Decoded, RunEnd};
 use crate::call::lane;
 use crate::call::lookup::{CacheSlot, Lookup};
 use crate::error::{CallError, Fault};
-use crate::peers::{Lease, LeaseGuard, PeerCall};
+use crate::peers::{Lease, LeaseGuard, PeerAnswer, PeerCall};
 use crate::run::code::Code;
+
+/// The longest time for which a lease is held while the result is being stored.
+const LEASE_FLUSH_MAX: Duration = Duration::from_secs(1);
 
 /// The answer of a call.
 pub struct AnsweredCall {
@@ -142,19 +145,23 @@ impl Shard {
         self.answer_from(Origin::Here, routed, request, directives).await
     }
 
-    /// Answers a call that another host forwarded or offered. It isn't forwarded again.
+    /// Answers a call that another host forwarded or offered. It isn't forwarded again. Returns
+    /// `None` if this host has another version of the function or no room.
     ///
     /// # Cancel safety
     /// The same as for [`call`](Self::call).
-    pub async fn answer_peer(
-        &self,
-        routed: &Arc<RoutedFunction>,
-        request: Request,
-        prefer: Prefer,
-        directives: CacheDirectives,
-    ) -> CallOutcome {
+    pub async fn answer_peer(&self, call: PeerCall) -> Option<PeerAnswer> {
+        let PeerCall { function, key, request, prefer, directives } = call;
+        let routed = self.find(&function).await.ok()?;
+        if *routed.key() != key {
+            return None;
+        }
         let request = CallRequest { request: &request, prefer };
-        self.answer_from(Origin::Peer, routed, request, directives).await.outcome
+        let outcome = self.answer_from(Origin::Peer, &routed, request, directives).await.outcome;
+        match &outcome.result {
+            Err(error) if error.fault() == Fault::Load => None,
+            Ok(_) | Err(_) => Some(outcome.into()),
+        }
     }
 
     async fn answer_from(
@@ -193,6 +200,9 @@ impl Shard {
 
     /// Records the outcome of a call in the counts and the log.
     fn account(&self, routed: &RoutedFunction, called: &CallOutcome) {
+        if called.by_peer {
+            return;
+        }
         let fault = called.result.as_ref().err().map(|error| error.fault());
         let ran = matches!(called.source, Source::Ran { .. })
             && !matches!(fault, Some(Fault::Caller | Fault::Load));
@@ -222,19 +232,16 @@ impl Shard {
         // Loading doesn't count against the call's deadline.
         let fused = match &code {
             Code::Component(_) => None,
-            Code::Pipeline(staged) => self.fused(routed, staged),
+            Code::Pipeline(staged) => self.fused(routed, staged).await,
         };
-        let call = Call {
-            fused,
-            code,
-            begun,
-            admitted: Instant::now(),
-            started: false,
-            slot: None,
-            directives,
-            origin,
-            forwardable: self.forwardable(origin, routed, request, directives),
-        };
+        // A call that starts on the fast lane isn't shed, so it needs no other host.
+        let needs_slot = routed.history().is_long()
+            || (fused.is_none() && routed.composed().is_some())
+            || !request.request.is_light(form, caches);
+        let forwardable =
+            if needs_slot { self.forwardable(origin, routed, request, directives) } else { None };
+        let (admitted, started, slot) = (Instant::now(), false, None);
+        let call = Call { fused, code, begun, admitted, started, slot, directives, origin, forwardable };
         // A function of the http form sees `no-cache`: its call is a different one, which is never
         // looked up.
         let no_store = directives.no_store || (directives.no_cache && form == Form::Http);
@@ -284,12 +291,13 @@ impl Shard {
         request: CallRequest<'_>,
         directives: CacheDirectives,
     ) -> Option<PeerCall> {
-        if origin == Origin::Peer || !self.0.runtime.peers().are_there() {
+        if origin == Origin::Peer || !self.0.runtime.peers().has_peers() {
             return None;
         }
         let selector = Selector::Version(routed.record.version);
         Some(PeerCall {
             function: FunctionRef { name: routed.record.name.clone(), selector },
+            key: *routed.key(),
             request: request.request.clone(),
             prefer: request.prefer,
             directives,
@@ -308,7 +316,7 @@ impl Shard {
         let DecodedCall { decoded, key } = match self.decode_on_compute_lane(routed, request, &mut call).await
         {
             Ok(decoded) => decoded,
-            Err(called) => return *called,
+            Err(refused) => return self.forward_or(*refused, routed, &mut call).await,
         };
         if !routed.caches() {
             return self.run(routed, decoded, call).await;
@@ -362,7 +370,7 @@ impl Shard {
         deadline: Instant,
     ) -> Option<StoredHit> {
         let runtime = &self.0.runtime;
-        let request = missing.request.filter(|_| runtime.results().may_be_stored(routed))?;
+        let request = missing.request.filter(|_| runtime.results().may_have_stored(routed))?;
         let (key, ttl, reading) = (missing.slot.key, routed.record.remember.ttl(), runtime.clone());
         let read = move || reading.results().find_stored(&key, ttl, deadline);
         let result = tokio::task::spawn_blocking(read).await.ok()??;
@@ -516,14 +524,28 @@ impl Shard {
                 lead.land(FlightOutcome::Answer(hit.result));
                 hit.outcome
             }
-            Computed::Here(called, _lease) => {
-                self.0.runtime.results().keep(routed, called, missing.slot, Some(lead))
+            Computed::Run { outcome, lease } => {
+                let kept = self.0.runtime.results().keep(routed, outcome, missing.slot, Some(lead));
+                self.release_when_stored(lease);
+                kept
             }
         })
     }
 
+    /// Ends a lease when the queued results are stored, so that the hosts that wait for it find them.
+    fn release_when_stored(&self, lease: LeaseGuard) {
+        if lease.is_shared() {
+            let runtime = self.0.runtime.clone();
+            tokio::task::spawn_blocking(move || {
+                runtime.results().flush_within(LEASE_FLUSH_MAX);
+                drop(lease);
+            });
+        }
+    }
+
     /// Finds the stored result, or runs the call on the compute lane of this or another host. Of
-    /// several hosts that miss the same result at the same time, one runs the call.
+    /// several hosts that miss the same result at the same time, one runs the call, if it can store
+    /// the result.
     async fn find_or_compute(
         &self,
         routed: &Arc<RoutedFunction>,
@@ -537,14 +559,16 @@ impl Shard {
         }
         let lease = match self.lease(&call, missing.slot.key, deadline).await {
             Lease::Granted(guard) => guard,
-            Lease::Computed => {
+            Lease::Released => {
                 if let Some(hit) = self.find_stored(routed, missing, deadline).await {
                     return Computed::Stored(hit);
                 }
+                // The result can't be stored, or the other host failed. The hosts that waited for it
+                // run the call at the same time, not one after the other.
                 LeaseGuard::local()
             }
         };
-        Computed::Here(self.call_on_compute_lane(routed, decoded, call).await, lease)
+        Computed::Run { outcome: self.call_on_compute_lane(routed, decoded, call).await, lease }
     }
 
     /// Asks the other hosts, if there are any, for the right to compute a result.
@@ -552,10 +576,12 @@ impl Shard {
         let peers = self.0.runtime.peers();
         // A call that waits with a slot could keep it from the call that it waits for. A call of
         // another host may be covered by that host's lease.
-        if call.slot.is_some() || call.origin == Origin::Peer || !peers.are_there() {
+        if call.slot.is_some() || call.origin == Origin::Peer || !peers.has_peers() {
             return Lease::Granted(LeaseGuard::local());
         }
-        peers.lease(key, deadline).await
+        // The other half of the time is left to run the call here.
+        let now = Instant::now();
+        peers.lease(key, now + deadline.saturating_duration_since(now) / 2).await
     }
 
     /// Decodes a call and computes its key. The call holds its slot from then on.
@@ -587,22 +613,29 @@ impl Shard {
 /// The outcome of [`Shard::find_or_compute`].
 enum Computed {
     Stored(StoredHit),
-    /// The lease is held until the result has been kept.
-    Here(CallOutcome, LeaseGuard),
+    /// The lease is held until the result is stored.
+    Run {
+        outcome: CallOutcome,
+        lease: LeaseGuard,
+    },
 }
 
 /// Records how long a pipeline took in this mode, with the time `lost` on a failed attempt. The
 /// time in the queue doesn't count, nor does a call that was refused.
 fn record_trial(routed: &RoutedFunction, mode: ExecutionMode, lost: Duration, called: &CallOutcome) {
     let is_its_own = called.result.as_ref().err().is_none_or(|error| error.fault() == Fault::Guest);
-    let has_run = is_its_own && matches!(called.source, Source::Ran { .. });
+    let has_run = is_its_own && !called.by_peer && matches!(called.source, Source::Ran { .. });
     if let Some(composed) = routed.composed().filter(|_| has_run) {
         composed.fusion_trial().record(mode, lost + called.cost.start + called.cost.run);
     }
 }
 
-/// Waits for another call's execution; `None` if it yields no result for this call.
+/// Waits for another call's execution; `None` if it yields no result for this call. A call of another
+/// host doesn't wait: the execution may itself wait for that host's lease.
 async fn collapse(routed: &RoutedFunction, waiter: &Waiter, call: &Call) -> Option<CallOutcome> {
+    if call.origin == Origin::Peer {
+        return None;
+    }
     let deadline = tokio::time::Instant::from_std(call.admitted + routed.limits().deadline());
     let outcome = tokio::time::timeout_at(deadline, waiter.outcome()).await;
     // The whole time was spent waiting for another call's execution.
@@ -635,5 +668,6 @@ fn answered(cached: &CachedResult, source: Source, cost: CallCost) -> CallOutcom
         engine: cached.engine.clone(),
         trace: None,
         denied: false,
+        by_peer: false,
     }
 }

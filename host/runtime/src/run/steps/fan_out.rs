@@ -30,11 +30,11 @@ use crate::error::CallError;
 /// Time for which one thread works alone: parts done by then need no help.
 const ALONE: Duration = Duration::from_micros(100);
 
-/// Most parts of one fan-out that are offered to other hosts.
-const OFFERED_MAX: usize = 64;
-
 /// Interval at which it looks for helpers after that.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// Most parts of one fan-out that are offered to other hosts.
+const OFFERED_MAX: usize = 64;
 
 struct FanOut {
     evaluation: Arc<Evaluation>,
@@ -216,12 +216,12 @@ impl FanOut {
             if left == 0 || helpers.asked >= helpers_max {
                 return;
             }
-            let Some(place) = run.runtime.executor().lane().idle_slot(run.function.share()) else { return };
+            let Some(slot) = run.runtime.executor().lane().idle_slot(run.function.share()) else { return };
             helpers.asked += 1;
             drop(helpers);
             let fan_out = Arc::clone(self);
             run.runtime.executor().lane().spawn(move || {
-                let _place = place;
+                let _slot = slot;
                 fan_out.help();
             });
         }
@@ -232,7 +232,7 @@ impl FanOut {
     fn offer_to_peers(&self, kept: usize) {
         let evaluation = &self.evaluation;
         let peers = evaluation.run.runtime.peers();
-        if !peers.are_there() {
+        if !peers.has_peers() {
             return;
         }
         let parts = self.parts.iter().skip(kept).rev().take(OFFERED_MAX);

@@ -30,7 +30,7 @@ fn host(directory: &Path) -> (Host, Arc<InterruptedCatalog>) {
 
 /// Returns the change that publishes the current version of `source` as version `number` of `name`.
 fn publish_as(host: &Host, source: &str, name: &str, number: u32) -> Change {
-    let (record, _) = host.runtime.versions(&source.parse().unwrap()).unwrap();
+    let record = host.runtime.versions(&source.parse().unwrap()).unwrap().current;
     let (name, version) = (name.parse().unwrap(), Version::new(number).unwrap());
     Change::Publish(Box::new(VersionRecord { name, version, ..record }))
 }

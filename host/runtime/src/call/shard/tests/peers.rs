@@ -2,7 +2,9 @@
 
 use std::sync::Barrier;
 
-use crate::peers::{MemoryNetwork, PeerCall};
+use nebula_cache::result_store::MemoryResults;
+
+use crate::peers::{Answerer, Lease, LeaseGuard, MemoryNetwork, PeerAnswer, PeerCall, Peers};
 
 use super::*;
 
@@ -29,6 +31,9 @@ impl Cluster {
         let network: Arc<MemoryNetwork> = Arc::default();
         let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let shared = Backends::in_memory(&host_limits);
+        // Results are stored as late as the contract allows.
+        let results = MemoryResults::slow(Backends::record_seal(&shared.store), 64 * 1024 * 1024);
+        let shared = Backends { results: Arc::new(results), ..shared };
         let hosts = [0, 1].map(|number: usize| {
             let backends = Backends { peers: Arc::new(network.host(number)), ..shared.clone() };
             Arc::new(Host::in_memory(directories[number].path(), host_limits.clone(), backends))
@@ -39,10 +44,11 @@ impl Cluster {
     /// Answers forwarded calls on the second host.
     fn serve_forwarded(&self) {
         let host = Arc::clone(&self.hosts[1]);
-        self.network.serve(1, move |call| {
+        let answer: Answerer = Arc::new(move |call| {
             let host = Arc::clone(&host);
-            Box::pin(async move { tokio::task::spawn_blocking(move || answer_peer(&host, call)).await.ok() })
+            Box::pin(async move { tokio::task::spawn_blocking(move || host.answer_peer(call)).await.ok()? })
         });
+        self.network.serve(1, answer);
     }
 }
 
@@ -52,12 +58,21 @@ impl Host {
         let memory_bytes_max = Some(Limits::default().memory_bytes_max + 65_536);
         self.deploy_with("slow", SLOW, LimitOverrides { memory_bytes_max, ..LimitOverrides::default() });
     }
-}
 
-fn answer_peer(host: &Host, call: PeerCall) -> CallOutcome {
-    let PeerCall { function, request, prefer, directives } = call;
-    let function = host.executor.block_on(host.shard.find(&function)).unwrap();
-    host.executor.block_on(host.shard.answer_peer(&function, request, prefer, directives))
+    fn answer_peer(&self, call: PeerCall) -> Option<PeerAnswer> {
+        self.executor.block_on(self.shard.answer_peer(call))
+    }
+
+    /// Returns the call of `slow` as another host would send it.
+    fn peer_call(&self, body: &'static str) -> PeerCall {
+        PeerCall {
+            function: FunctionRef { name: "slow".parse().unwrap(), selector: Selector::Current },
+            key: *self.find("slow").unwrap().key(),
+            request: Request::Payload { media_type: None, body: Bytes::from_static(body.as_bytes()) },
+            prefer: Prefer::AsSent,
+            directives: CacheDirectives::default(),
+        }
+    }
 }
 
 fn ran(called: &CallOutcome) -> bool {
@@ -98,8 +113,77 @@ fn a_call_without_a_slot_is_answered_by_another_host() {
     cluster.serve_forwarded();
     let forwarded = host.call_with(&host.shard, "slow", "2");
     assert!(forwarded.result.unwrap().same(&value("3")));
-    // The result is cached here, too.
-    assert!(is_hit(&host.call_with(&host.shard, "slow", "2")));
+    let counts = host.counts("slow");
+    assert_eq!((counts.hits, counts.misses), (0, 0), "the other host counts it");
+    // The other host cached it, with its age and cost.
+    host.runtime.flush();
+    assert!(matches!(host.call_with(&host.shard, "slow", "2").source, Source::Cached { on_disk: true, .. }));
+}
+
+#[test]
+fn a_heavy_call_without_a_slot_is_answered_by_another_host() {
+    let cluster = Cluster::start(HostLimits { calls_max: 1, queue_max: 0, ..HostLimits::default() });
+    let [host, _] = &cluster.hosts;
+    host.deploy_slow();
+    cluster.serve_forwarded();
+    let lane = host.runtime.executor().lane();
+    let _taken = host.executor.block_on(lane.enter(&lane.share(), Duration::from_secs(1), true)).unwrap();
+    let long: &'static str = Box::leak(format!("{}5", " ".repeat(100_000)).into_boxed_str());
+    assert!(host.call_with(&host.shard, "slow", long).result.unwrap().same(&value("6")));
+}
+
+/// A call on the other host waits for the lease that this host holds while it forwards the same call.
+#[test]
+fn a_forwarded_call_does_not_wait_for_a_call_that_waits_for_its_lease() {
+    let cluster = Cluster::start(HostLimits::default());
+    let [first, second] = &cluster.hosts;
+    first.deploy_slow();
+    let call = second.peer_call("41");
+    let Request::Payload { body, .. } = &call.request else { unreachable!() };
+    let input = Input::Values([wasmtime::component::Val::S32(41)].into());
+    assert_eq!(&body[..], b"41");
+    let asked = cluster.network.host(0);
+    let lease = first.executor.block_on(asked.lease(call.key.of(&input, false), Instant::now()));
+    let Lease::Granted(guard) = lease else { panic!("the lease is free") };
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let executor = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let function = executor.block_on(second.shard.find(&second.peer_call("41").function)).unwrap();
+            let request = second.peer_call("41").request;
+            let called = second.shard.call(&function, request, Prefer::AsSent, CacheDirectives::default());
+            executor.block_on(called)
+        });
+        thread::sleep(Duration::from_millis(50));
+        let answered = second.answer_peer(call).unwrap();
+        assert!(answered.result.unwrap().same(&value("42")));
+        second.runtime.flush();
+        drop::<LeaseGuard>(guard);
+        assert!(waiting.join().unwrap().result.unwrap().same(&value("42")));
+    });
+}
+
+#[test]
+fn a_host_declines_a_call_of_another_component() {
+    let cluster = Cluster::start(HostLimits::default());
+    let [first, second] = &cluster.hosts;
+    first.deploy_slow();
+    let call = second.peer_call("1");
+    let other = PeerCall { key: nebula_cache::FunctionKey::from_bytes([0; 32]), ..call.clone() };
+    assert!(second.answer_peer(other).is_none());
+    let missing = FunctionRef { name: "missing".parse().unwrap(), selector: Selector::Current };
+    assert!(second.answer_peer(PeerCall { function: missing, ..call.clone() }).is_none());
+    assert!(second.answer_peer(call).is_some());
+}
+
+#[test]
+fn another_hosts_changes_of_names_are_seen_after_it_says_so() {
+    let cluster = Cluster::start(HostLimits::default());
+    let [first, second] = &cluster.hosts;
+    first.deploy("number", SEVEN);
+    assert!(second.call("number").result.unwrap().same(&value("7")));
+    first.deploy("number", &SEVEN.replace("const 7", "const 8"));
+    second.runtime.names_changed();
+    assert!(second.call("number").result.unwrap().same(&value("8")));
 }
 
 #[test]
@@ -131,8 +215,10 @@ fn parts_of_a_pipeline_are_offered_and_found_in_the_shared_store() {
     let last = offered.remove(0);
     second.runtime.clear_cache().unwrap();
     first.runtime.clear_cache().unwrap();
-    let answered = answer_peer(second, last);
-    assert!(ran(&answered) && answered.result.unwrap().same(&value("17")));
+    let answered = second.answer_peer(last).unwrap();
+    assert!(matches!(answered.source, Source::Ran { .. }));
+    assert!(answered.result.unwrap().same(&value("17")));
+    second.runtime.flush();
     let found = first.call_with(&first.shard, "slow", "16");
     assert!(matches!(found.source, Source::Cached { on_disk: true, .. }), "{found:?}");
 }
