@@ -20,4 +20,12 @@ macro_rules! targets {
     };
 }
 
-targets!(fast_path, function_reference, pipeline_description, receipt_token);
+targets!(
+    component_admission,
+    fast_path,
+    function_reference,
+    json_input,
+    pipeline_description,
+    receipt_token,
+    wit_type,
+);
