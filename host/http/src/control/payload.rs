@@ -1,4 +1,4 @@
-//! BodyMemory that handlers read, each with its own limit.
+//! Bodies that handlers read, each with its own limit.
 
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! BodyMemory that handlers answer with.
+//! Bodies that handlers answer with.
 
 use std::marker::PhantomData;
 
