@@ -15,6 +15,7 @@
 //! `pace` decides when requests are due, `mix` which request is next, `answer` checks the answers.
 
 mod answer;
+mod exchange;
 mod mix;
 mod pace;
 
@@ -30,6 +31,7 @@ use anyhow::{Context, bail, ensure};
 use rustix::event::{Timespec, epoll};
 
 pub(crate) use self::answer::AnswerReader;
+pub(crate) use self::exchange::{Bodies, Exchange};
 pub(crate) use self::mix::Mix;
 use self::mix::RequestSequence;
 use self::pace::DueTimes;
@@ -39,38 +41,6 @@ use crate::stats::ns;
 
 /// The longest time to wait for an answer, and for outstanding answers after the end of the window.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A serialised request and the body of the right answer.
-#[derive(Clone, Debug)]
-pub(crate) struct Exchange {
-    pub(crate) request: Vec<u8>,
-    pub(crate) expected: Vec<u8>,
-}
-
-/// The body of a request and the body of the right answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bodies<'a> {
-    pub(crate) request: &'a [u8],
-    pub(crate) expected: &'a [u8],
-}
-
-impl Exchange {
-    /// Makes a request `POST path` whose answer must have the same body.
-    pub(crate) fn echo(path: &str, body: &[u8]) -> Self {
-        Self::post(path, "application/octet-stream", Bodies { request: body, expected: body })
-    }
-
-    /// Makes a request `POST path`.
-    pub(crate) fn post(path: &str, media_type: &str, bodies: Bodies<'_>) -> Self {
-        let Bodies { request: body, expected } = bodies;
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {media_type}\r\n\
-             content-length: {}\r\n\r\n",
-            body.len()
-        );
-        Self { request: [head.as_bytes(), body].concat(), expected: expected.to_vec() }
-    }
-}
 
 /// The time in which answers count.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -125,4 +125,141 @@ fn unsafe_code_is_limited_to_two_files() {
             );
         }
     }
+}
+
+/// A name that a `use` item brings into a file.
+struct Import {
+    name: String,
+    /// The imported path, as it is written.
+    path: String,
+    is_public: bool,
+}
+
+/// Returns the names that a source imports, one for each leaf of its `use` items.
+fn imports(source: &str) -> Vec<Import> {
+    fn leaves(prefix: &str, tree: &str, found: &mut Vec<String>) {
+        let Some((path, inner)) = tree.split_once('{') else {
+            return found.push(format!("{prefix}{tree}"));
+        };
+        let inner = inner.rsplit_once('}').unwrap().0;
+        let (mut depth, mut start) = (0, 0);
+        for (at, character) in inner.char_indices().chain([(inner.len(), ',')]) {
+            match character {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 0 => {
+                    let tree = inner[start..at].trim();
+                    if !tree.is_empty() {
+                        leaves(&format!("{prefix}{path}"), tree, found);
+                    }
+                    start = at + 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    let begins_use = |line: &&str| {
+        let line = line.trim_start();
+        line.starts_with("use ") || (line.starts_with("pub") && line.contains(" use "))
+    };
+    let mut imports = Vec::new();
+    for statement in code(source).split(';') {
+        let lines: Vec<_> = statement.lines().skip_while(|line| !begins_use(line)).collect();
+        let item = lines.join(" ");
+        let Some((visibility, tree)) = item.split_once("use ") else { continue };
+        let mut found = Vec::new();
+        leaves("", tree, &mut found);
+        for leaf in found {
+            let (path, alias) = leaf.split_once(" as ").unwrap_or((&leaf, ""));
+            let path = path.strip_suffix("::self").unwrap_or(path);
+            let name = if alias.is_empty() { path.rsplit("::").next().unwrap() } else { alias };
+            let is_public = !visibility.trim().is_empty();
+            imports.push(Import { name: name.to_owned(), path: path.to_owned(), is_public });
+        }
+    }
+    imports
+}
+
+/// The imports of each file of a crate, by the path of its module: `crate::call::shard`.
+struct Modules(BTreeMap<String, Vec<Import>>);
+
+impl Modules {
+    /// Reads a crate without its unit tests, which may import all that they test.
+    fn read(directory: &str) -> Self {
+        let mut modules = BTreeMap::new();
+        for (file, source) in sources(directory) {
+            let mut path = vec!["crate"];
+            path.extend(file.strip_suffix(".rs").unwrap().split('/'));
+            if matches!(path.as_slice(), ["crate", "lib" | "main"]) {
+                path.pop();
+            }
+            if !path.contains(&"tests") {
+                let earlier = modules.insert(path.join("::"), imports(&source));
+                assert!(earlier.is_none(), "{directory} has two root modules");
+            }
+        }
+        Self(modules)
+    }
+
+    /// Returns the module that defines what `path` names in `module`. Follows names that are imported
+    /// there in turn. `None` if it is in another crate.
+    fn definer(&self, module: &str, path: &str) -> Option<&str> {
+        let (mut base, mut rest) = (module, path);
+        while let Some(outer) = rest.strip_prefix("super::") {
+            (base, rest) = (base.rsplit_once("::")?.0, outer);
+        }
+        rest = rest.strip_prefix("self::").unwrap_or(rest);
+        let full = if path.starts_with("crate::") { path.to_owned() } else { format!("{base}::{rest}") };
+        // The longest part of the path that is a module.
+        let ends = full.match_indices("::").map(|(at, _)| at).chain([full.len()]);
+        let (found, imports) = ends.filter_map(|end| self.0.get_key_value(&full[..end])).last()?;
+        let name = full[found.len()..].trim_start_matches("::").split("::").next().unwrap();
+        match imports.iter().find(|import| import.name == name) {
+            // `use hyper;`: the name stands for another crate.
+            Some(import) if found == module && import.path == path => None,
+            Some(import) => self.definer(found, &import.path),
+            None if found == module => None,
+            None => Some(found),
+        }
+    }
+
+    /// Returns the pairs of modules of which the first imports the second.
+    fn edges(&self) -> BTreeSet<(&str, &str)> {
+        let mut edges = BTreeSet::new();
+        for (module, imports) in &self.0 {
+            for import in imports {
+                let Some(definer) = self.definer(module, &import.path) else { continue };
+                let is_below = definer.starts_with(&format!("{module}::"));
+                if !(import.is_public && is_below) {
+                    edges.insert((module.as_str(), definer));
+                }
+            }
+        }
+        edges
+    }
+}
+
+/// No two files import each other, so a file can be read, tested and moved with only the files that it
+/// is built on.
+///
+/// File A imports file B if a `use` item of A names something that B defines: directly, or through
+/// re-exports and imports of other files. Two things don't count: a `pub use` of something from the
+/// file's own children, which only forms the interface of the module, and the imports of unit tests.
+/// Paths that are written out where they are used aren't examined.
+///
+/// Two files that need each other usually share a third idea. Give it a file of its own: the error
+/// that both return, a constant, the struct whose methods are spread over several files.
+#[test]
+fn no_two_files_import_each_other() {
+    let mut directories: Vec<_> = CRATES.iter().map(|(name, _)| format!("host/{name}/src")).collect();
+    let others = ["bench/src", "xtask/src", "tests/src", "guest-sdk/src", "guest-sdk/macros/src"];
+    directories.extend(others.map(str::to_owned));
+    let mut pairs = Vec::new();
+    for directory in directories {
+        let modules = Modules::read(&directory);
+        let edges = modules.edges();
+        let mutual = edges.iter().filter(|(one, other)| one < other && edges.contains(&(*other, *one)));
+        pairs.extend(mutual.map(|(one, other)| format!("{directory}: `{one}` and `{other}`")));
+    }
+    assert!(pairs.is_empty(), "these files import each other:\n{}", pairs.join("\n"));
 }

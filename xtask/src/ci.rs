@@ -5,8 +5,9 @@
 
 use std::process::Command;
 
+use crate::command::{cargo, root, run};
 use crate::phases::Phases;
-use crate::{cargo, dist, fuzz, root, run, test, tools, units};
+use crate::{dist, fuzz, test, tools, units};
 
 /// The folders of the cargo workspaces in this repository.
 const WORKSPACES: [&str; 4] = [".", "guest-sdk", "functions", "tests/guests"];

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{cargo, output, root, run};
+use crate::command::{cargo, output, root, run};
 
 pub(crate) fn build() -> Result<(), String> {
     run(cargo(".").args(["build", "--profile", "dist", "--package", "nebula-cli"]))?;

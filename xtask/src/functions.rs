@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{cargo, output, root, run, tools};
+use crate::command::{cargo, output, root, run};
+use crate::tools;
 
 /// Runs the functions' own tests, then compares both builds with the samples.
 pub(crate) fn check() -> Result<(), String> {

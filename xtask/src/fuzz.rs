@@ -11,7 +11,8 @@
 
 use std::process::Command;
 
-use crate::{root, run, tools};
+use crate::command::{root, run};
+use crate::tools;
 
 /// The time to fuzz each target by default.
 const SECONDS: u64 = 60;

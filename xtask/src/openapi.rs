@@ -7,7 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::{functions, output, root, run, tools};
+use crate::command::{output, root, run};
+use crate::{functions, tools};
 
 /// A running `nebula serve`, killed when this value is dropped.
 struct Server(Child);

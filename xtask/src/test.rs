@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
+use crate::command::{cargo, root, run};
 use crate::phases::Phases;
-use crate::{cargo, functions, openapi, root, run, tools};
+use crate::{functions, openapi, tools};
 
 /// Installs the tools that the tests need, then runs all tests.
 pub(crate) fn test(phases: &mut Phases) -> Result<(), String> {

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{cargo, output, root, run};
+use crate::command::{cargo, output, root, run};
 
 /// A cargo subcommand, installed from PyPI as a binary or compiled from crates.io.
 struct Subcommand {

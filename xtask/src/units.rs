@@ -10,7 +10,7 @@ use std::hash::{Hash, Hasher};
 
 use serde_json::Value;
 
-use crate::{cargo, output};
+use crate::command::{cargo, output};
 
 /// The packages that developers build with `--package`.
 const PACKAGES: &[&str] = &["nebula-cli", "nebula-bench"];

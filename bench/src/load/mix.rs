@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use super::Exchange;
+use super::exchange::Exchange;
 use super::pace::uniform;
 
 /// A thread may generate this power of two of unique requests before their numbers reach those of

@@ -10,7 +10,8 @@ use std::path::Path;
 use wasmtime::component::Component;
 
 use super::initialise::initialised;
-use super::{Codegen, Engine, Uncompilable, code_config};
+use super::uncompilable::Uncompilable;
+use super::{Codegen, Engine, code_config};
 
 /// Compiles a component to an artefact for an engine with the same `codegen`. If the component
 /// exports an initialiser, runs that first and compiles the resulting snapshot.

@@ -11,7 +11,7 @@ use wasmtime::component::{ComponentType, Func, Lower, Val};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::component::{Kind, RawError, RawPayload, Typed};
-use super::ready::Live;
+use super::live::Live;
 use crate::purity::{CallLog, OutOfMemory, ResponseTooLarge, Sandbox, SeedInput};
 
 /// The output of a guest.

@@ -10,10 +10,9 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use serde::{Deserialize, Serialize};
-
-use super::{Codegen, InitialiseError, compile_artefact};
-use crate::priority;
+use super::artefact::compile_artefact;
+use super::uncompilable::Uncompilable;
+use super::{Codegen, priority};
 
 /// Limit on the address space of a compiler process, bytes.
 const COMPILE_MEMORY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
@@ -47,18 +46,6 @@ pub enum Compiler {
         /// The program's arguments.
         arguments: Vec<String>,
     },
-}
-
-/// Faults of the component that prevent compiling. A compiler process reports them to its parent.
-#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Uncompilable {
-    /// The compiler refused the component.
-    #[error("the compiler refused the component: {0}")]
-    Refused(String),
-    /// The component's initialisation, which runs during compiling, failed.
-    #[error(transparent)]
-    Initialise(#[from] InitialiseError),
 }
 
 /// The reasons why compiling failed.

@@ -12,7 +12,8 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type as Reflected};
 use wasmtime_wasi_http::p2::bindings::sync::ProxyPre;
 
-use super::{Engine, load_bytes};
+use super::Engine;
+use super::artefact::load_bytes;
 use crate::purity;
 use crate::purity::Sandbox;
 

@@ -23,18 +23,20 @@
 mod admission;
 mod artefact;
 mod call;
+mod compatibility;
 mod compile;
 mod component;
 mod initialise;
+mod live;
 pub mod priority;
 mod purity;
 mod ready;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod ticker;
+mod uncompilable;
 
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use nebula_model::limits::{INITIALISE_MEMORY_BYTES_MAX, MEMORY_BYTES_CEILING, TABLE_ELEMENTS_CEILING};
 use wasmtime::component::Linker;
@@ -42,23 +44,20 @@ use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationCo
 
 pub use self::admission::{Inadmissible, admit};
 pub use self::artefact::compile_artefact;
-use self::artefact::load_bytes;
 pub use self::call::{Ended, Failure, Output, Stopped};
-pub use self::compile::{CompileError, Compiler, UNCOMPILABLE_EXIT, Uncompilable, limit_compiler_process};
+pub use self::compile::{CompileError, Compiler, UNCOMPILABLE_EXIT, limit_compiler_process};
 pub use self::component::{Described, Kind, Loaded, Refused, Typed, USES_MAX};
 pub use self::initialise::InitialiseError;
 use self::purity::Sandbox;
 pub use self::purity::{Allowance, CallLog, CancelFlag, thread_time};
 pub use self::ready::{Ready, Spent};
 use self::ticker::Counter;
-pub use self::ticker::Ticker;
+pub use self::ticker::{TICK, Ticker};
+pub use self::uncompilable::Uncompilable;
 
 /// The version of wasmtime in this build. wasmtime doesn't export it, so a test compares this
 /// constant with `Cargo.lock`.
 const WASMTIME: &str = "48.0.8";
-
-/// Interval at which the deadline of a running call is checked.
-pub const TICK: Duration = Duration::from_millis(1);
 
 /// Bytes of a used memory that are zeroed by hand instead of being given back to the kernel.
 const MEMORY_KEEP_RESIDENT_BYTES: usize = 1024 * 1024;
@@ -156,29 +155,6 @@ impl Engine {
         let linker = Arc::new(purity::linker(&wasmtime)?);
         let counter = ticker.counter(&wasmtime).ok_or_else(|| wasmtime::format_err!("the clock stopped"))?;
         Ok(Self { wasmtime, linker, counter: Arc::new(counter) })
-    }
-
-    /// Returns a hash of everything that an artefact must match to run on this engine.
-    pub fn compatibility(&self) -> String {
-        use std::hash::{Hash, Hasher};
-
-        // A 64-bit FNV-1a hash of wasmtime's compatibility data. It isn't authentication: the
-        // store's MAC does that.
-        struct Fnv(u64);
-        impl Hasher for Fnv {
-            fn finish(&self) -> u64 {
-                self.0
-            }
-            fn write(&mut self, bytes: &[u8]) {
-                for byte in bytes {
-                    self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-                }
-            }
-        }
-        let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
-        self.wasmtime.precompile_compatibility_hash().hash(&mut hasher);
-        initialise::SNAPSHOT_VERSION.hash(&mut hasher);
-        format!("{:016x}", hasher.finish())
     }
 
     /// Returns wasmtime's engine.

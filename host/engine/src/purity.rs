@@ -19,7 +19,9 @@ mod http;
 mod imports;
 mod log;
 mod random;
+mod request;
 mod sockets;
+mod timer;
 mod wait;
 
 use std::sync::Arc;

@@ -17,12 +17,11 @@
 use nebula_codec::Input;
 use nebula_model::limits::Limits;
 use wasmtime::Store;
-use wasmtime::component::Func;
-use wasmtime_wasi_http::p2::bindings::sync::Proxy;
 
 use super::Engine;
 use super::call::{self, Ended, Stopped};
-use super::component::{Kind, Loaded, RawFunction};
+use super::component::{Kind, Loaded};
+use super::live::Live;
 use super::ticker::InFlight;
 use crate::purity::{Allowance, Sandbox};
 
@@ -34,13 +33,6 @@ const CROSSING_BYTES_SLACK: usize = 1024 * 1024;
 pub struct Ready {
     store: Store<Sandbox>,
     live: Live,
-}
-
-/// The instance, and the export to call.
-pub(super) enum Live {
-    Typed(Func),
-    Raw(RawFunction),
-    Http(Proxy),
 }
 
 /// An instance that has served its call. Dropping it resets its slot, which takes a while.

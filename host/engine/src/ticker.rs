@@ -15,8 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use super::TICK;
-use crate::priority;
+use super::priority;
+
+/// Interval at which the deadline of a running call is checked.
+pub const TICK: Duration = Duration::from_millis(1);
 
 /// Delay between the last call and parking, long enough that steady traffic doesn't pay for waking
 /// the thread.

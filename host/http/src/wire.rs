@@ -13,6 +13,7 @@ mod function;
 mod pipeline;
 mod problem;
 pub(crate) mod schema;
+mod view;
 
 pub use cache::{CacheReport, CallCounts, Disagreement, FunctionCacheReport, LoadedReport};
 pub use call::{CallExplanation, FunctionLogs, LoggedCall, StepExplanation};
@@ -20,5 +21,6 @@ pub use function::{
     FunctionDetail, FunctionForm, FunctionLimits, FunctionList, FunctionVersion, LinkedFunction,
     RememberSettings, RollbackRequest,
 };
-pub use pipeline::{PinnedVersion, PipelineCheck, PipelineComposition, PipelineDetail, StepView};
+pub use pipeline::{PinnedVersion, PipelineComposition};
 pub(crate) use problem::ProblemDocument;
+pub use view::{PipelineCheck, PipelineDetail, StepView};

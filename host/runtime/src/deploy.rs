@@ -13,99 +13,33 @@
 //! imported functions. `fuse` links chains in the background.
 
 pub(crate) mod compiled;
+mod description;
+mod error;
+mod followers;
 mod fuse;
 mod link;
 mod names;
 mod naming;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use nebula_engine::{CompileError, Described, Inadmissible, Refused};
-use nebula_linker::{InvalidImport, InvalidImporter, LinkError};
+use nebula_engine::{Described, Refused};
+use nebula_linker::InvalidImport;
 use nebula_model::id::{Digest, FunctionName};
-use nebula_model::limits::LimitTooHigh;
 use nebula_model::record::{Description, VersionRecord};
 use nebula_model::remember::Settings;
-use nebula_pipeline::InvalidPipeline;
-use nebula_store::{MayConflict, NewVersion, Publication, ResolveError, Store, StoreError, retry_conflicts};
+use nebula_store::{NewVersion, Publication, Store, StoreError};
 
+pub use self::error::{Broken, DeployError};
+pub use self::followers::Followers;
+use self::fuse::Queue;
 pub(crate) use self::fuse::fused_deadline;
-use self::names::Names;
-use self::naming::broken;
-pub use self::naming::{Broken, Followers, NamingError};
+pub use self::naming::NamingError;
 use crate::call::functions::Functions;
-use crate::error::LoadError;
 use crate::executor::Executor;
 use crate::results::Results;
-
-/// Why a component wasn't deployed. Nothing has changed then.
-#[derive(Debug, thiserror::Error)]
-pub enum DeployError {
-    /// The bytes aren't an admissible component.
-    #[error(transparent)]
-    Admission(#[from] Inadmissible),
-    /// The component imports functions that can't be linked into it.
-    #[error(transparent)]
-    Import(#[from] InvalidImport),
-    /// The component doesn't export a supported function.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// The component doesn't compile.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    /// The settings ask for more than the host allows.
-    #[error(transparent)]
-    Limit(#[from] LimitTooHigh),
-    /// The types of the pipeline don't fit.
-    #[error(transparent)]
-    Pipeline(#[from] InvalidPipeline),
-    /// Pipelines that follow the name would be broken.
-    #[error("it would break {}", broken(.0))]
-    Breaks(Vec<Broken>),
-    /// The types of a pipeline's function couldn't be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A defect in Nebula.
-    #[error("internal error: {0}")]
-    Internal(String),
-}
-
-impl MayConflict for DeployError {
-    fn is_conflict(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_conflict())
-    }
-}
-
-impl From<ResolveError> for DeployError {
-    fn from(error: ResolveError) -> Self {
-        match error {
-            ResolveError::Store(error) => Self::Store(error),
-            error @ (ResolveError::UnknownFunction(_)
-            | ResolveError::UnknownVersion { .. }
-            | ResolveError::NoEarlierVersion { .. }) => Self::Internal(error.to_string()),
-        }
-    }
-}
-
-impl From<LinkError> for DeployError {
-    fn from(error: LinkError) -> Self {
-        match error {
-            LinkError::Import(error) => Self::Import(error),
-            LinkError::Importer(error) => Self::Refused(match error {
-                InvalidImporter::NoHandle { exports } => Refused::NoHandle { exports },
-                InvalidImporter::NotAFunction => Refused::NotAFunction,
-                InvalidImporter::Type(error) => Refused::Type(error),
-                InvalidImporter::Imports { imports } => Refused::Imports { imports },
-            }),
-        }
-    }
-}
 
 /// Changes the versions that names stand for, on one host.
 pub(crate) struct Deployer {
@@ -119,7 +53,7 @@ pub(crate) struct Deployer {
     /// Components that are being deployed. Their compiled code is stored before a version names it.
     deploying: Mutex<Vec<Digest>>,
     /// Chains to link and compile.
-    fusing: Mutex<fuse::Queue>,
+    fusing: Mutex<Queue>,
 }
 
 impl Deployer {
@@ -226,32 +160,6 @@ impl Deployer {
         let compiled =
             self.executor.code().get_or_compile_bytes(digest, || Ok(Cow::Borrowed(component)), accept)?;
         engine.describe_artefact(&compiled.path()).map_err(explained)
-    }
-
-    /// Calls `change` with the current names. Calls it again if other hosts changed names meanwhile,
-    /// or if a component's types are missing because its code isn't compiled: compiles it without
-    /// any lock first.
-    ///
-    /// # Errors
-    /// The errors of `change`, which must not have changed anything then, and those of compiling.
-    fn with_names<T, E: From<LoadError> + MayConflict>(
-        &self,
-        mut change: impl FnMut(&mut Names<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let mut described = HashMap::new();
-        retry_conflicts(|| {
-            loop {
-                // A component's types never change: the next pass doesn't read them again.
-                let mut names = Names::new(self, std::mem::take(&mut described));
-                let outcome = change(&mut names);
-                let uncompiled = names.uncompiled();
-                described = names.into_described();
-                match uncompiled {
-                    Some(digest) => self.executor.code().get_or_compile::<LoadError>(&digest)?,
-                    None => return outcome,
-                };
-            }
-        })
     }
 
     /// Deletes the files that no version names and no call is using. Blocks on the disk.

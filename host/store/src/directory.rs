@@ -13,6 +13,8 @@
 //! * Only its owner can enter it (0700). Write access to it means control of the host.
 //! * Opening a directory of format 1 leaves it as it is. The first change makes it format 2.
 
+mod error;
+mod format;
 mod lock;
 
 use std::fs::{self, DirBuilder, File};
@@ -21,53 +23,9 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+pub use self::error::OpenError;
+use self::format::{FORMAT, FORMAT_1};
 use self::lock::DirectoryLock;
-
-/// The format of new directories, as `FORMAT` has it.
-const FORMAT: &str = "nebula registry 2\n";
-
-/// The format without a log of changes.
-const FORMAT_1: &str = "nebula registry 1\n";
-
-/// Why the data directory couldn't be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it open.
-    #[error("`{}` is in use by another process{}", path.display(), pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
-    Locked {
-        /// The directory.
-        path: PathBuf,
-        /// The process, if the lock file names it.
-        pid: Option<u32>,
-    },
-    /// It can't be created or written to.
-    #[error("cannot write to the data directory `{}`", path.display())]
-    NotWritable {
-        /// The directory.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// Another release has written it, or `FORMAT` is damaged.
-    #[error(
-        "`{}` has the format `{found}`, and this release reads `{}` and `{}`",
-        path.display(), FORMAT_1.trim(), FORMAT.trim()
-    )]
-    OtherFormat {
-        /// The directory.
-        path: PathBuf,
-        /// The content of `FORMAT`.
-        found: String,
-    },
-    /// Its database can't be opened.
-    #[error("the database of functions in `{}` cannot be opened", path.display())]
-    Database {
-        /// The directory.
-        path: PathBuf,
-        /// The database's reason.
-        source: crate::Cause,
-    },
-}
 
 /// Secret bytes, from which the keys for all purposes derive.
 #[derive(Clone)]

@@ -13,13 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use wasmtime::Result;
-use wasmtime::component::Resource;
-use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
-use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi::p2::Pollable;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, async_trait};
-
-use super::Sandbox;
 
 /// Seconds from the Unix epoch to the instant at which every call begins.
 const WALL_EPOCH_SECONDS: u64 = 946_684_800;
@@ -50,8 +45,13 @@ impl VirtualClock {
         }))
     }
 
-    fn now_ns(&self) -> u64 {
+    pub(super) fn now_ns(&self) -> u64 {
         self.0.now_ns.load(Ordering::Relaxed)
+    }
+
+    /// Returns a pollable that is ready once the clock reaches `at_ns`.
+    pub(super) fn deadline(&self, at_ns: u64) -> Deadline {
+        Deadline { at_ns, clock: self.clone() }
     }
 
     /// Moves time to the earliest pending deadline that was polled. Returns false without one.
@@ -93,7 +93,7 @@ impl HostWallClock for VirtualClock {
 }
 
 /// A pollable that is ready once virtual time reaches `at_ns`.
-struct Deadline {
+pub(super) struct Deadline {
     at_ns: u64,
     clock: VirtualClock,
 }
@@ -109,26 +109,6 @@ impl Pollable for Deadline {
             Poll::Pending
         })
         .await;
-    }
-}
-
-impl monotonic_clock::Host for Sandbox {
-    fn now(&mut self) -> Result<u64> {
-        Ok(self.clock.now_ns())
-    }
-
-    fn resolution(&mut self) -> Result<u64> {
-        Ok(1)
-    }
-
-    fn subscribe_instant(&mut self, when: u64) -> Result<Resource<DynPollable>> {
-        let deadline = self.table.push(Deadline { at_ns: when, clock: self.clock.clone() })?;
-        subscribe(&mut self.table, deadline)
-    }
-
-    fn subscribe_duration(&mut self, when: u64) -> Result<Resource<DynPollable>> {
-        let at_ns = self.clock.now_ns().saturating_add(when);
-        monotonic_clock::Host::subscribe_instant(self, at_ns)
     }
 }
 

@@ -17,12 +17,8 @@ use wasmtime::Result;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
-use wasmtime_wasi_http::p2::types::{
-    HostFutureIncomingResponse, HostIncomingRequest, HostOutgoingRequest, HostResponseOutparam,
-};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView};
-
-use super::Sandbox;
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 /// The name in `wasmtime-wasi-http`; older 0.2 versions resolve to it.
 const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
@@ -31,7 +27,7 @@ const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 /// as handles, read or unread: all together stay below a function's default memory.
 const CHUNK_BYTES_MAX: usize = 32 * 1024;
 
-type Outcome = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
+pub(super) type Outcome = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 /// The response of the guest as far as it has arrived.
@@ -65,6 +61,12 @@ pub(crate) struct ResponseTooLarge {
 impl ResponseSink {
     pub(super) fn new(bytes_max: u64) -> Self {
         Self { bytes_max, arrived: Arc::default(), state: State::Awaited }
+    }
+
+    /// Returns the function to call with the response that the guest sets.
+    pub(super) fn receiver(&self) -> impl FnOnce(Outcome) + Send + 'static {
+        let arrived = Arc::clone(&self.arrived);
+        move |outcome| *arrived.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome)
     }
 
     /// Reads the guest's output so far. Returns false if there was no progress.
@@ -138,33 +140,8 @@ fn poll_frame(
     std::pin::pin!(unconstrained(next)).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-impl Sandbox {
-    /// Passes `request` to the guest's `incoming-handler` as resources.
-    ///
-    /// # Errors
-    /// Fails when the request has no authority.
-    pub fn incoming_request(
-        &mut self,
-        request: http::Request<Bytes>,
-    ) -> Result<(Resource<HostIncomingRequest>, Resource<HostResponseOutparam>)> {
-        use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
-
-        let arrived = Arc::clone(&self.response.arrived);
-        let request = request.map(http_body_util::Full::new);
-        let mut view = self.http();
-        let request = view.new_incoming_request(
-            Scheme::Http,
-            request.map(|body| http_body_util::BodyExt::map_err(body, |never| -> Error { match never {} })),
-        )?;
-        let out = view.new_response_outparam_from_callback(move |outcome| {
-            *arrived.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-        })?;
-        Ok((request, out))
-    }
-}
-
 /// Shadows `wasi:http/outgoing-handler`: denies every request before it spawns a task.
-pub(super) fn deny_outgoing(linker: &mut Linker<Sandbox>) -> Result<()> {
+pub(super) fn deny_outgoing<T: 'static>(linker: &mut Linker<T>) -> Result<()> {
     type Denied = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
     linker.instance(OUTGOING_HANDLER)?.func_wrap(
         "handle",

@@ -21,6 +21,7 @@
 //! * An idle shard has no timer once everything has been dropped.
 
 mod answer;
+mod call;
 mod receipt;
 mod repeat;
 
@@ -39,7 +40,7 @@ use nebula_pipeline::ExecutionMode;
 use nebula_store::ResolveError;
 
 pub use self::answer::AnsweredCall;
-use self::answer::Call;
+use self::call::Call;
 pub use self::receipt::IssuedReceipt;
 pub use self::repeat::RepeatableAnswer;
 use crate::call::function::Function;

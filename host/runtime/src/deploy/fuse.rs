@@ -16,7 +16,9 @@
 //! * One chain is linked and compiled at a time. It takes one of the places for compilers, so a deploy
 //!   or a first call that has to compile may wait for it; other calls don't.
 
-use std::collections::{HashMap, HashSet};
+mod queue;
+
+use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -33,6 +35,7 @@ use nebula_pipeline::OutputType;
 use nebula_store::StoreError;
 use sha2::{Digest as _, Sha256};
 
+pub(super) use self::queue::Queue;
 use super::Deployer;
 use crate::call::function::Function;
 use crate::error::LoadError;
@@ -44,14 +47,6 @@ const LINKER: u32 = 1;
 
 /// Most chains in the queue. Further chains run stepwise until they are called again.
 const QUEUE_MAX: usize = 4096;
-
-/// The queue of chains to fuse.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    /// The latest version of each queued pipeline.
-    chains: HashMap<FunctionName, Version>,
-    has_thread: bool,
-}
 
 /// Returns the digest under which a pipeline's fused code is stored. `None` if the chain must not
 /// be fused: its description forbids it, a step isn't a typed component, or a function has lower

@@ -19,7 +19,8 @@ use nebula_model::form::Form;
 use nebula_model::id::FunctionName;
 use nebula_model::record::{Linked, VersionRecord};
 
-use super::{DeployError, Deployer};
+use super::Deployer;
+use super::error::DeployError;
 
 impl Deployer {
     /// Returns an admitted component as it is published under `own`: with its imports linked in, if

@@ -12,11 +12,41 @@ use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use nebula_model::record::{Composition, Pinned, VersionRecord};
 use nebula_pipeline as pipeline;
 use nebula_pipeline::{Callee, InvalidPipeline, Plan};
-use nebula_store::{NewVersion, ResolveError};
+use nebula_store::{MayConflict, NewVersion, ResolveError, retry_conflicts};
 
-use super::naming::{Broken, FollowerVersion, Followers, calls, describe};
-use super::{DeployError, Deployer};
+use super::Deployer;
+use super::description::describe;
+use super::error::{Broken, DeployError};
+use super::followers::{FollowerVersion, Followers};
 use crate::error::LoadError;
+
+impl Deployer {
+    /// Calls `change` with the current names. Calls it again if other hosts changed names meanwhile,
+    /// or if a component's types are missing because its code isn't compiled: compiles it without
+    /// any lock first.
+    ///
+    /// # Errors
+    /// The errors of `change`, which must not have changed anything then, and those of compiling.
+    pub(super) fn with_names<T, E: From<LoadError> + MayConflict>(
+        &self,
+        mut change: impl FnMut(&mut Names<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut described = HashMap::new();
+        retry_conflicts(|| {
+            loop {
+                // A component's types never change: the next pass doesn't read them again.
+                let mut names = Names::new(self, std::mem::take(&mut described));
+                let outcome = change(&mut names);
+                let uncompiled = names.uncompiled();
+                described = names.into_described();
+                match uncompiled {
+                    Some(digest) => self.executor.code().get_or_compile::<LoadError>(&digest)?,
+                    None => return outcome,
+                };
+            }
+        })
+    }
+}
 
 /// The versions that names stand for, while a change is planned.
 pub(super) struct Names<'a> {
@@ -305,6 +335,11 @@ fn callee_of(described: &Described) -> Option<Callee> {
         Form::Raw => Some(Callee::raw()),
         Form::Http => None,
     }
+}
+
+/// Returns the functions that a version calls, if it is a pipeline.
+pub(super) fn calls(record: &VersionRecord) -> impl Iterator<Item = &FunctionRef> {
+    record.pipeline.iter().flat_map(|composition| composition.description.steps.calls())
 }
 
 /// Returns whether a pipeline calls the current version of `name`.

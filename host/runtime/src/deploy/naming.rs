@@ -16,26 +16,20 @@ use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use nebula_model::description::Pipeline;
-use nebula_model::form::Form;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Version};
-use nebula_model::record::{Description, VersionRecord};
+use nebula_model::record::VersionRecord;
 use nebula_model::remember::Settings;
-use nebula_pipeline::{Callee, InputType, InvalidPipeline, OutputType, Plan, View};
+use nebula_pipeline::{InvalidPipeline, Plan, View};
 use nebula_store::{
     MayConflict, NewVersion, Publication, ResolveError, Sequence, StoreError, retry_conflicts,
 };
 
-use super::{DeployError, Deployer, Names};
+use super::Deployer;
+use super::description::describe;
+use super::error::{Broken, DeployError, broken};
+use super::followers::{FollowerVersion, Followers};
+use super::names::{Names, calls};
 use crate::error::LoadError;
-
-/// A pipeline that a change would break.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// The pipeline.
-    pub pipeline: FunctionName,
-    /// The reason why it wouldn't fit any more.
-    pub reason: InvalidPipeline,
-}
 
 /// Why a change of a name was refused. Nothing has changed then, except perhaps if the store was late
 /// or failed.
@@ -93,32 +87,10 @@ impl From<StoreError> for NamingError {
     }
 }
 
-pub(super) fn broken(broken: &[Broken]) -> String {
-    let each =
-        broken.iter().map(|Broken { pipeline, reason }| format!("the pipeline `{pipeline}` ({reason})"));
-    each.collect::<Vec<_>>().join(", ")
-}
-
 fn list(names: &[FunctionName]) -> String {
     let pipelines = if names.len() == 1 { "the pipeline" } else { "the pipelines" };
     let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     format!("{pipelines} {}", names.join(", "))
-}
-
-/// The treatment of pipelines that follow a name but don't fit its new version.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Followers {
-    /// The change is refused.
-    #[default]
-    MustFit,
-    /// They keep their version and the versions it calls, until they fit again.
-    MayStay,
-}
-
-/// The new version of a pipeline that follows a name which changes.
-pub(super) struct FollowerVersion {
-    pub(super) record: VersionRecord,
-    pub(super) content: Vec<u8>,
 }
 
 /// The right to change names on this host. Other hosts may change them all the same: then a change
@@ -363,30 +335,4 @@ fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
         linked: linked.clone(),
     };
     Publication { name, content: Cow::Borrowed(content), version }
-}
-
-/// Returns the functions that a version calls, if it is a pipeline.
-pub(super) fn calls(record: &VersionRecord) -> impl Iterator<Item = &FunctionRef> {
-    record.pipeline.iter().flat_map(|composition| composition.description.steps.calls())
-}
-
-/// Returns the description that is stored for a pipeline.
-pub(super) fn describe(plan: &Plan) -> Description {
-    let Callee { input, output, error, .. } = &plan.callee;
-    let (form, input_schema) = match input {
-        InputType::Payload => (Form::Raw, None),
-        InputType::Values(params) => (Form::Typed, nebula_codec::input_schema(params)),
-    };
-    Description {
-        form,
-        signature: plan.callee.signature_text(),
-        input_schema,
-        output_schema: match output {
-            OutputType::Value(ty) => Some(nebula_codec::json_schema(ty)),
-            OutputType::Nothing | OutputType::Payload => None,
-        },
-        error_schema: error.value().map(nebula_codec::json_schema),
-        imports: Vec::new(),
-        notes: Vec::new(),
-    }
 }

@@ -17,10 +17,12 @@
 //! * An inconclusive recomputation, such as one past its deadline, is not a disagreement.
 //! * A hit is checked soon or not at all. The thread ends some time after the last check.
 
+mod queue;
+
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,9 +32,10 @@ use nebula_engine::{Allowance, CancelFlag, thread_time};
 use nebula_model::answer::Answer;
 use nebula_model::disagreement::Disagreement;
 use nebula_model::id::Digest;
-use nebula_model::request::{Prefer, Request};
 use nebula_store::LogEntry;
 
+pub(crate) use self::queue::Verification;
+use self::queue::{Check, request_bytes};
 use super::code::{Code, components};
 use crate::cache::CachedResult;
 use crate::call::function::Function;
@@ -67,103 +70,12 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Stack of the thread, bytes: guests run on it.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
-/// The sampling of hits, and the queue of checks.
-pub(crate) struct Verification {
-    /// Share of hits to sample, out of 2^64.
-    part: u64,
-    salt: u64,
-    queued_bytes: AtomicU64,
-    /// Rises whenever an operator trusts results again.
-    trusted: AtomicU64,
-    begun: AtomicU64,
-    queue: Mutex<Option<SyncSender<Check>>>,
-}
-
-/// A hit to be verified.
-pub(crate) struct Check {
-    pub(crate) function: Arc<Function>,
-    pub(crate) request: Request,
-    pub(crate) prefer: Prefer,
-    pub(crate) cached: Arc<CachedResult>,
-    trusted: u64,
-    queued_at: Instant,
-}
-
 /// The result of a check.
 enum Verdict {
     Agreed,
     /// It couldn't be recomputed now, or not in time.
     Undecided,
     Disagreed(Box<Disagreement>),
-}
-
-impl Verification {
-    /// Samples `share` of the hits, from 0 to 1.
-    pub(crate) fn new(share: f64) -> Self {
-        // Differs between processes, so that they sample different hits. Its quality doesn't
-        // matter.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            part: (share.clamp(0.0, 1.0) * u64::MAX as f64) as u64,
-            salt: since.as_nanos() as u64,
-            queued_bytes: AtomicU64::new(0),
-            trusted: AtomicU64::new(0),
-            begun: AtomicU64::new(0),
-            queue: Mutex::default(),
-        }
-    }
-
-    /// Returns the first number for a new counter of hits, far from those of other counters.
-    pub(crate) fn begin(&self) -> u64 {
-        mixed(self.begun.fetch_add(1, Ordering::Relaxed) ^ self.salt)
-    }
-
-    /// Returns whether the hit with this number is sampled.
-    pub(crate) fn samples(&self, number: u64) -> bool {
-        self.part > 0 && mixed(number) <= self.part
-    }
-
-    fn trusted(&self) -> u64 {
-        self.trusted.load(Ordering::Acquire)
-    }
-
-    /// Invalidates the checks in the queue.
-    pub(crate) fn restart(&self) {
-        self.trusted.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Returns whether the verifying thread runs.
-    #[cfg(test)]
-    pub(crate) fn is_working(&self) -> bool {
-        self.lock().is_some()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<SyncSender<Check>>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): spreads consecutive numbers evenly.
-fn mixed(number: u64) -> u64 {
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
-}
-
-/// Returns the memory that a request holds besides its head, bytes.
-fn request_bytes(request: &Request) -> u64 {
-    let bytes = match request {
-        Request::Payload { body, .. } => body.len(),
-        Request::Query(pairs) => pairs.iter().map(|(name, value)| name.len() + value.len()).sum(),
-        Request::Http(request) => request.body().len(),
-    };
-    bytes as u64
-}
-
-impl Check {
-    fn bytes(&self) -> u64 {
-        request_bytes(&self.request) + self.cached.bytes()
-    }
 }
 
 impl Runtime {
@@ -360,29 +272,5 @@ fn disagreement(runtime: &Runtime, check: &Check, called: &CallOutcome) -> Disag
         computed: shown(&called.result),
         engines: [cached.engine.as_ref().to_owned(), nebula_engine::identity().to_owned()],
         at_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sampling_matches_the_requested_share() {
-        for share in [0.0, 0.001, 0.25, 1.0] {
-            let verification = Verification::new(share);
-            // Many counters with few hits each, as when most functions are rarely called.
-            let hits = (0..10_000).flat_map(|_| {
-                let begin = verification.begin();
-                (0..10).map(move |index| begin.wrapping_add(index))
-            });
-            let sampled = hits.filter(|number| verification.samples(*number)).count() as f64;
-            let expected = share * 100_000.0;
-            // Five standard deviations of a fair draw.
-            assert!(
-                (sampled - expected).abs() <= 5.0 * (expected * (1.0 - share)).sqrt(),
-                "{share}: {sampled}"
-            );
-        }
     }
 }

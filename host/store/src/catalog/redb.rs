@@ -16,6 +16,7 @@
 //! log exists.
 
 mod database;
+mod failure;
 mod tables;
 
 use std::collections::{HashMap, HashSet};
@@ -28,6 +29,7 @@ use nebula_model::record::VersionRecord;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use self::database::Database;
+use self::failure::{Failure, damaged};
 use self::tables::{CURRENT, DISTRUSTED, IMPORTERS, LOG, PIPELINES, RECORDS, View};
 use super::progress::{Progress, WriteTurn};
 use super::record::{self, NO_RECORD, RecordHash};
@@ -53,48 +55,6 @@ pub struct RedbCatalog {
     progress: Progress,
     turn: WriteTurn,
     directory: Arc<Directory>,
-}
-
-/// An error inside this module, where redb's reason still matters.
-#[derive(Debug)]
-enum Failure {
-    Redb(Box<redb::Error>),
-    Catalog(CatalogError),
-    Append(AppendError),
-}
-
-impl<E: Into<redb::Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::Redb(Box::new(error.into()))
-    }
-}
-
-impl From<Failure> for CatalogError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Redb(error) if is_out_of_space(&error) => Self::OutOfSpace(error),
-            Failure::Redb(error) => Self::Failed(error),
-            Failure::Catalog(error) | Failure::Append(AppendError::Catalog(error)) => error,
-            Failure::Append(error) => Self::Failed(error.into()),
-        }
-    }
-}
-
-impl From<Failure> for AppendError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Append(error) => error,
-            failure @ (Failure::Redb(_) | Failure::Catalog(_)) => Self::Catalog(failure.into()),
-        }
-    }
-}
-
-fn is_out_of_space(error: &redb::Error) -> bool {
-    if let redb::Error::Io(error) = error { crate::is_out_of_space(error) } else { false }
-}
-
-fn damaged(sequence: Sequence, damage: LogDamage) -> Failure {
-    Failure::Catalog(CatalogError::Log { sequence, source: damage })
 }
 
 impl RedbCatalog {

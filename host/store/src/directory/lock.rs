@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::OpenError;
+use super::error::OpenError;
 
 /// The held lock.
 pub(super) struct DirectoryLock {

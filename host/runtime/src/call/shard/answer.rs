@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nebula_cache::{Key, Spelling};
-use nebula_engine::{CallLog, Loaded};
+use nebula_engine::CallLog;
 use nebula_model::cost::CallCost;
 use nebula_model::form::Form;
 use nebula_model::id::{FunctionRef, Selector};
@@ -27,11 +27,11 @@ use nebula_model::request::{Prefer, Request};
 use nebula_pipeline::ExecutionMode;
 use tokio::sync::oneshot;
 
+use super::call::{Call, Origin};
 use super::{RepeatableAnswer, RoutedFunction, Shard};
 use crate::cache::{CachedResult, FlightOutcome, Lead, Waiter};
 use crate::call::invoke;
 use crate::call::invoke::{CallOutcome, CallRequest, Decoded, RunEnd};
-use crate::call::lane;
 use crate::call::lookup::{CacheSlot, Lookup};
 use crate::error::{CallError, Fault};
 use crate::peers::{Lease, LeaseGuard, PeerAnswer, PeerCall};
@@ -73,44 +73,6 @@ struct StoredHit {
 struct DecodedCall {
     decoded: Decoded,
     key: Key,
-}
-
-/// A call in progress.
-pub(super) struct Call {
-    /// The code on which it starts.
-    pub(super) code: Code,
-    pub(super) begun: Instant,
-    /// Start of the deadline.
-    pub(super) admitted: Instant,
-    /// It has started, so it can't be shed any more and can't run on the fast lane.
-    pub(super) started: bool,
-    /// Its slot on the compute lane, if it has one.
-    pub(super) slot: Option<lane::LaneSlot>,
-    /// The caller's cache directives.
-    pub(super) directives: CacheDirectives,
-    /// The linked component of a chain that is to run as one.
-    pub(super) fused: Option<Arc<Loaded>>,
-    /// The host that asked for it.
-    origin: Origin,
-    /// The request, if another host may answer it.
-    pub(super) forwardable: Option<PeerCall>,
-}
-
-impl Call {
-    /// Returns the mode in which a chain starts.
-    fn mode(&self) -> ExecutionMode {
-        if self.fused.is_some() { ExecutionMode::Fused } else { ExecutionMode::Stepwise }
-    }
-}
-
-/// The host that a client asked for a call.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// This host.
-    Here,
-    /// Another host, which may wait for this call with the lease of its key. So this host asks no
-    /// other host for anything.
-    Peer,
 }
 
 impl Shard {

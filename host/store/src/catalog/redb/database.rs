@@ -20,7 +20,7 @@ use redb::backends::FileBackend;
 use redb::{Builder, Database as RedbDatabase, Error, ReadOnlyDatabase};
 use redb::{ReadTransaction, ReadableDatabase, WriteTransaction};
 
-use super::Failure;
+use super::failure::Failure;
 use super::tables::{CURRENT, RECORDS};
 
 /// The part of the file that redb caches, bytes. The kernel caches all of it anyway.

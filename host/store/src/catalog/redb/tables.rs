@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::super::{CatalogError, Change, RawChange};
-use super::Failure;
+use super::failure::Failure;
 
 /// Sequence to log record. Missing until the first change in format 2.
 pub(super) const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");

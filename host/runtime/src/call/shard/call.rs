@@ -1,0 +1,50 @@
+//! A call in progress: its code, its times, and the host that asked for it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use nebula_engine::Loaded;
+use nebula_model::remember::CacheDirectives;
+use nebula_pipeline::ExecutionMode;
+
+use crate::call::lane;
+use crate::peers::PeerCall;
+use crate::run::code::Code;
+
+/// A call in progress.
+pub(super) struct Call {
+    /// The code on which it starts.
+    pub(super) code: Code,
+    pub(super) begun: Instant,
+    /// Start of the deadline.
+    pub(super) admitted: Instant,
+    /// It has started, so it can't be shed any more and can't run on the fast lane.
+    pub(super) started: bool,
+    /// Its slot on the compute lane, if it has one.
+    pub(super) slot: Option<lane::LaneSlot>,
+    /// The caller's cache directives.
+    pub(super) directives: CacheDirectives,
+    /// The linked component of a chain that is to run as one.
+    pub(super) fused: Option<Arc<Loaded>>,
+    /// The host that asked for it.
+    pub(super) origin: Origin,
+    /// The request, if another host may answer it.
+    pub(super) forwardable: Option<PeerCall>,
+}
+
+impl Call {
+    /// Returns the mode in which a chain starts.
+    pub(super) fn mode(&self) -> ExecutionMode {
+        if self.fused.is_some() { ExecutionMode::Fused } else { ExecutionMode::Stepwise }
+    }
+}
+
+/// The host that a client asked for a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This host.
+    Here,
+    /// Another host, which may wait for this call with the lease of its key. So this host asks no
+    /// other host for anything.
+    Peer,
+}

@@ -1,0 +1,92 @@
+//! The errors of a deploy.
+
+use nebula_engine::{CompileError, Inadmissible, Refused};
+use nebula_linker::{InvalidImport, InvalidImporter, LinkError};
+use nebula_model::id::FunctionName;
+use nebula_model::limits::LimitTooHigh;
+use nebula_pipeline::InvalidPipeline;
+use nebula_store::{MayConflict, ResolveError, StoreError};
+
+use crate::error::LoadError;
+
+/// Why a component wasn't deployed. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// The bytes aren't an admissible component.
+    #[error(transparent)]
+    Admission(#[from] Inadmissible),
+    /// The component imports functions that can't be linked into it.
+    #[error(transparent)]
+    Import(#[from] InvalidImport),
+    /// The component doesn't export a supported function.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The component doesn't compile.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The settings ask for more than the host allows.
+    #[error(transparent)]
+    Limit(#[from] LimitTooHigh),
+    /// The types of the pipeline don't fit.
+    #[error(transparent)]
+    Pipeline(#[from] InvalidPipeline),
+    /// Pipelines that follow the name would be broken.
+    #[error("it would break {}", broken(.0))]
+    Breaks(Vec<Broken>),
+    /// The types of a pipeline's function couldn't be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A defect in Nebula.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl MayConflict for DeployError {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_conflict())
+    }
+}
+
+impl From<ResolveError> for DeployError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Store(error) => Self::Store(error),
+            error @ (ResolveError::UnknownFunction(_)
+            | ResolveError::UnknownVersion { .. }
+            | ResolveError::NoEarlierVersion { .. }) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<LinkError> for DeployError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Import(error) => Self::Import(error),
+            LinkError::Importer(error) => Self::Refused(match error {
+                InvalidImporter::NoHandle { exports } => Refused::NoHandle { exports },
+                InvalidImporter::NotAFunction => Refused::NotAFunction,
+                InvalidImporter::Type(error) => Refused::Type(error),
+                InvalidImporter::Imports { imports } => Refused::Imports { imports },
+            }),
+        }
+    }
+}
+
+/// A pipeline that a change would break.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The pipeline.
+    pub pipeline: FunctionName,
+    /// The reason why it wouldn't fit any more.
+    pub reason: InvalidPipeline,
+}
+
+/// Returns the broken pipelines as text, each with its reason.
+pub(super) fn broken(broken: &[Broken]) -> String {
+    let each =
+        broken.iter().map(|Broken { pipeline, reason }| format!("the pipeline `{pipeline}` ({reason})"));
+    each.collect::<Vec<_>>().join(", ")
+}
