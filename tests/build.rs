@@ -124,7 +124,8 @@ fn guests(directory: &Path, built: &Path) -> Result<Vec<Component>> {
     sorted(components)
 }
 
-/// Lists the functions of `directory`: folders with a `Cargo.toml`, packages named like their folders.
+/// Lists the functions of `directory`: folders with a `Cargo.toml`, packages named like their
+/// folders.
 fn functions(directory: &Path, built: &Path) -> Result<Vec<Component>> {
     let mut components = Vec::new();
     for folder in folders(directory)? {

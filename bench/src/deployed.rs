@@ -80,8 +80,8 @@ impl DeployedFunctions {
         let nebula = InProcess::open(data_dir.path())?;
         let size = size.clamped();
         let Size { functions, variants } = size;
-        // Deploy each variant once, so that none is compiled twice at the same time. Then deploy the
-        // functions that share variants.
+        // Deploy each variant once, so that none is compiled twice at the same time. Then deploy
+        // the functions that share variants.
         for part in [0..variants, variants..functions] {
             for from in part.clone().step_by(PROGRESS_STEP as usize) {
                 let to = part.end.min(from + PROGRESS_STEP);

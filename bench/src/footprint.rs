@@ -84,8 +84,8 @@ impl Activity {
             .sum()
     }
 
-    /// Returns the threads' CPU time since `before` in nanoseconds, if the kernel counts it. Threads
-    /// that have both started and ended since then aren't counted.
+    /// Returns the threads' CPU time since `before` in nanoseconds, if the kernel counts it.
+    /// Threads that have both started and ended since then aren't counted.
     pub(crate) fn run_time_since(&self, before: &Self) -> Duration {
         let since = |(task, time): (&PathBuf, &Duration)| {
             time.saturating_sub(before.run_times.get(task).copied().unwrap_or_default())

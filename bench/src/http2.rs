@@ -4,10 +4,11 @@
 //! answer. Excludes: connect, compile, load, and a warm-up before every measurement.
 //! Guest: `functions/echo`. The load is h2load of nghttp2 on its own cores; it sleeps while it has
 //! nothing to read.
-//! The run checks h2load's counts: every response has a success status, and the bodies add up to the
-//! length of those sent. Peer in the same run: hyper alone, with HTTP/2 only. Reports requests per
-//! second, their ratio to hyper alone round by round, server CPU per request, and the utilisation
-//! of the load. If h2load isn't installed, the section contains a note instead of figures.
+//! The run checks h2load's counts: every response has a success status, and the bodies add up to
+//! the length of those sent. Peer in the same run: hyper alone, with HTTP/2 only. Reports requests
+//! per second, their ratio to hyper alone round by round, server CPU per request, and the
+//! utilisation of the load. If h2load isn't installed, the section contains a note instead of
+//! figures.
 
 use std::io::Write;
 use std::net::SocketAddr;

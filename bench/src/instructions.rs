@@ -4,9 +4,9 @@
 //! A process runs twice, for few requests and for many. The difference in instructions is divided
 //! by the difference in requests, so that the cost of starting cancels out. Callgrind counts user
 //! space only, not system calls. Under valgrind one thread runs at a time and a call takes about
-//! fifty times as long, so the deadline clock ticks more often per call. The kernel's scan for dirty
-//! pages may be unavailable, so that memories are reset in another way. Compare a figure with its
-//! own earlier values, not with a time.
+//! fifty times as long, so the deadline clock ticks more often per call. The kernel's scan for
+//! dirty pages may be unavailable, so that memories are reset in another way. Compare a figure with
+//! its own earlier values, not with a time.
 //! Guest: `functions/echo`. Peers in the same run, as in `throughput`: hyper alone, `wasmtime
 //! serve` with its best flags. If valgrind isn't installed, the section contains a note instead of
 //! figures.

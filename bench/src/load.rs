@@ -127,8 +127,8 @@ fn run_thread(
     let (mut idle_since, mut last_answer) = (None, Instant::now());
     loop {
         let mut busy = false;
-        // Use the connection that has been free the longest, so that all connections, and thereby all
-        // threads of the server, get their share.
+        // Use the connection that has been free the longest, so that all connections, and thereby
+        // all threads of the server, get their share.
         while let Some(&index) = free.front() {
             let Some(at) = due.take() else { break };
             free.pop_front();

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! Such a client waits for the server's thread to wake up before each response, unless the thread
-//! polls. The first table shows throughput and latency of hyper alone, of the cache with and without
-//! the cached fast path, and of a fresh instance for each call. The second table shows the cost of
-//! polling where it can't help: CPU time and wake-ups at a low rate, and while idle.
+//! polls. The first table shows throughput and latency of hyper alone, of the cache with and
+//! without the cached fast path, and of a fresh instance for each call. The second table shows the
+//! cost of polling where it can't help: CPU time and wake-ups at a low rate, and while idle.
 //! Guest: `functions/echo`. All servers are idle in the same window.
 
 use std::num::{NonZeroU32, NonZeroU64};

@@ -1,8 +1,8 @@
 //! The cached fast path: a connection gets the same responses with and without it.
 //!
-//! An input is the bytes that a client sends. `PART_END` ends a part: the client sends the next part
-//! once the server has nothing left to do. `FILL` and a number n stand for n KiB of the letter `x`,
-//! so that a short input can send a long request.
+//! An input is the bytes that a client sends. `PART_END` ends a part: the client sends the next
+//! part once the server has nothing left to do. `FILL` and a number n stand for n KiB of the letter
+//! `x`, so that a short input can send a long request.
 //!
 //! The clock is virtual: it advances when every task of the event loop waits, so timeouts take no
 //! time. It doesn't wait for other threads, so inputs avoid calls that run on them: long JSON, and

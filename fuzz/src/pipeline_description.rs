@@ -1,4 +1,5 @@
-//! Descriptions of pipelines, which arrive as JSON on the control plane and as TOML in `nebula.toml`.
+//! Descriptions of pipelines, which arrive as JSON on the control plane and as TOML in
+//! `nebula.toml`.
 
 use nebula_runtime::pipeline::Pipeline;
 

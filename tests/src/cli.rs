@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// Returns the path of the `nebula` binary: `NEBULA_TEST_BINARY`, which `cargo xtask test` sets, or the
-/// binary built once per test process with the profile of the tests.
+/// Returns the path of the `nebula` binary: `NEBULA_TEST_BINARY`, which `cargo xtask test` sets, or
+/// the binary built once per test process with the profile of the tests.
 ///
 /// The build covers the whole workspace: Cargo then selects the features that the tests were built
 /// with and compiles no dependency twice.

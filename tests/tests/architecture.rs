@@ -112,8 +112,8 @@ fn the_store_does_not_depend_on_wasmtime() {
     assert!(!dependencies("host/store/Cargo.toml").iter().any(|name| name.starts_with("wasmtime")));
 }
 
-/// Unsafe code is in two files, each of which justifies it: one loads compiled code, the other makes
-/// a system call that no library wraps.
+/// Unsafe code is in two files, each of which justifies it: one loads compiled code, the other
+/// makes a system call that no library wraps.
 #[test]
 fn unsafe_code_is_limited_to_two_files() {
     for (file, source) in sources("host") {
@@ -201,8 +201,8 @@ impl Modules {
         Self(modules)
     }
 
-    /// Returns the module that defines what `path` names in `module`. Follows names that are imported
-    /// there in turn. `None` if it is in another crate.
+    /// Returns the module that defines what `path` names in `module`. Follows names that are
+    /// imported there in turn. `None` if it is in another crate.
     fn definer(&self, module: &str, path: &str) -> Option<&str> {
         let (mut base, mut rest) = (module, path);
         while let Some(outer) = rest.strip_prefix("super::") {
@@ -239,13 +239,13 @@ impl Modules {
     }
 }
 
-/// No two files import each other, so a file can be read, tested and moved with only the files that it
-/// is built on.
+/// No two files import each other, so a file can be read, tested and moved with only the files that
+/// it is built on.
 ///
 /// File A imports file B if a `use` item of A names something that B defines: directly, or through
 /// re-exports and imports of other files. Two things don't count: a `pub use` of something from the
-/// file's own children, which only forms the interface of the module, and the imports of unit tests.
-/// Paths that are written out where they are used aren't examined.
+/// file's own children, which only forms the interface of the module, and the imports of unit
+/// tests. Paths that are written out where they are used aren't examined.
 ///
 /// Two files that need each other usually share a third idea. Give it a file of its own: the error
 /// that both return, a constant, the struct whose methods are spread over several files.

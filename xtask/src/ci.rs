@@ -1,4 +1,5 @@
-//! The checks that every change must pass ([`ci`]), and the longer ones before a release ([`full`]).
+//! The checks that every change must pass ([`ci`]), and the longer ones before a release
+//! ([`full`]).
 //!
 //! Each check is a phase with a name, so that it can run alone: `cargo xtask ci lints`. The phases
 //! that run tests are in [`mod@test`].
@@ -21,7 +22,8 @@ const FUZZ_SECONDS: u64 = 600;
 /// The number of times that [`full`] repeats the tests. Each repetition generates other inputs.
 const REPEATS: &str = "3";
 
-/// Checks formatting, wasmtime's features, dependencies, lints and documentation, then runs all tests.
+/// Checks formatting, wasmtime's features, dependencies, lints and documentation, then runs all
+/// tests.
 pub(crate) fn ci(phases: &mut Phases) -> Result<(), String> {
     phases.run("format", format)?;
     phases.run("units", units::check)?;

@@ -66,8 +66,8 @@ fn one(target: &str, seconds: u64) -> Result<(), String> {
     fuzz.current_dir(root());
     // cargo-fuzz requires a nightly compiler. This makes the pinned stable one accept its flags.
     fuzz.env("RUSTC_BOOTSTRAP", "1");
-    // A fuzzer can't use two settings of the release profile: LTO, and stripping the symbols that its
-    // crash reports need.
+    // A fuzzer can't use two settings of the release profile: LTO, and stripping the symbols that
+    // its crash reports need.
     fuzz.envs([("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_STRIP", "none")]);
     fuzz.args(["fuzz", "run", "--fuzz-dir", "fuzz", "--features", "libfuzzer", "--target-dir"]).arg(&build);
     // The targets are safe Rust, so the address sanitizer would only cost time.

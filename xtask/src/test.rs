@@ -31,8 +31,8 @@ pub(crate) fn test(phases: &mut Phases) -> Result<(), String> {
 /// Runs the tests of the main workspace with nextest, ignored ones included: those need a tool that
 /// the phase `tools` has installed.
 pub(crate) fn nextest(arguments: &[&str]) -> Result<(), String> {
-    // The end-to-end tests start this binary. nextest runs each test in its own process, and without
-    // the variable each of them would run cargo to build it.
+    // The end-to-end tests start this binary. nextest runs each test in its own process, and
+    // without the variable each of them would run cargo to build it.
     let nebula = tools::nebula()?;
     let mut nextest = Command::new(tools::nextest()?);
     nextest.current_dir(root()).env("NEBULA_TEST_BINARY", nebula);

@@ -1,8 +1,8 @@
 //! Finds the tools that the tasks need in addition to a Rust toolchain, and installs missing ones.
 //!
-//! Tools go below `target/tools`, with three exceptions: cargo installs cargo-component for the user,
-//! rustup installs the Wasm targets, and root on Debian or Ubuntu gets Python from the system's
-//! packages. If a tool can't be installed, the error says which packages to install.
+//! Tools go below `target/tools`, with three exceptions: cargo installs cargo-component for the
+//! user, rustup installs the Wasm targets, and root on Debian or Ubuntu gets Python from the
+//! system's packages. If a tool can't be installed, the error says which packages to install.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,8 @@ pub(crate) fn cargo_component() -> Result<(), String> {
 }
 
 impl Subcommand {
-    /// Returns the path of the program. Installs it below `target/tools` if the system doesn't have it.
+    /// Returns the path of the program. Installs it below `target/tools` if the system doesn't have
+    /// it.
     fn find_or_install(&self) -> Result<PathBuf, String> {
         let tools = root().join("target/tools");
         let candidates = [
@@ -121,7 +122,8 @@ pub(crate) fn openapi_validator() -> Result<PathBuf, String> {
     python_package(OPENAPI_VALIDATOR)
 }
 
-/// Installs a package in the repository's own virtual environment and returns its Python interpreter.
+/// Installs a package in the repository's own virtual environment and returns its Python
+/// interpreter.
 fn python_package(package: &str) -> Result<PathBuf, String> {
     let environment = root().join("target/tools/python");
     let python = environment.join("bin/python");
@@ -160,8 +162,8 @@ fn python_with_venv() -> Result<(), String> {
         .to_owned())
 }
 
-/// Returns whether `python3` has `venv` and `ensurepip`. Debian's package `python3` lacks the latter,
-/// so its `venv` fails.
+/// Returns whether `python3` has `venv` and `ensurepip`. Debian's package `python3` lacks the
+/// latter, so its `venv` fails.
 fn has_venv() -> bool {
     succeeds("python3", &["-c", "import ensurepip, venv"])
 }
@@ -209,8 +211,8 @@ fn unpack(package: &str, directory: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs `apt-get` in a directory. If it fails and the user is root, updates the package lists, which
-/// may be old or, in a container image, missing, and runs it again.
+/// Runs `apt-get` in a directory. If it fails and the user is root, updates the package lists,
+/// which may be old or, in a container image, missing, and runs it again.
 fn apt(directory: &Path, arguments: &[&str]) -> Result<(), String> {
     let apt = |arguments: &[&str]| {
         let mut apt = Command::new("apt-get");
@@ -241,7 +243,8 @@ fn succeeds(program: impl AsRef<OsStr>, arguments: &[&str]) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// Builds the `nebula` binary with the features that the workspace's tests use, and returns its path.
+/// Builds the `nebula` binary with the features that the workspace's tests use, and returns its
+/// path.
 pub(crate) fn nebula() -> Result<PathBuf, String> {
     let arguments = ["build", "--workspace", "--bin", "nebula", "--message-format=json-render-diagnostics"];
     let messages = output(cargo(".").args(arguments))?;

@@ -1,8 +1,9 @@
 //! Checks that no two cargo commands build wasmtime with different features.
 //!
 //! cargo unifies the features of a crate over the packages that a command selects. If two commands
-//! select different features for wasmtime or one of its dependencies, each compiles its own wasmtime,
-//! which takes minutes. The check compares cargo's unit graphs, without building anything.
+//! select different features for wasmtime or one of its dependencies, each compiles its own
+//! wasmtime, which takes minutes. The check compares cargo's unit graphs, without building
+//! anything.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};
@@ -76,8 +77,8 @@ fn compare(profile: &str, commands: &[Vec<String>], shared: &[&str]) -> Result<(
     Ok(())
 }
 
-/// Lists the units that cause a difference: their own features differ, and none of their dependencies
-/// does.
+/// Lists the units that cause a difference: their own features differ, and none of their
+/// dependencies does.
 fn differences(units: &Units, expected: &Units) -> String {
     let mut others: BTreeMap<(&str, &str), Vec<&Unit>> = BTreeMap::new();
     for unit in expected.values() {

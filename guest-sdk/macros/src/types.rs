@@ -1,7 +1,7 @@
 //! Rust types that WIT can express.
 //!
-//! A macro sees names, not types: it assumes that `String` is the one of std, and looks up an unknown
-//! name among the module's own structs and enums.
+//! A macro sees names, not types: it assumes that `String` is the one of std, and looks up an
+//! unknown name among the module's own structs and enums.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote};

@@ -1,7 +1,7 @@
 //! The store of results behind the memory tier: what it promises, and its implementations.
 //!
-//! [`DiskResults`] keeps results in a file on this machine. The tests' `MemoryResults` keeps them in
-//! memory. `testing::result_store` has the tests that every implementation passes. Both store
+//! [`DiskResults`] keeps results in a file on this machine. The tests' `MemoryResults` keeps them
+//! in memory. `testing::result_store` has the tests that every implementation passes. Both store
 //! results as the bytes of [`record`].
 
 mod disk;
@@ -38,9 +38,9 @@ use crate::usage::Usage;
 /// * **Bounds.** All results together take at most [`bytes_max`](Self::bytes_max). With 0 the store
 ///   keeps nothing. Results that wait
 ///   to be written are bounded, too: beyond the bound they are dropped.
-/// * **Threads.** `may_contain`, `keep` and `bytes_max` don't wait: an event loop may call them. All
-///   other methods may wait for a disk or a network. Call them on a thread that may wait. They may be
-///   called from several threads at once.
+/// * **Threads.** `may_contain`, `keep` and `bytes_max` don't wait: an event loop may call them.
+///   All other methods may wait for a disk or a network. Call them on a thread that may wait. They
+///   may be called from several threads at once.
 /// * **Deadlines.** A method that takes a deadline returns when it has passed, soon after. A local
 ///   read or write that has begun is finished first.
 pub trait ResultStore<E>: Send + Sync {
@@ -56,7 +56,8 @@ pub trait ResultStore<E>: Send + Sync {
     /// Removes results.
     ///
     /// # Errors
-    /// [`ResultStoreError`]. Some of the results may still be found until a later `remove` succeeds.
+    /// [`ResultStoreError`]. Some of the results may still be found until a later `remove`
+    /// succeeds.
     fn remove(&self, which: Removal, deadline: Instant) -> Result<(), ResultStoreError>;
 
     /// Waits until the queued results are stored.

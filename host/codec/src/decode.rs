@@ -4,8 +4,8 @@
 //! adds its step to the pointer as the error passes. Values that decode cost nothing extra.
 //!
 //! Invariant: memory for values is counted before it is allocated, and bounded by the length of the
-//! document (`state`). Values can be much larger than their document: an absent option takes no byte
-//! to send, but a name, an allocation and a value to hold.
+//! document (`state`). Values can be much larger than their document: an absent option takes no
+//! byte to send, but a name, an allocation and a value to hold.
 
 mod arguments;
 mod error;
@@ -27,8 +27,8 @@ use crate::types::{Params, Type};
 
 /// Decodes a JSON document into the arguments of a function, one for each parameter, in order.
 ///
-/// Without parameters the document is empty, `null`, `{}` or `[]`. With one parameter it is the value.
-/// With several it is an object by name, or an array in order.
+/// Without parameters the document is empty, `null`, `{}` or `[]`. With one parameter it is the
+/// value. With several it is an object by name, or an array in order.
 ///
 /// ```
 /// use nebula_codec::{DecodeError, Field, Type, decode};

@@ -1,8 +1,8 @@
 //! The first place where two signatures differ.
 //!
-//! A pipeline converts values between types that fit. A call of an imported function has no place for
-//! that, so types count as equal here only if they have the same structure, and parameters only if
-//! they have the same names.
+//! A pipeline converts values between types that fit. A call of an imported function has no place
+//! for that, so types count as equal here only if they have the same structure, and parameters only
+//! if they have the same names.
 
 use crate::text::{signature_excerpt, wit_excerpt};
 use crate::types::{Signature, Type};

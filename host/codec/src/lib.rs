@@ -27,7 +27,8 @@
 //! Invariants:
 //! * The type drives decoding: a value nests as deep as its type, and content that the type has no
 //!   place for is an error.
-//! * `decode(encode(v))` is `v` for every value of every type; of equal keys of a map, the last counts.
+//! * `decode(encode(v))` is `v` for every value of every type; of equal keys of a map, the last
+//!   counts.
 //! * Encoding is deterministic: equal values give equal bytes.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a wildcard means: any other type doesn't fit here")]

@@ -189,7 +189,8 @@ impl<'a> Parser<'a> {
         Ok(members)
     }
 
-    /// Reads one or more items with commas between them, up to `end`. A comma after the last is allowed.
+    /// Reads one or more items with commas between them, up to `end`. A comma after the last is
+    /// allowed.
     fn list_until<T>(
         &mut self,
         end: char,

@@ -1,8 +1,8 @@
 //! Query parameters as input: `?name=value`, for types that fit a query string.
 //!
-//! These are scalars, strings and enums, options and lists of them (a list repeats the name), and one
-//! record of such fields. The pairs are assembled into the JSON that a POST would have sent, and
-//! `decode` reads that.
+//! These are scalars, strings and enums, options and lists of them (a list repeats the name), and
+//! one record of such fields. The pairs are assembled into the JSON that a POST would have sent,
+//! and `decode` reads that.
 
 use wasmtime::component::Val;
 
@@ -78,7 +78,8 @@ fn object(fields: &Params, pairs: &[(String, String)]) -> Result<String, DecodeE
     Ok(serde_json::Value::Object(object).to_string())
 }
 
-/// Returns the JSON of one parameter or field, or `None` if it isn't given. An absent list is empty.
+/// Returns the JSON of one parameter or field, or `None` if it isn't given. An absent list is
+/// empty.
 fn parameter(param: &Field, pairs: &[(String, String)]) -> Result<Option<serde_json::Value>, DecodeError> {
     let Field { name, ty } = param;
     let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());

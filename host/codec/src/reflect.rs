@@ -51,7 +51,8 @@ pub fn reflect(func: &ComponentFunc) -> Result<Signature, UnsupportedType> {
     reflector.signature(func)
 }
 
-/// Returns the beginning of any signature in WIT, or `None` if it contains a type without a JSON form.
+/// Returns the beginning of any signature in WIT, or `None` if it contains a type without a JSON
+/// form.
 pub fn reflect_excerpt(name: &str, func: &ComponentFunc) -> Option<String> {
     let mut reflector = Reflector {
         // Each is at least one character.

@@ -3,8 +3,8 @@
 //!
 //! Invariants:
 //! * Every encoded value is valid.
-//! * A document is valid exactly if it decodes. Only two rules are outside of JSON Schema: the range of
-//!   an integer in a string, and different keys in an array of pairs.
+//! * A document is valid exactly if it decodes. Only two rules are outside of JSON Schema: the
+//!   range of an integer in a string, and different keys in an array of pairs.
 
 use serde_json::{Value, json};
 

@@ -165,7 +165,8 @@ fn integers_decode_from_any_spelling_of_a_whole_number() {
     }
 }
 
-/// Where only some kinds of JSON values fit, any other kind is a mismatch there, not a syntax error.
+/// Where only some kinds of JSON values fit, any other kind is a mismatch there, not a syntax
+/// error.
 #[test]
 fn values_of_another_kind_are_mismatches() {
     let [number, string] = [Type::Primitive(Primitive::U8), Type::STRING];

@@ -6,7 +6,8 @@ use std::fmt::{self, Write};
 
 use crate::types::{Params, Signature, Type};
 
-/// Maximum length of the excerpts in errors: of types, and of what was found in their place, characters.
+/// Maximum length of the excerpts in errors: of types, and of what was found in their place,
+/// characters.
 pub(crate) const EXCERPT_CHARS_MAX: usize = 300;
 
 /// Returns `ty` in WIT: `list<record { name: string, values: list<f64> }>`.

@@ -7,13 +7,16 @@
 
 use std::sync::Arc;
 
-/// Maximum number of types, fields, cases and flags of a signature, written out. Wide records have hundreds.
+/// Maximum number of types, fields, cases and flags of a signature, written out. Wide records have
+/// hundreds.
 pub const TYPES_MAX: usize = 10_000;
 
-/// Maximum nesting of types. A schema nests up to four levels for each, and JSON is read to a depth of 128.
+/// Maximum nesting of types. A schema nests up to four levels for each, and JSON is read to a depth
+/// of 128.
 pub const TYPE_DEPTH_MAX: usize = 24;
 
-/// Maximum length of all names of parameters, fields, cases and flags of a signature, written out, bytes.
+/// Maximum length of all names of parameters, fields, cases and flags of a signature, written out,
+/// bytes.
 pub const NAME_BYTES_MAX: usize = 256 * 1024;
 
 /// A type without parts.

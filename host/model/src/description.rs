@@ -14,8 +14,8 @@
 //!
 //! `nebula.toml` has the same in TOML's tables.
 //!
-//! Invariant: [`Pipeline::check`] bounds depth and size in any notation. Whether types fit is checked
-//! by the `pipeline` crate.
+//! Invariant: [`Pipeline::check`] bounds depth and size in any notation. Whether types fit is
+//! checked by the `pipeline` crate.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -73,8 +73,8 @@ pub struct Pipeline {
     pub fuse: Fuse,
 }
 
-/// When a chain of typed functions runs as the one component that it is linked into. The answers are
-/// the same either way.
+/// When a chain of typed functions runs as the one component that it is linked into. The answers
+/// are the same either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fuse {
@@ -135,7 +135,8 @@ pub struct NamedStep {
     pub step: Step,
 }
 
-/// The path to a part of a value: names of fields and positions in tuples. Empty for the whole value.
+/// The path to a part of a value: names of fields and positions in tuples. Empty for the whole
+/// value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Path(pub Vec<String>);
 

@@ -164,7 +164,8 @@ pub struct HostLimits {
     /// go to the compute lane.
     pub instances_max: NonZeroU32,
     /// Compiled code kept loaded, bytes; all threads share it. Default 256 MiB. Beyond it
-    /// components without recent calls are unloaded; the one loaded last stays, however large it is.
+    /// components without recent calls are unloaded; the one loaded last stays, however large it
+    /// is.
     pub loaded_bytes_max: u64,
     /// Memory for cached results, bytes, over all functions. Default 64 MiB; 0 caches nothing.
     /// Beyond it the least requested results are evicted.

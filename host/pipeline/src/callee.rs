@@ -109,8 +109,8 @@ impl Callee {
         Self { input: InputType::Values(signature.params.clone()), output, error, depth: 0 }
     }
 
-    /// Returns the types of a function of the raw form. Its `bad-input` is an error of the function; its
-    /// failure is not.
+    /// Returns the types of a function of the raw form. Its `bad-input` is an error of the
+    /// function; its failure is not.
     pub fn raw() -> Self {
         let bad_input = Type::Variant([Case::new("bad-input", Some(Type::STRING))].into());
         Self {
@@ -121,7 +121,8 @@ impl Callee {
         }
     }
 
-    /// Returns the `result` type of output and error, or `None` if it never fails or gives a payload.
+    /// Returns the `result` type of output and error, or `None` if it never fails or gives a
+    /// payload.
     pub(crate) fn result(&self) -> Option<Type> {
         let err = match &self.error {
             ErrorType::Never => return None,

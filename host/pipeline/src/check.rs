@@ -1,7 +1,8 @@
 //! The check of a pipeline: types flow from the input through the steps, as values will.
 //!
 //! A function that returns `result<T, E>` gives its `T`. An `E` ends the pipeline and becomes the
-//! pipeline's error. Only if the next step is a choice by `ok` and `err` does it get the whole result.
+//! pipeline's error. Only if the next step is a choice by `ok` and `err` does it get the whole
+//! result.
 
 mod input;
 mod lookup;
@@ -26,7 +27,8 @@ use crate::fit::{Incompatibility, fit, fit_input};
 use crate::plan::{Branch, Call, CallInput, CallStep, ErrorMapping, Node, Plan, View};
 use crate::shape::{FieldShape, Shape};
 
-/// Maximum nesting of steps, called pipelines included. Each level takes a part of a thread's stack.
+/// Maximum nesting of steps, called pipelines included. Each level takes a part of a thread's
+/// stack.
 const TOTAL_DEPTH_MAX: usize = 64;
 
 /// Checks a pipeline and plans it.

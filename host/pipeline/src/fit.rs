@@ -1,8 +1,9 @@
 //! The search for a conversion from one type to another.
 //!
-//! Types compare by structure, with the codec's rules: a type fits another if the JSON of each of its
-//! values decodes as the other. So fields may come in any order, options may be missing, numbers may
-//! become wider, and a pipeline gives the same as calling its functions one after the other over HTTP.
+//! Types compare by structure, with the codec's rules: a type fits another if the JSON of each of
+//! its values decodes as the other. So fields may come in any order, options may be missing,
+//! numbers may become wider, and a pipeline gives the same as calling its functions one after the
+//! other over HTTP.
 
 use nebula_codec as codec;
 use nebula_codec::{Case, Field, Outcome, Primitive, Type};
@@ -127,8 +128,8 @@ fn fit_parts<'a, From: 'a>(
     parts.enumerate().map(part).collect()
 }
 
-/// Finds the source of each field. `index_of` returns the index of the part with a name, and `fit` the
-/// conversion of the part at an index.
+/// Finds the source of each field. `index_of` returns the index of the part with a name, and `fit`
+/// the conversion of the part at an index.
 fn fit_fields(
     to: &[Field],
     index_of: impl Fn(&str) -> Option<usize>,
@@ -235,7 +236,8 @@ fn contains_all(all: &[String], names: &[String]) -> bool {
     names.iter().all(|name| all.contains(name))
 }
 
-/// Returns whether every value of the scalar `from` is also one of `to`, and its JSON decodes to it.
+/// Returns whether every value of the scalar `from` is also one of `to`, and its JSON decodes to
+/// it.
 fn is_wider(from: &Type, to: &Type) -> bool {
     use Primitive::{Char, Float32, Float64, S8, S16, S32, S64, String, U8, U16, U32, U64};
     let Type::Primitive(to) = *to else { return false };

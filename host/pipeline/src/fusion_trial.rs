@@ -1,7 +1,7 @@
 //! The choice between the two ways to run a chain: as one component, or step by step.
 //!
-//! Neither is always faster. One component saves the work between steps; single steps can take cached
-//! results. So both run for a while, and the measured time decides.
+//! Neither is always faster. One component saves the work between steps; single steps can take
+//! cached results. So both run for a while, and the measured time decides.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

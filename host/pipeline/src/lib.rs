@@ -16,7 +16,8 @@
 //! ```
 //!
 //! Invariants:
-//! * The input of every step of a plan has the type that the step takes, whatever the pipeline's input is.
+//! * The input of every step of a plan has the type that the step takes, whatever the pipeline's
+//!   input is.
 //! * A plan follows from the description and the types of the functions alone. It isn't stored but
 //!   derived again.
 //!

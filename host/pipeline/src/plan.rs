@@ -1,7 +1,7 @@
 //! The result of a check: a tree of nodes, with the conversions between them.
 //!
-//! Nodes and calls are two lists in the order in which steps are written, and refer to each other by
-//! index. `runtime` walks the tree from its root.
+//! Nodes and calls are two lists in the order in which steps are written, and refer to each other
+//! by index. `runtime` walks the tree from its root.
 
 use std::sync::Arc;
 
@@ -59,7 +59,8 @@ pub enum Node {
     Choice(Vec<Branch>),
     /// Takes the part at this path.
     Select(Vec<usize>),
-    /// Gives a fixed value; `None` if a later step determines its type, whose conversion then has it.
+    /// Gives a fixed value; `None` if a later step determines its type, whose conversion then has
+    /// it.
     Constant(Option<Arc<Val>>),
 }
 
@@ -92,8 +93,8 @@ pub struct Call {
 pub struct CallStep {
     /// The conversion of the value to the function's input.
     pub input: CallInput,
-    /// True if the whole `result` is the output, for a choice by `ok` and `err`. Otherwise an error ends
-    /// the pipeline.
+    /// True if the whole `result` is the output, for a choice by `ok` and `err`. Otherwise an error
+    /// ends the pipeline.
     pub keeps_result: bool,
 }
 
@@ -148,8 +149,8 @@ pub struct View {
 impl Plan {
     /// Returns the calls of a chain, or `None` if the pipeline isn't one.
     ///
-    /// A chain is a sequence of functions on values, each of which gets the unchanged output of the one
-    /// before.
+    /// A chain is a sequence of functions on values, each of which gets the unchanged output of the
+    /// one before.
     pub fn chain(&self) -> Option<Vec<usize>> {
         let mut calls = Vec::new();
         let is_chain = self.is_chain(self.root, &mut calls) && self.output == Conversion::Same;

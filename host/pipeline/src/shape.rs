@@ -8,8 +8,8 @@ use nebula_codec::{Field, TYPE_DEPTH_MAX, TYPES_MAX, Type};
 
 /// The type of the values on one edge.
 ///
-/// Records, tuples and lists that steps gather stay separate from the types of functions until a step
-/// takes them, because only that step determines the types of constants.
+/// Records, tuples and lists that steps gather stay separate from the types of functions until a
+/// step takes them, because only that step determines the types of constants.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Shape {
     /// No value: from a function that returns none, or a case without payload.
@@ -122,8 +122,8 @@ impl Budget {
     }
 }
 
-/// Returns the type of a constant that no step determines. A whole number is an `s64`, or a `u64` beyond
-/// its range; any other number is an `f64`.
+/// Returns the type of a constant that no step determines. A whole number is an `s64`, or a `u64`
+/// beyond its range; any other number is an `f64`.
 fn type_of(value: &serde_json::Value) -> Option<Type> {
     Some(match value {
         serde_json::Value::Null => return None,

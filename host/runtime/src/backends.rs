@@ -1,5 +1,5 @@
-//! The parts of a runtime that a cluster replaces: the stores of functions and results, and the other
-//! hosts.
+//! The parts of a runtime that a cluster replaces: the stores of functions and results, and the
+//! other hosts.
 //!
 //! The data directory stays: it holds the inputs that callers asked to keep. A cluster tells the
 //! runtime about other hosts' changes of names with

@@ -122,8 +122,8 @@ impl Executor {
         Ok(Pool::new(engine, Arc::clone(&self.loaded)))
     }
 
-    /// Creates a pool for one instance, apart from all others: a thread of idle priority that holds its
-    /// lock delays no other thread.
+    /// Creates a pool for one instance, apart from all others: a thread of idle priority that holds
+    /// its lock delays no other thread.
     ///
     /// # Errors
     /// As [`new_pool`](Self::new_pool).
@@ -200,7 +200,8 @@ impl Executor {
         tokio::task::spawn_blocking(load).await.map_err(|error| LoadError::Engine(error.to_string()))?
     }
 
-    /// Compiles a component of the store on another thread, unless its compiled code is there by then.
+    /// Compiles a component of the store on another thread, unless its compiled code is there by
+    /// then.
     async fn compile(self: &Arc<Self>, digest: Digest) -> Result<(), LoadError> {
         let internal = |error: &dyn std::fmt::Display| LoadError::Engine(error.to_string());
         let permit = Arc::clone(&self.compiling).acquire_owned().await.map_err(|error| internal(&error))?;

@@ -6,8 +6,8 @@
 //! forward  (the compute lane is full)   another host answers the call
 //! ```
 //!
-//! A host without others has [`NoPeers`]. The tests' `MemoryPeers` connects the hosts of one process.
-//! `testing::peers` has the tests that every implementation passes.
+//! A host without others has [`NoPeers`]. The tests' `MemoryPeers` connects the hosts of one
+//! process. `testing::peers` has the tests that every implementation passes.
 
 #[cfg(any(test, feature = "testing"))]
 mod memory;
@@ -35,7 +35,8 @@ pub type PeerFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 #[cfg(any(test, feature = "testing"))]
 pub type Answerer = Arc<dyn Fn(PeerCall) -> PeerFuture<'static, Option<PeerAnswer>> + Send + Sync>;
 
-/// Other hosts that run the same functions and share a [store of results](nebula_cache::ResultStore).
+/// Other hosts that run the same functions and share a [store of
+/// results](nebula_cache::ResultStore).
 ///
 /// Calls are pure, so any host may run any call, and running one twice does no harm. That makes all
 /// of this best effort:
@@ -44,8 +45,8 @@ pub type Answerer = Arc<dyn Fn(PeerCall) -> PeerFuture<'static, Option<PeerAnswe
 ///   method fails a call.
 /// * **Identity.** A host runs a [`PeerCall`] only if its own function has the same key: another
 ///   component, limits or engine semantics would give another result.
-/// * **Threads.** No method blocks its thread, nor does the end of a lease. The futures are polled on
-///   an event loop.
+/// * **Threads.** No method blocks its thread, nor does the end of a lease. The futures are polled
+///   on an event loop.
 /// * **Deadlines.** A future completes when its deadline has passed, soon after.
 /// * **Cancellation.** Dropping a future withdraws the question.
 pub trait Peers: Send + Sync {
@@ -60,8 +61,8 @@ pub trait Peers: Send + Sync {
     fn lease(&self, key: Key, deadline: Instant) -> PeerFuture<'_, Lease>;
 
     /// Offers calls that this host is about to make. Idle hosts may run them
-    /// ([`Shard::answer_peer`](crate::Shard::answer_peer)) and keep their results in the shared store,
-    /// where this host finds them. Doesn't wait.
+    /// ([`Shard::answer_peer`](crate::Shard::answer_peer)) and keep their results in the shared
+    /// store, where this host finds them. Doesn't wait.
     fn offer(&self, calls: Vec<PeerCall>);
 
     /// Asks another host to answer a call for which this host has no room. This host may hold the

@@ -154,8 +154,8 @@ pub struct ReceiptSubject {
 }
 
 impl Receipt {
-    /// Creates the receipt of an answer of `function`. `document` is the document of the request. `None` if the input's media type is so long that no header could
-    /// hold the receipt.
+    /// Creates the receipt of an answer of `function`. `document` is the document of the request.
+    /// `None` if the input's media type is so long that no header could hold the receipt.
     ///
     /// Hashes the input and the output.
     pub(crate) fn new(function: &Function, subject: &ReceiptSubject, document: &[u8]) -> Option<Self> {

@@ -99,7 +99,8 @@ impl From<StoreError> for ClearError {
 /// Everything a host does with functions. Cheap to clone.
 ///
 /// # Examples
-/// Deploys a component that adds one to its input, and calls it. `examples/embed.rs` does the same with a file.
+/// Deploys a component that adds one to its input, and calls it. `examples/embed.rs` does the same
+/// with a file.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -441,8 +442,8 @@ impl Runtime {
         Ok(self.0.results.clear()?)
     }
 
-    /// Removes the results of all versions of a function. If they disagreed, they are trusted again.
-    /// Blocks on the disk.
+    /// Removes the results of all versions of a function. If they disagreed, they are trusted
+    /// again. Blocks on the disk.
     ///
     /// # Errors
     /// [`ClearError`].

@@ -1,7 +1,7 @@
 //! The blobs: components by digest, and the code compiled from them.
 //!
-//! [`FileBlobs`] keeps them as files on this machine. The tests' `MemoryBlobs` keeps them in memory.
-//! `testing::blobs` has the tests that every implementation passes.
+//! [`FileBlobs`] keeps them as files on this machine. The tests' `MemoryBlobs` keeps them in
+//! memory. `testing::blobs` has the tests that every implementation passes.
 
 mod compiled;
 mod files;
@@ -27,14 +27,14 @@ use crate::Cause;
 ///   compatibility, and as a copy that can't change.
 /// * **Order.** A `put` that has returned is seen by every read that begins after it. Each blob is
 ///   replaced as a whole: a read sees the bytes before or after a `put`.
-/// * **Durability.** A component whose `put` has returned survives a crash of the process and a loss
-///   of power, so that a change that names it can be appended. Compiled code may be lost: it is
-///   compiled again. A crash during a `put` can leave garbage, which `collect` deletes. The
+/// * **Durability.** A component whose `put` has returned survives a crash of the process and a
+///   loss of power, so that a change that names it can be appended. Compiled code may be lost: it
+///   is compiled again. A crash during a `put` can leave garbage, which `collect` deletes. The
 ///   implementation for tests keeps nothing beyond its own life.
-/// * **Garbage.** Blobs don't know which components have a name. `collect` deletes all but the given
-///   ones. The caller makes sure that nothing is stored meanwhile, or that it is among them.
-/// * **Threads.** All methods may wait for a disk or a network. Call them on a thread that may wait,
-///   never on an event loop. They may be called from several threads at once.
+/// * **Garbage.** Blobs don't know which components have a name. `collect` deletes all but the
+///   given ones. The caller makes sure that nothing is stored meanwhile, or that it is among them.
+/// * **Threads.** All methods may wait for a disk or a network. Call them on a thread that may
+///   wait, never on an event loop. They may be called from several threads at once.
 /// * **Deadlines.** A method that takes a deadline returns [`BlobError::DeadlineExceeded`] when it
 ///   has passed, soon after. A local read or write that has begun is finished first.
 pub trait Blobs: Send + Sync {

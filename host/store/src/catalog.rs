@@ -1,4 +1,5 @@
-//! The catalog: which names there are, as an ordered log of changes and the view that it adds up to.
+//! The catalog: which names there are, as an ordered log of changes and the view that it adds up
+//! to.
 //!
 //! ```text
 //! append(base, changes) --> log record (sequence, hash of the one before, MAC) --> follow(from)
@@ -41,9 +42,9 @@ use crate::Cause;
 /// * **Durability.** A record that `append` has returned survives a crash of the process and a loss
 ///   of power. A crash during `append` leaves all of its changes or none. The implementation for
 ///   tests keeps nothing beyond its own life.
-/// * **Replay.** Applying a change never fails: where it makes no sense, it has no effect. So the log
-///   alone determines the view. Appending the changes of one log to an empty catalog, in order, gives
-///   the same view.
+/// * **Replay.** Applying a change never fails: where it makes no sense, it has no effect. So the
+///   log alone determines the view. Appending the changes of one log to an empty catalog, in order,
+///   gives the same view.
 /// * **Unknown changes.** A change of a kind that this release doesn't know is kept in the log and
 ///   passed on by `follow`. It doesn't change the view.
 /// * **Authenticity.** Every record has a MAC, and the hash of the record before it. `follow` and
@@ -56,8 +57,8 @@ pub trait Catalog: Send + Sync {
     /// Returns the last record that the view includes. Doesn't wait.
     fn applied(&self) -> Sequence;
 
-    /// Returns the last record of the log, which may be ahead of [`applied`](Self::applied) if other
-    /// processes append to it.
+    /// Returns the last record of the log, which may be ahead of [`applied`](Self::applied) if
+    /// other processes append to it.
     ///
     /// # Errors
     /// [`CatalogError`].

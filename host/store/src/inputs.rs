@@ -1,10 +1,11 @@
 //! Inputs that callers ask to keep, so that their answers can be recomputed.
 //!
-//! `inputs/<sha256>` in the data directory holds the document of one input. When space runs out, the
-//! oldest is evicted.
+//! `inputs/<sha256>` in the data directory holds the document of one input. When space runs out,
+//! the oldest is evicted.
 //!
 //! Invariants:
-//! * A document that is found has the digest it was looked up by: a damaged or cut-off file is absent.
+//! * A document that is found has the digest it was looked up by: a damaged or cut-off file is
+//!   absent.
 //! * All documents together take at most the given bytes of disk, counted in whole blocks. If that
 //!   limit was lowered, the next document that is kept evicts down to it.
 //! * A failing disk costs the documents that it was to keep, and no call.
@@ -45,8 +46,8 @@ struct Kept {
 }
 
 impl Inputs {
-    /// Returns the inputs in `data_dir`, which take at most `bytes_max` bytes. With 0 nothing is kept.
-    /// Doesn't read the directory yet.
+    /// Returns the inputs in `data_dir`, which take at most `bytes_max` bytes. With 0 nothing is
+    /// kept. Doesn't read the directory yet.
     pub fn new(data_dir: &Path, bytes_max: u64) -> Self {
         Self { directory: data_dir.join("inputs"), bytes_max, kept: Mutex::default() }
     }
@@ -112,8 +113,8 @@ impl Inputs {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the documents of earlier processes. Deletes files with other names, such as those that a
-    /// crash left half written.
+    /// Reads the documents of earlier processes. Deletes files with other names, such as those that
+    /// a crash left half written.
     fn read(&self) -> io::Result<Kept> {
         create_private_dir(&self.directory)?;
         let mut found = Vec::new();

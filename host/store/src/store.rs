@@ -1,4 +1,5 @@
-//! Functions with their versions, components and compiled code: a catalog and blobs behind one type.
+//! Functions with their versions, components and compiled code: a catalog and blobs behind one
+//! type.
 //!
 //! ```text
 //! publish --> Blobs (contents, durable) --> Catalog (names) --> resolve, list, versions
@@ -53,7 +54,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in a directory, or creates it. Writes nothing to an existing one but its lock.
+    /// Opens the store in a directory, or creates it. Writes nothing to an existing one but its
+    /// lock.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -84,8 +86,8 @@ impl Store {
         self.secret.key_for(context)
     }
 
-    /// Returns the last change that lookups see. Doesn't wait. A lookup that gave nothing gives nothing
-    /// until this is another one.
+    /// Returns the last change that lookups see. Doesn't wait. A lookup that gave nothing gives
+    /// nothing until this is another one.
     pub fn applied(&self) -> Sequence {
         self.catalog.applied()
     }
@@ -157,8 +159,8 @@ impl Store {
         Ok(Draft::new(&*self.catalog).publish(name, new)?)
     }
 
-    /// Removes a function with all its versions, like [`publish`](Self::publish). Returns whether it
-    /// was there. The next [`collect_garbage`](Self::collect_garbage) deletes its files.
+    /// Removes a function with all its versions, like [`publish`](Self::publish). Returns whether
+    /// it was there. The next [`collect_garbage`](Self::collect_garbage) deletes its files.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -323,9 +325,9 @@ impl Store {
         Ok(self.blobs.compiled(id, blobs_deadline())?)
     }
 
-    /// Deletes components that no version names, and compiled code of them or of other engines, except
-    /// those that `in_use` returns. That is called after the names are read, so a call that found a
-    /// component by its name has it named or in use.
+    /// Deletes components that no version names, and compiled code of them or of other engines,
+    /// except those that `in_use` returns. That is called after the names are read, so a call that
+    /// found a component by its name has it named or in use.
     ///
     /// # Errors
     /// [`StoreError`]. The blobs deleted until then were garbage.

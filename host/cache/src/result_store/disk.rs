@@ -7,8 +7,9 @@
 //!
 //! `results.redb` in the data directory holds [`RESULTS`], their [`ORDER`] of arrival, and the
 //! totals of each of the [`COMPONENTS`]. A stored record is its number in [`ORDER`], 8 bytes,
-//! little-endian, and then the bytes of [`record`](super::record). Eviction is in order of arrival, except that a result
-//! requested since then moves to the end (FIFO-reinsertion, as in SIEVE and S3-FIFO).
+//! little-endian, and then the bytes of [`record`](super::record). Eviction is in order of arrival,
+//! except that a result requested since then moves to the end (FIFO-reinsertion, as in SIEVE and
+//! S3-FIFO).
 //!
 //! Invariants:
 //! * A failing disk costs only the results that it should store. An unusable file is recreated,

@@ -4,8 +4,8 @@
 //! MAC, 32 bytes | length of the head, 4 bytes, little-endian | head, JSON | body
 //! ```
 //!
-//! The MAC is keyed BLAKE3 over the result's cache key and everything after the MAC. Any other bytes
-//! aren't a record, and the caller computes the result again.
+//! The MAC is keyed BLAKE3 over the result's cache key and everything after the MAC. Any other
+//! bytes aren't a record, and the caller computes the result again.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

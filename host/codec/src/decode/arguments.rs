@@ -1,4 +1,5 @@
-//! Documents of functions with several parameters or none. A single parameter is decoded by `value`.
+//! Documents of functions with several parameters or none. A single parameter is decoded by
+//! `value`.
 
 use serde::de::{self, MapAccess, SeqAccess};
 use wasmtime::component::Val;

@@ -16,7 +16,8 @@ pub enum DecodeError {
     /// The document is JSON of another type.
     #[error("expected `{expected}` at `{at}`, found {found}")]
     Mismatch {
-        /// JSON pointer (RFC 6901) to the first value that doesn't fit; empty for the whole document.
+        /// JSON pointer (RFC 6901) to the first value that doesn't fit; empty for the whole
+        /// document.
         at: String,
         /// The WIT type at that place, or the beginning of a long one.
         expected: String,

@@ -1,4 +1,5 @@
-//! State that the visitors of one document share: the reason for an early end, and the memory budget.
+//! State that the visitors of one document share: the reason for an early end, and the memory
+//! budget.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,8 +13,9 @@ use crate::types::Type;
 /// Host memory that the values of any document may use, bytes.
 const DECODED_BYTES_BASE: usize = 16 * 1024 * 1024;
 
-/// Further host memory for each byte of the document, bytes. A value takes 40 bytes, and the shortest
-/// takes two in JSON (`1,`), with spare capacity for a growing list; a byte in base64 takes 30.
+/// Further host memory for each byte of the document, bytes. A value takes 40 bytes, and the
+/// shortest takes two in JSON (`1,`), with spare capacity for a growing list; a byte in base64
+/// takes 30.
 const DECODED_BYTES_PER_INPUT_BYTE: usize = 32;
 
 /// Approximate overhead of an allocation, bytes.

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use regex_lite::Regex;
 use serde_json::Value;
 
-/// Returns whether `value` is valid. The codec's patterns mean the same to `regex_lite` as in ECMA-262.
+/// Returns whether `value` is valid. The codec's patterns mean the same to `regex_lite` as in
+/// ECMA-262.
 pub(super) fn fits(schema: &Value, value: &Value) -> bool {
     match schema {
         Value::Bool(any) => *any,

@@ -1,5 +1,5 @@
-//! A deploy's settings in a query string: limits, caching of results, and the treatment of pipelines
-//! that don't fit the new version.
+//! A deploy's settings in a query string: limits, caching of results, and the treatment of
+//! pipelines that don't fit the new version.
 //!
 //! ```text
 //! ?deadline_ms=500&memory_bytes_max=…&remember=off&remember_ttl_s=60&remember_bytes_max=…&remember_traps=on&followers=may-stay

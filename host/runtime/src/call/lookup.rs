@@ -74,8 +74,8 @@ impl Results {
         self.result_store().may_contain(&function.record.digest)
     }
 
-    /// Returns the stored result, if it isn't older than `ttl`. May wait for a disk or a network, but
-    /// never so long that the call could have run instead.
+    /// Returns the stored result, if it isn't older than `ttl`. May wait for a disk or a network,
+    /// but never so long that the call could have run instead.
     pub(crate) fn find_stored(
         &self,
         key: &Key,

@@ -321,8 +321,8 @@ impl Shard {
             if let Some(loaded) = own.loaded.upgrade() {
                 return Some(loaded);
             }
-            // A chain is compiled after its deploy, or can't be. A disk access per call would be too
-            // many.
+            // A chain is compiled after its deploy, or can't be. A disk access per call would be
+            // too many.
             if own.unfused_at.is_some_and(|at| at.elapsed() < FUSED_LOOKUP_INTERVAL) {
                 return None;
             }
@@ -332,7 +332,8 @@ impl Shard {
         Box::pin(self.load_fused(routed)).await
     }
 
-    /// Loads the component that a chain is linked into. If it isn't there, asks for it to be linked.
+    /// Loads the component that a chain is linked into. If it isn't there, asks for it to be
+    /// linked.
     async fn load_fused(&self, routed: &RoutedFunction) -> Option<Arc<Loaded>> {
         let executor = self.0.runtime.executor();
         let pool = self.0.fused_pool.get_or_init(|| executor.new_fused_pool().map(Arc::new)).as_ref()?;

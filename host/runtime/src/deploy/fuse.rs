@@ -13,8 +13,8 @@
 //!   steps run.
 //! * The id of the code covers everything that it depends on: the functions, and the limits of
 //!   each.
-//! * One chain is linked and compiled at a time. It takes one of the places for compilers, so a deploy
-//!   or a first call that has to compile may wait for it; other calls don't.
+//! * One chain is linked and compiled at a time. It takes one of the places for compilers, so a
+//!   deploy or a first call that has to compile may wait for it; other calls don't.
 
 mod queue;
 

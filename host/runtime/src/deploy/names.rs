@@ -21,9 +21,9 @@ use super::followers::{FollowerVersion, Followers};
 use crate::error::LoadError;
 
 impl Deployer {
-    /// Calls `change` with the current names. Calls it again if other hosts changed names meanwhile,
-    /// or if a component's types are missing because its code isn't compiled: compiles it without
-    /// any lock first.
+    /// Calls `change` with the current names. Calls it again if other hosts changed names
+    /// meanwhile, or if a component's types are missing because its code isn't compiled: compiles
+    /// it without any lock first.
     ///
     /// # Errors
     /// The errors of `change`, which must not have changed anything then, and those of compiling.

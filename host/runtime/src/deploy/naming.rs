@@ -31,8 +31,8 @@ use super::followers::{FollowerVersion, Followers};
 use super::names::{Names, calls};
 use crate::error::LoadError;
 
-/// Why a change of a name was refused. Nothing has changed then, except perhaps if the store was late
-/// or failed.
+/// Why a change of a name was refused. Nothing has changed then, except perhaps if the store was
+/// late or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NamingError {
     /// The function or version doesn't exist, or the store failed.

@@ -4,9 +4,9 @@
 //! blob --read once--> MAC and sealed memory --(MAC right)--> Compiled --path--> mapped by each engine
 //! ```
 //!
-//! The bytes that were authenticated are the bytes that run. A mapping of the file itself would show
-//! later changes of the file in pages that weren't read yet. All mappings of one copy share its
-//! pages, and the last of them frees it.
+//! The bytes that were authenticated are the bytes that run. A mapping of the file itself would
+//! show later changes of the file in pages that weren't read yet. All mappings of one copy share
+//! its pages, and the last of them frees it.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -73,8 +73,8 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Copies `bytes` bytes of `source` and feeds them to `mac`. Returns `None` if the MAC that follows
-    /// them is another one, or if there is less.
+    /// Copies `bytes` bytes of `source` and feeds them to `mac`. Returns `None` if the MAC that
+    /// follows them is another one, or if there is less.
     fn authenticate(mut source: impl Read, bytes: u64, mut mac: blake3::Hasher) -> io::Result<Option<Self>> {
         let mut copy = File::from(new_memory()?);
         let mut piece = vec![0; PIECE_BYTES];
@@ -110,9 +110,9 @@ impl Compiled {
     }
 }
 
-/// Creates memory with a file descriptor, which can be sealed. A host may insist that such memory can't
-/// be executed as a program (`vm.memfd_noexec`). It can be mapped as code all the same. Older kernels
-/// don't have the flag for it.
+/// Creates memory with a file descriptor, which can be sealed. A host may insist that such memory
+/// can't be executed as a program (`vm.memfd_noexec`). It can be mapped as code all the same. Older
+/// kernels don't have the flag for it.
 fn new_memory() -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     match memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL) {

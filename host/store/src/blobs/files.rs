@@ -5,9 +5,9 @@
 //! compiled/<compatibility>/<sha256>    the compiled code; its MAC follows it
 //! ```
 //!
-//! A file appears under its final name whole or not at all: it is written under another name, synced
-//! and renamed, and the directory is synced. A crash can leave a file whose name begins with `.tmp-`,
-//! which `collect` deletes.
+//! A file appears under its final name whole or not at all: it is written under another name,
+//! synced and renamed, and the directory is synced. A crash can leave a file whose name begins with
+//! `.tmp-`, which `collect` deletes.
 
 use std::collections::HashSet;
 use std::fs::{self, File};

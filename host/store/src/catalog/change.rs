@@ -38,7 +38,8 @@ pub enum Change {
     },
     /// Removes a function with all its versions. Has no effect if the function doesn't exist.
     Remove(FunctionName),
-    /// Distrusts a component, so its results are no longer cached. Replaces an earlier disagreement.
+    /// Distrusts a component, so its results are no longer cached. Replaces an earlier
+    /// disagreement.
     Distrust(Disagreement),
     /// Trusts a component again. Has no effect if it isn't distrusted.
     Trust(Digest),

@@ -4,7 +4,8 @@
 //! commits. So after a crash at any point the log ends with the change before or with this one, and
 //! the view has the same changes as the log.
 //!
-//! Opening the catalog reads the log's last sequence and nothing else of the log, and writes nothing.
+//! Opening the catalog reads the log's last sequence and nothing else of the log, and writes
+//! nothing.
 //!
 //! A directory of format 1 has the view without a log. The first change writes, in this order:
 //!
@@ -327,7 +328,8 @@ impl Catalog for RedbCatalog {
                 for entry in table.iter()? {
                     let (component, content) = entry?;
                     let component = Digest::from_bytes(component.value());
-                    // A disagreement that another release has written counts even if it can't be read.
+                    // A disagreement that another release has written counts even if it can't be
+                    // read.
                     let read = serde_json::from_slice(content.value());
                     found.insert(component, read.unwrap_or_else(|_| Disagreement::unreadable(component)));
                 }

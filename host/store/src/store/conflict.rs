@@ -10,7 +10,8 @@ const ATTEMPTS_MAX: u32 = 5;
 /// The shortest wait after a conflict.
 const BACKOFF_MIN: Duration = Duration::from_millis(1);
 
-/// The longest wait after a conflict. It is random, so that writers that conflicted don't meet again.
+/// The longest wait after a conflict. It is random, so that writers that conflicted don't meet
+/// again.
 const BACKOFF_MAX: Duration = Duration::from_millis(5);
 
 /// An error that may mean that other changes came first.

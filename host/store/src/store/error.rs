@@ -56,7 +56,8 @@ pub enum StoreErrorKind {
     Conflict,
     /// A deadline passed. The operation can be tried again.
     Late,
-    /// The disk, or the user's share of it, is full. The operation can be tried again when it isn't.
+    /// The disk, or the user's share of it, is full. The operation can be tried again when it
+    /// isn't.
     OutOfSpace,
     /// The stored data or the medium is damaged, or Nebula has a defect.
     Defect,

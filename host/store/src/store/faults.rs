@@ -93,8 +93,9 @@ fn verify_chain(store: &Store) {
 }
 
 /// Publishes a second version on a disk that fails at its n-th operation, for every n until it
-/// succeeds. After each failure the store opens with the old version or the new one, whole, and with
-/// the new one if it was acknowledged. The log is unbroken and has the same changes as the view.
+/// succeeds. After each failure the store opens with the old version or the new one, whole, and
+/// with the new one if it was acknowledged. The log is unbroken and has the same changes as the
+/// view.
 fn fail_everywhere(prepare: impl Fn(&Path)) {
     let mut failures = 0;
     loop {

@@ -494,7 +494,8 @@ impl Shard {
         })
     }
 
-    /// Ends a lease when the queued results are stored, so that the hosts that wait for it find them.
+    /// Ends a lease when the queued results are stored, so that the hosts that wait for it find
+    /// them.
     fn release_when_stored(&self, lease: LeaseGuard) {
         if lease.is_shared() {
             let runtime = self.0.runtime.clone();
@@ -525,8 +526,8 @@ impl Shard {
                 if let Some(hit) = self.find_stored(routed, missing, deadline).await {
                     return Computed::Stored(hit);
                 }
-                // The result can't be stored, or the other host failed. The hosts that waited for it
-                // run the call at the same time, not one after the other.
+                // The result can't be stored, or the other host failed. The hosts that waited for
+                // it run the call at the same time, not one after the other.
                 LeaseGuard::local()
             }
         };
@@ -592,8 +593,8 @@ fn record_trial(routed: &RoutedFunction, mode: ExecutionMode, lost: Duration, ca
     }
 }
 
-/// Waits for another call's execution; `None` if it yields no result for this call. A call of another
-/// host doesn't wait: the execution may itself wait for that host's lease.
+/// Waits for another call's execution; `None` if it yields no result for this call. A call of
+/// another host doesn't wait: the execution may itself wait for that host's lease.
 async fn collapse(routed: &RoutedFunction, waiter: &Waiter, call: &Call) -> Option<CallOutcome> {
     if call.origin == Origin::Peer {
         return None;

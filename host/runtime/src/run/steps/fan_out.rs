@@ -5,8 +5,8 @@
 //!                                             next ---------------^
 //! ```
 //!
-//! If the calls take long, the last parts are offered to other hosts, too: what a host computes, this
-//! one finds in the shared store of results.
+//! If the calls take long, the last parts are offered to other hosts, too: what a host computes,
+//! this one finds in the shared store of results.
 //!
 //! A helper takes a slot on the compute lane like a call, but only a slot that no call waits for.
 //! It leaves when a call waits. So a pipeline uses every idle core, within its function's share.

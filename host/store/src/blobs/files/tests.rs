@@ -62,7 +62,8 @@ fn a_file_of_compiled_code_under_another_name_is_not_opened() {
     }
 }
 
-/// Opened compiled code is a copy. Later changes of its file don't show in it, and it can't be written to.
+/// Opened compiled code is a copy. Later changes of its file don't show in it, and it can't be
+/// written to.
 #[test]
 fn opened_compiled_code_is_sealed() {
     use std::io::Write as _;

@@ -4,9 +4,10 @@
 //! reading --(first change)--> writing
 //! ```
 //!
-//! Opening the file for reading writes nothing. redb marks a file that is open for writing and syncs
-//! that mark first, and a start would wait for the disk. So a server that only answers calls leaves
-//! the file as it was, however the server ends. The first change reopens the file for writing.
+//! Opening the file for reading writes nothing. redb marks a file that is open for writing and
+//! syncs that mark first, and a start would wait for the disk. So a server that only answers calls
+//! leaves the file as it was, however the server ends. The first change reopens the file for
+//! writing.
 //!
 //! After an I/O error, such as a full disk, redb refuses every operation until the file is opened
 //! again, because its memory may differ from the disk. So the file is reopened and the operation is
@@ -103,8 +104,8 @@ impl Opened {
         if let Some(database) = open_to_read(path) {
             return Ok(Self::Reading(database));
         }
-        // The file is missing, wasn't closed, or isn't a database. Opening it for writing creates or
-        // repairs it, or reports why not. Closing it again completes the repair.
+        // The file is missing, wasn't closed, or isn't a database. Opening it for writing creates
+        // or repairs it, or reports why not. Closing it again completes the repair.
         drop(open_to_write(path)?);
         match open_to_read(path) {
             Some(database) => Ok(Self::Reading(database)),
@@ -126,7 +127,8 @@ fn has_failed_before(error: &Failure) -> bool {
 }
 
 fn open_to_read(path: &Path) -> Option<ReadOnlyDatabase> {
-    // Opened for writing too, so that a read-only file is reported at the start and not at a deploy.
+    // Opened for writing too, so that a read-only file is reported at the start and not at a
+    // deploy.
     let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
     let database = builder().open_read_only_with_backend(FileBackend::new(file).ok()?).ok()?;
     has_tables(&database.begin_read().ok()?).then_some(database)

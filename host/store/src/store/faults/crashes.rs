@@ -1,8 +1,8 @@
 //! A process that is killed, or a machine that loses power, at any point of writing the catalog.
 //!
-//! Every operation on the file is recorded. From the record the file is rebuilt as a crash after each
-//! operation leaves it: after a kill with all operations, after a loss of power with those before the
-//! last sync and any part of the later ones.
+//! Every operation on the file is recorded. From the record the file is rebuilt as a crash after
+//! each operation leaves it: after a kill with all operations, after a loss of power with those
+//! before the last sync and any part of the later ones.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -125,8 +125,8 @@ fn powered_off(start: &Image, operations: &[Operation], loss: u8) -> Image {
     image
 }
 
-/// Changes names on a recording disk, then opens the store as every possible crash leaves it. It has
-/// all acknowledged changes and at most one more, has an unbroken log, and accepts changes.
+/// Changes names on a recording disk, then opens the store as every possible crash leaves it. It
+/// has all acknowledged changes and at most one more, has an unbroken log, and accepts changes.
 fn crash_everywhere(prepare: impl Fn(&Path)) {
     let directory = tempfile::tempdir().unwrap();
     prepare(directory.path());

@@ -8,8 +8,8 @@ use crate::peers::{Answerer, Lease, LeaseGuard, MemoryNetwork, PeerAnswer, PeerC
 
 use super::*;
 
-/// A component that counts to a hundred million and answers its input plus one. It takes longer than the
-/// fast lane allows.
+/// A component that counts to a hundred million and answers its input plus one. It takes longer
+/// than the fast lane allows.
 const SLOW: &str = r#"(component
     (core module $m (func (export "handle") (param i32) (result i32) (local i32)
         (loop $again
@@ -132,7 +132,8 @@ fn a_heavy_call_without_a_slot_is_answered_by_another_host() {
     assert!(host.call_with(&host.shard, "slow", long).result.unwrap().same(&value("6")));
 }
 
-/// A call on the other host waits for the lease that this host holds while it forwards the same call.
+/// A call on the other host waits for the lease that this host holds while it forwards the same
+/// call.
 #[test]
 fn a_forwarded_call_does_not_wait_for_a_call_that_waits_for_its_lease() {
     let cluster = Cluster::start(HostLimits::default());
