@@ -210,9 +210,9 @@ pub(crate) struct Decoded {
 /// # Errors
 /// [`CallError`], always the caller's fault.
 pub(crate) fn decode(interface: Interface<'_>, request: CallRequest<'_>) -> Result<Decoded, CallError> {
-    let (input, sent_raw) = input(interface.intake, request.request)?;
+    let ReceivedInput { input, is_raw } = input(interface.intake, request.request)?;
     let raw = match request.prefer {
-        Prefer::AsSent => sent_raw,
+        Prefer::AsSent => is_raw,
         Prefer::Json => false,
         Prefer::Raw => true,
     };
@@ -283,20 +283,37 @@ fn error_of(stopped: Stopped, limits: &Limits, log: &CallLog) -> CallError {
     }
 }
 
-/// Decodes the input of a call. The flag tells whether it came raw.
-fn input(intake: Intake<'_>, request: &Request) -> Result<(Input, bool), CallError> {
+/// A decoded input.
+struct ReceivedInput {
+    input: Input,
+    /// It was sent as its plain bytes.
+    is_raw: bool,
+}
+
+impl ReceivedInput {
+    fn raw(input: Input) -> Self {
+        Self { input, is_raw: true }
+    }
+
+    fn parsed(input: Input) -> Self {
+        Self { input, is_raw: false }
+    }
+}
+
+/// Decodes the input of a call.
+fn input(intake: Intake<'_>, request: &Request) -> Result<ReceivedInput, CallError> {
     match (intake, request) {
-        (Intake::Http, Request::Http(request)) => Ok((Input::Http(Arc::clone(request)), true)),
+        (Intake::Http, Request::Http(request)) => Ok(ReceivedInput::raw(Input::Http(Arc::clone(request)))),
         (Intake::Payload, Request::Payload { media_type, body }) => {
             let media_type = media_type.as_deref().unwrap_or("application/octet-stream").to_owned();
-            Ok((Input::Payload { media_type, body: body.clone() }, true))
+            Ok(ReceivedInput::raw(Input::Payload { media_type, body: body.clone() }))
         }
         (Intake::Values(params), Request::Payload { media_type, body }) => {
             decode_typed(intake.flat(), params, media_type.as_deref(), body)
         }
         (Intake::Values(params), Request::Query(pairs)) => {
             let values = codec::decode_query(params, pairs).map_err(CallError::BadInput)?;
-            Ok((Input::Values(values.into()), false))
+            Ok(ReceivedInput::parsed(Input::Values(values.into())))
         }
         (Intake::Payload, Request::Query(_)) => {
             Err(CallError::UnsupportedInput("this function reads a body: use POST"))
@@ -319,7 +336,7 @@ fn decode_typed(
     params: &[Field],
     media_type: Option<&str>,
     body: &Bytes,
-) -> Result<(Input, bool), CallError> {
+) -> Result<ReceivedInput, CallError> {
     let essence = media_type.map(|media_type| media_type.split(';').next().unwrap_or(media_type).trim());
     let essence =
         essence.filter(|essence| !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
@@ -337,10 +354,10 @@ fn decode_typed(
             }
             Some(_) | None => {
                 utf8(body).map_err(CallError::BadInput)?;
-                Ok((Input::Flat(Flat::String, body.clone()), true))
+                Ok(ReceivedInput::raw(Input::Flat(Flat::String, body.clone())))
             }
         },
-        (_, Some(Flat::Bytes)) => Ok((Input::Flat(Flat::Bytes, body.clone()), true)),
+        (_, Some(Flat::Bytes)) => Ok(ReceivedInput::raw(Input::Flat(Flat::Bytes, body.clone()))),
     }
 }
 
@@ -356,21 +373,21 @@ fn is_text(essence: &str) -> bool {
         || essence.eq_ignore_ascii_case("application/octet-stream")
 }
 
-fn decode_json(flat: Option<Flat>, params: &[Field], body: &[u8]) -> Result<(Input, bool), CallError> {
+fn decode_json(flat: Option<Flat>, params: &[Field], body: &[u8]) -> Result<ReceivedInput, CallError> {
     let mut values = codec::decode(params, body).map_err(CallError::BadInput)?;
     if flat == Some(Flat::String)
         && let [Val::String(text)] = &mut *values
     {
-        return Ok((Input::Flat(Flat::String, std::mem::take(text).into()), false));
+        return Ok(ReceivedInput::parsed(Input::Flat(Flat::String, std::mem::take(text).into())));
     }
-    Ok((Input::Values(values.into()), false))
+    Ok(ReceivedInput::parsed(Input::Values(values.into())))
 }
 
 /// An output, encoded as an answer.
-struct Encoded {
-    answer: Answer,
+pub(crate) struct Encoded {
+    pub(crate) answer: Answer,
     /// The value that the answer encodes as JSON, if it does.
-    value: Option<Val>,
+    pub(crate) value: Option<Val>,
 }
 
 impl From<Answer> for Encoded {

@@ -39,14 +39,14 @@ use wasmtime::component::Val;
 pub use self::run::Explained;
 use self::run::{Calls, Purpose, Run, Scope};
 use self::values::{
-    StepOutput, case_of, content, describe_input, document_of, flat_bytes, input_of, input_value, json,
+    EncodedValue, StepOutput, case_of, describe_input, document_of, flat_bytes, input_of, input_value, json,
     key_text, request_of,
 };
 use super::code::{Code, Stage, Staged};
 use crate::cache::{FlightOutcome, Lead};
 use crate::call::function::Function;
 use crate::call::invoke;
-use crate::call::invoke::{CallOutcome, CallTimes, Decoded, RunEnd, StepTrace};
+use crate::call::invoke::{CallOutcome, CallTimes, Decoded, Encoded, RunEnd, StepTrace};
 use crate::call::lookup::{CacheSlot, Lookup};
 use crate::deploy::fused_deadline;
 use crate::error::{CallError, StepFailure};
@@ -69,7 +69,7 @@ impl Runtime {
         match code {
             Code::Component(loaded) => {
                 let allowance = Allowance::long(until, cancel);
-                run_component(function, loaded, decoded, admitted, allowance).0
+                run_component(function, loaded, decoded, admitted, allowance).called
             }
             Code::Pipeline(staged) => {
                 let run = Run::new(self, function, directives, Purpose::Answer);
@@ -100,7 +100,7 @@ impl Runtime {
     ) -> Option<CallOutcome> {
         let loaded = self.executor().load_fused(self.executor().fused_pool()?, function)?;
         let allowance = Allowance::long(admitted + fused_deadline(function), cancel.clone());
-        let (called, _) = run_component(function, &loaded, decoded, admitted, allowance);
+        let ComponentRun { called, .. } = run_component(function, &loaded, decoded, admitted, allowance);
         called.is_whole().then_some(called)
     }
 
@@ -147,6 +147,13 @@ const CANCEL_CHECK_INTERVAL: usize = 256;
 /// Most calls that are recorded; further ones are only counted.
 const EXPLAINED_MAX: usize = 1000;
 
+/// The outcome of running a component.
+struct ComponentRun {
+    called: CallOutcome,
+    /// The value that the answer encodes as JSON, if it does.
+    value: Option<Val>,
+}
+
 /// Runs a component's function on this thread, and records in its history how long the call took.
 fn run_component(
     function: &Function,
@@ -154,14 +161,14 @@ fn run_component(
     decoded: &Decoded,
     admitted: Instant,
     allowance: Allowance,
-) -> (CallOutcome, Option<Val>) {
-    let (called, value) = run_apart(function, loaded, decoded, admitted, allowance);
-    if called.result.is_ok() && called.cost.start + called.cost.run < TICK {
+) -> ComponentRun {
+    let run = run_apart(function, loaded, decoded, admitted, allowance);
+    if run.called.result.is_ok() && run.called.cost.start + run.called.cost.run < TICK {
         function.history().was_short();
     } else {
         function.history().was_long();
     }
-    (called, value)
+    run
 }
 
 /// Runs a component's function on this thread, without recording how long it took.
@@ -171,7 +178,7 @@ fn run_apart(
     decoded: &Decoded,
     admitted: Instant,
     allowance: Allowance,
-) -> (CallOutcome, Option<Val>) {
+) -> ComponentRun {
     let begun = Instant::now();
     let before = thread_time();
     let invoke::Run { end, value, spent } =
@@ -182,7 +189,7 @@ fn run_apart(
         RunEnd::Over(called) | RunEnd::CutOff(called) => called,
     };
     called.cost.processor = Some(processor);
-    (called, value)
+    ComponentRun { called, value }
 }
 
 /// One pipeline of a run: the outermost, or one that it calls.
@@ -254,7 +261,11 @@ fn run_pipeline(
         Err(end @ (End::Outer(_) | End::Cancelled)) => (Err(End::Cancelled), Some(end)),
         outcome => (outcome, None),
     };
-    let (result, value) = evaluation.answer(outcome, decoded.raw);
+    let answer = evaluation.answer(outcome, decoded.raw);
+    let (result, value) = match answer {
+        Ok(Encoded { answer, value }) => (Ok(answer), value),
+        Err(error) => (Err(error), None),
+    };
     let took = begun.elapsed();
     let helped = run.helped_ns.load(Ordering::Relaxed).saturating_sub(helped_before);
     let processor = thread_time().saturating_sub(before) + Duration::from_nanos(helped);
@@ -394,7 +405,7 @@ impl Evaluation {
         counts.hits.fetch_add(u64::from(source != StepSource::Run), Ordering::Relaxed);
         counts.took_us.fetch_add(took_us, Ordering::Relaxed);
         if let Purpose::Explain(explained) = &run.purpose {
-            let told = Explained {
+            let explanation = Explained {
                 step: planned.label.clone(),
                 cache: source.text().to_owned(),
                 took_us,
@@ -404,7 +415,7 @@ impl Evaluation {
             };
             let mut explained = explained.lock().unwrap_or_else(PoisonError::into_inner);
             if explained.len() < EXPLAINED_MAX {
-                explained.push(told);
+                explained.push(explanation);
             }
         }
         match (output, planned.step.keeps_result) {
@@ -483,7 +494,7 @@ impl Evaluation {
         let runtime = &self.run.runtime;
         let now = Instant::now();
         let until = scope.until.min(now + function.limits().deadline());
-        let (called, value) = match code {
+        let ComponentRun { called, value } = match code {
             Code::Component(loaded) => {
                 let allowance = Allowance::long(until, scope.cancel.clone());
                 match self.run.purpose {
@@ -502,7 +513,7 @@ impl Evaluation {
                 match ran.outer {
                     Some(End::Outer(_)) => return Err(self.too_many_calls()),
                     Some(end) if scope.cancel.is_cancelled() => return Err(end),
-                    Some(_) | None => (ran.called, ran.value),
+                    Some(_) | None => ComponentRun { called: ran.called, value: ran.value },
                 }
             }
         };
@@ -520,8 +531,8 @@ impl Evaluation {
                 }
             }
         };
-        let came = StepOutput::of(callee, called.result, value);
-        came.or_else(|reason| {
+        let output = StepOutput::of(callee, called.result, value);
+        output.or_else(|reason| {
             let error = CallError::Internal(format!("an answer of another type: {reason}"));
             Ok(StepOutput::Failed(Arc::new(error)))
         })
@@ -547,21 +558,22 @@ impl Evaluation {
         CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() }
     }
 
-    /// Encodes the pipeline's answer. Returns the value, too, if the answer has one.
-    fn answer(&self, outcome: Result<Value, End>, raw: bool) -> (Result<Answer, CallError>, Option<Val>) {
+    /// Encodes the pipeline's answer.
+    fn answer(&self, outcome: Result<Value, End>, raw: bool) -> Result<Encoded, CallError> {
         let plan = &self.staged.plan;
         let bytes_max = self.function.limits().output_bytes_max;
-        let (answer, value) = match outcome {
+        let encoded = match outcome {
             Ok(value) => match (plan.output.apply(value), &plan.callee.output) {
                 (Value::Payload { media_type, body }, _) => {
-                    (Answer::Value(Content { media_type: media_type.into(), body }), None)
+                    let content = Content { media_type: media_type.into(), body };
+                    Encoded { answer: Answer::Value(content), value: None }
                 }
                 (_, OutputType::Nothing | OutputType::Payload) => {
-                    (Answer::Value(Content::json(b"null".to_vec())), None)
+                    Encoded { answer: Answer::Value(Content::json(b"null".to_vec())), value: None }
                 }
                 (value, OutputType::Value(ty)) => {
-                    let (content, value) = content(ty, value, raw);
-                    (Answer::Value(content), value)
+                    let EncodedValue { content, value } = EncodedValue::new(ty, value, raw);
+                    Encoded { answer: Answer::Value(content), value }
                 }
             },
             Err(End::Error { call, error, .. }) => {
@@ -576,21 +588,21 @@ impl Evaluation {
                         Content::json(b"null".to_vec())
                     }
                 };
-                (Answer::Error(content), error)
+                Encoded { answer: Answer::Error(content), value: error }
             }
-            Err(End::Own(error) | End::Outer(error)) => return (Err(error), None),
+            Err(End::Own(error) | End::Outer(error)) => return Err(error),
             Err(End::Failed { call, input, error }) => {
                 let function = self.staged.steps[call].function.identity_text();
                 let step = plan.calls[call].label.clone();
                 let failure = StepFailure { step, function, input, cause: error };
-                return (Err(CallError::Step(Box::new(failure))), None);
+                return Err(CallError::Step(Box::new(failure)));
             }
-            Err(End::Cancelled) => return (Err(self.too_late()), None),
+            Err(End::Cancelled) => return Err(self.too_late()),
         };
-        if answer.body().len() as u64 > bytes_max {
-            return (Err(CallError::OutputTooLarge { bytes_max }), None);
+        if encoded.answer.body().len() as u64 > bytes_max {
+            return Err(CallError::OutputTooLarge { bytes_max });
         }
-        (Ok(answer), value)
+        Ok(encoded)
     }
 
     fn trace(&self, outcome: &Result<Value, End>) -> Arc<[StepTrace]> {

@@ -92,7 +92,7 @@ impl StepOutput {
             (Self::Value(Value::Nothing), _, _) => "nothing".to_owned(),
             (Self::Value(Value::Payload { media_type, body }), _, _) => describe(media_type, body),
             (Self::Value(value), OutputType::Value(ty), _) => {
-                let (content, _) = content(ty, value.clone(), true);
+                let content = EncodedValue::new(ty, value.clone(), true).content;
                 describe(&content.media_type, &content.body)
             }
             (Self::Value(_), OutputType::Nothing | OutputType::Payload, _) => "nothing".to_owned(),
@@ -126,7 +126,7 @@ pub(super) fn input_of(input: &CallInput, value: Value) -> Input {
             }
         },
         CallInput::EncodedPayload { conversion, ty } => {
-            let (content, _) = content(ty, conversion.apply(value), true);
+            let content = EncodedValue::new(ty, conversion.apply(value), true).content;
             payload(&content.media_type, content.body)
         }
         CallInput::Parameter(conversion) => {
@@ -148,21 +148,26 @@ pub(super) fn input_of(input: &CallInput, value: Value) -> Input {
     }
 }
 
-/// Encodes a value of `ty` as an answer. Returns the value, too, if the answer is its JSON.
-pub(super) fn content(ty: &Type, value: Value, raw: bool) -> (Content, Option<Val>) {
-    match (Flat::of(ty), value) {
-        (Some(flat), value) => {
-            let body =
-                if let Value::Flat(_, body) = value { body } else { codec::bytes_of(value.into_val()) };
-            if raw {
-                return (Content { media_type: flat.media_type().into(), body }, None);
-            }
-            (Content::json(codec::encode_flat(flat, &body)), None)
-        }
-        (None, value) => {
+/// A value encoded as content.
+pub(super) struct EncodedValue {
+    pub(super) content: Content,
+    /// The value, if the content is its JSON.
+    pub(super) value: Option<Val>,
+}
+
+impl EncodedValue {
+    /// Encodes a value of `ty`; `raw` says whether a `string` or `list<u8>` becomes its plain bytes.
+    pub(super) fn new(ty: &Type, value: Value, raw: bool) -> Self {
+        let Some(flat) = Flat::of(ty) else {
             let value = value.into_val();
-            (json(ty, &value), Some(value))
-        }
+            return Self { content: json(ty, &value), value: Some(value) };
+        };
+        let body = if let Value::Flat(_, body) = value { body } else { codec::bytes_of(value.into_val()) };
+        let content = match raw {
+            true => Content { media_type: flat.media_type().into(), body },
+            false => Content::json(codec::encode_flat(flat, &body)),
+        };
+        Self { content, value: None }
     }
 }
 
@@ -239,12 +244,12 @@ pub(super) fn request_of(input: &Input, callee: &Callee) -> Request {
 }
 
 /// Longest text of an input or output in a description, characters.
-const TOLD_CHARS_MAX: usize = 2000;
+const DESCRIPTION_CHARS_MAX: usize = 2000;
 
 fn describe(media_type: &str, body: &[u8]) -> String {
     let is_shown = |char: char| !char.is_control() || char.is_whitespace();
     match std::str::from_utf8(body) {
-        Ok(text) if text.chars().all(is_shown) => match text.char_indices().nth(TOLD_CHARS_MAX) {
+        Ok(text) if text.chars().all(is_shown) => match text.char_indices().nth(DESCRIPTION_CHARS_MAX) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text.to_owned(),
         },
