@@ -17,7 +17,7 @@ const WORKSPACES: [&str; 4] = [".", "guest-sdk", "functions", "tests/guests"];
 const WASM: [&str; 2] = ["--target", "wasm32-wasip2"];
 
 /// The time that [`full`] fuzzes each target.
-const FUZZ_SECONDS: u64 = 600;
+const FUZZ_SECONDS: u64 = 300;
 
 /// The number of times that [`full`] repeats the tests. Each repetition generates other inputs.
 const REPEATS: &str = "3";

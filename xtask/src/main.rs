@@ -9,7 +9,7 @@
 //! fuzz [TARGET] [--seconds N]
 //!                 fuzzes one target, or all of them; a minute each by default
 //! dist            builds the binary that is benchmarked and packaged
-//! full            runs ci, dist, the tests three more times, and ten minutes of each fuzz target
+//! full            runs ci, dist, the tests three more times, and at least five minutes of each fuzz target
 //! ```
 //!
 //! Errors are messages (`String`): every task ends at the first one, and only `main` prints them.

@@ -498,7 +498,7 @@ impl Shard {
     ) -> CallOutcome {
         let Some(forwarded) = call.forwardable.take().filter(|_| !call.started) else { return refused };
         let deadline = call.admitted + routed.limits().deadline();
-        let answer = self.0.runtime.peers().forward(forwarded, deadline).await;
+        let answer = self.0.runtime.peers().forward(*forwarded, deadline).await;
         answer.map_or(refused, CallOutcome::from)
     }
 

@@ -194,12 +194,12 @@ impl Shard {
         // Loading doesn't count against the call's deadline.
         let fused = match &code {
             Code::Component(_) => None,
-            Code::Pipeline(staged) => self.fused(routed, staged).await,
+            Code::Pipeline(staged) => Box::pin(self.fused(routed, staged)).await,
         };
+        let is_light = request.request.is_light(form, caches);
         // A call that starts on the fast lane isn't shed, so it needs no other host.
-        let needs_slot = routed.history().is_long()
-            || (fused.is_none() && routed.composed().is_some())
-            || !request.request.is_light(form, caches);
+        let needs_slot =
+            !is_light || routed.history().is_long() || (fused.is_none() && routed.composed().is_some());
         let forwardable =
             if needs_slot { self.forwardable(origin, routed, request, directives) } else { None };
         let (admitted, started, slot) = (Instant::now(), false, None);
@@ -208,7 +208,7 @@ impl Shard {
         // looked up.
         let no_store = directives.no_store || (directives.no_cache && form == Form::Http);
         let spelling = spelling.filter(|_| !no_store);
-        if !request.request.is_light(form, caches) {
+        if !is_light {
             let spelling = spelling.map(Spelling::into_owned);
             let slot = |key| CacheSlot { key, spelling, no_store };
             return Box::pin(self.run_heavy(routed, request, directives, call, slot)).await.into();
@@ -252,18 +252,18 @@ impl Shard {
         routed: &RoutedFunction,
         request: CallRequest<'_>,
         directives: CacheDirectives,
-    ) -> Option<PeerCall> {
+    ) -> Option<Box<PeerCall>> {
         if origin == Origin::Peer || !self.0.runtime.peers().has_peers() {
             return None;
         }
         let selector = Selector::Version(routed.record.version);
-        Some(PeerCall {
+        Some(Box::new(PeerCall {
             function: FunctionRef { name: routed.record.name.clone(), selector },
             key: *routed.key(),
             request: request.request.clone(),
             prefer: request.prefer,
             directives,
-        })
+        }))
     }
 
     /// Answers a call that takes long to decode or to hash: all of it on the compute lane.

@@ -28,8 +28,9 @@ pub(super) struct Call {
     pub(super) fused: Option<Arc<Loaded>>,
     /// The host that asked for it.
     pub(super) origin: Origin,
-    /// The request, if another host may answer it.
-    pub(super) forwardable: Option<PeerCall>,
+    /// The request, if another host may answer it. Boxed, so that other calls don't move its memory
+    /// around.
+    pub(super) forwardable: Option<Box<PeerCall>>,
 }
 
 impl Call {
@@ -39,7 +40,7 @@ impl Call {
     }
 }
 
-/// The host that a client asked for a call.
+/// The host that received a call from its client.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// This host.
