@@ -7,9 +7,11 @@
 //! openapi         validates the OpenAPI document of a server with every function deployed
 //! units           checks that no two cargo commands build wasmtime with different features
 //! fuzz [TARGET] [--seconds N]
-//!                 fuzzes one target, or all of them; a minute each by default
+//!                 fuzzes one target, or all of them; a minute each by default, and two
+//!                 minutes of fast_path
 //! dist            builds the binary that is benchmarked and packaged
-//! full            runs ci, dist, the tests three more times, and at least five minutes of each fuzz target
+//! full            runs ci, dist, the tests three more times, and five minutes of each fuzz
+//!                 target, ten of fast_path
 //! ```
 //!
 //! Errors are messages (`String`): every task ends at the first one, and only `main` prints them.

@@ -14,5 +14,6 @@ pub(crate) mod functions;
 pub(crate) mod invoke;
 pub(crate) mod keep;
 pub(crate) mod lane;
+pub(crate) mod leases;
 pub(crate) mod lookup;
 pub(crate) mod shard;

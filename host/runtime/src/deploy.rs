@@ -78,7 +78,7 @@ impl Deployer {
     /// call uses the new version, calls in flight end on the old one.
     ///
     /// # Errors
-    /// [`DeployError`]; nothing has changed then.
+    /// [`DeployError`].
     ///
     /// # Cancel safety
     /// A deploy that has started to compile completes even if the future is dropped.

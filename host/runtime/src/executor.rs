@@ -126,7 +126,7 @@ impl Executor {
     /// its lock delays no other thread.
     ///
     /// # Errors
-    /// As [`new_pool`](Self::new_pool).
+    /// The same errors as [`new_pool`](Self::new_pool).
     pub(crate) fn new_pool_apart(&self, loaded_bytes_max: u64) -> Result<Pool, String> {
         Ok(Pool::new(self.new_engine(1)?, LoadedSet::new(loaded_bytes_max)))
     }
@@ -176,9 +176,6 @@ impl Executor {
         if let Some(loaded) = pool.get(digest) {
             return Ok(loaded);
         }
-        if let Some(loaded) = pool.load_shared(digest)? {
-            return Ok(loaded);
-        }
         if let Some(loaded) = self.load_elsewhere(pool, *digest).await? {
             return Ok(loaded);
         }
@@ -195,8 +192,12 @@ impl Executor {
         pool: &Arc<Pool>,
         digest: Digest,
     ) -> Result<Option<Arc<Loaded>>, LoadError> {
+        let permit = pool.loading().await;
         let (this, pool) = (Arc::clone(self), Arc::clone(pool));
-        let load = move || this.load_compiled(&pool, &digest);
+        let load = move || {
+            let _permit = permit;
+            this.load_compiled(&pool, &digest)
+        };
         tokio::task::spawn_blocking(load).await.map_err(|error| LoadError::Engine(error.to_string()))?
     }
 

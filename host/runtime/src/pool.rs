@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use nebula_engine::{Engine, Loaded};
 use nebula_model::id::Digest;
 use nebula_store::Compiled;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use self::set::{LoadedCounts, LoadedSet};
 use crate::deploy::compiled::CompiledCode;
@@ -32,16 +33,31 @@ pub(crate) struct Pool {
     set: Arc<LoadedSet>,
     /// The set's components of this engine.
     found: Mutex<HashMap<Digest, Weak<Loaded>>>,
+    /// Held while a component is loaded on another thread, so that callers who miss it at the same
+    /// time load it once.
+    loading: Arc<Semaphore>,
 }
 
 impl Pool {
     /// Creates a pool for `engine`. Its components count towards the budget of `set`.
     pub(crate) fn new(engine: Engine, set: Arc<LoadedSet>) -> Self {
-        Self { engine, id: set.new_pool(), set, found: Mutex::default() }
+        Self {
+            engine,
+            id: set.new_pool(),
+            set,
+            found: Mutex::default(),
+            loading: Arc::new(Semaphore::new(1)),
+        }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Waits until no other caller loads a component on another thread.
+    pub(crate) async fn loading(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        Arc::clone(&self.loading).acquire_owned().await.ok()
     }
 
     /// Returns the component, if it is loaded.

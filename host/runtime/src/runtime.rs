@@ -27,12 +27,16 @@ use tokio::sync::Semaphore;
 use crate::backends::Backends;
 use crate::call::function::Function;
 use crate::call::functions::Functions;
+use crate::call::leases::EndingLeases;
 use crate::deploy::{DeployError, Deployer, Followers, NamingError};
 use crate::executor::Executor;
 use crate::peers::Peers;
 use crate::receipt::Signer;
 use crate::results::{Counting, Results};
 use crate::run::verify::Verification;
+
+/// The longest time for which other hosts wait while a result is being stored.
+const SHARED_FLUSH_MAX: Duration = Duration::from_secs(1);
 
 /// Time after which the allocator returns freed memory to the system.
 const FREE_FOR: Duration = Duration::from_secs(2);
@@ -161,6 +165,9 @@ struct Shared {
     signer: Option<Signer>,
     /// Bounds the number of receipts issued at the same time.
     issuing: Arc<Semaphore>,
+    /// Held while results are flushed for a call of another host.
+    flushing: Arc<Semaphore>,
+    ending_leases: EndingLeases,
 }
 
 impl Runtime {
@@ -204,6 +211,8 @@ impl Runtime {
             alarm,
             signer,
             issuing,
+            flushing: Arc::new(Semaphore::new(1)),
+            ending_leases: EndingLeases::default(),
         })))
     }
 
@@ -431,6 +440,29 @@ impl Runtime {
     /// Writes the results that survive a restart to the disk. Call it when a server shuts down.
     pub fn flush(&self) {
         self.0.results.flush();
+    }
+
+    /// Waits until the results kept so far are stored, or until that takes too long. One flush at a
+    /// time runs, so that waiting callers leave threads for reads.
+    pub(crate) async fn results_stored(&self) {
+        // The semaphore is never closed.
+        let Ok(permit) = Arc::clone(&self.0.flushing).acquire_owned().await else { return };
+        let runtime = self.clone();
+        let flush = move || {
+            runtime.flush_for_peers();
+            drop(permit);
+        };
+        // If the thread panicked, the results aren't stored: other hosts compute them again.
+        let _ = tokio::task::spawn_blocking(flush).await;
+    }
+
+    /// Stores the results kept so far, unless that takes too long for other hosts to wait.
+    pub(crate) fn flush_for_peers(&self) {
+        self.0.results.flush_within(SHARED_FLUSH_MAX);
+    }
+
+    pub(crate) fn ending_leases(&self) -> &EndingLeases {
+        &self.0.ending_leases
     }
 
     /// Removes all results. Blocks on the disk.

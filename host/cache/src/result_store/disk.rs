@@ -332,8 +332,7 @@ impl Shared {
         if is_gone {
             self.mark.clear();
         }
-        // A file that can't be removed can't be opened either, so the next use tries again.
-        *self.index() = Index { components: Some(HashMap::new()), ..Index::default() };
+        *self.index() = Index { components: is_gone.then(HashMap::new), ..Index::default() };
         is_gone
     }
 
@@ -367,6 +366,8 @@ impl Shared {
 
     /// Runs the writer thread until all senders are dropped.
     fn write<E: FailureBytes>(&self, commands: &Receiver<Command<E>>) {
+        // A write has failed since the last flush.
+        let mut has_failed = false;
         while let Ok(first) = commands.recv() {
             let (mut keep, mut next) = (Vec::new(), Some(first));
             while let Some(Command::Keep(key, cached)) = next {
@@ -374,13 +375,13 @@ impl Shared {
                 next = if keep.len() < BATCH_RESULTS_MAX { commands.try_recv().ok() } else { None };
             }
             if !keep.is_empty() {
-                self.guarded(|database| self.keep_all(database, &keep));
+                has_failed |= self.guarded(|database| self.keep_all(database, &keep)).is_none();
                 let bytes = keep.iter().map(|(_, cached)| cached.bytes()).sum();
                 self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
             let (done, succeeded) = match next {
                 Some(Command::Remove(which, done)) => (done, self.remove(&which)),
-                Some(Command::Flush(done)) => (done, true),
+                Some(Command::Flush(done)) => (done, !std::mem::take(&mut has_failed)),
                 Some(Command::Keep(..)) | None => continue,
             };
             // The caller may have gone.

@@ -99,6 +99,10 @@ impl<E: Send + Sync> ResultStore<E> for MemoryResults {
             return;
         }
         let mut state = self.state();
+        let queued: usize = state.queue.iter().map(|(_, stored)| stored.record.len()).sum();
+        if (queued + record.len()) as u64 > self.bytes_max {
+            return;
+        }
         state.queue.push((key, Stored { component: cached.component(), record }));
         if !self.waits_for_flush {
             self.store_queued(&mut state);

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Calls and the steps of pipelines look up here. They differ in what they do with
-//! [`Lookup::Wait`]: a call waits, and a step runs, because the leader may wait for the lane's slot
-//! that the step's thread holds. For the same reason a step asks no other host for a lease.
+//! [`Lookup::Wait`]: a call of this host's clients waits. A step runs, because the leader may wait for
+//! the lane's slot that the step's thread holds, and so does a call of another host. For the same reason a step asks no other host for a lease.
 //!
 //! Invariant: a result that lands is in memory before its flight ends, so a lookup finds the one or
 //! the other.
@@ -24,7 +24,7 @@ use crate::call::function::Function;
 use crate::results::Results;
 
 /// The longest wait for a stored result.
-const FIND_WAIT_MAX: Duration = Duration::from_millis(25);
+pub(crate) const FIND_WAIT_MAX: Duration = Duration::from_millis(25);
 
 /// The place of a call's result in the cache.
 pub(crate) struct CacheSlot<'a> {

@@ -40,7 +40,7 @@ use nebula_pipeline::ExecutionMode;
 use nebula_store::ResolveError;
 
 pub use self::answer::AnsweredCall;
-use self::call::Call;
+use self::call::{Call, Origin};
 pub use self::receipt::IssuedReceipt;
 pub use self::repeat::RepeatableAnswer;
 use crate::call::function::Function;
@@ -52,6 +52,7 @@ use crate::error::{CallError, LoadError};
 use crate::pool::Pool;
 use crate::results::Counting;
 use crate::run::code::{Code, Staged};
+use crate::run::steps::LongCall;
 use crate::runtime::{Runtime, RuntimeError};
 
 /// Most prepared instances of one function.
@@ -342,7 +343,7 @@ impl Shard {
         match &loaded {
             Some(loaded) => {
                 own.loaded = Arc::downgrade(loaded);
-                own.unfused_at = None;
+                (own.unfused_at, own.fusion_requested) = (None, false);
             }
             // It wasn't compiled at its deploy, or was compiled for another release.
             None if !std::mem::replace(&mut own.fusion_requested, true) => {
@@ -458,7 +459,7 @@ impl Shard {
         let _cancel = CancelOnDrop(cancel.clone());
         let run = {
             let (runtime, function, directives) = (runtime.clone(), Arc::clone(function), call.directives);
-            let is_fused = call.fused.is_some();
+            let (is_fused, may_offer) = (call.fused.is_some(), call.origin == Origin::Here);
             move || {
                 let _slot = slot;
                 let begun = Instant::now();
@@ -466,7 +467,8 @@ impl Shard {
                     if is_fused { runtime.run_fused(&function, &decoded, admitted, &cancel) } else { None };
                 let lost = begun.elapsed();
                 fused.unwrap_or_else(|| {
-                    let ran = runtime.run_long(&function, &code, &decoded, admitted, cancel, directives);
+                    let long = LongCall { admitted, cancel, directives, may_offer };
+                    let ran = runtime.run_long(&function, &code, &decoded, long);
                     // The failed run counts as run time, not as queueing.
                     let (queue, run) = (ran.cost.queue.saturating_sub(lost), ran.cost.run + lost);
                     CallOutcome { cost: CallCost { queue, run, ..ran.cost }, ..ran }
@@ -488,16 +490,17 @@ impl Shard {
         CallOutcome { cost: CallCost { load, ..called.cost }, ..called }
     }
 
-    /// Asks another host to answer a call that was `refused` a slot here. A call that has started
-    /// isn't forwarded: its deadline has passed.
+    /// Asks another host to answer a call that was `refused` a slot here, unless its deadline has
+    /// passed.
     async fn forward_or(
         &self,
         refused: CallOutcome,
         routed: &RoutedFunction,
         call: &mut Call,
     ) -> CallOutcome {
-        let Some(forwarded) = call.forwardable.take().filter(|_| !call.started) else { return refused };
         let deadline = call.admitted + routed.limits().deadline();
+        let forwarded = call.forwardable.take().filter(|_| !call.started && Instant::now() < deadline);
+        let Some(forwarded) = forwarded else { return refused };
         let answer = self.0.runtime.peers().forward(*forwarded, deadline).await;
         answer.map_or(refused, CallOutcome::from)
     }
@@ -506,7 +509,10 @@ impl Shard {
         let digest = &routed.record.digest;
         let loaded = match self.0.pool.get(digest) {
             Some(loaded) => loaded,
-            None => self.0.runtime.executor().load(&self.0.pool, digest).await?,
+            None => match self.0.pool.load_shared(digest)? {
+                Some(loaded) => loaded,
+                None => self.0.runtime.executor().load(&self.0.pool, digest).await?,
+            },
         };
         routed.lock().loaded = Arc::downgrade(&loaded);
         Ok(loaded)

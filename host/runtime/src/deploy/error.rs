@@ -9,7 +9,8 @@ use nebula_store::{MayConflict, ResolveError, StoreError};
 
 use crate::error::LoadError;
 
-/// Why a component wasn't deployed. Nothing has changed then.
+/// Why a component wasn't deployed. Nothing has changed then, except perhaps if the store was late or
+/// failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     /// The bytes aren't an admissible component.

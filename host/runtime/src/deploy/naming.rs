@@ -170,7 +170,7 @@ impl Deployer {
     /// Checks a pipeline and publishes it. Durable when it returns. Blocks on the disk.
     ///
     /// # Errors
-    /// [`DeployError`]; nothing has changed then.
+    /// [`DeployError`].
     pub(crate) fn deploy_pipeline(
         self: &Arc<Self>,
         name: &FunctionName,
@@ -274,7 +274,7 @@ impl Deployer {
         if !removed? {
             return Err(ResolveError::UnknownFunction(name.clone()).into());
         }
-        // Under the lock, so that a deploy of the same name keeps its own.
+        // Under the lock, so that a deploy of the same name keeps its logs.
         self.results.drop_function(name);
         Ok(())
     }

@@ -10,7 +10,7 @@ use nebula_model::request::{Prefer, Request};
 use nebula_store::ResolveError;
 
 use super::code::Code;
-use super::steps::Explained;
+use super::steps::{Explained, LongCall};
 use crate::call::invoke;
 use crate::call::invoke::{CallOutcome, CallRequest};
 use crate::call::lane::NoSlot;
@@ -80,9 +80,12 @@ impl Runtime {
                         &function,
                         &code,
                         &decoded,
-                        Instant::now(),
-                        CancelFlag::default(),
-                        directives,
+                        LongCall {
+                            admitted: Instant::now(),
+                            cancel: CancelFlag::default(),
+                            directives,
+                            may_offer: false,
+                        },
                     );
                     Explanation { called, steps: Vec::new() }
                 }

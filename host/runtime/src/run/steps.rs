@@ -53,18 +53,26 @@ use crate::error::{CallError, StepFailure};
 use crate::peers::PeerCall;
 use crate::runtime::Runtime;
 
+/// The terms of a call on the compute lane.
+pub(crate) struct LongCall {
+    /// Start of the deadline.
+    pub(crate) admitted: Instant,
+    pub(crate) cancel: CancelFlag,
+    pub(crate) directives: CacheDirectives,
+    /// Other hosts may compute results that the call needs.
+    pub(crate) may_offer: bool,
+}
+
 impl Runtime {
-    /// Runs a call to its end, on a thread of the compute lane. The deadline counts from
-    /// `admitted`.
+    /// Runs a call to its end, on a thread of the compute lane.
     pub(crate) fn run_long(
         &self,
         function: &Arc<Function>,
         code: &Code,
         decoded: &Decoded,
-        admitted: Instant,
-        cancel: CancelFlag,
-        directives: CacheDirectives,
+        long: LongCall,
     ) -> CallOutcome {
+        let LongCall { admitted, cancel, directives, may_offer } = long;
         let until = admitted + function.limits().deadline();
         match code {
             Code::Component(loaded) => {
@@ -72,7 +80,7 @@ impl Runtime {
                 run_component(function, loaded, decoded, admitted, allowance).called
             }
             Code::Pipeline(staged) => {
-                let run = Run::new(self, function, directives, Purpose::Answer);
+                let run = Run { may_offer, ..Run::new(self, function, directives, Purpose::Answer) };
                 let scope = Scope { cancel, calls: Arc::new(Calls::up_to(staged.plan.calls_max)), until };
                 let begun = Instant::now();
                 let PipelineOutcome { mut called, .. } =

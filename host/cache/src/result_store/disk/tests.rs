@@ -74,11 +74,14 @@ fn empty_cache_creates_no_file() {
 
 /// The file is a directory, which no process can remove as a file, whatever its user may do.
 #[test]
-fn a_removal_that_fails_says_so() {
+fn removals_and_writes_that_fail_say_so() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(directory.path().join("results.redb/in the way")).unwrap();
     let disk = open(&directory);
     assert_eq!(disk.remove(Removal::All, soon()), Err(ResultStoreError::Failed));
+    disk.keep(key(1), cached(1, COST));
+    assert_eq!(disk.flush(soon()), Err(ResultStoreError::Failed));
+    assert_eq!(disk.flush(soon()), Ok(()), "no other write has failed");
 }
 
 #[test]

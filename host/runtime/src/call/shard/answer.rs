@@ -7,7 +7,7 @@
 //!
 //! Invariants:
 //! * Identical calls at the same time are one execution, which goes on while any caller waits for
-//!   it.
+//!   it. Only a call of another host may run beside it.
 //! * A result is cached before its flight ends, so a later caller finds the flight or the result.
 //! * A call waits for another's execution until its own deadline at most.
 //! * A stored result took long to compute. The store is read only where the call would take long
@@ -32,13 +32,10 @@ use super::{RepeatableAnswer, RoutedFunction, Shard};
 use crate::cache::{CachedResult, FlightOutcome, Lead, Waiter};
 use crate::call::invoke;
 use crate::call::invoke::{CallOutcome, CallRequest, Decoded, RunEnd};
-use crate::call::lookup::{CacheSlot, Lookup};
+use crate::call::lookup::{CacheSlot, FIND_WAIT_MAX, Lookup};
 use crate::error::{CallError, Fault};
 use crate::peers::{Lease, LeaseGuard, PeerAnswer, PeerCall};
 use crate::run::code::Code;
-
-/// The longest time for which a lease is held while the result is being stored.
-const LEASE_FLUSH_MAX: Duration = Duration::from_secs(1);
 
 /// The answer of a call.
 pub struct AnsweredCall {
@@ -108,7 +105,7 @@ impl Shard {
     }
 
     /// Answers a call that another host forwarded or offered. It isn't forwarded again. Returns
-    /// `None` if this host has another version of the function or no room.
+    /// `None` if this host has another version of the function, has no room or fails.
     ///
     /// # Cancel safety
     /// The same as for [`call`](Self::call).
@@ -120,8 +117,13 @@ impl Shard {
         }
         let request = CallRequest { request: &request, prefer };
         let outcome = self.answer_from(Origin::Peer, &routed, request, directives).await.outcome;
+        if matches!(outcome.source, Source::Ran { stored: true, .. }) {
+            // The host that asked finds the result in the shared store from now on.
+            self.0.runtime.results_stored().await;
+        }
         match &outcome.result {
-            Err(error) if error.fault() == Fault::Load => None,
+            // Another host, or the one that asked, may do better.
+            Err(error) if matches!(error.fault(), Fault::Load | Fault::Host) => None,
             Ok(_) | Err(_) => Some(outcome.into()),
         }
     }
@@ -237,6 +239,10 @@ impl Shard {
                 AnsweredCall { outcome, repeatable }
             }
             Lookup::Lead(lead) => self.lead(routed, decoded, call, missing, Some(lead)).await.into(),
+            // The execution may itself wait for the other host's lease.
+            Lookup::Wait(_) if origin == Origin::Peer => {
+                self.lead(routed, decoded, call, missing, None).await.into()
+            }
             Lookup::Wait(waiter) => match collapse(routed, &waiter, &call).await {
                 Some(called) => called.into(),
                 // It runs alone this time, so that no other call's deadline decides its outcome.
@@ -292,6 +298,10 @@ impl Shard {
         let waiter = match found {
             Lookup::Hit(cached) => return self.hit(routed, &cached, request, false),
             Lookup::Lead(lead) => return self.lead(routed, decoded, call, missing, Some(lead)).await,
+            // The execution may itself wait for the other host's lease.
+            Lookup::Wait(_) if call.origin == Origin::Peer => {
+                return self.lead(routed, decoded, call, missing, None).await;
+            }
             Lookup::Wait(waiter) => waiter,
         };
         // Hold neither the slot nor the decoded input while another call computes the result.
@@ -334,8 +344,10 @@ impl Shard {
         let runtime = &self.0.runtime;
         let request = missing.request.filter(|_| runtime.results().may_have_stored(routed))?;
         let (key, ttl, reading) = (missing.slot.key, routed.record.remember.ttl(), runtime.clone());
-        let read = move || reading.results().find_stored(&key, ttl, deadline);
-        let result = tokio::task::spawn_blocking(read).await.ok()??;
+        // Includes the time until a thread is free.
+        let deadline = deadline.min(Instant::now() + FIND_WAIT_MAX);
+        let read = tokio::task::spawn_blocking(move || reading.results().find_stored(&key, ttl, deadline));
+        let result = tokio::time::timeout_at(deadline.into(), read).await.ok()?.ok()??;
         runtime.results().promote(&mut missing.slot, &result);
         Some(StoredHit { outcome: self.hit(routed, &result, request, true), result })
     }
@@ -488,22 +500,10 @@ impl Shard {
             }
             Computed::Run { outcome, lease } => {
                 let kept = self.0.runtime.results().keep(routed, outcome, missing.slot, Some(lead));
-                self.release_when_stored(lease);
+                self.0.runtime.release_when_stored(lease);
                 kept
             }
         })
-    }
-
-    /// Ends a lease when the queued results are stored, so that the hosts that wait for it find
-    /// them.
-    fn release_when_stored(&self, lease: LeaseGuard) {
-        if lease.is_shared() {
-            let runtime = self.0.runtime.clone();
-            tokio::task::spawn_blocking(move || {
-                runtime.results().flush_within(LEASE_FLUSH_MAX);
-                drop(lease);
-            });
-        }
     }
 
     /// Finds the stored result, or runs the call on the compute lane of this or another host. Of
@@ -520,7 +520,7 @@ impl Shard {
         if let Some(hit) = self.find_stored(routed, missing, deadline).await {
             return Computed::Stored(hit);
         }
-        let lease = match self.lease(&call, missing.slot.key, deadline).await {
+        let lease = match self.lease(&call, &missing.slot, deadline).await {
             Lease::Granted(guard) => guard,
             Lease::Released => {
                 if let Some(hit) = self.find_stored(routed, missing, deadline).await {
@@ -535,16 +535,18 @@ impl Shard {
     }
 
     /// Asks the other hosts, if there are any, for the right to compute a result.
-    async fn lease(&self, call: &Call, key: Key, deadline: Instant) -> Lease {
+    async fn lease(&self, call: &Call, slot: &CacheSlot<'_>, deadline: Instant) -> Lease {
         let peers = self.0.runtime.peers();
         // A call that waits with a slot could keep it from the call that it waits for. A call of
-        // another host may be covered by that host's lease.
-        if call.slot.is_some() || call.origin == Origin::Peer || !peers.has_peers() {
+        // another host may be covered by that host's lease. Hosts would wait for a result in vain
+        // that isn't stored.
+        let needs_none = call.slot.is_some() || call.origin == Origin::Peer || slot.no_store;
+        if needs_none || !peers.has_peers() {
             return Lease::Granted(LeaseGuard::local());
         }
         // The other half of the time is left to run the call here.
         let now = Instant::now();
-        peers.lease(key, now + deadline.saturating_duration_since(now) / 2).await
+        peers.lease(slot.key, now + deadline.saturating_duration_since(now) / 2).await
     }
 
     /// Decodes a call and computes its key. The call holds its slot from then on.
@@ -593,12 +595,8 @@ fn record_trial(routed: &RoutedFunction, mode: ExecutionMode, lost: Duration, ca
     }
 }
 
-/// Waits for another call's execution; `None` if it yields no result for this call. A call of
-/// another host doesn't wait: the execution may itself wait for that host's lease.
+/// Waits for another call's execution; `None` if it yields no result for this call.
 async fn collapse(routed: &RoutedFunction, waiter: &Waiter, call: &Call) -> Option<CallOutcome> {
-    if call.origin == Origin::Peer {
-        return None;
-    }
     let deadline = tokio::time::Instant::from_std(call.admitted + routed.limits().deadline());
     let outcome = tokio::time::timeout_at(deadline, waiter.outcome()).await;
     // The whole time was spent waiting for another call's execution.

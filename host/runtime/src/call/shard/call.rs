@@ -45,7 +45,7 @@ impl Call {
 pub(super) enum Origin {
     /// This host.
     Here,
-    /// Another host, which may wait for this call with the lease of its key. So this host asks no
+    /// Another host, which may hold the lease of the call's key while it waits. So this host asks no
     /// other host for anything.
     Peer,
 }

@@ -232,7 +232,7 @@ impl FanOut {
     fn offer_to_peers(&self, kept: usize) {
         let evaluation = &self.evaluation;
         let peers = evaluation.run.runtime.peers();
-        if !peers.has_peers() {
+        if !evaluation.run.may_offer || !peers.has_peers() {
             return;
         }
         let parts = self.parts.iter().skip(kept).rev().take(OFFERED_MAX);

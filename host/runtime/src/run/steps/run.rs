@@ -24,6 +24,8 @@ pub(super) struct Run {
     /// Processor time of the helper threads, nanoseconds.
     pub(super) helped_ns: AtomicU64,
     pub(super) purpose: Purpose,
+    /// Other hosts may compute results that the run needs.
+    pub(super) may_offer: bool,
 }
 
 /// The purpose of a run.
@@ -61,7 +63,7 @@ impl Run {
         purpose: Purpose,
     ) -> Self {
         let (runtime, function) = (runtime.clone(), Arc::clone(function));
-        Self { runtime, function, directives, helped_ns: AtomicU64::new(0), purpose }
+        Self { runtime, function, directives, helped_ns: AtomicU64::new(0), purpose, may_offer: false }
     }
 }
 

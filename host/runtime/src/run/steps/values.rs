@@ -156,7 +156,8 @@ pub(super) struct EncodedValue {
 }
 
 impl EncodedValue {
-    /// Encodes a value of `ty`; `raw` says whether a `string` or `list<u8>` becomes its plain bytes.
+    /// Encodes a value of `ty`; `raw` says whether a `string` or `list<u8>` becomes its plain
+    /// bytes.
     pub(super) fn new(ty: &Type, value: Value, raw: bool) -> Self {
         let Some(flat) = Flat::of(ty) else {
             let value = value.into_val();

@@ -115,8 +115,7 @@ fn a_call_without_a_slot_is_answered_by_another_host() {
     assert!(forwarded.result.unwrap().same(&value("3")));
     let counts = host.counts("slow");
     assert_eq!((counts.hits, counts.misses), (0, 0), "the other host counts it");
-    // The other host cached it, with its age and cost.
-    host.runtime.flush();
+    // The other host has stored it, with its age and cost.
     assert!(matches!(host.call_with(&host.shard, "slow", "2").source, Source::Cached { on_disk: true, .. }));
 }
 
@@ -157,10 +156,29 @@ fn a_forwarded_call_does_not_wait_for_a_call_that_waits_for_its_lease() {
         thread::sleep(Duration::from_millis(50));
         let answered = second.answer_peer(call).unwrap();
         assert!(answered.result.unwrap().same(&value("42")));
-        second.runtime.flush();
         drop::<LeaseGuard>(guard);
         assert!(waiting.join().unwrap().result.unwrap().same(&value("42")));
     });
+}
+
+/// Its result isn't stored, so other hosts would wait in vain.
+#[test]
+fn a_no_store_call_takes_no_lease() {
+    let cluster = Cluster::start(HostLimits::default());
+    let [first, second] = &cluster.hosts;
+    first.deploy_slow();
+    let call = second.peer_call("41");
+    let input = Input::Values([wasmtime::component::Val::S32(41)].into());
+    let lease = cluster.network.host(0);
+    let lease = lease.lease(call.key.of(&input, false), Instant::now());
+    let Lease::Granted(_guard) = first.executor.block_on(lease) else { panic!("the lease is free") };
+    let begun = Instant::now();
+    let function = second.find("slow").unwrap();
+    let directives = CacheDirectives { no_store: true, ..CacheDirectives::default() };
+    let called = second.shard.call(&function, call.request, Prefer::AsSent, directives);
+    assert!(second.executor.block_on(called).result.unwrap().same(&value("42")));
+    // It would have waited for half of its deadline of a minute.
+    assert!(begun.elapsed() < Duration::from_secs(25));
 }
 
 #[test]
@@ -219,7 +237,6 @@ fn parts_of_a_pipeline_are_offered_and_found_in_the_shared_store() {
     let answered = second.answer_peer(last).unwrap();
     assert!(matches!(answered.source, Source::Ran { .. }));
     assert!(answered.result.unwrap().same(&value("17")));
-    second.runtime.flush();
     let found = first.call_with(&first.shard, "slow", "16");
     assert!(matches!(found.source, Source::Cached { on_disk: true, .. }), "{found:?}");
 }
