@@ -30,7 +30,7 @@ use crate::call::functions::Functions;
 use crate::call::leases::EndingLeases;
 use crate::deploy::{DeployError, Deployer, Followers, NamingError};
 use crate::executor::Executor;
-use crate::peers::Peers;
+use crate::peers::{LeaseGuard, Peers};
 use crate::receipt::Signer;
 use crate::results::{Counting, Results};
 use crate::run::verify::Verification;
@@ -456,13 +456,19 @@ impl Runtime {
         let _ = tokio::task::spawn_blocking(flush).await;
     }
 
-    /// Stores the results kept so far, unless that takes too long for other hosts to wait.
-    pub(crate) fn flush_for_peers(&self) {
-        self.0.results.flush_within(SHARED_FLUSH_MAX);
+    /// Ends a lease when the results kept so far are stored, or when that takes too long.
+    pub(crate) fn release_when_stored(&self, lease: LeaseGuard) {
+        if lease.is_shared() && self.0.ending_leases.add(lease) {
+            let runtime = self.clone();
+            tokio::task::spawn_blocking(move || {
+                runtime.0.ending_leases.end_all(|| runtime.flush_for_peers());
+            });
+        }
     }
 
-    pub(crate) fn ending_leases(&self) -> &EndingLeases {
-        &self.0.ending_leases
+    /// Stores the results kept so far, unless that takes too long for other hosts to wait.
+    fn flush_for_peers(&self) {
+        self.0.results.flush_within(SHARED_FLUSH_MAX);
     }
 
     /// Removes all results. Blocks on the disk.

@@ -7,7 +7,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::peers::LeaseGuard;
-use crate::runtime::Runtime;
 
 /// The leases whose results are being stored.
 #[derive(Default)]
@@ -21,40 +20,30 @@ struct State {
 }
 
 impl EndingLeases {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Runtime {
-    /// Ends a lease when the results kept so far are stored, or when that takes too long.
-    pub(crate) fn release_when_stored(&self, lease: LeaseGuard) {
-        if !lease.is_shared() {
-            return;
-        }
-        let is_flushing = {
-            let mut state = self.ending_leases().lock();
-            state.guards.push(lease);
-            std::mem::replace(&mut state.is_flushing, true)
-        };
-        if !is_flushing {
-            let runtime = self.clone();
-            tokio::task::spawn_blocking(move || runtime.flush_leases());
-        }
+    /// Adds a lease. Returns whether the caller has to start a thread that [ends](Self::end_all) it.
+    pub(crate) fn add(&self, lease: LeaseGuard) -> bool {
+        let mut state = self.lock();
+        state.guards.push(lease);
+        !std::mem::replace(&mut state.is_flushing, true)
     }
 
-    fn flush_leases(&self) {
+    /// Ends all leases, after a call of `flush` that stores the results kept before.
+    pub(crate) fn end_all(&self, flush: impl Fn()) {
         loop {
             let guards = {
-                let mut state = self.ending_leases().lock();
+                let mut state = self.lock();
                 state.is_flushing = !state.guards.is_empty();
                 std::mem::take(&mut state.guards)
             };
             if guards.is_empty() {
                 return;
             }
-            self.flush_for_peers();
+            flush();
             drop(guards);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
