@@ -538,8 +538,8 @@ impl Shard {
     async fn lease(&self, call: &Call, slot: &CacheSlot<'_>, deadline: Instant) -> Lease {
         let peers = self.0.runtime.peers();
         // A call that waits with a slot could keep it from the call that it waits for. A call of
-        // another host may be covered by that host's lease. Hosts would wait for a result in vain
-        // that isn't stored.
+        // another host may be covered by that host's lease. Other hosts would wait in vain for a
+        // result that isn't stored.
         let needs_none = call.slot.is_some() || call.origin == Origin::Peer || slot.no_store;
         if needs_none || !peers.has_peers() {
             return Lease::Granted(LeaseGuard::local());
