@@ -165,7 +165,7 @@ fn integers_decode_from_any_spelling_of_a_whole_number() {
     }
 }
 
-/// Where only some kinds of JSON values fit, any other kind is a mismatch there, not a syntax
+/// A JSON value of a kind that a type doesn't take is a mismatch at its place, not a syntax
 /// error.
 #[test]
 fn values_of_another_kind_are_mismatches() {

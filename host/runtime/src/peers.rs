@@ -38,8 +38,8 @@ pub type Answerer = Arc<dyn Fn(PeerCall) -> PeerFuture<'static, Option<PeerAnswe
 /// Other hosts that run the same functions and share a [store of
 /// results](nebula_cache::ResultStore).
 ///
-/// Calls are pure, so any host may run any call, and running one twice does no harm. That makes all
-/// of this best effort:
+/// Calls are pure, so any host may run any call, and running one twice does no harm. So every method
+/// is best effort:
 ///
 /// * **Failures.** Without peers, or if they fail or are late, this host does the work itself. No
 ///   method fails a call.
@@ -50,7 +50,7 @@ pub type Answerer = Arc<dyn Fn(PeerCall) -> PeerFuture<'static, Option<PeerAnswe
 /// * **Deadlines.** A future completes when its deadline has passed, soon after.
 /// * **Cancellation.** Dropping a future withdraws the question.
 pub trait Peers: Send + Sync {
-    /// Returns whether there may be other hosts. While there are none, no other method is called.
+    /// Returns whether this host may have peers. While it has none, no other method is called.
     fn has_peers(&self) -> bool;
 
     /// Asks for the lease of a key: the right to compute its result.

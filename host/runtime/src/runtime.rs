@@ -22,7 +22,7 @@ use nebula_model::record::VersionRecord;
 use nebula_model::remember::Settings;
 use nebula_pipeline::View;
 use nebula_store::{LogEntry, OpenError, ResolveError, Store, StoreError};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::backends::Backends;
 use crate::call::function::Function;
@@ -165,8 +165,6 @@ struct Shared {
     signer: Option<Signer>,
     /// Bounds the number of receipts issued at the same time.
     issuing: Arc<Semaphore>,
-    /// Held while results are flushed for a call of another host.
-    flushing: Arc<Semaphore>,
     ending_leases: EndingLeases,
 }
 
@@ -211,7 +209,6 @@ impl Runtime {
             alarm,
             signer,
             issuing,
-            flushing: Arc::new(Semaphore::new(1)),
             ending_leases: EndingLeases::default(),
         })))
     }
@@ -442,18 +439,13 @@ impl Runtime {
         self.0.results.flush();
     }
 
-    /// Waits until the results kept so far are stored, or until that takes too long. One flush at a
-    /// time runs, so that waiting callers leave threads for reads.
+    /// Waits until the results kept so far are stored, or until that takes too long.
     pub(crate) async fn results_stored(&self) {
-        // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(&self.0.flushing).acquire_owned().await else { return };
-        let runtime = self.clone();
-        let flush = move || {
-            runtime.flush_for_peers();
-            drop(permit);
-        };
+        let (stored, waiting) = oneshot::channel();
+        // The caller may have gone.
+        self.release_when_stored(LeaseGuard::new(move || _ = stored.send(())));
         // If the thread panicked, the results aren't stored: other hosts compute them again.
-        let _ = tokio::task::spawn_blocking(flush).await;
+        let _ = waiting.await;
     }
 
     /// Ends a lease when the results kept so far are stored, or when that takes too long.

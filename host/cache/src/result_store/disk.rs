@@ -461,7 +461,7 @@ enum Eviction {
     Evicted { bytes: u64 },
     /// The oldest record was requested, and is the newest now.
     Reinserted,
-    /// There is no record.
+    /// The store has no record.
     Empty,
 }
 
