@@ -273,6 +273,20 @@ pub(crate) struct Serve {
     pub(crate) exit_after_idle_seconds: Option<NonZeroU64>,
 }
 
+impl Serve {
+    pub(crate) fn host_limits(&self) -> HostLimits {
+        HostLimits {
+            calls_max: self.calls_max.get(),
+            queue_max: self.queue_max,
+            instances_max: self.instances_max,
+            loaded_bytes_max: self.loaded_bytes_max,
+            remembered_bytes_max: self.cache_bytes_max,
+            remembered_disk_bytes_max: self.cache_disk_bytes_max,
+            inputs_bytes_max: self.inputs_bytes_max,
+        }
+    }
+}
+
 /// Returns the URL of a plane at this address.
 fn url(address: SocketAddr) -> String {
     format!("http://{address}")
@@ -532,16 +546,7 @@ mod tests {
         let Ok(Args { command: Command::Serve(serve) }) = Args::try_parse_from(["nebula", "serve"]) else {
             panic!("`serve` needs no arguments")
         };
-        let limits = HostLimits {
-            calls_max: serve.calls_max.get(),
-            queue_max: serve.queue_max,
-            instances_max: serve.instances_max,
-            loaded_bytes_max: serve.loaded_bytes_max,
-            remembered_bytes_max: serve.cache_bytes_max,
-            remembered_disk_bytes_max: serve.cache_disk_bytes_max,
-            inputs_bytes_max: serve.inputs_bytes_max,
-        };
-        assert_eq!(limits, HostLimits::default());
+        assert_eq!(serve.host_limits(), HostLimits::default());
     }
 
     #[test]

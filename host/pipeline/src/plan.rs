@@ -128,21 +128,19 @@ pub enum ErrorMapping {
 }
 
 /// A step for display.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// `call`, `sequence`, `all`, `each`, `group`, `choice`, `select` or `constant`.
     pub kind: String,
     /// The label of a call, the path of a selection or group, the value of a constant; else empty.
     pub label: String,
     /// The function of a call.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
     /// The type of the input.
     pub takes: String,
     /// The type of the output.
     pub gives: String,
     /// The steps inside, with the name of the field or case if they have one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inner: Vec<(Option<String>, View)>,
 }
 

@@ -28,6 +28,15 @@ use nebula_model::request::{Prefer, Request};
 pub use self::memory::{MemoryNetwork, MemoryPeers};
 use crate::error::CallError;
 
+/// A host, as this one sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// This host.
+    This,
+    /// Another host that runs the same functions.
+    Peer,
+}
+
 /// The answer of a peer, when it comes.
 pub type PeerFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use listenfd::ListenFd;
 use nebula_http::{BindError, Listen, ServeConfig, Server, Token};
-use nebula_runtime::limits::{HostLimits, Limits};
+use nebula_runtime::limits::Limits;
 use nebula_runtime::receipt::Signer;
 use nebula_runtime::{Compiler, Disagreement, OpenError, Runtime, RuntimeConfig, RuntimeError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -58,15 +58,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
         data_dir: serve.data_dir.clone(),
         compiler: Compiler::Child { program, arguments: vec!["compile-component".to_owned()] },
         limits: Limits::default(),
-        host_limits: HostLimits {
-            calls_max: serve.calls_max.get(),
-            queue_max: serve.queue_max,
-            instances_max: serve.instances_max,
-            loaded_bytes_max: serve.loaded_bytes_max,
-            remembered_bytes_max: serve.cache_bytes_max,
-            remembered_disk_bytes_max: serve.cache_disk_bytes_max,
-            inputs_bytes_max: serve.inputs_bytes_max,
-        },
+        host_limits: serve.host_limits(),
         verify_share: serve.verify_share,
         alarm,
         signer: serve.receipt_key.as_deref().map(signer).transpose()?,

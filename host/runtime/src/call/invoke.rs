@@ -26,9 +26,10 @@ use nebula_telemetry::Stopwatch;
 use serde::{Deserialize, Serialize};
 use wasmtime::component::Val;
 
+use crate::cache::CachedResult;
 use crate::call::function::Function;
 use crate::error::CallError;
-use crate::peers::PeerAnswer;
+use crate::peers::{Host, PeerAnswer};
 
 /// A finished call.
 #[derive(Debug)]
@@ -50,8 +51,8 @@ pub struct CallOutcome {
     pub trace: Option<Arc<[StepTrace]>>,
     /// The guest was refused memory or table space during the run, whatever it did then.
     pub(crate) denied: bool,
-    /// Another host answered the call, and has counted, logged and cached it.
-    pub(crate) by_peer: bool,
+    /// The host that answered the call: it has counted, logged and cached it.
+    pub(crate) answered_by: Host,
 }
 
 /// The trace of one step of a pipeline, summed over its calls.
@@ -82,6 +83,16 @@ impl CallOutcome {
         Self::ran(Err(error.into()), cost, CallLog::default())
     }
 
+    /// Creates the outcome of a call that was answered with a cached result.
+    pub(crate) fn cached(cached: &CachedResult, source: Source, cost: CallCost) -> Self {
+        Self {
+            source,
+            content_hash: cached.content_hash,
+            engine: cached.engine.clone(),
+            ..Self::ran(cached.result.clone(), cost, CallLog::default())
+        }
+    }
+
     pub(crate) fn ran(result: Result<Answer, Arc<CallError>>, cost: CallCost, log: CallLog) -> Self {
         let source = Source::Ran { because: Because::Off, stored: false };
         Self {
@@ -93,7 +104,7 @@ impl CallOutcome {
             engine: Cow::Borrowed(engine::identity()),
             trace: None,
             denied: false,
-            by_peer: false,
+            answered_by: Host::This,
         }
     }
 }
@@ -109,7 +120,17 @@ impl From<PeerAnswer> for CallOutcome {
     fn from(answer: PeerAnswer) -> Self {
         let PeerAnswer { result, cost, source, content_hash, engine } = answer;
         let (log, trace) = (CallLog::default(), None);
-        Self { result, cost, log, source, content_hash, engine, trace, denied: false, by_peer: true }
+        Self {
+            result,
+            cost,
+            log,
+            source,
+            content_hash,
+            engine,
+            trace,
+            denied: false,
+            answered_by: Host::Peer,
+        }
     }
 }
 
@@ -125,7 +146,7 @@ impl From<CallOutcome> for PeerAnswer {
             engine,
             trace: _,
             denied: _,
-            by_peer: _,
+            answered_by: _,
         } = outcome;
         Self { result, cost, source, content_hash, engine }
     }

@@ -13,6 +13,7 @@ use crate::cache::{CachedResult, FlightOutcome, Lead};
 use crate::call::function::Function;
 use crate::call::invoke::CallOutcome;
 use crate::call::lookup::CacheSlot;
+use crate::peers::Host;
 use crate::results::Results;
 
 impl Results {
@@ -24,7 +25,7 @@ impl Results {
         mut slot: CacheSlot<'_>,
         lead: Option<Lead>,
     ) -> CallOutcome {
-        if called.by_peer {
+        if called.answered_by == Host::Peer {
             land(&called, function, lead);
             return called;
         }

@@ -21,6 +21,7 @@
 
 mod answer;
 mod call;
+mod compute;
 mod idle;
 mod receipt;
 mod repeat;
@@ -40,7 +41,7 @@ use nebula_pipeline::ExecutionMode;
 use nebula_store::ResolveError;
 
 pub use self::answer::AnsweredCall;
-use self::call::{Call, Origin};
+use self::call::Call;
 pub use self::receipt::IssuedReceipt;
 pub use self::repeat::RepeatableAnswer;
 use crate::call::function::Function;
@@ -49,6 +50,7 @@ use crate::call::invoke::{CallOutcome, CallTimes, Decoded, Run, RunEnd};
 use crate::call::lane;
 use crate::call::lane::NoSlot;
 use crate::error::{CallError, LoadError};
+use crate::peers::Host;
 use crate::pool::Pool;
 use crate::results::Counting;
 use crate::run::code::{Code, Staged};
@@ -447,7 +449,7 @@ impl Shard {
         let _cancel = CancelOnDrop(cancel.clone());
         let run = {
             let (runtime, function, directives) = (runtime.clone(), Arc::clone(function), call.directives);
-            let (is_fused, may_offer) = (call.fused.is_some(), call.origin == Origin::Here);
+            let (is_fused, may_offer) = (call.fused.is_some(), call.origin == Host::This);
             move || {
                 let _slot = slot;
                 let begun = Instant::now();

@@ -17,8 +17,9 @@ pub struct MemoryNetwork {
 
 #[derive(Default)]
 struct State {
-    /// The holder of each lease drops the sender.
-    leases: HashMap<Key, watch::Receiver<()>>,
+    /// The leases that are held. The end of a lease drops its sender, which wakes the hosts that
+    /// wait for it.
+    leases: HashMap<Key, watch::Sender<()>>,
     /// The hosts that answer calls, by number.
     hosts: HashMap<usize, Answerer>,
     offered: Vec<PeerCall>,
@@ -40,6 +41,11 @@ impl MemoryNetwork {
         std::mem::take(&mut self.state().offered)
     }
 
+    /// Returns the number of questions that wait for the lease of `key`.
+    pub fn lease_waiters(&self, key: &Key) -> usize {
+        self.state().leases.get(key).map_or(0, watch::Sender::receiver_count)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -56,14 +62,12 @@ impl MemoryPeers {
     fn try_lease(&self, key: Key) -> Result<LeaseGuard, watch::Receiver<()>> {
         let mut state = self.network.state();
         if let Some(held) = state.leases.get(&key) {
-            return Err(held.clone());
+            return Err(held.subscribe());
         }
-        let (holder, held) = watch::channel(());
-        state.leases.insert(key, held);
+        state.leases.insert(key, watch::Sender::new(()));
         let network = Arc::clone(&self.network);
         Ok(LeaseGuard::new(move || {
             network.state().leases.remove(&key);
-            drop(holder);
         }))
     }
 }

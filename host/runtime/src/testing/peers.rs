@@ -12,8 +12,15 @@ use nebula_model::cost::CallCost;
 use nebula_model::id::{FunctionRef, Selector};
 use nebula_model::remember::{Because, CacheDirectives, Source};
 use nebula_model::request::{Prefer, Request};
+use tokio::sync::Barrier;
 
-use crate::peers::{Answerer, Lease, LeaseGuard, PeerAnswer, PeerCall, Peers};
+use crate::peers::{Answerer, Lease, LeaseGuard, PeerAnswer, PeerCall, PeerFuture, Peers};
+
+/// Questions for one lease at the same time.
+const QUESTIONS: u8 = 20;
+
+/// The first key of later questions ([`ask`]).
+const LATER: u8 = 100;
 
 /// The peers under test.
 pub trait Fixture: Sized {
@@ -96,6 +103,26 @@ async fn granted(host: &Arc<dyn Peers>, number: u8) -> LeaseGuard {
     }
 }
 
+/// Asks for a lease. Returns the question if it still waits when a later one has been answered.
+///
+/// The later answer shows that the question has arrived, so tests need no fixed pause.
+async fn ask(host: &Arc<dyn Peers>, number: u8, later: u8) -> Result<PeerFuture<'_, Lease>, Lease> {
+    let mut asked = host.lease(key(number), soon());
+    tokio::select! {
+        biased;
+        lease = &mut asked => Err(lease),
+        later = granted(host, later) => {
+            drop(later);
+            Ok(asked)
+        }
+    }
+}
+
+/// Asks for a lease that another host holds. Returns the question, which waits.
+async fn waiting(host: &Arc<dyn Peers>, number: u8) -> PeerFuture<'_, Lease> {
+    ask(host, number, LATER).await.unwrap()
+}
+
 pub async fn a_free_lease_is_granted<F: Fixture>() {
     let fixture = F::new();
     drop(granted(&fixture.host(), 1).await);
@@ -124,11 +151,9 @@ pub async fn one_host_computes_and_the_other_waits_for_it<F: Fixture>() {
     let fixture = F::new();
     let Some(other) = fixture.other_host() else { return };
     let guard = granted(&fixture.host(), 1).await;
-    let waiting = tokio::spawn(async move { other.lease(key(1), soon()).await });
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(!waiting.is_finished());
+    let asked = waiting(&other, 1).await;
     drop(guard);
-    assert!(matches!(waiting.await.unwrap(), Lease::Released));
+    assert!(matches!(asked.await, Lease::Released));
 }
 
 /// Then the host computes the result itself, and is the second that does.
@@ -141,9 +166,7 @@ pub async fn waiting_for_a_lease_ends_at_the_deadline<F: Fixture>() {
     assert!(matches!(lease, Lease::Granted(_)));
     drop(lease);
     // The holder still holds it.
-    let deadline = Instant::now() + Duration::from_millis(20);
-    let waiting = tokio::time::timeout_at(deadline.into(), other.lease(key(1), soon())).await;
-    assert!(waiting.is_err());
+    drop(waiting(&other, 1).await);
     drop(guard);
 }
 
@@ -151,17 +174,19 @@ pub async fn of_many_hosts_that_ask_one_is_granted<F: Fixture>() {
     let fixture = F::new();
     let Some(other) = fixture.other_host() else { return };
     let hosts = [fixture.host(), other];
-    let asking = (0..20).map(|number| {
-        let host = Arc::clone(&hosts[number % 2]);
+    let all_have_asked = Arc::new(Barrier::new(QUESTIONS.into()));
+    let asking = (0..QUESTIONS).map(|number| {
+        let host = Arc::clone(&hosts[usize::from(number) % hosts.len()]);
+        let all_have_asked = Arc::clone(&all_have_asked);
         tokio::spawn(async move {
-            match host.lease(key(1), soon()).await {
-                Lease::Granted(guard) => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    drop(guard);
-                    1
-                }
-                Lease::Released => 0,
-            }
+            let asked = ask(&host, 1, LATER + number).await;
+            // The holder keeps the lease until all have asked.
+            tokio::time::timeout_at(soon().into(), all_have_asked.wait()).await.unwrap();
+            let lease = match asked {
+                Ok(waiting) => waiting.await,
+                Err(lease) => lease,
+            };
+            usize::from(matches!(lease, Lease::Granted(_)))
         })
     });
     let asking: Vec<_> = asking.collect();
@@ -176,8 +201,7 @@ pub async fn a_question_that_is_dropped_takes_no_lease<F: Fixture>() {
     let fixture = F::new();
     let Some(other) = fixture.other_host() else { return };
     let guard = granted(&fixture.host(), 1).await;
-    let asked = tokio::time::timeout(Duration::from_millis(20), other.lease(key(1), soon())).await;
-    assert!(asked.is_err());
+    drop(waiting(&other, 1).await);
     drop(guard);
     drop(granted(&fixture.host(), 1).await);
 }

@@ -10,31 +10,26 @@
 //!   it. Only a call of another host may run beside it.
 //! * A result is cached before its flight ends, so a later caller finds the flight or the result.
 //! * A call waits for another's execution until its own deadline at most.
-//! * A stored result took long to compute. The store is read only where the call would take long
-//!   again, and no other call waits for the read.
-//! * A call that holds a slot on the compute lane waits for no other host.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nebula_cache::{Key, Spelling};
-use nebula_engine::CallLog;
 use nebula_model::cost::CallCost;
 use nebula_model::form::Form;
 use nebula_model::id::{FunctionRef, Selector};
 use nebula_model::remember::{Because, CacheDirectives, Source};
 use nebula_model::request::{Prefer, Request};
-use nebula_pipeline::ExecutionMode;
-use tokio::sync::oneshot;
 
-use super::call::{Call, Origin};
+use super::call::Call;
+use super::compute::{DecodedCall, MissingResult};
 use super::{RepeatableAnswer, RoutedFunction, Shard};
-use crate::cache::{CachedResult, FlightOutcome, Lead, Waiter};
+use crate::cache::{CachedResult, FlightOutcome, Waiter};
 use crate::call::invoke;
-use crate::call::invoke::{CallOutcome, CallRequest, Decoded, RunEnd};
-use crate::call::lookup::{CacheSlot, FIND_WAIT_MAX, Lookup};
+use crate::call::invoke::{CallOutcome, CallRequest};
+use crate::call::lookup::{CacheSlot, Lookup};
 use crate::error::{CallError, Fault};
-use crate::peers::{Lease, LeaseGuard, PeerAnswer, PeerCall};
+use crate::peers::{Host, PeerAnswer, PeerCall};
 use crate::run::code::Code;
 
 /// The answer of a call.
@@ -50,26 +45,6 @@ impl From<CallOutcome> for AnsweredCall {
     fn from(outcome: CallOutcome) -> Self {
         Self { outcome, repeatable: None }
     }
-}
-
-/// A result that isn't in memory.
-struct MissingResult<'a> {
-    /// Its place in the cache.
-    slot: CacheSlot<'a>,
-    /// The request, if a stored result may answer it.
-    request: Option<CallRequest<'a>>,
-}
-
-/// A result that was stored, and the outcome of the call that it answers.
-struct StoredHit {
-    outcome: CallOutcome,
-    result: Arc<CachedResult>,
-}
-
-/// The input of a call that was decoded on the compute lane.
-struct DecodedCall {
-    decoded: Decoded,
-    key: Key,
 }
 
 impl Shard {
@@ -101,7 +76,7 @@ impl Shard {
         directives: CacheDirectives,
     ) -> AnsweredCall {
         let request = CallRequest { request: &request, prefer };
-        self.answer_from(Origin::Here, routed, request, directives).await
+        self.answer_from(Host::This, routed, request, directives).await
     }
 
     /// Answers a call that another host forwarded or offered. It isn't forwarded again. Returns
@@ -116,7 +91,7 @@ impl Shard {
             return None;
         }
         let request = CallRequest { request: &request, prefer };
-        let outcome = self.answer_from(Origin::Peer, &routed, request, directives).await.outcome;
+        let outcome = self.answer_from(Host::Peer, &routed, request, directives).await.outcome;
         if matches!(outcome.source, Source::Ran { stored: true, .. }) {
             // The host that asked finds the result in the shared store from now on.
             self.0.runtime.results_stored().await;
@@ -130,7 +105,7 @@ impl Shard {
 
     async fn answer_from(
         &self,
-        origin: Origin,
+        origin: Host,
         routed: &Arc<RoutedFunction>,
         request: CallRequest<'_>,
         directives: CacheDirectives,
@@ -163,8 +138,8 @@ impl Shard {
     }
 
     /// Records the outcome of a call in the counts and the log.
-    fn account(&self, routed: &RoutedFunction, called: &CallOutcome) {
-        if called.by_peer {
+    pub(super) fn account(&self, routed: &RoutedFunction, called: &CallOutcome) {
+        if called.answered_by == Host::Peer {
             return;
         }
         let fault = called.result.as_ref().err().map(|error| error.fault());
@@ -180,7 +155,7 @@ impl Shard {
     /// result may be in memory all the same.
     async fn look_up_or_run(
         &self,
-        origin: Origin,
+        origin: Host,
         routed: &Arc<RoutedFunction>,
         request: CallRequest<'_>,
         directives: CacheDirectives,
@@ -213,53 +188,41 @@ impl Shard {
         if !is_light {
             let spelling = spelling.map(Spelling::into_owned);
             let slot = |key| CacheSlot { key, spelling, no_store };
-            return Box::pin(self.run_heavy(routed, request, directives, call, slot)).await.into();
+            return Box::pin(self.run_heavy(routed, request, call, slot)).await.into();
         }
         let decoded = match invoke::decode(call.code.interface(), request) {
             Ok(decoded) => decoded,
             Err(error) => return CallOutcome::failed(error, CallCost::default()).into(),
         };
         if !caches {
-            return self.run(routed, decoded, call).await.into();
+            return self.compute(routed, decoded, call, None).await.into();
         }
         let key = routed.key().of(&decoded.input, decoded.raw);
-        let mut slot = CacheSlot { key, spelling, no_store };
-        if directives.no_cache {
-            return self
-                .lead(routed, decoded, call, MissingResult { slot, request: None }, None)
-                .await
-                .into();
-        }
-        let found = self.0.runtime.results().look_up(routed, &mut slot);
-        let missing = MissingResult { slot, request: Some(request) };
-        match found {
-            Lookup::Hit(cached) => {
+        let slot = CacheSlot { key, spelling, no_store };
+        let missing = match self.look_up(routed, request, &call, slot) {
+            Found::Hit(cached) => {
                 let outcome = self.hit(routed, &cached, request, false);
                 let repeatable = RepeatableAnswer::of(routed, key, &cached, &outcome, no_store);
-                AnsweredCall { outcome, repeatable }
+                return AnsweredCall { outcome, repeatable };
             }
-            Lookup::Lead(lead) => self.lead(routed, decoded, call, missing, Some(lead)).await.into(),
-            // The execution may itself wait for the other host's lease.
-            Lookup::Wait(_) if origin == Origin::Peer => {
-                self.lead(routed, decoded, call, missing, None).await.into()
-            }
-            Lookup::Wait(waiter) => match collapse(routed, &waiter, &call).await {
-                Some(called) => called.into(),
-                // It runs alone this time, so that no other call's deadline decides its outcome.
-                None => self.lead(routed, decoded, call, missing, None).await.into(),
+            Found::Missing(missing) => missing,
+            Found::InFlight(waiter, missing) => match collapse(routed, &waiter, &call).await {
+                Some(called) => return called.into(),
+                None => missing,
             },
-        }
+        };
+        self.compute(routed, decoded, call, Some(missing)).await.into()
     }
 
     /// Returns the call as another host would answer it, if there may be one.
     fn forwardable(
         &self,
-        origin: Origin,
+        origin: Host,
         routed: &RoutedFunction,
         request: CallRequest<'_>,
         directives: CacheDirectives,
     ) -> Option<Box<PeerCall>> {
-        if origin == Origin::Peer || !self.0.runtime.peers().has_peers() {
+        if origin == Host::Peer || !self.0.runtime.peers().has_peers() {
             return None;
         }
         let selector = Selector::Version(routed.record.version);
@@ -277,7 +240,6 @@ impl Shard {
         &self,
         routed: &Arc<RoutedFunction>,
         request: CallRequest<'_>,
-        directives: CacheDirectives,
         mut call: Call,
         slot: impl FnOnce(Key) -> CacheSlot<'static>,
     ) -> CallOutcome {
@@ -287,22 +249,13 @@ impl Shard {
             Err(refused) => return self.forward_or(*refused, routed, &mut call).await,
         };
         if !routed.caches() {
-            return self.run(routed, decoded, call).await;
+            return self.compute(routed, decoded, call, None).await;
         }
-        let mut slot: CacheSlot<'_> = slot(key);
-        if directives.no_cache {
-            return self.lead(routed, decoded, call, MissingResult { slot, request: None }, None).await;
-        }
-        let found = self.0.runtime.results().look_up(routed, &mut slot);
-        let missing = MissingResult { slot, request: Some(request) };
-        let waiter = match found {
-            Lookup::Hit(cached) => return self.hit(routed, &cached, request, false),
-            Lookup::Lead(lead) => return self.lead(routed, decoded, call, missing, Some(lead)).await,
-            // The execution may itself wait for the other host's lease.
-            Lookup::Wait(_) if call.origin == Origin::Peer => {
-                return self.lead(routed, decoded, call, missing, None).await;
-            }
-            Lookup::Wait(waiter) => waiter,
+        let slot = slot(key);
+        let (waiter, missing) = match self.look_up(routed, request, &call, slot) {
+            Found::Hit(cached) => return self.hit(routed, &cached, request, false),
+            Found::Missing(missing) => return self.compute(routed, decoded, call, Some(missing)).await,
+            Found::InFlight(waiter, missing) => (waiter, missing),
         };
         // Hold neither the slot nor the decoded input while another call computes the result.
         drop(decoded);
@@ -311,13 +264,35 @@ impl Shard {
             return called;
         }
         match self.decode_on_compute_lane(routed, request, &mut call).await {
-            Ok(DecodedCall { decoded, .. }) => self.lead(routed, decoded, call, missing, None).await,
+            Ok(DecodedCall { decoded, .. }) => self.compute(routed, decoded, call, Some(missing)).await,
             Err(called) => *called,
         }
     }
 
+    /// Looks a result up, unless the caller said `no-cache`.
+    fn look_up<'a>(
+        &self,
+        routed: &RoutedFunction,
+        request: CallRequest<'a>,
+        call: &Call,
+        mut slot: CacheSlot<'a>,
+    ) -> Found<'a> {
+        if call.directives.no_cache {
+            return Found::Missing(MissingResult { slot, request: None, lead: None });
+        }
+        let found = self.0.runtime.results().look_up(routed, &mut slot);
+        let missing = |lead| MissingResult { slot, request: Some(request), lead };
+        match found {
+            Lookup::Hit(cached) => Found::Hit(cached),
+            Lookup::Lead(lead) => Found::Missing(missing(Some(lead))),
+            // The execution may itself wait for the other host's lease.
+            Lookup::Wait(_) if call.origin == Host::Peer => Found::Missing(missing(None)),
+            Lookup::Wait(waiter) => Found::InFlight(waiter, missing(None)),
+        }
+    }
+
     /// Turns a cached result into an answer. A sample of them is recomputed later.
-    fn hit(
+    pub(super) fn hit(
         &self,
         routed: &RoutedFunction,
         cached: &Arc<CachedResult>,
@@ -331,268 +306,18 @@ impl Shard {
         }
         let age_s = cached.age_s();
         let ttl_s = routed.record.remember.ttl_s.map(|ttl| ttl.get().saturating_sub(age_s));
-        answered(cached, Source::Cached { age_s, ttl_s, on_disk }, CallCost::default())
-    }
-
-    /// Returns the stored result, if there is a usable one.
-    async fn find_stored(
-        &self,
-        routed: &RoutedFunction,
-        missing: &mut MissingResult<'_>,
-        deadline: Instant,
-    ) -> Option<StoredHit> {
-        let runtime = &self.0.runtime;
-        let request = missing.request.filter(|_| runtime.results().may_have_stored(routed))?;
-        let (key, ttl, reading) = (missing.slot.key, routed.record.remember.ttl(), runtime.clone());
-        // Includes the time until a thread is free.
-        let deadline = deadline.min(Instant::now() + FIND_WAIT_MAX);
-        let read = tokio::task::spawn_blocking(move || reading.results().find_stored(&key, ttl, deadline));
-        let result = tokio::time::timeout_at(deadline.into(), read).await.ok()?.ok()??;
-        runtime.results().promote(&mut missing.slot, &result);
-        Some(StoredHit { outcome: self.hit(routed, &result, request, true), result })
-    }
-
-    /// Runs a call, caches its result and lands it for the callers who wait.
-    async fn lead(
-        &self,
-        routed: &Arc<RoutedFunction>,
-        decoded: Decoded,
-        mut call: Call,
-        missing: MissingResult<'_>,
-        lead: Option<Lead>,
-    ) -> CallOutcome {
-        if routed.composed().is_some() {
-            return Box::pin(self.lead_pipeline(routed, decoded, call, missing, lead)).await;
-        }
-        match self.try_here(routed, &decoded, &mut call) {
-            Some(called) => self.0.runtime.results().keep(routed, called, missing.slot, lead),
-            // Rare and large: boxed, so that it isn't moved with every request.
-            None => Box::pin(self.lead_on_compute_lane(routed, decoded, call, missing, lead)).await,
-        }
-    }
-
-    /// Runs a pipeline: as one component, if it is a linked chain and that is faster, or step by
-    /// step.
-    async fn lead_pipeline(
-        &self,
-        routed: &Arc<RoutedFunction>,
-        decoded: Decoded,
-        mut call: Call,
-        missing: MissingResult<'_>,
-        lead: Option<Lead>,
-    ) -> CallOutcome {
-        let (mode, begun) = (call.mode(), Instant::now());
-        let called = self.try_here(routed, &decoded, &mut call);
-        let lost = if called.is_none() { begun.elapsed() } else { Duration::ZERO };
-        let called = match called {
-            Some(called) => self.0.runtime.results().keep(routed, called, missing.slot, lead),
-            None => self.lead_on_compute_lane(routed, decoded, call, missing, lead).await,
-        };
-        record_trial(routed, mode, lost, &called);
-        called
-    }
-
-    /// Runs a call whose result isn't cached.
-    async fn run(&self, routed: &Arc<RoutedFunction>, decoded: Decoded, mut call: Call) -> CallOutcome {
-        let (mode, begun) = (call.mode(), Instant::now());
-        if let Some(called) = self.try_here(routed, &decoded, &mut call) {
-            record_trial(routed, mode, Duration::ZERO, &called);
-            return called;
-        }
-        let lost = begun.elapsed();
-        let called = Box::pin(self.call_on_compute_lane(routed, decoded, call)).await;
-        record_trial(routed, mode, lost, &called);
-        called
-    }
-
-    /// Runs a call on the fast lane, if the function may use it. `None` if the call has to go to
-    /// the compute lane.
-    fn try_here(
-        &self,
-        routed: &Arc<RoutedFunction>,
-        decoded: &Decoded,
-        call: &mut Call,
-    ) -> Option<CallOutcome> {
-        if call.started || routed.history().is_long() {
-            return None;
-        }
-        let (loaded, is_fused) = match &call.code {
-            Code::Component(loaded) => (Arc::clone(loaded), false),
-            // The times of its steps add up, so they get a thread of their own.
-            Code::Pipeline(_) => (call.fused.clone()?, true),
-        };
-        match self.call_here(routed, &loaded, decoded, call) {
-            // A value is what the steps would return. Any other outcome has to come from the steps.
-            RunEnd::Over(called) if is_fused && !called.is_whole() => {
-                (call.started, call.fused) = (true, None);
-                None
-            }
-            RunEnd::Over(called) => Some(called),
-            RunEnd::CutOff(called) if routed.limits().deadline() <= call.admitted.elapsed() => Some(called),
-            RunEnd::CutOff(_) => {
-                call.started = true;
-                None
-            }
-        }
-    }
-
-    /// Looks for a stored result first, then runs the call on the compute lane. With a lead, the
-    /// run outlasts its caller while others wait.
-    async fn lead_on_compute_lane(
-        &self,
-        routed: &Arc<RoutedFunction>,
-        decoded: Decoded,
-        call: Call,
-        mut missing: MissingResult<'_>,
-        lead: Option<Lead>,
-    ) -> CallOutcome {
-        let deadline = call.admitted + routed.limits().deadline();
-        let Some(lead) = lead else {
-            if let Some(hit) = self.find_stored(routed, &mut missing, deadline).await {
-                return hit.outcome;
-            }
-            let called = self.call_on_compute_lane(routed, decoded, call).await;
-            return self.0.runtime.results().keep(routed, called, missing.slot, None);
-        };
-        // The caller waits until it disconnects.
-        let _waiter = lead.waiter();
-        let (answers, answered) = oneshot::channel();
-        let (shard, routed) = (self.clone(), Arc::clone(routed));
-        let MissingResult { slot: CacheSlot { key, spelling, no_store }, request } = missing;
-        let spelling = spelling.map(Spelling::into_owned);
-        let request = request.map(|CallRequest { request, prefer }| (request.clone(), prefer));
-        tokio::spawn(async move {
-            let request = request.as_ref().map(|(request, prefer)| CallRequest { request, prefer: *prefer });
-            let slot = CacheSlot { key, spelling, no_store };
-            let missing = MissingResult { slot, request };
-            if let Some(called) = shard.lead_detached(&routed, decoded, call, missing, lead).await
-                // The leading caller may have disconnected; the others have their answer.
-                && let Err(called) = answers.send(called)
-            {
-                shard.account(&routed, &called);
-            }
-        });
-        answered.await.unwrap_or_else(|_| {
-            let error = CallError::Internal("the thread that ran the call has ended".to_owned());
-            CallOutcome::failed(error, CallCost::default())
-        })
-    }
-
-    /// Finds or computes the result of a flight and lands it. Returns `None` if the last caller
-    /// left.
-    async fn lead_detached(
-        &self,
-        routed: &Arc<RoutedFunction>,
-        decoded: Decoded,
-        call: Call,
-        mut missing: MissingResult<'_>,
-        lead: Lead,
-    ) -> Option<CallOutcome> {
-        let compute = self.find_or_compute(routed, decoded, call, &mut missing);
-        let computed = tokio::select! {
-            computed = compute => computed,
-            () = lead.deserted() => return None,
-        };
-        Some(match computed {
-            Computed::Stored(hit) => {
-                lead.land(FlightOutcome::Answer(hit.result));
-                hit.outcome
-            }
-            Computed::Run { outcome, lease } => {
-                let kept = self.0.runtime.results().keep(routed, outcome, missing.slot, Some(lead));
-                self.0.runtime.release_when_stored(lease);
-                kept
-            }
-        })
-    }
-
-    /// Finds the stored result, or runs the call on the compute lane of this or another host. Of
-    /// several hosts that miss the same result at the same time, one runs the call, if it can store
-    /// the result.
-    async fn find_or_compute(
-        &self,
-        routed: &Arc<RoutedFunction>,
-        decoded: Decoded,
-        call: Call,
-        missing: &mut MissingResult<'_>,
-    ) -> Computed {
-        let deadline = call.admitted + routed.limits().deadline();
-        if let Some(hit) = self.find_stored(routed, missing, deadline).await {
-            return Computed::Stored(hit);
-        }
-        let lease = match self.lease(&call, &missing.slot, deadline).await {
-            Lease::Granted(guard) => guard,
-            Lease::Released => {
-                if let Some(hit) = self.find_stored(routed, missing, deadline).await {
-                    return Computed::Stored(hit);
-                }
-                // The result can't be stored, or the other host failed. The hosts that waited for
-                // it run the call at the same time, not one after the other.
-                LeaseGuard::local()
-            }
-        };
-        Computed::Run { outcome: self.call_on_compute_lane(routed, decoded, call).await, lease }
-    }
-
-    /// Asks the other hosts, if there are any, for the right to compute a result.
-    async fn lease(&self, call: &Call, slot: &CacheSlot<'_>, deadline: Instant) -> Lease {
-        let peers = self.0.runtime.peers();
-        // A call that waits with a slot could keep it from the call that it waits for. A call of
-        // another host may be covered by that host's lease. Other hosts would wait in vain for a
-        // result that isn't stored.
-        let needs_none = call.slot.is_some() || call.origin == Origin::Peer || slot.no_store;
-        if needs_none || !peers.has_peers() {
-            return Lease::Granted(LeaseGuard::local());
-        }
-        // The other half of the time is left to run the call here.
-        let now = Instant::now();
-        peers.lease(slot.key, now + deadline.saturating_duration_since(now) / 2).await
-    }
-
-    /// Decodes a call and computes its key. The call holds its slot from then on.
-    async fn decode_on_compute_lane(
-        &self,
-        routed: &Arc<RoutedFunction>,
-        request: CallRequest<'_>,
-        call: &mut Call,
-    ) -> Result<DecodedCall, Box<CallOutcome>> {
-        let slot = self.compute_slot(routed, call.admitted, call.started).await?;
-        call.started = true;
-        let (code, function_key) = (call.code.clone(), *routed.key());
-        let CallRequest { request, prefer } = request;
-        let request = request.clone();
-        let decode = move || {
-            let decoded = invoke::decode(code.interface(), CallRequest { request: &request, prefer })?;
-            let key = function_key.of(&decoded.input, decoded.raw);
-            Ok((DecodedCall { decoded, key }, slot))
-        };
-        let decoded =
-            self.0.runtime.executor().lane().run(decode).await.map_err(CallError::Internal).flatten();
-        let (decoded, slot) =
-            decoded.map_err(|error| Box::new(CallOutcome::failed(error, CallCost::default())))?;
-        call.slot = Some(slot);
-        Ok(decoded)
+        CallOutcome::cached(cached, Source::Cached { age_s, ttl_s, on_disk }, CallCost::default())
     }
 }
 
-/// The outcome of [`Shard::find_or_compute`].
-enum Computed {
-    Stored(StoredHit),
-    /// The lease is held until the result is stored.
-    Run {
-        outcome: CallOutcome,
-        lease: LeaseGuard,
-    },
-}
-
-/// Records how long a pipeline took in this mode, with the time `lost` on a failed attempt. The
-/// time in the queue doesn't count, nor does a call that was refused.
-fn record_trial(routed: &RoutedFunction, mode: ExecutionMode, lost: Duration, called: &CallOutcome) {
-    let is_its_own = called.result.as_ref().err().is_none_or(|error| error.fault() == Fault::Guest);
-    let has_run = is_its_own && !called.by_peer && matches!(called.source, Source::Ran { .. });
-    if let Some(composed) = routed.composed().filter(|_| has_run) {
-        composed.fusion_trial().record(mode, lost + called.cost.start + called.cost.run);
-    }
+/// The outcome of looking up a call's result.
+enum Found<'a> {
+    Hit(Arc<CachedResult>),
+    /// The call computes it.
+    Missing(MissingResult<'a>),
+    /// Another call computes it. If that fails, this call runs for itself, so that no other call's
+    /// deadline decides its outcome.
+    InFlight(Waiter, MissingResult<'a>),
 }
 
 /// Waits for another call's execution; `None` if it yields no result for this call.
@@ -604,7 +329,7 @@ async fn collapse(routed: &RoutedFunction, waiter: &Waiter, call: &Call) -> Opti
     match outcome {
         Ok(Some(FlightOutcome::Answer(cached))) => {
             routed.tally.collapsed(cached.cost);
-            Some(answered(&cached, Source::Collapsed, cost))
+            Some(CallOutcome::cached(&cached, Source::Collapsed, cost))
         }
         Ok(Some(FlightOutcome::Failed(error))) => {
             routed.tally.collapsed(Duration::ZERO);
@@ -616,19 +341,5 @@ async fn collapse(routed: &RoutedFunction, waiter: &Waiter, call: &Call) -> Opti
             let error = CallError::DeadlineExceeded { deadline_ms, log_tail: String::new() };
             Some(CallOutcome { source: Source::Collapsed, ..CallOutcome::failed(error, cost) })
         }
-    }
-}
-
-fn answered(cached: &CachedResult, source: Source, cost: CallCost) -> CallOutcome {
-    CallOutcome {
-        result: cached.result.clone(),
-        cost,
-        log: CallLog::default(),
-        source,
-        content_hash: cached.content_hash,
-        engine: cached.engine.clone(),
-        trace: None,
-        denied: false,
-        by_peer: false,
     }
 }

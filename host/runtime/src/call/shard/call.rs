@@ -8,7 +8,7 @@ use nebula_model::remember::CacheDirectives;
 use nebula_pipeline::ExecutionMode;
 
 use crate::call::lane;
-use crate::peers::PeerCall;
+use crate::peers::{Host, PeerCall};
 use crate::run::code::Code;
 
 /// A call in progress.
@@ -26,8 +26,9 @@ pub(super) struct Call {
     pub(super) directives: CacheDirectives,
     /// The linked component of a chain that is to run as one.
     pub(super) fused: Option<Arc<Loaded>>,
-    /// The host that asked for it.
-    pub(super) origin: Origin,
+    /// The host that received it from its client. A peer may hold the lease of the call's key while
+    /// it waits, so this host asks no other host for anything.
+    pub(super) origin: Host,
     /// The request, if another host may answer it. Boxed, so that other calls don't move its memory
     /// around.
     pub(super) forwardable: Option<Box<PeerCall>>,
@@ -38,14 +39,4 @@ impl Call {
     pub(super) fn mode(&self) -> ExecutionMode {
         if self.fused.is_some() { ExecutionMode::Fused } else { ExecutionMode::Stepwise }
     }
-}
-
-/// The host that received a call from its client.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// This host.
-    Here,
-    /// Another host, which may hold the lease of the call's key while it waits. So this host asks no
-    /// other host for anything.
-    Peer,
 }

@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 use nebula_engine::thread_time;
 use nebula_pipeline::Value;
 
-use super::{Calls, End, Evaluation, Purpose, Scope};
+use super::evaluation::{End, Evaluation};
+use super::run::{Calls, Purpose, Scope};
 use crate::error::CallError;
 
 /// Time for which one thread works alone: parts done by then need no help.

@@ -143,7 +143,8 @@ fn a_forwarded_call_does_not_wait_for_a_call_that_waits_for_its_lease() {
     let input = Input::Values([wasmtime::component::Val::S32(41)].into());
     assert_eq!(&body[..], b"41");
     let asked = cluster.network.host(0);
-    let lease = first.executor.block_on(asked.lease(call.key.of(&input, false), Instant::now()));
+    let key = call.key.of(&input, false);
+    let lease = first.executor.block_on(asked.lease(key, Instant::now()));
     let Lease::Granted(guard) = lease else { panic!("the lease is free") };
     thread::scope(|scope| {
         let waiting = scope.spawn(|| {
@@ -153,7 +154,7 @@ fn a_forwarded_call_does_not_wait_for_a_call_that_waits_for_its_lease() {
             let called = second.shard.call(&function, request, Prefer::AsSent, CacheDirectives::default());
             executor.block_on(called)
         });
-        thread::sleep(Duration::from_millis(50));
+        eventually("the call waits for the lease", || cluster.network.lease_waiters(&key) == 1);
         let answered = second.answer_peer(call).unwrap();
         assert!(answered.result.unwrap().same(&value("42")));
         drop::<LeaseGuard>(guard);
