@@ -109,7 +109,7 @@ impl InProcess {
     /// Returns an error if the runtime refuses the pipeline.
     pub(crate) fn deploy_pipeline(&self, name: &str, description: &str) -> anyhow::Result<()> {
         let (name, pipeline) = (name.parse()?, serde_json::from_str(description)?);
-        self.runtime.deploy_pipeline(&name, &pipeline, &Settings::default(), Followers::MustFit)?;
+        self.runtime.deploy_pipeline(&name, &pipeline, &Settings::default().into(), Followers::MustFit)?;
         Ok(())
     }
 

@@ -225,7 +225,7 @@ fn invalid_arguments_exit_with_2() {
     let usage = |arguments: &[&str], part: &str| nebula(arguments).exits(2).says("").explains(part);
     usage(&["frobnicate"], "unrecognized subcommand 'frobnicate'");
     usage(&["serve", "--listen", "somewhere"], "invalid value 'somewhere'");
-    usage(&["deploy"], "<COMPONENT>");
+    usage(&["rollback"], "<NAME>");
     usage(&["remove", "No Name"], "is not a function name");
     usage(&["serve", "--calls-max", "0"], "invalid value '0'");
     usage(&["new", "x", "--template", "haskell"], "possible values: typed, raw, wit-first, http");

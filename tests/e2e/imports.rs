@@ -21,7 +21,7 @@ fn current(nebula: &Nebula, name: &str) -> Value {
 
 /// Assembles a component of `handle: func(x: s32) -> s32` that imports functions of the same type
 /// and returns the sum of their results and `own`.
-fn sums(imports: &[&str], own: i32) -> Vec<u8> {
+pub(crate) fn sums(imports: &[&str], own: i32) -> Vec<u8> {
     let mut component = String::from("(component\n");
     let mut lowered = String::new();
     let mut core = String::new();
@@ -47,7 +47,7 @@ fn sums(imports: &[&str], own: i32) -> Vec<u8> {
 }
 
 /// Returns the interface name under which a component imports a function.
-fn import(name: &str) -> String {
+pub(crate) fn import(name: &str) -> String {
     format!("nebula:functions/{name}")
 }
 

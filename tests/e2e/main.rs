@@ -26,6 +26,7 @@ mod initialise;
 mod loading;
 mod methods;
 mod pipelines;
+mod project_deploys;
 mod projects;
 mod proxy;
 mod purity;

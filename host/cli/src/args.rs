@@ -7,9 +7,9 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use nebula_runtime::id::{FunctionName, FunctionRef, Version};
+use nebula_runtime::id::{FunctionName, FunctionRef, ProjectName, Version};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, MIB};
-use nebula_runtime::{Followers, Remember, Settings};
+use nebula_runtime::{Followers, Remember, Settings, SettingsBase, SettingsUpdate};
 
 /// The default address of the data plane.
 const DATA_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Up(Up),
     /// Serve the deployed functions
     Serve(Serve),
-    /// Deploy a component to a running server
+    /// Deploy a project or a component to a running server
     Deploy(Deploy),
     /// Call a deployed function, or a component file without a server
     Invoke(Invoke),
@@ -313,24 +313,60 @@ fn share(text: &str) -> Result<f64, String> {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Deploy {
-    /// The component
-    pub(crate) component: PathBuf,
-    /// The function's name; by default the file's
+    /// A project's directory, or a component
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// The function's name, for a component; by default the file's
     #[arg(long)]
     pub(crate) name: Option<FunctionName>,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Remove the functions that the project deployed earlier and no longer has
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// The project's name; by default the one in `nebula.toml`, or the directory's
+    #[arg(long)]
+    pub(crate) project: Option<ProjectName>,
+    /// Build with `cargo component` instead of plain cargo
+    #[arg(long)]
+    pub(crate) cargo_component: bool,
     #[command(flatten)]
-    pub(crate) limits: LimitArgs,
-    #[command(flatten)]
-    pub(crate) remember: RememberArgs,
+    pub(crate) settings: SettingsArgs,
     #[command(flatten)]
     pub(crate) followers: FollowerArgs,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
 
-impl Deploy {
-    pub(crate) fn settings(&self) -> Settings {
-        Settings { limits: self.limits.overrides(), remember: self.remember.settings() }
+/// A change of a function's settings.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(crate) struct SettingsArgs {
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) remember: RememberArgs,
+    /// Reset the settings that aren't given, instead of keeping those of the version before
+    #[arg(long)]
+    pub(crate) reset_settings: bool,
+}
+
+impl SettingsArgs {
+    /// Returns the change. `remember` may be switched on again, so it is part of the change
+    /// whenever it is given.
+    pub(crate) fn update(&self) -> SettingsUpdate {
+        let base = if self.reset_settings { SettingsBase::Defaults } else { SettingsBase::Current };
+        let settings = Settings { limits: self.limits.overrides(), remember: self.remember.settings() };
+        let update = SettingsUpdate::new(base, &settings);
+        match self.remember.remember {
+            Some(Switch::On) => update.with_caching(),
+            Some(Switch::Off) | None => update,
+        }
+    }
+
+    /// Returns whether a setting was given.
+    pub(crate) fn any(&self) -> bool {
+        self.reset_settings || self.update() != Self::default().update()
     }
 }
 
@@ -346,7 +382,8 @@ pub(crate) enum Pipeline {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PipelineFile {
-    /// The description, in JSON or TOML
+    /// The description, in JSON or TOML; or a project's `nebula.toml`, for all its pipelines
+    #[arg(default_value = "nebula.toml")]
     pub(crate) file: PathBuf,
     /// The pipeline's name; by default the file's
     #[arg(long)]
@@ -360,17 +397,9 @@ pub(crate) struct DeployPipeline {
     #[command(flatten)]
     pub(crate) file: PipelineFile,
     #[command(flatten)]
-    pub(crate) limits: LimitArgs,
-    #[command(flatten)]
-    pub(crate) remember: RememberArgs,
+    pub(crate) settings: SettingsArgs,
     #[command(flatten)]
     pub(crate) followers: FollowerArgs,
-}
-
-impl DeployPipeline {
-    pub(crate) fn settings(&self) -> Settings {
-        Settings { limits: self.limits.overrides(), remember: self.remember.settings() }
-    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -9,11 +9,11 @@ use nebula_http::endpoints::{self, Endpoint, Method};
 use nebula_http::settings::{deploy_query, followers_query};
 use nebula_http::wire::{
     CacheReport, CallExplanation, FunctionDetail, FunctionList, FunctionLogs, FunctionVersion, PipelineCheck,
-    PipelineDetail, RollbackRequest,
+    PipelineDetail, ProjectReport, ProjectRequest, RollbackRequest,
 };
-use nebula_runtime::id::{Digest, FunctionName, FunctionRef};
+use nebula_runtime::id::{Digest, FunctionName, FunctionRef, ProjectName};
 use nebula_runtime::pipeline::Pipeline;
-use nebula_runtime::{Followers, Settings};
+use nebula_runtime::{Followers, SettingsUpdate};
 use serde::de::DeserializeOwned;
 use ureq::http::{Request, Response, StatusCode, header};
 use ureq::{Agent, Body};
@@ -80,6 +80,16 @@ impl<'a> Client<'a> {
         &self,
         endpoint: &Endpoint,
         path_and_query: &str,
+        payload: Payload<'_>,
+    ) -> anyhow::Result<Response<Body>> {
+        accepted(self.exchange(endpoint, path_and_query, payload)?)
+    }
+
+    /// Sends a request, and returns its response also if it is a problem.
+    fn exchange(
+        &self,
+        endpoint: &Endpoint,
+        path_and_query: &str,
         Payload { media_type, body }: Payload<'_>,
     ) -> anyhow::Result<Response<Body>> {
         let server = &self.remote.server;
@@ -94,7 +104,7 @@ impl<'a> Client<'a> {
             Method::Get | Method::Delete => self.agent.run(request.body(())?),
             Method::Put | Method::Post => self.agent.run(request.body(body)?),
         };
-        accepted(sent.map_err(|error| Self::unreachable(server, error))?)
+        sent.map_err(|error| Self::unreachable(server, error))
     }
 
     /// Sends a request without a body to an endpoint without a parameter.
@@ -111,7 +121,7 @@ impl<'a> Client<'a> {
         &self,
         name: &FunctionName,
         component: &[u8],
-        settings: &Settings,
+        settings: &SettingsUpdate,
         followers: Followers,
     ) -> anyhow::Result<FunctionVersion> {
         let query = deploy_query(settings, followers);
@@ -163,7 +173,7 @@ impl<'a> Client<'a> {
         &self,
         name: &FunctionName,
         pipeline: &Pipeline,
-        settings: &Settings,
+        settings: &SettingsUpdate,
         followers: Followers,
     ) -> anyhow::Result<FunctionVersion> {
         let query = deploy_query(settings, followers);
@@ -173,6 +183,32 @@ impl<'a> Client<'a> {
             &path,
             Payload::json(&serde_json::to_vec(pipeline)?),
         )?)
+    }
+
+    /// Stores a component for a deploy of a project.
+    pub(crate) fn upload(&self, digest: &Digest, component: &[u8]) -> anyhow::Result<()> {
+        let payload = Payload { media_type: Some("application/wasm"), body: component };
+        self.send(&endpoints::UPLOAD, &endpoints::UPLOAD.path_of(digest), payload)?;
+        Ok(())
+    }
+
+    /// Deploys a project, unless the server lacks components.
+    pub(crate) fn deploy_project(
+        &self,
+        project: &ProjectName,
+        request: &ProjectRequest,
+    ) -> anyhow::Result<ProjectReply> {
+        let (endpoint, body) = (&endpoints::DEPLOY_PROJECT, serde_json::to_vec(request)?);
+        let response = self.exchange(endpoint, &endpoint.path_of(project), Payload::json(&body))?;
+        if response.status().is_success() {
+            return Ok(ProjectReply::Deployed(read_json(response)?));
+        }
+        let status = response.status();
+        let body = read(response)?;
+        match serde_json::from_slice(&body) {
+            Ok(MissingComponents { components }) => Ok(ProjectReply::Missing(components)),
+            Err(_) => Err(problem(status, &body)),
+        }
     }
 
     pub(crate) fn check_pipeline(
@@ -248,7 +284,20 @@ impl<'a> Client<'a> {
     }
 }
 
-fn with_query(path: String, query: &[(&str, String)]) -> String {
+/// The answer to the deploy of a project.
+pub(crate) enum ProjectReply {
+    Deployed(ProjectReport),
+    /// The server lacks these components.
+    Missing(Vec<Digest>),
+}
+
+/// The problem document for a project whose components aren't uploaded.
+#[derive(serde::Deserialize)]
+struct MissingComponents {
+    components: Vec<Digest>,
+}
+
+fn with_query(path: String, query: &[(impl Display, String)]) -> String {
     let pairs: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
     format!("{path}?{}", pairs.join("&"))
 }

@@ -2,6 +2,7 @@
 
 mod build;
 mod cache;
+mod deploy;
 mod explain;
 mod functions;
 mod inspect;
@@ -30,7 +31,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Build(build) => build::run(&build)?,
         Command::Up(up) => up::run(&up)?,
         Command::Serve(serve) => serve::run(&serve)?,
-        Command::Deploy(deploy) => functions::deploy(&deploy)?,
+        Command::Deploy(deploy) => deploy::run(&deploy)?,
         Command::Invoke(invoke) => return invoke::run(&invoke),
         Command::List(remote) => functions::list(&remote)?,
         Command::Inspect(inspect) => inspect::run(&inspect)?,

@@ -62,7 +62,7 @@ impl LocalFunction {
                     executor.block_on(deploy).map_err(explained)?
                 }
                 Content::Pipeline(pipeline) => {
-                    runtime.deploy_pipeline(name, pipeline, &settings, Followers::MustFit)?
+                    runtime.deploy_pipeline(name, pipeline, &settings.into(), Followers::MustFit)?
                 }
             };
             called = Some(record.name);

@@ -15,22 +15,54 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use nebula_runtime::Settings;
-use nebula_runtime::id::FunctionName;
+use nebula_runtime::id::{FunctionName, ProjectName};
 
 pub(crate) use self::cargo::Builder;
 use self::cargo::{Artifacts, Metadata, Package, Target};
 use self::config::Config;
-pub(crate) use self::config::PipelineConfig;
+pub(crate) use self::config::{ComponentConfig, PipelineConfig};
 use crate::report::hinted;
 
 /// A cargo workspace, or a part of one, that contains functions.
 #[derive(Debug)]
 pub(crate) struct Project {
+    /// The directory of its `nebula.toml`.
+    root: PathBuf,
     /// The directory in which cargo runs.
     pub(crate) directory: PathBuf,
     target_directory: PathBuf,
+    name: Option<ProjectName>,
     functions: Vec<FunctionCrate>,
     pipelines: Vec<PipelineConfig>,
+}
+
+/// The pipelines in a `nebula.toml`, and the project that they belong to.
+pub(crate) struct ProjectPipelines {
+    pub(crate) project: ProjectName,
+    pub(crate) pipelines: Vec<PipelineConfig>,
+}
+
+/// Reads the pipelines in a `nebula.toml`.
+pub(crate) fn project_pipelines(config: &Path) -> anyhow::Result<ProjectPipelines> {
+    let config = config.canonicalize().with_context(|| format!("cannot find `{}`", config.display()))?;
+    let directory = config.parent().unwrap_or(Path::new("/"));
+    let Config { project, pipelines, .. } = Config::read(directory)?;
+    let pipelines = pipelines.into_iter().map(|(name, table)| PipelineConfig::new(name, table, directory));
+    let pipelines: Vec<_> = pipelines.collect();
+    anyhow::ensure!(!pipelines.is_empty(), "there is no pipeline in `{}`", config.display());
+    Ok(ProjectPipelines { project: project_name(project, directory)?, pipelines })
+}
+
+/// Returns the project's name: the one given, or else the directory's.
+fn project_name(given: Option<ProjectName>, directory: &Path) -> anyhow::Result<ProjectName> {
+    if let Some(name) = given {
+        return Ok(name);
+    }
+    let name = directory.file_name().unwrap_or_default().to_string_lossy().to_lowercase().replace('_', "-");
+    name.parse().map_err(|error| {
+        let hint = "give it one: `project = \"NAME\"` in its `nebula.toml`, or `--project NAME`";
+        anyhow::Error::new(error).context(hinted("the project has no name", hint))
+    })
 }
 
 /// A package that builds to a component.
@@ -96,7 +128,13 @@ impl Project {
             return Err(hinted(format!("no package in `{}` is a function", directory.display()), hint).into());
         }
         functions.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { directory, target_directory: metadata.target_directory, functions, pipelines })
+        let target_directory = metadata.target_directory;
+        Ok(Self { root: given, directory, target_directory, name: config.project, functions, pipelines })
+    }
+
+    /// Returns the project's name.
+    pub(crate) fn name(&self) -> anyhow::Result<ProjectName> {
+        project_name(self.name.clone(), &self.root)
     }
 
     /// Returns the project's pipelines.
@@ -191,6 +229,8 @@ mod tests {
         let project = Project {
             directory: "/p".into(),
             target_directory: "/p/target".into(),
+            root: "/p".into(),
+            name: None,
             functions: Vec::new(),
             pipelines: Vec::new(),
         };

@@ -35,6 +35,7 @@ mod openapi;
 mod path;
 mod payload;
 mod pipelines;
+mod projects;
 mod refusal;
 mod reply;
 mod routes;
@@ -72,6 +73,7 @@ fn routes() -> Routes<ControlState> {
     service::routes()
         .merge(functions::routes())
         .merge(pipelines::routes())
+        .merge(projects::routes())
         .merge(contents::routes())
         .merge(cache::routes())
 }

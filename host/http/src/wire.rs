@@ -12,6 +12,7 @@ mod call;
 mod function;
 mod pipeline;
 mod problem;
+mod project;
 pub(crate) mod schema;
 mod view;
 
@@ -23,4 +24,8 @@ pub use function::{
 };
 pub use pipeline::{PinnedVersion, PipelineComposition};
 pub(crate) use problem::ProblemDocument;
+pub use project::{
+    FollowersPolicy, ProjectChange, ProjectChangeKind, ProjectFunction, ProjectPipeline, ProjectReport,
+    ProjectRequest,
+};
 pub use view::{PipelineCheck, PipelineDetail, StepView};

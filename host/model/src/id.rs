@@ -17,6 +17,9 @@ pub enum IdError {
     /// The text isn't a function name.
     #[error("`{0}` is not a function name: use 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`")]
     Name(String),
+    /// The text isn't a project name.
+    #[error("`{0}` is not a project name: use 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`")]
+    Project(String),
     /// The text isn't a version.
     #[error("`{0}` is not a version: use `v3` or `sha256:` and 64 hexadecimal digits")]
     Version(String),
@@ -71,6 +74,33 @@ impl From<FunctionName> for String {
 impl fmt::Display for FunctionName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
+    }
+}
+
+/// The name of a project, which deploys several functions together. It has the form of a function's
+/// name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProjectName(FunctionName);
+
+impl ProjectName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl FromStr for ProjectName {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        text.parse().map(Self).map_err(|_| IdError::Project(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ProjectName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
     }
 }
 

@@ -13,3 +13,4 @@ pub mod limits;
 pub mod record;
 pub mod remember;
 pub mod request;
+pub mod settings;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::description::Pipeline;
 use crate::form::Form;
-use crate::id::{Digest, FunctionName, FunctionRef, Selector, Version};
+use crate::id::{Digest, FunctionName, FunctionRef, ProjectName, Selector, Version};
 use crate::limits::LimitOverrides;
 use crate::remember::Remember;
 
@@ -123,6 +123,9 @@ pub struct VersionRecord {
     /// Caching of the function's results.
     #[serde(default, skip_serializing_if = "Remember::is_default")]
     pub remember: Remember,
+    /// The project that deployed it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectName>,
     /// The pipeline, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Composition>,

@@ -61,15 +61,6 @@ impl Remember {
     }
 }
 
-/// The settings of a function that a deploy gives besides the component.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// The function's own limits.
-    pub limits: crate::limits::LimitOverrides,
-    /// Caching of the function's results.
-    pub remember: Remember,
-}
-
 /// A caller's `Cache-Control` (RFC 9111 §5.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheDirectives {

@@ -3,16 +3,19 @@
 //! ```text
 //! component --admit--> --link with its imports--> --compile--> --describe--> --publish--> version
 //! pipeline  --check against the functions it calls-------------------------> --publish--> version
+//! project   --(each of its components and pipelines as above)--------------> --publish--> versions
 //! ```
 //!
 //! Invariants:
 //! * A deploy that fails changes nothing.
 //! * Changes of names happen one at a time, under one lock, and nothing compiles under it.
 //!
-//! `naming` publishes, rolls back and removes versions. `names` plans a change. `link` resolves
+//! `component` makes bytes a component that can be published. `naming` publishes, rolls back and removes versions. `names` plans a change. `project` deploys
+//! several functions at once, whose components are in `uploads` until then. `link` resolves
 //! imported functions. `fuse` links chains in the background.
 
 pub(crate) mod compiled;
+mod component;
 mod description;
 mod error;
 mod followers;
@@ -20,23 +23,26 @@ mod fuse;
 mod link;
 mod names;
 mod naming;
+mod project;
+mod uploads;
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use nebula_engine::{Described, Refused};
-use nebula_linker::InvalidImport;
 use nebula_model::id::{Digest, FunctionName};
-use nebula_model::record::{Description, VersionRecord};
-use nebula_model::remember::Settings;
-use nebula_store::{NewVersion, Publication, Store, StoreError};
+use nebula_model::record::VersionRecord;
+use nebula_model::settings::{Settings, SettingsUpdate};
+use nebula_store::{Store, StoreError};
 
 pub use self::error::{Broken, DeployError};
 pub use self::followers::Followers;
 use self::fuse::Queue;
 pub(crate) use self::fuse::fused_deadline;
 pub use self::naming::NamingError;
+pub use self::project::{
+    ProjectChange, ProjectDeploy, ProjectError, ProjectFunction, ProjectPipeline, UploadError,
+};
+use self::uploads::Uploads;
 use crate::call::functions::Functions;
 use crate::executor::Executor;
 use crate::results::Results;
@@ -52,6 +58,8 @@ pub(crate) struct Deployer {
     naming: Mutex<()>,
     /// Components that are being deployed. Their compiled code is stored before a version names it.
     deploying: Mutex<Vec<Digest>>,
+    /// Components that were uploaded for a project's deploy.
+    uploads: Uploads,
     /// Chains to link and compile.
     fusing: Mutex<Queue>,
 }
@@ -70,6 +78,7 @@ impl Deployer {
             results,
             naming: Mutex::default(),
             deploying: Mutex::default(),
+            uploads: Uploads::default(),
             fusing: Mutex::default(),
         }
     }
@@ -86,80 +95,43 @@ impl Deployer {
         self: &Arc<Self>,
         name: FunctionName,
         component: Bytes,
-        settings: Settings,
+        settings: SettingsUpdate,
         followers: Followers,
     ) -> Result<VersionRecord, DeployError> {
-        let internal = |error: &dyn std::fmt::Display| DeployError::Internal(error.to_string());
+        self.run_compiling(move |this| this.deploy_blocking(&name, component, &settings, followers)).await
+    }
+
+    /// Runs work that may compile on the blocking pool, when a compiler may run.
+    ///
+    /// # Cancel safety
+    /// Work that has started completes even if the future is dropped.
+    async fn run_compiling<T: Send + 'static, E: From<DeployError> + Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let internal = |error: &dyn std::fmt::Display| E::from(DeployError::Internal(error.to_string()));
         let permit = Arc::clone(self.executor.compiling()).acquire_owned().await;
         let permit = permit.map_err(|error| internal(&error))?;
         let this = Arc::clone(self);
-        let deploying = tokio::task::spawn_blocking(move || {
+        let working = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            this.deploy_blocking(&name, &component, settings, followers)
+            work(&this)
         });
-        deploying.await.map_err(|error| internal(&error))?
+        working.await.map_err(|error| internal(&error))?
     }
 
-    fn deploy_blocking(
-        self: &Arc<Self>,
-        name: &FunctionName,
-        component: &[u8],
-        settings: Settings,
-        followers: Followers,
-    ) -> Result<VersionRecord, DeployError> {
-        self.functions.limits().with(&settings.limits)?;
-        nebula_engine::admit(component)?;
-        // From here on, the component includes its imports: this is compiled, stored and called.
-        let (component, linked) = self.link(name, component)?;
-        let digest = Digest::of(&component);
-        let _deploying = Deploying::begin(self, digest);
-        let described = self.describe_new(&digest, &component, !linked.is_empty())?;
-        let version = NewVersion {
-            digest,
-            size_bytes: component.len() as u64,
-            limits: settings.limits,
-            remember: settings.remember,
-            description: Description {
-                form: described.form,
-                signature: described.signature.clone(),
-                input_schema: described.input_schema.clone(),
-                output_schema: described.output_schema.clone(),
-                error_schema: described.error_schema.clone(),
-                imports: described.imports.clone(),
-                notes: described.notes.clone(),
-            },
-            pipeline: None,
-            linked,
-        };
-        self.with_names(|names| {
-            names.add(digest, &described);
-            let naming = self.lock_naming();
-            // Names may have changed during the compilation.
-            self.refuse_import_cycles(name, &version.linked)?;
-            let others = names.follow(self.store.prospect(name, &version)?, followers)?;
-            let content = Cow::Borrowed(&*component);
-            let publication = Publication { name, content, version: version.clone() };
-            self.publish(&naming, publication, &others)
-        })
-    }
-
-    /// Compiles and describes a component that no version names yet. Code that the engine refuses
-    /// isn't stored.
-    fn describe_new(
+    /// Applies a change of settings to those of a function's current version.
+    fn change_settings(
         &self,
-        digest: &Digest,
-        component: &[u8],
-        is_linked: bool,
-    ) -> Result<Described, DeployError> {
-        let engine = self.executor.lane_pool().engine();
-        let explained = |refused: Refused| match (&refused, is_linked) {
-            (Refused::TooLarge(reason), true) => InvalidImport::NeedsTooMuch(reason.clone()).into(),
-            (_, _) => DeployError::from(refused),
-        };
-        let accept = |code: &[u8]| engine.describe_compiled(code).map(drop).map_err(explained);
-        let compiled =
-            self.executor.code().get_or_compile_bytes(digest, || Ok(Cow::Borrowed(component)), accept)?;
-        engine.describe_artefact(&compiled.path()).map_err(explained)
+        name: &FunctionName,
+        update: &SettingsUpdate,
+    ) -> Result<SettingsChange, DeployError> {
+        let current = self.functions.current(name)?;
+        let before = current.map(|VersionRecord { limits, remember, .. }| Settings { limits, remember });
+        let settings = update.apply(before.as_ref().unwrap_or(&Settings::default()));
+        self.functions.limits().with(&settings.limits)?;
+        let notes = before.map(|before| update.notes(&before)).unwrap_or_default();
+        Ok(SettingsChange { settings, notes })
     }
 
     /// Deletes the files that no version names and no call is using. Blocks on the disk.
@@ -173,7 +145,8 @@ impl Deployer {
         // many files.
         let in_use = || {
             let called = self.functions.digests_in_use().into_iter();
-            called.chain(self.lock_deploying().iter().copied()).chain(fused).collect()
+            let uploaded = self.uploads.digests();
+            called.chain(self.lock_deploying().iter().copied()).chain(uploaded).chain(fused).collect()
         };
         self.store.collect_garbage(self.executor.code().compatibility(), in_use)?;
         Ok(())
@@ -184,24 +157,9 @@ impl Deployer {
     }
 }
 
-/// Marks a component as being deployed, until dropped. Its files aren't garbage.
-struct Deploying<'a> {
-    deployer: &'a Deployer,
-    digest: Digest,
-}
-
-impl<'a> Deploying<'a> {
-    fn begin(deployer: &'a Deployer, digest: Digest) -> Self {
-        deployer.lock_deploying().push(digest);
-        Self { deployer, digest }
-    }
-}
-
-impl Drop for Deploying<'_> {
-    fn drop(&mut self) {
-        let mut deploying = self.deployer.lock_deploying();
-        if let Some(index) = deploying.iter().position(|digest| *digest == self.digest) {
-            deploying.swap_remove(index);
-        }
-    }
+/// The settings of a new version.
+struct SettingsChange {
+    settings: Settings,
+    /// The differences to the version before, for the deployer.
+    notes: Vec<String>,
 }

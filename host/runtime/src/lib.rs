@@ -40,8 +40,9 @@ pub use nebula_model::disagreement::Disagreement;
 pub use nebula_model::form::Form;
 pub use nebula_model::limits::COMPONENT_BYTES_MAX;
 pub use nebula_model::record::{Composition, Description, Linked, Pinned, VersionRecord};
-pub use nebula_model::remember::{Because, CacheDirectives, Remember, Settings, Source};
+pub use nebula_model::remember::{Because, CacheDirectives, Remember, Source};
 pub use nebula_model::request::{Prefer, Request};
+pub use nebula_model::settings::{Settings, SettingsBase, SettingsUpdate};
 pub use nebula_model::{id, limits};
 pub use nebula_pipeline as pipeline;
 pub use nebula_store::{LogEntry, OpenError, ResolveError, StoreError, StoreErrorKind};
@@ -53,7 +54,10 @@ pub use self::call::invoke::{CallOutcome, StepTrace};
 pub use self::call::shard::{
     AnsweredCall, IssuedReceipt, RepeatableAnswer, RoutedFunction, SegmentRoute, Shard,
 };
-pub use self::deploy::{Broken, DeployError, Followers, NamingError};
+pub use self::deploy::{
+    Broken, DeployError, Followers, NamingError, ProjectChange, ProjectDeploy, ProjectError, ProjectFunction,
+    ProjectPipeline, UploadError,
+};
 pub use self::error::{CallError, Fault, LoadError, StepFailure};
 pub use self::peers::{NoPeers, PeerAnswer, PeerCall, Peers};
 pub use self::receipt::ReceiptSubject;

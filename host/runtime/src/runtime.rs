@@ -19,7 +19,7 @@ use nebula_model::disagreement::Disagreement;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use nebula_model::limits::{HostLimits, Limits};
 use nebula_model::record::VersionRecord;
-use nebula_model::remember::Settings;
+use nebula_model::settings::SettingsUpdate;
 use nebula_pipeline::View;
 use nebula_store::{LogEntry, OpenError, ResolveError, Store, StoreError};
 use tokio::sync::{Semaphore, oneshot};
@@ -28,7 +28,9 @@ use crate::backends::Backends;
 use crate::call::function::Function;
 use crate::call::functions::Functions;
 use crate::call::leases::EndingLeases;
-use crate::deploy::{DeployError, Deployer, Followers, NamingError};
+use crate::deploy::{
+    DeployError, Deployer, Followers, NamingError, ProjectChange, ProjectDeploy, ProjectError, UploadError,
+};
 use crate::executor::Executor;
 use crate::peers::{LeaseGuard, Peers};
 use crate::receipt::Signer;
@@ -267,10 +269,36 @@ impl Runtime {
         &self,
         name: FunctionName,
         component: Bytes,
-        settings: Settings,
+        settings: impl Into<SettingsUpdate>,
         followers: Followers,
     ) -> Result<VersionRecord, DeployError> {
-        self.0.deployer.deploy(name, component, settings, followers).await
+        self.0.deployer.deploy(name, component, settings.into(), followers).await
+    }
+
+    /// Stores a component, whose digest is `digest`, for a later
+    /// [`deploy_project`](Self::deploy_project): for an hour at least unless many others are
+    /// uploaded. Compiles it, unless it imports functions.
+    ///
+    /// # Errors
+    /// [`UploadError`].
+    ///
+    /// # Cancel safety
+    /// An upload that has started to compile completes even if the future is dropped.
+    pub async fn upload(&self, digest: Digest, component: Bytes) -> Result<(), UploadError> {
+        self.0.deployer.upload(digest, component).await
+    }
+
+    /// Deploys the functions and pipelines of a project in one change. Durable when it returns: the
+    /// next calls use the new versions.
+    ///
+    /// # Errors
+    /// [`ProjectError`]; nothing has changed then, except perhaps if the store was
+    /// [late](nebula_store::StoreErrorKind::Late) or failed.
+    ///
+    /// # Cancel safety
+    /// A deploy that has started completes even if the future is dropped.
+    pub async fn deploy_project(&self, deploy: ProjectDeploy) -> Result<Vec<ProjectChange>, ProjectError> {
+        self.0.deployer.deploy_project(deploy).await
     }
 
     /// Checks a pipeline as a deploy would, and returns its view. Blocks on the disk.
@@ -281,7 +309,7 @@ impl Runtime {
         &self,
         name: &FunctionName,
         pipeline: &Pipeline,
-        settings: &Settings,
+        settings: &SettingsUpdate,
         followers: Followers,
     ) -> Result<View, DeployError> {
         self.0.deployer.check_pipeline(name, pipeline, settings, followers)
@@ -296,7 +324,7 @@ impl Runtime {
         &self,
         name: &FunctionName,
         pipeline: &Pipeline,
-        settings: &Settings,
+        settings: &SettingsUpdate,
         followers: Followers,
     ) -> Result<VersionRecord, DeployError> {
         self.0.deployer.deploy_pipeline(name, pipeline, settings, followers)

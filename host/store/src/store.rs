@@ -92,7 +92,9 @@ impl Store {
         self.catalog.applied()
     }
 
-    /// Stores contents and publishes them, all at once. They are durable when it returns.
+    /// Stores contents and publishes them, and removes functions, all at once. The contents are
+    /// durable when it returns. The next [`collect_garbage`](Self::collect_garbage) deletes the
+    /// files of removed functions.
     ///
     /// The same content with the same settings as the current version is that version.
     ///
@@ -101,9 +103,27 @@ impl Store {
     /// # Errors
     /// [`StoreError`]. Then all of the names have changed, or none. Nothing has changed after a
     /// [conflict](StoreErrorKind::Conflict): there are changes after `base`.
-    pub fn publish(&self, base: Sequence, new: &[Publication<'_>]) -> Result<Vec<VersionRecord>, StoreError> {
+    pub fn publish(
+        &self,
+        base: Sequence,
+        new: &[Publication<'_>],
+        removed: &[FunctionName],
+    ) -> Result<Vec<VersionRecord>, StoreError> {
         let _storing = self.put_contents(new)?;
-        self.change(base, |draft| publish_all(draft, new))
+        self.change(base, |draft| {
+            draft.changes.extend(removed.iter().cloned().map(Change::Remove));
+            publish_all(draft, new)
+        })
+    }
+
+    /// Stores a component that no version names yet. The next
+    /// [`collect_garbage`](Self::collect_garbage) deletes it unless it is named or in use then.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_component(&self, digest: &Digest, content: &[u8]) -> Result<(), StoreError> {
+        let _storing = self.storing();
+        Ok(self.blobs.put_component(digest, content, blobs_deadline())?)
     }
 
     /// Makes a version current and publishes `new`, all at once, like [`publish`](Self::publish).

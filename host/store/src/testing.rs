@@ -34,6 +34,7 @@ pub fn version(name: &str, number: u32) -> VersionRecord {
         deployed_at_unix_s: 1_790_000_000,
         limits: LimitOverrides::default(),
         remember: Remember::default(),
+        project: None,
         pipeline: None,
         linked: Vec::new(),
         description: description(),

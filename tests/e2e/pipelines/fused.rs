@@ -75,16 +75,18 @@ fn limits_of_functions_apply_in_fused_chains() {
     let call = |status: u16| nebula.post("/f/p", "\"a long text\"").is(status);
     call(200).says("\"<p>a-long-text</p>\\n\"");
     let redeploy = |name: &str, limits: &str| {
-        nebula.put(&format!("{name}{limits}"), &std::fs::read(function(name)).unwrap()).is(200);
+        nebula
+            .put(&format!("{name}?settings=replace{limits}"), &std::fs::read(function(name)).unwrap())
+            .is(200);
     };
-    redeploy("slugify", "?output_bytes_max=3");
+    redeploy("slugify", "&output_bytes_max=3");
     call(502).problem("output-too-large").member("step", "slugify");
-    redeploy("slugify", "?input_bytes_max=3");
+    redeploy("slugify", "&input_bytes_max=3");
     call(502).problem("step-refused").member("step", "slugify");
     redeploy("slugify", "");
-    redeploy("markdown", "?output_bytes_max=5");
+    redeploy("markdown", "&output_bytes_max=5");
     call(502).problem("output-too-large").member("step", "markdown");
-    redeploy("markdown", "?input_bytes_max=5");
+    redeploy("markdown", "&input_bytes_max=5");
     call(502).problem("step-refused").member("step", "markdown");
     redeploy("markdown", "");
     call(200);

@@ -1,44 +1,12 @@
-//! `nebula deploy`, `list`, `rollback`, `remove`, `logs`: requests to a running server.
-
-use std::time::Duration;
+//! `nebula list`, `rollback`, `remove`, `logs`: requests to a running server.
 
 use anyhow::Context;
-use indicatif::ProgressBar;
 use nebula_http::wire::{FunctionVersion, RollbackRequest};
 use nebula_runtime::id::FunctionName;
 
 use crate::args::{self, Named, Remote};
 use crate::client::Client;
-use crate::local::read_component;
 use crate::report::{hinted, json, note};
-
-pub(crate) fn deploy(deploy: &args::Deploy) -> anyhow::Result<()> {
-    let path = &deploy.component;
-    let component = read_component(path)?;
-    let name = match &deploy.name {
-        Some(name) => name.clone(),
-        None => name_of(path)?,
-    };
-    let progress = ProgressBar::new_spinner().with_message(format!("compiling `{name}`"));
-    progress.enable_steady_tick(Duration::from_millis(100));
-    let record = Client::new(&deploy.remote).deploy(
-        &name,
-        &component,
-        &deploy.settings(),
-        deploy.followers.followers(),
-    );
-    progress.finish_and_clear();
-    let record = record.with_context(|| format!("cannot deploy `{}`", path.display()))?;
-    for line in &record.notes {
-        note(format!("note: {line}"));
-    }
-    if deploy.remote.json {
-        return json(&record);
-    }
-    println!("{} {} {}", record.name, record.version, record.digest);
-    println!("{}/f/{}", deploy.remote.url.trim_end_matches('/'), record.name);
-    Ok(())
-}
 
 /// Derives a function's name from its file: cargo writes `csv_stats.wasm` for `csv-stats`.
 pub(super) fn name_of(path: &std::path::Path) -> anyhow::Result<FunctionName> {

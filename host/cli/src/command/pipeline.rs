@@ -4,9 +4,11 @@ use std::path::Path;
 
 use anyhow::Context;
 use nebula_http::wire::StepView;
+use nebula_runtime::Followers;
 use nebula_runtime::id::FunctionRef;
 use nebula_runtime::pipeline::Pipeline;
 
+use super::deploy::pipelines_only;
 use super::functions::name_of;
 use crate::args::{self, DeployPipeline, PipelineFile, ShowPipeline};
 use crate::client::Client;
@@ -43,7 +45,15 @@ fn name(file: &PipelineFile) -> anyhow::Result<nebula_runtime::id::FunctionName>
     }
 }
 
+/// Returns whether a file is the configuration of a project.
+fn is_config(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "nebula.toml")
+}
+
 fn check(file: &PipelineFile) -> anyhow::Result<()> {
+    if is_config(&file.file) {
+        return pipelines_only(&file.remote, &file.file, true, Followers::MayStay);
+    }
     let (pipeline, name) = (read(&file.file)?, name(file)?);
     let checked = Client::new(&file.remote)
         .check_pipeline(&name, &pipeline)
@@ -57,9 +67,13 @@ fn check(file: &PipelineFile) -> anyhow::Result<()> {
 
 fn deploy(deploy: &DeployPipeline) -> anyhow::Result<()> {
     let file = &deploy.file;
+    let followers = deploy.followers.followers();
+    if is_config(&file.file) {
+        return pipelines_only(&file.remote, &file.file, false, followers);
+    }
     let (pipeline, name) = (read(&file.file)?, name(file)?);
     let record = Client::new(&file.remote)
-        .deploy_pipeline(&name, &pipeline, &deploy.settings(), deploy.followers.followers())
+        .deploy_pipeline(&name, &pipeline, &deploy.settings.update(), followers)
         .with_context(|| format!("cannot deploy `{}`", file.file.display()))?;
     if file.remote.json {
         return json(&record);

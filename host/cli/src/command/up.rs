@@ -136,7 +136,7 @@ fn deploy_pipelines(runtime: &Runtime, pipelines: &[PipelineConfig]) -> anyhow::
         // In a cycle every pipeline waits; the deploy refuses the first one.
         let at = waiting.iter().position(is_free).unwrap_or(0);
         let PipelineConfig { name, directory, pipeline, settings } = waiting.remove(at);
-        let outcome = runtime.deploy_pipeline(name, pipeline, settings, Followers::MayStay);
+        let outcome = runtime.deploy_pipeline(name, pipeline, &settings.clone().into(), Followers::MayStay);
         match outcome {
             Ok(record) => {
                 note(format!("{} {} {}", record.name, record.version, record.description.signature));

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use nebula_runtime::id::FunctionName;
+use nebula_http::wire::ProjectPipeline;
+use nebula_runtime::id::{FunctionName, ProjectName};
 use nebula_runtime::limits::LimitOverrides;
 use nebula_runtime::pipeline::{Fuse, Pipeline, Step};
 use nebula_runtime::{Remember, Settings};
@@ -14,6 +15,8 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Config {
+    /// The project's name, if it isn't its directory's.
+    pub(super) project: Option<ProjectName>,
     /// The directory of the functions, if it is another one: for the root of a larger repository.
     pub(super) functions: Option<PathBuf>,
     /// The function's name, if it isn't its package's.
@@ -58,6 +61,25 @@ impl Config {
     }
 }
 
+/// What the `nebula.toml` beside a component says about it.
+#[derive(Debug, Default)]
+pub(crate) struct ComponentConfig {
+    /// The function's name.
+    pub(crate) name: Option<FunctionName>,
+    /// The settings, if it has any.
+    pub(crate) settings: Option<Settings>,
+}
+
+impl ComponentConfig {
+    /// Reads the `nebula.toml` in the directory of a component file.
+    pub(crate) fn beside(component: &Path) -> anyhow::Result<Self> {
+        let directory = component.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let Config { name, limits, remember, .. } = Config::read(directory.unwrap_or(Path::new(".")))?;
+        let settings = Settings { limits, remember };
+        Ok(Self { name, settings: (settings != Settings::default()).then_some(settings) })
+    }
+}
+
 /// A pipeline of a project.
 #[derive(Debug)]
 pub(crate) struct PipelineConfig {
@@ -77,6 +99,13 @@ impl PipelineConfig {
             pipeline: Pipeline { input, steps, calls_max, fuse },
             settings: Settings { limits, remember },
         }
+    }
+
+    /// Returns the pipeline as the control plane reads it.
+    pub(crate) fn to_wire(&self) -> (FunctionName, ProjectPipeline) {
+        let Settings { limits, remember } = self.settings.clone();
+        let (description, limits, remember) = (self.pipeline.clone(), limits.into(), remember.into());
+        (self.name.clone(), ProjectPipeline { description, limits, remember })
     }
 
     /// Returns whether the pipeline calls that function.

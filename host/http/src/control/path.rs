@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
-use nebula_runtime::id::{Digest, FunctionName, FunctionRef, IdError};
+use nebula_runtime::id::{Digest, FunctionName, FunctionRef, IdError, ProjectName};
 
 use super::describe::{DescribeArgument, Description, ListedProblem};
 use super::refusal::UNKNOWN;
@@ -21,6 +21,9 @@ pub(super) struct PipelinePath(pub(super) FunctionName);
 
 /// A function's name and optionally a version, from a path with `{name}`.
 pub(super) struct ReferencePath(pub(super) FunctionRef);
+
+/// A project's name, from a path with `{name}`.
+pub(super) struct ProjectPath(pub(super) ProjectName);
 
 /// A digest, from a path with `{digest}`.
 pub(super) struct DigestPath(pub(super) Digest);
@@ -90,6 +93,20 @@ impl<S: Sync> FromRequestParts<S> for ReferencePath {
 impl DescribeArgument for ReferencePath {
     fn describe(description: &mut Description) {
         description.path_parameter("name", string(REFERENCE_PATTERN));
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ProjectPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parameter(parts, "bad-name").await.map(Self)
+    }
+}
+
+impl DescribeArgument for ProjectPath {
+    fn describe(description: &mut Description) {
+        description.path_parameter("name", string(NAME_PATTERN));
     }
 }
 

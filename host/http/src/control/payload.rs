@@ -12,8 +12,8 @@ use utoipa::openapi::Required;
 use super::describe::{DescribeArgument, Description};
 use crate::accept::prefer;
 use crate::problem::Problem;
-use crate::wire::RollbackRequest;
 use crate::wire::schema::PipelineSchema;
+use crate::wire::{ProjectRequest, RollbackRequest};
 use crate::{body, status};
 
 /// A component to deploy.
@@ -52,6 +52,11 @@ pub(super) trait JsonRequest: DeserializeOwned {
 impl JsonRequest for Pipeline {
     const BYTES_MAX: u64 = 256 * 1024;
     type Schema = PipelineSchema;
+}
+
+impl JsonRequest for ProjectRequest {
+    const BYTES_MAX: u64 = 4 * 1024 * 1024;
+    type Schema = Self;
 }
 
 impl JsonRequest for RollbackRequest {

@@ -2,53 +2,65 @@
 //! pipelines that don't fit the new version.
 //!
 //! ```text
-//! ?deadline_ms=500&memory_bytes_max=…&remember=off&remember_ttl_s=60&remember_bytes_max=…&remember_traps=on&followers=may-stay
+//! ?deadline_ms=500&memory_bytes_max=default&remember=off&remember_ttl_s=60&settings=keep&followers=may-stay
 //! ```
 //!
-//! The server reads what the command line writes here, and the document lists the same parameters.
-
-use std::num::NonZeroU64;
+//! Settings that a query doesn't name stay as the current version has them, unless `settings=replace`
+//! starts from the defaults. The server reads what the command line writes here, and the document
+//! lists the same parameters.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use nebula_runtime::limits::{LimitOverrides, Limits, MEMORY_BYTES_CEILING};
-use nebula_runtime::{Followers, Remember, Settings};
-use serde_json::{Map, Value};
+use nebula_runtime::limits::{Limits, MEMORY_BYTES_CEILING};
+use nebula_runtime::{Followers, SettingsBase, SettingsUpdate};
+use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::describe::{DescribeArgument, Description, QueryParameter};
 use crate::problem::Problem;
 use crate::status;
 
+/// The value of a parameter that resets its setting.
+const DEFAULT: &str = "default";
+
 /// The settings of a deploy.
 pub(super) struct DeployQuery {
-    pub(super) settings: Settings,
+    pub(super) settings: SettingsUpdate,
     pub(super) followers: Followers,
 }
 
 /// The treatment of pipelines that don't fit. Settings are accepted and ignored.
 pub(super) struct FollowersQuery(pub(super) Followers);
 
-/// Returns the query parameters that stand for these settings.
-pub fn deploy_query(settings: &Settings, followers: Followers) -> Vec<(&'static str, String)> {
-    let Settings { limits, remember } = settings;
-    let LimitOverrides { memory_bytes_max, deadline_ms, input_bytes_max, output_bytes_max, log_bytes_max } =
-        limits;
-    let Remember { off, ttl_s, bytes_max, traps } = remember;
-    let numbers = [
-        ("memory_bytes_max", *memory_bytes_max),
-        ("deadline_ms", deadline_ms.map(NonZeroU64::get)),
-        ("input_bytes_max", *input_bytes_max),
-        ("output_bytes_max", *output_bytes_max),
-        ("log_bytes_max", *log_bytes_max),
-        ("remember_ttl_s", ttl_s.map(NonZeroU64::get)),
-        ("remember_bytes_max", *bytes_max),
-    ];
-    let mut query = vec![followers_query(followers)];
-    query.extend(numbers.into_iter().filter_map(|(name, value)| Some((name, value?.to_string()))));
-    query.extend(off.then(|| ("remember", "off".to_owned())));
-    query.extend(traps.then(|| ("remember_traps", "on".to_owned())));
+/// Returns the query parameters that stand for a change of settings.
+pub fn deploy_query(settings: &SettingsUpdate, followers: Followers) -> Vec<(String, String)> {
+    let base = match settings.base() {
+        SettingsBase::Current => "keep",
+        SettingsBase::Defaults => "replace",
+    };
+    let (name, value) = followers_query(followers);
+    let mut query = vec![(name.to_owned(), value), ("settings".to_owned(), base.to_owned())];
+    let table = |table: &str| settings.patch()[table].as_object().cloned().unwrap_or_default();
+    for (name, value) in table("limits") {
+        query.push((name, text_of(&value)));
+    }
+    for (name, value) in table("remember") {
+        let (name, value) = match name.as_str() {
+            "off" => ("remember".to_owned(), value.as_bool().map_or(Value::Null, |off| json!(!off))),
+            _ => (format!("remember_{name}"), value),
+        };
+        query.push((name, text_of(&value)));
+    }
     query
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::Null => DEFAULT.to_owned(),
+        Value::Bool(true) => "on".to_owned(),
+        Value::Bool(false) => "off".to_owned(),
+        Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
 }
 
 /// Returns the query parameter that stands for the treatment of pipelines that don't fit.
@@ -61,26 +73,28 @@ pub fn followers_query(followers: Followers) -> (&'static str, String) {
 }
 
 fn parse(query: &str) -> Result<DeployQuery, Problem> {
-    let mut followers = Followers::MustFit;
-    let mut limits = Map::new();
-    let mut remember = Remember::default();
+    let (mut followers, mut base) = (Followers::MustFit, SettingsBase::Current);
+    let (mut limits, mut remember) = (Map::new(), Map::new());
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let wrong =
             |expected| status::bad_request("bad-limit", format!("`{name}` is `{value}`, not {expected}"));
-        let number = || value.parse::<u64>().map_err(|_| wrong("a number"));
-        let switch = || match value {
-            "on" => Ok(true),
-            "off" => Ok(false),
-            _ => Err(wrong("`on` or `off`")),
+        let number = || match value {
+            DEFAULT => Ok(Value::Null),
+            _ => value.parse::<u64>().map(Value::from).map_err(|_| wrong("a number or `default`")),
+        };
+        let switch = |on: bool| match value {
+            "on" => Ok(json!(on)),
+            "off" => Ok(json!(!on)),
+            DEFAULT => Ok(Value::Null),
+            _ => Err(wrong("`on`, `off` or `default`")),
         };
         match name {
-            "remember" => remember.off = !switch()?,
-            "remember_traps" => remember.traps = switch()?,
-            "remember_ttl_s" => {
-                let ttl_s = NonZeroU64::new(number()?);
-                remember.ttl_s = Some(ttl_s.ok_or_else(|| wrong("a number above 0"))?);
-            }
+            "remember" => drop(remember.insert("off".to_owned(), switch(false)?)),
+            "remember_traps" => drop(remember.insert("traps".to_owned(), switch(true)?)),
+            "remember_ttl_s" if value == "0" => return Err(wrong("a number above 0")),
+            "remember_ttl_s" => drop(remember.insert("ttl_s".to_owned(), number()?)),
+            "remember_bytes_max" => drop(remember.insert("bytes_max".to_owned(), number()?)),
             "followers" => {
                 followers = match value {
                     "must-fit" => Followers::MustFit,
@@ -88,15 +102,19 @@ fn parse(query: &str) -> Result<DeployQuery, Problem> {
                     _ => return Err(wrong("`must-fit` or `may-stay`")),
                 };
             }
-            "remember_bytes_max" => remember.bytes_max = Some(number()?),
-            _ => {
-                limits.insert(name.to_owned(), number()?.into());
+            "settings" => {
+                base = match value {
+                    "keep" => SettingsBase::Current,
+                    "replace" => SettingsBase::Defaults,
+                    _ => return Err(wrong("`keep` or `replace`")),
+                };
             }
+            _ => drop(limits.insert(name.to_owned(), number()?)),
         }
     }
-    let limits = serde_json::from_value(Value::Object(limits))
+    let settings = SettingsUpdate::parse(base, json!({"limits": limits, "remember": remember}))
         .map_err(|error| status::bad_request("bad-limit", error.to_string()))?;
-    Ok(DeployQuery { settings: Settings { limits, remember }, followers })
+    Ok(DeployQuery { settings, followers })
 }
 
 impl<S: Sync> FromRequestParts<S> for DeployQuery {
@@ -138,6 +156,12 @@ impl DescribeArgument for DeployQuery {
         ] {
             description.query_parameter(parameter);
         }
+        let base = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["keep", "replace"]));
+        description.query_parameter(QueryParameter {
+            name: "settings",
+            about: "whether settings that aren't given stay as they are or get their defaults",
+            schema: base.default(Some("keep".into())).build(),
+        });
         FollowersQuery::describe(description);
     }
 }
@@ -202,6 +226,8 @@ fn limits() -> [QueryParameter; 5] {
 
 #[cfg(test)]
 mod tests {
+    use nebula_runtime::limits::LimitOverrides;
+
     use super::*;
 
     #[test]
@@ -220,24 +246,35 @@ mod tests {
 
     #[test]
     fn the_server_reads_the_query_that_a_client_writes() {
-        let number = NonZeroU64::new(7);
-        let limits = LimitOverrides {
-            memory_bytes_max: Some(1),
-            deadline_ms: number,
-            input_bytes_max: Some(2),
-            output_bytes_max: Some(3),
-            log_bytes_max: Some(4),
-        };
-        let remember = Remember { off: true, ttl_s: number, bytes_max: Some(5), traps: true };
-        let every_setting = Settings { limits, remember };
-        for settings in [Settings::default(), every_setting] {
-            for followers in [Followers::MustFit, Followers::MayStay] {
-                let pairs = deploy_query(&settings, followers);
-                let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-                let query = parse(&pairs.join("&")).unwrap();
-                assert_eq!(query.settings, settings);
-                assert_eq!(query.followers, followers);
+        let every_setting = json!({
+            "limits": {
+                "memory_bytes_max": 1, "deadline_ms": 7, "input_bytes_max": 2, "output_bytes_max": 3,
+                "log_bytes_max": 4,
+            },
+            "remember": {"off": true, "ttl_s": 7, "bytes_max": 5, "traps": true},
+        });
+        let resets = json!({
+            "limits": {"memory_bytes_max": null, "deadline_ms": null},
+            "remember": {"off": null, "ttl_s": null, "traps": false},
+        });
+        for patch in [json!({"limits": {}, "remember": {}}), every_setting, resets] {
+            for base in [SettingsBase::Current, SettingsBase::Defaults] {
+                for followers in [Followers::MustFit, Followers::MayStay] {
+                    let update = SettingsUpdate::parse(base, patch.clone()).unwrap();
+                    let pairs = deploy_query(&update, followers);
+                    let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                    let query = parse(&pairs.join("&")).unwrap();
+                    assert_eq!(query.settings, update);
+                    assert_eq!(query.followers, followers);
+                }
             }
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        for query in ["deadline_ms=x", "remember=maybe", "remember_ttl_s=0", "settings=", "deadline_ms=0"] {
+            assert!(parse(query).is_err(), "{query}");
         }
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use bytes::Bytes;
-use nebula_runtime::id::{FunctionName, FunctionRef, Selector};
+use nebula_runtime::id::{Digest, FunctionName, FunctionRef, Selector};
 use nebula_runtime::{
-    DeployError, ExplainError, Explanation, Followers, Prefer, Request, Runtime, Settings, VersionRecord,
+    DeployError, ExplainError, Explanation, Followers, Prefer, ProjectChange, ProjectDeploy, ProjectError,
+    Request, Runtime, SettingsUpdate, UploadError, VersionRecord,
 };
 use tokio::task::spawn_blocking;
 
@@ -59,10 +60,24 @@ impl BlockingRuntime {
         &self,
         name: FunctionName,
         component: Bytes,
-        settings: Settings,
+        settings: SettingsUpdate,
         followers: Followers,
     ) -> Result<VersionRecord, Refusal<DeployError>> {
         Ok(self.0.deploy(name, component, settings, followers).await?)
+    }
+
+    /// Stores a component for a later deploy of a project. The runtime moves this work to the
+    /// blocking pool itself.
+    pub(super) async fn upload(&self, digest: Digest, component: Bytes) -> Result<(), Refusal<UploadError>> {
+        Ok(self.0.upload(digest, component).await?)
+    }
+
+    /// Deploys a project. The runtime moves this work to the blocking pool itself.
+    pub(super) async fn deploy_project(
+        &self,
+        deploy: ProjectDeploy,
+    ) -> Result<Vec<ProjectChange>, Refusal<ProjectError>> {
+        Ok(self.0.deploy_project(deploy).await?)
     }
 
     /// Makes a call and reports its steps. The call runs on the compute lane; the function is

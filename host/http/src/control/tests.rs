@@ -45,7 +45,9 @@ async fn plane() -> (ControlPlane, TempDir) {
             .await
             .unwrap();
         let pipeline = serde_json::from_value(json!({"steps": ["f"]})).unwrap();
-        runtime.deploy_pipeline(&"p".parse().unwrap(), &pipeline, &settings, followers).unwrap();
+        runtime
+            .deploy_pipeline(&"p".parse().unwrap(), &pipeline, &settings.clone().into(), followers)
+            .unwrap();
     }
     (ControlPlane::new(runtime, Token::of("secret")), data_dir)
 }
@@ -59,7 +61,8 @@ fn request(endpoint: &Endpoint, authorization: Option<&str>) -> Request<Full<Byt
         _ => "f".to_owned(),
     };
     let body = match (endpoint.method, endpoint.path) {
-        (Method::Put, "/api/v1/functions/{name}") => component,
+        (Method::Put, "/api/v1/functions/{name}" | "/api/v1/components/{digest}") => component,
+        (Method::Put, "/api/v1/projects/{name}") => b"{}".to_vec(),
         (Method::Put, _) | (_, "/api/v1/pipelines/{name}/check") => br#"{"steps": ["f", "f"]}"#.to_vec(),
         (_, path) if path.ends_with("/explain") => b"1".to_vec(),
         _ => Vec::new(),

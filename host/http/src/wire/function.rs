@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use nebula_runtime as runtime;
-use nebula_runtime::id::{Digest, FunctionName, Version};
+use nebula_runtime::id::{Digest, FunctionName, ProjectName, Version};
 use nebula_runtime::limits::LimitOverrides;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,6 +64,10 @@ pub struct FunctionVersion {
     /// The settings for caching its results; absent if they are the defaults.
     #[serde(default, skip_serializing_if = "RememberSettings::is_default")]
     pub remember: RememberSettings,
+    /// The project that deployed it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NameSchema>)]
+    pub project: Option<ProjectName>,
     /// The description, if it is a pipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<PipelineComposition>,
@@ -178,6 +182,7 @@ impl From<runtime::VersionRecord> for FunctionVersion {
             deployed_at_unix_s,
             limits,
             remember,
+            project,
             pipeline,
             linked,
             description,
@@ -199,6 +204,7 @@ impl From<runtime::VersionRecord> for FunctionVersion {
             deployed_at_unix_s,
             limits: limits.into(),
             remember: remember.into(),
+            project,
             pipeline: pipeline.map(Into::into),
             linked: linked.into_iter().map(Into::into).collect(),
             form: form.into(),
@@ -219,6 +225,13 @@ impl From<runtime::Form> for FunctionForm {
             runtime::Form::Raw => Self::Raw,
             runtime::Form::Http => Self::Http,
         }
+    }
+}
+
+impl From<RememberSettings> for runtime::Remember {
+    fn from(settings: RememberSettings) -> Self {
+        let RememberSettings { off, ttl_s, bytes_max, traps } = settings;
+        Self { off, ttl_s, bytes_max, traps }
     }
 }
 

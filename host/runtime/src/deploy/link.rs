@@ -11,9 +11,9 @@
 //!   a cycle. The check is repeated under the naming lock, so two concurrent deploys can't create a
 //!   cycle either.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use nebula_linker::{Importer, InvalidImport};
 use nebula_model::form::Form;
 use nebula_model::id::FunctionName;
@@ -21,6 +21,13 @@ use nebula_model::record::{Linked, VersionRecord};
 
 use super::Deployer;
 use super::error::DeployError;
+use super::names::Names;
+
+/// A component with the functions that were linked into it.
+pub(super) struct LinkedComponent {
+    pub(super) component: Bytes,
+    pub(super) linked: Vec<Linked>,
+}
 
 impl Deployer {
     /// Returns an admitted component as it is published under `own`: with its imports linked in, if
@@ -28,38 +35,64 @@ impl Deployer {
     ///
     /// # Errors
     /// [`DeployError`].
-    pub(super) fn link<'a>(
+    pub(super) fn link(
         &self,
+        names: &Names<'_>,
         own: &FunctionName,
-        component: &'a [u8],
-    ) -> Result<(Cow<'a, [u8]>, Vec<Linked>), DeployError> {
-        let Some(importer) = Importer::read(component)? else {
-            return Ok((Cow::Borrowed(component), Vec::new()));
+        component: Bytes,
+    ) -> Result<LinkedComponent, DeployError> {
+        let Some(importer) = Importer::read(&component)? else {
+            return Ok(LinkedComponent { component, linked: Vec::new() });
         };
         let (mut linked, mut functions) = (Vec::new(), Vec::new());
         {
             // Under the lock, a version isn't removed before its component has been read.
             let _naming = self.lock_naming();
             for name in importer.functions() {
-                let function = self.importable(own, name)?;
+                let function = names.importable(own, name)?;
                 functions.push(self.store.read_component(&function.digest)?);
                 linked.push(function);
             }
         }
-        let component = importer.link(component, &functions)?;
+        let component = importer.link(&component, &functions)?;
         // It was admitted without its imports, so the imports are the cause.
         nebula_engine::admit(&component).map_err(|error| InvalidImport::NeedsTooMuch(error.to_string()))?;
-        Ok((Cow::Owned(component), linked))
+        Ok(LinkedComponent { component: component.into(), linked })
     }
 
+    /// Returns a note for the deployer: the functions that have another version of this one linked
+    /// in. It isn't stored, because it becomes outdated.
+    pub(super) fn note_of_importers(&self, record: &VersionRecord) -> Option<String> {
+        // A read error here doesn't undo the publication.
+        let importers = self.store.importers().unwrap_or_default();
+        let has_other = |importer: &FunctionName| {
+            let current = self.functions.current(importer).ok().flatten();
+            let linked = current.iter().flat_map(|current| &current.linked);
+            linked.into_iter().any(|linked| linked.has_other(&record.name, &record.digest))
+        };
+        let names: Vec<_> =
+            importers.iter().filter(|name| has_other(name)).map(|name| format!("`{name}`")).collect();
+        let (verb, them) = match names.as_slice() {
+            [] => return None,
+            [_] => ("has", "it"),
+            [..] => ("have", "them"),
+        };
+        Some(format!(
+            "{} {verb} another version of `{}` linked in: deploy {them} again to have this one",
+            names.join(", "),
+            record.name
+        ))
+    }
+}
+
+impl Names<'_> {
     /// Returns the current version of a function that `own` imports.
     fn importable(&self, own: &FunctionName, name: &FunctionName) -> Result<Linked, DeployError> {
         if name == own {
             let names = vec![own.to_string(), own.to_string()];
             return Err(InvalidImport::Cycle { names }.into());
         }
-        let record =
-            self.functions.current(name)?.ok_or_else(|| InvalidImport::Unknown { name: name.clone() })?;
+        let record = self.current(name)?.ok_or_else(|| InvalidImport::Unknown { name: name.clone() })?;
         let form = match (&record.pipeline, record.description.form) {
             (Some(_), _) => Some("a pipeline"),
             (None, Form::Raw) => Some("of the raw form"),
@@ -93,7 +126,7 @@ impl Deployer {
         while let Some(way) = ways.pop() {
             let Some(name) = way.last().filter(|name| seen.insert((*name).clone())) else { continue };
             // A function that was removed since is still linked in.
-            let Some(current) = self.functions.current(name)? else { continue };
+            let Some(current) = self.current(name)? else { continue };
             for function in &current.linked {
                 let mut way = way.clone();
                 way.push(function.name.clone());
@@ -105,30 +138,6 @@ impl Deployer {
             }
         }
         Ok(())
-    }
-
-    /// Returns a note for the deployer: the functions that have another version of this one linked
-    /// in. It isn't stored, because it becomes outdated.
-    pub(super) fn note_of_importers(&self, record: &VersionRecord) -> Option<String> {
-        // A read error here doesn't undo the publication.
-        let importers = self.store.importers().unwrap_or_default();
-        let has_other = |importer: &FunctionName| {
-            let current = self.functions.current(importer).ok().flatten();
-            let linked = current.iter().flat_map(|current| &current.linked);
-            linked.into_iter().any(|linked| linked.has_other(&record.name, &record.digest))
-        };
-        let names: Vec<_> =
-            importers.iter().filter(|name| has_other(name)).map(|name| format!("`{name}`")).collect();
-        let (verb, them) = match names.as_slice() {
-            [] => return None,
-            [_] => ("has", "it"),
-            [..] => ("have", "them"),
-        };
-        Some(format!(
-            "{} {verb} another version of `{}` linked in: deploy {them} again to have this one",
-            names.join(", "),
-            record.name
-        ))
     }
 }
 

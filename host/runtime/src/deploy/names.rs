@@ -53,6 +53,10 @@ pub(super) struct Names<'a> {
     deployer: &'a Deployer,
     /// The versions that names will stand for.
     changed: HashMap<FunctionName, VersionRecord>,
+    /// The versions that the changed names stand for now.
+    before: HashMap<FunctionName, Version>,
+    /// The functions that are to be removed.
+    removed: HashSet<FunctionName>,
     /// The signatures of components that have been described.
     described: HashMap<Digest, Callee>,
     plans: HashMap<(FunctionName, Version), Callee>,
@@ -63,7 +67,15 @@ pub(super) struct Names<'a> {
 impl<'a> Names<'a> {
     /// Starts with the components that an earlier pass has described.
     pub(super) fn new(deployer: &'a Deployer, described: HashMap<Digest, Callee>) -> Self {
-        Self { deployer, changed: HashMap::new(), described, plans: HashMap::new(), uncompiled: None }
+        Self {
+            deployer,
+            changed: HashMap::new(),
+            before: HashMap::new(),
+            removed: HashSet::new(),
+            described,
+            plans: HashMap::new(),
+            uncompiled: None,
+        }
     }
 
     /// Returns the components that have been described.
@@ -83,33 +95,66 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Returns the versions to publish with `record`, which becomes its name's current version: new
-    /// versions of the pipelines that follow it.
+    /// Makes `record` the current version of its name.
     ///
     /// # Errors
-    /// [`DeployError::Breaks`] if a follower doesn't fit and `followers` requires it.
+    /// [`StoreError`](nebula_store::StoreError).
+    pub(super) fn change(&mut self, record: VersionRecord) -> Result<(), DeployError> {
+        let current = self.deployer.functions.current(&record.name)?;
+        if current.as_ref().is_none_or(|current| current.version != record.version) {
+            self.before.extend(current.map(|current| (record.name.clone(), current.version)));
+            self.changed.insert(record.name.clone(), record);
+        }
+        Ok(())
+    }
+
+    /// Removes functions that no pipeline calls.
+    pub(super) fn remove(&mut self, removed: impl IntoIterator<Item = FunctionName>) {
+        self.removed.extend(removed);
+    }
+
+    /// Returns the version that a name will stand for.
+    ///
+    /// # Errors
+    /// [`StoreError`](nebula_store::StoreError).
+    pub(super) fn current(&self, name: &FunctionName) -> Result<Option<VersionRecord>, DeployError> {
+        match self.changed.get(name) {
+            Some(record) => Ok(Some(record.clone())),
+            None => Ok(self.deployer.functions.current(name)?),
+        }
+    }
+
+    /// Returns the versions to publish with `record`, which becomes its name's current version.
+    ///
+    /// # Errors
+    /// The errors of [`followers`](Self::followers).
     pub(super) fn follow(
         &mut self,
         record: VersionRecord,
         followers: Followers,
     ) -> Result<Vec<FollowerVersion>, DeployError> {
+        self.change(record)?;
+        self.followers(followers)
+    }
+
+    /// Returns the versions to publish with the changed names: new versions of the pipelines that
+    /// follow them.
+    ///
+    /// # Errors
+    /// [`DeployError::Breaks`] if a follower doesn't fit and `followers` requires it.
+    pub(super) fn followers(&mut self, followers: Followers) -> Result<Vec<FollowerVersion>, DeployError> {
+        if self.changed.is_empty() {
+            return Ok(Vec::new());
+        }
         let store = &self.deployer.store;
         let current = |name: &FunctionName| self.deployer.functions.current(name);
-        // The versions of the changed names before the change.
-        let mut before = HashMap::new();
-        match current(&record.name)? {
-            // The version is already current.
-            Some(found) if found.version == record.version => return Ok(Vec::new()),
-            found => before.extend(found.map(|found| (record.name.clone(), found.version))),
-        }
         let mut waiting = Vec::new();
         for name in store.pipelines()? {
-            if name == record.name {
+            if self.changed.contains_key(&name) || self.removed.contains(&name) {
                 continue;
             }
             waiting.extend(current(&name)?.filter(|record| record.pipeline.is_some()));
         }
-        self.changed.insert(record.name.clone(), record);
         let (mut published, mut broken) = (Vec::new(), Vec::new());
         // In topological order: a pipeline comes after those that it follows. Cycles are refused
         // earlier.
@@ -134,20 +179,20 @@ impl<'a> Names<'a> {
                         size_bytes: content.len() as u64,
                         limits: record.limits.clone(),
                         remember: record.remember.clone(),
+                        project: None,
                         description: describe(&plan),
                         pipeline: Some(composition),
                         linked: Vec::new(),
                     };
-                    before.insert(record.name.clone(), record.version);
                     let record = store.prospect(&record.name, &version)?;
-                    self.changed.insert(record.name.clone(), record.clone());
+                    self.change(record.clone())?;
                     published.push(FollowerVersion { record, content });
                 }
                 // A pipeline that was behind already isn't broken by this change.
                 Err(DeployError::Pipeline(reason)) => {
                     let mut is_up_to_date = true;
                     for name in followed(&description) {
-                        let stood_for = match before.get(&name) {
+                        let stood_for = match self.before.get(&name) {
                             Some(version) => Some(*version),
                             None => current(&name)?.map(|found| found.version),
                         };

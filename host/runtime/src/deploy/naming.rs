@@ -16,19 +16,19 @@ use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use nebula_model::description::Pipeline;
-use nebula_model::id::{Digest, FunctionName, FunctionRef, Version};
+use nebula_model::id::{Digest, FunctionName, FunctionRef, ProjectName, Version};
 use nebula_model::record::VersionRecord;
-use nebula_model::remember::Settings;
+use nebula_model::settings::SettingsUpdate;
 use nebula_pipeline::{InvalidPipeline, Plan, View};
 use nebula_store::{
     MayConflict, NewVersion, Publication, ResolveError, Sequence, StoreError, retry_conflicts,
 };
 
-use super::Deployer;
 use super::description::describe;
 use super::error::{Broken, DeployError, broken};
 use super::followers::{FollowerVersion, Followers};
 use super::names::{Names, calls};
+use super::{Deployer, SettingsChange};
 use crate::error::LoadError;
 
 /// Why a change of a name was refused. Nothing has changed then, except perhaps if the store was
@@ -101,13 +101,13 @@ pub(super) struct Naming<'a> {
     _lock: MutexGuard<'a, ()>,
 }
 
-/// The publications of a pipeline's deploy.
-struct PipelineChange {
-    version: NewVersion,
-    content: Vec<u8>,
-    /// The pipelines that follow it.
-    followers: Vec<FollowerVersion>,
-    plan: Plan,
+/// A pipeline that has been checked.
+pub(super) struct PlannedPipeline {
+    pub(super) version: NewVersion,
+    pub(super) content: Vec<u8>,
+    pub(super) plan: Plan,
+    /// Notes for the deployer.
+    pub(super) notes: Vec<String>,
 }
 
 impl Deployer {
@@ -119,38 +119,40 @@ impl Deployer {
         &self,
         name: &FunctionName,
         pipeline: &Pipeline,
-        settings: &Settings,
+        settings: &SettingsUpdate,
         followers: Followers,
     ) -> Result<View, DeployError> {
         self.with_names(|names| {
-            let change = self.plan_change(names, name, pipeline, settings, followers)?;
-            Ok(change.plan.view)
+            let PlannedPipeline { version, plan, .. } =
+                self.plan_pipeline(names, name, pipeline, settings, None)?;
+            names.follow(self.store.prospect(name, &version)?, followers)?;
+            Ok(plan.view)
         })
     }
 
-    /// Plans the deploy of a pipeline and the updates of its followers.
-    fn plan_change(
+    /// Checks a pipeline against the versions that names stand for.
+    pub(super) fn plan_pipeline(
         &self,
         names: &mut Names<'_>,
         name: &FunctionName,
         pipeline: &Pipeline,
-        settings: &Settings,
-        followers: Followers,
-    ) -> Result<PipelineChange, DeployError> {
-        self.functions.limits().with(&settings.limits)?;
+        settings: &SettingsUpdate,
+        project: Option<&ProjectName>,
+    ) -> Result<PlannedPipeline, DeployError> {
+        let SettingsChange { settings, notes } = self.change_settings(name, settings)?;
         let (composition, plan) = names.plan(name, pipeline)?;
         let content = composition.content();
         let version = NewVersion {
             digest: Digest::of(&content),
             size_bytes: content.len() as u64,
-            limits: settings.limits.clone(),
-            remember: settings.remember.clone(),
+            limits: settings.limits,
+            remember: settings.remember,
+            project: project.cloned(),
             description: describe(&plan),
             pipeline: Some(composition),
             linked: Vec::new(),
         };
-        let followers = names.follow(self.store.prospect(name, &version)?, followers)?;
-        Ok(PipelineChange { version, content, followers, plan })
+        Ok(PlannedPipeline { version, content, plan, notes })
     }
 
     /// Returns the version that `reference` names, with its view; `None` if it isn't a pipeline.
@@ -175,17 +177,20 @@ impl Deployer {
         self: &Arc<Self>,
         name: &FunctionName,
         pipeline: &Pipeline,
-        settings: &Settings,
+        settings: &SettingsUpdate,
         followers: Followers,
     ) -> Result<VersionRecord, DeployError> {
         // Checked without the lock first, so that other changes don't wait for it.
         pipeline.check().map_err(InvalidPipeline::from)?;
         self.with_names(|names| {
             let naming = self.lock_naming();
-            let change = self.plan_change(names, name, pipeline, settings, followers)?;
-            let content = Cow::Owned(change.content);
-            let publication = Publication { name, content, version: change.version };
-            self.publish(&naming, publication, &change.followers)
+            let PlannedPipeline { version, content, notes, .. } =
+                self.plan_pipeline(names, name, pipeline, settings, None)?;
+            let others = names.follow(self.store.prospect(name, &version)?, followers)?;
+            let publication = Publication { name, content: Cow::Owned(content), version };
+            let mut record = self.publish(&naming, publication, &others)?;
+            record.description.notes.extend(notes);
+            Ok(record)
         })
     }
 
@@ -198,17 +203,37 @@ impl Deployer {
     ) -> Result<VersionRecord, DeployError> {
         let mut publications = vec![publication];
         publications.extend(followers.iter().map(as_publication));
-        let published = self.store.publish(naming.base, &publications);
-        // Also after an error: the change may be on disk all the same.
-        self.uncache_named(&publications);
-        let records = published?;
-        self.fuse_later(&records);
+        let records = self.publish_all(naming, &publications, &[])?;
         // One record for each publication, in order.
         let record = records.into_iter().next();
-        let mut record = record.ok_or_else(|| DeployError::Internal("nothing was published".to_owned()))?;
-        let notes = self.note_of_importers(&record);
-        record.description.notes.extend(notes);
-        Ok(record)
+        record.ok_or_else(|| DeployError::Internal("nothing was published".to_owned()))
+    }
+
+    /// Publishes versions and removes functions, all at once. Returns one record for each
+    /// publication, in order, with notes for the deployer.
+    pub(super) fn publish_all(
+        self: &Arc<Self>,
+        naming: &Naming<'_>,
+        publications: &[Publication<'_>],
+        removed: &[FunctionName],
+    ) -> Result<Vec<VersionRecord>, DeployError> {
+        let published = self.store.publish(naming.base, publications, removed);
+        // Also after an error: the change may be on disk all the same.
+        self.uncache_named(publications);
+        for name in removed {
+            self.functions.uncache(name);
+        }
+        let mut records = published?;
+        for name in removed {
+            // Under the lock, so that a deploy of the same name keeps its logs.
+            self.results.drop_function(name);
+        }
+        self.fuse_later(&records);
+        for record in &mut records {
+            let notes = self.note_of_importers(record);
+            record.description.notes.extend(notes);
+        }
+        Ok(records)
     }
 
     /// Drops what is cached under the names of these publications.
@@ -310,7 +335,7 @@ impl Deployer {
     }
 }
 
-fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
+pub(super) fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
     let FollowerVersion { record, content } = follower;
     let VersionRecord {
         name,
@@ -318,6 +343,7 @@ fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
         size_bytes,
         limits,
         remember,
+        project,
         pipeline,
         linked,
         description,
@@ -330,6 +356,7 @@ fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
         size_bytes: *size_bytes,
         limits: limits.clone(),
         remember: remember.clone(),
+        project: project.clone(),
         description: description.clone(),
         pipeline: pipeline.clone(),
         linked: linked.clone(),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nebula_model::id::{Digest, FunctionName, Version};
+use nebula_model::id::{Digest, FunctionName, ProjectName, Version};
 use nebula_model::limits::LimitOverrides;
 use nebula_model::record::{Composition, Description, Linked, VersionRecord};
 use nebula_model::remember::Remember;
@@ -22,6 +22,9 @@ pub struct NewVersion {
     pub limits: LimitOverrides,
     /// The settings of its cached results.
     pub remember: Remember,
+    /// The project that deploys it. A deploy without a project leaves the function to the project
+    /// of its current version.
+    pub project: Option<ProjectName>,
     /// The pipeline, if it is one.
     pub pipeline: Option<Composition>,
     /// The functions that were linked into it.
@@ -86,7 +89,8 @@ impl<'a> Draft<'a> {
         });
         let stored = self.catalog.latest(name)?;
         let version = stored.into_iter().chain(drafted).max().map_or(Version::FIRST, Version::next);
-        let record = record_of(name.clone(), version, new.clone());
+        let mut record = record_of(name.clone(), version, new.clone());
+        record.project = record.project.or_else(|| current.and_then(|current| current.project));
         self.changes.push(Change::Publish(Box::new(record.clone())));
         self.current.insert(name.clone(), record.clone());
         Ok(record)
@@ -101,6 +105,7 @@ fn is_made_of(version: &VersionRecord, new: &NewVersion) -> bool {
         digest,
         limits,
         remember,
+        project,
         pipeline,
         linked,
         // Both follow from the content.
@@ -110,12 +115,13 @@ fn is_made_of(version: &VersionRecord, new: &NewVersion) -> bool {
     version.digest == *digest
         && version.limits == *limits
         && version.remember == *remember
+        && (project.is_none() || version.project == *project)
         && version.pipeline == *pipeline
         && version.linked == *linked
 }
 
 fn record_of(name: FunctionName, version: Version, new: NewVersion) -> VersionRecord {
-    let NewVersion { digest, size_bytes, limits, remember, pipeline, linked, description } = new;
+    let NewVersion { digest, size_bytes, limits, remember, project, pipeline, linked, description } = new;
     let deployed_at_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     VersionRecord {
         name,
@@ -125,6 +131,7 @@ fn record_of(name: FunctionName, version: Version, new: NewVersion) -> VersionRe
         deployed_at_unix_s,
         limits,
         remember,
+        project,
         pipeline,
         linked,
         description,

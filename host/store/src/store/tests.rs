@@ -16,6 +16,7 @@ pub(super) fn new_version(content: &[u8]) -> NewVersion {
         size_bytes: content.len() as u64,
         limits: LimitOverrides::default(),
         remember: Remember::default(),
+        project: None,
         pipeline: None,
         linked: Vec::new(),
         description: description(),
@@ -29,7 +30,7 @@ pub(super) fn publish(store: &Store, name: &str, content: &[u8]) -> VersionRecor
 pub(super) fn try_publish(store: &Store, name: &str, content: &[u8]) -> Result<VersionRecord, StoreError> {
     let name = name.parse().unwrap();
     let new = Publication { name: &name, content: content.into(), version: new_version(content) };
-    store.publish(store.applied(), &[new]).map(|mut published| published.remove(0))
+    store.publish(store.applied(), &[new], &[]).map(|mut published| published.remove(0))
 }
 
 pub(super) fn resolve(store: &Store, reference: &str) -> Result<VersionRecord, ResolveError> {
@@ -121,7 +122,7 @@ fn several_versions_are_published_in_one_change() {
         .zip(contents)
         .map(|(name, content)| Publication { name, content: content.into(), version: new_version(content) })
         .collect();
-    let published = store.publish(store.applied(), &new).unwrap();
+    let published = store.publish(store.applied(), &new, &[]).unwrap();
     assert_eq!(store.applied().number(), 1);
     let versions: Vec<_> = published.iter().map(|record| record.version.number()).collect();
     assert_eq!(versions, [1, 1, 2, 2]);

@@ -16,8 +16,9 @@ use nebula_model::disagreement::Disagreement;
 use nebula_model::id::Digest;
 use nebula_model::limits::{HostLimits, LimitOverrides, Limits};
 use nebula_model::record::VersionRecord;
-use nebula_model::remember::{Because, CacheDirectives, Remember, Settings, Source};
+use nebula_model::remember::{Because, CacheDirectives, Remember, Source};
 use nebula_model::request::{Prefer, Request};
+use nebula_model::settings::Settings;
 
 use super::*;
 use crate::backends::Backends;
@@ -109,7 +110,7 @@ impl Host {
     fn try_deploy_pipeline(&self, name: &str, description: &str) -> Result<VersionRecord, DeployError> {
         let pipeline = serde_json::from_str(description).unwrap();
         let (name, settings) = (name.parse().unwrap(), Settings::default());
-        self.runtime.deploy_pipeline(&name, &pipeline, &settings, Followers::MustFit)
+        self.runtime.deploy_pipeline(&name, &pipeline, &settings.into(), Followers::MustFit)
     }
 
     fn find(&self, name: &str) -> Result<Arc<RoutedFunction>, ResolveError> {
