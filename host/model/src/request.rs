@@ -17,7 +17,7 @@ pub enum Request {
         /// The body.
         body: Bytes,
     },
-    /// Decoded query parameters, as names and values.
+    /// Decoded query parameters or pairs of a form, as names and values.
     Query(Vec<(String, String)>),
     /// The whole request, for a function of the http form. Its path is the part below the
     /// function's name.
@@ -57,6 +57,15 @@ impl Request {
         }
     }
 
+    /// Returns the length of the body, or of all names and values, bytes.
+    pub fn input_bytes(&self) -> usize {
+        match self {
+            Self::Payload { body, .. } => body.len(),
+            Self::Query(pairs) => pairs.iter().map(|(name, value)| name.len() + value.len()).sum(),
+            Self::Http(request) => request.body().len(),
+        }
+    }
+
     /// Returns whether a serving thread may decode the request, and hash it if its result is to be
     /// `remembered`. Otherwise the compute lane does.
     pub fn is_light(&self, form: Form, remembered: bool) -> bool {
@@ -68,7 +77,8 @@ impl Request {
                     || !may_be_json(media_type.as_deref());
                 is_decoded_soon && is_hashed_soon(body)
             }
-            Self::Query(_) => true,
+            // A query string is short, but a form may be as long as any body.
+            Self::Query(_) => self.input_bytes() <= JSON_LIGHT_BYTES_MAX,
             Self::Http(request) => is_hashed_soon(request.body()),
         }
     }

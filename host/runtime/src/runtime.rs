@@ -165,8 +165,9 @@ struct Shared {
     verification: Verification,
     alarm: fn(&Disagreement),
     signer: Option<Signer>,
-    /// Bounds the number of receipts issued at the same time.
-    issuing: Arc<Semaphore>,
+    /// Bounds the work beside calls that runs at the same time: see
+    /// [`Shard::run_aside`](crate::Shard::run_aside).
+    aside: Arc<Semaphore>,
     ending_leases: EndingLeases,
 }
 
@@ -199,7 +200,7 @@ impl Runtime {
             Arc::clone(&functions),
             Arc::clone(&results),
         );
-        let issuing = Arc::new(Semaphore::new(executor.cores()));
+        let aside = Arc::new(Semaphore::new(executor.cores()));
         Ok(Self(Arc::new(Shared {
             store,
             executor,
@@ -210,7 +211,7 @@ impl Runtime {
             verification: Verification::new(verify_share),
             alarm,
             signer,
-            issuing,
+            aside,
             ending_leases: EndingLeases::default(),
         })))
     }
@@ -248,8 +249,8 @@ impl Runtime {
         (self.0.alarm)(disagreement);
     }
 
-    pub(crate) fn issuing(&self) -> &Arc<Semaphore> {
-        &self.0.issuing
+    pub(crate) fn aside(&self) -> &Arc<Semaphore> {
+        &self.0.aside
     }
 
     pub(crate) fn signer(&self) -> Option<&Signer> {

@@ -14,6 +14,10 @@ use crate::key::FunctionKey;
 /// Maximum length of a body that is compared whole, bytes.
 const COMPARED_BYTES_MAX: usize = 4 * 1024;
 
+/// Maximum length of names and values, which are compared whole, bytes. Only a form is longer than
+/// that.
+const QUERY_BYTES_MAX: usize = 64 * 1024;
+
 /// The raw bytes of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spelling<'a> {
@@ -31,7 +35,7 @@ enum Content<'a> {
 
 impl<'a> Spelling<'a> {
     /// Returns the spelling of a call. Returns `None` for a whole HTTP request, which is hashed
-    /// anyway, and for a body that takes long to hash.
+    /// anyway, and for a body or form that takes long to hash.
     pub fn of(function: &FunctionKey, prefer: Prefer, request: &'a Request) -> Option<Self> {
         let content = match request {
             Request::Payload { media_type, body } => {
@@ -44,6 +48,7 @@ impl<'a> Spelling<'a> {
                     Content::Hashed { media_type, hash: *blake3::hash(body).as_bytes() }
                 }
             }
+            Request::Query(_) if request.input_bytes() > QUERY_BYTES_MAX => return None,
             Request::Query(pairs) => Content::Query(Cow::Borrowed(pairs)),
             Request::Http(_) => return None,
         };

@@ -20,6 +20,7 @@
 //! * A deadline counts from admission, over the queue and both lanes.
 
 mod answer;
+mod aside;
 mod call;
 mod compute;
 mod idle;

@@ -29,16 +29,13 @@ impl Shard {
         keep_input: bool,
     ) -> Option<IssuedReceipt> {
         let (runtime, routed) = (self.0.runtime.clone(), Arc::clone(routed));
-        // A bounded number of threads issues receipts, however many are requested.
-        let permit = Arc::clone(self.0.runtime.issuing()).acquire_owned().await.ok()?;
         let issue = move || {
-            let _permit = permit;
             let document = document(&subject.request);
             let mut receipt = Receipt::new(&routed, &subject, &document)?;
             receipt.input.kept =
                 keep_input && runtime.results().inputs().keep(&receipt.input.digest, &document);
             Some(IssuedReceipt { token: receipt.to_token(runtime.signer()), input_kept: receipt.input.kept })
         };
-        self.0.runtime.executor().lane().run(issue).await.ok().flatten()
+        self.run_aside(issue).await.flatten()
     }
 }
