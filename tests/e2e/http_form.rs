@@ -1,5 +1,6 @@
 //! Functions of the http form: they take whole requests and return whole responses.
 
+use nebula_tests::coding::decode;
 use nebula_tests::{Nebula, foreach_guest_in_http_form, guests};
 
 foreach_guest_in_http_form!(is_tested);
@@ -184,4 +185,64 @@ fn the_output_limit_applies_to_responses() {
     nebula.get("/f/mirror").is(200);
     let answer = nebula.request("POST", "/f/mirror").body("x".repeat(100_000)).send();
     answer.is(502).problem("output-too-large").member("bytes_max", 5000);
+}
+
+/// The host compresses text, unless the function says otherwise or has encoded it itself. The function
+/// doesn't see what clients accept, so its answer is computed once for all of them.
+#[test]
+fn answers_long() {
+    let nebula = Nebula::start().deploy("long", guests::ANSWERS_LONG);
+    let get = |path: &str, codings: &str| {
+        let path = format!("/f/long{path}");
+        nebula.request("GET", &path).header("accept-encoding", codings).send().is(200).has("x-seen", "|")
+    };
+    let plain = get("", "identity").lacks("content-encoding").has("vary", "accept-encoding, prefer");
+    for (codings, coding) in [("gzip", "gzip"), ("gzip, br;q=0.5", "gzip"), ("br", "br"), ("zstd, x", "zstd")]
+    {
+        let coded = get("", codings).has("content-encoding", coding).has("cache-status", "nebula; hit");
+        let coded = coded.has("vary", "accept-encoding, prefer");
+        assert_eq!(decode(coding, coded.body()), plain.body(), "{coding}");
+        assert!(coded.body().len() < 500, "{coded:?}");
+    }
+    get("/coded", "gzip").has("content-encoding", "x-own").has("vary", "prefer").bytes(plain.body());
+    get("/no-transform", "gzip").lacks("content-encoding").has("vary", "prefer").bytes(plain.body());
+    get("/image", "gzip").lacks("content-encoding").has("vary", "prefer").bytes(plain.body());
+    // With the switch off, the function sees the header and may compress.
+    let nebula = Nebula::start_with(&["--compress", "off"]).deploy("long", guests::ANSWERS_LONG);
+    let answer = nebula.request("GET", "/f/long").header("accept-encoding", "gzip").send().is(200);
+    answer.has("x-seen", "gzip|").has("vary", "prefer").lacks("content-encoding").bytes(plain.body());
+}
+
+/// The function compares its own tag. The client has it with the coding of its content.
+#[test]
+fn own_entity_tags_differ_by_coding() {
+    let nebula = Nebula::start().deploy("long", guests::ANSWERS_LONG);
+    let get = |codings: &str, tags: &str| {
+        let get = nebula.request("GET", "/f/long/tag").header("accept-encoding", codings);
+        get.header("if-none-match", tags).send()
+    };
+    let coded = get("gzip", "\"other\"").is(200).has("etag", "\"own;gzip\"").has("content-encoding", "gzip");
+    assert_eq!(decode("gzip", coded.body()).len(), 5000);
+    get("identity", "\"other\"").is(200).has("etag", "\"own\"").lacks("content-encoding");
+    let known = get("gzip", "\"own;gzip\"").is(304).has("etag", "\"own;gzip\"").has("x-seen", "|\"own\"");
+    known.lacks("content-encoding").says("");
+    get("gzip", "W/\"own;gzip\", \"x;br\"")
+        .is(304)
+        .has("etag", "\"own;gzip\"")
+        .has("x-seen", "|W/\"own\", \"x\"");
+    get("identity", "\"own\"").is(304).has("etag", "\"own\"");
+}
+
+/// A function of the http form gets a body as it was sent, and is told its coding.
+#[test]
+fn coded_bodies_are_passed_on() {
+    let nebula = Nebula::start().deploy("mirror", guests::MIRRORS_REQUEST);
+    for coding in ["br", "x-own"] {
+        let call = nebula.request("POST", "/f/mirror").header("content-encoding", coding).body("as it is");
+        let answer = call.send().is(200);
+        let text = answer.text();
+        assert!(
+            text.contains(&format!("header content-encoding: {coding}")) && text.ends_with("body as it is")
+        );
+    }
 }

@@ -14,8 +14,10 @@ macro_rules! is_tested {
 }
 
 mod bad_input;
+mod bodies;
 mod caching;
 mod cli;
+mod codings;
 mod concurrency;
 mod control;
 mod faults;

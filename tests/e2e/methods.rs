@@ -70,10 +70,12 @@ fn accept_weights_choose_the_media_type() {
 fn options_lists_methods_and_media_types() {
     let nebula = Nebula::start().deploy("greets", guests::GREETS).deploy("adds", guests::ADDS);
     let greets = nebula.request("OPTIONS", "/f/greets").send().is(204).has("allow", ALLOW);
-    let greets = greets.has("accept-query", "application/json, text/*, application/octet-stream");
+    let forms = "application/x-www-form-urlencoded, multipart/form-data";
+    let text = "application/json, text/*, application/octet-stream";
+    let greets = greets.has("accept-query", &format!("{text}, {forms}"));
     assert!(greets.header("nebula-function").is_some_and(|name| name.starts_with("greets@v1;")));
     let adds = nebula.request("OPTIONS", "/f/adds").send().is(204);
-    adds.has("allow", ALLOW).has("accept-query", "application/json");
+    adds.has("allow", ALLOW).has("accept-query", &format!("application/json, {forms}"));
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn post(nebula: &Nebula, path: &str, prefer: &str, json: &str) -> Answer {
 fn a_receipt_names_function_component_input_and_output() {
     let nebula = Nebula::start().deploy("adds", guests::ADDS);
     let first = post(&nebula, "/f/adds", "wait=1, receipt", "[1, 2]").is(200).says("3");
-    let first = first.has("preference-applied", "receipt").has("vary", "accept, prefer");
+    let first = first.has("preference-applied", "receipt").has("vary", "accept, accept-encoding, prefer");
     let component = std::fs::read(guests::ADDS).unwrap();
     let mut computed = receipt(&first);
     assert_eq!(computed["function"], "adds@v1");

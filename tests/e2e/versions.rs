@@ -47,7 +47,7 @@ fn answers_name_function_version_and_digest() {
         .is(200)
         .has("nebula-function", &format!("greets@v1; digest={digest}"))
         .has("cache-control", "public, no-cache")
-        .has("vary", "accept, prefer");
+        .has("vary", "accept, accept-encoding, prefer");
     let timing = answer.header("server-timing").unwrap();
     for phase in ["queue;dur=", "start;dur=", "run;dur="] {
         assert!(timing.contains(phase), "{answer:?}");

@@ -9,6 +9,7 @@
 //! * `server`: one server per test, on free ports, with a temporary data directory.
 //! * `answer`: a response and the assertions on it.
 //! * `cli`: other commands, run until they exit.
+//! * `coding`: content in the codings of HTTP.
 //! * `nginx`: a caching proxy in front of a server.
 //! * `generator`: random values that a seed reproduces.
 //!
@@ -29,6 +30,7 @@
 
 mod answer;
 mod cli;
+pub mod coding;
 mod generator;
 mod nginx;
 mod server;

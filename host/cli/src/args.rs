@@ -252,6 +252,9 @@ pub(crate) struct Serve {
     /// Answer repeated requests with their cached response, without parsing them
     #[arg(long, env = "NEBULA_CACHED_FAST_PATH", value_enum, default_value_t = Switch::On)]
     pub(crate) cached_fast_path: Switch,
+    /// Compress answers for clients that ask for it
+    #[arg(long, env = "NEBULA_COMPRESS", value_enum, default_value_t = Switch::On)]
+    pub(crate) compress: Switch,
     /// Share of cached answers that an idle server recomputes and compares, 0 to 1
     #[arg(long, env = "NEBULA_VERIFY_SHARE", default_value_t = VERIFY_SHARE, value_parser = share)]
     pub(crate) verify_share: f64,

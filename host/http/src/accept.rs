@@ -86,9 +86,9 @@ impl AcceptHeader<'_> {
     }
 }
 
-/// Parses the quality among a range's parameters, in thousandths. Returns 1,000 without one, and
+/// Parses the quality among the parameters of a range or a coding, in thousandths. Returns 1,000 without one, and
 /// `None` if it is malformed.
-fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Option<u16> {
+pub(crate) fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Option<u16> {
     let weight = parameters.find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.eq_ignore_ascii_case("q").then_some(value)

@@ -2,6 +2,7 @@
 //!
 //! Typed and raw functions return a value or an error, functions of the http form a whole response.
 //! To both this module adds the function's identity, caching headers, timings and the receipt.
+//! `compression` compresses the content last, so hashes and receipts are those of the content itself.
 //! `problem` makes the responses of errors, which get some of these headers here.
 //!
 //! Invariants:
@@ -15,18 +16,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::Full;
 use nebula_model::cost::CallCost;
 use nebula_runtime::id::Selector;
 use nebula_runtime::{
     Because, CacheDirectives, CallError, Content, Failure, Form, Function, IssuedReceipt, Source, StepTrace,
 };
 
+use crate::accept_encoding;
 use crate::body::PresentHeaders;
 use crate::cache_control;
+use crate::coding::Coding;
+use crate::compression::{self, Compression, Encodable};
 use crate::etag::EntityTag;
 use crate::preference::{self, PREFERENCE_APPLIED, ReceiptPreference};
-use crate::problem::{Problem, Reply};
+use crate::problem::Problem;
 use crate::status;
 
 const NEBULA_FUNCTION: HeaderName = HeaderName::from_static("nebula-function");
@@ -56,7 +59,9 @@ const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream")
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The request headers that affect the answer of a typed or raw function.
-const VARIES: HeaderValue = HeaderValue::from_static("accept, prefer");
+const VARIES: HeaderValue = HeaderValue::from_static("accept, accept-encoding, prefer");
+/// The same, if the server doesn't compress.
+const VARIES_UNCOMPRESSED: HeaderValue = HeaderValue::from_static("accept, prefer");
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -86,6 +91,9 @@ pub(crate) struct ResponseContext {
     pub(crate) receipt: Option<ReceiptPreference>,
     /// All lines of `If-None-Match`.
     if_none_match: Vec<HeaderValue>,
+    compression: Compression,
+    /// The content coding that the client prefers.
+    coding: Option<Coding>,
 }
 
 /// The facts about a call that its response reports.
@@ -103,7 +111,12 @@ pub(crate) struct CallFacts<'a> {
 
 impl ResponseContext {
     /// Reads the context from the head of a request. `selector` is that of its function's name.
-    pub(crate) fn of(parts: &Parts, present: PresentHeaders, selector: Selector) -> Self {
+    pub(crate) fn of(
+        parts: &Parts,
+        present: PresentHeaders,
+        selector: Selector,
+        compression: Compression,
+    ) -> Self {
         let headers = &parts.headers;
         let mut context = Self {
             method: parts.method.clone(),
@@ -111,7 +124,12 @@ impl ResponseContext {
             directives: CacheDirectives::default(),
             receipt: None,
             if_none_match: Vec::new(),
+            compression,
+            coding: None,
         };
+        if present.accept_encoding && compression == Compression::On {
+            context.coding = accept_encoding::preferred(headers);
+        }
         if present.cache_control {
             context.directives = cache_control::directives(headers);
         }
@@ -132,6 +150,16 @@ impl ResponseContext {
     fn client_has(&self, etag: &EntityTag) -> bool {
         self.is_safe() && self.if_none_match.iter().any(|line| etag.is_named_in(line))
     }
+
+    /// Returns the tag of the content in the coding in which the client has it.
+    fn tag_of_client(&self, etag: EntityTag) -> EntityTag {
+        if self.compression == Compression::Off || self.if_none_match.is_empty() {
+            return etag;
+        }
+        let names = |tag: &EntityTag| self.if_none_match.iter().any(|line| tag.is_named_in(line));
+        let coded = Coding::ALL.into_iter().map(|coding| etag.in_coding(coding)).find(names);
+        coded.filter(|_| !names(&etag)).unwrap_or(etag)
+    }
 }
 
 /// Makes the response for a value or for the function's own error.
@@ -140,7 +168,7 @@ pub(crate) fn content(
     facts: &CallFacts<'_>,
     status: StatusCode,
     content: Content,
-) -> Reply {
+) -> Encodable {
     // Static media types need no copy, and the most common ones no validation.
     let media_type = match &content.media_type {
         Cow::Borrowed("application/json") => JSON,
@@ -152,20 +180,24 @@ pub(crate) fn content(
     *response.status_mut() = status;
     response.headers_mut().reserve(HEADERS_USUAL);
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
-    response.headers_mut().insert(header::VARY, VARIES);
+    let varies = match context.compression {
+        Compression::On => VARIES,
+        Compression::Off => VARIES_UNCOMPRESSED,
+    };
+    response.headers_mut().insert(header::VARY, varies);
     finish(context, facts, response)
 }
 
 /// Makes the response from that of a function of the http form.
-pub(crate) fn response(context: &ResponseContext, facts: &CallFacts<'_>, response: Response<Bytes>) -> Reply {
-    match sendable(response) {
-        Ok(response) => finish(context, facts, response),
-        Err(problem) => {
-            let mut reply = problem.into_reply();
-            insert_provenance(reply.headers_mut(), facts);
-            reply
-        }
-    }
+///
+/// # Errors
+/// The problem to answer with instead.
+pub(crate) fn response(
+    context: &ResponseContext,
+    facts: &CallFacts<'_>,
+    response: Response<Bytes>,
+) -> Result<Encodable, Problem> {
+    Ok(finish(context, facts, sendable(response)?))
 }
 
 /// Returns a guest's response without the headers that it may not set.
@@ -211,10 +243,11 @@ fn is_bodiless(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// Adds provenance, receipt, caching headers and the entity tag. Turns the response into a 304 if
-/// the client has the content.
-fn finish(context: &ResponseContext, facts: &CallFacts<'_>, response: Response<Bytes>) -> Reply {
+/// Adds provenance, receipt, caching headers, the content coding and the entity tag. Turns the
+/// response into a 304 if the client has the content.
+fn finish(context: &ResponseContext, facts: &CallFacts<'_>, response: Response<Bytes>) -> Encodable {
     let (mut parts, body) = response.into_parts();
+    let is_compressible = context.compression == Compression::On && compression::is_worth_it(&parts, &body);
     let headers = &mut parts.headers;
     insert_provenance(headers, facts);
     if let Some(issued) = &facts.receipt {
@@ -225,7 +258,8 @@ fn finish(context: &ResponseContext, facts: &CallFacts<'_>, response: Response<B
     let sees_request = facts.function.record.description.form == Form::Http;
     let lacks_vary = sees_request && !headers.contains_key(header::VARY);
     if sees_request {
-        headers.append(header::VARY, HeaderValue::from_static("prefer"));
+        let varies = if is_compressible { "accept-encoding, prefer" } else { "prefer" };
+        headers.append(header::VARY, HeaderValue::from_static(varies));
     }
     let policy = match context.selector {
         // The next answer of a distrusted function may differ.
@@ -252,9 +286,19 @@ fn finish(context: &ResponseContext, facts: &CallFacts<'_>, response: Response<B
             None => EntityTag::of(&body),
         })
     };
+    let coding = context.coding.filter(|_| is_compressible);
+    if let Some(coding) = coding {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    }
     let Some(etag) = own.or_else(hash) else {
         headers.remove(header::ETAG);
-        return Response::from_parts(parts, Full::new(body));
+        return Encodable { response: Response::from_parts(parts, body), coding };
+    };
+    let etag = match coding {
+        Some(coding) => etag.in_coding(coding),
+        // The function compared the tag without the coding in which the client has the content.
+        None if parts.status == StatusCode::NOT_MODIFIED => context.tag_of_client(etag),
+        None => etag,
     };
     let not_modified = parts.status == StatusCode::OK && context.client_has(&etag);
     headers.insert(header::ETAG, etag.into());
@@ -264,9 +308,9 @@ fn finish(context: &ResponseContext, facts: &CallFacts<'_>, response: Response<B
         for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
             headers.remove(name);
         }
-        return Response::from_parts(parts, Full::default());
+        return Encodable { response: Response::from_parts(parts, Bytes::new()), coding: None };
     }
-    Response::from_parts(parts, Full::new(body))
+    Encodable { response: Response::from_parts(parts, body), coding }
 }
 
 /// Adds the function's identity, the timings, the cache status and the failed step. Errors get

@@ -21,7 +21,7 @@ use crate::status;
 const BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// The longest body that isn't counted, bytes. The number of connections bounds these.
-const SMALL_BYTES_MAX: u64 = 64 * 1024;
+pub(crate) const SMALL_BYTES_MAX: u64 = 64 * 1024;
 
 /// Bytes of one permit of the semaphore.
 const UNIT_BYTES: u64 = 1024;
@@ -57,14 +57,27 @@ impl BodyMemory {
         if announced <= SMALL_BYTES_MAX || announced > bytes_max {
             return Ok(None);
         }
-        let permit = Arc::clone(&self.0).acquire_many_owned(units(announced));
         // This future is large and rarely needed. Boxed, it doesn't enlarge that of every request.
-        match Box::pin(timeout(RESERVE_TIMEOUT, permit)).await {
-            Ok(Ok(permit)) => Ok(Some(permit)),
+        Box::pin(self.reserve_bytes(announced)).await.map(Some)
+    }
+
+    /// Waits for memory for `bytes`.
+    ///
+    /// # Errors
+    /// The problem to answer with, if [`RESERVE_TIMEOUT`] passes first.
+    pub(crate) async fn reserve_bytes(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Problem> {
+        let permit = Arc::clone(&self.0).acquire_many_owned(units(bytes));
+        match timeout(RESERVE_TIMEOUT, permit).await {
+            Ok(Ok(permit)) => Ok(permit),
             // It fails only if the semaphore is closed, and nothing closes it.
             Ok(Err(_)) | Err(_) => Err(status::body_memory_full()),
         }
     }
+}
+
+/// Frees the part of reserved memory that isn't needed for `bytes`.
+pub(crate) fn shrink(reserved: &mut OwnedSemaphorePermit, bytes: u64) {
+    drop(reserved.split(reserved.num_permits().saturating_sub(units(bytes) as usize)));
 }
 
 /// Returns the permits that a body of `bytes` takes, at most all of them.

@@ -46,7 +46,9 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PresentHeaders {
     pub(crate) accept: bool,
+    pub(crate) accept_encoding: bool,
     pub(crate) cache_control: bool,
+    pub(crate) content_encoding: bool,
     pub(crate) if_none_match: bool,
     pub(crate) prefer: bool,
 }
@@ -68,7 +70,9 @@ pub(crate) fn check(parts: &request::Parts) -> Result<PresentHeaders, Problem> {
         match *name {
             header::HOST => has_several_hosts |= host.replace(value).is_some(),
             header::ACCEPT => present.accept = true,
+            header::ACCEPT_ENCODING => present.accept_encoding = true,
             header::CACHE_CONTROL => present.cache_control = true,
+            header::CONTENT_ENCODING => present.content_encoding = true,
             header::IF_NONE_MATCH => present.if_none_match = true,
             ref name => present.prefer |= name == PREFER,
         }

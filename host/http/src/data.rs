@@ -7,8 +7,8 @@
 //! GET | HEAD    /healthz /readyz
 //! ```
 //!
-//! This module routes a request to its function, reads its input and runs the call. `answer` makes
-//! the response, `status` maps errors, and `fast_path` answers repeated requests before they arrive
+//! This module routes a request to its function, reads its input and runs the call. `payload` reads
+//! bodies, `answer` makes the response, `compression` compresses it, `status` maps errors, and `fast_path` answers repeated requests before they arrive
 //! here.
 
 use std::borrow::Cow;
@@ -30,8 +30,12 @@ use crate::accept::prefer;
 use crate::answer::{self, CallFacts, ResponseContext};
 use crate::bodies::BodyMemory;
 use crate::body::{self, PresentHeaders};
+use crate::compression::Compression;
+use crate::etag;
 use crate::fast_path::{Exchange, RequestInFlight};
+use crate::form;
 use crate::input;
+use crate::payload;
 use crate::preference::{self, PREFER, ReceiptPreference};
 use crate::problem::{Problem, Reply};
 use crate::status;
@@ -62,6 +66,7 @@ struct CallHead<'a> {
     present: PresentHeaders,
     /// The path below the function's name: empty, or with a slash at its beginning.
     subpath: &'a str,
+    compression: Compression,
 }
 
 /// A copy of a call, kept until its receipt is issued.
@@ -81,15 +86,17 @@ impl From<Reply> for ReplyWithResult {
 pub(crate) async fn serve(
     shard: Shard,
     bodies: BodyMemory,
+    compression: Compression,
     request: Request<Incoming>,
     in_flight: RequestInFlight,
 ) -> Result<Reply, Infallible> {
     let head = request.method() == Method::HEAD;
     let (parts, mut body) = request.into_parts();
-    let ReplyWithResult { mut reply, result } = match route(&shard, &bodies, &parts, &mut body).await {
-        Ok(outcome) => outcome,
-        Err(problem) => problem.into_reply().into(),
-    };
+    let ReplyWithResult { mut reply, result } =
+        match route(&shard, &bodies, compression, &parts, &mut body).await {
+            Ok(outcome) => outcome,
+            Err(problem) => problem.into_reply().into(),
+        };
     body::discard(&parts.headers, &mut body).await;
     if head {
         // hyper omits the body. Send the length that it would have, if there is a body here: a
@@ -113,6 +120,7 @@ pub(crate) async fn serve(
 async fn route(
     shard: &Shard,
     bodies: &BodyMemory,
+    compression: Compression,
     parts: &Parts,
     body: &mut Incoming,
 ) -> Result<ReplyWithResult, Problem> {
@@ -133,7 +141,7 @@ async fn route(
         Some(route) => route,
         None => Box::pin(resolve(shard, reference)).await?,
     };
-    let head = CallHead { parts, present, subpath };
+    let head = CallHead { parts, present, subpath, compression };
     let outcome = call(shard, bodies, &target, &head, body).await;
     // From here on, every answer names its function.
     outcome.or_else(|problem| {
@@ -169,7 +177,7 @@ async fn call(
     head: &CallHead<'_>,
     body: &mut Incoming,
 ) -> Result<ReplyWithResult, Problem> {
-    let CallHead { parts, present, subpath } = head;
+    let CallHead { parts, present, subpath, compression } = head;
     let form = function.record.description.form;
     if form != Form::Http {
         if !subpath.is_empty() {
@@ -180,6 +188,7 @@ async fn call(
         }
     }
     // Keep the memory reserved until the call ends: the call holds the body.
+    let _reserved_for_input;
     let _reserved = bodies.reserve(body, function.limits().input_bytes_max).await?;
     let request = match form {
         Form::Http => {
@@ -188,17 +197,27 @@ async fn call(
         }
         Form::Typed | Form::Raw => match parts.method.as_str() {
             "POST" | "QUERY" => {
-                let media_type = body::text(&parts.headers, header::CONTENT_TYPE).map(str::to_owned);
                 let body = body::read(body, function.limits().input_bytes_max).await?;
-                Call::Payload { media_type, body }
+                match payload::ordinary(&parts.headers, *present, body) {
+                    Ok(call) => call,
+                    Err(body) => {
+                        // Boxed, because most bodies don't need it.
+                        let read = Box::pin(payload::read(shard, bodies, function, parts, body)).await?;
+                        _reserved_for_input = read.reserved;
+                        read.call
+                    }
+                }
             }
             "GET" | "HEAD" if form == Form::Typed => {
-                Call::Query(query_pairs(parts.uri.query().unwrap_or(""))?)
+                // The length of the target bounds its pairs.
+                let pairs = form::pairs(parts.uri.query().unwrap_or("").as_bytes(), usize::MAX);
+                let bad = |error| status::bad_request("bad-query", format!("the query string is {error}"));
+                Call::Query(pairs.map_err(bad)?)
             }
             _ => return Err(status::method_not_allowed(input::methods(form))),
         },
     };
-    let context = ResponseContext::of(parts, *present, *selector);
+    let context = ResponseContext::of(parts, *present, *selector, *compression);
     let accept = if present.accept { accept(&parts.headers) } else { None };
     Ok(run(shard, function, &context, request, prefer(accept.as_deref())).await)
 }
@@ -236,14 +255,18 @@ async fn run(
         receipt,
         trace: outcome.trace,
     };
-    let reply = match outcome.result {
-        Ok(Answer::Value(content)) => answer::content(context, &facts, StatusCode::OK, content),
+    let answered = match outcome.result {
+        Ok(Answer::Value(content)) => Ok(answer::content(context, &facts, StatusCode::OK, content)),
         Ok(Answer::Error(content)) => {
-            answer::content(context, &facts, StatusCode::UNPROCESSABLE_ENTITY, content)
+            Ok(answer::content(context, &facts, StatusCode::UNPROCESSABLE_ENTITY, content))
         }
         Ok(Answer::Http(response)) => answer::response(context, &facts, *response),
-        Err(error) => {
-            let mut reply = status::call(&error).into_reply();
+        Err(error) => Err(status::call(&error)),
+    };
+    let reply = match answered {
+        Ok(encodable) => encodable.encode(shard).await,
+        Err(problem) => {
+            let mut reply = problem.into_reply();
             answer::insert_provenance(reply.headers_mut(), &facts);
             reply
         }
@@ -279,7 +302,7 @@ fn options(function: &Function) -> Reply {
 
 /// Returns the request as a function of the http form sees it. Its path begins below the function's
 /// name.
-fn guest_request(CallHead { parts, subpath, .. }: &CallHead<'_>, body: Bytes) -> Request<Bytes> {
+fn guest_request(CallHead { parts, subpath, compression, .. }: &CallHead<'_>, body: Bytes) -> Request<Bytes> {
     let path = if subpath.is_empty() { "/" } else { subpath };
     let path_and_query = match parts.uri.query() {
         Some(query) => format!("{path}?{query}"),
@@ -291,7 +314,7 @@ fn guest_request(CallHead { parts, subpath, .. }: &CallHead<'_>, body: Bytes) ->
     *request.uri_mut() = Uri::try_from(path_and_query).unwrap_or_default();
     let authority =
         parts.uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
-    *request.headers_mut() = visible_headers(&parts.headers);
+    *request.headers_mut() = visible_headers(&parts.headers, *compression);
     // HTTP/2 has the authority in the URI. The guest always finds it in a header.
     if let Some(authority) = authority {
         request.headers_mut().entry(header::HOST).or_insert(authority);
@@ -302,50 +325,24 @@ fn guest_request(CallHead { parts, subpath, .. }: &CallHead<'_>, body: Bytes) ->
 
 /// Returns the headers that a guest sees, in their order. Removing entries from the map would
 /// reorder others, and so make it a different call.
-fn visible_headers(headers: &HeaderMap) -> HeaderMap {
+fn visible_headers(headers: &HeaderMap, compression: Compression) -> HeaderMap {
     let mut visible = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         if HIDDEN_HEADERS.contains(&name.as_str()) {
             continue;
         }
-        let value = match *name == PREFER {
-            true => preference::without_receipt(value),
-            false => Some(value.clone()),
+        let value = match *name {
+            ref name if name == PREFER => preference::without_receipt(value),
+            // The host chooses the coding, and the call is the same in each.
+            header::ACCEPT_ENCODING if compression == Compression::On => None,
+            header::IF_NONE_MATCH | header::IF_MATCH if compression == Compression::On => {
+                Some(etag::without_codings(value).into_owned())
+            }
+            _ => Some(value.clone()),
         };
         if let Some(value) = value {
             visible.append(name, value);
         }
     }
     visible
-}
-
-/// Parses the pairs of a query string (`application/x-www-form-urlencoded`).
-fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Problem> {
-    let decode = |text: &str| {
-        let text = text.replace('+', " ");
-        percent_encoding::percent_decode_str(&text)
-            .decode_utf8()
-            .map(|text| text.into_owned())
-            .map_err(|_| status::bad_request("bad-query", "the query string is not UTF-8"))
-    };
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(name)?, decode(value)?))
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queries_are_decoded_as_forms() {
-        let pairs = query_pairs("a=1&b=x+y%26z&c&&d=").unwrap();
-        let expected = [("a", "1"), ("b", "x y&z"), ("c", ""), ("d", "")];
-        assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        assert!(query_pairs("a=%ff").is_err());
-    }
 }

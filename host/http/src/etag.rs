@@ -1,6 +1,13 @@
 //! Entity tags (RFC 9110 §8.8.3): the hash of the content, or a tag that a guest has chosen.
+//!
+//! Content has another tag in each content coding (§8.8.3.3): `"x"` is `"x;gzip"` in gzip. Guests see
+//! and choose only tags without a coding.
+
+use std::borrow::Cow;
 
 use http::HeaderValue;
+
+use crate::coding::Coding;
 
 /// A valid entity tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +32,15 @@ impl EntityTag {
     pub(crate) fn parse(value: &HeaderValue) -> Option<Self> {
         let (_, rest) = split(value.as_bytes())?;
         rest.is_empty().then(|| Self(value.clone()))
+    }
+
+    /// Returns the tag of the same content in a coding.
+    pub(crate) fn in_coding(&self, coding: Coding) -> Self {
+        let tag = self.0.as_bytes();
+        let inner = tag.strip_suffix(b"\"").unwrap_or(tag);
+        let tag = [inner, b";", coding.name().as_bytes(), b"\""].concat();
+        // The name of a coding is valid within a tag.
+        Self(HeaderValue::try_from(tag).unwrap_or_else(|_| self.0.clone()))
     }
 
     /// Returns whether a line of `If-None-Match` names this tag, by weak comparison (RFC 9110
@@ -52,6 +68,33 @@ impl From<EntityTag> for HeaderValue {
     fn from(EntityTag(value): EntityTag) -> Self {
         value
     }
+}
+
+/// Returns a line of `If-None-Match` or `If-Match` with the tags of the content itself in place of
+/// those of its codings.
+pub(crate) fn without_codings(line: &HeaderValue) -> Cow<'_, HeaderValue> {
+    let mut rest = line.as_bytes();
+    let mut without = Vec::new();
+    while let Some(at) = memchr::memchr(b';', rest) {
+        let (before, after) = rest.split_at(at);
+        without.extend_from_slice(before);
+        let coding = Coding::ALL.into_iter().find_map(|coding| {
+            after[1..].strip_prefix(coding.name().as_bytes()).filter(|after| after.starts_with(b"\""))
+        });
+        rest = match coding {
+            Some(after) => after,
+            None => {
+                without.push(b';');
+                &after[1..]
+            }
+        };
+    }
+    if without.len() + rest.len() == line.len() {
+        return Cow::Borrowed(line);
+    }
+    without.extend_from_slice(rest);
+    // Parts of a valid header value form a valid one.
+    HeaderValue::try_from(without).map_or(Cow::Borrowed(line), Cow::Owned)
 }
 
 /// Returns a tag without the mark of a weak one.
@@ -102,6 +145,34 @@ mod tests {
     fn tags_may_contain_commas() {
         assert!(names(b"\"x\",\"a,b\" , \"c\"", b"\"a,b\""));
         assert!(!names(b"\"a,b\"", b"\"b\""));
+    }
+
+    #[test]
+    fn codings_of_content_have_their_own_tags() {
+        for (tag, expected) in [(&b"\"a\""[..], &b"\"a;gzip\""[..]), (b"W/\"a,b\"", b"W/\"a,b;gzip\"")] {
+            let tag = EntityTag::parse(&value(tag)).unwrap();
+            let coded = tag.in_coding(Coding::Gzip);
+            assert_eq!(coded.0.as_bytes(), expected);
+            assert!(EntityTag::parse(&coded.0).is_some());
+            assert!(!coded.is_named_in(&tag.0) && !tag.is_named_in(&coded.0));
+            assert!(!coded.is_named_in(&tag.in_coding(Coding::Zstd).0));
+            assert_eq!(*without_codings(&coded.0), tag.0);
+        }
+    }
+
+    #[test]
+    fn guests_see_tags_without_codings() {
+        for (line, expected) in [
+            (&b"\"a;gzip\", W/\"b;br\" ,\"c\""[..], &b"\"a\", W/\"b\" ,\"c\""[..]),
+            (b"\"a;b;zstd\"", b"\"a;b\""),
+            (b"\"a;gzip;deflate\"", b"\"a;gzip\""),
+            (b"\"a;gzipped\", \"gzip\", \"a;lz4\"", b"\"a;gzipped\", \"gzip\", \"a;lz4\""),
+            (b"*", b"*"),
+            (b";gzip", b";gzip"),
+            (b"", b""),
+        ] {
+            assert_eq!(without_codings(&value(line)).as_bytes(), expected, "{line:?}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use nebula_runtime::Shard;
 use tokio::io::DuplexStream;
 
 use crate::bodies::BodyMemory;
+use crate::compression::Compression;
 use crate::connections::{Connections, Traffic};
 use crate::data;
 use crate::fast_path::FastPath;
@@ -71,7 +72,7 @@ impl DataThread {
         let requests = Arc::clone(&self.requests);
         let serve = move |request, in_flight| {
             let counted = Request::begin(&requests);
-            let reply = data::serve(shard.clone(), bodies.clone(), request, in_flight);
+            let reply = data::serve(shard.clone(), bodies.clone(), Compression::On, request, in_flight);
             async move {
                 let reply = reply.await;
                 drop(counted);

@@ -1,4 +1,4 @@
-//! Input that a function accepts: methods, media types and query parameters, read from its
+//! Input that a function accepts: methods, media types, query parameters and bodies, read from its
 //! description.
 //!
 //! Invariant: the runtime's codec accepts exactly this. The types are recognized by the schemas
@@ -7,6 +7,12 @@
 use nebula_runtime::{Description, Form};
 use serde_json::Value;
 
+/// The media type of pairs in a body, as browsers and `curl -d` send them.
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The media type of a form with files.
+pub(crate) const MULTIPART: &str = "multipart/form-data";
+
 /// A parameter of the query string.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct QueryParameter<'a> {
@@ -14,6 +20,57 @@ pub(crate) struct QueryParameter<'a> {
     pub(crate) required: bool,
     /// The schema without the `null` of an option, which stands for an absent parameter.
     pub(crate) schema: &'a Value,
+}
+
+/// The input that a typed or raw function takes from a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intake<'a> {
+    /// Any bytes with their media type: the function is raw.
+    Payload,
+    /// The only parameter, of this name, is a `string`.
+    Text(&'a str),
+    /// The only parameter, of this name, is a `list<u8>`.
+    Bytes(&'a str),
+    /// JSON.
+    Values,
+    /// The function has no parameters.
+    Nothing,
+}
+
+/// Returns the input that a function takes from a body.
+pub(crate) fn intake(description: &Description) -> Intake<'_> {
+    let name = || only_name(&description.signature).unwrap_or_default();
+    match (description.form, &description.input_schema) {
+        (Form::Raw | Form::Http, _) => Intake::Payload,
+        (Form::Typed, Some(schema)) if is_string(schema) => Intake::Text(name()),
+        (Form::Typed, Some(schema)) if is_bytes(schema) => Intake::Bytes(name()),
+        (Form::Typed, Some(_)) => Intake::Values,
+        (Form::Typed, None) => Intake::Nothing,
+    }
+}
+
+/// Returns whether a query parameter holds base64.
+pub(crate) fn is_base64(parameter: &QueryParameter<'_>) -> bool {
+    is_bytes(parameter.schema)
+}
+
+/// Returns the type of a typed function's JSON document, in WIT.
+pub(crate) fn document_type(description: &Description) -> String {
+    let parameters = description.signature.split_once("func(").and_then(|(_, rest)| rest.split_once(')'));
+    let parameters = parameters.map_or("", |(parameters, _)| parameters);
+    let mut depth = 0_usize;
+    let has_several = parameters.bytes().any(|byte| {
+        match byte {
+            b'<' | b'{' => depth += 1,
+            b'>' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        byte == b',' && depth == 0
+    });
+    match parameters.split_once(':') {
+        Some((_, only)) if !has_several => only.trim().to_owned(),
+        Some(_) | None => format!("record {{ {parameters} }}"),
+    }
 }
 
 /// Returns the methods that a function of this form answers, for `Allow`.
@@ -31,9 +88,12 @@ pub(crate) fn media_types(description: &Description) -> &'static [&'static str] 
     match (description.form, &description.input_schema) {
         (Form::Raw | Form::Http, _) => &["*/*"],
         (Form::Typed, Some(schema)) if is_string(schema) => {
-            &["application/json", "text/*", "application/octet-stream"]
+            &["application/json", "text/*", "application/octet-stream", FORM, MULTIPART]
         }
         (Form::Typed, Some(schema)) if is_bytes(schema) => &["application/json", "*/*"],
+        (Form::Typed, Some(_) | None) if query_parameters(description).is_some() => {
+            &["application/json", FORM, MULTIPART]
+        }
         (Form::Typed, Some(_) | None) => &["application/json"],
     }
 }
@@ -141,11 +201,39 @@ mod tests {
     }
 
     #[test]
+    fn documents_have_the_type_of_the_parameters() {
+        let of = |signature: &str| document_type(&typed(signature, None));
+        assert_eq!(of("handle: func(n: u32) -> string"), "u32");
+        let list = "list<record { a: u8, b: tuple<u8, s8> }>";
+        assert_eq!(of(&format!("handle: func(rows: {list}) -> result<u8, string>")), list);
+        assert_eq!(of("handle: func(a: s64, b: s64)"), "record { a: s64, b: s64 }");
+        assert_eq!(of("handle: func(a: list<u8>, b: u8)"), "record { a: list<u8>, b: u8 }");
+    }
+
+    #[test]
+    fn strings_and_bytes_are_taken_as_they_are() {
+        let bytes = json!({"oneOf": [{"type": "string", "contentEncoding": "base64"}, {"type": "array"}]});
+        for (schema, expected) in [
+            (Some(json!({"type": "string"})), Intake::Text("x")),
+            (Some(bytes), Intake::Bytes("x")),
+            (Some(json!({"type": "string", "maxLength": 1})), Intake::Values),
+            (Some(json!({"type": "object", "properties": {"a": {"type": "string"}}})), Intake::Values),
+            (None, Intake::Nothing),
+        ] {
+            assert_eq!(intake(&typed("handle: func(x: t)", schema)), expected);
+        }
+        assert_eq!(intake(&Description { form: Form::Raw, ..typed("", None) }), Intake::Payload);
+    }
+
+    #[test]
     fn strings_and_bytes_have_plain_media_types_too() {
         let of = |schema| media_types(&typed("handle: func(input: t)", Some(schema))).join(", ");
-        assert_eq!(of(json!({"type": "string"})), "application/json, text/*, application/octet-stream");
+        let forms = "application/x-www-form-urlencoded, multipart/form-data";
+        let string = of(json!({"type": "string"}));
+        assert_eq!(string, format!("application/json, text/*, application/octet-stream, {forms}"));
         let char = json!({"type": "string", "minLength": 1, "maxLength": 1});
-        assert_eq!(of(char), "application/json");
+        assert_eq!(of(char), format!("application/json, {forms}"));
+        assert_eq!(of(json!({"type": "array", "items": {"type": "object"}})), "application/json");
         let bytes = json!({"oneOf": [{"type": "string", "contentEncoding": "base64"}, {"type": "array"}]});
         assert_eq!(of(bytes), "application/json, */*");
     }

@@ -5,25 +5,32 @@
 //! never names a wasmtime type.
 //!
 //! ```text
-//! serve -> fast_path -> data | control -> body -> runtime -> status | answer -> problem
+//! serve -> fast_path -> data | control -> body -> payload -> runtime -> status | answer -> problem
 //!              \-> a cached response
 //! ```
 //!
 //! `serve` listens, accepts connections and drains them.
 
 mod accept;
+mod accept_encoding;
 mod answer;
 mod bodies;
 mod body;
 mod cache_control;
+mod coding;
+mod compression;
 mod connections;
 mod control;
 mod data;
 mod etag;
 mod fast_path;
+mod form;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod input;
+mod media_type;
+mod multipart;
+mod payload;
 mod preference;
 mod problem;
 mod serve;

@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::bodies::BodyMemory;
+use crate::compression::Compression;
 use crate::connections::{ConnectionSlot, Connections, Traffic};
 use crate::control::{ControlPlane, Token};
 use crate::data;
@@ -93,6 +94,8 @@ pub struct ServeConfig {
     pub exit_after_idle: Option<Duration>,
     /// Set to answer repeated requests with their cached response, without parsing them.
     pub cached_fast_path: bool,
+    /// Set to compress answers for clients that ask for it.
+    pub compress: bool,
 }
 
 /// Why a server can't listen.
@@ -118,6 +121,7 @@ pub struct Server {
     drain: Duration,
     exit_after_idle: Option<Duration>,
     cached_fast_path: bool,
+    compression: Compression,
     data: Vec<std::net::TcpListener>,
     control: std::net::TcpListener,
     data_address: SocketAddr,
@@ -138,6 +142,7 @@ impl Server {
             drain: config.drain,
             exit_after_idle: config.exit_after_idle,
             cached_fast_path: config.cached_fast_path,
+            compression: if config.compress { Compression::On } else { Compression::Off },
             data,
             control,
             data_address,
@@ -187,8 +192,9 @@ impl Server {
                         fast_path.tidy();
                     }
                 };
-                let serve =
-                    move |request, in_flight| data::serve(shard.clone(), bodies.clone(), request, in_flight);
+                let serve = move |request, in_flight| {
+                    data::serve(shard.clone(), bodies.clone(), self.compression, request, in_flight)
+                };
                 Ok(ThreadWork { serve, tidy, fast_path })
             })?);
         }

@@ -15,6 +15,7 @@ use nebula_runtime::{
     StepFailure, StoreError, StoreErrorKind, Uncompilable,
 };
 
+use crate::coding::Coding;
 use crate::input;
 use crate::problem::Problem;
 
@@ -23,6 +24,9 @@ const FRAME_CHARS_MAX: usize = 256;
 
 /// The longest description of a failure in a guest's words, characters. Longer ones are cut.
 const FAILURE_CHARS_MAX: usize = 4096;
+
+/// The longest text of a request in a problem, characters. Longer ones are cut.
+const EXCERPT_CHARS_MAX: usize = 300;
 
 /// Returns the problem for a call that failed.
 pub(crate) fn call(error: &CallError) -> Problem {
@@ -187,7 +191,7 @@ fn truncate(text: &str, chars_max: usize) -> String {
 }
 
 /// Returns the problem for an input that can't be decoded.
-fn bad_input(error: &DecodeError) -> Problem {
+pub(crate) fn bad_input(error: &DecodeError) -> Problem {
     let detail = error.to_string();
     match error {
         DecodeError::Syntax { line, column, .. } => {
@@ -369,6 +373,36 @@ fn initialise(error: &InitialiseError) -> Problem {
 pub(crate) fn too_large(bytes_max: u64) -> Problem {
     let detail = format!("the body is over the limit of {bytes_max} bytes");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail).with("bytes_max", bytes_max)
+}
+
+/// Returns the problem for a body in an unknown content coding, or in too many.
+pub(crate) fn unsupported_coding(list: &str) -> Problem {
+    let detail = format!("the content coding `{}` isn't supported", excerpt(list));
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-content-coding", detail)
+        .with("accepted", Coding::NAMES.split(", ").collect::<Vec<_>>())
+        // RFC 9110 §12.5.3.
+        .header(header::ACCEPT_ENCODING, HeaderValue::from_static(Coding::NAMES))
+}
+
+/// Returns the problem for a body of a media type that the function doesn't take.
+pub(crate) fn unsupported_media_type(detail: &str, accepted: &[&str]) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+        .with("accepted", accepted.to_vec())
+}
+
+/// Returns the problem for a call without the JSON document that its function takes: that of a
+/// document that breaks off at its beginning, and the type of the document.
+pub(crate) fn empty_body(expected: &str) -> Problem {
+    let expected = excerpt(expected);
+    bad_request("invalid-json", format!("the body is empty: expected `{expected}`"))
+        .with("line", 1)
+        .with("column", 0)
+        .with("expected", expected)
+}
+
+/// Returns the beginning of a text for a problem document.
+fn excerpt(text: &str) -> String {
+    truncate(text, EXCERPT_CHARS_MAX)
 }
 
 /// Returns a problem of status 400.

@@ -82,6 +82,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
             drain: Duration::from_secs(serve.drain_seconds),
             exit_after_idle: serve.exit_after_idle_seconds.map(|idle| Duration::from_secs(idle.get())),
             cached_fast_path: serve.cached_fast_path == Switch::On,
+            compress: serve.compress == Switch::On,
         },
         runtime.clone(),
     )

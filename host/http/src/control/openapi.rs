@@ -1,13 +1,13 @@
 //! The OpenAPI document: the control plane's operations, and a path for every deployed function.
 
-use nebula_runtime::{Form, VersionRecord};
+use nebula_runtime::{Description, Form, VersionRecord};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Paths};
 
 use super::describe::{SECURITY_SCHEME, openapi_method};
 use super::routes::Operations;
-use crate::input::{media_types, query_parameters};
+use crate::input::{FORM, MULTIPART, QueryParameter, is_base64, media_types, query_parameters};
 
 /// Returns the document for these functions.
 pub(super) fn document(operations: &Operations, functions: &[VersionRecord]) -> serde_json::Result<Value> {
@@ -94,7 +94,11 @@ fn call_path(function: &VersionRecord) -> Value {
         responses[status] = problem(reason);
     }
     let bodies = media_types(description).iter().map(|media_type| {
-        let schema = description.input_schema.as_ref().filter(|_| *media_type == "application/json");
+        let schema = match *media_type {
+            "application/json" => description.input_schema.clone(),
+            FORM | MULTIPART => form_schema(description, *media_type == MULTIPART),
+            _ => None,
+        };
         ((*media_type).to_owned(), schema.map_or_else(|| json!({}), |schema| json!({"schema": schema})))
     });
     path["post"] = json!({
@@ -104,6 +108,25 @@ fn call_path(function: &VersionRecord) -> Value {
         "responses": responses,
     });
     path
+}
+
+/// Returns the schema of a form, whose fields are the query parameters. `has_files` sends bytes as
+/// files instead of base64.
+fn form_schema(description: &Description, has_files: bool) -> Option<Value> {
+    let parameters = query_parameters(description)?;
+    let property = |parameter: &QueryParameter<'_>| {
+        let schema = match has_files && is_base64(parameter) {
+            true => json!({"type": "string", "contentMediaType": "application/octet-stream"}),
+            false => parameter.schema.clone(),
+        };
+        (parameter.name.to_owned(), schema)
+    };
+    let required = parameters.iter().filter(|parameter| parameter.required);
+    Some(json!({
+        "type": "object", "properties": parameters.iter().map(property).collect::<Map<_, _>>(),
+        "required": required.map(|parameter| parameter.name).collect::<Vec<_>>(),
+        "additionalProperties": false,
+    }))
 }
 
 #[cfg(test)]
@@ -143,6 +166,9 @@ mod tests {
             assert!(statuses(&path["post"]).contains(&status), "{status}");
         }
         assert!(path["post"]["requestBody"]["content"]["text/*"].is_object());
+        let form = &path["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"];
+        assert_eq!(form["required"], json!(["name"]));
+        assert_eq!(form["properties"], json!({"name": {"type": "string"}}));
         let raw = call_path(&function(json!({"form": "raw", "signature": "", "input_schema": null})));
         assert!(raw.get("get").is_none());
     }

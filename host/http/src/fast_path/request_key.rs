@@ -20,9 +20,18 @@ use quick_cache::Equivalent;
 
 use crate::body::{HEADER_BYTES_MAX, HEADERS_MAX};
 
-/// The headers of a call that Nebula reads, in `body::check`, `data` and `answer`. `Content-Length`
+/// The headers of a call that Nebula reads, in `body::check`, `data`, `payload` and `answer`. `Content-Length`
 /// isn't among them: it only says how long the body is.
-const KEY_HEADERS: [&str; 6] = ["host", "accept", "cache-control", "content-type", "if-none-match", "prefer"];
+const KEY_HEADERS: [&str; 8] = [
+    "host",
+    "accept",
+    "accept-encoding",
+    "cache-control",
+    "content-encoding",
+    "content-type",
+    "if-none-match",
+    "prefer",
+];
 
 /// The key of a request. A lookup borrows from the request, and a cached key owns its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,10 +13,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 use crate::bodies::BodyMemory;
+use crate::compression::Compression;
 use crate::connections::{Connections, Traffic};
 use crate::data;
 use crate::serve::{protocol, spawn_connection};
 
+mod codings;
 mod generated;
 mod http_form;
 mod parts;
@@ -123,7 +125,7 @@ impl Thread {
         let (shard, bodies, parsed) = (self.shard.clone(), BodyMemory::new(), Arc::clone(&self.parsed));
         let serve = move |request, in_flight| {
             parsed.fetch_add(1, Ordering::Relaxed);
-            data::serve(shard.clone(), bodies.clone(), request, in_flight)
+            data::serve(shard.clone(), bodies.clone(), Compression::On, request, in_flight)
         };
         spawn_connection(&protocol(), slot, fast_path, stream, serve);
         client
@@ -160,7 +162,7 @@ async fn whole_answer(client: &mut TcpStream, is_bodiless: bool) -> (String, Str
     let length = if is_bodiless { 0 } else { length };
     let mut body = vec![0; length];
     client.read_exact(&mut body).await.unwrap();
-    (head, String::from_utf8(body).unwrap())
+    (head, String::from_utf8_lossy(&body).into_owned())
 }
 
 async fn ask(client: &mut TcpStream, request: &[u8]) -> (String, String) {

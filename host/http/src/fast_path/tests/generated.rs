@@ -15,10 +15,14 @@ fn requests() -> impl Strategy<Value = String> {
             "accept: */*",
             "Accept: application/json",
             "accept: text/plain",
+            "accept-encoding: gzip, deflate, br",
+            "Accept-Encoding: gzip;q=0.5, zstd;q=0",
             "cache-control: max-age=0",
             "cache-control: no-cache",
             "connection: keep-alive",
             "connection: te",
+            "content-encoding: identity",
+            "content-encoding: gzip",
             "content-type: application/json",
             "Content-Type: text/plain",
             "host: b",
@@ -45,10 +49,12 @@ fn requests() -> impl Strategy<Value = String> {
     let headers = proptest::collection::vec(header, 0..4);
     let host = proptest::option::weighted(0.97, Just("host: a".to_owned()));
     let methods = proptest::sample::select(&["GET", "HEAD", "POST", "QUERY", "PUT"][..]);
-    (methods, any::<bool>(), host, headers, 0..3_u8).prop_map(|(method, is_text, host, headers, input)| {
+    let names = proptest::sample::select(&["text", "same", "long"][..]);
+    (methods, names, host, headers, 0..3_u16).prop_map(|(method, name, host, headers, input)| {
         let headers = host.into_iter().chain(headers).map(|line| line + "\r\n").collect::<String>();
-        let (name, json) =
-            if is_text { ("text", format!("\"{input}\"")) } else { ("same", input.to_string()) };
+        // Answers of `long` are compressed.
+        let input = if name == "long" { 1000 * (input + 1) } else { input };
+        let json = if name == "text" { format!("\"{input}\"") } else { input.to_string() };
         let length = json.len();
         match method {
             "GET" | "HEAD" => format!("{method} /f/{name}?n={input} HTTP/1.1\r\n{headers}\r\n"),

@@ -1,0 +1,318 @@
+//! The body of a call to a typed or raw function, from the bytes that arrive to the request that the
+//! runtime decodes: content codings, charsets and the forms of browsers.
+//!
+//! ```text
+//! body -> decode (content codings) -> raw: the body, or the file of a multipart form
+//!                                  \-> typed: pairs (a form) | text in UTF-8 | JSON
+//! ```
+//!
+//! Invariants:
+//! * The input is within the function's limit, and no step before holds more than a few times that.
+//! * A body that takes long to read, for its length or for the length that it decodes to, is read
+//!   beside the compute lane, when [`bodies`](crate::bodies) has room for the result.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, header};
+use nebula_runtime::{DecodeError as InputError, Description, Request as Call, RoutedFunction, Shard};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::bodies::{self, BodyMemory, SMALL_BYTES_MAX};
+use crate::body::{self, PresentHeaders};
+use crate::coding::{self, Coding, DecodeError};
+use crate::form::{self, PAIRS_MAX};
+use crate::input::{self, FORM, Intake, MULTIPART};
+use crate::media_type::{MediaType, UnknownCharset, decode_text};
+use crate::multipart::{self, PART_MEDIA_TYPE, Part};
+use crate::problem::Problem;
+use crate::status;
+
+/// A call, and the memory that is reserved for its input.
+pub(crate) struct ReadCall {
+    pub(crate) call: Call,
+    pub(crate) reserved: Option<OwnedSemaphorePermit>,
+}
+
+/// A body that has arrived.
+#[derive(Clone)]
+struct Payload {
+    media_type: Option<String>,
+    /// In the order in which they were applied.
+    codings: Vec<Coding>,
+    body: Bytes,
+}
+
+/// Why a payload isn't read.
+enum Unread {
+    /// The input is longer than the bound.
+    TooLong,
+    Refused(Problem),
+}
+
+impl From<Problem> for Unread {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
+
+/// Returns the call of a body that the runtime can decode as it is, like most. Returns any other body
+/// unchanged, for [`read`].
+pub(crate) fn ordinary(headers: &HeaderMap, present: PresentHeaders, body: Bytes) -> Result<Call, Bytes> {
+    let media_type = body::text(headers, header::CONTENT_TYPE);
+    let is_ordinary = media_type.is_none_or(|media_type| {
+        matches!(media_type, "application/json" | "application/octet-stream")
+            || (MediaType(media_type).is_json() && MediaType(media_type).other_encoding() == Ok(None))
+    });
+    if !is_ordinary || present.content_encoding || is_blank(&body) {
+        return Err(body);
+    }
+    Ok(Call::Payload { media_type: media_type.map(str::to_owned), body })
+}
+
+/// Returns whether a body is empty, for people: white space alone.
+fn is_blank(body: &[u8]) -> bool {
+    body.trim_ascii_start().is_empty()
+}
+
+/// Reads any body.
+///
+/// # Errors
+/// The problem to answer with.
+pub(crate) async fn read(
+    shard: &Shard,
+    bodies: &BodyMemory,
+    function: &Arc<RoutedFunction>,
+    parts: &Parts,
+    body: Bytes,
+) -> Result<ReadCall, Problem> {
+    let codings = coding::of_body(&parts.headers).map_err(|list| status::unsupported_coding(&list))?;
+    let media_type = body::text(&parts.headers, header::CONTENT_TYPE).map(str::to_owned);
+    let payload = Payload { media_type, codings, body };
+    let description = &function.record.description;
+    let bytes_max = function.limits().input_bytes_max;
+    if payload.is_soon_read(description) {
+        let bound = if payload.codings.is_empty() { bytes_max } else { bytes_max.min(SMALL_BYTES_MAX) };
+        match payload.clone().into_call(description, bound) {
+            Ok(call) => return Ok(ReadCall { call, reserved: None }),
+            Err(Unread::Refused(problem)) => return Err(problem),
+            Err(Unread::TooLong) if bound == bytes_max => return Err(status::too_large(bytes_max)),
+            // The body is longer than it looks. Read it again, elsewhere.
+            Err(Unread::TooLong) => {}
+        }
+    }
+    let mut reserved = bodies.reserve_bytes(bytes_max).await?;
+    let function = Arc::clone(function);
+    let read = shard.run_aside(move || payload.into_call(&function.record.description, bytes_max)).await;
+    match read {
+        Some(Ok(call)) => {
+            bodies::shrink(&mut reserved, call.input_bytes() as u64);
+            Ok(ReadCall { call, reserved: Some(reserved) })
+        }
+        Some(Err(Unread::TooLong)) => Err(status::too_large(bytes_max)),
+        Some(Err(Unread::Refused(problem))) => Err(problem),
+        None => Err(status::internal(&std::io::Error::other("reading the body failed"))),
+    }
+}
+
+impl Payload {
+    fn content_type(&self) -> Option<MediaType<'_>> {
+        self.media_type.as_deref().map(MediaType)
+    }
+
+    /// Returns whether a serving thread may read the payload: it is short, or passed on as it is.
+    fn is_soon_read(&self, description: &Description) -> bool {
+        if self.body.len() as u64 <= SMALL_BYTES_MAX {
+            return true;
+        }
+        let is_passed_on = self.content_type().is_none_or(|media_type| {
+            let is_form = media_type.is(MULTIPART)
+                || (media_type.is(FORM) && form::is_form(input::intake(description), &self.body));
+            !is_form && matches!(media_type.other_encoding(), Ok(None) | Err(_))
+        });
+        self.codings.is_empty() && is_passed_on
+    }
+
+    /// Reads the payload. `bytes_max` bounds the input.
+    fn into_call(mut self, description: &Description, bytes_max: u64) -> Result<Call, Unread> {
+        self.decode(bytes_max)?;
+        let intake = input::intake(description);
+        match self.content_type() {
+            Some(media_type) if media_type.is(MULTIPART) => {
+                self.into_call_of_multipart(description, intake, bytes_max)
+            }
+            Some(media_type) if media_type.is(FORM) && form::is_form(intake, &self.body) => {
+                Ok(Call::Query(form::pairs(&self.body, PAIRS_MAX).map_err(bad_form)?))
+            }
+            _ if intake == Intake::Payload => Ok(self.unchanged()),
+            _ => {
+                self.decode_charset(description, intake, bytes_max)?;
+                if intake == Intake::Values && self.content_type().is_some_and(|own| own.is("text/plain")) {
+                    // `fetch` gives every string this label by default. Read it like an unlabelled body.
+                    self.media_type = None;
+                }
+                self.refuse_empty(description, intake)?;
+                Ok(self.unchanged())
+            }
+        }
+    }
+
+    fn unchanged(self) -> Call {
+        Call::Payload { media_type: self.media_type, body: self.body }
+    }
+
+    /// Removes the content codings, the last one first.
+    fn decode(&mut self, bytes_max: u64) -> Result<(), Unread> {
+        // Some clients name a coding for a body that they don't have.
+        let codings = if self.body.is_empty() { Vec::new() } else { std::mem::take(&mut self.codings) };
+        for coding in codings.into_iter().rev() {
+            self.body = match coding.decode(&self.body, bytes_max) {
+                Ok(content) => content.into(),
+                Err(DecodeError::TooLong) => return Err(Unread::TooLong),
+                Err(error @ DecodeError::Malformed { .. }) => {
+                    return Err(status::bad_request("broken-body", error.to_string()).into());
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Converts text in another charset to UTF-8. Bytes that are the function's input stay as they
+    /// are, also if they are text.
+    fn decode_charset(
+        &mut self,
+        description: &Description,
+        intake: Intake<'_>,
+        bytes_max: u64,
+    ) -> Result<(), Unread> {
+        let Some(media_type) = self.content_type() else { return Ok(()) };
+        let is_text = media_type.is_text() && !matches!(intake, Intake::Bytes(_));
+        if !is_text && !media_type.is_json() {
+            return Ok(());
+        }
+        let essence = media_type.essence().to_owned();
+        if let Some(text) = to_utf8(media_type, &self.body, bytes_max, description)? {
+            (self.media_type, self.body) = (Some(essence), text.into());
+        }
+        Ok(())
+    }
+
+    /// Refuses an empty body that would be read as JSON.
+    fn refuse_empty(&self, description: &Description, intake: Intake<'_>) -> Result<(), Problem> {
+        let is_labelled_json = || self.content_type().is_some_and(MediaType::is_json);
+        let is_document = match intake {
+            Intake::Values => is_labelled_json() || self.content_type().is_none_or(|own| own.is(FORM)),
+            Intake::Text(_) | Intake::Bytes(_) => is_labelled_json(),
+            Intake::Payload | Intake::Nothing => false,
+        };
+        if !is_document || !is_blank(&self.body) {
+            return Ok(());
+        }
+        Err(status::empty_body(&input::document_type(description)))
+    }
+
+    fn into_call_of_multipart(
+        self,
+        description: &Description,
+        intake: Intake<'_>,
+        bytes_max: u64,
+    ) -> Result<Call, Unread> {
+        let content_type = self.media_type.unwrap_or_default();
+        let parts = multipart::parts(&content_type, self.body).map_err(bad_form)?;
+        match intake {
+            Intake::Payload => {
+                let Part { media_type, content, .. } = only(parts, description)?;
+                let media_type = media_type.unwrap_or_else(|| PART_MEDIA_TYPE.to_owned());
+                Ok(Call::Payload { media_type: Some(media_type), body: content })
+            }
+            // The value is the file's content, whatever its type.
+            Intake::Bytes(_) => {
+                let Part { content, .. } = only(parts, description)?;
+                Ok(Call::Payload { media_type: Some("application/octet-stream".to_owned()), body: content })
+            }
+            Intake::Text(_) => {
+                let part = only(parts, description)?;
+                let text = text_of(&part, bytes_max, description)?;
+                let body = text.map_or(part.content, Bytes::from);
+                Ok(Call::Payload { media_type: Some(PART_MEDIA_TYPE.to_owned()), body })
+            }
+            Intake::Values | Intake::Nothing => {
+                let Some(parameters) = input::query_parameters(description) else {
+                    let detail = "the function's input doesn't fit the fields of a form: send JSON";
+                    return Err(unsupported(detail, description).into());
+                };
+                let is_base64 = |name: &str| {
+                    parameters.iter().any(|parameter| parameter.name == name && input::is_base64(parameter))
+                };
+                let pair = |part: Part| {
+                    if is_base64(&part.name) {
+                        return Ok((part.name, STANDARD.encode(&part.content)));
+                    }
+                    let value = match text_of(&part, bytes_max, description)? {
+                        Some(text) => text,
+                        None => String::from_utf8(part.content.into()).map_err(|error| {
+                            status::bad_input(&InputError::NotUtf8 {
+                                valid_up_to: error.utf8_error().valid_up_to(),
+                            })
+                        })?,
+                    };
+                    Ok::<_, Unread>((part.name, value))
+                };
+                Ok(Call::Query(parts.into_iter().map(pair).collect::<Result<_, _>>()?))
+            }
+        }
+    }
+}
+
+/// Returns a part's text, if it isn't in UTF-8.
+fn text_of(part: &Part, bytes_max: u64, description: &Description) -> Result<Option<String>, Unread> {
+    match &part.media_type {
+        Some(media_type) => to_utf8(MediaType(media_type), &part.content, bytes_max, description),
+        None => Ok(None),
+    }
+}
+
+/// Decodes text of this media type. Returns `None` if it is in UTF-8 already.
+fn to_utf8(
+    media_type: MediaType<'_>,
+    text: &[u8],
+    bytes_max: u64,
+    description: &Description,
+) -> Result<Option<String>, Unread> {
+    let encoding = media_type.other_encoding().map_err(|UnknownCharset(charset)| {
+        unsupported(&format!("the charset `{charset}` isn't known: send UTF-8"), description)
+    })?;
+    let Some(encoding) = encoding else { return Ok(None) };
+    match decode_text(encoding, text) {
+        Some(text) if text.len() as u64 <= bytes_max => Ok(Some(text)),
+        Some(_) => Err(Unread::TooLong),
+        None => {
+            let detail = format!("the body is not valid {}", encoding.name());
+            Err(status::bad_request("broken-body", detail).into())
+        }
+    }
+}
+
+/// Returns the only part of a form.
+fn only(parts: Vec<Part>, description: &Description) -> Result<Part, Problem> {
+    let count = parts.len();
+    let mut parts = parts.into_iter();
+    match (parts.next(), parts.next()) {
+        (Some(part), None) => Ok(part),
+        _ => {
+            let detail = format!("the form has {count} fields or files, and the function takes one");
+            Err(unsupported(&detail, description))
+        }
+    }
+}
+
+fn bad_form(reason: impl std::fmt::Display) -> Problem {
+    status::bad_request("bad-form", format!("the form can't be read: {reason}"))
+}
+
+fn unsupported(detail: &str, description: &Description) -> Problem {
+    status::unsupported_media_type(detail, input::media_types(description))
+}
