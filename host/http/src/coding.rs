@@ -24,7 +24,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// 9659 §3). That of brotli is at most 16 MiB, without its extension for large windows.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-// The levels compress about a hundred megabytes of text a second, zstd three times as many. Higher
+// At these levels gzip and brotli compress 30 to 60 MB of text a second, and zstd 200 to 350. Higher
 // levels take several times as long for a few percent.
 const GZIP_LEVEL: u32 = 6;
 const BROTLI_QUALITY: u32 = 4;
