@@ -36,7 +36,7 @@ const NEBULA_FUNCTION: HeaderName = HeaderName::from_static("nebula-function");
 const NEBULA_FAILED_STEP: HeaderName = HeaderName::from_static("nebula-failed-step");
 const NEBULA_RECEIPT: HeaderName = HeaderName::from_static("nebula-receipt");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The longest headers of a guest's response, bytes as HTTP/1.1 writes them. Longer ones fail the
 /// call with 502, `output-too-large`.
@@ -368,7 +368,7 @@ fn insert_receipt(headers: &mut HeaderMap, issued: &IssuedReceipt) {
 }
 
 /// Returns the `Cache-Status` (RFC 9211).
-fn cache_status(source: Source) -> HeaderValue {
+pub(crate) fn cache_status(source: Source) -> HeaderValue {
     let fixed = match source {
         Source::Ran { because: Because::Missed, stored: true } => "nebula; fwd=miss; stored",
         Source::Ran { because: Because::Missed, stored: false } => "nebula; fwd=miss",

@@ -30,6 +30,7 @@ pub mod fuzzing;
 mod input;
 mod media_type;
 mod multipart;
+mod observe;
 mod payload;
 mod preference;
 mod problem;
@@ -39,4 +40,5 @@ pub mod wire;
 
 pub use control::token::{Token, TokenError};
 pub use control::{endpoints, settings};
+pub use observe::{ObservedCall, ObservedProblem, ObservedSource, Observer};
 pub use serve::{BindError, Listen, ServeConfig, Server};

@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::etag::EntityTag;
 
+/// The media type of problem documents.
+pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
 /// A response with its whole body.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
@@ -48,7 +51,7 @@ impl Problem {
         let mut reply = Response::new(Full::new(body.into()));
         *reply.status_mut() = self.status;
         let headers = reply.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::ETAG, etag.into());
         headers.extend(self.headers);

@@ -33,6 +33,7 @@ use crate::connections::{ConnectionSlot, Connections, Traffic};
 use crate::control::{ControlPlane, Token};
 use crate::data;
 use crate::fast_path::{FastPath, RequestInFlight};
+use crate::observe::{Observer, observed};
 
 /// Connections that may wait to be accepted, for each listener.
 const BACKLOG: i32 = 1024;
@@ -122,6 +123,7 @@ pub struct Server {
     exit_after_idle: Option<Duration>,
     cached_fast_path: bool,
     compression: Compression,
+    observer: Option<Observer>,
     data: Vec<std::net::TcpListener>,
     control: std::net::TcpListener,
     data_address: SocketAddr,
@@ -143,11 +145,18 @@ impl Server {
             exit_after_idle: config.exit_after_idle,
             cached_fast_path: config.cached_fast_path,
             compression: if config.compress { Compression::On } else { Compression::Off },
+            observer: None,
             data,
             control,
             data_address,
             control_address,
         })
+    }
+
+    /// Tells `observer` of every request to the data plane. Turns the cached fast path off, because
+    /// its answers are below everything that could observe them.
+    pub fn observe(&mut self, observer: Observer) {
+        self.observer = Some(observer);
     }
 
     /// Returns the address of the data plane.
@@ -182,21 +191,29 @@ impl Server {
                 drain: self.drain,
                 connections: Connections::new(connections_max, traffic.clone()),
             };
-            threads.push(thread.spawn(move || {
-                let shard = Shard::new(runtime).map_err(io::Error::other)?;
-                let fast_path = if self.cached_fast_path { FastPath::on(&shard) } else { FastPath::off() };
-                let tidy = {
-                    let (shard, fast_path) = (shard.clone(), fast_path.clone());
-                    move || {
-                        shard.tidy();
-                        fast_path.tidy();
-                    }
-                };
-                let serve = move |request, in_flight| {
-                    data::serve(shard.clone(), bodies.clone(), self.compression, request, in_flight)
-                };
-                Ok(ThreadWork { serve, tidy, fast_path })
-            })?);
+            // Without an observer, hyper gets the future of `serve` itself: a wrapper would be moved
+            // with every request.
+            let compression = self.compression;
+            let spawned = match self.observer.clone() {
+                None => thread.spawn(move || {
+                    data_work(runtime, self.cached_fast_path, move |shard| {
+                        move |request, in_flight| {
+                            data::serve(shard.clone(), bodies.clone(), compression, request, in_flight)
+                        }
+                    })
+                }),
+                Some(observer) => thread.spawn(move || {
+                    data_work(runtime, false, move |shard| {
+                        move |request, in_flight| {
+                            let (shard, bodies) = (shard.clone(), bodies.clone());
+                            observed(observer.clone(), request, move |request| {
+                                data::serve(shard, bodies, compression, request, in_flight)
+                            })
+                        }
+                    })
+                }),
+            };
+            threads.push(spawned?);
         }
         let ending = self.runtime.clone();
         let (runtime, token) = (self.runtime, self.token);
@@ -335,6 +352,24 @@ struct ThreadWork<S, T> {
     /// Runs whenever the thread is about to sleep.
     tidy: T,
     fast_path: FastPath,
+}
+
+/// Returns the work of a thread of the data plane, which answers requests with `serve`.
+fn data_work<S>(
+    runtime: Runtime,
+    cached_fast_path: bool,
+    serve: impl FnOnce(Shard) -> S,
+) -> io::Result<ThreadWork<S, impl Fn() + Clone + Send + Sync + 'static>> {
+    let shard = Shard::new(runtime).map_err(io::Error::other)?;
+    let fast_path = if cached_fast_path { FastPath::on(&shard) } else { FastPath::off() };
+    let tidy = {
+        let (shard, fast_path) = (shard.clone(), fast_path.clone());
+        move || {
+            shard.tidy();
+            fast_path.tidy();
+        }
+    };
+    Ok(ThreadWork { serve: serve(shard), tidy, fast_path })
 }
 
 /// A thread that serves one listener.

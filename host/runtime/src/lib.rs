@@ -61,6 +61,7 @@ pub use self::deploy::{
 pub use self::error::{CallError, Fault, LoadError, StepFailure};
 pub use self::peers::{NoPeers, PeerAnswer, PeerCall, Peers};
 pub use self::receipt::ReceiptSubject;
+pub use self::results::LogObserver;
 pub use self::run::explain::{ExplainError, Explanation};
 pub use self::run::steps::Explained;
 pub use self::runtime::{ClearError, FunctionVersions, Runtime, RuntimeConfig, RuntimeError};

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use nebula_cache::result_store::Removal;
@@ -22,6 +22,9 @@ use crate::call::function::Function;
 use crate::call::invoke::CallOutcome;
 use crate::error::Fault;
 
+/// Called with each entry of a function's log.
+pub type LogObserver = Box<dyn Fn(&FunctionName, &LogEntry) + Send + Sync>;
+
 /// A serving thread that counts how its calls were answered.
 pub(crate) trait Counting: Send + Sync {
     /// Adds its counts so far.
@@ -36,6 +39,7 @@ pub(crate) struct Results {
     flights: Arc<Flights>,
     inputs: Inputs,
     logs: Logs,
+    log_observer: OnceLock<LogObserver>,
     /// Components whose results aren't cached; `None` until the store was read.
     distrusted: Mutex<Option<HashMap<Digest, Disagreement>>>,
     /// Counts of how calls were answered, without the counts that shards still hold.
@@ -71,6 +75,7 @@ impl Results {
             flights: Arc::default(),
             inputs: Inputs::new(data_dir, inputs_bytes_max),
             logs: Logs::default(),
+            log_observer: OnceLock::new(),
             distrusted: Mutex::default(),
             counts: Mutex::default(),
             shards: Mutex::default(),
@@ -102,6 +107,11 @@ impl Results {
         &self.logs
     }
 
+    /// Tells `observer` of every entry from now on, unless there is an observer already.
+    pub(crate) fn observe_logs(&self, observer: LogObserver) {
+        let _ = self.log_observer.set(observer);
+    }
+
     /// Records a call's output and failure.
     pub(crate) fn record_log(&self, function: &Function, called: &CallOutcome) {
         let outcome = match &called.result {
@@ -119,6 +129,9 @@ impl Results {
             duration_us: u64::try_from(called.cost.total().as_micros()).unwrap_or(u64::MAX),
             output: called.log.text(),
         };
+        if let Some(observer) = self.log_observer.get() {
+            observer(&function.record.name, &entry);
+        }
         self.logs.push(function.record.name.clone(), entry);
     }
 

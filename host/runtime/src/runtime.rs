@@ -34,7 +34,7 @@ use crate::deploy::{
 use crate::executor::Executor;
 use crate::peers::{LeaseGuard, Peers};
 use crate::receipt::Signer;
-use crate::results::{Counting, Results};
+use crate::results::{Counting, LogObserver, Results};
 use crate::run::verify::Verification;
 
 /// The longest time for which other hosts wait while a result is being stored.
@@ -433,6 +433,12 @@ impl Runtime {
     /// Returns the log of a function's recent calls: their output and failures, oldest first.
     pub fn logs(&self, name: &FunctionName) -> Vec<LogEntry> {
         self.0.results.logs().of(name)
+    }
+
+    /// Tells `observer` of every call that prints something or fails, pipeline steps included. It
+    /// is called on the thread that ends the call and must not wait. Later observers are ignored.
+    pub fn observe_logs(&self, observer: LogObserver) {
+        self.0.results.observe_logs(observer);
     }
 
     /// Returns an input that a caller asked to store, by its digest. Blocks on the disk.
