@@ -29,18 +29,25 @@ fn a_data_directory_is_locked_by_its_server() {
     Nebula::start_over(home, &[]).get("/healthz").is(200);
 }
 
+/// A server whose address is taken names the process that has it, and offers free ports.
 #[test]
 fn a_port_in_use_is_reported() {
     let first = Nebula::start();
+    let repository = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     for (flag, address) in [("--listen", first.calls_address()), ("--control", first.control_address())] {
-        let home = tempfile::tempdir().unwrap();
-        let other = if flag == "--listen" { "--control" } else { "--listen" };
-        let directory = home.path().display().to_string();
-        let arguments = ["serve", flag, &address.to_string(), other, "127.0.0.1:0", "--data-dir", &directory];
-        nebula(&arguments)
-            .exits(1)
-            .explains(&format!("cannot listen on {address}"))
-            .explains("hint: another server may have it");
+        for command in [&["serve"][..], &["up", repository]] {
+            let home = tempfile::tempdir().unwrap();
+            let other = if flag == "--listen" { "--control" } else { "--listen" };
+            let directory = home.path().display().to_string();
+            let address = address.to_string();
+            let addresses = [flag, &address, other, "127.0.0.1:0", "--data-dir", &directory];
+            nebula(&[command, &addresses].concat())
+                .exits(1)
+                .explains(&format!("cannot listen on {address}"))
+                .explains(&format!("hint: process {} (`", first.pid()))
+                .explains(" serve --listen 127.0.0.1:0")
+                .explains("take free ports with `--listen 127.0.0.1:0 --control 127.0.0.1:0`");
+        }
     }
     first.get("/healthz").is(200);
 }

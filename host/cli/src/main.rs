@@ -13,6 +13,7 @@ mod command;
 mod diagram;
 mod input;
 mod local;
+mod port;
 mod project;
 mod receipt;
 mod report;

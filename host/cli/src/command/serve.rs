@@ -1,6 +1,6 @@
 //! `nebula serve`: runs both planes over one data directory until a signal stops it.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -16,6 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Serve, Switch};
+use crate::port::PortHolder;
 use crate::report::{hinted, note};
 
 /// The mode bits for writing by the group and others.
@@ -89,14 +90,27 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
     .map_err(|error| {
         let message = error.to_string();
         match error {
-            BindError::Address { source, .. } => {
-                let hint = "another server may have it: give another address, or port 0 for a free one";
+            BindError::Address { address, source } => {
+                let hint = bind_hint(address, &source);
                 anyhow::Error::new(source).context(hinted(message, hint))
             }
             BindError::Inherited(source) => anyhow::Error::new(source).context(message),
         }
     })?;
     Ok((runtime, server))
+}
+
+/// Returns the hint for an address that can't be listened on.
+fn bind_hint(address: SocketAddr, error: &io::Error) -> String {
+    if error.kind() != ErrorKind::AddrInUse {
+        return "give addresses of this machine with `--listen` and `--control`".to_owned();
+    }
+    let holder = PortHolder::of(address).map(|holder| holder.to_string());
+    let holder = holder.unwrap_or_else(|| "another process".to_owned());
+    format!(
+        "{holder} listens there: stop it, or take free ports with \
+         `--listen 127.0.0.1:0 --control 127.0.0.1:0`"
+    )
 }
 
 /// Raises the number of files that may be open as far as this process may. Connections need them,

@@ -1,0 +1,67 @@
+//! The process that listens on a port, for the message that it is taken.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
+use procfs::process::{FDTarget, Process, all_processes};
+
+/// A process that listens on a port.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PortHolder {
+    pid: i32,
+    command: String,
+}
+
+impl fmt::Display for PortHolder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "process {} (`{}`)", self.pid, self.command)
+    }
+}
+
+impl PortHolder {
+    /// Finds the process whose socket takes this address. `None` if it belongs to another user, or
+    /// is in another container.
+    pub(crate) fn of(address: SocketAddr) -> Option<Self> {
+        let sockets: Vec<_> = [tcp(), tcp6()].into_iter().flatten().flatten().collect();
+        let takes = |socket: &&TcpNetEntry| {
+            let taken = socket.local_address;
+            let is_everywhere = taken.ip().is_unspecified() || address.ip().is_unspecified();
+            socket.state == TcpState::Listen
+                && taken.port() == address.port()
+                && (is_everywhere || taken.ip() == address.ip())
+        };
+        let inodes: Vec<u64> = sockets.iter().filter(takes).map(|socket| socket.inode).collect();
+        let holds = |process: &Process| {
+            let files = process.fd().into_iter().flatten().flatten();
+            files
+                .into_iter()
+                .any(|file| matches!(file.target, FDTarget::Socket(inode) if inodes.contains(&inode)))
+        };
+        let process = all_processes().ok()?.flatten().find(holds)?;
+        let command = process.cmdline().ok()?.join(" ");
+        Some(Self { pid: process.pid, command })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn the_process_that_listens_is_found() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let mut asked: SocketAddr = address.parse().unwrap();
+            asked.set_port(port);
+            let holder = PortHolder::of(asked).unwrap();
+            assert_eq!(holder.pid, i32::try_from(std::process::id()).unwrap(), "{address}");
+            assert!(holder.to_string().contains("(`"), "{holder}");
+            drop(listener);
+            assert_eq!(PortHolder::of(asked), None, "{address}");
+        }
+    }
+}
