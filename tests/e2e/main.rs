@@ -37,6 +37,7 @@ mod receipts;
 mod samples;
 mod serve;
 mod typed;
+mod up;
 mod versions;
 mod wire;
 mod zero_500;

@@ -18,7 +18,7 @@ const DATA_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCA
 const CONTROL_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8081));
 
 /// The default data directory.
-const DATA_DIR: &str = ".nebula";
+pub(crate) const DATA_DIR: &str = ".nebula";
 
 /// The default share of cached answers that an idle server recomputes.
 const VERIFY_SHARE: f64 = 0.001;
@@ -200,7 +200,7 @@ pub(crate) struct New {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Build {
-    /// A function's directory, or a workspace of them
+    /// A function's directory, a workspace of them, or a directory inside
     #[arg(default_value = ".")]
     pub(crate) path: PathBuf,
     /// Build with `cargo component` instead of plain cargo
@@ -217,9 +217,12 @@ pub(crate) struct Up {
     /// Don't rebuild on changes
     #[arg(long)]
     pub(crate) no_watch: bool,
+    /// Don't print calls and what functions print; repeated requests then take the cached fast path
+    #[arg(long)]
+    pub(crate) quiet: bool,
 }
 
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Serve {
     /// Address for calls; port 0 takes a free one
     #[arg(long, env = "NEBULA_LISTEN", default_value_t = DATA_ADDRESS)]

@@ -19,6 +19,7 @@ use ureq::http::{Request, Response, StatusCode, header};
 use ureq::{Agent, Body};
 
 use crate::args::Remote;
+use crate::data_dir;
 use crate::input::Input;
 use crate::report::{IMPORT_HINT, INITIALISE_HINT, hinted};
 
@@ -60,7 +61,11 @@ impl<'a> Client<'a> {
     }
 
     fn token(&self) -> anyhow::Result<Token> {
-        let path = self.remote.token_file.clone().unwrap_or_else(|| Token::path(&self.remote.data_dir));
+        let path = self
+            .remote
+            .token_file
+            .clone()
+            .unwrap_or_else(|| Token::path(&data_dir::to_ask(&self.remote.data_dir)));
         Token::read(&path).map_err(|error| {
             let hint =
                 "run this where the server's data directory is, or give `--data-dir` or `--token-file`";

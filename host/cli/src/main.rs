@@ -10,6 +10,7 @@ mod args;
 mod bundle;
 mod client;
 mod command;
+mod data_dir;
 mod diagram;
 mod input;
 mod local;

@@ -9,8 +9,9 @@
 
 mod cargo;
 mod config;
+mod inputs;
+mod locate;
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -18,22 +19,28 @@ use nebula_runtime::Settings;
 use nebula_runtime::id::{FunctionName, ProjectName};
 
 pub(crate) use self::cargo::Builder;
-use self::cargo::{Artifacts, Metadata, Package, Target};
+use self::cargo::{Artifacts, Metadata, Package};
 use self::config::Config;
 pub(crate) use self::config::{ComponentConfig, PipelineConfig};
+pub(crate) use self::inputs::Inputs;
+pub(crate) use self::locate::locate;
 use crate::report::hinted;
 
 /// A cargo workspace, or a part of one, that contains functions.
 #[derive(Debug)]
 pub(crate) struct Project {
-    /// The directory of its `nebula.toml`.
-    root: PathBuf,
+    /// The directory that was given, or found above it.
+    pub(crate) root: PathBuf,
     /// The directory in which cargo runs.
-    pub(crate) directory: PathBuf,
+    directory: PathBuf,
+    workspace_root: PathBuf,
     target_directory: PathBuf,
     name: Option<ProjectName>,
+    build_directory: Option<PathBuf>,
     functions: Vec<FunctionCrate>,
     pipelines: Vec<PipelineConfig>,
+    /// The paths in the `watch` lists.
+    watch: Vec<PathBuf>,
 }
 
 /// The pipelines in a `nebula.toml`, and the project that they belong to.
@@ -72,7 +79,12 @@ struct FunctionCrate {
     library: String,
     name: FunctionName,
     directory: PathBuf,
+    /// The directory of the library's main file.
+    sources: PathBuf,
+    /// The directories of its path dependencies.
+    dependencies: Vec<PathBuf>,
     settings: Settings,
+    watch: Vec<PathBuf>,
 }
 
 /// A function with the component that was built.
@@ -98,19 +110,32 @@ pub(crate) struct BuildOutcome {
 }
 
 impl Project {
-    /// Reads the project at `path`.
+    /// Reads the project that `path` is in.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let given = path.canonicalize().with_context(|| format!("cannot find `{}`", path.display()))?;
-        let config = Config::read(&given)?;
+        Self::read(locate(path)?)
+    }
+
+    /// Reads the project again. While its directory or its files are missing, no other project takes
+    /// its place.
+    pub(crate) fn reopen(&self) -> anyhow::Result<Self> {
+        Self::read(self.root.clone())
+    }
+
+    /// Reads the project in the directory `root`.
+    fn read(root: PathBuf) -> anyhow::Result<Self> {
+        let config = Config::read(&root)?;
         let directory = match config.functions {
-            Some(functions) => given.join(functions).canonicalize().with_context(|| {
-                format!("`functions` in `{}` is not a directory", given.join("nebula.toml").display())
+            Some(functions) => root.join(functions).canonicalize().with_context(|| {
+                format!("`functions` in `{}` is not a directory", root.join("nebula.toml").display())
             })?,
-            None => given.clone(),
+            None => root.clone(),
         };
         let mut pipelines = config.pipelines;
-        if directory != given {
-            pipelines.extend(Config::read(&directory)?.pipelines);
+        let mut watch: Vec<_> = config.watch.iter().map(|path| root.join(path)).collect();
+        if directory != root {
+            let config = Config::read(&directory)?;
+            pipelines.extend(config.pipelines);
+            watch.extend(config.watch.iter().map(|path| directory.join(path)));
         }
         let pipelines = pipelines.into_iter();
         let pipelines = pipelines.map(|(name, table)| PipelineConfig::new(name, table, &directory)).collect();
@@ -118,9 +143,10 @@ impl Project {
             let hint = "`nebula new NAME` creates a function; or give the directory of one";
             return Err(hinted(format!("there is no `Cargo.toml` in `{}`", directory.display()), hint).into());
         }
-        let metadata = Metadata::read(&directory)?;
+        let Metadata { packages, workspace_root, target_directory, build_directory } =
+            Metadata::read(&directory)?;
         let mut functions = Vec::new();
-        for package in metadata.packages {
+        for package in packages {
             functions.extend(FunctionCrate::of(package, &directory)?);
         }
         if functions.is_empty() {
@@ -128,8 +154,17 @@ impl Project {
             return Err(hinted(format!("no package in `{}` is a function", directory.display()), hint).into());
         }
         functions.sort_by(|a, b| a.name.cmp(&b.name));
-        let target_directory = metadata.target_directory;
-        Ok(Self { root: given, directory, target_directory, name: config.project, functions, pipelines })
+        Ok(Self {
+            root,
+            directory,
+            workspace_root,
+            target_directory,
+            build_directory,
+            name: config.project,
+            functions,
+            pipelines,
+            watch,
+        })
     }
 
     /// Returns the project's name.
@@ -142,20 +177,44 @@ impl Project {
         &self.pipelines
     }
 
-    /// Returns whether a change to `path` may change a component.
-    pub(crate) fn is_source(&self, path: &Path) -> bool {
-        let Ok(inside) = path.strip_prefix(&self.directory) else { return false };
-        let hidden_or_built = |part: &OsStr| part == "target" || part.as_encoded_bytes().starts_with(b".");
-        if inside.iter().any(hidden_or_built) {
-            return false;
+    /// Returns the files that a build reads: those that the last build has listed, or, if it failed,
+    /// the source directories as well.
+    pub(crate) fn inputs(&self, builder: Builder, last_failed: bool) -> Inputs {
+        let outputs = [Some(self.target_directory.clone()), self.build_directory.clone()];
+        let mut inputs = Inputs::new(outputs.into_iter().flatten());
+        for directory in [&self.root, &self.directory, &self.workspace_root] {
+            inputs.add_manifests(directory);
         }
-        // Builds write these files.
-        if inside.ends_with("Cargo.lock") || inside.ends_with("src/bindings.rs") {
-            return false;
+        if self.workspace_root == self.directory {
+            inputs.add_package_parent(&self.directory);
         }
-        // The top directory may contain other files, such as the log of `nebula up` itself.
-        let at_the_top = inside.iter().count() == 1;
-        !at_the_top || path.is_dir() || inside.extension().is_some_and(|end| end == "toml" || end == "rs")
+        self.watch.iter().for_each(|path| inputs.add(path.clone()));
+        for function in &self.functions {
+            inputs.add_manifests(&function.directory);
+            // `cargo component` reads these itself, and a macro also reads those that are new.
+            inputs.add(function.directory.join("wit"));
+            if let Some(parent) = function.directory.parent().filter(|path| path.starts_with(&self.directory))
+            {
+                inputs.add_package_parent(parent);
+            }
+            function.watch.iter().for_each(|path| inputs.add(path.clone()));
+            let component = self.component(function, builder);
+            let packages = inputs.add_dep_info(&component.with_extension("d"), &self.directory);
+            if last_failed || packages.is_empty() {
+                inputs.add(function.sources.clone());
+                for dependency in packages.iter().chain(&function.dependencies) {
+                    inputs.add(dependency.join("Cargo.toml"));
+                    inputs.add(dependency.join("src"));
+                }
+            }
+        }
+        inputs
+    }
+
+    /// Returns the path of a function's component. Neither builder writes it elsewhere.
+    fn component(&self, function: &FunctionCrate, builder: Builder) -> PathBuf {
+        let directory = self.target_directory.join(builder.target()).join("release");
+        directory.join(format!("{}.wasm", function.library.replace('-', "_")))
     }
 
     /// Builds every function.
@@ -176,10 +235,8 @@ impl Project {
                 if !cargo::build_with_cargo_component(&self.directory, packages)? {
                     return Ok(BuildOutcome { built: Vec::new(), complete: false });
                 }
-                let directory = self.target_directory.join(builder.target()).join("release");
-                let built = self.functions.iter().map(|function| {
-                    function.built(directory.join(format!("{}.wasm", function.library.replace('-', "_"))))
-                });
+                let built =
+                    self.functions.iter().map(|function| function.built(self.component(function, builder)));
                 Ok(BuildOutcome { built: built.collect(), complete: true })
             }
         }
@@ -189,8 +246,9 @@ impl Project {
 impl FunctionCrate {
     /// Returns the package as a function; `None` if it isn't one, or is outside of `within`.
     fn of(package: Package, within: &Path) -> anyhow::Result<Option<Self>> {
-        let is_component = |target: &&Target| target.crate_types.iter().any(|kind| kind == "cdylib");
-        let Some(target) = package.targets.iter().find(is_component) else { return Ok(None) };
+        let Some(target) = package.targets.iter().find(|target| target.is_component()) else {
+            return Ok(None);
+        };
         let Some(directory) = package.manifest_path.parent().filter(|path| path.starts_with(within)) else {
             return Ok(None);
         };
@@ -203,8 +261,11 @@ impl FunctionCrate {
         };
         Ok(Some(Self {
             library: target.name.clone(),
-            name,
+            name: config.project,
             directory: directory.to_owned(),
+            sources: target.src_path.parent().unwrap_or(directory).to_owned(),
+            dependencies: package.dependencies.into_iter().filter_map(|dependency| dependency.path).collect(),
+            watch: config.watch.iter().map(|path| directory.join(path)).collect(),
             settings: config.settings(),
             package: package.name,
         }))
@@ -216,30 +277,6 @@ impl FunctionCrate {
             directory: self.directory.clone(),
             component,
             settings: self.settings.clone(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_that_builds_write_are_not_sources() {
-        let project = Project {
-            directory: "/p".into(),
-            target_directory: "/p/target".into(),
-            root: "/p".into(),
-            name: None,
-            functions: Vec::new(),
-            pipelines: Vec::new(),
-        };
-        for source in ["/p/Cargo.toml", "/p/src/lib.rs", "/p/a/nebula.toml", "/p/a/src/font.ttf"] {
-            assert!(project.is_source(Path::new(source)), "{source}");
-        }
-        for other in ["/p/target/x", "/p/.nebula/token", "/p/Cargo.lock", "/p/a/src/bindings.rs", "/q/lib.rs"]
-        {
-            assert!(!project.is_source(Path::new(other)), "{other}");
         }
     }
 }

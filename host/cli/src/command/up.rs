@@ -8,9 +8,12 @@
 //!
 //! Invariant: a failed build or deploy changes nothing; the deployed versions keep serving.
 //!
-//! `watch` notices changes, `example` prints a call of each function.
+//! `watch` notices changes by comparing `snapshot`s, `calls` prints each call, `example` prints a
+//! call of each function to copy.
 
+mod calls;
 mod example;
+mod snapshot;
 mod watch;
 
 use std::path::PathBuf;
@@ -20,20 +23,28 @@ use bytes::Bytes;
 use nebula_runtime::id::FunctionName;
 use nebula_runtime::{Followers, Runtime, VersionRecord, imported_functions};
 
+use self::calls::print_calls;
 use self::example::example;
 use self::watch::ProjectWatcher;
 use super::build;
 use super::serve::{self, Addresses};
-use crate::args::Up;
+use crate::args::{Serve, Up};
+use crate::data_dir;
 use crate::local::read_component;
 use crate::project::{Built, PipelineConfig, Project};
 use crate::report::{self, note};
 
 pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
-    let (runtime, server) = serve::open(&up.serve)?;
+    let path = &up.build.path;
+    let data_dir = data_dir::to_serve(&up.serve.data_dir, path)?;
+    let (runtime, mut server) = serve::open(&Serve { data_dir, ..up.serve.clone() })?;
+    if !up.quiet {
+        print_calls(&runtime, &mut server)?;
+    }
     serve::collect_garbage(runtime.clone())?;
-    let project = Project::open(&up.build.path)?;
+    let project = Project::open(path)?;
     let builder = build::builder(&up.build);
+    let watcher = (!up.no_watch).then(|| ProjectWatcher::before_build(&project, builder));
     let executor = tokio::runtime::Builder::new_current_thread().build()?;
     let rebuild = move |project: &Project| -> anyhow::Result<Vec<Deployed>> {
         let outcome = project.build(builder)?;
@@ -44,7 +55,9 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
         deployed.extend(pipelines?);
         Ok(deployed)
     };
-    let deployed = match rebuild(&project) {
+    let first = rebuild(&project);
+    let failed = first.is_err();
+    let deployed = match first {
         Ok(deployed) => deployed,
         Err(error) if up.no_watch => return Err(error),
         Err(error) => {
@@ -52,13 +65,11 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
             Vec::new()
         }
     };
-    if !up.no_watch {
-        let path = up.build.path.clone();
-        let watcher = ProjectWatcher::start(&project)?;
-        note(format!("watching `{}` for changes", project.directory.display()));
+    if let Some(watcher) = watcher {
+        note(format!("watching `{}` for changes", project.root.display()));
         std::thread::Builder::new()
             .name("nebula-watch".to_owned())
-            .spawn(move || watcher.run(project, &path, rebuild))
+            .spawn(move || watcher.run(project, failed, rebuild))
             .context("cannot start a thread")?;
     }
     let addresses = Addresses::of(&server);

@@ -33,7 +33,10 @@ impl Builder {
 #[derive(Deserialize)]
 pub(super) struct Metadata {
     pub(super) packages: Vec<Package>,
+    pub(super) workspace_root: PathBuf,
     pub(super) target_directory: PathBuf,
+    /// The directory of intermediate files, if this version of cargo separates it.
+    pub(super) build_directory: Option<PathBuf>,
 }
 
 /// A package of a workspace.
@@ -42,13 +45,30 @@ pub(super) struct Package {
     pub(super) name: String,
     pub(super) manifest_path: PathBuf,
     pub(super) targets: Vec<Target>,
+    pub(super) dependencies: Vec<Dependency>,
 }
 
 /// A target of a package.
 #[derive(Deserialize)]
 pub(super) struct Target {
     pub(super) name: String,
-    pub(super) crate_types: Vec<String>,
+    /// The crate types of a library; otherwise `bin`, `example` or the like.
+    kind: Vec<String>,
+    pub(super) src_path: PathBuf,
+}
+
+/// A dependency of a package.
+#[derive(Deserialize)]
+pub(super) struct Dependency {
+    /// The directory of a path dependency.
+    pub(super) path: Option<PathBuf>,
+}
+
+impl Target {
+    /// Returns whether this is a library that builds to a component. A package has one at most.
+    pub(super) fn is_component(&self) -> bool {
+        self.kind.iter().any(|kind| kind == "cdylib")
+    }
 }
 
 impl Metadata {
@@ -94,7 +114,8 @@ pub(super) fn build<'a>(
 ) -> anyhow::Result<Artifacts> {
     let mut command = command(directory);
     command.args(["build", "--keep-going", "--message-format=json-render-diagnostics", "--target"]);
-    command.args([Builder::Cargo.target(), "--release"]);
+    // A binary beside the library is a tool of its author's, and need not compile to Wasm.
+    command.args([Builder::Cargo.target(), "--release", "--lib"]);
     for package in packages {
         command.args(["--package", package]);
     }
@@ -125,7 +146,7 @@ pub(super) fn build_with_cargo_component<'a>(
     packages: impl Iterator<Item = &'a str>,
 ) -> anyhow::Result<bool> {
     let mut command = command(directory);
-    command.args(["component", "build", "--release"]);
+    command.args(["component", "build", "--release", "--lib"]);
     for package in packages {
         command.args(["--package", package]);
     }

@@ -25,6 +25,9 @@ pub(super) struct Config {
     limits: LimitOverrides,
     /// Caching of the function's results.
     remember: Remember,
+    /// Files and directories whose changes rebuild the project under `nebula up`, beside those that
+    /// its build reads.
+    pub(super) watch: Vec<PathBuf>,
     /// The project's pipelines by name.
     pub(super) pipelines: BTreeMap<FunctionName, PipelineTable>,
 }
