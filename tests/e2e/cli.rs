@@ -238,7 +238,7 @@ fn help_and_completions_cover_every_command() {
     let help = nebula(&["--help"]).exits(0).stdout();
     for command in [
         "new", "build", "up", "serve", "deploy", "invoke", "list", "inspect", "rollback", "remove", "verify",
-        "logs",
+        "logs", "schema",
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "no `{command}` in {help}");
         nebula(&[command, "--help"]).exits(0);

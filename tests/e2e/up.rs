@@ -336,3 +336,10 @@ fn up_follows_the_root_and_new_functions() {
         .explains("there is no `Cargo.toml` in")
         .explains("hint: `nebula new NAME` creates a function");
 }
+
+/// Editors get the schema from the command. A unit test compares it with the types.
+#[test]
+fn the_schema_of_nebula_toml_is_printed() {
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/nebula.schema.json");
+    nebula(&["schema"]).exits(0).says(&std::fs::read_to_string(committed).unwrap());
+}

@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Build(Build),
     /// Build, deploy and serve a project, again on every change
     Up(Up),
+    /// Print the JSON Schema of `nebula.toml`, for editors
+    Schema,
     /// Serve the deployed functions
     Serve(Serve),
     /// Deploy a project or a component to a running server

@@ -30,6 +30,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::New(new) => new::run(&new)?,
         Command::Build(build) => build::run(&build)?,
         Command::Up(up) => up::run(&up)?,
+        Command::Schema => print!("{}", crate::project::schema()),
         Command::Serve(serve) => serve::run(&serve)?,
         Command::Deploy(deploy) => deploy::run(&deploy)?,
         Command::Invoke(invoke) => return invoke::run(&invoke),

@@ -11,6 +11,7 @@ mod cargo;
 mod config;
 mod inputs;
 mod locate;
+mod schema;
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,7 @@ use self::config::Config;
 pub(crate) use self::config::{ComponentConfig, PipelineConfig};
 pub(crate) use self::inputs::Inputs;
 pub(crate) use self::locate::locate;
+pub(crate) use self::schema::schema;
 use crate::report::hinted;
 
 /// A cargo workspace, or a part of one, that contains functions.
@@ -261,7 +263,7 @@ impl FunctionCrate {
         };
         Ok(Some(Self {
             library: target.name.clone(),
-            name: config.project,
+            name,
             directory: directory.to_owned(),
             sources: target.src_path.parent().unwrap_or(directory).to_owned(),
             dependencies: package.dependencies.into_iter().filter_map(|dependency| dependency.path).collect(),

@@ -28,4 +28,5 @@ pub use project::{
     FollowersPolicy, ProjectChange, ProjectChangeKind, ProjectFunction, ProjectPipeline, ProjectReport,
     ProjectRequest,
 };
+pub use schema::{DigestSchema, FuseSchema, NameSchema, StepSchema, VersionSchema};
 pub use view::{PipelineCheck, PipelineDetail, StepView};

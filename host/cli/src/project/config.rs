@@ -4,46 +4,71 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use nebula_http::wire::ProjectPipeline;
+use nebula_http::wire::{
+    FunctionLimits, FuseSchema, NameSchema, ProjectPipeline, RememberSettings, StepSchema,
+};
 use nebula_runtime::id::{FunctionName, ProjectName};
 use nebula_runtime::limits::LimitOverrides;
 use nebula_runtime::pipeline::{Fuse, Pipeline, Step};
 use nebula_runtime::{Remember, Settings};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
-/// The content of a `nebula.toml`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// The settings of a function, and the pipelines of a project.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Config {
     /// The project's name, if it isn't its directory's.
+    #[schema(value_type = NameSchema, required = false)]
     pub(super) project: Option<ProjectName>,
     /// The directory of the functions, if it is another one: for the root of a larger repository.
+    #[schema(value_type = String, required = false)]
     pub(super) functions: Option<PathBuf>,
     /// The function's name, if it isn't its package's.
+    #[schema(value_type = NameSchema, required = false)]
     pub(super) name: Option<FunctionName>,
     /// The function's own limits.
+    #[serde(default)]
+    #[schema(value_type = FunctionLimits)]
     limits: LimitOverrides,
     /// Caching of the function's results.
+    #[serde(default)]
+    #[schema(value_type = RememberSettings)]
     remember: Remember,
     /// Files and directories whose changes rebuild the project under `nebula up`, beside those that
     /// its build reads.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     pub(super) watch: Vec<PathBuf>,
     /// The project's pipelines by name.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<NameSchema, PipelineTable>)]
     pub(super) pipelines: BTreeMap<FunctionName, PipelineTable>,
 }
 
-/// A table `[pipelines.NAME]`.
-#[derive(Debug, Deserialize)]
+/// A pipeline.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PipelineTable {
+    /// The type of its input, in WIT, or `payload`, if it doesn't follow from the first steps.
+    #[schema(nullable = false)]
     input: Option<String>,
+    /// The steps.
+    #[schema(value_type = StepSchema)]
     steps: Step,
+    /// The most calls, nested pipelines included.
+    #[schema(nullable = false)]
     calls_max: Option<u64>,
     #[serde(default)]
+    #[schema(value_type = FuseSchema)]
     fuse: Fuse,
+    /// The pipeline's own limits.
     #[serde(default)]
+    #[schema(value_type = FunctionLimits)]
     limits: LimitOverrides,
+    /// Caching of the pipeline's results.
     #[serde(default)]
+    #[schema(value_type = RememberSettings)]
     remember: Remember,
 }
 

@@ -27,7 +27,8 @@ pub(crate) fn string(pattern: &str) -> Schema {
 macro_rules! string_schema {
     ($type:ident, $name:literal, $pattern:expr, $description:literal) => {
         /// Stands in for a runtime type in a struct's schema.
-        pub(crate) struct $type;
+        #[derive(Clone, Copy, Debug)]
+        pub struct $type;
 
         impl PartialSchema for $type {
             fn schema() -> RefOr<Schema> {
@@ -76,12 +77,7 @@ impl PartialSchema for PipelineSchema {
             .property("input", text("the type of its input, in WIT, or `payload`"))
             .property("steps", step())
             .property("calls_max", ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)))
-            .property(
-                "fuse",
-                text("whether a chain runs as one component")
-                    .enum_values(Some(["auto", "always", "never"]))
-                    .default(Some("auto".into())),
-            )
+            .property("fuse", FuseSchema::schema())
             .required("steps")
             .additional_properties(Some(AdditionalProperties::FreeForm(false)))
             .build()
@@ -99,8 +95,31 @@ impl ToSchema for PipelineSchema {
     }
 }
 
+/// When a chain runs as one component.
+#[derive(Clone, Copy, Debug)]
+pub struct FuseSchema;
+
+impl PartialSchema for FuseSchema {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("whether a chain runs as one component"))
+            .enum_values(Some(["auto", "always", "never"]))
+            .default(Some("auto".into()))
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for FuseSchema {
+    fn name() -> Cow<'static, str> {
+        "Fuse".into()
+    }
+}
+
 /// One step of a description, with the steps inside it.
-struct StepSchema;
+#[derive(Clone, Copy, Debug)]
+pub struct StepSchema;
 
 fn step() -> RefOr<Schema> {
     Ref::from_schema_name(StepSchema::name()).into()
