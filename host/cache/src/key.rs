@@ -33,8 +33,9 @@ const PIPELINE_CONTEXT: &str = "nebula 2026-11-26 key of a pipeline's remembered
 
 /// Increases with every change to the world that a guest sees: the results of NaNs and relaxed
 /// SIMD, the fixed instant on both clocks, the random stream, the denied operations and their
-/// errors, the number of handles and table elements.
-pub const SEMANTICS: u32 = 2;
+/// errors, the number of handles and table elements. Also with every change of the values that an
+/// input decodes to: keys cover the values, but receipts name an input by its bytes.
+pub const SEMANTICS: u32 = 3;
 
 /// The hash that identifies a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

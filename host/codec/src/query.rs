@@ -4,6 +4,8 @@
 //! one record of such fields. The pairs are assembled into the JSON that a POST would have sent,
 //! and `decode` reads that.
 
+use nebula_model::similar::did_you_mean;
+use serde_json::value::RawValue;
 use wasmtime::component::Val;
 
 use crate::decode::{DecodeError, decode};
@@ -31,10 +33,11 @@ fn decode_single(param: &Field, pairs: &[(String, String)]) -> Result<Vec<Val>, 
             at: String::new(),
             expected: params_excerpt(params),
             found: excerpt(&format!("an unknown parameter `{other}`")),
+            hint: did_you_mean(other, [name.as_str()]),
         });
     }
     let value = match (parameter(param, pairs)?, ty) {
-        (Some(value), _) => value.to_string(),
+        (Some(value), _) => value,
         // An absent option is `none`, as for one of several parameters.
         (None, Type::Option(_)) => "null".to_owned(),
         (None, _) => {
@@ -42,6 +45,7 @@ fn decode_single(param: &Field, pairs: &[(String, String)]) -> Result<Vec<Val>, 
                 at: format!("/{name}"),
                 expected: wit_excerpt(ty),
                 found: "no parameter of that name".to_owned(),
+                hint: None,
             });
         }
     };
@@ -52,35 +56,37 @@ fn decode_single(param: &Field, pairs: &[(String, String)]) -> Result<Vec<Val>, 
 /// Returns the error with its pointer below the parameter's name.
 fn below(name: &str, error: DecodeError) -> DecodeError {
     match error {
-        DecodeError::Mismatch { at, expected, found } => {
-            DecodeError::Mismatch { at: format!("/{name}{at}"), expected, found }
+        DecodeError::Mismatch { at, expected, found, hint } => {
+            DecodeError::Mismatch { at: format!("/{name}{at}"), expected, found, hint }
         }
         DecodeError::TooLarge { at, bytes_max } => {
             DecodeError::TooLarge { at: format!("/{name}{at}"), bytes_max }
         }
-        error @ (DecodeError::Syntax { .. } | DecodeError::NotUtf8 { .. }) => error,
+        error @ (DecodeError::Syntax { .. } | DecodeError::Empty { .. } | DecodeError::NotUtf8 { .. }) => {
+            error
+        }
     }
 }
 
 fn object(fields: &Params, pairs: &[(String, String)]) -> Result<String, DecodeError> {
-    let mut object = serde_json::Map::new();
+    let mut members = Vec::new();
     for field in fields {
         if let Some(value) = parameter(field, pairs)? {
-            object.insert(field.name.clone(), value);
+            members.push(format!("{}:{value}", string(&field.name)));
         }
     }
     // `decode` refuses unknown names.
     for (key, value) in pairs {
         if !fields.iter().any(|field| field.name == *key) {
-            object.insert(key.clone(), serde_json::Value::String(value.clone()));
+            members.push(format!("{}:{}", string(key), string(value)));
         }
     }
-    Ok(serde_json::Value::Object(object).to_string())
+    Ok(format!("{{{}}}", members.join(",")))
 }
 
 /// Returns the JSON of one parameter or field, or `None` if it isn't given. An absent list is
 /// empty.
-fn parameter(param: &Field, pairs: &[(String, String)]) -> Result<Option<serde_json::Value>, DecodeError> {
+fn parameter(param: &Field, pairs: &[(String, String)]) -> Result<Option<String>, DecodeError> {
     let Field { name, ty } = param;
     let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let inner = match ty {
@@ -92,7 +98,7 @@ fn parameter(param: &Field, pairs: &[(String, String)]) -> Result<Option<serde_j
     {
         let items: Vec<_> = values.map(|value| scalar(name, element, value)).collect::<Result<_, _>>()?;
         let absent = items.is_empty() && matches!(ty, Type::Option(_));
-        return Ok((!absent).then_some(serde_json::Value::Array(items)));
+        return Ok((!absent).then(|| format!("[{}]", items.join(","))));
     }
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -100,6 +106,7 @@ fn parameter(param: &Field, pairs: &[(String, String)]) -> Result<Option<serde_j
             at: format!("/{name}"),
             expected: wit_excerpt(ty),
             found: "the parameter more than once".to_owned(),
+            hint: None,
         });
     }
     scalar(name, inner, value).map(Some)
@@ -107,19 +114,12 @@ fn parameter(param: &Field, pairs: &[(String, String)]) -> Result<Option<serde_j
 
 /// Returns the JSON of a value of `ty`, written as `text`. A text of the wrong form stays a string,
 /// which `decode` refuses.
-fn scalar(name: &str, ty: &Type, text: &str) -> Result<serde_json::Value, DecodeError> {
-    let as_string = || serde_json::Value::String(text.to_owned());
+fn scalar(name: &str, ty: &Type, text: &str) -> Result<String, DecodeError> {
     match ty {
-        Type::Primitive(Primitive::Bool) => Ok(match text {
-            "true" => serde_json::Value::Bool(true),
-            "false" => serde_json::Value::Bool(false),
-            _ => as_string(),
-        }),
-        Type::Primitive(Primitive::Char | Primitive::String) | Type::Enum(_) => Ok(as_string()),
-        Type::Primitive(_) => {
-            Ok(text.parse::<serde_json::Number>().map_or_else(|_| as_string(), serde_json::Value::Number))
-        }
-        Type::List(_) if ty.is_bytes() => Ok(as_string()),
+        Type::Primitive(Primitive::Bool) if matches!(text, "true" | "false") => Ok(text.to_owned()),
+        Type::Primitive(primitive) if primitive.is_number() && is_number(text) => Ok(text.to_owned()),
+        Type::Primitive(_) | Type::Enum(_) => Ok(string(text)),
+        Type::List(_) if ty.is_bytes() => Ok(string(text)),
         Type::List(_)
         | Type::Map(_)
         | Type::Record(_)
@@ -131,6 +131,17 @@ fn scalar(name: &str, ty: &Type, text: &str) -> Result<serde_json::Value, Decode
             at: format!("/{name}"),
             expected: wit_excerpt(ty),
             found: "a query parameter, which can't carry this type: use POST".to_owned(),
+            hint: None,
         }),
     }
+}
+
+/// Returns whether a text is a JSON number. All its digits are kept.
+fn is_number(text: &str) -> bool {
+    text.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+        && serde_json::from_str::<&RawValue>(text).is_ok_and(|raw| raw.get().len() == text.len())
+}
+
+fn string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }

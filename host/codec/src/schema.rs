@@ -4,7 +4,8 @@
 //! Invariants:
 //! * Every encoded value is valid.
 //! * A document is valid exactly if it decodes. Only two rules are outside of JSON Schema: the
-//!   range of an integer in a string, and different keys in an array of pairs.
+//!   range of an integer in a string, and different keys in an array of pairs. A validator may
+//!   round numbers to doubles before it compares them; the decoder compares integers exactly.
 
 use serde_json::{Value, json};
 
@@ -84,7 +85,7 @@ fn primitive_schema(primitive: Primitive) -> Value {
             {"enum": ["NaN", "Infinity", "-Infinity"]},
         ]}),
         Primitive::Float64 => json!({"oneOf": [
-            {"type": "number"},
+            {"type": "number", "minimum": f64::MIN, "maximum": f64::MAX},
             {"enum": ["NaN", "Infinity", "-Infinity"]},
         ]}),
         Primitive::Char => json!({"type": "string", "minLength": 1, "maxLength": 1}),
@@ -97,8 +98,20 @@ pub fn input_schema(params: &Params) -> Option<Value> {
     match params {
         [] => None,
         [param] => Some(json_schema(&param.ty)),
-        params => Some(object_schema(params)),
+        params => Some(arguments_schema(params)),
     }
+}
+
+/// Returns the schema of several arguments: an object by name, or an array of all in order. The
+/// keywords for the one kind don't apply to the other.
+fn arguments_schema(params: &Params) -> Value {
+    let mut schema = object_schema(params);
+    let by_position = tuple(params.iter().map(|param| &param.ty));
+    if let (Value::Object(schema), Value::Object(by_position)) = (&mut schema, by_position) {
+        schema.extend(by_position);
+        schema.insert("type".to_owned(), json!(["object", "array"]));
+    }
+    schema
 }
 
 /// Returns the schema of an object with these parameters or fields.

@@ -1,6 +1,8 @@
 //! The codec on types that wasmtime reflects from components, written in WAT.
 
 mod documents;
+mod mistakes;
+mod numbers;
 mod schemas;
 
 use proptest::prelude::*;
@@ -63,7 +65,7 @@ fn arbitrary_bytes_decode_or_return_an_error() {
 
 fn mismatch(ty: &Type, json: &str) -> (String, String, String) {
     match decode_one(ty, json.as_bytes()) {
-        Err(DecodeError::Mismatch { at, expected, found }) => (at, expected, found),
+        Err(DecodeError::Mismatch { at, expected, found, .. }) => (at, expected, found),
         other => panic!("{json} gave {other:?}"),
     }
 }
@@ -93,7 +95,6 @@ fn mismatch_reports_pointer_expected_type_and_found_value() {
 fn truncated_json_is_a_syntax_error() {
     let ty = reflected_type("", "(list u32)");
     assert!(matches!(decode_one(&ty, b"[1,2"), Err(DecodeError::Syntax { line: 1, column: 4, .. })));
-    assert!(matches!(decode_one(&ty, b""), Err(DecodeError::Syntax { .. })));
     assert!(matches!(decode_one(&ty, b"[] x"), Err(DecodeError::Syntax { .. })));
 }
 
@@ -150,18 +151,9 @@ fn fixed_length_lists_are_refused() {
 }
 
 #[test]
-fn integers_decode_from_any_spelling_of_a_whole_number() {
-    let ty = reflected_type("", "s64");
-    for (text, value) in [("1.0", 1), ("2e3", 2_000), ("-0", 0), ("9007199254740991.0", (1 << 53) - 1)] {
-        assert_eq!(decode_one(&ty, text.as_bytes()).unwrap(), Val::S64(value), "{text}");
-    }
-    // These may have been rounded, as the first two are.
-    for text in ["9007199254740993.0", "-9223372036854775809", "1e18", "0.5"] {
-        mismatch(&ty, text);
-    }
-    assert_eq!(mismatch(&reflected_type("", "u8"), "256.0").2, "256, which is out of range");
+fn integers_in_strings_are_digits() {
     for text in ["\"+5\"", "\"\"", "\"5.0\"", "\" 5\""] {
-        assert_eq!(mismatch(&ty, text).2, "a string that isn't an integer of this type");
+        assert_eq!(mismatch(&Type::S64, text).2, "a string that isn't an integer of this type");
     }
 }
 
@@ -231,7 +223,7 @@ fn unknown_query_parameters_are_refused() {
         let pairs: Vec<_> =
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         match decode_query(params, &pairs) {
-            Err(DecodeError::Mismatch { at, expected, found }) => (at, expected, found),
+            Err(DecodeError::Mismatch { at, expected, found, .. }) => (at, expected, found),
             other => panic!("{pairs:?} gave {other:?}"),
         }
     };

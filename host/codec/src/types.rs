@@ -106,6 +106,11 @@ impl Primitive {
     pub fn is_float(self) -> bool {
         matches!(self, Self::Float32 | Self::Float64)
     }
+
+    /// Returns whether its values are numbers in JSON.
+    pub fn is_number(self) -> bool {
+        self.is_integer() || self.is_float()
+    }
 }
 
 /// The type of a value that has a JSON form. Cheap to clone.

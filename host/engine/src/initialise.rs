@@ -52,7 +52,7 @@ const EXPORT: &str = "wizer-initialize";
 
 /// Increases with every change to the state that an initialiser can see or leave behind, so that
 /// older compiled code is recompiled. An initialiser sees the same world as a call, so this number
-/// increases together with `SEMANTICS` of the cache key.
+/// increases whenever `SEMANTICS` of the cache key does because that world changes.
 pub(super) const SNAPSHOT_VERSION: u32 = 2;
 
 /// The reasons why initialisation failed.

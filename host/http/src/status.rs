@@ -199,11 +199,18 @@ pub(crate) fn bad_input(error: &DecodeError) -> Problem {
                 .with("line", *line)
                 .with("column", *column)
         }
-        DecodeError::Mismatch { at, expected, found } => {
-            Problem::new(StatusCode::BAD_REQUEST, "type-mismatch", detail)
+        DecodeError::Empty { expected } => {
+            Problem::new(StatusCode::BAD_REQUEST, "invalid-json", detail).with("expected", expected.as_str())
+        }
+        DecodeError::Mismatch { at, expected, found, hint } => {
+            let problem = Problem::new(StatusCode::BAD_REQUEST, "type-mismatch", detail)
                 .with("pointer", at.as_str())
                 .with("expected", expected.as_str())
-                .with("found", found.as_str())
+                .with("found", found.as_str());
+            match hint {
+                Some(hint) => problem.with("hint", hint.as_str()),
+                None => problem,
+            }
         }
         DecodeError::TooLarge { at, bytes_max } => {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "decoded-too-large", detail)

@@ -14,3 +14,4 @@ pub mod record;
 pub mod remember;
 pub mod request;
 pub mod settings;
+pub mod similar;

@@ -1,6 +1,7 @@
 //! Documents of functions with several parameters or none. A single parameter is decoded by
 //! `value`.
 
+use nebula_model::similar::did_you_mean;
 use serde::de::{self, MapAccess, SeqAccess};
 use wasmtime::component::Val;
 
@@ -19,7 +20,7 @@ pub(super) struct Arguments<'a> {
 
 impl Arguments<'_> {
     fn mismatch_with<E: de::Error>(self, found: &str) -> E {
-        self.state.mismatch(params_excerpt(self.params), found)
+        self.state.mismatch(params_excerpt(self.params), found, None)
     }
 }
 
@@ -34,7 +35,9 @@ impl<'de> Kinds<'de> for Arguments<'_> {
         let mut values: Vec<Option<Val>> = self.params.iter().map(|_| None).collect();
         while let Some(Text(key)) = entries.next_key()? {
             let Some(index) = self.params.iter().position(|param| param.name == key) else {
-                return Err(self.mismatch_with(&format!("an unknown parameter `{key}`")));
+                let hint = did_you_mean(&key, self.params.iter().map(|param| param.name.as_str()));
+                let found = format!("an unknown parameter `{key}`");
+                return Err(self.state.mismatch(params_excerpt(self.params), &found, hint));
             };
             if values[index].is_some() {
                 return Err(self.mismatch_with(&format!("the parameter `{key}` twice")));
@@ -77,7 +80,7 @@ pub(super) struct NoArguments<'a> {
 
 impl NoArguments<'_> {
     fn mismatch_with<E: de::Error>(self, found: &str) -> E {
-        self.state.mismatch("nothing".to_owned(), found)
+        self.state.mismatch("nothing".to_owned(), found, None)
     }
 }
 

@@ -13,8 +13,14 @@ pub enum DecodeError {
         /// The column, from 1.
         column: usize,
     },
+    /// There is no document, and the function takes one.
+    #[error("the body is empty: expected JSON of `{expected}`")]
+    Empty {
+        /// The WIT type of the document, or the beginning of a long one.
+        expected: String,
+    },
     /// The document is JSON of another type.
-    #[error("expected `{expected}` at `{at}`, found {found}")]
+    #[error("expected `{expected}` at `{at}`, found {found}{}", appended(hint.as_deref()))]
     Mismatch {
         /// JSON pointer (RFC 6901) to the first value that doesn't fit; empty for the whole
         /// document.
@@ -23,6 +29,8 @@ pub enum DecodeError {
         expected: String,
         /// A description of the value found there.
         found: String,
+        /// What to send instead, if that can be told.
+        hint: Option<String>,
     },
     /// The values need more memory than a document of this length may use.
     #[error("the input needs more than {bytes_max} bytes of memory: the limit was reached at `{at}`")]
@@ -38,4 +46,8 @@ pub enum DecodeError {
         /// The number of valid bytes before the first invalid one.
         valid_up_to: usize,
     },
+}
+
+fn appended(hint: Option<&str>) -> String {
+    hint.map(|hint| format!(": {hint}")).unwrap_or_default()
 }

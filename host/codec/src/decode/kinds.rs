@@ -41,8 +41,16 @@ impl<'de, K: Kinds<'de>> DeserializeSeed<'de> for ByKind<K> {
     type Value = K::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<K::Value, D::Error> {
-        deserializer.deserialize_any(self)
+        deserializer
+            .deserialize_any(self)
+            .map_err(|error| if is_out_of_range(&error) { self.0.mismatch() } else { error })
     }
+}
+
+/// Returns whether serde_json found a number that no double can hold. It calls that a syntax error,
+/// and only its message tells them apart.
+pub(super) fn is_out_of_range(error: &impl fmt::Display) -> bool {
+    error.to_string().starts_with("number out of range")
 }
 
 impl<'de, K: Kinds<'de>> Visitor<'de> for ByKind<K> {

@@ -1,5 +1,5 @@
-//! State that the visitors of one document share: the reason for an early end, and the memory
-//! budget.
+//! State that the visitors of one document share: the reason for an early end, the memory budget,
+//! and how numbers are read.
 
 use std::cell::{Cell, RefCell};
 
@@ -21,11 +21,27 @@ const DECODED_BYTES_PER_INPUT_BYTE: usize = 32;
 /// Approximate overhead of an allocation, bytes.
 const ALLOCATION_BYTES: usize = 16;
 
+/// Returns the memory that the values of a document of `input_bytes` may use, bytes.
+pub(super) fn decoded_bytes_max(input_bytes: usize) -> usize {
+    input_bytes.saturating_mul(DECODED_BYTES_PER_INPUT_BYTE).saturating_add(DECODED_BYTES_BASE)
+}
+
 /// Initial capacity of a list, values.
 const ITEMS_MIN: usize = 4;
 
+/// How numbers are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Numbers {
+    /// As 64-bit integers and doubles, which is faster. A number that needs its digits ends the
+    /// reading.
+    Parsed,
+    /// By their digits, where the type is one of numbers.
+    Digits,
+}
+
 /// The state of decoding one document.
 pub(super) struct State {
+    numbers: Numbers,
     failure: RefCell<Option<Failure>>,
     bytes_left: Cell<usize>,
     bytes_max: usize,
@@ -39,31 +55,45 @@ struct Failure {
 }
 
 enum Cause {
-    Mismatch { expected: String, found: String },
+    Mismatch {
+        expected: String,
+        found: String,
+        hint: Option<String>,
+    },
     TooLarge,
+    /// A number needs its digits.
+    NeedsDigits,
 }
 
 impl State {
-    /// Creates the state for a document of `input_bytes`.
-    pub(super) fn new(input_bytes: usize) -> Self {
-        let bytes_max =
-            input_bytes.saturating_mul(DECODED_BYTES_PER_INPUT_BYTE).saturating_add(DECODED_BYTES_BASE);
-        Self { failure: RefCell::new(None), bytes_left: Cell::new(bytes_max), bytes_max }
+    /// Creates the state for a document whose values may use `bytes_max` of memory.
+    pub(super) fn new(bytes_max: usize, numbers: Numbers) -> Self {
+        Self { numbers, failure: RefCell::new(None), bytes_left: Cell::new(bytes_max), bytes_max }
     }
 
-    /// Creates the state for a document whose values may use any amount of memory.
-    pub(super) fn unbounded() -> Self {
-        Self { failure: RefCell::new(None), bytes_left: Cell::new(usize::MAX), bytes_max: usize::MAX }
+    /// Returns whether numbers are read by their digits.
+    pub(super) fn reads_digits(&self) -> bool {
+        self.numbers == Numbers::Digits
+    }
+
+    /// Ends the reading of a document whose numbers were parsed: this one needs its digits.
+    pub(super) fn need_digits<E: de::Error>(&self) -> E {
+        self.fail(|| Cause::NeedsDigits)
+    }
+
+    /// Returns whether the reading ended because a number needs its digits.
+    pub(super) fn needs_digits(&self) -> bool {
+        matches!(&*self.failure.borrow(), Some(Failure { cause: Cause::NeedsDigits, .. }))
     }
 
     /// Records a mismatch: `expected` describes what should be here.
-    pub(super) fn mismatch<E: de::Error>(&self, expected: String, found: &str) -> E {
-        self.fail(|| Cause::Mismatch { expected, found: excerpt(found) })
+    pub(super) fn mismatch<E: de::Error>(&self, expected: String, found: &str, hint: Option<String>) -> E {
+        self.fail(|| Cause::Mismatch { expected, found: excerpt(found), hint })
     }
 
     /// Records a mismatch: a value of `ty` should be here.
-    pub(super) fn type_mismatch<E: de::Error>(&self, ty: &Type, found: &str) -> E {
-        self.fail(|| Cause::Mismatch { expected: wit_excerpt(ty), found: excerpt(found) })
+    pub(super) fn type_mismatch<E: de::Error>(&self, ty: &Type, found: &str, hint: Option<String>) -> E {
+        self.fail(|| Cause::Mismatch { expected: wit_excerpt(ty), found: excerpt(found), hint })
     }
 
     fn fail<E: de::Error>(&self, cause: impl FnOnce() -> Cause) -> E {
@@ -130,8 +160,10 @@ impl State {
             at.push_str(&step.replace('~', "~0").replace('/', "~1"));
         }
         Some(match cause {
-            Cause::Mismatch { expected, found } => DecodeError::Mismatch { at, expected, found },
+            Cause::Mismatch { expected, found, hint } => DecodeError::Mismatch { at, expected, found, hint },
             Cause::TooLarge => DecodeError::TooLarge { at, bytes_max: self.bytes_max },
+            // The document is read again before this can show.
+            Cause::NeedsDigits => return None,
         })
     }
 }

@@ -7,20 +7,17 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use nebula_model::similar::did_you_mean;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use wasmtime::component::Val;
 
-use super::kinds::{ByKind, Kinds};
+use super::kinds::{ByKind, Kinds, is_out_of_range};
+use super::number::{self, FLOAT32_MAX, Whole, may_round_twice};
 use super::state::State;
 use crate::encode::encode;
 use crate::text::wit_excerpt;
 use crate::types::{Case, Field, MapEntry, Outcome, Params, Primitive, Type};
-
-/// Whole numbers below this are exact as doubles, in any spelling (RFC 8259 §6).
-const EXACT_BELOW: f64 = (1_u64 << 53) as f64;
-
-/// The largest `f32` as JSON writes it, which rounds up.
-pub(crate) const FLOAT32_MAX: f64 = 3.402_823_5e38;
 
 /// Decodes one value of `ty`.
 #[derive(Clone, Copy)]
@@ -38,7 +35,21 @@ impl<'a> ValueSeed<'a> {
     }
 
     fn mismatch<E: de::Error>(self, found: &str) -> E {
-        self.state.type_mismatch(self.ty, found)
+        self.state.type_mismatch(self.ty, found, None)
+    }
+
+    /// Records a name that isn't one of the type's, and the known one that may be meant.
+    fn unknown<'b, E: de::Error>(
+        self,
+        found: &str,
+        name: &str,
+        known: impl IntoIterator<Item = &'b str>,
+    ) -> E {
+        self.state.type_mismatch(self.ty, found, did_you_mean(name, known))
+    }
+
+    fn out_of_range<E: de::Error>(self, value: impl fmt::Display) -> E {
+        self.mismatch(&format!("{value}, which is out of range"))
     }
 
     fn integer<T, E: de::Error>(
@@ -46,10 +57,12 @@ impl<'a> ValueSeed<'a> {
         value: impl TryInto<T> + fmt::Display + Copy,
         make: fn(T) -> Val,
     ) -> Result<Val, E> {
-        value.try_into().map(make).map_err(|_| self.mismatch(&format!("{value}, which is out of range")))
+        value.try_into().map(make).map_err(|_| self.out_of_range(value))
     }
 
-    fn number<E, N>(self, value: N, float: f64) -> Result<Val, E>
+    /// Decodes an integer, for a type of integers or of floats. `double` and `single` are the
+    /// floats that it rounds to.
+    fn number<E, N>(self, value: N, double: f64, single: f32) -> Result<Val, E>
     where
         E: de::Error,
         N: fmt::Display
@@ -73,21 +86,45 @@ impl<'a> ValueSeed<'a> {
             Primitive::U32 => self.integer(value, Val::U32),
             Primitive::S64 => self.integer(value, Val::S64),
             Primitive::U64 => self.integer(value, Val::U64),
-            Primitive::Float32 | Primitive::Float64 => self.float(float),
+            Primitive::Float32 => Ok(Val::Float32(single)),
+            Primitive::Float64 => Ok(Val::Float64(double)),
             Primitive::Bool | Primitive::Char | Primitive::String => Err(self.mismatch("a number")),
         }
     }
 
-    fn float<E: de::Error>(self, value: f64) -> Result<Val, E> {
+    /// Decodes a value for a type of numbers, with the digits of a number.
+    fn digits_of<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<Val, D::Error> {
+        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+        match raw.as_bytes().first() {
+            Some(b'"') => match serde_json::from_str(raw) {
+                Ok(Text(text)) => self.visit_str(&text),
+                Err(_) => Err(self.mismatch("a string")),
+            },
+            Some(b'[') => Err(self.mismatch("an array")),
+            Some(b'{') => Err(self.mismatch("an object")),
+            Some(b't' | b'f') => Err(self.mismatch("a boolean")),
+            Some(b'n') => Err(self.mismatch("null")),
+            Some(_) | None => self.number_of_digits(raw),
+        }
+    }
+
+    /// Decodes a number exactly.
+    fn number_of_digits<E: de::Error>(self, digits: &str) -> Result<Val, E> {
+        let out_of_range = || self.out_of_range(number::shown(digits));
         match self.ty {
-            Type::Primitive(Primitive::Float64) => Ok(Val::Float64(value)),
-            // The schema has the same bound.
-            Type::Primitive(Primitive::Float32) if value.abs() > FLOAT32_MAX => {
-                Err(self.mismatch(&format!("{value:e}, which is out of range")))
-            }
-            #[expect(clippy::cast_possible_truncation, reason = "the type asks for rounding to f32")]
-            Type::Primitive(Primitive::Float32) => Ok(Val::Float32(value as f32)),
-            _ => Err(self.mismatch("a number")),
+            Type::Primitive(Primitive::Float64) => match digits.parse() {
+                Ok(value) if f64::is_finite(value) => Ok(Val::Float64(value)),
+                Ok(_) | Err(_) => Err(out_of_range()),
+            },
+            Type::Primitive(Primitive::Float32) => match (digits.parse::<f64>(), digits.parse()) {
+                (Ok(double), Ok(single)) if double.abs() <= FLOAT32_MAX => Ok(Val::Float32(single)),
+                (_, _) => Err(out_of_range()),
+            },
+            _ => match Whole::of(digits) {
+                Whole::Integer(value) => self.number(value, f64::NAN, f32::NAN),
+                Whole::Fraction => Err(self.mismatch("a number with a fraction")),
+                Whole::TooLarge => Err(out_of_range()),
+            },
         }
     }
 
@@ -113,7 +150,14 @@ impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Val, D::Error> {
         match self.ty {
             Type::Option(_) => deserializer.deserialize_option(self),
-            _ => deserializer.deserialize_any(self),
+            Type::Primitive(primitive) if primitive.is_number() && self.state.reads_digits() => {
+                self.digits_of(deserializer)
+            }
+            ty => deserializer.deserialize_any(self).map_err(|error| match ty {
+                _ if !is_out_of_range(&error) => error,
+                Type::Primitive(primitive) if primitive.is_number() => self.state.need_digits(),
+                _ => self.mismatch("a number"),
+            }),
         }
     }
 }
@@ -134,28 +178,27 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 
     #[expect(clippy::cast_precision_loss, reason = "an integer sent for a float is rounded to it")]
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Val, E> {
-        self.number(value, value as f64)
+        self.number(value, value as f64, value as f32)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "an integer sent for a float is rounded to it")]
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Val, E> {
-        self.number(value, value as f64)
+        self.number(value, value as f64, value as f32)
     }
 
     /// Handles numbers with a fraction or exponent, and integers of more than 64 bits.
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Val, E> {
-        let is_integer = matches!(self.ty, Type::Primitive(primitive) if primitive.is_integer());
-        if !is_integer {
-            return self.float(value);
+        match self.ty {
+            Type::Primitive(Primitive::Float64) => Ok(Val::Float64(value)),
+            Type::Primitive(Primitive::Float32) if value.abs() > FLOAT32_MAX => {
+                Err(self.out_of_range(format_args!("{value:e}")))
+            }
+            Type::Primitive(Primitive::Float32) if may_round_twice(value) => Err(self.state.need_digits()),
+            #[expect(clippy::cast_possible_truncation, reason = "the type asks for rounding to f32")]
+            Type::Primitive(Primitive::Float32) => Ok(Val::Float32(value as f32)),
+            Type::Primitive(primitive) if primitive.is_integer() => Err(self.state.need_digits()),
+            _ => Err(self.mismatch("a number")),
         }
-        if value.fract() != 0.0 {
-            return Err(self.mismatch("a number with a fraction"));
-        }
-        if value.abs() >= EXACT_BELOW {
-            return Err(self.mismatch(&format!("{value:e}, which is out of range or not exact")));
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "whole, and below 2^53")]
-        self.number(value as i64, value)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Val, E> {
@@ -177,12 +220,12 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
             }
             Type::Enum(cases) => match cases.iter().find(|name| *name == text) {
                 Some(name) => Ok(Val::Enum(self.state.string(name)?)),
-                None => Err(self.mismatch(&format!("`{text}`"))),
+                None => Err(self.unknown(&format!("`{text}`"), text, cases.iter().map(String::as_str))),
             },
             Type::Variant(cases) => match cases.iter().find(|case| case.name == text) {
                 Some(Case { payload: None, .. }) => Ok(Val::Variant(self.state.string(text)?, None)),
                 Some(_) => Err(self.mismatch(&format!("`{text}` without its payload"))),
-                None => Err(self.mismatch(&format!("`{text}`"))),
+                None => Err(self.unknown(&format!("`{text}`"), text, names_of(cases))),
             },
             Type::List(_) if self.ty.is_bytes() => match STANDARD.decode(text) {
                 Ok(bytes) => {
@@ -239,7 +282,10 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
                     match flags.iter().position(|known| *known == name) {
                         Some(index) if set[index] => return Err(self.mismatch(&format!("`{name}` twice"))),
                         Some(index) => set[index] = true,
-                        None => return Err(self.mismatch(&format!("`{name}`"))),
+                        None => {
+                            let known = flags.iter().map(String::as_str);
+                            return Err(self.unknown(&format!("`{name}`"), &name, known));
+                        }
                     }
                 }
                 // In the order of the type, so that equal sets are equal values.
@@ -322,7 +368,8 @@ impl ValueSeed<'_> {
             let in_order = fields.get(next).is_some_and(|field| field.name == key);
             let found = if in_order { Some(next) } else { fields.iter().position(|field| field.name == key) };
             let Some(index) = found else {
-                return Err(self.mismatch(&format!("an unknown field `{key}`")));
+                let known = fields.iter().map(|field| field.name.as_str());
+                return Err(self.unknown(&format!("an unknown field `{key}`"), &key, known));
             };
             if values[index].is_some() {
                 return Err(self.mismatch(&format!("the field `{key}` twice")));
@@ -371,7 +418,7 @@ impl ValueSeed<'_> {
             return Err(self.mismatch("an empty object"));
         };
         let Some(Case { name, payload }) = cases.iter().find(|case| case.name == key) else {
-            return Err(self.mismatch(&format!("the case `{key}`")));
+            return Err(self.unknown(&format!("the case `{key}`"), &key, names_of(cases)));
         };
         let Some(ty) = payload else {
             return Err(self.mismatch(&format!("a payload for `{key}`, which has none: send a string")));
@@ -387,7 +434,7 @@ impl ValueSeed<'_> {
         match &*key {
             "ok" => Ok(Val::Result(Ok(self.payload(entries, "ok", result.ok.as_ref())?))),
             "err" => Ok(Val::Result(Err(self.payload(entries, "err", result.err.as_ref())?))),
-            _ => Err(self.mismatch(&format!("the key `{key}`"))),
+            _ => Err(self.unknown(&format!("the key `{key}`"), &key, ["ok", "err"])),
         }
     }
 
@@ -411,6 +458,10 @@ impl ValueSeed<'_> {
             }
         }
     }
+}
+
+fn names_of(cases: &[Case]) -> impl Iterator<Item = &str> {
+    cases.iter().map(|case| case.name.as_str())
 }
 
 /// A string of the document, borrowed if it has no escapes.

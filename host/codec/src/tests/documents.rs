@@ -10,7 +10,7 @@ use super::schemas::fits;
 use super::{decode_one, json as encoded};
 use crate::testing::{any_type, value_of};
 use crate::text::wit_text;
-use crate::{DecodeError, Type, json_schema, parse_type};
+use crate::{DecodeError, Field, Type, decode, input_schema, json_schema, parse_type};
 
 /// Number of types in each test. Each compiles a component.
 const TYPES: u32 = 300;
@@ -83,11 +83,20 @@ fn near_miss() -> impl Strategy<Value = Value> {
         json!(1.5),
         json!(255),
         json!(256),
+        json!(256.0),
         json!(1e10),
+        json!(9e17),
+        json!(1e19),
+        json!(1.9e19),
         json!(i64::MIN),
+        json!(i64::MAX),
         json!(u64::MAX),
-        json!(3.5e38),
+        json!(3.402_823_567_797_336_2e38),
+        json!(3.402_823_567_797_336_6e38),
+        json!(-3.5e38),
         json!(1e300),
+        json!(f64::MAX),
+        json!(5e-324),
         json!(""),
         json!("x"),
         json!("xy"),
@@ -192,6 +201,44 @@ fn documents_decode_exactly_if_they_are_valid_by_the_schema() {
                 prop_assert!(document.pointer(parent).is_some(), "{} in {}", at, document);
             } else {
                 prop_assert!(decoded.is_ok(), "{:?} of {}", decoded, document);
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Generates several parameters, and values of them.
+fn arguments() -> impl Strategy<Value = Vec<(Type, Val)>> {
+    let argument = any_type().prop_flat_map(|ty| (Just(ty.clone()), value_of(&ty)));
+    proptest::collection::vec(argument, 2..4)
+}
+
+/// By name and by position, whole and altered.
+#[test]
+fn arguments_decode_exactly_if_they_are_valid_by_the_schema() {
+    let altered = proptest::collection::vec((any::<Index>(), near_miss(), 0_u8..4), 12);
+    check((arguments(), altered), |(arguments, altered)| {
+        let field = |(index, (ty, _)): (usize, &(Type, Val))| Field::new(format!("p{index}"), ty.clone());
+        let params: Vec<_> = arguments.iter().enumerate().map(field).collect();
+        let schema = input_schema(&params).unwrap();
+        let values = arguments.iter().map(|(ty, val)| serde_json::from_str(&encoded(ty, val)).unwrap());
+        let by_position: Vec<Value> = values.collect();
+        let by_name: serde_json::Map<_, _> = params
+            .iter()
+            .zip(&by_position)
+            .map(|(param, value)| (param.name.clone(), value.clone()))
+            .collect();
+        for document in [Value::Object(by_name), Value::Array(by_position)] {
+            prop_assert!(fits(&schema, &document), "{}", document);
+            prop_assert!(decode(&params, document.to_string().as_bytes()).is_ok(), "{}", document);
+            for (at, other, entries) in &altered {
+                let document = alter(document.clone(), *at, other, *entries);
+                let decoded = decode(&params, document.to_string().as_bytes());
+                if matches!(&decoded, Err(DecodeError::Mismatch { found, .. }) if found.starts_with("the key "))
+                {
+                    continue;
+                }
+                prop_assert_eq!(fits(&schema, &document), decoded.is_ok(), "{}: {:?}", document, decoded);
             }
         }
         Ok(())

@@ -21,7 +21,10 @@ fn keyword_fits(schema: &Value, keyword: &str, argument: &Value, value: &Value) 
     let count = || usize::try_from(argument.as_u64().unwrap()).unwrap();
     let all = || argument.as_array().unwrap();
     match keyword {
-        "type" => type_fits(argument.as_str().unwrap(), value),
+        "type" => match argument {
+            Value::Array(types) => types.iter().any(|ty| type_fits(ty.as_str().unwrap(), value)),
+            ty => type_fits(ty.as_str().unwrap(), value),
+        },
         "const" => value == argument,
         "enum" => all().contains(value),
         "oneOf" => all().iter().filter(|schema| fits(schema, value)).count() == 1,
@@ -75,10 +78,17 @@ fn type_fits(ty: &str, value: &Value) -> bool {
     }
 }
 
+/// Compares exactly: an integer isn't rounded to a double.
 fn compare(a: &Value, b: &Value) -> Ordering {
-    let integer = |value: &Value| value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
     match (integer(a), integer(b)) {
         (Some(a), Some(b)) => a.cmp(&b),
         _ => a.as_f64().unwrap().partial_cmp(&b.as_f64().unwrap()).unwrap(),
     }
+}
+
+/// Returns the value of an integer, unless it is too large for any comparison with one.
+fn integer(value: &Value) -> Option<i128> {
+    let whole = |number: &f64| number.fract() == 0.0 && number.abs() < 1e30;
+    let integer = value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
+    integer.or_else(|| value.as_f64().filter(whole).map(|number| number as i128))
 }
