@@ -5,9 +5,9 @@ use nebula_model::similar::did_you_mean;
 use serde::de::{self, MapAccess, SeqAccess};
 use wasmtime::component::Val;
 
-use super::kinds::Kinds;
+use super::kinds::{Kinds, Text};
 use super::state::State;
-use super::value::{Text, ValueSeed};
+use super::value::ValueSeed;
 use crate::text::params_excerpt;
 use crate::types::{Params, Type};
 

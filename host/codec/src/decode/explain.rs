@@ -3,12 +3,10 @@
 
 use std::borrow::Cow;
 
-use serde::de::{self, MapAccess};
+use serde::de::{self, DeserializeSeed, MapAccess};
 
 use super::error::DecodeError;
-use super::kinds::{ByKind, Kinds};
-use super::run;
-use super::value::Text;
+use super::kinds::{ByKind, Kinds, Text};
 use crate::text::{excerpt, params_excerpt, wit_excerpt};
 use crate::types::{Params, Primitive, Type};
 
@@ -59,7 +57,9 @@ fn byte_order_mark(json: &[u8]) -> Option<String> {
 /// Returns a hint for `{"order": …}`, sent to a function of one parameter `order`.
 fn unwrap_hint(params: &Params, json: &[u8]) -> Option<String> {
     let [param] = params else { return None };
-    if has_member(&param.ty, &param.name) || run(json, ByKind(OnlyMember { name: &param.name })).is_err() {
+    let only_member = ByKind(OnlyMember { name: &param.name });
+    let is_wrapped = only_member.deserialize(&mut serde_json::Deserializer::from_slice(json)).is_ok();
+    if !is_wrapped || has_member(&param.ty, &param.name) {
         return None;
     }
     let what = if matches!(param.ty, Type::Record(_)) { "record" } else { "value" };

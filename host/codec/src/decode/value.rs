@@ -12,7 +12,7 @@ use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Seq
 use serde_json::value::RawValue;
 use wasmtime::component::Val;
 
-use super::kinds::{ByKind, Kinds, is_out_of_range};
+use super::kinds::{ByKind, Kinds, Text, is_out_of_range};
 use super::number::{self, FLOAT32_MAX, Whole, may_round_twice};
 use super::state::State;
 use crate::encode::encode;
@@ -462,31 +462,6 @@ impl ValueSeed<'_> {
 
 fn names_of(cases: &[Case]) -> impl Iterator<Item = &str> {
     cases.iter().map(|case| case.name.as_str())
-}
-
-/// A string of the document, borrowed if it has no escapes.
-pub(super) struct Text<'de>(pub(super) Cow<'de, str>);
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Text<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Reader)
-    }
 }
 
 /// Decodes `{"some": value}`, the form of an option in an option.
