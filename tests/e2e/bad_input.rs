@@ -146,14 +146,14 @@ fn deep_nesting_is_refused_early() {
 
 #[test]
 fn nondeterministic_features_are_refused() {
-    for module in [
-        "(module (memory i64 1))",
-        "(module (memory 1 1 shared))",
-        "(module (type (struct)))",
-        "(module (memory 1 1 shared) (func (drop (i32.atomic.load (i32.const 0)))))",
+    for (module, feature) in [
+        ("(module (memory i64 1))", "memory64"),
+        ("(module (memory 1 1 shared))", "threads"),
+        ("(module (type (struct)))", "gc"),
+        ("(module (memory 1 1 shared) (func (drop (i32.atomic.load (i32.const 0)))))", "threads"),
     ] {
         let component = wat(&format!("(component (core {})", &module[1..]));
-        assert_refused(&component, 400, "not-a-component", "invalid at byte");
+        assert_refused(&component, 422, "refused", &format!("the `{feature}` proposal"));
     }
 }
 
@@ -340,7 +340,7 @@ fn nested_tuples() -> String {
 
 #[test]
 fn lists_of_a_fixed_length_are_refused() {
-    assert_refused(&handle_of("", "(list u8 4)"), 400, "not-a-component", "ixed-length lists");
+    assert_refused(&handle_of("", "(list u8 2)"), 422, "refused", "`fixed-length-lists`");
 }
 
 /// The bound holds for a function's signature and for the type that the message about a wrong

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use nebula_codec as codec;
 use nebula_codec::{Flat, Signature, Type, UnsupportedType};
 use nebula_model::form::Form;
-use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::types::{Component as ComponentType, ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type as Reflected};
 use wasmtime_wasi_http::p2::bindings::sync::ProxyPre;
 
@@ -16,6 +16,7 @@ use super::Engine;
 use super::artefact::load_bytes;
 use crate::purity;
 use crate::purity::Sandbox;
+use crate::wasi_version;
 
 /// The host's bindings for the raw world.
 mod raw {
@@ -34,8 +35,9 @@ const RAW_HANDLE: &str = "handle: func(request: record { media-type: string, bod
 pub enum Refused {
     /// The component exports none of the three forms.
     #[error(
-        "it exports {}, and neither `handle`, `nebula:function/handler` nor `wasi:http/incoming-handler`",
-        list(exports)
+        "it exports {}, and neither `handle`, `nebula:function/handler` nor `wasi:http/incoming-handler`{}",
+        list(exports),
+        other_wasi(exports)
     )]
     NoHandle {
         /// The names that the component exports.
@@ -61,7 +63,7 @@ pub enum Refused {
     #[error(transparent)]
     Type(#[from] UnsupportedType),
     /// The component has imports that a pure function may not use.
-    #[error("it imports {}, which a pure function may not use", list(imports))]
+    #[error("it imports {}, which a pure function may not use{}", list(imports), other_wasi(imports))]
     Imports {
         /// The names of the refused imports.
         imports: Vec<String>,
@@ -79,6 +81,21 @@ fn list(names: &[String]) -> String {
         return "nothing".to_owned();
     }
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the end of a sentence about names of which one has another version of WASI.
+fn other_wasi(names: &[String]) -> String {
+    let reason = wasi_version::unsupported(names.iter().map(String::as_str));
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
+/// Returns the latest version of WASI that a component imports, for a message.
+fn wasi_of(component: &ComponentType, engine: &wasmtime::Engine) -> String {
+    let versions = component.imports(engine).filter_map(|(name, _)| wasi_version::version_of(name));
+    // Of one minor version, so only the last number differs.
+    let last = |version: &&str| version.rsplit('.').next().and_then(|last| last.parse::<u64>().ok());
+    let latest = versions.max_by_key(last);
+    latest.map(|version| format!(" (it was built for WASI {version})")).unwrap_or_default()
 }
 
 /// A linked component, ready to be instantiated.
@@ -190,7 +207,7 @@ impl Engine {
             [..] => return Err(Refused::Ambiguous),
         };
         check_interface(form, export, handle, engine)?;
-        let link = |error: wasmtime::Error| Refused::Link(format!("{error:#}"));
+        let link = |error: wasmtime::Error| Refused::Link(format!("{error:#}{}", wasi_of(&ty, engine)));
         let pre = self.linker.instantiate_pre(component).map_err(link)?;
         let kind = match form {
             Form::Typed => {

@@ -35,6 +35,7 @@ mod ready;
 pub mod testing;
 mod ticker;
 mod uncompilable;
+mod wasi_version;
 
 use std::sync::{Arc, LazyLock};
 
@@ -42,7 +43,7 @@ use nebula_model::limits::{INITIALISE_MEMORY_BYTES_MAX, MEMORY_BYTES_CEILING, TA
 use wasmtime::component::Linker;
 use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
-pub use self::admission::{Inadmissible, admit};
+pub use self::admission::{Inadmissible, Unsupported, admit};
 pub use self::artefact::compile_artefact;
 pub use self::call::{Ended, Failure, Output, Stopped};
 pub use self::compile::{CompileError, Compiler, UNCOMPILABLE_EXIT, limit_compiler_process};

@@ -11,8 +11,8 @@ use nebula_runtime::id::Digest;
 use nebula_runtime::pipeline::InvalidPipeline;
 use nebula_runtime::{
     Broken, CallError, ClearError, CompileError, DecodeError, DeployError, ExplainError, Failure, Fault,
-    Form, InitialiseError, InvalidImport, LoadError, NamingError, ResolveError, ResultStoreError,
-    StepFailure, StoreError, StoreErrorKind, Uncompilable,
+    Form, Inadmissible, InitialiseError, InvalidImport, LoadError, NamingError, ResolveError,
+    ResultStoreError, StepFailure, StoreError, StoreErrorKind, Uncompilable,
 };
 
 use crate::coding::Coding;
@@ -302,9 +302,19 @@ fn late(detail: &str) -> Problem {
 /// Returns the problem for a refused deploy.
 pub(crate) fn deploy(error: &DeployError) -> Problem {
     match error {
-        DeployError::Admission(_) => {
-            Problem::new(StatusCode::BAD_REQUEST, "not-a-component", error.to_string())
+        DeployError::Admission(Inadmissible::Unsupported(_)) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", error.to_string())
         }
+        DeployError::Admission(
+            Inadmissible::Empty
+            | Inadmissible::Text
+            | Inadmissible::NotWasm
+            | Inadmissible::CoreModule
+            | Inadmissible::TooLarge { .. }
+            | Inadmissible::TooDeep
+            | Inadmissible::TooMany
+            | Inadmissible::Invalid { .. },
+        ) => Problem::new(StatusCode::BAD_REQUEST, "not-a-component", error.to_string()),
         DeployError::Import(reason) => import(reason),
         DeployError::Refused(_) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", error.to_string())

@@ -14,8 +14,9 @@ use wasmtime_wasi::p2::bindings::sync::io::{poll, streams};
 use super::Sandbox;
 use super::http::deny_outgoing;
 use super::sockets::deny_sockets;
+use crate::wasi_version;
 
-/// The packages that are linked, at any 0.2 version.
+/// The packages that are linked, at any release of 0.2.
 const LINKED: [&str; 7] = [
     "wasi:cli/",
     "wasi:clocks/",
@@ -46,7 +47,8 @@ pub(crate) fn classify(component: &ComponentType, engine: &wasmtime::Engine) -> 
     let mut imports = Imports::default();
     for (name, import) in component.imports(engine) {
         imports.all.push(name.to_owned());
-        let linked = name.contains("@0.2.") && LINKED.iter().any(|package| name.starts_with(package));
+        let linked =
+            wasi_version::is_supported(name) && LINKED.iter().any(|package| name.starts_with(package));
         if !linked && !is_types_only(&import.ty, engine) {
             imports.refused.push(name.to_owned());
         }
