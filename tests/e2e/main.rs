@@ -27,6 +27,7 @@ mod imports;
 mod initialise;
 mod loading;
 mod methods;
+mod mistakes;
 mod pipelines;
 mod project_deploys;
 mod projects;

@@ -249,8 +249,12 @@ pub(crate) fn unknown_digest(kind: &str, digest: &Digest) -> Problem {
 /// Returns the problem for a name, version or digest that can't be resolved.
 pub(crate) fn resolve(error: &ResolveError) -> Problem {
     match error {
-        ResolveError::UnknownFunction(_) => {
-            Problem::new(StatusCode::NOT_FOUND, "unknown-function", error.to_string())
+        ResolveError::UnknownFunction { similar, .. } => {
+            let problem = Problem::new(StatusCode::NOT_FOUND, "unknown-function", error.to_string());
+            match similar {
+                Some(similar) => problem.with("hint", format!("did you mean `{similar}`?")),
+                None => problem,
+            }
         }
         ResolveError::UnknownVersion { .. } | ResolveError::NoEarlierVersion { .. } => {
             Problem::new(StatusCode::NOT_FOUND, "unknown-version", error.to_string())

@@ -115,6 +115,13 @@ pub trait Catalog: Send + Sync {
     /// [`CatalogError`].
     fn list(&self) -> Result<Vec<VersionRecord>, CatalogError>;
 
+    /// Returns the names that begin with `prefix`, in order, at most `count` of them. Reads no
+    /// records.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    fn names(&self, prefix: &str, count: usize) -> Result<Vec<FunctionName>, CatalogError>;
+
     /// Returns the names that have a version that is a pipeline, in order.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use nebula_model::disagreement::Disagreement;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use nebula_model::record::VersionRecord;
+use nebula_model::similar::most_similar;
 
 pub use self::conflict::{MayConflict, retry_conflicts};
 pub use self::error::{ResolveError, StoreError, StoreErrorKind};
@@ -43,6 +44,9 @@ const BLOBS_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The longest wait for a change to be appended.
 const APPEND_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Most names that are read to find one similar to a name that doesn't exist.
+const SIMILAR_NAMES_MAX: usize = 1_000;
 
 /// The open store.
 pub struct Store {
@@ -218,7 +222,21 @@ impl Store {
     }
 
     fn current(&self, name: &FunctionName) -> Result<VersionRecord, ResolveError> {
-        self.catalog.current(name)?.ok_or_else(|| ResolveError::UnknownFunction(name.clone()))
+        match self.catalog.current(name)? {
+            Some(record) => Ok(record),
+            None => Err(self.unknown(name)),
+        }
+    }
+
+    /// Returns the error for a name without a function, with a similar name among those with the
+    /// same first character. Few names are read, because callers choose how often this happens.
+    pub fn unknown(&self, name: &FunctionName) -> ResolveError {
+        let first = name.as_str().get(..1).unwrap_or_default();
+        // The name is unknown all the same if the others can't be read.
+        let others = self.catalog.names(first, SIMILAR_NAMES_MAX).unwrap_or_default();
+        let similar = most_similar(name.as_str(), others.iter().map(FunctionName::as_str));
+        let similar = similar.and_then(|similar| similar.parse().ok());
+        ResolveError::UnknownFunction { name: name.clone(), similar }
     }
 
     /// Returns the current version of every function, ordered by name.

@@ -11,6 +11,7 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use nebula_model::similar::did_you_mean;
 use nebula_runtime::limits::{Limits, MEMORY_BYTES_CEILING};
 use nebula_runtime::{Followers, SettingsBase, SettingsUpdate};
 use serde_json::{Map, Value, json};
@@ -22,6 +23,8 @@ use crate::status;
 
 /// The value of a parameter that resets its setting.
 const DEFAULT: &str = "default";
+/// Maximum length of an unknown parameter in an error, characters.
+const NAME_EXCERPT_CHARS_MAX: usize = 100;
 
 /// The settings of a deploy.
 pub(super) struct DeployQuery {
@@ -72,6 +75,22 @@ pub fn followers_query(followers: Followers) -> (&'static str, String) {
     ("followers", value.to_owned())
 }
 
+/// The parameters that are limits.
+const LIMITS: [&str; 5] =
+    ["deadline_ms", "memory_bytes_max", "input_bytes_max", "output_bytes_max", "log_bytes_max"];
+
+/// The other parameters.
+const OTHERS: [&str; 6] =
+    ["remember", "remember_ttl_s", "remember_bytes_max", "remember_traps", "followers", "settings"];
+
+fn unknown_parameter(name: &str) -> Problem {
+    let excerpt: String = name.chars().take(NAME_EXCERPT_CHARS_MAX).collect();
+    let known = LIMITS.into_iter().chain(OTHERS);
+    let hint = did_you_mean(name, known.clone())
+        .unwrap_or_else(|| format!("the parameters are {}", known.collect::<Vec<_>>().join(", ")));
+    status::bad_request("bad-limit", format!("unknown parameter `{excerpt}`: {hint}")).with("hint", hint)
+}
+
 fn parse(query: &str) -> Result<DeployQuery, Problem> {
     let (mut followers, mut base) = (Followers::MustFit, SettingsBase::Current);
     let (mut limits, mut remember) = (Map::new(), Map::new());
@@ -109,7 +128,8 @@ fn parse(query: &str) -> Result<DeployQuery, Problem> {
                     _ => return Err(wrong("`keep` or `replace`")),
                 };
             }
-            _ => drop(limits.insert(name.to_owned(), number()?)),
+            limit if LIMITS.contains(&limit) => drop(limits.insert(limit.to_owned(), number()?)),
+            unknown => return Err(unknown_parameter(unknown)),
         }
     }
     let settings = SettingsUpdate::parse(base, json!({"limits": limits, "remember": remember}))
@@ -226,6 +246,8 @@ fn limits() -> [QueryParameter; 5] {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use nebula_runtime::limits::LimitOverrides;
 
     use super::*;
@@ -241,7 +263,28 @@ mod tests {
         // Each one can be set, and the list is complete.
         let overrides: LimitOverrides = serde_json::from_value(Value::Object(defaults.clone())).unwrap();
         assert_eq!(Limits::default().with(&overrides).unwrap(), Limits::default());
-        assert_eq!(serde_json::to_value(Limits::default()).unwrap(), Value::Object(defaults));
+        assert_eq!(serde_json::to_value(Limits::default()).unwrap(), Value::Object(defaults.clone()));
+        assert_eq!(
+            LIMITS.map(str::to_owned).into_iter().collect::<BTreeSet<_>>(),
+            defaults.into_iter().map(|(name, _)| name).collect()
+        );
+    }
+
+    #[test]
+    fn unknown_parameters_are_named_with_the_similar_one() {
+        for (query, meant) in [
+            ("folowers=may-stay", "followers"),
+            ("deadline-ms=5", "deadline_ms"),
+            ("memoryBytesMax=5", "memory_bytes_max"),
+            ("rememer=off", "remember"),
+        ] {
+            let (written, _) = query.split_once('=').unwrap();
+            let Err(problem) = parse(query) else { panic!("{query} is accepted") };
+            let expected = format!("unknown parameter `{written}`: did you mean `{meant}`?");
+            assert!(format!("{problem:?}").contains(&expected), "{problem:?}");
+        }
+        let Err(problem) = parse("colour=red") else { panic!("an unknown parameter is accepted") };
+        assert!(format!("{problem:?}").contains("the parameters are deadline_ms, "), "{problem:?}");
     }
 
     #[test]

@@ -51,14 +51,16 @@ struct Cached {
 /// Why a reference names no function, according to the store.
 #[derive(Clone, Debug)]
 enum Absence {
-    Function,
+    Function { similar: Option<FunctionName> },
     Version { asked: String, current: Version },
 }
 
 impl Absence {
     fn of(error: &ResolveError) -> Option<Self> {
         match error {
-            ResolveError::UnknownFunction(_) => Some(Self::Function),
+            ResolveError::UnknownFunction { name: _, similar } => {
+                Some(Self::Function { similar: similar.clone() })
+            }
             ResolveError::UnknownVersion { name: _, asked, current } => {
                 Some(Self::Version { asked: asked.clone(), current: *current })
             }
@@ -66,9 +68,16 @@ impl Absence {
         }
     }
 
+    /// Returns whether the error mentions a name.
+    fn mentions(&self, name: &FunctionName) -> bool {
+        matches!(self, Self::Function { similar: Some(similar) } if similar == name)
+    }
+
     fn error(&self, name: &FunctionName) -> ResolveError {
         match self {
-            Self::Function => ResolveError::UnknownFunction(name.clone()),
+            Self::Function { similar } => {
+                ResolveError::UnknownFunction { name: name.clone(), similar: similar.clone() }
+            }
             Self::Version { asked, current } => {
                 ResolveError::UnknownVersion { name: name.clone(), asked: asked.clone(), current: *current }
             }
@@ -177,6 +186,16 @@ impl Functions {
         Ok(function)
     }
 
+    /// Returns the function of a version that isn't published yet. Nothing is cached.
+    ///
+    /// # Errors
+    /// [`ResolveError`].
+    pub(crate) fn prospective(&self, record: VersionRecord) -> Result<Arc<Function>, ResolveError> {
+        let composed = record.pipeline.as_ref().map(|pipeline| self.resolve_steps(pipeline)).transpose()?;
+        let limits = self.limits.with(&record.limits).unwrap_or_else(|_| self.limits.clone());
+        Ok(Function::new(record, limits, self.executor.lane().share(), CachePolicy::Off, composed))
+    }
+
     /// Resolves the functions of a pipeline, each in the version that the pipeline was deployed
     /// with.
     fn resolve_steps(&self, composition: &Composition) -> Result<Composed, ResolveError> {
@@ -199,7 +218,7 @@ impl Functions {
     pub(crate) fn uncache(&self, name: &FunctionName) {
         let mut cached = self.write();
         cached.found.retain(|reference, _| reference.name != *name);
-        cached.absent.retain(|reference, _| reference.name != *name);
+        cached.absent.retain(|reference, absence| reference.name != *name && !absence.mentions(name));
         // The lock is held over both, so that nothing older is cached under the new number.
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
@@ -249,7 +268,7 @@ impl Functions {
             Ok(record) => Ok(Some(record)),
             Err(ResolveError::Store(error)) => Err(error),
             Err(
-                ResolveError::UnknownFunction(_)
+                ResolveError::UnknownFunction { .. }
                 | ResolveError::UnknownVersion { .. }
                 | ResolveError::NoEarlierVersion { .. },
             ) => Ok(None),
@@ -298,8 +317,8 @@ mod tests {
         let functions = none(&directory);
         let missing = reference("missing");
         assert!(functions.cached(&missing).is_none());
-        assert!(matches!(functions.resolve(&missing), Err(ResolveError::UnknownFunction(_))));
-        assert!(matches!(functions.cached(&missing), Some(Err(ResolveError::UnknownFunction(_)))));
+        assert!(matches!(functions.resolve(&missing), Err(ResolveError::UnknownFunction { .. })));
+        assert!(matches!(functions.cached(&missing), Some(Err(ResolveError::UnknownFunction { .. }))));
         functions.uncache(&reference("other").name);
         assert!(functions.cached(&missing).is_some());
         functions.uncache(&missing.name);

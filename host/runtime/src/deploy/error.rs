@@ -55,7 +55,7 @@ impl From<ResolveError> for DeployError {
     fn from(error: ResolveError) -> Self {
         match error {
             ResolveError::Store(error) => Self::Store(error),
-            error @ (ResolveError::UnknownFunction(_)
+            error @ (ResolveError::UnknownFunction { .. }
             | ResolveError::UnknownVersion { .. }
             | ResolveError::NoEarlierVersion { .. }) => Self::Internal(error.to_string()),
         }

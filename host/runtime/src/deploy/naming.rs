@@ -297,7 +297,7 @@ impl Deployer {
         // Also after an error: the change may be on disk all the same.
         self.functions.uncache(name);
         if !removed? {
-            return Err(ResolveError::UnknownFunction(name.clone()).into());
+            return Err(self.store.unknown(name).into());
         }
         // Under the lock, so that a deploy of the same name keeps its logs.
         self.results.drop_function(name);

@@ -157,6 +157,12 @@ impl Catalog for MemoryCatalog {
         Ok(state.view.functions.values().filter_map(current).collect())
     }
 
+    fn names(&self, prefix: &str, count: usize) -> Result<Vec<FunctionName>, CatalogError> {
+        let state = self.state();
+        let names = state.view.functions.keys().filter(|name| name.as_str().starts_with(prefix));
+        Ok(names.take(count).cloned().collect())
+    }
+
     fn pipelines(&self) -> Result<Vec<FunctionName>, CatalogError> {
         Ok(self.state().view.pipelines.iter().cloned().collect())
     }

@@ -116,7 +116,7 @@ impl RedbCatalog {
         Ok(log.push(&head, raw)?.sequence)
     }
 
-    fn names(
+    fn names_in(
         &self,
         table: TableDefinition<'static, &'static str, ()>,
     ) -> Result<Vec<FunctionName>, CatalogError> {
@@ -313,12 +313,27 @@ impl Catalog for RedbCatalog {
         })?)
     }
 
+    fn names(&self, prefix: &str, count: usize) -> Result<Vec<FunctionName>, CatalogError> {
+        Ok(self.database.read(|transaction| {
+            let mut names = Vec::new();
+            for entry in transaction.open_table(CURRENT)?.range(prefix..)?.take(count) {
+                let (name, _) = entry?;
+                if !name.value().starts_with(prefix) {
+                    break;
+                }
+                // Skips names that this release doesn't allow.
+                names.extend(name.value().parse().ok());
+            }
+            Ok(names)
+        })?)
+    }
+
     fn pipelines(&self) -> Result<Vec<FunctionName>, CatalogError> {
-        self.names(PIPELINES)
+        self.names_in(PIPELINES)
     }
 
     fn importers(&self) -> Result<Vec<FunctionName>, CatalogError> {
-        self.names(IMPORTERS)
+        self.names_in(IMPORTERS)
     }
 
     fn disagreements(&self) -> Result<HashMap<Digest, Disagreement>, CatalogError> {

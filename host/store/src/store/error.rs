@@ -67,8 +67,13 @@ pub enum StoreErrorKind {
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// The function doesn't exist.
-    #[error("there is no function `{0}`")]
-    UnknownFunction(FunctionName),
+    #[error("there is no function `{name}`{}", question(similar.as_ref()))]
+    UnknownFunction {
+        /// The name in the reference.
+        name: FunctionName,
+        /// A deployed function whose name is similar.
+        similar: Option<FunctionName>,
+    },
     /// The function exists, and this version of it doesn't.
     #[error("`{name}` has no version `{asked}`; its current one is {current}")]
     UnknownVersion {
@@ -90,6 +95,10 @@ pub enum ResolveError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn question(similar: Option<&FunctionName>) -> String {
+    similar.map(|similar| format!(": did you mean `{similar}`?")).unwrap_or_default()
 }
 
 impl From<CatalogError> for ResolveError {

@@ -199,7 +199,7 @@ fn collecting_garbage_deletes_the_blobs_of_removed_functions() {
     assert_eq!(collected.blobs, 1 + 1 + 1);
     assert!(store.open_compiled(&kept.digest, "now").unwrap().is_some());
     assert!(store.read_component(&gone.digest).unwrap_err().is_absence());
-    assert!(matches!(resolve(&store, "b"), Err(ResolveError::UnknownFunction(_))));
+    assert!(matches!(resolve(&store, "b"), Err(ResolveError::UnknownFunction { .. })));
 }
 
 #[test]
@@ -275,7 +275,7 @@ mod formats {
         for digest in store.catalog.digests().unwrap() {
             store.read_component(&digest).unwrap();
         }
-        assert!(matches!(resolve(store, "gone"), Err(ResolveError::UnknownFunction(_))));
+        assert!(matches!(resolve(store, "gone"), Err(ResolveError::UnknownFunction { .. })));
     }
 
     fn format(directory: &tempfile::TempDir) -> String {

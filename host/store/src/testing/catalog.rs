@@ -39,6 +39,7 @@ macro_rules! catalog_conformance {
             setting_current_keeps_the_other_versions,
             changes_of_missing_things_have_no_effect,
             removal_removes_all_of_a_function,
+            names_are_listed_by_their_beginning,
             pipelines_and_importers_are_listed_until_removed,
             a_component_is_distrusted_until_trusted,
             an_unknown_change_is_passed_on_and_has_no_effect,
@@ -255,6 +256,24 @@ pub fn removal_removes_all_of_a_function<F: Fixture>() {
     assert!(catalog.versions(&name("f")).unwrap().is_empty());
     assert_eq!(catalog.list().unwrap(), [version("f-2", 1)]);
     assert_eq!(catalog.digests().unwrap(), [version("f-2", 1).digest].into());
+}
+
+pub fn names_are_listed_by_their_beginning<F: Fixture>() {
+    let fixture = F::new();
+    let catalog = fixture.catalog();
+    assert!(catalog.names("", 9).unwrap().is_empty());
+    append(&*catalog, &["b", "ab", "a", "abc", "ac"].map(|name| publish(name, 1)));
+    append(&*catalog, &[publish("ab", 2), Change::Remove(name("abc"))]);
+    let names = |prefix: &str, count: usize| {
+        let names = catalog.names(prefix, count).unwrap();
+        names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names("", 9), "a ab ac b");
+    assert_eq!(names("a", 9), "a ab ac");
+    assert_eq!(names("a", 2), "a ab");
+    assert_eq!(names("ab", 9), "ab");
+    assert_eq!(names("c", 9), "");
+    assert_eq!(names("a", 0), "");
 }
 
 pub fn pipelines_and_importers_are_listed_until_removed<F: Fixture>() {

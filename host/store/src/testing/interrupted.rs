@@ -74,6 +74,10 @@ impl Catalog for InterruptedCatalog {
         self.catalog.list()
     }
 
+    fn names(&self, prefix: &str, count: usize) -> Result<Vec<FunctionName>, CatalogError> {
+        self.catalog.names(prefix, count)
+    }
+
     fn pipelines(&self) -> Result<Vec<FunctionName>, CatalogError> {
         self.catalog.pipelines()
     }
