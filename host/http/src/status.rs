@@ -110,6 +110,7 @@ fn pipeline(error: &InvalidPipeline) -> Problem {
         | InvalidPipeline::TypeTooLarge
         | InvalidPipeline::DifferentBranches { .. }
         | InvalidPipeline::UnknownInput { .. }
+        | InvalidPipeline::CannotFuse { .. }
         | InvalidPipeline::BadInputType(_) => problem,
     }
 }

@@ -16,6 +16,7 @@ use nebula_codec::{Case, Type};
 use nebula_model::description::CALLS_MAX;
 use nebula_model::description::{NamedStep, Path, Pipeline, Step};
 use nebula_model::id::FunctionRef;
+use nebula_model::similar::did_you_mean;
 
 use self::input::input_type;
 use self::lookup::Lookup;
@@ -54,7 +55,7 @@ pub fn check(
         depth_reached: 0,
     };
     let CheckedStep { node: root, output: shape, view } =
-        checker.step(&pipeline.steps, &input.shape(), false)?;
+        checker.step(&pipeline.steps, &input.shape(), None)?;
     let (output, conversion) = match &shape {
         Shape::Nothing => (OutputType::Nothing, Conversion::Same),
         Shape::Payload => (OutputType::Payload, Conversion::Same),
@@ -131,16 +132,17 @@ impl Inner {
 }
 
 impl Checker<'_> {
-    /// Checks one step on an input. If it `keeps_result`, the next step chooses by `ok` and `err`.
+    /// Checks one step on an input. `next` are the cases of the choice that follows, if one does: it
+    /// may choose by `ok` and `err`.
     fn step(
         &mut self,
         step: &Step,
         input: &Shape,
-        keeps_result: bool,
+        next: Option<&[NamedStep]>,
     ) -> Result<CheckedStep, InvalidPipeline> {
         self.depth += 1;
         self.depth_reached = self.depth_reached.max(self.depth);
-        let checked = self.kind_of_step(step, input, keeps_result)?;
+        let checked = self.kind_of_step(step, input, next)?;
         self.depth -= 1;
         // Before any other use: composed types can grow exponentially.
         if checked.output.is_within_limits() { Ok(checked) } else { Err(InvalidPipeline::TypeTooLarge) }
@@ -150,23 +152,23 @@ impl Checker<'_> {
         &mut self,
         step: &Step,
         input: &Shape,
-        keeps_result: bool,
+        next: Option<&[NamedStep]>,
     ) -> Result<CheckedStep, InvalidPipeline> {
         let mut inner = Inner::default();
         let (kind, label, node, output) = match step {
             Step::Call { function, label } => {
-                return self.call(function, label.as_deref(), input, keeps_result);
+                return self.call(function, label.as_deref(), input, next);
             }
             Step::Group { by, each } => return self.group(by, each, input),
-            Step::Choice(cases) => return self.choice(cases, input, keeps_result),
+            Step::Choice(cases) => return self.choice(cases, input, next),
             Step::Sequence(steps) => {
                 let mut shape = input.clone();
                 for (at, step) in steps.iter().enumerate() {
-                    let keeps_result = match steps.get(at + 1) {
-                        Some(next) => chooses_by_result(next),
-                        None => keeps_result,
+                    let next = match steps.get(at + 1) {
+                        Some(next) => first_choice(next),
+                        None => next,
                     };
-                    let checked = self.step(step, &shape, keeps_result)?;
+                    let checked = self.step(step, &shape, next)?;
                     shape = checked.output.clone();
                     inner.push(None, checked);
                 }
@@ -174,7 +176,7 @@ impl Checker<'_> {
             }
             Step::All(named) => {
                 for NamedStep { name, step } in named {
-                    let checked = self.step(step, input, false)?;
+                    let checked = self.step(step, input, None)?;
                     inner.push(Some(name), checked.with_value(name, "a field")?);
                 }
                 let names = named.iter().map(|named| named.name.clone());
@@ -183,14 +185,14 @@ impl Checker<'_> {
             }
             Step::AllOf(steps) => {
                 for (at, step) in steps.iter().enumerate() {
-                    let checked = self.step(step, input, false)?;
+                    let checked = self.step(step, input, None)?;
                     inner.push(None, checked.with_value(&at.to_string(), "a part of a tuple")?);
                 }
                 ("all", String::new(), Node::All(inner.nodes), Shape::Tuple(inner.outputs))
             }
             Step::Each(step) => {
                 let item = item_of(input).ok_or_else(|| not_a_list("each", input))?;
-                let checked = self.step(step, &item, false)?.with_value("each", "an item of a list")?;
+                let checked = self.step(step, &item, None)?.with_value("each", "an item of a list")?;
                 let (node, output) = (checked.node, Shape::List(Box::new(checked.output.clone())));
                 inner.push(None, checked);
                 ("each", String::new(), Node::Each(node), output)
@@ -227,13 +229,14 @@ impl Checker<'_> {
         function: &FunctionRef,
         label: Option<&str>,
         input: &Shape,
-        keeps_result: bool,
+        next: Option<&[NamedStep]>,
     ) -> Result<CheckedStep, InvalidPipeline> {
         let label = self.unique_label(label.unwrap_or(function.name.as_str()));
         let callee = self.lookup.callee(&label, function)?;
         self.depth_reached = self.depth_reached.max(self.depth + callee.depth);
         let call_input = call_input(&label, &callee.input, input)?;
-        let result = if keeps_result { callee.result() } else { None };
+        let by_result = next.is_some_and(|cases| chooses_by_result(cases, &callee.output.shape()));
+        let result = if by_result { callee.result() } else { None };
         let keeps_result = result.is_some();
         if !keeps_result {
             match &callee.error {
@@ -271,7 +274,7 @@ impl Checker<'_> {
             );
             return Err(InvalidPipeline::unsuitable("group", &item, &reason));
         }
-        let each = self.step(each, &Shape::Value(Type::list(ty)), false)?.with_value("group", "a field")?;
+        let each = self.step(each, &Shape::Value(Type::list(ty)), None)?.with_value("group", "a field")?;
         let fields = vec![
             FieldShape { name: "key".to_owned(), shape: key },
             FieldShape { name: "value".to_owned(), shape: each.output.clone() },
@@ -286,14 +289,19 @@ impl Checker<'_> {
         &mut self,
         named: &[NamedStep],
         input: &Shape,
-        keeps_result: bool,
+        next: Option<&[NamedStep]>,
     ) -> Result<CheckedStep, InvalidPipeline> {
         let unsuitable = |reason: &str| InvalidPipeline::unsuitable("choice", input, reason);
         let cases = cases_of(input)
             .ok_or_else(|| unsuitable("which is not a variant, enum, option, result or bool"))?;
         let has_case = |name: &str| cases.iter().any(|case| case.name == name);
         if let Some(unknown) = named.iter().find(|named| !has_case(&named.name)) {
-            return Err(unsuitable(&format!("which has no case `{}`", unknown.name)));
+            let names = cases.iter().map(|case| case.name.as_str());
+            return Err(unsuitable(&format!(
+                "which has no case `{}`{}",
+                unknown.name,
+                hint(&unknown.name, names)
+            )));
         }
         let has_step = |case: &&Case| named.iter().any(|named| named.name == case.name);
         let missing: Vec<_> =
@@ -305,7 +313,7 @@ impl Checker<'_> {
         for NamedStep { name, step } in named {
             let payload = cases.iter().find(|case| case.name == *name).and_then(|case| case.payload.clone());
             let payload = payload.map_or(Shape::Nothing, Shape::Value);
-            inner.push(Some(name), self.step(step, &payload, keeps_result)?);
+            inner.push(Some(name), self.step(step, &payload, next)?);
         }
         let Joined { output, conversions } = join(named, &inner.outputs)?;
         let branches = named.iter().zip(inner.nodes).zip(conversions);
@@ -372,19 +380,34 @@ fn call_input(label: &str, input: &InputType, given: &Shape) -> Result<CallInput
     }
 }
 
-/// Returns whether a step chooses between `ok` and `err`.
-fn chooses_by_result(step: &Step) -> bool {
+/// Returns the cases of a choice that a step begins with.
+fn first_choice(step: &Step) -> Option<&[NamedStep]> {
     match step {
-        Step::Choice(cases) => cases.iter().all(|named| named.name == "ok" || named.name == "err"),
-        Step::Sequence(steps) => steps.first().is_some_and(chooses_by_result),
+        Step::Choice(cases) => Some(cases),
+        Step::Sequence(steps) => steps.first().and_then(first_choice),
         Step::Call { .. }
         | Step::All(_)
         | Step::AllOf(_)
         | Step::Each(_)
         | Step::Group { .. }
         | Step::Select(_)
-        | Step::Constant(_) => false,
+        | Step::Constant(_) => None,
     }
+}
+
+/// Returns whether a choice after a call is between `ok` and `err`, not between the cases of the
+/// `value` in `ok`. A misspelt case leaves no doubt if it is none of the value's either: the error
+/// then shows the right cases.
+fn chooses_by_result(cases: &[NamedStep], value: &Shape) -> bool {
+    let is_of_result = |named: &NamedStep| named.name == "ok" || named.name == "err";
+    let Some(of_value) = cases_of(value) else { return true };
+    let is_of_value = |named: &NamedStep| of_value.iter().any(|case| case.name == named.name);
+    cases.iter().all(is_of_result) || (cases.iter().any(is_of_result) && !cases.iter().all(is_of_value))
+}
+
+/// Returns the end of a message about an unknown name: the similar one, if there is one.
+fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    did_you_mean(name, known).map(|hint| format!(": {hint}")).unwrap_or_default()
 }
 
 /// The type that a shape has by itself, and the conversion to it.

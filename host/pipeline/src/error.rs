@@ -61,6 +61,12 @@ pub enum InvalidPipeline {
         /// The step that accepts several types.
         reason: String,
     },
+    /// `fuse` is `always`, and the functions can't be linked into one component.
+    #[error("`fuse` is `always`, and it can't run as one component: {reason}")]
+    CannotFuse {
+        /// The obstacle.
+        reason: String,
+    },
     /// `input` isn't a type.
     #[error("`input` is not a type: {0}")]
     BadInputType(#[from] TypeSyntaxError),

@@ -45,5 +45,5 @@ pub use self::check::check;
 pub use self::conversion::Conversion;
 pub use self::error::{InvalidPipeline, Mismatch};
 pub use self::fusion_trial::{ExecutionMode, FusionTrial};
-pub use self::plan::{Branch, Call, CallInput, CallStep, ErrorMapping, Node, Plan, View};
+pub use self::plan::{Branch, Call, CallInput, CallStep, ErrorMapping, Node, NotAChain, Plan, View};
 pub use self::value::Value;

@@ -144,45 +144,102 @@ pub struct View {
     pub inner: Vec<(Option<String>, View)>,
 }
 
+/// Why a pipeline isn't a chain.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum NotAChain {
+    /// The pipeline has a step that isn't a call.
+    #[error("it has a `{kind}`, and a chain has only calls of functions")]
+    OtherStep {
+        /// The kind of the step.
+        kind: &'static str,
+    },
+    /// A function takes or gives a payload, or gives nothing.
+    #[error("`{step}` doesn't take and give values")]
+    NotValues {
+        /// The label of the step.
+        step: String,
+    },
+    /// A function gets something else than the unchanged output of the one before.
+    #[error("`{step}` doesn't get exactly what the step before gives")]
+    Changed {
+        /// The label of the step.
+        step: String,
+    },
+    /// The output isn't exactly what the last function gives.
+    #[error("its output isn't exactly what its last function gives")]
+    ChangedOutput,
+    /// The output is a `result`, which would be mistaken for the error of a step.
+    #[error("its output is a `result`")]
+    GivesResult,
+    /// The pipeline calls one function, or none.
+    #[error("it calls {calls} functions, and a chain has at least two")]
+    TooShort {
+        /// The number of calls.
+        calls: usize,
+    },
+}
+
 impl Plan {
-    /// Returns the calls of a chain, or `None` if the pipeline isn't one.
+    /// Returns the calls of a chain, or `None` if the pipeline isn't one or may not make them all.
+    pub fn chain(&self) -> Option<Vec<usize>> {
+        self.links().ok().filter(|calls| calls.len() as u64 <= self.calls_max)
+    }
+
+    /// Returns the calls of a chain.
     ///
     /// A chain is a sequence of functions on values, each of which gets the unchanged output of the
     /// one before.
-    pub fn chain(&self) -> Option<Vec<usize>> {
+    ///
+    /// # Errors
+    /// [`NotAChain`].
+    pub fn links(&self) -> Result<Vec<usize>, NotAChain> {
         let mut calls = Vec::new();
-        let is_chain = self.is_chain(self.root, &mut calls) && self.output == Conversion::Same;
-        // The linked component's own `result` would be mistaken for the error of a step.
-        let gives_result = matches!(self.callee.output, OutputType::Value(Type::Result(_)));
-        let is_within_calls_max = calls.len() as u64 <= self.calls_max;
-        (is_chain && calls.len() > 1 && !gives_result && is_within_calls_max).then_some(calls)
+        self.add_links(self.root, &mut calls)?;
+        if self.output != Conversion::Same {
+            return Err(NotAChain::ChangedOutput);
+        }
+        if matches!(self.callee.output, OutputType::Value(Type::Result(_))) {
+            return Err(NotAChain::GivesResult);
+        }
+        if calls.len() < 2 {
+            return Err(NotAChain::TooShort { calls: calls.len() });
+        }
+        Ok(calls)
     }
 
-    fn is_chain(&self, node: usize, calls: &mut Vec<usize>) -> bool {
+    fn add_links(&self, node: usize, calls: &mut Vec<usize>) -> Result<(), NotAChain> {
+        let other_step = |kind| Err(NotAChain::OtherStep { kind });
         match &self.nodes[node] {
-            Node::Sequence(nodes) => nodes.iter().all(|node| self.is_chain(*node, calls)),
+            Node::Sequence(nodes) => nodes.iter().try_for_each(|node| self.add_links(*node, calls)),
             Node::Call(call) => {
-                let Call { callee, step, .. } = &self.calls[*call];
+                let Call { label, callee, step, .. } = &self.calls[*call];
+                let is_first = calls.is_empty();
                 let is_unchanged = match &step.input {
                     CallInput::Parameter(conversion) => *conversion == Conversion::Same,
                     // Only the first function can have several parameters: those of the pipeline.
                     CallInput::Parameters(conversion) => {
-                        calls.is_empty()
-                            && *conversion == Conversion::Same
-                            && self.callee.input == callee.input
+                        is_first && *conversion == Conversion::Same && self.callee.input == callee.input
                     }
-                    CallInput::Nothing => calls.is_empty() && self.callee.input == callee.input,
-                    CallInput::Payload | CallInput::EncodedPayload { .. } => false,
+                    CallInput::Nothing => is_first && self.callee.input == callee.input,
+                    CallInput::Payload | CallInput::EncodedPayload { .. } => {
+                        return Err(NotAChain::NotValues { step: label.clone() });
+                    }
                 };
                 calls.push(*call);
-                is_unchanged && !step.keeps_result && matches!(callee.output, OutputType::Value(_))
+                if !is_unchanged {
+                    return Err(NotAChain::Changed { step: label.clone() });
+                }
+                if step.keeps_result || !matches!(callee.output, OutputType::Value(_)) {
+                    return Err(NotAChain::NotValues { step: label.clone() });
+                }
+                Ok(())
             }
-            Node::All(_)
-            | Node::Each(_)
-            | Node::Group { .. }
-            | Node::Choice(_)
-            | Node::Select(_)
-            | Node::Constant(_) => false,
+            Node::All(_) => other_step("all"),
+            Node::Each(_) => other_step("each"),
+            Node::Group { .. } => other_step("group"),
+            Node::Choice(_) => other_step("choice"),
+            Node::Select(_) => other_step("select"),
+            Node::Constant(_) => other_step("constant"),
         }
     }
 }

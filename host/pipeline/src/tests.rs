@@ -23,6 +23,7 @@ fn lookup(reference: &nebula_model::id::FunctionRef) -> Result<Callee, String> {
         "markdown" => typed(&[("text", "string")], "string"),
         "slugify" => typed(&[("text", "string")], "string"),
         "add" => typed(&[("a", "s64"), ("b", "s64")], "result<s64, string>"),
+        "rate" => typed(&[("level", "u8")], "result<variant { good, ok }, string>"),
         "trials" => typed(&[("seed", "u32")], "record { inside: u64, trials: u64 }"),
         "estimate" => typed(&[("all", "list<record { trials: u64, inside: u64 }>")], "f64"),
         "sum" => typed(&[("all", "list<record { region: string, amount: f64 }>")], "f64"),
@@ -110,6 +111,44 @@ fn refusal_names_both_types_and_the_place() {
     ] {
         assert_eq!(refusal(json), expected, "{json}");
     }
+}
+
+/// Also if no case is spelt as the function's result has it.
+#[test]
+fn misspelt_cases_of_a_choice_are_named() {
+    let result = "step `choice` gets `result<s64, string>`, which has no case";
+    for (json, expected) in [
+        (
+            r#"{"steps": ["add", {"choice": {"ok": {"select": "."}, "eror": {"constant": 0}}}]}"#,
+            format!("{result} `eror`: did you mean `err`?"),
+        ),
+        (
+            r#"{"steps": ["add", {"choice": {"oke": {"select": "."}, "err": {"constant": 0}}}]}"#,
+            format!("{result} `oke`: did you mean `ok`?"),
+        ),
+        (
+            r#"{"steps": ["add", {"choice": {"success": {"select": "."}, "failure": {"constant": 0}}}]}"#,
+            format!("{result} `success`"),
+        ),
+        (
+            r#"{"steps": ["add", [{"choice": {"ok": {"select": "."}, "errr": {"constant": 0}}}]]}"#,
+            format!("{result} `errr`: did you mean `err`?"),
+        ),
+        (
+            r#"{"input": "enum { north, south }", "steps": {"choice": {"north": [], "sout": []}}}"#,
+            "step `choice` gets `enum { north, south }`, which has no case `sout`: did you mean `south`?".to_owned(),
+        ),
+        (
+            r#"{"steps": ["trials", {"select": "insde"}]}"#,
+            "step `select insde` gets `record { inside: u64, trials: u64 }`, which has no part `insde`: did you mean `inside`?"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(refusal(json), expected, "{json}");
+    }
+    // These are the cases of the value in `ok`: the choice isn't by the result.
+    let by_value = r#"{"steps": ["rate", {"choice": {"ok": {"constant": 1}, "good": {"constant": 2}}}]}"#;
+    assert_eq!(signature(by_value), "handle: func(level: u8) -> result<s64, string>");
 }
 
 #[test]

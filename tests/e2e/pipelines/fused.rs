@@ -53,12 +53,42 @@ fn fused_and_unfused_chains_give_equal_answers() {
     }
     // A chain that passes on floats isn't fused, because the host makes NaNs canonical between
     // steps.
-    let body = json!({"steps": ["csv-stats", "stats-markdown"], "fuse": "always"}).to_string();
+    let body = json!({"steps": ["csv-stats", "stats-markdown"]}).to_string();
     nebula.control("PUT", "/api/v1/pipelines/floats").body(body).send().is(200);
     let body = json!({"steps": ["markdown", "slugify"], "fuse": "always"}).to_string();
     nebula.control("PUT", "/api/v1/pipelines/later").body(body).send().is(200);
     assert!(becomes_fused(&nebula, "/f/later", "\"a\""));
     assert!(!steps(&nebula.post("/f/floats", r#"{"csv": "n\n1\n"}"#).is(200)).is_empty());
+}
+
+/// Such a pipeline is fused by the time its deploy is answered, or refused.
+#[test]
+fn a_pipeline_that_must_be_fused_is_refused_with_the_reason_if_it_cannot_be() {
+    let functions = ["slugify", "markdown", "csv-stats", "stats-markdown", "thumbnail", "add"];
+    let nebula = with(Nebula::start_uncached(), &functions);
+    put(&nebula, "inner", &json!(["slugify", "markdown"])).is(200);
+    nebula.put("small?input_bytes_max=10", &std::fs::read(function("slugify")).unwrap()).is(200);
+    for (steps, reason) in [
+        (json!(["csv-stats", "stats-markdown"]), "`csv-stats` passes on floats or a map"),
+        (json!(["slugify"]), "it calls 1 functions"),
+        (json!(["slugify", {"select": "."}, "markdown"]), "it has a `select`"),
+        (json!({"all": ["slugify", "markdown"]}), "it has a `all`"),
+        (json!(["thumbnail", "thumbnail"]), "`thumbnail` doesn't take and give values"),
+        (json!(["inner", "slugify"]), "`inner` is not a typed component"),
+        (json!(["small", "markdown"]), "`small` has a lower `input_bytes_max`"),
+        (json!(vec!["slugify"; 21]), "the chain has 21 functions; it takes 2 to 20"),
+    ] {
+        let body = json!({"steps": steps, "fuse": "always"}).to_string();
+        for (method, path) in [("PUT", "/api/v1/pipelines/p"), ("POST", "/api/v1/pipelines/p/check")] {
+            let refused = nebula.control(method, path).body(&body).send().is(422).problem("invalid-pipeline");
+            refused.detail("`fuse` is `always`").detail(reason);
+        }
+        nebula.post("/f/p", "1").is(404);
+    }
+    let body = json!({"steps": ["slugify", "markdown"], "fuse": "always"}).to_string();
+    nebula.control("POST", "/api/v1/pipelines/p/check").body(&body).send().is(200);
+    nebula.control("PUT", "/api/v1/pipelines/p").body(&body).send().is(200);
+    assert!(steps(&nebula.post("/f/p", "\"a\"").is(200)).is_empty(), "the first call isn't fused");
 }
 
 /// The limits of the current versions apply, even to a chain that was linked earlier.

@@ -2,6 +2,7 @@
 
 use nebula_codec::{Case, Outcome, Primitive, Type};
 use nebula_model::description::Path;
+use nebula_model::similar::did_you_mean;
 
 use crate::error::InvalidPipeline;
 use crate::shape::Shape;
@@ -67,10 +68,12 @@ pub(super) fn select(shape: &Shape, path: &Path) -> Result<Selection, InvalidPip
     let mut selection = Selection { indices: Vec::new(), shape: shape.clone() };
     for name in &path.0 {
         let Some((index, part)) = part_of(&selection.shape, name) else {
+            let hint = did_you_mean(name, names_of(&selection.shape));
+            let hint = hint.map(|hint| format!(": {hint}")).unwrap_or_default();
             let reason = if selection.indices.is_empty() {
-                format!("which has no part `{name}`")
+                format!("which has no part `{name}`{hint}")
             } else {
-                format!("in which `{}` has no part `{name}`", selection.shape)
+                format!("in which `{}` has no part `{name}`{hint}", selection.shape)
             };
             return Err(InvalidPipeline::unsuitable(&format!("select {path}"), shape, &reason));
         };
@@ -78,6 +81,20 @@ pub(super) fn select(shape: &Shape, path: &Path) -> Result<Selection, InvalidPip
         selection.shape = part;
     }
     Ok(selection)
+}
+
+/// Returns the names of the fields of a record.
+fn names_of(shape: &Shape) -> Vec<&str> {
+    match shape {
+        Shape::Record(fields) => fields.iter().map(|field| field.name.as_str()).collect(),
+        Shape::Value(Type::Record(fields)) => fields.iter().map(|field| field.name.as_str()).collect(),
+        Shape::Nothing
+        | Shape::Payload
+        | Shape::Value(_)
+        | Shape::Constant(_)
+        | Shape::Tuple(_)
+        | Shape::List(_) => Vec::new(),
+    }
 }
 
 /// Returns the index and shape of the field with this name, or the part at this position.

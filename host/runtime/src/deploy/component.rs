@@ -118,13 +118,14 @@ impl Deployer {
 }
 
 /// Marks a component as being deployed, until dropped. Its files aren't garbage.
-struct Deploying<'a> {
+pub(super) struct Deploying<'a> {
     deployer: &'a Deployer,
     digest: Digest,
 }
 
 impl<'a> Deploying<'a> {
-    fn begin(deployer: &'a Deployer, digest: Digest) -> Self {
+    /// Marks a component until the returned guard is dropped.
+    pub(super) fn begin(deployer: &'a Deployer, digest: Digest) -> Self {
         deployer.lock_deploying().push(digest);
         Self { deployer, digest }
     }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! deployed, or called but missing --(a chain)--> queue --> linked, compiled (one thread) --> used
+//! deployed with `fuse = "always"` --> linked, compiled --> published, or refused with the reason
 //! ```
 //!
 //! The shard chooses for each call whether to run it fused or stepwise, by the measured times of
@@ -19,25 +20,27 @@
 mod queue;
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use nebula_codec::is_ambiguous;
-use nebula_engine::Loaded;
+use nebula_engine::{CompileError, Loaded};
 use nebula_linker::{Link, fuse};
 use nebula_model::description::Fuse;
 use nebula_model::form::Form;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use nebula_model::limits::{COMPONENT_BYTES_MAX, Limits};
-use nebula_model::record::VersionRecord;
-use nebula_pipeline::OutputType;
+use nebula_model::record::{Composition, VersionRecord};
+use nebula_pipeline::{Call, InvalidPipeline, OutputType};
 use nebula_store::StoreError;
 use sha2::{Digest as _, Sha256};
 
 pub(super) use self::queue::Queue;
-use super::Deployer;
-use crate::call::function::Function;
+use super::component::Deploying;
+use super::{DeployError, Deployer};
+use crate::call::function::{Composed, Function};
 use crate::error::LoadError;
 use crate::executor::Executor;
 use crate::pool::Pool;
@@ -48,22 +51,66 @@ const LINKER: u32 = 1;
 /// Most chains in the queue. Further chains run stepwise until they are called again.
 const QUEUE_MAX: usize = 4096;
 
+/// Why a call of a pipeline can't be part of one component.
+#[derive(Clone, Copy, Debug)]
+struct Obstacle<'a> {
+    function: &'a FunctionRef,
+    kind: ObstacleKind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ObstacleKind {
+    /// No version of the function is known.
+    Unresolved,
+    /// The function is a pipeline, or takes payloads or whole requests.
+    Form,
+    /// The function has a lower limit than the pipeline. In one component all functions share the
+    /// pipeline's limits.
+    LowerLimit(&'static str),
+}
+
+impl fmt::Display for Obstacle<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { function, kind } = self;
+        match kind {
+            ObstacleKind::Unresolved => write!(formatter, "`{function}` isn't deployed"),
+            ObstacleKind::Form => write!(formatter, "`{function}` is not a typed component"),
+            ObstacleKind::LowerLimit(limit) => {
+                write!(formatter, "`{function}` has a lower `{limit}` than the pipeline")
+            }
+        }
+    }
+}
+
 /// Returns the digest under which a pipeline's fused code is stored. `None` if the chain must not
-/// be fused: its description forbids it, a step isn't a typed component, or a function has lower
-/// limits than the pipeline. In one component all functions share the pipeline's limits.
+/// be fused: its description forbids it, or a function can't be part of one component.
 fn fused_id(function: &Function) -> Option<Digest> {
-    let (composed, composition) = (function.composed()?, function.record.pipeline.as_ref()?);
-    let own = function.limits();
+    let composition = function.record.pipeline.as_ref()?;
     if composition.description.fuse == Fuse::Never {
         return None;
     }
+    chain_id(function, function.composed()?, composition).ok()
+}
+
+/// Returns the digest of everything that the fused code of a chain depends on.
+///
+/// # Errors
+/// The first [`Obstacle`].
+fn chain_id<'a>(
+    function: &Function,
+    composed: &Composed,
+    composition: &'a Composition,
+) -> Result<Digest, Obstacle<'a>> {
+    let own = function.limits();
     let calls = composition.description.steps.calls();
     let mut hasher = Sha256::new();
     hasher.update(b"nebula fused pipeline");
     hasher.update(LINKER.to_le_bytes());
     hasher.update(function.record.digest.bytes());
-    for (index, call) in calls.iter().enumerate() {
-        let step = composed.steps().get(&call.to_string())?;
+    for (index, function) in calls.iter().enumerate() {
+        let obstacle = |kind| Obstacle { function, kind };
+        let step = composed.steps().get(&function.to_string());
+        let step = step.ok_or_else(|| obstacle(ObstacleKind::Unresolved))?;
         let Limits {
             memory_bytes_max,
             input_bytes_max,
@@ -73,17 +120,59 @@ fn fused_id(function: &Function) -> Option<Digest> {
             // The pipeline's limit holds for the log of the chain.
             log_bytes_max: _,
         } = step.limits();
-        let may_have_it = own.memory_bytes_max <= *memory_bytes_max
-            && (index > 0 || own.input_bytes_max <= *input_bytes_max)
-            && (index + 1 < calls.len() || own.output_bytes_max <= *output_bytes_max);
-        if step.composed().is_some() || step.record.description.form != Form::Typed || !may_have_it {
-            return None;
+        if step.composed().is_some() || step.record.description.form != Form::Typed {
+            return Err(obstacle(ObstacleKind::Form));
+        }
+        if own.memory_bytes_max > *memory_bytes_max {
+            return Err(obstacle(ObstacleKind::LowerLimit("memory_bytes_max")));
+        }
+        if index == 0 && own.input_bytes_max > *input_bytes_max {
+            return Err(obstacle(ObstacleKind::LowerLimit("input_bytes_max")));
+        }
+        if index + 1 == calls.len() && own.output_bytes_max > *output_bytes_max {
+            return Err(obstacle(ObstacleKind::LowerLimit("output_bytes_max")));
         }
         hasher.update(step.record.digest.bytes());
         hasher.update(input_bytes_max.to_le_bytes());
         hasher.update(output_bytes_max.to_le_bytes());
     }
-    Some(Digest::from_bytes(hasher.finalize().into()))
+    Ok(Digest::from_bytes(hasher.finalize().into()))
+}
+
+/// Why a chain isn't fused.
+#[derive(Debug, thiserror::Error)]
+enum NotFused {
+    /// The chain can't be one component. The reason is for the pipeline's author.
+    #[error("{0}")]
+    Impossible(String),
+    /// The host failed, or has changed meanwhile.
+    #[error(transparent)]
+    Host(#[from] DeployError),
+}
+
+impl From<StoreError> for NotFused {
+    fn from(error: StoreError) -> Self {
+        Self::Host(error.into())
+    }
+}
+
+impl From<LoadError> for NotFused {
+    fn from(error: LoadError) -> Self {
+        Self::Host(error.into())
+    }
+}
+
+impl From<CompileError> for NotFused {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Uncompilable(_) | CompileError::TooCostly => Self::Impossible(error.to_string()),
+            CompileError::Process(_) => Self::Host(error.into()),
+        }
+    }
+}
+
+fn impossible(reason: &impl fmt::Display) -> NotFused {
+    NotFused::Impossible(reason.to_string())
 }
 
 /// Returns the deadline of a fused call: the shortest deadline of the pipeline and its functions.
@@ -126,34 +215,72 @@ impl Deployer {
         self.fusing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Links and compiles one chain. `None` if that isn't possible.
+    /// Links and compiles one chain, unless its description forbids it. `None` if that isn't
+    /// possible.
     fn fuse(&self, name: FunctionName, version: Version) -> Option<()> {
-        let code = self.executor.code();
         let function =
             self.functions.resolve(&FunctionRef { name, selector: Selector::Version(version) }).ok()?;
-        let (composed, composition) = (function.composed()?, function.record.pipeline.as_ref()?);
         let id = fused_id(&function)?;
-        if code.open(&id).ok()?.is_some() {
-            return Some(());
+        self.fuse_as(&id, &function).ok()
+    }
+
+    /// Links and compiles the chain of a version that isn't published yet, and keeps its code while
+    /// the returned guard lives.
+    ///
+    /// # Errors
+    /// [`InvalidPipeline::CannotFuse`], or why that can't be told.
+    pub(super) fn fuse_now(&self, record: VersionRecord) -> Result<Deploying<'_>, DeployError> {
+        let function = self.functions.prospective(record)?;
+        let (Some(composed), Some(composition)) = (function.composed(), &function.record.pipeline) else {
+            return Err(DeployError::Internal("a version without a pipeline can't be fused".to_owned()));
+        };
+        let refused = |reason: String| DeployError::from(InvalidPipeline::CannotFuse { reason });
+        // A reason of the description comes before one of a function.
+        let plan = self.with_names(|names| names.pinned_plan(composition))?;
+        plan.links().map_err(|reason| refused(reason.to_string()))?;
+        let id = chain_id(&function, composed, composition).map_err(|found| refused(found.to_string()))?;
+        let keep = Deploying::begin(self, id);
+        match self.fuse_as(&id, &function) {
+            Ok(()) => Ok(keep),
+            Err(NotFused::Impossible(reason)) => Err(refused(reason)),
+            Err(NotFused::Host(error)) => Err(error),
         }
-        let plan = self.with_names(|names| names.pinned_plan(composition)).ok()?;
-        let calls = plan.chain()?;
+    }
+
+    /// Links and compiles the chain of a pipeline, and stores the code as `id`.
+    fn fuse_as(&self, id: &Digest, function: &Function) -> Result<(), NotFused> {
+        let code = self.executor.code();
+        if code.open(id)?.is_some() {
+            return Ok(());
+        }
+        let (Some(composed), Some(composition)) = (function.composed(), &function.record.pipeline) else {
+            return Err(impossible(&"it isn't a pipeline"));
+        };
+        let plan = self.with_names(|names| names.pinned_plan(composition))?;
+        let calls = plan.links().map_err(|reason| impossible(&reason))?;
         let mut links = Vec::new();
-        for call in &calls {
-            let call = &plan.calls[*call];
-            let step = composed.steps().get(&call.function.to_string())?;
+        for (index, call) in calls.iter().enumerate() {
+            let Call { label, function, callee, .. } = &plan.calls[*call];
+            let step = composed.steps().get(&function.to_string());
+            let step = step.ok_or_else(|| impossible(&format!("`{function}` isn't deployed")))?;
             // Between steps there is one NaN, and a map has each key once. A fused chain passes
             // values on unchanged, so a chain with such a type isn't fused.
-            let is_last = links.len() + 1 == calls.len();
-            if !is_last && matches!(&call.callee.output, OutputType::Value(ty) if is_ambiguous(ty)) {
-                return None;
+            let is_last = index + 1 == calls.len();
+            if !is_last && matches!(&callee.output, OutputType::Value(ty) if is_ambiguous(ty)) {
+                let reason =
+                    format!("`{label}` passes on floats or a map, which are normalised between steps");
+                return Err(NotFused::Impossible(reason));
             }
-            let signature = self.executor.describe(&step.record.digest).ok()??.types?;
-            links.push((self.store.read_component(&step.record.digest).ok()?, signature, step));
+            let described = self.executor.describe(&step.record.digest)?;
+            let types = described.and_then(|described| described.types);
+            let signature = types.ok_or(LoadError::NotCompiled { digest: step.record.digest })?;
+            links.push((self.store.read_component(&step.record.digest)?, signature, step));
         }
         let bytes: usize = links.iter().map(|(component, ..)| component.len()).sum();
         if bytes > COMPONENT_BYTES_MAX {
-            return None;
+            let reason =
+                format!("its components have {bytes} bytes together; the limit is {COMPONENT_BYTES_MAX}");
+            return Err(NotFused::Impossible(reason));
         }
         // The output limit of a link is bounded by the input limit of the next one.
         let passed_on = links.windows(2).filter_map(|pair| match pair {
@@ -171,14 +298,13 @@ impl Deployer {
                 output_bytes_max,
             })
             .collect();
-        let engine = self.executor.fused_pool()?.engine();
-        let component = fuse(&chain).ok()?;
+        let pool = self.executor.fused_pool();
+        let engine = pool.ok_or_else(|| impossible(&"this host has no room for it"))?.engine();
+        let component = fuse(&chain).map_err(|error| impossible(&error))?;
         // Without this check, every call would read code that needs more than an instance may have.
-        let accept = |code: &[u8]| match engine.describe_compiled(code) {
-            Ok(_) => Ok(()),
-            Err(refused) => Err(LoadError::Engine(refused.to_string())),
-        };
-        code.get_or_compile_bytes(&id, || Ok(component.into()), accept).ok().map(drop)
+        let accept =
+            |code: &[u8]| engine.describe_compiled(code).map(drop).map_err(|error| impossible(&error));
+        code.get_or_compile_bytes(id, || Ok(component.into()), accept).map(drop)
     }
 
     /// Returns the digests under which the fused code of current pipelines is stored.

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use nebula_model::description::Pipeline;
+use nebula_model::description::{Fuse, Pipeline};
 use nebula_model::id::{Digest, FunctionName, FunctionRef, ProjectName, Version};
 use nebula_model::record::VersionRecord;
 use nebula_model::settings::SettingsUpdate;
@@ -24,6 +24,7 @@ use nebula_store::{
     MayConflict, NewVersion, Publication, ResolveError, Sequence, StoreError, retry_conflicts,
 };
 
+use super::component::Deploying;
 use super::description::describe;
 use super::error::{Broken, DeployError, broken};
 use super::followers::{FollowerVersion, Followers};
@@ -122,12 +123,35 @@ impl Deployer {
         settings: &SettingsUpdate,
         followers: Followers,
     ) -> Result<View, DeployError> {
-        self.with_names(|names| {
+        let view = self.with_names(|names| {
             let PlannedPipeline { version, plan, .. } =
                 self.plan_pipeline(names, name, pipeline, settings, None)?;
             names.follow(self.store.prospect(name, &version)?, followers)?;
-            Ok(plan.view)
-        })
+            Ok::<_, DeployError>(plan.view)
+        })?;
+        self.fuse_if_always(name, pipeline, settings)?;
+        Ok(view)
+    }
+
+    /// Links and compiles a chain that is always to run as one component, so that a deploy is
+    /// refused if it can't. Its code is kept while the returned guard lives.
+    ///
+    /// # Errors
+    /// [`DeployError`].
+    fn fuse_if_always(
+        &self,
+        name: &FunctionName,
+        pipeline: &Pipeline,
+        settings: &SettingsUpdate,
+    ) -> Result<Option<Deploying<'_>>, DeployError> {
+        if pipeline.fuse != Fuse::Always {
+            return Ok(None);
+        }
+        let record = self.with_names(|names| {
+            let planned = self.plan_pipeline(names, name, pipeline, settings, None)?;
+            Ok::<_, DeployError>(self.store.prospect(name, &planned.version)?)
+        })?;
+        self.fuse_now(record).map(Some)
     }
 
     /// Checks a pipeline against the versions that names stand for.
@@ -141,6 +165,9 @@ impl Deployer {
     ) -> Result<PlannedPipeline, DeployError> {
         let SettingsChange { settings, notes } = self.change_settings(name, settings)?;
         let (composition, plan) = names.plan(name, pipeline)?;
+        if pipeline.fuse == Fuse::Always {
+            plan.links().map_err(|reason| InvalidPipeline::CannotFuse { reason: reason.to_string() })?;
+        }
         let content = composition.content();
         let version = NewVersion {
             digest: Digest::of(&content),
@@ -182,6 +209,7 @@ impl Deployer {
     ) -> Result<VersionRecord, DeployError> {
         // Checked without the lock first, so that other changes don't wait for it.
         pipeline.check().map_err(InvalidPipeline::from)?;
+        let _fused = self.fuse_if_always(name, pipeline, settings)?;
         self.with_names(|names| {
             let naming = self.lock_naming();
             let PlannedPipeline { version, content, notes, .. } =
