@@ -8,8 +8,8 @@
 //! ```
 //!
 //! This module routes a request to its function, reads its input and runs the call. `payload` reads
-//! bodies, `answer` makes the response, `compression` compresses it, `status` maps errors, and `fast_path` answers repeated requests before they arrive
-//! here.
+//! bodies, `answer` makes the response, `compression` compresses it, `status` maps errors, and
+//! `fast_path` answers repeated requests before they arrive here.
 
 use std::borrow::Cow;
 use std::convert::Infallible;

@@ -54,25 +54,6 @@ pub(crate) fn is_base64(parameter: &QueryParameter<'_>) -> bool {
     is_bytes(parameter.schema)
 }
 
-/// Returns the type of a typed function's JSON document, in WIT.
-pub(crate) fn document_type(description: &Description) -> String {
-    let parameters = description.signature.split_once("func(").and_then(|(_, rest)| rest.split_once(')'));
-    let parameters = parameters.map_or("", |(parameters, _)| parameters);
-    let mut depth = 0_usize;
-    let has_several = parameters.bytes().any(|byte| {
-        match byte {
-            b'<' | b'{' => depth += 1,
-            b'>' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        byte == b',' && depth == 0
-    });
-    match parameters.split_once(':') {
-        Some((_, only)) if !has_several => only.trim().to_owned(),
-        Some(_) | None => format!("record {{ {parameters} }}"),
-    }
-}
-
 /// Returns the methods that a function of this form answers, for `Allow`.
 pub(crate) fn methods(form: Form) -> &'static str {
     match form {
@@ -198,16 +179,6 @@ mod tests {
             let function = typed("handle: func(input: t)", Some(schema));
             assert_eq!(parameters(&function), None, "{:?}", function.input_schema);
         }
-    }
-
-    #[test]
-    fn documents_have_the_type_of_the_parameters() {
-        let of = |signature: &str| document_type(&typed(signature, None));
-        assert_eq!(of("handle: func(n: u32) -> string"), "u32");
-        let list = "list<record { a: u8, b: tuple<u8, s8> }>";
-        assert_eq!(of(&format!("handle: func(rows: {list}) -> result<u8, string>")), list);
-        assert_eq!(of("handle: func(a: s64, b: s64)"), "record { a: s64, b: s64 }");
-        assert_eq!(of("handle: func(a: list<u8>, b: u8)"), "record { a: list<u8>, b: u8 }");
     }
 
     #[test]

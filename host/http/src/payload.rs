@@ -67,15 +67,10 @@ pub(crate) fn ordinary(headers: &HeaderMap, present: PresentHeaders, body: Bytes
         matches!(media_type, "application/json" | "application/octet-stream")
             || (MediaType(media_type).is_json() && MediaType(media_type).other_encoding() == Ok(None))
     });
-    if !is_ordinary || present.content_encoding || is_blank(&body) {
+    if !is_ordinary || present.content_encoding {
         return Err(body);
     }
     Ok(Call::Payload { media_type: media_type.map(str::to_owned), body })
-}
-
-/// Returns whether a body is empty, for people: white space alone.
-fn is_blank(body: &[u8]) -> bool {
-    body.trim_ascii_start().is_empty()
 }
 
 /// Reads any body.
@@ -154,7 +149,6 @@ impl Payload {
                     // `fetch` gives every string this label by default. Read it like an unlabelled body.
                     self.media_type = None;
                 }
-                self.refuse_empty(description, intake)?;
                 Ok(self.unchanged())
             }
         }
@@ -198,20 +192,6 @@ impl Payload {
             (self.media_type, self.body) = (Some(essence), text.into());
         }
         Ok(())
-    }
-
-    /// Refuses an empty body that would be read as JSON.
-    fn refuse_empty(&self, description: &Description, intake: Intake<'_>) -> Result<(), Problem> {
-        let is_labelled_json = || self.content_type().is_some_and(MediaType::is_json);
-        let is_document = match intake {
-            Intake::Values => is_labelled_json() || self.content_type().is_none_or(|own| own.is(FORM)),
-            Intake::Text(_) | Intake::Bytes(_) => is_labelled_json(),
-            Intake::Payload | Intake::Nothing => false,
-        };
-        if !is_document || !is_blank(&self.body) {
-            return Ok(());
-        }
-        Err(status::empty_body(&input::document_type(description)))
     }
 
     fn into_call_of_multipart(

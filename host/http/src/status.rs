@@ -412,16 +412,6 @@ pub(crate) fn unsupported_media_type(detail: &str, accepted: &[&str]) -> Problem
         .with("accepted", accepted.to_vec())
 }
 
-/// Returns the problem for a call without the JSON document that its function takes: that of a
-/// document that breaks off at its beginning, and the type of the document.
-pub(crate) fn empty_body(expected: &str) -> Problem {
-    let expected = excerpt(expected);
-    bad_request("invalid-json", format!("the body is empty: expected `{expected}`"))
-        .with("line", 1)
-        .with("column", 0)
-        .with("expected", expected)
-}
-
 /// Returns the beginning of a text for a problem document.
 fn excerpt(text: &str) -> String {
     truncate(text, EXCERPT_CHARS_MAX)
