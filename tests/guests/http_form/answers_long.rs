@@ -17,7 +17,8 @@ impl wasip2::exports::http::incoming_handler::Guest for Function {
         };
         let (codings, tags) = (seen("accept-encoding"), seen("if-none-match"));
         let media_type = if path == "/image" { "image/png" } else { "text/plain" };
-        let mut headers = vec![("content-type", media_type.to_owned()), ("x-seen", format!("{codings}|{tags}"))];
+        let mut headers =
+            vec![("content-type", media_type.to_owned()), ("x-seen", format!("{codings}|{tags}"))];
         match path.as_str() {
             "/coded" => headers.push(("content-encoding", "x-own".to_owned())),
             "/no-transform" => headers.push(("cache-control", "no-transform".to_owned())),
