@@ -21,7 +21,7 @@ pub enum IdError {
     #[error("`{0}` is not a project name: use 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`")]
     Project(String),
     /// The text isn't a version.
-    #[error("`{0}` is not a version: use `v3` or `sha256:` and 64 hexadecimal digits")]
+    #[error("`{0}` is not a version: use `v3` or `sha256:` and 64 lower-case hexadecimal digits")]
     Version(String),
 }
 
@@ -134,7 +134,10 @@ impl FromStr for Version {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let digits = text.strip_prefix('v').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        // One spelling for each version: `v01` isn't `v1`.
+        let is_number =
+            |digits: &&str| !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let digits = text.strip_prefix('v').filter(is_number);
         let number = digits.and_then(|digits| digits.parse().ok());
         number.map(Self).ok_or_else(|| IdError::Version(text.to_owned()))
     }
@@ -200,8 +203,10 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let mut bytes = [0; 32];
-        let decoded = text.strip_prefix("sha256:").map(|hex| hex::decode_to_slice(hex, &mut bytes));
-        match decoded {
+        let digits = text.strip_prefix("sha256:");
+        // One spelling for each digest.
+        let digits = digits.filter(|digits| !digits.bytes().any(|byte| byte.is_ascii_uppercase()));
+        match digits.map(|digits| hex::decode_to_slice(digits, &mut bytes)) {
             Some(Ok(())) => Ok(Self(bytes)),
             Some(Err(_)) | None => Err(IdError::Version(text.to_owned())),
         }
@@ -322,13 +327,21 @@ mod tests {
         fn no_text_panics_the_parser(text in ".*") {
             let _ = text.parse::<FunctionRef>().is_ok();
         }
+
+        /// Two URLs never name the same version.
+        #[test]
+        fn every_reference_has_one_spelling(text in "a@(v0{0,2}[0-9]{0,3}|sha256:[0-9a-f]{64}|sha256:[0-9a-fA-F]{64})") {
+            if let Ok(reference) = text.parse::<FunctionRef>() {
+                prop_assert_eq!(reference.to_string(), text);
+            }
+        }
     }
 
     #[test]
     fn errors_quote_the_text() {
         let error = "Bad".parse::<FunctionRef>().unwrap_err();
         assert!(error.to_string().starts_with("`Bad` is not a function name"));
-        for version in ["a@", "a@v0", "a@v+1", "a@3", "a@sha256:00"] {
+        for version in ["a@", "a@v0", "a@v+1", "a@3", "a@sha256:00", "a@v01", "a@V1", "a@v4294967296"] {
             assert!(version.parse::<FunctionRef>().is_err(), "{version}");
         }
     }
