@@ -90,9 +90,14 @@ impl Token {
         }
     }
 
-    /// Returns whether the header contains this token, in constant time.
+    /// Returns whether the header contains this token. Compares the token in constant time; the
+    /// name of the scheme is the same in any case (RFC 9110 §11.1).
     fn is_in(&self, authorization: Option<&str>) -> bool {
-        authorization.is_some_and(|value| value.as_bytes().ct_eq(self.bearer().as_bytes()).into())
+        let Some((scheme, token)) = authorization.and_then(|value| value.split_once(' ')) else {
+            return false;
+        };
+        let token = token.trim_start_matches(' ');
+        scheme.eq_ignore_ascii_case("bearer") && token.as_bytes().ct_eq(self.0.as_bytes()).into()
     }
 
     /// Creates a token from text, for tests.
@@ -109,8 +114,23 @@ mod tests {
     #[test]
     fn only_the_whole_token_grants_admin_endpoints() {
         let token = Token::of("secret");
-        assert!(token.grants(Scope::Admin, Some("Bearer secret")));
-        for wrong in [None, Some("Bearer "), Some("Bearer secre"), Some("bearer secret"), Some("secret")] {
+        for right in ["Bearer secret", "bearer secret", "BEARER  secret"] {
+            assert!(token.grants(Scope::Admin, Some(right)), "{right}");
+        }
+        for wrong in [
+            "",
+            "Bearer ",
+            "Bearer secre",
+            "Bearer Secret",
+            "Bearersecret",
+            "Basic secret",
+            "secret",
+            " secret",
+        ]
+        .map(Some)
+        .into_iter()
+        .chain([None])
+        {
             assert!(!token.grants(Scope::Admin, wrong), "{wrong:?}");
             assert!(token.grants(Scope::Public, wrong), "{wrong:?}");
         }
