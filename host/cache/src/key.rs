@@ -18,11 +18,13 @@
 
 use std::hash::{Hash, Hasher};
 
+use http::HeaderMap;
 use nebula_codec::Input;
 use nebula_model::form::Form;
 use nebula_model::id::Digest;
 use nebula_model::limits::Limits;
 use nebula_model::remember::Remember;
+use nebula_model::trailers;
 use wasmtime::component::Val;
 
 /// Domain separation, as BLAKE3's key derivation requires: unique and fixed.
@@ -33,8 +35,9 @@ const PIPELINE_CONTEXT: &str = "nebula 2026-11-26 key of a pipeline's remembered
 
 /// Increases with every change to the world that a guest sees: the results of NaNs and relaxed
 /// SIMD, the fixed instant on both clocks, the random stream, the denied operations and their
-/// errors, the number of handles and table elements. Also with every change of the values that an
-/// input decodes to: keys cover the values, but receipts name an input by its bytes.
+/// errors, the number of handles and table elements, the trailers and the omitted bodies of
+/// wasi:http. Also with every change of the values that an input decodes to: keys cover the values,
+/// but receipts name an input by its bytes.
 pub const SEMANTICS: u32 = 3;
 
 /// The hash that identifies a result.
@@ -80,6 +83,8 @@ enum Kind {
     Payload,
     /// The body, the head, and the body's length.
     Http,
+    /// The body, the head, the trailers, and the body's length.
+    TrailedHttp,
 }
 
 /// The part of a key that all calls of a function share.
@@ -175,14 +180,13 @@ impl FunctionKey {
                 hasher.update(request.body());
                 part(&mut hasher, request.method().as_str().as_bytes());
                 part(&mut hasher, request.uri().to_string().as_bytes());
-                hasher.update(&(request.headers().len() as u64).to_le_bytes());
-                // In the order in which the guest sees them.
-                for (name, value) in request.headers() {
-                    part(&mut hasher, name.as_str().as_bytes());
-                    part(&mut hasher, value.as_bytes());
+                fields(&mut hasher, request.headers());
+                let trailers = trailers::of(request.extensions());
+                if let Some(trailers) = trailers {
+                    fields(&mut hasher, trailers);
                 }
                 length(&mut hasher, request.body());
-                Kind::Http
+                if trailers.is_some() { Kind::TrailedHttp } else { Kind::Http }
             }
         };
         hasher.update(&[kind as u8, u8::from(raw)]);
@@ -199,6 +203,15 @@ impl FunctionKey {
 fn part(hasher: &mut blake3::Hasher, bytes: &[u8]) {
     hasher.update(&(bytes.len() as u64).to_le_bytes());
     hasher.update(bytes);
+}
+
+/// Hashes headers or trailers in the order in which the guest sees them, preceded by their number.
+fn fields(hasher: &mut blake3::Hasher, fields: &HeaderMap) {
+    hasher.update(&(fields.len() as u64).to_le_bytes());
+    for (name, value) in fields {
+        part(hasher, name.as_str().as_bytes());
+        part(hasher, value.as_bytes());
+    }
 }
 
 /// Hashes the length of bytes that were hashed before.
@@ -342,6 +355,20 @@ mod tests {
         Input::Http(Arc::new(request.body(Bytes::from_static(body.as_bytes())).unwrap()))
     }
 
+    fn trailed(input: Input, fields: &[(&'static str, &'static str)]) -> Input {
+        let Input::Http(request) = input else { unreachable!() };
+        let mut request = (*request).clone();
+        let field = |(name, value): &(&'static str, &'static str)| {
+            (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+        };
+        let mut map = HeaderMap::new();
+        for (name, value) in fields.iter().map(field) {
+            map.append(name, value);
+        }
+        trailers::attach(request.extensions_mut(), map);
+        Input::Http(Arc::new(request))
+    }
+
     /// These inputs would collide in a careless encoding.
     #[test]
     fn different_inputs_have_different_keys() {
@@ -392,6 +419,10 @@ mod tests {
             http("GET", "/", &[("a", "b"), ("a", "c")], ""),
             http("GET", "/", &[("a", "c"), ("a", "b")], ""),
             http("GET", "/", &[], "a"),
+            trailed(http("GET", "/", &[], "a"), &[("a", "b")]),
+            trailed(http("GET", "/", &[("a", "b")], "a"), &[("a", "b")]),
+            trailed(http("GET", "/", &[], "a"), &[("a", "b"), ("a", "c")]),
+            trailed(http("GET", "/", &[], "a"), &[("a", "c"), ("a", "b")]),
         ];
         let mut seen = HashMap::new();
         for input in &inputs {
@@ -463,6 +494,6 @@ mod tests {
     #[test]
     fn keys_are_stable() {
         let key = function().of(&values(vec![Val::U8(1), text("a")]), false);
-        assert_eq!(hex::encode(&key.0[..8]), "be1270b9802a4b0d");
+        assert_eq!(hex::encode(&key.0[..8]), "948bf184b84fd2d4");
     }
 }

@@ -18,6 +18,7 @@ mod clock;
 mod http;
 mod imports;
 mod log;
+mod omitted_body;
 mod random;
 mod request;
 mod sockets;

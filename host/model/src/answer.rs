@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use crate::id::Digest;
+use crate::trailers;
 
 /// The answer of a function.
 #[derive(Clone, Debug)]
@@ -62,6 +64,7 @@ impl Answer {
                 own.status() == other.status()
                     && own.headers() == other.headers()
                     && own.body() == other.body()
+                    && trailers::of(own.extensions()) == trailers::of(other.extensions())
             }
             (Self::Value(_) | Self::Error(_) | Self::Http(_), _) => false,
         }
@@ -74,8 +77,13 @@ impl Answer {
             Self::Value(content) => format!("{} {body}", content.told_media_type()),
             Self::Error(content) => format!("its own error, {} {body}", content.told_media_type()),
             Self::Http(response) => {
-                let headers = Digest::of(format!("{:?}", response.headers()).as_bytes());
-                format!("{} with headers {headers} and body {body}", response.status())
+                let of = |fields: &HeaderMap| Digest::of(format!("{fields:?}").as_bytes());
+                let headers = of(response.headers());
+                let summary = format!("{} with headers {headers} and body {body}", response.status());
+                match trailers::of(response.extensions()) {
+                    Some(fields) => format!("{summary} and trailers {}", of(fields)),
+                    None => summary,
+                }
             }
         }
     }
@@ -101,7 +109,9 @@ impl Answer {
         let head = match self {
             Self::Value(content) | Self::Error(content) => content.media_type.len(),
             Self::Http(response) => {
-                response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum()
+                let trailers = trailers::of(response.extensions()).into_iter().flatten();
+                let fields = response.headers().iter().chain(trailers);
+                fields.map(|(name, value)| name.as_str().len() + value.len() + 64).sum()
             }
         };
         head + self.body().len()

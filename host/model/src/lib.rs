@@ -4,6 +4,7 @@
 //! the types of the `http` crate for functions of the http form.
 
 pub mod answer;
+pub mod cors;
 pub mod cost;
 pub mod description;
 pub mod disagreement;
@@ -15,3 +16,4 @@ pub mod remember;
 pub mod request;
 pub mod settings;
 pub mod similar;
+pub mod trailers;

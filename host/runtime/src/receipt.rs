@@ -14,7 +14,7 @@
 //! |---|---|
 //! | a body | the body |
 //! | a query | its pairs, decoded, as a JSON array of arrays |
-//! | a request (http form) | the request as the function sees it, `message/http` (RFC 9112 §2.1) |
+//! | a request (http form) | the request as the function sees it, `message/http` (RFC 9112 §2.1); chunked if it has trailers |
 //!
 //! Invariants:
 //! * Only answers have a receipt: a value, the function's own error, or its response. A failed call
@@ -33,6 +33,7 @@ use nebula_model::form::Form;
 use nebula_model::id::Digest;
 use nebula_model::limits::{LimitOverrides, Limits};
 use nebula_model::request::{Prefer, Request};
+use nebula_model::trailers;
 use serde::{Deserialize, Serialize};
 
 pub use self::document::{DocumentError, document};
@@ -126,6 +127,9 @@ pub enum OutputReceipt {
         digest: Digest,
         /// Length of its body.
         bytes: u64,
+        /// Digest of its trailer lines, in the form of its header lines, if it has any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trailers: Option<Digest>,
     },
 }
 
@@ -254,6 +258,8 @@ impl OutputReceipt {
                 headers: Digest::of(&document::header_lines(response.headers())),
                 digest: Digest::of(response.body()),
                 bytes: response.body().len() as u64,
+                trailers: trailers::of(response.extensions())
+                    .map(|fields| Digest::of(&document::header_lines(fields))),
             },
         }
     }

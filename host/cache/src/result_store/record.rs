@@ -11,8 +11,10 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use nebula_model::answer::{Answer, Content};
 use nebula_model::id::Digest;
+use nebula_model::trailers;
 use serde::{Deserialize, Serialize};
 
 use crate::key::Key;
@@ -32,9 +34,18 @@ struct Head {
 
 #[derive(Serialize, Deserialize)]
 enum Kind {
-    Value { media_type: String },
-    Error { media_type: String },
-    Http { status: u16, headers: Vec<(String, Vec<u8>)> },
+    Value {
+        media_type: String,
+    },
+    Error {
+        media_type: String,
+    },
+    Http {
+        status: u16,
+        headers: Vec<(String, Vec<u8>)>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        trailers: Vec<(String, Vec<u8>)>,
+    },
 }
 
 /// Makes records and reads them.
@@ -59,10 +70,13 @@ impl RecordSeal {
             Answer::Value(content) => Kind::Value { media_type: content.media_type.as_ref().to_owned() },
             Answer::Error(content) => Kind::Error { media_type: content.media_type.as_ref().to_owned() },
             Answer::Http(response) => {
-                let headers = response.headers().iter();
-                let headers =
-                    headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
-                Kind::Http { status: response.status().as_u16(), headers: headers.collect() }
+                let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+                    (name.as_str().to_owned(), value.as_bytes().to_vec())
+                };
+                let headers = response.headers().iter().map(field).collect();
+                let trailers = trailers::of(response.extensions()).into_iter().flatten();
+                let trailers = trailers.map(field).collect();
+                Kind::Http { status: response.status().as_u16(), headers, trailers }
             }
         };
         let stored_at = cached.stored_at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -100,12 +114,11 @@ impl RecordSeal {
         let answer = match head.answer {
             Kind::Value { media_type } => Answer::Value(content(media_type, body)),
             Kind::Error { media_type } => Answer::Error(content(media_type, body)),
-            Kind::Http { status, headers } => {
-                let mut response = http::Response::builder().status(status);
-                for (name, value) in headers {
-                    response = response.header(name, value);
-                }
-                Answer::Http(Box::new(response.body(body).ok()?))
+            Kind::Http { status, headers, trailers } => {
+                let mut response = http::Response::builder().status(status).body(body).ok()?;
+                *response.headers_mut() = fields(headers)?;
+                trailers::attach(response.extensions_mut(), fields(trailers)?);
+                Answer::Http(Box::new(response))
             }
         };
         let cost = Duration::from_micros(head.cost_us);
@@ -124,6 +137,17 @@ impl RecordSeal {
         hasher.update(content);
         hasher.finalize()
     }
+}
+
+/// Decodes headers or trailers.
+fn fields(encoded: Vec<(String, Vec<u8>)>) -> Option<HeaderMap> {
+    let mut fields = HeaderMap::new();
+    for (name, value) in encoded {
+        let name = HeaderName::try_from(name).ok()?;
+        // `append` panics above the most fields that a map holds.
+        fields.try_append(name, HeaderValue::try_from(value).ok()?).ok()?;
+    }
+    Some(fields)
 }
 
 #[cfg(test)]
@@ -201,11 +225,13 @@ mod tests {
         };
         let text = prop_oneof![Just(b'\t'), 32..=126_u8, 128..=255_u8];
         let headers = vec(("[a-z][a-z0-9-]{0,9}", vec(text, 0..20)), 0..6);
-        let response = (100..=999_u16, headers, body()).prop_map(|(status, headers, body)| {
-            let response = http::Response::builder().status(status);
-            let response =
-                headers.into_iter().fold(response, |response, (name, value)| response.header(name, value));
-            response.body(body).unwrap()
+        let response = (100..=999_u16, headers.clone(), body(), headers);
+        let response = response.prop_map(|(status, headers, body, trailers)| {
+            let encoded = |lines: Vec<(String, Vec<u8>)>| fields(lines).unwrap();
+            let mut response = http::Response::builder().status(status).body(body).unwrap();
+            *response.headers_mut() = encoded(headers);
+            trailers::attach(response.extensions_mut(), encoded(trailers));
+            response
         });
         prop_oneof![
             content().prop_map(Answer::Value),
@@ -227,7 +253,11 @@ mod tests {
 
     fn is_same(one: &CachedResult, other: &CachedResult) -> bool {
         let told = |result: &CachedResult| (format!("{:?}", result.result), result.cost, result.component);
-        told(one) == told(other) && one.content_hash == other.content_hash
+        let is_same_answer = match (&one.result, &other.result) {
+            (Ok(one), Ok(other)) => one.same(other),
+            (Ok(_) | Err(_), _) => one.result.is_err() && other.result.is_err(),
+        };
+        told(one) == told(other) && one.content_hash == other.content_hash && is_same_answer
     }
 
     /// Seals any content as a record, which requires the MAC key.

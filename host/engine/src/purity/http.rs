@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
 use http_body::Body;
+use nebula_model::trailers;
 use tokio::task::unconstrained;
 use wasmtime::Result;
 use wasmtime::component::{Linker, Resource};
@@ -25,7 +27,7 @@ const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
 /// Maximum number of body bytes that a guest passes in one write. A guest may have as many bodies
 /// as handles, read or unread: all together stay below a function's default memory.
-const CHUNK_BYTES_MAX: usize = 32 * 1024;
+pub(super) const CHUNK_BYTES_MAX: usize = 32 * 1024;
 
 pub(super) type Outcome = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -33,6 +35,8 @@ type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
 /// The response of the guest as far as it has arrived.
 pub struct ResponseSink {
     bytes_max: u64,
+    /// The request was `HEAD`: the guest may announce a body that it omits.
+    is_head: bool,
     /// Set by the guest through its response-outparam.
     arrived: Arc<Mutex<Option<Outcome>>>,
     state: State,
@@ -44,6 +48,7 @@ enum State {
         parts: Box<http::response::Parts>,
         body: HyperOutgoingBody,
         taken: BytesMut,
+        trailers: HeaderMap,
     },
     Complete(Box<http::Response<Bytes>>),
     Failed(String),
@@ -60,7 +65,18 @@ pub(crate) struct ResponseTooLarge {
 
 impl ResponseSink {
     pub(super) fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, arrived: Arc::default(), state: State::Awaited }
+        Self { bytes_max, is_head: false, arrived: Arc::default(), state: State::Awaited }
+    }
+
+    /// Records the method of the request.
+    pub(super) fn set_method(&mut self, method: &http::Method) {
+        self.is_head = method == http::Method::HEAD;
+    }
+
+    /// Returns whether a response with this status has no body, whatever its `Content-Length` says
+    /// (RFC 9110 §8.6).
+    pub(super) fn omits_body(&self, status: StatusCode) -> bool {
+        self.is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }
 
     /// Returns the function to call with the response that the guest sets.
@@ -83,18 +99,25 @@ impl ResponseSink {
                         None => return Ok(progress),
                         Some(Ok(response)) => {
                             let (parts, body) = response.into_parts();
-                            State::Streaming { parts: Box::new(parts), body, taken: BytesMut::new() }
+                            let (taken, trailers) = (BytesMut::new(), HeaderMap::new());
+                            State::Streaming { parts: Box::new(parts), body, taken, trailers }
                         }
                         Some(Err(code)) => State::Failed(format!("it answered with the error {code:?}")),
                     };
                     progress = true;
                 }
-                State::Streaming { parts, body, taken } => {
+                State::Streaming { parts, body, taken, trailers } => {
                     match poll_frame(body) {
                         Poll::Pending => return Ok(progress),
                         Poll::Ready(Some(Ok(frame))) => {
-                            // The data plane doesn't pass trailers on.
-                            if let Ok(data) = frame.into_data() {
+                            let data = match frame.into_trailers() {
+                                Ok(fields) => {
+                                    trailers.extend(fields);
+                                    continue;
+                                }
+                                Err(frame) => frame.into_data(),
+                            };
+                            if let Ok(data) = data {
                                 if (taken.len() + data.len()) as u64 > self.bytes_max {
                                     return Err(ResponseTooLarge { bytes_max: self.bytes_max }.into());
                                 }
@@ -108,6 +131,7 @@ impl ResponseSink {
                             let mut response = http::Response::new(std::mem::take(taken).freeze());
                             *response.status_mut() = parts.status;
                             *response.headers_mut() = std::mem::take(&mut parts.headers);
+                            trailers::attach(response.extensions_mut(), std::mem::take(trailers));
                             self.state = State::Complete(Box::new(response));
                         }
                     }

@@ -13,6 +13,7 @@ use wasmtime_wasi::p2::bindings::sync::io::{poll, streams};
 
 use super::Sandbox;
 use super::http::deny_outgoing;
+use super::omitted_body::allow_omitted_bodies;
 use super::sockets::deny_sockets;
 use crate::wasi_version;
 
@@ -91,6 +92,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Sandbox>> {
     poll::add_to_linker::<_, HasSelf<Sandbox>>(&mut linker, |sandbox| sandbox)?;
     streams::add_to_linker::<_, HasSelf<Sandbox>>(&mut linker, |sandbox| sandbox)?;
     deny_outgoing(&mut linker)?;
+    allow_omitted_bodies(&mut linker)?;
     deny_sockets(&mut linker)?;
     Ok(linker)
 }
