@@ -275,6 +275,8 @@ pub(crate) fn nebula_serve_with_cache(nebula: &Path, data_dir: &Path) -> Command
     let mut serve = Command::new(nebula);
     serve.args(["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data-dir"]);
     serve.arg(data_dir);
+    // No load balancer waits for it to stop.
+    serve.args(["--notice-seconds", "0"]);
     serve
 }
 

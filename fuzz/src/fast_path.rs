@@ -57,7 +57,7 @@ const FUNCTIONS: [(&str, &str); 4] = [
 ];
 
 /// The headers that differ between equal responses.
-const VARYING: [&[u8]; 4] = [b"age:", b"date:", b"nebula-receipt:", b"server-timing:"];
+const VARYING: [&[u8]; 5] = [b"age:", b"date:", b"nebula-receipt:", b"server-timing:", b"x-request-id:"];
 
 thread_local! {
     static SERVER: Server = Server::start();

@@ -243,3 +243,51 @@ fn openapi_describes_deployed_functions() {
         assert!(document.pointer(pointer).is_some(), "{pointer} refers to nothing");
     }
 }
+
+/// A client changes a function only if it still is what the client has read.
+#[test]
+fn changes_may_have_conditions() {
+    let nebula = Nebula::start();
+    let (greets, adds) = (std::fs::read(guests::GREETS).unwrap(), std::fs::read(guests::ADDS).unwrap());
+    let path = "/api/v1/functions/f";
+    let put = |name: &str, tag: &str, component: &[u8]| {
+        nebula.control("PUT", path).header(name, tag).body(component).send()
+    };
+    put("if-match", "*", &greets).is(412).problem("precondition-failed");
+    let first = put("if-none-match", "*", &greets).is(200).header("etag").unwrap().to_owned();
+    put("if-none-match", "*", &adds).is(412);
+    nebula.control("GET", path).send().is(200).has("etag", &first);
+    let second = put("if-match", &first, &adds).is(200).header("etag").unwrap().to_owned();
+    put("if-match", &first, &greets).is(412);
+    put("if-match", &format!("W/{second}"), &greets).is(412);
+    nebula.control("DELETE", path).header("if-match", &first).send().is(412);
+    nebula.post("/f/f", r#"{"a":1,"b":2}"#).is(200).says("3");
+    // The same version again is the same tag.
+    let back = nebula.control("POST", "/api/v1/functions/f/rollback").send().is(200);
+    assert_eq!(back.header("etag"), Some(&*first));
+    nebula.control("DELETE", path).header("if-match", &first).send().is(204);
+    nebula.get("/f/f?a=1&b=2").is(404);
+
+    nebula.redeploy("greets", guests::GREETS);
+    let pipeline = |name: &str, tag: &str| {
+        let put = nebula.control("PUT", "/api/v1/pipelines/p").header(name, tag);
+        put.header("content-type", "application/json").body(r#"{"steps": ["greets"]}"#).send()
+    };
+    let tag = pipeline("if-none-match", "*").is(200).header("etag").unwrap().to_owned();
+    pipeline("if-none-match", "*").is(412);
+    nebula.control("DELETE", "/api/v1/pipelines/p").header("if-match", "\"other\"").send().is(412);
+    nebula.control("DELETE", "/api/v1/pipelines/p").header("if-match", &tag).send().is(204);
+}
+
+/// The name of an authentication scheme is the same in any case.
+#[test]
+fn the_schemes_name_has_any_case() {
+    let nebula = Nebula::start();
+    let token = std::fs::read_to_string(nebula.data_dir().join("token")).unwrap();
+    for scheme in ["Bearer", "bearer", "BEARER"] {
+        let request = nebula.control_without_token("GET", "/api/v1/functions");
+        request.header("authorization", &format!("{scheme} {token}")).send().is(200);
+    }
+    let request = nebula.control_without_token("GET", "/api/v1/functions");
+    request.header("authorization", &format!("Basic {token}")).send().is(401);
+}

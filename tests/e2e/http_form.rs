@@ -3,6 +3,11 @@
 use nebula_tests::coding::decode;
 use nebula_tests::{Nebula, foreach_guest_in_http_form, guests};
 
+mod grpc;
+mod messages;
+
+use grpc::speaks_grpc;
+
 foreach_guest_in_http_form!(is_tested);
 
 /// The function gets the whole request, and its whole response reaches the caller.

@@ -53,6 +53,40 @@ fn head_is_conditional() {
     head.is(304).lacks("content-length").has("etag", &etag);
 }
 
+/// `If-Match` compares strongly with the content that a safe method would get. A pure function
+/// changes nothing, so `POST` has nothing to protect.
+#[test]
+fn if_match_names_the_content_of_a_safe_method() {
+    let nebula = Nebula::start().deploy("greets", guests::GREETS).deploy("odd", guests::ANSWERS_BY_PATH);
+    let path = "/f/greets?name=Ada";
+    let etag = nebula.get(path).is(200).header("etag").unwrap().to_owned();
+    // The fourth is answered by the cached fast path.
+    for _ in 0..4 {
+        for method in ["GET", "HEAD"] {
+            let ask = |tags: &str| nebula.request(method, path).header("if-match", tags).send();
+            ask(&etag).is(200);
+            ask(&format!("\"other\", {etag}")).is(200);
+            ask("*").is(200);
+            ask("\"other\"")
+                .is(412)
+                .has("nebula-function", nebula.get(path).header("nebula-function").unwrap());
+            ask(&format!("W/{etag}")).is(412);
+        }
+        nebula.request("GET", path).header("if-match", "\"other\"").send().problem("precondition-failed");
+        // `If-Match` is evaluated first.
+        let both = nebula.request("GET", path).header("if-match", "\"other\"").header("if-none-match", &etag);
+        both.send().is(412);
+        let both = nebula.request("GET", path).header("if-match", &etag).header("if-none-match", &etag);
+        both.send().is(304);
+        nebula.request("POST", "/f/greets").header("if-match", "\"other\"").body("Ada").send().is(200);
+    }
+    // Errors aren't content.
+    nebula.request("GET", "/f/greets").header("if-match", "\"other\"").send().is(400);
+    let own = |tag: &str| nebula.request("GET", "/f/odd/own-tag").header("if-match", tag).send();
+    own("\"my,own\"").is(200);
+    own("\"my\"").is(412);
+}
+
 /// A type with `q=0` is never sent, and the type with the highest weight wins.
 #[test]
 fn accept_weights_choose_the_media_type() {

@@ -10,6 +10,9 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nebula_tests::{Nebula, WAIT_MAX, guests};
 
+mod refusals;
+mod request_ids;
+
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
@@ -37,6 +40,22 @@ fn exchange(address: SocketAddr, request: &[u8]) -> String {
     // The server may close the connection before it has read everything.
     let _ = stream.write_all(request);
     read_to_close(stream)
+}
+
+/// Sends one request over HTTP/2 and returns its response.
+fn http2_exchange(
+    address: SocketAddr,
+    request: impl FnOnce(SocketAddr) -> http::Request<Full<Bytes>>,
+) -> (http::response::Parts, Bytes) {
+    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    executor.block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let (parts, body) = sender.send_request(request(address)).await.unwrap().into_parts();
+        (parts, body.collect().await.unwrap().to_bytes())
+    })
 }
 
 fn status(answer: &str) -> &str {

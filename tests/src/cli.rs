@@ -159,5 +159,7 @@ fn clean(mut command: Command) -> Command {
         }
     }
     command.env("NO_COLOR", "1");
+    // Tests of other things don't wait for the notice.
+    command.env("NEBULA_NOTICE_SECONDS", "0");
     command
 }

@@ -215,6 +215,16 @@ impl Nebula {
         self.signal(Signal::TERM);
     }
 
+    /// Sends SIGINT, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    /// Sends SIGHUP, as a terminal that closes does.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Sends SIGTERM and waits until the server exits successfully.
     #[track_caller]
     pub fn terminate_and_wait(mut self) {

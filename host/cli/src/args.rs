@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use nebula_runtime::id::{FunctionName, FunctionRef, ProjectName, Version};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, MIB};
-use nebula_runtime::{Followers, Remember, Settings, SettingsBase, SettingsUpdate};
+use nebula_runtime::{Cors, CorsOrigin, Followers, Remember, Settings, SettingsBase, SettingsUpdate};
 
 /// The default address of the data plane.
 const DATA_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
@@ -25,6 +25,9 @@ const VERIFY_SHARE: f64 = 0.001;
 
 /// The default time for calls in flight when the server stops, seconds.
 const DRAIN_SECONDS: u64 = 10;
+
+/// The default time from SIGTERM to the drain, seconds.
+const NOTICE_SECONDS: u64 = 5;
 
 /// The default number of fresh instances for each way of compiling.
 const VERIFY_RUNS: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
@@ -170,6 +173,25 @@ impl RememberArgs {
     }
 }
 
+/// The pages of other origins that may call a function.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(crate) struct CorsArgs {
+    /// An origin whose pages may call the function, or `*`; may be repeated. By default the server's
+    /// `--cors-origin`
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) cors_origin: Vec<CorsOrigin>,
+    /// Time for which browsers remember that they may call, seconds
+    #[arg(long, requires = "cors_origin")]
+    pub(crate) cors_max_age_s: Option<u32>,
+}
+
+impl CorsArgs {
+    fn settings(&self) -> Option<Cors> {
+        let cors = || Cors { origins: self.cors_origin.clone(), max_age_s: self.cors_max_age_s };
+        (!self.cors_origin.is_empty()).then(cors)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Switch {
     On,
@@ -276,6 +298,14 @@ pub(crate) struct Serve {
     /// Time for calls in flight to finish when the server stops, seconds
     #[arg(long, env = "NEBULA_DRAIN_SECONDS", default_value_t = DRAIN_SECONDS)]
     pub(crate) drain_seconds: u64,
+    /// Time from SIGTERM until the server closes its listeners, seconds. `/readyz` answers 503
+    /// meanwhile, and calls are answered
+    #[arg(long, env = "NEBULA_NOTICE_SECONDS", default_value_t = NOTICE_SECONDS)]
+    pub(crate) notice_seconds: u64,
+    /// An origin whose pages may call functions that have no `[cors]` of their own, or `*`; may be
+    /// repeated
+    #[arg(long, env = "NEBULA_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub(crate) cors_origin: Vec<CorsOrigin>,
     /// Stop after this time without connections, seconds; for servers that a connection starts
     #[arg(long, env = "NEBULA_EXIT_AFTER_IDLE_SECONDS")]
     pub(crate) exit_after_idle_seconds: Option<NonZeroU64>,
@@ -354,6 +384,8 @@ pub(crate) struct SettingsArgs {
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) remember: RememberArgs,
+    #[command(flatten)]
+    pub(crate) cors: CorsArgs,
     /// Reset the settings that aren't given, instead of keeping those of the version before
     #[arg(long)]
     pub(crate) reset_settings: bool,
@@ -364,7 +396,11 @@ impl SettingsArgs {
     /// whenever it is given.
     pub(crate) fn update(&self) -> SettingsUpdate {
         let base = if self.reset_settings { SettingsBase::Defaults } else { SettingsBase::Current };
-        let settings = Settings { limits: self.limits.overrides(), remember: self.remember.settings() };
+        let settings = Settings {
+            limits: self.limits.overrides(),
+            remember: self.remember.settings(),
+            cors: self.cors.settings(),
+        };
         let update = SettingsUpdate::new(base, &settings);
         match self.remember.remember {
             Some(Switch::On) => update.with_caching(),

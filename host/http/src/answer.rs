@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use nebula_model::cost::CallCost;
+use nebula_model::trailers;
 use nebula_runtime::id::Selector;
 use nebula_runtime::{
     Because, CacheDirectives, CallError, Content, Failure, Form, Function, IssuedReceipt, Source, StepTrace,
@@ -31,6 +32,7 @@ use crate::etag::EntityTag;
 use crate::preference::{self, PREFERENCE_APPLIED, ReceiptPreference};
 use crate::problem::Problem;
 use crate::status;
+use crate::trailers::allowed;
 
 const NEBULA_FUNCTION: HeaderName = HeaderName::from_static("nebula-function");
 const NEBULA_FAILED_STEP: HeaderName = HeaderName::from_static("nebula-failed-step");
@@ -89,6 +91,8 @@ pub(crate) struct ResponseContext {
     pub(crate) selector: Selector,
     pub(crate) directives: CacheDirectives,
     pub(crate) receipt: Option<ReceiptPreference>,
+    /// All lines of `If-Match`.
+    if_match: Vec<HeaderValue>,
     /// All lines of `If-None-Match`.
     if_none_match: Vec<HeaderValue>,
     compression: Compression,
@@ -123,6 +127,7 @@ impl ResponseContext {
             selector,
             directives: CacheDirectives::default(),
             receipt: None,
+            if_match: Vec::new(),
             if_none_match: Vec::new(),
             compression,
             coding: None,
@@ -136,14 +141,25 @@ impl ResponseContext {
         if present.prefer {
             context.receipt = preference::receipt(headers);
         }
-        if present.if_none_match {
-            context.if_none_match = headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();
+        if present.conditions {
+            let lines = |name| headers.get_all(name).iter().cloned().collect();
+            context.if_match = lines(header::IF_MATCH);
+            context.if_none_match = lines(header::IF_NONE_MATCH);
         }
         context
     }
 
     fn is_safe(&self) -> bool {
         matches!(self.method.as_str(), "GET" | "HEAD" | "QUERY")
+    }
+
+    /// Returns whether the client wants other content than that which `etag` names. A pure function
+    /// changes nothing, so only the content that a safe method would get is compared (RFC 9110
+    /// §13.1.1).
+    fn client_wants_another(&self, etag: &EntityTag) -> bool {
+        self.is_safe()
+            && !self.if_match.is_empty()
+            && !self.if_match.iter().any(|line| etag.is_strongly_named_in(line))
     }
 
     /// Returns whether the client already has the content that `etag` names.
@@ -163,12 +179,15 @@ impl ResponseContext {
 }
 
 /// Makes the response for a value or for the function's own error.
+///
+/// # Errors
+/// The problem to answer with instead.
 pub(crate) fn content(
     context: &ResponseContext,
     facts: &CallFacts<'_>,
     status: StatusCode,
     content: Content,
-) -> Encodable {
+) -> Result<Encodable, Problem> {
     // Static media types need no copy, and the most common ones no validation.
     let media_type = match &content.media_type {
         Cow::Borrowed("application/json") => JSON,
@@ -197,15 +216,18 @@ pub(crate) fn response(
     facts: &CallFacts<'_>,
     response: Response<Bytes>,
 ) -> Result<Encodable, Problem> {
-    Ok(finish(context, facts, sendable(response)?))
+    finish(context, facts, sendable(response, &context.method)?)
 }
 
 /// Returns a guest's response without the headers that it may not set.
 ///
 /// # Errors
 /// The problem to answer with, if the status is informational or the headers are too long.
-fn sendable(mut response: Response<Bytes>) -> Result<Response<Bytes>, Problem> {
+fn sendable(mut response: Response<Bytes>, method: &Method) -> Result<Response<Bytes>, Problem> {
     let status = response.status();
+    if let Some(fields) = trailers::detach(response.extensions_mut()) {
+        trailers::attach(response.extensions_mut(), allowed(fields));
+    }
     // An informational response precedes the answer, or ends HTTP on the connection. Only hyper may
     // send one.
     if status.is_informational() {
@@ -213,11 +235,20 @@ fn sendable(mut response: Response<Bytes>) -> Result<Response<Bytes>, Problem> {
         let failure = Failure { reason, backtrace: Vec::new(), log_tail: String::new() };
         return Err(status::call(&CallError::InvalidAnswer(Box::new(failure))));
     }
+    let has_no_body = response.body().is_empty();
     let headers = response.headers_mut();
     for name in HOP_BY_HOP {
         headers.remove(name);
     }
-    headers.remove(header::CONTENT_LENGTH);
+    // The server knows the length, except for that of a body that a guest omitted for `HEAD`.
+    let length = headers.remove(header::CONTENT_LENGTH);
+    let is_omitted = method == Method::HEAD && has_no_body && !is_bodiless(status);
+    let is_length = |value: &HeaderValue| value.as_bytes().iter().all(u8::is_ascii_digit);
+    if let Some(length) = length.filter(|value| is_omitted && is_length(value)) {
+        headers.insert(header::CONTENT_LENGTH, length);
+    }
+    // A guest's clock stands still. The server adds the time of the answer.
+    headers.remove(header::DATE);
     // Only the host issues receipts and reports that it did.
     headers.remove(NEBULA_RECEIPT);
     let applied = headers.get_all(PREFERENCE_APPLIED).iter();
@@ -226,7 +257,9 @@ fn sendable(mut response: Response<Bytes>) -> Result<Response<Bytes>, Problem> {
     for line in applied {
         headers.append(PREFERENCE_APPLIED, line);
     }
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let fields = response.headers().iter();
+    let fields = fields.chain(trailers::of(response.extensions()).into_iter().flatten());
+    let bytes: usize = fields.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes > HEADER_BYTES_MAX {
         let detail = format!("the headers of the function's response are over {HEADER_BYTES_MAX} bytes");
         let problem = Problem::new(StatusCode::BAD_GATEWAY, "output-too-large", detail);
@@ -245,7 +278,14 @@ fn is_bodiless(status: StatusCode) -> bool {
 
 /// Adds provenance, receipt, caching headers, the content coding and the entity tag. Turns the
 /// response into a 304 if the client has the content.
-fn finish(context: &ResponseContext, facts: &CallFacts<'_>, response: Response<Bytes>) -> Encodable {
+///
+/// # Errors
+/// The problem to answer with instead, if the content isn't the one that `If-Match` names.
+fn finish(
+    context: &ResponseContext,
+    facts: &CallFacts<'_>,
+    response: Response<Bytes>,
+) -> Result<Encodable, Problem> {
     let (mut parts, body) = response.into_parts();
     let is_compressible = context.compression == Compression::On && compression::is_worth_it(&parts, &body);
     let headers = &mut parts.headers;
@@ -292,7 +332,7 @@ fn finish(context: &ResponseContext, facts: &CallFacts<'_>, response: Response<B
     }
     let Some(etag) = own.or_else(hash) else {
         headers.remove(header::ETAG);
-        return Encodable { response: Response::from_parts(parts, body), coding };
+        return Ok(Encodable { response: Response::from_parts(parts, body), coding });
     };
     let etag = match coding {
         Some(coding) => etag.in_coding(coding),
@@ -300,6 +340,10 @@ fn finish(context: &ResponseContext, facts: &CallFacts<'_>, response: Response<B
         None if parts.status == StatusCode::NOT_MODIFIED => context.tag_of_client(etag),
         None => etag,
     };
+    if parts.status == StatusCode::OK && context.client_wants_another(&etag) {
+        let problem = status::precondition_failed("the content isn't the one that `If-Match` names");
+        return Err(problem.with("etag", etag.to_string()));
+    }
     let not_modified = parts.status == StatusCode::OK && context.client_has(&etag);
     headers.insert(header::ETAG, etag.into());
     if not_modified {
@@ -308,9 +352,9 @@ fn finish(context: &ResponseContext, facts: &CallFacts<'_>, response: Response<B
         for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
             headers.remove(name);
         }
-        return Encodable { response: Response::from_parts(parts, Bytes::new()), coding: None };
+        return Ok(Encodable { response: Response::from_parts(parts, Bytes::new()), coding: None });
     }
-    Encodable { response: Response::from_parts(parts, body), coding }
+    Ok(Encodable { response: Response::from_parts(parts, body), coding })
 }
 
 /// Adds the function's identity, the timings, the cache status and the failed step. Errors get
@@ -444,18 +488,18 @@ mod tests {
     #[test]
     fn guests_cannot_answer_with_interim_statuses() {
         for status in [100, 101, 103, 199] {
-            let reply = sendable(answer(status, "")).unwrap_err().into_reply();
+            let reply = sendable(answer(status, ""), &Method::GET).unwrap_err().into_reply();
             assert_eq!(reply.status(), StatusCode::BAD_GATEWAY, "{status}");
         }
         for status in [200, 599, 999] {
-            assert_eq!(sendable(answer(status, "x")).unwrap().body(), "x", "{status}");
+            assert_eq!(sendable(answer(status, "x"), &Method::GET).unwrap().body(), "x", "{status}");
         }
     }
 
     #[test]
     fn responses_without_content_lose_their_body() {
         for status in [204, 205, 304] {
-            assert!(sendable(answer(status, "some")).unwrap().body().is_empty(), "{status}");
+            assert!(sendable(answer(status, "some"), &Method::GET).unwrap().body().is_empty(), "{status}");
         }
     }
 
@@ -467,7 +511,7 @@ mod tests {
                 let value = HeaderValue::try_from("x".repeat(bytes / 2 - name.len() - 4)).unwrap();
                 response.headers_mut().insert(name, value);
             }
-            sendable(response)
+            sendable(response, &Method::GET)
         };
         assert!(with(HEADER_BYTES_MAX).is_ok());
         assert!(with(HEADER_BYTES_MAX + 2).is_err());

@@ -21,13 +21,8 @@ use tokio::time::timeout;
 
 use crate::preference::PREFER;
 use crate::problem::Problem;
-use crate::status;
-
-/// The longest names and values of all headers together, bytes.
-pub(crate) const HEADER_BYTES_MAX: usize = 32 * 1024;
-
-/// The most headers of a request.
-pub(crate) const HEADERS_MAX: usize = 100;
+use crate::request_id::X_REQUEST_ID;
+use crate::status::{self, HEADER_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 
 /// The longest time from the end of the headers to the end of the body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -49,8 +44,10 @@ pub(crate) struct PresentHeaders {
     pub(crate) accept_encoding: bool,
     pub(crate) cache_control: bool,
     pub(crate) content_encoding: bool,
-    pub(crate) if_none_match: bool,
+    /// `If-Match` or `If-None-Match`.
+    pub(crate) conditions: bool,
     pub(crate) prefer: bool,
+    pub(crate) request_id: bool,
 }
 
 /// Checks what HTTP requires of every request, and finds the headers that affect the answer.
@@ -63,8 +60,12 @@ pub(crate) fn check(parts: &request::Parts) -> Result<PresentHeaders, Problem> {
         // A successful answer to CONNECT would end HTTP on this connection.
         return Err(status::method_not_allowed("GET, HEAD, POST, QUERY, OPTIONS"));
     }
+    if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > TARGET_BYTES_MAX) {
+        return Err(status::target_too_long());
+    }
     let mut present = PresentHeaders::default();
     let (mut host, mut has_several_hosts, mut bytes) = (None, false, 0);
+    let (mut has_chunks, mut is_coded, mut has_endless_body) = (false, false, false);
     for (name, value) in headers {
         bytes += name.as_str().len() + value.len();
         match *name {
@@ -73,8 +74,16 @@ pub(crate) fn check(parts: &request::Parts) -> Result<PresentHeaders, Problem> {
             header::ACCEPT_ENCODING => present.accept_encoding = true,
             header::CACHE_CONTROL => present.cache_control = true,
             header::CONTENT_ENCODING => present.content_encoding = true,
-            header::IF_NONE_MATCH => present.if_none_match = true,
-            ref name => present.prefer |= name == PREFER,
+            header::IF_MATCH | header::IF_NONE_MATCH => present.conditions = true,
+            header::TRANSFER_ENCODING => {
+                is_coded |= has_chunks || !is_chunked(value.as_bytes());
+                has_chunks = true;
+            }
+            header::CONTENT_LENGTH => has_endless_body |= is_endless(value.as_bytes()),
+            ref name => {
+                present.prefer |= name == PREFER;
+                present.request_id |= name == X_REQUEST_ID;
+            }
         }
     }
     if has_several_hosts || (host.is_none() && parts.version == Version::HTTP_11) {
@@ -92,12 +101,34 @@ pub(crate) fn check(parts: &request::Parts) -> Result<PresentHeaders, Problem> {
         return Err(status::bad_request("bad-host", "`Host` and `:authority` name different hosts"));
     }
     if bytes > HEADER_BYTES_MAX || headers.len() > HEADERS_MAX {
-        let detail =
-            format!("the limit is {HEADERS_MAX} headers and {HEADER_BYTES_MAX} bytes for all of them");
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return Err(Problem::new(status, "headers-too-large", detail));
+        return Err(status::headers_too_large());
+    }
+    if is_coded {
+        return Err(status::unsupported_transfer_coding());
+    }
+    if has_endless_body {
+        return Err(status::endless_body());
     }
     Ok(present)
+}
+
+/// Returns whether a line of `Transfer-Encoding` is `chunked` alone. hyper decodes no other coding,
+/// but accepts `gzip, chunked` (RFC 9112 §6.1).
+pub(crate) fn is_chunked(line: &[u8]) -> bool {
+    line.trim_ascii().eq_ignore_ascii_case(b"chunked")
+}
+
+/// Returns whether a `Content-Length` is longer than hyper counts.
+pub(crate) fn is_endless(length: &[u8]) -> bool {
+    /// hyper reserves the last two values.
+    const COUNTED_MAX: u64 = u64::MAX - 2;
+    /// The digits of the largest number.
+    const DIGITS: usize = 20;
+    let length = length.trim_ascii();
+    length.len() >= DIGITS
+        && length.iter().all(u8::is_ascii_digit)
+        && std::str::from_utf8(length)
+            .is_ok_and(|digits| digits.parse().map_or(true, |it: u64| it > COUNTED_MAX))
 }
 
 /// Returns whether `text` is `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2) and not
@@ -202,15 +233,24 @@ where
 }
 
 /// Reads and drops the rest of a body, so that the answer arrives and the connection stays usable.
+/// Returns whether the body has been read to its end. Otherwise a task reads the rest: the answer
+/// doesn't wait for it.
 ///
 /// Leaves the body of a client that waits for `100 Continue` before it sends, and a body that
 /// announces more than [`DISCARD_BYTES_MAX`].
-pub(crate) async fn discard<B: Body<Data = Bytes> + Unpin>(headers: &HeaderMap, body: &mut B) {
+pub(crate) async fn discard<B>(headers: &HeaderMap, mut body: B) -> bool
+where
+    B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
+{
     let rest = body.size_hint().lower();
-    if body.is_end_stream() || headers.contains_key(header::EXPECT) || rest > DISCARD_BYTES_MAX {
-        return;
+    if body.is_end_stream() {
+        return true;
     }
-    let discarding = async {
+    if headers.contains_key(header::EXPECT) || rest > DISCARD_BYTES_MAX {
+        return false;
+    }
+    // Most bodies have arrived already, and need neither a timer nor a task.
+    let mut discarding = Box::pin(async move {
         let mut discarded = 0;
         while let Some(Ok(frame)) = body.frame().await {
             discarded += frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -218,9 +258,14 @@ pub(crate) async fn discard<B: Body<Data = Bytes> + Unpin>(headers: &HeaderMap, 
                 break;
             }
         }
-    };
+        body.is_end_stream()
+    });
+    if let Poll::Ready(is_read) = poll_fn(|context| Poll::Ready(discarding.as_mut().poll(context))).await {
+        return is_read;
+    }
     // A client that takes longer than this is cut off.
-    let _ = Box::pin(timeout(DISCARD_TIMEOUT, discarding)).await;
+    tokio::spawn(timeout(DISCARD_TIMEOUT, discarding));
+    false
 }
 
 /// Returns a header as text, if it is present and ASCII. It then has no control characters but
@@ -234,6 +279,34 @@ pub(crate) fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_above_the_largest_number_are_endless() {
+        for endless in [
+            "18446744073709551614",
+            "18446744073709551615",
+            "18446744073709551616",
+            "99999999999999999999999",
+        ] {
+            assert!(is_endless(endless.as_bytes()), "{endless}");
+        }
+        for other in
+            ["", "0", "18446744073709551613", "000000000000000000000005", "1844674407370955161x", "-1"]
+        {
+            assert!(!is_endless(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_only_transfer_coding_is_chunked() {
+        for coding in ["chunked", "Chunked", " chunked\t"] {
+            assert!(is_chunked(coding.as_bytes()), "{coding}");
+        }
+        for other in ["", "gzip", "gzip, chunked", "chunked, chunked", "chunked;q=1", "identity", "xchunked"]
+        {
+            assert!(!is_chunked(other.as_bytes()), "{other}");
+        }
+    }
 
     #[test]
     fn hosts_are_names_or_addresses() {

@@ -263,6 +263,11 @@ impl RequestCounter {
         self.0.draining.load(Ordering::Acquire)
     }
 
+    /// Returns whether a request is in flight.
+    pub(crate) fn has_request(&self) -> bool {
+        self.0.requests_in_flight.load(Ordering::Relaxed) > 0
+    }
+
     /// Counts a request until the returned value is dropped.
     pub(crate) fn begin_request(&self) -> RequestGuard {
         // Only one thread writes, so no read-modify-write is needed.

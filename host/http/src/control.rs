@@ -35,6 +35,7 @@ mod openapi;
 mod path;
 mod payload;
 mod pipelines;
+mod precondition;
 mod projects;
 mod refusal;
 mod reply;
@@ -63,6 +64,7 @@ use self::routes::Routes;
 use self::state::{BlockingRuntime, ControlState};
 pub(crate) use self::token::Token;
 use crate::body;
+use crate::request_id::{self, X_REQUEST_ID};
 
 /// The control plane's service.
 #[derive(Clone)]
@@ -97,10 +99,11 @@ impl ControlPlane {
     /// Answers one request.
     pub(crate) async fn handle<B>(&self, request: Request<B>) -> Response
     where
-        B: hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+        B: hyper::body::Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + Unpin + 'static,
     {
         let (parts, body) = request.into_parts();
         let headers = parts.headers.clone();
+        let request_id = request_id::of(&headers);
         let (lent, mut returned) = lend::lend(body);
         let mut response = match body::check(&parts) {
             Err(problem) => {
@@ -115,9 +118,10 @@ impl ControlPlane {
             }
         };
         // The handler has dropped the body, so it has been returned.
-        if let Ok(mut body) = returned.try_recv() {
-            body::discard(&headers, &mut body).await;
+        if let Ok(body) = returned.try_recv() {
+            body::discard(&headers, body).await;
         }
+        response.headers_mut().insert(X_REQUEST_ID, request_id);
         match response.status() {
             // axum lists the methods of a path that exists. Clients without the token mustn't get
             // them.

@@ -19,10 +19,11 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
+use nebula_model::trailers;
 use nebula_runtime::id::FunctionRef;
 use nebula_runtime::{
-    Answer, AnsweredCall, CallOutcome, Form, Function, IssuedReceipt, Prefer, ReceiptSubject,
+    Answer, AnsweredCall, CallOutcome, Cors, Form, Function, IssuedReceipt, Prefer, ReceiptSubject,
     RepeatableAnswer, Request as Call, RoutedFunction, SegmentRoute, Shard,
 };
 
@@ -31,27 +32,18 @@ use crate::answer::{self, CallFacts, ResponseContext};
 use crate::bodies::BodyMemory;
 use crate::body::{self, PresentHeaders};
 use crate::compression::Compression;
-use crate::etag;
+use crate::cors;
 use crate::fast_path::{Exchange, RequestInFlight};
 use crate::form;
+use crate::guest_request::{visible_headers, visible_trailers};
 use crate::input;
 use crate::payload;
-use crate::preference::{self, PREFER, ReceiptPreference};
+use crate::preference::ReceiptPreference;
 use crate::problem::{Problem, Reply};
+use crate::readiness::Readiness;
+use crate::request_id::{self, X_REQUEST_ID};
 use crate::status;
-
-/// Headers that wasi:http hides from guests, because they belong to the connection (RFC 9110
-/// §7.6.1). A call doesn't depend on them.
-const HIDDEN_HEADERS: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-];
+use crate::trailers::{self as answer_trailers, SentBody, TrailedBody};
 
 /// A reply with the cached result that it was made from.
 struct ReplyWithResult {
@@ -67,6 +59,14 @@ struct CallHead<'a> {
     /// The path below the function's name: empty, or with a slash at its beginning.
     subpath: &'a str,
     compression: Compression,
+    request_id: &'a HeaderValue,
+}
+
+/// A call whose input has been read.
+struct CallToRun<'a> {
+    call: Call,
+    prefer: Prefer,
+    request_id: &'a HeaderValue,
 }
 
 /// A copy of a call, kept until its receipt is issued.
@@ -82,35 +82,63 @@ impl From<Reply> for ReplyWithResult {
     }
 }
 
+/// The state of one serving thread, which all its requests share.
+pub(crate) struct DataPlane {
+    pub(crate) shard: Shard,
+    pub(crate) bodies: BodyMemory,
+    pub(crate) readiness: Readiness,
+    /// The policy for functions without one of their own.
+    pub(crate) cors: Option<Cors>,
+    pub(crate) compression: Compression,
+}
+
+impl DataPlane {
+    /// Serves with the defaults, for tests.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn new(shard: Shard, bodies: BodyMemory) -> Self {
+        Self { shard, bodies, readiness: Readiness::default(), cors: None, compression: Compression::On }
+    }
+}
+
 /// Answers one request.
 pub(crate) async fn serve(
-    shard: Shard,
-    bodies: BodyMemory,
-    compression: Compression,
+    plane: Arc<DataPlane>,
     request: Request<Incoming>,
     in_flight: RequestInFlight,
-) -> Result<Reply, Infallible> {
+) -> Result<Response<SentBody>, Infallible> {
     let head = request.method() == Method::HEAD;
     let (parts, mut body) = request.into_parts();
-    let ReplyWithResult { mut reply, result } =
-        match route(&shard, &bodies, compression, &parts, &mut body).await {
-            Ok(outcome) => outcome,
-            Err(problem) => problem.into_reply().into(),
-        };
-    body::discard(&parts.headers, &mut body).await;
-    if head {
+    let checked = body::check(&parts);
+    let has_id = checked.as_ref().map_or(true, |present| present.request_id);
+    let request_id = if has_id { request_id::of(&parts.headers) } else { request_id::new_value() };
+    let routed = match checked {
+        Ok(present) => route(&plane, &parts, present, &request_id, &mut body).await,
+        Err(problem) => Err(problem),
+    };
+    let ReplyWithResult { mut reply, result } = match routed {
+        Ok(outcome) => outcome,
+        Err(problem) => refuse(plane.cors.as_ref(), &parts, problem).into(),
+    };
+    let is_parsed = body::discard(&parts.headers, body).await;
+    if head && !reply.headers().contains_key(header::CONTENT_LENGTH) {
         // hyper omits the body. Send the length that it would have, if there is a body here: a
         // guest that sees HEAD may omit it itself, and a 304 has no body for `GET` either.
         let length = http_body::Body::size_hint(reply.body()).exact().filter(|length| *length > 0);
         if let Some(length) = length {
             reply.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
+    }
+    if head {
         *reply.body_mut() = Full::default();
     }
+    let trailers = answer_trailers::announce(&mut reply, &parts.headers, head);
+    // The last header: `fast_path` relies on it.
+    reply.headers_mut().insert(X_REQUEST_ID, request_id);
     // Last, because hyper gets the reply without another poll.
-    let is_parsed = body.is_end_stream();
+    // It doesn't follow the chunks of an answer with trailers.
+    let is_parsed = is_parsed && trailers.is_none();
     in_flight.end(Exchange { request_headers: &parts.headers, is_parsed, reply: &reply, result });
-    Ok(reply)
+    Ok(answer_trailers::send(reply, trailers))
 }
 
 /// Finds the function of a request and calls it, or answers a health check.
@@ -118,16 +146,19 @@ pub(crate) async fn serve(
 /// # Errors
 /// The problem to answer with, if the request is malformed or names no deployed function.
 async fn route(
-    shard: &Shard,
-    bodies: &BodyMemory,
-    compression: Compression,
+    plane: &DataPlane,
     parts: &Parts,
+    present: PresentHeaders,
+    request_id: &HeaderValue,
     body: &mut Incoming,
 ) -> Result<ReplyWithResult, Problem> {
-    let present = body::check(parts)?;
+    let DataPlane { shard, bodies, readiness, cors, compression } = plane;
     let path = parts.uri.path();
     if path == "/healthz" || path == "/readyz" {
         return match parts.method {
+            Method::GET | Method::HEAD if path == "/readyz" && readiness.is_stopping() => {
+                Err(status::stopping())
+            }
             Method::GET | Method::HEAD => Ok(Response::new(Full::new(Bytes::from_static(b"ok\n"))).into()),
             _ => Err(status::method_not_allowed("GET, HEAD")),
         };
@@ -141,14 +172,39 @@ async fn route(
         Some(route) => route,
         None => Box::pin(resolve(shard, reference)).await?,
     };
-    let head = CallHead { parts, present, subpath, compression };
-    let outcome = call(shard, bodies, &target, &head, body).await;
+    let head = CallHead { parts, present, subpath, compression: *compression, request_id };
+    let cors = target.function.record.cors.as_ref().or(cors.as_ref());
+    let outcome = match cors.zip(cors::preflight_method(parts)) {
+        Some((cors, requested)) => {
+            let methods = cors::methods(target.function.record.description.form, requested);
+            let mut reply = cors::preflight(cors, parts, methods);
+            answer::insert_identity(reply.headers_mut(), &target.function);
+            Ok(reply.into())
+        }
+        None => call(shard, bodies, &target, &head, body).await,
+    };
     // From here on, every answer names its function.
-    outcome.or_else(|problem| {
+    let mut answered: ReplyWithResult = outcome.unwrap_or_else(|problem| {
         let mut reply = problem.into_reply();
         answer::insert_identity(reply.headers_mut(), &target.function);
-        Ok(reply.into())
-    })
+        reply.into()
+    });
+    if let Some(cors) = cors {
+        cors::add_headers(cors, parts.headers.get(header::ORIGIN), answered.reply.headers_mut());
+    }
+    Ok(answered)
+}
+
+/// Answers a request that reaches no function. A preflight is answered all the same, so that the
+/// page may read the answer to the request itself.
+fn refuse(cors: Option<&Cors>, parts: &Parts, problem: Problem) -> Reply {
+    let Some(cors) = cors else { return problem.into_reply() };
+    let mut reply = match cors::preflight_method(parts) {
+        Some(requested) => cors::preflight(cors, parts, requested.clone()),
+        None => problem.into_reply(),
+    };
+    cors::add_headers(cors, parts.headers.get(header::ORIGIN), reply.headers_mut());
+    reply
 }
 
 /// Resolves a percent-encoded path segment to its function, and caches the route.
@@ -177,7 +233,7 @@ async fn call(
     head: &CallHead<'_>,
     body: &mut Incoming,
 ) -> Result<ReplyWithResult, Problem> {
-    let CallHead { parts, present, subpath, compression } = head;
+    let CallHead { parts, present, subpath, compression, request_id } = head;
     let form = function.record.description.form;
     if form != Form::Http {
         if !subpath.is_empty() {
@@ -192,8 +248,11 @@ async fn call(
     let _reserved = bodies.reserve(body, function.limits().input_bytes_max).await?;
     let request = match form {
         Form::Http => {
-            let body = body::read(body, function.limits().input_bytes_max).await?;
-            Call::Http(Arc::new(guest_request(head, body)))
+            let mut body = TrailedBody::new(body);
+            let content = body::read(&mut body, function.limits().input_bytes_max).await?;
+            let mut request = guest_request(head, content);
+            trailers::attach(request.extensions_mut(), visible_trailers(body.into_trailers()));
+            Call::Http(Arc::new(request))
         }
         Form::Typed | Form::Raw => match parts.method.as_str() {
             "POST" | "QUERY" => {
@@ -219,7 +278,8 @@ async fn call(
     };
     let context = ResponseContext::of(parts, *present, *selector, *compression);
     let accept = if present.accept { accept(&parts.headers) } else { None };
-    Ok(run(shard, function, &context, request, prefer(accept.as_deref())).await)
+    let call = CallToRun { call: request, prefer: prefer(accept.as_deref()), request_id };
+    Ok(run(shard, function, &context, call).await)
 }
 
 /// Returns the `Accept` header, with several lines joined to one list (RFC 9110 §5.3).
@@ -234,13 +294,14 @@ async fn run(
     shard: &Shard,
     function: &Arc<RoutedFunction>,
     context: &ResponseContext,
-    call: Call,
-    prefer: Prefer,
+    CallToRun { call, prefer, request_id }: CallToRun<'_>,
 ) -> ReplyWithResult {
     // Boxed, because few requests ask for a receipt, and the others don't move its memory around.
     let order =
         context.receipt.map(|preference| Box::new(ReceiptOrder { preference, call: call.clone(), prefer }));
-    let AnsweredCall { outcome, repeatable } = shard.answer(function, call, prefer, context.directives).await;
+    let request_id = request_id.to_str().ok();
+    let answered = shard.answer(function, call, prefer, context.directives, request_id).await;
+    let AnsweredCall { outcome, repeatable } = answered;
     // A receipt has the time of its creation, so the same response can't be sent again.
     let result = repeatable.filter(|_| order.is_none());
     let receipt = match order {
@@ -256,9 +317,9 @@ async fn run(
         trace: outcome.trace,
     };
     let answered = match outcome.result {
-        Ok(Answer::Value(content)) => Ok(answer::content(context, &facts, StatusCode::OK, content)),
+        Ok(Answer::Value(content)) => answer::content(context, &facts, StatusCode::OK, content),
         Ok(Answer::Error(content)) => {
-            Ok(answer::content(context, &facts, StatusCode::UNPROCESSABLE_ENTITY, content))
+            answer::content(context, &facts, StatusCode::UNPROCESSABLE_ENTITY, content)
         }
         Ok(Answer::Http(response)) => answer::response(context, &facts, *response),
         Err(error) => Err(status::call(&error)),
@@ -315,34 +376,11 @@ fn guest_request(CallHead { parts, subpath, compression, .. }: &CallHead<'_>, bo
     let authority =
         parts.uri.authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
     *request.headers_mut() = visible_headers(&parts.headers, *compression);
-    // HTTP/2 has the authority in the URI. The guest always finds it in a header.
+    // HTTP/2 and an absolute target have the authority in the URI, which takes precedence (RFC 9112
+    // §3.2.2). The guest always finds it in a header.
     if let Some(authority) = authority {
-        request.headers_mut().entry(header::HOST).or_insert(authority);
+        request.headers_mut().insert(header::HOST, authority);
     }
     request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("localhost"));
     request
-}
-
-/// Returns the headers that a guest sees, in their order. Removing entries from the map would
-/// reorder others, and so make it a different call.
-fn visible_headers(headers: &HeaderMap, compression: Compression) -> HeaderMap {
-    let mut visible = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers {
-        if HIDDEN_HEADERS.contains(&name.as_str()) {
-            continue;
-        }
-        let value = match *name {
-            ref name if name == PREFER => preference::without_receipt(value),
-            // The host chooses the coding, and the call is the same in each.
-            header::ACCEPT_ENCODING if compression == Compression::On => None,
-            header::IF_NONE_MATCH | header::IF_MATCH if compression == Compression::On => {
-                Some(etag::without_codings(value).into_owned())
-            }
-            _ => Some(value.clone()),
-        };
-        if let Some(value) = value {
-            visible.append(name, value);
-        }
-    }
-    visible
 }

@@ -46,6 +46,16 @@ impl EntityTag {
     /// Returns whether a line of `If-None-Match` names this tag, by weak comparison (RFC 9110
     /// §13.1.2).
     pub(crate) fn is_named_in(&self, line: &HeaderValue) -> bool {
+        self.is_in(line, |one, other| opaque(one) == opaque(other))
+    }
+
+    /// Returns whether a line of `If-Match` names this tag, by strong comparison (RFC 9110 §13.1.1).
+    pub(crate) fn is_strongly_named_in(&self, line: &HeaderValue) -> bool {
+        self.is_in(line, |one, other| one == other && !is_weak(one))
+    }
+
+    /// Returns whether the list in `line` has a tag that `matches` this one.
+    fn is_in(&self, line: &HeaderValue, matches: impl Fn(&[u8], &[u8]) -> bool) -> bool {
         let mut rest = line.as_bytes();
         if rest.trim_ascii() == b"*" {
             return true;
@@ -55,7 +65,7 @@ impl EntityTag {
                 [b',' | b' ' | b'\t', after @ ..] => after,
                 // After something that isn't a tag, the next tag can't be found.
                 rest => match split(rest) {
-                    Some((candidate, _)) if opaque(candidate) == opaque(self.0.as_bytes()) => return true,
+                    Some((candidate, _)) if matches(candidate, self.0.as_bytes()) => return true,
                     Some((_, after)) => after,
                     None => return false,
                 },
@@ -95,6 +105,16 @@ pub(crate) fn without_codings(line: &HeaderValue) -> Cow<'_, HeaderValue> {
     without.extend_from_slice(rest);
     // Parts of a valid header value form a valid one.
     HeaderValue::try_from(without).map_or(Cow::Borrowed(line), Cow::Owned)
+}
+
+impl std::fmt::Display for EntityTag {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&String::from_utf8_lossy(self.0.as_bytes()))
+    }
+}
+
+fn is_weak(tag: &[u8]) -> bool {
+    tag.starts_with(b"W/")
 }
 
 /// Returns a tag without the mark of a weak one.
@@ -138,6 +158,18 @@ mod tests {
         assert!(!names(b"\"a\"", b"\"b\""));
         assert!(!names(b"b", b"\"b\""));
         assert!(!names(b"", b"\"b\""));
+    }
+
+    #[test]
+    fn weak_tags_never_match_strongly() {
+        let names = |line: &[u8], tag: &[u8]| {
+            EntityTag::parse(&value(tag)).unwrap().is_strongly_named_in(&value(line))
+        };
+        assert!(names(b"\"a\", \"b\"", b"\"b\""));
+        assert!(names(b"*", b"W/\"b\""));
+        assert!(!names(b"W/\"b\"", b"W/\"b\""));
+        assert!(!names(b"W/\"b\"", b"\"b\""));
+        assert!(!names(b"\"b\"", b"W/\"b\""));
     }
 
     /// A guest's tag may contain the separator of the list.

@@ -14,8 +14,8 @@
 //! same key, on connections where hyper holds nothing.
 //!
 //! Invariants:
-//! * The client gets the bytes that hyper would write, except for `Age` and `Date`. Where that is
-//!   uncertain, hyper handles the request.
+//! * The client gets the bytes that hyper would write, except for `Age`, `X-Request-Id` and `Date`.
+//!   Where that is uncertain, hyper handles the request.
 //! * Where the fast path is off, the stream passes every read and write on to the socket, and
 //!   nothing is allocated for it.
 

@@ -8,9 +8,8 @@ use nebula_runtime::Shard;
 use tokio::io::DuplexStream;
 
 use crate::bodies::BodyMemory;
-use crate::compression::Compression;
 use crate::connections::{Connections, Traffic};
-use crate::data;
+use crate::data::{self, DataPlane};
 use crate::fast_path::FastPath;
 use crate::serve::{protocol, spawn_connection};
 
@@ -22,8 +21,7 @@ const CONNECTIONS_MAX: u32 = 64;
 
 /// A serving thread. Its connections are in memory.
 pub struct DataThread {
-    shard: Shard,
-    bodies: BodyMemory,
+    plane: Arc<DataPlane>,
     connections: Connections,
     fast_path: FastPath,
     requests: Arc<Requests>,
@@ -57,10 +55,9 @@ impl DataThread {
     pub fn new(shard: Shard) -> Self {
         Self {
             fast_path: FastPath::on(&shard),
-            bodies: BodyMemory::new(),
             connections: Connections::new(CONNECTIONS_MAX, Traffic::default()),
             requests: Arc::default(),
-            shard,
+            plane: Arc::new(DataPlane::new(shard, BodyMemory::new())),
         }
     }
 
@@ -68,11 +65,10 @@ impl DataThread {
     pub async fn connect(&self, cached_fast_path: bool) -> DuplexStream {
         let (client, server) = tokio::io::duplex(PIPE_BYTES);
         let fast_path = if cached_fast_path { self.fast_path.clone() } else { FastPath::off() };
-        let (shard, bodies) = (self.shard.clone(), self.bodies.clone());
-        let requests = Arc::clone(&self.requests);
+        let (plane, requests) = (Arc::clone(&self.plane), Arc::clone(&self.requests));
         let serve = move |request, in_flight| {
             let counted = Request::begin(&requests);
-            let reply = data::serve(shard.clone(), bodies.clone(), Compression::On, request, in_flight);
+            let reply = data::serve(Arc::clone(&plane), request, in_flight);
             async move {
                 let reply = reply.await;
                 drop(counted);

@@ -7,12 +7,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 
 use crate::answer::CACHE_STATUS;
-use crate::problem::{PROBLEM_JSON, Reply};
+use crate::problem::PROBLEM_JSON;
+use crate::trailers::SentBody;
 
 /// Called after each request, on the thread that serves it. It must not wait.
 pub type Observer = Arc<dyn Fn(&ObservedCall) + Send + Sync>;
@@ -71,11 +72,11 @@ impl ObservedSource {
 
 impl ObservedProblem {
     /// Reads the problem document of an answer, if it is one.
-    async fn of(reply: &Reply) -> Option<Self> {
+    async fn of(reply: &Response<SentBody>) -> Option<Self> {
         if *reply.headers().get(header::CONTENT_TYPE)? != PROBLEM_JSON {
             return None;
         }
-        let Ok(body) = reply.body().clone().collect().await;
+        let Ok(body) = reply.body().content().clone().collect().await;
         let problem: Value = serde_json::from_slice(&body.to_bytes()).ok()?;
         let frames = problem["backtrace"].as_array().into_iter().flatten();
         let backtrace = frames.filter_map(|frame| frame.as_str().map(str::to_owned)).collect();
@@ -88,9 +89,9 @@ pub(crate) async fn observed<B, F>(
     observer: Observer,
     request: Request<B>,
     serve: impl FnOnce(Request<B>) -> F,
-) -> Result<Reply, Infallible>
+) -> Result<Response<SentBody>, Infallible>
 where
-    F: Future<Output = Result<Reply, Infallible>>,
+    F: Future<Output = Result<Response<SentBody>, Infallible>>,
 {
     let started = Instant::now();
     let method = request.method().clone();

@@ -12,6 +12,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use nebula_runtime::{Runtime, Shard};
+use nebula_runtime::{Cors, Runtime, Shard};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -31,9 +32,11 @@ use crate::bodies::BodyMemory;
 use crate::compression::Compression;
 use crate::connections::{ConnectionSlot, Connections, Traffic};
 use crate::control::{ControlPlane, Token};
-use crate::data;
+use crate::data::{self, DataPlane};
 use crate::fast_path::{FastPath, RequestInFlight};
+use crate::hyper_refusal::RefusalStream;
 use crate::observe::{Observer, observed};
+use crate::readiness::Readiness;
 
 /// Connections that may wait to be accepted, for each listener.
 const BACKLOG: i32 = 1024;
@@ -97,6 +100,8 @@ pub struct ServeConfig {
     pub cached_fast_path: bool,
     /// Set to compress answers for clients that ask for it.
     pub compress: bool,
+    /// The pages that may call functions without a policy of their own.
+    pub cors: Option<Cors>,
 }
 
 /// Why a server can't listen.
@@ -124,6 +129,8 @@ pub struct Server {
     cached_fast_path: bool,
     compression: Compression,
     observer: Option<Observer>,
+    readiness: Readiness,
+    cors: Option<Cors>,
     data: Vec<std::net::TcpListener>,
     control: std::net::TcpListener,
     data_address: SocketAddr,
@@ -146,6 +153,8 @@ impl Server {
             cached_fast_path: config.cached_fast_path,
             compression: if config.compress { Compression::On } else { Compression::Off },
             observer: None,
+            readiness: Readiness::default(),
+            cors: config.cors,
             data,
             control,
             data_address,
@@ -169,6 +178,11 @@ impl Server {
         self.control_address
     }
 
+    /// Returns the switch of `/readyz`.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
     /// Serves until `stop` completes or the server has been idle for long enough, then drains.
     /// Blocks this thread.
     ///
@@ -183,6 +197,7 @@ impl Server {
             CONNECTIONS_MAX.div_ceil(u32::try_from(self.data.len()).unwrap_or(u32::MAX).max(1));
         for (index, listener) in self.data.into_iter().enumerate() {
             let (runtime, bodies) = (self.runtime.clone(), bodies.clone());
+            let (readiness, cors) = (self.readiness.clone(), self.cors.clone());
             let thread = ServingThread {
                 name: format!("nebula-data-{index}"),
                 listener,
@@ -194,20 +209,29 @@ impl Server {
             // Without an observer, hyper gets the future of `serve` itself: a wrapper would be moved
             // with every request.
             let compression = self.compression;
+            let data_plane = move |shard| {
+                Arc::new(DataPlane {
+                    shard,
+                    bodies: bodies.clone(),
+                    readiness: readiness.clone(),
+                    cors: cors.clone(),
+                    compression,
+                })
+            };
             let spawned = match self.observer.clone() {
                 None => thread.spawn(move || {
                     data_work(runtime, self.cached_fast_path, move |shard| {
-                        move |request, in_flight| {
-                            data::serve(shard.clone(), bodies.clone(), compression, request, in_flight)
-                        }
+                        let plane = data_plane(shard);
+                        move |request, in_flight| data::serve(Arc::clone(&plane), request, in_flight)
                     })
                 }),
                 Some(observer) => thread.spawn(move || {
                     data_work(runtime, false, move |shard| {
+                        let plane = data_plane(shard);
                         move |request, in_flight| {
-                            let (shard, bodies) = (shard.clone(), bodies.clone());
+                            let plane = Arc::clone(&plane);
                             observed(observer.clone(), request, move |request| {
-                                data::serve(shard, bodies, compression, request, in_flight)
+                                data::serve(plane, request, in_flight)
                             })
                         }
                     })
@@ -336,8 +360,9 @@ pub(crate) fn spawn_connection<S, F, B>(
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let connection = fast_path.connection(slot.requests());
-    let stream = TokioIo::new(connection.stream(socket));
+    let requests = slot.requests();
+    let connection = fast_path.connection(requests.clone());
+    let stream = TokioIo::new(RefusalStream::new(connection.stream(socket), requests));
     // Return the future of `serve` itself. A wrapper would be moved with every request.
     let service = service_fn(move |request| serve(request, connection.begin_request()));
     let connection = builder.serve_connection(stream, service).into_owned();

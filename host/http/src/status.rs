@@ -27,6 +27,14 @@ const FAILURE_CHARS_MAX: usize = 4096;
 
 /// The longest text of a request in a problem, characters. Longer ones are cut.
 const EXCERPT_CHARS_MAX: usize = 300;
+/// The longest target of a request, path and query, bytes.
+pub(crate) const TARGET_BYTES_MAX: usize = 32 * 1024;
+
+/// The longest names and values of all headers together, bytes.
+pub(crate) const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// The most headers of a request.
+pub(crate) const HEADERS_MAX: usize = 100;
 
 /// Returns the problem for a call that failed.
 pub(crate) fn call(error: &CallError) -> Problem {
@@ -136,6 +144,7 @@ pub(crate) fn naming(error: &NamingError) -> Problem {
             Problem::new(StatusCode::CONFLICT, "in-use", error.to_string()).with("pipelines", by)
         }
         NamingError::Pipeline(error) => pipeline(error),
+        NamingError::Unmet(error) => precondition_failed(&error.to_string()),
         NamingError::Load(error) => load(error),
     }
 }
@@ -156,6 +165,11 @@ pub(crate) fn explain(error: &ExplainError) -> Problem {
         ExplainError::Load(error) => load(error),
         ExplainError::Input(error) => call(error),
     }
+}
+
+/// Returns the problem for `/readyz` of a server that will stop soon.
+pub(crate) fn stopping() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server stops soon")
 }
 
 /// Returns the problem for a body that [`bodies`](crate::bodies) has no memory for.
@@ -337,6 +351,7 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
         },
         DeployError::Pipeline(reason) => pipeline(reason),
         DeployError::Breaks(broken) => breaks(error.to_string(), broken),
+        DeployError::Unmet(error) => precondition_failed(&error.to_string()),
         DeployError::Store(error) => store(error),
         DeployError::Load(error) => load(error),
         DeployError::Internal(_) => internal(error),
@@ -415,6 +430,36 @@ pub(crate) fn unsupported_media_type(detail: &str, accepted: &[&str]) -> Problem
 /// Returns the beginning of a text for a problem document.
 fn excerpt(text: &str) -> String {
     truncate(text, EXCERPT_CHARS_MAX)
+}
+
+/// Returns the problem for a body whose announced length is over any limit.
+pub(crate) fn endless_body() -> Problem {
+    let detail = "the `Content-Length` is over any limit";
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
+}
+
+/// Returns the problem for a request target that is too long.
+pub(crate) fn target_too_long() -> Problem {
+    let detail =
+        format!("the limit is {TARGET_BYTES_MAX} bytes for path and query: send the input in a body");
+    Problem::new(StatusCode::URI_TOO_LONG, "target-too-long", detail).with("bytes_max", TARGET_BYTES_MAX)
+}
+
+/// Returns the problem for too many or too long headers.
+pub(crate) fn headers_too_large() -> Problem {
+    let detail = format!("the limit is {HEADERS_MAX} headers and {HEADER_BYTES_MAX} bytes for all of them");
+    Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", detail)
+}
+
+/// Returns the problem for a body in a transfer coding other than `chunked`.
+pub(crate) fn unsupported_transfer_coding() -> Problem {
+    let detail = "the only `Transfer-Encoding` is `chunked`: a compressed body has a `Content-Encoding`";
+    Problem::new(StatusCode::NOT_IMPLEMENTED, "unsupported-transfer-coding", detail)
+}
+
+/// Returns the problem for a request with an `If-Match` that doesn't name the content.
+pub(crate) fn precondition_failed(detail: &str) -> Problem {
+    Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", detail)
 }
 
 /// Returns a problem of status 400.

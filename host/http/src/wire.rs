@@ -19,8 +19,8 @@ mod view;
 pub use cache::{CacheReport, CallCounts, Disagreement, FunctionCacheReport, LoadedReport};
 pub use call::{CallExplanation, FunctionLogs, LoggedCall, StepExplanation};
 pub use function::{
-    FunctionDetail, FunctionForm, FunctionLimits, FunctionList, FunctionVersion, LinkedFunction,
-    RememberSettings, RollbackRequest,
+    CorsSettings, FunctionDetail, FunctionForm, FunctionLimits, FunctionList, FunctionVersion,
+    LinkedFunction, RememberSettings, RollbackRequest,
 };
 pub use pipeline::{PinnedVersion, PipelineComposition};
 pub(crate) use problem::ProblemDocument;

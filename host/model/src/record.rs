@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cors::Cors;
 use crate::description::Pipeline;
 use crate::form::Form;
 use crate::id::{Digest, FunctionName, FunctionRef, ProjectName, Selector, Version};
@@ -126,6 +127,9 @@ pub struct VersionRecord {
     /// The project that deployed it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<ProjectName>,
+    /// The pages that may call it, if its deploy says so; otherwise the server's policy holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
     /// The pipeline, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Composition>,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::cors::Cors;
 use crate::limits::LimitOverrides;
+use crate::record::VersionRecord;
 use crate::remember::Remember;
 
 /// The settings of a function that a deploy gives besides the component.
@@ -16,6 +18,17 @@ pub struct Settings {
     pub limits: LimitOverrides,
     /// Caching of the function's results.
     pub remember: Remember,
+    /// The pages that may call it, if that isn't the server's policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+}
+
+impl Settings {
+    /// Returns the settings of a version.
+    pub fn of(version: VersionRecord) -> Self {
+        let VersionRecord { limits, remember, cors, .. } = version;
+        Self { limits, remember, cors }
+    }
 }
 
 /// The settings that a change starts from.

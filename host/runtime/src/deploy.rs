@@ -23,6 +23,7 @@ mod fuse;
 mod link;
 mod names;
 mod naming;
+mod precondition;
 mod project;
 mod uploads;
 
@@ -39,6 +40,7 @@ pub use self::followers::Followers;
 use self::fuse::Queue;
 pub(crate) use self::fuse::fused_deadline;
 pub use self::naming::NamingError;
+pub use self::precondition::{Precondition, UnmetPrecondition};
 pub use self::project::{
     ProjectChange, ProjectDeploy, ProjectError, ProjectFunction, ProjectPipeline, UploadError,
 };
@@ -97,8 +99,12 @@ impl Deployer {
         component: Bytes,
         settings: SettingsUpdate,
         followers: Followers,
+        precondition: Precondition,
     ) -> Result<VersionRecord, DeployError> {
-        self.run_compiling(move |this| this.deploy_blocking(&name, component, &settings, followers)).await
+        self.run_compiling(move |this| {
+            this.deploy_blocking(&name, component, &settings, followers, precondition)
+        })
+        .await
     }
 
     /// Runs work that may compile on the blocking pool, when a compiler may run.
@@ -127,7 +133,7 @@ impl Deployer {
         update: &SettingsUpdate,
     ) -> Result<SettingsChange, DeployError> {
         let current = self.functions.current(name)?;
-        let before = current.map(|VersionRecord { limits, remember, .. }| Settings { limits, remember });
+        let before = current.map(Settings::of);
         let settings = update.apply(before.as_ref().unwrap_or(&Settings::default()));
         self.functions.limits().with(&settings.limits)?;
         let notes = before.map(|before| update.notes(&before)).unwrap_or_default();

@@ -36,6 +36,7 @@ pub use nebula_engine::{
 };
 pub use nebula_linker::{ImportMismatch, InvalidImport, imported_functions};
 pub use nebula_model::answer::{Answer, Content, MEDIA_TYPE_BYTES_MAX};
+pub use nebula_model::cors::{Cors, CorsOrigin, OriginError};
 pub use nebula_model::disagreement::Disagreement;
 pub use nebula_model::form::Form;
 pub use nebula_model::limits::COMPONENT_BYTES_MAX;
@@ -55,8 +56,8 @@ pub use self::call::shard::{
     AnsweredCall, IssuedReceipt, RepeatableAnswer, RoutedFunction, SegmentRoute, Shard,
 };
 pub use self::deploy::{
-    Broken, DeployError, Followers, NamingError, ProjectChange, ProjectDeploy, ProjectError, ProjectFunction,
-    ProjectPipeline, UploadError,
+    Broken, DeployError, Followers, NamingError, Precondition, ProjectChange, ProjectDeploy, ProjectError,
+    ProjectFunction, ProjectPipeline, UnmetPrecondition, UploadError,
 };
 pub use self::error::{CallError, Fault, LoadError, StepFailure};
 pub use self::peers::{NoPeers, PeerAnswer, PeerCall, Peers};

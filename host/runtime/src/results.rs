@@ -112,8 +112,8 @@ impl Results {
         let _ = self.log_observer.set(observer);
     }
 
-    /// Records a call's output and failure.
-    pub(crate) fn record_log(&self, function: &Function, called: &CallOutcome) {
+    /// Records a call's output and failure, with the id of its request if it came with one.
+    pub(crate) fn record_log(&self, function: &Function, called: &CallOutcome, request_id: Option<&str>) {
         let outcome = match &called.result {
             Ok(_) if called.log.is_empty() => return,
             Ok(_) => "ok".to_owned(),
@@ -128,6 +128,7 @@ impl Results {
             outcome,
             duration_us: u64::try_from(called.cost.total().as_micros()).unwrap_or(u64::MAX),
             output: called.log.text(),
+            request_id: request_id.map(str::to_owned),
         };
         if let Some(observer) = self.log_observer.get() {
             observer(&function.record.name, &entry);

@@ -29,7 +29,8 @@ use crate::call::function::Function;
 use crate::call::functions::Functions;
 use crate::call::leases::EndingLeases;
 use crate::deploy::{
-    DeployError, Deployer, Followers, NamingError, ProjectChange, ProjectDeploy, ProjectError, UploadError,
+    DeployError, Deployer, Followers, NamingError, Precondition, ProjectChange, ProjectDeploy, ProjectError,
+    UploadError,
 };
 use crate::executor::Executor;
 use crate::peers::{LeaseGuard, Peers};
@@ -273,7 +274,26 @@ impl Runtime {
         settings: impl Into<SettingsUpdate>,
         followers: Followers,
     ) -> Result<VersionRecord, DeployError> {
-        self.0.deployer.deploy(name, component, settings.into(), followers).await
+        self.deploy_if(name, component, settings, followers, Precondition::None).await
+    }
+
+    /// Deploys a component if the name meets the precondition. Otherwise the same as
+    /// [`deploy`](Self::deploy).
+    ///
+    /// # Errors
+    /// [`DeployError`].
+    ///
+    /// # Cancel safety
+    /// The same as for [`deploy`](Self::deploy).
+    pub async fn deploy_if(
+        &self,
+        name: FunctionName,
+        component: Bytes,
+        settings: impl Into<SettingsUpdate>,
+        followers: Followers,
+        precondition: Precondition,
+    ) -> Result<VersionRecord, DeployError> {
+        self.0.deployer.deploy(name, component, settings.into(), followers, precondition).await
     }
 
     /// Stores a component, whose digest is `digest`, for a later
@@ -328,7 +348,23 @@ impl Runtime {
         settings: &SettingsUpdate,
         followers: Followers,
     ) -> Result<VersionRecord, DeployError> {
-        self.0.deployer.deploy_pipeline(name, pipeline, settings, followers)
+        self.deploy_pipeline_if(name, pipeline, settings, followers, Precondition::None)
+    }
+
+    /// Deploys a pipeline if the name meets the precondition. Otherwise the same as
+    /// [`deploy_pipeline`](Self::deploy_pipeline).
+    ///
+    /// # Errors
+    /// [`DeployError`].
+    pub fn deploy_pipeline_if(
+        &self,
+        name: &FunctionName,
+        pipeline: &Pipeline,
+        settings: &SettingsUpdate,
+        followers: Followers,
+        precondition: Precondition,
+    ) -> Result<VersionRecord, DeployError> {
+        self.0.deployer.deploy_pipeline(name, pipeline, settings, followers, precondition)
     }
 
     /// Returns a version of a pipeline with its view; `None` if it isn't a pipeline. Blocks on the
@@ -364,7 +400,15 @@ impl Runtime {
     /// # Errors
     /// [`NamingError`].
     pub fn remove(&self, name: &FunctionName) -> Result<(), NamingError> {
-        self.0.deployer.remove(name)
+        self.remove_if(name, Precondition::None)
+    }
+
+    /// Removes a function if the name meets the precondition. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`NamingError`].
+    pub fn remove_if(&self, name: &FunctionName, precondition: Precondition) -> Result<(), NamingError> {
+        self.0.deployer.remove(name, precondition)
     }
 
     /// Deletes the files that no version names and no call is using. Blocks on the disk.

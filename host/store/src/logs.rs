@@ -30,11 +30,14 @@ pub struct LogEntry {
     pub duration_us: u64,
     /// The call's output.
     pub output: String,
+    /// The id of the request that made the call, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 impl LogEntry {
     fn bytes(&self) -> usize {
-        self.outcome.len() + self.output.len()
+        self.outcome.len() + self.output.len() + self.request_id.as_ref().map_or(0, String::len)
     }
 }
 
@@ -79,7 +82,14 @@ mod tests {
     use super::*;
 
     fn entry(output: String) -> LogEntry {
-        LogEntry { at_unix_s: 0, version: Version::FIRST, outcome: String::new(), duration_us: 0, output }
+        LogEntry {
+            at_unix_s: 0,
+            version: Version::FIRST,
+            outcome: String::new(),
+            duration_us: 0,
+            output,
+            request_id: None,
+        }
     }
 
     #[test]

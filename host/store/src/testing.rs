@@ -35,6 +35,7 @@ pub fn version(name: &str, number: u32) -> VersionRecord {
         limits: LimitOverrides::default(),
         remember: Remember::default(),
         project: None,
+        cors: None,
         pipeline: None,
         linked: Vec::new(),
         description: description(),

@@ -1,6 +1,7 @@
 //! Answers as the path asks: `/status/<code>` sets the status, `/headers/<bytes>` adds a header of
 //! that length, `/own-tag` an entity tag, `/max-age/<seconds>` a `Cache-Control`, `/vary` a `Vary`.
-//! The body is always ten bytes; a `HEAD` request gets none.
+//! `/omits/<code>` announces 22 bytes and writes none, `/date` sets a `Date`, `/cors` answers CORS
+//! itself, `/trailers` adds trailers. Otherwise the body is ten bytes; a `HEAD` request gets none.
 
 use wasip2::http::types::{
     Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
@@ -26,18 +27,32 @@ impl wasip2::exports::http::incoming_handler::Guest for Function {
         if path == "/own-tag" {
             headers.push(("etag".to_owned(), b"\"my,own\"".to_vec()));
         }
+        if path == "/date" {
+            headers.push(("date".to_owned(), b"Sat, 01 Jan 2000 00:00:00 GMT".to_vec()));
+        }
+        if path == "/cors" {
+            headers.push(("access-control-allow-origin".to_owned(), b"https://guest.example".to_vec()));
+            headers.push(("access-control-expose-headers".to_owned(), b"x-own".to_vec()));
+        }
+        if number("/omits/").is_some() {
+            headers.push(("content-length".to_owned(), b"22".to_vec()));
+        }
         let response = OutgoingResponse::new(Fields::from_list(&headers).unwrap());
-        if let Some(status) = number("/status/") {
+        if let Some(status) = number("/status/").or(number("/omits/")) {
             response.set_status_code(u16::try_from(status).unwrap()).unwrap();
         }
         let body = response.body().unwrap();
-        let bodiless = matches!(request.method(), Method::Head);
+        let bodiless = matches!(request.method(), Method::Head) || number("/omits/").is_some();
         ResponseOutparam::set(out, Ok(response));
         let stream = body.write().unwrap();
         if !bodiless {
             stream.blocking_write_and_flush(b"ten bytes.").unwrap();
         }
         drop(stream);
-        OutgoingBody::finish(body, None).unwrap();
+        let trailers = (path == "/trailers").then(|| {
+            let field = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+            Fields::from_list(&[field("x-sum", "42"), field("x-more", "a"), field("content-length", "7")])
+        });
+        OutgoingBody::finish(body, trailers.map(Result::unwrap)).unwrap();
     }
 }

@@ -1,7 +1,8 @@
-//! Answers with everything it sees of the request: method, path, authority, headers and body.
+//! Answers with everything it sees of the request: method, path, authority, headers, trailers and
+//! body.
 
 use wasip2::http::types::{
-    Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
+    Fields, IncomingBody, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
 };
 
 struct Function;
@@ -23,6 +24,14 @@ impl wasip2::exports::http::incoming_handler::Guest for Function {
         let mut content = Vec::new();
         while let Ok(chunk) = stream.blocking_read(64 * 1024) {
             content.extend(chunk);
+        }
+        drop(stream);
+        let trailers = IncomingBody::finish(body);
+        trailers.subscribe().block();
+        if let Some(trailers) = trailers.get().unwrap().unwrap().unwrap() {
+            for (name, value) in trailers.entries() {
+                lines.push(format!("trailer {name}: {}", String::from_utf8_lossy(&value)));
+            }
         }
         lines.push(format!("body {}", String::from_utf8_lossy(&content)));
 

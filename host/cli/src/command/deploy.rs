@@ -83,9 +83,13 @@ fn deploy_project(deploy: &args::Deploy) -> anyhow::Result<()> {
     for built in outcome.built {
         let component = read_component(&built.component)?;
         let digest = Digest::of(&component);
-        let Settings { limits, remember } = built.settings;
-        let function =
-            ProjectFunction { component: digest, limits: limits.into(), remember: remember.into() };
+        let Settings { limits, remember, cors } = built.settings;
+        let function = ProjectFunction {
+            component: digest,
+            limits: limits.into(),
+            remember: remember.into(),
+            cors: cors.map(Into::into),
+        };
         functions.insert(built.name, function);
         components.insert(digest, component);
     }

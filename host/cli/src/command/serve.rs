@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use listenfd::ListenFd;
-use nebula_http::{BindError, Listen, ServeConfig, Server, Token};
+use nebula_http::{BindError, Listen, Readiness, ServeConfig, Server, Token};
 use nebula_runtime::limits::Limits;
 use nebula_runtime::receipt::Signer;
-use nebula_runtime::{Compiler, Disagreement, OpenError, Runtime, RuntimeConfig, RuntimeError};
+use nebula_runtime::{Compiler, Cors, Disagreement, OpenError, Runtime, RuntimeConfig, RuntimeError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,7 +30,7 @@ const GARBAGE_AFTER: Duration = Duration::from_secs(1);
 pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
     let (runtime, server) = open(serve)?;
     let addresses = Addresses::of(&server);
-    run_until_stopped(server, || {
+    run_until_stopped(server, Duration::from_secs(serve.notice_seconds), || {
         addresses.print()?;
         collect_garbage(runtime)
     })
@@ -84,6 +84,8 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
             exit_after_idle: serve.exit_after_idle_seconds.map(|idle| Duration::from_secs(idle.get())),
             cached_fast_path: serve.cached_fast_path == Switch::On,
             compress: serve.compress == Switch::On,
+            cors: (!serve.cors_origin.is_empty())
+                .then(|| Cors { origins: serve.cors_origin.clone(), max_age_s: None }),
         },
         runtime.clone(),
     )
@@ -197,24 +199,44 @@ impl Addresses {
     }
 }
 
-/// Serves until SIGINT or SIGTERM. Calls `started` on its event loop once it serves and catches
-/// these signals; an error of `started` stops the server.
+/// Serves until SIGINT, or until `notice` after SIGTERM; another signal ends the notice. Calls
+/// `started` on its event loop once it serves and catches these signals; an error of `started`
+/// stops the server.
 pub(super) fn run_until_stopped(
     server: Server,
+    notice: Duration,
     started: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut outcome = Ok(());
-    server.run(async { outcome = stopped(started).await }).context("the server failed")?;
+    let (mut outcome, readiness) = (Ok(()), server.readiness());
+    let stop = async { outcome = stopped(&readiness, notice, started).await };
+    server.run(stop).context("the server failed")?;
     outcome
 }
 
-async fn stopped(started: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+async fn stopped(
+    readiness: &Readiness,
+    notice: Duration,
+    started: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let catch = |kind| signal(kind).context("cannot catch signals");
     let (mut interrupt, mut terminate) = (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
+    // A server outlives the terminal that started it. There is nothing to reload.
+    let _hang_up = catch(SignalKind::hangup())?;
     started()?;
     tokio::select! {
         _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        _ = terminate.recv() => {
+            readiness.stop();
+            if !notice.is_zero() {
+                let seconds = notice.as_secs();
+                note(format!("stopping in {seconds} s, and at once after another signal: `/readyz` answers 503"));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(notice) => {}
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
     }
     note("stopping: requests in flight are answered first");
     Ok(())

@@ -17,6 +17,7 @@ mod snapshot;
 mod watch;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -73,7 +74,7 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
             .context("cannot start a thread")?;
     }
     let addresses = Addresses::of(&server);
-    serve::run_until_stopped(server, || {
+    serve::run_until_stopped(server, Duration::ZERO, || {
         addresses.print()?;
         for Deployed { record, directory } in &deployed {
             println!("{}", example(record, directory, addresses.data));

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use nebula_http::wire::{
-    FunctionLimits, FuseSchema, NameSchema, ProjectPipeline, RememberSettings, StepSchema,
+    CorsSettings, FunctionLimits, FuseSchema, NameSchema, ProjectPipeline, RememberSettings, StepSchema,
 };
 use nebula_runtime::id::{FunctionName, ProjectName};
 use nebula_runtime::limits::LimitOverrides;
 use nebula_runtime::pipeline::{Fuse, Pipeline, Step};
-use nebula_runtime::{Remember, Settings};
+use nebula_runtime::{Cors, Remember, Settings};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -35,6 +35,9 @@ pub(super) struct Config {
     #[serde(default)]
     #[schema(value_type = RememberSettings)]
     remember: Remember,
+    /// The pages of other origins that may call the function.
+    #[schema(value_type = CorsSettings, required = false)]
+    cors: Option<Cors>,
     /// Files and directories whose changes rebuild the project under `nebula up`, beside those that
     /// its build reads.
     #[serde(default)]
@@ -70,6 +73,8 @@ pub(super) struct PipelineTable {
     #[serde(default)]
     #[schema(value_type = RememberSettings)]
     remember: Remember,
+    #[schema(value_type = CorsSettings, required = false)]
+    cors: Option<Cors>,
 }
 
 impl Config {
@@ -85,7 +90,7 @@ impl Config {
 
     /// Returns the function's settings.
     pub(super) fn settings(self) -> Settings {
-        Settings { limits: self.limits, remember: self.remember }
+        Settings { limits: self.limits, remember: self.remember, cors: self.cors }
     }
 }
 
@@ -102,8 +107,8 @@ impl ComponentConfig {
     /// Reads the `nebula.toml` in the directory of a component file.
     pub(crate) fn beside(component: &Path) -> anyhow::Result<Self> {
         let directory = component.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let Config { name, limits, remember, .. } = Config::read(directory.unwrap_or(Path::new(".")))?;
-        let settings = Settings { limits, remember };
+        let Config { name, limits, remember, cors, .. } = Config::read(directory.unwrap_or(Path::new(".")))?;
+        let settings = Settings { limits, remember, cors };
         Ok(Self { name, settings: (settings != Settings::default()).then_some(settings) })
     }
 }
@@ -120,20 +125,25 @@ pub(crate) struct PipelineConfig {
 
 impl PipelineConfig {
     pub(super) fn new(name: FunctionName, table: PipelineTable, directory: &Path) -> Self {
-        let PipelineTable { input, steps, calls_max, fuse, limits, remember } = table;
+        let PipelineTable { input, steps, calls_max, fuse, limits, remember, cors } = table;
         Self {
             directory: directory.join("pipelines").join(name.as_str()),
             name,
             pipeline: Pipeline { input, steps, calls_max, fuse },
-            settings: Settings { limits, remember },
+            settings: Settings { limits, remember, cors },
         }
     }
 
     /// Returns the pipeline as the control plane reads it.
     pub(crate) fn to_wire(&self) -> (FunctionName, ProjectPipeline) {
-        let Settings { limits, remember } = self.settings.clone();
-        let (description, limits, remember) = (self.pipeline.clone(), limits.into(), remember.into());
-        (self.name.clone(), ProjectPipeline { description, limits, remember })
+        let Settings { limits, remember, cors } = self.settings.clone();
+        let pipeline = ProjectPipeline {
+            description: self.pipeline.clone(),
+            limits: limits.into(),
+            remember: remember.into(),
+            cors: cors.map(Into::into),
+        };
+        (self.name.clone(), pipeline)
     }
 
     /// Returns whether the pipeline calls that function.
@@ -154,5 +164,13 @@ mod tests {
         assert_eq!((config.remember.off, config.remember.ttl_s.map(|ttl| ttl.get())), (true, Some(60)));
         assert!(toml::from_str::<Config>("[remember]\nttl_s = 0").is_err());
         assert!(toml::from_str::<Config>("name = \"No Name\"").is_err());
+        let config: Config = toml::from_str("[cors]\norigins = [\"https://a\"]\nmax_age_s = 60").unwrap();
+        assert_eq!(
+            config.cors.map(|cors| (cors.allows(b"https://a"), cors.max_age_s)),
+            Some((true, Some(60)))
+        );
+        for wrong in ["[cors]", "[cors]\norigins = [\"https://a/\"]", "[cors]\norigins = []\nmethods = []"] {
+            assert!(toml::from_str::<Config>(wrong).is_err(), "{wrong}");
+        }
     }
 }

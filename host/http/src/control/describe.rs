@@ -12,7 +12,7 @@ use http::StatusCode;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
-use utoipa::openapi::schema::Object;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Ref, RefOr, Required, ResponseBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -24,11 +24,13 @@ use crate::wire::ProblemDocument;
 pub(super) const SECURITY_SCHEME: &str = "token";
 
 /// The problems of any request.
-const ANY_REQUEST_PROBLEMS: [ListedProblem; 4] = [
+const ANY_REQUEST_PROBLEMS: [ListedProblem; 6] = [
     ListedProblem::new(400, "the request is malformed"),
     ListedProblem::new(405, "the path has other methods; `Allow` lists them"),
+    ListedProblem::new(414, "the path and query are over the limit"),
     ListedProblem::new(431, "the headers are over the limit"),
     ListedProblem::new(500, "a defect of Nebula or of its machine"),
+    ListedProblem::new(501, "the body has a transfer coding other than `chunked`"),
 ];
 
 /// The problem of a request to an endpoint that isn't public.
@@ -122,6 +124,14 @@ impl Description {
         let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
         let parameter = parameter.required(Required::False).description(Some(about));
         self.parameters.push(parameter.schema(Some(schema)).build());
+    }
+
+    /// Adds an optional header, a text.
+    pub(super) fn header_parameter(&mut self, name: &str, about: &str) {
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header);
+        let text = ObjectBuilder::new().schema_type(Type::String).build();
+        let parameter = parameter.required(Required::False).description(Some(about));
+        self.parameters.push(parameter.schema(Some(text)).build());
     }
 
     /// Sets the request's body, and adds the problems that reading it may end with.
@@ -238,4 +248,4 @@ macro_rules! describe_handlers {
     )+};
 }
 
-describe_handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) }
+describe_handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E) }

@@ -7,14 +7,15 @@ use axum::extract::State;
 use nebula_runtime::id::FunctionName;
 use nebula_runtime::{
     Answer, ClearError, DeployError, ExplainError, FunctionVersions, NamingError, Request, ResolveError,
-    StoreError,
+    StoreError, VersionRecord,
 };
 
 use super::endpoints;
 use super::path::{FunctionPath, ReferencePath};
 use super::payload::{ComponentBody, InputBody, JsonBody};
+use super::precondition::{self, Conditions};
 use super::refusal::Refusal;
-use super::reply::{Component, Json, NoContent};
+use super::reply::{Component, Json, NoContent, Tagged};
 use super::routes::Routes;
 use super::settings::{DeployQuery, FollowersQuery};
 use super::state::{BlockingRuntime, ControlState};
@@ -51,12 +52,14 @@ async fn list(State(runtime): Runtime) -> Result<Json<FunctionList>, Refusal<Sto
 async fn inspect(
     State(runtime): Runtime,
     FunctionPath(name): FunctionPath,
-) -> Result<Json<FunctionDetail>, Refusal<ResolveError>> {
+) -> Result<Tagged<FunctionDetail>, Refusal<ResolveError>> {
     let inspect = runtime.run(move |runtime| {
         let FunctionVersions { current, all: versions } = runtime.versions(&name)?;
         let disagreement = runtime.disagreement(&current.digest)?.map(Into::into);
         let versions = versions.into_iter().map(Into::into).collect();
-        Ok(Json::new(&FunctionDetail { current: current.into(), versions, disagreement }))
+        let tag = precondition::tag(&current, disagreement.is_some());
+        let detail = FunctionDetail { current: current.into(), versions, disagreement };
+        Ok(Tagged { tag, document: Json::new(&detail) })
     });
     inspect.await
 }
@@ -65,18 +68,32 @@ async fn deploy(
     State(runtime): Runtime,
     FunctionPath(name): FunctionPath,
     query: DeployQuery,
+    conditions: Conditions,
     ComponentBody(component): ComponentBody,
-) -> Result<Json<FunctionVersion>, Refusal<DeployError>> {
-    let record = runtime.deploy(name, component, query.settings, query.followers).await?;
-    Ok(Json::new(&record.into()))
+) -> Result<Tagged<FunctionVersion>, Refusal<DeployError>> {
+    let named = name.clone();
+    let precondition = runtime.run(move |runtime| conditions.evaluate(runtime, &named)).await?;
+    let DeployQuery { settings, followers } = query;
+    let record = runtime.deploy(name, component, settings, followers, precondition).await?;
+    Ok(tagged(record))
+}
+
+/// Answers with a version that has just become current.
+pub(super) fn tagged(record: VersionRecord) -> Tagged<FunctionVersion> {
+    Tagged { tag: precondition::tag(&record, false), document: Json::new(&record.into()) }
 }
 
 pub(super) async fn remove<Name: Into<FunctionName>>(
     State(runtime): Runtime,
     name: Name,
+    conditions: Conditions,
 ) -> Result<NoContent, Refusal<NamingError>> {
     let name = name.into();
-    runtime.run(move |runtime| runtime.remove(&name).map(|()| NoContent)).await
+    let remove = runtime.run(move |runtime| {
+        let precondition = conditions.evaluate::<NamingError>(runtime, &name)?;
+        runtime.remove_if(&name, precondition).map(|()| NoContent)
+    });
+    remove.await
 }
 
 pub(super) async fn roll_back<Name: Into<FunctionName>>(
@@ -84,12 +101,9 @@ pub(super) async fn roll_back<Name: Into<FunctionName>>(
     name: Name,
     FollowersQuery(followers): FollowersQuery,
     JsonBody(to): JsonBody<RollbackRequest>,
-) -> Result<Json<FunctionVersion>, Refusal<NamingError>> {
+) -> Result<Tagged<FunctionVersion>, Refusal<NamingError>> {
     let name = name.into();
-    let roll_back = runtime.run(move |runtime| {
-        let record = runtime.rollback(&name, to.version, followers)?;
-        Ok(Json::new(&record.into()))
-    });
+    let roll_back = runtime.run(move |runtime| Ok(tagged(runtime.rollback(&name, to.version, followers)?)));
     roll_back.await
 }
 

@@ -13,8 +13,9 @@ use super::endpoints;
 use super::functions;
 use super::path::{FunctionPath, NOT_A_PIPELINE, PipelinePath, ReferencePath};
 use super::payload::JsonBody;
+use super::precondition::Conditions;
 use super::refusal::{AsProblem, Refusal, UNKNOWN};
-use super::reply::Json;
+use super::reply::{Json, Tagged};
 use super::routes::Routes;
 use super::settings::DeployQuery;
 use super::state::{BlockingRuntime, ControlState};
@@ -64,11 +65,13 @@ async fn deploy(
     State(runtime): Runtime,
     FunctionPath(name): FunctionPath,
     DeployQuery { settings, followers }: DeployQuery,
+    conditions: Conditions,
     JsonBody(pipeline): JsonBody<Pipeline>,
-) -> Result<Json<FunctionVersion>, Refusal<DeployError>> {
+) -> Result<Tagged<FunctionVersion>, Refusal<DeployError>> {
     let deploy = runtime.run(move |runtime| {
-        let record = runtime.deploy_pipeline(&name, &pipeline, &settings, followers)?;
-        Ok(Json::new(&record.into()))
+        let precondition = conditions.evaluate::<DeployError>(runtime, &name)?;
+        let record = runtime.deploy_pipeline_if(&name, &pipeline, &settings, followers, precondition)?;
+        Ok(functions::tagged(record))
     });
     deploy.await
 }

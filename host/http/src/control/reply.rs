@@ -12,6 +12,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 
 use super::describe::{DescribeReply, Description, ResponseContent};
+use crate::etag::EntityTag;
 use crate::problem::Problem;
 use crate::status;
 use crate::wire::schema::PipelineSchema;
@@ -41,6 +42,26 @@ impl<T: ToSchema> DescribeReply for Json<T> {
     fn describe(description: &mut Description) {
         let schema = description.schema_of::<T>();
         description.reply(StatusCode::OK, "done", [json_content(schema)]);
+    }
+}
+
+/// A JSON document with the entity tag of the function that it is about.
+pub(super) struct Tagged<T> {
+    pub(super) tag: EntityTag,
+    pub(super) document: Json<T>,
+}
+
+impl<T> IntoResponse for Tagged<T> {
+    fn into_response(self) -> Response {
+        let mut response = self.document.into_response();
+        response.headers_mut().insert(header::ETAG, self.tag.into());
+        response
+    }
+}
+
+impl<T: ToSchema> DescribeReply for Tagged<T> {
+    fn describe(description: &mut Description) {
+        Json::<T>::describe(description);
     }
 }
 

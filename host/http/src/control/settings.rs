@@ -1,8 +1,8 @@
-//! A deploy's settings in a query string: limits, caching of results, and the treatment of
-//! pipelines that don't fit the new version.
+//! A deploy's settings in a query string: limits, caching of results, the pages that may call, and
+//! the treatment of pipelines that don't fit the new version.
 //!
 //! ```text
-//! ?deadline_ms=500&memory_bytes_max=default&remember=off&remember_ttl_s=60&settings=keep&followers=may-stay
+//! ?deadline_ms=500&memory_bytes_max=default&remember=off&remember_ttl_s=60&cors_origin=https://app.example&settings=keep&followers=may-stay
 //! ```
 //!
 //! Settings that a query doesn't name stay as the current version has them, unless `settings=replace`
@@ -13,7 +13,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use nebula_model::similar::did_you_mean;
 use nebula_runtime::limits::{Limits, MEMORY_BYTES_CEILING};
-use nebula_runtime::{Followers, SettingsBase, SettingsUpdate};
+use nebula_runtime::{CorsOrigin, Followers, OriginError, SettingsBase, SettingsUpdate};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
@@ -54,6 +54,21 @@ pub fn deploy_query(settings: &SettingsUpdate, followers: Followers) -> Vec<(Str
         };
         query.push((name, text_of(&value)));
     }
+    match settings.patch().get("cors") {
+        Some(Value::Object(cors)) => {
+            // An empty list refuses every origin, whatever the server's policy.
+            let origins = cors.get("origins").and_then(Value::as_array).cloned().unwrap_or_default();
+            let mut origins: Vec<_> = origins.iter().filter_map(Value::as_str).collect();
+            if origins.is_empty() {
+                origins.push("");
+            }
+            query.extend(origins.into_iter().map(|origin| ("cors_origin".to_owned(), origin.to_owned())));
+            let age = cors.get("max_age_s").map(text_of);
+            query.extend(age.map(|age| ("cors_max_age_s".to_owned(), age)));
+        }
+        Some(_) => query.push(("cors_origin".to_owned(), DEFAULT.to_owned())),
+        None => {}
+    }
     query
 }
 
@@ -80,8 +95,16 @@ const LIMITS: [&str; 5] =
     ["deadline_ms", "memory_bytes_max", "input_bytes_max", "output_bytes_max", "log_bytes_max"];
 
 /// The other parameters.
-const OTHERS: [&str; 6] =
-    ["remember", "remember_ttl_s", "remember_bytes_max", "remember_traps", "followers", "settings"];
+const OTHERS: [&str; 8] = [
+    "remember",
+    "remember_ttl_s",
+    "remember_bytes_max",
+    "remember_traps",
+    "cors_origin",
+    "cors_max_age_s",
+    "followers",
+    "settings",
+];
 
 fn unknown_parameter(name: &str) -> Problem {
     let excerpt: String = name.chars().take(NAME_EXCERPT_CHARS_MAX).collect();
@@ -91,9 +114,50 @@ fn unknown_parameter(name: &str) -> Problem {
     status::bad_request("bad-limit", format!("unknown parameter `{excerpt}`: {hint}")).with("hint", hint)
 }
 
+/// The parameters about the pages that may call.
+#[derive(Default)]
+struct CorsQuery {
+    /// `None` inside resets the policy.
+    origins: Option<Option<Vec<String>>>,
+    max_age_s: Option<Value>,
+}
+
+impl CorsQuery {
+    /// Adds the value of a `cors_origin`. An empty one adds no origin to the list.
+    fn add_origin(&mut self, value: &str) -> Result<(), Problem> {
+        let decoded = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
+        if decoded == DEFAULT {
+            self.origins = Some(None);
+            return Ok(());
+        }
+        let origins = self.origins.get_or_insert_default().get_or_insert_default();
+        if !decoded.is_empty() {
+            let origin = decoded.parse();
+            let origin: CorsOrigin =
+                origin.map_err(|error: OriginError| status::bad_request("bad-origin", error.to_string()))?;
+            origins.push(origin.to_string());
+        }
+        Ok(())
+    }
+
+    /// Returns the change of the policy, if there is one.
+    fn patch(self) -> Result<Option<Value>, Problem> {
+        Ok(match (self.origins, self.max_age_s) {
+            (None, None) => None,
+            (Some(None), _) => Some(Value::Null),
+            (Some(Some(origins)), None) => Some(json!({"origins": origins})),
+            (Some(Some(origins)), Some(age)) => Some(json!({"origins": origins, "max_age_s": age})),
+            (None, Some(_)) => {
+                return Err(status::bad_request("bad-origin", "`cors_max_age_s` needs a `cors_origin`"));
+            }
+        })
+    }
+}
+
 fn parse(query: &str) -> Result<DeployQuery, Problem> {
     let (mut followers, mut base) = (Followers::MustFit, SettingsBase::Current);
     let (mut limits, mut remember) = (Map::new(), Map::new());
+    let mut cors = CorsQuery::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let wrong =
@@ -121,6 +185,8 @@ fn parse(query: &str) -> Result<DeployQuery, Problem> {
                     _ => return Err(wrong("`must-fit` or `may-stay`")),
                 };
             }
+            "cors_origin" => cors.add_origin(value)?,
+            "cors_max_age_s" => cors.max_age_s = Some(number()?),
             "settings" => {
                 base = match value {
                     "keep" => SettingsBase::Current,
@@ -132,7 +198,11 @@ fn parse(query: &str) -> Result<DeployQuery, Problem> {
             unknown => return Err(unknown_parameter(unknown)),
         }
     }
-    let settings = SettingsUpdate::parse(base, json!({"limits": limits, "remember": remember}))
+    let mut patch = json!({"limits": limits, "remember": remember});
+    if let Some(cors) = cors.patch()? {
+        patch["cors"] = cors;
+    }
+    let settings = SettingsUpdate::parse(base, patch)
         .map_err(|error| status::bad_request("bad-limit", error.to_string()))?;
     Ok(DeployQuery { settings, followers })
 }
@@ -172,6 +242,16 @@ impl DescribeArgument for DeployQuery {
                 name: "remember_traps",
                 about: "whether traps are cached too",
                 schema: switch("off"),
+            },
+            QueryParameter {
+                name: "cors_origin",
+                about: "an origin whose pages may call it, or `*`; may be repeated",
+                schema: ObjectBuilder::new().schema_type(Type::String).build(),
+            },
+            QueryParameter {
+                name: "cors_max_age_s",
+                about: "the time for which browsers remember the answer to a preflight, seconds",
+                schema: above(0),
             },
         ] {
             description.query_parameter(parameter);
@@ -295,12 +375,15 @@ mod tests {
                 "log_bytes_max": 4,
             },
             "remember": {"off": true, "ttl_s": 7, "bytes_max": 5, "traps": true},
+            "cors": {"origins": ["https://a.example:1", "*"], "max_age_s": 8},
         });
+        let no_origin = json!({"limits": {}, "remember": {}, "cors": {"origins": [], "max_age_s": 9}});
         let resets = json!({
             "limits": {"memory_bytes_max": null, "deadline_ms": null},
             "remember": {"off": null, "ttl_s": null, "traps": false},
+            "cors": null,
         });
-        for patch in [json!({"limits": {}, "remember": {}}), every_setting, resets] {
+        for patch in [json!({"limits": {}, "remember": {}}), every_setting, no_origin, resets] {
             for base in [SettingsBase::Current, SettingsBase::Defaults] {
                 for followers in [Followers::MustFit, Followers::MayStay] {
                     let update = SettingsUpdate::parse(base, patch.clone()).unwrap();

@@ -6,8 +6,8 @@ use axum::extract::FromRef;
 use bytes::Bytes;
 use nebula_runtime::id::{Digest, FunctionName, FunctionRef, Selector};
 use nebula_runtime::{
-    DeployError, ExplainError, Explanation, Followers, Prefer, ProjectChange, ProjectDeploy, ProjectError,
-    Request, Runtime, SettingsUpdate, UploadError, VersionRecord,
+    DeployError, ExplainError, Explanation, Followers, Precondition, Prefer, ProjectChange, ProjectDeploy,
+    ProjectError, Request, Runtime, SettingsUpdate, UploadError, VersionRecord,
 };
 use tokio::task::spawn_blocking;
 
@@ -62,8 +62,9 @@ impl BlockingRuntime {
         component: Bytes,
         settings: SettingsUpdate,
         followers: Followers,
+        precondition: Precondition,
     ) -> Result<VersionRecord, Refusal<DeployError>> {
-        Ok(self.0.deploy(name, component, settings, followers).await?)
+        Ok(self.0.deploy_if(name, component, settings, followers, precondition).await?)
     }
 
     /// Stores a component for a later deploy of a project. The runtime moves this work to the

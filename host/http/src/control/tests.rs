@@ -197,7 +197,10 @@ fn a_deploy_lists_every_status_that_it_may_have() {
     let statuses: Vec<_> = responses.keys().map(String::as_str).collect();
     assert_eq!(
         statuses,
-        ["200", "400", "401", "405", "408", "409", "413", "422", "431", "500", "503", "507"]
+        [
+            "200", "400", "401", "405", "408", "409", "412", "413", "414", "422", "431", "500", "501", "503",
+            "507",
+        ]
     );
 }
 

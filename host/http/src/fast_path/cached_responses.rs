@@ -1,7 +1,7 @@
 //! The responses that one serving thread can send again, by [`RequestKey`].
 //!
 //! Parsing a request and rendering the head of its response costs more than looking the result up.
-//! Both give the same bytes for the same key, except for `Age` and `Date`.
+//! Both give the same bytes for the same key, except for `Age`, `X-Request-Id` and `Date`.
 //!
 //! Invariants:
 //! * A response is cached only after hyper has written exactly these bytes for a request with its
@@ -23,6 +23,7 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use super::cached_response::{CachedResponse, HTTP_DATE_BYTES, HttpDate, WrittenResponse};
 use super::request_key::{HeadParser, KeyRef, RequestKey, RequestLength};
 use crate::problem::Reply;
+use crate::request_id;
 
 /// The memory that the requests and responses of one thread may take, bytes.
 const TABLE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -79,6 +80,8 @@ pub(super) enum Lookup {
 pub(super) struct Hit {
     response: Arc<CachedResponse>,
     age_s: u64,
+    /// The client's id of the request, if it sent one.
+    request_id: Option<Box<[u8]>>,
     date: HttpDate,
 }
 
@@ -120,8 +123,12 @@ impl Weighter<RequestKey<'static>, Entry> for BytesWeighter {
 impl Hit {
     /// Appends the head to `head` and returns the body.
     pub(super) fn write(self, head: &mut Vec<u8>) -> Bytes {
-        self.response.write_head(self.age_s, &self.date, head);
-        self.response.body()
+        let Self { response, age_s, request_id, date } = self;
+        match request_id {
+            Some(id) => response.write_head(age_s, &id, &date, head),
+            None => response.write_head(age_s, &request_id::new(), &date, head),
+        }
+        response.body()
     }
 }
 
@@ -163,7 +170,8 @@ impl CachedResponses {
         }
         if let Some(Entry::Response(response)) = entry {
             if let Some(age_s) = self.0.shard.repeat(response.result()) {
-                return Lookup::Hit(Hit { response, age_s, date: date.now() });
+                let request_id = head.request_id.map(Into::into);
+                return Lookup::Hit(Hit { response, age_s, request_id, date: date.now() });
             }
             // Stale. The response that hyper writes next may be cached in its place.
             entries.remove(&KeyRef(&lookup_key));

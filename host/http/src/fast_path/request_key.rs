@@ -8,8 +8,8 @@
 //! `httparse`, the parser inside hyper, parses the head here too: both see the same head and the
 //! same end.
 //!
-//! Invariant: two requests with the same key get the same answer, except for its age and date, as
-//! long as the same functions are deployed.
+//! Invariant: two requests with the same key get the same answer, except for its age, date and
+//! request id, as long as the same functions are deployed.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -18,18 +18,21 @@ use std::mem::MaybeUninit;
 use httparse::Status;
 use quick_cache::Equivalent;
 
-use crate::body::{HEADER_BYTES_MAX, HEADERS_MAX};
+use crate::request_id;
+use crate::status::{HEADER_BYTES_MAX, HEADERS_MAX};
 
-/// The headers of a call that Nebula reads, in `body::check`, `data`, `payload` and `answer`. `Content-Length`
-/// isn't among them: it only says how long the body is.
-const KEY_HEADERS: [&str; 8] = [
+/// The headers of a call that Nebula reads, in `body::check`, `data`, `payload` and `answer`.
+/// `Content-Length` isn't among them: it only says how long the body is.
+const KEY_HEADERS: [&str; 10] = [
     "host",
     "accept",
     "accept-encoding",
     "cache-control",
     "content-encoding",
     "content-type",
+    "if-match",
     "if-none-match",
+    "origin",
     "prefer",
 ];
 
@@ -112,6 +115,8 @@ pub(super) struct HeadParser {
 /// The head of a request.
 pub(super) struct ParsedHead<'a> {
     pub(super) length: RequestLength,
+    /// The client's id of the request, if it is one that the answer repeats.
+    pub(super) request_id: Option<&'a [u8]>,
     /// The part of the head that belongs to the key: the request line and the values of
     /// [`KEY_HEADERS`].
     key_head: &'a [u8],
@@ -123,7 +128,7 @@ impl HeadParser {
     /// Returns `None` if the head is incomplete or over a limit, if the length of the request is
     /// ambiguous, or if the request asks something of the connection itself (RFC 9110 §7.6.1,
     /// §10.1.1).
-    pub(super) fn parse(&mut self, bytes: &[u8]) -> Option<ParsedHead<'_>> {
+    pub(super) fn parse<'a>(&'a mut self, bytes: &'a [u8]) -> Option<ParsedHead<'a>> {
         let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
         let mut request = httparse::Request::new(&mut []);
         let Ok(Status::Complete(head)) = request.parse_with_uninit_headers(bytes, &mut headers) else {
@@ -138,10 +143,12 @@ impl HeadParser {
             self.key_head.extend_from_slice(part.as_bytes());
         }
         let (mut body, mut header_bytes) = (None, 0);
+        let mut ids = ClientIds::None;
         for header in &*request.headers {
             header_bytes += header.name.len() + header.value.len();
             match HeaderRole::of(header.name) {
                 HeaderRole::Ignored => {}
+                HeaderRole::RequestId => ids.add(header.value),
                 HeaderRole::Key(name) => {
                     // Neither a name nor a value contains a line feed, so the parts can't run into
                     // each other.
@@ -163,7 +170,8 @@ impl HeadParser {
             }
         }
         let length = RequestLength { head, body: body.unwrap_or(0) };
-        (header_bytes <= HEADER_BYTES_MAX).then_some(ParsedHead { length, key_head: &self.key_head })
+        let (request_id, key_head) = (ids.valid(), &self.key_head[..]);
+        (header_bytes <= HEADER_BYTES_MAX).then_some(ParsedHead { length, request_id, key_head })
     }
 }
 
@@ -176,10 +184,37 @@ impl<'a> ParsedHead<'a> {
     }
 }
 
+/// The lines of a head that have an id of the request.
+#[derive(Clone, Copy)]
+enum ClientIds<'a> {
+    None,
+    One(&'a [u8]),
+    Several,
+}
+
+impl<'a> ClientIds<'a> {
+    fn add(&mut self, id: &'a [u8]) {
+        *self = match self {
+            Self::None => Self::One(id),
+            Self::One(_) | Self::Several => Self::Several,
+        };
+    }
+
+    /// Returns the id, if the answer repeats it.
+    fn valid(self) -> Option<&'a [u8]> {
+        match self {
+            Self::One(id) if request_id::is_valid(id) => Some(id),
+            Self::None | Self::One(_) | Self::Several => None,
+        }
+    }
+}
+
 /// The effect of a header on the request's key.
 enum HeaderRole {
     /// Without effect on the answer.
     Ignored,
+    /// Without effect on the key. The answer repeats it.
+    RequestId,
     /// A part of the key, under this lower-case name.
     Key(&'static str),
     Length,
@@ -196,6 +231,7 @@ impl HeaderRole {
         }
         match () {
             () if is("content-length") => Self::Length,
+            () if is("x-request-id") => Self::RequestId,
             () if is("connection") => Self::Connection,
             () if ["upgrade", "transfer-encoding", "expect"].into_iter().any(is) => Self::Unsupported,
             () => Self::Ignored,
@@ -272,9 +308,14 @@ mod tests {
     #[test]
     fn only_key_headers_change_the_key() {
         let plain = key(&get(""));
-        for other in
-            ["Authorization: Bearer x", "cookie: a=b", "traceparent: 00-1", "x:", "connection: keep-alive"]
-        {
+        for other in [
+            "Authorization: Bearer x",
+            "cookie: a=b",
+            "traceparent: 00-1",
+            "x:",
+            "connection: keep-alive",
+            "x-request-id: a",
+        ] {
             let other = get(&format!("{other}\r\n"));
             assert_eq!(key(&other), plain, "{other}");
             assert_ne!(with_head(&other), with_head(&get("")), "{other}");

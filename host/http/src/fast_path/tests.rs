@@ -13,9 +13,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 use crate::bodies::BodyMemory;
-use crate::compression::Compression;
 use crate::connections::{Connections, Traffic};
-use crate::data;
+use crate::data::{self, DataPlane};
 use crate::serve::{protocol, spawn_connection};
 
 mod codings;
@@ -122,10 +121,11 @@ impl Thread {
             socket2::SockRef::from(&stream).set_send_buffer_size(bytes as usize).unwrap();
         }
         let slot = self.connections.acquire_slot().await;
-        let (shard, bodies, parsed) = (self.shard.clone(), BodyMemory::new(), Arc::clone(&self.parsed));
+        let plane = Arc::new(DataPlane::new(self.shard.clone(), BodyMemory::new()));
+        let parsed = Arc::clone(&self.parsed);
         let serve = move |request, in_flight| {
             parsed.fetch_add(1, Ordering::Relaxed);
-            data::serve(shard.clone(), bodies.clone(), Compression::On, request, in_flight)
+            data::serve(Arc::clone(&plane), request, in_flight)
         };
         spawn_connection(&protocol(), slot, fast_path, stream, serve);
         client
@@ -176,7 +176,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 /// Returns the lines without the headers that change with time.
 fn timeless(head: &str) -> Vec<&str> {
-    let changes = ["date", "age", "server-timing", "nebula-receipt"];
+    let changes = ["date", "age", "server-timing", "nebula-receipt", "x-request-id"];
     head.lines().filter(|line| !changes.iter().any(|name| line.starts_with(name))).collect()
 }
 

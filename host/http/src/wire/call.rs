@@ -28,6 +28,9 @@ pub struct LoggedCall {
     pub duration_us: u64,
     /// The text that it printed.
     pub output: String,
+    /// The id of the request that made the call, if one did: `X-Request-Id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// A call, and each step of it.
@@ -64,8 +67,8 @@ pub struct StepExplanation {
 
 impl From<runtime::LogEntry> for LoggedCall {
     fn from(entry: runtime::LogEntry) -> Self {
-        let runtime::LogEntry { at_unix_s, version, outcome, duration_us, output } = entry;
-        Self { at_unix_s, version, outcome, duration_us, output }
+        let runtime::LogEntry { at_unix_s, version, outcome, duration_us, output, request_id } = entry;
+        Self { at_unix_s, version, outcome, duration_us, output, request_id }
     }
 }
 
@@ -88,6 +91,7 @@ mod tests {
             outcome: "ok".to_owned(),
             duration_us: 2,
             output: "text".to_owned(),
+            request_id: Some("id".to_owned()),
         };
         let json = serde_json::to_string(&entry).unwrap();
         assert_eq!(serde_json::to_string(&LoggedCall::from(entry)).unwrap(), json);

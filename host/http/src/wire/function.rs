@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 
 use nebula_runtime as runtime;
+use nebula_runtime::CorsOrigin;
 use nebula_runtime::id::{Digest, FunctionName, ProjectName, Version};
 use nebula_runtime::limits::LimitOverrides;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,9 @@ pub struct FunctionVersion {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<NameSchema>)]
     pub project: Option<ProjectName>,
+    /// The pages that may call it; if absent, the server's policy holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<CorsSettings>,
     /// The description, if it is a pipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<PipelineComposition>,
@@ -154,6 +158,25 @@ impl RememberSettings {
     }
 }
 
+/// The pages of other origins that may call a function.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CorsSettings {
+    /// The origins of the pages, or `*` for all.
+    #[schema(value_type = Vec<String>)]
+    pub origins: Vec<CorsOrigin>,
+    /// The time for which browsers remember the answer to a preflight, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age_s: Option<u32>,
+}
+
+impl From<CorsSettings> for runtime::Cors {
+    fn from(settings: CorsSettings) -> Self {
+        let CorsSettings { origins, max_age_s } = settings;
+        Self { origins, max_age_s }
+    }
+}
+
 /// A function that is linked into a version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LinkedFunction {
@@ -183,6 +206,7 @@ impl From<runtime::VersionRecord> for FunctionVersion {
             limits,
             remember,
             project,
+            cors,
             pipeline,
             linked,
             description,
@@ -205,6 +229,7 @@ impl From<runtime::VersionRecord> for FunctionVersion {
             limits: limits.into(),
             remember: remember.into(),
             project,
+            cors: cors.map(Into::into),
             pipeline: pipeline.map(Into::into),
             linked: linked.into_iter().map(Into::into).collect(),
             form: form.into(),
@@ -268,6 +293,13 @@ impl From<runtime::Remember> for RememberSettings {
     }
 }
 
+impl From<runtime::Cors> for CorsSettings {
+    fn from(cors: runtime::Cors) -> Self {
+        let runtime::Cors { origins, max_age_s } = cors;
+        Self { origins, max_age_s }
+    }
+}
+
 impl From<runtime::Linked> for LinkedFunction {
     fn from(function: runtime::Linked) -> Self {
         let runtime::Linked { name, version, digest, linked } = function;
@@ -298,6 +330,7 @@ mod tests {
             "memory_bytes_max": 1, "deadline_ms": 2, "input_bytes_max": 3, "output_bytes_max": 4, "log_bytes_max": 5,
         });
         full["remember"] = json!({"off": true, "ttl_s": 1, "bytes_max": 2, "traps": true});
+        full["cors"] = json!({"origins": ["https://a", "*"], "max_age_s": 60});
         full["pipeline"] = json!({
             "description": {"input": "u8", "steps": ["a", {"all": {"x": "b"}}], "calls_max": 1, "fuse": "never"},
             "pinned": {"a": {"version": "v1", "digest": digest}, "b": {"version": "v2", "digest": digest}},

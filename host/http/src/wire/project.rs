@@ -9,7 +9,7 @@ use nebula_runtime::{Followers, Settings};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::function::{FunctionLimits, RememberSettings};
+use super::function::{CorsSettings, FunctionLimits, RememberSettings};
 use super::schema::{DigestSchema, NameSchema, PipelineSchema, VersionSchema};
 
 /// Everything that a project deploys.
@@ -56,6 +56,9 @@ pub struct ProjectFunction {
     /// The settings for caching its results.
     #[serde(default)]
     pub remember: RememberSettings,
+    /// The pages that may call it; if absent, the server's policy holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<CorsSettings>,
 }
 
 /// A pipeline of a project. Settings that are absent have their defaults.
@@ -71,6 +74,9 @@ pub struct ProjectPipeline {
     /// The settings for caching its results.
     #[serde(default)]
     pub remember: RememberSettings,
+    /// The pages that may call it; if absent, the server's policy holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<CorsSettings>,
 }
 
 /// The outcome of a project's deploy.
@@ -136,16 +142,20 @@ impl ProjectRequest {
     /// Returns the deploy of these functions as `project`.
     pub(crate) fn into_deploy(self, project: ProjectName) -> runtime::ProjectDeploy {
         let Self { functions, pipelines, prune, dry_run, followers } = self;
-        let settings = |limits: FunctionLimits, remember: RememberSettings| {
-            Settings { limits: limits.into(), remember: remember.into() }.into()
+        let settings = |limits: FunctionLimits, remember: RememberSettings, cors: Option<CorsSettings>| {
+            Settings { limits: limits.into(), remember: remember.into(), cors: cors.map(Into::into) }.into()
         };
         let functions = functions.into_iter().map(|(name, function)| {
-            let ProjectFunction { component, limits, remember } = function;
-            runtime::ProjectFunction { name, digest: component, settings: settings(limits, remember) }
+            let ProjectFunction { component, limits, remember, cors } = function;
+            runtime::ProjectFunction { name, digest: component, settings: settings(limits, remember, cors) }
         });
         let pipelines = pipelines.into_iter().map(|(name, pipeline)| {
-            let ProjectPipeline { description, limits, remember } = pipeline;
-            runtime::ProjectPipeline { name, pipeline: description, settings: settings(limits, remember) }
+            let ProjectPipeline { description, limits, remember, cors } = pipeline;
+            runtime::ProjectPipeline {
+                name,
+                pipeline: description,
+                settings: settings(limits, remember, cors),
+            }
         });
         runtime::ProjectDeploy {
             project,

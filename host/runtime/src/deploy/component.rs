@@ -16,6 +16,7 @@ use super::error::DeployError;
 use super::followers::Followers;
 use super::link::LinkedComponent;
 use super::names::Names;
+use super::precondition::Precondition;
 use super::{Deployer, SettingsChange};
 
 /// A component that can be published.
@@ -38,6 +39,7 @@ impl PreparedComponent<'_> {
             size_bytes: self.content.len() as u64,
             limits: settings.limits,
             remember: settings.remember,
+            cors: settings.cors,
             project,
             description: Description {
                 form: *form,
@@ -62,6 +64,7 @@ impl Deployer {
         component: Bytes,
         settings: &SettingsUpdate,
         followers: Followers,
+        precondition: Precondition,
     ) -> Result<VersionRecord, DeployError> {
         // Refused before it is compiled.
         self.change_settings(name, settings)?;
@@ -69,6 +72,7 @@ impl Deployer {
         self.with_names(|names| {
             names.add(prepared.digest, &prepared.described);
             let naming = self.lock_naming();
+            precondition.check(self.functions.current(name)?.as_ref())?;
             // Names may have changed during the compilation.
             names.refuse_import_cycles(name, &prepared.linked)?;
             let SettingsChange { settings, notes } = self.change_settings(name, settings)?;

@@ -7,6 +7,7 @@ use nebula_model::limits::LimitTooHigh;
 use nebula_pipeline::InvalidPipeline;
 use nebula_store::{MayConflict, ResolveError, StoreError};
 
+use super::precondition::UnmetPrecondition;
 use crate::error::LoadError;
 
 /// Why a component wasn't deployed. Nothing has changed then, except perhaps if the store was late or
@@ -34,6 +35,9 @@ pub enum DeployError {
     /// Pipelines that follow the name would be broken.
     #[error("it would break {}", broken(.0))]
     Breaks(Vec<Broken>),
+    /// The name has another state than the client's condition says.
+    #[error(transparent)]
+    Unmet(#[from] UnmetPrecondition),
     /// The types of a pipeline's function couldn't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),

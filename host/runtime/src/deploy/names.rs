@@ -180,6 +180,7 @@ impl<'a> Names<'a> {
                         limits: record.limits.clone(),
                         remember: record.remember.clone(),
                         project: None,
+                        cors: record.cors.clone(),
                         description: describe(&plan),
                         pipeline: Some(composition),
                         linked: Vec::new(),

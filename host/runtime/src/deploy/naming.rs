@@ -29,6 +29,7 @@ use super::description::describe;
 use super::error::{Broken, DeployError, broken};
 use super::followers::{FollowerVersion, Followers};
 use super::names::{Names, calls};
+use super::precondition::{Precondition, UnmetPrecondition};
 use super::{Deployer, SettingsChange};
 use crate::error::LoadError;
 
@@ -50,6 +51,9 @@ pub enum NamingError {
         /// The pipelines that call it.
         by: Vec<FunctionName>,
     },
+    /// The name has another state than the client's condition says.
+    #[error(transparent)]
+    Unmet(#[from] UnmetPrecondition),
     /// The version is a pipeline that isn't valid any more.
     #[error(transparent)]
     Pipeline(InvalidPipeline),
@@ -71,6 +75,7 @@ impl From<DeployError> for NamingError {
             DeployError::Store(error) => error.into(),
             DeployError::Load(error) => Self::Load(error),
             DeployError::Pipeline(error) => Self::Pipeline(error),
+            DeployError::Unmet(error) => Self::Unmet(error),
             // Unexpected, because the version was deployed before.
             error @ (DeployError::Admission(_)
             | DeployError::Import(_)
@@ -175,6 +180,7 @@ impl Deployer {
             limits: settings.limits,
             remember: settings.remember,
             project: project.cloned(),
+            cors: settings.cors,
             description: describe(&plan),
             pipeline: Some(composition),
             linked: Vec::new(),
@@ -206,12 +212,14 @@ impl Deployer {
         pipeline: &Pipeline,
         settings: &SettingsUpdate,
         followers: Followers,
+        precondition: Precondition,
     ) -> Result<VersionRecord, DeployError> {
         // Checked without the lock first, so that other changes don't wait for it.
         pipeline.check().map_err(InvalidPipeline::from)?;
         let _fused = self.fuse_if_always(name, pipeline, settings)?;
         self.with_names(|names| {
             let naming = self.lock_naming();
+            precondition.check(self.functions.current(name)?.as_ref())?;
             let PlannedPipeline { version, content, notes, .. } =
                 self.plan_pipeline(names, name, pipeline, settings, None)?;
             let others = names.follow(self.store.prospect(name, &version)?, followers)?;
@@ -302,15 +310,16 @@ impl Deployer {
     ///
     /// # Errors
     /// [`NamingError`].
-    pub(crate) fn remove(&self, name: &FunctionName) -> Result<(), NamingError> {
-        retry_conflicts(|| self.remove_unused(name))?;
+    pub(crate) fn remove(&self, name: &FunctionName, precondition: Precondition) -> Result<(), NamingError> {
+        retry_conflicts(|| self.remove_unused(name, precondition))?;
         self.collect_garbage()?;
         Ok(())
     }
 
     /// Removes a function that no pipeline calls.
-    fn remove_unused(&self, name: &FunctionName) -> Result<(), NamingError> {
+    fn remove_unused(&self, name: &FunctionName, precondition: Precondition) -> Result<(), NamingError> {
         let naming = self.lock_naming();
+        precondition.check(self.functions.current(name)?.as_ref())?;
         let mut by = Vec::new();
         for pipeline in self.store.pipelines()? {
             let calls = |record: &VersionRecord| calls(record).any(|function| function.name == *name);
@@ -372,6 +381,7 @@ pub(super) fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
         limits,
         remember,
         project,
+        cors,
         pipeline,
         linked,
         description,
@@ -385,6 +395,7 @@ pub(super) fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
         limits: limits.clone(),
         remember: remember.clone(),
         project: project.clone(),
+        cors: cors.clone(),
         description: description.clone(),
         pipeline: pipeline.clone(),
         linked: linked.clone(),

@@ -151,6 +151,7 @@ impl Runtime {
             outcome,
             duration_us: 0,
             output: String::new(),
+            request_id: None,
         };
         self.results().logs().push(function.record.name.clone(), entry);
         self.alarm(disagreement);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nebula_model::cors::Cors;
 use nebula_model::id::{Digest, FunctionName, ProjectName, Version};
 use nebula_model::limits::LimitOverrides;
 use nebula_model::record::{Composition, Description, Linked, VersionRecord};
@@ -25,6 +26,8 @@ pub struct NewVersion {
     /// The project that deploys it. A deploy without a project leaves the function to the project
     /// of its current version.
     pub project: Option<ProjectName>,
+    /// The pages that may call it, if that isn't the server's policy.
+    pub cors: Option<Cors>,
     /// The pipeline, if it is one.
     pub pipeline: Option<Composition>,
     /// The functions that were linked into it.
@@ -106,6 +109,7 @@ fn is_made_of(version: &VersionRecord, new: &NewVersion) -> bool {
         limits,
         remember,
         project,
+        cors,
         pipeline,
         linked,
         // Both follow from the content.
@@ -116,12 +120,14 @@ fn is_made_of(version: &VersionRecord, new: &NewVersion) -> bool {
         && version.limits == *limits
         && version.remember == *remember
         && (project.is_none() || version.project == *project)
+        && version.cors == *cors
         && version.pipeline == *pipeline
         && version.linked == *linked
 }
 
 fn record_of(name: FunctionName, version: Version, new: NewVersion) -> VersionRecord {
-    let NewVersion { digest, size_bytes, limits, remember, project, pipeline, linked, description } = new;
+    let NewVersion { digest, size_bytes, limits, remember, project, cors, pipeline, linked, description } =
+        new;
     let deployed_at_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     VersionRecord {
         name,
@@ -132,6 +138,7 @@ fn record_of(name: FunctionName, version: Version, new: NewVersion) -> VersionRe
         limits,
         remember,
         project,
+        cors,
         pipeline,
         linked,
         description,

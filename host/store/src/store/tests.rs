@@ -17,6 +17,7 @@ pub(super) fn new_version(content: &[u8]) -> NewVersion {
         limits: LimitOverrides::default(),
         remember: Remember::default(),
         project: None,
+        cors: None,
         pipeline: None,
         linked: Vec::new(),
         description: description(),

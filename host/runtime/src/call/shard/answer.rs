@@ -60,11 +60,12 @@ impl Shard {
         prefer: Prefer,
         directives: CacheDirectives,
     ) -> CallOutcome {
-        self.answer(routed, request, prefer, directives).await.outcome
+        self.answer(routed, request, prefer, directives, None).await.outcome
     }
 
     /// Answers one call. If the answer was in memory and has no time to live, it can be
-    /// [repeated](Self::repeat) for a call that was sent identically.
+    /// [repeated](Self::repeat) for a call that was sent identically. The log of the call has the
+    /// `request_id`.
     ///
     /// # Cancel safety
     /// The same as for [`call`](Self::call).
@@ -74,9 +75,10 @@ impl Shard {
         request: Request,
         prefer: Prefer,
         directives: CacheDirectives,
+        request_id: Option<&str>,
     ) -> AnsweredCall {
         let request = CallRequest { request: &request, prefer };
-        self.answer_from(Host::This, routed, request, directives).await
+        self.answer_from(Host::This, routed, request, directives, request_id).await
     }
 
     /// Answers a call that another host forwarded or offered. It isn't forwarded again. Returns
@@ -91,7 +93,7 @@ impl Shard {
             return None;
         }
         let request = CallRequest { request: &request, prefer };
-        let outcome = self.answer_from(Host::Peer, &routed, request, directives).await.outcome;
+        let outcome = self.answer_from(Host::Peer, &routed, request, directives, None).await.outcome;
         if matches!(outcome.source, Source::Ran { stored: true, .. }) {
             // The host that asked finds the result in the shared store from now on.
             self.0.runtime.results_stored().await;
@@ -109,6 +111,7 @@ impl Shard {
         routed: &Arc<RoutedFunction>,
         request: CallRequest<'_>,
         directives: CacheDirectives,
+        request_id: Option<&str>,
     ) -> AnsweredCall {
         self.begin();
         let (runtime, ttl) = (&self.0.runtime, routed.record.remember.ttl());
@@ -121,7 +124,7 @@ impl Shard {
             && let Some((key, cached)) = runtime.results().cache().get_spelled(spelling, ttl)
         {
             let outcome = self.hit(routed, &cached, request, false);
-            self.account(routed, &outcome);
+            self.account(routed, &outcome, request_id);
             let repeatable = RepeatableAnswer::of(routed, key, &cached, &outcome, directives.no_store);
             return AnsweredCall { outcome, repeatable };
         }
@@ -133,12 +136,12 @@ impl Shard {
         {
             *because = if directives.no_cache { Because::Asked } else { Because::Missed };
         }
-        self.account(routed, &answered.outcome);
+        self.account(routed, &answered.outcome, request_id);
         answered
     }
 
     /// Records the outcome of a call in the counts and the log.
-    pub(super) fn account(&self, routed: &RoutedFunction, called: &CallOutcome) {
+    pub(super) fn account(&self, routed: &RoutedFunction, called: &CallOutcome, request_id: Option<&str>) {
         if called.answered_by == Host::Peer {
             return;
         }
@@ -148,7 +151,7 @@ impl Shard {
         if routed.caches() && ran {
             routed.tally.miss();
         }
-        self.0.runtime.results().record_log(routed, called);
+        self.0.runtime.results().record_log(routed, called, request_id);
     }
 
     /// Answers a call that isn't cached by its `spelling`, if it has one that may be looked up. Its

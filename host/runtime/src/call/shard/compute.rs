@@ -164,7 +164,7 @@ impl Shard {
                 // The leading caller may have disconnected; the others have their answer.
                 && let Err(called) = answers.send(called)
             {
-                shard.account(&routed, &called);
+                shard.account(&routed, &called, None);
             }
         });
         answered.await.unwrap_or_else(|_| {

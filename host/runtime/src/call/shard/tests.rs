@@ -97,7 +97,8 @@ impl Host {
 
     fn deploy_with(&self, name: &str, component: &str, limits: LimitOverrides) {
         let component = wat::parse_str(component).unwrap().into();
-        let settings = Settings { limits, remember: Remember { traps: true, ..Remember::default() } };
+        let remember = Remember { traps: true, ..Remember::default() };
+        let settings = Settings { limits, remember, ..Settings::default() };
         self.executor
             .block_on(self.runtime.deploy(name.parse().unwrap(), component, settings, Followers::MustFit))
             .unwrap();

@@ -197,7 +197,7 @@ impl Evaluation {
         let called = match (&self.run.purpose, uncached) {
             (Purpose::Check, _) => called,
             (Purpose::Answer | Purpose::Explain(_), uncached) => {
-                runtime.results().record_log(function, &called);
+                runtime.results().record_log(function, &called, None);
                 match uncached {
                     Some(UncachedStep { slot, lead }) => runtime.results().keep(function, called, slot, lead),
                     None => called,
