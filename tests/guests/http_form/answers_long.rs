@@ -12,7 +12,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Function {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
         let seen = |name: &str| {
-            let lines = request.headers().get(&name.to_owned());
+            let lines = request.headers().get(name);
             lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect::<Vec<_>>().join(", ")
         };
         let (codings, tags) = (seen("accept-encoding"), seen("if-none-match"));
