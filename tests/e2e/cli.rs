@@ -83,7 +83,7 @@ fn invoke_prints_values_and_errors() {
     ));
     nebula
         .cli(&["invoke", "panics", "7"])
-        .exits(1)
+        .exits(5)
         .explains("the depth of 7 is not enough")
         .explains("at handle");
 }
@@ -97,19 +97,19 @@ fn invoke_runs_a_component_file_without_a_server() {
     nebula(&["invoke", guests::GREETS, &at_input]).exits(0).says("Hello, Ada!");
     nebula(&["invoke", guests::GREETS, "Ada"]).exits(0).says("Hello, Ada!");
     nebula(&["invoke", guests::ADDS, r#"{"a": 1, "b": 2}"#]).exits(0).says("3");
-    nebula(&["invoke", guests::ADDS, r#"{"a": 1}"#]).exits(1).explains("`nebula inspect` shows");
+    nebula(&["invoke", guests::ADDS, r#"{"a": 1}"#]).exits(4).explains("`nebula inspect` shows");
     nebula(&["invoke", guests::PRINTS, "1"]).exits(0).says("\"the answer\"").explains("out 1\nerr 1\n");
     nebula(&["invoke", guests::PANICS, "7"])
-        .exits(1)
+        .exits(5)
         .says("")
         .explains("the depth of 7 is not enough")
         .explains("inner_named_function");
     nebula(&["invoke", guests::LOOPS_FOREVER, "--deadline-ms", "50"])
-        .exits(1)
+        .exits(5)
         .explains("passed its deadline of 50 ms")
         .explains("hint: raise the limit with `--deadline-ms`");
     nebula(&["invoke", guests::EATS_MEMORY, "--deadline-ms", "60000"])
-        .exits(1)
+        .exits(5)
         .explains("hint: raise the limit with `--memory-bytes-max`");
     nebula(&["invoke", guests::MIRRORS_REQUEST, "the body"]).exits(0).explains("");
     nebula(&["invoke", "/nowhere/f.wasm"]).exits(1).explains("cannot read `/nowhere/f.wasm`");
@@ -151,7 +151,7 @@ fn logs_prints_what_calls_printed() {
     assert!(ran.stdout().ends_with("µs: ok\n    out 1\n    err 1\n"), "{ran:?}");
     let calls = nebula.cli(&["logs", "prints", "--json"]).exits(0).json();
     assert_eq!(calls["calls"][0]["output"], "out 1\nerr 1\n");
-    nebula.cli(&["logs", "none"]).exits(1).explains("there is no function `none`");
+    nebula.cli(&["logs", "none"]).exits(7).explains("there is no function `none`");
 }
 
 #[test]
@@ -184,13 +184,13 @@ fn verify_compares_repeated_calls() {
     assert_eq!(verdict["outcomes"].as_object().unwrap().len(), 1);
     // Calls that all fail in the same way agree.
     nebula(&["verify", guests::PANICS, "1"]).exits(0);
-    nebula(&["verify", guests::ADDS, "nonsense"]).exits(1);
+    nebula(&["verify", guests::ADDS, "nonsense"]).exits(4);
 
     let server = Nebula::start().deploy("counts", guests::COUNTS).deploy("http", guests::MIRRORS_REQUEST);
     server.cli(&["verify", "counts"]).exits(0);
     server.cli(&["verify", "http", "body"]).exits(0);
     server.cli(&["verify", "counts@v1"]).exits(1).explains("without a version");
-    server.cli(&["verify", "none"]).exits(1).explains("there is no function `none`");
+    server.cli(&["verify", "none"]).exits(7).explains("there is no function `none`");
 }
 
 #[test]
@@ -211,12 +211,12 @@ fn an_unreachable_server_is_explained() {
     };
     run(&["list"]).exits(1).explains("no token for the control plane").explains("hint: run this where");
     std::fs::write(home.path().join("token"), "secret").unwrap();
-    run(&["list"]).exits(1).explains("no server answers at http://127.0.0.1:1").explains("hint: start one");
-    run(&["invoke", "f", "1"]).exits(1).explains("no server answers");
+    run(&["list"]).exits(6).explains("no server answers at http://127.0.0.1:1").explains("hint: start one");
+    run(&["invoke", "f", "1"]).exits(6).explains("no server answers");
     let server = Nebula::start();
     let control = format!("http://{}", server.control_address());
     nebula(&["list", "--server", &control, "--data-dir", &directory])
-        .exits(1)
+        .exits(7)
         .explains("the token is in the server's data directory");
 }
 
@@ -238,7 +238,7 @@ fn help_and_completions_cover_every_command() {
     let help = nebula(&["--help"]).exits(0).stdout();
     for command in [
         "new", "build", "up", "serve", "deploy", "invoke", "list", "inspect", "rollback", "remove", "verify",
-        "logs", "schema",
+        "logs", "login", "logout", "schema",
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "no `{command}` in {help}");
         nebula(&[command, "--help"]).exits(0);
@@ -246,6 +246,18 @@ fn help_and_completions_cover_every_command() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         assert!(nebula(&["completions", shell]).exits(0).stdout().contains("rollback"), "{shell}");
     }
+}
+
+/// A hint that names a document gives its address.
+#[test]
+fn hints_name_documents_by_their_address() {
+    let server = Nebula::start();
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("nothing.wasm");
+    std::fs::write(&file, nebula_tests::wat("(component)")).unwrap();
+    let refused = server.cli(&["deploy", &file.display().to_string()]).exits(7);
+    let address = format!("/blob/v{}/docs/purity.md", env!("CARGO_PKG_VERSION"));
+    assert!(refused.stderr().contains("https://") && refused.stderr().contains(&address), "{refused:?}");
 }
 
 /// Stdout holds the result and nothing else.

@@ -118,7 +118,7 @@ fn panics_at_init() {
             .exits(1)
             .explains("caused by: its `wizer-initialize` trapped: panicked at initialise/panics_at_init.rs")
             .explains("at panics_at_init::a_named_function")
-            .explains("hint: docs/writing-functions.md describes what `wizer-initialize` may do");
+            .explains("hint: \"Work done once\" describes what `wizer-initialize` may do: https://");
     }
 }
 

@@ -229,7 +229,7 @@ fn commands_check_deploy_show_and_explain_pipelines() {
     assert_eq!(explained["steps"][1]["input"], "a-b");
     let bad = directory.path().join("bad.json");
     std::fs::write(&bad, r#"{"steps": ["sha256", {"each": "slugify"}]}"#).unwrap();
-    let refused = nebula.cli(&["pipeline", "check", bad.to_str().unwrap()]).exits(1);
+    let refused = nebula.cli(&["pipeline", "check", bad.to_str().unwrap()]).exits(7);
     assert!(refused.stderr().contains("step `each` gets `string`, which is not a list"), "{refused:?}");
 }
 

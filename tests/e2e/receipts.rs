@@ -216,7 +216,7 @@ fn inputs_are_kept_within_their_budget() {
     let get = |digest: &str| nebula.control("GET", &format!("/api/v1/inputs/{digest}")).send();
     let large = send(&"x".repeat(30_000)).has("preference-applied", "receipt");
     assert_eq!(receipt(&large)["input"]["kept"], false);
-    let ran = nebula.cli(&["replay", large.header("nebula-receipt").unwrap()]).exits(1);
+    let ran = nebula.cli(&["replay", large.header("nebula-receipt").unwrap()]).exits(7);
     ran.explains("the server doesn't have the input").explains("--input");
     for index in 0..20 {
         send(&format!("input {index}")).has("preference-applied", "receipt=with-input");

@@ -145,7 +145,7 @@ pub fn cargo_in(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]
 }
 
 /// Prepares a run of the binary, without arguments.
-pub(crate) fn command() -> Command {
+pub fn command() -> Command {
     clean(Command::new(binary()))
 }
 
@@ -158,7 +158,8 @@ fn clean(mut command: Command) -> Command {
             command.env_remove(&*name);
         }
     }
-    command.env("NO_COLOR", "1");
+    // The developer's saved servers are none of the tests' business.
+    command.env("NO_COLOR", "1").env("XDG_CONFIG_HOME", "/nonexistent");
     // Tests of other things don't wait for the notice.
     command.env("NEBULA_NOTICE_SECONDS", "0");
     command

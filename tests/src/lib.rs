@@ -11,6 +11,7 @@
 //! * `cli`: other commands, run until they exit.
 //! * `coding`: content in the codings of HTTP.
 //! * `nginx`: a caching proxy in front of a server.
+//! * `tls`: a TLS server in front of a server, with a certificate of its own.
 //! * `generator`: random values that a seed reproduces.
 //!
 //! Invariants:
@@ -34,12 +35,14 @@ pub mod coding;
 mod generator;
 mod nginx;
 mod server;
+mod tls;
 
 pub use answer::{Answer, Problem};
-pub use cli::{CommandRun, binary, cargo_in, nebula, nebula_in};
+pub use cli::{CommandRun, binary, cargo_in, command, nebula, nebula_in};
 pub use generator::Generator;
 pub use nginx::Nginx;
 pub use server::{Nebula, RequestBuilder, data_dir_in, spawn_with_socket};
+pub use tls::{TestCa, TlsServer};
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));
 

@@ -158,10 +158,25 @@ impl Nebula {
     #[track_caller]
     pub fn cli(&self, arguments: &[&str]) -> CommandRun {
         let mut all: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        all.extend(["--server".to_owned(), format!("http://{}", self.control)]);
-        all.extend(["--url".to_owned(), format!("http://{}", self.calls)]);
-        all.extend(["--data-dir".to_owned(), self.data_dir().display().to_string()]);
+        all.extend(self.remote_arguments());
         nebula(&all).shown_as(arguments)
+    }
+
+    /// Returns the arguments of the command line that name this server.
+    pub fn remote_arguments(&self) -> [String; 6] {
+        [
+            "--server".to_owned(),
+            format!("http://{}", self.control),
+            "--url".to_owned(),
+            format!("http://{}", self.calls),
+            "--data-dir".to_owned(),
+            self.data_dir().display().to_string(),
+        ]
+    }
+
+    /// Returns the token of the control plane.
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// Replaces everything in `text` that differs between runs and machines with a name for it.

@@ -263,3 +263,20 @@ fn no_two_files_import_each_other() {
     }
     assert!(pairs.is_empty(), "these files import each other:\n{}", pairs.join("\n"));
 }
+
+/// A user of the binary has no clone: hints give the address of a document, with `guide!`.
+#[test]
+fn hints_give_the_addresses_of_documents_that_exist() {
+    let mut named = 0;
+    for (file, source) in sources("host/cli/src") {
+        let code = code(&source);
+        for part in code.split("guide!(\"").skip(1) {
+            let document = part.split('"').next().unwrap();
+            assert!(root().join("docs").join(document).is_file(), "{file} names docs/{document}");
+            named += 1;
+        }
+        let plain = code.lines().find(|line| line.contains("docs/") && line.contains(".md"));
+        assert_eq!(plain, None, "{file}: use `guide!`");
+    }
+    assert!(named > 3, "{named}");
+}

@@ -2,23 +2,21 @@
 //!
 //! Defaults of the host's limits come from `nebula_runtime::limits`. The other defaults are here.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+mod remote;
+
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use nebula_runtime::id::{FunctionName, FunctionRef, ProjectName, Version};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, MIB};
+use nebula_runtime::size::parse_bytes;
 use nebula_runtime::{Cors, CorsOrigin, Followers, Remember, Settings, SettingsBase, SettingsUpdate};
 
-/// The default address of the data plane.
-const DATA_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
-
-/// The default address of the control plane.
-const CONTROL_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8081));
-
-/// The default data directory.
-pub(crate) const DATA_DIR: &str = ".nebula";
+pub(crate) use self::remote::{CONTROL_ADDRESS, DATA_ADDRESS, DATA_DIR, Login, Logout, Remote};
+use crate::address::{Address, PlaneUrl};
+use crate::failure::exit_codes_help;
+use crate::http_parts::HttpParts;
 
 /// The default share of cached answers that an idle server recomputes.
 const VERIFY_SHARE: f64 = 0.001;
@@ -34,7 +32,7 @@ const VERIFY_RUNS: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
 
 /// Run pure WebAssembly functions.
 #[derive(Debug, Parser)]
-#[command(name = "nebula", version, propagate_version = true)]
+#[command(name = "nebula", version, propagate_version = true, after_help = exit_codes_help())]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -79,6 +77,10 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Show the cached results and what they save, by function; or clear them
     Cache(Cache),
+    /// Save a server's URL, CA and token, for `--server NAME`
+    Login(Login),
+    /// Forget a saved server
+    Logout(Logout),
     /// Print shell completions
     Completions {
         /// The shell
@@ -89,43 +91,23 @@ pub(crate) enum Command {
     CompileComponent,
 }
 
-/// The addresses and credentials of a server.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Remote {
-    /// The server's control plane
-    #[arg(long, env = "NEBULA_SERVER", default_value_t = url(CONTROL_ADDRESS))]
-    pub(crate) server: String,
-    /// The server's data plane
-    #[arg(long, env = "NEBULA_URL", default_value_t = url(DATA_ADDRESS))]
-    pub(crate) url: String,
-    /// The server's data directory, which contains its token
-    #[arg(long, env = "NEBULA_DATA_DIR", default_value = DATA_DIR)]
-    pub(crate) data_dir: PathBuf,
-    /// The token's file, if it isn't in the data directory
-    #[arg(long, env = "NEBULA_TOKEN_FILE")]
-    pub(crate) token_file: Option<PathBuf>,
-    /// Answer in JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// A function's own limits.
 #[derive(Clone, Debug, Default, ClapArgs)]
 pub(crate) struct LimitArgs {
     /// Wall-clock time of a call, milliseconds
     #[arg(long)]
     pub(crate) deadline_ms: Option<NonZeroU64>,
-    /// Linear memory of an instance, bytes
-    #[arg(long)]
+    /// Linear memory of an instance: bytes, or a size such as `64M`
+    #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
     pub(crate) memory_bytes_max: Option<u64>,
     /// The input, bytes
-    #[arg(long)]
+    #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
     pub(crate) input_bytes_max: Option<u64>,
     /// The output, bytes
-    #[arg(long)]
+    #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
     pub(crate) output_bytes_max: Option<u64>,
     /// The part of a call's stdout and stderr that is kept, bytes
-    #[arg(long)]
+    #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
     pub(crate) log_bytes_max: Option<u64>,
 }
 
@@ -155,7 +137,7 @@ pub(crate) struct RememberArgs {
     /// Time for which a result is used, seconds; by default until it is evicted
     #[arg(long)]
     pub(crate) remember_ttl_s: Option<NonZeroU64>,
-    #[arg(long, help = remember_bytes_max_help())]
+    #[arg(long, value_parser = parse_bytes, value_name = "SIZE", help = remember_bytes_max_help())]
     pub(crate) remember_bytes_max: Option<u64>,
     /// Also cache failures: traps, limits reached, invalid answers
     #[arg(long)]
@@ -248,12 +230,15 @@ pub(crate) struct Up {
 
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Serve {
-    /// Address for calls; port 0 takes a free one
-    #[arg(long, env = "NEBULA_LISTEN", default_value_t = DATA_ADDRESS)]
-    pub(crate) listen: SocketAddr,
-    /// Address for deploys; port 0 takes a free one
-    #[arg(long, env = "NEBULA_CONTROL", default_value_t = CONTROL_ADDRESS)]
-    pub(crate) control: SocketAddr,
+    /// Address for calls; `:PORT` is this machine alone, port 0 takes a free one
+    #[arg(long, env = "NEBULA_LISTEN", default_value_t = DATA_ADDRESS.into())]
+    pub(crate) listen: Address,
+    /// Address for deploys; `:PORT` is this machine alone, port 0 takes a free one
+    #[arg(long, env = "NEBULA_CONTROL", default_value_t = CONTROL_ADDRESS.into())]
+    pub(crate) control: Address,
+    /// The URL at which callers reach the data plane; by default its address
+    #[arg(long, env = "NEBULA_PUBLIC_URL", value_name = "URL")]
+    pub(crate) public_url: Option<PlaneUrl>,
     /// The directory of the deployed functions
     #[arg(long, env = "NEBULA_DATA_DIR", default_value = DATA_DIR)]
     pub(crate) data_dir: PathBuf,
@@ -267,13 +252,15 @@ pub(crate) struct Serve {
     #[arg(long, env = "NEBULA_QUEUE_MAX", default_value_t = HostLimits::default().queue_max)]
     pub(crate) queue_max: usize,
     /// Memory for compiled code that is kept loaded, bytes, all threads together
-    #[arg(long, env = "NEBULA_LOADED_BYTES_MAX", default_value_t = HostLimits::default().loaded_bytes_max)]
+    #[arg(long, env = "NEBULA_LOADED_BYTES_MAX", value_parser = parse_bytes, value_name = "SIZE",
+        default_value_t = HostLimits::default().loaded_bytes_max)]
     pub(crate) loaded_bytes_max: u64,
     /// Memory for cached results, bytes; 0 caches nothing
-    #[arg(long, env = "NEBULA_CACHE_BYTES_MAX", default_value_t = HostLimits::default().remembered_bytes_max)]
+    #[arg(long, env = "NEBULA_CACHE_BYTES_MAX", value_parser = parse_bytes, value_name = "SIZE",
+        default_value_t = HostLimits::default().remembered_bytes_max)]
     pub(crate) cache_bytes_max: u64,
     /// Disk for results that took long to compute, bytes; 0 keeps none
-    #[arg(long, env = "NEBULA_CACHE_DISK_BYTES_MAX",
+    #[arg(long, env = "NEBULA_CACHE_DISK_BYTES_MAX", value_parser = parse_bytes, value_name = "SIZE",
         default_value_t = HostLimits::default().remembered_disk_bytes_max)]
     pub(crate) cache_disk_bytes_max: u64,
     /// Answer repeated requests with their cached response, without parsing them
@@ -286,7 +273,8 @@ pub(crate) struct Serve {
     #[arg(long, env = "NEBULA_VERIFY_SHARE", default_value_t = VERIFY_SHARE, value_parser = share)]
     pub(crate) verify_share: f64,
     /// Disk for inputs that callers ask to keep, bytes; 0 keeps none
-    #[arg(long, env = "NEBULA_INPUTS_BYTES_MAX", default_value_t = HostLimits::default().inputs_bytes_max)]
+    #[arg(long, env = "NEBULA_INPUTS_BYTES_MAX", value_parser = parse_bytes, value_name = "SIZE",
+        default_value_t = HostLimits::default().inputs_bytes_max)]
     pub(crate) inputs_bytes_max: u64,
     /// The Ed25519 private key that signs receipts, in PEM; by default they are unsigned
     #[arg(long, env = "NEBULA_RECEIPT_KEY", value_name = "FILE")]
@@ -325,11 +313,6 @@ impl Serve {
     }
 }
 
-/// Returns the URL of a plane at this address.
-fn url(address: SocketAddr) -> String {
-    format!("http://{address}")
-}
-
 /// Returns the default of `--calls-max`, which can't be 0.
 fn calls_max() -> NonZeroUsize {
     NonZeroUsize::new(HostLimits::default().calls_max).unwrap_or(NonZeroUsize::MIN)
@@ -351,7 +334,7 @@ fn share(text: &str) -> Result<f64, String> {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Deploy {
-    /// A project's directory, or a component
+    /// A project's directory, or a component: a file, or `-` for stdin
     #[arg(default_value = ".")]
     pub(crate) path: PathBuf,
     /// The function's name, for a component; by default the file's
@@ -476,8 +459,10 @@ impl FollowerArgs {
 pub(crate) struct Explain {
     /// A deployed function or pipeline (`name`, `name@v3`, `name@sha256:…`)
     pub(crate) function: FunctionRef,
-    /// The input: inline, `@file`, or `-` for stdin; by default what is piped in
-    pub(crate) input: Option<String>,
+    /// The input: inline, `@file`, or `-` for stdin; by default what is piped in. Several are the
+    /// values of the parameters, each as JSON or else as text
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) input: Vec<String>,
     /// The input's media type; by default that of the file's extension or the function's type
     #[arg(long)]
     pub(crate) content_type: Option<String>,
@@ -501,8 +486,10 @@ pub(crate) struct Invoke {
     /// A deployed function (`name`, `name@v3`, `name@sha256:…`), or a component file (with a `/` or
     /// `.wasm`)
     pub(crate) function: String,
-    /// The input: inline, `@file`, or `-` for stdin; by default what is piped in
-    pub(crate) input: Option<String>,
+    /// The input: inline, `@file`, or `-` for stdin; by default what is piped in. Several are the
+    /// values of the parameters, each as JSON or else as text
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) input: Vec<String>,
     /// The input's media type; by default that of the file's extension or the function's type
     #[arg(long)]
     pub(crate) content_type: Option<String>,
@@ -512,6 +499,8 @@ pub(crate) struct Invoke {
     /// Let the server keep the input, so that the receipt alone is enough for a replay
     #[arg(long, requires = "receipt")]
     pub(crate) keep_input: bool,
+    #[command(flatten)]
+    pub(crate) http: HttpParts,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -535,7 +524,7 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "FILE")]
     pub(crate) component: Option<PathBuf>,
     /// The input, if the server hasn't kept it: inline, `@file`, or `-` for stdin
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub(crate) input: Option<String>,
     #[command(flatten)]
     pub(crate) remote: Remote,
@@ -549,10 +538,10 @@ pub(crate) struct VerifyReceipt {
     #[arg(long, value_name = "FILE")]
     pub(crate) key: PathBuf,
     /// Check that this is the input: inline, `@file`, or `-` for stdin
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub(crate) input: Option<String>,
     /// Check that this is the output: inline, `@file`, or `-` for stdin
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub(crate) output: Option<String>,
     /// Answer in JSON
     #[arg(long)]

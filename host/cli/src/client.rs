@@ -1,30 +1,40 @@
 //! A client of both planes.
 
+use std::cell::OnceCell;
 use std::fmt::Display;
+use std::io;
 use std::time::Duration;
 
 use anyhow::Context;
 use nebula_http::Token;
-use nebula_http::endpoints::{self, Endpoint, Method};
+use nebula_http::endpoints::{self, Endpoint};
 use nebula_http::settings::{deploy_query, followers_query};
 use nebula_http::wire::{
     CacheReport, CallExplanation, FunctionDetail, FunctionList, FunctionLogs, FunctionVersion, PipelineCheck,
-    PipelineDetail, ProjectReport, ProjectRequest, RollbackRequest,
+    PipelineDetail, ProjectReport, ProjectRequest, RollbackRequest, ServerInfo,
 };
 use nebula_runtime::id::{Digest, FunctionName, FunctionRef, ProjectName};
 use nebula_runtime::pipeline::Pipeline;
 use nebula_runtime::{Followers, SettingsUpdate};
 use serde::de::DeserializeOwned;
-use ureq::http::{Request, Response, StatusCode, header};
+use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
+use crate::address::PlaneUrl;
 use crate::args::Remote;
-use crate::data_dir;
+use crate::connection::Connection;
+use crate::failure::{Failure, FailureKind, problem_document};
+use crate::http_parts::{Header, HttpParts};
 use crate::input::Input;
-use crate::report::{IMPORT_HINT, INITIALISE_HINT, hinted};
+use crate::tls;
 
 /// The time for a whole request: deploys compile, which takes a while.
 const TIMEOUT: Duration = Duration::from_secs(180);
+
+/// The longest body that is sent before the server has agreed to read it, bytes. A server that
+/// refuses a longer one answers instead of breaking the connection off.
+const UNASKED_BYTES_MAX: usize = 1024 * 1024;
 
 /// The body of a request, with its media type if it is given.
 struct Payload<'a> {
@@ -40,43 +50,174 @@ impl<'a> Payload<'a> {
     }
 }
 
+/// A client of one server. It finds out which one when it sends the first request.
 pub(crate) struct Client<'a> {
-    agent: Agent,
     remote: &'a Remote,
+    /// The token to use instead of the one that the arguments name.
+    token: Option<Token>,
+    link: OnceCell<Link>,
+}
+
+/// A server with the agents for it.
+struct Link {
+    connection: Connection,
+    plain: Agent,
+    /// The agent for `https://` URLs, made when it is needed: it reads the system's certificates.
+    secure: OnceCell<Agent>,
 }
 
 /// The answer to a call.
 pub(crate) struct CallReply {
     pub(crate) status: StatusCode,
-    pub(crate) media_type: String,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
-    pub(crate) receipt: Option<String>,
-    pub(crate) input_kept: bool,
+}
+
+impl CallReply {
+    /// Returns a header; `None` if it isn't text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    pub(crate) fn media_type(&self) -> &str {
+        self.header("content-type").unwrap_or_default()
+    }
+
+    /// Returns the failure, if the server gave no answer of the function.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        let status = self.status;
+        if status.is_success() {
+            return None;
+        }
+        let document = problem_document(self.media_type(), &self.body)?;
+        Some(Failure::of_answer(status.as_u16(), &status.to_string(), Some(document)))
+    }
+}
+
+impl Link {
+    fn open(remote: &Remote) -> anyhow::Result<Self> {
+        let plain = agent(None);
+        Ok(Self { connection: Connection::of(remote)?, plain, secure: OnceCell::new() })
+    }
+
+    /// Returns the agent for a URL.
+    fn agent(&self, url: &PlaneUrl) -> anyhow::Result<&Agent> {
+        if !url.is_https() {
+            return Ok(&self.plain);
+        }
+        if let Some(agent) = self.secure.get() {
+            return Ok(agent);
+        }
+        let agent = agent(Some(tls::config(self.connection.ca.as_deref())?));
+        Ok(self.secure.get_or_init(|| agent))
+    }
+
+    /// Sends a request to a plane at `url`.
+    fn run(&self, request: request::Builder, body: &[u8], url: &PlaneUrl) -> anyhow::Result<Response<Body>> {
+        let has_body = request.method_ref().is_some_and(|method| {
+            let may_be_empty = [Method::POST, Method::PUT, Method::PATCH].contains(method);
+            may_be_empty || !body.is_empty()
+        });
+        let agent = self.agent(url)?;
+        let sent = if has_body {
+            let waits = (body.len() > UNASKED_BYTES_MAX).then_some((header::EXPECT, "100-continue"));
+            let request = match waits {
+                Some((name, value)) => request.header(name, value),
+                None => request,
+            };
+            agent.run(request.body(body)?)
+        } else {
+            agent.run(request.body(())?)
+        };
+        sent.map_err(|error| self.unreachable(url, error))
+    }
+
+    /// Returns the error of a request without an answer.
+    fn unreachable(&self, url: &PlaneUrl, error: ureq::Error) -> anyhow::Error {
+        let failure = |message, hint: &str| Failure::new(FailureKind::NoServer, message).with_hint(hint);
+        let failure = if is_of_tls(&error) {
+            let hint = match &self.connection.ca {
+                Some(_) => {
+                    "the given CA alone is trusted, and a certificate counts only for its names: check `--ca` and the host in the URL"
+                }
+                None => {
+                    "give the CA that signed its certificate with `--ca FILE`, or keep it with `nebula login --ca FILE`"
+                }
+            };
+            failure(format!("no secure connection to {url}"), hint)
+        } else if matches!(error, ureq::Error::BadUri(_) | ureq::Error::Http(_)) {
+            return anyhow::Error::new(error).context(format!("cannot send a request to {url}"));
+        } else if matches!(error, ureq::Error::Timeout(_)) {
+            failure(format!("{url} didn't answer in time"), "the server may be busy: try again")
+        } else if matches!(&error, ureq::Error::Io(cause) if is_broken(cause)) {
+            failure(format!("the connection to {url} broke off"), OTHER_SPEAKER_HINT)
+        } else if matches!(error, ureq::Error::Protocol(_)) {
+            failure(format!("{url} doesn't answer in HTTP"), OTHER_SPEAKER_HINT)
+        } else {
+            failure(format!("no server answers at {url}"), NO_SERVER_HINT)
+        };
+        anyhow::Error::new(error).context(failure)
+    }
+}
+
+/// Returns an agent, with TLS if it is configured.
+fn agent(tls: Option<TlsConfig>) -> Agent {
+    let config = Agent::config_builder()
+        .timeout_global(Some(TIMEOUT))
+        .http_status_as_error(false)
+        // A redirect is an answer of the function. The control plane sends none.
+        .max_redirects(0)
+        .allow_non_standard_methods(true);
+    match tls {
+        Some(tls) => config.tls_config(tls).build().into(),
+        None => config.build().into(),
+    }
+}
+
+/// The hint for an address without a server.
+const NO_SERVER_HINT: &str =
+    "start one with `nebula serve` or `nebula up`, or give its address with `--server` and `--url`";
+
+/// The hint for an address at which something else answers.
+const OTHER_SPEAKER_HINT: &str = "another program may listen there, or the server needs `https://`";
+
+/// Returns whether a connection existed and then ended.
+fn is_broken(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+/// Returns whether the two sides couldn't agree on encryption.
+fn is_of_tls(error: &ureq::Error) -> bool {
+    if let ureq::Error::Io(error) = error {
+        return error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+    }
+    matches!(error, ureq::Error::Rustls(_) | ureq::Error::Tls(_))
 }
 
 impl<'a> Client<'a> {
     pub(crate) fn new(remote: &'a Remote) -> Self {
-        let config = Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
-        Self { agent: config.build().into(), remote }
+        Self { remote, token: None, link: OnceCell::new() }
+    }
+
+    /// Creates a client that uses this token.
+    pub(crate) fn with_token(remote: &'a Remote, token: Token) -> Self {
+        Self { remote, token: Some(token), link: OnceCell::new() }
+    }
+
+    fn link(&self) -> anyhow::Result<&Link> {
+        if let Some(link) = self.link.get() {
+            return Ok(link);
+        }
+        let link = Link::open(self.remote)?;
+        Ok(self.link.get_or_init(|| link))
     }
 
     fn token(&self) -> anyhow::Result<Token> {
-        let path = self
-            .remote
-            .token_file
-            .clone()
-            .unwrap_or_else(|| Token::path(&data_dir::to_ask(&self.remote.data_dir)));
-        Token::read(&path).map_err(|error| {
-            let hint =
-                "run this where the server's data directory is, or give `--data-dir` or `--token-file`";
-            anyhow::Error::new(error).context(hinted("no token for the control plane", hint))
-        })
-    }
-
-    fn unreachable(server: &str, error: ureq::Error) -> anyhow::Error {
-        let hint =
-            "start one with `nebula serve` or `nebula up`, or give its address with `--server` and `--url`";
-        anyhow::Error::new(error).context(hinted(format!("no server answers at {server}"), hint))
+        match &self.token {
+            Some(token) => Ok(token.clone()),
+            None => self.link()?.connection.token(self.remote),
+        }
     }
 
     /// Sends a request to an endpoint of the control plane. `path_and_query` is the endpoint's,
@@ -87,7 +228,12 @@ impl<'a> Client<'a> {
         path_and_query: &str,
         payload: Payload<'_>,
     ) -> anyhow::Result<Response<Body>> {
-        accepted(self.exchange(endpoint, path_and_query, payload)?)
+        let response = self.exchange(endpoint, path_and_query, payload)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        Err(refusal(endpoint, status, &read(response)?))
     }
 
     /// Sends a request, and returns its response also if it is a problem.
@@ -97,19 +243,16 @@ impl<'a> Client<'a> {
         path_and_query: &str,
         Payload { media_type, body }: Payload<'_>,
     ) -> anyhow::Result<Response<Body>> {
-        let server = &self.remote.server;
+        let link = self.link()?;
+        let server = &link.connection.control;
         let mut request = Request::builder()
             .method(endpoint.method.as_str())
-            .uri(format!("{}{path_and_query}", server.trim_end_matches('/')))
+            .uri(format!("{server}{path_and_query}"))
             .header(header::AUTHORIZATION, self.token()?.bearer());
         if let Some(media_type) = media_type {
             request = request.header(header::CONTENT_TYPE, media_type);
         }
-        let sent = match endpoint.method {
-            Method::Get | Method::Delete => self.agent.run(request.body(())?),
-            Method::Put | Method::Post => self.agent.run(request.body(body)?),
-        };
-        sent.map_err(|error| Self::unreachable(server, error))
+        link.run(request, body, server)
     }
 
     /// Sends a request without a body to an endpoint without a parameter.
@@ -212,7 +355,7 @@ impl<'a> Client<'a> {
         let body = read(response)?;
         match serde_json::from_slice(&body) {
             Ok(MissingComponents { components }) => Ok(ProjectReply::Missing(components)),
-            Err(_) => Err(problem(status, &body)),
+            Err(_) => Err(refusal(endpoint, status, &body)),
         }
     }
 
@@ -261,31 +404,64 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
+    /// Returns what the server tells about itself.
+    fn server(&self) -> anyhow::Result<ServerInfo> {
+        read_json(self.ask(&endpoints::SERVER)?)
+    }
+
+    /// Returns the URL of a function on the data plane: as given, else as the server tells.
+    pub(crate) fn function_url(&self, name: &impl Display) -> anyhow::Result<String> {
+        let url = match &self.remote.url {
+            Some(url) => url.clone(),
+            None => self.told_calls_url()?,
+        };
+        Ok(format!("{url}/f/{name}"))
+    }
+
+    /// Returns the URL of the data plane that the server tells.
+    pub(crate) fn told_calls_url(&self) -> anyhow::Result<PlaneUrl> {
+        let told = self.server()?.calls_url;
+        told.parse().map_err(|_| anyhow::anyhow!("the server gives `{told}` as the URL of its data plane"))
+    }
+
     /// Calls a function on the data plane. `prefer` is the header of that name (RFC 7240).
     pub(crate) fn call(
         &self,
         function: &str,
         input: &Input,
+        http: &HttpParts,
         prefer: Option<&str>,
     ) -> anyhow::Result<CallReply> {
-        let url = &self.remote.url;
-        let mut request = self.agent.post(format!("{}/f/{function}", url.trim_end_matches('/')));
-        if let Some(media_type) = &input.media_type {
-            request = request.content_type(media_type);
+        let method = http.method();
+        if !input.body.is_empty() && [Method::HEAD, Method::CONNECT].contains(&method) {
+            let message = format!("a {method} request carries no input");
+            let hint = "leave the input out, or give another `--method`";
+            return Err(Failure::new(FailureKind::Usage, message).with_hint(hint).into());
+        }
+        let link = self.link()?;
+        let told;
+        let url = match &link.connection.calls {
+            Some(url) => url,
+            None => {
+                told = self
+                    .told_calls_url()
+                    .map_err(|error| error.context("cannot ask the server for the URL of its data plane"))?;
+                &told
+            }
+        };
+        let mut request = Request::builder().method(method).uri(format!("{url}/f/{function}{}", http.path()));
+        if let Some(media_type) = input.media_type.as_ref().filter(|_| !http.has(&header::CONTENT_TYPE)) {
+            request = request.header(header::CONTENT_TYPE, media_type);
         }
         if let Some(prefer) = prefer {
             request = request.header("prefer", prefer);
         }
-        let response = request.send(&input.body).map_err(|error| Self::unreachable(url, error))?;
-        let status = response.status();
-        let header = |name: &str| {
-            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
-            value.map(str::to_owned)
-        };
-        let media_type = header("content-type").unwrap_or_default();
-        let receipt = header("nebula-receipt");
-        let input_kept = header("preference-applied").is_some_and(|applied| applied == "receipt=with-input");
-        Ok(CallReply { status, media_type, body: read(response)?, receipt, input_kept })
+        for Header { name, value } in &http.headers {
+            request = request.header(name, value);
+        }
+        let response = link.run(request, &input.body, url)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok(CallReply { status, headers, body: read(response)? })
     }
 }
 
@@ -302,6 +478,17 @@ struct MissingComponents {
     components: Vec<Digest>,
 }
 
+/// Returns the answer of an endpoint that isn't a success as an error.
+fn refusal(endpoint: &Endpoint, status: StatusCode, body: &[u8]) -> anyhow::Error {
+    let document = serde_json::from_slice(body).ok();
+    let mut failure = Failure::of_answer(status.as_u16(), &status.to_string(), document);
+    // An upload isn't an input.
+    if endpoint.method == endpoints::Method::Put && failure.kind == FailureKind::BadInput {
+        failure.kind = FailureKind::Refused;
+    }
+    failure.into()
+}
+
 fn with_query(path: String, query: &[(impl Display, String)]) -> String {
     let pairs: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
     format!("{path}?{}", pairs.join("&"))
@@ -313,46 +500,4 @@ fn read(mut response: Response<Body>) -> anyhow::Result<Vec<u8>> {
 
 fn read_json<T: DeserializeOwned>(response: Response<Body>) -> anyhow::Result<T> {
     serde_json::from_slice(&read(response)?).context("the server's answer is not what this client expects")
-}
-
-/// Returns a successful response, or its problem document as an error.
-fn accepted(response: Response<Body>) -> anyhow::Result<Response<Body>> {
-    if response.status().is_success() {
-        return Ok(response);
-    }
-    let status = response.status();
-    Err(problem(status, &read(response)?))
-}
-
-/// Returns a problem document as an error.
-pub(crate) fn problem(status: StatusCode, body: &[u8]) -> anyhow::Error {
-    let document: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let detail = document["detail"].as_str().map_or_else(|| status.to_string(), str::to_owned);
-    let mut lines = vec![detail];
-    for frame in document["backtrace"].as_array().into_iter().flatten().filter_map(|frame| frame.as_str()) {
-        lines.push(format!("    at {frame}"));
-    }
-    let kind = document["type"].as_str().and_then(|kind| kind.rsplit(':').next());
-    let hint = match kind {
-        Some("unauthorized") => "the token is in the server's data directory: `--data-dir` or `--token-file`",
-        Some("unknown-function") => "`nebula list` shows what is deployed",
-        Some("unknown-version") => "`nebula inspect` shows its versions",
-        Some("type-mismatch" | "invalid-json") => "`nebula inspect` shows the function's signature",
-        Some("deadline-exceeded") => "deploy it with a larger `--deadline-ms`, or give it less to do",
-        Some("resource-limit") => "deploy it with a larger `--memory-bytes-max`, or give it less to do",
-        Some("initialisation-failed") => INITIALISE_HINT,
-        Some("not-a-component") => "build one with `nebula build`",
-        Some("invalid-pipeline") => {
-            "docs/pipelines.md says what a step may be; `nebula inspect NAME` shows a function's signature"
-        }
-        Some("breaks-pipelines") => {
-            "change the pipelines too, or have them stay with the version that they call: `--keep-pipelines`"
-        }
-        Some("in-use") => "remove the pipelines first",
-        Some("unknown-import") => "deploy the function that it imports first, with `nebula deploy`",
-        Some("invalid-import") => IMPORT_HINT,
-        Some("refused") => "docs/purity.md says what a function may import and export",
-        _ => return anyhow::anyhow!(lines.join("\n")),
-    };
-    hinted(lines.join("\n"), hint).into()
 }

@@ -7,6 +7,7 @@ mod explain;
 mod functions;
 mod inspect;
 mod invoke;
+mod login;
 mod new;
 mod pipeline;
 mod replay;
@@ -23,6 +24,7 @@ use clap::CommandFactory;
 use nebula_runtime::Codegen;
 
 use crate::args::{Args, Command};
+use crate::report;
 
 /// Runs a command and returns the exit code.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -45,8 +47,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Pipeline(pipeline) => pipeline::run(&pipeline)?,
         Command::Explain(explain) => return explain::run(&explain),
         Command::Cache(cache) => cache::run(&cache)?,
+        Command::Login(login) => login::run(&login)?,
+        Command::Logout(logout) => login::forget(&logout)?,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "nebula", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "nebula", &mut script);
+            report::bytes(&script)?;
         }
         Command::CompileComponent => return compile_component(),
     }

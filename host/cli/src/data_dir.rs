@@ -19,12 +19,9 @@ pub(crate) fn to_serve(given: &Path, project: &Path) -> anyhow::Result<PathBuf> 
     Ok(if given == Path::new(DATA_DIR) && is_below { root.join(DATA_DIR) } else { given.to_owned() })
 }
 
-/// Returns the data directory of a running server: for the default one the nearest that exists.
-pub(crate) fn to_ask(given: &Path) -> PathBuf {
+/// Returns the data directory of a running server: the nearest that exists.
+pub(crate) fn to_ask() -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
-    let above = here.ancestors().map(|directory| directory.join(given)).find(|path| path.is_dir());
-    match above {
-        Some(found) if given == Path::new(DATA_DIR) => found,
-        Some(_) | None => given.to_owned(),
-    }
+    let above = here.ancestors().map(|directory| directory.join(DATA_DIR)).find(|path| path.is_dir());
+    above.unwrap_or_else(|| PathBuf::from(DATA_DIR))
 }

@@ -1,5 +1,6 @@
 //! A function that runs in this process, without a server.
 
+use std::io::Read;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,8 +16,11 @@ use nebula_runtime::{
 };
 
 use crate::bundle::{Bundle, Content, Part};
+use crate::failure::{Failure, FailureKind};
+use crate::hints::INITIALISE_HINT;
+use crate::http_parts::{Header, HttpParts};
 use crate::input::Input;
-use crate::report::{INITIALISE_HINT, hinted};
+use crate::report::hinted;
 
 /// A function and what it calls, in a temporary data directory that is deleted with this value.
 pub(crate) struct LocalFunction {
@@ -80,13 +84,20 @@ impl LocalFunction {
     }
 
     /// Calls the function with an input from the command line.
-    pub(crate) fn call(&self, input: &Input) -> CallOutcome {
+    pub(crate) fn call(&self, input: &Input, http: &HttpParts) -> anyhow::Result<CallOutcome> {
         let body = Bytes::from(input.body.clone());
         let request = match self.function.record.description.form {
-            Form::Typed | Form::Raw => Request::Payload { media_type: input.media_type.clone(), body },
-            Form::Http => Request::Http(Arc::new(whole_request(input, body))),
+            Form::Http => Request::Http(Arc::new(whole_request(input, http, body)?)),
+            Form::Typed | Form::Raw if http.is_empty() => {
+                Request::Payload { media_type: input.media_type.clone(), body }
+            }
+            Form::Typed | Form::Raw => {
+                let message = "only a function of the http form sees a method, a path and headers";
+                let hint = "leave out `--method`, `--path` and `--header`";
+                return Err(Failure::new(FailureKind::Usage, message).with_hint(hint).into());
+            }
         };
-        self.call_with(request, Prefer::AsSent)
+        Ok(self.call_with(request, Prefer::AsSent))
     }
 
     /// Calls the function.
@@ -115,21 +126,35 @@ fn explained(error: DeployError) -> anyhow::Error {
     hinted(message, INITIALISE_HINT).into()
 }
 
-/// Returns the request `POST /` for a function of the http form.
-fn whole_request(input: &Input, body: Bytes) -> http::Request<Bytes> {
+/// Returns the request for a function of the http form, by default `POST /`.
+fn whole_request(input: &Input, parts: &HttpParts, body: Bytes) -> anyhow::Result<http::Request<Bytes>> {
     let mut request = http::Request::new(body);
-    *request.method_mut() = http::Method::POST;
+    *request.method_mut() = parts.method();
+    let path = if parts.path().starts_with('/') { "" } else { "/" };
+    *request.uri_mut() = format!("{path}{}", parts.path()).parse().context("the path isn't valid")?;
     let headers = request.headers_mut();
     headers.insert(http::header::HOST, http::HeaderValue::from_static("localhost"));
     let media_type = input.media_type.as_ref().and_then(|text| http::HeaderValue::try_from(text).ok());
     if let Some(media_type) = media_type {
         headers.insert(http::header::CONTENT_TYPE, media_type);
     }
-    request
+    // A header that is given replaces the one above.
+    for Header { name, .. } in &parts.headers {
+        headers.remove(name);
+    }
+    for Header { name, value } in &parts.headers {
+        headers.append(name, value.clone());
+    }
+    Ok(request)
 }
 
-/// Reads a component file.
+/// Reads a component: a file, or stdin for `-`.
 pub(crate) fn read_component(path: &Path) -> anyhow::Result<Bytes> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).context("cannot read stdin")?;
+        return Ok(bytes.into());
+    }
     let bytes = std::fs::read(path).map_err(|error| {
         let hint = "`nebula build` writes components below `target/wasm32-wasip2/release/`";
         anyhow::Error::new(error).context(hinted(format!("cannot read `{}`", path.display()), hint))

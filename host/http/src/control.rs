@@ -26,6 +26,7 @@
 
 mod auth;
 mod cache;
+mod calls_url;
 mod contents;
 mod describe;
 pub mod endpoints;
@@ -60,6 +61,7 @@ use tower_http::trace::TraceLayer;
 use tower_service::Service;
 
 use self::auth::Guard;
+pub(crate) use self::calls_url::CallsUrl;
 use self::routes::Routes;
 use self::state::{BlockingRuntime, ControlState};
 pub(crate) use self::token::Token;
@@ -81,11 +83,11 @@ fn routes() -> Routes<ControlState> {
 }
 
 impl ControlPlane {
-    pub(crate) fn new(runtime: Runtime, token: Token) -> Self {
+    pub(crate) fn new(runtime: Runtime, token: Token, calls_url: CallsUrl) -> Self {
         let Routes { router, operations } = routes();
         let operations = Arc::new(operations);
         let runtime = BlockingRuntime::new(runtime);
-        let state = ControlState { runtime, operations: Arc::clone(&operations) };
+        let state = ControlState { runtime, operations: Arc::clone(&operations), calls_url };
         let guard = Arc::new(Guard { token, operations });
         let router = router
             .with_state(state)

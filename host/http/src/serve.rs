@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, watch};
 use crate::bodies::BodyMemory;
 use crate::compression::Compression;
 use crate::connections::{ConnectionSlot, Connections, Traffic};
-use crate::control::{ControlPlane, Token};
+use crate::control::{CallsUrl, ControlPlane, Token};
 use crate::data::{self, DataPlane};
 use crate::fast_path::{FastPath, RequestInFlight};
 use crate::hyper_refusal::RefusalStream;
@@ -88,6 +88,8 @@ pub struct ServeConfig {
     pub listen: Listen,
     /// The socket of the control plane.
     pub control: Listen,
+    /// The URL at which callers reach the data plane; `None` for its address.
+    pub public_url: Option<String>,
     /// The control plane's token.
     pub token: Token,
     /// Threads of the data plane, at least one.
@@ -123,6 +125,7 @@ pub enum BindError {
 /// A server that listens and doesn't accept connections yet.
 pub struct Server {
     runtime: Runtime,
+    public_url: Option<String>,
     token: Token,
     drain: Duration,
     exit_after_idle: Option<Duration>,
@@ -147,6 +150,7 @@ impl Server {
         let (control, control_address) = config.control.listener()?;
         Ok(Self {
             runtime,
+            public_url: config.public_url,
             token: config.token,
             drain: config.drain,
             exit_after_idle: config.exit_after_idle,
@@ -241,6 +245,7 @@ impl Server {
         }
         let ending = self.runtime.clone();
         let (runtime, token) = (self.runtime, self.token);
+        let calls_url = CallsUrl::new(self.public_url, self.data_address);
         let thread = ServingThread {
             name: "nebula-control".to_owned(),
             listener: self.control,
@@ -250,7 +255,7 @@ impl Server {
             connections: Connections::new(CONTROL_CONNECTIONS_MAX, traffic.clone()),
         };
         threads.push(thread.spawn(move || {
-            let plane = ControlPlane::new(runtime, token);
+            let plane = ControlPlane::new(runtime, token, calls_url);
             let serve = move |request, in_flight: RequestInFlight| {
                 let plane = plane.clone();
                 async move {

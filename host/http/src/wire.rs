@@ -14,6 +14,7 @@ mod pipeline;
 mod problem;
 mod project;
 pub(crate) mod schema;
+mod server;
 mod view;
 
 pub use cache::{CacheReport, CallCounts, Disagreement, FunctionCacheReport, LoadedReport};
@@ -29,4 +30,5 @@ pub use project::{
     ProjectRequest,
 };
 pub use schema::{DigestSchema, FuseSchema, NameSchema, StepSchema, VersionSchema};
+pub use server::ServerInfo;
 pub use view::{PipelineCheck, PipelineDetail, StepView};

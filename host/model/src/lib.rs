@@ -16,4 +16,5 @@ pub mod remember;
 pub mod request;
 pub mod settings;
 pub mod similar;
+pub mod size;
 pub mod trailers;

@@ -121,19 +121,19 @@ impl Limits {
 #[serde(default, deny_unknown_fields)]
 pub struct LimitOverrides {
     /// See [`Limits::memory_bytes_max`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::size::deserialize", skip_serializing_if = "Option::is_none")]
     pub memory_bytes_max: Option<u64>,
     /// See [`Limits::deadline_ms`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<NonZeroU64>,
     /// See [`Limits::input_bytes_max`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::size::deserialize", skip_serializing_if = "Option::is_none")]
     pub input_bytes_max: Option<u64>,
     /// See [`Limits::output_bytes_max`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::size::deserialize", skip_serializing_if = "Option::is_none")]
     pub output_bytes_max: Option<u64>,
     /// See [`Limits::log_bytes_max`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::size::deserialize", skip_serializing_if = "Option::is_none")]
     pub log_bytes_max: Option<u64>,
 }
 

@@ -23,7 +23,7 @@ pub struct Remember {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<NonZeroU64>,
     /// The largest answer that is cached, bytes. Default 1 MiB.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::size::deserialize", skip_serializing_if = "Option::is_none")]
     pub bytes_max: Option<u64>,
     /// Also caches failures, in memory only: traps, and reaching the memory or output limit.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

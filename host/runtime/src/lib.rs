@@ -44,7 +44,7 @@ pub use nebula_model::record::{Composition, Description, Linked, Pinned, Version
 pub use nebula_model::remember::{Because, CacheDirectives, Remember, Source};
 pub use nebula_model::request::{Prefer, Request};
 pub use nebula_model::settings::{Settings, SettingsBase, SettingsUpdate};
-pub use nebula_model::{id, limits};
+pub use nebula_model::{id, limits, size};
 pub use nebula_pipeline as pipeline;
 pub use nebula_store::{LogEntry, OpenError, ResolveError, StoreError, StoreErrorKind};
 

@@ -2,12 +2,13 @@
 
 use crate::args::Build;
 use crate::project::{Builder, Project};
+use crate::report::line;
 
 pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
     let project = Project::open(&build.path)?;
     let outcome = project.build(builder(build))?;
     for built in &outcome.built {
-        println!("{}", built.component.display());
+        line(built.component.display())?;
     }
     anyhow::ensure!(outcome.complete, "the build failed; cargo's messages above say why");
     Ok(())

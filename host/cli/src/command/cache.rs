@@ -7,7 +7,7 @@ use nebula_http::wire::{CacheReport, Disagreement, FunctionCacheReport, LoadedRe
 
 use crate::args::Cache;
 use crate::client::Client;
-use crate::report::{json, note};
+use crate::report::{json, line, note};
 
 /// The columns of the table.
 const HEADING: [&str; 10] = [
@@ -45,15 +45,14 @@ pub(crate) fn run(cache: &Cache) -> anyhow::Result<()> {
         note("nothing is cached, and no function was called since the server started");
         return Ok(());
     }
-    print(&report);
-    Ok(())
+    print(&report)
 }
 
-fn print(report: &CacheReport) {
+fn print(report: &CacheReport) -> anyhow::Result<()> {
     let CacheReport { bytes, bytes_max, disk_bytes, disk_bytes_max, loaded, functions } = report;
     if *bytes_max == 0 {
         note("nothing is cached: the server runs with `--cache-bytes-max 0`");
-        return;
+        return Ok(());
     }
     let rows: Vec<_> = functions.iter().map(row).collect();
     let table = std::iter::once(HEADING.map(str::to_owned)).chain(rows);
@@ -62,11 +61,11 @@ fn print(report: &CacheReport) {
     let widths: [usize; 10] = std::array::from_fn(width);
     for row in &table {
         let cells = row.iter().zip(widths).enumerate();
-        let line = cells.map(|(column, (cell, width))| match column {
+        let cells = cells.map(|(column, (cell, width))| match column {
             0 => format!("{cell:width$}"),
             _ => format!("{cell:>width$}"),
         });
-        println!("{}", line.collect::<Vec<_>>().join("  "));
+        line(cells.collect::<Vec<_>>().join("  "))?;
     }
     for function in functions {
         let Some(Disagreement { computed, remembered, .. }) = &function.disagreement else { continue };
@@ -76,11 +75,11 @@ fn print(report: &CacheReport) {
              `nebula cache {name} --clear`"
         ));
     }
-    println!("{bytes} of {bytes_max} bytes of memory, {disk_bytes} of {disk_bytes_max} bytes of disk");
+    line(format!("{bytes} of {bytes_max} bytes of memory, {disk_bytes} of {disk_bytes_max} bytes of disk"))?;
     let LoadedReport { components, bytes, bytes_max, reads, loads: _, evictions } = loaded;
-    println!(
+    line(format!(
         "compiled code: {components} components in {bytes} of {bytes_max} bytes of memory, {reads} read, {evictions} evicted"
-    );
+    ))
 }
 
 fn row(function: &FunctionCacheReport) -> [String; 10] {

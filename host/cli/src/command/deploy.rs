@@ -15,12 +15,12 @@ use nebula_http::wire::{ProjectChange, ProjectChangeKind, ProjectFunction, Proje
 use nebula_runtime::id::{Digest, ProjectName};
 use nebula_runtime::{Settings, SettingsUpdate};
 
-use super::functions::name_of;
+use super::functions::{name_of, print_deployed};
 use crate::args::{self, Remote};
 use crate::client::{Client, ProjectReply};
 use crate::local::read_component;
 use crate::project::{Builder, ComponentConfig, Project, project_pipelines};
-use crate::report::{hinted, json, note};
+use crate::report::{hinted, json, line, note};
 
 /// How often a project's deploy is tried: a component may be deleted between its upload and the
 /// deploy.
@@ -50,8 +50,8 @@ fn deploy_component(deploy: &args::Deploy) -> anyhow::Result<()> {
         None => deploy.settings.update(),
     };
     let progress = spinner(format!("compiling `{name}`"));
-    let record =
-        Client::new(&deploy.remote).deploy(&name, &component, &settings, deploy.followers.followers());
+    let client = Client::new(&deploy.remote);
+    let record = client.deploy(&name, &component, &settings, deploy.followers.followers());
     progress.finish_and_clear();
     let record = record.with_context(|| format!("cannot deploy `{}`", path.display()))?;
     for line in &record.notes {
@@ -60,9 +60,7 @@ fn deploy_component(deploy: &args::Deploy) -> anyhow::Result<()> {
     if deploy.remote.json {
         return json(&record);
     }
-    println!("{} {} {}", record.name, record.version, record.digest);
-    println!("{}/f/{}", deploy.remote.url.trim_end_matches('/'), record.name);
-    Ok(())
+    print_deployed(&client, &record)
 }
 
 fn deploy_project(deploy: &args::Deploy) -> anyhow::Result<()> {
@@ -154,9 +152,9 @@ fn print(remote: &Remote, report: &ProjectReport) -> anyhow::Result<()> {
     }
     let width = report.changes.iter().map(|change| change.name.as_str().len()).max().unwrap_or(0);
     for change in &report.changes {
-        println!("{}", line(change, width));
+        line(text_of(change, width))?;
         for note in &change.notes {
-            println!("    {note}");
+            line(format!("    {note}"))?;
         }
     }
     let has_changed = |change: &ProjectChange| {
@@ -166,15 +164,17 @@ fn print(remote: &Remote, report: &ProjectReport) -> anyhow::Result<()> {
     note(match (report.dry_run, changed) {
         (true, _) => format!("dry run of `{}`: nothing was changed", report.project),
         (false, 0) => format!("`{}` is deployed as it is", report.project),
-        (false, _) => {
-            format!("deployed `{}`: {}/f/NAME", report.project, remote.url.trim_end_matches('/'))
-        }
+        (false, _) => match Client::new(remote).function_url(&"NAME") {
+            Ok(url) => format!("deployed `{}`: {url}", report.project),
+            // The deploy succeeded all the same.
+            Err(_) => format!("deployed `{}`", report.project),
+        },
     });
     Ok(())
 }
 
 /// Returns the line of a change: its kind, the name, the versions and the signature.
-fn line(change: &ProjectChange, width: usize) -> String {
+fn text_of(change: &ProjectChange, width: usize) -> String {
     let kind = match change.change {
         ProjectChangeKind::New => "new",
         ProjectChangeKind::Changed => "changed",

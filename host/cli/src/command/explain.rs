@@ -7,12 +7,13 @@ use nebula_http::wire::CallExplanation;
 
 use crate::args::Explain;
 use crate::client::Client;
+use crate::failure::FailureKind;
 use crate::input::{Input, InputArgument};
-use crate::report::json;
+use crate::report::{json, line};
 
 pub(crate) fn run(explain: &Explain) -> anyhow::Result<ExitCode> {
     let input = Input::read_or_piped(InputArgument {
-        text: explain.input.as_deref(),
+        texts: &explain.input,
         media_type: explain.content_type.as_deref(),
     })?;
     let call = Client::new(&explain.remote)
@@ -21,20 +22,24 @@ pub(crate) fn run(explain: &Explain) -> anyhow::Result<ExitCode> {
     if explain.remote.json {
         json(&call)?;
     } else {
-        print(&call);
+        print(&call)?;
     }
-    Ok(if call.outcome == "ok" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match call.outcome.as_str() {
+        "ok" => ExitCode::SUCCESS,
+        "error" => FailureKind::OwnError.into(),
+        _ => FailureKind::Trap.into(),
+    })
 }
 
-fn print(call: &CallExplanation) {
+fn print(call: &CallExplanation) -> anyhow::Result<()> {
     let width = call.steps.iter().map(|step| step.step.chars().count()).max().unwrap_or(0);
     for step in &call.steps {
         let outcome = if step.failed { "  failed" } else { "" };
-        println!("{:width$}  {:4}  {:>10}{outcome}", step.step, step.cache, milliseconds(step.took_us));
-        println!("    in   {}", step.input);
-        println!("    out  {}", step.output);
+        line(format!("{:width$}  {:4}  {:>10}{outcome}", step.step, step.cache, milliseconds(step.took_us)))?;
+        line(format!("    in   {}", step.input))?;
+        line(format!("    out  {}", step.output))?;
     }
-    println!("{} in {}: {}", call.outcome, milliseconds(call.took_us), call.output);
+    line(format!("{} in {}: {}", call.outcome, milliseconds(call.took_us), call.output))
 }
 
 fn milliseconds(us: u64) -> String {

@@ -1,4 +1,4 @@
-//! `nebula list`, `rollback`, `remove`, `logs`: requests to a running server.
+//! `nebula list`, `rollback`, `remove`: requests to a running server.
 
 use anyhow::Context;
 use nebula_http::wire::{FunctionVersion, RollbackRequest};
@@ -6,13 +6,29 @@ use nebula_runtime::id::FunctionName;
 
 use crate::args::{self, Named, Remote};
 use crate::client::Client;
-use crate::report::{hinted, json, note};
+use crate::report::{hinted, json, line, note};
+
+/// Prints a version that was deployed, and its URL.
+pub(super) fn print_deployed(client: &Client<'_>, record: &FunctionVersion) -> anyhow::Result<()> {
+    line(format!("{} {} {}", record.name, record.version, record.digest))?;
+    match client.function_url(&record.name) {
+        Ok(url) => line(url),
+        // The deploy succeeded all the same.
+        Err(error) => {
+            note(format!("note: the server doesn't tell the URL of its data plane: {error}"));
+            Ok(())
+        }
+    }
+}
 
 /// Derives a function's name from its file: cargo writes `csv_stats.wasm` for `csv-stats`.
 pub(super) fn name_of(path: &std::path::Path) -> anyhow::Result<FunctionName> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().replace('_', "-")).unwrap_or_default();
     stem.parse().map_err(|error| {
-        let message = format!("cannot derive a function name from `{}`", path.display());
+        let message = match path.to_str() {
+            Some("-") => "a component from stdin needs a name".to_owned(),
+            _ => format!("cannot derive a function name from `{}`", path.display()),
+        };
         anyhow::Error::new(error).context(hinted(message, "give a name with `--name`"))
     })
 }
@@ -32,7 +48,7 @@ pub(crate) fn list(remote: &Remote) -> anyhow::Result<()> {
         (width(|record| record.name.to_string()), width(|record| record.version.to_string()));
     for record in &list.functions {
         let (name, version) = (record.name.to_string(), record.version.to_string());
-        println!("{name:names$}  {version:versions$}  {}", record.signature);
+        line(format!("{name:names$}  {version:versions$}  {}", record.signature))?;
     }
     Ok(())
 }
@@ -45,8 +61,7 @@ pub(crate) fn rollback(rollback: &args::Rollback) -> anyhow::Result<()> {
     if rollback.remote.json {
         return json(&record);
     }
-    println!("{} {} {}", record.name, record.version, record.digest);
-    Ok(())
+    line(format!("{} {} {}", record.name, record.version, record.digest))
 }
 
 pub(crate) fn remove(named: &Named) -> anyhow::Result<()> {
@@ -68,9 +83,9 @@ pub(crate) fn logs(named: &Named) -> anyhow::Result<()> {
         note("no call has printed or failed since the server started");
     }
     for call in &logs.calls {
-        println!("{} {} {} µs: {}", call.at_unix_s, call.version, call.duration_us, call.outcome);
-        for line in call.output.lines() {
-            println!("    {line}");
+        line(format!("{} {} {} µs: {}", call.at_unix_s, call.version, call.duration_us, call.outcome))?;
+        for printed in call.output.lines() {
+            line(format!("    {printed}"))?;
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use nebula_runtime::limits::LimitOverrides;
 use crate::args::{Inspect, Target};
 use crate::client::Client;
 use crate::local::{LocalFunction, read_component};
-use crate::report::{hinted, json};
+use crate::report::{hinted, json, line, text};
 use crate::wit;
 
 pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
@@ -32,9 +32,9 @@ pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
                 }
                 return json(&value);
             }
-            println!("{}", path.display());
-            print!("{}", description(record));
-            println!("\n{wit}");
+            line(path.display())?;
+            text(description(record))?;
+            line(format!("\n{wit}"))?;
         }
         Target::Deployed(reference) => {
             if reference.selector != Selector::Current {
@@ -47,9 +47,8 @@ pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
                 if inspect.remote.json {
                     return json(&detail);
                 }
-                print!("{}", history(&detail));
-                println!("\n{}", serde_json::to_string_pretty(&composition.description)?);
-                return Ok(());
+                text(history(&detail))?;
+                return line(format!("\n{}", serde_json::to_string_pretty(&composition.description)?));
             }
             let wit = wit::exports(&client.component(&reference.name)?)?;
             if inspect.remote.json {
@@ -57,8 +56,8 @@ pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
                 value["wit"] = wit.into();
                 return json(&value);
             }
-            print!("{}", history(&detail));
-            println!("\n{wit}");
+            text(history(&detail))?;
+            line(format!("\n{wit}"))?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! The output goes to stdout unchanged; the log and all messages go to stderr.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,16 +12,23 @@ use nebula_runtime::{Answer, CallError, CallOutcome, Codegen};
 use serde::Serialize;
 
 use crate::args::{Invoke, Target};
-use crate::client::{CallReply, Client, problem};
+use crate::client::{CallReply, Client};
+use crate::failure::{Failure, FailureKind};
 use crate::input::{Input, InputArgument};
 use crate::local::{LocalFunction, read_component};
-use crate::report::{hinted, json, note};
+use crate::report::{self, hinted, json, note};
+
+/// The status of a function's own error, unless the function is of the http form.
+const OWN_ERROR_STATUS: u16 = 422;
 
 /// The answer of a call, as `--json` prints it.
 #[derive(Serialize)]
 struct Outcome {
     /// Set if the function returned a value, not its own error.
     ok: bool,
+    /// The HTTP status; `None` if no HTTP was spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
     media_type: String,
     /// The body: a JSON document, text, or `{"base64": …}`.
     #[serde(serialize_with = "readable")]
@@ -49,7 +56,7 @@ fn readable<S: serde::Serializer>(output: &[u8], serializer: S) -> Result<S::Ok,
 
 pub(crate) fn run(invoke: &Invoke) -> anyhow::Result<ExitCode> {
     let input = Input::read_or_piped(InputArgument {
-        text: invoke.input.as_deref(),
+        texts: &invoke.input,
         media_type: invoke.content_type.as_deref(),
     })?;
     let outcome = match Target::parse(&invoke.function)? {
@@ -62,22 +69,27 @@ pub(crate) fn run(invoke: &Invoke) -> anyhow::Result<ExitCode> {
             let component = read_component(&path)?;
             let local = LocalFunction::open(component, invoke.limits.overrides(), Codegen::Optimised)
                 .with_context(|| format!("cannot run `{}`", path.display()))?;
-            local_outcome(local.call(&input))?
+            local_outcome(local.call(&input, &invoke.http)?)?
         }
     };
     if invoke.remote.json {
         json(&outcome)?;
     } else if outcome.ok {
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(&outcome.output)?;
-        if stdout.is_terminal() && !outcome.output.ends_with(b"\n") {
-            stdout.write_all(b"\n")?;
+        report::bytes(&outcome.output)?;
+        if std::io::stdout().is_terminal() && !outcome.output.ends_with(b"\n") {
+            report::bytes(b"\n")?;
         }
     } else {
         let error = String::from_utf8_lossy(&outcome.output).into_owned();
-        return Err(anyhow::anyhow!(error).context("the function returned its own error"));
+        let own = match outcome.status {
+            Some(status) if status != OWN_ERROR_STATUS => {
+                format!("the function answered with status {status}")
+            }
+            _ => "the function returned its own error".to_owned(),
+        };
+        return Err(anyhow::anyhow!(error).context(Failure::new(FailureKind::OwnError, own)));
     }
-    Ok(if outcome.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if outcome.ok { ExitCode::SUCCESS } else { FailureKind::OwnError.into() })
 }
 
 fn call_deployed(invoke: &Invoke, reference: &FunctionRef, input: &Input) -> anyhow::Result<Outcome> {
@@ -87,19 +99,29 @@ fn call_deployed(invoke: &Invoke, reference: &FunctionRef, input: &Input) -> any
     }
     let wants =
         invoke.receipt.as_ref().map(|_| if invoke.keep_input { "receipt=with-input" } else { "receipt" });
-    let reply = Client::new(&invoke.remote).call(&reference.to_string(), input, wants)?;
+    let reply = Client::new(&invoke.remote).call(&reference.to_string(), input, &invoke.http, wants)?;
     if let Some(path) = &invoke.receipt {
         write_receipt(path, &reply, invoke.keep_input)?;
     }
-    match reply.status.as_u16() {
-        200..300 => Ok(Outcome { ok: true, media_type: reply.media_type, output: reply.body, log: None }),
-        422 => Ok(Outcome { ok: false, media_type: reply.media_type, output: reply.body, log: None }),
-        _ => Err(problem(reply.status, &reply.body).context(format!("`{reference}` gave no answer"))),
+    if let Some(failure) = reply.failure() {
+        return Err(anyhow::Error::new(failure).context(format!("`{reference}` gave no answer")));
     }
+    Ok(Outcome {
+        ok: is_ok(reply.status),
+        status: Some(reply.status.as_u16()),
+        media_type: reply.media_type().to_owned(),
+        output: reply.body,
+        log: None,
+    })
+}
+
+/// Returns whether a status is that of a value. Functions of the http form choose theirs.
+fn is_ok(status: http::StatusCode) -> bool {
+    !status.is_client_error() && !status.is_server_error()
 }
 
 fn write_receipt(path: &Path, reply: &CallReply, keep_input: bool) -> anyhow::Result<()> {
-    let Some(receipt) = &reply.receipt else {
+    let Some(receipt) = reply.header("nebula-receipt") else {
         // An earlier receipt mustn't be mistaken for this call's.
         let _ = std::fs::remove_file(path);
         if reply.status.is_success() || reply.status.as_u16() == 422 {
@@ -111,7 +133,7 @@ fn write_receipt(path: &Path, reply: &CallReply, keep_input: bool) -> anyhow::Re
     };
     std::fs::write(path, format!("{receipt}\n"))
         .with_context(|| format!("cannot write `{}`", path.display()))?;
-    if keep_input && !reply.input_kept {
+    if keep_input && reply.header("preference-applied") != Some("receipt=with-input") {
         note("the server has no room for the input: keep it yourself to replay the call");
     }
     Ok(())
@@ -128,13 +150,19 @@ fn local_outcome(called: CallOutcome) -> anyhow::Result<Outcome> {
         Answer::Http(response) => {
             let media_type = response.headers().get(http::header::CONTENT_TYPE);
             let media_type = media_type.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-            let ok = response.status().is_success();
-            let body = response.into_body();
-            return Ok(Outcome { ok, media_type, output: body.to_vec(), log: Some(log) });
+            let status = response.status();
+            return Ok(Outcome {
+                ok: is_ok(status),
+                status: Some(status.as_u16()),
+                media_type,
+                output: response.into_body().to_vec(),
+                log: Some(log),
+            });
         }
     };
     Ok(Outcome {
         ok,
+        status: None,
         media_type: content.media_type.into_owned(),
         output: content.body.to_vec(),
         log: Some(log),
@@ -171,8 +199,9 @@ fn explained(error: &CallError) -> anyhow::Error {
         message.push_str("\n    at ");
         message.push_str(&frame);
     }
+    let failure = Failure::new(error.fault().into(), message);
     match hint {
-        Some(hint) => hinted(message, hint).into(),
-        None => anyhow::anyhow!(message),
+        Some(hint) => failure.with_hint(hint).into(),
+        None => failure.into(),
     }
 }

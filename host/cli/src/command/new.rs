@@ -6,7 +6,7 @@ use anyhow::Context;
 use nebula_runtime::id::FunctionName;
 
 use crate::args::{New, Template};
-use crate::report::{hinted, note};
+use crate::report::{hinted, line, note};
 
 /// Paths in the new directory, and their contents.
 type Files = &'static [(&'static str, &'static str)];
@@ -61,8 +61,7 @@ pub(crate) fn run(new: &New) -> anyhow::Result<()> {
         written.with_context(|| format!("cannot write `{}`", target.display()))?;
     }
     note(format!("created the function `{name}`; next:"));
-    println!("cd {} && nebula up", path.display());
-    Ok(())
+    line(format!("cd {} && nebula up", path.display()))
 }
 
 /// Returns the directory's name if a function and a package can have it.

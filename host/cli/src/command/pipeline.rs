@@ -9,11 +9,12 @@ use nebula_runtime::id::FunctionRef;
 use nebula_runtime::pipeline::Pipeline;
 
 use super::deploy::pipelines_only;
-use super::functions::name_of;
+use super::functions::{name_of, print_deployed};
 use crate::args::{self, DeployPipeline, PipelineFile, ShowPipeline};
 use crate::client::Client;
 use crate::diagram;
-use crate::report::{hinted, json};
+use crate::hints::guide;
+use crate::report::{hinted, json, line, text};
 
 pub(crate) fn run(pipeline: &args::Pipeline) -> anyhow::Result<()> {
     match pipeline {
@@ -25,16 +26,17 @@ pub(crate) fn run(pipeline: &args::Pipeline) -> anyhow::Result<()> {
 
 /// Reads the description in a file.
 fn read(path: &Path) -> anyhow::Result<Pipeline> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let content =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let is_toml = path.extension().is_some_and(|end| end == "toml");
     let parsed = if is_toml {
-        toml::from_str(&text).map_err(anyhow::Error::new)
+        toml::from_str(&content).map_err(anyhow::Error::new)
     } else {
-        serde_json::from_str(&text).map_err(anyhow::Error::new)
+        serde_json::from_str(&content).map_err(anyhow::Error::new)
     };
     parsed.map_err(|error| {
         let message = format!("`{}` is not a pipeline description", path.display());
-        error.context(hinted(message, "docs/pipelines.md describes the format"))
+        error.context(hinted(message, concat!("the format is described in ", guide!("pipelines.md"))))
     })
 }
 
@@ -61,8 +63,7 @@ fn check(file: &PipelineFile) -> anyhow::Result<()> {
     if file.remote.json {
         return json(&checked);
     }
-    println!("{name}: {} -> {}", checked.view.takes, checked.view.gives);
-    Ok(())
+    line(format!("{name}: {} -> {}", checked.view.takes, checked.view.gives))
 }
 
 fn deploy(deploy: &DeployPipeline) -> anyhow::Result<()> {
@@ -72,15 +73,14 @@ fn deploy(deploy: &DeployPipeline) -> anyhow::Result<()> {
         return pipelines_only(&file.remote, &file.file, false, followers);
     }
     let (pipeline, name) = (read(&file.file)?, name(file)?);
-    let record = Client::new(&file.remote)
+    let client = Client::new(&file.remote);
+    let record = client
         .deploy_pipeline(&name, &pipeline, &deploy.settings.update(), followers)
         .with_context(|| format!("cannot deploy `{}`", file.file.display()))?;
     if file.remote.json {
         return json(&record);
     }
-    println!("{} {} {}", record.name, record.version, record.digest);
-    println!("{}/f/{}", file.remote.url.trim_end_matches('/'), record.name);
-    Ok(())
+    print_deployed(&client, &record)
 }
 
 fn show(show: &ShowPipeline) -> anyhow::Result<()> {
@@ -106,9 +106,8 @@ fn print(show: &ShowPipeline, title: &str, view: &StepView) -> anyhow::Result<()
         return json(view);
     }
     if show.svg {
-        print!("{}", diagram::svg(title, view));
+        text(diagram::svg(title, view))
     } else {
-        println!("{title}\n\n{}", diagram::text(view).trim_end());
+        line(format!("{title}\n\n{}", diagram::text(view).trim_end()))
     }
-    Ok(())
 }

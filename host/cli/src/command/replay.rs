@@ -14,10 +14,11 @@ use serde::Serialize;
 use crate::args::Replay;
 use crate::bundle::Bundle;
 use crate::client::Client;
+use crate::hints::guide;
 use crate::input::Input;
 use crate::local::{LocalFunction, read_component};
 use crate::receipt;
-use crate::report::{hinted, json, note};
+use crate::report::{hinted, json, line, note};
 
 #[derive(Serialize)]
 struct Verdict<'a> {
@@ -48,7 +49,10 @@ pub(crate) fn run(replay: &Replay) -> anyhow::Result<ExitCode> {
         })?,
     };
     let request = receipt.request(&document).map_err(|error| {
-        let hint = "a query or a whole request is given as its document, which docs/receipts.md describes";
+        let hint = concat!(
+            "a query or a whole request is given as its document, as described in ",
+            guide!("receipts.md")
+        );
         hinted(error.to_string(), hint)
     })?;
     // The deadline isn't part of the answer.
@@ -79,11 +83,11 @@ pub(crate) fn run(replay: &Replay) -> anyhow::Result<ExitCode> {
     if replay.remote.json {
         json(&verdict)?;
     } else if verdict.agreed {
-        println!("agreed: {}", receipt.output.digest());
+        line(format!("agreed: {}", receipt.output.digest()))?;
     } else {
-        println!("disagreed");
-        println!("  then  {}", serde_json::to_string(verdict.expected)?);
-        println!("  now   {}", serde_json::to_string(&verdict.found)?);
+        line("disagreed")?;
+        line(format!("  then  {}", serde_json::to_string(verdict.expected)?))?;
+        line(format!("  now   {}", serde_json::to_string(&verdict.found)?))?;
     }
     if !verdict.agreed && !receipt.is_of_these_semantics() {
         note(format!(

@@ -1,6 +1,6 @@
 //! `nebula serve`: runs both planes over one data directory until a signal stops it.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -15,9 +15,10 @@ use nebula_runtime::{Compiler, Cors, Disagreement, OpenError, Runtime, RuntimeCo
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::address::Address;
 use crate::args::{Serve, Switch};
 use crate::port::PortHolder;
-use crate::report::{hinted, note};
+use crate::report::{hinted, note, text};
 
 /// The mode bits for writing by the group and others.
 const OTHERS_WRITE: u32 = 0o022;
@@ -67,17 +68,20 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
     .map_err(|error| cannot_open(serve, error))?;
     // systemd passes sockets, sd_listen_fds(3): the data plane's, then the control plane's.
     let mut handed_over = ListenFd::from_env();
-    let mut listen = |index, address| match handed_over.take_tcp_listener(index) {
+    let mut listen = |index, address: &Address| match handed_over.take_tcp_listener(index) {
         Ok(Some(listener)) => Ok(Listen::Inherited(listener)),
-        Ok(None) => Ok(Listen::Address(address)),
-        Err(error) => Err(error),
+        Ok(None) => {
+            let resolved = address.resolve().with_context(|| format!("cannot find the address `{address}`"));
+            resolved.map(Listen::Address)
+        }
+        Err(error) => Err(anyhow::Error::new(error).context("an inherited socket is not a TCP listener")),
     };
-    let taking = "an inherited socket is not a TCP listener";
     warn_if_others_have_access(&serve.data_dir);
     let server = Server::bind(
         ServeConfig {
-            listen: listen(0, serve.listen).context(taking)?,
-            control: listen(1, serve.control).context(taking)?,
+            listen: listen(0, &serve.listen)?,
+            control: listen(1, &serve.control)?,
+            public_url: serve.public_url.as_ref().map(ToString::to_string),
             token: Token::read_or_make(&serve.data_dir)?,
             threads,
             drain: Duration::from_secs(serve.drain_seconds),
@@ -192,10 +196,7 @@ impl Addresses {
 
     /// Prints the addresses to stdout.
     pub(super) fn print(&self) -> anyhow::Result<()> {
-        let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "calls    http://{}", self.data)?;
-        writeln!(stdout, "control  http://{}", self.control)?;
-        stdout.flush().context("cannot write to stdout")
+        text(format!("calls    http://{}\ncontrol  http://{}\n", self.data, self.control))
     }
 }
 

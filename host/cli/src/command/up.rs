@@ -33,7 +33,7 @@ use crate::args::{Serve, Up};
 use crate::data_dir;
 use crate::local::read_component;
 use crate::project::{Built, PipelineConfig, Project};
-use crate::report::{self, note};
+use crate::report::{self, line, note};
 
 pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
     let path = &up.build.path;
@@ -77,7 +77,7 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
     serve::run_until_stopped(server, Duration::ZERO, || {
         addresses.print()?;
         for Deployed { record, directory } in &deployed {
-            println!("{}", example(record, directory, addresses.data));
+            line(example(record, directory, addresses.data))?;
         }
         Ok(())
     })

@@ -16,9 +16,10 @@ use serde::Serialize;
 use crate::args::{Target, Verify};
 use crate::bundle::Bundle;
 use crate::client::Client;
+use crate::failure::Failure;
 use crate::input::{Input, InputArgument};
 use crate::local::{LocalFunction, read_component};
-use crate::report::{hinted, json};
+use crate::report::{hinted, json, line};
 
 /// The factor by which deadlines are raised: unoptimised code is about this much slower.
 const SLOWDOWN: u64 = 20;
@@ -34,7 +35,7 @@ struct Verdict {
 pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
     let invoke = &verify.invoke;
     let input = Input::read_or_piped(InputArgument {
-        text: invoke.input.as_deref(),
+        texts: &invoke.input,
         media_type: invoke.content_type.as_deref(),
     })?;
     let bundle = match Target::parse(&invoke.function)? {
@@ -56,7 +57,7 @@ pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
         let local = LocalFunction::open_bundle(&bundle, codegen)
             .with_context(|| format!("cannot run `{}`", invoke.function))?;
         for _ in 0..verify.runs.get() {
-            *verdict.outcomes.entry(observed(&local.call(&input))?).or_default() += 1;
+            *verdict.outcomes.entry(observed(&local.call(&input, &invoke.http)?)?).or_default() += 1;
             verdict.calls += 1;
         }
     }
@@ -65,9 +66,9 @@ pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
         json(&verdict)?;
     } else {
         let word = if verdict.agreed { "agreed" } else { "disagreed" };
-        println!("{word}: {} calls, on optimised and unoptimised code", verdict.calls);
+        line(format!("{word}: {} calls, on optimised and unoptimised code", verdict.calls))?;
         for (outcome, times) in &verdict.outcomes {
-            println!("  {times} × {outcome}");
+            line(format!("  {times} × {outcome}"))?;
         }
     }
     Ok(if verdict.agreed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -87,7 +88,9 @@ fn observed(called: &CallOutcome) -> anyhow::Result<String> {
         }
         Err(error) => match error.fault() {
             Fault::Guest => error.to_string(),
-            Fault::Caller | Fault::Load | Fault::Host => anyhow::bail!(error.to_string()),
+            fault @ (Fault::Caller | Fault::Load | Fault::Host) => {
+                return Err(Failure::new(fault.into(), error.to_string()).into());
+            }
         },
     };
     Ok(if log.is_empty() { answer } else { format!("{answer}, log {}", digest(log.as_bytes())) })

@@ -10,7 +10,7 @@ use nebula_runtime::receipt::{Receipt, Verifier};
 use crate::args::VerifyReceipt;
 use crate::input::Input;
 use crate::receipt;
-use crate::report::{hinted, json};
+use crate::report::{hinted, json, line};
 
 pub(crate) fn run(verify: &VerifyReceipt) -> anyhow::Result<()> {
     let verifier = verifier(&verify.key)?;
@@ -21,18 +21,17 @@ pub(crate) fn run(verify: &VerifyReceipt) -> anyhow::Result<()> {
     if verify.json {
         return json(receipt);
     }
-    println!("signed by {}", verifier.key_id());
-    print(receipt);
-    Ok(())
+    line(format!("signed by {}", verifier.key_id()))?;
+    print(receipt)
 }
 
-fn print(receipt: &Receipt) {
-    println!("  function   {}", receipt.function);
-    println!("  component  {}", receipt.component);
-    println!("  input      {} ({} bytes)", receipt.input.digest, receipt.input.bytes);
-    println!("  output     {}", receipt.output.digest());
-    println!("  engine     {}", receipt.engine);
-    println!("  issued at  {} (Unix time)", receipt.issued_at_unix_s);
+fn print(receipt: &Receipt) -> anyhow::Result<()> {
+    line(format!("  function   {}", receipt.function))?;
+    line(format!("  component  {}", receipt.component))?;
+    line(format!("  input      {} ({} bytes)", receipt.input.digest, receipt.input.bytes))?;
+    line(format!("  output     {}", receipt.output.digest()))?;
+    line(format!("  engine     {}", receipt.engine))?;
+    line(format!("  issued at  {} (Unix time)", receipt.issued_at_unix_s))
 }
 
 fn verifier(path: &Path) -> anyhow::Result<Verifier> {

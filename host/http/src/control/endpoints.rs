@@ -100,6 +100,9 @@ endpoints! {
     /// Returns this document.
     OPENAPI: Get "/openapi.json" Admin;
 
+    /// Tells the server's version, and the URL at which callers reach it.
+    SERVER: Get "/api/v1/server" Admin;
+
     /// Lists the current version of every function.
     LIST: Get "/api/v1/functions" Admin;
     /// Shows a function and its versions.

@@ -11,6 +11,7 @@ use nebula_runtime::{
 };
 use tokio::task::spawn_blocking;
 
+use super::calls_url::CallsUrl;
 use super::refusal::{AsProblem, Refusal};
 use super::routes::Operations;
 use crate::status;
@@ -20,6 +21,7 @@ use crate::status;
 pub(super) struct ControlState {
     pub(super) runtime: BlockingRuntime,
     pub(super) operations: Arc<Operations>,
+    pub(super) calls_url: CallsUrl,
 }
 
 /// The runtime, reachable only through the blocking pool.
@@ -106,5 +108,11 @@ impl FromRef<ControlState> for BlockingRuntime {
 impl FromRef<ControlState> for Arc<Operations> {
     fn from_ref(state: &ControlState) -> Self {
         Arc::clone(&state.operations)
+    }
+}
+
+impl FromRef<ControlState> for CallsUrl {
+    fn from_ref(state: &ControlState) -> Self {
+        state.calls_url.clone()
     }
 }

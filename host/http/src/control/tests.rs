@@ -49,7 +49,8 @@ async fn plane() -> (ControlPlane, TempDir) {
             .deploy_pipeline(&"p".parse().unwrap(), &pipeline, &settings.clone().into(), followers)
             .unwrap();
     }
-    (ControlPlane::new(runtime, Token::of("secret")), data_dir)
+    let calls_url = CallsUrl::new(None, "127.0.0.1:8080".parse().unwrap());
+    (ControlPlane::new(runtime, Token::parse("secret").unwrap(), calls_url), data_dir)
 }
 
 /// A request that an endpoint accepts.

@@ -49,10 +49,13 @@ impl Token {
     pub fn read(path: &Path) -> Result<Self, TokenError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| TokenError::File { path: path.to_owned(), source })?;
-        match text.trim() {
-            "" => Err(TokenError::Empty { path: path.to_owned() }),
-            token => Ok(Self(token.to_owned())),
-        }
+        Self::parse(&text).ok_or_else(|| TokenError::Empty { path: path.to_owned() })
+    }
+
+    /// Returns the token in a text, without the white space around it; `None` if it is empty.
+    pub fn parse(text: &str) -> Option<Self> {
+        let token = text.trim();
+        (!token.is_empty()).then(|| Self(token.to_owned()))
     }
 
     /// Reads the token of a data directory, or makes one.
@@ -77,6 +80,11 @@ impl Token {
         Ok(Self(token))
     }
 
+    /// Returns the secret itself.
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+
     /// Returns the value of an `Authorization` header with this token.
     pub fn bearer(&self) -> String {
         format!("Bearer {}", self.0)
@@ -99,12 +107,6 @@ impl Token {
         let token = token.trim_start_matches(' ');
         scheme.eq_ignore_ascii_case("bearer") && token.as_bytes().ct_eq(self.0.as_bytes()).into()
     }
-
-    /// Creates a token from text, for tests.
-    #[cfg(test)]
-    pub(super) fn of(text: &str) -> Self {
-        Self(text.to_owned())
-    }
 }
 
 #[cfg(test)]
@@ -113,7 +115,7 @@ mod tests {
 
     #[test]
     fn only_the_whole_token_grants_admin_endpoints() {
-        let token = Token::of("secret");
+        let token = Token::parse("secret").unwrap();
         for right in ["Bearer secret", "bearer secret", "BEARER  secret"] {
             assert!(token.grants(Scope::Admin, Some(right)), "{right}");
         }
