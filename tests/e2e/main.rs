@@ -27,6 +27,7 @@ mod http_form;
 mod imports;
 mod initialise;
 mod loading;
+mod logs;
 mod methods;
 mod mistakes;
 mod pipelines;

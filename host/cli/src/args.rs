@@ -17,6 +17,7 @@ pub(crate) use self::remote::{CONTROL_ADDRESS, DATA_ADDRESS, DATA_DIR, Login, Lo
 use crate::address::{Address, PlaneUrl};
 use crate::failure::exit_codes_help;
 use crate::http_parts::HttpParts;
+use crate::moment::Since;
 
 /// The default share of cached answers that an idle server recomputes.
 const VERIFY_SHARE: f64 = 0.001;
@@ -68,8 +69,8 @@ pub(crate) enum Command {
     Replay(Replay),
     /// Check the signature of a receipt, without a server
     VerifyReceipt(VerifyReceipt),
-    /// Show the output and the failures of a function's last calls
-    Logs(Named),
+    /// Show the output and the failures of the last calls
+    Logs(Logs),
     /// Compose functions: check a pipeline, deploy it, show it
     #[command(subcommand)]
     Pipeline(Pipeline),
@@ -565,6 +566,23 @@ pub(crate) struct Rollback {
     pub(crate) to: Option<Version>,
     #[command(flatten)]
     pub(crate) followers: FollowerArgs,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Logs {
+    /// Functions; by default all
+    pub(crate) names: Vec<FunctionName>,
+    /// A function, like NAMES; can be repeated
+    #[arg(long = "function", value_name = "NAME")]
+    pub(crate) functions: Vec<FunctionName>,
+    /// Only calls since then: a time (`2026-01-31T12:00:00Z`), or how long ago (`10m`, `2h 30m`)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Since>,
+    /// Keep printing calls as they end, until stopped
+    #[arg(short, long)]
+    pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

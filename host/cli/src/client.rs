@@ -6,13 +6,13 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::Context;
-use nebula_http::Token;
 use nebula_http::endpoints::{self, Endpoint};
 use nebula_http::settings::{deploy_query, followers_query};
 use nebula_http::wire::{
     CacheReport, CallExplanation, FunctionDetail, FunctionList, FunctionLogs, FunctionVersion, PipelineCheck,
     PipelineDetail, ProjectReport, ProjectRequest, RollbackRequest, ServerInfo,
 };
+use nebula_http::{Token, logs_query};
 use nebula_runtime::id::{Digest, FunctionName, FunctionRef, ProjectName};
 use nebula_runtime::pipeline::Pipeline;
 use nebula_runtime::{Followers, SettingsUpdate};
@@ -289,8 +289,15 @@ impl<'a> Client<'a> {
         read_json(self.ask_of(&endpoints::INSPECT, name)?)
     }
 
-    pub(crate) fn logs(&self, name: &FunctionName) -> anyhow::Result<FunctionLogs> {
-        read_json(self.ask_of(&endpoints::LOGS, name)?)
+    /// Returns the log of the calls after a time, of one function or of all.
+    pub(crate) fn logs(
+        &self,
+        name: Option<&FunctionName>,
+        after_unix_us: u64,
+    ) -> anyhow::Result<FunctionLogs> {
+        let endpoint = if name.is_some() { &endpoints::LOGS } else { &endpoints::LOGS_OF_ALL };
+        let path = name.map_or_else(|| endpoint.path.to_owned(), |name| endpoint.path_of(name));
+        read_json(self.send(endpoint, &with_query(path, &[logs_query(after_unix_us)]), Payload::EMPTY)?)
     }
 
     pub(crate) fn component(&self, name: &FunctionName) -> anyhow::Result<Vec<u8>> {

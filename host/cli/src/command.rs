@@ -8,6 +8,7 @@ mod functions;
 mod inspect;
 mod invoke;
 mod login;
+mod logs;
 mod new;
 mod pipeline;
 mod replay;
@@ -43,7 +44,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Verify(verify) => return verify::run(&verify),
         Command::Replay(replay) => return replay::run(&replay),
         Command::VerifyReceipt(verify) => verify_receipt::run(&verify)?,
-        Command::Logs(named) => functions::logs(&named)?,
+        Command::Logs(logs) => logs::run(&logs)?,
         Command::Pipeline(pipeline) => pipeline::run(&pipeline)?,
         Command::Explain(explain) => return explain::run(&explain),
         Command::Cache(cache) => cache::run(&cache)?,

@@ -22,6 +22,7 @@ mod hints;
 mod http_parts;
 mod input;
 mod local;
+mod moment;
 mod port;
 mod project;
 mod receipt;

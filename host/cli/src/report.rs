@@ -98,6 +98,19 @@ pub(crate) fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
     }
 }
 
+/// Returns whether stdout still has a reader, if it is a pipe.
+pub(crate) fn has_reader() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    let stdout = io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut polled, Some(&at_once)) {
+        Ok(_) => !polled[0].revents().contains(PollFlags::ERR),
+        Err(_) => true,
+    }
+}
+
 /// Prints a text to stdout.
 pub(crate) fn text(text: impl fmt::Display) -> anyhow::Result<()> {
     bytes(text.to_string().as_bytes())

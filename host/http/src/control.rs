@@ -32,6 +32,7 @@ mod describe;
 pub mod endpoints;
 mod functions;
 mod lend;
+pub(crate) mod logs;
 mod openapi;
 mod path;
 mod payload;
@@ -76,6 +77,7 @@ pub(crate) struct ControlPlane(Router);
 fn routes() -> Routes<ControlState> {
     service::routes()
         .merge(functions::routes())
+        .merge(logs::routes())
         .merge(pipelines::routes())
         .merge(projects::routes())
         .merge(contents::routes())

@@ -44,6 +44,7 @@ mod status;
 mod trailers;
 pub mod wire;
 
+pub use control::logs::logs_query;
 pub use control::token::{Token, TokenError};
 pub use control::{endpoints, settings};
 pub use observe::{ObservedCall, ObservedProblem, ObservedSource, Observer};

@@ -15,7 +15,7 @@ use nebula_model::disagreement::Disagreement;
 use nebula_model::id::{Digest, FunctionName};
 use nebula_model::limits::HostLimits;
 use nebula_model::record::VersionRecord;
-use nebula_store::{Inputs, LogEntry, Logs, Store, StoreError};
+use nebula_store::{Inputs, LogEntry, Logs, Store, StoreError, now_unix_us};
 
 use crate::cache::{Cache, Flights, ResultStore};
 use crate::call::function::Function;
@@ -74,7 +74,7 @@ impl Results {
             result_store,
             flights: Arc::default(),
             inputs: Inputs::new(data_dir, inputs_bytes_max),
-            logs: Logs::default(),
+            logs: Logs::new(data_dir),
             log_observer: OnceLock::new(),
             distrusted: Mutex::default(),
             counts: Mutex::default(),
@@ -121,9 +121,8 @@ impl Results {
             Err(error) => error.to_string(),
         };
         let entry = LogEntry {
-            at_unix_s: std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
+            function: function.record.name.clone(),
+            at_unix_us: now_unix_us(),
             version: function.record.version,
             outcome,
             duration_us: u64::try_from(called.cost.total().as_micros()).unwrap_or(u64::MAX),
@@ -133,7 +132,7 @@ impl Results {
         if let Some(observer) = self.log_observer.get() {
             observer(&function.record.name, &entry);
         }
-        self.logs.push(function.record.name.clone(), entry);
+        self.logs.push(entry);
     }
 
     /// Returns the disagreement because of which a component's results aren't cached, if there is
@@ -201,8 +200,10 @@ impl Results {
         self.result_store.remove(Removal::All, write_deadline())
     }
 
-    /// Waits until the results that wait to be stored are stored, or until that takes too long.
+    /// Writes the logs, and waits until the results that wait to be stored are stored, or until that
+    /// takes too long.
     pub(crate) fn flush(&self) {
+        self.logs.flush();
         self.flush_within(WRITE_WAIT_MAX);
     }
 

@@ -474,9 +474,10 @@ impl Runtime {
         self.0.store.read_component(digest)
     }
 
-    /// Returns the log of a function's recent calls: their output and failures, oldest first.
-    pub fn logs(&self, name: &FunctionName) -> Vec<LogEntry> {
-        self.0.results.logs().of(name)
+    /// Returns the log of the recent calls after a time, of one function or of all: their output and
+    /// failures, oldest first. Blocks on the disk.
+    pub fn logs(&self, after_unix_us: u64, function: Option<&FunctionName>) -> Vec<LogEntry> {
+        self.0.results.logs().after(after_unix_us, function)
     }
 
     /// Tells `observer` of every call that prints something or fails, pipeline steps included. It

@@ -22,7 +22,7 @@ pub use self::blobs::{BlobError, Collected, Compiled};
 pub use self::catalog::Sequence;
 pub use self::directory::{Directory, OpenError, Secret, create_private_dir};
 pub use self::inputs::Inputs;
-pub use self::logs::{LogEntry, Logs};
+pub use self::logs::{LogEntry, Logs, now_unix_us};
 pub use self::store::{
     MayConflict, NewVersion, Publication, ResolveError, Store, StoreError, StoreErrorKind, retry_conflicts,
 };

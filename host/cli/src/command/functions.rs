@@ -71,22 +71,3 @@ pub(crate) fn remove(named: &Named) -> anyhow::Result<()> {
     note(format!("removed `{}` with all its versions", named.name));
     Ok(())
 }
-
-pub(crate) fn logs(named: &Named) -> anyhow::Result<()> {
-    let logs = Client::new(&named.remote)
-        .logs(&named.name)
-        .with_context(|| format!("cannot show the logs of `{}`", named.name))?;
-    if named.remote.json {
-        return json(&logs);
-    }
-    if logs.calls.is_empty() {
-        note("no call has printed or failed since the server started");
-    }
-    for call in &logs.calls {
-        line(format!("{} {} {} µs: {}", call.at_unix_s, call.version, call.duration_us, call.outcome))?;
-        for printed in call.output.lines() {
-            line(format!("    {printed}"))?;
-        }
-    }
-    Ok(())
-}

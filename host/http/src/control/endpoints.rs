@@ -153,6 +153,9 @@ endpoints! {
     /// Returns an input that a caller asked to have kept.
     INPUT: Get "/api/v1/inputs/{digest}" Admin;
 
+    /// Returns the log of the last calls of all functions.
+    LOGS_OF_ALL: Get "/api/v1/logs" Admin;
+
     /// Reports the cached results and the time that they saved.
     CACHE: Get "/api/v1/cache" Admin;
     /// Clears all cached results.

@@ -1,4 +1,4 @@
-//! Functions by name: list, inspect, deploy, remove, roll back, logs, component, cache, explain.
+//! Functions by name: list, inspect, deploy, remove, roll back, component, cache, explain.
 //!
 //! Handlers that are generic over the name also serve the paths of pipelines. There the name has to
 //! be that of a pipeline.
@@ -19,9 +19,7 @@ use super::reply::{Component, Json, NoContent, Tagged};
 use super::routes::Routes;
 use super::settings::{DeployQuery, FollowersQuery};
 use super::state::{BlockingRuntime, ControlState};
-use crate::wire::{
-    CallExplanation, FunctionDetail, FunctionList, FunctionLogs, FunctionVersion, RollbackRequest,
-};
+use crate::wire::{CallExplanation, FunctionDetail, FunctionList, FunctionVersion, RollbackRequest};
 
 /// The part of an answer that an explanation shows, characters.
 const OUTPUT_CHARS_MAX: usize = 64 * 1024;
@@ -33,7 +31,6 @@ pub(super) fn routes() -> Routes<ControlState> {
         .add(&endpoints::DEPLOY, deploy)
         .add(&endpoints::REMOVE, remove::<FunctionPath>)
         .add(&endpoints::ROLLBACK, roll_back::<FunctionPath>)
-        .add(&endpoints::LOGS, logs::<FunctionPath>)
         .add(&endpoints::COMPONENT, component::<FunctionPath>)
         .add(&endpoints::CLEAR_CACHE_OF, clear_cache::<FunctionPath>)
         .add(&endpoints::EXPLAIN, explain)
@@ -105,19 +102,6 @@ pub(super) async fn roll_back<Name: Into<FunctionName>>(
     let name = name.into();
     let roll_back = runtime.run(move |runtime| Ok(tagged(runtime.rollback(&name, to.version, followers)?)));
     roll_back.await
-}
-
-pub(super) async fn logs<Name: Into<FunctionName>>(
-    State(runtime): Runtime,
-    name: Name,
-) -> Result<Json<FunctionLogs>, Refusal<ResolveError>> {
-    let name = name.into();
-    let logs = runtime.run(move |runtime| {
-        runtime.versions(&name)?;
-        let calls = runtime.logs(&name).into_iter().map(Into::into).collect();
-        Ok(Json::new(&FunctionLogs { calls }))
-    });
-    logs.await
 }
 
 pub(super) async fn component<Name: Into<FunctionName>>(

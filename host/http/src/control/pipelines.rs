@@ -31,7 +31,6 @@ pub(super) fn routes() -> Routes<ControlState> {
         .add(&endpoints::REMOVE_PIPELINE, functions::remove::<PipelinePath>)
         .add(&endpoints::CHECK_PIPELINE, check)
         .add(&endpoints::ROLLBACK_PIPELINE, functions::roll_back::<PipelinePath>)
-        .add(&endpoints::LOGS_OF_PIPELINE, functions::logs::<PipelinePath>)
         .add(&endpoints::COMPONENT_OF_PIPELINE, functions::component::<PipelinePath>)
         .add(&endpoints::CLEAR_CACHE_OF_PIPELINE, functions::clear_cache::<PipelinePath>)
         .add(&endpoints::EXPLAIN_PIPELINE, functions::explain)

@@ -1,13 +1,13 @@
 //! Calls: the log of the last ones, and one explained step by step.
 
 use nebula_runtime as runtime;
-use nebula_runtime::id::Version;
+use nebula_runtime::id::{FunctionName, Version};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::schema::VersionSchema;
+use super::schema::{NameSchema, VersionSchema};
 
-/// The log of a function.
+/// The log of a function, or of all.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FunctionLogs {
     /// The last calls that printed something or failed, oldest first.
@@ -17,8 +17,11 @@ pub struct FunctionLogs {
 /// A call that printed something or failed.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LoggedCall {
-    /// The time at which it ended, seconds since the Unix epoch.
-    pub at_unix_s: u64,
+    /// The function.
+    #[schema(value_type = NameSchema)]
+    pub function: FunctionName,
+    /// The time at which it ended, microseconds since the Unix epoch. No two calls have the same.
+    pub at_unix_us: u64,
     /// The version that ran.
     #[schema(value_type = VersionSchema)]
     pub version: Version,
@@ -67,8 +70,9 @@ pub struct StepExplanation {
 
 impl From<runtime::LogEntry> for LoggedCall {
     fn from(entry: runtime::LogEntry) -> Self {
-        let runtime::LogEntry { at_unix_s, version, outcome, duration_us, output, request_id } = entry;
-        Self { at_unix_s, version, outcome, duration_us, output, request_id }
+        let runtime::LogEntry { function, at_unix_us, version, outcome, duration_us, output, request_id } =
+            entry;
+        Self { function, at_unix_us, version, outcome, duration_us, output, request_id }
     }
 }
 
@@ -86,7 +90,8 @@ mod tests {
     #[test]
     fn calls_read_as_the_runtime_writes_them() {
         let entry = runtime::LogEntry {
-            at_unix_s: 1,
+            function: "f".parse().unwrap(),
+            at_unix_us: 1,
             version: Version::FIRST,
             outcome: "ok".to_owned(),
             duration_us: 2,

@@ -32,7 +32,7 @@ use nebula_engine::{Allowance, CancelFlag, thread_time};
 use nebula_model::answer::Answer;
 use nebula_model::disagreement::Disagreement;
 use nebula_model::id::Digest;
-use nebula_store::LogEntry;
+use nebula_store::{LogEntry, now_unix_us};
 
 pub(crate) use self::queue::Verification;
 use self::queue::{Check, request_bytes};
@@ -146,14 +146,15 @@ impl Runtime {
             outcome.push_str(&format!("; its stored results couldn't be removed: {error}"));
         }
         let entry = LogEntry {
-            at_unix_s: disagreement.at_unix_s,
+            function: function.record.name.clone(),
+            at_unix_us: now_unix_us(),
             version: function.record.version,
             outcome,
             duration_us: 0,
             output: String::new(),
             request_id: None,
         };
-        self.results().logs().push(function.record.name.clone(), entry);
+        self.results().logs().push(entry);
         self.alarm(disagreement);
     }
 }
