@@ -238,7 +238,7 @@ fn help_and_completions_cover_every_command() {
     let help = nebula(&["--help"]).exits(0).stdout();
     for command in [
         "new", "build", "up", "serve", "deploy", "invoke", "list", "inspect", "rollback", "remove", "verify",
-        "logs", "login", "logout", "schema",
+        "logs", "login", "logout", "doctor", "man", "schema",
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "no `{command}` in {help}");
         nebula(&[command, "--help"]).exits(0);
@@ -246,6 +246,13 @@ fn help_and_completions_cover_every_command() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         assert!(nebula(&["completions", shell]).exits(0).stdout().contains("rollback"), "{shell}");
     }
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().join("man/man1");
+    nebula(&["man", &directory.display().to_string()]).exits(0).says("").explains("nebula.1");
+    let page = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
+    assert!(page("nebula.1").contains("Exit codes"), "{}", page("nebula.1"));
+    assert!(page("nebula-rollback.1").contains("Make an earlier version current"));
+    assert!(page("nebula-pipeline-check.1").contains("nebula"));
 }
 
 /// A hint that names a document gives its address.
@@ -258,6 +265,51 @@ fn hints_name_documents_by_their_address() {
     let refused = server.cli(&["deploy", &file.display().to_string()]).exits(7);
     let address = format!("/blob/v{}/docs/purity.md", env!("CARGO_PKG_VERSION"));
     assert!(refused.stderr().contains("https://") && refused.stderr().contains(&address), "{refused:?}");
+}
+
+#[test]
+fn doctor_checks_what_the_commands_need() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let all = [&["doctor", "--listen", ":0", "--control", ":0"], arguments].concat();
+        nebula_in(home.path(), &all, variables)
+    };
+    let check = |run: &CommandRun, name: &str| -> serde_json::Value {
+        let checks = run.json();
+        let found = checks.as_array().unwrap().iter().find(|check| check["name"] == name);
+        found.unwrap_or_else(|| panic!("no `{name}`: {run:?}")).clone()
+    };
+    // A machine that builds these tests has the toolchain, and no server runs on port 1.
+    let away = ["--server", "127.0.0.1:1", "--json"];
+    let sound = run(&["--json"], &[("NEBULA_SERVER", "")]);
+    assert_eq!(check(&sound, "toolchain")["verdict"], "ok", "{sound:?}");
+    assert_eq!(check(&sound, "target")["verdict"], "ok", "{sound:?}");
+    assert_eq!(check(&sound, "data directory")["found"], "`.nebula` is created at the first start");
+    let alone = run(&away, &[("NEBULA_TOKEN", "x")]).exits(1);
+    assert_eq!(check(&alone, "server")["verdict"], "failed", "{alone:?}");
+    let bare = run(&away, &[("PATH", "/nowhere")]).exits(1);
+    assert_eq!(check(&bare, "toolchain")["verdict"], "failed", "{bare:?}");
+
+    let server = Nebula::start();
+    let busy = run(&[], &[]);
+    assert!(busy.stdout().starts_with("ok      toolchain"), "{busy:?}");
+    let control = server.control_address().to_string();
+    let arguments = ["doctor", "--control", &control, "--listen", ":0", "--json", "--server", &control];
+    let data_dir = server.data_dir().display().to_string();
+    let well = nebula_in(home.path(), &[&arguments[..], &["--data-dir", &data_dir]].concat(), &[]).exits(0);
+    assert_eq!(check(&well, "port for deploys")["found"], format!("a Nebula server listens on {control}"));
+    let holder = format!("in use by process {}", server.pid());
+    assert!(check(&well, "data directory")["found"].as_str().unwrap().ends_with(&holder), "{well:?}");
+    assert!(check(&well, "server")["found"].as_str().unwrap().contains("accepts the token"), "{well:?}");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ran = nebula_in(home.path(), &["doctor", "--listen", &address, "--control", ":0"], &[]).exits(1);
+    assert!(ran.stdout().contains("FAILED  port for calls"), "{ran:?}");
+    let file = home.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let ran = run(&["--data-dir", &file.display().to_string()], &[]).exits(1);
+    assert!(ran.stdout().contains("is not a directory"), "{ran:?}");
 }
 
 /// Stdout holds the result and nothing else.

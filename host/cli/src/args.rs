@@ -82,6 +82,13 @@ pub(crate) enum Command {
     Login(Login),
     /// Forget a saved server
     Logout(Logout),
+    /// Check what the commands need: toolchain, ports, data directory, server
+    Doctor(Doctor),
+    /// Write man pages to a directory
+    Man {
+        /// The directory, which is created if it doesn't exist
+        directory: PathBuf,
+    },
     /// Print shell completions
     Completions {
         /// The shell
@@ -566,6 +573,18 @@ pub(crate) struct Rollback {
     pub(crate) to: Option<Version>,
     #[command(flatten)]
     pub(crate) followers: FollowerArgs,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Doctor {
+    /// The address for calls that should be free
+    #[arg(long, env = "NEBULA_LISTEN", default_value_t = DATA_ADDRESS.into())]
+    pub(crate) listen: Address,
+    /// The address for deploys that should be free
+    #[arg(long, env = "NEBULA_CONTROL", default_value_t = CONTROL_ADDRESS.into())]
+    pub(crate) control: Address,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

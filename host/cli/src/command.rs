@@ -3,12 +3,14 @@
 mod build;
 mod cache;
 mod deploy;
+mod doctor;
 mod explain;
 mod functions;
 mod inspect;
 mod invoke;
 mod login;
 mod logs;
+mod man;
 mod new;
 mod pipeline;
 mod replay;
@@ -33,7 +35,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::New(new) => new::run(&new)?,
         Command::Build(build) => build::run(&build)?,
         Command::Up(up) => up::run(&up)?,
-        Command::Schema => print!("{}", crate::project::schema()),
+        Command::Schema => report::text(crate::project::schema())?,
         Command::Serve(serve) => serve::run(&serve)?,
         Command::Deploy(deploy) => deploy::run(&deploy)?,
         Command::Invoke(invoke) => return invoke::run(&invoke),
@@ -50,6 +52,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Cache(cache) => cache::run(&cache)?,
         Command::Login(login) => login::run(&login)?,
         Command::Logout(logout) => login::forget(&logout)?,
+        Command::Doctor(doctor) => return doctor::run(&doctor),
+        Command::Man { directory } => man::run(&directory)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "nebula", &mut script);

@@ -19,8 +19,8 @@ use anyhow::Context;
 use nebula_runtime::Settings;
 use nebula_runtime::id::{FunctionName, ProjectName};
 
-pub(crate) use self::cargo::Builder;
 use self::cargo::{Artifacts, Metadata, Package};
+pub(crate) use self::cargo::{Builder, has_target};
 use self::config::Config;
 pub(crate) use self::config::{ComponentConfig, PipelineConfig};
 pub(crate) use self::inputs::Inputs;

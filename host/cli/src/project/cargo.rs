@@ -21,7 +21,7 @@ pub(crate) enum Builder {
 }
 
 impl Builder {
-    pub(super) fn target(self) -> &'static str {
+    pub(crate) fn target(self) -> &'static str {
         match self {
             Self::Cargo => "wasm32-wasip2",
             Self::CargoComponent => "wasm32-wasip1",
@@ -154,15 +154,18 @@ pub(super) fn build_with_cargo_component<'a>(
     Ok(status.success())
 }
 
-/// Installs the standard library for a target if it is missing.
-pub(super) fn ensure_target(directory: &Path, target: &str) -> anyhow::Result<()> {
+/// Returns whether the standard library for a target is installed.
+pub(crate) fn has_target(directory: &Path, target: &str) -> std::io::Result<bool> {
     let library = Command::new("rustc")
         .args(["--print", "target-libdir", "--target", target])
         .current_dir(directory)
-        .output()
-        .map_err(cannot_run)?;
-    let library = PathBuf::from(String::from_utf8_lossy(&library.stdout).trim());
-    if library.is_dir() {
+        .output()?;
+    Ok(Path::new(String::from_utf8_lossy(&library.stdout).trim()).is_dir())
+}
+
+/// Installs the standard library for a target if it is missing.
+pub(super) fn ensure_target(directory: &Path, target: &str) -> anyhow::Result<()> {
+    if has_target(directory, target).map_err(cannot_run)? {
         return Ok(());
     }
     note(format!("installing the Rust target {target}"));
