@@ -278,3 +278,23 @@ fn login_saves_only_what_works() {
         .explains("is damaged")
         .explains("hint: delete it");
 }
+
+/// An error of a proxy in between isn't the function's own.
+#[test]
+fn errors_of_a_proxy_are_told_from_the_functions() {
+    for (status, code) in [("502 Bad Gateway", 1), ("503 Service Unavailable", 8), ("404 Not Found", 7)] {
+        let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", proxy.local_addr().unwrap());
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = proxy.accept().unwrap();
+            let mut head = [0; 1024];
+            let _ = std::io::Read::read(&mut stream, &mut head).unwrap();
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        });
+        nebula(&["invoke", "adds", "1", "--url", &url])
+            .exits(code)
+            .explains("gave no answer")
+            .explains(status);
+        answering.join().unwrap();
+    }
+}

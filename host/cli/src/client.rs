@@ -83,14 +83,18 @@ impl CallReply {
         self.header("content-type").unwrap_or_default()
     }
 
-    /// Returns the failure, if the server gave no answer of the function.
+    /// Returns the failure, if this is no answer of the function: a problem of the server, or an
+    /// error of a proxy in between, which doesn't name the function.
     pub(crate) fn failure(&self) -> Option<Failure> {
         let status = self.status;
         if status.is_success() {
             return None;
         }
-        let document = problem_document(self.media_type(), &self.body)?;
-        Some(Failure::of_answer(status.as_u16(), &status.to_string(), Some(document)))
+        let document = problem_document(self.media_type(), &self.body);
+        if document.is_none() && self.header("nebula-function").is_some() {
+            return None;
+        }
+        Some(Failure::of_answer(status.as_u16(), &status.to_string(), document))
     }
 }
 

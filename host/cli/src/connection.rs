@@ -23,7 +23,6 @@ use crate::report::hinted;
 use crate::servers::{SavedServer, SavedServers};
 
 /// A server, and the way to reach it.
-#[derive(Debug)]
 pub(crate) struct Connection {
     /// The URL of the control plane.
     pub(crate) control: PlaneUrl,

@@ -173,4 +173,19 @@ mod tests {
             assert!(toml::from_str::<Config>(wrong).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn sizes_are_numbers_or_have_a_unit() {
+        let bytes = |size: &str| {
+            let text = format!("[limits]\nmemory_bytes_max = {size}\n[remember]\nbytes_max = {size}");
+            let config = toml::from_str::<Config>(&text).map_err(|error| error.to_string())?;
+            assert_eq!(config.limits.memory_bytes_max, config.remember.bytes_max);
+            Ok::<_, String>(config.limits.memory_bytes_max)
+        };
+        assert_eq!(bytes("65536"), Ok(Some(65536)));
+        assert_eq!(bytes("\"64M\""), Ok(Some(64 << 20)));
+        assert!(bytes("\"64MB\"").unwrap_err().contains("is not a size"));
+        assert!(bytes("-1").is_err());
+        assert!(bytes("1.5").is_err());
+    }
 }
