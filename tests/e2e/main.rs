@@ -30,6 +30,7 @@ mod loading;
 mod logs;
 mod methods;
 mod mistakes;
+mod new_projects;
 mod pipelines;
 mod project_deploys;
 mod projects;

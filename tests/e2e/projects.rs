@@ -18,7 +18,7 @@ impl Project {
         let path = target.join("src").join(name);
         let _ = std::fs::remove_dir_all(&path);
         let project = Self { path, target: target.join("target").display().to_string() };
-        nebula(&["new", project.at(), "--template", template, "--sdk", &sdk()]).exits(0);
+        nebula(&["new", project.at(), "--template", template]).exits(0);
         project
     }
 
@@ -48,10 +48,6 @@ impl Drop for Project {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.path);
     }
-}
-
-fn sdk() -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk").display().to_string()
 }
 
 /// A template of `nebula new`, and a call of the function that it makes.
@@ -107,7 +103,7 @@ fn a_new_http_function_works() {
 #[test]
 fn new_overwrites_nothing() {
     let home = tempfile::tempdir().unwrap();
-    let run = |arguments: &[&str]| nebula_in(home.path(), arguments, &[("NEBULA_SDK", &sdk())]);
+    let run = |arguments: &[&str]| nebula_in(home.path(), arguments, &[]);
     run(&["new", "hello"]).exits(0).says("cd hello && nebula up\n");
     let written = std::fs::read_to_string(home.path().join("hello/src/lib.rs")).unwrap();
     run(&["new", "hello", "--template", "raw"])
@@ -117,6 +113,7 @@ fn new_overwrites_nothing() {
     assert_eq!(std::fs::read_to_string(home.path().join("hello/src/lib.rs")).unwrap(), written);
     run(&["new", "Hello"]).exits(1).explains("cannot name a function `Hello`").explains("hint: a name has");
     run(&["new", "7up"]).exits(1).explains("begins with a digit");
+    run(&["new", "nebula-sdk"]).exits(1).explains("the directory of the SDK");
     run(&["new", "other", "--sdk", "nowhere"]).exits(1).explains("cannot find `nowhere`");
     assert!(!home.path().join("other").exists());
 }

@@ -22,14 +22,15 @@ const FUZZ_SECONDS: u64 = 300;
 /// The number of times that [`full`] repeats the tests. Each repetition generates other inputs.
 const REPEATS: &str = "3";
 
-/// Checks formatting, wasmtime's features, dependencies, lints and documentation, then runs all
-/// tests.
+/// Checks formatting, wasmtime's features, dependencies, lints, documentation and the packages of
+/// the guest SDK, then runs all tests.
 pub(crate) fn ci(phases: &mut Phases) -> Result<(), String> {
     phases.run("format", format)?;
     phases.run("units", units::check)?;
     phases.run("dependencies", dependencies)?;
     phases.run("lints", lints)?;
     phases.run("documentation", documentation)?;
+    phases.run("publish", publish)?;
     test::test(phases)
 }
 
@@ -79,4 +80,14 @@ fn documentation() -> Result<(), String> {
         let mut doc = cargo(workspace);
         run(doc.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps", "--quiet"]))
     })
+}
+
+/// Packages the guest SDK as a release would be, and builds the packages.
+///
+/// The packages may have changes that aren't committed: this also runs before a commit. Cargo asks
+/// the registry whether the version exists, so this phase needs a network.
+fn publish() -> Result<(), String> {
+    let mut publish = cargo("guest-sdk");
+    publish.args(["publish", "--dry-run", "--allow-dirty"]);
+    run(publish.args(["-p", "nebula-sdk-macros", "-p", "nebula-sdk"]))
 }

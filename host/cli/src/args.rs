@@ -41,12 +41,17 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create a function in a new directory
+    /// Create a function, or a workspace of functions, in a new directory
     New(New),
+    /// Add a function to the project here
+    Add(Add),
     /// Build the functions of a directory to components
     Build(Build),
     /// Build, deploy and serve a project, again on every change
     Up(Up),
+    /// The project's copy of the guest SDK
+    #[command(subcommand)]
+    Sdk(Sdk),
     /// Print the JSON Schema of `nebula.toml`, for editors
     Schema,
     /// Serve the deployed functions
@@ -198,18 +203,49 @@ pub(crate) enum Template {
     WitFirst,
     /// A wasi:http component
     Http,
+    /// A directory for several functions and pipelines, with a first function
+    Workspace,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct New {
-    /// The directory to create; its name becomes the function's
+    /// The directory to create; its name becomes the function's. Inside a workspace, the function
+    /// joins it
     pub(crate) path: PathBuf,
     /// The kind of function
     #[arg(long, value_enum, default_value_t = Template::Typed)]
     pub(crate) template: Template,
-    /// The directory of the guest SDK's source, instead of a release
+    /// The directory of the guest SDK's source, instead of a copy of the one in this binary
     #[arg(long, env = "NEBULA_SDK")]
     pub(crate) sdk: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Add {
+    /// The function's name
+    pub(crate) name: String,
+    /// The kind of function
+    #[arg(long, value_enum, default_value_t = Template::Typed)]
+    pub(crate) template: Template,
+    /// The directory of the guest SDK's source, instead of the project's
+    #[arg(long, env = "NEBULA_SDK")]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sdk {
+    /// Replace the project's copy of the SDK by the one in this binary
+    Update(SdkUpdateArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SdkUpdateArgs {
+    /// A directory in the project
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// Overwrite local edits and newer versions
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -14,6 +14,7 @@ mod man;
 mod new;
 mod pipeline;
 mod replay;
+mod sdk;
 mod serve;
 mod up;
 mod verify;
@@ -33,6 +34,8 @@ use crate::report;
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::New(new) => new::run(&new)?,
+        Command::Add(add) => new::add(&add)?,
+        Command::Sdk(sdk) => sdk::run(&sdk)?,
         Command::Build(build) => build::run(&build)?,
         Command::Up(up) => up::run(&up)?,
         Command::Schema => report::text(crate::project::schema())?,

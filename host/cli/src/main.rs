@@ -27,9 +27,12 @@ mod port;
 mod project;
 mod receipt;
 mod report;
+mod sdk;
 mod servers;
+mod template;
 mod tls;
 mod wit;
+mod workspace;
 
 use std::process::ExitCode;
 

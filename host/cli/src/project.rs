@@ -22,11 +22,12 @@ use nebula_runtime::id::{FunctionName, ProjectName};
 use self::cargo::{Artifacts, Metadata, Package};
 pub(crate) use self::cargo::{Builder, has_target};
 use self::config::Config;
-pub(crate) use self::config::{ComponentConfig, PipelineConfig};
+pub(crate) use self::config::{ComponentConfig, PipelineConfig, functions_of};
 pub(crate) use self::inputs::Inputs;
 pub(crate) use self::locate::locate;
 pub(crate) use self::schema::schema;
 use crate::report::hinted;
+use crate::wit;
 
 /// A cargo workspace, or a part of one, that contains functions.
 #[derive(Debug)]

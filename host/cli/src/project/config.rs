@@ -113,6 +113,11 @@ impl ComponentConfig {
     }
 }
 
+/// Returns the directory of functions that the `nebula.toml` in a directory names, if it names one.
+pub(crate) fn functions_of(directory: &Path) -> anyhow::Result<Option<PathBuf>> {
+    Ok(Config::read(directory)?.functions.map(|functions| directory.join(functions)))
+}
+
 /// A pipeline of a project.
 #[derive(Debug)]
 pub(crate) struct PipelineConfig {
