@@ -87,4 +87,5 @@ pub mod __private {
     pub use wit_bindgen::{generate, rt};
 
     pub use crate::convert::{Lift, Lower};
+    pub use crate::payload::RawSignature;
 }

@@ -80,6 +80,26 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// The signature of a raw function. The macro has the same message for types that it recognises.
+#[diagnostic::on_unimplemented(
+    message = "a raw function must be `fn handle(request: Payload) -> Result<Payload, Error>` with the types of \
+               `nebula_sdk`",
+    label = "write the types of `nebula_sdk`"
+)]
+pub trait RawSignature {
+    /// Calls the function.
+    ///
+    /// # Errors
+    /// Those of the function.
+    fn call(self, request: Payload) -> Result<Payload, Error>;
+}
+
+impl RawSignature for fn(Payload) -> Result<Payload, Error> {
+    fn call(self, request: Payload) -> Result<Payload, Error> {
+        self(request)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

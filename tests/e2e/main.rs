@@ -40,6 +40,7 @@ mod raw;
 mod receipts;
 mod samples;
 mod scripts;
+mod sdk;
 mod serve;
 mod servers;
 mod stopping;

@@ -36,13 +36,9 @@ pub(crate) fn function(function: &ItemFn) -> syn::Result<TokenStream> {
 
         #[cfg(target_family = "wasm")]
         #[doc(hidden)]
-        #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, unsafe_code, unused)]
+        #[allow(clippy::all, clippy::pedantic)]
         mod __nebula_initialize {
-            ::nebula_sdk::__private::generate!({
-                inline: #WIT,
-                world: "initialise",
-                runtime_path: "::nebula_sdk::__private::rt",
-            });
+            ::nebula_sdk::generate!({ inline: #WIT, world: "initialise" });
 
             struct __Component;
 

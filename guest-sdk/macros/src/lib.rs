@@ -5,7 +5,10 @@
 //! ```
 //!
 //! * `names`: Rust names as WIT names and as names in the bindings.
+//! * `scope`: the types that a module declares, aliases expanded.
 //! * `signature` and `types`: the signature of `handle`, checked, and its types.
+//! * `definition`: structs and enums as WIT types, with their conversions.
+//! * `docs` and `section`: doc comments, in WIT and in the component.
 //! * `expand`: the typed form; `raw`: the raw form; `initialise`: the initialiser.
 //!
 //! Every error points at the user's code and says what to write instead.
@@ -14,10 +17,14 @@
     reason = "Rust has many kinds of syntax, of which few are supported"
 )]
 
+mod definition;
+mod docs;
 mod expand;
 mod initialise;
 mod names;
 mod raw;
+mod scope;
+mod section;
 mod signature;
 mod types;
 
@@ -30,7 +37,8 @@ use syn::{Item, parse_macro_input};
 /// On a function, parameters and result consist of `bool`, integers, floats, `char`, `String`,
 /// `Vec`, `Option`, `Result` and tuples. On a module, the function `handle` in it may also use the
 /// module's structs and enums: they become WIT records, enums and variants, with names in
-/// kebab-case and their doc comments. An `Err` is the function's own error.
+/// kebab-case and their doc comments. Type aliases of the module are expanded. An `Err` is the
+/// function's own error.
 ///
 /// ```
 /// #[nebula_sdk::function]

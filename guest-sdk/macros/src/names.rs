@@ -14,11 +14,44 @@ pub(crate) struct Name {
 }
 
 impl Name {
+    /// Converts the name of a field or parameter.
+    ///
+    /// # Errors
+    /// Returns an error if WIT or the bindings can't have the name, such as `_1` or `gen`.
+    pub(crate) fn of_value(ident: &Ident) -> syn::Result<Self> {
+        let name = Self::of(ident)?;
+        // wit-bindgen doesn't know this keyword, and its output has the edition that reserves it.
+        if name.wit == "gen" {
+            let message = format!(
+                "`{ident}` becomes `gen`, a word that Rust reserves and the bindings can't write: choose another \
+                 name, such as `generation`"
+            );
+            return Err(syn::Error::new(ident.span(), message));
+        }
+        Ok(name)
+    }
+
+    /// Converts the name of a type or case.
+    ///
+    /// # Errors
+    /// Returns an error if WIT or the bindings can't have the name, such as `_1` or `Self_`.
+    pub(crate) fn of_type(ident: &Ident) -> syn::Result<Self> {
+        let name = Self::of(ident)?;
+        if name.wit == "self" {
+            let message = format!(
+                "`{ident}` becomes `self`, a word that Rust reserves and the bindings can't write: choose another \
+                 name, such as `Own`"
+            );
+            return Err(syn::Error::new(ident.span(), message));
+        }
+        Ok(name)
+    }
+
     /// Converts a Rust identifier.
     ///
     /// # Errors
     /// Returns an error if the identifier has no valid WIT name, such as `_1`.
-    pub(crate) fn of(ident: &Ident) -> syn::Result<Self> {
+    fn of(ident: &Ident) -> syn::Result<Self> {
         let wit = ident.unraw().to_string().to_kebab_case();
         // A later part that begins with a digit, as in `x_1`, is joined to the one before it.
         let mut joined = String::new();
@@ -58,11 +91,9 @@ impl Name {
     /// Returns the name of a type or case in the bindings.
     pub(crate) fn binding_type(&self) -> Ident {
         let camel = self.wit.to_upper_camel_case();
-        // `Guest` is the trait to implement, and `Self` is a keyword; wit-bindgen appends an
-        // underscore.
+        // `Guest` is the trait to implement; wit-bindgen appends an underscore.
         match camel.as_str() {
             "Guest" => Ident::new("Guest_", Span::call_site()),
-            "Self" => Ident::new("Self_", Span::call_site()),
             camel => Ident::new(camel, Span::call_site()),
         }
     }
@@ -105,6 +136,20 @@ mod tests {
         }
         assert!(name("_1").is_err());
         assert!(name("größe").is_err());
+    }
+
+    #[test]
+    fn words_that_the_bindings_cannot_write_are_refused() {
+        type Check = fn(&Ident) -> syn::Result<Name>;
+        for (refuses, check, text) in [
+            (true, Name::of_value as Check, "r#gen"),
+            (true, Name::of_value, "gen_"),
+            (false, Name::of_type, "Gen"),
+            (true, Name::of_type, "Self_"),
+            (false, Name::of_value, "self_"),
+        ] {
+            assert_eq!(check(&syn::parse_str(text).unwrap()).is_err(), refuses, "{text}");
+        }
     }
 
     #[test]

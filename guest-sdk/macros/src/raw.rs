@@ -3,13 +3,17 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{FnArg, ItemFn, ReturnType};
+use syn::{FnArg, GenericArgument, ItemFn, PathArguments, ReturnType, Type};
 
+use crate::docs::docs;
+use crate::section::section_of_raw;
 use crate::signature::check_handle;
+use crate::types::Primitive;
 
 /// The raw world.
 const WIT: &str = include_str!("../wit/function.wit");
 
+/// The error for another signature. `nebula_sdk::__private::RawSignature` has the same text.
 const EXPECTED: &str = "a raw function must be `fn handle(request: Payload) -> Result<Payload, Error>` with the \
                         types of `nebula_sdk`";
 
@@ -25,25 +29,32 @@ pub(crate) fn function(function: &ItemFn) -> syn::Result<TokenStream> {
     let ReturnType::Type(_, output) = &signature.output else {
         return Err(syn::Error::new(signature.span(), EXPECTED));
     };
-    // The compiler checks the types; the spans make its errors point at the user's code.
-    let input = quote_spanned!(input.ty.span()=> ::nebula_sdk::Payload);
-    let output = quote_spanned! {output.span()=>
-        ::core::result::Result<::nebula_sdk::Payload, ::nebula_sdk::Error>
+    if is_other_type(&input.ty) {
+        return Err(syn::Error::new_spanned(&input.ty, EXPECTED));
+    }
+    check_output(output)?;
+    let (input, docs) = (&input.ty, section_of_raw(&docs(&function.attrs)));
+    // The compiler checks types that have other names, such as aliases. There is one call on every
+    // target, so there is one error, and its span is that of the user's signature.
+    let call = quote_spanned! {output.span()=>
+        <fn(#input) -> #output as ::nebula_sdk::__private::RawSignature>::call(handle, request)
     };
-    let check = quote_spanned! {signature.span()=> const _: fn(#input) -> #output = handle; };
     Ok(quote! {
         #function
-        #check
+
+        #[doc(hidden)]
+        #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
+        fn __nebula_call(
+            request: ::nebula_sdk::Payload,
+        ) -> ::core::result::Result<::nebula_sdk::Payload, ::nebula_sdk::Error> {
+            #call
+        }
 
         #[cfg(target_family = "wasm")]
         #[doc(hidden)]
-        #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, unsafe_code, unused)]
+        #[allow(clippy::all, clippy::pedantic)]
         mod __nebula {
-            ::nebula_sdk::__private::generate!({
-                inline: #WIT,
-                world: "function",
-                runtime_path: "::nebula_sdk::__private::rt",
-            });
+            ::nebula_sdk::generate!({ inline: #WIT, world: "function" });
 
             use self::exports::nebula::function::handler;
 
@@ -52,7 +63,7 @@ pub(crate) fn function(function: &ItemFn) -> syn::Result<TokenStream> {
             impl handler::Guest for __Component {
                 fn handle(request: handler::Payload) -> ::core::result::Result<handler::Payload, handler::Error> {
                     let request = ::nebula_sdk::Payload { media_type: request.media_type, body: request.body };
-                    match super::handle(request) {
+                    match super::__nebula_call(request) {
                         Ok(answer) => Ok(handler::Payload { media_type: answer.media_type, body: answer.body }),
                         Err(::nebula_sdk::Error::BadInput(reason)) => Err(handler::Error::BadInput(reason)),
                         Err(::nebula_sdk::Error::Failed(reason)) => Err(handler::Error::Failed(reason)),
@@ -61,7 +72,38 @@ pub(crate) fn function(function: &ItemFn) -> syn::Result<TokenStream> {
             }
 
             export!(__Component);
+
+            #docs
         }
+    })
+}
+
+/// Checks the output as far as its names tell.
+fn check_output(output: &Type) -> syn::Result<()> {
+    let Type::Path(path) = output else { return Err(syn::Error::new_spanned(output, EXPECTED)) };
+    let Some(last) = path.path.segments.last() else { return Ok(()) };
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return if is_other_type(output) { Err(syn::Error::new_spanned(output, EXPECTED)) } else { Ok(()) };
+    };
+    let is_other = |argument: &GenericArgument| match argument {
+        GenericArgument::Type(ty) => is_other_type(ty),
+        _ => true,
+    };
+    let is_wrong = match last.ident.to_string().as_str() {
+        "Result" => arguments.args.iter().any(is_other),
+        "Vec" | "Option" | "Box" => true,
+        // It may be an alias.
+        _ => false,
+    };
+    if is_wrong { Err(syn::Error::new_spanned(output, EXPECTED)) } else { Ok(()) }
+}
+
+/// Returns whether a type certainly isn't `Payload` or `Error`, even if these have other names.
+fn is_other_type(ty: &Type) -> bool {
+    let Type::Path(path) = ty else { return true };
+    path.path.segments.last().is_none_or(|last| {
+        let name = last.ident.to_string();
+        !last.arguments.is_empty() || Primitive::is_named(&name) || name == "str" || name == "usize"
     })
 }
 

@@ -6,6 +6,7 @@ use quote::quote;
 use syn::{FnArg, ItemFn, Pat, ReturnType, Type};
 
 use crate::names::{Name, check_distinct};
+use crate::scope::{Scope, check_no_cfg};
 use crate::types::{Primitive, Ty};
 
 /// The signature of a typed `handle`.
@@ -76,14 +77,15 @@ impl Signature {
     ///
     /// # Errors
     /// Returns an error at a part that WIT can't express.
-    pub(crate) fn of(function: &ItemFn) -> syn::Result<Self> {
+    pub(crate) fn of(function: &ItemFn, scope: &Scope<'_>) -> syn::Result<Self> {
         check_handle(function)?;
-        let params: Vec<Param> = function.sig.inputs.iter().map(param).collect::<syn::Result<_>>()?;
+        let inputs = function.sig.inputs.iter();
+        let params: Vec<Param> = inputs.map(|input| param(input, scope)).collect::<syn::Result<_>>()?;
         check_distinct(params.iter().map(|param| (&param.ident, &param.name)))?;
         let result = match &function.sig.output {
             ReturnType::Default => None,
             ReturnType::Type(_, ty) if matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty()) => None,
-            ReturnType::Type(_, ty) => Some(Ty::of(ty)?),
+            ReturnType::Type(_, ty) => Some(Ty::of(ty, scope)?),
         };
         Ok(Self { params, result })
     }
@@ -103,11 +105,12 @@ impl Signature {
     }
 }
 
-fn param(argument: &FnArg) -> syn::Result<Param> {
+fn param(argument: &FnArg, scope: &Scope<'_>) -> syn::Result<Param> {
     let FnArg::Typed(argument) = argument else {
         let message = "`handle` must be a free function: remove `self`";
         return Err(syn::Error::new_spanned(argument, message));
     };
+    check_no_cfg(&argument.attrs)?;
     let Pat::Ident(pattern) = &*argument.pat else {
         let message =
             "a parameter must be a name, because callers use it: write a name and destructure it in the body";
@@ -119,17 +122,17 @@ fn param(argument: &FnArg) -> syn::Result<Param> {
                 "changes to a mutable reference would be lost: take the value, and return the changed one";
             return Err(syn::Error::new_spanned(reference, message));
         }
-        Type::Reference(reference) => (owned(&reference.elem)?, true),
-        ty => (Ty::of(ty)?, false),
+        Type::Reference(reference) => (owned(&reference.elem, scope)?, true),
+        ty => (Ty::of(ty, scope)?, false),
     };
-    Ok(Param { ident: pattern.ident.clone(), name: Name::of(&pattern.ident)?, ty, is_borrowed })
+    Ok(Param { ident: pattern.ident.clone(), name: Name::of_value(&pattern.ident)?, ty, is_borrowed })
 }
 
 /// Returns the owned type of a borrowed one.
-fn owned(ty: &Type) -> syn::Result<Ty> {
+fn owned(ty: &Type, scope: &Scope<'_>) -> syn::Result<Ty> {
     match ty {
         Type::Path(path) if path.path.is_ident("str") => Ok(Ty::Primitive(Primitive::STRING)),
-        Type::Slice(slice) => Ok(Ty::List(Box::new(Ty::of(&slice.elem)?))),
-        ty => Ty::of(ty),
+        Type::Slice(slice) => Ok(Ty::List(Box::new(Ty::of(&slice.elem, scope)?))),
+        ty => Ty::of(ty, scope),
     }
 }

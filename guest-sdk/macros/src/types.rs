@@ -1,13 +1,14 @@
 //! Rust types that WIT can express.
 //!
-//! A macro sees names, not types: it assumes that `String` is the one of std, and looks up an
-//! unknown name among the module's own structs and enums.
+//! A macro sees names, not types: it looks a name up among the module's own types, and assumes that
+//! any other `String` is the one of std.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote};
-use syn::{GenericArgument, PathArguments, Type, TypePath};
+use syn::{GenericArgument, PathArguments, Type, TypeParamBound, TypePath};
 
 use crate::names::Name;
+use crate::scope::{Scope, own_name};
 
 /// The type of a parameter, a result or a part of one.
 #[derive(Clone, Debug)]
@@ -31,6 +32,11 @@ pub(crate) struct Primitive {
 
 impl Primitive {
     pub(crate) const STRING: Self = Self { wit: "string", rust: "String" };
+
+    /// Returns whether a primitive type has this name in Rust.
+    pub(crate) fn is_named(name: &str) -> bool {
+        Self::ALL.iter().any(|primitive| primitive.rust == name)
+    }
 
     const ALL: [Self; 13] = [
         Self { wit: "bool", rust: "bool" },
@@ -57,9 +63,9 @@ impl Ty {
     ///
     /// # Errors
     /// Returns an error at the part that WIT can't express.
-    pub(crate) fn of(ty: &Type) -> syn::Result<Self> {
+    pub(crate) fn of(ty: &Type, scope: &Scope<'_>) -> syn::Result<Self> {
         match ty {
-            Type::Path(path) if path.qself.is_none() => Self::of_path(path),
+            Type::Path(path) if path.qself.is_none() => Self::of_path(path, scope),
             Type::Tuple(tuple) if tuple.elems.is_empty() => {
                 Err(error(ty, "WIT has no type for `()` here: remove it"))
             }
@@ -67,10 +73,11 @@ impl Ty {
                 Err(error(ty, "a tuple may have at most 8 elements: use a struct"))
             }
             Type::Tuple(tuple) => {
-                Ok(Self::Tuple(tuple.elems.iter().map(Self::of).collect::<Result<_, _>>()?))
+                let elements = tuple.elems.iter().map(|element| Self::of(element, scope));
+                Ok(Self::Tuple(elements.collect::<Result<_, _>>()?))
             }
-            Type::Paren(inner) => Self::of(&inner.elem),
-            Type::Group(inner) => Self::of(&inner.elem),
+            Type::Paren(inner) => Self::of(&inner.elem, scope),
+            Type::Group(inner) => Self::of(&inner.elem, scope),
             Type::Reference(_) => Err(error(
                 ty,
                 "a value that crosses the component's boundary must be owned: use `String` for `&str`, `Vec<T>` for `&[T]`",
@@ -84,24 +91,31 @@ impl Ty {
         }
     }
 
-    fn of_path(path: &TypePath) -> syn::Result<Self> {
+    fn of_path(path: &TypePath, scope: &Scope<'_>) -> syn::Result<Self> {
+        if let Some(ty) = scope.expand(&path.path)? {
+            return Self::of(&ty, scope);
+        }
         let Some(segment) = path.path.segments.last() else {
             return Err(error(path, NO_WIT_TYPE));
         };
         let name = segment.ident.to_string();
         let arguments = type_arguments(&segment.arguments);
+        let is_own = own_name(&path.path).is_some_and(|name| scope.item(&name).is_some());
+        if is_own && arguments.is_empty() {
+            return Ok(Self::Named(segment.ident.clone()));
+        }
         if let Some(primitive) = Primitive::ALL.into_iter().find(|primitive| primitive.rust == name) {
             return Ok(Self::Primitive(primitive));
         }
         match (name.as_str(), arguments.as_slice()) {
-            ("Vec", [element]) => Ok(Self::List(Box::new(Self::of(element)?))),
-            ("Option", [value]) => Ok(Self::Option(Box::new(Self::of(value)?))),
+            ("Vec", [element]) => Ok(Self::List(Box::new(Self::of(element, scope)?))),
+            ("Option", [value]) => Ok(Self::Option(Box::new(Self::of(value, scope)?))),
             ("Result", [value, error]) => {
-                Ok(Self::Result(Self::unless_unit(value)?, Self::unless_unit(error)?))
+                Ok(Self::Result(Self::unless_unit(value, scope)?, Self::unless_unit(error, scope)?))
             }
             ("Result", _) => Err(error(
                 path,
-                "a macro can't expand a type alias: write both types, as in `Result<T, String>`",
+                "the macro sees no alias of `Result` outside of its module: write both types, as in `Result<T, String>`",
             )),
             ("usize", []) => {
                 Err(error(path, "the size of `usize` depends on the machine: use `u64` or `u32`"))
@@ -120,24 +134,33 @@ impl Ty {
             ("HashSet" | "BTreeSet" | "VecDeque", _) => {
                 Err(error(path, "this collection is not supported: use `Vec<T>`"))
             }
+            ("Box" | "Rc" | "Arc", [Type::TraitObject(object)]) if is_error(object) => {
+                Err(error(path, ERROR_IS_A_VALUE))
+            }
             ("Box" | "Rc" | "Arc" | "Cow", _) => Err(error(
                 path,
                 "only plain values can cross the component's boundary: use the type without its wrapper",
             )),
-            (_, []) if path.path.segments.len() == 1 => Ok(Self::Named(segment.ident.clone())),
-            (_, []) => Err(error(
+            // The error types of libraries: `anyhow::Error`, `std::num::ParseIntError`.
+            (name, []) if name.ends_with("Error") && path.path.segments.len() > 1 => {
+                Err(error(path, ERROR_IS_A_VALUE))
+            }
+            (name, []) => match of_library(name) {
+                Some(advice) => Err(error(path, advice)),
+                None => Err(scope.unknown(&segment.ident)),
+            },
+            _ => Err(error(
                 path,
-                "the macro sees only types of the module with `#[nebula_sdk::function]`: declare this type there",
+                "WIT has no generic types: write a struct for this one, or declare the alias in the module",
             )),
-            (..) => Err(error(path, "WIT has no generic types: write a struct for this one")),
         }
     }
 
     /// Reads a type, or returns `None` for `()`.
-    fn unless_unit(ty: &Type) -> syn::Result<Option<Box<Self>>> {
+    fn unless_unit(ty: &Type, scope: &Scope<'_>) -> syn::Result<Option<Box<Self>>> {
         match ty {
             Type::Tuple(tuple) if tuple.elems.is_empty() => Ok(None),
-            ty => Self::of(ty).map(Box::new).map(Some),
+            ty => Self::of(ty, scope).map(Box::new).map(Some),
         }
     }
 
@@ -155,13 +178,13 @@ impl Ty {
                 let elements: Vec<_> = elements.iter().map(Self::wit).collect::<Result<_, _>>()?;
                 format!("tuple<{}>", elements.join(", "))
             }
-            Self::Named(ident) => Name::of(ident)?.wit_source(),
+            Self::Named(ident) => Name::of_type(ident)?.wit_source(),
         })
     }
 
     /// Returns the type in the bindings.
     pub(crate) fn binding(&self) -> syn::Result<TokenStream> {
-        self.rust(&|ident| Name::of(ident).map(|name| name.binding_type()).map(|ident| quote!(#ident)))
+        self.rust(&|ident| Name::of_type(ident).map(|name| name.binding_type()).map(|ident| quote!(#ident)))
     }
 
     /// Returns the user's type, as seen from a module inside the user's module.
@@ -228,6 +251,36 @@ fn type_arguments(arguments: &PathArguments) -> Vec<&Type> {
 const NO_WIT_TYPE: &str = "WIT has no type for this: use primitive types, `String`, `Vec`, `Option`, `Result`, \
                            tuples, structs and enums";
 
+const ERROR_IS_A_VALUE: &str = "callers get an error as a value: write `Result<T, String>` and \
+                                `.map_err(|error| error.to_string())`, or an enum of your own";
+
+/// Returns whether a trait object is `dyn Error`.
+fn is_error(object: &syn::TypeTraitObject) -> bool {
+    object.bounds.iter().any(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|last| last.ident == "Error"),
+        _ => false,
+    })
+}
+
+/// Returns what to write instead of a well-known type of a library.
+fn of_library(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "Value" => {
+            "`Value` holds any JSON, for which WIT has no type: write a struct with the fields, or take a `String` \
+             and parse it"
+        }
+        "Duration" => "WIT has no durations: use a `u64` with the unit in its name, such as `timeout_ms`",
+        "SystemTime" | "Instant" | "DateTime" | "NaiveDate" | "NaiveDateTime" => {
+            "WIT has no times: use a `String` in RFC 3339, or a `u64` of seconds"
+        }
+        "PathBuf" | "Path" | "OsString" | "OsStr" | "Uuid" | "Url" | "Uri" => {
+            "WIT has no such type: use `String`"
+        }
+        "Bytes" | "BytesMut" | "ByteBuf" => "WIT has no such type: use `Vec<u8>`",
+        _ => return None,
+    })
+}
+
 fn error(at: &impl ToTokens, message: &str) -> syn::Error {
     syn::Error::new_spanned(at, message)
 }
@@ -236,9 +289,22 @@ fn error(at: &impl ToTokens, message: &str) -> syn::Error {
 mod tests {
     use super::*;
 
+    const MODULE: &str = "mod own {
+        struct StdDev;
+        type Points = Vec<(u8, StdDev)>;
+        type Result<T, E = String> = std::result::Result<T, Vec<E>>;
+        type Deep = Points;
+        type Cycle = Other;
+        type Other = Cycle;
+        type Fixed<const N: usize> = [u8; N];
+    }";
+
     fn wit(rust: &str) -> Result<String, String> {
+        let module: syn::ItemMod = syn::parse_str(MODULE).unwrap();
+        let (_, items) = module.content.unwrap();
+        let scope = || Scope::of(&module.ident, &items);
         let ty: Type = syn::parse_str(rust).unwrap();
-        Ty::of(&ty).and_then(|ty| ty.wit()).map_err(|error| error.to_string())
+        Ty::of(&ty, &scope()).and_then(|ty| ty.wit()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -248,9 +314,15 @@ mod tests {
             ("std::string::String", "string"),
             ("Vec<u8>", "list<u8>"),
             ("Option<Vec<(u8, char)>>", "option<list<tuple<u8, char>>>"),
-            ("Result<(), String>", "result<_, string>"),
-            ("Result<u8, ()>", "result<u8>"),
+            ("std::result::Result<(), String>", "result<_, string>"),
+            ("std::result::Result<u8, ()>", "result<u8>"),
             ("Vec<StdDev>", "list<%std-dev>"),
+            ("self::StdDev", "%std-dev"),
+            ("Option<Deep>", "option<list<tuple<u8, %std-dev>>>"),
+            ("self::Points", "list<tuple<u8, %std-dev>>"),
+            ("Result<Points>", "result<list<tuple<u8, %std-dev>>, list<string>>"),
+            ("Result<(), u8>", "result<_, list<u8>>"),
+            ("std::result::Result<u8, u8>", "result<u8, u8>"),
         ] {
             assert_eq!(wit(rust).as_deref(), Ok(expected));
         }
@@ -265,8 +337,17 @@ mod tests {
             ("&'static str", "String"),
             ("[u8; 4]", "Vec<T>"),
             ("Box<u8>", "wrapper"),
-            ("Result<u8>", "Result<T, String>"),
-            ("other::Thing", "declare this type there"),
+            ("io::Result<u8>", "Result<T, String>"),
+            ("other::Thing", "move it here, and write `use own::Thing;` where it was"),
+            ("Thing", "move it here"),
+            ("Cycle", "refers to itself"),
+            ("Fixed<3>", "other parameters"),
+            ("std::result::Result<u8, Box<dyn std::error::Error + Send>>", "map_err"),
+            ("std::result::Result<u8, anyhow::Error>", "map_err"),
+            ("Box<dyn Fn(u8)>", "without its wrapper"),
+            ("serde_json::Value", "take a `String`"),
+            ("Vec<Value>", "take a `String`"),
+            ("std::time::Duration", "u64"),
             ("Generic<u8>", "struct"),
         ] {
             let message = wit(rust).unwrap_err();

@@ -220,8 +220,16 @@ impl Project {
         directory.join(format!("{}.wasm", function.library.replace('-', "_")))
     }
 
-    /// Builds every function.
+    /// Builds every function, and lets tools for WIT read its documentation.
     pub(crate) fn build(&self, builder: Builder) -> anyhow::Result<BuildOutcome> {
+        let outcome = self.build_components(builder)?;
+        for built in &outcome.built {
+            wit::add_package_docs(&built.component)?;
+        }
+        Ok(outcome)
+    }
+
+    fn build_components(&self, builder: Builder) -> anyhow::Result<BuildOutcome> {
         cargo::ensure_target(&self.directory, builder.target())?;
         let packages = self.functions.iter().map(|function| function.package.as_str());
         match builder {

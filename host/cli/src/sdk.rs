@@ -315,7 +315,7 @@ mod tests {
             assert!(error.contains("has local edits") && error.contains(file), "{error}");
             assert_eq!(copy(root.path()).edited().unwrap(), [PathBuf::from(file)]);
             assert!(copy(root.path()).update(true).unwrap().is_some());
-            assert_eq!(copy(root.path()).edited().unwrap(), [PathBuf::new(); 0]);
+            assert!(copy(root.path()).edited().unwrap().is_empty());
         }
     }
 

@@ -36,6 +36,7 @@
 mod canonical;
 mod decode;
 mod difference;
+mod docs;
 mod encode;
 mod flat;
 mod input;
@@ -54,6 +55,7 @@ mod tests;
 pub use self::canonical::{canonical, is_ambiguous};
 pub use self::decode::{DecodeError, decode, decode_trusted, utf8};
 pub use self::difference::{Difference, difference};
+pub use self::docs::{FunctionSchemas, describe_schemas};
 pub use self::encode::{bytes_of, encode, encode_flat};
 pub use self::flat::Flat;
 pub use self::input::Input;

@@ -14,6 +14,7 @@ use wasmtime_wasi_http::p2::bindings::sync::ProxyPre;
 
 use super::Engine;
 use super::artefact::load_bytes;
+use super::docs::documentation;
 use crate::purity;
 use crate::purity::Sandbox;
 use crate::wasi_version;
@@ -171,6 +172,8 @@ pub struct Described {
     pub form: Form,
     /// The signature in WIT.
     pub signature: String,
+    /// The author's text about the function.
+    pub docs: Option<String>,
     /// JSON Schema of the input, for typed functions.
     pub input_schema: Option<serde_json::Value>,
     /// JSON Schema of the output.
@@ -183,6 +186,27 @@ pub struct Described {
     pub notes: Vec<String>,
     /// The reflected signature of a typed function.
     pub types: Option<Signature>,
+}
+
+impl Described {
+    /// Adds the documentation that the function's own component carries: its text, and those of its
+    /// types in the schemas.
+    pub fn document(&mut self, component: &[u8]) {
+        let names = self
+            .types
+            .as_ref()
+            .map(|signature| signature.params.iter().map(|param| param.name.as_str()).collect::<Vec<_>>());
+        let Some(docs) = documentation(component, names.as_deref()) else { return };
+        if let Some(signature) = &self.types {
+            let schemas = codec::FunctionSchemas {
+                input: self.input_schema.as_mut(),
+                output: self.output_schema.as_mut(),
+                error: self.error_schema.as_mut(),
+            };
+            codec::describe_schemas(signature, &docs, schemas);
+        }
+        self.docs = docs.docs;
+    }
 }
 
 impl Engine {
@@ -233,6 +257,7 @@ impl Engine {
         let mut described = Described {
             form: loaded.kind.form(),
             signature: String::new(),
+            docs: None,
             input_schema: None,
             output_schema: None,
             error_schema: None,

@@ -17,8 +17,8 @@
 //!   both.
 //!
 //! `admission` bounds and validates components, `compile` runs the compiler in a child process,
-//! `initialise` takes snapshots, `purity` is the sandbox, `component` links, and `ready` and `call`
-//! run one call.
+//! `initialise` takes snapshots, `purity` is the sandbox, `component` links, `docs` reads the
+//! documentation, and `ready` and `call` run one call.
 
 mod admission;
 mod artefact;
@@ -26,6 +26,7 @@ mod call;
 mod compatibility;
 mod compile;
 mod component;
+mod docs;
 mod initialise;
 mod live;
 pub mod priority;
@@ -48,6 +49,7 @@ pub use self::artefact::compile_artefact;
 pub use self::call::{Ended, Failure, Output, Stopped};
 pub use self::compile::{CompileError, Compiler, UNCOMPILABLE_EXIT, limit_compiler_process};
 pub use self::component::{Described, Kind, Loaded, Refused, Typed, USES_MAX};
+pub use self::docs::documentation;
 pub use self::initialise::InitialiseError;
 use self::purity::Sandbox;
 pub use self::purity::{Allowance, CallLog, CancelFlag, thread_time};

@@ -138,6 +138,7 @@ mod tests {
         Description {
             form: Form::Typed,
             signature: signature.to_owned(),
+            docs: None,
             input_schema,
             output_schema: None,
             error_schema: None,

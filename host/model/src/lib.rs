@@ -8,6 +8,7 @@ pub mod cors;
 pub mod cost;
 pub mod description;
 pub mod disagreement;
+pub mod docs;
 pub mod form;
 pub mod id;
 pub mod limits;

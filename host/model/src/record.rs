@@ -18,6 +18,9 @@ pub struct Description {
     pub form: Form,
     /// The signature of `handle`, in WIT.
     pub signature: String,
+    /// The author's text about the function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docs: Option<String>,
     /// JSON Schema of the input document; `None` for functions of the raw and the http form.
     pub input_schema: Option<serde_json::Value>,
     /// JSON Schema of the function's value.

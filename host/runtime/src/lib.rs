@@ -32,12 +32,13 @@ pub use nebula_cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport, R
 pub use nebula_codec::{DecodeError, UnsupportedType};
 pub use nebula_engine::{
     CallLog, Codegen, CompileError, Compiler, Failure, Inadmissible, InitialiseError, Refused,
-    UNCOMPILABLE_EXIT, Uncompilable, compile_artefact, limit_compiler_process,
+    UNCOMPILABLE_EXIT, Uncompilable, compile_artefact, documentation, limit_compiler_process,
 };
 pub use nebula_linker::{ImportMismatch, InvalidImport, imported_functions};
 pub use nebula_model::answer::{Answer, Content, MEDIA_TYPE_BYTES_MAX};
 pub use nebula_model::cors::{Cors, CorsOrigin, OriginError};
 pub use nebula_model::disagreement::Disagreement;
+pub use nebula_model::docs::{FunctionDocs, NamedTypes, PartDocs, TypeDocs};
 pub use nebula_model::form::Form;
 pub use nebula_model::limits::COMPONENT_BYTES_MAX;
 pub use nebula_model::record::{Composition, Description, Linked, Pinned, VersionRecord};

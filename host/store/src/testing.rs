@@ -76,6 +76,7 @@ pub(crate) fn description() -> Description {
     Description {
         form: Form::Typed,
         signature: "handle: func()".to_owned(),
+        docs: None,
         input_schema: None,
         output_schema: None,
         error_schema: None,

@@ -88,6 +88,10 @@ fn description(record: &FunctionVersion) -> String {
         "  form       {form}\n  digest     {}\n  size       {} bytes\n",
         record.digest, record.size_bytes
     );
+    if let Some(summary) = record.docs.as_ref().and_then(|docs| docs.lines().next()) {
+        let summary = summary.replace(char::is_control, "\u{fffd}");
+        text.push_str(&format!("  about      {summary}\n"));
+    }
     for import in &record.imports {
         text.push_str(&format!("  imports    {import}\n"));
     }

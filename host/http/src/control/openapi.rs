@@ -107,6 +107,11 @@ fn call_path(function: &VersionRecord) -> Value {
         "requestBody": {"content": bodies.collect::<Map<_, _>>()},
         "responses": responses,
     });
+    if let (Some(docs), Some(operations)) = (&description.docs, path.as_object_mut()) {
+        for operation in operations.values_mut() {
+            operation["description"] = docs.as_str().into();
+        }
+    }
     path
 }
 
@@ -147,6 +152,20 @@ mod tests {
 
     fn statuses(operation: &Value) -> Vec<&str> {
         operation["responses"].as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    /// The author's text describes the operations, and that of a field its parameter.
+    #[test]
+    fn docs_are_descriptions() {
+        let path = call_path(&function(json!({
+            "form": "typed", "signature": "handle: func(name: string) -> string", "docs": "Greets.",
+            "input_schema": {"type": "string"},
+        })));
+        for method in ["get", "post"] {
+            assert_eq!(path[method]["description"], "Greets.");
+        }
+        let path = call_path(&function(json!({"form": "raw", "signature": "", "input_schema": null})));
+        assert!(path["post"].get("description").is_none());
     }
 
     #[test]

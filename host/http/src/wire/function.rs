@@ -82,6 +82,9 @@ pub struct FunctionVersion {
     pub form: FunctionForm,
     /// The signature, in WIT.
     pub signature: String,
+    /// The author's text about the function, in Markdown; absent if the component has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docs: Option<String>,
     /// JSON Schema of the input document; null for functions on bytes and of the http form.
     #[schema(value_type = JsonSchemaSchema)]
     pub input_schema: Option<Value>,
@@ -214,6 +217,7 @@ impl From<runtime::VersionRecord> for FunctionVersion {
         let runtime::Description {
             form,
             signature,
+            docs,
             input_schema,
             output_schema,
             error_schema,
@@ -234,6 +238,7 @@ impl From<runtime::VersionRecord> for FunctionVersion {
             linked: linked.into_iter().map(Into::into).collect(),
             form: form.into(),
             signature,
+            docs,
             input_schema,
             output_schema,
             error_schema,
@@ -337,6 +342,7 @@ mod tests {
         });
         full["linked"] = json!([linked]);
         full["form"] = json!("http");
+        full["docs"] = json!("About it.");
         for value in [plain, full] {
             let record: runtime::VersionRecord = serde_json::from_value(value.clone()).unwrap();
             let json = serde_json::to_string(&record).unwrap();

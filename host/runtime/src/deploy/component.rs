@@ -32,8 +32,17 @@ pub(super) struct PreparedComponent<'a> {
 impl PreparedComponent<'_> {
     /// Returns the version that it becomes.
     pub(super) fn version(&self, settings: Settings, project: Option<ProjectName>) -> NewVersion {
-        let Described { form, signature, input_schema, output_schema, error_schema, imports, notes, .. } =
-            &self.described;
+        let Described {
+            form,
+            signature,
+            docs,
+            input_schema,
+            output_schema,
+            error_schema,
+            imports,
+            notes,
+            ..
+        } = &self.described;
         NewVersion {
             digest: self.digest,
             size_bytes: self.content.len() as u64,
@@ -44,6 +53,7 @@ impl PreparedComponent<'_> {
             description: Description {
                 form: *form,
                 signature: signature.clone(),
+                docs: docs.clone(),
                 input_schema: input_schema.clone(),
                 output_schema: output_schema.clone(),
                 error_schema: error_schema.clone(),
@@ -94,10 +104,11 @@ impl Deployer {
     ) -> Result<PreparedComponent<'_>, DeployError> {
         nebula_engine::admit(&component)?;
         // From here on, the component includes its imports: this is compiled, stored and called.
-        let LinkedComponent { component: content, linked } = self.link(names, name, component)?;
+        let LinkedComponent { component: content, linked } = self.link(names, name, component.clone())?;
         let digest = Digest::of(&content);
         let deploying = Deploying::begin(self, digest);
-        let described = self.describe_new(&digest, &content, !linked.is_empty())?;
+        let mut described = self.describe_new(&digest, &content, !linked.is_empty())?;
+        described.document(&component);
         Ok(PreparedComponent { digest, content, linked, described, _deploying: deploying })
     }
 

@@ -14,6 +14,7 @@ pub(super) fn describe(plan: &Plan) -> Description {
     Description {
         form,
         signature: plan.callee.signature_text(),
+        docs: None,
         input_schema,
         output_schema: match output {
             OutputType::Value(ty) => Some(nebula_codec::json_schema(ty)),

@@ -1,0 +1,6 @@
+#[nebula_sdk::function]
+pub fn handle(number: String) -> Result<u32, std::num::ParseIntError> {
+    number.parse()
+}
+
+fn main() {}
