@@ -235,7 +235,7 @@ fn a_body_over_the_limit_is_413() {
     call(1000).is(200);
     call(1001).is(413).problem("body-too-large").member("bytes_max", 1000);
     // The default limit is 8 MiB.
-    nebula.redeploy("greets", guests::GREETS);
+    nebula.put("greets?input_bytes_max=default", &std::fs::read(guests::GREETS).unwrap()).is(200);
     call(1 << 20).is(200);
     // The client receives the answer although it is still sending.
     call(9 << 20).is(413).problem("body-too-large").member("bytes_max", 8 << 20);

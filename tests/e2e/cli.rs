@@ -146,9 +146,9 @@ fn rollback_inspect_and_remove() {
 fn logs_prints_what_calls_printed() {
     let nebula = Nebula::start().deploy("prints", guests::PRINTS);
     nebula.cli(&["logs", "prints"]).exits(0).says("").explains("no call has printed or failed");
-    nebula.post("/f/prints", "1").is(200);
+    nebula.request("POST", "/f/prints").header("x-request-id", "r-1").body("1").send().is(200);
     let ran = nebula.cli(&["logs", "prints"]).exits(0);
-    assert!(ran.stdout().ends_with("µs: ok\n    out 1\n    err 1\n"), "{ran:?}");
+    assert!(ran.stdout().ends_with("µs: ok (request r-1)\n    out 1\n    err 1\n"), "{ran:?}");
     let calls = nebula.cli(&["logs", "prints", "--json"]).exits(0).json();
     assert_eq!(calls["calls"][0]["output"], "out 1\nerr 1\n");
     nebula.cli(&["logs", "none"]).exits(7).explains("there is no function `none`");

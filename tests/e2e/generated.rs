@@ -32,7 +32,7 @@ const FUNCTIONS: usize = 30;
 
 /// Headers that differ between two answers to the same request: when each was made, how, and how
 /// long that took.
-const VOLATILE_HEADERS: &[&str] = &["date", "server-timing", "cache-status", "age"];
+const VOLATILE_HEADERS: &[&str] = &["date", "server-timing", "cache-status", "age", "x-request-id"];
 
 /// The parts of an answer that are equal for equal requests: all but [`VOLATILE_HEADERS`].
 #[derive(Debug, PartialEq)]

@@ -276,7 +276,7 @@ fn deploy_builds_and_deploys_a_directory() {
             [("CARGO_TARGET_DIR", &*target), ("NEBULA_SERVER", &server), ("NEBULA_DATA_DIR", &data_dir)];
         nebula_in(&root, arguments, &variables)
     };
-    run(&["pipeline", "check"]).exits(1).explains("no function `one`");
+    run(&["pipeline", "check"]).exits(7).explains("no function `one`");
     let dry = run(&["deploy", "--dry-run"]).exits(0);
     assert!(dry.stdout().contains("new        one    v1"), "{}", dry.stdout());
     call(&nebula, "one").is(404);

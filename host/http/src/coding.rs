@@ -132,8 +132,23 @@ impl Coding {
 }
 
 /// Reads `decoder` to its end, or one byte further than the limit.
-fn read_up_to(decoder: impl Read, bytes_max: u64, content: &mut Vec<u8>) -> io::Result<()> {
-    decoder.take(bytes_max.saturating_add(1)).read_to_end(content).map(drop)
+fn read_up_to(mut decoder: impl Read, bytes_max: u64, content: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        let room = make_room(bytes_max, content);
+        let read = decoder.by_ref().take(room as u64).read_to_end(content)?;
+        if read < room || content.len() as u64 > bytes_max {
+            return Ok(());
+        }
+    }
+}
+
+/// Makes room for as much content again, and for no more than one byte beyond the limit. Returns the
+/// room.
+fn make_room(bytes_max: u64, content: &mut Vec<u8>) -> usize {
+    let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX).saturating_add(1);
+    let room = content.len().max(BUFFER_BYTES).min(limit.saturating_sub(content.len()));
+    content.reserve_exact(room);
+    room
 }
 
 fn unzstd(coded: impl BufRead, bytes_max: u64, content: &mut Vec<u8>) -> io::Result<()> {
@@ -148,7 +163,9 @@ fn inflate(coded: &[u8], bytes_max: u64, content: &mut Vec<u8>) -> io::Result<()
     let mut decoder = Decompress::new(has_zlib_header(coded));
     let mut rest = coded;
     while content.len() as u64 <= bytes_max {
-        content.reserve(BUFFER_BYTES);
+        if content.len() == content.capacity() {
+            make_room(bytes_max, content);
+        }
         let before = (decoder.total_in(), content.len());
         let status = decoder.decompress_vec(rest, content, FlushDecompress::None)?;
         rest = usize::try_from(decoder.total_in()).ok().and_then(|read| coded.get(read..)).unwrap_or(&[]);
