@@ -83,6 +83,13 @@ impl PlaneUrl {
         self.0.starts_with("https://")
     }
 
+    /// Returns whether the server is on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let Ok(uri) = self.0.parse::<ureq::http::Uri>() else { return false };
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
     /// Returns the host and, if it is given, the port: a name for the server.
     pub(crate) fn authority(&self) -> &str {
         let rest = self.0.split_once("://").map_or(self.0.as_str(), |(_, rest)| rest);
@@ -184,6 +191,19 @@ mod tests {
             ["", "prod", "localhost", "ftp://a", "http://", "https:///x", "http://user:pass@a", "http://a?b"]
         {
             assert!(wrong.parse::<PlaneUrl>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn servers_on_this_machine_are_recognized() {
+        let is_loopback = |text: &str| text.parse::<PlaneUrl>().unwrap().is_loopback();
+        for here in [":8081", "localhost:8081", "http://127.8.9.1", "https://[::1]:8081", "https://localhost"]
+        {
+            assert!(is_loopback(here), "{here}");
+        }
+        for elsewhere in ["http://10.0.0.1", "https://localhost.example.org", "http://127.0.0.1.example.org"]
+        {
+            assert!(!is_loopback(elsewhere), "{elsewhere}");
         }
     }
 }

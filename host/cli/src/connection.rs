@@ -5,7 +5,7 @@
 //! | control plane | `--server`: the name of a saved server or a URL; else the default |
 //! | data plane | `--url`; the saved server; the default, if no server is named; the control plane's word |
 //! | CA | `--ca`; the saved server; the system |
-//! | token | `--token-file`; `NEBULA_TOKEN`; `--data-dir`; the saved server; the nearest data directory, here or above |
+//! | token | `--token-file`; `NEBULA_TOKEN`; the saved server; for a server on this machine `--data-dir`, or the nearest data directory, here or above |
 //!
 //! A saved server also counts if `--server`, or the default, is its URL. Its token is sent to no
 //! other server.
@@ -73,13 +73,23 @@ impl Connection {
         if let Some(token) = token_of_the_environment() {
             return token;
         }
-        match (&remote.data_dir, &self.saved_token) {
-            (Some(directory), _) => read(&Token::path(directory)),
-            (None, Some(token)) => Token::parse(token).context("the saved token is empty"),
-            (None, None) => read(&Token::path(&data_dir::to_ask())),
+        if let Some(token) = &self.saved_token {
+            return Token::parse(token).context("the saved token is empty");
+        }
+        // Data directories are of servers here: another server doesn't get their token.
+        if !self.control.is_loopback() {
+            let message = format!("no token for {}", self.control);
+            return Err(hinted(message, REMOTE_HINT).into());
+        }
+        match &remote.data_dir {
+            Some(directory) => read(&Token::path(directory)),
+            None => read(&Token::path(&data_dir::to_ask())),
         }
     }
 }
+
+/// The hint for a command without a token for a server elsewhere.
+const REMOTE_HINT: &str = "give `--token-file` or `NEBULA_TOKEN`, or run `nebula login` once: a data directory here has the token of a server here";
 
 /// The hint for a command without a token.
 const MISSING_HINT: &str = "run this where the server's data directory is, give `--data-dir`, `--token-file` or `NEBULA_TOKEN`, or run `nebula login` once";

@@ -13,6 +13,7 @@ mod inputs;
 mod locate;
 mod schema;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -73,6 +74,19 @@ fn project_name(given: Option<ProjectName>, directory: &Path) -> anyhow::Result<
         let hint = "give it one: `project = \"NAME\"` in its `nebula.toml`, or `--project NAME`";
         anyhow::Error::new(error).context(hinted("the project has no name", hint))
     })
+}
+
+/// Refuses two functions or pipelines of one name.
+fn refuse_equal_names(functions: &[FunctionCrate], pipelines: &[PipelineConfig]) -> anyhow::Result<()> {
+    let names = functions.iter().map(|function| &function.name);
+    let mut seen = HashSet::new();
+    match names.chain(pipelines.iter().map(|pipeline| &pipeline.name)).find(|name| !seen.insert(*name)) {
+        Some(name) => {
+            let hint = "give one of them another name, with `name` in its `nebula.toml`";
+            Err(hinted(format!("two functions of the project are called `{name}`"), hint).into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// A package that builds to a component.
@@ -141,7 +155,8 @@ impl Project {
             watch.extend(config.watch.iter().map(|path| directory.join(path)));
         }
         let pipelines = pipelines.into_iter();
-        let pipelines = pipelines.map(|(name, table)| PipelineConfig::new(name, table, &directory)).collect();
+        let pipelines: Vec<_> =
+            pipelines.map(|(name, table)| PipelineConfig::new(name, table, &directory)).collect();
         if !directory.join("Cargo.toml").is_file() {
             let hint = "`nebula new NAME` creates a function; or give the directory of one";
             return Err(hinted(format!("there is no `Cargo.toml` in `{}`", directory.display()), hint).into());
@@ -157,6 +172,7 @@ impl Project {
             return Err(hinted(format!("no package in `{}` is a function", directory.display()), hint).into());
         }
         functions.sort_by(|a, b| a.name.cmp(&b.name));
+        refuse_equal_names(&functions, &pipelines)?;
         Ok(Self {
             root,
             directory,
@@ -168,6 +184,11 @@ impl Project {
             pipelines,
             watch,
         })
+    }
+
+    /// Returns whether the project's `nebula.toml` names it.
+    pub(crate) fn is_named(&self) -> bool {
+        self.name.is_some()
     }
 
     /// Returns the project's name.

@@ -18,7 +18,7 @@ use anyhow::Context;
 use nebula_runtime::id::Digest;
 use serde::Deserialize;
 
-use crate::report::hinted;
+use crate::report::{hinted, note};
 
 /// The directory of the copy, in the root of a project.
 pub(crate) const DIRECTORY: &str = "nebula-sdk";
@@ -149,9 +149,16 @@ impl VendoredSdk {
             scratch.with_context(|| format!("cannot create a directory in `{}`", root.display()))?;
         let replacement = scratch.path().join("new");
         write_copy(&replacement)?;
-        std::fs::rename(&self.directory, scratch.path().join("old"))
-            .and_then(|()| std::fs::rename(&replacement, &self.directory))
-            .with_context(|| format!("cannot replace `{}`", self.directory.display()))?;
+        let old = scratch.path().join("old");
+        let cannot = || format!("cannot replace `{}`", self.directory.display());
+        std::fs::rename(&self.directory, &old).with_context(cannot)?;
+        if let Err(error) = std::fs::rename(&replacement, &self.directory) {
+            if std::fs::rename(&old, &self.directory).is_err() {
+                let kept = scratch.keep();
+                note(format!("the earlier copy is in `{}`", kept.join("old").display()));
+            }
+            return Err(error).with_context(cannot);
+        }
         Ok(Some(SdkUpdate {
             from: self.stamp.version.clone(),
             added: after.keys().filter(|path| !before.contains_key(*path)).count(),

@@ -28,12 +28,14 @@ mod project;
 mod uploads;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use nebula_model::id::{Digest, FunctionName};
 use nebula_model::record::VersionRecord;
 use nebula_model::settings::{Settings, SettingsUpdate};
 use nebula_store::{Store, StoreError};
+use tokio::sync::Semaphore;
 
 pub use self::error::{Broken, DeployError};
 pub use self::followers::Followers;
@@ -62,6 +64,8 @@ pub(crate) struct Deployer {
     deploying: Mutex<Vec<Digest>>,
     /// Components that were uploaded for a project's deploy.
     uploads: Uploads,
+    /// Held by the one project that is being deployed.
+    projects: Arc<Semaphore>,
     /// Chains to link and compile.
     fusing: Mutex<Queue>,
 }
@@ -81,6 +85,7 @@ impl Deployer {
             naming: Mutex::default(),
             deploying: Mutex::default(),
             uploads: Uploads::default(),
+            projects: Arc::new(Semaphore::new(1)),
             fusing: Mutex::default(),
         }
     }
@@ -151,7 +156,7 @@ impl Deployer {
         // many files.
         let in_use = || {
             let called = self.functions.digests_in_use().into_iter();
-            let uploaded = self.uploads.digests();
+            let uploaded = self.uploads.digests(Instant::now());
             called.chain(self.lock_deploying().iter().copied()).chain(uploaded).chain(fused).collect()
         };
         self.store.collect_garbage(self.executor.code().compatibility(), in_use)?;

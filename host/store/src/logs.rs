@@ -166,7 +166,12 @@ impl Shared {
         }
         if file.append(&batch).is_full() {
             self.load(&mut file);
-            let entries: Vec<_> = self.kept().entries.iter().cloned().collect();
+            let entries: Vec<_> = {
+                let mut kept = self.kept();
+                // Others may have come since the batch.
+                kept.written_unix_us = kept.last_unix_us;
+                kept.entries.iter().cloned().collect()
+            };
             file.rewrite(&entries);
         }
         true

@@ -69,6 +69,13 @@ fn deploy_project(deploy: &args::Deploy) -> anyhow::Result<()> {
         return Err(hinted(message, "leave out these options, or give a component file").into());
     }
     let project = Project::open(&deploy.path)?;
+    if deploy.prune && deploy.project.is_none() && !project.is_named() {
+        let message =
+            "`--prune` needs a project with a name of its own: other directories may have this one's";
+        return Err(
+            hinted(message, "put `project = \"NAME\"` into its `nebula.toml`, or give `--project`").into()
+        );
+    }
     let name = match &deploy.project {
         Some(name) => name.clone(),
         None => project.name()?,

@@ -106,6 +106,9 @@ pub(crate) struct ComponentConfig {
 impl ComponentConfig {
     /// Reads the `nebula.toml` in the directory of a component file.
     pub(crate) fn beside(component: &Path) -> anyhow::Result<Self> {
+        if component == Path::new("-") {
+            return Ok(Self::default());
+        }
         let directory = component.parent().filter(|parent| !parent.as_os_str().is_empty());
         let Config { name, limits, remember, cors, .. } = Config::read(directory.unwrap_or(Path::new(".")))?;
         let settings = Settings { limits, remember, cors };

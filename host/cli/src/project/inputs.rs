@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The files in a package's or workspace's directory that affect how cargo builds.
-const CARGO_FILES: [&str; 6] = [
+const CARGO_FILES: [&str; 7] = [
+    "build.rs",
     "Cargo.toml",
     "Cargo.lock",
     "rust-toolchain",

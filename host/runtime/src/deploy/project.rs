@@ -227,15 +227,23 @@ impl Deployer {
         self: &Arc<Self>,
         deploy: ProjectDeploy,
     ) -> Result<Vec<ProjectChange>, ProjectError> {
-        self.run_compiling(move |this| {
-            let changes = this.deploy_project_blocking(&deploy)?;
+        let internal = |error: &dyn std::fmt::Display| DeployError::Internal(error.to_string());
+        // One at a time, without a place for a compiler: a project may compile for minutes, and the
+        // first calls of other functions need that place.
+        let permit = Arc::clone(&self.projects).acquire_owned().await;
+        let permit = permit.map_err(|error| internal(&error))?;
+        let this = Arc::clone(self);
+        let deploying = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let changes = this.deploy_project_blocking(&deploy);
             let is_removal = |change: &ProjectChange| matches!(change, ProjectChange::Removed(_));
-            if !deploy.dry_run && changes.iter().any(is_removal) {
+            // A dry run and a refused deploy may leave components that were linked.
+            if deploy.dry_run || changes.as_ref().map_or(true, |changes| changes.iter().any(is_removal)) {
                 this.collect_garbage()?;
             }
-            Ok(changes)
-        })
-        .await
+            changes
+        });
+        deploying.await.map_err(|error| internal(&error))?
     }
 
     fn deploy_project_blocking(
@@ -296,6 +304,12 @@ impl Deployer {
             for (record, notes) in records.iter_mut().zip(&notes) {
                 record.description.notes.extend_from_slice(notes);
             }
+            for (record, before) in records.iter_mut().zip(&before) {
+                let other = before.as_ref().and_then(|before| before.project.as_ref());
+                if let Some(other) = other.filter(|other| record.project.as_ref() != Some(*other)) {
+                    record.description.notes.push(format!("moves here from the project `{other}`"));
+                }
+            }
             let published = records.into_iter().zip(before).enumerate().map(|(index, (record, before))| {
                 let (record, before) = (Box::new(record), before.map(|before| before.version));
                 match before {
@@ -343,7 +357,7 @@ impl Deployer {
                         return Err(ProjectError::TooLarge);
                     }
                     // A deploy that takes long doesn't lose its components.
-                    self.uploads.add(function.digest, component.len() as u64, Instant::now());
+                    self.uploads.renew(&function.digest, Instant::now());
                     let imports = nebula_linker::imported_functions(&component);
                     uploaded.push(UploadedFunction { function, component: component.into(), imports });
                 }

@@ -45,9 +45,19 @@ impl Uploads {
         expired > 0
     }
 
+    /// Keeps an upload for longer, if it is one.
+    pub(super) fn renew(&self, digest: &Digest, now: Instant) {
+        let mut uploads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(upload) = uploads.get_mut(digest) {
+            upload.at = now;
+        }
+    }
+
     /// Returns the uploads that are kept.
-    pub(super) fn digests(&self) -> Vec<Digest> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    pub(super) fn digests(&self, now: Instant) -> Vec<Digest> {
+        let uploads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = uploads.iter().filter(|(_, upload)| now.saturating_duration_since(upload.at) < KEPT);
+        kept.map(|(digest, _)| *digest).collect()
     }
 }
 
@@ -62,8 +72,11 @@ mod tests {
         assert!(!uploads.add(first, 1, begun));
         assert!(!uploads.add(first, 1, begun + KEPT / 2), "it is renewed");
         assert!(!uploads.add(second, 1, begun + KEPT));
+        uploads.renew(&second, begun + KEPT + KEPT / 4);
+        uploads.renew(&Digest::of(b"none"), begun + KEPT);
+        assert_eq!(uploads.digests(begun + KEPT * 2), [second]);
         assert!(uploads.add(second, 1, begun + KEPT * 2));
-        assert_eq!(uploads.digests(), [second]);
+        assert_eq!(uploads.digests(begun + KEPT * 3), []);
     }
 
     #[test]
@@ -75,9 +88,9 @@ mod tests {
             let at = begun + Duration::from_secs(seconds);
             assert_eq!(uploads.add(digest, BYTES_MAX / 2, at), is_last);
         }
-        let kept = uploads.digests();
+        let kept = uploads.digests(begun);
         assert!(kept.len() == 2 && !kept.contains(&digests[0]));
         assert!(uploads.add(digests[0], BYTES_MAX + 1, begun + Duration::from_secs(9)));
-        assert_eq!(uploads.digests(), [digests[0]], "a single upload may be larger");
+        assert_eq!(uploads.digests(begun), [digests[0]], "a single upload may be larger");
     }
 }

@@ -10,7 +10,8 @@
 //! are removed and put back, and it works on every file system.
 //!
 //! Invariant: a build that writes what it reads doesn't rebuild forever. A file that changes during
-//! two builds in a row is written by them, and its changes during builds are ignored from then on.
+//! two builds in a row seems to be written by them, so its second change causes no build. A message
+//! says so, because somebody may have edited it twice.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -142,16 +143,24 @@ impl ProjectWatcher {
 struct OwnWrites {
     /// The files that changed during the last build.
     during_last: BTreeSet<PathBuf>,
-    files: BTreeSet<PathBuf>,
+    /// The files that a message has named.
+    named: BTreeSet<PathBuf>,
 }
 
 impl OwnWrites {
     /// Returns the files for which to build again, of those that changed during a build.
     fn build_again_for(&mut self, during: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
         let is_cargos = |path: &&PathBuf| WRITTEN_BY_CARGO.iter().any(|file| path.ends_with(file));
-        self.files.extend(during.intersection(&self.during_last).cloned());
-        self.files.extend(during.iter().filter(is_cargos).cloned());
-        let again = during.difference(&self.files).cloned().collect();
+        let during: BTreeSet<_> = during.into_iter().filter(|path| !is_cargos(&path)).collect();
+        for path in during.intersection(&self.during_last) {
+            if self.named.insert(path.clone()) {
+                note(format!(
+                    "`{}` changed during two builds in a row, as if they wrote it: if you edited it, save it again",
+                    path.display()
+                ));
+            }
+        }
+        let again = during.difference(&self.during_last).cloned().collect();
         self.during_last = during;
         again
     }
@@ -184,6 +193,7 @@ mod tests {
         assert_eq!(own.build_again_for(files(["generated.rs"])), files([]));
         assert_eq!(own.build_again_for(files(["edited.rs", "generated.rs"])), files(["edited.rs"]));
         assert_eq!(own.build_again_for(files([])), files([]));
-        assert_eq!(own.build_again_for(files(["generated.rs"])), files([]));
+        // A build without a change of the file ends the row.
+        assert_eq!(own.build_again_for(files(["generated.rs"])), files(["generated.rs"]));
     }
 }
