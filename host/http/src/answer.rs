@@ -287,7 +287,11 @@ fn finish(
     response: Response<Bytes>,
 ) -> Result<Encodable, Problem> {
     let (mut parts, body) = response.into_parts();
-    let is_compressible = context.compression == Compression::On && compression::is_worth_it(&parts, &body);
+    // The length of a body that a guest has omitted for `HEAD`.
+    let omitted =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let compresses = context.compression == Compression::On;
+    let is_compressible = compresses && compression::is_worth_it(&parts, omitted.unwrap_or(body.len()));
     let headers = &mut parts.headers;
     insert_provenance(headers, facts);
     if let Some(issued) = &facts.receipt {
@@ -298,7 +302,9 @@ fn finish(
     let sees_request = facts.function.record.description.form == Form::Http;
     let lacks_vary = sees_request && !headers.contains_key(header::VARY);
     if sees_request {
-        let varies = if is_compressible { "accept-encoding, prefer" } else { "prefer" };
+        // A 304 updates the headers of the content that a cache has, which may be compressible.
+        let is_negotiated = is_compressible || (compresses && parts.status == StatusCode::NOT_MODIFIED);
+        let varies = if is_negotiated { "accept-encoding, prefer" } else { "prefer" };
         headers.append(header::VARY, HeaderValue::from_static(varies));
     }
     let policy = match context.selector {
@@ -329,10 +335,13 @@ fn finish(
     let coding = context.coding.filter(|_| is_compressible);
     if let Some(coding) = coding {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+        headers.remove(header::CONTENT_LENGTH);
     }
+    // An omitted body isn't encoded.
+    let encoded = coding.filter(|_| !body.is_empty());
     let Some(etag) = own.or_else(hash) else {
         headers.remove(header::ETAG);
-        return Ok(Encodable { response: Response::from_parts(parts, body), coding });
+        return Ok(Encodable { response: Response::from_parts(parts, body), coding: encoded });
     };
     let etag = match coding {
         Some(coding) => etag.in_coding(coding),
@@ -354,7 +363,7 @@ fn finish(
         }
         return Ok(Encodable { response: Response::from_parts(parts, Bytes::new()), coding: None });
     }
-    Ok(Encodable { response: Response::from_parts(parts, body), coding })
+    Ok(Encodable { response: Response::from_parts(parts, body), coding: encoded })
 }
 
 /// Adds the function's identity, the timings, the cache status and the failed step. Errors get

@@ -39,8 +39,10 @@ impl BodyMemory {
         Self(Arc::new(Semaphore::new(units(BYTES_MAX) as usize)))
     }
 
-    /// Waits for memory for `body`, of which at most `bytes_max` will be read. Returns `None` if
-    /// the body isn't counted. Dropping the permit frees the memory.
+    /// Waits for memory for `body`, of which at most `bytes_max` will be read, and for as much again
+    /// if it is `decoded`: a call that waited for the second part while it holds the first could wait
+    /// for others that do the same. Returns `None` if the body isn't counted. Dropping the permit
+    /// frees the memory.
     ///
     /// # Errors
     /// The problem to answer with, if [`RESERVE_TIMEOUT`] passes first.
@@ -48,6 +50,7 @@ impl BodyMemory {
         &self,
         body: &Incoming,
         bytes_max: u64,
+        decoded: bool,
     ) -> Result<Option<OwnedSemaphorePermit>, Problem> {
         if body.is_end_stream() {
             return Ok(None);
@@ -58,7 +61,8 @@ impl BodyMemory {
             return Ok(None);
         }
         // This future is large and rarely needed. Boxed, it doesn't enlarge that of every request.
-        Box::pin(self.reserve_bytes(announced)).await.map(Some)
+        let bytes = announced.saturating_add(if decoded { bytes_max } else { 0 });
+        Box::pin(self.reserve_bytes(bytes)).await.map(Some)
     }
 
     /// Waits for memory for `bytes`.

@@ -110,7 +110,7 @@ pub(crate) struct ConnectionSlot {
 }
 
 /// Counts the requests in flight of one connection.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct RequestCounter(Arc<ConnectionState>);
 
 /// A counted request. It is in flight until this is dropped.

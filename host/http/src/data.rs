@@ -244,8 +244,9 @@ async fn call(
         }
     }
     // Keep the memory reserved until the call ends: the call holds the body.
+    let decoded = form != Form::Http && !payload::is_ordinary(&parts.headers, *present);
     let _reserved_for_input;
-    let _reserved = bodies.reserve(body, function.limits().input_bytes_max).await?;
+    let mut reserved = bodies.reserve(body, function.limits().input_bytes_max, decoded).await?;
     let request = match form {
         Form::Http => {
             let mut body = TrailedBody::new(body);
@@ -261,7 +262,8 @@ async fn call(
                     Ok(call) => call,
                     Err(body) => {
                         // Boxed, because most bodies don't need it.
-                        let read = Box::pin(payload::read(shard, bodies, function, parts, body)).await?;
+                        let read = payload::read(shard, bodies, function, parts, body, reserved.take());
+                        let read = Box::pin(read).await?;
                         _reserved_for_input = read.reserved;
                         read.call
                     }

@@ -11,7 +11,10 @@
 //! their place. It copies the beginning of the head that hyper is about to parse, because the status
 //! alone doesn't tell what is wrong.
 //!
-//! Invariant: any other bytes pass unchanged.
+//! Invariants:
+//! * Any other bytes pass unchanged: only the beginning of a message is looked at, never the rest of
+//!   one that was written in part.
+//! * HTTP/2 passes as it is.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -35,7 +38,7 @@ use crate::status;
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// The memory for a head that a connection keeps between two requests, bytes.
-const HEAD_BYTES_KEPT: usize = 512;
+const HEAD_BYTES_KEPT: usize = 4 * 1024;
 
 /// The most headers of a copied head.
 const HEADERS_MAX: usize = 256;
@@ -43,12 +46,32 @@ const HEADERS_MAX: usize = 256;
 /// The headers of hyper's refusals.
 const HEADERS_OF_HYPER: [&str; 3] = ["connection", "content-length", "date"];
 
+/// The protocol of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    /// Nothing has been read.
+    Unknown,
+    Http1,
+    Http2,
+}
+
+impl Protocol {
+    /// Returns the protocol of a connection that begins with these bytes. No method of HTTP/1.1
+    /// begins like the preface of HTTP/2 (RFC 9113 §3.4).
+    fn of(first: &[u8]) -> Self {
+        if first.starts_with(b"PRI") { Self::Http2 } else { Self::Http1 }
+    }
+}
+
 /// A connection as hyper reads and writes it.
 pub(crate) struct RefusalStream<S> {
     stream: S,
     requests: RequestCounter,
     /// The beginning of the head that hyper is reading.
     head: Vec<u8>,
+    protocol: Protocol,
+    /// The last write was accepted in part, so the next one begins within a message.
+    is_within_message: bool,
     /// The rest of an answer in place of hyper's.
     pending: Vec<u8>,
     written: usize,
@@ -56,7 +79,15 @@ pub(crate) struct RefusalStream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> RefusalStream<S> {
     pub(crate) fn new(stream: S, requests: RequestCounter) -> Self {
-        Self { stream, requests, head: Vec::new(), pending: Vec::new(), written: 0 }
+        Self {
+            stream,
+            requests,
+            head: Vec::new(),
+            protocol: Protocol::Unknown,
+            is_within_message: false,
+            pending: Vec::new(),
+            written: 0,
+        }
     }
 
     fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -72,6 +103,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RefusalStream<S> {
 
     /// Returns the answer in place of these bytes, if they are hyper's refusal.
     fn replacement(&self, pieces: &[IoSlice<'_>]) -> Option<Vec<u8>> {
+        if self.is_within_message || self.protocol == Protocol::Http2 {
+            return None;
+        }
         let [first, rest @ ..] = pieces else { return None };
         if !first.starts_with(b"HTTP/1.1 4") || rest.iter().any(|piece| !piece.is_empty()) {
             return None;
@@ -161,9 +195,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for RefusalStream<S> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        let bytes = &buffer.filled()[before..];
+        if this.protocol == Protocol::Unknown && !bytes.is_empty() {
+            this.protocol = Protocol::of(bytes);
+        }
         // While a request is in flight, hyper reads its body.
-        if !this.requests.has_request() {
-            let bytes = &buffer.filled()[before..];
+        if this.protocol == Protocol::Http1 && !this.requests.has_request() {
             let room = HEAD_BYTES_MAX - this.head.len();
             this.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
@@ -193,7 +230,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for RefusalStream<S> {
                 let _ = this.poll_pending(context)?;
                 Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
             }
-            None => Pin::new(&mut this.stream).poll_write_vectored(context, pieces),
+            None => {
+                let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(context, pieces))?;
+                this.is_within_message = written < pieces.iter().map(|piece| piece.len()).sum();
+                Poll::Ready(Ok(written))
+            }
         }
     }
 
@@ -251,5 +292,61 @@ mod tests {
         ] {
             assert_eq!(of(status, head), expected, "{status} {head}");
         }
+    }
+
+    /// A stream that accepts some bytes at a time.
+    struct Narrow {
+        written: Vec<u8>,
+        accepts: usize,
+    }
+
+    impl AsyncRead for Narrow {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            buffer.put_slice(b"GET / HTTP/1.1\r\n");
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let accepted = bytes.len().min(self.accepts);
+            self.written.extend_from_slice(&bytes[..accepted]);
+            Poll::Ready(Ok(accepted))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// A body that looks like a refusal passes unchanged, also if a write begins with it.
+    #[tokio::test]
+    async fn bodies_that_look_like_refusals_pass() {
+        use tokio::io::AsyncWriteExt;
+
+        let body = b"HTTP/1.1 400 Bad Request\r\ndate: a\r\n\r\n";
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        let answer = [head.as_bytes(), body].concat();
+        let narrow = Narrow { written: Vec::new(), accepts: head.len() };
+        let mut stream = RefusalStream::new(narrow, RequestCounter::default());
+        stream.write_all(&answer).await.unwrap();
+        assert_eq!(stream.stream.written, answer);
+        stream.stream.accepts = usize::MAX;
+        stream.stream.written.clear();
+        stream.write_all(body).await.unwrap();
+        stream.flush().await.unwrap();
+        assert!(stream.stream.written.ends_with(b"}"), "a refusal itself is replaced");
     }
 }

@@ -62,18 +62,23 @@ impl From<Problem> for Unread {
 /// Returns the call of a body that the runtime can decode as it is, like most. Returns any other body
 /// unchanged, for [`read`].
 pub(crate) fn ordinary(headers: &HeaderMap, present: PresentHeaders, body: Bytes) -> Result<Call, Bytes> {
-    let media_type = body::text(headers, header::CONTENT_TYPE);
-    let is_ordinary = media_type.is_none_or(|media_type| {
-        matches!(media_type, "application/json" | "application/octet-stream")
-            || (MediaType(media_type).is_json() && MediaType(media_type).other_encoding() == Ok(None))
-    });
-    if !is_ordinary || present.content_encoding {
+    if !is_ordinary(headers, present) {
         return Err(body);
     }
+    let media_type = body::text(headers, header::CONTENT_TYPE);
     Ok(Call::Payload { media_type: media_type.map(str::to_owned), body })
 }
 
-/// Reads any body.
+/// Returns whether the runtime can decode a body with these headers as it is.
+pub(crate) fn is_ordinary(headers: &HeaderMap, present: PresentHeaders) -> bool {
+    let is_decodable = |media_type: &str| {
+        matches!(media_type, "application/json" | "application/octet-stream")
+            || (MediaType(media_type).is_json() && MediaType(media_type).other_encoding() == Ok(None))
+    };
+    !present.content_encoding && body::text(headers, header::CONTENT_TYPE).is_none_or(is_decodable)
+}
+
+/// Reads any body. `reserved` is the memory for it and for its input, unless it is small.
 ///
 /// # Errors
 /// The problem to answer with.
@@ -83,6 +88,7 @@ pub(crate) async fn read(
     function: &Arc<RoutedFunction>,
     parts: &Parts,
     body: Bytes,
+    reserved: Option<OwnedSemaphorePermit>,
 ) -> Result<ReadCall, Problem> {
     let codings = coding::of_body(&parts.headers).map_err(|list| status::unsupported_coding(&list))?;
     let media_type = body::text(&parts.headers, header::CONTENT_TYPE).map(str::to_owned);
@@ -92,14 +98,18 @@ pub(crate) async fn read(
     if payload.is_soon_read(description) {
         let bound = if payload.codings.is_empty() { bytes_max } else { bytes_max.min(SMALL_BYTES_MAX) };
         match payload.clone().into_call(description, bound) {
-            Ok(call) => return Ok(ReadCall { call, reserved: None }),
+            Ok(call) => return Ok(ReadCall { call, reserved }),
             Err(Unread::Refused(problem)) => return Err(problem),
             Err(Unread::TooLong) if bound == bytes_max => return Err(status::too_large(bytes_max)),
             // The body is longer than it looks. Read it again, elsewhere.
             Err(Unread::TooLong) => {}
         }
     }
-    let mut reserved = bodies.reserve_bytes(bytes_max).await?;
+    // A body that was reserved for has room for its input too.
+    let mut reserved = match reserved {
+        Some(reserved) => reserved,
+        None => bodies.reserve_bytes(bytes_max).await?,
+    };
     let function = Arc::clone(function);
     let read = shard.run_aside(move || payload.into_call(&function.record.description, bytes_max)).await;
     match read {

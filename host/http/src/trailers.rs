@@ -18,7 +18,7 @@ use crate::problem::Reply;
 
 /// Fields that may not come after the body, because they frame, route or describe it (RFC 9110
 /// §6.5.1).
-const NOT_AFTER_BODY: [HeaderName; 14] = [
+const NOT_AFTER_BODY: [HeaderName; 16] = [
     header::AUTHORIZATION,
     header::CACHE_CONTROL,
     header::CONNECTION,
@@ -33,6 +33,9 @@ const NOT_AFTER_BODY: [HeaderName; 14] = [
     header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+    // Only the host issues receipts and reports that it did.
+    HeaderName::from_static("nebula-receipt"),
+    HeaderName::from_static("preference-applied"),
 ];
 
 /// Returns the fields that may come after a body.

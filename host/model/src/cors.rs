@@ -68,7 +68,11 @@ impl FromStr for CorsOrigin {
             let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
             let host = authority.host();
             let has_user = authority.as_str().contains('@');
-            (!host.is_empty() && !has_user).then(|| format!("{scheme}://{authority}").to_ascii_lowercase())
+            // Browsers leave these ports out.
+            let has_default_port =
+                matches!((scheme, authority.port_u16()), ("http", Some(80)) | ("https", Some(443)));
+            (!host.is_empty() && !has_user && !has_default_port)
+                .then(|| format!("{scheme}://{authority}").to_ascii_lowercase())
         });
         // Browsers send an origin in this form alone, so another would never match.
         match origin.filter(|origin| origin == text) {
@@ -107,7 +111,14 @@ mod tests {
 
     #[test]
     fn origins_are_those_that_browsers_send() {
-        for text in ["*", "https://a.example", "http://localhost:3000", "http://[::1]:80", "app://x"] {
+        for text in [
+            "*",
+            "https://a.example",
+            "http://localhost:3000",
+            "http://[::1]:81",
+            "https://a.example:80",
+            "app://x",
+        ] {
             assert_eq!(text.parse::<CorsOrigin>().unwrap().to_string(), text);
         }
         for wrong in [
