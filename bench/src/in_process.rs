@@ -36,10 +36,10 @@ impl InProcess {
     /// # Errors
     /// Returns an error if the runtime can't be opened.
     pub(crate) fn open_with_cache(data_dir: &Path) -> anyhow::Result<Self> {
-        Self::open_with(data_dir, HostLimits::default().remembered_bytes_max)
+        Self::open_with(data_dir, HostLimits::default().cache_bytes_max)
     }
 
-    fn open_with(data_dir: &Path, remembered_bytes_max: u64) -> anyhow::Result<Self> {
+    fn open_with(data_dir: &Path, cache_bytes_max: u64) -> anyhow::Result<Self> {
         let runtime = Runtime::open(RuntimeConfig {
             data_dir: data_dir.to_owned(),
             compiler: Compiler::InProcess(Codegen::Optimised),
@@ -49,7 +49,7 @@ impl InProcess {
             host_limits: HostLimits {
                 calls_max: 1,
                 instances_max: NonZeroU32::MIN.saturating_add(1),
-                remembered_bytes_max,
+                cache_bytes_max,
                 ..HostLimits::default()
             },
             signer: None,

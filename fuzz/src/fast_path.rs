@@ -92,7 +92,7 @@ impl Server {
             compiler: Compiler::InProcess(Codegen::Baseline),
             // Long enough that no call misses its deadline on a busy machine.
             limits: Limits { deadline_ms: NonZeroU64::MIN.saturating_add(60_000), ..Limits::default() },
-            host_limits: HostLimits { remembered_disk_bytes_max: 0, ..HostLimits::default() },
+            host_limits: HostLimits { cache_disk_bytes_max: 0, ..HostLimits::default() },
             signer: None,
             verify_share: 0.0,
             alarm: |_| {},

@@ -191,7 +191,7 @@ fn traps_are_cached_only_if_the_function_allows_it() {
         ("overflows", guests::OVERFLOWS_STACK),
         ("loops", guests::LOOPS_FOREVER),
     ] {
-        deploy(&nebula, &format!("{name}?remember_traps=on&deadline_ms=500"), component);
+        deploy(&nebula, &format!("{name}?cache_traps=on&deadline_ms=500"), component);
     }
     for (name, input) in [("panics", "3"), ("traps", ""), ("eats", ""), ("returns", "9000000")] {
         let first = nebula.post(&format!("/f/{name}"), input).is(502).has("cache-status", MISS);
@@ -205,7 +205,7 @@ fn traps_are_cached_only_if_the_function_allows_it() {
     }
     // The answer to a trap holds the log, so functions with other log limits don't share it. Nor
     // does a function that doesn't allow traps to be cached.
-    deploy(&nebula, "quiet?remember_traps=on&log_bytes_max=0", guests::PANICS);
+    deploy(&nebula, "quiet?cache_traps=on&log_bytes_max=0", guests::PANICS);
     nebula.post("/f/quiet", "3").is(502).has("cache-status", MISS);
     deploy(&nebula, "forgets", guests::PANICS);
     nebula.post("/f/forgets", "3").is(502).has("cache-status", "nebula; fwd=miss");
@@ -233,9 +233,9 @@ fn request_directives_force_a_run_or_prevent_storing() {
 fn function_settings_control_caching() {
     let nebula = Nebula::start();
     let call = |name: &str| nebula.post(&format!("/f/{name}"), "[1, 2]").is(200).says("3");
-    deploy(&nebula, "never?remember=off", guests::ADDS);
-    deploy(&nebula, "briefly?remember_ttl_s=4", guests::ADDS);
-    deploy(&nebula, "small?remember_bytes_max=0", guests::ADDS);
+    deploy(&nebula, "never?cache=off", guests::ADDS);
+    deploy(&nebula, "briefly?cache_ttl_s=4", guests::ADDS);
+    deploy(&nebula, "small?cache_bytes_max=0", guests::ADDS);
     for _ in 0..2 {
         call("never").has("cache-status", "nebula; fwd=bypass");
         // Its results exceed the size limit.
@@ -250,9 +250,7 @@ fn function_settings_control_caching() {
     });
     let hit = call("briefly");
     assert!(hit.header("cache-status").unwrap().starts_with("nebula; hit; ttl="), "{hit:?}");
-    for wrong in
-        ["remember=maybe", "remember_ttl_s=0", "remember_ttl_s=x", "remember_traps=1", "remember_size=1"]
-    {
+    for wrong in ["cache=maybe", "cache_ttl_s=0", "cache_ttl_s=x", "cache_traps=1", "cache_size=1"] {
         let refused = nebula.put(&format!("wrong?{wrong}"), &std::fs::read(guests::ADDS).unwrap());
         refused.is(400).problem("bad-limit");
     }

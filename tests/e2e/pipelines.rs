@@ -298,9 +298,9 @@ fn collected_values_are_limited_while_they_are_collected() {
 fn nested_pipelines_keep_their_own_limits() {
     let nebula = with(Nebula::start(), &["slugify", "markdown"]);
     put(&nebula, "inner", &json!({"all": ["slugify", "markdown"]})).is(200);
-    put(&nebula, "small?output_bytes_max=20&remember_traps=on", &json!({"all": ["slugify", "markdown"]}))
+    put(&nebula, "small?output_bytes_max=20&cache_traps=on", &json!({"all": ["slugify", "markdown"]}))
         .is(200);
-    put(&nebula, "outer?output_bytes_max=20&remember_traps=on", &json!(["inner", {"select": "0"}])).is(200);
+    put(&nebula, "outer?output_bytes_max=20&cache_traps=on", &json!(["inner", {"select": "0"}])).is(200);
     put(&nebula, "wide", &json!(["small", {"select": "0"}])).is(200);
     nebula.post("/f/outer", "\"a long text indeed\"").is(200).says("\"a-long-text-indeed\"");
     nebula.post("/f/inner", "\"a long text indeed\"").is(200).has("cache-status", HIT);
@@ -314,7 +314,7 @@ fn nested_pipelines_keep_their_own_limits() {
     let each = json!({"steps": {"each": "slugify"}}).to_string();
     nebula.control("PUT", "/api/v1/pipelines/each").body(each).send().is(200);
     let few = json!({"steps": "each", "calls_max": 3}).to_string();
-    nebula.control("PUT", "/api/v1/pipelines/few?remember_traps=on").body(few).send().is(200);
+    nebula.control("PUT", "/api/v1/pipelines/few?cache_traps=on").body(few).send().is(200);
     nebula.post("/f/few", r#"["a", "b", "c"]"#).is(502).problem("pipeline-limit").member("max", 3);
     nebula.post("/f/each", r#"["a", "b", "c"]"#).is(200).has("cache-status", MISS);
 }
@@ -352,7 +352,7 @@ fn cache_directives_apply_to_steps() {
     assert_eq!(steps(&call("max-age=0")), ["slugify: miss", "markdown: miss"]);
     assert_eq!(steps(&call("no-cache")), ["slugify: miss", "markdown: miss"]);
     // A pipeline isn't cached if one of its steps isn't.
-    nebula.put("markdown?remember=off", &std::fs::read(function("markdown")).unwrap()).is(200);
+    nebula.put("markdown?cache=off", &std::fs::read(function("markdown")).unwrap()).is(200);
     for _ in 0..2 {
         call("max-age=0").has("cache-status", "nebula; fwd=bypass");
     }

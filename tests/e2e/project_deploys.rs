@@ -226,16 +226,16 @@ fn settings_are_kept_unless_changed() {
         let detail = nebula.control("GET", "/api/v1/functions/f").send().is(200).json();
         detail["current"]["limits"].clone()
     };
-    nebula.put("f?deadline_ms=9000&remember=off", &function(&[], 1)).is(200);
+    nebula.put("f?deadline_ms=9000&cache=off", &function(&[], 1)).is(200);
     let answer = nebula.put("f?log_bytes_max=10", &function(&[], 2)).is(200).json();
     assert_eq!(limits(&nebula), json!({"deadline_ms": 9000, "log_bytes_max": 10}));
     let notes = json!([
+        "keeps `cache.off` = true of the version before",
         "keeps `limits.deadline_ms` = 9000 of the version before",
         "sets `limits.log_bytes_max` to 10",
-        "keeps `remember.off` = true of the version before",
     ]);
     assert_eq!(answer["notes"], notes);
-    nebula.put("f?deadline_ms=default&remember=on", &function(&[], 3)).is(200);
+    nebula.put("f?deadline_ms=default&cache=on", &function(&[], 3)).is(200);
     assert_eq!(limits(&nebula), json!({"log_bytes_max": 10}));
     nebula.put("f?settings=replace", &function(&[], 3)).is(200);
     assert_eq!(limits(&nebula), json!({}));

@@ -325,13 +325,13 @@ fn sizes_have_units() {
         "128M",
         "--input-bytes-max",
         "4k",
-        "--remember-bytes-max",
+        "--cache-bytes-max",
         "1KiB",
         "--json",
     ]);
     let deployed = deployed.exits(0).json();
     assert_eq!(deployed["limits"], json!({"memory_bytes_max": 128 << 20, "input_bytes_max": 4096}));
-    assert_eq!(deployed["remember"]["bytes_max"], 1024);
+    assert_eq!(deployed["cache"]["bytes_max"], 1024);
     for wrong in ["64MB", "1.5M", "-1", "lots"] {
         nebula(&["deploy", guests::ADDS, &format!("--memory-bytes-max={wrong}")])
             .exits(2)

@@ -177,22 +177,18 @@ impl<E> Drop for Waiter<E> {
 #[cfg(test)]
 mod tests {
     use nebula_codec::{Flat, Input};
+    use nebula_model::caching::Caching;
     use nebula_model::form::Form;
     use nebula_model::id::Digest;
     use nebula_model::limits::Limits;
-    use nebula_model::remember::Remember;
 
     use super::*;
     use crate::key::FunctionKey;
     use crate::testing::Failed;
 
     fn key() -> Key {
-        let function = FunctionKey::new(
-            &Digest::of(b"component"),
-            Form::Typed,
-            &Limits::default(),
-            &Remember::default(),
-        );
+        let function =
+            FunctionKey::new(&Digest::of(b"component"), Form::Typed, &Limits::default(), &Caching::default());
         function.of(&Input::Flat(Flat::Bytes, bytes::Bytes::new()), true)
     }
 

@@ -20,10 +20,10 @@ use std::hash::{Hash, Hasher};
 
 use http::HeaderMap;
 use nebula_codec::Input;
+use nebula_model::caching::Caching;
 use nebula_model::form::Form;
 use nebula_model::id::Digest;
 use nebula_model::limits::Limits;
-use nebula_model::remember::Remember;
 use nebula_model::trailers;
 use wasmtime::component::Val;
 
@@ -98,7 +98,7 @@ impl FunctionKey {
     }
 
     /// Returns the key of a component called under these limits.
-    pub fn new(component: &Digest, form: Form, limits: &Limits, remember: &Remember) -> Self {
+    pub fn new(component: &Digest, form: Form, limits: &Limits, cache: &Caching) -> Self {
         let export: &[u8] = match form {
             Form::Typed => b"handle",
             Form::Raw => b"nebula:function/handler",
@@ -116,14 +116,14 @@ impl FunctionKey {
             // cache.
             deadline_ms: _,
         } = limits;
-        let Remember {
+        let Caching {
             // Selects a separate set of results, with failures that quote the end of the log.
             traps,
             // These decide which results are cached and for how long, not the content of results.
             off: _,
             ttl_s: _,
             bytes_max: _,
-        } = remember;
+        } = cache;
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
         part(&mut hasher, component.bytes());
         part(&mut hasher, export);
@@ -332,7 +332,7 @@ mod tests {
     use super::*;
 
     fn function() -> FunctionKey {
-        FunctionKey::new(&Digest::of(b"component"), Form::Typed, &Limits::default(), &Remember::default())
+        FunctionKey::new(&Digest::of(b"component"), Form::Typed, &Limits::default(), &Caching::default())
     }
 
     fn values(values: Vec<Val>) -> Input {
@@ -446,7 +446,7 @@ mod tests {
     #[test]
     fn only_changes_that_can_affect_an_answer_change_the_key() {
         let key = |component: &[u8], form, limits: &Limits| {
-            FunctionKey::new(&Digest::of(component), form, limits, &Remember::default())
+            FunctionKey::new(&Digest::of(component), form, limits, &Caching::default())
         };
         let default = Limits::default();
         let same = Limits { deadline_ms: std::num::NonZeroU64::MIN, log_bytes_max: 1, ..default.clone() };

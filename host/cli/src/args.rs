@@ -11,7 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use nebula_runtime::id::{FunctionName, FunctionRef, ProjectName, Version};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, MIB};
 use nebula_runtime::size::parse_bytes;
-use nebula_runtime::{Cors, CorsOrigin, Followers, Remember, Settings, SettingsBase, SettingsUpdate};
+use nebula_runtime::{Caching, Cors, CorsOrigin, Followers, Settings, SettingsBase, SettingsUpdate};
 
 pub(crate) use self::remote::{CONTROL_ADDRESS, DATA_ADDRESS, DATA_DIR, Login, Logout, Remote};
 use crate::address::{Address, PlaneUrl};
@@ -143,27 +143,28 @@ impl LimitArgs {
 
 /// Caching of a function's results.
 #[derive(Clone, Debug, Default, ClapArgs)]
-pub(crate) struct RememberArgs {
+pub(crate) struct CacheArgs {
     /// Cache the function's results
-    #[arg(long, value_enum)]
-    pub(crate) remember: Option<Switch>,
+    #[arg(long, value_enum, alias = "remember")]
+    pub(crate) cache: Option<Switch>,
     /// Time for which a result is used, seconds; by default until it is evicted
-    #[arg(long)]
-    pub(crate) remember_ttl_s: Option<NonZeroU64>,
-    #[arg(long, value_parser = parse_bytes, value_name = "SIZE", help = remember_bytes_max_help())]
-    pub(crate) remember_bytes_max: Option<u64>,
+    #[arg(long, alias = "remember-ttl-s")]
+    pub(crate) cache_ttl_s: Option<NonZeroU64>,
+    #[arg(long, alias = "remember-bytes-max", value_parser = parse_bytes, value_name = "SIZE",
+        help = cache_bytes_max_help())]
+    pub(crate) cache_bytes_max: Option<u64>,
     /// Also cache failures: traps, limits reached, invalid answers
-    #[arg(long)]
-    pub(crate) remember_traps: bool,
+    #[arg(long, alias = "remember-traps")]
+    pub(crate) cache_traps: bool,
 }
 
-impl RememberArgs {
-    fn settings(&self) -> Remember {
-        Remember {
-            off: self.remember == Some(Switch::Off),
-            ttl_s: self.remember_ttl_s,
-            bytes_max: self.remember_bytes_max,
-            traps: self.remember_traps,
+impl CacheArgs {
+    fn settings(&self) -> Caching {
+        Caching {
+            off: self.cache == Some(Switch::Off),
+            ttl_s: self.cache_ttl_s,
+            bytes_max: self.cache_bytes_max,
+            traps: self.cache_traps,
         }
     }
 }
@@ -175,7 +176,7 @@ pub(crate) struct CorsArgs {
     /// `--cors-origin`
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) cors_origin: Vec<CorsOrigin>,
-    /// Time for which browsers remember that they may call, seconds
+    /// Time for which browsers cache that permission, seconds
     #[arg(long, requires = "cors_origin")]
     pub(crate) cors_max_age_s: Option<u32>,
 }
@@ -301,11 +302,11 @@ pub(crate) struct Serve {
     pub(crate) loaded_bytes_max: u64,
     /// Memory for cached results, bytes; 0 caches nothing
     #[arg(long, env = "NEBULA_CACHE_BYTES_MAX", value_parser = parse_bytes, value_name = "SIZE",
-        default_value_t = HostLimits::default().remembered_bytes_max)]
+        default_value_t = HostLimits::default().cache_bytes_max)]
     pub(crate) cache_bytes_max: u64,
     /// Disk for results that took long to compute, bytes; 0 keeps none
     #[arg(long, env = "NEBULA_CACHE_DISK_BYTES_MAX", value_parser = parse_bytes, value_name = "SIZE",
-        default_value_t = HostLimits::default().remembered_disk_bytes_max)]
+        default_value_t = HostLimits::default().cache_disk_bytes_max)]
     pub(crate) cache_disk_bytes_max: u64,
     /// Answer repeated requests with their cached response, without parsing them
     #[arg(long, env = "NEBULA_CACHED_FAST_PATH", value_enum, default_value_t = Switch::On)]
@@ -350,8 +351,8 @@ impl Serve {
             queue_max: self.queue_max,
             instances_max: self.instances_max,
             loaded_bytes_max: self.loaded_bytes_max,
-            remembered_bytes_max: self.cache_bytes_max,
-            remembered_disk_bytes_max: self.cache_disk_bytes_max,
+            cache_bytes_max: self.cache_bytes_max,
+            cache_disk_bytes_max: self.cache_disk_bytes_max,
             inputs_bytes_max: self.inputs_bytes_max,
         }
     }
@@ -362,9 +363,9 @@ fn calls_max() -> NonZeroUsize {
     NonZeroUsize::new(HostLimits::default().calls_max).unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Returns the help of `--remember-bytes-max`, with the default of a function that doesn't set it.
-fn remember_bytes_max_help() -> String {
-    let mib = Remember::default().answer_bytes_max() / MIB;
+/// Returns the help of `--cache-bytes-max`, with the default of a function that doesn't set it.
+fn cache_bytes_max_help() -> String {
+    let mib = Caching::default().answer_bytes_max() / MIB;
     format!("The largest answer that is cached, bytes; by default {mib} MiB")
 }
 
@@ -410,7 +411,7 @@ pub(crate) struct SettingsArgs {
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
-    pub(crate) remember: RememberArgs,
+    pub(crate) cache: CacheArgs,
     #[command(flatten)]
     pub(crate) cors: CorsArgs,
     /// Reset the settings that aren't given, instead of keeping those of the version before
@@ -419,17 +420,17 @@ pub(crate) struct SettingsArgs {
 }
 
 impl SettingsArgs {
-    /// Returns the change. `remember` may be switched on again, so it is part of the change
+    /// Returns the change. `cache` may be switched on again, so it is part of the change
     /// whenever it is given.
     pub(crate) fn update(&self) -> SettingsUpdate {
         let base = if self.reset_settings { SettingsBase::Defaults } else { SettingsBase::Current };
         let settings = Settings {
             limits: self.limits.overrides(),
-            remember: self.remember.settings(),
+            cache: self.cache.settings(),
             cors: self.cors.settings(),
         };
         let update = SettingsUpdate::new(base, &settings);
-        match self.remember.remember {
+        match self.cache.cache {
             Some(Switch::On) => update.with_caching(),
             Some(Switch::Off) | None => update,
         }
@@ -682,6 +683,23 @@ mod tests {
             panic!("`serve` needs no arguments")
         };
         assert_eq!(serve.host_limits(), HostLimits::default());
+    }
+
+    /// Scripts of earlier releases keep working.
+    #[test]
+    fn former_names_of_the_cache_options_are_accepted() {
+        let settings = |prefix: &str| {
+            let options = ["", "-ttl-s", "-bytes-max", "-traps"].map(|name| format!("--{prefix}{name}"));
+            let [off, ttl, bytes, traps] = options.each_ref().map(String::as_str);
+            let words = ["nebula", "deploy", off, "off", ttl, "60", bytes, "1K", traps];
+            let Ok(Args { command: Command::Deploy(deploy) }) = Args::try_parse_from(words) else {
+                panic!("the options `--{prefix}…` are accepted")
+            };
+            deploy.settings.update().patch().clone()
+        };
+        assert_eq!(settings("remember"), settings("cache"));
+        let Err(help) = Args::try_parse_from(["nebula", "deploy", "--help"]) else { panic!("help is shown") };
+        assert!(!help.to_string().contains("remember"), "{help}");
     }
 
     #[test]

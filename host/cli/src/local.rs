@@ -49,7 +49,7 @@ impl LocalFunction {
                 queue_max: 1,
                 instances_max: NonZeroU32::MIN,
                 // No results are cached: each call must run.
-                remembered_bytes_max: 0,
+                cache_bytes_max: 0,
                 ..HostLimits::default()
             },
             signer: None,

@@ -20,8 +20,8 @@ mod view;
 pub use cache::{CacheReport, CallCounts, Disagreement, FunctionCacheReport, LoadedReport};
 pub use call::{CallExplanation, FunctionLogs, LoggedCall, StepExplanation};
 pub use function::{
-    CorsSettings, FunctionDetail, FunctionForm, FunctionLimits, FunctionList, FunctionVersion,
-    LinkedFunction, RememberSettings, RollbackRequest,
+    CacheSettings, CorsSettings, FunctionDetail, FunctionForm, FunctionLimits, FunctionList, FunctionVersion,
+    LinkedFunction, RollbackRequest,
 };
 pub use pipeline::{PinnedVersion, PipelineComposition};
 pub(crate) use problem::ProblemDocument;

@@ -16,7 +16,7 @@ const MAX_AGE_S: u32 = 600;
 pub struct Cors {
     /// The origins whose pages may call. None if empty.
     pub origins: Vec<CorsOrigin>,
-    /// Seconds for which browsers remember the answer to a preflight. Default 600.
+    /// Seconds for which browsers cache the answer to a preflight. Default 600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age_s: Option<u32>,
 }
@@ -35,7 +35,7 @@ impl Cors {
         })
     }
 
-    /// Returns the seconds for which browsers remember the answer to a preflight.
+    /// Returns the seconds for which browsers cache the answer to a preflight.
     pub fn preflight_max_age_s(&self) -> u32 {
         self.max_age_s.unwrap_or(MAX_AGE_S)
     }

@@ -14,8 +14,9 @@ pub struct Disagreement {
     pub function: String,
     /// Digest of the input's document, which the host keeps for a while.
     pub input: Digest,
-    /// Summary of the cached answer.
-    pub remembered: String,
+    /// Summary of the cached answer. Stored as `remembered`, which earlier releases read.
+    #[serde(rename = "remembered")]
+    pub cached: String,
     /// Summary of the answer computed later.
     pub computed: String,
     /// The engines that computed the cached answer and the later one.
@@ -32,7 +33,7 @@ impl Disagreement {
             component,
             function: unknown(),
             input: Digest::of(&[]),
-            remembered: unknown(),
+            cached: unknown(),
             computed: unknown(),
             engines: [unknown(), unknown()],
             at_unix_s: 0,

@@ -4,6 +4,7 @@
 //! the types of the `http` crate for functions of the http form.
 
 pub mod answer;
+pub mod caching;
 pub mod cors;
 pub mod cost;
 pub mod description;
@@ -13,7 +14,6 @@ pub mod form;
 pub mod id;
 pub mod limits;
 pub mod record;
-pub mod remember;
 pub mod request;
 pub mod settings;
 pub mod similar;

@@ -169,10 +169,10 @@ pub struct HostLimits {
     pub loaded_bytes_max: u64,
     /// Memory for cached results, bytes, over all functions. Default 64 MiB; 0 caches nothing.
     /// Beyond it the least requested results are evicted.
-    pub remembered_bytes_max: u64,
+    pub cache_bytes_max: u64,
     /// Disk for results that took a millisecond or longer to compute, bytes. Default 256 MiB; 0
     /// keeps none. Beyond it the oldest results are evicted, except requested ones.
-    pub remembered_disk_bytes_max: u64,
+    pub cache_disk_bytes_max: u64,
     /// Disk for inputs that callers ask to keep, bytes. Default 64 MiB; 0 keeps none. Beyond it the
     /// oldest are deleted.
     pub inputs_bytes_max: u64,
@@ -185,8 +185,8 @@ impl Default for HostLimits {
             queue_max: 1024,
             instances_max: NonZeroU32::MIN.saturating_add(31),
             loaded_bytes_max: 256 * MIB,
-            remembered_bytes_max: 64 * MIB,
-            remembered_disk_bytes_max: 256 * MIB,
+            cache_bytes_max: 64 * MIB,
+            cache_disk_bytes_max: 256 * MIB,
             inputs_bytes_max: 64 * MIB,
         }
     }

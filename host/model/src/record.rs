@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::caching::Caching;
 use crate::cors::Cors;
 use crate::description::Pipeline;
 use crate::form::Form;
 use crate::id::{Digest, FunctionName, FunctionRef, ProjectName, Selector, Version};
 use crate::limits::LimitOverrides;
-use crate::remember::Remember;
 
 /// The facts about a component that are known without running it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -124,9 +124,9 @@ pub struct VersionRecord {
     pub deployed_at_unix_s: u64,
     /// The function's own limits.
     pub limits: LimitOverrides,
-    /// Caching of the function's results.
-    #[serde(default, skip_serializing_if = "Remember::is_default")]
-    pub remember: Remember,
+    /// Caching of the function's results. Stored as `remember`, which earlier releases read.
+    #[serde(rename = "remember", default, skip_serializing_if = "Caching::is_default")]
+    pub cache: Caching,
     /// The project that deployed it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<ProjectName>,

@@ -67,9 +67,9 @@ impl Request {
     }
 
     /// Returns whether a serving thread may decode the request, and hash it if its result is to be
-    /// `remembered`. Otherwise the compute lane does.
-    pub fn is_light(&self, form: Form, remembered: bool) -> bool {
-        let is_hashed_soon = |body: &Bytes| !remembered || body.len() <= HASHED_LIGHT_BYTES_MAX;
+    /// `cached`. Otherwise the compute lane does.
+    pub fn is_light(&self, form: Form, cached: bool) -> bool {
+        let is_hashed_soon = |body: &Bytes| !cached || body.len() <= HASHED_LIGHT_BYTES_MAX;
         match self {
             Self::Payload { media_type, body } => {
                 let is_decoded_soon = body.len() <= JSON_LIGHT_BYTES_MAX

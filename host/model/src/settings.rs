@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::caching::Caching;
 use crate::cors::Cors;
 use crate::limits::LimitOverrides;
 use crate::record::VersionRecord;
-use crate::remember::Remember;
 
 /// The settings of a function that a deploy gives besides the component.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Settings {
     /// The function's own limits.
     pub limits: LimitOverrides,
     /// Caching of the function's results.
-    pub remember: Remember,
+    pub cache: Caching,
     /// The pages that may call it, if that isn't the server's policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
@@ -26,8 +26,8 @@ pub struct Settings {
 impl Settings {
     /// Returns the settings of a version.
     pub fn of(version: VersionRecord) -> Self {
-        let VersionRecord { limits, remember, cors, .. } = version;
-        Self { limits, remember, cors }
+        let VersionRecord { limits, cache, cors, .. } = version;
+        Self { limits, cache, cors }
     }
 }
 
@@ -82,7 +82,7 @@ impl SettingsUpdate {
     /// Returns the change that also switches caching on.
     #[must_use]
     pub fn with_caching(mut self) -> Self {
-        merge(&mut self.patch, &serde_json::json!({"remember": {"off": false}}));
+        merge(&mut self.patch, &serde_json::json!({"cache": {"off": false}}));
         self
     }
 
@@ -201,19 +201,18 @@ mod tests {
     #[test]
     fn a_patch_sets_resets_and_keeps() {
         let before =
-            settings(json!({"limits": {"deadline_ms": 5, "log_bytes_max": 7}, "remember": {"off": true}}));
+            settings(json!({"limits": {"deadline_ms": 5, "log_bytes_max": 7}, "cache": {"off": true}}));
         let patch = json!({"limits": {"deadline_ms": null, "input_bytes_max": 9}});
         let kept = update(SettingsBase::Current, patch.clone());
-        let expected =
-            json!({"limits": {"input_bytes_max": 9, "log_bytes_max": 7}, "remember": {"off": true}});
+        let expected = json!({"limits": {"input_bytes_max": 9, "log_bytes_max": 7}, "cache": {"off": true}});
         assert_eq!(kept.apply(&before), settings(expected));
         assert_eq!(
             kept.notes(&before),
             [
+                "keeps `cache.off` = true of the version before",
                 "resets `limits.deadline_ms` to its default; it was 5",
                 "sets `limits.input_bytes_max` to 9",
                 "keeps `limits.log_bytes_max` = 7 of the version before",
-                "keeps `remember.off` = true of the version before",
             ]
         );
         let replaced = update(SettingsBase::Defaults, patch);
@@ -227,7 +226,7 @@ mod tests {
             json!({"limits": {"deadline_ms": 0}}),
             json!({"limits": {"deadline_ms": "1"}}),
             json!({"limits": 1}),
-            json!({"remembered": {}}),
+            json!({"caching": {}}),
             json!(1),
         ] {
             assert!(SettingsUpdate::parse(SettingsBase::Current, patch.clone()).is_err(), "{patch}");
@@ -236,8 +235,8 @@ mod tests {
 
     #[test]
     fn settings_as_an_update_are_complete() {
-        let before = settings(json!({"limits": {"deadline_ms": 5}, "remember": {"ttl_s": 60}}));
-        for after in [json!({}), json!({"limits": {"deadline_ms": 5}}), json!({"remember": {"off": true}})] {
+        let before = settings(json!({"limits": {"deadline_ms": 5}, "cache": {"ttl_s": 60}}));
+        for after in [json!({}), json!({"limits": {"deadline_ms": 5}}), json!({"cache": {"off": true}})] {
             let after = settings(after);
             assert_eq!(SettingsUpdate::from(after.clone()).apply(&before), after);
         }

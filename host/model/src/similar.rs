@@ -16,7 +16,7 @@ const CHARS_PER_MISTAKE: usize = 3;
 /// ```
 /// use nebula_model::similar::most_similar;
 ///
-/// assert_eq!(most_similar("folowers", ["remember", "followers"]), Some("followers"));
+/// assert_eq!(most_similar("folowers", ["settings", "followers"]), Some("followers"));
 /// assert_eq!(most_similar("firstName", ["last-name", "first-name"]), Some("first-name"));
 /// assert_eq!(most_similar("colour", ["size", "weight"]), None);
 /// ```

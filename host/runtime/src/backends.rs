@@ -60,8 +60,8 @@ impl Backends {
 /// Returns the bytes that stored results may take. The store of results requires the memory tier.
 fn stored_bytes_max(host_limits: &HostLimits) -> u64 {
     let HostLimits {
-        remembered_bytes_max,
-        remembered_disk_bytes_max,
+        cache_bytes_max,
+        cache_disk_bytes_max,
         // These bound calls, code and inputs.
         calls_max: _,
         queue_max: _,
@@ -69,5 +69,5 @@ fn stored_bytes_max(host_limits: &HostLimits) -> u64 {
         loaded_bytes_max: _,
         inputs_bytes_max: _,
     } = *host_limits;
-    if remembered_bytes_max == 0 { 0 } else { remembered_disk_bytes_max }
+    if cache_bytes_max == 0 { 0 } else { cache_disk_bytes_max }
 }

@@ -57,8 +57,8 @@ impl Executor {
             loaded_bytes_max,
             // The lane takes the first from `host_limits`; the others bound results.
             queue_max: _,
-            remembered_bytes_max: _,
-            remembered_disk_bytes_max: _,
+            cache_bytes_max: _,
+            cache_disk_bytes_max: _,
             inputs_bytes_max: _,
         } = host_limits;
         let ticker = Ticker::start().map_err(|error| error.to_string())?;

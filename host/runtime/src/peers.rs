@@ -19,9 +19,9 @@ use std::time::Instant;
 
 use nebula_cache::{FunctionKey, Key};
 use nebula_model::answer::Answer;
+use nebula_model::caching::{CacheDirectives, Source};
 use nebula_model::cost::CallCost;
 use nebula_model::id::FunctionRef;
-use nebula_model::remember::{CacheDirectives, Source};
 use nebula_model::request::{Prefer, Request};
 
 #[cfg(any(test, feature = "testing"))]

@@ -58,10 +58,10 @@ impl Results {
         host_limits: &HostLimits,
     ) -> Self {
         let HostLimits {
-            remembered_bytes_max,
+            cache_bytes_max,
             inputs_bytes_max,
             // The store of results has its own bound.
-            remembered_disk_bytes_max: _,
+            cache_disk_bytes_max: _,
             // These bound calls and code.
             calls_max: _,
             queue_max: _,
@@ -70,7 +70,7 @@ impl Results {
         } = *host_limits;
         Self {
             store,
-            cache: Cache::new(remembered_bytes_max),
+            cache: Cache::new(cache_bytes_max),
             result_store,
             flights: Arc::default(),
             inputs: Inputs::new(data_dir, inputs_bytes_max),

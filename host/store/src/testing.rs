@@ -15,13 +15,13 @@ pub mod blobs;
 pub mod catalog;
 pub mod interrupted;
 
+use nebula_model::caching::Caching;
 use nebula_model::description::Pipeline;
 use nebula_model::disagreement::Disagreement;
 use nebula_model::form::Form;
 use nebula_model::id::{Digest, Version};
 use nebula_model::limits::LimitOverrides;
 use nebula_model::record::{Composition, Description, Linked, VersionRecord};
-use nebula_model::remember::Remember;
 
 /// Returns version `number` of a function.
 pub fn version(name: &str, number: u32) -> VersionRecord {
@@ -33,7 +33,7 @@ pub fn version(name: &str, number: u32) -> VersionRecord {
         size_bytes: content.len() as u64,
         deployed_at_unix_s: 1_790_000_000,
         limits: LimitOverrides::default(),
-        remember: Remember::default(),
+        cache: Caching::default(),
         project: None,
         cors: None,
         pipeline: None,
@@ -65,7 +65,7 @@ pub fn disagreement(component: Digest) -> Disagreement {
         component,
         function: "double@v2".to_owned(),
         input: Digest::of(b"5"),
-        remembered: "15".to_owned(),
+        cached: "15".to_owned(),
         computed: "16".to_owned(),
         engines: ["one".to_owned(), "other".to_owned()],
         at_unix_s: 1_790_000_000,

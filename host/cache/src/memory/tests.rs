@@ -1,9 +1,9 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use nebula_model::caching::Caching;
 use nebula_model::form::Form;
 use nebula_model::limits::{Limits, MIB};
-use nebula_model::remember::Remember;
 use nebula_model::request::{Prefer, Request};
 
 use super::*;
@@ -134,7 +134,7 @@ fn results_of_a_component_can_be_evicted() {
 #[test]
 fn call_is_found_by_its_raw_bytes() {
     let cache = Cache::new(MIB);
-    let function = FunctionKey::new(&component(), Form::Typed, &Limits::default(), &Remember::default());
+    let function = FunctionKey::new(&component(), Form::Typed, &Limits::default(), &Caching::default());
     let request = |media_type: Option<&str>, body: &str| Request::Payload {
         media_type: media_type.map(str::to_owned),
         body: Bytes::from(body.to_owned()),

@@ -68,10 +68,10 @@ fn print(report: &CacheReport) -> anyhow::Result<()> {
         line(cells.collect::<Vec<_>>().join("  "))?;
     }
     for function in functions {
-        let Some(Disagreement { computed, remembered, .. }) = &function.disagreement else { continue };
+        let Some(Disagreement { computed, cached, .. }) = &function.disagreement else { continue };
         let name = &function.name;
         note(format!(
-            "`{name}`: recomputed, it answered {computed} instead of {remembered}; its results aren't cached until \
+            "`{name}`: recomputed, it answered {computed} instead of {cached}; its results aren't cached until \
              `nebula cache {name} --clear`"
         ));
     }

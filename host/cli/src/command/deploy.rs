@@ -88,11 +88,11 @@ fn deploy_project(deploy: &args::Deploy) -> anyhow::Result<()> {
     for built in outcome.built {
         let component = read_component(&built.component)?;
         let digest = Digest::of(&component);
-        let Settings { limits, remember, cors } = built.settings;
+        let Settings { limits, cache, cors } = built.settings;
         let function = ProjectFunction {
             component: digest,
             limits: limits.into(),
-            remember: remember.into(),
+            cache: cache.into(),
             cors: cors.map(Into::into),
         };
         functions.insert(built.name, function);

@@ -70,9 +70,9 @@ fn history(detail: &FunctionDetail) -> String {
     for (limit, value) in limits.as_object().into_iter().flatten() {
         text.push_str(&format!("  limit      {limit} = {value}\n"));
     }
-    if let Some(Disagreement { computed, remembered, input, .. }) = &detail.disagreement {
+    if let Some(Disagreement { computed, cached, input, .. }) = &detail.disagreement {
         text.push_str(&format!(
-            "  distrusted recomputed, it answered {computed} instead of {remembered} to {input}\n"
+            "  distrusted recomputed, it answered {computed} instead of {cached} to {input}\n"
         ));
     }
     for version in detail.versions.iter().rev() {

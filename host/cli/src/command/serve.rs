@@ -132,10 +132,10 @@ fn raise_file_limit() {
 
 /// Prints that a recomputed answer differs from the cached one.
 fn alarm(disagreement: &Disagreement) {
-    let Disagreement { function, component, input, remembered, computed, engines, .. } = disagreement;
+    let Disagreement { function, component, input, cached, computed, engines, .. } = disagreement;
     let name = function.split('@').next().unwrap_or(function);
     note(format!(
-        "ALARM: `{function}` ({component}) has the cached answer {remembered} to the input {input}, but recomputed it \
+        "ALARM: `{function}` ({component}) has the cached answer {cached} to the input {input}, but recomputed it \
          answered {computed}; engines: {} and {}. Its results are dropped, and none is cached until \
          `nebula cache {name} --clear`; hint: `nebula verify {name} INPUT` runs it on differently compiled code",
         engines[0], engines[1]

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use nebula_http::wire::{
-    CorsSettings, FunctionLimits, FuseSchema, NameSchema, ProjectPipeline, RememberSettings, StepSchema,
+    CacheSettings, CorsSettings, FunctionLimits, FuseSchema, NameSchema, ProjectPipeline, StepSchema,
 };
 use nebula_runtime::id::{FunctionName, ProjectName};
 use nebula_runtime::limits::LimitOverrides;
 use nebula_runtime::pipeline::{Fuse, Pipeline, Step};
-use nebula_runtime::{Cors, Remember, Settings};
+use nebula_runtime::{Caching, Cors, Settings};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -32,9 +32,9 @@ pub(super) struct Config {
     #[schema(value_type = FunctionLimits)]
     limits: LimitOverrides,
     /// Caching of the function's results.
-    #[serde(default)]
-    #[schema(value_type = RememberSettings)]
-    remember: Remember,
+    #[serde(default, alias = "remember")]
+    #[schema(value_type = CacheSettings)]
+    cache: Caching,
     /// The pages of other origins that may call the function.
     #[schema(value_type = CorsSettings, required = false)]
     cors: Option<Cors>,
@@ -70,9 +70,9 @@ pub(super) struct PipelineTable {
     #[schema(value_type = FunctionLimits)]
     limits: LimitOverrides,
     /// Caching of the pipeline's results.
-    #[serde(default)]
-    #[schema(value_type = RememberSettings)]
-    remember: Remember,
+    #[serde(default, alias = "remember")]
+    #[schema(value_type = CacheSettings)]
+    cache: Caching,
     #[schema(value_type = CorsSettings, required = false)]
     cors: Option<Cors>,
 }
@@ -90,7 +90,7 @@ impl Config {
 
     /// Returns the function's settings.
     pub(super) fn settings(self) -> Settings {
-        Settings { limits: self.limits, remember: self.remember, cors: self.cors }
+        Settings { limits: self.limits, cache: self.cache, cors: self.cors }
     }
 }
 
@@ -110,8 +110,8 @@ impl ComponentConfig {
             return Ok(Self::default());
         }
         let directory = component.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let Config { name, limits, remember, cors, .. } = Config::read(directory.unwrap_or(Path::new(".")))?;
-        let settings = Settings { limits, remember, cors };
+        let Config { name, limits, cache, cors, .. } = Config::read(directory.unwrap_or(Path::new(".")))?;
+        let settings = Settings { limits, cache, cors };
         Ok(Self { name, settings: (settings != Settings::default()).then_some(settings) })
     }
 }
@@ -133,22 +133,22 @@ pub(crate) struct PipelineConfig {
 
 impl PipelineConfig {
     pub(super) fn new(name: FunctionName, table: PipelineTable, directory: &Path) -> Self {
-        let PipelineTable { input, steps, calls_max, fuse, limits, remember, cors } = table;
+        let PipelineTable { input, steps, calls_max, fuse, limits, cache, cors } = table;
         Self {
             directory: directory.join("pipelines").join(name.as_str()),
             name,
             pipeline: Pipeline { input, steps, calls_max, fuse },
-            settings: Settings { limits, remember, cors },
+            settings: Settings { limits, cache, cors },
         }
     }
 
     /// Returns the pipeline as the control plane reads it.
     pub(crate) fn to_wire(&self) -> (FunctionName, ProjectPipeline) {
-        let Settings { limits, remember, cors } = self.settings.clone();
+        let Settings { limits, cache, cors } = self.settings.clone();
         let pipeline = ProjectPipeline {
             description: self.pipeline.clone(),
             limits: limits.into(),
-            remember: remember.into(),
+            cache: cache.into(),
             cors: cors.map(Into::into),
         };
         (self.name.clone(), pipeline)
@@ -168,9 +168,9 @@ mod tests {
     fn unknown_settings_are_refused() {
         assert!(toml::from_str::<Config>("[limits]\ndeadline_ms = 10").is_ok());
         assert!(toml::from_str::<Config>("[limits]\ndeadline = 10").is_err());
-        let config: Config = toml::from_str("[remember]\noff = true\nttl_s = 60").unwrap();
-        assert_eq!((config.remember.off, config.remember.ttl_s.map(|ttl| ttl.get())), (true, Some(60)));
-        assert!(toml::from_str::<Config>("[remember]\nttl_s = 0").is_err());
+        let config: Config = toml::from_str("[cache]\noff = true\nttl_s = 60").unwrap();
+        assert_eq!((config.cache.off, config.cache.ttl_s.map(|ttl| ttl.get())), (true, Some(60)));
+        assert!(toml::from_str::<Config>("[cache]\nttl_s = 0").is_err());
         assert!(toml::from_str::<Config>("name = \"No Name\"").is_err());
         let config: Config = toml::from_str("[cors]\norigins = [\"https://a\"]\nmax_age_s = 60").unwrap();
         assert_eq!(
@@ -183,11 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn the_former_name_of_the_cache_table_is_accepted() {
+        let pipeline = "[pipelines.p]\nsteps = []\n";
+        for name in ["cache", "remember"] {
+            let config: Config = toml::from_str(&format!("[{name}]\nttl_s = 60")).unwrap();
+            assert_eq!(config.cache.ttl_s.map(|ttl| ttl.get()), Some(60), "{name}");
+            let config: Config = toml::from_str(&format!("{pipeline}{name}.ttl_s = 60")).unwrap();
+            assert!(config.pipelines.values().all(|pipeline| pipeline.cache.ttl_s.is_some()), "{name}");
+        }
+        assert!(toml::from_str::<Config>("[cache]\noff = true\n[remember]\ntraps = true").is_err());
+    }
+
+    #[test]
     fn sizes_are_numbers_or_have_a_unit() {
         let bytes = |size: &str| {
-            let text = format!("[limits]\nmemory_bytes_max = {size}\n[remember]\nbytes_max = {size}");
+            let text = format!("[limits]\nmemory_bytes_max = {size}\n[cache]\nbytes_max = {size}");
             let config = toml::from_str::<Config>(&text).map_err(|error| error.to_string())?;
-            assert_eq!(config.limits.memory_bytes_max, config.remember.bytes_max);
+            assert_eq!(config.limits.memory_bytes_max, config.cache.bytes_max);
             Ok::<_, String>(config.limits.memory_bytes_max)
         };
         assert_eq!(bytes("65536"), Ok(Some(65536)));

@@ -2,7 +2,7 @@
 //! the treatment of pipelines that don't fit the new version.
 //!
 //! ```text
-//! ?deadline_ms=500&memory_bytes_max=default&remember=off&remember_ttl_s=60&cors_origin=https://app.example&settings=keep&followers=may-stay
+//! ?deadline_ms=500&memory_bytes_max=default&cache=off&cache_ttl_s=60&cors_origin=https://app.example&settings=keep&followers=may-stay
 //! ```
 //!
 //! Settings that a query doesn't name stay as the current version has them, unless `settings=replace`
@@ -47,10 +47,10 @@ pub fn deploy_query(settings: &SettingsUpdate, followers: Followers) -> Vec<(Str
     for (name, value) in table("limits") {
         query.push((name, text_of(&value)));
     }
-    for (name, value) in table("remember") {
+    for (name, value) in table("cache") {
         let (name, value) = match name.as_str() {
-            "off" => ("remember".to_owned(), value.as_bool().map_or(Value::Null, |off| json!(!off))),
-            _ => (format!("remember_{name}"), value),
+            "off" => ("cache".to_owned(), value.as_bool().map_or(Value::Null, |off| json!(!off))),
+            _ => (format!("cache_{name}"), value),
         };
         query.push((name, text_of(&value)));
     }
@@ -90,16 +90,27 @@ pub fn followers_query(followers: Followers) -> (&'static str, String) {
     ("followers", value.to_owned())
 }
 
+/// Returns the present name of a parameter that earlier releases write as `remember…`.
+fn present_name(name: &str) -> &str {
+    match name {
+        "remember" => "cache",
+        "remember_ttl_s" => "cache_ttl_s",
+        "remember_bytes_max" => "cache_bytes_max",
+        "remember_traps" => "cache_traps",
+        name => name,
+    }
+}
+
 /// The parameters that are limits.
 const LIMITS: [&str; 5] =
     ["deadline_ms", "memory_bytes_max", "input_bytes_max", "output_bytes_max", "log_bytes_max"];
 
 /// The other parameters.
 const OTHERS: [&str; 8] = [
-    "remember",
-    "remember_ttl_s",
-    "remember_bytes_max",
-    "remember_traps",
+    "cache",
+    "cache_ttl_s",
+    "cache_bytes_max",
+    "cache_traps",
     "cors_origin",
     "cors_max_age_s",
     "followers",
@@ -156,7 +167,7 @@ impl CorsQuery {
 
 fn parse(query: &str) -> Result<DeployQuery, Problem> {
     let (mut followers, mut base) = (Followers::MustFit, SettingsBase::Current);
-    let (mut limits, mut remember) = (Map::new(), Map::new());
+    let (mut limits, mut cache) = (Map::new(), Map::new());
     let mut cors = CorsQuery::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -172,12 +183,12 @@ fn parse(query: &str) -> Result<DeployQuery, Problem> {
             DEFAULT => Ok(Value::Null),
             _ => Err(wrong("`on`, `off` or `default`")),
         };
-        match name {
-            "remember" => drop(remember.insert("off".to_owned(), switch(false)?)),
-            "remember_traps" => drop(remember.insert("traps".to_owned(), switch(true)?)),
-            "remember_ttl_s" if value == "0" => return Err(wrong("a number above 0")),
-            "remember_ttl_s" => drop(remember.insert("ttl_s".to_owned(), number()?)),
-            "remember_bytes_max" => drop(remember.insert("bytes_max".to_owned(), number()?)),
+        match present_name(name) {
+            "cache" => drop(cache.insert("off".to_owned(), switch(false)?)),
+            "cache_traps" => drop(cache.insert("traps".to_owned(), switch(true)?)),
+            "cache_ttl_s" if value == "0" => return Err(wrong("a number above 0")),
+            "cache_ttl_s" => drop(cache.insert("ttl_s".to_owned(), number()?)),
+            "cache_bytes_max" => drop(cache.insert("bytes_max".to_owned(), number()?)),
             "followers" => {
                 followers = match value {
                     "must-fit" => Followers::MustFit,
@@ -198,7 +209,7 @@ fn parse(query: &str) -> Result<DeployQuery, Problem> {
             unknown => return Err(unknown_parameter(unknown)),
         }
     }
-    let mut patch = json!({"limits": limits, "remember": remember});
+    let mut patch = json!({"limits": limits, "cache": cache});
     if let Some(cors) = cors.patch()? {
         patch["cors"] = cors;
     }
@@ -227,19 +238,19 @@ impl DescribeArgument for DeployQuery {
         let above =
             |minimum: u64| ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(minimum)).build();
         for parameter in [
-            QueryParameter { name: "remember", about: "whether results are cached", schema: switch("on") },
+            QueryParameter { name: "cache", about: "whether results are cached", schema: switch("on") },
             QueryParameter {
-                name: "remember_ttl_s",
+                name: "cache_ttl_s",
                 about: "the time for which a result is used, seconds",
                 schema: above(1),
             },
             QueryParameter {
-                name: "remember_bytes_max",
+                name: "cache_bytes_max",
                 about: "the largest answer that is cached, bytes",
                 schema: above(0),
             },
             QueryParameter {
-                name: "remember_traps",
+                name: "cache_traps",
                 about: "whether traps are cached too",
                 schema: switch("off"),
             },
@@ -250,7 +261,7 @@ impl DescribeArgument for DeployQuery {
             },
             QueryParameter {
                 name: "cors_max_age_s",
-                about: "the time for which browsers remember the answer to a preflight, seconds",
+                about: "the time for which browsers cache the answer to a preflight, seconds",
                 schema: above(0),
             },
         ] {
@@ -356,7 +367,7 @@ mod tests {
             ("folowers=may-stay", "followers"),
             ("deadline-ms=5", "deadline_ms"),
             ("memoryBytesMax=5", "memory_bytes_max"),
-            ("rememer=off", "remember"),
+            ("cache_ttl=7", "cache_ttl_s"),
         ] {
             let (written, _) = query.split_once('=').unwrap();
             let Err(problem) = parse(query) else { panic!("{query} is accepted") };
@@ -374,16 +385,16 @@ mod tests {
                 "memory_bytes_max": 1, "deadline_ms": 7, "input_bytes_max": 2, "output_bytes_max": 3,
                 "log_bytes_max": 4,
             },
-            "remember": {"off": true, "ttl_s": 7, "bytes_max": 5, "traps": true},
+            "cache": {"off": true, "ttl_s": 7, "bytes_max": 5, "traps": true},
             "cors": {"origins": ["https://a.example:1", "*"], "max_age_s": 8},
         });
-        let no_origin = json!({"limits": {}, "remember": {}, "cors": {"origins": [], "max_age_s": 9}});
+        let no_origin = json!({"limits": {}, "cache": {}, "cors": {"origins": [], "max_age_s": 9}});
         let resets = json!({
             "limits": {"memory_bytes_max": null, "deadline_ms": null},
-            "remember": {"off": null, "ttl_s": null, "traps": false},
+            "cache": {"off": null, "ttl_s": null, "traps": false},
             "cors": null,
         });
-        for patch in [json!({"limits": {}, "remember": {}}), every_setting, no_origin, resets] {
+        for patch in [json!({"limits": {}, "cache": {}}), every_setting, no_origin, resets] {
             for base in [SettingsBase::Current, SettingsBase::Defaults] {
                 for followers in [Followers::MustFit, Followers::MayStay] {
                     let update = SettingsUpdate::parse(base, patch.clone()).unwrap();
@@ -398,8 +409,18 @@ mod tests {
     }
 
     #[test]
+    fn parameters_of_earlier_releases_are_accepted() {
+        let patch = |prefix: &str| {
+            let query = format!("{prefix}=off&{prefix}_ttl_s=7&{prefix}_bytes_max=5&{prefix}_traps=on");
+            parse(&query).unwrap().settings.patch().clone()
+        };
+        assert_eq!(patch("remember"), patch("cache"));
+        assert_eq!(patch("cache")["cache"], json!({"off": true, "ttl_s": 7, "bytes_max": 5, "traps": true}));
+    }
+
+    #[test]
     fn wrong_values_are_refused() {
-        for query in ["deadline_ms=x", "remember=maybe", "remember_ttl_s=0", "settings=", "deadline_ms=0"] {
+        for query in ["deadline_ms=x", "cache=maybe", "cache_ttl_s=0", "settings=", "deadline_ms=0"] {
             assert!(parse(query).is_err(), "{query}");
         }
     }

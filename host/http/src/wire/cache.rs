@@ -104,7 +104,8 @@ pub struct Disagreement {
     #[schema(value_type = DigestSchema)]
     pub input: Digest,
     /// The cached result.
-    pub remembered: String,
+    #[serde(alias = "remembered")]
+    pub cached: String,
     /// The result that was computed later.
     pub computed: String,
     /// The engines that computed each.
@@ -153,9 +154,9 @@ impl From<runtime::Counts> for CallCounts {
 
 impl From<runtime::Disagreement> for Disagreement {
     fn from(disagreement: runtime::Disagreement) -> Self {
-        let runtime::Disagreement { component, function, input, remembered, computed, engines, at_unix_s } =
+        let runtime::Disagreement { component, function, input, cached, computed, engines, at_unix_s } =
             disagreement;
-        Self { component, function, input, remembered, computed, engines, at_unix_s }
+        Self { component, function, input, cached, computed, engines, at_unix_s }
     }
 }
 
@@ -163,14 +164,14 @@ impl From<runtime::Disagreement> for Disagreement {
 mod tests {
     use super::*;
 
-    /// Clients of earlier releases read the runtime's own types.
+    /// Clients of earlier releases read the runtime's own types, with `remembered` for `cached`.
     #[test]
     fn a_report_reads_as_the_runtime_writes_it() {
         let disagreement = runtime::Disagreement {
             component: Digest::of(b"component"),
             function: "f@v1".to_owned(),
             input: Digest::of(b"input"),
-            remembered: "1".to_owned(),
+            cached: "1".to_owned(),
             computed: "2".to_owned(),
             engines: ["a".to_owned(), "b".to_owned()],
             at_unix_s: 3,
@@ -202,8 +203,11 @@ mod tests {
                 },
                 functions: vec![function],
             };
+            let stored = serde_json::to_string(&report).unwrap();
+            let report = CacheReport::from(report);
             let json = serde_json::to_string(&report).unwrap();
-            assert_eq!(serde_json::to_string(&CacheReport::from(report)).unwrap(), json);
+            assert_eq!(json, stored.replace("\"remembered\":", "\"cached\":"));
+            assert_eq!(serde_json::from_str::<CacheReport>(&stored).unwrap(), report);
         }
     }
 }

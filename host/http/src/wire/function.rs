@@ -63,8 +63,8 @@ pub struct FunctionVersion {
     /// The limits that its deploy set; the host's defaults hold for the others.
     pub limits: FunctionLimits,
     /// The settings for caching its results; absent if they are the defaults.
-    #[serde(default, skip_serializing_if = "RememberSettings::is_default")]
-    pub remember: RememberSettings,
+    #[serde(default, alias = "remember", skip_serializing_if = "CacheSettings::is_default")]
+    pub cache: CacheSettings,
     /// The project that deployed it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<NameSchema>)]
@@ -137,7 +137,7 @@ pub struct FunctionLimits {
 /// The settings for caching a function's results.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct RememberSettings {
+pub struct CacheSettings {
     /// Run the function for every call.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(default = false)]
@@ -155,7 +155,7 @@ pub struct RememberSettings {
     pub traps: bool,
 }
 
-impl RememberSettings {
+impl CacheSettings {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -168,7 +168,7 @@ pub struct CorsSettings {
     /// The origins of the pages, or `*` for all.
     #[schema(value_type = Vec<String>)]
     pub origins: Vec<CorsOrigin>,
-    /// The time for which browsers remember the answer to a preflight, seconds.
+    /// The time for which browsers cache the answer to a preflight, seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age_s: Option<u32>,
 }
@@ -207,7 +207,7 @@ impl From<runtime::VersionRecord> for FunctionVersion {
             size_bytes,
             deployed_at_unix_s,
             limits,
-            remember,
+            cache,
             project,
             cors,
             pipeline,
@@ -231,7 +231,7 @@ impl From<runtime::VersionRecord> for FunctionVersion {
             size_bytes,
             deployed_at_unix_s,
             limits: limits.into(),
-            remember: remember.into(),
+            cache: cache.into(),
             project,
             cors: cors.map(Into::into),
             pipeline: pipeline.map(Into::into),
@@ -258,9 +258,9 @@ impl From<runtime::Form> for FunctionForm {
     }
 }
 
-impl From<RememberSettings> for runtime::Remember {
-    fn from(settings: RememberSettings) -> Self {
-        let RememberSettings { off, ttl_s, bytes_max, traps } = settings;
+impl From<CacheSettings> for runtime::Caching {
+    fn from(settings: CacheSettings) -> Self {
+        let CacheSettings { off, ttl_s, bytes_max, traps } = settings;
         Self { off, ttl_s, bytes_max, traps }
     }
 }
@@ -291,9 +291,9 @@ impl From<FunctionLimits> for LimitOverrides {
     }
 }
 
-impl From<runtime::Remember> for RememberSettings {
-    fn from(remember: runtime::Remember) -> Self {
-        let runtime::Remember { off, ttl_s, bytes_max, traps } = remember;
+impl From<runtime::Caching> for CacheSettings {
+    fn from(cache: runtime::Caching) -> Self {
+        let runtime::Caching { off, ttl_s, bytes_max, traps } = cache;
         Self { off, ttl_s, bytes_max, traps }
     }
 }
@@ -318,7 +318,7 @@ mod tests {
 
     use super::*;
 
-    /// Clients of earlier releases read the runtime's own record.
+    /// Clients of earlier releases read the runtime's own record, which has `remember` for `cache`.
     #[test]
     fn a_version_reads_as_the_runtime_writes_it() {
         let digest = format!("sha256:{}", "0".repeat(64));
@@ -334,7 +334,7 @@ mod tests {
         full["limits"] = json!({
             "memory_bytes_max": 1, "deadline_ms": 2, "input_bytes_max": 3, "output_bytes_max": 4, "log_bytes_max": 5,
         });
-        full["remember"] = json!({"off": true, "ttl_s": 1, "bytes_max": 2, "traps": true});
+        full["cache"] = json!({"off": true, "ttl_s": 1, "bytes_max": 2, "traps": true});
         full["cors"] = json!({"origins": ["https://a", "*"], "max_age_s": 60});
         full["pipeline"] = json!({
             "description": {"input": "u8", "steps": ["a", {"all": {"x": "b"}}], "calls_max": 1, "fuse": "never"},
@@ -344,11 +344,17 @@ mod tests {
         full["form"] = json!("http");
         full["docs"] = json!("About it.");
         for value in [plain, full] {
-            let record: runtime::VersionRecord = serde_json::from_value(value.clone()).unwrap();
-            let json = serde_json::to_string(&record).unwrap();
+            let mut stored = value.clone();
+            if let Some(cache) = stored.as_object_mut().unwrap().remove("cache") {
+                stored["remember"] = cache;
+            }
+            let record: runtime::VersionRecord = serde_json::from_value(stored.clone()).unwrap();
+            assert_eq!(serde_json::to_value(&record).unwrap(), stored);
             let version = FunctionVersion::from(record);
-            assert_eq!(serde_json::to_string(&version).unwrap(), json);
-            assert_eq!(serde_json::from_value::<FunctionVersion>(value).unwrap(), version);
+            assert_eq!(serde_json::to_value(&version).unwrap(), value);
+            for json in [value, stored] {
+                assert_eq!(serde_json::from_value::<FunctionVersion>(json).unwrap(), version);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use nebula_runtime::{Followers, Settings};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::function::{CorsSettings, FunctionLimits, RememberSettings};
+use super::function::{CacheSettings, CorsSettings, FunctionLimits};
 use super::schema::{DigestSchema, NameSchema, PipelineSchema, VersionSchema};
 
 /// Everything that a project deploys.
@@ -54,8 +54,8 @@ pub struct ProjectFunction {
     #[serde(default)]
     pub limits: FunctionLimits,
     /// The settings for caching its results.
-    #[serde(default)]
-    pub remember: RememberSettings,
+    #[serde(default, alias = "remember")]
+    pub cache: CacheSettings,
     /// The pages that may call it; if absent, the server's policy holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<CorsSettings>,
@@ -72,8 +72,8 @@ pub struct ProjectPipeline {
     #[serde(default)]
     pub limits: FunctionLimits,
     /// The settings for caching its results.
-    #[serde(default)]
-    pub remember: RememberSettings,
+    #[serde(default, alias = "remember")]
+    pub cache: CacheSettings,
     /// The pages that may call it; if absent, the server's policy holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<CorsSettings>,
@@ -142,20 +142,16 @@ impl ProjectRequest {
     /// Returns the deploy of these functions as `project`.
     pub(crate) fn into_deploy(self, project: ProjectName) -> runtime::ProjectDeploy {
         let Self { functions, pipelines, prune, dry_run, followers } = self;
-        let settings = |limits: FunctionLimits, remember: RememberSettings, cors: Option<CorsSettings>| {
-            Settings { limits: limits.into(), remember: remember.into(), cors: cors.map(Into::into) }.into()
+        let settings = |limits: FunctionLimits, cache: CacheSettings, cors: Option<CorsSettings>| {
+            Settings { limits: limits.into(), cache: cache.into(), cors: cors.map(Into::into) }.into()
         };
         let functions = functions.into_iter().map(|(name, function)| {
-            let ProjectFunction { component, limits, remember, cors } = function;
-            runtime::ProjectFunction { name, digest: component, settings: settings(limits, remember, cors) }
+            let ProjectFunction { component, limits, cache, cors } = function;
+            runtime::ProjectFunction { name, digest: component, settings: settings(limits, cache, cors) }
         });
         let pipelines = pipelines.into_iter().map(|(name, pipeline)| {
-            let ProjectPipeline { description, limits, remember, cors } = pipeline;
-            runtime::ProjectPipeline {
-                name,
-                pipeline: description,
-                settings: settings(limits, remember, cors),
-            }
+            let ProjectPipeline { description, limits, cache, cors } = pipeline;
+            runtime::ProjectPipeline { name, pipeline: description, settings: settings(limits, cache, cors) }
         });
         runtime::ProjectDeploy {
             project,

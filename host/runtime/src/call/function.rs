@@ -84,7 +84,7 @@ impl Function {
         let identity = HeaderValue::try_from(identity).unwrap_or(HeaderValue::from_static(""));
         // One instruction over a large memory can run for long, and the clock can't interrupt it.
         let history = History::new(limits.memory_bytes_max > Limits::default().memory_bytes_max);
-        let key = FunctionKey::new(&record.digest, record.description.form, &limits, &record.remember);
+        let key = FunctionKey::new(&record.digest, record.description.form, &limits, &record.cache);
         let key = match &composed {
             Some(Composed { steps, .. }) => {
                 let calls = record.pipeline.iter().flat_map(|it| it.description.steps.calls());
@@ -118,7 +118,7 @@ impl Function {
 
     /// Returns whether its results are cached.
     pub(crate) fn caches(&self) -> bool {
-        self.cache_policy == CachePolicy::PerFunction && !self.record.remember.off
+        self.cache_policy == CachePolicy::PerFunction && !self.record.cache.off
     }
 
     /// Returns whether [two computations](crate::Disagreement) of a call of its component

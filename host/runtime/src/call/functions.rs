@@ -156,7 +156,7 @@ impl Functions {
         };
         // A pipeline caches its results only as far as its functions allow.
         for step in composed.iter().flat_map(|composed| composed.steps().values()) {
-            record.remember.narrow(&step.record.remember);
+            record.cache.narrow(&step.record.cache);
         }
         let is_distrusted = self.results.disagreement(&record.digest)?.is_some()
             || composed.as_ref().is_some_and(|it| it.steps().values().any(|step| step.is_distrusted()));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nebula_cache::EXPENSIVE_FROM;
 use nebula_model::answer::Answer;
+use nebula_model::caching::{Because, Source};
 use nebula_model::cost::CallCost;
-use nebula_model::remember::{Because, Source};
 
 use crate::cache::{CachedResult, FlightOutcome, Lead};
 use crate::call::function::Function;
@@ -31,7 +31,7 @@ impl Results {
         }
         let cost = cost(&called.cost);
         let engine = called.engine.clone();
-        let settings = &function.record.remember;
+        let settings = &function.record.cache;
         let new = |result| Arc::new(CachedResult::new(result, function.record.digest, cost, engine));
         match &called.result {
             Ok(answer) => {

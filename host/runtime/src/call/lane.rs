@@ -77,8 +77,8 @@ impl ComputeLane {
             // These bound instances, code and results.
             instances_max: _,
             loaded_bytes_max: _,
-            remembered_bytes_max: _,
-            remembered_disk_bytes_max: _,
+            cache_bytes_max: _,
+            cache_disk_bytes_max: _,
             inputs_bytes_max: _,
         } = *limits;
         let threads = runtime::Builder::new_current_thread()

@@ -48,7 +48,7 @@ pub(crate) enum Lookup {
 impl Results {
     /// Looks a result up in memory and among the executions in flight.
     pub(crate) fn look_up(&self, function: &Function, slot: &mut CacheSlot<'_>) -> Lookup {
-        let ttl = function.record.remember.ttl();
+        let ttl = function.record.cache.ttl();
         // A step finds most hits here, without a flight.
         if slot.spelling.is_none()
             && let Some(found) = self.cache().get(&slot.key, ttl)

@@ -47,7 +47,7 @@ impl PreparedComponent<'_> {
             digest: self.digest,
             size_bytes: self.content.len() as u64,
             limits: settings.limits,
-            remember: settings.remember,
+            cache: settings.cache,
             cors: settings.cors,
             project,
             description: Description {

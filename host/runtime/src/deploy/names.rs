@@ -178,7 +178,7 @@ impl<'a> Names<'a> {
                         digest: Digest::of(&content),
                         size_bytes: content.len() as u64,
                         limits: record.limits.clone(),
-                        remember: record.remember.clone(),
+                        cache: record.cache.clone(),
                         project: None,
                         cors: record.cors.clone(),
                         description: describe(&plan),

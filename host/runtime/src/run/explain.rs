@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use nebula_engine::CancelFlag;
+use nebula_model::caching::CacheDirectives;
 use nebula_model::form::Form;
 use nebula_model::id::FunctionRef;
-use nebula_model::remember::CacheDirectives;
 use nebula_model::request::{Prefer, Request};
 use nebula_store::ResolveError;
 

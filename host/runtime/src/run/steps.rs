@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use nebula_engine::{Allowance, CancelFlag, TICK};
-use nebula_model::remember::CacheDirectives;
+use nebula_model::caching::CacheDirectives;
 
 use self::component::{ComponentRun, run_component};
 use self::evaluation::{PipelineOutcome, run_pipeline};

@@ -135,10 +135,8 @@ impl Runtime {
         // A pipeline that can't be read can't be called either.
         components.extend(self.deployer().pipelines_of(&disagreement.component).unwrap_or_default());
         let removed = self.results().remove(components);
-        let mut outcome = format!(
-            "computed again, it answered {}, and not {}",
-            disagreement.computed, disagreement.remembered
-        );
+        let mut outcome =
+            format!("computed again, it answered {}, and not {}", disagreement.computed, disagreement.cached);
         if let Err(error) = written {
             outcome.push_str(&format!("; that couldn't be written down: {error}"));
         }
@@ -270,7 +268,7 @@ fn disagreement(runtime: &Runtime, check: &Check, called: &CallOutcome) -> Disag
         component: function.record.digest,
         function: format!("{}@{}", function.record.name, function.record.version),
         input,
-        remembered: shown(&cached.result),
+        cached: shown(&cached.result),
         computed: shown(&called.result),
         engines: [cached.engine.as_ref().to_owned(), nebula_engine::identity().to_owned()],
         at_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),

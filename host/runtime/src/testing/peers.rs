@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use nebula_cache::{FunctionKey, Key};
 use nebula_model::answer::{Answer, Content};
+use nebula_model::caching::{Because, CacheDirectives, Source};
 use nebula_model::cost::CallCost;
 use nebula_model::id::{FunctionRef, Selector};
-use nebula_model::remember::{Because, CacheDirectives, Source};
 use nebula_model::request::{Prefer, Request};
 use tokio::sync::Barrier;
 

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nebula_model::caching::Caching;
 use nebula_model::cors::Cors;
 use nebula_model::id::{Digest, FunctionName, ProjectName, Version};
 use nebula_model::limits::LimitOverrides;
 use nebula_model::record::{Composition, Description, Linked, VersionRecord};
-use nebula_model::remember::Remember;
 
 use crate::catalog::{Catalog, CatalogError, Change};
 
@@ -22,7 +22,7 @@ pub struct NewVersion {
     /// The function's own limits.
     pub limits: LimitOverrides,
     /// The settings of its cached results.
-    pub remember: Remember,
+    pub cache: Caching,
     /// The project that deploys it. A deploy without a project leaves the function to the project
     /// of its current version.
     pub project: Option<ProjectName>,
@@ -107,7 +107,7 @@ fn is_made_of(version: &VersionRecord, new: &NewVersion) -> bool {
     let NewVersion {
         digest,
         limits,
-        remember,
+        cache,
         project,
         cors,
         pipeline,
@@ -118,7 +118,7 @@ fn is_made_of(version: &VersionRecord, new: &NewVersion) -> bool {
     } = new;
     version.digest == *digest
         && version.limits == *limits
-        && version.remember == *remember
+        && version.cache == *cache
         && (project.is_none() || version.project == *project)
         && version.cors == *cors
         && version.pipeline == *pipeline
@@ -126,8 +126,7 @@ fn is_made_of(version: &VersionRecord, new: &NewVersion) -> bool {
 }
 
 fn record_of(name: FunctionName, version: Version, new: NewVersion) -> VersionRecord {
-    let NewVersion { digest, size_bytes, limits, remember, project, cors, pipeline, linked, description } =
-        new;
+    let NewVersion { digest, size_bytes, limits, cache, project, cors, pipeline, linked, description } = new;
     let deployed_at_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     VersionRecord {
         name,
@@ -136,7 +135,7 @@ fn record_of(name: FunctionName, version: Version, new: NewVersion) -> VersionRe
         size_bytes,
         deployed_at_unix_s,
         limits,
-        remember,
+        cache,
         project,
         cors,
         pipeline,

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::fs;
 
+use nebula_model::caching::Caching;
 use nebula_model::limits::LimitOverrides;
-use nebula_model::remember::Remember;
 
 use super::*;
 use crate::blobs::BlobError;
@@ -15,7 +15,7 @@ pub(super) fn new_version(content: &[u8]) -> NewVersion {
         digest: Digest::of(content),
         size_bytes: content.len() as u64,
         limits: LimitOverrides::default(),
-        remember: Remember::default(),
+        cache: Caching::default(),
         project: None,
         cors: None,
         pipeline: None,

@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nebula_cache::{Key, Spelling};
+use nebula_model::caching::{Because, CacheDirectives, Source};
 use nebula_model::cost::CallCost;
 use nebula_model::form::Form;
 use nebula_model::id::{FunctionRef, Selector};
-use nebula_model::remember::{Because, CacheDirectives, Source};
 use nebula_model::request::{Prefer, Request};
 
 use super::call::Call;
@@ -114,7 +114,7 @@ impl Shard {
         request_id: Option<&str>,
     ) -> AnsweredCall {
         self.begin();
-        let (runtime, ttl) = (&self.0.runtime, routed.record.remember.ttl());
+        let (runtime, ttl) = (&self.0.runtime, routed.record.cache.ttl());
         let spelling = match routed.caches() {
             true => Spelling::of(routed.key(), request.prefer, request.request),
             false => None,
@@ -308,7 +308,7 @@ impl Shard {
             runtime.verify(&routed.function, request, cached);
         }
         let age_s = cached.age_s();
-        let ttl_s = routed.record.remember.ttl_s.map(|ttl| ttl.get().saturating_sub(age_s));
+        let ttl_s = routed.record.cache.ttl_s.map(|ttl| ttl.get().saturating_sub(age_s));
         CallOutcome::cached(cached, Source::Cached { age_s, ttl_s, on_disk }, CallCost::default())
     }
 }

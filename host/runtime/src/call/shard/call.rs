@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nebula_engine::Loaded;
-use nebula_model::remember::CacheDirectives;
+use nebula_model::caching::CacheDirectives;
 use nebula_pipeline::ExecutionMode;
 
 use crate::call::lane;

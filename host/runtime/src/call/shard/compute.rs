@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nebula_cache::{Key, Spelling};
+use nebula_model::caching::Source;
 use nebula_model::cost::CallCost;
-use nebula_model::remember::Source;
 use nebula_pipeline::ExecutionMode;
 use tokio::sync::oneshot;
 
@@ -123,7 +123,7 @@ impl Shard {
     ) -> Option<StoredHit> {
         let runtime = &self.0.runtime;
         let request = missing.request.filter(|_| runtime.results().may_have_stored(routed))?;
-        let (key, ttl, reading) = (missing.slot.key, routed.record.remember.ttl(), runtime.clone());
+        let (key, ttl, reading) = (missing.slot.key, routed.record.cache.ttl(), runtime.clone());
         // Includes the time until a thread is free.
         let deadline = deadline.min(Instant::now() + FIND_WAIT_MAX);
         let read = tokio::task::spawn_blocking(move || reading.results().find_stored(&key, ttl, deadline));

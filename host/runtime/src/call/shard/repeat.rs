@@ -45,7 +45,7 @@ impl RepeatableAnswer {
         called: &CallOutcome,
         no_store: bool,
     ) -> Option<Self> {
-        let may_be = called.result.is_ok() && routed.record.remember.ttl().is_none() && !no_store;
+        let may_be = called.result.is_ok() && routed.record.cache.ttl().is_none() && !no_store;
         may_be.then(|| Self { routed: Arc::clone(routed), key, cached: Arc::downgrade(cached) })
     }
 }

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use nebula_codec::Input;
 use nebula_engine::{Codegen, Compiler};
 use nebula_model::answer::{Answer, Content};
+use nebula_model::caching::{Because, CacheDirectives, Caching, Source};
 use nebula_model::disagreement::Disagreement;
 use nebula_model::id::Digest;
 use nebula_model::limits::{HostLimits, LimitOverrides, Limits};
 use nebula_model::record::VersionRecord;
-use nebula_model::remember::{Because, CacheDirectives, Remember, Source};
 use nebula_model::request::{Prefer, Request};
 use nebula_model::settings::Settings;
 
@@ -97,8 +97,8 @@ impl Host {
 
     fn deploy_with(&self, name: &str, component: &str, limits: LimitOverrides) {
         let component = wat::parse_str(component).unwrap().into();
-        let remember = Remember { traps: true, ..Remember::default() };
-        let settings = Settings { limits, remember, ..Settings::default() };
+        let cache = Caching { traps: true, ..Caching::default() };
+        let settings = Settings { limits, cache, ..Settings::default() };
         self.executor
             .block_on(self.runtime.deploy(name.parse().unwrap(), component, settings, Followers::MustFit))
             .unwrap();
@@ -199,7 +199,7 @@ fn a_disagreement_raises_an_alarm_and_ends_caching() {
     assert!(is_hit(&wrong) && wrong.result.unwrap().same(&value("8")));
     eventually("it was seen", || host.verified("tampered") == (1, 1));
     let alarm = ALARMS.lock().unwrap().iter().find(|alarm| alarm.function == "tampered@v1").cloned().unwrap();
-    assert!(alarm.remembered.contains(&Digest::of(b"8").to_string()), "{alarm:?}");
+    assert!(alarm.cached.contains(&Digest::of(b"8").to_string()), "{alarm:?}");
     assert!(alarm.computed.contains(&Digest::of(b"7").to_string()), "{alarm:?}");
     assert_eq!(host.runtime.input(&alarm.input).unwrap(), b"");
     assert!(host.runtime.logs(0, Some(&"tampered".parse().unwrap()))[0].outcome.contains("computed again"));

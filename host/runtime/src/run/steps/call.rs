@@ -138,7 +138,7 @@ impl Evaluation {
             // Read the store only for functions whose calls take long.
             if function.history().is_long()
                 && results.may_have_stored(function)
-                && let Some(found) = results.find_stored(&key, function.record.remember.ttl(), scope.until)
+                && let Some(found) = results.find_stored(&key, function.record.cache.ttl(), scope.until)
                 && let Ok(output) = StepOutput::read(callee, &found.result)
             {
                 results.promote(&mut slot, &found);

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use nebula_model::caching::CacheDirectives;
 use nebula_model::id::{FunctionRef, Selector};
-use nebula_model::remember::CacheDirectives;
 use nebula_model::request::Prefer;
 use nebula_pipeline::{Conversion, Node, Value};
 use wasmtime::component::Val;
@@ -100,7 +100,7 @@ impl Evaluation {
         }
         let input = input_of(&planned.step.input, value.clone());
         let (results, raw) = (self.run.runtime.results(), planned.callee.output.flat().is_some());
-        if results.cache().get(&function.key().of(&input, raw), function.record.remember.ttl()).is_some() {
+        if results.cache().get(&function.key().of(&input, raw), function.record.cache.ttl()).is_some() {
             return None;
         }
         let selector = Selector::Version(function.record.version);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use nebula_engine::CancelFlag;
-use nebula_model::remember::CacheDirectives;
+use nebula_model::caching::CacheDirectives;
 
 use super::super::code::Staged;
 use crate::call::function::Function;

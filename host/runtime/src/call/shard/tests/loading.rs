@@ -23,7 +23,7 @@ fn large() -> String {
 fn a_component_of_40_mb_is_loaded_once_by_each_of_two_threads() {
     let directory = tempfile::tempdir().unwrap();
     let host = Host::open_with(directory.path(), |config| {
-        config.host_limits = HostLimits { remembered_bytes_max: 0, ..HostLimits::default() };
+        config.host_limits = HostLimits { cache_bytes_max: 0, ..HostLimits::default() };
     });
     host.deploy("large", &large());
     let shards = [host.shard.clone(), Shard::new(host.runtime.clone()).unwrap()];

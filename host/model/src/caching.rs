@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::MIB;
 
-/// The default of [`Remember::bytes_max`].
+/// The default of [`Caching::bytes_max`].
 const ANSWER_BYTES_MAX: u64 = MIB;
 
 /// A function's settings for caching its results. By default they are cached. Stored with each
 /// version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Remember {
+pub struct Caching {
     /// Runs the function for every call. Identical calls aren't merged either.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub off: bool,
@@ -30,7 +30,7 @@ pub struct Remember {
     pub traps: bool,
 }
 
-impl Remember {
+impl Caching {
     /// Returns whether these are the defaults.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
