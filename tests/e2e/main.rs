@@ -19,6 +19,7 @@ mod caching;
 mod cli;
 mod codings;
 mod concurrency;
+mod config;
 mod control;
 mod cors;
 mod faults;

@@ -178,6 +178,7 @@ impl<E> Drop for Waiter<E> {
 mod tests {
     use nebula_codec::{Flat, Input};
     use nebula_model::caching::Caching;
+    use nebula_model::configuration::Configuration;
     use nebula_model::form::Form;
     use nebula_model::id::Digest;
     use nebula_model::limits::Limits;
@@ -187,8 +188,13 @@ mod tests {
     use crate::testing::Failed;
 
     fn key() -> Key {
-        let function =
-            FunctionKey::new(&Digest::of(b"component"), Form::Typed, &Limits::default(), &Caching::default());
+        let function = FunctionKey::new(
+            &Digest::of(b"component"),
+            Form::Typed,
+            &Limits::default(),
+            &Caching::default(),
+            &Configuration::default(),
+        );
         function.of(&Input::Flat(Flat::Bytes, bytes::Bytes::new()), true)
     }
 

@@ -1,7 +1,7 @@
 //! Cache keys: a hash of everything that can change a result, and nothing else.
 //!
 //! ```text
-//! function key = BLAKE3 derive_key(CONTEXT, component digest | export | SEMANTICS | some limits)
+//! function key = BLAKE3 derive_key(CONTEXT, component digest | export | SEMANTICS | some limits | config)
 //! key          = BLAKE3 keyed(function key, the guest's input | kind | encoding of the answer)
 //! ```
 //!
@@ -21,6 +21,7 @@ use std::hash::{Hash, Hasher};
 use http::HeaderMap;
 use nebula_codec::Input;
 use nebula_model::caching::Caching;
+use nebula_model::configuration::Configuration;
 use nebula_model::form::Form;
 use nebula_model::id::Digest;
 use nebula_model::limits::Limits;
@@ -97,8 +98,14 @@ impl FunctionKey {
         Self(bytes)
     }
 
-    /// Returns the key of a component called under these limits.
-    pub fn new(component: &Digest, form: Form, limits: &Limits, cache: &Caching) -> Self {
+    /// Returns the key of a component called under these limits, with this configuration.
+    pub fn new(
+        component: &Digest,
+        form: Form,
+        limits: &Limits,
+        cache: &Caching,
+        config: &Configuration,
+    ) -> Self {
         let export: &[u8] = match form {
             Form::Typed => b"handle",
             Form::Raw => b"nebula:function/handler",
@@ -134,6 +141,15 @@ impl FunctionKey {
         if *traps {
             part(&mut hasher, b"traps");
             hasher.update(&log_bytes_max.to_le_bytes());
+        }
+        // Functions without a configuration keep the keys that they have always had.
+        if !config.is_empty() {
+            part(&mut hasher, b"config");
+            hasher.update(&(config.len() as u64).to_le_bytes());
+            for (key, value) in config.iter() {
+                part(&mut hasher, key.as_bytes());
+                part(&mut hasher, value.as_bytes());
+            }
         }
         Self(*hasher.finalize().as_bytes())
     }
@@ -332,7 +348,13 @@ mod tests {
     use super::*;
 
     fn function() -> FunctionKey {
-        FunctionKey::new(&Digest::of(b"component"), Form::Typed, &Limits::default(), &Caching::default())
+        FunctionKey::new(
+            &Digest::of(b"component"),
+            Form::Typed,
+            &Limits::default(),
+            &Caching::default(),
+            &Configuration::default(),
+        )
     }
 
     fn values(values: Vec<Val>) -> Input {
@@ -446,7 +468,13 @@ mod tests {
     #[test]
     fn only_changes_that_can_affect_an_answer_change_the_key() {
         let key = |component: &[u8], form, limits: &Limits| {
-            FunctionKey::new(&Digest::of(component), form, limits, &Caching::default())
+            FunctionKey::new(
+                &Digest::of(component),
+                form,
+                limits,
+                &Caching::default(),
+                &Configuration::default(),
+            )
         };
         let default = Limits::default();
         let same = Limits { deadline_ms: std::num::NonZeroU64::MIN, log_bytes_max: 1, ..default.clone() };
@@ -460,6 +488,31 @@ mod tests {
             (b"component", Form::Typed, Limits { output_bytes_max: MIB, ..default.clone() }),
         ] {
             assert_ne!(function(), key(component, form, &limits));
+        }
+    }
+
+    /// These configurations would collide in a careless encoding.
+    #[test]
+    fn different_configurations_have_different_keys() {
+        let mut seen = HashMap::new();
+        for json in [
+            "{}",
+            r#"{"A": ""}"#,
+            r#"{"A": "B"}"#,
+            r#"{"AB": ""}"#,
+            r#"{"A": "", "B": ""}"#,
+            r#"{"A": "B", "C": "D"}"#,
+            r#"{"A": "BC", "D": ""}"#,
+            r#"{"A": "D", "C": "B"}"#,
+        ] {
+            let config: Configuration = serde_json::from_str(json).unwrap();
+            for traps in [false, true] {
+                let cache = Caching { traps, ..Caching::default() };
+                let component = Digest::of(b"component");
+                let key = FunctionKey::new(&component, Form::Typed, &Limits::default(), &cache, &config);
+                let other = seen.insert(key, (json, traps));
+                assert_eq!(other, None, "{json}, {traps}");
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use nebula_codec::{Flat, Input};
 use nebula_model::answer::{Answer, Content};
 use nebula_model::caching::Caching;
+use nebula_model::configuration::Configuration;
 use nebula_model::form::Form;
 use nebula_model::id::Digest;
 use nebula_model::limits::{Limits, MIB};
@@ -57,7 +58,14 @@ pub fn component() -> Digest {
 /// Returns the key of call `index`.
 pub fn key(index: u64) -> Key {
     let input = Input::Flat(Flat::Bytes, index.to_le_bytes().to_vec().into());
-    FunctionKey::new(&component(), Form::Typed, &Limits::default(), &Caching::default()).of(&input, true)
+    FunctionKey::new(
+        &component(),
+        Form::Typed,
+        &Limits::default(),
+        &Caching::default(),
+        &Configuration::default(),
+    )
+    .of(&input, true)
 }
 
 /// Returns a result of [`component`] whose body has this many bytes.

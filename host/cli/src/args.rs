@@ -11,7 +11,9 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use nebula_runtime::id::{FunctionName, FunctionRef, ProjectName, Version};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, MIB};
 use nebula_runtime::size::parse_bytes;
-use nebula_runtime::{Caching, Cors, CorsOrigin, Followers, Settings, SettingsBase, SettingsUpdate};
+use nebula_runtime::{
+    Caching, ConfigEntry, Configuration, Cors, CorsOrigin, Followers, Settings, SettingsBase, SettingsUpdate,
+};
 
 pub(crate) use self::remote::{CONTROL_ADDRESS, DATA_ADDRESS, DATA_DIR, Login, Logout, Remote};
 use crate::address::{Address, PlaneUrl};
@@ -169,6 +171,29 @@ impl CacheArgs {
     }
 }
 
+/// A function's configuration.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(crate) struct ConfigArgs {
+    /// A constant that the function reads as an environment variable and through
+    /// `wasi:config/store`; may be repeated. Not for secrets: a version can be read
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) config: Vec<ConfigEntry>,
+}
+
+impl ConfigArgs {
+    pub(crate) fn configuration(&self) -> Configuration {
+        self.config.iter().cloned().collect()
+    }
+}
+
+/// The environment of a project.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(crate) struct EnvironmentArgs {
+    /// The environment whose settings (`[env.NAME]` in `nebula.toml`) are laid over the others
+    #[arg(long, value_name = "NAME")]
+    pub(crate) env: Option<String>,
+}
+
 /// The pages of other origins that may call a function.
 #[derive(Clone, Debug, Default, ClapArgs)]
 pub(crate) struct CorsArgs {
@@ -263,6 +288,8 @@ pub(crate) struct Build {
 pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) build: Build,
+    #[command(flatten)]
+    pub(crate) environment: EnvironmentArgs,
     #[command(flatten)]
     pub(crate) serve: Serve,
     /// Don't rebuild on changes
@@ -398,6 +425,8 @@ pub(crate) struct Deploy {
     #[arg(long)]
     pub(crate) cargo_component: bool,
     #[command(flatten)]
+    pub(crate) environment: EnvironmentArgs,
+    #[command(flatten)]
     pub(crate) settings: SettingsArgs,
     #[command(flatten)]
     pub(crate) followers: FollowerArgs,
@@ -413,6 +442,8 @@ pub(crate) struct SettingsArgs {
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
     #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
     pub(crate) cors: CorsArgs,
     /// Reset the settings that aren't given, instead of keeping those of the version before
     #[arg(long)]
@@ -427,6 +458,7 @@ impl SettingsArgs {
         let settings = Settings {
             limits: self.limits.overrides(),
             cache: self.cache.settings(),
+            config: self.config.configuration(),
             cors: self.cors.settings(),
         };
         let update = SettingsUpdate::new(base, &settings);
@@ -549,6 +581,8 @@ pub(crate) struct Invoke {
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
     pub(crate) remote: Remote,
 }
 
@@ -568,6 +602,8 @@ pub(crate) struct Replay {
     /// The component, if the server doesn't have it
     #[arg(long, value_name = "FILE")]
     pub(crate) component: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
     /// The input, if the server hasn't kept it: inline, `@file`, or `-` for stdin
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) input: Option<String>,

@@ -12,6 +12,7 @@ use std::num::NonZeroU64;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use nebula_http::wire::{FunctionVersion, PinnedVersion};
+use nebula_runtime::Configuration;
 use nebula_runtime::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use nebula_runtime::limits::{LimitOverrides, Limits};
 use nebula_runtime::pipeline::{Fuse, Pipeline};
@@ -29,6 +30,7 @@ pub(crate) struct Part {
     pub(crate) name: FunctionName,
     pub(crate) content: Content,
     pub(crate) limits: LimitOverrides,
+    pub(crate) config: Configuration,
 }
 
 #[derive(Clone, Debug)]
@@ -40,8 +42,12 @@ pub(crate) enum Content {
 
 impl Bundle {
     /// Returns the bundle of a component.
-    pub(crate) fn of_component(component: Bytes, limits: LimitOverrides) -> anyhow::Result<Self> {
-        Ok(Self(vec![Part { name: name(0)?, content: Content::Component(component), limits }]))
+    pub(crate) fn of_component(
+        component: Bytes,
+        limits: LimitOverrides,
+        config: Configuration,
+    ) -> anyhow::Result<Self> {
+        Ok(Self(vec![Part { name: name(0)?, content: Content::Component(component), limits, config }]))
     }
 
     /// Fetches a version of a function and all that it calls.
@@ -123,7 +129,8 @@ impl Fetcher<'_> {
             }
         };
         let name = name(self.parts.len())?;
-        self.parts.push(Part { name: name.clone(), content, limits: record.limits.clone().into() });
+        let (limits, config) = (record.limits.clone().into(), record.config.clone());
+        self.parts.push(Part { name: name.clone(), content, limits, config });
         self.known.insert(version, Some(name.clone()));
         Ok(name)
     }

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use nebula_runtime::id::{FunctionRef, Selector};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, Limits};
 use nebula_runtime::{
-    CacheDirectives, CallOutcome, Codegen, CompileError, Compiler, DeployError, Followers, Form,
-    InvalidImport, Prefer, Request, RoutedFunction, Runtime, RuntimeConfig, Settings, Shard, Uncompilable,
-    VersionRecord,
+    CacheDirectives, CallOutcome, Codegen, CompileError, Compiler, Configuration, DeployError, Followers,
+    Form, InvalidImport, Prefer, Request, RoutedFunction, Runtime, RuntimeConfig, Settings, Shard,
+    Uncompilable, VersionRecord,
 };
 
 use crate::bundle::{Bundle, Content, Part};
@@ -32,8 +32,13 @@ pub(crate) struct LocalFunction {
 
 impl LocalFunction {
     /// Opens a component.
-    pub(crate) fn open(component: Bytes, limits: LimitOverrides, codegen: Codegen) -> anyhow::Result<Self> {
-        Self::open_bundle(&Bundle::of_component(component, limits)?, codegen)
+    pub(crate) fn open(
+        component: Bytes,
+        limits: LimitOverrides,
+        config: Configuration,
+        codegen: Codegen,
+    ) -> anyhow::Result<Self> {
+        Self::open_bundle(&Bundle::of_component(component, limits, config)?, codegen)
     }
 
     /// Opens a bundle. Its last part is the function to call.
@@ -57,8 +62,8 @@ impl LocalFunction {
             alarm: |_| {},
         })?;
         let mut called = None;
-        for Part { name, content, limits } in bundle.parts() {
-            let settings = Settings { limits: limits.clone(), ..Settings::default() };
+        for Part { name, content, limits, config } in bundle.parts() {
+            let settings = Settings { limits: limits.clone(), config: config.clone(), ..Settings::default() };
             let record = match content {
                 Content::Component(component) => {
                     let deploy =

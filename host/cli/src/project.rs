@@ -22,8 +22,8 @@ use nebula_runtime::id::{FunctionName, ProjectName};
 
 use self::cargo::{Artifacts, Metadata, Package};
 pub(crate) use self::cargo::{Builder, has_target};
-use self::config::Config;
 pub(crate) use self::config::{ComponentConfig, PipelineConfig, functions_of};
+use self::config::{Config, ensure_defined};
 pub(crate) use self::inputs::Inputs;
 pub(crate) use self::locate::locate;
 pub(crate) use self::schema::schema;
@@ -40,6 +40,8 @@ pub(crate) struct Project {
     workspace_root: PathBuf,
     target_directory: PathBuf,
     name: Option<ProjectName>,
+    /// The environment whose settings hold.
+    environment: Option<String>,
     build_directory: Option<PathBuf>,
     functions: Vec<FunctionCrate>,
     pipelines: Vec<PipelineConfig>,
@@ -101,6 +103,8 @@ struct FunctionCrate {
     /// The directories of its path dependencies.
     dependencies: Vec<PathBuf>,
     settings: Settings,
+    /// The environments in its `nebula.toml`.
+    environments: Vec<String>,
     watch: Vec<PathBuf>,
 }
 
@@ -127,19 +131,19 @@ pub(crate) struct BuildOutcome {
 }
 
 impl Project {
-    /// Reads the project that `path` is in.
-    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        Self::read(locate(path)?)
+    /// Reads the project that `path` is in, with the settings of an environment.
+    pub(crate) fn open(path: &Path, environment: Option<&str>) -> anyhow::Result<Self> {
+        Self::read(locate(path)?, environment)
     }
 
     /// Reads the project again. While its directory or its files are missing, no other project takes
     /// its place.
     pub(crate) fn reopen(&self) -> anyhow::Result<Self> {
-        Self::read(self.root.clone())
+        Self::read(self.root.clone(), self.environment.as_deref())
     }
 
     /// Reads the project in the directory `root`.
-    fn read(root: PathBuf) -> anyhow::Result<Self> {
+    fn read(root: PathBuf, environment: Option<&str>) -> anyhow::Result<Self> {
         let config = Config::read(&root)?;
         let directory = match config.functions {
             Some(functions) => root.join(functions).canonicalize().with_context(|| {
@@ -165,12 +169,14 @@ impl Project {
             Metadata::read(&directory)?;
         let mut functions = Vec::new();
         for package in packages {
-            functions.extend(FunctionCrate::of(package, &directory)?);
+            functions.extend(FunctionCrate::of(package, &directory, environment)?);
         }
         if functions.is_empty() {
             let hint = "a function's `Cargo.toml` has `crate-type = [\"cdylib\"]` under `[lib]`";
             return Err(hinted(format!("no package in `{}` is a function", directory.display()), hint).into());
         }
+        let defined = functions.iter().flat_map(|function| &function.environments);
+        ensure_defined(environment, defined.map(String::as_str))?;
         functions.sort_by(|a, b| a.name.cmp(&b.name));
         refuse_equal_names(&functions, &pipelines)?;
         Ok(Self {
@@ -180,6 +186,7 @@ impl Project {
             target_directory,
             build_directory,
             name: config.project,
+            environment: environment.map(str::to_owned),
             functions,
             pipelines,
             watch,
@@ -277,7 +284,7 @@ impl Project {
 
 impl FunctionCrate {
     /// Returns the package as a function; `None` if it isn't one, or is outside of `within`.
-    fn of(package: Package, within: &Path) -> anyhow::Result<Option<Self>> {
+    fn of(package: Package, within: &Path, environment: Option<&str>) -> anyhow::Result<Option<Self>> {
         let Some(target) = package.targets.iter().find(|target| target.is_component()) else {
             return Ok(None);
         };
@@ -298,7 +305,8 @@ impl FunctionCrate {
             sources: target.src_path.parent().unwrap_or(directory).to_owned(),
             dependencies: package.dependencies.into_iter().filter_map(|dependency| dependency.path).collect(),
             watch: config.watch.iter().map(|path| directory.join(path)).collect(),
-            settings: config.settings(),
+            environments: config.env.keys().cloned().collect(),
+            settings: config.settings(environment),
             package: package.name,
         }))
     }

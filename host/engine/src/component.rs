@@ -92,7 +92,8 @@ fn other_wasi(names: &[String]) -> String {
 
 /// Returns the latest version of WASI that a component imports, for a message.
 fn wasi_of(component: &ComponentType, engine: &wasmtime::Engine) -> String {
-    let versions = component.imports(engine).filter_map(|(name, _)| wasi_version::version_of(name));
+    let versions = component.imports(engine).filter(|(name, _)| *name != wasi_version::CONFIG);
+    let versions = versions.filter_map(|(name, _)| wasi_version::version_of(name));
     // Of one minor version, so only the last number differs.
     let last = |version: &&str| version.rsplit('.').next().and_then(|last| last.parse::<u64>().ok());
     let latest = versions.max_by_key(last);

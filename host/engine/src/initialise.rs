@@ -13,8 +13,8 @@
 //! * The initialiser runs in the sandbox of a call, like the start-up of an instance: no input, the
 //!   fixed clock, randomness from the digest alone. So the same component gives the same snapshot,
 //!   byte for byte.
-//! * The limits are constants and not the function's: the compiled code depends on the component
-//!   alone.
+//! * The limits are constants and not the function's, and there is no configuration: the compiled
+//!   code depends on the component alone.
 //! * A snapshot holds nothing of the host: an initialiser that leaves a handle open is refused.
 //!
 //! `wasmtime-wizer` takes components apart and reassembles them. Only the part of that crate that
@@ -28,6 +28,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use nebula_model::configuration::Configuration;
 use nebula_model::id::Digest;
 use nebula_model::limits::{
     INITIALISE_DEADLINE_MS, INITIALISE_LOG_BYTES_MAX, INITIALISE_MEMORY_BYTES_MAX, Limits,
@@ -173,7 +174,8 @@ fn snapshot(component: &[u8], codegen: Codegen) -> Result<Option<Vec<u8>>, Initi
     let limits = limits();
     let allowance = || Allowance::long(Instant::now() + DEADLINE, CancelFlag::default());
     let _ticking = engine.counter.begin();
-    let mut store = engine.store(&limits, Digest::of(component).bytes(), allowance());
+    let mut store =
+        engine.store(&limits, Digest::of(component).bytes(), &Configuration::default(), allowance());
     let run = |store: &mut Store<Sandbox>| {
         let instance = linked.instantiate(&mut *store)?;
         instance.get_typed_func::<(), ()>(&mut *store, EXPORT)?.call(&mut *store, ())?;

@@ -2,8 +2,8 @@
 //!
 //! [`Sandbox`] is the state behind one call's imports. It is built from `wasmtime-wasi` and
 //! `wasmtime-wasi-http` without anything that could vary. Clocks stand still (`clock`), and
-//! randomness is a function of the digest and the input (`random`). Environment, arguments, stdin
-//! and files are empty. Sockets and outgoing HTTP are denied, and printed text goes to the call's
+//! randomness is a function of the digest and the input (`random`). The environment is the
+//! function's configuration (`config`). Arguments, stdin and files are empty. Sockets and outgoing HTTP are denied, and printed text goes to the call's
 //! log (`log`). `wait` implements the few interfaces that may wait, without a reactor.
 //!
 //! Invariants:
@@ -15,6 +15,7 @@
 
 mod allowance;
 mod clock;
+mod config;
 mod http;
 mod imports;
 mod log;
@@ -27,6 +28,7 @@ mod wait;
 
 use std::sync::Arc;
 
+use nebula_model::configuration::Configuration;
 use nebula_model::limits::{Limits, TABLE_ELEMENTS_CEILING};
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Result};
@@ -64,6 +66,7 @@ pub struct Sandbox {
     clock: VirtualClock,
     log: LogSink,
     seed: Arc<Seed>,
+    config: Configuration,
     response: ResponseSink,
     /// The memory and table quota, with the first limit that the guest hit.
     pub quota: Quota,
@@ -72,9 +75,9 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Creates a sandbox for one call of the component `digest` under `limits`, with `allowance`
-    /// for the start-up. Until [`begin`](Self::begin) its state doesn't depend on the call's input.
-    pub fn new(limits: &Limits, digest: [u8; 32], allowance: Allowance) -> Self {
+    /// Creates a sandbox for one call of the component `digest` with `config` under `limits`, with
+    /// `allowance` for the start-up. Until [`begin`](Self::begin) its state doesn't depend on the call's input.
+    pub fn new(limits: &Limits, digest: [u8; 32], config: &Configuration, allowance: Allowance) -> Self {
         let Limits {
             memory_bytes_max,
             output_bytes_max,
@@ -96,6 +99,7 @@ impl Sandbox {
             clock: VirtualClock::new(),
             log: LogSink::new(log_bytes_max),
             seed: Arc::new(Seed::new(digest)),
+            config: config.clone(),
             response: ResponseSink::new(output_bytes_max),
             quota: Quota::new(memory_bytes_max),
             allowance,
@@ -110,7 +114,9 @@ impl Sandbox {
 
     fn wasi(&mut self) -> &mut WasiCtx {
         self.wasi.get_or_insert_with(|| {
+            let environment: Vec<_> = self.config.iter().collect();
             let wasi = WasiCtx::builder()
+                .envs(&environment)
                 .wall_clock(self.clock.clone())
                 .monotonic_clock(self.clock.clone())
                 .secure_random(self.seed.stream("secure"))

@@ -15,6 +15,7 @@
 //! * An instance is never reused: `run` consumes it.
 
 use nebula_codec::Input;
+use nebula_model::configuration::Configuration;
 use nebula_model::limits::Limits;
 use wasmtime::Store;
 
@@ -41,10 +42,16 @@ pub struct Spent {
 }
 
 impl Engine {
-    /// Creates a store for one instance of the component `digest`, with `limits`, and `allowance`
-    /// for the start-up.
-    pub(super) fn store(&self, limits: &Limits, digest: &[u8; 32], allowance: Allowance) -> Store<Sandbox> {
-        let mut store = Store::new(self.wasmtime(), Sandbox::new(limits, *digest, allowance));
+    /// Creates a store for one instance of the component `digest`, with `limits`, `config`, and
+    /// `allowance` for the start-up.
+    pub(super) fn store(
+        &self,
+        limits: &Limits,
+        digest: &[u8; 32],
+        config: &Configuration,
+        allowance: Allowance,
+    ) -> Store<Sandbox> {
+        let mut store = Store::new(self.wasmtime(), Sandbox::new(limits, *digest, config, allowance));
         store.limiter(|sandbox| &mut sandbox.quota);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().allowance.tick()));
         store.set_epoch_deadline(1);
@@ -65,7 +72,7 @@ impl Loaded {
 
     /// Creates an instance and runs the component's start-up code within `allowance`.
     ///
-    /// `digest` is the component's and seeds the random stream.
+    /// `digest` is the component's and seeds the random stream. The start-up code may read `config`.
     ///
     /// # Errors
     /// The same as for a call, without an output.
@@ -74,9 +81,10 @@ impl Loaded {
         _ticking: &InFlight<'_>,
         digest: &[u8; 32],
         limits: &Limits,
+        config: &Configuration,
         allowance: Allowance,
     ) -> Result<Ready, Box<Ended>> {
-        let mut store = self.engine.store(limits, digest, allowance);
+        let mut store = self.engine.store(limits, digest, config, allowance);
         let live = match &self.kind {
             Kind::Typed(typed) => typed.pre.instantiate(&mut store).and_then(|instance| {
                 instance

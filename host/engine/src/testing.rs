@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test support fails by panicking")]
 
 use nebula_codec::Signature;
+use nebula_model::configuration::Configuration;
 use nebula_model::id::Digest;
 use nebula_model::limits::Limits;
 use wasmtime::component::types::ComponentItem;
@@ -45,7 +46,12 @@ impl Host {
                 std::time::Instant::now() + std::time::Duration::from_secs(60),
                 CancelFlag::default(),
             );
-            let mut store = self.engine.store(&Limits::default(), Digest::of(b"").bytes(), allowance);
+            let mut store = self.engine.store(
+                &Limits::default(),
+                Digest::of(b"").bytes(),
+                &Configuration::default(),
+                allowance,
+            );
             let instance = linked.instantiate(&mut store).map_err(|error| format!("{error:#}"))?;
             let func = instance.get_func(&mut store, "handle").unwrap();
             let mut answer = vec![Val::Bool(false); results];

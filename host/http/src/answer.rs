@@ -310,7 +310,8 @@ fn finish(
     let policy = match context.selector {
         // The next answer of a distrusted function may differ.
         _ if facts.function.is_distrusted() => NO_STORE,
-        Selector::Digest(_) if !lacks_vary => IMMUTABLE,
+        // A digest names a component. A later version may have it with another configuration.
+        Selector::Digest(_) if !lacks_vary && facts.function.record.config.is_empty() => IMMUTABLE,
         Selector::Digest(_) | Selector::Current | Selector::Version(_) => REVALIDATE,
     };
     if headers.contains_key(header::CACHE_CONTROL) && !facts.function.is_distrusted() {

@@ -341,6 +341,9 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
         DeployError::Limit(_) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "limit-too-high", error.to_string())
         }
+        DeployError::Config(_) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-config", error.to_string())
+        }
         DeployError::Compile(reason) => match reason {
             CompileError::Uncompilable(Uncompilable::Initialise(reason)) => initialise(reason),
             CompileError::Uncompilable(Uncompilable::Refused(_)) | CompileError::TooCostly => {

@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod caching;
+pub mod configuration;
 pub mod cors;
 pub mod cost;
 pub mod description;

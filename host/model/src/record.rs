@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::caching::Caching;
+use crate::configuration::Configuration;
 use crate::cors::Cors;
 use crate::description::Pipeline;
 use crate::form::Form;
@@ -50,6 +51,18 @@ pub struct Pinned {
     pub version: Version,
     /// Digest of its component.
     pub digest: Digest,
+    /// Digest of its [configuration](Configuration::digest), if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Digest>,
+}
+
+/// The content of a pipeline some of whose functions have a configuration.
+#[derive(Serialize)]
+struct ConfiguredContent<'a> {
+    #[serde(flatten)]
+    description: &'a Pipeline,
+    /// The digest of each call's configuration, in order.
+    config: Vec<Option<Digest>>,
 }
 
 /// A function that is linked into a version. Later deploys of the function don't change it.
@@ -91,11 +104,14 @@ impl Composition {
         Some(FunctionRef { name: function.name.clone(), selector: Selector::Version(pinned.version) })
     }
 
-    /// Returns the description with every function by its digest. The pipeline's digest is the
-    /// digest of this.
+    /// Returns the description with every function by its digest, and the digests of their
+    /// configurations, if any has one. The pipeline's digest is the digest of this.
     pub fn content(&self) -> Vec<u8> {
+        let pinned_of = |function: &FunctionRef| self.pinned.get(&function.to_string());
+        let config = self.description.steps.calls().into_iter().map(|call| pinned_of(call)?.config);
+        let config: Vec<_> = config.collect();
         let mut description = self.description.clone();
-        description.steps.rename(&|function| match self.pinned.get(&function.to_string()) {
+        description.steps.rename(&|function| match pinned_of(function) {
             Some(Pinned { digest, .. }) => {
                 FunctionRef { name: function.name.clone(), selector: Selector::Digest(*digest) }
             }
@@ -105,7 +121,11 @@ impl Composition {
             clippy::expect_used,
             reason = "strings, numbers and JSON values: there is nothing to refuse"
         )]
-        serde_json::to_vec(&description).expect("a description serializes")
+        match config.iter().any(Option::is_some) {
+            true => serde_json::to_vec(&ConfiguredContent { description: &description, config }),
+            false => serde_json::to_vec(&description),
+        }
+        .expect("a description serializes")
     }
 }
 
@@ -127,6 +147,9 @@ pub struct VersionRecord {
     /// Caching of the function's results. Stored as `remember`, which earlier releases read.
     #[serde(rename = "remember", default, skip_serializing_if = "Caching::is_default")]
     pub cache: Caching,
+    /// The constants that the function reads.
+    #[serde(default, skip_serializing_if = "Configuration::is_empty")]
+    pub config: Configuration,
     /// The project that deployed it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<ProjectName>,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::caching::Caching;
+use crate::configuration::Configuration;
 use crate::cors::Cors;
 use crate::limits::LimitOverrides;
 use crate::record::VersionRecord;
@@ -18,6 +19,9 @@ pub struct Settings {
     pub limits: LimitOverrides,
     /// Caching of the function's results.
     pub cache: Caching,
+    /// The constants that the function reads.
+    #[serde(skip_serializing_if = "Configuration::is_empty")]
+    pub config: Configuration,
     /// The pages that may call it, if that isn't the server's policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
@@ -26,8 +30,8 @@ pub struct Settings {
 impl Settings {
     /// Returns the settings of a version.
     pub fn of(version: VersionRecord) -> Self {
-        let VersionRecord { limits, cache, cors, .. } = version;
-        Self { limits, cache, cors }
+        let VersionRecord { limits, cache, config, cors, .. } = version;
+        Self { limits, cache, config, cors }
     }
 }
 
@@ -86,6 +90,18 @@ impl SettingsUpdate {
         self
     }
 
+    /// Returns whether the change sets a constant of the configuration.
+    pub fn sets_config(&self) -> bool {
+        self.patch.get("config").and_then(Value::as_object).is_some_and(|config| !config.is_empty())
+    }
+
+    /// Returns the change that also removes the configuration.
+    #[must_use]
+    pub fn without_config(mut self) -> Self {
+        merge(&mut self.patch, &serde_json::json!({"config": null}));
+        self
+    }
+
     /// Returns the change that makes `later` after this one, from the same settings.
     #[must_use]
     pub fn then(mut self, later: &Self) -> Self {
@@ -124,14 +140,14 @@ impl SettingsUpdate {
         names.dedup();
         let note = |name: &String| match (before.get(name), after.get(name)) {
             (Some(before), Some(after)) if before != after => {
-                Some(format!("changes `{name}` from {before} to {after}"))
+                Some(format!("changes `{name}` from {} to {}", shown(before), shown(after)))
             }
             (Some(value), Some(_)) if !patched.contains_key(name) => {
-                Some(format!("keeps `{name}` = {value} of the version before"))
+                Some(format!("keeps `{name}` = {} of the version before", shown(value)))
             }
             (Some(_), Some(_)) | (None, None) => None,
-            (None, Some(after)) => Some(format!("sets `{name}` to {after}")),
-            (Some(before), None) => Some(format!("resets `{name}` to its default; it was {before}")),
+            (None, Some(after)) => Some(format!("sets `{name}` to {}", shown(after))),
+            (Some(before), None) => Some(format!("resets `{name}` to its default; it was {}", shown(before))),
         };
         names.into_iter().filter_map(note).collect()
     }
@@ -169,6 +185,18 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
+/// Longest value in a note, characters.
+const VALUE_CHARS_MAX: usize = 60;
+
+/// Returns a value as a note shows it.
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(VALUE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 /// Returns every setting by its path in `nebula.toml`, such as `limits.deadline_ms`.
 fn flat(settings: &Value) -> BTreeMap<String, &Value> {
     let tables = settings.as_object().into_iter().flatten();
@@ -179,7 +207,7 @@ fn flat(settings: &Value) -> BTreeMap<String, &Value> {
     entries.collect()
 }
 
-#[expect(clippy::expect_used, reason = "numbers and booleans under string keys always serialize")]
+#[expect(clippy::expect_used, reason = "text, numbers and booleans under string keys always serialize")]
 fn to_json(settings: &Settings) -> Value {
     serde_json::to_value(settings).expect("settings serialize")
 }
@@ -227,10 +255,33 @@ mod tests {
             json!({"limits": {"deadline_ms": "1"}}),
             json!({"limits": 1}),
             json!({"caching": {}}),
+            json!({"config": {"KEY": 1}}),
+            json!({"config": {"not a key": ""}}),
             json!(1),
         ] {
             assert!(SettingsUpdate::parse(SettingsBase::Current, patch.clone()).is_err(), "{patch}");
         }
+    }
+
+    #[test]
+    fn a_patch_changes_single_constants() {
+        let before = settings(json!({"config": {"A": "1", "B": "2", "C": "x".repeat(100)}}));
+        let update = update(SettingsBase::Current, json!({"config": {"A": "3", "B": null, "D": "4"}}));
+        let expected = json!({"config": {"A": "3", "C": "x".repeat(100), "D": "4"}});
+        assert_eq!(update.apply(&before), settings(expected));
+        assert_eq!(
+            update.notes(&before),
+            [
+                "changes `config.A` from \"1\" to \"3\"".to_owned(),
+                "resets `config.B` to its default; it was \"2\"".to_owned(),
+                format!("keeps `config.C` = \"{}… of the version before", "x".repeat(VALUE_CHARS_MAX - 1)),
+                "sets `config.D` to \"4\"".to_owned(),
+            ]
+        );
+        assert!(update.sets_config());
+        let removed = update.without_config();
+        assert!(!removed.sets_config());
+        assert_eq!(removed.apply(&before), Settings::default());
     }
 
     #[test]

@@ -141,6 +141,7 @@ impl Deployer {
         let before = current.map(Settings::of);
         let settings = update.apply(before.as_ref().unwrap_or(&Settings::default()));
         self.functions.limits().with(&settings.limits)?;
+        settings.config.check()?;
         let notes = before.map(|before| update.notes(&before)).unwrap_or_default();
         Ok(SettingsChange { settings, notes })
     }

@@ -37,6 +37,7 @@ pub use nebula_engine::{
 pub use nebula_linker::{ImportMismatch, InvalidImport, imported_functions};
 pub use nebula_model::answer::{Answer, Content, MEDIA_TYPE_BYTES_MAX};
 pub use nebula_model::caching::{Because, CacheDirectives, Caching, Source};
+pub use nebula_model::configuration::{ConfigEntry, Configuration, InvalidConfigEntry, InvalidConfiguration};
 pub use nebula_model::cors::{Cors, CorsOrigin, OriginError};
 pub use nebula_model::disagreement::Disagreement;
 pub use nebula_model::docs::{FunctionDocs, NamedTypes, PartDocs, TypeDocs};
@@ -45,7 +46,7 @@ pub use nebula_model::limits::COMPONENT_BYTES_MAX;
 pub use nebula_model::record::{Composition, Description, Linked, Pinned, VersionRecord};
 pub use nebula_model::request::{Prefer, Request};
 pub use nebula_model::settings::{Settings, SettingsBase, SettingsUpdate};
-pub use nebula_model::{id, limits, size};
+pub use nebula_model::{id, limits, similar, size};
 pub use nebula_pipeline as pipeline;
 pub use nebula_store::{LogEntry, OpenError, ResolveError, StoreError, StoreErrorKind};
 

@@ -60,6 +60,10 @@ pub struct Receipt {
     pub prefer: Prefer,
     /// The limits that show in results.
     pub limits: LimitsReceipt,
+    /// Digest of the function's configuration, if it has one. A pipeline's component covers those of
+    /// the functions that it calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Digest>,
     /// Rises with every change of what a guest can observe of its host.
     pub semantics: u32,
     /// The engine that computed the answer: product tokens (RFC 9110 §10.1.5).
@@ -186,6 +190,7 @@ impl Receipt {
             },
             prefer: *prefer,
             limits: LimitsReceipt::new(function.limits()),
+            config: function.record.config.digest(),
             semantics: SEMANTICS,
             engine: engine.as_ref().to_owned(),
             output: OutputReceipt::of(answer),

@@ -200,6 +200,10 @@ impl Store {
 
     /// Resolves a reference to a version.
     ///
+    /// Several versions may have one digest. A digest stands for the latest without a configuration:
+    /// proxies cache answers by digest for ever, so a deploy that adds one doesn't change them. If
+    /// all have one, it stands for the latest.
+    ///
     /// # Errors
     /// [`ResolveError`].
     pub fn resolve(&self, reference: &FunctionRef) -> Result<VersionRecord, ResolveError> {
@@ -209,7 +213,9 @@ impl Store {
             Selector::Version(version) => (self.catalog.version(name, *version)?, version.to_string()),
             Selector::Digest(digest) => {
                 let versions = self.catalog.versions(name)?;
-                (versions.into_iter().rev().find(|record| record.digest == *digest), digest.to_string())
+                let of_digest = versions.into_iter().filter(|record| record.digest == *digest);
+                let found = of_digest.max_by_key(|record| (record.config.is_empty(), record.version));
+                (found, digest.to_string())
             }
         };
         match found {

@@ -16,6 +16,7 @@ pub mod catalog;
 pub mod interrupted;
 
 use nebula_model::caching::Caching;
+use nebula_model::configuration::Configuration;
 use nebula_model::description::Pipeline;
 use nebula_model::disagreement::Disagreement;
 use nebula_model::form::Form;
@@ -34,6 +35,7 @@ pub fn version(name: &str, number: u32) -> VersionRecord {
         deployed_at_unix_s: 1_790_000_000,
         limits: LimitOverrides::default(),
         cache: Caching::default(),
+        config: Configuration::default(),
         project: None,
         cors: None,
         pipeline: None,

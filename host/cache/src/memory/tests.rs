@@ -2,6 +2,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use nebula_model::caching::Caching;
+use nebula_model::configuration::Configuration;
 use nebula_model::form::Form;
 use nebula_model::limits::{Limits, MIB};
 use nebula_model::request::{Prefer, Request};
@@ -134,7 +135,13 @@ fn results_of_a_component_can_be_evicted() {
 #[test]
 fn call_is_found_by_its_raw_bytes() {
     let cache = Cache::new(MIB);
-    let function = FunctionKey::new(&component(), Form::Typed, &Limits::default(), &Caching::default());
+    let function = FunctionKey::new(
+        &component(),
+        Form::Typed,
+        &Limits::default(),
+        &Caching::default(),
+        &Configuration::default(),
+    );
     let request = |media_type: Option<&str>, body: &str| Request::Payload {
         media_type: media_type.map(str::to_owned),
         body: Bytes::from(body.to_owned()),

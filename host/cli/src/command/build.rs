@@ -5,7 +5,7 @@ use crate::project::{Builder, Project};
 use crate::report::line;
 
 pub(crate) fn run(build: &Build) -> anyhow::Result<()> {
-    let project = Project::open(&build.path)?;
+    let project = Project::open(&build.path, None)?;
     let outcome = project.build(builder(build))?;
     for built in &outcome.built {
         line(built.component.display())?;

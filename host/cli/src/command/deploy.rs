@@ -37,7 +37,7 @@ fn deploy_component(deploy: &args::Deploy) -> anyhow::Result<()> {
     }
     let path = &deploy.path;
     let component = read_component(path)?;
-    let config = ComponentConfig::beside(path)?;
+    let config = ComponentConfig::beside(path, deploy.environment.env.as_deref())?;
     let name = match deploy.name.clone().or(config.name) {
         Some(name) => name,
         None => name_of(path)?,
@@ -68,7 +68,7 @@ fn deploy_project(deploy: &args::Deploy) -> anyhow::Result<()> {
         let message = "names and settings of a project's functions are in its `nebula.toml`";
         return Err(hinted(message, "leave out these options, or give a component file").into());
     }
-    let project = Project::open(&deploy.path)?;
+    let project = Project::open(&deploy.path, deploy.environment.env.as_deref())?;
     if deploy.prune && deploy.project.is_none() && !project.is_named() {
         let message =
             "`--prune` needs a project with a name of its own: other directories may have this one's";
@@ -88,11 +88,12 @@ fn deploy_project(deploy: &args::Deploy) -> anyhow::Result<()> {
     for built in outcome.built {
         let component = read_component(&built.component)?;
         let digest = Digest::of(&component);
-        let Settings { limits, cache, cors } = built.settings;
+        let Settings { limits, cache, config, cors } = built.settings;
         let function = ProjectFunction {
             component: digest,
             limits: limits.into(),
             cache: cache.into(),
+            config,
             cors: cors.map(Into::into),
         };
         functions.insert(built.name, function);

@@ -1,9 +1,9 @@
 //! `nebula inspect`: prints the facts about a function, deployed or in a file.
 
 use nebula_http::wire::{Disagreement, FunctionDetail, FunctionVersion, LinkedFunction};
-use nebula_runtime::Codegen;
 use nebula_runtime::id::Selector;
 use nebula_runtime::limits::LimitOverrides;
+use nebula_runtime::{Codegen, Configuration};
 
 use crate::args::{Inspect, Target};
 use crate::client::Client;
@@ -15,10 +15,15 @@ pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
     match Target::parse(&inspect.function)? {
         Target::File(path) => {
             let component = read_component(&path)?;
-            let local = LocalFunction::open(component.clone(), LimitOverrides::default(), Codegen::Baseline)
-                .map_err(|error| {
-                    error.context(format!("`{}` is not a function that can run here", path.display()))
-                })?;
+            let local = LocalFunction::open(
+                component.clone(),
+                LimitOverrides::default(),
+                Configuration::default(),
+                Codegen::Baseline,
+            )
+            .map_err(|error| {
+                error.context(format!("`{}` is not a function that can run here", path.display()))
+            })?;
             let record = &FunctionVersion::from(local.record().clone());
             let wit = wit::exports(&component)?;
             if inspect.remote.json {
@@ -69,6 +74,9 @@ fn history(detail: &FunctionDetail) -> String {
     let limits = serde_json::to_value(&current.limits).unwrap_or_default();
     for (limit, value) in limits.as_object().into_iter().flatten() {
         text.push_str(&format!("  limit      {limit} = {value}\n"));
+    }
+    for (key, value) in current.config.iter() {
+        text.push_str(&format!("  config     {key} = {value:?}\n"));
     }
     if let Some(Disagreement { computed, cached, input, .. }) = &detail.disagreement {
         text.push_str(&format!(

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use nebula_runtime::id::FunctionRef;
-use nebula_runtime::{Answer, CallError, CallOutcome, Codegen};
+use nebula_runtime::{
+    Answer, CallError, CallOutcome, Codegen, Configuration, Settings, SettingsBase, SettingsUpdate,
+};
 use serde::Serialize;
 
 use crate::args::{Invoke, Target};
@@ -16,6 +18,7 @@ use crate::client::{CallReply, Client};
 use crate::failure::{Failure, FailureKind};
 use crate::input::{Input, InputArgument};
 use crate::local::{LocalFunction, read_component};
+use crate::project::ComponentConfig;
 use crate::report::{self, hinted, json, note};
 
 /// The status of a function's own error, unless the function is of the http form.
@@ -67,7 +70,8 @@ pub(crate) fn run(invoke: &Invoke) -> anyhow::Result<ExitCode> {
                 return Err(hinted("only a server issues receipts", hint).into());
             }
             let component = read_component(&path)?;
-            let local = LocalFunction::open(component, invoke.limits.overrides(), Codegen::Optimised)
+            let (limits, config) = (invoke.limits.overrides(), configuration(invoke, &path)?);
+            let local = LocalFunction::open(component, limits, config, Codegen::Optimised)
                 .with_context(|| format!("cannot run `{}`", path.display()))?;
             local_outcome(local.call(&input, &invoke.http)?)?
         }
@@ -92,11 +96,25 @@ pub(crate) fn run(invoke: &Invoke) -> anyhow::Result<ExitCode> {
     Ok(if outcome.ok { ExitCode::SUCCESS } else { FailureKind::OwnError.into() })
 }
 
-fn call_deployed(invoke: &Invoke, reference: &FunctionRef, input: &Input) -> anyhow::Result<Outcome> {
-    if invoke.limits.any() {
-        let hint = "`nebula deploy` sets them; leave them out here";
-        return Err(hinted("a deployed function has its own limits", hint).into());
+/// Returns the configuration of a component file: the constants that were given, over those in the
+/// `nebula.toml` beside it.
+pub(super) fn configuration(invoke: &Invoke, component: &Path) -> anyhow::Result<Configuration> {
+    let beside = ComponentConfig::beside(component, None)?.settings.unwrap_or_default();
+    let given = Settings { config: invoke.config.configuration(), ..Settings::default() };
+    Ok(SettingsUpdate::new(SettingsBase::Current, &given).apply(&beside).config)
+}
+
+/// Refuses options that a deployed function has settings for.
+pub(super) fn refuse_settings(invoke: &Invoke) -> anyhow::Result<()> {
+    if !invoke.limits.any() && invoke.config.config.is_empty() {
+        return Ok(());
     }
+    let hint = "`nebula deploy` sets them; leave them out here";
+    Err(hinted("a deployed function has its own limits and configuration", hint).into())
+}
+
+fn call_deployed(invoke: &Invoke, reference: &FunctionRef, input: &Input) -> anyhow::Result<Outcome> {
+    refuse_settings(invoke)?;
     let wants =
         invoke.receipt.as_ref().map(|_| if invoke.keep_input { "receipt=with-input" } else { "receipt" });
     let reply = Client::new(&invoke.remote).call(&reference.to_string(), input, &invoke.http, wants)?;

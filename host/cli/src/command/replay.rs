@@ -8,7 +8,7 @@ use nebula_http::wire::FunctionVersion;
 use nebula_runtime::id::{Digest, FunctionRef, Selector};
 use nebula_runtime::limits::{DEADLINE_MS_CEILING, LimitOverrides};
 use nebula_runtime::receipt::{OutputReceipt, Receipt};
-use nebula_runtime::{CallError, Codegen, Fault};
+use nebula_runtime::{CallError, Codegen, Configuration, Fault};
 use serde::Serialize;
 
 use crate::args::Replay;
@@ -119,7 +119,7 @@ fn bundle(replay: &Replay, receipt: &Receipt) -> anyhow::Result<Bundle> {
         return Err(hinted(message, hint).into());
     }
     if !is_description(&named) {
-        return Bundle::of_component(named, LimitOverrides::default());
+        return Bundle::of_component(named, LimitOverrides::default(), configuration(replay, receipt)?);
     }
     // The record of the version has the pinned versions and their limits.
     let client = Client::new(&replay.remote);
@@ -133,6 +133,39 @@ fn bundle(replay: &Replay, receipt: &Receipt) -> anyhow::Result<Bundle> {
         return Err(hinted(message, "replay a pipeline against the server where it was deployed").into());
     };
     Bundle::fetch(&client, &record)
+}
+
+/// Returns the configuration that the receipt names: the given one, or that of the version on the
+/// server.
+fn configuration(replay: &Replay, receipt: &Receipt) -> anyhow::Result<Configuration> {
+    let given = replay.config.configuration();
+    let Some(expected) = receipt.config else {
+        if given.is_empty() {
+            return Ok(given);
+        }
+        let hint = "leave out `--config`";
+        return Err(hinted("the function of this receipt had no configuration", hint).into());
+    };
+    let found = match given.is_empty() {
+        false => given,
+        true => configuration_on_server(replay, receipt).map_err(|error| {
+            let hint = "give it with `--config KEY=VALUE`, once for each constant";
+            error.context(hinted("the server doesn't have the configuration of this receipt", hint))
+        })?,
+    };
+    if found.digest() == Some(expected) {
+        return Ok(found);
+    }
+    let hint = "give all its constants with `--config KEY=VALUE`";
+    Err(hinted("the receipt is of a call with another configuration", hint).into())
+}
+
+fn configuration_on_server(replay: &Replay, receipt: &Receipt) -> anyhow::Result<Configuration> {
+    let function: FunctionRef = receipt.function.parse().context("the receipt doesn't name a function")?;
+    let versions = Client::new(&replay.remote).detail(&function.name)?.versions;
+    let mut versions = versions.into_iter();
+    let record = versions.find(|record| function.selector == Selector::Version(record.version));
+    Ok(record.with_context(|| format!("the server has no `{function}`"))?.config)
 }
 
 /// Returns whether the content is a pipeline's description (JSON), not a component.

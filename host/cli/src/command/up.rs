@@ -43,7 +43,7 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
         print_calls(&runtime, &mut server)?;
     }
     serve::collect_garbage(runtime.clone())?;
-    let project = Project::open(path)?;
+    let project = Project::open(path, up.environment.env.as_deref())?;
     let builder = build::builder(&up.build);
     let watcher = (!up.no_watch).then(|| ProjectWatcher::before_build(&project, builder));
     let executor = tokio::runtime::Builder::new_current_thread().build()?;

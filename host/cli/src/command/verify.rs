@@ -13,6 +13,7 @@ use nebula_runtime::limits::DEADLINE_MS_CEILING;
 use nebula_runtime::{Answer, CallOutcome, Codegen, Fault};
 use serde::Serialize;
 
+use super::invoke::{configuration, refuse_settings};
 use crate::args::{Target, Verify};
 use crate::bundle::Bundle;
 use crate::client::Client;
@@ -39,12 +40,16 @@ pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
         media_type: invoke.content_type.as_deref(),
     })?;
     let bundle = match Target::parse(&invoke.function)? {
-        Target::File(path) => Bundle::of_component(read_component(&path)?, invoke.limits.overrides())?,
+        Target::File(path) => {
+            let component = read_component(&path)?;
+            Bundle::of_component(component, invoke.limits.overrides(), configuration(invoke, &path)?)?
+        }
         Target::Deployed(reference) => {
             if reference.selector != Selector::Current {
                 let hint = format!("`nebula verify {}` verifies the current version", reference.name);
                 return Err(hinted("`verify` takes a function's name without a version", hint).into());
             }
+            refuse_settings(invoke)?;
             let client = Client::new(&invoke.remote);
             Bundle::fetch(&client, &client.detail(&reference.name)?.current)?
         }

@@ -28,6 +28,9 @@ pub(crate) fn run(verify: &VerifyReceipt) -> anyhow::Result<()> {
 fn print(receipt: &Receipt) -> anyhow::Result<()> {
     line(format!("  function   {}", receipt.function))?;
     line(format!("  component  {}", receipt.component))?;
+    if let Some(config) = &receipt.config {
+        line(format!("  config     {config}"))?;
+    }
     line(format!("  input      {} ({} bytes)", receipt.input.digest, receipt.input.bytes))?;
     line(format!("  output     {}", receipt.output.digest()))?;
     line(format!("  engine     {}", receipt.engine))?;

@@ -1,6 +1,7 @@
-//! `nebula.toml`: the name, limits and caching of a function, and the pipelines of a project.
+//! `nebula.toml`: the name and settings of a function, in each environment, and the pipelines of a
+//! project.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -10,9 +11,14 @@ use nebula_http::wire::{
 use nebula_runtime::id::{FunctionName, ProjectName};
 use nebula_runtime::limits::LimitOverrides;
 use nebula_runtime::pipeline::{Fuse, Pipeline, Step};
-use nebula_runtime::{Caching, Cors, Settings};
-use serde::Deserialize;
+use nebula_runtime::similar::did_you_mean;
+use nebula_runtime::{Caching, Configuration, Cors, Settings, SettingsBase, SettingsUpdate};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
+
+use crate::hints::guide;
+use crate::report::hinted;
 
 /// The settings of a function, and the pipelines of a project.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -35,9 +41,17 @@ pub(super) struct Config {
     #[serde(default, alias = "remember")]
     #[schema(value_type = CacheSettings)]
     cache: Caching,
+    /// Constants that the function reads as environment variables and through `wasi:config/store`.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
+    config: Configuration,
     /// The pages of other origins that may call the function.
     #[schema(value_type = CorsSettings, required = false)]
     cors: Option<Cors>,
+    /// Settings by environment, which `--env NAME` lays over the others.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, EnvironmentTable>)]
+    pub(super) env: BTreeMap<String, Environment>,
     /// Files and directories whose changes rebuild the project under `nebula up`, beside those that
     /// its build reads.
     #[serde(default)]
@@ -47,6 +61,43 @@ pub(super) struct Config {
     #[serde(default)]
     #[schema(value_type = BTreeMap<NameSchema, PipelineTable>)]
     pub(super) pipelines: BTreeMap<FunctionName, PipelineTable>,
+}
+
+/// The settings of a function that differ in an environment.
+#[derive(Debug)]
+pub(super) struct Environment(SettingsUpdate);
+
+/// The settings of a function that differ in an environment.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct EnvironmentTable {
+    /// The function's own limits.
+    #[schema(value_type = FunctionLimits, required = false)]
+    limits: Option<Map<String, Value>>,
+    /// Caching of the function's results.
+    #[serde(alias = "remember")]
+    #[schema(value_type = CacheSettings, required = false)]
+    cache: Option<Map<String, Value>>,
+    /// Constants that the function reads.
+    #[schema(value_type = BTreeMap<String, String>, required = false)]
+    config: Option<Map<String, Value>>,
+    /// The pages of other origins that may call the function.
+    #[schema(value_type = CorsSettings, required = false)]
+    cors: Option<Map<String, Value>>,
+}
+
+/// Reads the settings as a change: one that is absent stays as it is, and `off = false` also
+/// switches caching on.
+impl<'de> Deserialize<'de> for Environment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let EnvironmentTable { limits, cache, config, cors } = EnvironmentTable::deserialize(deserializer)?;
+        let tables = [("limits", limits), ("cache", cache), ("config", config), ("cors", cors)];
+        let given =
+            |(name, table): (&str, Option<Map<String, Value>>)| Some((name.to_owned(), table?.into()));
+        let patch: Map<String, Value> = tables.into_iter().filter_map(given).collect();
+        let update = SettingsUpdate::parse(SettingsBase::Current, patch.into());
+        update.map(Self).map_err(serde::de::Error::custom)
+    }
 }
 
 /// A pipeline.
@@ -82,15 +133,41 @@ impl Config {
     pub(super) fn read(directory: &Path) -> anyhow::Result<Self> {
         let path = directory.join("nebula.toml");
         match std::fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text).with_context(|| format!("cannot use `{}`", path.display())),
+            Ok(text) => Self::parse(&text).with_context(|| format!("cannot use `{}`", path.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
         }
     }
 
-    /// Returns the function's settings.
-    pub(super) fn settings(self) -> Settings {
-        Settings { limits: self.limits, cache: self.cache, cors: self.cors }
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        toml::from_str(text).map_err(|error| {
+            let has_secrets = |table: &toml::Table| table.contains_key("secrets");
+            let document: toml::Table = toml::from_str(text).unwrap_or_default();
+            let environments = document.get("env").and_then(toml::Value::as_table);
+            let mut environments = environments.into_iter().flat_map(toml::Table::values);
+            let in_environment = environments.any(|table| table.as_table().is_some_and(has_secrets));
+            if !has_secrets(&document) && !in_environment {
+                return error.into();
+            }
+            let message = "a function has no secrets: whoever may read a version reads its settings, and its \
+                           answers are cached and replayed";
+            let hint = concat!(
+                "constants that aren't secret belong into `[config]`; ",
+                "see Secrets in ",
+                guide!("writing-functions.md")
+            );
+            hinted(message, hint).into()
+        })
+    }
+
+    /// Returns the function's settings, in an environment if it has that.
+    pub(super) fn settings(self, environment: Option<&str>) -> Settings {
+        let Self { limits, cache, config, cors, mut env, .. } = self;
+        let settings = Settings { limits, cache, config, cors };
+        match environment.and_then(|name| env.remove(name)) {
+            Some(Environment(update)) => update.apply(&settings),
+            None => settings,
+        }
     }
 }
 
@@ -104,16 +181,38 @@ pub(crate) struct ComponentConfig {
 }
 
 impl ComponentConfig {
-    /// Reads the `nebula.toml` in the directory of a component file.
-    pub(crate) fn beside(component: &Path) -> anyhow::Result<Self> {
+    /// Reads the `nebula.toml` in the directory of a component file, in an environment.
+    pub(crate) fn beside(component: &Path, environment: Option<&str>) -> anyhow::Result<Self> {
         if component == Path::new("-") {
             return Ok(Self::default());
         }
         let directory = component.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let Config { name, limits, cache, cors, .. } = Config::read(directory.unwrap_or(Path::new(".")))?;
-        let settings = Settings { limits, cache, cors };
+        let mut config = Config::read(directory.unwrap_or(Path::new(".")))?;
+        let name = config.name.take();
+        ensure_defined(environment, config.env.keys().map(String::as_str))?;
+        let settings = config.settings(environment);
         Ok(Self { name, settings: (settings != Settings::default()).then_some(settings) })
     }
+}
+
+/// Checks that an environment is one of those that are defined.
+pub(super) fn ensure_defined<'a>(
+    environment: Option<&str>,
+    defined: impl Iterator<Item = &'a str>,
+) -> anyhow::Result<()> {
+    let Some(name) = environment else { return Ok(()) };
+    let defined: BTreeSet<_> = defined.collect();
+    if defined.contains(name) {
+        return Ok(());
+    }
+    let hint = match defined.is_empty() {
+        true => format!("add `[env.{name}.config]` to the `nebula.toml` of a function"),
+        false => {
+            let all = || defined.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            did_you_mean(name, defined.iter().copied()).unwrap_or_else(|| format!("there are {}", all()))
+        }
+    };
+    Err(hinted(format!("no `nebula.toml` of a function has the environment `{name}`"), hint).into())
 }
 
 /// Returns the directory of functions that the `nebula.toml` in a directory names, if it names one.
@@ -138,13 +237,14 @@ impl PipelineConfig {
             directory: directory.join("pipelines").join(name.as_str()),
             name,
             pipeline: Pipeline { input, steps, calls_max, fuse },
-            settings: Settings { limits, cache, cors },
+            settings: Settings { limits, cache, cors, ..Settings::default() },
         }
     }
 
     /// Returns the pipeline as the control plane reads it.
     pub(crate) fn to_wire(&self) -> (FunctionName, ProjectPipeline) {
-        let Settings { limits, cache, cors } = self.settings.clone();
+        // A pipeline has no configuration.
+        let Settings { limits, cache, cors, config: _ } = self.settings.clone();
         let pipeline = ProjectPipeline {
             description: self.pipeline.clone(),
             limits: limits.into(),
@@ -192,6 +292,81 @@ mod tests {
             assert!(config.pipelines.values().all(|pipeline| pipeline.cache.ttl_s.is_some()), "{name}");
         }
         assert!(toml::from_str::<Config>("[cache]\noff = true\n[remember]\ntraps = true").is_err());
+    }
+
+    #[test]
+    fn constants_are_text() {
+        let config =
+            Config::parse("[config]\nPORT = \"80\"\nfeature = \"on\"").unwrap().settings(None).config;
+        assert_eq!(config.iter().collect::<Vec<_>>(), [("PORT", "80"), ("feature", "on")]);
+        for (value, found) in [("80", "a number"), ("true", "a boolean"), ("[]", "a list")] {
+            let error = Config::parse(&format!("[config]\nPORT = {value}")).unwrap_err().to_string();
+            assert!(error.contains(&format!("the value of `PORT` is {found}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_environment_overrides_only_what_it_names() {
+        let text = r#"
+            [limits]
+            deadline_ms = 5
+            log_bytes_max = 7
+            [cache]
+            off = true
+            [config]
+            A = "1"
+            B = "2"
+            [cors]
+            origins = ["https://a"]
+
+            [env.staging.limits]
+            deadline_ms = 6
+            input_bytes_max = "64K"
+            [env.staging.cache]
+            off = false
+            [env.staging.config]
+            B = "3"
+            C = "4"
+            [env.staging.cors]
+            origins = []
+            [env.empty]
+        "#;
+        let settings = |environment| Config::parse(text).unwrap().settings(environment);
+        assert_eq!(settings(Some("empty")), settings(None));
+        let staging = settings(Some("staging"));
+        let expected = serde_json::json!({
+            "limits": {"deadline_ms": 6, "log_bytes_max": 7, "input_bytes_max": 65536},
+            "cache": {},
+            "config": {"A": "1", "B": "3", "C": "4"},
+            "cors": {"origins": []},
+        });
+        assert_eq!(serde_json::to_value(staging).unwrap(), expected);
+        for wrong in ["limits.deadline = 1", "config.A = 1", "name = \"a\"", "cache.ttl_s = 0"] {
+            assert!(Config::parse(&format!("[env.staging]\n{wrong}")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_refused_with_the_reason() {
+        for text in ["[secrets]\nKEY = \"x\"", "secrets = []", "[env.production.secrets]\nKEY = \"x\""] {
+            let error = Config::parse(text).unwrap_err();
+            assert!(error.to_string().starts_with("a function has no secrets"), "{text}: {error}");
+            assert!(crate::report::hint(&error).unwrap().contains("[config]"), "{text}");
+        }
+        assert!(Config::parse("secret = 1").unwrap_err().to_string().contains("unknown field"));
+    }
+
+    #[test]
+    fn unknown_environments_are_named_with_the_similar_one() {
+        let hint = |name, defined: &[&str]| {
+            let error = ensure_defined(Some(name), defined.iter().copied()).unwrap_err();
+            crate::report::hint(&error).unwrap().to_owned()
+        };
+        assert!(ensure_defined(Some("a"), ["b", "a"].into_iter()).is_ok());
+        assert!(ensure_defined(None, [].into_iter()).is_ok());
+        assert_eq!(hint("stagin", &["production", "staging"]), "did you mean `staging`?");
+        assert_eq!(hint("qa", &["production", "staging"]), "there are `production`, `staging`");
+        assert!(hint("qa", &[]).contains("[env.qa.config]"));
     }
 
     #[test]

@@ -80,6 +80,7 @@ mod tests {
             ("zzz = 1", &schema),
             ("[limits]\nzzz = 1", definition("FunctionLimits")),
             ("[cache]\nzzz = 1", definition("CacheSettings")),
+            ("[env.e]\nzzz = 1", definition("EnvironmentTable")),
             (&format!("{table}zzz = 1"), definition("PipelineTable")),
             (&format!("{table}limits.zzz = 1"), definition("FunctionLimits")),
             (&format!("{table}cache.zzz = 1"), definition("CacheSettings")),

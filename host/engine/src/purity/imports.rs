@@ -3,7 +3,8 @@
 //! All of `wasi:{cli,clocks,filesystem,http,io,random,sockets}@0.2` is linked, because the standard
 //! libraries of Rust, Python and JavaScript guests import most of it even when they don't use it.
 //! Impure operations are denied at each use, always in the same way, and noted at deploy. A deploy
-//! refuses any other import by name.
+//! refuses any other import by name. `wasi:config/store` is linked as well: the function's
+//! configuration.
 
 use wasmtime::Result;
 use wasmtime::component::types::{Component as ComponentType, ComponentItem};
@@ -12,13 +13,15 @@ use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 use wasmtime_wasi::p2::bindings::sync::io::{poll, streams};
 
 use super::Sandbox;
+use super::config::store;
 use super::http::deny_outgoing;
 use super::omitted_body::allow_omitted_bodies;
 use super::sockets::deny_sockets;
 use crate::wasi_version;
 
-/// The packages that are linked, at any release of 0.2.
-const LINKED: [&str; 7] = [
+/// The packages that are linked, at any release of 0.2, and the interface of configuration.
+const LINKED: [&str; 8] = [
+    wasi_version::CONFIG,
     "wasi:cli/",
     "wasi:clocks/",
     "wasi:filesystem/",
@@ -91,6 +94,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Sandbox>> {
     monotonic_clock::add_to_linker::<_, HasSelf<Sandbox>>(&mut linker, |sandbox| sandbox)?;
     poll::add_to_linker::<_, HasSelf<Sandbox>>(&mut linker, |sandbox| sandbox)?;
     streams::add_to_linker::<_, HasSelf<Sandbox>>(&mut linker, |sandbox| sandbox)?;
+    store::add_to_linker::<_, HasSelf<Sandbox>>(&mut linker, |sandbox| sandbox)?;
     deny_outgoing(&mut linker)?;
     allow_omitted_bodies(&mut linker)?;
     deny_sockets(&mut linker)?;

@@ -1,5 +1,5 @@
-//! A deploy's settings in a query string: limits, caching of results, the pages that may call, and
-//! the treatment of pipelines that don't fit the new version.
+//! A deploy's settings in a query string: limits, caching of results, configuration, the pages that
+//! may call, and the treatment of pipelines that don't fit the new version.
 //!
 //! ```text
 //! ?deadline_ms=500&memory_bytes_max=default&cache=off&cache_ttl_s=60&cors_origin=https://app.example&settings=keep&followers=may-stay
@@ -9,11 +9,14 @@
 //! starts from the defaults. The server reads what the command line writes here, and the document
 //! lists the same parameters.
 
+use std::fmt::Display;
+
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use nebula_model::similar::did_you_mean;
 use nebula_runtime::limits::{Limits, MEMORY_BYTES_CEILING};
 use nebula_runtime::{CorsOrigin, Followers, OriginError, SettingsBase, SettingsUpdate};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
@@ -53,6 +56,10 @@ pub fn deploy_query(settings: &SettingsUpdate, followers: Followers) -> Vec<(Str
             _ => (format!("cache_{name}"), value),
         };
         query.push((name, text_of(&value)));
+    }
+    if let Some(config) = settings.patch().get("config") {
+        let text = if config.is_null() { DEFAULT.to_owned() } else { config.to_string() };
+        query.push(("config".to_owned(), utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string()));
     }
     match settings.patch().get("cors") {
         Some(Value::Object(cors)) => {
@@ -106,11 +113,12 @@ const LIMITS: [&str; 5] =
     ["deadline_ms", "memory_bytes_max", "input_bytes_max", "output_bytes_max", "log_bytes_max"];
 
 /// The other parameters.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "cache",
     "cache_ttl_s",
     "cache_bytes_max",
     "cache_traps",
+    "config",
     "cors_origin",
     "cors_max_age_s",
     "followers",
@@ -165,10 +173,28 @@ impl CorsQuery {
     }
 }
 
+/// Returns the change of the configuration: a JSON object that sets constants and removes those that
+/// are null.
+fn config_patch(value: &str) -> Result<Value, Problem> {
+    let bad = |reason: &dyn Display| status::bad_request("bad-config", format!("`config`: {reason}"));
+    let decoded = percent_encoding::percent_decode_str(value).decode_utf8();
+    let decoded = decoded.map_err(|error| bad(&error))?;
+    if decoded == DEFAULT {
+        return Ok(Value::Null);
+    }
+    let patch: Map<String, Value> = serde_json::from_str(&decoded).map_err(|error| {
+        bad(&format!("expected `default`, or a JSON object such as {{\"KEY\":\"VALUE\"}}: {error}"))
+    })?;
+    let patch = json!({ "config": patch });
+    let update = SettingsUpdate::parse(SettingsBase::Defaults, patch).map_err(|error| bad(&error))?;
+    Ok(update.patch()["config"].clone())
+}
+
 fn parse(query: &str) -> Result<DeployQuery, Problem> {
     let (mut followers, mut base) = (Followers::MustFit, SettingsBase::Current);
     let (mut limits, mut cache) = (Map::new(), Map::new());
     let mut cors = CorsQuery::default();
+    let mut config = None;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let wrong =
@@ -196,6 +222,7 @@ fn parse(query: &str) -> Result<DeployQuery, Problem> {
                     _ => return Err(wrong("`must-fit` or `may-stay`")),
                 };
             }
+            "config" => config = Some(config_patch(value)?),
             "cors_origin" => cors.add_origin(value)?,
             "cors_max_age_s" => cors.max_age_s = Some(number()?),
             "settings" => {
@@ -210,6 +237,9 @@ fn parse(query: &str) -> Result<DeployQuery, Problem> {
         }
     }
     let mut patch = json!({"limits": limits, "cache": cache});
+    if let Some(config) = config {
+        patch["config"] = config;
+    }
     if let Some(cors) = cors.patch()? {
         patch["cors"] = cors;
     }
@@ -253,6 +283,12 @@ impl DescribeArgument for DeployQuery {
                 name: "cache_traps",
                 about: "whether traps are cached too",
                 schema: switch("off"),
+            },
+            QueryParameter {
+                name: "config",
+                about: "constants that it reads as environment variables and through `wasi:config/store`: a JSON object \
+                        whose text sets a key and whose null removes one, or `default` to remove all",
+                schema: ObjectBuilder::new().schema_type(Type::String).build(),
             },
             QueryParameter {
                 name: "cors_origin",
@@ -386,12 +422,14 @@ mod tests {
                 "log_bytes_max": 4,
             },
             "cache": {"off": true, "ttl_s": 7, "bytes_max": 5, "traps": true},
+            "config": {"A": "1 & 2=3", "B": null, "C": "default"},
             "cors": {"origins": ["https://a.example:1", "*"], "max_age_s": 8},
         });
         let no_origin = json!({"limits": {}, "cache": {}, "cors": {"origins": [], "max_age_s": 9}});
         let resets = json!({
             "limits": {"memory_bytes_max": null, "deadline_ms": null},
             "cache": {"off": null, "ttl_s": null, "traps": false},
+            "config": null,
             "cors": null,
         });
         for patch in [json!({"limits": {}, "cache": {}}), every_setting, no_origin, resets] {
@@ -420,7 +458,18 @@ mod tests {
 
     #[test]
     fn wrong_values_are_refused() {
-        for query in ["deadline_ms=x", "cache=maybe", "cache_ttl_s=0", "settings=", "deadline_ms=0"] {
+        for query in [
+            "deadline_ms=x",
+            "cache=maybe",
+            "cache_ttl_s=0",
+            "settings=",
+            "deadline_ms=0",
+            "config=",
+            "config=1",
+            "config={\"A\":1}",
+            "config={\"A B\":\"\"}",
+            "config=%ff",
+        ] {
             assert!(parse(query).is_err(), "{query}");
         }
     }

@@ -3,9 +3,9 @@
 use std::num::NonZeroU64;
 
 use nebula_runtime as runtime;
-use nebula_runtime::CorsOrigin;
 use nebula_runtime::id::{Digest, FunctionName, ProjectName, Version};
 use nebula_runtime::limits::LimitOverrides;
+use nebula_runtime::{Configuration, CorsOrigin};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -65,6 +65,10 @@ pub struct FunctionVersion {
     /// The settings for caching its results; absent if they are the defaults.
     #[serde(default, alias = "remember", skip_serializing_if = "CacheSettings::is_default")]
     pub cache: CacheSettings,
+    /// The constants that it reads as environment variables and through `wasi:config/store`.
+    #[serde(default, skip_serializing_if = "Configuration::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub config: Configuration,
     /// The project that deployed it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<NameSchema>)]
@@ -208,6 +212,7 @@ impl From<runtime::VersionRecord> for FunctionVersion {
             deployed_at_unix_s,
             limits,
             cache,
+            config,
             project,
             cors,
             pipeline,
@@ -232,6 +237,7 @@ impl From<runtime::VersionRecord> for FunctionVersion {
             deployed_at_unix_s,
             limits: limits.into(),
             cache: cache.into(),
+            config,
             project,
             cors: cors.map(Into::into),
             pipeline: pipeline.map(Into::into),
@@ -335,10 +341,11 @@ mod tests {
             "memory_bytes_max": 1, "deadline_ms": 2, "input_bytes_max": 3, "output_bytes_max": 4, "log_bytes_max": 5,
         });
         full["cache"] = json!({"off": true, "ttl_s": 1, "bytes_max": 2, "traps": true});
+        full["config"] = json!({"A": "1", "B": ""});
         full["cors"] = json!({"origins": ["https://a", "*"], "max_age_s": 60});
         full["pipeline"] = json!({
             "description": {"input": "u8", "steps": ["a", {"all": {"x": "b"}}], "calls_max": 1, "fuse": "never"},
-            "pinned": {"a": {"version": "v1", "digest": digest}, "b": {"version": "v2", "digest": digest}},
+            "pinned": {"a": {"version": "v1", "digest": digest}, "b": {"version": "v2", "digest": digest, "config": digest}},
         });
         full["linked"] = json!([linked]);
         full["form"] = json!("http");

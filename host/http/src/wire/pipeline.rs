@@ -29,6 +29,10 @@ pub struct PinnedVersion {
     /// The digest of its component.
     #[schema(value_type = DigestSchema)]
     pub digest: Digest,
+    /// The digest of its configuration, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<DigestSchema>)]
+    pub config: Option<Digest>,
 }
 
 impl From<runtime::Composition> for PipelineComposition {
@@ -41,7 +45,7 @@ impl From<runtime::Composition> for PipelineComposition {
 
 impl From<runtime::Pinned> for PinnedVersion {
     fn from(pinned: runtime::Pinned) -> Self {
-        let runtime::Pinned { version, digest } = pinned;
-        Self { version, digest }
+        let runtime::Pinned { version, digest, config } = pinned;
+        Self { version, digest, config }
     }
 }

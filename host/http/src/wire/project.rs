@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nebula_runtime as runtime;
 use nebula_runtime::id::{Digest, FunctionName, ProjectName, Version};
 use nebula_runtime::pipeline::Pipeline;
-use nebula_runtime::{Followers, Settings};
+use nebula_runtime::{Configuration, Followers, Settings};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -56,6 +56,11 @@ pub struct ProjectFunction {
     /// The settings for caching its results.
     #[serde(default, alias = "remember")]
     pub cache: CacheSettings,
+    /// The constants that it reads as environment variables and through `wasi:config/store`: at most
+    /// 64, of 16 KiB together.
+    #[serde(default, skip_serializing_if = "Configuration::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub config: Configuration,
     /// The pages that may call it; if absent, the server's policy holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<CorsSettings>,
@@ -142,16 +147,17 @@ impl ProjectRequest {
     /// Returns the deploy of these functions as `project`.
     pub(crate) fn into_deploy(self, project: ProjectName) -> runtime::ProjectDeploy {
         let Self { functions, pipelines, prune, dry_run, followers } = self;
-        let settings = |limits: FunctionLimits, cache: CacheSettings, cors: Option<CorsSettings>| {
-            Settings { limits: limits.into(), cache: cache.into(), cors: cors.map(Into::into) }.into()
-        };
         let functions = functions.into_iter().map(|(name, function)| {
-            let ProjectFunction { component, limits, cache, cors } = function;
-            runtime::ProjectFunction { name, digest: component, settings: settings(limits, cache, cors) }
+            let ProjectFunction { component, limits, cache, config, cors } = function;
+            let (limits, cache, cors) = (limits.into(), cache.into(), cors.map(Into::into));
+            let settings = Settings { limits, cache, config, cors };
+            runtime::ProjectFunction { name, digest: component, settings: settings.into() }
         });
         let pipelines = pipelines.into_iter().map(|(name, pipeline)| {
             let ProjectPipeline { description, limits, cache, cors } = pipeline;
-            runtime::ProjectPipeline { name, pipeline: description, settings: settings(limits, cache, cors) }
+            let (limits, cache, cors) = (limits.into(), cache.into(), cors.map(Into::into));
+            let settings = Settings { limits, cache, cors, ..Settings::default() };
+            runtime::ProjectPipeline { name, pipeline: description, settings: settings.into() }
         });
         runtime::ProjectDeploy {
             project,

@@ -84,7 +84,8 @@ impl Function {
         let identity = HeaderValue::try_from(identity).unwrap_or(HeaderValue::from_static(""));
         // One instruction over a large memory can run for long, and the clock can't interrupt it.
         let history = History::new(limits.memory_bytes_max > Limits::default().memory_bytes_max);
-        let key = FunctionKey::new(&record.digest, record.description.form, &limits, &record.cache);
+        let key =
+            FunctionKey::new(&record.digest, record.description.form, &limits, &record.cache, &record.config);
         let key = match &composed {
             Some(Composed { steps, .. }) => {
                 let calls = record.pipeline.iter().flat_map(|it| it.description.steps.calls());

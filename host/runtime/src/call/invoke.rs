@@ -21,6 +21,7 @@ use nebula_model::caching::{Because, Source};
 use nebula_model::cost::CallCost;
 use nebula_model::id::Digest;
 use nebula_model::limits::Limits;
+use nebula_model::record::VersionRecord;
 use nebula_model::request::{Prefer, Request};
 use nebula_telemetry::Stopwatch;
 use serde::{Deserialize, Serialize};
@@ -257,7 +258,10 @@ pub(crate) fn run(
     let ticking = loaded.begin();
     let prepared = match ready {
         Some(ready) => Ok(ready),
-        None => loaded.prepare(&ticking, function.record.digest.bytes(), limits, allowance.clone()),
+        None => {
+            let VersionRecord { digest, config, .. } = &function.record;
+            loaded.prepare(&ticking, digest.bytes(), limits, config, allowance.clone())
+        }
     };
     cost.start = watch.lap();
     let (ended, spent) = match prepared {

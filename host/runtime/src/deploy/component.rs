@@ -48,6 +48,7 @@ impl PreparedComponent<'_> {
             size_bytes: self.content.len() as u64,
             limits: settings.limits,
             cache: settings.cache,
+            config: settings.config,
             cors: settings.cors,
             project,
             description: Description {

@@ -2,6 +2,7 @@
 
 use nebula_engine::{CompileError, Inadmissible, Refused};
 use nebula_linker::{InvalidImport, InvalidImporter, LinkError};
+use nebula_model::configuration::InvalidConfiguration;
 use nebula_model::id::FunctionName;
 use nebula_model::limits::LimitTooHigh;
 use nebula_pipeline::InvalidPipeline;
@@ -29,6 +30,9 @@ pub enum DeployError {
     /// The settings ask for more than the host allows.
     #[error(transparent)]
     Limit(#[from] LimitTooHigh),
+    /// The configuration is too large, or a pipeline's.
+    #[error(transparent)]
+    Config(#[from] InvalidConfiguration),
     /// The types of the pipeline don't fit.
     #[error(transparent)]
     Pipeline(#[from] InvalidPipeline),

@@ -67,6 +67,8 @@ enum ObstacleKind {
     /// The function has a lower limit than the pipeline. In one component all functions share the
     /// pipeline's limits.
     LowerLimit(&'static str),
+    /// The function has a configuration. In one component all functions would see it.
+    Config,
 }
 
 impl fmt::Display for Obstacle<'_> {
@@ -77,6 +79,9 @@ impl fmt::Display for Obstacle<'_> {
             ObstacleKind::Form => write!(formatter, "`{function}` is not a typed component"),
             ObstacleKind::LowerLimit(limit) => {
                 write!(formatter, "`{function}` has a lower `{limit}` than the pipeline")
+            }
+            ObstacleKind::Config => {
+                write!(formatter, "`{function}` has a configuration, which the other functions would see")
             }
         }
     }
@@ -122,6 +127,9 @@ fn chain_id<'a>(
         } = step.limits();
         if step.composed().is_some() || step.record.description.form != Form::Typed {
             return Err(obstacle(ObstacleKind::Form));
+        }
+        if !step.record.config.is_empty() {
+            return Err(obstacle(ObstacleKind::Config));
         }
         if own.memory_bytes_max > *memory_bytes_max {
             return Err(obstacle(ObstacleKind::LowerLimit("memory_bytes_max")));

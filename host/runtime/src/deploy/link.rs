@@ -4,6 +4,9 @@
 //! component --names of its imports--> their current versions --link--> one component: the version
 //! ```
 //!
+//! A component has one environment, so the functions linked into it see its configuration and not
+//! their own.
+//!
 //! Invariants:
 //! * The functions linked into a version never change, and its digest covers them. A component gets
 //!   a newer version of an import by being deployed again.

@@ -179,6 +179,7 @@ impl<'a> Names<'a> {
                         size_bytes: content.len() as u64,
                         limits: record.limits.clone(),
                         cache: record.cache.clone(),
+                        config: record.config.clone(),
                         project: None,
                         cors: record.cors.clone(),
                         description: describe(&plan),
@@ -249,7 +250,9 @@ impl<'a> Names<'a> {
                 }
                 reason
             })?;
-            pinned.insert(function.to_string(), Pinned { version: record.version, digest: record.digest });
+            let VersionRecord { version, digest, config, .. } = &record;
+            let pin = Pinned { version: *version, digest: *digest, config: config.digest() };
+            pinned.insert(function.to_string(), pin);
             self.callee(&record).map_err(|error| {
                 if let DeployError::Pipeline(InvalidPipeline::UnknownFunction { reason, .. }) = error {
                     return reason;

@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use nebula_model::configuration::InvalidConfiguration;
 use nebula_model::description::{Fuse, Pipeline};
 use nebula_model::id::{Digest, FunctionName, FunctionRef, ProjectName, Version};
 use nebula_model::record::VersionRecord;
@@ -82,6 +83,7 @@ impl From<DeployError> for NamingError {
             | DeployError::Refused(_)
             | DeployError::Compile(_)
             | DeployError::Limit(_)
+            | DeployError::Config(_)
             | DeployError::Internal(_)) => Self::Load(LoadError::Engine(error.to_string())),
         }
     }
@@ -168,7 +170,12 @@ impl Deployer {
         settings: &SettingsUpdate,
         project: Option<&ProjectName>,
     ) -> Result<PlannedPipeline, DeployError> {
-        let SettingsChange { settings, notes } = self.change_settings(name, settings)?;
+        if settings.sets_config() {
+            return Err(InvalidConfiguration::OfPipeline.into());
+        }
+        // The version before may be a component with one.
+        let SettingsChange { settings, notes } =
+            self.change_settings(name, &settings.clone().without_config())?;
         let (composition, plan) = names.plan(name, pipeline)?;
         if pipeline.fuse == Fuse::Always {
             plan.links().map_err(|reason| InvalidPipeline::CannotFuse { reason: reason.to_string() })?;
@@ -179,6 +186,7 @@ impl Deployer {
             size_bytes: content.len() as u64,
             limits: settings.limits,
             cache: settings.cache,
+            config: settings.config,
             project: project.cloned(),
             cors: settings.cors,
             description: describe(&plan),
@@ -380,6 +388,7 @@ pub(super) fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
         size_bytes,
         limits,
         cache,
+        config,
         project,
         cors,
         pipeline,
@@ -394,6 +403,7 @@ pub(super) fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
         size_bytes: *size_bytes,
         limits: limits.clone(),
         cache: cache.clone(),
+        config: config.clone(),
         project: project.clone(),
         cors: cors.clone(),
         description: description.clone(),

@@ -282,6 +282,7 @@ mod tests {
             },
             prefer: Prefer::AsSent,
             limits: LimitsReceipt { memory_bytes_max: 1, input_bytes_max: 2, output_bytes_max: 3 },
+            config: Some(Digest::of(b"config")),
             semantics: 1,
             engine: "nebula/0 wasmtime/0 (x)".to_owned(),
             output: OutputReceipt::Value(ContentReceipt {

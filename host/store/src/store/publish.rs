@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nebula_model::caching::Caching;
+use nebula_model::configuration::Configuration;
 use nebula_model::cors::Cors;
 use nebula_model::id::{Digest, FunctionName, ProjectName, Version};
 use nebula_model::limits::LimitOverrides;
@@ -23,6 +24,8 @@ pub struct NewVersion {
     pub limits: LimitOverrides,
     /// The settings of its cached results.
     pub cache: Caching,
+    /// The constants that the function reads.
+    pub config: Configuration,
     /// The project that deploys it. A deploy without a project leaves the function to the project
     /// of its current version.
     pub project: Option<ProjectName>,
@@ -108,6 +111,7 @@ fn is_made_of(version: &VersionRecord, new: &NewVersion) -> bool {
         digest,
         limits,
         cache,
+        config,
         project,
         cors,
         pipeline,
@@ -119,6 +123,7 @@ fn is_made_of(version: &VersionRecord, new: &NewVersion) -> bool {
     version.digest == *digest
         && version.limits == *limits
         && version.cache == *cache
+        && version.config == *config
         && (project.is_none() || version.project == *project)
         && version.cors == *cors
         && version.pipeline == *pipeline
@@ -126,7 +131,18 @@ fn is_made_of(version: &VersionRecord, new: &NewVersion) -> bool {
 }
 
 fn record_of(name: FunctionName, version: Version, new: NewVersion) -> VersionRecord {
-    let NewVersion { digest, size_bytes, limits, cache, project, cors, pipeline, linked, description } = new;
+    let NewVersion {
+        digest,
+        size_bytes,
+        limits,
+        cache,
+        config,
+        project,
+        cors,
+        pipeline,
+        linked,
+        description,
+    } = new;
     let deployed_at_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     VersionRecord {
         name,
@@ -136,6 +152,7 @@ fn record_of(name: FunctionName, version: Version, new: NewVersion) -> VersionRe
         deployed_at_unix_s,
         limits,
         cache,
+        config,
         project,
         cors,
         pipeline,

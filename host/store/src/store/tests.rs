@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 
 use nebula_model::caching::Caching;
+use nebula_model::configuration::Configuration;
 use nebula_model::limits::LimitOverrides;
 
 use super::*;
@@ -16,6 +17,7 @@ pub(super) fn new_version(content: &[u8]) -> NewVersion {
         size_bytes: content.len() as u64,
         limits: LimitOverrides::default(),
         cache: Caching::default(),
+        config: Configuration::default(),
         project: None,
         cors: None,
         pipeline: None,

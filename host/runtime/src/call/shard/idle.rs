@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use nebula_engine::Allowance;
+use nebula_model::record::VersionRecord;
 
 use super::{Inner, RoutedFunction, Shard, State};
 
@@ -62,7 +63,8 @@ impl Shard {
         let begun = Instant::now();
         let ticking = loaded.begin();
         let allowance = Allowance::fast(begun + PREPARE_MAX);
-        let prepared = loaded.prepare(&ticking, routed.record.digest.bytes(), routed.limits(), allowance);
+        let VersionRecord { digest, config, .. } = &routed.record;
+        let prepared = loaded.prepare(&ticking, digest.bytes(), routed.limits(), config, allowance);
         own.slow_to_start = begun.elapsed() > PREPARE_MAX;
         match prepared {
             Ok(ready) => {
