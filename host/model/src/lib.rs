@@ -16,6 +16,7 @@ pub mod id;
 pub mod limits;
 pub mod record;
 pub mod request;
+pub mod route;
 pub mod settings;
 pub mod similar;
 pub mod size;
