@@ -39,6 +39,7 @@ mod proxy;
 mod purity;
 mod raw;
 mod receipts;
+mod routes;
 mod samples;
 mod scripts;
 mod sdk;

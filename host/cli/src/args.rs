@@ -12,7 +12,8 @@ use nebula_runtime::id::{FunctionName, FunctionRef, ProjectName, Version};
 use nebula_runtime::limits::{HostLimits, LimitOverrides, MIB};
 use nebula_runtime::size::parse_bytes;
 use nebula_runtime::{
-    Caching, ConfigEntry, Configuration, Cors, CorsOrigin, Followers, Settings, SettingsBase, SettingsUpdate,
+    Caching, ConfigEntry, Configuration, Cors, CorsOrigin, Followers, RouteHost, RoutePath, Settings,
+    SettingsBase, SettingsUpdate,
 };
 
 pub(crate) use self::remote::{CONTROL_ADDRESS, DATA_ADDRESS, DATA_DIR, Login, Logout, Remote};
@@ -211,6 +212,19 @@ impl CorsArgs {
         let cors = || Cors { origins: self.cors_origin.clone(), max_age_s: self.cors_max_age_s };
         (!self.cors_origin.is_empty()).then(cors)
     }
+}
+
+/// The paths and hosts under which a function answers.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(crate) struct RouteArgs {
+    /// A path under which the function answers beside `/f/NAME`: `/api/items`, or `/api/...` for it and
+    /// everything below; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub(crate) route: Vec<RoutePath>,
+    /// A host of these paths, such as `api.example.org` or `*.example.org`; may be repeated. By default
+    /// every host
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Vec<RouteHost>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -445,6 +459,8 @@ pub(crate) struct SettingsArgs {
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) cors: CorsArgs,
+    #[command(flatten)]
+    pub(crate) routes: RouteArgs,
     /// Reset the settings that aren't given, instead of keeping those of the version before
     #[arg(long)]
     pub(crate) reset_settings: bool,
@@ -460,6 +476,8 @@ impl SettingsArgs {
             cache: self.cache.settings(),
             config: self.config.configuration(),
             cors: self.cors.settings(),
+            routes: self.routes.route.clone(),
+            hosts: self.routes.host.clone(),
         };
         let update = SettingsUpdate::new(base, &settings);
         match self.cache.cache {

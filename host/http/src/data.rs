@@ -4,6 +4,7 @@
 //! POST | QUERY  /f/{name}[@version]    a body
 //! GET | HEAD    /f/{name}[@version]    query parameters
 //! any method    /f/{name}[@version]/…  for functions of the http form
+//! any of these  a path that a function's deploy names as its route
 //! GET | HEAD    /healthz /readyz
 //! ```
 //!
@@ -23,8 +24,8 @@ use hyper::body::Incoming;
 use nebula_model::trailers;
 use nebula_runtime::id::FunctionRef;
 use nebula_runtime::{
-    Answer, AnsweredCall, CallOutcome, Cors, Form, Function, IssuedReceipt, Prefer, ReceiptSubject,
-    RepeatableAnswer, Request as Call, RoutedFunction, SegmentRoute, Shard,
+    Answer, AnsweredCall, CallOutcome, Cors, Form, Function, IssuedReceipt, PathRoute, Prefer,
+    ReceiptSubject, RepeatableAnswer, Request as Call, RoutedFunction, SegmentRoute, Shard, host_of,
 };
 
 use crate::accept::prefer;
@@ -56,10 +57,16 @@ struct ReplyWithResult {
 struct CallHead<'a> {
     parts: &'a Parts,
     present: PresentHeaders,
-    /// The path below the function's name: empty, or with a slash at its beginning.
+    /// The path below the function's name or route: empty, or with a slash at its beginning.
     subpath: &'a str,
     compression: Compression,
     request_id: &'a HeaderValue,
+}
+
+/// The function of a request.
+struct RequestTarget<'a> {
+    route: SegmentRoute,
+    subpath: &'a str,
 }
 
 /// A call whose input has been read.
@@ -163,14 +170,19 @@ async fn route(
             _ => Err(status::method_not_allowed("GET, HEAD")),
         };
     }
-    let Some(rest) = path.strip_prefix("/f/") else { return Err(status::no_such_path(path)) };
-    let (reference, subpath) = match rest.find('/') {
-        Some(slash) => rest.split_at(slash),
-        None => (rest, ""),
-    };
-    let target = match shard.cached_route(reference) {
-        Some(route) => route,
-        None => Box::pin(resolve(shard, reference)).await?,
+    let RequestTarget { route: target, subpath } = match path.strip_prefix("/f/") {
+        Some(rest) => {
+            let (reference, subpath) = match rest.find('/') {
+                Some(slash) => rest.split_at(slash),
+                None => (rest, ""),
+            };
+            let route = match shard.cached_route(reference) {
+                Some(route) => route,
+                None => Box::pin(resolve(shard, reference)).await?,
+            };
+            RequestTarget { route, subpath }
+        }
+        None => Box::pin(resolve_path(shard, parts)).await?,
     };
     let head = CallHead { parts, present, subpath, compression: *compression, request_id };
     let cors = target.function.record.cors.as_ref().or(cors.as_ref());
@@ -220,6 +232,24 @@ async fn resolve(shard: &Shard, segment: &str) -> Result<SegmentRoute, Problem> 
     let function = shard.find(&reference).await.map_err(|error| status::resolve(&error))?;
     shard.cache_route(segment, &reference, &function);
     Ok(SegmentRoute { function, selector: reference.selector })
+}
+
+/// Resolves the path of a request by the functions' routes.
+///
+/// # Errors
+/// The problem to answer with.
+async fn resolve_path<'a>(shard: &Shard, parts: &'a Parts) -> Result<RequestTarget<'a>, Problem> {
+    let path = parts.uri.path();
+    // An authority in the target takes precedence (RFC 9112 §3.2.2).
+    let authority = match parts.uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
+    };
+    let host = authority.and_then(host_of);
+    match shard.find_by_path(host.as_deref(), path).await.map_err(|error| status::resolve(&error))? {
+        Some(PathRoute { route, subpath_at }) => Ok(RequestTarget { route, subpath: &path[subpath_at..] }),
+        None => Err(status::no_such_path(path)),
+    }
 }
 
 /// Reads the input of a call and runs it.
@@ -364,7 +394,7 @@ fn options(function: &Function) -> Reply {
 }
 
 /// Returns the request as a function of the http form sees it. Its path begins below the function's
-/// name.
+/// name or route.
 fn guest_request(CallHead { parts, subpath, compression, .. }: &CallHead<'_>, body: Bytes) -> Request<Bytes> {
     let path = if subpath.is_empty() { "/" } else { subpath };
     let path_and_query = match parts.uri.query() {

@@ -11,7 +11,7 @@ use nebula_runtime::id::Digest;
 use nebula_runtime::pipeline::InvalidPipeline;
 use nebula_runtime::{
     Broken, CallError, ClearError, CompileError, DecodeError, DeployError, ExplainError, Failure, Fault,
-    Form, Inadmissible, InitialiseError, InvalidImport, LoadError, NamingError, ResolveError,
+    Form, Inadmissible, InitialiseError, InvalidImport, InvalidRoutes, LoadError, NamingError, ResolveError,
     ResultStoreError, StepFailure, StoreError, StoreErrorKind, Uncompilable,
 };
 
@@ -134,6 +134,20 @@ fn breaks(detail: String, broken: &[Broken]) -> Problem {
     Problem::new(StatusCode::CONFLICT, "breaks-pipelines", detail).with("pipelines", pipelines)
 }
 
+/// Returns the problem for routes that a function can't have.
+fn routes(error: &InvalidRoutes) -> Problem {
+    let detail = error.to_string();
+    match error {
+        InvalidRoutes::Taken { name, route, by } => Problem::new(StatusCode::CONFLICT, "route-taken", detail)
+            .with("route", route.as_str())
+            .with("function", name.as_str())
+            .with("taken_by", by.as_str()),
+        InvalidRoutes::Below { .. } | InvalidRoutes::HostAlone { .. } | InvalidRoutes::TooMany { .. } => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-route", detail)
+        }
+    }
+}
+
 /// Returns the problem for a refused rollback or removal, or for a pipeline that can't be shown.
 pub(crate) fn naming(error: &NamingError) -> Problem {
     match error {
@@ -144,6 +158,7 @@ pub(crate) fn naming(error: &NamingError) -> Problem {
             Problem::new(StatusCode::CONFLICT, "in-use", error.to_string()).with("pipelines", by)
         }
         NamingError::Pipeline(error) => pipeline(error),
+        NamingError::Routes(error) => routes(error),
         NamingError::Unmet(error) => precondition_failed(&error.to_string()),
         NamingError::Load(error) => load(error),
     }
@@ -354,6 +369,7 @@ pub(crate) fn deploy(error: &DeployError) -> Problem {
         },
         DeployError::Pipeline(reason) => pipeline(reason),
         DeployError::Breaks(broken) => breaks(error.to_string(), broken),
+        DeployError::Routes(error) => routes(error),
         DeployError::Unmet(error) => precondition_failed(&error.to_string()),
         DeployError::Store(error) => store(error),
         DeployError::Load(error) => load(error),

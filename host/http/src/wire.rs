@@ -29,6 +29,8 @@ pub use project::{
     FollowersPolicy, ProjectChange, ProjectChangeKind, ProjectFunction, ProjectPipeline, ProjectReport,
     ProjectRequest,
 };
-pub use schema::{DigestSchema, FuseSchema, NameSchema, StepSchema, VersionSchema};
+pub use schema::{
+    DigestSchema, FuseSchema, NameSchema, RouteHostSchema, RoutePathSchema, StepSchema, VersionSchema,
+};
 pub use server::ServerInfo;
 pub use view::{PipelineCheck, PipelineDetail, StepView};

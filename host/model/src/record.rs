@@ -11,6 +11,7 @@ use crate::description::Pipeline;
 use crate::form::Form;
 use crate::id::{Digest, FunctionName, FunctionRef, ProjectName, Selector, Version};
 use crate::limits::LimitOverrides;
+use crate::route::{RouteHost, RoutePath};
 
 /// The facts about a component that are known without running it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,6 +157,12 @@ pub struct VersionRecord {
     /// The pages that may call it, if its deploy says so; otherwise the server's policy holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// The paths under which it answers beside `/f/NAME`.
+    #[serde(default, rename = "route", skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RoutePath>,
+    /// The hosts of these paths: all if empty.
+    #[serde(default, rename = "host", skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<RouteHost>,
     /// The pipeline, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Composition>,

@@ -10,6 +10,7 @@ use crate::configuration::Configuration;
 use crate::cors::Cors;
 use crate::limits::LimitOverrides;
 use crate::record::VersionRecord;
+use crate::route::{RouteHost, RoutePath};
 
 /// The settings of a function that a deploy gives besides the component.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,13 +26,19 @@ pub struct Settings {
     /// The pages that may call it, if that isn't the server's policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// The paths under which it answers beside `/f/NAME`.
+    #[serde(rename = "route", skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RoutePath>,
+    /// The hosts of these paths: all if empty.
+    #[serde(rename = "host", skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<RouteHost>,
 }
 
 impl Settings {
     /// Returns the settings of a version.
     pub fn of(version: VersionRecord) -> Self {
-        let VersionRecord { limits, cache, config, cors, .. } = version;
-        Self { limits, cache, config, cors }
+        let VersionRecord { limits, cache, config, cors, routes, hosts, .. } = version;
+        Self { limits, cache, config, cors, routes, hosts }
     }
 }
 
@@ -199,12 +206,17 @@ fn shown(value: &Value) -> String {
 
 /// Returns every setting by its path in `nebula.toml`, such as `limits.deadline_ms`.
 fn flat(settings: &Value) -> BTreeMap<String, &Value> {
-    let tables = settings.as_object().into_iter().flatten();
-    let entries = tables.flat_map(|(table, entries)| {
-        let entries = entries.as_object().into_iter().flatten();
-        entries.map(move |(name, value)| (format!("{table}.{name}"), value))
-    });
-    entries.collect()
+    let mut found = BTreeMap::new();
+    for (name, value) in settings.as_object().into_iter().flatten() {
+        match value {
+            Value::Object(table) => {
+                found.extend(table.iter().map(|(entry, value)| (format!("{name}.{entry}"), value)));
+            }
+            Value::Null => {}
+            value => drop(found.insert(name.clone(), value)),
+        }
+    }
+    found
 }
 
 #[expect(clippy::expect_used, reason = "text, numbers and booleans under string keys always serialize")]
@@ -248,6 +260,30 @@ mod tests {
     }
 
     #[test]
+    fn lists_are_replaced_and_noted() {
+        let before = settings(json!({"route": ["/a", "/b/..."], "host": ["a.example"]}));
+        let patch = update(SettingsBase::Current, json!({"route": ["/b/..."]}));
+        let expected = settings(json!({"route": ["/b/..."], "host": ["a.example"]}));
+        assert_eq!(patch.apply(&before), expected);
+        assert_eq!(
+            patch.notes(&before),
+            [
+                "keeps `host` = [\"a.example\"] of the version before",
+                "changes `route` from [\"/a\",\"/b/...\"] to [\"/b/...\"]",
+            ]
+        );
+        let reset = update(SettingsBase::Current, json!({"route": null, "host": null}));
+        assert_eq!(reset.apply(&before), Settings::default());
+        assert_eq!(
+            reset.notes(&before),
+            [
+                "resets `host` to its default; it was [\"a.example\"]",
+                "resets `route` to its default; it was [\"/a\",\"/b/...\"]",
+            ]
+        );
+    }
+
+    #[test]
     fn invalid_patches_are_refused() {
         for patch in [
             json!({"limits": {"deadline": 1}}),
@@ -257,6 +293,8 @@ mod tests {
             json!({"caching": {}}),
             json!({"config": {"KEY": 1}}),
             json!({"config": {"not a key": ""}}),
+            json!({"route": ["a"]}),
+            json!({"host": ["a:1"]}),
             json!(1),
         ] {
             assert!(SettingsUpdate::parse(SettingsBase::Current, patch.clone()).is_err(), "{patch}");

@@ -5,9 +5,9 @@
 //!    \--(miss)--> invoke, here or on the lane --> keep
 //! ```
 //!
-//! `shard` is the state of one serving thread, `functions` the names that all threads share, `lane`
-//! the threads for long calls, `invoke` one run of a component. `lookup` finds results and `keep`
-//! stores them.
+//! `shard` is the state of one serving thread, `functions` the names that all threads share,
+//! `routes` the paths that stand for them, `lane` the threads for long calls, `invoke` one run of a
+//! component. `lookup` finds results and `keep` stores them.
 
 pub(crate) mod function;
 pub(crate) mod functions;
@@ -16,4 +16,5 @@ pub(crate) mod keep;
 pub(crate) mod lane;
 pub(crate) mod leases;
 pub(crate) mod lookup;
+pub(crate) mod routes;
 pub(crate) mod shard;

@@ -10,7 +10,8 @@
 //! * A deploy that fails changes nothing.
 //! * Changes of names happen one at a time, under one lock, and nothing compiles under it.
 //!
-//! `component` makes bytes a component that can be published. `naming` publishes, rolls back and removes versions. `names` plans a change. `project` deploys
+//! `component` makes bytes a component that can be published. `naming` publishes, rolls back and
+//! removes versions. `names` plans a change, and `routes` checks its routes. `project` deploys
 //! several functions at once, whose components are in `uploads` until then. `link` resolves
 //! imported functions. `fuse` links chains in the background.
 
@@ -25,6 +26,7 @@ mod names;
 mod naming;
 mod precondition;
 mod project;
+mod routes;
 mod uploads;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +39,7 @@ use nebula_model::settings::{Settings, SettingsUpdate};
 use nebula_store::{Store, StoreError};
 use tokio::sync::Semaphore;
 
-pub use self::error::{Broken, DeployError};
+pub use self::error::{Broken, DeployError, InvalidRoutes};
 pub use self::followers::Followers;
 use self::fuse::Queue;
 pub(crate) use self::fuse::fused_deadline;

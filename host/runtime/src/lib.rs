@@ -45,6 +45,7 @@ pub use nebula_model::form::Form;
 pub use nebula_model::limits::COMPONENT_BYTES_MAX;
 pub use nebula_model::record::{Composition, Description, Linked, Pinned, VersionRecord};
 pub use nebula_model::request::{Prefer, Request};
+pub use nebula_model::route::{RouteError, RouteHost, RoutePath, host_of};
 pub use nebula_model::settings::{Settings, SettingsBase, SettingsUpdate};
 pub use nebula_model::{id, limits, similar, size};
 pub use nebula_pipeline as pipeline;
@@ -55,11 +56,11 @@ pub use self::cache::ResultStore;
 pub use self::call::function::Function;
 pub use self::call::invoke::{CallOutcome, StepTrace};
 pub use self::call::shard::{
-    AnsweredCall, IssuedReceipt, RepeatableAnswer, RoutedFunction, SegmentRoute, Shard,
+    AnsweredCall, IssuedReceipt, PathRoute, RepeatableAnswer, RoutedFunction, SegmentRoute, Shard,
 };
 pub use self::deploy::{
-    Broken, DeployError, Followers, NamingError, Precondition, ProjectChange, ProjectDeploy, ProjectError,
-    ProjectFunction, ProjectPipeline, UnmetPrecondition, UploadError,
+    Broken, DeployError, Followers, InvalidRoutes, NamingError, Precondition, ProjectChange, ProjectDeploy,
+    ProjectError, ProjectFunction, ProjectPipeline, UnmetPrecondition, UploadError,
 };
 pub use self::error::{CallError, Fault, LoadError, StepFailure};
 pub use self::peers::{NoPeers, PeerAnswer, PeerCall, Peers};

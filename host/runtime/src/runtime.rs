@@ -28,6 +28,7 @@ use crate::backends::Backends;
 use crate::call::function::Function;
 use crate::call::functions::Functions;
 use crate::call::leases::EndingLeases;
+use crate::call::routes::RouteTable;
 use crate::deploy::{
     DeployError, Deployer, Followers, NamingError, Precondition, ProjectChange, ProjectDeploy, ProjectError,
     UploadError,
@@ -435,8 +436,25 @@ impl Runtime {
         if let Some(found) = self.0.functions.cached(reference) {
             return found;
         }
-        let (functions, reference) = (Arc::clone(&self.0.functions), reference.clone());
-        match tokio::task::spawn_blocking(move || functions.resolve(&reference)).await {
+        let reference = reference.clone();
+        self.look_up(move |functions| functions.resolve(&reference)).await
+    }
+
+    /// Returns the routes of all functions. The disk is read on another thread.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn routes(&self) -> Result<Arc<RouteTable>, StoreError> {
+        match self.0.functions.cached_routes() {
+            Some(routes) => Ok(routes),
+            None => self.look_up(Functions::routes).await,
+        }
+    }
+
+    /// Reads the store on another thread.
+    async fn look_up<T: Send + 'static>(&self, read: impl FnOnce(&Functions) -> T + Send + 'static) -> T {
+        let functions = Arc::clone(&self.0.functions);
+        match tokio::task::spawn_blocking(move || read(&functions)).await {
             Ok(found) => found,
             Err(failed) => match failed.try_into_panic() {
                 // A panic of the lookup is the caller's own.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! append(base, changes) --> log record (sequence, hash of the one before, MAC) --> follow(from)
-//!                       \-> view: names, versions, pipelines, importers, disagreements
+//!                       \-> view: names, versions, pipelines, importers, routed names, disagreements
 //! ```
 //!
 //! [`RedbCatalog`] keeps both in one file on this machine. The tests' `MemoryCatalog` keeps them in
@@ -133,6 +133,12 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// [`CatalogError`].
     fn importers(&self) -> Result<Vec<FunctionName>, CatalogError>;
+
+    /// Returns the names that have a version with routes, in order.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    fn routed(&self) -> Result<Vec<FunctionName>, CatalogError>;
 
     /// Returns the components that are distrusted, and why.
     ///

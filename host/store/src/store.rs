@@ -277,6 +277,14 @@ impl Store {
         Ok(self.catalog.importers()?)
     }
 
+    /// Returns the names that have a version with routes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn routed(&self) -> Result<Vec<FunctionName>, StoreError> {
+        Ok(self.catalog.routed()?)
+    }
+
     /// Returns version `to`, or the one before the current one.
     ///
     /// # Errors

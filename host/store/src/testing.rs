@@ -38,6 +38,8 @@ pub fn version(name: &str, number: u32) -> VersionRecord {
         config: Configuration::default(),
         project: None,
         cors: None,
+        routes: Vec::new(),
+        hosts: Vec::new(),
         pipeline: None,
         linked: Vec::new(),
         description: description(),
@@ -59,6 +61,11 @@ pub fn importing_version(name: &str, number: u32) -> VersionRecord {
     let linked =
         Linked { name: double.name, version: double.version, digest: double.digest, linked: Vec::new() };
     VersionRecord { linked: vec![linked], ..version(name, number) }
+}
+
+/// Returns a version with a route.
+pub fn routed_version(name: &str, number: u32) -> VersionRecord {
+    VersionRecord { routes: vec!["/api/...".parse().unwrap()], ..version(name, number) }
 }
 
 /// Returns a disagreement about a component.

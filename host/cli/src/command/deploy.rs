@@ -88,13 +88,15 @@ fn deploy_project(deploy: &args::Deploy) -> anyhow::Result<()> {
     for built in outcome.built {
         let component = read_component(&built.component)?;
         let digest = Digest::of(&component);
-        let Settings { limits, cache, config, cors } = built.settings;
+        let Settings { limits, cache, config, cors, routes, hosts } = built.settings;
         let function = ProjectFunction {
             component: digest,
             limits: limits.into(),
             cache: cache.into(),
             config,
             cors: cors.map(Into::into),
+            routes,
+            hosts,
         };
         functions.insert(built.name, function);
         components.insert(digest, component);

@@ -75,6 +75,11 @@ fn history(detail: &FunctionDetail) -> String {
     for (limit, value) in limits.as_object().into_iter().flatten() {
         text.push_str(&format!("  limit      {limit} = {value}\n"));
     }
+    let hosts: Vec<_> = current.hosts.iter().map(ToString::to_string).collect();
+    let hosts = if hosts.is_empty() { vec![String::new()] } else { hosts };
+    for (host, path) in hosts.iter().flat_map(|host| current.routes.iter().map(move |path| (host, path))) {
+        text.push_str(&format!("  route      {host}{path}\n"));
+    }
     for (key, value) in current.config.iter() {
         text.push_str(&format!("  config     {key} = {value:?}\n"));
     }

@@ -1,18 +1,23 @@
-//! `nebula.toml`: the name and settings of a function, in each environment, and the pipelines of a
-//! project.
+//! `nebula.toml`: the name, settings and routes of a function, in each environment, and the pipelines
+//! of a project.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::Context;
 use nebula_http::wire::{
-    CacheSettings, CorsSettings, FunctionLimits, FuseSchema, NameSchema, ProjectPipeline, StepSchema,
+    CacheSettings, CorsSettings, FunctionLimits, FuseSchema, NameSchema, ProjectPipeline, RouteHostSchema,
+    RoutePathSchema, StepSchema,
 };
 use nebula_runtime::id::{FunctionName, ProjectName};
 use nebula_runtime::limits::LimitOverrides;
 use nebula_runtime::pipeline::{Fuse, Pipeline, Step};
 use nebula_runtime::similar::did_you_mean;
-use nebula_runtime::{Caching, Configuration, Cors, Settings, SettingsBase, SettingsUpdate};
+use nebula_runtime::{
+    Caching, Configuration, Cors, RouteError, RouteHost, RoutePath, Settings, SettingsBase, SettingsUpdate,
+};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -48,6 +53,14 @@ pub(super) struct Config {
     /// The pages of other origins that may call the function.
     #[schema(value_type = CorsSettings, required = false)]
     cors: Option<Cors>,
+    /// A path, or several, under which the function answers beside `/f/NAME`.
+    #[serde(default, rename = "route", deserialize_with = "one_or_several")]
+    #[schema(value_type = OneOrSeveral<RoutePathSchema>)]
+    routes: Vec<RoutePath>,
+    /// A host of these paths, or several; by default every host.
+    #[serde(default, rename = "host", deserialize_with = "one_or_several")]
+    #[schema(value_type = OneOrSeveral<RouteHostSchema>)]
+    hosts: Vec<RouteHost>,
     /// Settings by environment, which `--env NAME` lays over the others.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, EnvironmentTable>)]
@@ -126,6 +139,35 @@ pub(super) struct PipelineTable {
     cache: Caching,
     #[schema(value_type = CorsSettings, required = false)]
     cors: Option<Cors>,
+    /// A path, or several, under which the pipeline answers beside `/f/NAME`.
+    #[serde(default, rename = "route", deserialize_with = "one_or_several")]
+    #[schema(value_type = OneOrSeveral<RoutePathSchema>)]
+    routes: Vec<RoutePath>,
+    /// A host of these paths, or several; by default every host.
+    #[serde(default, rename = "host", deserialize_with = "one_or_several")]
+    #[schema(value_type = OneOrSeveral<RouteHostSchema>)]
+    hosts: Vec<RouteHost>,
+}
+
+/// A value, or a list of such values.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged, expecting = "not a text or a list of texts")]
+enum OneOrSeveral<T> {
+    One(T),
+    Several(Vec<T>),
+}
+
+/// Reads a text or a list of texts. An error is that of the text, which untagged enums would hide.
+fn one_or_several<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: FromStr<Err = RouteError>,
+    D: Deserializer<'de>,
+{
+    let texts = match OneOrSeveral::deserialize(deserializer)? {
+        OneOrSeveral::One(text) => vec![text],
+        OneOrSeveral::Several(texts) => texts,
+    };
+    texts.iter().map(|text: &String| text.parse().map_err(D::Error::custom)).collect()
 }
 
 impl Config {
@@ -162,8 +204,8 @@ impl Config {
 
     /// Returns the function's settings, in an environment if it has that.
     pub(super) fn settings(self, environment: Option<&str>) -> Settings {
-        let Self { limits, cache, config, cors, mut env, .. } = self;
-        let settings = Settings { limits, cache, config, cors };
+        let Self { limits, cache, config, cors, routes, hosts, mut env, .. } = self;
+        let settings = Settings { limits, cache, config, cors, routes, hosts };
         match environment.and_then(|name| env.remove(name)) {
             Some(Environment(update)) => update.apply(&settings),
             None => settings,
@@ -232,24 +274,26 @@ pub(crate) struct PipelineConfig {
 
 impl PipelineConfig {
     pub(super) fn new(name: FunctionName, table: PipelineTable, directory: &Path) -> Self {
-        let PipelineTable { input, steps, calls_max, fuse, limits, cache, cors } = table;
+        let PipelineTable { input, steps, calls_max, fuse, limits, cache, cors, routes, hosts } = table;
         Self {
             directory: directory.join("pipelines").join(name.as_str()),
             name,
             pipeline: Pipeline { input, steps, calls_max, fuse },
-            settings: Settings { limits, cache, cors, ..Settings::default() },
+            settings: Settings { limits, cache, cors, routes, hosts, ..Settings::default() },
         }
     }
 
     /// Returns the pipeline as the control plane reads it.
     pub(crate) fn to_wire(&self) -> (FunctionName, ProjectPipeline) {
         // A pipeline has no configuration.
-        let Settings { limits, cache, cors, config: _ } = self.settings.clone();
+        let Settings { limits, cache, cors, routes, hosts, config: _ } = self.settings.clone();
         let pipeline = ProjectPipeline {
             description: self.pipeline.clone(),
             limits: limits.into(),
             cache: cache.into(),
             cors: cors.map(Into::into),
+            routes,
+            hosts,
         };
         (self.name.clone(), pipeline)
     }
@@ -367,6 +411,26 @@ mod tests {
         assert_eq!(hint("stagin", &["production", "staging"]), "did you mean `staging`?");
         assert_eq!(hint("qa", &["production", "staging"]), "there are `production`, `staging`");
         assert!(hint("qa", &[]).contains("[env.qa.config]"));
+    }
+
+    #[test]
+    fn routes_are_one_or_a_list() {
+        let settings = |text: &str| toml::from_str::<Config>(text).map(|config| config.settings(None));
+        let texts = |routes: &[RoutePath]| routes.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let one = settings("route = \"/api/...\"\nhost = \"*.example.org\"").unwrap();
+        assert_eq!(texts(&one.routes), ["/api/..."]);
+        assert_eq!(one.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(), ["*.example.org"]);
+        assert_eq!(texts(&settings("route = [\"/a\", \"/b\"]").unwrap().routes), ["/a", "/b"]);
+        assert_eq!(texts(&settings("route = []").unwrap().routes), [""; 0]);
+        let error = settings("route = [\"/a\", \"/f/b\"]").unwrap_err().to_string();
+        assert!(error.contains("`/f/b` is not a route: the server has this path itself"), "{error}");
+        for wrong in ["route = 1", "host = \"a:1\"", "[route]"] {
+            assert!(settings(wrong).is_err(), "{wrong}");
+        }
+        let pipeline = "[pipelines.p]\nsteps = []\nroute = \"/p\"";
+        let mut config: Config = toml::from_str(pipeline).unwrap();
+        let (name, table) = config.pipelines.pop_first().unwrap();
+        assert_eq!(texts(&PipelineConfig::new(name, table, Path::new(".")).settings.routes), ["/p"]);
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! The OpenAPI document: the control plane's operations, and a path for every deployed function.
+//! The OpenAPI document: the control plane's operations, and the paths of every deployed function.
+
+mod route_paths;
 
 use nebula_runtime::{Description, Form, VersionRecord};
 use serde_json::{Map, Value, json};
@@ -15,6 +17,9 @@ pub(super) fn document(operations: &Operations, functions: &[VersionRecord]) -> 
     for function in functions {
         document["paths"][format!("/f/{}", function.name)] = call_path(function);
     }
+    if let Some(paths) = document["paths"].as_object_mut() {
+        route_paths::add(paths, functions);
+    }
     Ok(document)
 }
 
@@ -30,8 +35,8 @@ fn plane(operations: &Operations) -> OpenApi {
             components = components.schema(name, schema.clone());
         }
     }
-    let about = "Pure functions over HTTP. Paths under /f are the data plane's, on an address of its own; the others are the \
-                 control plane's.";
+    let about = "Pure functions over HTTP. Paths under /f and the functions' routes are the data plane's, on an address of its \
+                 own; the others are the control plane's.";
     let info = InfoBuilder::new().title("Nebula").version(env!("CARGO_PKG_VERSION")).description(Some(about));
     OpenApiBuilder::new().info(info).paths(paths).components(Some(components.build())).build()
 }

@@ -98,11 +98,14 @@ impl AsProblem for ClearError {
 impl AsProblem for DeployError {
     const PROBLEMS: &'static [ListedProblem] = &[
         ListedProblem::new(400, "the body isn't a component"),
-        ListedProblem::new(409, "it would break pipelines that call it, or other changes came first"),
+        ListedProblem::new(
+            409,
+            "it would break pipelines that call it, another function has its route, or other changes came first",
+        ),
         ListedProblem::new(
             422,
             "it isn't a pure function, imports functions that can't be linked into it, is a pipeline whose types \
-             don't fit, or has a limit that is too high",
+             don't fit, or has a limit that is too high or a route that it can't have",
         ),
         STORAGE_LATE,
         STORAGE_FULL,
@@ -116,7 +119,10 @@ impl AsProblem for DeployError {
 impl AsProblem for NamingError {
     const PROBLEMS: &'static [ListedProblem] = &[
         UNKNOWN,
-        ListedProblem::new(409, "pipelines call it, and would break, or other changes came first"),
+        ListedProblem::new(
+            409,
+            "pipelines call it, and would break, another function has its route, or other changes came first",
+        ),
         ListedProblem::new(422, "it is a pipeline that calls itself, or whose types don't fit any more"),
         STORAGE_LATE,
         STORAGE_FULL,

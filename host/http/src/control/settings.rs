@@ -1,5 +1,5 @@
 //! A deploy's settings in a query string: limits, caching of results, configuration, the pages that
-//! may call, and the treatment of pipelines that don't fit the new version.
+//! may call, routes, and the treatment of pipelines that don't fit the new version.
 //!
 //! ```text
 //! ?deadline_ms=500&memory_bytes_max=default&cache=off&cache_ttl_s=60&cors_origin=https://app.example&settings=keep&followers=may-stay
@@ -10,13 +10,16 @@
 //! lists the same parameters.
 
 use std::fmt::Display;
+use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use nebula_model::similar::did_you_mean;
 use nebula_runtime::limits::{Limits, MEMORY_BYTES_CEILING};
-use nebula_runtime::{CorsOrigin, Followers, OriginError, SettingsBase, SettingsUpdate};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use nebula_runtime::{
+    CorsOrigin, Followers, OriginError, RouteError, RouteHost, RoutePath, SettingsBase, SettingsUpdate,
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
@@ -26,6 +29,8 @@ use crate::status;
 
 /// The value of a parameter that resets its setting.
 const DEFAULT: &str = "default";
+/// The characters that are encoded in a path or host.
+const QUERY_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'*');
 /// Maximum length of an unknown parameter in an error, characters.
 const NAME_EXCERPT_CHARS_MAX: usize = 100;
 
@@ -38,7 +43,7 @@ pub(super) struct DeployQuery {
 /// The treatment of pipelines that don't fit. Settings are accepted and ignored.
 pub(super) struct FollowersQuery(pub(super) Followers);
 
-/// Returns the query parameters that stand for a change of settings.
+/// Returns the query parameters that stand for a change of settings, encoded.
 pub fn deploy_query(settings: &SettingsUpdate, followers: Followers) -> Vec<(String, String)> {
     let base = match settings.base() {
         SettingsBase::Current => "keep",
@@ -75,6 +80,17 @@ pub fn deploy_query(settings: &SettingsUpdate, followers: Followers) -> Vec<(Str
         }
         Some(_) => query.push(("cors_origin".to_owned(), DEFAULT.to_owned())),
         None => {}
+    }
+    for name in ["route", "host"] {
+        match settings.patch().get(name) {
+            Some(Value::Array(list)) if !list.is_empty() => {
+                let texts = list.iter().filter_map(Value::as_str);
+                let encoded = |text| percent_encoding::utf8_percent_encode(text, QUERY_ENCODED).to_string();
+                query.extend(texts.map(|text| (name.to_owned(), encoded(text))));
+            }
+            Some(_) => query.push((name.to_owned(), DEFAULT.to_owned())),
+            None => {}
+        }
     }
     query
 }
@@ -113,7 +129,7 @@ const LIMITS: [&str; 5] =
     ["deadline_ms", "memory_bytes_max", "input_bytes_max", "output_bytes_max", "log_bytes_max"];
 
 /// The other parameters.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 11] = [
     "cache",
     "cache_ttl_s",
     "cache_bytes_max",
@@ -121,6 +137,8 @@ const OTHERS: [&str; 9] = [
     "config",
     "cors_origin",
     "cors_max_age_s",
+    "route",
+    "host",
     "followers",
     "settings",
 ];
@@ -190,10 +208,29 @@ fn config_patch(value: &str) -> Result<Value, Problem> {
     Ok(update.patch()["config"].clone())
 }
 
+/// Adds the value of a repeatable `route` or `host` to its list. `default` empties it.
+fn add_to_list<T: FromStr<Err = RouteError> + ToString>(
+    list: &mut Value,
+    value: &str,
+) -> Result<(), Problem> {
+    let decoded = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
+    if decoded == DEFAULT {
+        *list = Value::Null;
+        return Ok(());
+    }
+    let parsed: T =
+        decoded.parse().map_err(|error: RouteError| status::bad_request("bad-route", error.to_string()))?;
+    match list {
+        Value::Array(list) => list.push(parsed.to_string().into()),
+        list => *list = json!([parsed.to_string()]),
+    }
+    Ok(())
+}
+
 fn parse(query: &str) -> Result<DeployQuery, Problem> {
     let (mut followers, mut base) = (Followers::MustFit, SettingsBase::Current);
     let (mut limits, mut cache) = (Map::new(), Map::new());
-    let mut cors = CorsQuery::default();
+    let (mut cors, mut routing) = (CorsQuery::default(), Map::new());
     let mut config = None;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -225,6 +262,8 @@ fn parse(query: &str) -> Result<DeployQuery, Problem> {
             "config" => config = Some(config_patch(value)?),
             "cors_origin" => cors.add_origin(value)?,
             "cors_max_age_s" => cors.max_age_s = Some(number()?),
+            "route" => add_to_list::<RoutePath>(routing.entry("route").or_insert(Value::Null), value)?,
+            "host" => add_to_list::<RouteHost>(routing.entry("host").or_insert(Value::Null), value)?,
             "settings" => {
                 base = match value {
                     "keep" => SettingsBase::Current,
@@ -242,6 +281,9 @@ fn parse(query: &str) -> Result<DeployQuery, Problem> {
     }
     if let Some(cors) = cors.patch()? {
         patch["cors"] = cors;
+    }
+    for (name, list) in routing {
+        patch[name] = list;
     }
     let settings = SettingsUpdate::parse(base, patch)
         .map_err(|error| status::bad_request("bad-limit", error.to_string()))?;
@@ -299,6 +341,17 @@ impl DescribeArgument for DeployQuery {
                 name: "cors_max_age_s",
                 about: "the time for which browsers cache the answer to a preflight, seconds",
                 schema: above(0),
+            },
+            QueryParameter {
+                name: "route",
+                about: "a path under which it answers beside `/f/{name}`, such as `/api/items` or `/api/...`; may be \
+                        repeated",
+                schema: ObjectBuilder::new().schema_type(Type::String).build(),
+            },
+            QueryParameter {
+                name: "host",
+                about: "a host of these paths, such as `api.example.org` or `*.example.org`; may be repeated",
+                schema: ObjectBuilder::new().schema_type(Type::String).build(),
             },
         ] {
             description.query_parameter(parameter);
@@ -424,13 +477,13 @@ mod tests {
             "cache": {"off": true, "ttl_s": 7, "bytes_max": 5, "traps": true},
             "config": {"A": "1 & 2=3", "B": null, "C": "default"},
             "cors": {"origins": ["https://a.example:1", "*"], "max_age_s": 8},
+            "route": ["/api/items", "/caf%C3%A9/a%2Fb/c&d=e+f/..."], "host": ["api.example.org", "*.example.org"],
         });
         let no_origin = json!({"limits": {}, "cache": {}, "cors": {"origins": [], "max_age_s": 9}});
         let resets = json!({
             "limits": {"memory_bytes_max": null, "deadline_ms": null},
             "cache": {"off": null, "ttl_s": null, "traps": false},
-            "config": null,
-            "cors": null,
+            "config": null, "cors": null, "route": null, "host": null,
         });
         for patch in [json!({"limits": {}, "cache": {}}), every_setting, no_origin, resets] {
             for base in [SettingsBase::Current, SettingsBase::Defaults] {
@@ -469,6 +522,11 @@ mod tests {
             "config={\"A\":1}",
             "config={\"A B\":\"\"}",
             "config=%ff",
+            "route=",
+            "route=api",
+            "route=/f/x",
+            "host=",
+            "host=a:1",
         ] {
             assert!(parse(query).is_err(), "{query}");
         }

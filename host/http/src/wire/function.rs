@@ -5,14 +5,16 @@ use std::num::NonZeroU64;
 use nebula_runtime as runtime;
 use nebula_runtime::id::{Digest, FunctionName, ProjectName, Version};
 use nebula_runtime::limits::LimitOverrides;
-use nebula_runtime::{Configuration, CorsOrigin};
+use nebula_runtime::{Configuration, CorsOrigin, RouteHost, RoutePath};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::cache::Disagreement;
 use super::pipeline::PipelineComposition;
-use super::schema::{DigestSchema, JsonSchemaSchema, NameSchema, VersionSchema};
+use super::schema::{
+    DigestSchema, JsonSchemaSchema, NameSchema, RouteHostSchema, RoutePathSchema, VersionSchema,
+};
 
 /// Every function.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -76,6 +78,14 @@ pub struct FunctionVersion {
     /// The pages that may call it; if absent, the server's policy holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<CorsSettings>,
+    /// The paths under which it answers beside `/f/NAME`.
+    #[serde(default, rename = "route", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<RoutePathSchema>)]
+    pub routes: Vec<RoutePath>,
+    /// The hosts of these paths; all if absent.
+    #[serde(default, rename = "host", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<RouteHostSchema>)]
+    pub hosts: Vec<RouteHost>,
     /// The description, if it is a pipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<PipelineComposition>,
@@ -215,6 +225,8 @@ impl From<runtime::VersionRecord> for FunctionVersion {
             config,
             project,
             cors,
+            routes,
+            hosts,
             pipeline,
             linked,
             description,
@@ -240,6 +252,8 @@ impl From<runtime::VersionRecord> for FunctionVersion {
             config,
             project,
             cors: cors.map(Into::into),
+            routes,
+            hosts,
             pipeline: pipeline.map(Into::into),
             linked: linked.into_iter().map(Into::into).collect(),
             form: form.into(),
@@ -343,6 +357,8 @@ mod tests {
         full["cache"] = json!({"off": true, "ttl_s": 1, "bytes_max": 2, "traps": true});
         full["config"] = json!({"A": "1", "B": ""});
         full["cors"] = json!({"origins": ["https://a", "*"], "max_age_s": 60});
+        full["route"] = json!(["/api/items", "/api/..."]);
+        full["host"] = json!(["api.example.org", "*.example.org"]);
         full["pipeline"] = json!({
             "description": {"input": "u8", "steps": ["a", {"all": {"x": "b"}}], "calls_max": 1, "fuse": "never"},
             "pinned": {"a": {"version": "v1", "digest": digest}, "b": {"version": "v2", "digest": digest, "config": digest}},

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use nebula_runtime as runtime;
 use nebula_runtime::id::{Digest, FunctionName, ProjectName, Version};
 use nebula_runtime::pipeline::Pipeline;
-use nebula_runtime::{Configuration, Followers, Settings};
+use nebula_runtime::{Configuration, Followers, RouteHost, RoutePath, Settings};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::function::{CacheSettings, CorsSettings, FunctionLimits};
-use super::schema::{DigestSchema, NameSchema, PipelineSchema, VersionSchema};
+use super::schema::{
+    DigestSchema, NameSchema, PipelineSchema, RouteHostSchema, RoutePathSchema, VersionSchema,
+};
 
 /// Everything that a project deploys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -64,6 +66,14 @@ pub struct ProjectFunction {
     /// The pages that may call it; if absent, the server's policy holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<CorsSettings>,
+    /// The paths under which it answers beside `/f/NAME`.
+    #[serde(default, rename = "route", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<RoutePathSchema>)]
+    pub routes: Vec<RoutePath>,
+    /// The hosts of these paths; all if absent.
+    #[serde(default, rename = "host", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<RouteHostSchema>)]
+    pub hosts: Vec<RouteHost>,
 }
 
 /// A pipeline of a project. Settings that are absent have their defaults.
@@ -82,6 +92,14 @@ pub struct ProjectPipeline {
     /// The pages that may call it; if absent, the server's policy holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<CorsSettings>,
+    /// The paths under which it answers beside `/f/NAME`.
+    #[serde(default, rename = "route", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<RoutePathSchema>)]
+    pub routes: Vec<RoutePath>,
+    /// The hosts of these paths; all if absent.
+    #[serde(default, rename = "host", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<RouteHostSchema>)]
+    pub hosts: Vec<RouteHost>,
 }
 
 /// The outcome of a project's deploy.
@@ -148,15 +166,15 @@ impl ProjectRequest {
     pub(crate) fn into_deploy(self, project: ProjectName) -> runtime::ProjectDeploy {
         let Self { functions, pipelines, prune, dry_run, followers } = self;
         let functions = functions.into_iter().map(|(name, function)| {
-            let ProjectFunction { component, limits, cache, config, cors } = function;
+            let ProjectFunction { component, limits, cache, config, cors, routes, hosts } = function;
             let (limits, cache, cors) = (limits.into(), cache.into(), cors.map(Into::into));
-            let settings = Settings { limits, cache, config, cors };
+            let settings = Settings { limits, cache, config, cors, routes, hosts };
             runtime::ProjectFunction { name, digest: component, settings: settings.into() }
         });
         let pipelines = pipelines.into_iter().map(|(name, pipeline)| {
-            let ProjectPipeline { description, limits, cache, cors } = pipeline;
+            let ProjectPipeline { description, limits, cache, cors, routes, hosts } = pipeline;
             let (limits, cache, cors) = (limits.into(), cache.into(), cors.map(Into::into));
-            let settings = Settings { limits, cache, cors, ..Settings::default() };
+            let settings = Settings { limits, cache, cors, routes, hosts, ..Settings::default() };
             runtime::ProjectPipeline { name, pipeline: description, settings: settings.into() }
         });
         runtime::ProjectDeploy {

@@ -17,6 +17,11 @@ pub(crate) const REFERENCE_PATTERN: &str = "^[a-z0-9][a-z0-9-]{0,62}(@(v[1-9][0-
 
 const VERSION_PATTERN: &str = "^v[1-9][0-9]*$";
 
+/// The beginning of a route's path. The parser checks the rest.
+const ROUTE_PATH_PATTERN: &str = "^/";
+
+const ROUTE_HOST_PATTERN: &str = "^([*][.])?[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$";
+
 pub(crate) const DIGEST_PATTERN: &str = "^sha256:[0-9a-f]{64}$";
 
 /// A string that matches `pattern`.
@@ -48,6 +53,18 @@ macro_rules! string_schema {
 string_schema!(NameSchema, "FunctionName", NAME_PATTERN, "a function's name");
 string_schema!(VersionSchema, "Version", VERSION_PATTERN, "the number of a deploy under one name");
 string_schema!(DigestSchema, "Digest", DIGEST_PATTERN, "the SHA-256 of a component or a description");
+string_schema!(
+    RoutePathSchema,
+    "RoutePath",
+    ROUTE_PATH_PATTERN,
+    "a path such as `/api/items`, or `/api/...` for it and everything below"
+);
+string_schema!(
+    RouteHostSchema,
+    "RouteHost",
+    ROUTE_HOST_PATTERN,
+    "a host such as `api.example.org`, or `*.example.org` for all its subdomains"
+);
 
 /// A JSON Schema, or null where a function has none.
 pub(crate) struct JsonSchemaSchema;

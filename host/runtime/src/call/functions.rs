@@ -10,7 +10,8 @@
 //! * Every lookup that starts after a change of a name was acknowledged sees the change.
 //! * Names that don't exist are cached like those that do, up to [`ABSENT_MAX`]: a flood of them
 //!   costs no disk access once they repeat, and bounded memory.
-//! * [`cached`](Functions::cached) never blocks on the disk: it is for event loops.
+//! * [`cached`](Functions::cached) and [`cached_routes`](Functions::cached_routes) never block on
+//!   the disk: they are for event loops.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use nebula_model::record::{Composition, VersionRecord};
 use nebula_store::{ResolveError, Store, StoreError};
 
 use crate::call::function::{CachePolicy, Composed, Function};
+use crate::call::routes::RouteTable;
 use crate::executor::Executor;
 use crate::results::Results;
 
@@ -38,6 +40,8 @@ pub(crate) struct Functions {
     cached: RwLock<Cached>,
     /// Rises with every change of a name, before the change is acknowledged.
     generation: AtomicU64,
+    /// Held while the routing table is made, so that many requests at once make it once.
+    making_routes: Mutex<()>,
     /// Versions that a call may still be using, even if their name was removed.
     in_use: Mutex<Vec<Weak<Function>>>,
 }
@@ -46,6 +50,8 @@ pub(crate) struct Functions {
 struct Cached {
     found: HashMap<FunctionRef, Arc<Function>>,
     absent: HashMap<FunctionRef, Absence>,
+    /// `None` until a request asks for it.
+    routes: Option<Arc<RouteTable>>,
 }
 
 /// Why a reference names no function, according to the store.
@@ -99,6 +105,7 @@ impl Functions {
             limits,
             cached: RwLock::default(),
             generation: AtomicU64::new(0),
+            making_routes: Mutex::default(),
             in_use: Mutex::default(),
         }
     }
@@ -186,6 +193,34 @@ impl Functions {
         Ok(function)
     }
 
+    /// Returns the routes of all functions; `None` if the store has to be read.
+    pub(crate) fn cached_routes(&self) -> Option<Arc<RouteTable>> {
+        self.read().routes.clone()
+    }
+
+    /// Returns the routes of all functions. Blocks on the disk if they aren't cached.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn routes(&self) -> Result<Arc<RouteTable>, StoreError> {
+        let _making = self.making_routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(routes) = self.cached_routes() {
+            return Ok(routes);
+        }
+        let generation = self.generation();
+        let mut versions = Vec::new();
+        for name in self.store.routed()? {
+            versions.extend(self.current(&name)?);
+        }
+        let routes = Arc::new(RouteTable::new(&versions));
+        let mut cached = self.write();
+        // If a name has changed since, the next request reads the store again.
+        if self.generation() == generation {
+            cached.routes = Some(Arc::clone(&routes));
+        }
+        Ok(routes)
+    }
+
     /// Returns the function of a version that isn't published yet. Nothing is cached.
     ///
     /// # Errors
@@ -219,6 +254,7 @@ impl Functions {
         let mut cached = self.write();
         cached.found.retain(|reference, _| reference.name != *name);
         cached.absent.retain(|reference, absence| reference.name != *name && !absence.mentions(name));
+        cached.routes = None;
         // The lock is held over both, so that nothing older is cached under the new number.
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
@@ -235,6 +271,7 @@ impl Functions {
     pub(crate) fn drop_unused(&self) {
         let mut cached = self.write();
         cached.absent = HashMap::new();
+        cached.routes = None;
         // Most functions are cached under more than one reference.
         let mut held_here: HashMap<_, usize> = HashMap::new();
         for function in cached.found.values() {

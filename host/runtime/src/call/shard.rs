@@ -21,6 +21,7 @@
 
 mod answer;
 mod aside;
+mod by_path;
 mod call;
 mod compute;
 mod idle;
@@ -42,6 +43,7 @@ use nebula_pipeline::ExecutionMode;
 use nebula_store::ResolveError;
 
 pub use self::answer::AnsweredCall;
+pub use self::by_path::PathRoute;
 use self::call::Call;
 pub use self::receipt::IssuedReceipt;
 pub use self::repeat::RepeatableAnswer;
@@ -50,6 +52,7 @@ use crate::call::invoke;
 use crate::call::invoke::{CallOutcome, CallTimes, Decoded, Run, RunEnd};
 use crate::call::lane;
 use crate::call::lane::NoSlot;
+use crate::call::routes::RouteTable;
 use crate::error::{CallError, LoadError};
 use crate::peers::Host;
 use crate::pool::Pool;
@@ -97,6 +100,8 @@ struct State {
     routes: HashMap<FunctionRef, Arc<RoutedFunction>>,
     /// The routes, keyed by path segments of requests.
     segments: HashMap<Box<str>, SegmentRoute>,
+    /// The routes of other paths. `None` until a request asks for them.
+    route_table: Option<Arc<RouteTable>>,
     /// Functions called since the thread last slept.
     touched: Vec<Arc<RoutedFunction>>,
     /// The last instance used, not yet reset.
@@ -532,6 +537,7 @@ impl Inner {
         state.touched.clear();
         state.routes = HashMap::new();
         state.segments = HashMap::new();
+        state.route_table = None;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -50,6 +50,8 @@ impl PreparedComponent<'_> {
             cache: settings.cache,
             config: settings.config,
             cors: settings.cors,
+            routes: settings.routes,
+            hosts: settings.hosts,
             project,
             description: Description {
                 form: *form,

@@ -5,6 +5,7 @@ use nebula_linker::{InvalidImport, InvalidImporter, LinkError};
 use nebula_model::configuration::InvalidConfiguration;
 use nebula_model::id::FunctionName;
 use nebula_model::limits::LimitTooHigh;
+use nebula_model::route::ROUTES_MAX;
 use nebula_pipeline::InvalidPipeline;
 use nebula_store::{MayConflict, ResolveError, StoreError};
 
@@ -39,6 +40,9 @@ pub enum DeployError {
     /// Pipelines that follow the name would be broken.
     #[error("it would break {}", broken(.0))]
     Breaks(Vec<Broken>),
+    /// The function can't have its routes.
+    #[error(transparent)]
+    Routes(#[from] InvalidRoutes),
     /// The name has another state than the client's condition says.
     #[error(transparent)]
     Unmet(#[from] UnmetPrecondition),
@@ -82,6 +86,44 @@ impl From<LinkError> for DeployError {
             }),
         }
     }
+}
+
+/// Why a function can't have its routes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRoutes {
+    /// Another function has the same route.
+    #[error("the route `{route}` of `{name}` is already that of `{by}`")]
+    Taken {
+        /// The function.
+        name: FunctionName,
+        /// The host, if it has one, and the path.
+        route: String,
+        /// The function that has it.
+        by: FunctionName,
+    },
+    /// The function sees no path, and the route has many.
+    #[error(
+        "`{name}` can't have the route `{route}`: only functions of the http form see the path below a route; leave out \
+         the `/...`"
+    )]
+    Below {
+        /// The function.
+        name: FunctionName,
+        /// The path.
+        route: String,
+    },
+    /// The function has hosts and no paths.
+    #[error("`{name}` has a `host` and no `route`: give the paths on that host")]
+    HostAlone {
+        /// The function.
+        name: FunctionName,
+    },
+    /// The function has too many paths or hosts.
+    #[error("`{name}` has too many routes: a function has up to {ROUTES_MAX} paths and {ROUTES_MAX} hosts")]
+    TooMany {
+        /// The function.
+        name: FunctionName,
+    },
 }
 
 /// A pipeline that a change would break.

@@ -18,6 +18,7 @@ use super::Deployer;
 use super::description::describe;
 use super::error::{Broken, DeployError};
 use super::followers::{FollowerVersion, Followers};
+use super::routes;
 use crate::error::LoadError;
 
 impl Deployer {
@@ -142,10 +143,12 @@ impl<'a> Names<'a> {
     ///
     /// # Errors
     /// [`DeployError::Breaks`] if a follower doesn't fit and `followers` requires it.
+    /// [`DeployError::Routes`] if the changed names can't have their routes.
     pub(super) fn followers(&mut self, followers: Followers) -> Result<Vec<FollowerVersion>, DeployError> {
         if self.changed.is_empty() {
             return Ok(Vec::new());
         }
+        self.check_routes()?;
         let store = &self.deployer.store;
         let current = |name: &FunctionName| self.deployer.functions.current(name);
         let mut waiting = Vec::new();
@@ -182,6 +185,8 @@ impl<'a> Names<'a> {
                         config: record.config.clone(),
                         project: None,
                         cors: record.cors.clone(),
+                        routes: record.routes.clone(),
+                        hosts: record.hosts.clone(),
                         description: describe(&plan),
                         pipeline: Some(composition),
                         linked: Vec::new(),
@@ -218,6 +223,22 @@ impl<'a> Names<'a> {
             Followers::MustFit if !broken.is_empty() => Err(DeployError::Breaks(broken)),
             Followers::MustFit | Followers::MayStay => Ok(published),
         }
+    }
+
+    /// Checks the routes of the changed names.
+    fn check_routes(&self) -> Result<(), DeployError> {
+        let mut changed: Vec<_> = self.changed.values().collect();
+        if changed.iter().all(|record| record.routes.is_empty() && record.hosts.is_empty()) {
+            return Ok(());
+        }
+        changed.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let mut others = Vec::new();
+        for name in self.deployer.store.routed()? {
+            if !self.changed.contains_key(&name) && !self.removed.contains(&name) {
+                others.extend(self.deployer.functions.current(&name)?);
+            }
+        }
+        Ok(routes::check(&changed, &others)?)
     }
 
     /// Returns the version that a name stands for.

@@ -27,7 +27,7 @@ use nebula_store::{
 
 use super::component::Deploying;
 use super::description::describe;
-use super::error::{Broken, DeployError, broken};
+use super::error::{Broken, DeployError, InvalidRoutes, broken};
 use super::followers::{FollowerVersion, Followers};
 use super::names::{Names, calls};
 use super::precondition::{Precondition, UnmetPrecondition};
@@ -44,6 +44,9 @@ pub enum NamingError {
     /// Pipelines that follow it would be broken.
     #[error("it would break {}", broken(.0))]
     Breaks(Vec<Broken>),
+    /// Another function has its routes by now.
+    #[error(transparent)]
+    Routes(InvalidRoutes),
     /// Pipelines call the function.
     #[error("`{name}` is called by {}", list(by))]
     InUse {
@@ -77,6 +80,7 @@ impl From<DeployError> for NamingError {
             DeployError::Load(error) => Self::Load(error),
             DeployError::Pipeline(error) => Self::Pipeline(error),
             DeployError::Unmet(error) => Self::Unmet(error),
+            DeployError::Routes(error) => Self::Routes(error),
             // Unexpected, because the version was deployed before.
             error @ (DeployError::Admission(_)
             | DeployError::Import(_)
@@ -189,6 +193,8 @@ impl Deployer {
             config: settings.config,
             project: project.cloned(),
             cors: settings.cors,
+            routes: settings.routes,
+            hosts: settings.hosts,
             description: describe(&plan),
             pipeline: Some(composition),
             linked: Vec::new(),
@@ -391,6 +397,8 @@ pub(super) fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
         config,
         project,
         cors,
+        routes,
+        hosts,
         pipeline,
         linked,
         description,
@@ -406,6 +414,8 @@ pub(super) fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
         config: config.clone(),
         project: project.clone(),
         cors: cors.clone(),
+        routes: routes.clone(),
+        hosts: hosts.clone(),
         description: description.clone(),
         pipeline: pipeline.clone(),
         linked: linked.clone(),

@@ -30,6 +30,7 @@ struct View {
     functions: BTreeMap<FunctionName, Versions>,
     pipelines: BTreeSet<FunctionName>,
     importers: BTreeSet<FunctionName>,
+    routed: BTreeSet<FunctionName>,
     disagreements: HashMap<Digest, Disagreement>,
 }
 
@@ -60,6 +61,9 @@ impl View {
                 if !record.linked.is_empty() {
                     self.importers.insert(name.clone());
                 }
+                if !record.routes.is_empty() {
+                    self.routed.insert(name.clone());
+                }
                 let versions = self
                     .functions
                     .entry(name)
@@ -78,6 +82,7 @@ impl View {
                 self.functions.remove(&name);
                 self.pipelines.remove(&name);
                 self.importers.remove(&name);
+                self.routed.remove(&name);
             }
             Change::Distrust(disagreement) => {
                 self.disagreements.insert(disagreement.component, disagreement);
@@ -169,6 +174,10 @@ impl Catalog for MemoryCatalog {
 
     fn importers(&self) -> Result<Vec<FunctionName>, CatalogError> {
         Ok(self.state().view.importers.iter().cloned().collect())
+    }
+
+    fn routed(&self) -> Result<Vec<FunctionName>, CatalogError> {
+        Ok(self.state().view.routed.iter().cloned().collect())
     }
 
     fn disagreements(&self) -> Result<HashMap<Digest, Disagreement>, CatalogError> {

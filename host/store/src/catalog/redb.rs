@@ -31,7 +31,7 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use self::database::Database;
 use self::failure::{Failure, damaged};
-use self::tables::{CURRENT, DISTRUSTED, IMPORTERS, LOG, PIPELINES, RECORDS, View};
+use self::tables::{CURRENT, DISTRUSTED, IMPORTERS, LOG, PIPELINES, RECORDS, ROUTED, View};
 use super::progress::{Progress, WriteTurn};
 use super::record::{self, NO_RECORD, RecordHash};
 use super::{
@@ -334,6 +334,10 @@ impl Catalog for RedbCatalog {
 
     fn importers(&self) -> Result<Vec<FunctionName>, CatalogError> {
         self.names_in(IMPORTERS)
+    }
+
+    fn routed(&self) -> Result<Vec<FunctionName>, CatalogError> {
+        self.names_in(ROUTED)
     }
 
     fn disagreements(&self) -> Result<HashMap<Digest, Disagreement>, CatalogError> {

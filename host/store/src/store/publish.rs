@@ -10,6 +10,7 @@ use nebula_model::cors::Cors;
 use nebula_model::id::{Digest, FunctionName, ProjectName, Version};
 use nebula_model::limits::LimitOverrides;
 use nebula_model::record::{Composition, Description, Linked, VersionRecord};
+use nebula_model::route::{RouteHost, RoutePath};
 
 use crate::catalog::{Catalog, CatalogError, Change};
 
@@ -31,6 +32,10 @@ pub struct NewVersion {
     pub project: Option<ProjectName>,
     /// The pages that may call it, if that isn't the server's policy.
     pub cors: Option<Cors>,
+    /// The paths under which it answers beside `/f/NAME`.
+    pub routes: Vec<RoutePath>,
+    /// The hosts of these paths: all if empty.
+    pub hosts: Vec<RouteHost>,
     /// The pipeline, if it is one.
     pub pipeline: Option<Composition>,
     /// The functions that were linked into it.
@@ -114,6 +119,8 @@ fn is_made_of(version: &VersionRecord, new: &NewVersion) -> bool {
         config,
         project,
         cors,
+        routes,
+        hosts,
         pipeline,
         linked,
         // Both follow from the content.
@@ -126,6 +133,8 @@ fn is_made_of(version: &VersionRecord, new: &NewVersion) -> bool {
         && version.config == *config
         && (project.is_none() || version.project == *project)
         && version.cors == *cors
+        && version.routes == *routes
+        && version.hosts == *hosts
         && version.pipeline == *pipeline
         && version.linked == *linked
 }
@@ -139,6 +148,8 @@ fn record_of(name: FunctionName, version: Version, new: NewVersion) -> VersionRe
         config,
         project,
         cors,
+        routes,
+        hosts,
         pipeline,
         linked,
         description,
@@ -155,6 +166,8 @@ fn record_of(name: FunctionName, version: Version, new: NewVersion) -> VersionRe
         config,
         project,
         cors,
+        routes,
+        hosts,
         pipeline,
         linked,
         description,

@@ -20,6 +20,8 @@ pub(super) fn new_version(content: &[u8]) -> NewVersion {
         config: Configuration::default(),
         project: None,
         cors: None,
+        routes: Vec::new(),
+        hosts: Vec::new(),
         pipeline: None,
         linked: Vec::new(),
         description: description(),

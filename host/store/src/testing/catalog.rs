@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nebula_model::id::{Digest, FunctionName, Version};
 
-use super::{disagreement, importing_version, pipeline_version, version};
+use super::{disagreement, importing_version, pipeline_version, routed_version, version};
 use crate::catalog::record::NO_RECORD;
 use crate::catalog::{AppendError, Catalog, Change, LogRecord, RawChange, Sequence};
 
@@ -40,7 +40,7 @@ macro_rules! catalog_conformance {
             changes_of_missing_things_have_no_effect,
             removal_removes_all_of_a_function,
             names_are_listed_by_their_beginning,
-            pipelines_and_importers_are_listed_until_removed,
+            pipelines_importers_and_routed_names_are_listed_until_removed,
             a_component_is_distrusted_until_trusted,
             an_unknown_change_is_passed_on_and_has_no_effect,
             following_returns_an_unbroken_chain,
@@ -110,6 +110,7 @@ fn view(catalog: &dyn Catalog, names: &[FunctionName]) -> View {
         format!("{:?}", catalog.list().unwrap()),
         format!("{:?}", catalog.pipelines().unwrap()),
         format!("{:?}", catalog.importers().unwrap()),
+        format!("{:?}", catalog.routed().unwrap()),
         format!("{disagreements:?}"),
         format!("{digests:?}"),
     ];
@@ -131,6 +132,7 @@ pub fn a_new_catalog_is_empty<F: Fixture>() {
     assert!(catalog.digests().unwrap().is_empty());
     assert!(catalog.pipelines().unwrap().is_empty());
     assert!(catalog.importers().unwrap().is_empty());
+    assert!(catalog.routed().unwrap().is_empty());
     assert!(catalog.disagreements().unwrap().is_empty());
     assert_eq!(catalog.current(&name("f")).unwrap(), None);
     assert_eq!(catalog.latest(&name("f")).unwrap(), None);
@@ -276,7 +278,7 @@ pub fn names_are_listed_by_their_beginning<F: Fixture>() {
     assert_eq!(names("a", 0), "");
 }
 
-pub fn pipelines_and_importers_are_listed_until_removed<F: Fixture>() {
+pub fn pipelines_importers_and_routed_names_are_listed_until_removed<F: Fixture>() {
     let fixture = F::new();
     let catalog = fixture.catalog();
     append(
@@ -284,17 +286,20 @@ pub fn pipelines_and_importers_are_listed_until_removed<F: Fixture>() {
         &[
             Change::Publish(Box::new(pipeline_version("p", 1))),
             Change::Publish(Box::new(importing_version("i", 1))),
+            Change::Publish(Box::new(routed_version("r", 1))),
             publish("f", 1),
         ],
     );
     assert_eq!(catalog.current(&name("p")).unwrap(), Some(pipeline_version("p", 1)));
     // A later version of another kind doesn't unlist the name: the earlier one can be called.
-    append(&*catalog, &[publish("p", 2), publish("i", 2)]);
+    append(&*catalog, &[publish("p", 2), publish("i", 2), publish("r", 2)]);
     assert_eq!(catalog.pipelines().unwrap(), [name("p")]);
     assert_eq!(catalog.importers().unwrap(), [name("i")]);
-    append(&*catalog, &[Change::Remove(name("p")), Change::Remove(name("i"))]);
+    assert_eq!(catalog.routed().unwrap(), [name("r")]);
+    append(&*catalog, &["p", "i", "r"].map(|removed| Change::Remove(name(removed))));
     assert!(catalog.pipelines().unwrap().is_empty());
     assert!(catalog.importers().unwrap().is_empty());
+    assert!(catalog.routed().unwrap().is_empty());
 }
 
 pub fn a_component_is_distrusted_until_trusted<F: Fixture>() {

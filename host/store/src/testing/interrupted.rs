@@ -86,6 +86,10 @@ impl Catalog for InterruptedCatalog {
         self.catalog.importers()
     }
 
+    fn routed(&self) -> Result<Vec<FunctionName>, CatalogError> {
+        self.catalog.routed()
+    }
+
     fn disagreements(&self) -> Result<HashMap<Digest, Disagreement>, CatalogError> {
         self.catalog.disagreements()
     }

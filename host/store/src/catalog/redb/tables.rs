@@ -28,6 +28,9 @@ pub(super) const PIPELINES: TableDefinition<'_, &str, ()> = TableDefinition::new
 /// Names that have a version with functions linked into it. Missing until the first one.
 pub(super) const IMPORTERS: TableDefinition<'_, &str, ()> = TableDefinition::new("importers");
 
+/// Names that have a version with routes. Missing until the first one.
+pub(super) const ROUTED: TableDefinition<'_, &str, ()> = TableDefinition::new("routed");
+
 /// Distrusted component to the disagreement, JSON. Missing until the first one.
 pub(super) const DISTRUSTED: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("distrusted");
 
@@ -72,6 +75,9 @@ impl<'t> View<'t> {
                 if !record.linked.is_empty() {
                     self.transaction.open_table(IMPORTERS)?.insert(name, ())?;
                 }
+                if !record.routes.is_empty() {
+                    self.transaction.open_table(ROUTED)?.insert(name, ())?;
+                }
             }
             Change::SetCurrent { name, version } => {
                 let (name, number) = (name.as_str(), version.number());
@@ -83,7 +89,7 @@ impl<'t> View<'t> {
                 let name = name.as_str();
                 self.records.retain_in((name, 0)..=(name, u32::MAX), |_, _| false)?;
                 self.current.remove(name)?;
-                for table in [PIPELINES, IMPORTERS] {
+                for table in [PIPELINES, IMPORTERS, ROUTED] {
                     if self.has(table)? {
                         self.transaction.open_table(table)?.remove(name)?;
                     }
