@@ -15,6 +15,7 @@ macro_rules! is_tested {
 
 mod bad_input;
 mod bodies;
+mod browser;
 mod caching;
 mod cli;
 mod codings;

@@ -11,6 +11,7 @@
 //! * `cli`: other commands, run until they exit.
 //! * `coding`: content in the codings of HTTP.
 //! * `nginx`: a caching proxy in front of a server.
+//! * `chromium`: a page of another origin, in a browser.
 //! * `tls`: a TLS server in front of a server, with a certificate of its own.
 //! * `generator`: random values that a seed reproduces.
 //!
@@ -30,6 +31,7 @@
 )]
 
 mod answer;
+mod chromium;
 mod cli;
 pub mod coding;
 mod generator;
@@ -38,6 +40,7 @@ mod server;
 mod tls;
 
 pub use answer::{Answer, Problem};
+pub use chromium::Page;
 pub use cli::{CommandRun, binary, cargo_in, command, nebula, nebula_in};
 pub use generator::Generator;
 pub use nginx::Nginx;

@@ -1,8 +1,9 @@
 //! Finds the tools that the tasks need in addition to a Rust toolchain, and installs missing ones.
 //!
 //! Tools go below `target/tools`, with three exceptions: cargo installs cargo-component for the
-//! user, rustup installs the Wasm targets, and root on Debian or Ubuntu gets Python from the
-//! system's packages. If a tool can't be installed, the error says which packages to install.
+//! user, rustup installs the Wasm targets, and root on Debian or Ubuntu gets Python and Chromium
+//! from the system's packages. If a tool can't be installed, the error says which packages to
+//! install.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -193,6 +194,25 @@ pub(crate) fn nginx() -> Result<(), String> {
     }
     Err("nginx is missing or doesn't run; some tests put it in front of Nebula\n\n\
          hint: run `sudo apt-get install nginx`, or install your system's package for it, then try again"
+        .to_owned())
+}
+
+/// Ensures that Chromium is available, in which the tests open a page.
+///
+/// It is installed, not unpacked like nginx, because it needs many libraries.
+pub(crate) fn chromium() -> Result<(), String> {
+    let is_available = || succeeds("chromium", &["--version"]);
+    if is_available() {
+        return Ok(());
+    }
+    if is_root() && has_apt() {
+        apt(root(), &["install", "--yes", "--no-install-recommends", "chromium"])?;
+        if is_available() {
+            return Ok(());
+        }
+    }
+    Err("`chromium` is missing or doesn't run; some tests open a page in it\n\n\
+         hint: run `sudo apt-get install chromium`, or install your system's package for it, then try again"
         .to_owned())
 }
 
