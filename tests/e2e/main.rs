@@ -17,6 +17,7 @@ mod bad_input;
 mod bodies;
 mod browser;
 mod caching;
+mod cases;
 mod cli;
 mod codings;
 mod concurrency;

@@ -154,6 +154,16 @@ fn unknown_names_are_answered_with_the_similar_one() {
     nebula.post("/f/g", "1").is(404);
 }
 
+nebula_tests::foreach_guest_in_unsupported!(is_tested);
+
+/// A component of another version of WASI, as today's crates build it, is refused by that version.
+#[test]
+fn speaks_wasi_http_p3() {
+    let component = std::fs::read(guests::SPEAKS_WASI_HTTP_P3).unwrap();
+    let answer = Nebula::start().put("f", &component).is(422).problem("refused");
+    answer.detail("WASI 0.3 is not supported").detail("@0.3.2`");
+}
+
 /// A valid component that needs something unsupported is refused by the name of that.
 #[test]
 fn unsupported_components_are_refused_by_the_name_of_what_they_need() {

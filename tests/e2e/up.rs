@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nebula_tests::{Nebula, eventually, nebula, nebula_in};
 
+mod reported;
+
 /// A project of a few small files. Its path is the same in every run, so that cargo reuses earlier
 /// builds, and all projects share their dependencies. Dropping it removes the directory.
 struct Project {

@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use nebula_tests::{Nebula, WAIT_MAX, guests};
 
 mod refusals;
+mod reported;
 mod request_ids;
 
 fn connect(address: SocketAddr) -> TcpStream {
