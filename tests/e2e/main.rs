@@ -24,6 +24,7 @@ mod concurrency;
 mod config;
 mod control;
 mod cors;
+mod documented;
 mod faults;
 mod generated;
 mod http_form;
