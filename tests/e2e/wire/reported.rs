@@ -1,13 +1,13 @@
-//! The requests of `tests/data/cases`, byte by byte.
+//! The requests of `tests/data/cases`.
 
 use super::*;
 
-/// Sends a file to a function of the http form that mirrors its request.
+/// Sends a file, with the line ends of HTTP, to a function of the http form that mirrors its request.
 fn answer_to(file: &str) -> String {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/data/cases");
-    let request = std::fs::read(format!("{directory}/{file}")).unwrap();
+    let request = std::fs::read_to_string(format!("{directory}/{file}")).unwrap().replace('\n', "\r\n");
     let nebula = Nebula::start().deploy("http-kit", guests::MIRRORS_REQUEST);
-    exchange(nebula.calls_address(), &request)
+    exchange(nebula.calls_address(), request.as_bytes())
 }
 
 #[track_caller]
