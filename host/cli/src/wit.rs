@@ -3,6 +3,7 @@
 //! The documentation is in one of two custom sections: `package-docs`, which tools for WIT read, or
 //! the one of `nebula-sdk` in the core module, from which `nebula build` derives the other.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -23,8 +24,9 @@ struct World {
 
 impl World {
     fn read(component: &[u8]) -> anyhow::Result<Self> {
+        let own = without_nested_docs(component);
         let DecodedWasm::Component(resolve, world) =
-            wit_component::decode(component).context("cannot read the component's types")?
+            wit_component::decode(&own).context("cannot read the component's types")?
         else {
             anyhow::bail!("it is a WIT package, not a component");
         };
@@ -98,6 +100,46 @@ pub(crate) fn exports(component: &[u8]) -> anyhow::Result<String> {
     Ok(lines.join("\n").trim().to_owned())
 }
 
+/// A section `package-docs`.
+struct DocsSection {
+    /// Whether it is in a nested component.
+    is_nested: bool,
+    /// The position of its name.
+    name_at: usize,
+}
+
+/// Finds the sections `package-docs`, unless the component is invalid.
+fn docs_sections(component: &[u8]) -> Option<Vec<DocsSection>> {
+    let mut found = Vec::new();
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(component) {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "other sections don't matter")]
+        match payload.ok()? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::CustomSection(section) if section.name() == PackageMetadata::SECTION_NAME => {
+                // The name ends where the data begins.
+                let name_at = section.data_offset().checked_sub(section.name().len())?;
+                found.push(DocsSection { is_nested: depth > 0, name_at });
+            }
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+/// Renames the sections `package-docs` of nested components. A component that was linked from
+/// several has one from each, and `wit_component` refuses more than one.
+fn without_nested_docs(component: &[u8]) -> Cow<'_, [u8]> {
+    let mut own = Cow::Borrowed(component);
+    for section in docs_sections(component).into_iter().flatten().filter(|section| section.is_nested) {
+        if let Some(first) = own.to_mut().get_mut(section.name_at) {
+            *first = b'-';
+        }
+    }
+    own
+}
+
 /// Adds the section `package-docs` to a component file that has documentation in the SDK's section
 /// alone. A file that isn't such a component stays unchanged.
 ///
@@ -122,19 +164,8 @@ pub(crate) fn add_package_docs(path: &Path) -> anyhow::Result<()> {
 /// Returns the section `package-docs` for a component that has documentation but no such section.
 fn package_docs(component: &[u8]) -> Option<Vec<u8>> {
     documentation(component, None)?;
-    let mut depth = 0_u32;
-    for payload in Parser::new(0).parse_all(component) {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "other sections don't matter")]
-        match payload.ok()? {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::CustomSection(section)
-                if depth == 0 && section.name() == PackageMetadata::SECTION_NAME =>
-            {
-                return None;
-            }
-            _ => {}
-        }
+    if docs_sections(component)?.iter().any(|section| !section.is_nested) {
+        return None;
     }
     let World { resolve, package, .. } = World::read(component).ok()?;
     let data = PackageMetadata::extract(&resolve, package).encode().ok()?;
@@ -197,6 +228,23 @@ mod tests {
         let at = renamed.windows(11).position(|bytes| bytes == b"nebula:docs").unwrap();
         renamed[at..at + 11].copy_from_slice(b"other :docs");
         assert_eq!(exports(&renamed).unwrap(), WITH_DOCS);
+    }
+
+    /// Each component that another one was linked from may have documentation of its own.
+    #[test]
+    fn nested_documentation_is_not_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), wat::parse_str(DOCUMENTED).unwrap()).unwrap();
+        add_package_docs(file.path()).unwrap();
+        let documented = std::fs::read(file.path()).unwrap();
+        let mut linked = wasm_encoder::Component::new();
+        for _ in 0..2 {
+            linked.section(&wasm_encoder::RawSection { id: 4, data: &documented });
+        }
+        let linked = linked.finish();
+        assert_eq!(docs_sections(&linked).unwrap().len(), 2);
+        assert!(wit_component::decode(&linked).is_err());
+        assert!(World::read(&linked).is_ok());
     }
 
     #[test]
