@@ -497,7 +497,7 @@ pub(crate) enum Pipeline {
     /// Check that the steps exist and their types fit; changes nothing
     Check(PipelineFile),
     /// Check and deploy a pipeline
-    Deploy(DeployPipeline),
+    Deploy(Box<DeployPipeline>),
     /// Draw a pipeline with the types between its steps
     Show(ShowPipeline),
 }

@@ -213,7 +213,9 @@ fn flat(settings: &Value) -> BTreeMap<String, &Value> {
                 found.extend(table.iter().map(|(entry, value)| (format!("{name}.{entry}"), value)));
             }
             Value::Null => {}
-            value => drop(found.insert(name.clone(), value)),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                found.insert(name.clone(), value);
+            }
         }
     }
     found

@@ -220,9 +220,10 @@ fn add_to_list<T: FromStr<Err = RouteError> + ToString>(
     }
     let parsed: T =
         decoded.parse().map_err(|error: RouteError| status::bad_request("bad-route", error.to_string()))?;
-    match list {
-        Value::Array(list) => list.push(parsed.to_string().into()),
-        list => *list = json!([parsed.to_string()]),
+    if let Value::Array(list) = list {
+        list.push(parsed.to_string().into());
+    } else {
+        *list = json!([parsed.to_string()]);
     }
     Ok(())
 }
