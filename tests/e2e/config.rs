@@ -61,7 +61,7 @@ fn greets_as_configured() {
             nebula.post(&format!("/f/{name}"), "\"Eva\"").is(200).says(said).has("cache-status", status);
         }
     }
-    // The same configuration is no new version; another one is, and the earlier one stays.
+    // The same configuration makes no new version. Another one does, and the earlier one stays.
     let again = deploy(&nebula, "de", &json!({"GREETING": "Hallo"}), guests::GREETS_AS_CONFIGURED);
     assert_eq!(again.is(200).json()["version"], "v1");
     let other = deploy(&nebula, "de", &json!({"GREETING": "Moin"}), guests::GREETS_AS_CONFIGURED);

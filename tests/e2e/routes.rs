@@ -297,7 +297,7 @@ fn the_command_line_deploys_and_shows_routes() {
     let other = ["deploy", guests::GREETS, "--name", "other", "--route", "/hello", "--host", "*.example.org"];
     nebula
         .cli(&other)
-        .exits(1)
+        .exits(7)
         .explains("the route `*.example.org/hello` of `other` is already that of `greets`");
     nebula.cli(&["deploy", guests::GREETS, "--route", "/f/x"]).exits(2).explains("is not a route");
 

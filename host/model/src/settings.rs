@@ -105,7 +105,10 @@ impl SettingsUpdate {
     /// Returns the change that also removes the configuration.
     #[must_use]
     pub fn without_config(mut self) -> Self {
-        merge(&mut self.patch, &serde_json::json!({"config": null}));
+        // Merged, the null would be dropped together with what it removes.
+        if let Value::Object(patch) = &mut self.patch {
+            patch.insert("config".to_owned(), Value::Null);
+        }
         self
     }
 
