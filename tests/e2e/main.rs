@@ -35,6 +35,7 @@ mod logs;
 mod methods;
 mod mistakes;
 mod new_projects;
+mod openapi;
 mod pipelines;
 mod project_deploys;
 mod projects;

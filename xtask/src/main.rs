@@ -4,7 +4,7 @@
 //! ci [PHASE]      runs every check that a change must pass, or one phase
 //! test [PHASE]    installs the tools that the tests need and runs all tests, or one phase
 //! functions       tests functions/, builds them in both ways and checks their samples
-//! openapi         validates the OpenAPI document of a server with every function deployed
+//! openapi         generates clients and requests from the OpenAPI documents, and calls with them
 //! units           checks that no two cargo commands build wasmtime with different features
 //! fuzz [TARGET] [--seconds N]
 //!                 fuzzes one target, or all of them; a minute each by default, and two

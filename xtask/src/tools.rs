@@ -42,7 +42,9 @@ const FUZZ: Subcommand = Subcommand {
 };
 const COMPONENT: Subcommand =
     Subcommand { name: "cargo-component", version: "0.21.1", compatible: "0.21.1", wheel: None };
-const OPENAPI_VALIDATOR: &str = "openapi-spec-validator==0.7.2";
+/// The npm packages that generate a TypeScript client, check its types, and run it.
+const NODE_PACKAGES: [(&str, &str); 3] =
+    [("openapi-typescript", "7.13.0"), ("openapi-fetch", "0.17.0"), ("typescript", "5.9.3")];
 
 /// Installs the Wasm targets: `cargo build` uses one, cargo-component the other.
 pub(crate) fn targets() -> Result<(), String> {
@@ -118,29 +120,71 @@ impl Subcommand {
     }
 }
 
-/// Returns a Python interpreter that has the OpenAPI validator.
-pub(crate) fn openapi_validator() -> Result<PathBuf, String> {
-    python_package(OPENAPI_VALIDATOR)
+/// Returns the folder of the programs that read OpenAPI documents: a virtual environment's, with the
+/// packages of `xtask/openapi/requirements.txt`.
+pub(crate) fn openapi_tools() -> Result<PathBuf, String> {
+    let requirements = root().join("xtask/openapi/requirements.txt");
+    let environment = root().join("target/tools/openapi-python");
+    // The list of what is installed. It is written last.
+    let installed = environment.join("requirements.txt");
+    let wanted = std::fs::read(&requirements)
+        .map_err(|error| format!("cannot read `{}`: {error}", requirements.display()))?;
+    if std::fs::read(&installed).is_ok_and(|installed| installed == wanted) {
+        return Ok(environment.join("bin"));
+    }
+    let python = python(&environment)?;
+    run(pip(&python).arg("--requirement").arg(&requirements))?;
+    std::fs::write(&installed, wanted)
+        .map_err(|error| format!("cannot write `{}`: {error}", installed.display()))?;
+    Ok(environment.join("bin"))
 }
 
-/// Installs a package in the repository's own virtual environment and returns its Python
-/// interpreter.
-fn python_package(package: &str) -> Result<PathBuf, String> {
-    let environment = root().join("target/tools/python");
+/// Installs the npm packages below a folder and returns that of their programs. Node finds them from
+/// any folder in it.
+pub(crate) fn node_packages(folder: &Path) -> Result<PathBuf, String> {
+    let version = |package: &str| {
+        let manifest = folder.join("node_modules").join(package).join("package.json");
+        let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(manifest).ok()?).ok()?;
+        manifest["version"].as_str().map(str::to_owned)
+    };
+    let programs = folder.join("node_modules/.bin");
+    if NODE_PACKAGES.iter().all(|(package, wanted)| version(package).as_deref() == Some(wanted)) {
+        return Ok(programs);
+    }
+    if !succeeds("npm", &["--version"]) {
+        return Err("`npm` is missing; it installs what generates and checks the TypeScript client\n\n\
+                    hint: install Node.js 20 or later with your system's packages, then try again"
+            .to_owned());
+    }
+    std::fs::create_dir_all(folder)
+        .map_err(|error| format!("cannot create `{}`: {error}", folder.display()))?;
+    let mut npm = Command::new("npm");
+    npm.current_dir(folder).args(["install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund"]);
+    // Without a manifest here, npm installs into the next folder above that has one.
+    npm.arg("--prefix").arg(folder);
+    run(npm.args(NODE_PACKAGES.map(|(package, version)| format!("{package}@{version}"))))?;
+    Ok(programs)
+}
+
+/// Installs a package in the virtual environment of cargo's tools.
+fn python_package(package: &str) -> Result<(), String> {
+    run(pip(&python(&root().join("target/tools/python"))?).arg(package))
+}
+
+/// Returns the interpreter of a virtual environment, which is created if it doesn't exist.
+fn python(environment: &Path) -> Result<PathBuf, String> {
     let python = environment.join("bin/python");
     if !python.exists() {
         python_with_venv()?;
-        run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+        run(Command::new("python3").args(["-m", "venv"]).arg(environment))?;
     }
-    run(Command::new(&python).args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        package,
-    ]))?;
     Ok(python)
+}
+
+fn pip(python: &Path) -> Command {
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    pip
 }
 
 /// Ensures that `python3` can create virtual environments. Installs the system's packages if it
@@ -157,8 +201,8 @@ fn python_with_venv() -> Result<(), String> {
             return Ok(());
         }
     }
-    Err("`python3` with `venv` and `ensurepip` is missing; it installs tools and validates the OpenAPI \
-         document\n\nhint: run `sudo apt-get install python3 python3-venv`, or install your system's packages \
+    Err("`python3` with `venv` and `ensurepip` is missing; it installs tools and checks the OpenAPI \
+         documents\n\nhint: run `sudo apt-get install python3 python3-venv`, or install your system's packages \
          for them, then try again"
         .to_owned())
 }

@@ -355,6 +355,9 @@ pub(crate) struct Serve {
     /// Compress answers for clients that ask for it
     #[arg(long, env = "NEBULA_COMPRESS", value_enum, default_value_t = Switch::On)]
     pub(crate) compress: Switch,
+    /// Serve callers the OpenAPI document of all functions, which reveals their names and types
+    #[arg(long, env = "NEBULA_OPENAPI", value_enum, default_value_t = Switch::On)]
+    pub(crate) openapi: Switch,
     /// Share of cached answers that an idle server recomputes and compares, 0 to 1
     #[arg(long, env = "NEBULA_VERIFY_SHARE", default_value_t = VERIFY_SHARE, value_parser = share)]
     pub(crate) verify_share: f64,

@@ -1,4 +1,5 @@
-//! Documentation in schemas: adds each text where its type or part is.
+//! Documentation in schemas: adds each text where its type or part is, and the names of types as
+//! titles.
 //!
 //! [`json_schema`](crate::json_schema) decides the form of a schema. Every part is looked up here:
 //! one that has another form keeps no text.
@@ -24,8 +25,8 @@ pub struct FunctionSchemas<'a> {
     pub error: Option<&'a mut Value>,
 }
 
-/// Adds the documentation of a function's types to its schemas. Texts beyond 64 KiB in all are
-/// left out.
+/// Adds the names and the documentation of a function's types to its schemas. Texts beyond 64 KiB in
+/// all are left out.
 pub fn describe_schemas(signature: &Signature, docs: &FunctionDocs, schemas: FunctionSchemas<'_>) {
     let mut writer = Writer { docs, left: TEXT_BYTES_MAX };
     let FunctionSchemas { input, output, error } = schemas;
@@ -119,6 +120,7 @@ impl<'a> Writer<'a> {
     }
 
     fn describe_named(&mut self, schema: &mut Value, ty: &Type, name: &str) {
+        self.name(schema, name);
         let Some(docs) = self.docs.types.get(name) else { return };
         let mut text = docs.docs.clone().unwrap_or_default();
         let undocumented = PartDocs::default();
@@ -173,6 +175,14 @@ impl<'a> Writer<'a> {
             | Type::Result(_) => {}
         }
         self.add(schema, Some(text.trim_start_matches('\n')));
+    }
+
+    /// Adds the name of a type.
+    fn name(&mut self, schema: &mut Value, name: &str) {
+        let Some(schema) = schema.as_object_mut() else { return };
+        let Some(left) = self.left.checked_sub(name.len()) else { return };
+        self.left = left;
+        schema.insert("title".to_owned(), name.into());
     }
 
     /// Adds a text before the one that a schema has: that of a field comes before that of its type.
@@ -259,6 +269,15 @@ mod tests {
             assert_eq!(found, Some(text), "{at}");
         }
         assert_eq!(output.pointer("/properties/y/description"), None);
+        for (schema, at, name) in [
+            (&input, shape.to_owned(), "shape"),
+            (&input, format!("{shape}/oneOf/2/properties/path/items"), "point"),
+            (&input, "/properties/kind/oneOf/1/properties/some/oneOf/1".to_owned(), "kind"),
+            (&output, String::new(), "point"),
+            (&error, String::new(), "kind"),
+        ] {
+            assert_eq!(schema.pointer(&at).unwrap()["title"], name, "{at}");
+        }
     }
 
     /// A type in many places can't make the schemas large, and docs of other types do nothing.

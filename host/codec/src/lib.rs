@@ -62,7 +62,7 @@ pub use self::input::Input;
 pub use self::parse::{TypeSyntaxError, parse_type};
 pub use self::query::decode_query;
 pub use self::reflect::{UnsupportedType, reflect, reflect_excerpt};
-pub use self::schema::{input_schema, json_schema};
+pub use self::schema::{answer_schema, input_schema, json_schema};
 pub use self::text::{excerpt, signature_excerpt, signature_text, wit_excerpt, wit_text};
 pub use self::types::{
     Case, Field, MapEntry, NAME_BYTES_MAX, Outcome, Params, Primitive, Signature, TYPE_DEPTH_MAX, TYPES_MAX,

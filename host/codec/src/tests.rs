@@ -265,7 +265,10 @@ fn signature_text_is_wit() {
 fn schema_lists_cases_and_required_fields() {
     let ty = everything();
     let schema = json_schema(&ty);
-    assert_eq!(schema["properties"]["kind"], serde_json::json!({"enum": ["low", "high-er"]}));
+    assert_eq!(
+        schema["properties"]["kind"],
+        serde_json::json!({"type": "string", "enum": ["low", "high-er"]})
+    );
     assert_eq!(schema["additionalProperties"], serde_json::json!(false));
     assert!(!schema["required"].as_array().unwrap().contains(&serde_json::json!("note")));
 }

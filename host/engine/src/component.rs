@@ -357,9 +357,9 @@ fn describe(typed: &Typed, described: &mut Described) {
     match result {
         None => {}
         Some(Type::Result(result)) => {
-            described.output_schema = result.ok.as_ref().map(codec::json_schema);
-            described.error_schema = result.err.as_ref().map(codec::json_schema);
+            described.output_schema = result.ok.as_ref().map(codec::answer_schema);
+            described.error_schema = result.err.as_ref().map(codec::answer_schema);
         }
-        Some(ty) => described.output_schema = Some(codec::json_schema(ty)),
+        Some(ty) => described.output_schema = Some(codec::answer_schema(ty)),
     }
 }

@@ -6,6 +6,7 @@
 //! any method    /f/{name}[@version]/…  for functions of the http form
 //! any of these  a path that a function's deploy names as its route
 //! GET | HEAD    /healthz /readyz
+//! GET | HEAD    /openapi.json
 //! ```
 //!
 //! This module routes a request to its function, reads its input and runs the call. `payload` reads
@@ -38,6 +39,7 @@ use crate::fast_path::{Exchange, RequestInFlight};
 use crate::form;
 use crate::guest_request::{visible_headers, visible_trailers};
 use crate::input;
+use crate::openapi::CallsDocument;
 use crate::payload;
 use crate::preference::ReceiptPreference;
 use crate::problem::{Problem, Reply};
@@ -97,13 +99,22 @@ pub(crate) struct DataPlane {
     /// The policy for functions without one of their own.
     pub(crate) cors: Option<Cors>,
     pub(crate) compression: Compression,
+    /// The document of all functions; `None` if it isn't served.
+    pub(crate) document: Option<CallsDocument>,
 }
 
 impl DataPlane {
     /// Serves with the defaults, for tests.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn new(shard: Shard, bodies: BodyMemory) -> Self {
-        Self { shard, bodies, readiness: Readiness::default(), cors: None, compression: Compression::On }
+        Self {
+            shard,
+            bodies,
+            readiness: Readiness::default(),
+            cors: None,
+            compression: Compression::On,
+            document: None,
+        }
     }
 }
 
@@ -159,7 +170,7 @@ async fn route(
     request_id: &HeaderValue,
     body: &mut Incoming,
 ) -> Result<ReplyWithResult, Problem> {
-    let DataPlane { shard, bodies, readiness, cors, compression } = plane;
+    let DataPlane { shard, bodies, readiness, cors, compression, document } = plane;
     let path = parts.uri.path();
     if path == "/healthz" || path == "/readyz" {
         return match parts.method {
@@ -182,7 +193,16 @@ async fn route(
             };
             RequestTarget { route, subpath }
         }
-        None => Box::pin(resolve_path(shard, parts)).await?,
+        None => {
+            if let Some(document) = document.as_ref().filter(|_| path == CallsDocument::PATH) {
+                let mut reply = Box::pin(document.answer(parts)).await?;
+                if let Some(cors) = cors {
+                    cors::add_headers(cors, parts.headers.get(header::ORIGIN), reply.headers_mut());
+                }
+                return Ok(reply.into());
+            }
+            Box::pin(resolve_path(shard, parts)).await?
+        }
     };
     let head = CallHead { parts, present, subpath, compression: *compression, request_id };
     let cors = target.function.record.cors.as_ref().or(cors.as_ref());

@@ -114,13 +114,17 @@ fn is_scalar(schema: &Value) -> bool {
     scalar(schema) || is_bytes(schema) || several.is_some_and(|schemas| schemas.iter().all(scalar))
 }
 
-fn is_string(schema: &Value) -> bool {
-    // The schema of a `char` is a string with a length.
-    schema["type"] == "string" && schema.get("maxLength").is_none()
+/// Returns whether a schema is that of a `string`.
+pub(crate) fn is_string(schema: &Value) -> bool {
+    // A `char` is a string with a length, an enum one of some, and bytes are one in an answer.
+    let is_narrower = ["maxLength", "enum", "contentEncoding"].iter().any(|key| schema.get(key).is_some());
+    schema["type"] == "string" && !is_narrower
 }
 
-fn is_bytes(schema: &Value) -> bool {
-    schema["oneOf"][0]["contentEncoding"] == "base64"
+/// Returns whether a schema is that of a `list<u8>`.
+pub(crate) fn is_bytes(schema: &Value) -> bool {
+    // An input may also be an array.
+    schema["contentEncoding"] == "base64" || schema["oneOf"][0]["contentEncoding"] == "base64"
 }
 
 /// Parses the name of the only parameter from `handle: func(name: …`.
@@ -189,6 +193,7 @@ mod tests {
             (Some(json!({"type": "string"})), Intake::Text("x")),
             (Some(bytes), Intake::Bytes("x")),
             (Some(json!({"type": "string", "maxLength": 1})), Intake::Values),
+            (Some(json!({"type": "string", "enum": ["a", "b"]})), Intake::Values),
             (Some(json!({"type": "object", "properties": {"a": {"type": "string"}}})), Intake::Values),
             (None, Intake::Nothing),
         ] {

@@ -34,6 +34,7 @@ mod input;
 mod media_type;
 mod multipart;
 mod observe;
+mod openapi;
 mod payload;
 mod preference;
 mod problem;

@@ -36,6 +36,7 @@ use crate::data::{self, DataPlane};
 use crate::fast_path::{FastPath, RequestInFlight};
 use crate::hyper_refusal::RefusalStream;
 use crate::observe::{Observer, observed};
+use crate::openapi::CallsDocument;
 use crate::readiness::Readiness;
 
 /// Connections that may wait to be accepted, for each listener.
@@ -104,6 +105,8 @@ pub struct ServeConfig {
     pub compress: bool,
     /// The pages that may call functions without a policy of their own.
     pub cors: Option<Cors>,
+    /// Set to serve the OpenAPI document of all functions to callers.
+    pub openapi: bool,
 }
 
 /// Why a server can't listen.
@@ -134,6 +137,7 @@ pub struct Server {
     observer: Option<Observer>,
     readiness: Readiness,
     cors: Option<Cors>,
+    openapi: bool,
     data: Vec<std::net::TcpListener>,
     control: std::net::TcpListener,
     data_address: SocketAddr,
@@ -159,6 +163,7 @@ impl Server {
             observer: None,
             readiness: Readiness::default(),
             cors: config.cors,
+            openapi: config.openapi,
             data,
             control,
             data_address,
@@ -199,9 +204,12 @@ impl Server {
         let (bodies, traffic) = (BodyMemory::new(), Traffic::default());
         let connections_max =
             CONNECTIONS_MAX.div_ceil(u32::try_from(self.data.len()).unwrap_or(u32::MAX).max(1));
+        let document =
+            self.openapi.then(|| CallsDocument::new(self.runtime.clone(), self.public_url.clone()));
         for (index, listener) in self.data.into_iter().enumerate() {
             let (runtime, bodies) = (self.runtime.clone(), bodies.clone());
             let (readiness, cors) = (self.readiness.clone(), self.cors.clone());
+            let document = document.clone();
             let thread = ServingThread {
                 name: format!("nebula-data-{index}"),
                 listener,
@@ -220,6 +228,7 @@ impl Server {
                     readiness: readiness.clone(),
                     cors: cors.clone(),
                     compression,
+                    document: document.clone(),
                 })
             };
             let spawned = match self.observer.clone() {

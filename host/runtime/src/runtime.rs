@@ -473,6 +473,12 @@ impl Runtime {
         self.0.store.list()
     }
 
+    /// Returns a number that another one follows whenever a function changes. The result of
+    /// [`list`](Self::list) is current as long as the number read before it is.
+    pub fn functions_generation(&self) -> u64 {
+        self.functions().generation()
+    }
+
     /// Returns the current version of a function, and all its versions, oldest first. Blocks on the
     /// disk.
     ///

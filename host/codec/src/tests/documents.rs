@@ -10,7 +10,7 @@ use super::schemas::fits;
 use super::{decode_one, json as encoded};
 use crate::testing::{any_type, value_of};
 use crate::text::wit_text;
-use crate::{DecodeError, Field, Type, decode, input_schema, json_schema, parse_type};
+use crate::{DecodeError, Field, Type, answer_schema, decode, input_schema, json_schema, parse_type};
 
 /// Number of types in each test. Each compiles a component.
 const TYPES: u32 = 300;
@@ -62,10 +62,11 @@ fn arbitrary_text_parses_or_returns_an_error() {
 #[test]
 fn encoded_values_are_valid_by_the_schema() {
     check(typed_values(), |(ty, vals)| {
-        let schema = json_schema(&ty);
+        let (input, answer) = (json_schema(&ty), answer_schema(&ty));
         for val in vals {
             let document = serde_json::from_str(&encoded(&ty, &val)).unwrap();
-            prop_assert!(fits(&schema, &document), "{} of {}", document, wit_text(&ty));
+            prop_assert!(fits(&input, &document), "{} of {}", document, wit_text(&ty));
+            prop_assert!(fits(&answer, &document), "{} from {}", document, wit_text(&ty));
         }
         Ok(())
     });
@@ -178,6 +179,45 @@ fn alter(mut document: Value, at: Index, other: &Value, entries: u8) -> Value {
         _ => {}
     }
     document
+}
+
+/// A valid answer has the one form in which its value is written, numbers apart: `1.0` is 1.
+#[test]
+fn only_documents_as_they_are_encoded_are_valid_answers() {
+    let altered = proptest::collection::vec((any::<Index>(), near_miss(), 0_u8..8), 24);
+    check((typed_values(), altered), |((ty, vals), altered)| {
+        let schema = answer_schema(&ty);
+        for (val, (at, other, entries)) in vals.iter().cycle().zip(altered) {
+            let document = serde_json::from_str(&encoded(&ty, val)).unwrap();
+            let document = alter(document, at, &other, entries);
+            let decoded = decode_one(&ty, document.to_string().as_bytes());
+            let encoded: Option<Value> =
+                decoded.ok().map(|val| serde_json::from_str(&encoded(&ty, &val)).unwrap());
+            let is_encoded = encoded.as_ref().is_some_and(|encoded| same(encoded, &document));
+            let fits = fits(&schema, &document);
+            prop_assert!(fits || !is_encoded, "{} isn't valid from {}", document, wit_text(&ty));
+            if let Some(encoded) = encoded.filter(|_| fits) {
+                prop_assert!(same(&encoded, &document), "{} from {}: {}", document, wit_text(&ty), encoded);
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Returns whether two documents differ at most in the notation of numbers, the rounding to `f32`,
+/// and the order and number of names in arrays, as flags may be written.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => (a.as_f64().unwrap() as f32) == (b.as_f64().unwrap() as f32),
+        (Value::Array(a), Value::Array(b)) if a.iter().chain(b).all(Value::is_string) => {
+            a.len() == b.len() && a.iter().all(|item| b.contains(item))
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+        }
+        (a, b) => a == b,
+    }
 }
 
 #[test]

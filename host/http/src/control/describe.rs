@@ -12,7 +12,7 @@ use http::StatusCode;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Ref, RefOr, Required, ResponseBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -54,13 +54,34 @@ pub(super) struct Description {
 #[derive(Default)]
 struct Response {
     reasons: Vec<&'static str>,
-    contents: Vec<ResponseContent>,
+    contents: Vec<BodyContent>,
 }
 
-/// A media type of a response, with its schema if it has one.
-pub(super) struct ResponseContent {
+/// A media type of a body, with its schema.
+#[derive(Clone)]
+pub(super) struct BodyContent {
     pub(super) media_type: &'static str,
-    pub(super) schema: Option<RefOr<Schema>>,
+    pub(super) schema: RefOr<Schema>,
+}
+
+impl BodyContent {
+    /// Any bytes.
+    pub(super) fn bytes(media_type: &'static str) -> Self {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        let schema = ObjectBuilder::new().schema_type(Type::String).format(Some(format)).build();
+        Self { media_type, schema: schema.into() }
+    }
+
+    /// Any text.
+    pub(super) fn text() -> Self {
+        let schema = ObjectBuilder::new().schema_type(Type::String).build();
+        Self { media_type: "text/plain", schema: schema.into() }
+    }
+
+    /// JSON of this schema.
+    pub(super) fn json(schema: impl Into<RefOr<Schema>>) -> Self {
+        Self { media_type: "application/json", schema: schema.into() }
+    }
 }
 
 /// A problem of an endpoint, as its documentation lists it.
@@ -135,10 +156,12 @@ impl Description {
     }
 
     /// Sets the request's body, and adds the problems that reading it may end with.
-    pub(super) fn body(&mut self, media_type: &str, schema: Option<RefOr<Schema>>, required: Required) {
-        let content = ContentBuilder::new().schema(schema).build();
-        let body = RequestBodyBuilder::new().content(media_type, content);
-        self.body = Some(body.required(Some(required)).build());
+    pub(super) fn body<const N: usize>(&mut self, contents: [BodyContent; N], required: Required) {
+        let body = RequestBodyBuilder::new().required(Some(required));
+        let body = contents.into_iter().fold(body, |body, BodyContent { media_type, schema }| {
+            body.content(media_type, ContentBuilder::new().schema(Some(schema)).build())
+        });
+        self.body = Some(body.build());
         for problem in &ANY_BODY_PROBLEMS {
             self.problem(problem);
         }
@@ -149,7 +172,7 @@ impl Description {
         &mut self,
         status: StatusCode,
         reason: &'static str,
-        contents: impl IntoIterator<Item = ResponseContent>,
+        contents: impl IntoIterator<Item = BodyContent>,
     ) {
         let response = self.responses.entry(status.as_u16()).or_default();
         response.reasons.push(reason);
@@ -163,8 +186,7 @@ impl Description {
         if !response.reasons.contains(reason) {
             response.reasons.push(*reason);
         }
-        response.contents =
-            vec![ResponseContent { media_type: "application/problem+json", schema: Some(schema) }];
+        response.contents = vec![BodyContent { media_type: "application/problem+json", schema }];
     }
 
     /// Registers the schema of `T` with those that it refers to, and returns a reference to it.
@@ -200,9 +222,8 @@ impl Description {
             .securities(Some(security));
         for (status, Response { reasons, contents }) in &self.responses {
             let mut response = ResponseBuilder::new().description(reasons.join("; "));
-            for ResponseContent { media_type, schema } in contents {
-                response =
-                    response.content(*media_type, ContentBuilder::new().schema(schema.clone()).build());
+            for BodyContent { media_type, schema } in contents.iter().cloned() {
+                response = response.content(media_type, ContentBuilder::new().schema(Some(schema)).build());
             }
             operation = operation.response(status.to_string(), response.build());
         }

@@ -8,8 +8,9 @@ use nebula_runtime::{COMPONENT_BYTES_MAX, Prefer};
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 use utoipa::openapi::Required;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType};
 
-use super::describe::{DescribeArgument, Description};
+use super::describe::{BodyContent, DescribeArgument, Description};
 use crate::accept::prefer;
 use crate::problem::Problem;
 use crate::wire::schema::PipelineSchema;
@@ -78,7 +79,7 @@ impl<S: Sync> FromRequest<S> for ComponentBody {
 
 impl DescribeArgument for ComponentBody {
     fn describe(description: &mut Description) {
-        description.body("application/wasm", None, Required::True);
+        description.body([BodyContent::bytes("application/wasm")], Required::True);
     }
 }
 
@@ -96,7 +97,9 @@ impl<S: Sync> FromRequest<S> for InputBody {
 
 impl DescribeArgument for InputBody {
     fn describe(description: &mut Description) {
-        description.body("*/*", None, Required::False);
+        let json = BodyContent::json(ObjectBuilder::new().schema_type(SchemaType::AnyValue).build());
+        let bytes = BodyContent::bytes("application/octet-stream");
+        description.body([json, BodyContent::text(), bytes], Required::False);
     }
 }
 
@@ -120,6 +123,6 @@ impl<T: JsonRequest> DescribeArgument for JsonBody<T> {
     fn describe(description: &mut Description) {
         let required = if T::when_empty().is_some() { Required::False } else { Required::True };
         let schema = description.schema_of::<T::Schema>();
-        description.body("application/json", Some(schema), required);
+        description.body([BodyContent::json(schema)], required);
     }
 }

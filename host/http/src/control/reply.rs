@@ -9,9 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::{RefOr, Schema};
 
-use super::describe::{DescribeReply, Description, ResponseContent};
+use super::describe::{BodyContent, DescribeReply, Description};
 use crate::etag::EntityTag;
 use crate::problem::Problem;
 use crate::status;
@@ -41,7 +40,7 @@ impl<T> IntoResponse for Json<T> {
 impl<T: ToSchema> DescribeReply for Json<T> {
     fn describe(description: &mut Description) {
         let schema = description.schema_of::<T>();
-        description.reply(StatusCode::OK, "done", [json_content(schema)]);
+        description.reply(StatusCode::OK, "done", [BodyContent::json(schema)]);
     }
 }
 
@@ -84,7 +83,7 @@ impl IntoResponse for OpenApi {
 impl DescribeReply for OpenApi {
     fn describe(description: &mut Description) {
         let schema = ObjectBuilder::new().schema_type(Type::Object).description(Some("OpenAPI 3.1")).build();
-        description.reply(StatusCode::OK, "done", [json_content(schema)]);
+        description.reply(StatusCode::OK, "done", [BodyContent::json(schema)]);
     }
 }
 
@@ -101,8 +100,7 @@ impl IntoResponse for Component {
 impl DescribeReply for Component {
     fn describe(description: &mut Description) {
         let schema = description.schema_of::<PipelineSchema>();
-        let wasm = ResponseContent { media_type: "application/wasm", schema: None };
-        let contents = [wasm, json_content(schema)];
+        let contents = [BodyContent::bytes("application/wasm"), BodyContent::json(schema)];
         description.reply(StatusCode::OK, "the component, or the description", contents);
     }
 }
@@ -118,7 +116,7 @@ impl IntoResponse for Input {
 
 impl DescribeReply for Input {
     fn describe(description: &mut Description) {
-        let bytes = ResponseContent { media_type: "application/octet-stream", schema: None };
+        let bytes = BodyContent::bytes("application/octet-stream");
         description.reply(StatusCode::OK, "the input", [bytes]);
     }
 }
@@ -143,13 +141,13 @@ pub(super) struct Healthy;
 
 impl IntoResponse for Healthy {
     fn into_response(self) -> Response {
-        Response::new(Body::from("ok\n"))
+        content("text/plain", b"ok\n".to_vec())
     }
 }
 
 impl DescribeReply for Healthy {
     fn describe(description: &mut Description) {
-        description.reply(StatusCode::OK, "the server runs", []);
+        description.reply(StatusCode::OK, "the server runs", [BodyContent::text()]);
     }
 }
 
@@ -157,10 +155,6 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.into_reply().map(Body::new)
     }
-}
-
-fn json_content(schema: impl Into<RefOr<Schema>>) -> ResponseContent {
-    ResponseContent { media_type: "application/json", schema: Some(schema.into()) }
 }
 
 fn content(media_type: &'static str, body: Vec<u8>) -> Response {

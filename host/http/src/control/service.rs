@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, State};
 use http::header;
 use http::request::Parts;
-use nebula_runtime::StoreError;
+use nebula_runtime::{StoreError, VersionRecord};
 
 use super::calls_url::CallsUrl;
 use super::describe::{DescribeArgument, Description};
@@ -33,8 +33,12 @@ async fn health() -> Healthy {
 async fn openapi(
     State(runtime): State<BlockingRuntime>,
     State(operations): State<Arc<Operations>>,
+    State(calls_url): State<CallsUrl>,
+    host: ReachedHost,
 ) -> Result<OpenApi, Refusal<StoreError>> {
-    runtime.run(move |runtime| Ok(OpenApi::new(document(&operations, &runtime.list()?)))).await
+    let calls_url = calls_url.for_client(host.0.as_deref());
+    let document = move |functions: &[VersionRecord]| document(&operations, functions, &calls_url);
+    runtime.run(move |runtime| Ok(OpenApi::new(document(&runtime.list()?)))).await
 }
 
 async fn server(

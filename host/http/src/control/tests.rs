@@ -85,7 +85,7 @@ async fn json_of(response: Response) -> Value {
 
 /// The document of a plane, without functions.
 fn document() -> Value {
-    super::openapi::document(&routes().operations, &[]).unwrap()
+    super::openapi::document(&routes().operations, &[], "http://calls.example").unwrap()
 }
 
 #[tokio::test]
@@ -172,8 +172,7 @@ fn every_operation_has_its_schemas_problems_parameters_and_scope() {
             assert_ne!(response["description"], "", "{path} {status}");
             let contents = response["content"].as_object();
             for (media_type, content) in contents.into_iter().flatten() {
-                let is_json = media_type.ends_with("json");
-                assert_eq!(content["schema"].is_object(), is_json, "{path} {status}");
+                assert!(content["schema"].is_object(), "{path} {status} {media_type}");
             }
             if status.starts_with(['4', '5']) {
                 let schema = &response["content"]["application/problem+json"]["schema"];

@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use utoipa::openapi::schema::{
-    AdditionalProperties, AllOfBuilder, AnyOfBuilder, ArrayBuilder, ArrayItems, ObjectBuilder, Schema,
-    SchemaType, Type,
+    AdditionalProperties, AllOfBuilder, AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type,
 };
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
@@ -167,7 +166,8 @@ impl PartialSchema for StepSchema {
         let kinds = AnyOfBuilder::new()
             .description(Some("a step; docs/pipelines.md explains each kind"))
             .item(string(REFERENCE_PATTERN))
-            .item(list())
+            // Not a list of `Step`: generators of clients can't name a union that contains itself.
+            .item(ArrayBuilder::new().description(Some("steps, one after the other")))
             .item(only(call))
             .item(only(kind("sequence", "one after the other", list().into())))
             .item(only(kind("all", "each on the same value", Schema::from(named_or_list).into())))
@@ -199,7 +199,8 @@ impl PartialSchema for InnerStepSchema {
         let name = ObjectBuilder::new().schema_type(SchemaType::Array(vec![Type::String, Type::Null]));
         let step = AllOfBuilder::new().item(Ref::from_schema_name("StepView"));
         let pair: [Schema; 2] = [name.build().into(), step.build().into()];
-        let pair = ArrayBuilder::new().prefix_items(pair).items(ArrayItems::False);
+        // Without `items: false`: some generators of clients need a schema there.
+        let pair = ArrayBuilder::new().prefix_items(pair);
         Schema::from(pair.min_items(Some(2)).max_items(Some(2)).build()).into()
     }
 }

@@ -17,10 +17,10 @@ pub(super) fn describe(plan: &Plan) -> Description {
         docs: None,
         input_schema,
         output_schema: match output {
-            OutputType::Value(ty) => Some(nebula_codec::json_schema(ty)),
+            OutputType::Value(ty) => Some(nebula_codec::answer_schema(ty)),
             OutputType::Nothing | OutputType::Payload => None,
         },
-        error_schema: error.value().map(nebula_codec::json_schema),
+        error_schema: error.value().map(nebula_codec::answer_schema),
         imports: Vec::new(),
         notes: Vec::new(),
     }

@@ -56,7 +56,9 @@ fn path_and_host(record: &VersionRecord) -> (String, String) {
 /// Returns whether an input without a media type is read as this one.
 fn is_default(record: &VersionRecord, media_type: &str) -> bool {
     let schema = record.description.input_schema.as_ref();
-    let plain = schema.is_some_and(|schema| schema["type"] == "string");
+    let plain = schema.is_some_and(|schema| {
+        schema["type"] == "string" && schema.get("maxLength").is_none() && schema.get("enum").is_none()
+    });
     match record.description.form {
         Form::Typed if plain => media_type.starts_with("text/"),
         Form::Typed => media_type == "application/json",
