@@ -3,9 +3,15 @@
 usage: client.py URL, with the client's package `calls_client` on the path
 """
 
+import builtins
 import sys
 
 from calls_client import Client
+from calls_client.types import Unset
+
+# openapi-python-client 0.29.1 names this type in operations with several bodies without importing it.
+builtins.Unset = Unset
+
 from calls_client.api.functions import call_add, call_csv_stats, call_mirrors, call_pi_estimate, get_exponential
 from calls_client.models import (
     AddInput,
@@ -30,7 +36,7 @@ MIRRORED = {
     "single": 0.5, "double": "Infinity", "letter": "\u00e9", "text": "text", "bytes": "AAE=",
     "colour": "deep-green", "rights": ["read"], "shapes": ["point", {"circle": 1.5}],
     "maybe": None, "nested-maybe": {"some": "4"}, "outcome": {"err": "late"}, "bare-outcome": {"ok": None},
-    "pair": ["one", [1, 2]],
+    "pair": ["one", [[1, 2]]],
 }
 
 client = Client(base_url=sys.argv[1], raise_on_unexpected_status=True)

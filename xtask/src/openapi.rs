@@ -22,7 +22,8 @@ const EVERY_TYPE: &str = "mirrors";
 
 /// The functions that schemathesis calls, as a pattern of paths: those that accept most inputs of
 /// their types. It warns of an operation that refuses most.
-const CALLED: &str = "^/f/(add|compare-tables|csv-stats|echo|hello-http|markdown|mirrors|pi-estimate|sha256|slugify|stats-markdown|top-words)$";
+const CALLED: &str =
+    "^/f/(add|compare-tables|csv-stats|echo|markdown|mirrors|sha256|slugify|stats-markdown|top-words)$";
 
 /// The most requests that schemathesis derives from each operation at random. Those that follow from
 /// the schemas come on top.
@@ -66,32 +67,43 @@ pub(crate) fn check() -> Result<(), String> {
     // Components that import others come after them.
     let imports = |component: &PathBuf| component.to_string_lossy().contains("compare_tables");
     components.sort_by_key(imports);
+    let mut digest = String::new();
     for component in &components {
         let mut deploy = Command::new(&nebula);
         deploy.arg("deploy").arg(component).args(["--server", &server.control_url, "--data-dir"]);
-        output(deploy.arg(&data_dir))?;
+        let deployed = output(deploy.arg(&data_dir))?;
+        let deployed = String::from_utf8_lossy(&deployed);
+        let found = deployed.split_whitespace().find(|word| word.starts_with("sha256:"));
+        found.ok_or("`nebula deploy` printed no digest")?.clone_into(&mut digest);
     }
     let token = std::fs::read_to_string(data_dir.join("token")).map_err(|error| error.to_string())?;
     let token = format!("Authorization: Bearer {}", token.trim());
+
+    let pipeline = format!("{}/api/v1/pipelines/slugs", server.control_url);
+    request(&python, "PUT", &pipeline, &token, r#"{"steps": ["slugify"]}"#)?;
 
     let documents = [("calls", &server.calls_url), ("control", &server.control_url)].map(|(name, url)| {
         let path = folder.join(format!("{name}.json"));
         // A request to the data plane needs no token, and gets none.
         let header = if name == "control" { token.as_str() } else { "Accept: application/json" };
-        download(&python, &format!("{url}/openapi.json"), header, &path).map(|()| Document { name, path })
+        let document = request(&python, "GET", &format!("{url}/openapi.json"), header, "")?;
+        std::fs::write(&path, document)
+            .map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
+        Ok::<_, String>(Document { name, path })
     });
     for document in documents {
         let document = document?;
         let mut validate = Command::new(python.join("python"));
         validate.arg(file("validate.py")).arg(&document.path);
-        run(validate.arg(components.len().to_string()))?;
+        // The pipeline is one more.
+        run(validate.arg((components.len() + 1).to_string()))?;
         generate_python(&python, &document, &folder)?;
         generate_typescript(&node, &document, &folder)?;
     }
     let mut client = Command::new(python.join("python"));
     run(client.env("PYTHONPATH", &folder).arg(file("client.py")).arg(&server.calls_url))?;
     call_typescript(&node, &folder, &server.calls_url)?;
-    call_at_random(&python, &folder, &server, &token)
+    call_at_random(&python, &folder, &server, &token, &digest)
 }
 
 /// Returns the path of a file of this task.
@@ -129,12 +141,13 @@ fn serve(nebula: &Path, data_dir: &Path) -> Result<Server, String> {
     Err("the server did not start".to_owned())
 }
 
-fn download(python: &Path, url: &str, header: &str, to: &Path) -> Result<(), String> {
+/// Sends a request with a header and returns the body of the answer.
+fn request(python: &Path, method: &str, url: &str, header: &str, body: &str) -> Result<Vec<u8>, String> {
     const SCRIPT: &str = "import sys, httpx\n\
-        name, value = sys.argv[2].split(': ')\n\
-        print(httpx.get(sys.argv[1], headers={name: value}).raise_for_status().text)";
-    let document = output(Command::new(python.join("python")).args(["-c", SCRIPT, url, header]))?;
-    std::fs::write(to, document).map_err(|error| format!("cannot write `{}`: {error}", to.display()))
+        method, url, header, body = sys.argv[1:]\n\
+        headers = dict([header.split(': ')])\n\
+        print(httpx.request(method, url, headers=headers, content=body, timeout=60).raise_for_status().text)";
+    output(Command::new(python.join("python")).args(["-c", SCRIPT, method, url, header, body]))
 }
 
 /// Generates the package `NAME_client`.
@@ -168,7 +181,13 @@ fn call_typescript(node: &Path, folder: &Path, url: &str) -> Result<(), String> 
 
 /// Calls functions, and reads from the control plane, with requests that schemathesis derives from
 /// the documents.
-fn call_at_random(python: &Path, folder: &Path, server: &Server, token: &str) -> Result<(), String> {
+fn call_at_random(
+    python: &Path,
+    folder: &Path,
+    server: &Server,
+    token: &str,
+    digest: &str,
+) -> Result<(), String> {
     let schemathesis = |config: &str, url: &str| {
         let mut command = Command::new(python.join("schemathesis"));
         command.current_dir(folder).arg("--config-file").arg(file(config));
@@ -179,7 +198,7 @@ fn call_at_random(python: &Path, folder: &Path, server: &Server, token: &str) ->
     let mut calls = schemathesis("schemathesis-calls.toml", &server.calls_url);
     run(calls.args(["--include-path-regex", CALLED]))?;
     let mut reads = schemathesis("schemathesis-control.toml", &server.control_url);
-    // Functions are on the other plane.
-    reads.args(["--include-method", "GET", "--exclude-path-regex", "^/f/", "--header", token]);
-    run(&mut reads)
+    // Functions are on the other plane, and no caller has asked to keep an input.
+    reads.args(["--include-method", "GET", "--exclude-path-regex", "^/(f|api/v1/inputs)/"]);
+    run(reads.env("NEBULA_DIGEST", digest).args(["--header", token]))
 }

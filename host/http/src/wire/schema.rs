@@ -108,6 +108,7 @@ impl ToSchema for PipelineSchema {
 
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         schemas.push((StepSchema::name().into_owned(), StepSchema::schema()));
+        StepSchema::schemas(schemas);
     }
 }
 
@@ -141,45 +142,48 @@ fn step() -> RefOr<Schema> {
     Ref::from_schema_name(StepSchema::name()).into()
 }
 
+/// Returns the schema of each kind of step that is an object, by its name. Generators of clients
+/// need names here: the kinds contain steps.
+fn step_kinds() -> [(&'static str, Schema); 8] {
+    let kind = |name: &str, description: &str, value: RefOr<Schema>| {
+        let object = ObjectBuilder::new().description(Some(description)).property(name, value);
+        object.required(name)
+    };
+    let only = |object: ObjectBuilder| {
+        Schema::from(object.additional_properties(Some(AdditionalProperties::FreeForm(false))).build())
+    };
+    let text = || RefOr::T(ObjectBuilder::new().schema_type(Type::String).build().into());
+    let list = || Schema::from(ArrayBuilder::new().items(step()).build());
+    let named = || {
+        let steps = AdditionalProperties::RefOr(step());
+        Schema::from(ObjectBuilder::new().additional_properties(Some(steps)).build())
+    };
+    let named_or_list = AnyOfBuilder::new().item(named()).item(list()).build();
+    let group =
+        ObjectBuilder::new().property("by", text()).property("each", step()).required("by").required("each");
+    let call = kind("call", "calls a function", text()).property("as", text());
+    let any = ObjectBuilder::new().schema_type(SchemaType::AnyValue).build();
+    [
+        ("StepCall", only(call)),
+        ("StepSequence", only(kind("sequence", "one after the other", list().into()))),
+        ("StepAll", only(kind("all", "each on the same value", Schema::from(named_or_list).into()))),
+        ("StepEach", only(kind("each", "on every item of a list", step()))),
+        ("StepGroup", only(kind("group", "on the items of a list by a key", only(group).into()))),
+        ("StepChoice", only(kind("choice", "by the value's case", named().into()))),
+        ("StepSelect", only(kind("select", "a field of the value", text()))),
+        ("StepConstant", only(kind("constant", "this value", any.into()))),
+    ]
+}
+
 impl PartialSchema for StepSchema {
     fn schema() -> RefOr<Schema> {
-        let kind = |name: &str, description: &str, value: RefOr<Schema>| {
-            let object = ObjectBuilder::new().description(Some(description)).property(name, value);
-            object.required(name)
-        };
-        let only = |object: ObjectBuilder| {
-            Schema::from(object.additional_properties(Some(AdditionalProperties::FreeForm(false))).build())
-        };
-        let text = || RefOr::T(ObjectBuilder::new().schema_type(Type::String).build().into());
-        let list = || Schema::from(ArrayBuilder::new().items(step()).build());
-        let named = || {
-            let steps = AdditionalProperties::RefOr(step());
-            Schema::from(ObjectBuilder::new().additional_properties(Some(steps)).build())
-        };
-        let named_or_list = AnyOfBuilder::new().item(named()).item(list()).build();
-        let group = ObjectBuilder::new()
-            .property("by", text())
-            .property("each", step())
-            .required("by")
-            .required("each");
-        let call = kind("call", "calls a function", text()).property("as", text());
         let kinds = AnyOfBuilder::new()
             .description(Some("a step; docs/pipelines.md explains each kind"))
             .item(string(REFERENCE_PATTERN))
             // Not a list of `Step`: generators of clients can't name a union that contains itself.
-            .item(ArrayBuilder::new().description(Some("steps, one after the other")))
-            .item(only(call))
-            .item(only(kind("sequence", "one after the other", list().into())))
-            .item(only(kind("all", "each on the same value", Schema::from(named_or_list).into())))
-            .item(only(kind("each", "on every item of a list", step())))
-            .item(only(kind("group", "on the items of a list by a key", only(group).into())))
-            .item(only(kind("choice", "by the value's case", named().into())))
-            .item(only(kind("select", "a field of the value", text())))
-            .item(only(kind(
-                "constant",
-                "this value",
-                ObjectBuilder::new().schema_type(SchemaType::AnyValue).build().into(),
-            )));
+            .item(ArrayBuilder::new().description(Some("steps, one after the other")));
+        let kinds =
+            step_kinds().into_iter().fold(kinds, |kinds, (name, _)| kinds.item(Ref::from_schema_name(name)));
         Schema::from(kinds.build()).into()
     }
 }
@@ -187,6 +191,10 @@ impl PartialSchema for StepSchema {
 impl ToSchema for StepSchema {
     fn name() -> Cow<'static, str> {
         "Step".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.extend(step_kinds().map(|(name, schema)| (name.to_owned(), schema.into())));
     }
 }
 
