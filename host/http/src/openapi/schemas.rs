@@ -79,6 +79,13 @@ impl<'a> NamedSchemas<'a> {
             self.components.insert(NON_FINITE.to_owned(), schema.clone());
             return reference(NON_FINITE);
         }
+        if let Some(case) = keywords.get("const").and_then(Value::as_str) {
+            // Some generators of clients refuse the other alternatives of a constant, but not of an enum.
+            let mut case =
+                Map::from_iter([("type".to_owned(), "string".into()), ("enum".to_owned(), json!([case]))]);
+            case.extend(keywords.get("description").map(|text| ("description".to_owned(), text.clone())));
+            return self.insert(at, place, Value::Object(case));
+        }
         let name = name_of(schema, at).to_owned();
         let is_variant = is_variant(schema);
         let mut replaced = Map::new();
@@ -279,10 +286,20 @@ mod tests {
         let referring = named.document(&input, Place::Input);
         assert_eq!(referring, json!({"$ref": "#/components/schemas/f.input"}));
         let names: Vec<_> = components.keys().map(String::as_str).collect();
-        let expected =
-            ["NonFinite", "f.input", "f.input-kind", "f.input-pair-0", "f.point", "f.shape", "f.shape-dot"];
+        let expected = [
+            "NonFinite",
+            "f.input",
+            "f.input-kind",
+            "f.input-pair-0",
+            "f.point",
+            "f.shape",
+            "f.shape-dot",
+            "f.shape-none",
+        ];
         assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>(), expected.iter().collect());
-        assert_eq!(resolved(&referring, &components), plain(&input));
+        let text = plain(&input).to_string();
+        let enums = text.replace("{\"const\":\"none\"}", "{\"type\":\"string\",\"enum\":[\"none\"]}");
+        assert_eq!(resolved(&referring, &components), serde_json::from_str::<Value>(&enums).unwrap());
     }
 
     /// A type whose answers have another form is another component. An equal one isn't.
