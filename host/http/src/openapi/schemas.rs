@@ -223,7 +223,7 @@ fn plain(schema: &Value) -> Value {
             kept.map(|(keyword, argument)| (keyword.clone(), plain(argument))).collect()
         }
         Value::Array(items) => items.iter().map(plain).collect(),
-        other => other.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => schema.clone(),
     }
 }
 
@@ -264,7 +264,7 @@ mod tests {
                 }
             },
             Value::Array(items) => items.iter().map(|item| resolved(item, components)).collect(),
-            other => other.clone(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => schema.clone(),
         }
     }
 
