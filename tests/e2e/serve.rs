@@ -10,6 +10,12 @@ use nebula_tests::{Nebula, eventually, guests, nebula};
 fn serve(arguments: &[&str]) -> nebula_tests::CommandRun {
     let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
     all.extend(arguments);
+    // Without a data directory it would make one where it runs.
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().display().to_string();
+    if !arguments.contains(&"--data-dir") {
+        all.extend(["--data-dir", &directory]);
+    }
     nebula(&all)
 }
 
