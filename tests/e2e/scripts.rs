@@ -1,4 +1,4 @@
-//! The command line in scripts: exit codes, errors in JSON, output that nobody reads, inputs from
+//! The command line in scripts: exit codes, errors in JSON, output without a reader, inputs from
 //! stdin, sizes and addresses.
 
 use std::fs::File;
@@ -43,7 +43,7 @@ fn run(arguments: &[String], stdout: Stdio, stderr: Stdio) -> Output {
     child.unwrap().wait_with_output().unwrap()
 }
 
-/// Returns the writing end of a pipe that nobody reads.
+/// Returns the writing end of a pipe without a reader.
 fn without_reader() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -60,7 +60,7 @@ fn a_command_without_a_reader_exits_quietly() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(!stderr.contains("panicked") && !stderr.contains("error"), "{arguments:?}: {stderr}");
     }
-    // Nobody reads the error either. The code still tells it.
+    // The error has no reader either. The exit code still tells it.
     for (arguments, code) in [(vec!["inspect", "/nowhere/f.wasm"], 1), (vec!["frobnicate"], 2)] {
         let arguments: Vec<_> = arguments.into_iter().map(str::to_owned).collect();
         let output = run(&arguments, without_reader(), without_reader());
@@ -157,7 +157,7 @@ fn every_kind_of_failure_has_an_exit_code() {
     for (arguments, code, kind) in cases {
         let has = |name: &str| arguments.contains(&name);
         let mut all: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        // What a case says itself isn't said twice.
+        // A case's own text isn't repeated.
         for pair in server.remote_arguments().chunks(2).filter(|pair| !has(&pair[0])) {
             if !has("frobnicate") && !has("--method") {
                 all.extend(pair.iter().cloned());

@@ -158,7 +158,7 @@ fn clean(mut command: Command) -> Command {
             command.env_remove(&*name);
         }
     }
-    // The developer's saved servers are none of the tests' business.
+    // Tests don't see the developer's saved servers.
     command.env("NO_COLOR", "1").env("XDG_CONFIG_HOME", "/nonexistent");
     // Tests of other things don't wait for the notice.
     command.env("NEBULA_NOTICE_SECONDS", "0");

@@ -83,7 +83,7 @@ impl CallReply {
         self.header("content-type").unwrap_or_default()
     }
 
-    /// Returns the failure, if this is no answer of the function: a problem of the server, or an
+    /// Returns the failure, unless this is the function's answer: a problem of the server, or an
     /// error of a proxy in between, which doesn't name the function.
     pub(crate) fn failure(&self) -> Option<Failure> {
         let status = self.status;

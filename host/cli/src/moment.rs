@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Since {
     Time(Timestamp),
-    /// How long ago, not negative.
+    /// The time since then, not negative.
     Ago(SignedDuration),
 }
 

@@ -84,7 +84,7 @@ pub(crate) fn note(line: impl fmt::Display) {
     to_stderr(format!("{line}\n"));
 }
 
-/// Writes to stderr. Without a reader, nobody can be told.
+/// Writes to stderr. Ignores a failure, because there is no other place to report it.
 fn to_stderr(text: String) {
     let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }

@@ -55,7 +55,7 @@ impl SavedServer {
 }
 
 impl SavedServers {
-    /// Reads the saved servers; there are none without a file.
+    /// Reads the saved servers. Without a file the list is empty.
     pub(crate) fn load() -> anyhow::Result<Self> {
         let Some(path) = path() else { return Ok(Self::default()) };
         match std::fs::read(&path) {

@@ -31,12 +31,12 @@ const KEY_BYTES_MAX: usize = 128;
 /// The constants of a function, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configuration(
-    /// `None` if there are none.
+    /// `None` without constants.
     Option<Arc<BTreeMap<String, String>>>,
 );
 
 impl Configuration {
-    /// Returns whether there are no constants.
+    /// Returns whether the configuration is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }

@@ -45,7 +45,7 @@ impl Settings {
 /// The settings that a change starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingsBase {
-    /// Those of the current version, or the defaults if there is none.
+    /// The settings of the current version, or the defaults for a new function.
     Current,
     /// The defaults.
     Defaults,

@@ -16,7 +16,7 @@ pub fn of(extensions: &Extensions) -> Option<&HeaderMap> {
     extensions.get().map(|Trailers(fields)| fields)
 }
 
-/// Attaches trailers to a message, unless there are none.
+/// Attaches trailers to a message. Does nothing for an empty map.
 pub fn attach(extensions: &mut Extensions, fields: HeaderMap) {
     if !fields.is_empty() {
         extensions.insert(Trailers(fields));

@@ -22,7 +22,7 @@ use crate::local::read_component;
 use crate::project::{Builder, ComponentConfig, Project, project_pipelines};
 use crate::report::{hinted, json, line, note};
 
-/// How often a project's deploy is tried: a component may be deleted between its upload and the
+/// The most attempts to deploy a project: a component may be deleted between its upload and the
 /// deploy.
 const ATTEMPTS_MAX: u32 = 3;
 

@@ -213,7 +213,7 @@ impl Config {
     }
 }
 
-/// What the `nebula.toml` beside a component says about it.
+/// The name and settings in the `nebula.toml` beside a component.
 #[derive(Debug, Default)]
 pub(crate) struct ComponentConfig {
     /// The function's name.

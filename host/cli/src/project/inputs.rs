@@ -58,7 +58,7 @@ impl Inputs {
     }
 
     /// Adds the files that cargo lists in `dep_info`, and the manifests of their packages. Returns
-    /// the directories of these packages; none if there is no such file.
+    /// the directories of these packages; an empty set without such a file.
     pub(super) fn add_dep_info(&mut self, dep_info: &Path, directory: &Path) -> BTreeSet<PathBuf> {
         let Ok(text) = std::fs::read_to_string(dep_info) else { return BTreeSet::new() };
         let mut packages = BTreeSet::new();

@@ -10,7 +10,7 @@ use super::config::Config;
 /// The draft that all TOML editors read. The schema has only what later drafts have too.
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 
-/// Where utoipa's references point to.
+/// The prefix of utoipa's references.
 const COMPONENTS: &str = "#/components/schemas/";
 
 /// Returns the JSON Schema of `nebula.toml`, as text.

@@ -13,7 +13,7 @@ pub enum DecodeError {
         /// The column, from 1.
         column: usize,
     },
-    /// There is no document, and the function takes one.
+    /// The document is missing, and the function takes one.
     #[error("the body is empty: expected JSON of `{expected}`")]
     Empty {
         /// The WIT type of the document, or the beginning of a long one.
@@ -29,7 +29,7 @@ pub enum DecodeError {
         expected: String,
         /// A description of the value found there.
         found: String,
-        /// What to send instead, if that can be told.
+        /// A hint on what to send instead, if the mistake is a usual one.
         hint: Option<String>,
     },
     /// The values need more memory than a document of this length may use.

@@ -29,7 +29,7 @@ pub(super) fn decoded_bytes_max(input_bytes: usize) -> usize {
 /// Initial capacity of a list, values.
 const ITEMS_MIN: usize = 4;
 
-/// How numbers are read.
+/// The way in which numbers are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Numbers {
     /// As 64-bit integers and doubles, which is faster. A number that needs its digits ends the

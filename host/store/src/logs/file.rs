@@ -54,7 +54,7 @@ impl LogFile {
     pub(super) fn earlier(&self) -> Vec<LogEntry> {
         let mut content = Vec::new();
         let Ok(file) = File::open(&self.path) else { return Vec::new() };
-        // What can't be read is lost.
+        // An unreadable file loses its entries.
         let _ = file.take(self.earlier_bytes).read_to_end(&mut content);
         let lines = content.split(|byte| *byte == b'\n');
         let mut entries: Vec<LogEntry> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();

@@ -30,7 +30,7 @@ struct FileState {
     content: Option<u64>,
 }
 
-/// What the file system says about a file. A different content has a different stamp.
+/// The state of a file in the file system. Different contents have different stamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
