@@ -282,11 +282,12 @@ fn up_does_not_follow_what_builds_write() {
             });
             rebuilt(&nebula, rebuilds(&nebula).len());
         }
-        let (own, edited): (Vec<_>, Vec<_>) =
-            rebuilds(&nebula).into_iter().partition(|line| *line == "`src/generated.rs` changed");
-        assert!(own.len() <= 1, "{own:?}");
-        let expected = ["src/lib.rs", "extra.txt", "extra.txt", "extra.txt"];
-        assert_eq!(edited, expected.map(|file| format!("`{file}` changed")), "{}", nebula.stderr());
+        // A rebuild may be for several files, and names the first by path.
+        let (extra, others): (Vec<_>, Vec<_>) =
+            rebuilds(&nebula).into_iter().partition(|line| line.starts_with("`extra.txt`"));
+        assert_eq!(extra.len(), 3, "{}", nebula.stderr());
+        // One for the library, and at most one for the file that the build writes.
+        assert!(others.len() <= 2, "{}", nebula.stderr());
     }
 }
 

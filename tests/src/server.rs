@@ -299,6 +299,9 @@ impl Drop for Nebula {
         // The server may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the server printed:\n{}", self.stderr());
+        }
     }
 }
 

@@ -67,6 +67,12 @@ impl Snapshot {
         paths.filter(|path| content(self, path) != content(later, path)).cloned().collect()
     }
 
+    /// Returns a snapshot of those of the files that this one has.
+    pub(super) fn only(&self, files: &BTreeSet<PathBuf>) -> Self {
+        let state = |path: &PathBuf| Some((path.clone(), *self.files.get(path)?));
+        Self { files: files.iter().filter_map(state).collect(), taken: self.taken }
+    }
+
     /// Returns the files that aren't in `earlier` and were written at `since` or later.
     pub(super) fn written_since(&self, since: SystemTime, earlier: &Self) -> BTreeSet<PathBuf> {
         let is_new = |(path, state): &(&PathBuf, &FileState)| {

@@ -65,8 +65,8 @@ impl ProjectWatcher {
         mut failed: bool,
         rebuild: impl Fn(&Project) -> anyhow::Result<T>,
     ) {
+        let mut changed = self.after_build(&project, failed);
         loop {
-            let mut changed = self.after_build(&project, failed);
             if changed.is_empty() {
                 changed = self.wait_for_change();
             }
@@ -78,6 +78,8 @@ impl ProjectWatcher {
                 rebuild(&project)
             });
             failed = rebuilt.is_err();
+            changed = self.after_build(&project, failed);
+            // Printed last: an edit that follows the message isn't one during the build.
             match rebuilt {
                 Ok(_) => note("up to date"),
                 Err(error) => report::error(&error),
@@ -88,17 +90,21 @@ impl ProjectWatcher {
     /// Lists the files that the build has read. Returns those that have changed since it began, so
     /// that it may have read an earlier content.
     fn after_build(&mut self, project: &Project, failed: bool) -> BTreeSet<PathBuf> {
-        let earlier = Snapshot::take(self.inputs.files(), Some(&self.built));
-        let mut during = self.built.changes(&earlier);
+        let at_end = Snapshot::take(self.inputs.files(), Some(&self.built));
+        let mut during = self.built.changes(&at_end);
+        // This takes a while, in which files may change too.
         let mut inputs = project.inputs(self.builder, failed);
         if failed {
             inputs.extend(&self.inputs);
         }
+        let (known, files) = (self.inputs.files(), inputs.files());
+        let listed = Snapshot::take(known.union(&files).cloned().collect(), Some(&at_end));
+        during.extend(listed.written_since(self.build_began - STAMP_PRECISION, &at_end));
+        let mut again = self.own_writes.build_again_for(during);
+        again.extend(at_end.changes(&listed.only(&known)));
+        self.built = listed.only(&files);
         self.inputs = inputs;
-        self.built = Snapshot::take(self.inputs.files(), Some(&earlier));
-        let since = self.build_began - STAMP_PRECISION;
-        during.extend(self.built.written_since(since, &earlier));
-        self.own_writes.build_again_for(during)
+        again
     }
 
     /// Waits until the content of a file changes, and for the end of the changes. Returns the files.

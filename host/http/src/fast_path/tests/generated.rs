@@ -124,7 +124,8 @@ fn damaged_requests_get_the_responses_of_hyper() {
         }
         let mut answers = Vec::new();
         let _ = tokio::time::timeout(patience, client.read_to_end(&mut answers)).await.ok()?;
-        Some(String::from_utf8(answers).unwrap())
+        // A body may be compressed. One character for each byte keeps different bodies different.
+        Some(answers.iter().map(|&byte| char::from(byte)).collect())
     }
     const PATIENCE: Duration = Duration::from_secs(20);
     run(async {
