@@ -287,9 +287,13 @@ fn finish(
     response: Response<Bytes>,
 ) -> Result<Encodable, Problem> {
     let (mut parts, body) = response.into_parts();
+    // A function of the http form sees every request header, and sets any header of the answer.
+    // Others set none, so there is nothing to look up.
+    let sees_request = facts.function.record.description.form == Form::Http;
+    let set = |headers: &HeaderMap, name| sees_request.then(|| headers.get(name).cloned()).flatten();
     // The length of a body that a guest has omitted for `HEAD`.
-    let omitted =
-        parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let omitted = set(&parts.headers, header::CONTENT_LENGTH);
+    let omitted = omitted.and_then(|length| length.to_str().ok()?.parse().ok());
     let compresses = context.compression == Compression::On;
     let is_compressible = compresses && compression::is_worth_it(&parts, omitted.unwrap_or(body.len()));
     let headers = &mut parts.headers;
@@ -297,9 +301,8 @@ fn finish(
     if let Some(issued) = &facts.receipt {
         insert_receipt(headers, issued);
     }
-    // A function of the http form sees every request header, and lists those that affect its answer
-    // in its own `Vary`. Without that, caches have to revalidate.
-    let sees_request = facts.function.record.description.form == Form::Http;
+    // Such a function lists the headers that affect its answer in its own `Vary`. Without that,
+    // caches have to revalidate.
     let lacks_vary = sees_request && !headers.contains_key(header::VARY);
     if sees_request {
         // A 304 updates the headers of the content that a cache has, which may be compressible.
@@ -314,7 +317,7 @@ fn finish(
         Selector::Digest(_) if !lacks_vary && facts.function.record.config.is_empty() => IMMUTABLE,
         Selector::Digest(_) | Selector::Current | Selector::Version(_) => REVALIDATE,
     };
-    if headers.contains_key(header::CACHE_CONTROL) && !facts.function.is_distrusted() {
+    if set(headers, header::CACHE_CONTROL).is_some() && !facts.function.is_distrusted() {
         // The lifetime in the function's own header starts now, because a cached result is as good
         // as a new one.
         headers.remove(header::AGE);
@@ -323,7 +326,7 @@ fn finish(
     }
     // Keep a valid tag of the function. It may identify the content better than a hash of its
     // bytes.
-    let own = headers.get(header::ETAG).and_then(EntityTag::parse);
+    let own = set(headers, header::ETAG).and_then(|tag| EntityTag::parse(&tag));
     // A guest that sees HEAD may have omitted the body. Then the hash isn't that of GET's content.
     let omits_body = sees_request && context.method == Method::HEAD && body.is_empty();
     let hash = || {

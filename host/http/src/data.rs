@@ -40,7 +40,7 @@ use crate::form;
 use crate::guest_request::{visible_headers, visible_trailers};
 use crate::input;
 use crate::openapi::CallsDocument;
-use crate::payload;
+use crate::payload::{self, PlainBody};
 use crate::preference::ReceiptPreference;
 use crate::problem::{Problem, Reply};
 use crate::readiness::Readiness;
@@ -294,9 +294,11 @@ async fn call(
         }
     }
     // Keep the memory reserved until the call ends: the call holds the body.
-    let decoded = form != Form::Http && !payload::is_ordinary(&parts.headers, *present);
+    let plain = || PlainBody::of(&parts.headers, *present, &function.record.description);
+    let plain = if form == Form::Http { None } else { plain() };
+    let is_decoded = form != Form::Http && plain.is_none();
     let _reserved_for_input;
-    let mut reserved = bodies.reserve(body, function.limits().input_bytes_max, decoded).await?;
+    let mut reserved = bodies.reserve(body, function.limits().input_bytes_max, is_decoded).await?;
     let request = match form {
         Form::Http => {
             let mut body = TrailedBody::new(body);
@@ -308,9 +310,9 @@ async fn call(
         Form::Typed | Form::Raw => match parts.method.as_str() {
             "POST" | "QUERY" => {
                 let body = body::read(body, function.limits().input_bytes_max).await?;
-                match payload::ordinary(&parts.headers, *present, body) {
-                    Ok(call) => call,
-                    Err(body) => {
+                match plain {
+                    Some(plain) => plain.into_call(body),
+                    None => {
                         // Boxed, because most bodies don't need it.
                         let read = payload::read(shard, bodies, function, parts, body, reserved.take());
                         let read = Box::pin(read).await?;

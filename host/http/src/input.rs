@@ -129,7 +129,7 @@ pub(crate) fn is_bytes(schema: &Value) -> bool {
 
 /// Parses the name of the only parameter from `handle: func(name: …`.
 fn only_name(signature: &str) -> Option<&str> {
-    signature.split_once("func(")?.1.split_once(':').map(|(name, _)| name.trim())
+    signature.strip_prefix("handle: func(")?.split_once(':').map(|(name, _)| name.trim())
 }
 
 #[cfg(test)]

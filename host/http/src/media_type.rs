@@ -25,7 +25,8 @@ impl<'a> MediaType<'a> {
     pub(crate) fn is_json(self) -> bool {
         let essence = self.essence();
         let suffix = essence.len().checked_sub("+json".len()).and_then(|at| essence.get(at..));
-        self.is("application/json") || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
+        essence.eq_ignore_ascii_case("application/json")
+            || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
     }
 
     /// Returns whether the content is text of any kind.

@@ -59,23 +59,45 @@ impl From<Problem> for Unread {
     }
 }
 
-/// Returns the call of a body that the runtime can decode as it is, like most. Returns any other body
-/// unchanged, for [`read`].
-pub(crate) fn ordinary(headers: &HeaderMap, present: PresentHeaders, body: Bytes) -> Result<Call, Bytes> {
-    if !is_ordinary(headers, present) {
-        return Err(body);
-    }
-    let media_type = body::text(headers, header::CONTENT_TYPE);
-    Ok(Call::Payload { media_type: media_type.map(str::to_owned), body })
+/// The head of a body that the runtime can decode as it is, like most. [`read`] reads all others.
+#[derive(Clone, Copy)]
+pub(crate) struct PlainBody<'a> {
+    media_type: Option<&'a str>,
 }
 
-/// Returns whether the runtime can decode a body with these headers as it is.
-pub(crate) fn is_ordinary(headers: &HeaderMap, present: PresentHeaders) -> bool {
-    let is_decodable = |media_type: &str| {
-        matches!(media_type, "application/json" | "application/octet-stream")
-            || (MediaType(media_type).is_json() && MediaType(media_type).other_encoding() == Ok(None))
-    };
-    !present.content_encoding && body::text(headers, header::CONTENT_TYPE).is_none_or(is_decodable)
+impl<'a> PlainBody<'a> {
+    /// Returns `None` if the body with these headers has to be read first.
+    pub(crate) fn of(
+        headers: &'a HeaderMap,
+        present: PresentHeaders,
+        description: &Description,
+    ) -> Option<Self> {
+        if present.content_encoding {
+            return None;
+        }
+        let media_type = match body::text(headers, header::CONTENT_TYPE) {
+            None => None,
+            Some(json_or_bytes @ ("application/json" | "application/octet-stream")) => Some(json_or_bytes),
+            Some(text @ ("text/plain" | "text/plain;charset=UTF-8")) => labelled(text, description),
+            Some(other) => {
+                let media_type = MediaType(other);
+                let is_plain = media_type.is_json() && media_type.other_encoding() == Ok(None);
+                is_plain.then_some(Some(other))?
+            }
+        };
+        Some(Self { media_type })
+    }
+
+    /// Returns the call with this body.
+    pub(crate) fn into_call(self, body: Bytes) -> Call {
+        Call::Payload { media_type: self.media_type.map(str::to_owned), body }
+    }
+}
+
+/// Returns the label that text in UTF-8 keeps. `fetch` gives every string the label `text/plain` by
+/// default, so JSON with it is read like an unlabelled body.
+fn labelled<T>(text_plain: T, description: &Description) -> Option<T> {
+    (input::intake(description) != Intake::Values).then_some(text_plain)
 }
 
 /// Reads any body. `reserved` is the memory for it and for its input, unless it is small.
@@ -155,9 +177,8 @@ impl Payload {
             _ if intake == Intake::Payload => Ok(self.unchanged()),
             _ => {
                 self.decode_charset(description, intake, bytes_max)?;
-                if intake == Intake::Values && self.content_type().is_some_and(|own| own.is("text/plain")) {
-                    // `fetch` gives every string this label by default. Read it like an unlabelled body.
-                    self.media_type = None;
+                if self.content_type().is_some_and(|own| own.is("text/plain")) {
+                    self.media_type = self.media_type.and_then(|text| labelled(text, description));
                 }
                 Ok(self.unchanged())
             }

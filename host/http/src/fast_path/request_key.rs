@@ -149,12 +149,11 @@ impl HeadParser {
             match HeaderRole::of(header.name) {
                 HeaderRole::Ignored => {}
                 HeaderRole::RequestId => ids.add(header.value),
-                HeaderRole::Key(name) => {
-                    // Neither a name nor a value contains a line feed, so the parts can't run into
-                    // each other.
-                    for part in [name.as_bytes(), b":", header.value, b"\n"] {
-                        self.key_head.extend_from_slice(part);
-                    }
+                HeaderRole::Key(index) => {
+                    // No value contains a line feed, so the parts can't run into each other.
+                    self.key_head.push(index);
+                    self.key_head.extend_from_slice(header.value);
+                    self.key_head.push(b'\n');
                 }
                 HeaderRole::Length => {
                     // `5, 5` and `+5` are ambiguous: leave them to hyper.
@@ -215,8 +214,8 @@ enum HeaderRole {
     Ignored,
     /// Without effect on the key. The answer repeats it.
     RequestId,
-    /// A part of the key, under this lower-case name.
-    Key(&'static str),
+    /// A part of the key, and the name's index in [`KEY_HEADERS`].
+    Key(u8),
     Length,
     Connection,
     /// A change of the connection or of the framing. hyper handles such requests.
@@ -226,8 +225,8 @@ enum HeaderRole {
 impl HeaderRole {
     fn of(name: &str) -> Self {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
-        if let Some(name) = KEY_HEADERS.into_iter().find(|name| is(name)) {
-            return Self::Key(name);
+        if let Some(index) = (0_u8..).zip(KEY_HEADERS).find_map(|(index, name)| is(name).then_some(index)) {
+            return Self::Key(index);
         }
         match () {
             () if is("content-length") => Self::Length,
