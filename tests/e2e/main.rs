@@ -25,6 +25,7 @@ mod config;
 mod control;
 mod cors;
 mod documented;
+mod exports;
 mod faults;
 mod generated;
 mod http_form;

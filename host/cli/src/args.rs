@@ -60,6 +60,10 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Deploy a project or a component to a running server
     Deploy(Deploy),
+    /// Write functions and pipelines with all their versions to one file
+    Export(Export),
+    /// Add the functions of an export to a server, with all their versions
+    Import(Import),
     /// Call a deployed function, or a component file without a server
     Invoke(Invoke),
     /// List the deployed functions
@@ -314,6 +318,28 @@ pub(crate) struct Deploy {
     pub(crate) settings: SettingsArgs,
     #[command(flatten)]
     pub(crate) followers: FollowerArgs,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Export {
+    /// Functions and pipelines, which are exported with all that they call; by default everything
+    pub(crate) names: Vec<FunctionName>,
+    /// The file to write, or `-` for stdout
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Import {
+    /// The file that `nebula export` has written, or `-` for stdin
+    pub(crate) file: PathBuf,
+    /// Check everything, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

@@ -9,10 +9,11 @@ use anyhow::Context;
 use nebula_http::endpoints::{self, Endpoint};
 use nebula_http::settings::{deploy_query, followers_query};
 use nebula_http::wire::{
-    CacheReport, CallExplanation, FunctionDetail, FunctionList, FunctionLogs, FunctionVersion, PipelineCheck,
-    PipelineDetail, ProjectReport, ProjectRequest, RollbackRequest, ServerInfo,
+    CacheReport, CallExplanation, Export, FunctionDetail, FunctionList, FunctionLogs, FunctionVersion,
+    ImportReport, ImportRequest, PipelineCheck, PipelineDetail, ProjectReport, ProjectRequest,
+    RollbackRequest, ServerInfo,
 };
-use nebula_http::{Token, logs_query};
+use nebula_http::{Token, logs_query, names_query};
 use nebula_runtime::id::{Digest, FunctionName, FunctionRef, ProjectName};
 use nebula_runtime::pipeline::Pipeline;
 use nebula_runtime::{Followers, SettingsUpdate};
@@ -344,7 +345,7 @@ impl<'a> Client<'a> {
         )?)
     }
 
-    /// Stores a component for a deploy of a project.
+    /// Stores a component for a deploy of a project or an import.
     pub(crate) fn upload(&self, digest: &Digest, component: &[u8]) -> anyhow::Result<()> {
         let payload = Payload { media_type: Some("application/wasm"), body: component };
         self.send(&endpoints::UPLOAD, &endpoints::UPLOAD.path_of(digest), payload)?;
@@ -356,18 +357,44 @@ impl<'a> Client<'a> {
         &self,
         project: &ProjectName,
         request: &ProjectRequest,
-    ) -> anyhow::Result<ProjectReply> {
-        let (endpoint, body) = (&endpoints::DEPLOY_PROJECT, serde_json::to_vec(request)?);
-        let response = self.exchange(endpoint, &endpoint.path_of(project), Payload::json(&body))?;
+    ) -> anyhow::Result<ChangeReply<ProjectReport>> {
+        let endpoint = &endpoints::DEPLOY_PROJECT;
+        self.change(endpoint, &endpoint.path_of(project), &serde_json::to_vec(request)?)
+    }
+
+    /// Imports functions, unless the server lacks components.
+    pub(crate) fn import(&self, request: &ImportRequest) -> anyhow::Result<ChangeReply<ImportReport>> {
+        let endpoint = &endpoints::IMPORT;
+        self.change(endpoint, endpoint.path, &serde_json::to_vec(request)?)
+    }
+
+    /// Sends a change that names components by their digest.
+    fn change<T: DeserializeOwned>(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        request: &[u8],
+    ) -> anyhow::Result<ChangeReply<T>> {
+        let response = self.exchange(endpoint, path, Payload::json(request))?;
         if response.status().is_success() {
-            return Ok(ProjectReply::Deployed(read_json(response)?));
+            return Ok(ChangeReply::Done(read_json(response)?));
         }
         let status = response.status();
         let body = read(response)?;
         match serde_json::from_slice(&body) {
-            Ok(MissingComponents { components }) => Ok(ProjectReply::Missing(components)),
+            Ok(MissingComponents { components }) => Ok(ChangeReply::Missing(components)),
             Err(_) => Err(refusal(endpoint, status, &body)),
         }
+    }
+
+    /// Returns functions with all their versions and what they call, or everything.
+    pub(crate) fn export(&self, names: &[FunctionName]) -> anyhow::Result<Export> {
+        let endpoint = &endpoints::EXPORT;
+        let path = match names {
+            [] => endpoint.path.to_owned(),
+            names => with_query(endpoint.path.to_owned(), &names_query(names)),
+        };
+        read_json(self.send(endpoint, &path, Payload::EMPTY)?)
     }
 
     pub(crate) fn check_pipeline(
@@ -476,14 +503,14 @@ impl<'a> Client<'a> {
     }
 }
 
-/// The answer to the deploy of a project.
-pub(crate) enum ProjectReply {
-    Deployed(ProjectReport),
+/// The answer to a change that names components by their digest.
+pub(crate) enum ChangeReply<T> {
+    Done(T),
     /// The server lacks these components.
     Missing(Vec<Digest>),
 }
 
-/// The problem document for a project whose components aren't uploaded.
+/// The problem document for a change whose components aren't uploaded.
 #[derive(serde::Deserialize)]
 struct MissingComponents {
     components: Vec<Digest>,
@@ -494,7 +521,8 @@ fn refusal(endpoint: &Endpoint, status: StatusCode, body: &[u8]) -> anyhow::Erro
     let document = serde_json::from_slice(body).ok();
     let mut failure = Failure::of_answer(status.as_u16(), &status.to_string(), document);
     // An upload isn't an input.
-    if endpoint.method == endpoints::Method::Put && failure.kind == FailureKind::BadInput {
+    let is_upload = endpoint.method == endpoints::Method::Put || endpoint.path == endpoints::IMPORT.path;
+    if is_upload && failure.kind == FailureKind::BadInput {
         failure.kind = FailureKind::Refused;
     }
     failure.into()

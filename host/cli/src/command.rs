@@ -1,11 +1,14 @@
 //! The commands, one module for each or for a few small ones.
 
+mod apply;
 mod build;
 mod cache;
 mod deploy;
 mod doctor;
 mod explain;
+mod export;
 mod functions;
+mod import;
 mod inspect;
 mod invoke;
 mod login;
@@ -41,6 +44,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Schema => report::text(crate::project::schema())?,
         Command::Serve(serve) => serve::run(&serve)?,
         Command::Deploy(deploy) => deploy::run(&deploy)?,
+        Command::Export(export) => export::run(&export)?,
+        Command::Import(import) => import::run(&import)?,
         Command::Invoke(invoke) => return invoke::run(&invoke),
         Command::List(remote) => functions::list(&remote)?,
         Command::Inspect(inspect) => inspect::run(&inspect)?,

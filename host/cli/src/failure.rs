@@ -195,6 +195,9 @@ fn hint(problem: &str) -> Option<&'static str> {
             "change the pipelines too, or have them stay with the version that they call: `--keep-pipelines`"
         }
         "in-use" => "remove the pipelines first",
+        "import-conflicts" => {
+            "an import adds functions and changes none: remove these on the server, or export others by name"
+        }
         "unknown-import" => "deploy the function that it imports first, with `nebula deploy`",
         "invalid-import" => IMPORT_HINT,
         "refused" => PURITY_HINT,

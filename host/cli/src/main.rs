@@ -10,6 +10,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod address;
+mod archive;
 mod args;
 mod bundle;
 mod client;

@@ -30,6 +30,7 @@ mod calls_url;
 mod contents;
 mod describe;
 pub mod endpoints;
+pub(crate) mod exports;
 mod functions;
 mod lend;
 pub(crate) mod logs;
@@ -80,6 +81,7 @@ fn routes() -> Routes<ControlState> {
         .merge(logs::routes())
         .merge(pipelines::routes())
         .merge(projects::routes())
+        .merge(exports::routes())
         .merge(contents::routes())
         .merge(cache::routes())
 }

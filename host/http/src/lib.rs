@@ -45,6 +45,7 @@ mod status;
 mod trailers;
 pub mod wire;
 
+pub use control::exports::names_query;
 pub use control::logs::logs_query;
 pub use control::token::{Token, TokenError};
 pub use control::{endpoints, settings};

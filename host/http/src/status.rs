@@ -276,6 +276,12 @@ pub(crate) fn unknown_digest(kind: &str, digest: &Digest) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-digest", detail)
 }
 
+/// Returns the problem for a change whose components weren't uploaded.
+pub(crate) fn missing_components(detail: String, digests: &[Digest]) -> Problem {
+    let digests: Vec<_> = digests.iter().map(ToString::to_string).collect();
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "missing-components", detail).with("components", digests)
+}
+
 /// Returns the problem for a name, version or digest that can't be resolved.
 pub(crate) fn resolve(error: &ResolveError) -> Problem {
     match error {

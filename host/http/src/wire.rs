@@ -9,6 +9,7 @@
 
 mod cache;
 mod call;
+mod export;
 mod function;
 mod pipeline;
 mod problem;
@@ -19,6 +20,9 @@ mod view;
 
 pub use cache::{CacheReport, CallCounts, Disagreement, FunctionCacheReport, LoadedReport};
 pub use call::{CallExplanation, FunctionLogs, LoggedCall, StepExplanation};
+pub use export::{
+    Export, ExportedFunction, ExportedVersion, ImportChange, ImportReport, ImportRequest, ImportedFunction,
+};
 pub use function::{
     CacheSettings, CorsSettings, FunctionDetail, FunctionForm, FunctionLimits, FunctionList, FunctionVersion,
     LinkedFunction, RollbackRequest,

@@ -28,6 +28,7 @@ use nebula_model::id::FunctionName;
 use nebula_model::limits::{COMPONENT_BYTES_MAX, FUNCTIONS_IMPORTED_MAX};
 use wasm_encoder::{ComponentBuilder, ComponentExportKind, ComponentTypeRef};
 use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType};
+use wasmparser::{Parser, Payload};
 
 pub use self::error::{ImportMismatch, InvalidImport, InvalidImporter, LinkError};
 use self::import::{FunctionImport, is_types};
@@ -48,6 +49,27 @@ pub fn imported_functions(component: &[u8]) -> Vec<FunctionName> {
         Ok(Some(importer)) => importer.functions().cloned().collect(),
         Ok(None) | Err(_) => Vec::new(),
     }
+}
+
+/// Returns the importing component in a linked one; `None` if there is no nested component.
+pub fn importer_of(linked: &[u8]) -> Option<&[u8]> {
+    let (mut nesting, mut last) = (0_usize, None);
+    for payload in Parser::new(0).parse_all(linked) {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "other sections are no components")]
+        match payload.ok()? {
+            Payload::ComponentSection { unchecked_range, .. } => {
+                if nesting == 0 {
+                    // `link` writes it after its functions.
+                    last = Some(unchecked_range);
+                }
+                nesting += 1;
+            }
+            Payload::ModuleSection { .. } => nesting += 1,
+            Payload::End(_) => nesting = nesting.saturating_sub(1),
+            _ => {}
+        }
+    }
+    linked.get(last?)
 }
 
 impl Importer {

@@ -4,6 +4,7 @@
 //! component --admit--> --link with its imports--> --compile--> --describe--> --publish--> version
 //! pipeline  --check against the functions it calls-------------------------> --publish--> version
 //! project   --(each of its components and pipelines as above)--------------> --publish--> versions
+//! export    --check against what is here--> --describe--------------------> --import---> functions
 //! ```
 //!
 //! Invariants:
@@ -12,15 +13,18 @@
 //!
 //! `component` makes bytes a component that can be published. `naming` publishes, rolls back and
 //! removes versions. `names` plans a change, and `routes` checks its routes. `project` deploys
-//! several functions at once, whose components are in `uploads` until then. `link` resolves
-//! imported functions. `fuse` links chains in the background.
+//! several functions at once, whose components are in `uploads` until then. `export` reads functions
+//! with all their versions, and `import` adds them to another host. `link` resolves imported
+//! functions. `fuse` links chains in the background.
 
 pub(crate) mod compiled;
 mod component;
 mod description;
 mod error;
+mod export;
 mod followers;
 mod fuse;
+mod import;
 mod link;
 mod names;
 mod naming;
@@ -40,9 +44,11 @@ use nebula_store::{Store, StoreError};
 use tokio::sync::Semaphore;
 
 pub use self::error::{Broken, DeployError, InvalidRoutes};
+pub use self::export::{Export, ExportedFunction, ExportedVersion};
 pub use self::followers::Followers;
 use self::fuse::Queue;
 pub(crate) use self::fuse::fused_deadline;
+pub use self::import::{Difference, Import, ImportConflict, ImportError, ImportedFunction, Inconsistency};
 pub use self::naming::NamingError;
 pub use self::precondition::{Precondition, UnmetPrecondition};
 pub use self::project::{
@@ -66,7 +72,7 @@ pub(crate) struct Deployer {
     deploying: Mutex<Vec<Digest>>,
     /// Components that were uploaded for a project's deploy.
     uploads: Uploads,
-    /// Held by the one project that is being deployed.
+    /// Held by the one project that is being deployed, or by an import.
     projects: Arc<Semaphore>,
     /// Chains to link and compile.
     fusing: Mutex<Queue>,
@@ -122,8 +128,28 @@ impl Deployer {
         self: &Arc<Self>,
         work: impl FnOnce(&Arc<Self>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
+        self.run_holding(Arc::clone(self.executor.compiling()), work).await
+    }
+
+    /// Runs work that may take minutes on the blocking pool, one at a time. It takes no place for a
+    /// compiler, which the first calls of other functions need.
+    ///
+    /// # Cancel safety
+    /// Work that has started completes even if the future is dropped.
+    async fn run_alone<T: Send + 'static, E: From<DeployError> + Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        self.run_holding(Arc::clone(&self.projects), work).await
+    }
+
+    async fn run_holding<T: Send + 'static, E: From<DeployError> + Send + 'static>(
+        self: &Arc<Self>,
+        places: Arc<Semaphore>,
+        work: impl FnOnce(&Arc<Self>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
         let internal = |error: &dyn std::fmt::Display| E::from(DeployError::Internal(error.to_string()));
-        let permit = Arc::clone(self.executor.compiling()).acquire_owned().await;
+        let permit = places.acquire_owned().await;
         let permit = permit.map_err(|error| internal(&error))?;
         let this = Arc::clone(self);
         let working = tokio::task::spawn_blocking(move || {

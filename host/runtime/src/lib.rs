@@ -59,8 +59,10 @@ pub use self::call::shard::{
     AnsweredCall, IssuedReceipt, PathRoute, RepeatableAnswer, RoutedFunction, SegmentRoute, Shard,
 };
 pub use self::deploy::{
-    Broken, DeployError, Followers, InvalidRoutes, NamingError, Precondition, ProjectChange, ProjectDeploy,
-    ProjectError, ProjectFunction, ProjectPipeline, UnmetPrecondition, UploadError,
+    Broken, DeployError, Difference, Export, ExportedFunction, ExportedVersion, Followers, Import,
+    ImportConflict, ImportError, ImportedFunction, Inconsistency, InvalidRoutes, NamingError, Precondition,
+    ProjectChange, ProjectDeploy, ProjectError, ProjectFunction, ProjectPipeline, UnmetPrecondition,
+    UploadError,
 };
 pub use self::error::{CallError, Fault, LoadError, StepFailure};
 pub use self::peers::{NoPeers, PeerAnswer, PeerCall, Peers};

@@ -30,8 +30,8 @@ use crate::call::functions::Functions;
 use crate::call::leases::EndingLeases;
 use crate::call::routes::RouteTable;
 use crate::deploy::{
-    DeployError, Deployer, Followers, NamingError, Precondition, ProjectChange, ProjectDeploy, ProjectError,
-    UploadError,
+    DeployError, Deployer, Export, Followers, Import, ImportError, ImportedFunction, NamingError,
+    Precondition, ProjectChange, ProjectDeploy, ProjectError, UploadError,
 };
 use crate::executor::Executor;
 use crate::peers::{LeaseGuard, Peers};
@@ -321,6 +321,29 @@ impl Runtime {
     /// A deploy that has started completes even if the future is dropped.
     pub async fn deploy_project(&self, deploy: ProjectDeploy) -> Result<Vec<ProjectChange>, ProjectError> {
         self.0.deployer.deploy_project(deploy).await
+    }
+
+    /// Returns functions with all their versions, and those that they call: the given ones, or all if
+    /// there are none. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`NamingError`].
+    pub fn export(&self, names: &[FunctionName]) -> Result<Export, NamingError> {
+        self.0.deployer.export(names)
+    }
+
+    /// Adds functions with all their versions in one change, after their components were
+    /// [uploaded](Self::upload). Durable when it returns: the next calls find them. Functions that
+    /// are here and the same are left alone.
+    ///
+    /// # Errors
+    /// [`ImportError`]; nothing has changed then, except perhaps if the store was
+    /// [late](nebula_store::StoreErrorKind::Late) or failed.
+    ///
+    /// # Cancel safety
+    /// An import that has started completes even if the future is dropped.
+    pub async fn import(&self, import: Import) -> Result<Vec<ImportedFunction>, ImportError> {
+        self.0.deployer.import(import).await
     }
 
     /// Checks a pipeline as a deploy would, and returns its view. Blocks on the disk.

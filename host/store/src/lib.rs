@@ -24,7 +24,8 @@ pub use self::directory::{Directory, OpenError, Secret, create_private_dir};
 pub use self::inputs::Inputs;
 pub use self::logs::{LogEntry, Logs, now_unix_us};
 pub use self::store::{
-    MayConflict, NewVersion, Publication, ResolveError, Store, StoreError, StoreErrorKind, retry_conflicts,
+    ImportedFunction, MayConflict, NewVersion, Publication, ResolveError, Store, StoreError, StoreErrorKind,
+    retry_conflicts,
 };
 
 /// The cause of an error, without the types of the database or the network that reported it.

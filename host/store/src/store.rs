@@ -2,7 +2,7 @@
 //! type.
 //!
 //! ```text
-//! publish --> Blobs (contents, durable) --> Catalog (names) --> resolve, list, versions
+//! publish, import --> Blobs (contents, durable) --> Catalog (names) --> resolve, list, versions
 //! ```
 //!
 //! Invariants:
@@ -30,7 +30,7 @@ use nebula_model::similar::most_similar;
 pub use self::conflict::{MayConflict, retry_conflicts};
 pub use self::error::{ResolveError, StoreError, StoreErrorKind};
 use self::publish::Draft;
-pub use self::publish::{NewVersion, Publication};
+pub use self::publish::{ImportedFunction, NewVersion, Publication};
 #[cfg(any(test, feature = "testing"))]
 use crate::blobs::MemoryBlobs;
 use crate::blobs::{Blobs, Collected, Compiled, CompiledId, FileBlobs};
@@ -145,6 +145,35 @@ impl Store {
         self.change(base, |draft| {
             draft.set_current(target);
             publish_all(draft, new)
+        })
+    }
+
+    /// Adds functions with all their versions, all at once. The components of the versions are
+    /// stored already; the contents of pipelines are stored here. The names must be new.
+    ///
+    /// `base` is the same as for [`publish`](Self::publish).
+    ///
+    /// # Errors
+    /// [`StoreError`]: also if a component [isn't there](StoreError::is_absence). Then all of the
+    /// functions were added, or none.
+    pub fn import(&self, base: Sequence, functions: &[ImportedFunction]) -> Result<(), StoreError> {
+        let _storing = self.storing();
+        let mut stored = HashSet::new();
+        for record in functions.iter().flat_map(|function| &function.versions) {
+            if !stored.insert(record.digest) {
+                continue;
+            }
+            match &record.pipeline {
+                Some(composition) => {
+                    self.blobs.put_component(&record.digest, &composition.content(), blobs_deadline())?;
+                }
+                // Garbage may have been collected since it was stored.
+                None => drop(self.blobs.component(&record.digest, blobs_deadline())?),
+            }
+        }
+        self.change(base, |draft| {
+            functions.iter().for_each(|function| draft.import(function));
+            Ok(())
         })
     }
 

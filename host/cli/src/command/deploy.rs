@@ -6,25 +6,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use indicatif::ProgressBar;
 use nebula_http::wire::{ProjectChange, ProjectChangeKind, ProjectFunction, ProjectReport, ProjectRequest};
 use nebula_runtime::id::{Digest, ProjectName};
 use nebula_runtime::{Settings, SettingsUpdate};
 
+use super::apply::{spinner, with_uploads};
 use super::functions::{name_of, print_deployed};
 use crate::args::{self, Remote};
-use crate::client::{Client, ProjectReply};
+use crate::client::Client;
 use crate::local::read_component;
 use crate::project::{Builder, ComponentConfig, Project, project_pipelines};
 use crate::report::{hinted, json, line, note};
-
-/// The most attempts to deploy a project: a component may be deleted between its upload and the
-/// deploy.
-const ATTEMPTS_MAX: u32 = 3;
 
 pub(crate) fn run(deploy: &args::Deploy) -> anyhow::Result<()> {
     if deploy.path.is_dir() { deploy_project(deploy) } else { deploy_component(deploy) }
@@ -137,23 +132,12 @@ fn send(
     components: &HashMap<Digest, Bytes>,
 ) -> anyhow::Result<ProjectReport> {
     let client = Client::new(remote);
-    for _ in 0..ATTEMPTS_MAX {
-        let missing = match client.deploy_project(project, request)? {
-            ProjectReply::Deployed(report) => return Ok(report),
-            ProjectReply::Missing(missing) => missing,
-        };
-        for (index, digest) in missing.iter().enumerate() {
-            let component = components.get(digest).context("the server asks for an unknown component")?;
-            let names = request.functions.iter().filter(|(_, function)| function.component == *digest);
-            let names: Vec<_> = names.map(|(name, _)| format!("`{name}`")).collect();
-            let names = names.join(", ");
-            let progress = spinner(format!("compiling {names} ({} of {})", index + 1, missing.len()));
-            let uploaded = client.upload(digest, component);
-            progress.finish_and_clear();
-            uploaded.with_context(|| format!("cannot upload {names}"))?;
-        }
-    }
-    anyhow::bail!("the server doesn't keep the components that were uploaded")
+    let component = |digest: &Digest| components.get(digest).cloned().context("it isn't in the project");
+    let names = |digest: &Digest| {
+        let names = request.functions.iter().filter(|(_, function)| function.component == *digest);
+        names.map(|(name, _)| name.clone()).collect()
+    };
+    with_uploads(&client, || client.deploy_project(project, request), component, names)
 }
 
 fn print(remote: &Remote, report: &ProjectReport) -> anyhow::Result<()> {
@@ -208,10 +192,4 @@ fn text_of(change: &ProjectChange, width: usize) -> String {
         }
     };
     format!("{kind:9}  {name:width$}  {versions:10}  {about}").trim_end().to_owned()
-}
-
-fn spinner(message: String) -> ProgressBar {
-    let progress = ProgressBar::new_spinner().with_message(message);
-    progress.enable_steady_tick(Duration::from_millis(100));
-    progress
 }

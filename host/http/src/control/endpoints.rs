@@ -146,10 +146,14 @@ endpoints! {
 
     /// Returns a component, or a pipeline's description, by its digest.
     COMPONENT_OF: Get "/api/v1/components/{digest}" Admin;
-    /// Stores a component for a deploy of a project.
+    /// Stores a component for a deploy of a project or an import.
     UPLOAD: Put "/api/v1/components/{digest}" Admin;
     /// Deploys the functions and pipelines of a project in one change.
     DEPLOY_PROJECT: Put "/api/v1/projects/{name}" Admin;
+    /// Returns functions with all their versions, and everything that they call.
+    EXPORT: Get "/api/v1/export" Admin;
+    /// Adds functions with all their versions in one change.
+    IMPORT: Post "/api/v1/import" Admin;
     /// Returns an input that a caller asked to have kept.
     INPUT: Get "/api/v1/inputs/{digest}" Admin;
 

@@ -14,7 +14,7 @@ use super::describe::{BodyContent, DescribeArgument, Description};
 use crate::accept::prefer;
 use crate::problem::Problem;
 use crate::wire::schema::PipelineSchema;
-use crate::wire::{ProjectRequest, RollbackRequest};
+use crate::wire::{ImportRequest, ProjectRequest, RollbackRequest};
 use crate::{body, status};
 
 /// A component to deploy.
@@ -57,6 +57,11 @@ impl JsonRequest for Pipeline {
 
 impl JsonRequest for ProjectRequest {
     const BYTES_MAX: u64 = 4 * 1024 * 1024;
+    type Schema = Self;
+}
+
+impl JsonRequest for ImportRequest {
+    const BYTES_MAX: u64 = 64 * 1024 * 1024;
     type Schema = Self;
 }
 

@@ -60,10 +60,7 @@ impl AsProblem for ProjectError {
         let detail = self.to_string();
         let unprocessable = |kind, detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, kind, detail);
         match self {
-            Self::Missing(digests) => {
-                let digests: Vec<_> = digests.iter().map(ToString::to_string).collect();
-                unprocessable("missing-components", detail).with("components", digests)
-            }
+            Self::Missing(digests) => status::missing_components(detail, digests),
             Self::Twice(name) => unprocessable("bad-project", detail).with("name", name.as_str()),
             Self::TooMany { .. } | Self::TooLarge => unprocessable("bad-project", detail),
             Self::Refused { name, source } => {

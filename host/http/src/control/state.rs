@@ -6,8 +6,9 @@ use axum::extract::FromRef;
 use bytes::Bytes;
 use nebula_runtime::id::{Digest, FunctionName, FunctionRef, Selector};
 use nebula_runtime::{
-    DeployError, ExplainError, Explanation, Followers, Precondition, Prefer, ProjectChange, ProjectDeploy,
-    ProjectError, Request, Runtime, SettingsUpdate, UploadError, VersionRecord,
+    DeployError, ExplainError, Explanation, Followers, Import, ImportError, ImportedFunction, Precondition,
+    Prefer, ProjectChange, ProjectDeploy, ProjectError, Request, Runtime, SettingsUpdate, UploadError,
+    VersionRecord,
 };
 use tokio::task::spawn_blocking;
 
@@ -81,6 +82,11 @@ impl BlockingRuntime {
         deploy: ProjectDeploy,
     ) -> Result<Vec<ProjectChange>, Refusal<ProjectError>> {
         Ok(self.0.deploy_project(deploy).await?)
+    }
+
+    /// Imports functions. The runtime moves this work to the blocking pool itself.
+    pub(super) async fn import(&self, import: Import) -> Result<Vec<ImportedFunction>, Refusal<ImportError>> {
+        Ok(self.0.import(import).await?)
     }
 
     /// Makes a call and reports its steps. The call runs on the compute lane; the function is

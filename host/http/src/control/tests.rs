@@ -63,7 +63,7 @@ fn request(endpoint: &Endpoint, authorization: Option<&str>) -> Request<Full<Byt
     };
     let body = match (endpoint.method, endpoint.path) {
         (Method::Put, "/api/v1/functions/{name}" | "/api/v1/components/{digest}") => component,
-        (Method::Put, "/api/v1/projects/{name}") => b"{}".to_vec(),
+        (Method::Put, "/api/v1/projects/{name}") | (_, "/api/v1/import") => b"{}".to_vec(),
         (Method::Put, _) | (_, "/api/v1/pipelines/{name}/check") => br#"{"steps": ["f", "f"]}"#.to_vec(),
         (_, path) if path.ends_with("/explain") => b"1".to_vec(),
         _ => Vec::new(),

@@ -332,6 +332,13 @@ impl From<runtime::Linked> for LinkedFunction {
     }
 }
 
+impl From<LinkedFunction> for runtime::Linked {
+    fn from(function: LinkedFunction) -> Self {
+        let LinkedFunction { name, version, digest, linked } = function;
+        Self { name, version, digest, linked: linked.into_iter().map(Into::into).collect() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -43,6 +43,21 @@ impl From<runtime::Composition> for PipelineComposition {
     }
 }
 
+impl From<PipelineComposition> for runtime::Composition {
+    fn from(composition: PipelineComposition) -> Self {
+        let PipelineComposition { description, pinned } = composition;
+        let pinned = pinned.into_iter().map(|(name, pinned)| (name, pinned.into())).collect();
+        Self { description, pinned }
+    }
+}
+
+impl From<PinnedVersion> for runtime::Pinned {
+    fn from(pinned: PinnedVersion) -> Self {
+        let PinnedVersion { version, digest, config } = pinned;
+        Self { version, digest, config }
+    }
+}
+
 impl From<runtime::Pinned> for PinnedVersion {
     fn from(pinned: runtime::Pinned) -> Self {
         let runtime::Pinned { version, digest, config } = pinned;

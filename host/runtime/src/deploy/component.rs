@@ -32,17 +32,6 @@ pub(super) struct PreparedComponent<'a> {
 impl PreparedComponent<'_> {
     /// Returns the version that it becomes.
     pub(super) fn version(&self, settings: Settings, project: Option<ProjectName>) -> NewVersion {
-        let Described {
-            form,
-            signature,
-            docs,
-            input_schema,
-            output_schema,
-            error_schema,
-            imports,
-            notes,
-            ..
-        } = &self.described;
         NewVersion {
             digest: self.digest,
             size_bytes: self.content.len() as u64,
@@ -53,19 +42,35 @@ impl PreparedComponent<'_> {
             routes: settings.routes,
             hosts: settings.hosts,
             project,
-            description: Description {
-                form: *form,
-                signature: signature.clone(),
-                docs: docs.clone(),
-                input_schema: input_schema.clone(),
-                output_schema: output_schema.clone(),
-                error_schema: error_schema.clone(),
-                imports: imports.clone(),
-                notes: notes.clone(),
-            },
+            description: description_of(&self.described),
             pipeline: None,
             linked: self.linked.clone(),
         }
+    }
+}
+
+/// Returns what a version's record says about its component.
+pub(super) fn description_of(described: &Described) -> Description {
+    let Described {
+        form,
+        signature,
+        docs,
+        input_schema,
+        output_schema,
+        error_schema,
+        imports,
+        notes,
+        types: _,
+    } = described;
+    Description {
+        form: *form,
+        signature: signature.clone(),
+        docs: docs.clone(),
+        input_schema: input_schema.clone(),
+        output_schema: output_schema.clone(),
+        error_schema: error_schema.clone(),
+        imports: imports.clone(),
+        notes: notes.clone(),
     }
 }
 

@@ -58,6 +58,8 @@ pub(super) struct Names<'a> {
     before: HashMap<FunctionName, Version>,
     /// The functions that are to be removed.
     removed: HashSet<FunctionName>,
+    /// Versions of new functions, which no name stands for yet.
+    imported: HashMap<(FunctionName, Version), VersionRecord>,
     /// The signatures of components that have been described.
     described: HashMap<Digest, Callee>,
     plans: HashMap<(FunctionName, Version), Callee>,
@@ -73,6 +75,7 @@ impl<'a> Names<'a> {
             changed: HashMap::new(),
             before: HashMap::new(),
             removed: HashSet::new(),
+            imported: HashMap::new(),
             described,
             plans: HashMap::new(),
             uncompiled: None,
@@ -94,6 +97,11 @@ impl<'a> Names<'a> {
         if let Some(callee) = callee_of(described) {
             self.described.insert(digest, callee);
         }
+    }
+
+    /// Adds a version of a new function, under its number.
+    pub(super) fn import(&mut self, record: VersionRecord) {
+        self.imported.insert((record.name.clone(), record.version), record);
     }
 
     /// Makes `record` the current version of its name.
@@ -242,7 +250,12 @@ impl<'a> Names<'a> {
     }
 
     /// Returns the version that a name stands for.
-    fn resolve(&self, function: &FunctionRef) -> Result<VersionRecord, ResolveError> {
+    pub(super) fn resolve(&self, function: &FunctionRef) -> Result<VersionRecord, ResolveError> {
+        if let Selector::Version(version) = function.selector
+            && let Some(record) = self.imported.get(&(function.name.clone(), version))
+        {
+            return Ok(record.clone());
+        }
         match self.changed.get(&function.name) {
             Some(record)
                 if function.selector == Selector::Current

@@ -113,6 +113,13 @@ pub(super) struct Naming<'a> {
     _lock: MutexGuard<'a, ()>,
 }
 
+impl Naming<'_> {
+    /// Returns the last change that the holder sees.
+    pub(super) fn base(&self) -> Sequence {
+        self.base
+    }
+}
+
 /// A pipeline that has been checked.
 pub(super) struct PlannedPipeline {
     pub(super) version: NewVersion,

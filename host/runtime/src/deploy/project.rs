@@ -227,14 +227,7 @@ impl Deployer {
         self: &Arc<Self>,
         deploy: ProjectDeploy,
     ) -> Result<Vec<ProjectChange>, ProjectError> {
-        let internal = |error: &dyn std::fmt::Display| DeployError::Internal(error.to_string());
-        // One at a time, without a place for a compiler: a project may compile for minutes, and the
-        // first calls of other functions need that place.
-        let permit = Arc::clone(&self.projects).acquire_owned().await;
-        let permit = permit.map_err(|error| internal(&error))?;
-        let this = Arc::clone(self);
-        let deploying = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+        self.run_alone(move |this| {
             let changes = this.deploy_project_blocking(&deploy);
             let is_removal = |change: &ProjectChange| matches!(change, ProjectChange::Removed(_));
             // A dry run and a refused deploy may leave components that were linked.
@@ -242,8 +235,8 @@ impl Deployer {
                 this.collect_garbage()?;
             }
             changes
-        });
-        deploying.await.map_err(|error| internal(&error))?
+        })
+        .await
     }
 
     fn deploy_project_blocking(

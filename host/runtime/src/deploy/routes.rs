@@ -17,25 +17,50 @@ type Route<'a> = (Option<&'a RouteHost>, &'a RoutePath);
 /// # Errors
 /// [`InvalidRoutes`].
 pub(super) fn check(changed: &[&VersionRecord], others: &[VersionRecord]) -> Result<(), InvalidRoutes> {
-    let mut taken: HashMap<Route<'_>, &FunctionName> = HashMap::new();
-    for record in others {
-        taken.extend(routes(record).map(|route| (route, &record.name)));
-    }
+    let mut taken = TakenRoutes::of(others);
     for record in changed {
         check_own(record)?;
-        for route in routes(record) {
-            let by = *taken.entry(route).or_insert(&record.name);
-            if *by != record.name {
-                let (name, by) = (record.name.clone(), by.clone());
-                return Err(InvalidRoutes::Taken { name, route: text_of(route), by });
-            }
-        }
+        taken.take(&record.name, &record.routes, &record.hosts)?;
     }
     Ok(())
 }
 
+/// Routes with the functions that have them.
+pub(super) struct TakenRoutes<'a>(HashMap<Route<'a>, &'a FunctionName>);
+
+impl<'a> TakenRoutes<'a> {
+    /// Returns the routes of these versions.
+    pub(super) fn of(versions: impl IntoIterator<Item = &'a VersionRecord>) -> Self {
+        let mut taken = HashMap::new();
+        for record in versions {
+            taken.extend(routes(&record.routes, &record.hosts).map(|route| (route, &record.name)));
+        }
+        Self(taken)
+    }
+
+    /// Adds the routes of a function.
+    ///
+    /// # Errors
+    /// [`InvalidRoutes::Taken`] if another function has one of them.
+    pub(super) fn take(
+        &mut self,
+        name: &'a FunctionName,
+        paths: &'a [RoutePath],
+        hosts: &'a [RouteHost],
+    ) -> Result<(), InvalidRoutes> {
+        for route in routes(paths, hosts) {
+            let by = *self.0.entry(route).or_insert(name);
+            if by != name {
+                let (name, by) = (name.clone(), by.clone());
+                return Err(InvalidRoutes::Taken { name, route: text_of(route), by });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Checks what doesn't depend on other functions.
-fn check_own(record: &VersionRecord) -> Result<(), InvalidRoutes> {
+pub(super) fn check_own(record: &VersionRecord) -> Result<(), InvalidRoutes> {
     let (VersionRecord { routes, hosts, .. }, name) = (record, || record.name.clone());
     if routes.len() > ROUTES_MAX || hosts.len() > ROUTES_MAX {
         return Err(InvalidRoutes::TooMany { name: name() });
@@ -53,10 +78,10 @@ fn check_own(record: &VersionRecord) -> Result<(), InvalidRoutes> {
 }
 
 /// Returns every host with every path.
-fn routes(record: &VersionRecord) -> impl Iterator<Item = Route<'_>> {
-    let every_host = record.hosts.is_empty().then_some(None);
-    let hosts = every_host.into_iter().chain(record.hosts.iter().map(Some));
-    hosts.flat_map(|host| record.routes.iter().map(move |path| (host, path)))
+fn routes<'a>(paths: &'a [RoutePath], hosts: &'a [RouteHost]) -> impl Iterator<Item = Route<'a>> {
+    let every_host = hosts.is_empty().then_some(None);
+    let hosts = every_host.into_iter().chain(hosts.iter().map(Some));
+    hosts.flat_map(|host| paths.iter().map(move |path| (host, path)))
 }
 
 fn text_of((host, path): Route<'_>) -> String {

@@ -55,6 +55,15 @@ pub struct Publication<'a> {
     pub version: NewVersion,
 }
 
+/// A function that moves here with all its versions.
+#[derive(Clone, Debug)]
+pub struct ImportedFunction {
+    /// The number of the current version.
+    pub current: Version,
+    /// Every version, under its number and with the time of its deploy, oldest first.
+    pub versions: Vec<VersionRecord>,
+}
+
 /// Changes that are collected, and not appended yet.
 pub(super) struct Draft<'a> {
     catalog: &'a dyn Catalog,
@@ -73,6 +82,19 @@ impl<'a> Draft<'a> {
         let (name, version) = (target.name.clone(), target.version);
         self.changes.push(Change::SetCurrent { name: name.clone(), version });
         self.current.insert(name, target.clone());
+    }
+
+    /// Adds a function with its versions.
+    pub(super) fn import(&mut self, function: &ImportedFunction) {
+        let ImportedFunction { current, versions } = function;
+        // Each version becomes current as it is added.
+        self.changes.extend(versions.iter().cloned().map(Box::new).map(Change::Publish));
+        let is_current = |record: &&VersionRecord| record.version == *current;
+        if let (Some(last), Some(current)) = (versions.last(), versions.iter().find(is_current))
+            && last.version != current.version
+        {
+            self.set_current(current);
+        }
     }
 
     /// Adds a version and makes it current. The same content with the same settings as the current

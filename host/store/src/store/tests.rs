@@ -9,7 +9,7 @@ use nebula_model::limits::LimitOverrides;
 
 use super::*;
 use crate::blobs::BlobError;
-use crate::testing::{description, disagreement};
+use crate::testing::{description, disagreement, pipeline_version, version};
 
 pub(super) fn new_version(content: &[u8]) -> NewVersion {
     NewVersion {
@@ -132,6 +132,58 @@ fn several_versions_are_published_in_one_change() {
     let versions: Vec<_> = published.iter().map(|record| record.version.number()).collect();
     assert_eq!(versions, [1, 1, 2, 2]);
     assert_eq!(resolve(&store, "f").unwrap(), published[3]);
+}
+
+fn imported(name: &str, numbers: &[u32], current: u32) -> ImportedFunction {
+    let versions = numbers.iter().map(|number| version(name, *number)).collect();
+    ImportedFunction { current: Version::new(current).unwrap(), versions }
+}
+
+/// Stores the components of versions.
+fn store_components(store: &Store, functions: &[ImportedFunction]) {
+    for record in functions.iter().flat_map(|function| &function.versions) {
+        let content = format!("{}@{}", record.name, record.version);
+        store.put_component(&record.digest, content.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn imported_functions_keep_their_numbers_and_survive_reopening() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut functions = vec![imported("f", &[2, 5], 2), imported("g", &[1], 1)];
+    let mut pipeline = pipeline_version("p", 3);
+    let content = pipeline.pipeline.as_ref().unwrap().content();
+    pipeline.digest = Digest::of(&content);
+    {
+        let store = open(&directory);
+        store_components(&store, &functions);
+        functions.push(ImportedFunction { current: pipeline.version, versions: vec![pipeline.clone()] });
+        store.import(store.applied(), &functions).unwrap();
+        assert_eq!(store.applied().number(), 1, "one change");
+    }
+    let store = open(&directory);
+    assert_eq!(resolve(&store, "f").unwrap(), version("f", 2));
+    assert_eq!(resolve(&store, "f@v5").unwrap(), version("f", 5));
+    assert_eq!(resolve(&store, "p").unwrap(), pipeline);
+    assert_eq!(store.pipelines().unwrap(), [pipeline.name.clone()]);
+    assert_eq!(store.read_component(&pipeline.digest).unwrap(), content);
+    assert_eq!(publish(&store, "f", b"next").version, Version::new(6).unwrap());
+}
+
+#[test]
+fn an_import_without_its_components_or_at_another_base_changes_nothing() {
+    let store = Store::in_memory();
+    let functions = [imported("f", &[1], 1), imported("g", &[1, 2], 2)];
+    store_components(&store, &functions[..1]);
+    assert!(store.import(store.applied(), &functions).unwrap_err().is_absence());
+    assert!(store.list().unwrap().is_empty());
+    store_components(&store, &functions);
+    let base = store.applied();
+    publish(&store, "other", b"other");
+    assert!(store.import(base, &functions).unwrap_err().is_conflict());
+    assert_eq!(store.list().unwrap().len(), 1);
+    store.import(store.applied(), &functions).unwrap();
+    assert_eq!(store.list().unwrap().len(), 3);
 }
 
 #[test]

@@ -37,6 +37,7 @@ macro_rules! catalog_conformance {
             changes_of_one_append_are_seen_together,
             publishing_makes_a_version_current,
             setting_current_keeps_the_other_versions,
+            a_function_moves_in_with_the_numbers_that_it_had,
             changes_of_missing_things_have_no_effect,
             removal_removes_all_of_a_function,
             names_are_listed_by_their_beginning,
@@ -234,6 +235,22 @@ pub fn setting_current_keeps_the_other_versions<F: Fixture>() {
     assert_eq!(catalog.list().unwrap(), [version("f", 1)]);
     assert_eq!(catalog.latest(&name("f")).unwrap(), Version::new(2));
     assert_eq!(catalog.versions(&name("f")).unwrap().len(), 2);
+}
+
+/// One append adds a function with numbers that have gaps and with an earlier version current. Later
+/// versions continue after its highest number.
+pub fn a_function_moves_in_with_the_numbers_that_it_had<F: Fixture>() {
+    let fixture = F::new();
+    let catalog = fixture.catalog();
+    let others = [publish("g", 7), publish("g", 9)];
+    append(&*catalog, &[&[publish("f", 2), publish("f", 5), set_current("f", 2)][..], &others].concat());
+    assert_eq!(log(&*catalog).len(), 1);
+    assert_eq!(catalog.list().unwrap(), [version("f", 2), version("g", 9)]);
+    assert_eq!(catalog.versions(&name("f")).unwrap(), [version("f", 2), version("f", 5)]);
+    assert_eq!(catalog.version(&name("f"), Version::FIRST).unwrap(), None);
+    assert_eq!(catalog.latest(&name("f")).unwrap(), Version::new(5));
+    append(&*catalog, &[publish("f", 6)]);
+    assert_eq!(catalog.current(&name("f")).unwrap(), Some(version("f", 6)));
 }
 
 pub fn changes_of_missing_things_have_no_effect<F: Fixture>() {

@@ -1,0 +1,276 @@
+//! The version records of an import.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use nebula_model::configuration::InvalidConfiguration;
+use nebula_model::description::Fuse;
+use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
+use nebula_model::record::{Composition, Description, VersionRecord};
+use nebula_model::settings::Settings;
+use nebula_pipeline::InvalidPipeline;
+use nebula_store::ResolveError;
+
+use super::error::{ImportError, Inconsistency};
+use super::{ComponentId, Components, NewFunctions};
+use crate::deploy::component::description_of;
+use crate::deploy::description::describe;
+use crate::deploy::export::{Export, ExportedVersion};
+use crate::deploy::names::Names;
+use crate::deploy::{DeployError, Deployer, routes};
+
+/// Checks the numbers of versions.
+pub(super) fn check_numbers(export: &Export) -> Result<(), ImportError> {
+    for (name, function) in &export.functions {
+        if !function.versions.contains_key(&function.current) {
+            return Err(inconsistent(name, function.current)(Inconsistency::NoCurrent));
+        }
+        if let Some(last) = function.versions.keys().find(|version| version.next() == **version) {
+            return Err(inconsistent(name, *last)(Inconsistency::LastNumber));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the error for a version that is refused.
+pub(super) fn refused(name: &FunctionName, version: Version) -> impl FnOnce(DeployError) -> ImportError {
+    move |source| ImportError::Refused { name: name.clone(), version, source: Box::new(source) }
+}
+
+fn inconsistent(name: &FunctionName, version: Version) -> impl FnOnce(Inconsistency) -> ImportError {
+    move |source| ImportError::Inconsistent { name: name.clone(), version, source }
+}
+
+impl Deployer {
+    /// Returns the functions with their version records, ordered by name. The names will stand for
+    /// the current ones.
+    pub(super) fn imported_records(
+        &self,
+        names: &mut Names<'_>,
+        new: &NewFunctions<'_>,
+        components: &Components<'_>,
+    ) -> Result<Vec<nebula_store::ImportedFunction>, ImportError> {
+        let mut records: BTreeMap<&FunctionName, BTreeMap<Version, VersionRecord>> = BTreeMap::new();
+        let mut add = |names: &mut Names<'_>, name, record: VersionRecord| {
+            self.check_settings(&record).map_err(refused(name, record.version))?;
+            names.import(record.clone());
+            records.entry(name).or_default().insert(record.version, record);
+            Ok::<_, ImportError>(())
+        };
+        for (name, function) in new {
+            for (number, version) in &function.versions {
+                if version.pipeline.is_some() {
+                    continue;
+                }
+                let component = components.components.get(&ComponentId::of(version));
+                let component = component.ok_or(ImportError::Missing(vec![version.digest]))?;
+                check_size(version, component.size_bytes).map_err(inconsistent(name, *number))?;
+                names.add(version.digest, &component.described);
+                add(names, *name, record(name, *number, version, description_of(&component.described)))?;
+            }
+        }
+        for PipelineVersion { name, number, version, composition } in called_first(new)? {
+            check_content(version, composition).map_err(inconsistent(name, number))?;
+            composition
+                .description
+                .check()
+                .map_err(|error| refused(name, number)(InvalidPipeline::from(error).into()))?;
+            check_calls(names, name, number, composition)?;
+            let plan = names.pinned_plan(composition).map_err(refused(name, number))?;
+            if composition.description.fuse == Fuse::Always {
+                let unfusible =
+                    |reason: String| refused(name, number)(InvalidPipeline::CannotFuse { reason }.into());
+                plan.links().map_err(|reason| unfusible(reason.to_string()))?;
+            }
+            add(names, name, record(name, number, version, describe(&plan)))?;
+        }
+        let mut imported = Vec::new();
+        for (name, versions) in records {
+            let Some(function) = new.get(name) else { continue };
+            imported.push(nebula_store::ImportedFunction {
+                current: function.current,
+                versions: versions.into_values().collect(),
+            });
+        }
+        refuse_cycles(names, &imported)?;
+        Ok(imported)
+    }
+
+    /// Checks the settings of a version against the host's limits.
+    fn check_settings(&self, record: &VersionRecord) -> Result<(), DeployError> {
+        self.functions.limits().with(&record.limits)?;
+        record.config.check()?;
+        if record.pipeline.is_some() && !record.config.is_empty() {
+            return Err(InvalidConfiguration::OfPipeline.into());
+        }
+        routes::check_own(record)?;
+        Ok(())
+    }
+}
+
+/// Makes the current versions those that their names stand for, and refuses cycles between them.
+fn refuse_cycles(
+    names: &mut Names<'_>,
+    imported: &[nebula_store::ImportedFunction],
+) -> Result<(), ImportError> {
+    let current: Vec<_> = imported
+        .iter()
+        .filter_map(|function| function.versions.iter().find(|it| it.version == function.current))
+        .collect();
+    for record in &current {
+        names.change((*record).clone())?;
+    }
+    for VersionRecord { name, version, linked, pipeline, .. } in current {
+        names.refuse_import_cycles(name, linked).map_err(refused(name, *version))?;
+        if let Some(composition) = pipeline {
+            names.refuse_cycles(name, &composition.description).map_err(refused(name, *version))?;
+        }
+    }
+    Ok(())
+}
+
+fn record(
+    name: &FunctionName,
+    version: Version,
+    exported: &ExportedVersion,
+    description: Description,
+) -> VersionRecord {
+    let ExportedVersion { digest, size_bytes, deployed_at_unix_s, project, settings, pipeline, linked } =
+        exported.clone();
+    let Settings { limits, cache, config, cors, routes, hosts } = settings;
+    VersionRecord {
+        name: name.clone(),
+        version,
+        digest,
+        size_bytes,
+        deployed_at_unix_s,
+        limits,
+        cache,
+        config,
+        project,
+        cors,
+        routes,
+        hosts,
+        pipeline,
+        linked,
+        description,
+    }
+}
+
+fn check_size(version: &ExportedVersion, found: u64) -> Result<(), Inconsistency> {
+    if version.size_bytes == found { Ok(()) } else { Err(Inconsistency::OtherSize { found }) }
+}
+
+/// Checks a pipeline's digest, which identifies all that it calls.
+fn check_content(version: &ExportedVersion, composition: &Composition) -> Result<(), Inconsistency> {
+    let content = composition.content();
+    let found = Digest::of(&content);
+    if version.digest != found {
+        return Err(Inconsistency::OtherDigest { found });
+    }
+    check_size(version, content.len() as u64)
+}
+
+/// Checks that the versions that a pipeline calls are what it says.
+fn check_calls(
+    names: &Names<'_>,
+    name: &FunctionName,
+    number: Version,
+    composition: &Composition,
+) -> Result<(), ImportError> {
+    let wrong = |reason| Err(inconsistent(name, number)(reason));
+    let calls = composition.description.steps.calls();
+    let texts: BTreeSet<_> = calls.iter().map(ToString::to_string).collect();
+    if !texts.iter().eq(composition.pinned.keys()) {
+        return wrong(Inconsistency::OtherCalls);
+    }
+    for call in calls {
+        let pinned = composition.pinned.get(&call.to_string());
+        let (Some(pinned), Some(function)) = (pinned, composition.version_of(call)) else {
+            return wrong(Inconsistency::OtherCalls);
+        };
+        let is_called = match call.selector {
+            Selector::Current => true,
+            Selector::Version(version) => version == pinned.version,
+            Selector::Digest(digest) => digest == pinned.digest,
+        };
+        if !is_called {
+            return wrong(Inconsistency::OtherCalls);
+        }
+        let called = function.to_string();
+        match names.resolve(&function) {
+            Ok(found) if found.digest == pinned.digest && found.config.digest() == pinned.config => {}
+            Ok(_) => return wrong(Inconsistency::OtherCalled { called }),
+            Err(ResolveError::Store(error)) => return Err(error.into()),
+            Err(
+                ResolveError::UnknownFunction { .. }
+                | ResolveError::UnknownVersion { .. }
+                | ResolveError::NoEarlierVersion { .. },
+            ) => return wrong(Inconsistency::Unknown { called }),
+        }
+    }
+    Ok(())
+}
+
+/// A version of a new function that is a pipeline.
+#[derive(Clone, Copy)]
+struct PipelineVersion<'a> {
+    name: &'a FunctionName,
+    number: Version,
+    version: &'a ExportedVersion,
+    composition: &'a Composition,
+}
+
+/// Whether a pipeline's place in the order is known.
+enum Visit {
+    /// It comes after pipelines that are visited now.
+    Begun,
+    Ended,
+}
+
+/// Orders the pipelines of an import so that each comes after those that it calls.
+///
+/// Uses a stack of its own, so that deep nesting causes no deep recursion.
+fn called_first<'a>(new: &NewFunctions<'a>) -> Result<Vec<PipelineVersion<'a>>, ImportError> {
+    let pipeline = |function: &FunctionRef| {
+        let (name, exported) = new.get_key_value(&function.name)?;
+        let Selector::Version(number) = function.selector else { return None };
+        let version = exported.versions.get(&number)?;
+        Some(PipelineVersion { name, number, version, composition: version.pipeline.as_ref()? })
+    };
+    let (mut ordered, mut visits) = (Vec::new(), HashMap::new());
+    for (name, function) in new {
+        for number in function.versions.keys() {
+            let mut waiting =
+                vec![FunctionRef { name: (*name).clone(), selector: Selector::Version(*number) }];
+            while let Some(reference) = waiting.last().cloned() {
+                let found = pipeline(&reference);
+                let Some(found) = found.filter(|_| !matches!(visits.get(&reference), Some(Visit::Ended)))
+                else {
+                    waiting.pop();
+                    continue;
+                };
+                visits.insert(reference.clone(), Visit::Begun);
+                let mut inner = Vec::new();
+                for call in found.composition.description.steps.calls() {
+                    let Some(called) = found.composition.version_of(call) else { continue };
+                    match visits.get(&called) {
+                        Some(Visit::Ended) => {}
+                        Some(Visit::Begun) => {
+                            return Err(inconsistent(found.name, found.number)(Inconsistency::Cycle));
+                        }
+                        None if pipeline(&called).is_some() => inner.push(called),
+                        None => {}
+                    }
+                }
+                if inner.is_empty() {
+                    visits.insert(reference, Visit::Ended);
+                    ordered.push(found);
+                    waiting.pop();
+                } else {
+                    waiting.append(&mut inner);
+                }
+            }
+        }
+    }
+    Ok(ordered)
+}
