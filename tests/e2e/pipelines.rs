@@ -29,7 +29,7 @@ fn put(nebula: &Nebula, name: &str, steps: &Value) -> Answer {
 }
 
 /// Returns `name: description` of each step in `Server-Timing`.
-fn steps(answer: &Answer) -> Vec<String> {
+pub(crate) fn steps(answer: &Answer) -> Vec<String> {
     let timing = answer.header("server-timing").unwrap();
     let steps = timing.split(", ").filter_map(|step| {
         let (name, rest) = step.split_once(';')?;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::imports::{import, sums};
+use crate::pipelines::steps;
 
 /// Returns a component of `handle: func(x: s32) -> s32` that returns `value`, plus what it imports.
 fn function(imports: &[&str], value: i32) -> Vec<u8> {
@@ -92,6 +93,15 @@ fn a_refused_function_changes_nothing() {
         (
             json!({"functions": {"good": better, "other": uploaded(&nebula, &function(&["nope"], 1))}}),
             "unknown-import",
+            422,
+        ),
+        (
+            json!({"functions": {
+                "good": better,
+                "other": uploaded(&nebula, &function(&["twin"], 1)),
+                "twin": uploaded(&nebula, &function(&["good", "other"], 1)),
+            }}),
+            "invalid-import",
             422,
         ),
     ] {
@@ -216,6 +226,107 @@ fn other_pipelines_follow_the_project() {
     call(&nebula, "caller").is(200).says("2");
     let detail = nebula.control("GET", "/api/v1/functions/caller").send().is(200).json();
     assert_eq!(detail["current"]["project"], "other", "it stays its project's");
+}
+
+/// A pipeline of the project that calls an outside pipeline, which follows the project's functions
+/// and pipelines, has the new results right after one deploy.
+#[test]
+fn a_project_and_the_pipelines_around_it_change_together() {
+    let nebula = Nebula::start();
+    let pipeline = |steps: &[&str]| json!({"description": {"steps": steps}});
+    let request = |value: i32, dry_run: bool| {
+        let functions =
+            json!({"f": uploaded(&nebula, &function(&[], value)), "g": uploaded(&nebula, &function(&[], 7))});
+        let pipelines = json!({"front": pipeline(&["g", "outside"]), "inner": pipeline(&["g", "f"])});
+        json!({"functions": functions, "pipelines": pipelines, "dry_run": dry_run})
+    };
+    let mut first = request(1, false);
+    first["pipelines"].as_object_mut().unwrap().remove("front");
+    deploy(&nebula, "project", &first);
+    deploy(&nebula, "other", &json!({"pipelines": {"outside": pipeline(&["inner"])}}));
+    deploy(&nebula, "project", &request(1, false));
+    deploy(
+        &nebula,
+        "other",
+        &json!({"pipelines": {"outside": pipeline(&["inner"]), "last": pipeline(&["front"])}}),
+    );
+    call(&nebula, "last").is(200).says("1");
+
+    let expected = [
+        "f changed v2",
+        "g unchanged v1",
+        "inner changed v2",
+        "outside follows v2",
+        "front changed v2",
+        "last follows v2",
+    ];
+    assert_eq!(deploy(&nebula, "project", &request(2, true)), expected);
+    call(&nebula, "last").is(200).says("1");
+    assert_eq!(deploy(&nebula, "project", &request(2, false)), expected);
+    for name in ["inner", "outside", "front", "last"] {
+        call(&nebula, name).is(200).says("2");
+    }
+
+    // A cycle through the outside pipeline is refused by its names.
+    let mut cyclic = request(3, false);
+    cyclic["pipelines"]["inner"] = pipeline(&["front"]);
+    for dry_run in [true, false] {
+        cyclic["dry_run"] = json!(dry_run);
+        let refused = put(&nebula, "project", &cyclic).is(422).problem("invalid-pipeline");
+        refused.member("name", "front").member("cycle", json!(["front", "outside", "inner", "front"]));
+        call(&nebula, "f").is(200).says("2");
+    }
+}
+
+/// A pipeline of a project that is always to run as one component does so at its first call, or the
+/// project is refused with the reason: the functions are those of the same change.
+#[test]
+fn a_project_is_refused_if_a_pipeline_cannot_be_fused() {
+    let nebula = Nebula::start_uncached();
+    let one = uploaded(&nebula, &function(&[], 1));
+    let two = uploaded(&nebula, &function(&[], 2));
+    let with = |member: &str, value: Value| {
+        let mut function = two.clone();
+        function[member] = value;
+        function
+    };
+    let configured = with("config", json!({"KEY": "value"}));
+    let small = with("limits", json!({"memory_bytes_max": 65536}));
+    let always = |steps: Value| json!({"description": {"steps": steps, "fuse": "always"}});
+    let inner = json!({"description": {"steps": ["f", "f"]}});
+    let chain = json!(["f", "g"]);
+    for (g, steps, reason) in [
+        (&configured, &chain, "`g` has a configuration"),
+        (&small, &chain, "`g` has a lower `memory_bytes_max`"),
+        (&two, &json!(["f", {"select": "."}, "g"]), "it has a `select`"),
+        (&two, &json!(["f"]), "it calls 1 functions"),
+        (&two, &json!(["inner", "g"]), "`inner` is not a typed component"),
+        (&two, &json!(vec!["g"; 21]), "the chain has 21 functions; it takes 2 to 20"),
+    ] {
+        let pipelines = json!({"inner": inner, "p": always(steps.clone())});
+        for dry_run in [true, false] {
+            let request =
+                json!({"functions": {"f": one, "g": g}, "pipelines": pipelines, "dry_run": dry_run});
+            let refused = put(&nebula, "project", &request).is(422).problem("invalid-pipeline");
+            refused.member("name", "p").detail("`fuse` is `always`").detail(reason);
+            for name in ["f", "g", "inner", "p"] {
+                call(&nebula, name).is(404);
+            }
+        }
+    }
+    let request = |g: &Value, dry_run: bool| json!({"functions": {"f": one, "g": g}, "pipelines": {"p": always(chain.clone())}, "dry_run": dry_run});
+    // The current version of `g` doesn't decide.
+    deploy(&nebula, "project", &json!({"functions": {"g": configured}}));
+    put(&nebula, "project", &request(&two, true)).is(200);
+    assert_eq!(deploy(&nebula, "project", &request(&two, false)), ["f new v1", "g changed v2", "p new v1"]);
+    let answer = call(&nebula, "p").is(200).says("2");
+    assert!(steps(&answer).is_empty(), "the first call isn't fused");
+    for dry_run in [true, false] {
+        let refused = put(&nebula, "project", &request(&configured, dry_run)).is(422);
+        refused.problem("invalid-pipeline").member("name", "p").detail("`g` has a configuration");
+    }
+    let detail = nebula.control("GET", "/api/v1/functions/g").send().is(200).json();
+    assert_eq!(detail["current"]["version"], "v2");
 }
 
 /// A deploy of one component keeps the settings that it doesn't name, and says so.

@@ -12,10 +12,12 @@
 //! * Changes of names happen one at a time, under one lock, and nothing compiles under it.
 //!
 //! `component` makes bytes a component that can be published. `naming` publishes, rolls back and
-//! removes versions. `names` plans a change, and `routes` checks its routes. `project` deploys
-//! several functions at once, whose components are in `uploads` until then. `export` reads functions
-//! with all their versions, and `import` adds them to another host. `link` resolves imported
-//! functions. `fuse` links chains in the background.
+//! removes versions. `names` holds the versions that names will stand for, `pipelines` plans the
+//! pipelines of a change in the `order` in which they call each other, and `routes` checks its
+//! routes. `project` deploys several functions at once, whose components are in `uploads` until
+//! then. `export` reads functions with all their versions, and `import` adds them to another host.
+//! `link` resolves imported functions. `fuse` links chains, in the background if they may also run
+//! step by step.
 
 pub(crate) mod compiled;
 mod component;
@@ -28,6 +30,8 @@ mod import;
 mod link;
 mod names;
 mod naming;
+mod order;
+mod pipelines;
 mod precondition;
 mod project;
 mod routes;

@@ -181,8 +181,7 @@ impl Functions {
             }
             return Ok(function);
         }
-        // The host's ceiling may be lower than at the deploy: then its own default holds.
-        let limits = self.limits.with(&record.limits).unwrap_or_else(|_| self.limits.clone());
+        let limits = self.limits_of(&record);
         let function = Function::new(record, limits, self.executor.lane().share(), memory, composed);
         self.lock_in_use().push(Arc::downgrade(&function));
         // If the name has changed since, the next call reads the store again.
@@ -221,14 +220,25 @@ impl Functions {
         Ok(routes)
     }
 
-    /// Returns the function of a version that isn't published yet. Nothing is cached.
-    ///
-    /// # Errors
-    /// [`ResolveError`].
-    pub(crate) fn prospective(&self, record: VersionRecord) -> Result<Arc<Function>, ResolveError> {
-        let composed = record.pipeline.as_ref().map(|pipeline| self.resolve_steps(pipeline)).transpose()?;
-        let limits = self.limits.with(&record.limits).unwrap_or_else(|_| self.limits.clone());
-        Ok(Function::new(record, limits, self.executor.lane().share(), CachePolicy::Off, composed))
+    /// Returns the function of a pipeline's version that isn't published yet, and that calls these
+    /// versions. A step that is a pipeline has no steps here. Nothing is cached.
+    pub(crate) fn prospective(
+        &self,
+        record: VersionRecord,
+        steps: BTreeMap<String, VersionRecord>,
+    ) -> Arc<Function> {
+        let function = |record: VersionRecord, composed| {
+            let limits = self.limits_of(&record);
+            Function::new(record, limits, self.executor.lane().share(), CachePolicy::Off, composed)
+        };
+        let steps = steps.into_iter().map(|(call, step)| (call, function(step, None))).collect();
+        function(record, Some(Composed::new(steps)))
+    }
+
+    /// Returns the limits of a version. The host's ceiling may be lower than at the deploy: then its
+    /// own default holds.
+    fn limits_of(&self, record: &VersionRecord) -> Limits {
+        self.limits.with(&record.limits).unwrap_or_else(|_| self.limits.clone())
     }
 
     /// Resolves the functions of a pipeline, each in the version that the pipeline was deployed

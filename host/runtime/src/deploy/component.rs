@@ -16,6 +16,7 @@ use super::error::DeployError;
 use super::followers::Followers;
 use super::link::LinkedComponent;
 use super::names::Names;
+use super::pipelines::PlannedPipeline;
 use super::precondition::Precondition;
 use super::{Deployer, SettingsChange};
 
@@ -95,9 +96,12 @@ impl Deployer {
             names.refuse_import_cycles(name, &prepared.linked)?;
             let SettingsChange { settings, notes } = self.change_settings(name, settings)?;
             let version = prepared.version(settings, None);
-            let others = names.follow(self.store.prospect(name, &version)?, followers)?;
+            names.change(self.store.prospect(name, &version)?)?;
+            let others = self.plan_pipelines(names, &[], followers)?;
             let publication = Publication { name, content: Cow::Borrowed(&*prepared.content), version };
-            let mut record = self.publish(&naming, publication, &others)?;
+            let mut publications = vec![publication];
+            publications.extend(others.iter().map(PlannedPipeline::publication));
+            let mut record = self.publish_first(&naming, &publications)?;
             record.description.notes.extend(notes);
             Ok(record)
         })

@@ -1,7 +1,5 @@
 //! The pipelines that follow a name: what becomes of them when the name changes.
 
-use nebula_model::record::VersionRecord;
-
 /// The treatment of pipelines that follow a name but don't fit its new version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Followers {
@@ -10,10 +8,4 @@ pub enum Followers {
     MustFit,
     /// They keep their version and the versions it calls, until they fit again.
     MayStay,
-}
-
-/// The new version of a pipeline that follows a name which changes.
-pub(super) struct FollowerVersion {
-    pub(super) record: VersionRecord,
-    pub(super) content: Vec<u8>,
 }

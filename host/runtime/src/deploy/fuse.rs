@@ -33,12 +33,14 @@ use nebula_model::form::Form;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use nebula_model::limits::{COMPONENT_BYTES_MAX, Limits};
 use nebula_model::record::{Composition, VersionRecord};
-use nebula_pipeline::{Call, InvalidPipeline, OutputType};
-use nebula_store::StoreError;
+use nebula_pipeline::{Call, InvalidPipeline, OutputType, Plan};
+use nebula_store::{MayConflict, StoreError};
 use sha2::{Digest as _, Sha256};
 
 pub(super) use self::queue::Queue;
 use super::component::Deploying;
+use super::names::Names;
+use super::pipelines::{DeployedPipeline, PlanError, PlannedPipeline};
 use super::{DeployError, Deployer};
 use crate::call::function::{Composed, Function};
 use crate::error::LoadError;
@@ -125,7 +127,7 @@ fn chain_id<'a>(
             // The pipeline's limit holds for the log of the chain.
             log_bytes_max: _,
         } = step.limits();
-        if step.composed().is_some() || step.record.description.form != Form::Typed {
+        if step.record.pipeline.is_some() || step.record.description.form != Form::Typed {
             return Err(obstacle(ObstacleKind::Form));
         }
         if !step.record.config.is_empty() {
@@ -229,26 +231,54 @@ impl Deployer {
         let function =
             self.functions.resolve(&FunctionRef { name, selector: Selector::Version(version) }).ok()?;
         let id = fused_id(&function)?;
-        self.fuse_as(&id, &function).ok()
+        let (composed, composition) = (function.composed()?, function.record.pipeline.as_ref()?);
+        let plan = self.with_names(|names| names.pinned_plan(composition)).ok()?;
+        self.fuse_as(&id, composed, &plan).ok()
+    }
+
+    /// Links and compiles the chains of a change that are always to run as one component, with the
+    /// functions as `plan` plans them, so that the change is refused if one can't. Their code is kept
+    /// while the returned guards live. Compiles, so no lock may be held.
+    ///
+    /// # Errors
+    /// [`InvalidPipeline::CannotFuse`], or why that can't be told, and the errors of `plan`.
+    pub(super) fn fuse_always<E: From<PlanError> + From<LoadError> + MayConflict>(
+        &self,
+        deployed: &[DeployedPipeline<'_>],
+        mut plan: impl FnMut(&mut Names<'_>) -> Result<Vec<PlannedPipeline>, E>,
+    ) -> Result<Vec<Deploying<'_>>, E> {
+        if !deployed.iter().any(DeployedPipeline::is_always_fused) {
+            return Ok(Vec::new());
+        }
+        let chains = self.with_names(|names| {
+            let mut chains = Vec::new();
+            for PlannedPipeline { record, plan, follows, .. } in plan(names)? {
+                let Some(composition) = record.pipeline.as_ref().filter(|_| !follows) else { continue };
+                if composition.description.fuse == Fuse::Always {
+                    let steps = names.steps(composition).map_err(PlanError::from)?;
+                    chains.push((self.functions.prospective(record, steps), plan));
+                }
+            }
+            Ok::<_, E>(chains)
+        })?;
+        let fuse = |(function, plan): &(Arc<Function>, Plan)| {
+            self.fuse_now(function, plan).map_err(|error| PlanError::of(&function.record.name, error).into())
+        };
+        chains.iter().map(fuse).collect()
     }
 
     /// Links and compiles the chain of a version that isn't published yet, and keeps its code while
     /// the returned guard lives.
-    ///
-    /// # Errors
-    /// [`InvalidPipeline::CannotFuse`], or why that can't be told.
-    pub(super) fn fuse_now(&self, record: VersionRecord) -> Result<Deploying<'_>, DeployError> {
-        let function = self.functions.prospective(record)?;
+    fn fuse_now(&self, function: &Function, plan: &Plan) -> Result<Deploying<'_>, DeployError> {
         let (Some(composed), Some(composition)) = (function.composed(), &function.record.pipeline) else {
             return Err(DeployError::Internal("a version without a pipeline can't be fused".to_owned()));
         };
         let refused = |reason: String| DeployError::from(InvalidPipeline::CannotFuse { reason });
         // A reason of the description comes before one of a function.
-        let plan = self.with_names(|names| names.pinned_plan(composition))?;
         plan.links().map_err(|reason| refused(reason.to_string()))?;
-        let id = chain_id(&function, composed, composition).map_err(|found| refused(found.to_string()))?;
+        let id = chain_id(function, composed, composition).map_err(|found| refused(found.to_string()))?;
         let keep = Deploying::begin(self, id);
-        match self.fuse_as(&id, &function) {
+        match self.fuse_as(&id, composed, plan) {
             Ok(()) => Ok(keep),
             Err(NotFused::Impossible(reason)) => Err(refused(reason)),
             Err(NotFused::Host(error)) => Err(error),
@@ -256,15 +286,11 @@ impl Deployer {
     }
 
     /// Links and compiles the chain of a pipeline, and stores the code as `id`.
-    fn fuse_as(&self, id: &Digest, function: &Function) -> Result<(), NotFused> {
+    fn fuse_as(&self, id: &Digest, composed: &Composed, plan: &Plan) -> Result<(), NotFused> {
         let code = self.executor.code();
         if code.open(id)?.is_some() {
             return Ok(());
         }
-        let (Some(composed), Some(composition)) = (function.composed(), &function.record.pipeline) else {
-            return Err(impossible(&"it isn't a pipeline"));
-        };
-        let plan = self.with_names(|names| names.pinned_plan(composition))?;
         let calls = plan.links().map_err(|reason| impossible(&reason))?;
         let mut links = Vec::new();
         for (index, call) in calls.iter().enumerate() {

@@ -1,5 +1,4 @@
-//! The plan of a change of names: which pipelines follow a name, and whether they fit its new
-//! version.
+//! The versions that names will stand for after a change, and the types of pipelines that call them.
 //!
 //! Invariant: this module changes nothing.
 
@@ -12,12 +11,10 @@ use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
 use nebula_model::record::{Composition, Pinned, VersionRecord};
 use nebula_pipeline as pipeline;
 use nebula_pipeline::{Callee, InvalidPipeline, Plan};
-use nebula_store::{MayConflict, NewVersion, ResolveError, retry_conflicts};
+use nebula_store::{MayConflict, ResolveError, retry_conflicts};
 
 use super::Deployer;
-use super::description::describe;
-use super::error::{Broken, DeployError};
-use super::followers::{FollowerVersion, Followers};
+use super::error::DeployError;
 use super::routes;
 use crate::error::LoadError;
 
@@ -133,116 +130,53 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Returns the versions to publish with `record`, which becomes its name's current version.
-    ///
-    /// # Errors
-    /// The errors of [`followers`](Self::followers).
-    pub(super) fn follow(
-        &mut self,
-        record: VersionRecord,
-        followers: Followers,
-    ) -> Result<Vec<FollowerVersion>, DeployError> {
-        self.change(record)?;
-        self.followers(followers)
+    /// Returns whether any name stands for another version.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changed.is_empty()
     }
 
-    /// Returns the versions to publish with the changed names: new versions of the pipelines that
-    /// follow them.
-    ///
-    /// # Errors
-    /// [`DeployError::Breaks`] if a follower doesn't fit and `followers` requires it.
-    /// [`DeployError::Routes`] if the changed names can't have their routes.
-    pub(super) fn followers(&mut self, followers: Followers) -> Result<Vec<FollowerVersion>, DeployError> {
-        if self.changed.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.check_routes()?;
-        let store = &self.deployer.store;
-        let current = |name: &FunctionName| self.deployer.functions.current(name);
-        let mut waiting = Vec::new();
-        for name in store.pipelines()? {
-            if self.changed.contains_key(&name) || self.removed.contains(&name) {
-                continue;
-            }
-            waiting.extend(current(&name)?.filter(|record| record.pipeline.is_some()));
-        }
-        let (mut published, mut broken) = (Vec::new(), Vec::new());
-        // In topological order: a pipeline comes after those that it follows. Cycles are refused
-        // earlier.
-        while let Some(at) = (0..waiting.len()).find(|at| {
-            let follows = |other: &VersionRecord| follows(&waiting[*at], &other.name);
-            !waiting.iter().any(follows)
-        }) {
-            let record = waiting.swap_remove(at);
-            if !self.changed.keys().any(|name| follows(&record, name)) {
-                continue;
-            }
-            let Some(composition) = &record.pipeline else { continue };
-            let description = composition.description.clone();
-            match self.plan(&record.name, &description) {
-                Ok((composition, plan)) => {
-                    if record.pipeline.as_ref() == Some(&composition) {
-                        continue;
-                    }
-                    let content = composition.content();
-                    let version = NewVersion {
-                        digest: Digest::of(&content),
-                        size_bytes: content.len() as u64,
-                        limits: record.limits.clone(),
-                        cache: record.cache.clone(),
-                        config: record.config.clone(),
-                        project: None,
-                        cors: record.cors.clone(),
-                        routes: record.routes.clone(),
-                        hosts: record.hosts.clone(),
-                        description: describe(&plan),
-                        pipeline: Some(composition),
-                        linked: Vec::new(),
-                    };
-                    let record = store.prospect(&record.name, &version)?;
-                    self.change(record.clone())?;
-                    published.push(FollowerVersion { record, content });
-                }
-                // A pipeline that was behind already isn't broken by this change.
-                Err(DeployError::Pipeline(reason)) => {
-                    let mut is_up_to_date = true;
-                    for name in followed(&description) {
-                        let stood_for = match self.before.get(&name) {
-                            Some(version) => Some(*version),
-                            None => current(&name)?.map(|found| found.version),
-                        };
-                        let pinned = composition.pinned.get(name.as_str()).map(|pinned| pinned.version);
-                        is_up_to_date &= stood_for == pinned;
-                    }
-                    if is_up_to_date {
-                        broken.push(Broken { pipeline: record.name, reason });
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        // Only pipelines in a cycle are left, which the checks exclude: no topological order
-        // exists.
-        for record in waiting.into_iter().filter(|it| self.changed.keys().any(|name| follows(it, name))) {
-            let names = vec![record.name.to_string(), record.name.to_string()];
-            broken.push(Broken { pipeline: record.name, reason: InvalidPipeline::Cycle { names } });
-        }
-        match followers {
-            Followers::MustFit if !broken.is_empty() => Err(DeployError::Breaks(broken)),
-            Followers::MustFit | Followers::MayStay => Ok(published),
-        }
+    /// Returns whether the name stands for another version.
+    pub(super) fn has_changed(&self, name: &FunctionName) -> bool {
+        self.changed.contains_key(name)
     }
 
-    /// Checks the routes of the changed names.
-    fn check_routes(&self) -> Result<(), DeployError> {
-        let mut changed: Vec<_> = self.changed.values().collect();
+    /// Returns whether the function is to be removed.
+    pub(super) fn is_removed(&self, name: &FunctionName) -> bool {
+        self.removed.contains(name)
+    }
+
+    /// Returns whether a pipeline calls the versions that the names it follows stood for before the
+    /// change.
+    ///
+    /// # Errors
+    /// [`StoreError`](nebula_store::StoreError).
+    pub(super) fn was_up_to_date(&self, composition: &Composition) -> Result<bool, DeployError> {
+        for name in followed(&composition.description) {
+            let stood_for = match self.before.get(&name) {
+                Some(version) => Some(*version),
+                None => self.deployer.functions.current(&name)?.map(|found| found.version),
+            };
+            if stood_for != composition.pinned.get(name.as_str()).map(|pinned| pinned.version) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Checks the routes of the changed names. Pipelines that follow a name keep theirs.
+    ///
+    /// # Errors
+    /// [`DeployError::Routes`].
+    pub(super) fn check_routes(&self, following: &HashSet<&FunctionName>) -> Result<(), DeployError> {
+        let is_changed = |name: &FunctionName| self.changed.contains_key(name) && !following.contains(name);
+        let mut changed: Vec<_> = self.changed.values().filter(|record| is_changed(&record.name)).collect();
         if changed.iter().all(|record| record.routes.is_empty() && record.hosts.is_empty()) {
             return Ok(());
         }
         changed.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         let mut others = Vec::new();
         for name in self.deployer.store.routed()? {
-            if !self.changed.contains_key(&name) && !self.removed.contains(&name) {
+            if !is_changed(&name) && !self.removed.contains(&name) {
                 others.extend(self.deployer.functions.current(&name)?);
             }
         }
@@ -267,14 +201,9 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Checks a pipeline under the name `own` against the versions that names stand for now.
-    pub(super) fn plan(
-        &mut self,
-        own: &FunctionName,
-        pipeline: &Pipeline,
-    ) -> Result<(Composition, Plan), DeployError> {
+    /// Checks a pipeline against the versions that names stand for now.
+    pub(super) fn plan(&mut self, pipeline: &Pipeline) -> Result<(Composition, Plan), DeployError> {
         pipeline.check().map_err(InvalidPipeline::from)?;
-        self.refuse_cycles(own, pipeline)?;
         let (mut pinned, mut failed) = (BTreeMap::new(), None);
         let plan = pipeline::check(pipeline, &mut |function| {
             let record = self.resolve(function).map_err(|error| {
@@ -386,29 +315,18 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Refuses a pipeline that follows itself, because its updates would never end.
-    pub(super) fn refuse_cycles(&self, own: &FunctionName, pipeline: &Pipeline) -> Result<(), DeployError> {
-        let mut seen = HashSet::new();
-        let mut ways = vec![(vec![own.clone()], followed(pipeline))];
-        while let Some((way, names)) = ways.pop() {
-            for name in names {
-                let mut way = way.clone();
-                way.push(name.clone());
-                if name == *own {
-                    let names = way.iter().map(ToString::to_string).collect();
-                    return Err(InvalidPipeline::Cycle { names }.into());
-                }
-                if !seen.insert(name.clone()) {
-                    continue;
-                }
-                // The check of the pipeline reports missing functions.
-                let found = self.resolve(&FunctionRef { name, selector: Selector::Current });
-                if let Ok(VersionRecord { pipeline: Some(composition), .. }) = found {
-                    ways.push((way, followed(&composition.description)));
-                }
+    /// Returns the versions that a pipeline calls, keyed by their names in the description.
+    pub(super) fn steps(
+        &self,
+        composition: &Composition,
+    ) -> Result<BTreeMap<String, VersionRecord>, DeployError> {
+        let mut steps = BTreeMap::new();
+        for function in composition.description.steps.calls() {
+            if let Some(version) = composition.version_of(function) {
+                steps.insert(function.to_string(), self.resolve(&version)?);
             }
         }
-        Ok(())
+        Ok(steps)
     }
 }
 
@@ -425,13 +343,8 @@ pub(super) fn calls(record: &VersionRecord) -> impl Iterator<Item = &FunctionRef
     record.pipeline.iter().flat_map(|composition| composition.description.steps.calls())
 }
 
-/// Returns whether a pipeline calls the current version of `name`.
-fn follows(record: &VersionRecord, name: &FunctionName) -> bool {
-    calls(record).any(|function| function.name == *name && function.selector == Selector::Current)
-}
-
 /// Returns the names that a pipeline follows.
-fn followed(pipeline: &Pipeline) -> Vec<FunctionName> {
+pub(super) fn followed(pipeline: &Pipeline) -> Vec<FunctionName> {
     let calls = pipeline.steps.calls().into_iter();
     calls.filter(|it| it.selector == Selector::Current).map(|it| it.name.clone()).collect()
 }

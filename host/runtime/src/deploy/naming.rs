@@ -11,27 +11,22 @@
 //! * A name and the pipelines that follow it change in one transaction.
 //! * No version that a pipeline calls is removed.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use nebula_model::configuration::InvalidConfiguration;
-use nebula_model::description::{Fuse, Pipeline};
-use nebula_model::id::{Digest, FunctionName, FunctionRef, ProjectName, Version};
+use nebula_model::description::Pipeline;
+use nebula_model::id::{Digest, FunctionName, FunctionRef, Version};
 use nebula_model::record::VersionRecord;
 use nebula_model::settings::SettingsUpdate;
-use nebula_pipeline::{InvalidPipeline, Plan, View};
-use nebula_store::{
-    MayConflict, NewVersion, Publication, ResolveError, Sequence, StoreError, retry_conflicts,
-};
+use nebula_pipeline::{InvalidPipeline, View};
+use nebula_store::{MayConflict, Publication, ResolveError, Sequence, StoreError, retry_conflicts};
 
-use super::component::Deploying;
-use super::description::describe;
+use super::Deployer;
 use super::error::{Broken, DeployError, InvalidRoutes, broken};
-use super::followers::{FollowerVersion, Followers};
+use super::followers::Followers;
 use super::names::{Names, calls};
+use super::pipelines::{DeployedPipeline, PlannedPipeline};
 use super::precondition::{Precondition, UnmetPrecondition};
-use super::{Deployer, SettingsChange};
 use crate::error::LoadError;
 
 /// Why a change of a name was refused. Nothing has changed then, except perhaps if the store was
@@ -120,15 +115,6 @@ impl Naming<'_> {
     }
 }
 
-/// A pipeline that has been checked.
-pub(super) struct PlannedPipeline {
-    pub(super) version: NewVersion,
-    pub(super) content: Vec<u8>,
-    pub(super) plan: Plan,
-    /// Notes for the deployer.
-    pub(super) notes: Vec<String>,
-}
-
 impl Deployer {
     /// Checks a pipeline as a deploy would, and returns its view.
     ///
@@ -141,72 +127,15 @@ impl Deployer {
         settings: &SettingsUpdate,
         followers: Followers,
     ) -> Result<View, DeployError> {
-        let view = self.with_names(|names| {
-            let PlannedPipeline { version, plan, .. } =
-                self.plan_pipeline(names, name, pipeline, settings, None)?;
-            names.follow(self.store.prospect(name, &version)?, followers)?;
-            Ok::<_, DeployError>(plan.view)
-        })?;
-        self.fuse_if_always(name, pipeline, settings)?;
-        Ok(view)
-    }
-
-    /// Links and compiles a chain that is always to run as one component, so that a deploy is
-    /// refused if it can't. Its code is kept while the returned guard lives.
-    ///
-    /// # Errors
-    /// [`DeployError`].
-    fn fuse_if_always(
-        &self,
-        name: &FunctionName,
-        pipeline: &Pipeline,
-        settings: &SettingsUpdate,
-    ) -> Result<Option<Deploying<'_>>, DeployError> {
-        if pipeline.fuse != Fuse::Always {
-            return Ok(None);
-        }
-        let record = self.with_names(|names| {
-            let planned = self.plan_pipeline(names, name, pipeline, settings, None)?;
-            Ok::<_, DeployError>(self.store.prospect(name, &planned.version)?)
-        })?;
-        self.fuse_now(record).map(Some)
-    }
-
-    /// Checks a pipeline against the versions that names stand for.
-    pub(super) fn plan_pipeline(
-        &self,
-        names: &mut Names<'_>,
-        name: &FunctionName,
-        pipeline: &Pipeline,
-        settings: &SettingsUpdate,
-        project: Option<&ProjectName>,
-    ) -> Result<PlannedPipeline, DeployError> {
-        if settings.sets_config() {
-            return Err(InvalidConfiguration::OfPipeline.into());
-        }
-        // The version before may be a component with one.
-        let SettingsChange { settings, notes } =
-            self.change_settings(name, &settings.clone().without_config())?;
-        let (composition, plan) = names.plan(name, pipeline)?;
-        if pipeline.fuse == Fuse::Always {
-            plan.links().map_err(|reason| InvalidPipeline::CannotFuse { reason: reason.to_string() })?;
-        }
-        let content = composition.content();
-        let version = NewVersion {
-            digest: Digest::of(&content),
-            size_bytes: content.len() as u64,
-            limits: settings.limits,
-            cache: settings.cache,
-            config: settings.config,
-            project: project.cloned(),
-            cors: settings.cors,
-            routes: settings.routes,
-            hosts: settings.hosts,
-            description: describe(&plan),
-            pipeline: Some(composition),
-            linked: Vec::new(),
+        let deployed = [DeployedPipeline { name, pipeline, settings, project: None }];
+        let plan = |names: &mut Names<'_>| {
+            self.plan_pipelines(names, &deployed, followers).map_err(DeployError::from)
         };
-        Ok(PlannedPipeline { version, content, plan, notes })
+        pipeline.check().map_err(InvalidPipeline::from)?;
+        let planned = self.with_names(plan)?.into_iter().find(|planned| !planned.follows);
+        let planned = planned.ok_or_else(|| DeployError::Internal("nothing was planned".to_owned()))?;
+        self.fuse_always(&deployed, plan)?;
+        Ok(planned.plan.view)
     }
 
     /// Returns the version that `reference` names, with its view; `None` if it isn't a pipeline.
@@ -237,32 +166,33 @@ impl Deployer {
     ) -> Result<VersionRecord, DeployError> {
         // Checked without the lock first, so that other changes don't wait for it.
         pipeline.check().map_err(InvalidPipeline::from)?;
-        let _fused = self.fuse_if_always(name, pipeline, settings)?;
+        let deployed = [DeployedPipeline { name, pipeline, settings, project: None }];
+        let plan = |names: &mut Names<'_>| {
+            self.plan_pipelines(names, &deployed, followers).map_err(DeployError::from)
+        };
+        let _fused = self.fuse_always(&deployed, plan)?;
         self.with_names(|names| {
             let naming = self.lock_naming();
             precondition.check(self.functions.current(name)?.as_ref())?;
-            let PlannedPipeline { version, content, notes, .. } =
-                self.plan_pipeline(names, name, pipeline, settings, None)?;
-            let others = names.follow(self.store.prospect(name, &version)?, followers)?;
-            let publication = Publication { name, content: Cow::Owned(content), version };
-            let mut record = self.publish(&naming, publication, &others)?;
-            record.description.notes.extend(notes);
+            let mut planned = plan(names)?;
+            // The pipeline itself comes first.
+            planned.sort_by_key(|pipeline| pipeline.follows);
+            let publications: Vec<_> = planned.iter().map(PlannedPipeline::publication).collect();
+            let mut record = self.publish_first(&naming, &publications)?;
+            let notes = planned.into_iter().next().map(|pipeline| pipeline.notes);
+            record.description.notes.extend(notes.unwrap_or_default());
             Ok(record)
         })
     }
 
-    /// Publishes a version, and those of the pipelines that follow its name.
-    pub(super) fn publish(
+    /// Publishes versions. Returns the record of the first one.
+    pub(super) fn publish_first(
         self: &Arc<Self>,
         naming: &Naming<'_>,
-        publication: Publication<'_>,
-        followers: &[FollowerVersion],
+        publications: &[Publication<'_>],
     ) -> Result<VersionRecord, DeployError> {
-        let mut publications = vec![publication];
-        publications.extend(followers.iter().map(as_publication));
-        let records = self.publish_all(naming, &publications, &[])?;
         // One record for each publication, in order.
-        let record = records.into_iter().next();
+        let record = self.publish_all(naming, publications, &[])?.into_iter().next();
         record.ok_or_else(|| DeployError::Internal("nothing was published".to_owned()))
     }
 
@@ -313,11 +243,9 @@ impl Deployer {
         self.with_names(|names| {
             let naming = self.lock_naming();
             let target = self.store.earlier(name, to)?;
-            if let Some(composition) = &target.pipeline {
-                names.refuse_cycles(name, &composition.description)?;
-            }
-            let others = names.follow(target.clone(), followers)?;
-            let others: Vec<_> = others.iter().map(as_publication).collect();
+            names.change(target.clone())?;
+            let others = self.plan_pipelines(names, &[], followers).map_err(DeployError::from)?;
+            let others: Vec<_> = others.iter().map(PlannedPipeline::publication).collect();
             let rolled_back = self.store.roll_back(naming.base, &target, &others);
             // Also after an error: the change may be on disk all the same.
             self.uncache_named(&others);
@@ -391,41 +319,4 @@ impl Deployer {
         // Read before the names, so that a change by another host in between conflicts.
         Naming { base: self.store.applied(), _lock: lock }
     }
-}
-
-pub(super) fn as_publication(follower: &FollowerVersion) -> Publication<'_> {
-    let FollowerVersion { record, content } = follower;
-    let VersionRecord {
-        name,
-        digest,
-        size_bytes,
-        limits,
-        cache,
-        config,
-        project,
-        cors,
-        routes,
-        hosts,
-        pipeline,
-        linked,
-        description,
-        // The store assigns a new number and time.
-        version: _,
-        deployed_at_unix_s: _,
-    } = record;
-    let version = NewVersion {
-        digest: *digest,
-        size_bytes: *size_bytes,
-        limits: limits.clone(),
-        cache: cache.clone(),
-        config: config.clone(),
-        project: project.clone(),
-        cors: cors.clone(),
-        routes: routes.clone(),
-        hosts: hosts.clone(),
-        description: description.clone(),
-        pipeline: pipeline.clone(),
-        linked: linked.clone(),
-    };
-    Publication { name, content: Cow::Borrowed(content), version }
 }

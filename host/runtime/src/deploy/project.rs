@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! upload each component (by its digest)
-//! deploy --prepare components, imported ones first--> --plan pipelines, called ones first-->
-//!        --plan followers and removals--> --publish all or nothing--> what changed
+//! deploy --prepare components, imported ones first--> --plan functions, removals, then pipelines and
+//!        followers, called ones first--> --fuse those that must be--> --plan again, under the lock-->
+//!        --publish all or nothing--> what changed
 //! ```
 //!
 //! A version records the project that deployed it. Only those functions can a later deploy of the
 //! project remove.
+
+mod error;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -15,19 +18,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use nebula_linker::InvalidImport;
 use nebula_model::description::Pipeline;
 use nebula_model::id::{Digest, FunctionName, ProjectName, Version};
 use nebula_model::record::{Linked, VersionRecord};
 use nebula_model::settings::SettingsUpdate;
-use nebula_store::{MayConflict, Publication, StoreError};
+use nebula_store::Publication;
 
+pub use self::error::{ProjectError, UploadError};
 use super::component::PreparedComponent;
 use super::error::DeployError;
 use super::followers::Followers;
 use super::names::{Names, calls};
-use super::naming::{PlannedPipeline, as_publication};
+use super::order::Dependencies;
+use super::pipelines::{DeployedPipeline, PlannedPipeline};
 use super::{Deployer, SettingsChange};
-use crate::error::LoadError;
 
 /// The most functions and pipelines of one deploy.
 const NAMES_MAX: usize = 256;
@@ -74,6 +79,13 @@ pub struct ProjectPipeline {
     pub settings: SettingsUpdate,
 }
 
+impl ProjectPipeline {
+    fn of<'a>(&'a self, project: &'a ProjectName) -> DeployedPipeline<'a> {
+        let Self { name, pipeline, settings } = self;
+        DeployedPipeline { name, pipeline, settings, project: Some(project) }
+    }
+}
+
 /// One name's part in the deploy of a project.
 #[derive(Clone, Debug)]
 pub enum ProjectChange {
@@ -99,84 +111,25 @@ pub enum ProjectChange {
     },
 }
 
-/// Why a project wasn't deployed. Nothing has changed then, except perhaps if the store was late or
-/// failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ProjectError {
-    /// Components aren't on this host.
-    #[error("the host doesn't have {} of the components: upload them first", .0.len())]
-    Missing(Vec<Digest>),
-    /// A name is listed twice.
-    #[error("`{0}` is listed twice")]
-    Twice(FunctionName),
-    /// The project has too many functions.
-    #[error("the project has {found} functions and pipelines; the limit is {NAMES_MAX}")]
-    TooMany {
-        /// Their number.
-        found: usize,
-    },
-    /// The components are too large together.
-    #[error("the components of the project are over {BYTES_MAX} bytes together: deploy it in parts")]
-    TooLarge,
-    /// A function or pipeline was refused.
-    #[error("`{name}`: {source}")]
-    Refused {
-        /// The function or pipeline.
-        name: FunctionName,
-        /// The reason.
-        source: Box<DeployError>,
-    },
-    /// The change as a whole was refused.
-    #[error(transparent)]
-    Deploy(#[from] DeployError),
-}
-
-impl ProjectError {
-    fn of(name: &FunctionName) -> impl FnOnce(DeployError) -> Self {
-        |source| Self::Refused { name: name.clone(), source: Box::new(source) }
-    }
-}
-
-impl MayConflict for ProjectError {
-    fn is_conflict(&self) -> bool {
-        match self {
-            Self::Refused { source, .. } => source.is_conflict(),
-            Self::Deploy(source) => source.is_conflict(),
-            Self::Missing(_) | Self::Twice(_) | Self::TooMany { .. } | Self::TooLarge => false,
-        }
-    }
-}
-
-impl From<LoadError> for ProjectError {
-    fn from(error: LoadError) -> Self {
-        Self::Deploy(error.into())
-    }
-}
-
-impl From<StoreError> for ProjectError {
-    fn from(error: StoreError) -> Self {
-        Self::Deploy(error.into())
-    }
-}
-
-/// Why a component wasn't stored.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    /// The content has another digest.
-    #[error("the content has the digest {found}")]
-    Digest {
-        /// The content's digest.
-        found: Digest,
-    },
-    /// The component was refused.
-    #[error(transparent)]
-    Deploy(#[from] DeployError),
-}
-
 /// A function that is ready to be published.
 struct PreparedFunction<'a> {
     function: &'a ProjectFunction,
     component: PreparedComponent<'a>,
+}
+
+/// A function's version that a deploy publishes.
+struct PlannedFunction<'a> {
+    publication: Publication<'a>,
+    /// Notes for the deployer.
+    notes: Vec<String>,
+}
+
+/// Everything that a deploy changes.
+struct ProjectPlan<'a> {
+    functions: Vec<PlannedFunction<'a>>,
+    /// Those of the project, and those that follow a name.
+    pipelines: Vec<PlannedPipeline>,
+    pruned: Pruned,
 }
 
 /// The functions that a deploy removes, and those that it would remove if nothing called them.
@@ -251,39 +204,24 @@ impl Deployer {
             })?;
         }
         let prepared = self.prepare_functions(deploy)?;
+        let pipelines: Vec<_> =
+            deploy.pipelines.iter().map(|pipeline| pipeline.of(&deploy.project)).collect();
+        let _fused = self.fuse_always(&pipelines, |names| {
+            Ok::<_, ProjectError>(self.plan_project(names, deploy, &prepared)?.pipelines)
+        })?;
         self.with_names(|names| {
-            for PreparedFunction { component, .. } in &prepared {
-                names.add(component.digest, &component.described);
-            }
             let naming = self.lock_naming();
-            let (mut publications, mut notes) = (Vec::new(), Vec::new());
-            for PreparedFunction { function, component } in &prepared {
-                let name = &function.name;
-                let refused = || ProjectError::of(name);
-                let linked = names.relink(&component.linked).map_err(refused())?;
-                names.refuse_import_cycles(name, &linked).map_err(refused())?;
-                let change = self.change_settings(name, &function.settings).map_err(refused())?;
-                let mut version = component.version(change.settings, Some(deploy.project.clone()));
-                version.linked = linked;
-                names.change(self.store.prospect(name, &version)?)?;
-                let content = Cow::Borrowed(&*component.content);
-                publications.push(Publication { name, content, version });
-                notes.push(change.notes);
-            }
-            for ProjectPipeline { name, pipeline, settings } in called_first(&deploy.pipelines) {
-                let planned = self.plan_pipeline(names, name, pipeline, settings, Some(&deploy.project));
-                let PlannedPipeline { version, content, notes: noted, .. } =
-                    planned.map_err(ProjectError::of(name))?;
-                names.change(self.store.prospect(name, &version)?)?;
-                publications.push(Publication { name, content: Cow::Owned(content), version });
-                notes.push(noted);
-            }
-            let Pruned { removed, kept } =
-                if deploy.prune { self.prune(deploy, names)? } else { Pruned::default() };
-            names.remove(removed.iter().cloned());
-            let followers = names.followers(deploy.followers)?;
-            let listed = publications.len();
-            publications.extend(followers.iter().map(as_publication));
+            let plan = self.plan_project(names, deploy, &prepared)?;
+            let ProjectPlan { functions, pipelines, pruned: Pruned { removed, kept } } = plan;
+            let (mut publications, mut notes): (Vec<_>, Vec<_>) = functions
+                .into_iter()
+                .map(|PlannedFunction { publication, notes }| (publication, notes))
+                .unzip();
+            publications.extend(pipelines.iter().map(PlannedPipeline::publication));
+            notes.extend(pipelines.iter().map(|pipeline| pipeline.notes.clone()));
+            let follows = |name: &FunctionName| {
+                pipelines.iter().any(|pipeline| pipeline.follows && pipeline.record.name == *name)
+            };
             let before = publications.iter().map(|publication| self.functions.current(publication.name));
             let before = before.collect::<Result<Vec<_>, _>>()?;
             let mut records = if deploy.dry_run {
@@ -294,8 +232,8 @@ impl Deployer {
             } else {
                 self.publish_all(&naming, &publications, &removed)?
             };
-            for (record, notes) in records.iter_mut().zip(&notes) {
-                record.description.notes.extend_from_slice(notes);
+            for (record, notes) in records.iter_mut().zip(notes) {
+                record.description.notes.extend(notes);
             }
             for (record, before) in records.iter_mut().zip(&before) {
                 let other = before.as_ref().and_then(|before| before.project.as_ref());
@@ -303,11 +241,11 @@ impl Deployer {
                     record.description.notes.push(format!("moves here from the project `{other}`"));
                 }
             }
-            let published = records.into_iter().zip(before).enumerate().map(|(index, (record, before))| {
+            let published = records.into_iter().zip(before).map(|(record, before)| {
                 let (record, before) = (Box::new(record), before.map(|before| before.version));
                 match before {
                     Some(before) if before == record.version => ProjectChange::Unchanged(record),
-                    before => ProjectChange::Published { record, before, follows: index >= listed },
+                    before => ProjectChange::Published { follows: follows(&record.name), record, before },
                 }
             });
             let mut changes: Vec<_> = published.collect();
@@ -317,6 +255,36 @@ impl Deployer {
         })
     }
 
+    /// Plans the whole change.
+    fn plan_project<'a>(
+        &self,
+        names: &mut Names<'_>,
+        deploy: &'a ProjectDeploy,
+        prepared: &'a [PreparedFunction<'a>],
+    ) -> Result<ProjectPlan<'a>, ProjectError> {
+        let mut functions = Vec::new();
+        for PreparedFunction { function, component } in prepared {
+            names.add(component.digest, &component.described);
+            let name = &function.name;
+            let refused = || ProjectError::of(name);
+            let linked = names.relink(&component.linked).map_err(refused())?;
+            names.refuse_import_cycles(name, &linked).map_err(refused())?;
+            let change = self.change_settings(name, &function.settings).map_err(refused())?;
+            let mut version = component.version(change.settings, Some(deploy.project.clone()));
+            version.linked = linked;
+            names.change(self.store.prospect(name, &version)?)?;
+            let content = Cow::Borrowed(&*component.content);
+            let publication = Publication { name, content, version };
+            functions.push(PlannedFunction { publication, notes: change.notes });
+        }
+        let pruned = if deploy.prune { self.prune(deploy)? } else { Pruned::default() };
+        names.remove(pruned.removed.iter().cloned());
+        let pipelines: Vec<_> =
+            deploy.pipelines.iter().map(|pipeline| pipeline.of(&deploy.project)).collect();
+        let pipelines = self.plan_pipelines(names, &pipelines, deploy.followers)?;
+        Ok(ProjectPlan { functions, pipelines, pruned })
+    }
+
     /// Links, compiles and describes the functions, imported ones first.
     fn prepare_functions<'a>(
         &'a self,
@@ -324,7 +292,7 @@ impl Deployer {
     ) -> Result<Vec<PreparedFunction<'a>>, ProjectError> {
         let mut names = Names::new(self, HashMap::new());
         let mut prepared = Vec::new();
-        for UploadedFunction { function, component, .. } in imported_first(self.uploaded(deploy)?) {
+        for UploadedFunction { function, component, .. } in imported_first(self.uploaded(deploy)?)? {
             let name = &function.name;
             let settings = self.change_settings(name, &function.settings).map_err(ProjectError::of(name))?;
             let component = self.prepare(&names, name, component).map_err(ProjectError::of(name))?;
@@ -363,7 +331,7 @@ impl Deployer {
 
     /// Returns the functions that the project deployed and that it doesn't list: those that no
     /// version of a remaining pipeline calls are removed.
-    fn prune(&self, deploy: &ProjectDeploy, names: &Names<'_>) -> Result<Pruned, ProjectError> {
+    fn prune(&self, deploy: &ProjectDeploy) -> Result<Pruned, ProjectError> {
         let functions = deploy.functions.iter().map(|function| &function.name);
         let listed: HashSet<_> =
             functions.chain(deploy.pipelines.iter().map(|pipeline| &pipeline.name)).collect();
@@ -375,17 +343,15 @@ impl Deployer {
             .map(|record| record.name)
             .filter(|name| !listed.contains(name))
             .collect();
-        let mut pipelines = self.store.pipelines()?;
-        pipelines.extend(deploy.pipelines.iter().map(|pipeline| pipeline.name.clone()));
-        pipelines.sort_unstable();
-        pipelines.dedup();
-        let mut calls_of = HashMap::new();
-        for pipeline in pipelines {
-            let mut called = HashSet::new();
-            for record in self.store.versions(&pipeline)?.iter().chain(&names.current(&pipeline)?) {
-                called.extend(calls(record).map(|function| function.name.clone()));
-            }
-            calls_of.insert(pipeline, called);
+        let mut calls_of: HashMap<_, HashSet<_>> = HashMap::new();
+        for pipeline in self.store.pipelines()? {
+            let versions = self.store.versions(&pipeline)?;
+            let called = versions.iter().flat_map(calls).map(|function| function.name.clone());
+            calls_of.insert(pipeline, called.collect());
+        }
+        for ProjectPipeline { name, pipeline, .. } in &deploy.pipelines {
+            let called = pipeline.steps.calls().into_iter().map(|function| function.name.clone());
+            calls_of.entry(name.clone()).or_default().extend(called);
         }
         let mut kept = Vec::new();
         // A pipeline that is kept keeps the functions that it calls.
@@ -442,31 +408,24 @@ fn check_names(deploy: &ProjectDeploy) -> Result<(), ProjectError> {
     Ok(())
 }
 
-/// Orders functions so that each comes after those that it imports. In a cycle the order doesn't
-/// matter: linking refuses it.
-fn imported_first(mut waiting: Vec<UploadedFunction<'_>>) -> Vec<UploadedFunction<'_>> {
-    let mut ordered = Vec::with_capacity(waiting.len());
-    while !waiting.is_empty() {
-        let is_waiting = |name: &FunctionName| waiting.iter().any(|other| other.function.name == *name);
-        let is_free = |function: &UploadedFunction<'_>| !function.imports.iter().any(is_waiting);
-        let at = waiting.iter().position(is_free).unwrap_or(0);
-        ordered.push(waiting.remove(at));
+/// Orders functions so that each comes after those that it imports.
+fn imported_first(functions: Vec<UploadedFunction<'_>>) -> Result<Vec<UploadedFunction<'_>>, ProjectError> {
+    let mut dependencies = Dependencies::default();
+    for UploadedFunction { function, imports, .. } in &functions {
+        dependencies.add(function.name.clone(), imports.iter().cloned());
     }
-    ordered
-}
-
-/// Orders pipelines so that each comes after those that it calls. In a cycle the order doesn't
-/// matter: planning refuses it.
-fn called_first(pipelines: &[ProjectPipeline]) -> Vec<&ProjectPipeline> {
-    let mut waiting: Vec<_> = pipelines.iter().collect();
-    let mut ordered = Vec::with_capacity(waiting.len());
-    while !waiting.is_empty() {
-        let is_waiting = |name: &FunctionName| waiting.iter().any(|other| other.name == *name);
-        let is_free = |pipeline: &&ProjectPipeline| {
-            !pipeline.pipeline.steps.calls().iter().any(|function| is_waiting(&function.name))
-        };
-        let at = waiting.iter().position(is_free).unwrap_or(0);
-        ordered.push(waiting.remove(at));
+    let mut functions: HashMap<_, _> =
+        functions.into_iter().map(|uploaded| (&uploaded.function.name, uploaded)).collect();
+    match dependencies.order() {
+        Ok(order) => Ok(order.into_iter().filter_map(|name| functions.remove(name)).collect()),
+        Err(cycle) => {
+            let names = cycle.from(|_| true);
+            let source = InvalidImport::Cycle { names: names.iter().map(ToString::to_string).collect() };
+            let error = DeployError::from(source);
+            Err(match names.first() {
+                Some(name) => ProjectError::of(name)(error),
+                None => error.into(),
+            })
+        }
     }
-    ordered
 }

@@ -1,10 +1,10 @@
 //! The version records of an import.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use nebula_model::configuration::InvalidConfiguration;
 use nebula_model::description::Fuse;
-use nebula_model::id::{Digest, FunctionName, FunctionRef, Selector, Version};
+use nebula_model::id::{Digest, FunctionName, Selector, Version};
 use nebula_model::record::{Composition, Description, VersionRecord};
 use nebula_model::settings::Settings;
 use nebula_pipeline::InvalidPipeline;
@@ -15,7 +15,8 @@ use super::{ComponentId, Components, NewFunctions};
 use crate::deploy::component::description_of;
 use crate::deploy::description::describe;
 use crate::deploy::export::{Export, ExportedVersion};
-use crate::deploy::names::Names;
+use crate::deploy::names::{Names, followed};
+use crate::deploy::order::Dependencies;
 use crate::deploy::{DeployError, Deployer, routes};
 
 /// Checks the numbers of versions.
@@ -119,13 +120,19 @@ fn refuse_cycles(
     for record in &current {
         names.change((*record).clone())?;
     }
-    for VersionRecord { name, version, linked, pipeline, .. } in current {
+    // No pipeline of the host follows a new name, so every cycle is among the new ones.
+    let mut following = Dependencies::default();
+    for VersionRecord { name, version, linked, pipeline, .. } in &current {
         names.refuse_import_cycles(name, linked).map_err(refused(name, *version))?;
         if let Some(composition) = pipeline {
-            names.refuse_cycles(name, &composition.description).map_err(refused(name, *version))?;
+            following.add(name.clone(), followed(&composition.description));
         }
     }
-    Ok(())
+    let Err(cycle) = following.order() else { return Ok(()) };
+    let in_cycle = |record: &&&VersionRecord| record.name == *cycle.first();
+    let Some(VersionRecord { name, version, .. }) = current.iter().find(in_cycle) else { return Ok(()) };
+    let names = cycle.clone().from(|_| true).iter().map(ToString::to_string).collect();
+    Err(refused(name, *version)(InvalidPipeline::Cycle { names }.into()))
 }
 
 fn record(
@@ -220,57 +227,25 @@ struct PipelineVersion<'a> {
     composition: &'a Composition,
 }
 
-/// Whether a pipeline's place in the order is known.
-enum Visit {
-    /// It comes after pipelines that are visited now.
-    Begun,
-    Ended,
-}
-
 /// Orders the pipelines of an import so that each comes after those that it calls.
-///
-/// Uses a stack of its own, so that deep nesting causes no deep recursion.
 fn called_first<'a>(new: &NewFunctions<'a>) -> Result<Vec<PipelineVersion<'a>>, ImportError> {
-    let pipeline = |function: &FunctionRef| {
-        let (name, exported) = new.get_key_value(&function.name)?;
-        let Selector::Version(number) = function.selector else { return None };
-        let version = exported.versions.get(&number)?;
-        Some(PipelineVersion { name, number, version, composition: version.pipeline.as_ref()? })
-    };
-    let (mut ordered, mut visits) = (Vec::new(), HashMap::new());
+    let mut pipelines = BTreeMap::new();
+    let mut dependencies = Dependencies::default();
     for (name, function) in new {
-        for number in function.versions.keys() {
-            let mut waiting =
-                vec![FunctionRef { name: (*name).clone(), selector: Selector::Version(*number) }];
-            while let Some(reference) = waiting.last().cloned() {
-                let found = pipeline(&reference);
-                let Some(found) = found.filter(|_| !matches!(visits.get(&reference), Some(Visit::Ended)))
-                else {
-                    waiting.pop();
-                    continue;
-                };
-                visits.insert(reference.clone(), Visit::Begun);
-                let mut inner = Vec::new();
-                for call in found.composition.description.steps.calls() {
-                    let Some(called) = found.composition.version_of(call) else { continue };
-                    match visits.get(&called) {
-                        Some(Visit::Ended) => {}
-                        Some(Visit::Begun) => {
-                            return Err(inconsistent(found.name, found.number)(Inconsistency::Cycle));
-                        }
-                        None if pipeline(&called).is_some() => inner.push(called),
-                        None => {}
-                    }
-                }
-                if inner.is_empty() {
-                    visits.insert(reference, Visit::Ended);
-                    ordered.push(found);
-                    waiting.pop();
-                } else {
-                    waiting.append(&mut inner);
-                }
-            }
+        for (number, version) in &function.versions {
+            let Some(composition) = &version.pipeline else { continue };
+            let called = composition.description.steps.calls().into_iter();
+            let called = called.filter_map(|call| {
+                Some((call.name.clone(), composition.pinned.get(&call.to_string())?.version))
+            });
+            dependencies.add(((*name).clone(), *number), called);
+            let pipeline = PipelineVersion { name, number: *number, version, composition };
+            pipelines.insert(((*name).clone(), *number), pipeline);
         }
     }
-    Ok(ordered)
+    let ordered = dependencies.order().map_err(|cycle| {
+        let (name, number) = cycle.first();
+        inconsistent(name, *number)(Inconsistency::Cycle)
+    })?;
+    Ok(ordered.into_iter().filter_map(|version| pipelines.get(version).copied()).collect())
 }
