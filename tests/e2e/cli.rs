@@ -189,7 +189,7 @@ fn verify_compares_repeated_calls() {
     let server = Nebula::start().deploy("counts", guests::COUNTS).deploy("http", guests::MIRRORS_REQUEST);
     server.cli(&["verify", "counts"]).exits(0);
     server.cli(&["verify", "http", "body"]).exits(0);
-    server.cli(&["verify", "counts@v1"]).exits(1).explains("without a version");
+    server.cli(&["verify", "counts@v1"]).exits(2).explains("without a version");
     server.cli(&["verify", "none"]).exits(7).explains("there is no function `none`");
 }
 

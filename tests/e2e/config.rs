@@ -188,11 +188,11 @@ fn a_component_file_is_called_with_a_configuration() {
     assert_eq!(current(&nebula, "f")["config"], json!({"GREETING": "Salut"}));
     nebula.cli(&["deploy", file, "--env", "fr", "--config", "GREETING=a&b=c%20"]).exits(0);
     assert_eq!(current(&nebula, "f")["config"], json!({"GREETING": "a&b=c%20"}));
-    nebula.cli(&["deploy", file, "--env", "it"]).exits(1).explains("has the environment `it`");
+    nebula.cli(&["deploy", file, "--env", "it"]).exits(2).explains("has the environment `it`");
     std::fs::write(directory.join("nebula.toml"), "[secrets]\nKEY = \"x\"\n").unwrap();
     nebula.cli(&["deploy", file]).exits(1).explains("a function has no secrets");
     nebula
         .cli(&["invoke", "f", "Eva", "--config", "A=1"])
-        .exits(1)
+        .exits(2)
         .explains("its own limits and configuration");
 }

@@ -406,7 +406,7 @@ fn deploy_builds_and_deploys_a_directory() {
         assert!(stdout.contains(line), "no `{line}`:\n{stdout}");
     }
     nebula.post("/f/three", "4").is(200).says("8");
-    run(&["deploy", "--deadline-ms", "5"]).exits(1).explains("nebula.toml");
+    run(&["deploy", "--deadline-ms", "5"]).exits(2).explains("nebula.toml");
     std::fs::remove_dir_all(&root).unwrap();
 }
 

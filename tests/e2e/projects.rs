@@ -111,9 +111,9 @@ fn new_overwrites_nothing() {
         .explains("`hello` exists and is not an empty directory")
         .explains("hint:");
     assert_eq!(std::fs::read_to_string(home.path().join("hello/src/lib.rs")).unwrap(), written);
-    run(&["new", "Hello"]).exits(1).explains("cannot name a function `Hello`").explains("hint: a name has");
-    run(&["new", "7up"]).exits(1).explains("begins with a digit");
-    run(&["new", "nebula-sdk"]).exits(1).explains("the directory of the SDK");
+    run(&["new", "Hello"]).exits(2).explains("cannot name a function `Hello`").explains("hint: a name has");
+    run(&["new", "7up"]).exits(2).explains("begins with a digit");
+    run(&["new", "nebula-sdk"]).exits(2).explains("the directory of the SDK");
     run(&["new", "other", "--sdk", "nowhere"]).exits(1).explains("cannot find `nowhere`");
     assert!(!home.path().join("other").exists());
 }

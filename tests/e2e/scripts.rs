@@ -186,6 +186,78 @@ fn every_kind_of_failure_has_an_exit_code() {
     assert_eq!(error["causes"].as_array().unwrap().len(), 1);
 }
 
+/// What clap can't check is a wrong command line too: combinations of options, and values that only
+/// mean something beside a server, a project or a file.
+#[test]
+fn command_lines_that_only_a_command_can_check_are_wrong_usage() {
+    let server = Nebula::start().deploy("adds", guests::ADDS);
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path();
+    std::fs::create_dir(directory.join("unnamed")).unwrap();
+    std::fs::copy(guests::ADDS, directory.join("adds.wasm")).unwrap();
+    std::fs::copy(guests::ADDS, directory.join("No Name.wasm")).unwrap();
+    let manifest = "[package]\nname = \"p\"\nedition = \"2024\"\n[lib]\ncrate-type = [\"cdylib\"]\n";
+    std::fs::create_dir_all(directory.join("project/src")).unwrap();
+    std::fs::write(directory.join("project/Cargo.toml"), manifest).unwrap();
+    std::fs::write(directory.join("project/src/lib.rs"), "").unwrap();
+    let pipeline = "[pipelines.same]\nsteps = { call = \"adds\" }\n";
+    std::fs::write(directory.join("project/nebula.toml"), pipeline).unwrap();
+    let receipt = directory.join("receipt").display().to_string();
+    server.cli(&["invoke", "adds", "1", "2", "--receipt", &receipt]).exits(0);
+
+    let with_server: &[(&[&str], &str)] = &[
+        (&["deploy", "adds.wasm", "--dry-run"], "are for projects"),
+        (&["deploy", "adds.wasm", "--prune"], "are for projects"),
+        (&["deploy", "adds.wasm", "--project", "p"], "are for projects"),
+        (&["deploy", "adds.wasm", "--cargo-component"], "are for projects"),
+        (&["deploy", "adds.wasm", "--env", "it"], "has the environment `it`"),
+        (&["deploy", "No Name.wasm"], "cannot derive a function name"),
+        (&["deploy", "-"], "needs a name"),
+        (&["deploy", "-", "--name", "x", "--env", "it"], "has the environment `it`"),
+        (&["deploy", "project", "--name", "x"], "are in its `nebula.toml`"),
+        (&["deploy", "project", "--cache", "off"], "are in its `nebula.toml`"),
+        (&["deploy", "project", "--reset-settings"], "are in its `nebula.toml`"),
+        (&["deploy", "project", "--prune"], "a name of its own"),
+        (&["deploy", "project", "--env", "it"], "has the environment `it`"),
+        (&["pipeline", "check", "project/nebula.toml", "--name", "x"], "are in its `nebula.toml`"),
+        (&["pipeline", "deploy", "project/nebula.toml", "--name", "x"], "are in its `nebula.toml`"),
+        (&["pipeline", "deploy", "project/nebula.toml", "--cache", "off"], "are in its `nebula.toml`"),
+        (&["pipeline", "show", "No Name"], "not a function name"),
+        (&["invoke", "No Name", "1"], "not a function name"),
+        (&["invoke", "adds", "1", "--deadline-ms", "3"], "its own limits and configuration"),
+        (&["invoke", "adds", "1", "--config", "A=1"], "its own limits and configuration"),
+        (&["invoke", "adds.wasm", "[1, 2]", "--receipt", "r"], "only a server issues receipts"),
+        (&["invoke", "adds.wasm", "[1, 2]", "--memory-bytes-max", "1024G"], "memory_bytes_max"),
+        (&["verify", "adds.wasm", "[1, 2]", "--memory-bytes-max", "1024G"], "memory_bytes_max"),
+        (&["verify", "adds", "[1, 2]", "--memory-bytes-max", "1M"], "its own limits and configuration"),
+        (&["verify", "adds", "[1, 2]", "--receipt", "r"], "gets no receipt"),
+        (&["verify", "adds@v1", "[1, 2]"], "without a version"),
+        (&["inspect", "adds@v1"], "without a version"),
+        (&["inspect", "No Name"], "not a function name"),
+        (&["explain", "No Name", "1"], "not a function name"),
+        (&["replay", &receipt, "--input", "[1, 2]", "--config", "A=1"], "had no configuration"),
+    ];
+    let alone: &[(&[&str], &str)] = &[
+        (&["list", "--server", "nowhere"], "no server is saved as `nowhere`"),
+        (&["logout", "nowhere"], "no server is saved as `nowhere`"),
+        (&["new", "No-Name"], "cannot name a function `No-Name`"),
+        (&["add", "7up"], "begins with a digit"),
+    ];
+    let remote = server.remote_arguments();
+    let cases = with_server.iter().map(|case| (case, true)).chain(alone.iter().map(|case| (case, false)));
+    for ((arguments, message), has_server) in cases {
+        let mut all: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        if has_server {
+            all.extend(remote.iter().cloned());
+        }
+        let config = directory.join("config").display().to_string();
+        let ran = nebula_in(directory, &all, &[("XDG_CONFIG_HOME", &config)]).exits(2);
+        let ran = ran.explains(message);
+        assert_eq!(ran.stdout(), "", "{all:?}");
+    }
+    assert_eq!(server.cli(&["list", "--json"]).json()["functions"].as_array().unwrap().len(), 1);
+}
+
 #[test]
 fn help_lists_the_exit_codes() {
     let help = nebula(&["--help"]).exits(0).stdout();
@@ -215,7 +287,7 @@ fn deploy_reads_a_component_from_stdin() {
     assert!(output.status.success(), "{output:?}");
     server.post("/f/plus", r#"{"a": 1, "b": 2}"#).is(200);
     let output = deploy(&["deploy", "-"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("a component from stdin needs a name"), "{stderr}");
     assert!(stderr.contains("hint: give a name with `--name`"), "{stderr}");

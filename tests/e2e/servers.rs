@@ -52,7 +52,7 @@ fn servers_are_named_by_urls_and_addresses() {
     }
     nebula(&["invoke", "adds", "1", "--url", "ftp://x"]).exits(2).explains("a server is `https://HOST`");
     nebula(&["list", "--server", "prod"])
-        .exits(1)
+        .exits(2)
         .explains("no server is saved as `prod`, and it isn't an address")
         .explains("hint: `nebula login URL --name prod`");
 }
@@ -252,11 +252,11 @@ fn login_keeps_url_ca_and_token_of_each_server() {
     }
     assert_eq!(mode(&file), 0o600);
 
-    user.nebula(&["logout"], &[]).exits(1).explains("several servers are saved").explains("`prod`");
-    user.nebula(&["logout", "none"], &[]).exits(1).explains("no server is saved as `none`");
+    user.nebula(&["logout"], &[]).exits(2).explains("several servers are saved").explains("`prod`");
+    user.nebula(&["logout", "none"], &[]).exits(2).explains("no server is saved as `none`");
     user.nebula(&["logout", "prod"], &[]).exits(0).explains("forgot `prod` and its token");
     assert!(!std::fs::read_to_string(&file).unwrap().contains(secure.server.token()));
-    user.nebula(&["list", "--server", "prod"], &[]).exits(1).explains("no server is saved as `prod`");
+    user.nebula(&["list", "--server", "prod"], &[]).exits(2).explains("no server is saved as `prod`");
     user.nebula(&["logout"], &[]).exits(0);
     user.nebula(&["logout"], &[]).exits(1).explains("no server is saved");
 }

@@ -5,11 +5,13 @@
 mod remote;
 mod settings;
 
+use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use nebula_runtime::id::{FunctionName, FunctionRef, ProjectName, Version};
+use nebula_runtime::id::{FunctionName, FunctionRef, IdError, ProjectName, Version};
 use nebula_runtime::limits::HostLimits;
 use nebula_runtime::size::parse_bytes;
 use nebula_runtime::{CorsOrigin, Followers};
@@ -432,7 +434,7 @@ pub(crate) struct Cache {
 pub(crate) struct Invoke {
     /// A deployed function (`name`, `name@v3`, `name@sha256:…`), or a component file (with a `/` or
     /// `.wasm`)
-    pub(crate) function: String,
+    pub(crate) function: Target,
     /// The input: inline, `@file`, or `-` for stdin; by default what is piped in. Several are the
     /// values of the parameters, each as JSON or else as text
     #[arg(allow_negative_numbers = true)]
@@ -502,7 +504,7 @@ pub(crate) struct VerifyReceipt {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Inspect {
     /// A deployed function's name, or a component file
-    pub(crate) function: String,
+    pub(crate) function: Target,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
@@ -558,15 +560,26 @@ pub(crate) struct Named {
 }
 
 /// The target of `invoke`, `inspect` and `verify`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Target {
     Deployed(FunctionRef),
     File(PathBuf),
 }
 
-impl Target {
-    /// Parses a target. Files have a slash or end in `.wasm`; function names have neither.
-    pub(crate) fn parse(text: &str) -> Result<Self, nebula_runtime::id::IdError> {
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deployed(reference) => reference.fmt(formatter),
+            Self::File(path) => path.display().fmt(formatter),
+        }
+    }
+}
+
+/// Files have a slash or end in `.wasm`; function names have neither.
+impl FromStr for Target {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
         let is_file = text.contains('/') && !text.contains('@') || text.ends_with(".wasm");
         if is_file { Ok(Self::File(PathBuf::from(text))) } else { text.parse().map(Self::Deployed) }
     }
@@ -611,11 +624,11 @@ mod tests {
     #[test]
     fn targets_are_files_or_functions() {
         for file in ["a.wasm", "./a", "dir/a.wasm", "/a"] {
-            assert!(matches!(Target::parse(file), Ok(Target::File(_))), "{file}");
+            assert!(matches!(file.parse(), Ok(Target::File(_))), "{file}");
         }
         for function in ["a", "a@v3", "a-b"] {
-            assert!(matches!(Target::parse(function), Ok(Target::Deployed(_))), "{function}");
+            assert!(matches!(function.parse(), Ok(Target::Deployed(_))), "{function}");
         }
-        assert!(Target::parse("No Name").is_err());
+        assert!("No Name".parse::<Target>().is_err());
     }
 }

@@ -474,7 +474,7 @@ impl<'a> Client<'a> {
         if !input.body.is_empty() && [Method::HEAD, Method::CONNECT].contains(&method) {
             let message = format!("a {method} request carries no input");
             let hint = "leave the input out, or give another `--method`";
-            return Err(Failure::new(FailureKind::Usage, message).with_hint(hint).into());
+            return Err(Failure::usage(message, hint).into());
         }
         let link = self.link()?;
         let told;

@@ -18,6 +18,7 @@ use nebula_http::Token;
 use crate::address::PlaneUrl;
 use crate::args::{CONTROL_ADDRESS, DATA_ADDRESS, Remote};
 use crate::data_dir;
+use crate::failure::Failure;
 use crate::hints::TOKEN_HINT;
 use crate::report::hinted;
 use crate::servers::{SavedServer, SavedServers};
@@ -114,5 +115,5 @@ fn unknown(name: &str, servers: &SavedServers) -> anyhow::Error {
     let hint = format!(
         "`nebula login URL --name {name}` saves one; or give `https://HOST`, `http://HOST:PORT` or `HOST:PORT`{saved}"
     );
-    hinted(format!("no server is saved as `{name}`, and it isn't an address"), hint).into()
+    Failure::usage(format!("no server is saved as `{name}`, and it isn't an address"), hint).into()
 }

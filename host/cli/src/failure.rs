@@ -19,7 +19,8 @@ const PROBLEM_PREFIX: &str = "urn:nebula:problem:";
 pub(crate) enum FailureKind {
     /// No other kind fits: a file can't be read, a build fails, recomputed answers disagree.
     Failed = 1,
-    /// The command line is wrong. clap exits with this code too.
+    /// The command line is wrong: its arguments don't parse, exclude each other, or don't fit what
+    /// they are given for. clap exits with this code too.
     Usage = 2,
     /// The function ran and returned its own error.
     OwnError = 3,
@@ -140,6 +141,11 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hint: None, problem: None }
+    }
+
+    /// Creates the failure of a command line that is wrong, for what clap can't check.
+    pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(FailureKind::Usage, message).with_hint(hint)
     }
 
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {

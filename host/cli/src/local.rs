@@ -16,7 +16,7 @@ use nebula_runtime::{
 };
 
 use crate::bundle::{Bundle, Content, Part};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::hints::INITIALISE_HINT;
 use crate::http_parts::{Header, HttpParts};
 use crate::input::Input;
@@ -99,7 +99,7 @@ impl LocalFunction {
             Form::Typed | Form::Raw => {
                 let message = "only a function of the http form sees a method, a path and headers";
                 let hint = "leave out `--method`, `--path` and `--header`";
-                return Err(Failure::new(FailureKind::Usage, message).with_hint(hint).into());
+                return Err(Failure::usage(message, hint).into());
             }
         };
         Ok(self.call_with(request, Prefer::AsSent))

@@ -17,18 +17,19 @@ use super::apply::{spinner, with_uploads};
 use super::functions::{name_of, print_deployed};
 use crate::args::{self, Remote};
 use crate::client::Client;
+use crate::failure::Failure;
 use crate::local::read_component;
 use crate::project::{Builder, ComponentConfig, Project, project_pipelines};
-use crate::report::{hinted, json, line, note};
+use crate::report::{json, line, note};
 
 pub(crate) fn run(deploy: &args::Deploy) -> anyhow::Result<()> {
     if deploy.path.is_dir() { deploy_project(deploy) } else { deploy_component(deploy) }
 }
 
 fn deploy_component(deploy: &args::Deploy) -> anyhow::Result<()> {
-    if deploy.dry_run || deploy.prune || deploy.project.is_some() {
-        let message = "`--dry-run`, `--prune` and `--project` are for projects";
-        return Err(hinted(message, "give the directory of a project").into());
+    if deploy.dry_run || deploy.prune || deploy.project.is_some() || deploy.cargo_component {
+        let message = "`--dry-run`, `--prune`, `--project` and `--cargo-component` are for projects";
+        return Err(Failure::usage(message, "give the directory of a project").into());
     }
     let path = &deploy.path;
     let component = read_component(path)?;
@@ -61,15 +62,14 @@ fn deploy_component(deploy: &args::Deploy) -> anyhow::Result<()> {
 fn deploy_project(deploy: &args::Deploy) -> anyhow::Result<()> {
     if deploy.name.is_some() || deploy.settings.any() {
         let message = "names and settings of a project's functions are in its `nebula.toml`";
-        return Err(hinted(message, "leave out these options, or give a component file").into());
+        return Err(Failure::usage(message, "leave out these options, or give a component file").into());
     }
     let project = Project::open(&deploy.path, deploy.environment.env.as_deref())?;
     if deploy.prune && deploy.project.is_none() && !project.is_named() {
         let message =
             "`--prune` needs a project with a name of its own: other directories may have this one's";
-        return Err(
-            hinted(message, "put `project = \"NAME\"` into its `nebula.toml`, or give `--project`").into()
-        );
+        let hint = "put `project = \"NAME\"` into its `nebula.toml`, or give `--project`";
+        return Err(Failure::usage(message, hint).into());
     }
     let name = match &deploy.project {
         Some(name) => name.clone(),

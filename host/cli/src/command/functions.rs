@@ -6,7 +6,8 @@ use nebula_runtime::id::FunctionName;
 
 use crate::args::{self, Named, Remote};
 use crate::client::Client;
-use crate::report::{hinted, json, line, note};
+use crate::failure::Failure;
+use crate::report::{json, line, note};
 
 /// Prints a version that was deployed, and its URL.
 pub(super) fn print_deployed(client: &Client<'_>, record: &FunctionVersion) -> anyhow::Result<()> {
@@ -29,7 +30,7 @@ pub(super) fn name_of(path: &std::path::Path) -> anyhow::Result<FunctionName> {
             Some("-") => "a component from stdin needs a name".to_owned(),
             _ => format!("cannot derive a function name from `{}`", path.display()),
         };
-        anyhow::Error::new(error).context(hinted(message, "give a name with `--name`"))
+        anyhow::Error::new(error).context(Failure::usage(message, "give a name with `--name`"))
     })
 }
 

@@ -7,14 +7,15 @@ use nebula_runtime::{Codegen, Configuration};
 
 use crate::args::{Inspect, Target};
 use crate::client::Client;
+use crate::failure::Failure;
 use crate::local::{LocalFunction, read_component};
-use crate::report::{hinted, json, line, text};
+use crate::report::{json, line, text};
 use crate::wit;
 
 pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
-    match Target::parse(&inspect.function)? {
+    match &inspect.function {
         Target::File(path) => {
-            let component = read_component(&path)?;
+            let component = read_component(path)?;
             let local = LocalFunction::open(
                 component.clone(),
                 LimitOverrides::default(),
@@ -44,7 +45,9 @@ pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
         Target::Deployed(reference) => {
             if reference.selector != Selector::Current {
                 let hint = format!("`nebula inspect {}` shows all of them", reference.name);
-                return Err(hinted("`inspect` takes a function's name without a version", hint).into());
+                return Err(
+                    Failure::usage("`inspect` takes a function's name without a version", hint).into()
+                );
             }
             let client = Client::new(&inspect.remote);
             let detail = client.detail(&reference.name)?;

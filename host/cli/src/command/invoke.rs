@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use nebula_runtime::id::FunctionRef;
+use nebula_runtime::limits::{LimitOverrides, Limits};
 use nebula_runtime::{
     Answer, CallError, CallOutcome, Codegen, Configuration, Settings, SettingsBase, SettingsUpdate,
 };
@@ -62,15 +63,15 @@ pub(crate) fn run(invoke: &Invoke) -> anyhow::Result<ExitCode> {
         texts: &invoke.input,
         media_type: invoke.content_type.as_deref(),
     })?;
-    let outcome = match Target::parse(&invoke.function)? {
-        Target::Deployed(reference) => call_deployed(invoke, &reference, &input)?,
+    let outcome = match &invoke.function {
+        Target::Deployed(reference) => call_deployed(invoke, reference, &input)?,
         Target::File(path) => {
             if invoke.receipt.is_some() {
                 let hint = "deploy it and call it by name";
-                return Err(hinted("only a server issues receipts", hint).into());
+                return Err(Failure::usage("only a server issues receipts", hint).into());
             }
-            let component = read_component(&path)?;
-            let (limits, config) = (invoke.limits.overrides(), configuration(invoke, &path)?);
+            let component = read_component(path)?;
+            let (limits, config) = (limits(invoke)?, configuration(invoke, path)?);
             let local = LocalFunction::open(component, limits, config, Codegen::Optimised)
                 .with_context(|| format!("cannot run `{}`", path.display()))?;
             local_outcome(local.call(&input, &invoke.http)?)?
@@ -96,6 +97,15 @@ pub(crate) fn run(invoke: &Invoke) -> anyhow::Result<ExitCode> {
     Ok(if outcome.ok { ExitCode::SUCCESS } else { FailureKind::OwnError.into() })
 }
 
+/// Returns the limits that are given for a component file.
+pub(super) fn limits(invoke: &Invoke) -> anyhow::Result<LimitOverrides> {
+    let given = invoke.limits.overrides();
+    match Limits::default().with(&given) {
+        Ok(_) => Ok(given),
+        Err(error) => Err(Failure::usage(error.to_string(), "give a lower limit").into()),
+    }
+}
+
 /// Returns the configuration of a component file: the constants that were given, over those in the
 /// `nebula.toml` beside it.
 pub(super) fn configuration(invoke: &Invoke, component: &Path) -> anyhow::Result<Configuration> {
@@ -110,7 +120,7 @@ pub(super) fn refuse_settings(invoke: &Invoke) -> anyhow::Result<()> {
         return Ok(());
     }
     let hint = "`nebula deploy` sets them; leave them out here";
-    Err(hinted("a deployed function has its own limits and configuration", hint).into())
+    Err(Failure::usage("a deployed function has its own limits and configuration", hint).into())
 }
 
 fn call_deployed(invoke: &Invoke, reference: &FunctionRef, input: &Input) -> anyhow::Result<Outcome> {

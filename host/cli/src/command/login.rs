@@ -12,6 +12,7 @@ use crate::address::PlaneUrl;
 use crate::args::{Login, Logout, Remote};
 use crate::client::Client;
 use crate::connection::{read_ca, token_of_the_environment};
+use crate::failure::Failure;
 use crate::report::{hinted, json, line, note};
 use crate::servers::{SavedServer, SavedServers};
 
@@ -147,12 +148,12 @@ pub(crate) fn forget(logout: &Logout) -> anyhow::Result<()> {
         (None, []) => return Err(hinted("no server is saved", "`nebula login URL` saves one").into()),
         (None, _) => {
             let hint = format!("saved are {}", servers.names().unwrap_or_default());
-            return Err(hinted("several servers are saved: name one", hint).into());
+            return Err(Failure::usage("several servers are saved: name one", hint).into());
         }
     };
     if !servers.remove(&name) {
         let hint = servers.names().map_or("none is saved".to_owned(), |names| format!("saved are {names}"));
-        return Err(hinted(format!("no server is saved as `{name}`"), hint).into());
+        return Err(Failure::usage(format!("no server is saved as `{name}`"), hint).into());
     }
     servers.save()?;
     note(format!("forgot `{name}` and its token"));

@@ -13,6 +13,7 @@ use anyhow::Context;
 use nebula_runtime::id::FunctionName;
 
 use crate::args::{Add, New, Template};
+use crate::failure::Failure;
 use crate::project::functions_of;
 use crate::report::{hinted, line, note};
 use crate::sdk::{self, VendoredSdk, write_new};
@@ -72,7 +73,7 @@ pub(crate) fn add(add: &Add) -> anyhow::Result<()> {
     };
     if matches!(add.template, Template::Workspace) {
         let hint = "`nebula new NAME --template workspace` creates one elsewhere";
-        return Err(hinted("a workspace can't be added to a project", hint).into());
+        return Err(Failure::usage("a workspace can't be added to a project", hint).into());
     }
     let directory = workspace.directory_of_functions().join(name.as_str());
     refuse_content(&directory)?;
@@ -250,17 +251,15 @@ fn name_of(path: &Path) -> anyhow::Result<FunctionName> {
     let hint = "a name has up to 63 lowercase letters, digits and `-`, and begins with a letter";
     let text = path.file_name().unwrap_or_default().to_string_lossy();
     let name: FunctionName = text.parse().map_err(|error| {
-        anyhow::Error::new(error).context(hinted(format!("cannot name a function `{text}`"), hint))
+        anyhow::Error::new(error).context(Failure::usage(format!("cannot name a function `{text}`"), hint))
     })?;
     if name.as_str().starts_with(|first: char| first.is_ascii_digit()) {
-        return Err(hinted(
-            format!("cargo doesn't allow a package name that begins with a digit: `{name}`"),
-            hint,
-        )
-        .into());
+        let message = format!("cargo doesn't allow a package name that begins with a digit: `{name}`");
+        return Err(Failure::usage(message, hint).into());
     }
     if name.as_str() == sdk::DIRECTORY {
-        return Err(hinted(format!("`{name}` is the directory of the SDK"), "choose another name").into());
+        let message = format!("`{name}` is the directory of the SDK");
+        return Err(Failure::usage(message, "choose another name").into());
     }
     Ok(name)
 }

@@ -10,9 +10,10 @@ use nebula_runtime::pipeline::Pipeline;
 
 use super::deploy::pipelines_only;
 use super::functions::{name_of, print_deployed};
-use crate::args::{self, DeployPipeline, PipelineFile, ShowPipeline};
+use crate::args::{self, DeployPipeline, PipelineFile, SettingsArgs, ShowPipeline};
 use crate::client::Client;
 use crate::diagram;
+use crate::failure::Failure;
 use crate::hints::guide;
 use crate::report::{hinted, json, line, text};
 
@@ -52,8 +53,18 @@ fn is_config(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == "nebula.toml")
 }
 
+/// Refuses options of one pipeline, when those of a project are given.
+fn refuse_options(file: &PipelineFile, settings: &SettingsArgs) -> anyhow::Result<()> {
+    if file.name.is_none() && !settings.any() {
+        return Ok(());
+    }
+    let message = "names and settings of a project's pipelines are in its `nebula.toml`";
+    Err(Failure::usage(message, "leave out these options, or give a pipeline's file").into())
+}
+
 fn check(file: &PipelineFile) -> anyhow::Result<()> {
     if is_config(&file.file) {
+        refuse_options(file, &SettingsArgs::default())?;
         return pipelines_only(&file.remote, &file.file, true, Followers::MayStay);
     }
     let (pipeline, name) = (read(&file.file)?, name(file)?);
@@ -70,6 +81,7 @@ fn deploy(deploy: &DeployPipeline) -> anyhow::Result<()> {
     let file = &deploy.file;
     let followers = deploy.followers.followers();
     if is_config(&file.file) {
+        refuse_options(file, &deploy.settings)?;
         return pipelines_only(&file.remote, &file.file, false, followers);
     }
     let (pipeline, name) = (read(&file.file)?, name(file)?);
@@ -91,7 +103,10 @@ fn show(show: &ShowPipeline) -> anyhow::Result<()> {
         let name = name_of(path)?;
         (name.to_string(), client.check_pipeline(&name, &read(path)?)?.view)
     } else {
-        let reference: FunctionRef = show.pipeline.parse()?;
+        let reference: FunctionRef = show.pipeline.parse().map_err(|error| {
+            let hint = "name a deployed pipeline, or a description that ends in `.json` or `.toml`";
+            Failure::usage(format!("{error}"), hint)
+        })?;
         let detail = client.pipeline(&reference).with_context(|| format!("cannot show `{reference}`"))?;
         if show.remote.json {
             return json(&detail);

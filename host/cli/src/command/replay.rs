@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::args::Replay;
 use crate::bundle::Bundle;
 use crate::client::Client;
+use crate::failure::Failure;
 use crate::hints::guide;
 use crate::input::Input;
 use crate::local::{LocalFunction, read_component};
@@ -144,7 +145,7 @@ fn configuration(replay: &Replay, receipt: &Receipt) -> anyhow::Result<Configura
             return Ok(given);
         }
         let hint = "leave out `--config`";
-        return Err(hinted("the function of this receipt had no configuration", hint).into());
+        return Err(Failure::usage("the function of this receipt had no configuration", hint).into());
     };
     let found = match given.is_empty() {
         false => given,

@@ -13,14 +13,14 @@ use nebula_runtime::limits::DEADLINE_MS_CEILING;
 use nebula_runtime::{Answer, CallOutcome, Codegen, Fault};
 use serde::Serialize;
 
-use super::invoke::{configuration, refuse_settings};
+use super::invoke::{configuration, limits, refuse_settings};
 use crate::args::{Target, Verify};
 use crate::bundle::Bundle;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::input::{Input, InputArgument};
 use crate::local::{LocalFunction, read_component};
-use crate::report::{hinted, json, line};
+use crate::report::{json, line};
 
 /// The factor by which deadlines are raised: unoptimised code is about this much slower.
 const SLOWDOWN: u64 = 20;
@@ -35,19 +35,23 @@ struct Verdict {
 
 pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
     let invoke = &verify.invoke;
+    if invoke.receipt.is_some() {
+        let hint = "`nebula invoke --receipt` calls a deployed function for one";
+        return Err(Failure::usage("`verify` runs the function here, and gets no receipt", hint).into());
+    }
     let input = Input::read_or_piped(InputArgument {
         texts: &invoke.input,
         media_type: invoke.content_type.as_deref(),
     })?;
-    let bundle = match Target::parse(&invoke.function)? {
+    let bundle = match &invoke.function {
         Target::File(path) => {
-            let component = read_component(&path)?;
-            Bundle::of_component(component, invoke.limits.overrides(), configuration(invoke, &path)?)?
+            let component = read_component(path)?;
+            Bundle::of_component(component, limits(invoke)?, configuration(invoke, path)?)?
         }
         Target::Deployed(reference) => {
             if reference.selector != Selector::Current {
                 let hint = format!("`nebula verify {}` verifies the current version", reference.name);
-                return Err(hinted("`verify` takes a function's name without a version", hint).into());
+                return Err(Failure::usage("`verify` takes a function's name without a version", hint).into());
             }
             refuse_settings(invoke)?;
             let client = Client::new(&invoke.remote);

@@ -22,6 +22,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::failure::Failure;
 use crate::hints::guide;
 use crate::report::hinted;
 
@@ -226,6 +227,7 @@ impl ComponentConfig {
     /// Reads the `nebula.toml` in the directory of a component file, in an environment.
     pub(crate) fn beside(component: &Path, environment: Option<&str>) -> anyhow::Result<Self> {
         if component == Path::new("-") {
+            ensure_defined(environment, std::iter::empty())?;
             return Ok(Self::default());
         }
         let directory = component.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -254,7 +256,8 @@ pub(super) fn ensure_defined<'a>(
             did_you_mean(name, defined.iter().copied()).unwrap_or_else(|| format!("there are {}", all()))
         }
     };
-    Err(hinted(format!("no `nebula.toml` of a function has the environment `{name}`"), hint).into())
+    let message = format!("no `nebula.toml` of a function has the environment `{name}`");
+    Err(Failure::usage(message, hint).into())
 }
 
 /// Returns the directory of functions that the `nebula.toml` in a directory names, if it names one.
