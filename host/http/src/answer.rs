@@ -27,7 +27,7 @@ use crate::accept_encoding;
 use crate::body::PresentHeaders;
 use crate::cache_control;
 use crate::coding::Coding;
-use crate::compression::{self, Compression, Encodable};
+use crate::compression::{self, Compression, Encodable, Encoding};
 use crate::etag::EntityTag;
 use crate::preference::{self, PREFERENCE_APPLIED, ReceiptPreference};
 use crate::problem::Problem;
@@ -343,10 +343,18 @@ fn finish(
     }
     // An omitted body isn't encoded.
     let encoded = coding.filter(|_| !body.is_empty());
+    let encoding = |plain_etag| {
+        let cached_hash = match facts.source {
+            Source::Cached { .. } => facts.content_hash,
+            Source::Ran { .. } | Source::Collapsed => None,
+        };
+        encoded.map(|coding| Encoding { coding, plain_etag, cached_hash })
+    };
     let Some(etag) = own.or_else(hash) else {
         headers.remove(header::ETAG);
-        return Ok(Encodable { response: Response::from_parts(parts, body), coding: encoded });
+        return Ok(Encodable { response: Response::from_parts(parts, body), encoding: encoding(None) });
     };
+    let encoding = encoding(coding.map(|_| etag.clone()));
     let etag = match coding {
         Some(coding) => etag.in_coding(coding),
         // The function compared the tag without the coding in which the client has the content.
@@ -365,9 +373,9 @@ fn finish(
         for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
             headers.remove(name);
         }
-        return Ok(Encodable { response: Response::from_parts(parts, Bytes::new()), coding: None });
+        return Ok(Encodable { response: Response::from_parts(parts, Bytes::new()), encoding: None });
     }
-    Ok(Encodable { response: Response::from_parts(parts, body), coding: encoded })
+    Ok(Encodable { response: Response::from_parts(parts, body), encoding })
 }
 
 /// Adds the function's identity, the timings, the cache status and the failed step. Errors get

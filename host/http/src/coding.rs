@@ -32,7 +32,7 @@ const BROTLI_WINDOW_LOG: u32 = 22;
 const ZSTD_LEVEL: i32 = 3;
 
 /// A coding that makes content shorter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Coding {
     Gzip,
     /// The zlib format (RFC 9110 §8.4.1.2). Some senders leave out its header and checksum, and

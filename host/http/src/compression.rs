@@ -4,17 +4,26 @@
 //! millisecond, like a call on the fast lane. Longer ones are compressed beside the compute lane.
 //! `accept_encoding` chooses the coding.
 //!
-//! Invariant: whether an answer is compressed depends on the request and on the answer's own head and
-//! length, never on load. So the same request always gets the same bytes, and `answer` can tell the
-//! entity tag of the compressed content without compressing it.
+//! The compressed content of a cached result is kept (`compressed_contents`), and sent again.
+//!
+//! Invariants:
+//! * Whether an answer should be compressed depends on the request and on the answer's own head and
+//!   length alone. So `answer` can tell the entity tag of the compressed content without compressing
+//!   it.
+//! * Compression is an optimisation: an answer that finds no thread in [`PATIENCE`] is sent as it is,
+//!   with the head of that. The cached fast path doesn't keep such an answer.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
-use nebula_runtime::Shard;
+use nebula_runtime::{NotRun, Shard};
 
 use crate::coding::Coding;
+use crate::compressed_contents::{CompressedContents, ContentKey};
+use crate::etag::EntityTag;
 use crate::problem::Reply;
 use crate::status;
 
@@ -31,35 +40,82 @@ const BYTES_MIN: usize = 1024;
 /// The longest body that is compressed on a serving thread, bytes.
 const INLINE_BYTES_MAX: usize = 16 * 1024;
 
-/// A response that is sent in `coding`, which its head has already, or as it is.
+/// The longest time for which an answer waits for a thread that compresses it. On most networks it
+/// arrives sooner as it is.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A response to send in a coding, or as it is.
 pub(crate) struct Encodable {
     pub(crate) response: Response<Bytes>,
-    pub(crate) coding: Option<Coding>,
+    pub(crate) encoding: Option<Encoding>,
+}
+
+/// The coding of a response, which its head has already.
+pub(crate) struct Encoding {
+    pub(crate) coding: Coding,
+    /// The tag of the content without the coding.
+    pub(crate) plain_etag: Option<EntityTag>,
+    /// The hash of the content, if it is that of a cached result.
+    pub(crate) cached_hash: Option<[u8; 32]>,
+}
+
+/// A reply, encoded.
+pub(crate) struct EncodedReply {
+    pub(crate) reply: Reply,
+    /// Set if the coding is missing only because the host is busy.
+    pub(crate) is_makeshift: bool,
 }
 
 impl Encodable {
     /// Encodes the response.
-    pub(crate) async fn encode(self, shard: &Shard) -> Reply {
-        let Self { response, coding } = self;
-        match coding {
-            None => response.map(Full::new),
+    pub(crate) async fn encode(self, shard: &Shard, contents: &CompressedContents) -> EncodedReply {
+        let Self { response, encoding } = self;
+        match encoding {
+            None => EncodedReply { reply: response.map(Full::new), is_makeshift: false },
             // Boxed, because few answers are compressed here: most are on the cached fast path.
-            Some(coding) => Box::pin(encode(shard, response, coding)).await,
+            Some(encoding) => Box::pin(encode(shard, contents, response, encoding)).await,
         }
     }
 }
 
-async fn encode(shard: &Shard, response: Response<Bytes>, coding: Coding) -> Reply {
-    let (parts, body) = response.into_parts();
+async fn encode(
+    shard: &Shard,
+    contents: &CompressedContents,
+    response: Response<Bytes>,
+    Encoding { coding, plain_etag, cached_hash }: Encoding,
+) -> EncodedReply {
+    let (mut parts, body) = response.into_parts();
+    let key = cached_hash.map(|hash| ContentKey { hash, coding });
+    let kept = key.as_ref().and_then(|key| contents.get(key));
+    let sends = |parts, content| EncodedReply {
+        reply: Response::from_parts(parts, Full::new(content)),
+        is_makeshift: false,
+    };
+    if let Some(kept) = kept {
+        return sends(parts, kept);
+    }
     let coded = if body.len() <= INLINE_BYTES_MAX {
-        coding.encode(&body)
+        Ok(coding.encode(&body))
     } else {
-        let aside = shard.run_aside(move || coding.encode(&body)).await;
-        aside.unwrap_or_else(|| Err(std::io::Error::other("compressing the answer failed")))
+        let body = body.clone();
+        shard.run_aside(PATIENCE, move || coding.encode(&body)).await
     };
     match coded {
-        Ok(coded) => Response::from_parts(parts, Full::new(coded.into())),
-        Err(error) => status::internal(&error).into_reply(),
+        Ok(Ok(coded)) => {
+            let coded = Bytes::from(coded);
+            if let Some(key) = key {
+                contents.insert(key, &coded);
+            }
+            sends(parts, coded)
+        }
+        Ok(Err(error)) => EncodedReply { reply: status::internal(&error).into_reply(), is_makeshift: false },
+        Err(NotRun::Overloaded | NotRun::Failed) => {
+            parts.headers.remove(header::CONTENT_ENCODING);
+            if let Some(etag) = plain_etag {
+                parts.headers.insert(header::ETAG, etag.into());
+            }
+            EncodedReply { is_makeshift: true, ..sends(parts, body) }
+        }
     }
 }
 

@@ -33,7 +33,8 @@ use crate::accept::prefer;
 use crate::answer::{self, CallFacts, ResponseContext};
 use crate::bodies::BodyMemory;
 use crate::body::{self, PresentHeaders};
-use crate::compression::Compression;
+use crate::compressed_contents::CompressedContents;
+use crate::compression::{Compression, EncodedReply};
 use crate::cors;
 use crate::fast_path::{Exchange, RequestInFlight};
 use crate::form;
@@ -99,6 +100,8 @@ pub(crate) struct DataPlane {
     /// The policy for functions without one of their own.
     pub(crate) cors: Option<Cors>,
     pub(crate) compression: Compression,
+    /// The compressed contents to send again.
+    pub(crate) contents: CompressedContents,
     /// The document of all functions; `None` if it isn't served.
     pub(crate) document: Option<CallsDocument>,
 }
@@ -108,6 +111,7 @@ impl DataPlane {
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn new(shard: Shard, bodies: BodyMemory) -> Self {
         Self {
+            contents: CompressedContents::new(shard.clone()),
             shard,
             bodies,
             readiness: Readiness::default(),
@@ -170,7 +174,7 @@ async fn route(
     request_id: &HeaderValue,
     body: &mut Incoming,
 ) -> Result<ReplyWithResult, Problem> {
-    let DataPlane { shard, bodies, readiness, cors, compression, document } = plane;
+    let DataPlane { shard, readiness, cors, compression, document, .. } = plane;
     let path = parts.uri.path();
     if path == "/healthz" || path == "/readyz" {
         return match parts.method {
@@ -213,7 +217,7 @@ async fn route(
             answer::insert_identity(reply.headers_mut(), &target.function);
             Ok(reply.into())
         }
-        None => call(shard, bodies, &target, &head, body).await,
+        None => call(plane, &target, &head, body).await,
     };
     // From here on, every answer names its function.
     let mut answered: ReplyWithResult = outcome.unwrap_or_else(|problem| {
@@ -277,12 +281,12 @@ async fn resolve_path<'a>(shard: &Shard, parts: &'a Parts) -> Result<RequestTarg
 /// # Errors
 /// The problem to answer with, if the call didn't start.
 async fn call(
-    shard: &Shard,
-    bodies: &BodyMemory,
+    plane: &DataPlane,
     SegmentRoute { function, selector }: &SegmentRoute,
     head: &CallHead<'_>,
     body: &mut Incoming,
 ) -> Result<ReplyWithResult, Problem> {
+    let DataPlane { shard, bodies, .. } = plane;
     let CallHead { parts, present, subpath, compression, request_id } = head;
     let form = function.record.description.form;
     if form != Form::Http {
@@ -333,7 +337,7 @@ async fn call(
     let context = ResponseContext::of(parts, *present, *selector, *compression);
     let accept = if present.accept { accept(&parts.headers) } else { None };
     let call = CallToRun { call: request, prefer: prefer(accept.as_deref()), request_id };
-    Ok(run(shard, function, &context, call).await)
+    Ok(run(plane, function, &context, call).await)
 }
 
 /// Returns the `Accept` header, with several lines joined to one list (RFC 9110 §5.3).
@@ -345,7 +349,7 @@ fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 
 /// Runs a call and makes its response, with a receipt if the request asks for one.
 async fn run(
-    shard: &Shard,
+    DataPlane { shard, contents, .. }: &DataPlane,
     function: &Arc<RoutedFunction>,
     context: &ResponseContext,
     CallToRun { call, prefer, request_id }: CallToRun<'_>,
@@ -378,15 +382,17 @@ async fn run(
         Ok(Answer::Http(response)) => answer::response(context, &facts, *response),
         Err(error) => Err(status::call(&error)),
     };
-    let reply = match answered {
-        Ok(encodable) => encodable.encode(shard).await,
+    match answered {
+        Ok(encodable) => {
+            let EncodedReply { reply, is_makeshift } = encodable.encode(shard, contents).await;
+            ReplyWithResult { reply, result: result.filter(|_| !is_makeshift) }
+        }
         Err(problem) => {
             let mut reply = problem.into_reply();
             answer::insert_provenance(reply.headers_mut(), &facts);
-            reply
+            ReplyWithResult { reply, result }
         }
-    };
-    ReplyWithResult { reply, result }
+    }
 }
 
 /// Issues the receipt of a call; `None` if the call returned an error or no receipt can be made.

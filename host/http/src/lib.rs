@@ -18,6 +18,7 @@ mod bodies;
 mod body;
 mod cache_control;
 mod coding;
+mod compressed_contents;
 mod compression;
 mod connections;
 mod control;

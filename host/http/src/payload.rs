@@ -18,7 +18,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, header};
-use nebula_runtime::{DecodeError as InputError, Description, Request as Call, RoutedFunction, Shard};
+use nebula_runtime::{
+    DecodeError as InputError, Description, NotRun, Request as Call, RoutedFunction, Shard,
+};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::bodies::{self, BodyMemory, SMALL_BYTES_MAX};
@@ -133,15 +135,18 @@ pub(crate) async fn read(
         None => bodies.reserve_bytes(bytes_max).await?,
     };
     let function = Arc::clone(function);
-    let read = shard.run_aside(move || payload.into_call(&function.record.description, bytes_max)).await;
+    let patience = function.limits().deadline();
+    let work = move || payload.into_call(&function.record.description, bytes_max);
+    let read = shard.run_aside(patience, work).await;
     match read {
-        Some(Ok(call)) => {
+        Ok(Ok(call)) => {
             bodies::shrink(&mut reserved, call.input_bytes() as u64);
             Ok(ReadCall { call, reserved: Some(reserved) })
         }
-        Some(Err(Unread::TooLong)) => Err(status::too_large(bytes_max)),
-        Some(Err(Unread::Refused(problem))) => Err(problem),
-        None => Err(status::internal(&std::io::Error::other("reading the body failed"))),
+        Ok(Err(Unread::TooLong)) => Err(status::too_large(bytes_max)),
+        Ok(Err(Unread::Refused(problem))) => Err(problem),
+        Err(NotRun::Overloaded) => Err(status::bodies_wait()),
+        Err(NotRun::Failed) => Err(status::internal(&std::io::Error::other("reading the body failed"))),
     }
 }
 

@@ -29,6 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::bodies::BodyMemory;
+use crate::compressed_contents::CompressedContents;
 use crate::compression::Compression;
 use crate::connections::{ConnectionSlot, Connections, Traffic};
 use crate::control::{CallsUrl, ControlPlane, Token};
@@ -221,9 +222,10 @@ impl Server {
             // Without an observer, hyper gets the future of `serve` itself: a wrapper would be moved
             // with every request.
             let compression = self.compression;
-            let data_plane = move |shard| {
+            let data_plane = move |shard, contents| {
                 Arc::new(DataPlane {
                     shard,
+                    contents,
                     bodies: bodies.clone(),
                     readiness: readiness.clone(),
                     cors: cors.clone(),
@@ -233,14 +235,14 @@ impl Server {
             };
             let spawned = match self.observer.clone() {
                 None => thread.spawn(move || {
-                    data_work(runtime, self.cached_fast_path, move |shard| {
-                        let plane = data_plane(shard);
+                    data_work(runtime, self.cached_fast_path, move |shard, contents| {
+                        let plane = data_plane(shard, contents);
                         move |request, in_flight| data::serve(Arc::clone(&plane), request, in_flight)
                     })
                 }),
                 Some(observer) => thread.spawn(move || {
-                    data_work(runtime, false, move |shard| {
-                        let plane = data_plane(shard);
+                    data_work(runtime, false, move |shard, contents| {
+                        let plane = data_plane(shard, contents);
                         move |request, in_flight| {
                             let plane = Arc::clone(&plane);
                             observed(observer.clone(), request, move |request| {
@@ -397,18 +399,20 @@ struct ThreadWork<S, T> {
 fn data_work<S>(
     runtime: Runtime,
     cached_fast_path: bool,
-    serve: impl FnOnce(Shard) -> S,
+    serve: impl FnOnce(Shard, CompressedContents) -> S,
 ) -> io::Result<ThreadWork<S, impl Fn() + Clone + Send + Sync + 'static>> {
     let shard = Shard::new(runtime).map_err(io::Error::other)?;
+    let contents = CompressedContents::new(shard.clone());
     let fast_path = if cached_fast_path { FastPath::on(&shard) } else { FastPath::off() };
     let tidy = {
-        let (shard, fast_path) = (shard.clone(), fast_path.clone());
+        let (shard, fast_path, contents) = (shard.clone(), fast_path.clone(), contents.clone());
         move || {
             shard.tidy();
             fast_path.tidy();
+            contents.tidy();
         }
     };
-    Ok(ThreadWork { serve: serve(shard), tidy, fast_path })
+    Ok(ThreadWork { serve: serve(shard, contents), tidy, fast_path })
 }
 
 /// A thread that serves one listener.

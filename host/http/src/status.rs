@@ -192,6 +192,11 @@ pub(crate) fn body_memory_full() -> Problem {
     overloaded("the memory for request bodies is full")
 }
 
+/// Returns the problem for a body that no thread becomes free to read.
+pub(crate) fn bodies_wait() -> Problem {
+    overloaded("too many request bodies wait to be decoded")
+}
+
 fn overloaded(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
         .header(header::RETRY_AFTER, HeaderValue::from_static("1"))

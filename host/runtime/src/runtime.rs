@@ -21,7 +21,6 @@ use nebula_engine::Compiler;
 use nebula_model::disagreement::Disagreement;
 use nebula_model::limits::{HostLimits, Limits};
 use nebula_store::{OpenError, Store, StoreError};
-use tokio::sync::Semaphore;
 
 pub use self::lookups::FunctionVersions;
 pub use self::results::ClearError;
@@ -134,9 +133,6 @@ struct Shared {
     verification: Verification,
     alarm: fn(&Disagreement),
     signer: Option<Signer>,
-    /// Bounds the work beside calls that runs at the same time: see
-    /// [`Shard::run_aside`](crate::Shard::run_aside).
-    aside: Arc<Semaphore>,
     ending_leases: EndingLeases,
 }
 
@@ -169,7 +165,6 @@ impl Runtime {
             Arc::clone(&functions),
             Arc::clone(&results),
         );
-        let aside = Arc::new(Semaphore::new(executor.cores()));
         Ok(Self(Arc::new(Shared {
             store,
             executor,
@@ -180,7 +175,6 @@ impl Runtime {
             verification: Verification::new(verify_share),
             alarm,
             signer,
-            aside,
             ending_leases: EndingLeases::default(),
         })))
     }
@@ -216,10 +210,6 @@ impl Runtime {
     /// Tells the operator that two computations of a call disagreed.
     pub(crate) fn alarm(&self, disagreement: &Disagreement) {
         (self.0.alarm)(disagreement);
-    }
-
-    pub(crate) fn aside(&self) -> &Arc<Semaphore> {
-        &self.0.aside
     }
 
     pub(crate) fn signer(&self) -> Option<&Signer> {

@@ -15,6 +15,8 @@
 //! * At most `calls_max` calls run and `queue_max` wait. One function has at most half of either
 //!   (see [`Share`]), so that its long calls leave room for other functions.
 //! * A call is shed only before any of its work has started.
+//! * Work beside calls has threads of its own, as many as cores, and a queue of its own of the same
+//!   length.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,6 +41,17 @@ pub(crate) struct ComputeLane {
     running: Arc<Semaphore>,
     waiting: Waiting,
     calls_max: usize,
+    aside: Arc<Semaphore>,
+    waiting_aside: Waiting,
+}
+
+/// Why work beside calls has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRun {
+    /// The queue is full, or no thread became free in time.
+    Overloaded,
+    /// It panicked, or the host is stopping.
+    Failed,
 }
 
 /// One function's share of the lane.
@@ -65,12 +78,11 @@ pub(crate) enum NoSlot {
 }
 
 impl ComputeLane {
-    /// Creates the lane, with `others` threads for work that needs no slot, besides those for
-    /// calls.
+    /// Creates the lane, with `aside` threads for work beside calls.
     ///
     /// # Errors
     /// [`std::io::Error`] if the system provides no event loop.
-    pub(crate) fn new(limits: &HostLimits, others: usize) -> std::io::Result<Self> {
+    pub(crate) fn new(limits: &HostLimits, aside: usize) -> std::io::Result<Self> {
         let HostLimits {
             calls_max,
             queue_max,
@@ -82,7 +94,7 @@ impl ComputeLane {
             inputs_bytes_max: _,
         } = *limits;
         let threads = runtime::Builder::new_current_thread()
-            .max_blocking_threads(calls_max.saturating_add(others))
+            .max_blocking_threads(calls_max.saturating_add(aside))
             .thread_keep_alive(THREAD_KEEP_ALIVE)
             .thread_stack_size(STACK_BYTES)
             .thread_name("nebula-compute")
@@ -93,6 +105,8 @@ impl ComputeLane {
             running: Arc::new(Semaphore::new(calls_max)),
             waiting: Waiting::up_to(queue_max),
             calls_max,
+            aside: Arc::new(Semaphore::new(aside)),
+            waiting_aside: Waiting::up_to(queue_max),
         })
     }
 
@@ -158,6 +172,39 @@ impl ComputeLane {
     /// Returns whether a call waits for a slot.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.waiting.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Runs `work` that belongs to a call and isn't one, without a slot. Waits for a thread, at most
+    /// for `patience`.
+    ///
+    /// # Errors
+    /// [`NotRun`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels work that waits. Work that has started runs to its end, and its
+    /// result is dropped.
+    pub(crate) async fn run_aside<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NotRun> {
+        let free = Arc::clone(&self.aside).try_acquire_owned().ok();
+        let permit = match free {
+            Some(permit) => permit,
+            None => {
+                let queued = self.waiting_aside.begin();
+                if queued.is_beyond {
+                    return Err(NotRun::Overloaded);
+                }
+                let waited = tokio::time::timeout(patience, Arc::clone(&self.aside).acquire_owned()).await;
+                waited.map_err(|_| NotRun::Overloaded)?.map_err(|_| NotRun::Failed)?
+            }
+        };
+        let work = move || {
+            let _permit = permit;
+            work()
+        };
+        self.run(work).await.map_err(|_| NotRun::Failed)
     }
 
     /// Runs `work` on a thread of the lane, detached.
@@ -250,6 +297,27 @@ mod tests {
         let _held = lane.enter(&share, PATIENCE, true).await.unwrap();
         assert_eq!(lane.enter(&share, PATIENCE, true).await.unwrap_err(), NoSlot::Full);
         assert_eq!(lane.enter(&share, PATIENCE, false).await.unwrap_err(), NoSlot::TooLate);
+    }
+
+    /// Work beside calls is refused at the end of its queue and of its patience, and takes no slot.
+    #[tokio::test]
+    async fn work_beside_calls_is_bounded() {
+        let limits = HostLimits { calls_max: 1, queue_max: 1, ..HostLimits::default() };
+        let lane = ComputeLane::new(&limits, 1).unwrap();
+        let (release, blocked) = std::sync::mpsc::channel::<()>();
+        let first = lane.run_aside(PATIENCE, move || blocked.recv().unwrap());
+        let long = Duration::from_secs(60);
+        let others = async {
+            // The queue has room for one.
+            let (waits, refused) = tokio::join!(lane.run_aside(PATIENCE, || 1), lane.run_aside(long, || 2));
+            assert_eq!((waits, refused), (Err(NotRun::Overloaded), Err(NotRun::Overloaded)));
+            let share = lane.share();
+            assert!(lane.enter(&share, PATIENCE, true).await.is_ok(), "calls have their own threads");
+            release.send(()).unwrap();
+            assert_eq!(lane.run_aside(long, || 3).await, Ok(3));
+        };
+        assert_eq!(tokio::join!(first, others).0, Ok(()));
+        assert_eq!(lane.run_aside(long, || panic!("on purpose")).await, Err::<(), _>(NotRun::Failed));
     }
 
     #[tokio::test]

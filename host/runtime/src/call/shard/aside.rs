@@ -1,25 +1,27 @@
 //! Work beside calls that would hold up a serving thread: issuing receipts, decoding and compressing
 //! content.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use super::Shard;
+use crate::call::lane::NotRun;
 
 impl Shard {
     /// Runs `work` on a thread of the compute lane, which has a lower priority than this one. As
-    /// many threads do such work as there are cores, however much is requested; the rest waits.
-    /// Returns `None` if `work` panics or the host is stopping.
+    /// many threads do such work as there are cores; the rest waits in a queue, at most for
+    /// `patience`.
+    ///
+    /// # Errors
+    /// [`NotRun`].
     ///
     /// # Cancel safety
     /// Dropping the future cancels work that waits. Work that has started runs to its end, and its
     /// result is dropped.
-    pub async fn run_aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let runtime = &self.0.runtime;
-        let permit = Arc::clone(runtime.aside()).acquire_owned().await.ok()?;
-        let work = move || {
-            let _permit = permit;
-            work()
-        };
-        runtime.executor().lane().run(work).await.ok()
+    pub async fn run_aside<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NotRun> {
+        self.0.runtime.executor().lane().run_aside(patience, work).await
     }
 }

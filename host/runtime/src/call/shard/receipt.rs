@@ -18,7 +18,8 @@ pub struct IssuedReceipt {
 impl Shard {
     /// Returns the receipt of an answer, signed if the host has a key. Stores the input if
     /// `keep_input` is set and there is room. `None` if the input's media type is longer than
-    /// [`MEDIA_TYPE_BYTES_MAX`](crate::MEDIA_TYPE_BYTES_MAX).
+    /// [`MEDIA_TYPE_BYTES_MAX`](crate::MEDIA_TYPE_BYTES_MAX), or no thread becomes free within the
+    /// function's deadline.
     ///
     /// # Cancel safety
     /// Dropping the future drops the receipt. The input may be stored all the same.
@@ -28,6 +29,7 @@ impl Shard {
         subject: ReceiptSubject,
         keep_input: bool,
     ) -> Option<IssuedReceipt> {
+        let patience = routed.limits().deadline();
         let (runtime, routed) = (self.0.runtime.clone(), Arc::clone(routed));
         let issue = move || {
             let document = document(&subject.request);
@@ -36,6 +38,6 @@ impl Shard {
                 keep_input && runtime.results().inputs().keep(&receipt.input.digest, &document);
             Some(IssuedReceipt { token: receipt.to_token(runtime.signer()), input_kept: receipt.input.kept })
         };
-        self.run_aside(issue).await.flatten()
+        self.run_aside(patience, issue).await.ok().flatten()
     }
 }
