@@ -169,6 +169,26 @@ fn fields_are_the_parameters() {
     post(&nebula, "searches", MULTIPART, multipart(&many)).is(400).problem("bad-form").detail("100 parts");
 }
 
+/// Each field fits, and all together don't: text in another charset is longer in UTF-8.
+#[test]
+fn fields_that_grow_over_the_limit_are_413() {
+    let nebula = serving();
+    nebula.put("searches?input_bytes_max=3000", &std::fs::read(guests::SEARCHES).unwrap()).is(200);
+    let windows = Some(("f", "text/plain; charset=windows-1252"));
+    let tag = &[0x80; 300][..];
+    let form = |tags: usize| {
+        let mut parts = vec![("text", windows, tag), ("limit", None, &b"3"[..])];
+        parts.extend([("exact", None, &b"true"[..]), ("order", None, b"newest")]);
+        parts.extend((0..tags).map(|_| ("tags", windows, tag)));
+        // The envelope has a limit of its own: that of the body.
+        multipart(&parts)
+    };
+    assert!(form(3).len() < 3000, "{}", form(3).len());
+    post(&nebula, "searches", MULTIPART, form(2)).is(200);
+    let answer = post(&nebula, "searches", MULTIPART, form(3)).is(413);
+    answer.problem("body-too-large").member("bytes_max", 3000);
+}
+
 #[test]
 fn an_empty_body_is_said_to_be_empty() {
     let nebula = serving().deploy("nothing", guests::SAYS_NOTHING);

@@ -263,11 +263,15 @@ impl Payload {
                 let is_base64 = |name: &str| {
                     parameters.iter().any(|parameter| parameter.name == name && input::is_base64(parameter))
                 };
-                let pair = |part: Part| {
+                // Text in another charset may be longer in UTF-8, and the input is all fields together.
+                let mut left = bytes_max;
+                let mut pair = |part: Part| {
+                    left = left.checked_sub(part.name.len() as u64).ok_or(Unread::TooLong)?;
                     if is_base64(&part.name) {
+                        left = left.checked_sub(part.content.len() as u64).ok_or(Unread::TooLong)?;
                         return Ok((part.name, STANDARD.encode(&part.content)));
                     }
-                    let value = match text_of(&part, bytes_max, description)? {
+                    let value = match text_of(&part, left, description)? {
                         Some(text) => text,
                         None => String::from_utf8(part.content.into()).map_err(|error| {
                             status::bad_input(&InputError::NotUtf8 {
@@ -275,9 +279,10 @@ impl Payload {
                             })
                         })?,
                     };
+                    left = left.checked_sub(value.len() as u64).ok_or(Unread::TooLong)?;
                     Ok::<_, Unread>((part.name, value))
                 };
-                Ok(Call::Query(parts.into_iter().map(pair).collect::<Result<_, _>>()?))
+                Ok(Call::Query(parts.into_iter().map(&mut pair).collect::<Result<_, _>>()?))
             }
         }
     }
@@ -332,3 +337,6 @@ fn bad_form(reason: impl std::fmt::Display) -> Problem {
 fn unsupported(detail: &str, description: &Description) -> Problem {
     status::unsupported_media_type(detail, input::media_types(description))
 }
+
+#[cfg(test)]
+mod tests;
