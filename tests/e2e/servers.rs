@@ -1,7 +1,7 @@
 //! The servers that the command line talks to: addresses, tokens, TLS, and servers saved by
 //! `nebula login`.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
@@ -259,6 +259,39 @@ fn login_keeps_url_ca_and_token_of_each_server() {
     user.nebula(&["list", "--server", "prod"], &[]).exits(2).explains("no server is saved as `prod`");
     user.nebula(&["logout"], &[]).exits(0);
     user.nebula(&["logout"], &[]).exits(1).explains("no server is saved");
+}
+
+/// A signal at the prompt leaves the terminal as it was. `script` provides the terminal, and a shell
+/// that outlives the command, as the user's does.
+#[test]
+fn a_signal_at_the_token_prompt_restores_the_terminal() {
+    let user = User::new();
+    let shell = r#"trap : INT QUIT; stty -a; "$BINARY" login :1; echo "exit $?"; stty -a"#;
+    for (key, code) in [("\x03", "exit 130"), ("\x1c", "exit 131"), ("\n", "exit 1")] {
+        let mut child = std::process::Command::new("script")
+            .args(["--quiet", "--command", shell, "/dev/null"])
+            .envs([("BINARY", command().get_program()), ("SHELL", "/bin/sh".as_ref())])
+            .env("XDG_CONFIG_HOME", user.config())
+            .env_remove("NEBULA_TOKEN")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut shown = Vec::new();
+        while !String::from_utf8_lossy(&shown).contains("isn't shown):") {
+            let mut byte = [0];
+            stdout.read_exact(&mut byte).unwrap();
+            shown.extend_from_slice(&byte);
+        }
+        stdin.write_all(key.as_bytes()).unwrap();
+        stdout.read_to_end(&mut shown).unwrap();
+        child.wait().unwrap();
+        let shown = String::from_utf8_lossy(&shown).replace("\r\n", "\n");
+        assert!(shown.contains(code), "{key:?}: {shown}");
+        let settings: Vec<_> = shown.split_whitespace().filter(|word| word.ends_with("echo")).collect();
+        assert_eq!(settings, ["echo", "echo"], "{key:?}: {shown}");
+    }
 }
 
 /// A login that the server refuses, or that doesn't reach it, saves nothing.

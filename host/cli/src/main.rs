@@ -19,6 +19,7 @@ mod connection;
 mod data_dir;
 mod diagram;
 mod failure;
+mod hidden_input;
 mod hints;
 mod http_parts;
 mod input;

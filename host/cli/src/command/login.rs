@@ -13,6 +13,7 @@ use crate::args::{Login, Logout, Remote};
 use crate::client::Client;
 use crate::connection::{read_ca, token_of_the_environment};
 use crate::failure::Failure;
+use crate::hidden_input;
 use crate::report::{hinted, json, line, note};
 use crate::servers::{SavedServer, SavedServers};
 
@@ -82,44 +83,17 @@ fn token(login: &Login) -> anyhow::Result<Token> {
         return token;
     }
     let stdin = std::io::stdin();
-    let mut text = String::new();
-    let hidden = stdin.is_terminal().then(HiddenInput::start);
-    if hidden.is_some() {
-        note("paste the token from the server's data directory (it isn't shown):");
-    }
-    stdin.lock().read_line(&mut text).context("cannot read the token from stdin")?;
-    drop(hidden);
+    let text = if stdin.is_terminal() {
+        hidden_input::read_line("paste the token from the server's data directory (it isn't shown):")?
+    } else {
+        let mut text = String::new();
+        stdin.lock().read_line(&mut text).context("cannot read the token from stdin")?;
+        text
+    };
     Token::parse(&text).ok_or_else(|| {
         let hint = "pipe it in, or give it with `--token-file` or `NEBULA_TOKEN`";
         hinted("there is no token", hint).into()
     })
-}
-
-/// A terminal that doesn't show what is typed. Dropping it shows it again.
-struct HiddenInput(Option<rustix::termios::Termios>);
-
-impl HiddenInput {
-    /// Does nothing if the terminal can't hide it.
-    fn start() -> Self {
-        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-
-        let stdin = std::io::stdin();
-        let Ok(before) = tcgetattr(&stdin) else { return Self(None) };
-        let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
-        let _ = tcsetattr(&stdin, OptionalActions::Now, &hidden);
-        Self(Some(before))
-    }
-}
-
-impl Drop for HiddenInput {
-    fn drop(&mut self) {
-        use rustix::termios::{OptionalActions, tcsetattr};
-
-        if let Some(before) = &self.0 {
-            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
-        }
-    }
 }
 
 fn list(as_json: bool) -> anyhow::Result<()> {
