@@ -188,6 +188,24 @@ fn a_component_file_is_called_with_a_configuration() {
     assert_eq!(current(&nebula, "f")["config"], json!({"GREETING": "Salut"}));
     nebula.cli(&["deploy", file, "--env", "fr", "--config", "GREETING=a&b=c%20"]).exits(0);
     assert_eq!(current(&nebula, "f")["config"], json!({"GREETING": "a&b=c%20"}));
+    // The file is the whole truth, also when it says nothing any more. Without it, settings stay.
+    let with = |text: &str, arguments: &[&str]| {
+        std::fs::write(directory.join("nebula.toml"), text).unwrap();
+        nebula.cli(&[&["deploy", file][..], arguments].concat()).exits(0)
+    };
+    with("[limits]\ndeadline_ms = 4000\n[cache]\nttl_s = 60\n", &[])
+        .explains("resets `config.GREETING` to its default")
+        .explains("sets `limits.deadline_ms` to 4000");
+    with("[cache]\nttl_s = 60\n", &[]).explains("resets `limits.deadline_ms` to its default; it was 4000");
+    assert_eq!(current(&nebula, "f")["cache"]["ttl_s"], 60);
+    with("", &["--log-bytes-max", "9"])
+        .explains("resets `cache.ttl_s` to its default; it was 60")
+        .explains("sets `limits.log_bytes_max` to 9");
+    assert_eq!(current(&nebula, "f")["cache"]["ttl_s"], json!(null));
+    std::fs::remove_file(directory.join("nebula.toml")).unwrap();
+    nebula.cli(&["deploy", file]).exits(0).explains("keeps `limits.log_bytes_max` = 9");
+    with("name = \"f\"\n", &[]).explains("resets `limits.log_bytes_max` to its default; it was 9");
+    std::fs::write(directory.join("nebula.toml"), config).unwrap();
     nebula.cli(&["deploy", file, "--env", "it"]).exits(2).explains("has the environment `it`");
     std::fs::write(directory.join("nebula.toml"), "[secrets]\nKEY = \"x\"\n").unwrap();
     nebula.cli(&["deploy", file]).exits(1).explains("a function has no secrets");

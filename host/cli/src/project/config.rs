@@ -174,10 +174,17 @@ where
 impl Config {
     /// Reads the `nebula.toml` of a directory; returns the defaults without one.
     pub(super) fn read(directory: &Path) -> anyhow::Result<Self> {
+        Ok(Self::read_if_present(directory)?.unwrap_or_default())
+    }
+
+    /// Reads the `nebula.toml` of a directory; returns `None` without one.
+    fn read_if_present(directory: &Path) -> anyhow::Result<Option<Self>> {
         let path = directory.join("nebula.toml");
         match std::fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text).with_context(|| format!("cannot use `{}`", path.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Ok(text) => {
+                Self::parse(&text).map(Some).with_context(|| format!("cannot use `{}`", path.display()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
         }
     }
@@ -219,7 +226,8 @@ impl Config {
 pub(crate) struct ComponentConfig {
     /// The function's name.
     pub(crate) name: Option<FunctionName>,
-    /// The settings, if it has any.
+    /// The settings, complete: one that the file doesn't name has its default. `None` without a
+    /// file.
     pub(crate) settings: Option<Settings>,
 }
 
@@ -231,11 +239,11 @@ impl ComponentConfig {
             return Ok(Self::default());
         }
         let directory = component.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let mut config = Config::read(directory.unwrap_or(Path::new(".")))?;
-        let name = config.name.take();
-        ensure_defined(environment, config.env.keys().map(String::as_str))?;
-        let settings = config.settings(environment);
-        Ok(Self { name, settings: (settings != Settings::default()).then_some(settings) })
+        let config = Config::read_if_present(directory.unwrap_or(Path::new(".")))?;
+        let environments = config.iter().flat_map(|config| config.env.keys());
+        ensure_defined(environment, environments.map(String::as_str))?;
+        let Some(mut config) = config else { return Ok(Self::default()) };
+        Ok(Self { name: config.name.take(), settings: Some(config.settings(environment)) })
     }
 }
 
