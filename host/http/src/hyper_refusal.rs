@@ -40,6 +40,9 @@ const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// The memory for a head that a connection keeps between two requests, bytes.
 const HEAD_BYTES_KEPT: usize = 4 * 1024;
 
+/// The longest method of a head, bytes.
+const METHOD_BYTES_MAX: usize = 32;
+
 /// The most headers of a copied head.
 const HEADERS_MAX: usize = 256;
 
@@ -129,6 +132,28 @@ fn refused_with(response: &[u8]) -> Option<StatusCode> {
         .and_then(|code| StatusCode::from_u16(code).ok())
 }
 
+/// Returns where the second request in these bytes begins, if they have a second one.
+fn pipelined(copy: &[u8]) -> Option<usize> {
+    let end = memchr::memmem::find(copy, b"\r\n\r\n")? + 4;
+    // Most often no other request follows, and the head isn't parsed. A long one may not be whole.
+    if copy.len() < HEAD_BYTES_MAX && memchr::memmem::find(&copy[end..], b" HTTP/1.").is_none() {
+        return None;
+    }
+    let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    request.parse_with_uninit_headers(&copy[..end], &mut headers).ok()?;
+    let mut length = 0;
+    for header in &*request.headers {
+        if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            return None;
+        }
+        if header.name.eq_ignore_ascii_case("content-length") {
+            length = std::str::from_utf8(header.value).ok()?.trim().parse().ok()?;
+        }
+    }
+    end.checked_add(length).filter(|begin| *begin < copy.len())
+}
+
 /// Returns the problem for a head that hyper refused with this status.
 fn problem(status: StatusCode, head: &[u8]) -> Problem {
     let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
@@ -138,8 +163,10 @@ fn problem(status: StatusCode, head: &[u8]) -> Problem {
     let lines = |name: &'static str| {
         headers.iter().filter(move |line| line.name.eq_ignore_ascii_case(name)).map(|line| line.value)
     };
-    // hyper gives up on a target that doesn't end within its buffer.
-    let is_target_endless = head.len() == HEAD_BYTES_MAX && !head.contains(&b'\n');
+    // hyper gives up on a target that doesn't end within its buffer. The copy may begin with the rest
+    // of a body that nobody has read, which has no method.
+    let has_method = head.iter().position(|byte| *byte == b' ').is_some_and(|bytes| bytes < METHOD_BYTES_MAX);
+    let is_target_endless = head.len() == HEAD_BYTES_MAX && has_method && !head.contains(&b'\n');
     match status {
         StatusCode::URI_TOO_LONG => status::target_too_long(),
         _ if is_target_endless => status::target_too_long(),
@@ -221,7 +248,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for RefusalStream<S> {
         let this = self.get_mut();
         ready!(this.poll_pending(context))?;
         let replacement = this.replacement(pieces);
-        this.head.clear();
+        let begins = pieces.first().is_some_and(|piece| piece.starts_with(b"HTTP/1.1 "));
+        match pipelined(&this.head).filter(|_| begins) {
+            Some(answered) => drop(this.head.drain(..answered)),
+            None => this.head.clear(),
+        }
         this.head.shrink_to(HEAD_BYTES_KEPT);
         match replacement {
             Some(answer) => {
@@ -271,7 +302,8 @@ mod tests {
 
     #[test]
     fn the_head_tells_what_hyper_refused() {
-        let endless = "x".repeat(HEAD_BYTES_MAX);
+        let endless = &format!("GET /{}", "x".repeat(HEAD_BYTES_MAX))[..HEAD_BYTES_MAX];
+        let body = "x".repeat(HEAD_BYTES_MAX);
         let of = |status: u16, head: &str| {
             let problem = problem(StatusCode::from_u16(status).unwrap(), head.as_bytes());
             problem.into_reply().status().as_u16()
@@ -280,7 +312,9 @@ mod tests {
         for (status, head, expected) in [
             (414, "", 414),
             (431, "", 431),
-            (431, &endless[..], 414),
+            (431, endless, 414),
+            (431, &body, 431),
+            (400, &body, 400),
             (400, "", 400),
             (400, &with("x: y"), 400),
             (400, &with("content-length: 4x"), 400),
@@ -291,6 +325,25 @@ mod tests {
             (400, &with("transfer-encoding: chunked, gzip"), 501),
         ] {
             assert_eq!(of(status, head), expected, "{status} {head}");
+        }
+    }
+
+    #[test]
+    fn a_second_request_begins_after_the_first() {
+        let get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        let post = "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n";
+        let chunked = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+        for (copy, begins) in [
+            (get.to_owned(), None),
+            (format!("{get}{get}"), Some(get.len())),
+            (format!("{post}abc{get}"), Some(post.len() + 3)),
+            (format!("{post}abc"), None),
+            (format!("{post}ab"), None),
+            (format!("{chunked}{get}"), None),
+            (format!("nonsense\r\n\r\n{get}"), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(pipelined(copy.as_bytes()), begins, "{copy}");
         }
     }
 

@@ -60,7 +60,9 @@ const READ_BUFFER_BYTES_MAX: usize = 256 * 1024;
 const STREAMS_MAX: u32 = 100;
 
 /// hyper's limit on the headers of an HTTP/2 request, bytes, above that of `body::check` for the
-/// same reason.
+/// same reason. The target is one of them. hyper answers a longer list with a bare 431. The limit isn't
+/// higher because a target over 64 KiB is longer than a `Uri` can be: hyper would reset its stream
+/// without any answer.
 const HTTP2_HEADER_BYTES_MAX: u32 = 64 * 1024;
 
 /// The pause before accepting again when the process is out of file descriptors.

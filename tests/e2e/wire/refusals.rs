@@ -49,9 +49,23 @@ fn every_refusal_is_a_problem_document() {
         ("an unknown version", get("/ HTTP/9.9"), 400, "malformed-request"),
         ("too many headers", head("GET / HTTP/1.1", &"x: y\r\n".repeat(1000)), 431, "headers-too-large"),
     ];
-    for address in [nebula.calls_address(), nebula.control_address()] {
+    let healthy = "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+    let called = "POST /f/greets HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n\"you\"";
+    let (calls, control) = (nebula.calls_address(), nebula.control_address());
+    // Alone, and behind other requests in the same packet.
+    let before = [
+        (calls, ""),
+        (control, ""),
+        (calls, healthy),
+        (control, healthy),
+        (calls, called),
+        (calls, &[called, healthy, called].concat()),
+    ];
+    for (address, before) in before {
         for (what, request, expected, kind) in &table {
-            let answer = exchange(address, request);
+            let answers = exchange(address, &[before.as_bytes(), request].concat());
+            let others = before.matches(" HTTP/1.1\r\n").count();
+            let answer = &answers[answers.match_indices("HTTP/1.1 ").nth(others).unwrap().0..];
             assert_eq!(status(&answer), expected.to_string(), "{what}: {answer}");
             assert!(answer.contains(&format!("urn:nebula:problem:{kind}\"")), "{what}: {answer}");
             assert!(answer.contains("\r\ncontent-type: application/problem+json\r\n"), "{what}: {answer}");
@@ -79,7 +93,22 @@ fn a_refused_head_request_has_no_body() {
         let answer = exchange(nebula.calls_address(), &request);
         assert_eq!(status(&answer), "414", "{answer}");
         assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        let before = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+        let answer = exchange(nebula.calls_address(), &[&before[..], &request].concat());
+        assert!(answer.contains("HTTP/1.1 414 ") && answer.ends_with("\r\n\r\n"), "{answer}");
     }
+}
+
+/// The rest of a body that nobody reads isn't taken for the next request's target.
+#[test]
+fn a_refusal_after_an_unread_body_names_its_own_fault() {
+    let nebula = serving();
+    let unread =
+        format!("POST /f/none HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n{}", "x".repeat(200_000));
+    let request = [unread.as_bytes(), &head("GET /healthz HTTP/1.1", "x\r\n")].concat();
+    let answer = exchange(nebula.calls_address(), &request);
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    assert!(answer.contains("urn:nebula:problem:malformed-request"), "{answer}");
 }
 
 /// HTTP/2 has the target in a header. Targets up to hyper's limit on headers reach Nebula.
