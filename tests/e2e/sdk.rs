@@ -226,6 +226,87 @@ fn doc_comments_reach_callers() {
     server.post("/f/squares", "9").is(200).says("81");
 }
 
+const WIT_FIRST: &str = r#"
+nebula_sdk::generate!({ path: "wit", world: "function" });
+
+struct Function;
+
+impl Guest for Function {
+    fn handle(a: Point, b: Point) -> Result<f64, Problem> {
+        if a.x.is_finite() { Ok((a.x - b.x).hypot(a.y - b.y)) } else { Err(Problem::Infinite) }
+    }
+}
+
+#[cfg(target_family = "wasm")]
+export!(Function);
+"#;
+
+const WORLD: &str = "
+package local:distance;
+
+interface plane {
+    /// A place in the plane.
+    record point {
+        /// To the right.
+        x: f64,
+        y: f64,
+    }
+}
+
+world function {
+    use plane.{point};
+
+    /// The reason for an error.
+    enum problem {
+        /// It isn't finite.
+        infinite,
+    }
+
+    /// Returns the distance between two points.
+    export handle: func(a: point, b: point) -> result<f64, problem>;
+}
+";
+
+/// The doc comments of a project's WIT reach callers like those of Rust.
+#[test]
+fn doc_comments_in_wit_reach_callers() {
+    let functions = Functions::new("wit-first", &[("distance", WIT_FIRST)]);
+    let wit = functions.path.join("functions/distance/wit");
+    std::fs::create_dir(&wit).unwrap();
+    std::fs::write(wit.join("world.wit"), WORLD).unwrap();
+    let components = functions.build(&[]);
+    let built = std::fs::read(&components[0]).unwrap();
+    for section in [&b"package-docs"[..], b"nebula:docs"] {
+        assert!(built.windows(section.len()).any(|bytes| bytes == section));
+    }
+    assert_eq!(functions.build(&[]), components);
+    assert_eq!(std::fs::read(&components[0]).unwrap(), built, "a second build adds nothing");
+
+    let component = components[0].to_str().unwrap();
+    let server = Nebula::start();
+    server.cli(&["deploy", component]).exits(0);
+    for printed in [nebula(&["inspect", component]), server.cli(&["inspect", "distance"])] {
+        let printed = printed.exits(0).stdout();
+        for docs in [
+            "  about      Returns the distance between two points.\n",
+            "/// The reason for an error.\nenum problem {\n  /// It isn't finite.\n  infinite,",
+            "/// Returns the distance between two points.\nexport handle:",
+        ] {
+            assert!(printed.contains(docs), "no `{docs}` in\n{printed}");
+        }
+    }
+    let document = server.control("GET", "/openapi.json").send().is(200).json();
+    let path = &document["paths"]["/f/distance"]["post"];
+    assert_eq!(path["description"], "Returns the distance between two points.");
+    let detail = server.control("GET", "/api/v1/functions/distance").send().is(200).json();
+    let input = &detail["current"]["input_schema"];
+    assert_eq!(description(input, "/properties/a"), "A place in the plane.");
+    assert_eq!(description(input, "/properties/b/properties/x"), "To the right.");
+    let error = &detail["current"]["error_schema"];
+    assert_eq!(description(error, ""), "The reason for an error.\n\n* `infinite`: It isn't finite.");
+    server.post("/f/distance", r#"{"a":{"x":0,"y":0},"b":{"x":3,"y":4}}"#).is(200).says("5.0");
+}
+
 /// The section of the SDK survives cargo-component.
 #[test]
 #[ignore = "needs cargo-component, which `cargo xtask test` installs"]

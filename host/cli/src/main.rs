@@ -34,6 +34,7 @@ mod servers;
 mod template;
 mod tls;
 mod wit;
+mod wit_docs;
 mod workspace;
 
 use std::process::ExitCode;

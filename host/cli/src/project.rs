@@ -248,11 +248,11 @@ impl Project {
         directory.join(format!("{}.wasm", function.library.replace('-', "_")))
     }
 
-    /// Builds every function, and lets tools for WIT read its documentation.
+    /// Builds every function, and adds the documentation that its component lacks.
     pub(crate) fn build(&self, builder: Builder) -> anyhow::Result<BuildOutcome> {
         let outcome = self.build_components(builder)?;
         for built in &outcome.built {
-            wit::add_package_docs(&built.component)?;
+            wit::add_docs(&built.component, &built.directory.join("wit"))?;
         }
         Ok(outcome)
     }

@@ -1,7 +1,8 @@
 //! A component's world as WIT, with its documentation.
 //!
 //! The documentation is in one of two custom sections: `package-docs`, which tools for WIT read, or
-//! the one of `nebula-sdk` in the core module, from which `nebula build` derives the other.
+//! the one that `nebula-sdk` writes to the core module. `nebula build` derives the first from the
+//! second, or both from the project's WIT.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -14,6 +15,9 @@ use wasm_encoder::{ComponentSection, CustomSection};
 use wasmparser::{Parser, Payload};
 use wit_component::{DecodedWasm, WitPrinter};
 use wit_parser::{Docs, PackageId, PackageMetadata, Resolve, TypeDefKind, WorldId, WorldItem, WorldKey};
+
+use crate::report::note;
+use crate::wit_docs;
 
 /// The types and exports of a component.
 struct World {
@@ -32,7 +36,14 @@ impl World {
         };
         let package = resolve.worlds[world].package.context("the component's world has no package")?;
         let mut read = Self { resolve, package, world };
-        if let Some(docs) = documentation(component, None) {
+        let world = &read.resolve.worlds[read.world];
+        let params = match world.exports.get(&WorldKey::Name("handle".to_owned())) {
+            Some(WorldItem::Function(function)) => {
+                Some(function.params.iter().map(|param| param.name.as_str()).collect::<Vec<_>>())
+            }
+            Some(_) | None => None,
+        };
+        if let Some(docs) = documentation(component, params.as_deref()) {
             read.add_docs(&docs);
         }
         Ok(read)
@@ -140,25 +151,37 @@ fn without_nested_docs(component: &[u8]) -> Cow<'_, [u8]> {
     own
 }
 
-/// Adds the section `package-docs` to a component file that has documentation in the SDK's section
-/// alone. A file that isn't such a component stays unchanged.
+/// Adds the documentation in `wit`, a directory, to a component file without any, and the section
+/// `package-docs` to one that has documentation in another section alone. Any other file stays
+/// unchanged.
 ///
-/// The section is appended, so cargo's other link to the file has it too, and the next build finds
-/// it there.
+/// The sections are appended, so cargo's other link to the file has them too, and the next build
+/// finds them there.
 ///
 /// # Errors
 /// The file can't be read or written.
-pub(crate) fn add_package_docs(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn add_docs(path: &Path, wit: &Path) -> anyhow::Result<()> {
     let cannot = |what: &str| format!("cannot {what} `{}`", path.display());
     let mut file = File::options().read(true).append(true).open(path).with_context(|| cannot("open"))?;
     // Two builds at once would append it twice.
     file.lock().with_context(|| cannot("lock"))?;
     let mut component = Vec::new();
     file.read_to_end(&mut component).with_context(|| cannot("read"))?;
-    if let Some(section) = package_docs(&component) {
-        file.write_all(&section).with_context(|| cannot("write"))?;
+    let built_bytes = component.len();
+    if documentation(&component, None).is_none() && World::read(&component).is_ok() {
+        match wit_docs::section(wit) {
+            Ok(section) => component.extend(section.unwrap_or_default()),
+            // The toolchain that built the component reads another version of WIT.
+            Err(error) => note(format!("note: `{}` gets no documentation: {error:#}", path.display())),
+        }
     }
-    Ok(())
+    if let Some(section) = package_docs(&component) {
+        component.extend(section);
+    }
+    match &component[built_bytes..] {
+        [] => Ok(()),
+        added => file.write_all(added).with_context(|| cannot("write")),
+    }
 }
 
 /// Returns the section `package-docs` for a component that has documentation but no such section.
@@ -203,7 +226,7 @@ mod tests {
         (core module $m
             (memory (export "memory") 1)
             (func (export "handle") (param f64 f64) (result f64) local.get 0)
-            (@custom "nebula:docs" "{\22docs\22:\22Measures.\22,\22types\22:{\22point\22:{\22docs\22:\22A place.\22,\22parts\22:{\22x\22:{\22docs\22:\22East.\22}}}}}\0a"))
+            (@custom "nebula:docs" "{\22docs\22:\22Measures.\22,\22params\22:{\22at\22:\22point\22},\22types\22:{\22point\22:{\22docs\22:\22A place.\22,\22parts\22:{\22x\22:{\22docs\22:\22East.\22}}}}}\0a"))
         (core instance $i (instantiate $m))
         (func $handle (param "at" $named) (result f64) (canon lift (core func $i "handle")))
         (export "handle" (func $handle)))"#;
@@ -218,10 +241,10 @@ mod tests {
         assert_eq!(exports(&component).unwrap(), WITH_DOCS);
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &component).unwrap();
-        add_package_docs(file.path()).unwrap();
+        add_docs(file.path(), Path::new("/nowhere")).unwrap();
         let documented = std::fs::read(file.path()).unwrap();
         assert!(documented.len() > component.len());
-        add_package_docs(file.path()).unwrap();
+        add_docs(file.path(), Path::new("/nowhere")).unwrap();
         assert_eq!(std::fs::read(file.path()).unwrap(), documented);
         // Without the SDK's section, as tools for WIT see it.
         let mut renamed = documented.clone();
@@ -235,7 +258,7 @@ mod tests {
     fn nested_documentation_is_not_read() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), wat::parse_str(DOCUMENTED).unwrap()).unwrap();
-        add_package_docs(file.path()).unwrap();
+        add_docs(file.path(), Path::new("/nowhere")).unwrap();
         let documented = std::fs::read(file.path()).unwrap();
         let mut linked = wasm_encoder::Component::new();
         for _ in 0..2 {
@@ -252,7 +275,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         for content in [&b"text"[..], &wat::parse_str("(component)").unwrap()] {
             std::fs::write(file.path(), content).unwrap();
-            add_package_docs(file.path()).unwrap();
+            add_docs(file.path(), Path::new("/nowhere")).unwrap();
             assert_eq!(std::fs::read(file.path()).unwrap(), content);
         }
     }

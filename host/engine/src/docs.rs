@@ -1,8 +1,9 @@
 //! The documentation that a component carries.
 //!
 //! `nebula-sdk` stores it in a custom section of the core module, which compilers and
-//! componentizers leave alone: one line of JSON for each function that was linked. It describes the
-//! types, which decide alone: documentation that doesn't fit has no effect.
+//! componentizers leave alone: one line of JSON for each function that was linked. `nebula build`
+//! stores that of a project's WIT in such a section of the component itself. It describes the types,
+//! which decide alone: documentation that doesn't fit has no effect.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use nebula_model::docs::FunctionDocs;
 use wasmparser::{Parser, Payload};
 
 /// The name of the custom section.
-const DOCS_SECTION: &str = "nebula:docs";
+pub const DOCS_SECTION: &str = "nebula:docs";
 
 /// Maximum length of the section, bytes. A longer one is ignored.
 const SECTION_BYTES_MAX: usize = 64 * 1024;
@@ -31,7 +32,7 @@ pub fn documentation(component: &[u8], params: Option<&[&str]>) -> Option<Functi
     })
 }
 
-/// Returns the section of a core module that isn't in a nested component.
+/// Returns the section of the component itself, or of a core module that isn't in a nested component.
 fn section(component: &[u8]) -> Option<&[u8]> {
     /// A binary around the current section.
     #[derive(PartialEq)]
@@ -48,7 +49,7 @@ fn section(component: &[u8]) -> Option<&[u8]> {
             Payload::End(_) => drop(nesting.pop()),
             Payload::CustomSection(section)
                 if section.name() == DOCS_SECTION
-                    && nesting == [Nested::Module]
+                    && matches!(nesting.as_slice(), [] | [Nested::Module])
                     && section.data().len() <= SECTION_BYTES_MAX =>
             {
                 return Some(section.data());
@@ -91,6 +92,10 @@ mod tests {
     #[test]
     fn other_sections_are_ignored() {
         assert_eq!(text(&component("{\"docs\":\"A.\"}\n", true), &[]), None);
+        let own = r#"(component (@custom "nebula:docs" "{\22docs\22:\22A.\22}"))"#;
+        assert_eq!(text(&wat::parse_str(own).unwrap(), &[]).as_deref(), Some("A."));
+        let nested = wat::parse_str(format!("(component {own})")).unwrap();
+        assert_eq!(text(&nested, &[]), None);
         let deep = "[".repeat(10_000);
         for damaged in ["", "\n", "text", "[]", "{\"docs\":1}", "{\"params\":{\"a\":{}}}", &deep] {
             assert_eq!(text(&component(damaged, false), &[]), None, "{damaged}");

@@ -31,7 +31,7 @@ pub mod testing;
 pub use nebula_cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport, ResultStoreError};
 pub use nebula_codec::{DecodeError, UnsupportedType};
 pub use nebula_engine::{
-    CallLog, Codegen, CompileError, Compiler, Failure, Inadmissible, InitialiseError, Refused,
+    CallLog, Codegen, CompileError, Compiler, DOCS_SECTION, Failure, Inadmissible, InitialiseError, Refused,
     UNCOMPILABLE_EXIT, Uncompilable, compile_artefact, documentation, limit_compiler_process,
 };
 pub use nebula_linker::{ImportMismatch, InvalidImport, imported_functions};
