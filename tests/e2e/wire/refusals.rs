@@ -66,7 +66,7 @@ fn every_refusal_is_a_problem_document() {
             let answers = exchange(address, &[before.as_bytes(), request].concat());
             let others = before.matches(" HTTP/1.1\r\n").count();
             let answer = &answers[answers.match_indices("HTTP/1.1 ").nth(others).unwrap().0..];
-            assert_eq!(status(&answer), expected.to_string(), "{what}: {answer}");
+            assert_eq!(status(answer), expected.to_string(), "{what}: {answer}");
             assert!(answer.contains(&format!("urn:nebula:problem:{kind}\"")), "{what}: {answer}");
             assert!(answer.contains("\r\ncontent-type: application/problem+json\r\n"), "{what}: {answer}");
             assert!(answer.contains("\r\nx-request-id: "), "{what}: {answer}");
