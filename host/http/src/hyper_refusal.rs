@@ -19,12 +19,14 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
+use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, Full};
+use memchr::memmem::Finder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::body;
@@ -48,6 +50,9 @@ const HEADERS_MAX: usize = 256;
 
 /// The headers of hyper's refusals.
 const HEADERS_OF_HYPER: [&str; 3] = ["connection", "content-length", "date"];
+
+/// The end of a request line, without the minor version. Made once: every request is searched.
+static VERSION: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b" HTTP/1."));
 
 /// The protocol of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -134,11 +139,12 @@ fn refused_with(response: &[u8]) -> Option<StatusCode> {
 
 /// Returns where the second request in these bytes begins, if they have a second one.
 fn pipelined(copy: &[u8]) -> Option<usize> {
-    let end = memchr::memmem::find(copy, b"\r\n\r\n")? + 4;
+    let after_line = memchr::memchr(b'\n', copy)? + 1;
     // Most often no other request follows, and the head isn't parsed. A long one may not be whole.
-    if copy.len() < HEAD_BYTES_MAX && memchr::memmem::find(&copy[end..], b" HTTP/1.").is_none() {
+    if copy.len() < HEAD_BYTES_MAX && VERSION.find(&copy[after_line..]).is_none() {
         return None;
     }
+    let end = memchr::memmem::find(copy, b"\r\n\r\n")? + 4;
     let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
     let mut request = httparse::Request::new(&mut []);
     request.parse_with_uninit_headers(&copy[..end], &mut headers).ok()?;
@@ -249,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for RefusalStream<S> {
         ready!(this.poll_pending(context))?;
         let replacement = this.replacement(pieces);
         let begins = pieces.first().is_some_and(|piece| piece.starts_with(b"HTTP/1.1 "));
-        match pipelined(&this.head).filter(|_| begins) {
+        match begins.then(|| pipelined(&this.head)).flatten() {
             Some(answered) => drop(this.head.drain(..answered)),
             None => this.head.clear(),
         }
