@@ -228,6 +228,28 @@ fn conflicts_are_all_named_and_change_nothing() {
     target.cli(&["import", &file]).exits(7).explains("the current version of `sum` is v1, not v2");
 }
 
+/// A link stays a link, and a pipe is written instead of replaced.
+#[test]
+fn links_and_pipes_stay_what_they_are() {
+    let (nebula, directory) = (source(), tempfile::tempdir().unwrap());
+    let [plain, target, link, pipe] =
+        ["plain", "target", "link", "pipe"].map(|name| file_in(directory.path(), name));
+    export_to(&nebula, &plain);
+    fs::write(&target, "earlier").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    export_to(&nebula, &link);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(read(&target), read(&plain));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || read(&pipe)
+    });
+    export_to(&nebula, &pipe);
+    assert_eq!(reader.join().unwrap(), read(&plain));
+}
+
 #[test]
 fn damaged_files_change_nothing() {
     let source = Nebula::start();

@@ -20,19 +20,27 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use nebula_http::wire::{Export, ExportedVersion};
-use nebula_runtime::COMPONENT_BYTES_MAX;
 use nebula_runtime::id::{Digest, FunctionName};
+use nebula_runtime::{COMPONENT_BYTES_MAX, UPLOADS_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
+use crate::report::hinted;
+
 /// The format that this release reads and writes.
 const FORMAT: u32 = 1;
+
+/// What to do about an export that is too long.
+const SEVERAL_HINT: &str = "export the functions in several files, by their names";
 
 /// The name of the first entry.
 const MANIFEST: &str = "nebula-export.json";
 
 /// The longest first entry, bytes: as long as the server's limit for an import.
 const MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The most bytes of all components: as many as the server keeps between the uploads and the import.
+const COMPONENTS_BYTES_MAX: u64 = UPLOADS_BYTES_MAX;
 
 /// The most bytes after the last entry. Archivers fill the last block.
 const PADDING_BYTES_MAX: u64 = 1024 * 1024;
@@ -77,9 +85,11 @@ pub(crate) fn write(
     let mut encoder = zstd::Encoder::new(file, COMPRESSION_LEVEL)?;
     encoder.include_checksum(true)?;
     let mut archive = tar::Builder::new(encoder);
-    let manifest = serde_json::to_vec_pretty(&Manifest { format: FORMAT, functions: &export.functions })?;
+    let manifest = serde_json::to_vec(&Manifest { format: FORMAT, functions: &export.functions })?;
+    let too_long = || hinted("the export is too long to be imported", SEVERAL_HINT);
+    check_length(MANIFEST, manifest.len() as u64, MANIFEST_BYTES_MAX).with_context(too_long)?;
     append(&mut archive, MANIFEST, &manifest)?;
-    for Component { digest, .. } in components(export)?.values() {
+    for Component { digest, .. } in components(export).with_context(too_long)?.values() {
         let content = content(digest).with_context(|| format!("cannot fetch the component {digest}"))?;
         let found = Digest::of(&content);
         ensure!(found == *digest, "the server sent {found} for the component {digest}");
@@ -109,7 +119,14 @@ fn components(export: &Export) -> anyhow::Result<BTreeMap<String, Component>> {
         let first = *found.entry(path_of(&version.digest)).or_insert(component);
         ensure!(first == component, "the component {} has two lengths", version.digest);
     }
+    let total = found.values().try_fold(0, |total: u64, component| total.checked_add(component.size_bytes));
+    check_length("components/", total.unwrap_or(u64::MAX), COMPONENTS_BYTES_MAX)?;
     Ok(found)
+}
+
+fn check_length(what: &str, found: u64, max: u64) -> anyhow::Result<()> {
+    ensure!(found <= max, "`{what}` would have {found} bytes; the limit is {max}");
+    Ok(())
 }
 
 fn versions(export: &Export) -> impl Iterator<Item = &ExportedVersion> {

@@ -171,7 +171,7 @@ pub(crate) fn add_docs(path: &Path, wit: &Path) -> anyhow::Result<()> {
     if documentation(&component, None).is_none() && World::read(&component).is_ok() {
         match wit_docs::section(wit) {
             Ok(section) => component.extend(section.unwrap_or_default()),
-            // The toolchain that built the component reads another version of WIT.
+            // The toolchain that built the component may read another version of WIT.
             Err(error) => note(format!("note: `{}` gets no documentation: {error:#}", path.display())),
         }
     }

@@ -11,14 +11,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use anyhow::Context;
-use nebula_runtime::{DOCS_SECTION, FunctionDocs, NamedTypes, PartDocs, TypeDocs};
+use nebula_runtime::{DOCS_BYTES_MAX, DOCS_SECTION, FunctionDocs, NamedTypes, PartDocs, TypeDocs};
 use wasm_encoder::{ComponentSection, CustomSection};
 use wit_parser::{Docs, Resolve, Type, TypeDefKind, TypeId, World, WorldItem, WorldKey};
 
 /// Returns the section with the documentation in a directory of WIT; `None` if it has none.
 ///
 /// # Errors
-/// The WIT can't be read.
+/// The WIT can't be read, or its documentation is too long.
 pub(crate) fn section(directory: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     if !directory.is_dir() {
         return Ok(None);
@@ -37,6 +37,12 @@ pub(crate) fn section(directory: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     if lines.is_empty() {
         return Ok(None);
     }
+    anyhow::ensure!(
+        lines.len() <= DOCS_BYTES_MAX,
+        "the documentation in `{}` takes {} bytes; the limit is {DOCS_BYTES_MAX}",
+        directory.display(),
+        lines.len()
+    );
     let mut section = Vec::new();
     CustomSection { name: DOCS_SECTION.into(), data: lines.as_bytes().into() }
         .append_to_component(&mut section);
@@ -173,6 +179,17 @@ mod tests {
         let mut component = wat::parse_str("(component)").unwrap();
         component.extend(section(directory.path()).unwrap()?);
         documentation(&component, Some(params))
+    }
+
+    /// A reader ignores longer documentation, so the next build would add it once more.
+    #[test]
+    fn documentation_that_no_reader_takes_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let docs = format!("/// {}\n", "long ".repeat(DOCS_BYTES_MAX / 5));
+        let wit = format!("package local:long;\nworld one {{\n{docs}export handle: func() -> u8;\n}}\n");
+        std::fs::write(directory.path().join("world.wit"), wit).unwrap();
+        let error = section(directory.path()).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("the limit is {DOCS_BYTES_MAX}")), "{error}");
     }
 
     const WIT: &str = "

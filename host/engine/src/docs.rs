@@ -14,7 +14,7 @@ use wasmparser::{Parser, Payload};
 pub const DOCS_SECTION: &str = "nebula:docs";
 
 /// Maximum length of the section, bytes. A longer one is ignored.
-const SECTION_BYTES_MAX: usize = 64 * 1024;
+pub const DOCS_BYTES_MAX: usize = 64 * 1024;
 
 /// Returns the documentation of a component's function.
 ///
@@ -50,7 +50,7 @@ fn section(component: &[u8]) -> Option<&[u8]> {
             Payload::CustomSection(section)
                 if section.name() == DOCS_SECTION
                     && matches!(nesting.as_slice(), [] | [Nested::Module])
-                    && section.data().len() <= SECTION_BYTES_MAX =>
+                    && section.data().len() <= DOCS_BYTES_MAX =>
             {
                 return Some(section.data());
             }

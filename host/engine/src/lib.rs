@@ -49,7 +49,7 @@ pub use self::artefact::compile_artefact;
 pub use self::call::{Ended, Failure, Output, Stopped};
 pub use self::compile::{CompileError, Compiler, UNCOMPILABLE_EXIT, limit_compiler_process};
 pub use self::component::{Described, Kind, Loaded, Refused, Typed, USES_MAX};
-pub use self::docs::{DOCS_SECTION, documentation};
+pub use self::docs::{DOCS_BYTES_MAX, DOCS_SECTION, documentation};
 pub use self::initialise::InitialiseError;
 use self::purity::Sandbox;
 pub use self::purity::{Allowance, CallLog, CancelFlag, thread_time};

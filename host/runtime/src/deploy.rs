@@ -58,6 +58,7 @@ pub use self::precondition::{Precondition, UnmetPrecondition};
 pub use self::project::{
     ProjectChange, ProjectDeploy, ProjectError, ProjectFunction, ProjectPipeline, UploadError,
 };
+pub use self::uploads::UPLOADS_BYTES_MAX;
 use self::uploads::Uploads;
 use crate::call::functions::Functions;
 use crate::executor::Executor;

@@ -31,8 +31,9 @@ pub mod testing;
 pub use nebula_cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport, ResultStoreError};
 pub use nebula_codec::{DecodeError, UnsupportedType};
 pub use nebula_engine::{
-    CallLog, Codegen, CompileError, Compiler, DOCS_SECTION, Failure, Inadmissible, InitialiseError, Refused,
-    UNCOMPILABLE_EXIT, Uncompilable, compile_artefact, documentation, limit_compiler_process,
+    CallLog, Codegen, CompileError, Compiler, DOCS_BYTES_MAX, DOCS_SECTION, Failure, Inadmissible,
+    InitialiseError, Refused, UNCOMPILABLE_EXIT, Uncompilable, compile_artefact, documentation,
+    limit_compiler_process,
 };
 pub use nebula_linker::{ImportMismatch, InvalidImport, imported_functions};
 pub use nebula_model::answer::{Answer, Content, MEDIA_TYPE_BYTES_MAX};
@@ -62,8 +63,8 @@ pub use self::call::shard::{
 pub use self::deploy::{
     Broken, DeployError, Difference, Export, ExportedFunction, ExportedVersion, Followers, Import,
     ImportConflict, ImportError, ImportedFunction, Inconsistency, InvalidRoutes, NamingError, Precondition,
-    ProjectChange, ProjectDeploy, ProjectError, ProjectFunction, ProjectPipeline, UnmetPrecondition,
-    UploadError,
+    ProjectChange, ProjectDeploy, ProjectError, ProjectFunction, ProjectPipeline, UPLOADS_BYTES_MAX,
+    UnmetPrecondition, UploadError,
 };
 pub use self::error::{CallError, Fault, LoadError, StepFailure};
 pub use self::peers::{NoPeers, PeerAnswer, PeerCall, Peers};

@@ -164,6 +164,23 @@ fn links_and_paths_to_other_places_are_refused() {
     }
 }
 
+/// Components that the server couldn't keep until the import, by the lengths that the first entry
+/// names.
+#[test]
+fn too_many_bytes_of_components_are_neither_written_nor_read() {
+    let contents: Vec<_> = (0..17_u8).map(|number| vec![number]).collect();
+    let mut exported = export(&[contents]);
+    let each = COMPONENTS_BYTES_MAX / 16;
+    for function in exported.functions.values_mut() {
+        function.versions.values_mut().for_each(|version| version.size_bytes = each);
+    }
+    let error = write(Vec::new(), &exported, |_| unreachable!("nothing is fetched")).unwrap_err();
+    let reason = format!("would have {} bytes; the limit is {COMPONENTS_BYTES_MAX}", 17 * each);
+    assert!(format!("{error:#}").ends_with(&reason), "{error:#}");
+    let manifest = serde_json::to_vec(&Manifest { format: FORMAT, functions: &exported.functions }).unwrap();
+    assert!(refusal(&archive(&[(MANIFEST, &*manifest)])).ends_with(&reason));
+}
+
 /// A small file that would decompress to more than any limit.
 #[test]
 fn a_bomb_is_refused_before_it_is_read() {

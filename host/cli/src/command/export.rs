@@ -21,6 +21,10 @@ const COPY_BYTES: usize = 1024 * 1024;
 pub(crate) fn run(arguments: &args::Export) -> anyhow::Result<()> {
     let args::Export { names, output, remote } = arguments;
     let to_stdout = output == Path::new("-");
+    // A link stays, and what it names is replaced.
+    let target = std::fs::canonicalize(output).unwrap_or_else(|_| output.clone());
+    // A pipe or a device is written, and can't be replaced.
+    let is_stream = std::fs::metadata(&target).is_ok_and(|found| !found.is_file() && !found.is_dir());
     if to_stdout && io::stdout().is_terminal() {
         let failure = Failure::new(FailureKind::Usage, "an export is not for a terminal");
         return Err(failure.with_hint("give a file with `-o FILE`, or redirect stdout").into());
@@ -33,8 +37,14 @@ pub(crate) fn run(arguments: &args::Export) -> anyhow::Result<()> {
         let mut file = tempfile::tempfile().context("cannot create a temporary file")?;
         write(&mut file, &client, &export)?;
         copy_to_stdout(file)?;
+    } else if is_stream {
+        let mut stream = File::options().write(true).open(&target).with_context(cannot_write)?;
+        let mut file = tempfile::tempfile().context("cannot create a temporary file")?;
+        write(&mut file, &client, &export)?;
+        file.seek(SeekFrom::Start(0))?;
+        io::copy(&mut file, &mut stream).with_context(cannot_write)?;
     } else {
-        let directory = match output.parent() {
+        let directory = match target.parent() {
             Some(parent) if parent != Path::new("") => parent,
             Some(_) | None => Path::new("."),
         };
@@ -42,7 +52,7 @@ pub(crate) fn run(arguments: &args::Export) -> anyhow::Result<()> {
         let mut file = NamedTempFile::new_in(directory).with_context(cannot_write)?;
         write(file.as_file_mut(), &client, &export)?;
         file.as_file().sync_all().with_context(cannot_write)?;
-        file.persist(output).with_context(cannot_write)?;
+        file.persist(&target).with_context(cannot_write)?;
     }
     let functions = export.functions.len();
     let versions: usize = export.functions.values().map(|function| function.versions.len()).sum();

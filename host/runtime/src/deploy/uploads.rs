@@ -14,7 +14,7 @@ use nebula_model::id::Digest;
 const KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// The most bytes of all uploads. The oldest make room for others.
-const BYTES_MAX: u64 = 1024 * 1024 * 1024;
+pub const UPLOADS_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// The uploads of one host.
 #[derive(Debug, Default)]
@@ -34,7 +34,9 @@ impl Uploads {
         uploads.retain(|_, upload| now.saturating_duration_since(upload.at) < KEPT);
         let mut expired = before - uploads.len();
         uploads.insert(digest, Upload { at: now, bytes });
-        while uploads.len() > 1 && uploads.values().map(|upload| upload.bytes).sum::<u64>() > BYTES_MAX {
+        while uploads.len() > 1
+            && uploads.values().map(|upload| upload.bytes).sum::<u64>() > UPLOADS_BYTES_MAX
+        {
             let others = uploads.iter().filter(|(other, _)| **other != digest);
             let Some(oldest) = others.min_by_key(|(_, upload)| upload.at).map(|(oldest, _)| *oldest) else {
                 break;
@@ -86,11 +88,11 @@ mod tests {
         for (seconds, digest) in (0..).zip(digests) {
             let is_last = digest == digests[2];
             let at = begun + Duration::from_secs(seconds);
-            assert_eq!(uploads.add(digest, BYTES_MAX / 2, at), is_last);
+            assert_eq!(uploads.add(digest, UPLOADS_BYTES_MAX / 2, at), is_last);
         }
         let kept = uploads.digests(begun);
         assert!(kept.len() == 2 && !kept.contains(&digests[0]));
-        assert!(uploads.add(digests[0], BYTES_MAX + 1, begun + Duration::from_secs(9)));
+        assert!(uploads.add(digests[0], UPLOADS_BYTES_MAX + 1, begun + Duration::from_secs(9)));
         assert_eq!(uploads.digests(begun), [digests[0]], "a single upload may be larger");
     }
 }
