@@ -53,7 +53,7 @@ use clap::Parser;
 use crate::results::Section;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: nebula_allocator::Allocator = nebula_allocator::Allocator;
 
 /// Measure Nebula beside its peers
 #[derive(Debug, Parser)]

@@ -44,7 +44,7 @@ use clap::Parser;
 use self::failure::{Failure, FailureKind};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: nebula_allocator::Allocator = nebula_allocator::Allocator;
 
 fn main() -> ExitCode {
     let json = json_is_asked_for();
