@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::imports::{import, sums};
+use crate::pipelines::function;
 
 /// The version of each name that the source has, and an input for it.
 const CALLS: &[(&str, &[u32], &str)] = &[
@@ -290,18 +291,12 @@ fn exports_that_contradict_themselves_are_refused() {
     let source = source();
     let target = Nebula::start();
     let whole = exported(&source, "?name=outer");
-    for version in whole["functions"]["sum"]["versions"].as_object().unwrap().values() {
-        let digest = version["digest"].as_str().unwrap();
-        let path = format!("/api/v1/components/{digest}");
-        let component = source.control("GET", &path).send().is(200);
-        target.control("PUT", &path).body(component.body()).send().is(204);
-    }
+    bring_components(&source, &target, &whole);
     let http = read(guests::MIRRORS_REQUEST);
     let upload = format!("/api/v1/components/{}", digest(&http));
     target.control("PUT", &upload).body(&http).send().is(204);
 
-    let import =
-        |document: &Value| target.control("POST", "/api/v1/import").body(document.to_string()).send();
+    let import = |document: &Value| import_all(&target, document);
     let sum = "/functions/sum/versions";
     let chain = "/functions/chain/versions/v1";
     let outer = "/functions/outer/versions/v1";
@@ -426,4 +421,109 @@ fn circles_are_refused() {
     let answer = target.control("POST", "/api/v1/import").body(document.to_string()).send().is(422);
     answer.problem("invalid-pipeline").member("name", "p").detail("p");
     assert_eq!(everything(&target), json!([]));
+}
+
+/// Sends the components of an export from one server to another.
+fn bring_components(from: &Nebula, to: &Nebula, export: &Value) {
+    let functions = export["functions"].as_object().unwrap().values();
+    for version in functions.flat_map(|function| function["versions"].as_object().unwrap().values()) {
+        if version.get("pipeline").is_none() {
+            let path = format!("/api/v1/components/{}", version["digest"].as_str().unwrap());
+            let component = from.control("GET", &path).send().is(200);
+            to.control("PUT", &path).body(component.body()).send().is(204);
+        }
+    }
+}
+
+fn import_all(nebula: &Nebula, export: &Value) -> Answer {
+    nebula.control("POST", "/api/v1/import").body(export.to_string()).send()
+}
+
+/// A pipeline with `"fuse": "always"` follows a function with which it can't be fused, and its
+/// versions move all the same.
+#[test]
+fn followers_that_cannot_be_fused_any_more_move() {
+    let source = Nebula::start();
+    source.put_function("slugify", "").is(200);
+    source.put("draws", &read(function("markdown"))).is(200);
+    let body = json!({"steps": ["slugify", "draws"], "fuse": "always"}).to_string();
+    source.control("PUT", "/api/v1/pipelines/q").body(&body).send().is(200);
+    source.put("draws", &read(function("qr-code"))).is(200);
+    assert_eq!(detail(&source, "q")["current"]["version"], "v2");
+    // As a new pipeline it is refused.
+    source.control("PUT", "/api/v1/pipelines/new").body(&body).send().is(422).problem("invalid-pipeline");
+
+    let (whole, target) = (exported(&source, ""), Nebula::start());
+    bring_components(&source, &target, &whole);
+    import_all(&target, &whole).is(200);
+    assert_eq!(exported(&target, ""), whole);
+    for reference in ["q@v1", "q@v2"] {
+        let path = format!("/f/{reference}");
+        let expected = source.post(&path, "\"A b\"").is(200);
+        assert_eq!(identity(&target.post(&path, "\"A b\"")), identity(&expected), "{reference}");
+    }
+}
+
+/// What an export says about linked functions is compared with the component.
+#[test]
+fn linked_functions_are_those_in_the_component() {
+    let (source, target) = (Nebula::start(), Nebula::start());
+    source.put("sum", &sums(&[], 1)).is(200);
+    source.put("other", &sums(&[], 2)).is(200);
+    source.put("middle", &sums(&[&import("sum")], 3)).is(200);
+    source.put("outer", &sums(&[&import("middle"), &import("other")], 4)).is(200);
+    pipeline(&source, "p", "", &json!(["sum"]));
+    let whole = exported(&source, "");
+    bring_components(&source, &target, &whole);
+    let of = |name: &str| whole["functions"][name]["versions"]["v1"].clone();
+    let outer = of("outer")["linked"].clone();
+    assert_eq!(outer[0]["linked"], of("middle")["linked"]);
+    let changed = |pointer: &str, value: Value| {
+        let mut linked = outer.clone();
+        *linked.pointer_mut(pointer).unwrap() = value;
+        linked
+    };
+    let other = &of("other")["digest"];
+    let other_linked = "the functions in `linked` are not those";
+    for (name, linked, reason) in [
+        ("sum", outer.clone(), other_linked),
+        ("p", outer.clone(), "functions are linked into components only"),
+        ("outer", json!([outer[0]]), other_linked),
+        ("outer", json!([outer[1], outer[0]]), other_linked),
+        ("outer", changed("/0/name", json!("slugify")), other_linked),
+        ("outer", changed("/0/digest", json!(digest(b"none"))), other_linked),
+        ("outer", changed("/0/linked/0/name", json!("other")), other_linked),
+        ("outer", changed("/0/linked/0/digest", other.clone()), other_linked),
+    ] {
+        let mut document = whole.clone();
+        document["functions"][name]["versions"]["v1"]["linked"] = linked.clone();
+        let answer = import_all(&target, &document).is(422).problem("bad-import");
+        answer.member("name", name).detail(reason);
+        assert_eq!(everything(&target), json!([]), "{name}: {linked}");
+    }
+    import_all(&target, &whole).is(200);
+    assert_eq!(everything(&target), everything(&source));
+}
+
+/// The last number is given to one version only.
+#[test]
+fn deploys_end_at_the_last_number() {
+    let (source, target) = (Nebula::start(), Nebula::start());
+    source.put("sum", &sums(&[], 1)).is(200);
+    let mut whole = exported(&source, "");
+    bring_components(&source, &target, &whole);
+    let sum = &mut whole["functions"]["sum"];
+    *sum = json!({"current": "v4294967294", "versions": {"v4294967294": sum["versions"]["v1"]}});
+    import_all(&target, &whole).is(200);
+    pipeline(&target, "p", "", &json!(["sum"]));
+    target.put("sum", &sums(&[], 2)).is(200);
+    let before = everything(&target);
+    for value in [3, 4] {
+        let refused = target.put("sum", &sums(&[], value)).is(409).problem("last-version");
+        refused.detail("no version can follow `sum` v4294967295");
+    }
+    assert_eq!(everything(&target), before);
+    // The current version again is no new version.
+    target.put("sum", &sums(&[], 2)).is(200);
+    target.post("/f/sum", "0").is(200).says("2");
 }

@@ -339,6 +339,27 @@ fn import_cycles_are_refused() {
     refused(put_sums(&nebula, "x", &["y"], 1), "x → y → z → x");
 }
 
+/// A rollback changes what current versions import, as a deploy does.
+#[test]
+fn rollbacks_into_an_import_cycle_are_refused() {
+    let nebula = Nebula::start();
+    let roll_back = |name: &str, to: &str| {
+        let path = format!("/api/v1/functions/{name}/rollback");
+        nebula.control("POST", &path).body(json!({"version": to}).to_string()).send()
+    };
+    put_sums(&nebula, "a", &[], 1).is(200);
+    put_sums(&nebula, "b", &["a"], 1).is(200);
+    put_sums(&nebula, "b", &[], 2).is(200);
+    put_sums(&nebula, "c", &["b"], 1).is(200);
+    put_sums(&nebula, "a", &["c"], 1).is(200);
+    let refused = roll_back("b", "v1").is(422).problem("invalid-import");
+    refused.detail("it imports itself: b → a → c → b");
+    assert_eq!(current(&nebula, "b")["version"], "v2");
+    roll_back("a", "v1").is(200);
+    roll_back("b", "v1").is(200);
+    nebula.post("/f/b", "0").is(200).says("2");
+}
+
 /// Every linked function adds a memory, and an instance may have four.
 #[test]
 fn links_that_exceed_an_instances_limits_are_refused() {

@@ -13,7 +13,7 @@ const MISS: &str = "nebula; fwd=miss; stored";
 const HIT: &str = "nebula; hit";
 
 /// Returns the component of a function of this repository.
-fn function(name: &str) -> &'static str {
+pub(crate) fn function(name: &str) -> &'static str {
     FunctionCrate::named(name).component
 }
 

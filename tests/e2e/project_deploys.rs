@@ -213,6 +213,28 @@ fn pruning_touches_only_the_projects_own_functions() {
     }
 }
 
+/// A pipeline that isn't listed, is kept and follows a change has one entry.
+#[test]
+fn a_kept_pipeline_that_follows_is_listed_once() {
+    let nebula = Nebula::start();
+    let pipeline = |step: &str| json!({"description": {"steps": [step]}});
+    let first = uploaded(&nebula, &function(&[], 1));
+    let request = json!({"functions": {"f": first}, "pipelines": {"p": pipeline("f")}});
+    deploy(&nebula, "project", &request);
+    deploy(&nebula, "other", &json!({"pipelines": {"caller": pipeline("p@v1")}}));
+    let mut request = json!({"functions": {"f": uploaded(&nebula, &function(&[], 2))}, "prune": true});
+    for dry_run in [true, false] {
+        request["dry_run"] = json!(dry_run);
+        let report = put(&nebula, "project", &request).is(200).json();
+        let changes = report["changes"].as_array().unwrap();
+        let names: Vec<_> = changes.iter().map(|change| (&change["name"], &change["change"])).collect();
+        assert_eq!(json!(names), json!([["f", "changed"], ["p", "follows"]]), "{report}");
+        let notes = changes[1]["notes"].to_string();
+        assert!(notes.contains("it is called by the pipeline `caller`"), "{notes}");
+    }
+    call(&nebula, "p").is(200).says("2");
+}
+
 /// A pipeline outside of the project that calls a changed function by name gets a new version in
 /// the same change.
 #[test]

@@ -158,6 +158,7 @@ pub(crate) fn naming(error: &NamingError) -> Problem {
             Problem::new(StatusCode::CONFLICT, "in-use", error.to_string()).with("pipelines", by)
         }
         NamingError::Pipeline(error) => pipeline(error),
+        NamingError::Import(error) => import(error),
         NamingError::Routes(error) => routes(error),
         NamingError::Unmet(error) => precondition_failed(&error.to_string()),
         NamingError::Load(error) => load(error),
@@ -304,8 +305,8 @@ pub(crate) fn resolve(error: &ResolveError) -> Problem {
     }
 }
 
-/// Returns the problem for an error of the store: 409 if other changes came first, 503 if it was
-/// late, 507 if the disk is full.
+/// Returns the problem for an error of the store: 409 if other changes came first or no version can
+/// follow, 503 if it was late, 507 if the disk is full.
 pub(crate) fn store(error: &StoreError) -> Problem {
     match error.kind() {
         StoreErrorKind::Conflict => {
@@ -316,6 +317,7 @@ pub(crate) fn store(error: &StoreError) -> Problem {
             let detail = format!("{error}: there is no room on the disk");
             Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage-full", detail)
         }
+        StoreErrorKind::LastVersion => Problem::new(StatusCode::CONFLICT, "last-version", error.to_string()),
         StoreErrorKind::Defect => internal(error),
     }
 }
@@ -534,6 +536,8 @@ mod tests {
         let status = |error: StoreError| store(&error).into_reply().status().as_u16();
         let conflict = AppendError::Conflict { last: Sequence::START };
         assert_eq!(status(conflict.into()), 409);
+        let (name, latest) = ("f".parse().unwrap(), "v4294967295".parse().unwrap());
+        assert_eq!(status(StoreError::LastVersion { name, latest }), 409);
         assert_eq!(status(AppendError::DeadlineExceeded.into()), 503);
         assert_eq!(status(CatalogError::DeadlineExceeded.into()), 503);
         assert_eq!(status(BlobError::DeadlineExceeded.into()), 503);

@@ -14,6 +14,7 @@ mod nest;
 
 pub use self::fuse::{FuseError, Link, fuse};
 pub use self::link::{
-    ImportMismatch, Importer, InvalidImport, InvalidImporter, LinkError, imported_functions, importer_of,
+    ImportMismatch, Importer, InvalidImport, InvalidImporter, LinkError, components_in, imported_functions,
+    importer_of,
 };
 pub use self::nest::NestError;

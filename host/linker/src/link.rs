@@ -53,23 +53,29 @@ pub fn imported_functions(component: &[u8]) -> Vec<FunctionName> {
 
 /// Returns the importing component in a linked one; `None` if there is no nested component.
 pub fn importer_of(linked: &[u8]) -> Option<&[u8]> {
-    let (mut nesting, mut last) = (0_usize, None);
-    for payload in Parser::new(0).parse_all(linked) {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "other sections are no components")]
-        match payload.ok()? {
-            Payload::ComponentSection { unchecked_range, .. } => {
+    // `link` writes it after its functions.
+    components_in(linked).pop()
+}
+
+/// Returns the components directly inside of a component, in order; none if it can't be read. Those
+/// of a linked one are its functions, as deployed, what connects them, and the importing component.
+pub fn components_in(component: &[u8]) -> Vec<&[u8]> {
+    let (mut nesting, mut found) = (0_usize, Vec::new());
+    for payload in Parser::new(0).parse_all(component) {
+        match payload {
+            Ok(Payload::ComponentSection { unchecked_range, .. }) => {
                 if nesting == 0 {
-                    // `link` writes it after its functions.
-                    last = Some(unchecked_range);
+                    found.extend(component.get(unchecked_range));
                 }
                 nesting += 1;
             }
-            Payload::ModuleSection { .. } => nesting += 1,
-            Payload::End(_) => nesting = nesting.saturating_sub(1),
-            _ => {}
+            Ok(Payload::ModuleSection { .. }) => nesting += 1,
+            Ok(Payload::End(_)) => nesting = nesting.saturating_sub(1),
+            Ok(_) => {}
+            Err(_) => return Vec::new(),
         }
     }
-    linked.get(last?)
+    found
 }
 
 impl Importer {

@@ -123,10 +123,10 @@ impl Version {
         self.0.get()
     }
 
-    /// Returns the next version. Saturates at the last of four thousand million.
+    /// Returns the next version; `None` after the last of four thousand million.
     #[must_use]
-    pub fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+    pub fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
     }
 }
 
@@ -321,6 +321,13 @@ mod tests {
                 let reference = FunctionRef { name: name.clone(), selector };
                 prop_assert_eq!(&reference.to_string().parse::<FunctionRef>().unwrap(), &reference);
             }
+        }
+
+        #[test]
+        fn each_version_but_the_last_has_a_next_one(number in 1..u32::MAX) {
+            let version = Version::new(number).unwrap();
+            prop_assert_eq!(version.next(), Version::new(number + 1));
+            prop_assert_eq!(Version::new(u32::MAX).unwrap().next(), None);
         }
 
         #[test]

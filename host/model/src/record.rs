@@ -67,7 +67,7 @@ struct ConfiguredContent<'a> {
 }
 
 /// A function that is linked into a version. Later deploys of the function don't change it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Linked {
     /// The function.
     pub name: FunctionName,

@@ -265,7 +265,10 @@ impl LoadError {
             Self::Store(error) => match error.kind() {
                 // The next call tries again.
                 StoreErrorKind::Late => Fault::Load,
-                StoreErrorKind::Conflict | StoreErrorKind::OutOfSpace | StoreErrorKind::Defect => Fault::Host,
+                StoreErrorKind::Conflict
+                | StoreErrorKind::OutOfSpace
+                | StoreErrorKind::LastVersion
+                | StoreErrorKind::Defect => Fault::Host,
             },
             Self::NotCompiled { .. }
             | Self::Engine(_)

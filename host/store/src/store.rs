@@ -209,7 +209,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn prospect(&self, name: &FunctionName, new: &NewVersion) -> Result<VersionRecord, StoreError> {
-        Ok(Draft::new(&*self.catalog).publish(name, new)?)
+        Draft::new(&*self.catalog).publish(name, new)
     }
 
     /// Removes a function with all its versions, like [`publish`](Self::publish). Returns whether
@@ -429,7 +429,7 @@ fn blobs_deadline() -> Instant {
 }
 
 fn publish_all(draft: &mut Draft<'_>, new: &[Publication<'_>]) -> Result<Vec<VersionRecord>, StoreError> {
-    new.iter().map(|new| Ok(draft.publish(new.name, &new.version)?)).collect()
+    new.iter().map(|new| draft.publish(new.name, &new.version)).collect()
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ fn a_linked_component_calls_the_imported_function() {
         assert_eq!(host.run_one(&linked, &[Val::S32(40)]), Ok(Some(Val::S32(42))));
         assert_eq!(linked, link(&twice, &[&add_one()]).unwrap());
         assert_eq!(importer_of(&linked), Some(&*twice));
+        assert!(components_in(&linked).contains(&&*add_one()));
         let read = ParsedComponent::parse(&linked).unwrap();
         assert_eq!((read.imports, read.exports), (vec![], vec!["handle".to_owned()]));
         // A linked component is a function like any other, and can be linked itself.

@@ -11,7 +11,7 @@
 //!   its meaning.
 //! * A version has the number, the digest and the settings that it has in the export, so it gives
 //!   the same answers under the same cache keys. What follows from its component is derived here.
-//! * An export is checked like a deploy.
+//! * An export is checked like a deploy. Versions that only follow a name are valid as followers.
 
 mod error;
 mod records;
@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use nebula_engine::Described;
 use nebula_model::id::{Digest, FunctionName, Version};
-use nebula_model::record::VersionRecord;
+use nebula_model::record::{Linked, VersionRecord};
 use nebula_model::settings::Settings;
 
 pub use self::error::{Difference, ImportConflict, ImportError, Inconsistency};
@@ -59,16 +59,17 @@ type NewFunctions<'a> = BTreeMap<&'a FunctionName, &'a ExportedFunction>;
 
 /// The components of an import: checked, compiled and described.
 struct Components<'a> {
-    components: HashMap<ComponentId, Component>,
+    components: HashMap<ComponentId<'a>, Component>,
     /// Keeps them while this lives.
     _deploying: Vec<Deploying<'a>>,
 }
 
 /// A component's use. A linked component has the documentation of its importer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct ComponentId {
+struct ComponentId<'a> {
     digest: Digest,
-    is_linked: bool,
+    /// The functions that are linked into it, as the export says.
+    linked: &'a [Linked],
 }
 
 struct Component {
@@ -76,9 +77,9 @@ struct Component {
     described: Described,
 }
 
-impl ComponentId {
-    fn of(version: &ExportedVersion) -> Self {
-        Self { digest: version.digest, is_linked: !version.linked.is_empty() }
+impl<'a> ComponentId<'a> {
+    fn of(version: &'a ExportedVersion) -> Self {
+        Self { digest: version.digest, linked: &version.linked }
     }
 }
 
@@ -165,7 +166,7 @@ impl Deployer {
     }
 
     /// Reads, admits, compiles and describes the components. Holds one of them in memory at a time.
-    fn describe_components(&self, new: &NewFunctions<'_>) -> Result<Components<'_>, ImportError> {
+    fn describe_components<'a>(&'a self, new: &NewFunctions<'a>) -> Result<Components<'a>, ImportError> {
         let (mut components, mut deploying, mut missing) = (HashMap::new(), Vec::new(), Vec::new());
         let versions = new.iter().flat_map(|(name, function)| {
             function.versions.iter().map(move |(number, version)| (*name, *number, version))
@@ -189,6 +190,7 @@ impl Deployer {
             if missing.is_empty() {
                 let described = self.describe_imported(id, &content);
                 let described = described.map_err(records::refused(name, number))?;
+                records::check_linked(&content, id.linked).map_err(records::inconsistent(name, number))?;
                 components.insert(id, Component { size_bytes: content.len() as u64, described });
             }
         }
@@ -199,10 +201,11 @@ impl Deployer {
         }
     }
 
-    fn describe_imported(&self, id: ComponentId, content: &[u8]) -> Result<Described, DeployError> {
+    fn describe_imported(&self, id: ComponentId<'_>, content: &[u8]) -> Result<Described, DeployError> {
         nebula_engine::admit(content)?;
-        let mut described = self.describe_new(&id.digest, content, id.is_linked)?;
-        let own = if id.is_linked { nebula_linker::importer_of(content) } else { None };
+        let is_linked = !id.linked.is_empty();
+        let mut described = self.describe_new(&id.digest, content, is_linked)?;
+        let own = if is_linked { nebula_linker::importer_of(content) } else { None };
         described.document(own.unwrap_or(content));
         Ok(described)
     }

@@ -10,9 +10,9 @@
 //! Invariants:
 //! * The functions linked into a version never change, and its digest covers them. A component gets
 //!   a newer version of an import by being deployed again.
-//! * No component is linked into itself, and no deploy makes current versions import each other in
-//!   a cycle. The check is repeated under the naming lock, so two concurrent deploys can't create a
-//!   cycle either.
+//! * No component is linked into itself, and no deploy, rollback or import makes current versions
+//!   import each other in a cycle. The check is repeated under the naming lock, so two concurrent
+//!   deploys can't create a cycle either.
 
 use std::collections::HashSet;
 

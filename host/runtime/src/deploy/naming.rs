@@ -14,6 +14,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use nebula_linker::InvalidImport;
 use nebula_model::description::Pipeline;
 use nebula_model::id::{Digest, FunctionName, FunctionRef, Version};
 use nebula_model::record::VersionRecord;
@@ -56,6 +57,9 @@ pub enum NamingError {
     /// The version is a pipeline that isn't valid any more.
     #[error(transparent)]
     Pipeline(InvalidPipeline),
+    /// The version would import itself, because functions that it imports have changed.
+    #[error(transparent)]
+    Import(InvalidImport),
     /// The types of a function couldn't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -74,11 +78,11 @@ impl From<DeployError> for NamingError {
             DeployError::Store(error) => error.into(),
             DeployError::Load(error) => Self::Load(error),
             DeployError::Pipeline(error) => Self::Pipeline(error),
+            DeployError::Import(error) => Self::Import(error),
             DeployError::Unmet(error) => Self::Unmet(error),
             DeployError::Routes(error) => Self::Routes(error),
             // Unexpected, because the version was deployed before.
             error @ (DeployError::Admission(_)
-            | DeployError::Import(_)
             | DeployError::Refused(_)
             | DeployError::Compile(_)
             | DeployError::Limit(_)
@@ -94,7 +98,8 @@ impl From<StoreError> for NamingError {
     }
 }
 
-fn list(names: &[FunctionName]) -> String {
+/// Returns pipelines as text.
+pub(super) fn list(names: &[FunctionName]) -> String {
     let pipelines = if names.len() == 1 { "the pipeline" } else { "the pipelines" };
     let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     format!("{pipelines} {}", names.join(", "))
@@ -243,6 +248,7 @@ impl Deployer {
         self.with_names(|names| {
             let naming = self.lock_naming();
             let target = self.store.earlier(name, to)?;
+            names.refuse_import_cycles(name, &target.linked)?;
             names.change(target.clone())?;
             let others = self.plan_pipelines(names, &[], followers).map_err(DeployError::from)?;
             let others: Vec<_> = others.iter().map(PlannedPipeline::publication).collect();

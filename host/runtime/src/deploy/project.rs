@@ -30,6 +30,7 @@ use super::component::PreparedComponent;
 use super::error::DeployError;
 use super::followers::Followers;
 use super::names::{Names, calls};
+use super::naming::list;
 use super::order::Dependencies;
 use super::pipelines::{DeployedPipeline, PlannedPipeline};
 use super::{Deployer, SettingsChange};
@@ -136,7 +137,13 @@ struct ProjectPlan<'a> {
 #[derive(Default)]
 struct Pruned {
     removed: Vec<FunctionName>,
-    kept: Vec<ProjectChange>,
+    kept: Vec<KeptFunction>,
+}
+
+/// A function that would be removed, but versions of these pipelines call it.
+struct KeptFunction {
+    name: FunctionName,
+    by: Vec<FunctionName>,
 }
 
 impl Deployer {
@@ -224,6 +231,8 @@ impl Deployer {
             };
             let before = publications.iter().map(|publication| self.functions.current(publication.name));
             let before = before.collect::<Result<Vec<_>, _>>()?;
+            // One that is kept and follows a change has one entry: that of its new version.
+            let (following, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|kept| follows(&kept.name));
             let mut records = if deploy.dry_run {
                 let prospects = publications
                     .iter()
@@ -240,6 +249,13 @@ impl Deployer {
                 if let Some(other) = other.filter(|other| record.project.as_ref() != Some(*other)) {
                     record.description.notes.push(format!("moves here from the project `{other}`"));
                 }
+                if let Some(KeptFunction { by, .. }) = following.iter().find(|kept| kept.name == record.name)
+                {
+                    record
+                        .description
+                        .notes
+                        .push(format!("isn't listed and is kept, because it is called by {}", list(by)));
+                }
             }
             let published = records.into_iter().zip(before).map(|(record, before)| {
                 let (record, before) = (Box::new(record), before.map(|before| before.version));
@@ -250,7 +266,8 @@ impl Deployer {
             });
             let mut changes: Vec<_> = published.collect();
             changes.extend(removed.into_iter().map(ProjectChange::Removed));
-            changes.extend(kept);
+            changes
+                .extend(kept.into_iter().map(|KeptFunction { name, by }| ProjectChange::Kept { name, by }));
             Ok(changes)
         })
     }
@@ -363,7 +380,7 @@ impl Deployer {
             by.sort_unstable();
             (!by.is_empty()).then_some((at, by))
         }) {
-            kept.push(ProjectChange::Kept { name: removed.remove(at), by });
+            kept.push(KeptFunction { name: removed.remove(at), by });
         }
         Ok(Pruned { removed, kept })
     }

@@ -17,6 +17,14 @@ pub enum StoreError {
     /// The names can't be changed.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// The numbers of the name's versions are used up.
+    #[error("no version can follow `{name}` {latest}: remove it, or deploy under another name")]
+    LastVersion {
+        /// The function or pipeline.
+        name: FunctionName,
+        /// Its version with the last number.
+        latest: Version,
+    },
 }
 
 impl StoreError {
@@ -45,6 +53,7 @@ impl StoreError {
             Self::Append(AppendError::Conflict { .. }) => StoreErrorKind::Conflict,
             Self::Append(AppendError::DeadlineExceeded) => StoreErrorKind::Late,
             Self::Append(AppendError::TooLarge { .. }) => StoreErrorKind::Defect,
+            Self::LastVersion { .. } => StoreErrorKind::LastVersion,
         }
     }
 }
@@ -59,6 +68,8 @@ pub enum StoreErrorKind {
     /// The disk, or the user's share of it, is full. The operation can be tried again when it
     /// isn't.
     OutOfSpace,
+    /// A name has no number for another version.
+    LastVersion,
     /// The stored data or the medium is damaged, or Nebula has a defect.
     Defect,
 }

@@ -12,7 +12,8 @@ use nebula_model::limits::LimitOverrides;
 use nebula_model::record::{Composition, Description, Linked, VersionRecord};
 use nebula_model::route::{RouteHost, RoutePath};
 
-use crate::catalog::{Catalog, CatalogError, Change};
+use super::error::StoreError;
+use crate::catalog::{Catalog, Change};
 
 /// A version that a deploy adds.
 #[derive(Clone, Debug)]
@@ -103,7 +104,7 @@ impl<'a> Draft<'a> {
         &mut self,
         name: &FunctionName,
         new: &NewVersion,
-    ) -> Result<VersionRecord, CatalogError> {
+    ) -> Result<VersionRecord, StoreError> {
         let current = match self.current.get(name) {
             Some(current) => Some(current.clone()),
             None => self.catalog.current(name)?,
@@ -121,7 +122,12 @@ impl<'a> Draft<'a> {
             | Change::Unknown(_) => None,
         });
         let stored = self.catalog.latest(name)?;
-        let version = stored.into_iter().chain(drafted).max().map_or(Version::FIRST, Version::next);
+        let version = match stored.into_iter().chain(drafted).max() {
+            None => Version::FIRST,
+            Some(latest) => {
+                latest.next().ok_or_else(|| StoreError::LastVersion { name: name.clone(), latest })?
+            }
+        };
         let mut record = record_of(name.clone(), version, new.clone());
         record.project = record.project.or_else(|| current.and_then(|current| current.project));
         self.changes.push(Change::Publish(Box::new(record.clone())));

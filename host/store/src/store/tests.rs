@@ -170,6 +170,24 @@ fn imported_functions_keep_their_numbers_and_survive_reopening() {
     assert_eq!(publish(&store, "f", b"next").version, Version::new(6).unwrap());
 }
 
+/// No version replaces the one with the last number.
+#[test]
+fn numbers_run_out() {
+    let store = Store::in_memory();
+    let functions = [imported("f", &[u32::MAX - 1], u32::MAX - 1)];
+    store_components(&store, &functions);
+    store.import(store.applied(), &functions).unwrap();
+    let last = publish(&store, "f", b"last");
+    assert_eq!(last.version.number(), u32::MAX);
+    let refused = try_publish(&store, "f", b"another");
+    assert!(matches!(&refused, Err(StoreError::LastVersion { latest, .. }) if *latest == last.version));
+    let prospect = store.prospect(&last.name, &new_version(b"another"));
+    assert!(matches!(prospect, Err(StoreError::LastVersion { .. })));
+    assert_eq!(resolve(&store, "f").unwrap(), last);
+    assert_eq!(publish(&store, "f", b"last"), last);
+    publish(&store, "g", b"another");
+}
+
 #[test]
 fn an_import_without_its_components_or_at_another_base_changes_nothing() {
     let store = Store::in_memory();

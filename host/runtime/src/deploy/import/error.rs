@@ -79,6 +79,12 @@ pub enum Inconsistency {
         /// The function with the version.
         called: String,
     },
+    /// The component has other functions linked in.
+    #[error("the functions in `linked` are not those that are linked into its component")]
+    OtherLinked,
+    /// The pipeline says that functions are linked into it.
+    #[error("it has `linked` and is a pipeline: functions are linked into components only")]
+    LinkedPipeline,
     /// The pipeline calls itself.
     #[error("it calls itself")]
     Cycle,

@@ -1,11 +1,10 @@
 //! The version records of an import.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nebula_model::configuration::InvalidConfiguration;
-use nebula_model::description::Fuse;
 use nebula_model::id::{Digest, FunctionName, Selector, Version};
-use nebula_model::record::{Composition, Description, VersionRecord};
+use nebula_model::record::{Composition, Description, Linked, VersionRecord};
 use nebula_model::settings::Settings;
 use nebula_pipeline::InvalidPipeline;
 use nebula_store::ResolveError;
@@ -25,7 +24,7 @@ pub(super) fn check_numbers(export: &Export) -> Result<(), ImportError> {
         if !function.versions.contains_key(&function.current) {
             return Err(inconsistent(name, function.current)(Inconsistency::NoCurrent));
         }
-        if let Some(last) = function.versions.keys().find(|version| version.next() == **version) {
+        if let Some(last) = function.versions.keys().find(|version| version.next().is_none()) {
             return Err(inconsistent(name, *last)(Inconsistency::LastNumber));
         }
     }
@@ -37,7 +36,10 @@ pub(super) fn refused(name: &FunctionName, version: Version) -> impl FnOnce(Depl
     move |source| ImportError::Refused { name: name.clone(), version, source: Box::new(source) }
 }
 
-fn inconsistent(name: &FunctionName, version: Version) -> impl FnOnce(Inconsistency) -> ImportError {
+pub(super) fn inconsistent(
+    name: &FunctionName,
+    version: Version,
+) -> impl FnOnce(Inconsistency) -> ImportError {
     move |source| ImportError::Inconsistent { name: name.clone(), version, source }
 }
 
@@ -76,12 +78,9 @@ impl Deployer {
                 .check()
                 .map_err(|error| refused(name, number)(InvalidPipeline::from(error).into()))?;
             check_calls(names, name, number, composition)?;
+            // A version with `"fuse": "always"` that followed a name needn't be fusible: it runs step
+            // by step, as it did.
             let plan = names.pinned_plan(composition).map_err(refused(name, number))?;
-            if composition.description.fuse == Fuse::Always {
-                let unfusible =
-                    |reason: String| refused(name, number)(InvalidPipeline::CannotFuse { reason }.into());
-                plan.links().map_err(|reason| unfusible(reason.to_string()))?;
-            }
             add(names, name, record(name, number, version, describe(&plan)))?;
         }
         let mut imported = Vec::new();
@@ -167,8 +166,32 @@ fn check_size(version: &ExportedVersion, found: u64) -> Result<(), Inconsistency
     if version.size_bytes == found { Ok(()) } else { Err(Inconsistency::OtherSize { found }) }
 }
 
+/// Checks that a component has exactly these functions linked in, each with those linked into it.
+///
+/// The numbers of their versions can't be told from it. A component that is linked needn't say so: it
+/// may have been deployed as it is.
+pub(super) fn check_linked(component: &[u8], linked: &[Linked]) -> Result<(), Inconsistency> {
+    if linked.is_empty() {
+        return Ok(());
+    }
+    let parts = nebula_linker::components_in(component);
+    let importer = nebula_linker::importer_of(component).unwrap_or_default();
+    if !nebula_linker::imported_functions(importer).iter().eq(linked.iter().map(|function| &function.name)) {
+        return Err(Inconsistency::OtherLinked);
+    }
+    let parts: HashMap<_, _> = parts.into_iter().map(|part| (Digest::of(part), part)).collect();
+    for function in linked {
+        let part = parts.get(&function.digest).ok_or(Inconsistency::OtherLinked)?;
+        check_linked(part, &function.linked)?;
+    }
+    Ok(())
+}
+
 /// Checks a pipeline's digest, which identifies all that it calls.
 fn check_content(version: &ExportedVersion, composition: &Composition) -> Result<(), Inconsistency> {
+    if !version.linked.is_empty() {
+        return Err(Inconsistency::LinkedPipeline);
+    }
     let content = composition.content();
     let found = Digest::of(&content);
     if version.digest != found {
