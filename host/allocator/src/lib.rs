@@ -87,7 +87,7 @@ mod tests {
                         // only its own bytes are read and written.
                         unsafe {
                             let block = Allocator.alloc_zeroed(layout);
-                            assert!(!block.is_null() && block.addr() % align == 0, "{layout:?}");
+                            assert!(!block.is_null() && block.addr().is_multiple_of(align), "{layout:?}");
                             let content = std::slice::from_raw_parts_mut(block, size);
                             assert!(content.iter().all(|byte| *byte == 0), "{layout:?}");
                             content.fill(7);
@@ -99,17 +99,17 @@ mod tests {
                     // SAFETY: as above.
                     unsafe {
                         let longer = Allocator.realloc(block, layout, 2 * size + 1);
-                        assert!(!longer.is_null() && longer.addr() % align == 0, "{layout:?}");
+                        assert!(!longer.is_null() && longer.addr().is_multiple_of(align), "{layout:?}");
                         let content = std::slice::from_raw_parts(longer, size);
                         assert!(content.iter().all(|byte| *byte == 7), "{layout:?}");
                         let layout = Layout::from_size_align(2 * size + 1, align).unwrap();
                         let shorter = Allocator.realloc(longer, layout, 1);
-                        assert!(!shorter.is_null() && shorter.addr() % align == 0, "{layout:?}");
+                        assert!(!shorter.is_null() && shorter.addr().is_multiple_of(align), "{layout:?}");
                         assert_eq!(*shorter, 7);
                         let layout = Layout::from_size_align(1, align).unwrap();
                         Allocator.dealloc(shorter, layout);
                         let plain = Allocator.alloc(layout);
-                        assert!(!plain.is_null() && plain.addr() % align == 0, "{layout:?}");
+                        assert!(!plain.is_null() && plain.addr().is_multiple_of(align), "{layout:?}");
                         Allocator.dealloc(plain, layout);
                     }
                 }
