@@ -11,7 +11,7 @@ use crate::phases::Phases;
 use crate::{dist, fuzz, test, tools, units};
 
 /// The folders of the cargo workspaces in this repository.
-const WORKSPACES: [&str; 4] = [".", "guest-sdk", "functions", "tests/guests"];
+const WORKSPACES: [&str; 5] = [".", "bench/native", "guest-sdk", "functions", "tests/guests"];
 
 /// Builds for the target of guests.
 const WASM: [&str; 2] = ["--target", "wasm32-wasip2"];
@@ -69,6 +69,7 @@ fn lints() -> Result<(), String> {
         run(cargo(workspace).arg("clippy").args(arguments).args(["--", "-D", "warnings"]))
     };
     clippy(".", &["--workspace", "--all-targets"])?;
+    clippy("bench/native", &["--workspace", "--all-targets", "--features", "nebula-native/serve"])?;
     clippy("guest-sdk", &["--workspace", "--all-targets"])?;
     clippy("functions", &["--workspace", "--all-targets"])?;
     clippy("functions", &[&["--workspace"][..], &WASM].concat())?;

@@ -3,6 +3,8 @@
 //! A column is numeric if all its values are numbers, and text otherwise. Missing values don't
 //! count.
 
+pub use csv_stats::{Column, Content, Error, Numbers, Summary, Table, Text, handle};
+
 #[nebula_sdk::function]
 mod csv_stats {
     use std::collections::HashSet;
@@ -50,6 +52,7 @@ mod csv_stats {
     }
 
     /// A column of numbers.
+    #[allow(missing_docs, reason = "the names say it")]
     #[derive(Debug, PartialEq)]
     pub struct Numbers {
         pub count: u32,
@@ -61,6 +64,7 @@ mod csv_stats {
     }
 
     /// A column of text.
+    #[allow(missing_docs, reason = "the names say it")]
     #[derive(Debug, PartialEq)]
     pub struct Text {
         pub count: u32,
