@@ -35,7 +35,7 @@ pub(crate) use self::exchange::{Bodies, Exchange};
 pub(crate) use self::mix::Mix;
 use self::mix::RequestSequence;
 use self::pace::DueTimes;
-pub(crate) use self::pace::Pace;
+pub(crate) use self::pace::{Pace, uniform};
 use crate::cores;
 use crate::stats::ns;
 

@@ -22,7 +22,7 @@ mod composed;
 mod cores;
 mod cpu;
 mod deployed;
-mod energy;
+mod experiment;
 mod footprint;
 mod http2;
 mod hyper_alone;
@@ -90,6 +90,8 @@ enum Args {
     Instructions(instructions::Args),
     /// Run all measurements and write them as JSON, Markdown and SVG
     Record(record::Args),
+    /// Compare functions under Nebula with native processes, wasmtime and containers
+    Experiment(experiment::Args),
     /// Call a function repeatedly
     #[command(hide = true)]
     CallLoop(instructions::CallLoop),
@@ -127,6 +129,7 @@ impl Args {
             Self::Initialise(args) => initialise::run(args),
             Self::Instructions(args) => instructions::run(args),
             Self::Record(args) => record::run(args).map(|()| Vec::new()),
+            Self::Experiment(args) => experiment::run(args).map(|()| Vec::new()),
             Self::CallLoop(args) => instructions::call_loop(args).map(|()| Vec::new()),
             Self::HyperAlone(protocol) => hyper_alone::run(*protocol).map(|()| Vec::new()),
             Self::ComposedAlone(args) => composed::serve(args).map(|()| Vec::new()),

@@ -36,7 +36,7 @@ const WASMTIME: Tool = Tool {
 const WAC: Tool = Tool { name: "wac", package: "wac-cli", version: "0.12.0", features: "wat" };
 
 /// Returns the root of the repository.
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
     bench.parent().unwrap_or(bench)
 }
@@ -108,11 +108,19 @@ pub(crate) fn wac() -> anyhow::Result<PathBuf> {
     install(&WAC)
 }
 
-fn install(tool: &Tool) -> anyhow::Result<PathBuf> {
-    let Tool { name, package, version, features } = tool;
+/// Returns the directory of installed tools, in the target directory.
+///
+/// # Errors
+/// Returns an error if this program isn't in a target directory.
+pub(crate) fn bench_tools() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let target = program.ancestors().nth(2).context("this program isn't in a target directory")?;
-    let tools = target.join("bench-tools");
+    Ok(target.join("bench-tools"))
+}
+
+fn install(tool: &Tool) -> anyhow::Result<PathBuf> {
+    let Tool { name, package, version, features } = tool;
+    let tools = bench_tools()?;
     let path = tools.join("bin").join(name);
     // The program doesn't print its features, so a stamp file records the installed release and
     // features.
@@ -130,7 +138,7 @@ fn install(tool: &Tool) -> anyhow::Result<PathBuf> {
 }
 
 /// Prepares the cargo that runs this program, or the one in the path.
-fn cargo() -> Command {
+pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 

@@ -173,7 +173,7 @@ fn markdown(record: &Record, quick: bool) -> String {
 }
 
 /// Describes the commit of the sources, and whether they have changes.
-fn commit() -> Option<String> {
+pub(crate) fn commit() -> Option<String> {
     let described = Command::new("git")
         .args(["describe", "--always", "--dirty"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))

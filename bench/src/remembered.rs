@@ -20,10 +20,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args as ClapArgs;
+use nebula_telemetry::energy::{self, EnergyModel};
 
 use self::inputs::Inputs;
 use crate::cores::{self, Cores};
-use crate::energy;
 use crate::load::{Mix, Pace};
 use crate::machine;
 use crate::measure::{self, Round, Setting};
@@ -243,7 +243,10 @@ fn cumulative_weights(exponent: f64, count: usize) -> Vec<f64> {
 }
 
 fn row(name: &str, own: &ServerRounds, base: &[Round], core_watts: f64) -> Row {
-    let energy_j = |round: &Round| energy::per_1000_requests_j(round.server_cpu_us, core_watts);
+    // Of a thousand requests. Memory isn't counted.
+    let model = EnergyModel { core_watts, memory_watts_per_gb: 0.0 };
+    let energy_j =
+        |round: &Round| model.joules(Duration::from_secs_f64(round.server_cpu_us / 1e3), 0, Duration::ZERO);
     let figure = |of: &dyn Fn(&Round) -> f64| Figure::of(own.rounds.iter().map(of));
     let to_base = |of: &dyn Fn(&Round, &Round) -> f64| {
         Figure::of(own.rounds.iter().zip(base).map(|(own, base)| of(own, base)))

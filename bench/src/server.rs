@@ -360,6 +360,15 @@ impl Nebula {
         Ok(nebula)
     }
 
+    /// Stops the server and returns its data directory.
+    ///
+    /// # Errors
+    /// Returns an error if the server doesn't stop.
+    pub(crate) fn stop(self) -> anyhow::Result<tempfile::TempDir> {
+        self.server.stop()?;
+        Ok(self.data_dir)
+    }
+
     /// Deploys a function.
     ///
     /// # Errors

@@ -10,6 +10,9 @@
 //!                 fuzzes one target, or all of them; a minute each by default, and two
 //!                 minutes of fast_path
 //! dist            builds the binary that is benchmarked and packaged
+//! experiment [--quick] [--only ARM] [--out DIR]
+//!                 compares functions under Nebula with processes, wasmtime and containers: an
+//!                 hour, or some minutes
 //! full            runs ci, dist, the tests three more times, and five minutes of each fuzz
 //!                 target, ten of fast_path
 //! ```
@@ -19,6 +22,7 @@
 mod ci;
 mod command;
 mod dist;
+mod experiment;
 mod functions;
 mod fuzz;
 mod openapi;
@@ -31,7 +35,7 @@ use std::process::ExitCode;
 
 use phases::Phases;
 
-const USAGE: &str = "usage: cargo xtask ci [PHASE] | test [PHASE] | functions | openapi | units | fuzz [TARGET] [--seconds N] | dist | full";
+const USAGE: &str = "usage: cargo xtask ci [PHASE] | test [PHASE] | functions | openapi | units | fuzz [TARGET] [--seconds N] | dist | experiment [OPTION…] | full";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         ["units"] => units::check(),
         ["fuzz", options @ ..] => fuzz::fuzz(options),
         ["dist"] => dist::build(),
+        ["experiment", options @ ..] => experiment::run_with(options),
         _ => Err(USAGE.to_owned()),
     };
     phases.print();

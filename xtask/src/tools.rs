@@ -310,14 +310,19 @@ fn succeeds(program: impl AsRef<OsStr>, arguments: &[&str]) -> bool {
 /// Builds the `nebula` binary with the features that the workspace's tests use, and returns its
 /// path.
 pub(crate) fn nebula() -> Result<PathBuf, String> {
-    let arguments = ["build", "--workspace", "--bin", "nebula", "--message-format=json-render-diagnostics"];
+    binary("nebula")
+}
+
+/// Builds a binary of the workspace with the features that its tests use, and returns its path.
+pub(crate) fn binary(name: &str) -> Result<PathBuf, String> {
+    let arguments = ["build", "--workspace", "--bin", name, "--message-format=json-render-diagnostics"];
     let messages = output(cargo(".").args(arguments))?;
     messages
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
         .find_map(|message| {
-            let is_nebula = message["target"]["name"] == "nebula";
-            message["executable"].as_str().filter(|_| is_nebula).map(PathBuf::from)
+            let is_wanted = message["target"]["name"] == name;
+            message["executable"].as_str().filter(|_| is_wanted).map(PathBuf::from)
         })
-        .ok_or_else(|| "cargo built no `nebula`".to_owned())
+        .ok_or_else(|| format!("cargo built no `{name}`"))
 }

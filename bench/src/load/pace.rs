@@ -77,7 +77,7 @@ impl DueTimes {
 }
 
 /// Returns a number of at least 0 and below 1: the upper bits of SplitMix64.
-pub(super) fn uniform(state: &mut u64) -> f64 {
+pub(crate) fn uniform(state: &mut u64) -> f64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

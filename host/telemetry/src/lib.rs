@@ -1,6 +1,8 @@
-//! Measures the time of calls.
+//! Measures the time of calls, and models their energy.
 //!
 //! The measured quantities, such as `CallCost`, are data and live in `nebula-model`.
+
+pub mod energy;
 
 use std::time::{Duration, Instant};
 

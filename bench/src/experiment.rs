@@ -1,0 +1,208 @@
+//! The comparison: the same functions under Nebula, in native processes, under wasmtime and in
+//! containers, in time, processor time, memory, bytes on disk and modelled energy.
+//!
+//! ```text
+//! tools -> arms that are available -> check of the clock -> rounds -> raw/*.json -> report
+//! ```
+//!
+//! Invariants:
+//! * One clock stamps the same two points for every arm (`clock`), and is checked before each run.
+//! * All arms run the same source on the same input, and a different answer ends the run.
+//! * An arm that can't run here is in the report, with the reason; so are cells without time.
+//! * A run that was interrupted continues: complete cells are read from their files.
+
+mod account;
+mod answer;
+mod arm;
+mod arms;
+mod cell;
+mod clock;
+mod document;
+mod dots;
+mod http;
+mod interval;
+mod pipe;
+mod random;
+mod relay;
+mod report;
+mod rounds;
+mod tools;
+mod workload;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use clap::Args as ClapArgs;
+
+use self::account::Accounts;
+use self::arms::ArmKind;
+use self::cell::Conditions;
+use self::clock::Work;
+use self::report::{ArmOnDisk, Findings, LeftOut};
+use self::tools::{OnDisk, Preparation, Root, Tools};
+use self::workload::{Function, Size};
+use crate::cores::Cores;
+use crate::{machine, prepare, record};
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Take a few minutes: three functions, two sizes, few samples
+    #[arg(long)]
+    quick: bool,
+    /// Only check that every arm that is installed works, that answers agree, and that the clock
+    /// sees a delay in each arm; takes unoptimised programs and installs nothing
+    #[arg(long, conflicts_with = "quick")]
+    check: bool,
+    /// Run only arms whose name contains this, such as `nebula` or `container-minimal`
+    #[arg(long, value_name = "ARM")]
+    only: Option<String>,
+    /// Directory of the raw files and of the report
+    #[arg(long, default_value = "target/experiment")]
+    out: PathBuf,
+    /// Samples of each cell; by default 30, or few in a quick run
+    #[arg(long)]
+    samples: Option<NonZeroUsize>,
+    /// Time after which no more cells are begun; they are listed in the report
+    #[arg(long, default_value = "60")]
+    minutes_max: u64,
+    /// The `nebula` binary to measure; by default it is built
+    #[arg(long)]
+    nebula: Option<PathBuf>,
+}
+
+/// The extent of a run.
+struct Extent {
+    functions: Vec<Function>,
+    sizes: Vec<Size>,
+    samples: usize,
+    warm_up_calls: usize,
+}
+
+impl Args {
+    fn extent(&self) -> Extent {
+        let three = vec![Function::FibonacciRecursive, Function::Markdown, Function::CsvStats];
+        let mut extent = if self.check {
+            Extent { functions: three, sizes: vec![Size::Small], samples: 2, warm_up_calls: 0 }
+        } else if self.quick {
+            Extent { functions: three, sizes: vec![Size::Small, Size::Large], samples: 10, warm_up_calls: 2 }
+        } else {
+            let (functions, sizes) = (Function::ALL.to_vec(), Size::ALL.to_vec());
+            Extent { functions, sizes, samples: 30, warm_up_calls: 3 }
+        };
+        extent.samples = self.samples.map_or(extent.samples, NonZeroUsize::get);
+        extent
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if !args.check {
+        prepare::ensure_optimised()?;
+    }
+    let begun = Instant::now();
+    let cores = Cores::available()?;
+    let extent = args.extent();
+    std::fs::create_dir_all(args.out.join("raw"))
+        .with_context(|| format!("cannot create `{}`", args.out.display()))?;
+    let preparation = Preparation {
+        nebula: args.nebula.clone(),
+        complete: !args.check,
+        functions: extent.functions.clone(),
+    };
+    let tools = Tools::prepare(&preparation, &cores)?;
+    let accounts = Accounts::open();
+    let outcome = compare(args, &extent, &tools, &cores, &accounts, begun);
+    accounts.remove();
+    let findings = outcome?;
+    findings.write(&args.out)?;
+    eprintln!("{}", args.out.join("report.html").display());
+    Ok(())
+}
+
+fn compare(
+    args: &Args,
+    extent: &Extent,
+    tools: &Tools,
+    cores: &Cores,
+    accounts: &Accounts,
+    begun: Instant,
+) -> anyhow::Result<Findings> {
+    let smallest = clock::smallest()?;
+    let work = Work { tools, cores, accounts, function: Function::FibonacciRecursive, input: &smallest };
+    let (mut arms, mut left_out) = (Vec::new(), Vec::new());
+    let is_selected =
+        |arm: &ArmKind| args.only.as_ref().is_none_or(|only| arm.name().contains(only.as_str()));
+    for arm in ArmKind::ALL.into_iter().filter(is_selected) {
+        match clock::probe(arm, work) {
+            Ok(()) => arms.push(arm),
+            Err(error) if arm.is_required() => {
+                return Err(error).with_context(|| format!("{} must run everywhere", arm.name()));
+            }
+            Err(error) => {
+                eprintln!("left out: {}: {error:#}", arm.name());
+                left_out.push(LeftOut { arm, reason: format!("{error:#}") });
+            }
+        }
+    }
+    ensure!(!arms.is_empty(), "no arm has `{}` in its name", args.only.as_deref().unwrap_or_default());
+    let mut checks = Vec::new();
+    for arm in &arms {
+        let check = clock::check(*arm, work)?;
+        eprintln!("{}: a delay of 50 ms shows as {:.1} ms", check.arm.name(), check.seen.as_secs_f64() * 1e3);
+        checks.push(check);
+    }
+    let conditions = Conditions {
+        machine: machine::description(),
+        cores: cores.to_string(),
+        accounting: accounts.description().to_owned(),
+        commit: record::commit(),
+        optimised: !cfg!(debug_assertions),
+        samples: extent.samples,
+        warm_up_calls: extent.warm_up_calls,
+    };
+    let (mut cells, mut dropped) = (Vec::new(), Vec::new());
+    for group in rounds::plan(&extent.functions, &extent.sizes) {
+        if begun.elapsed() > Duration::from_secs(args.minutes_max * 60) {
+            dropped.push(group);
+            continue;
+        }
+        eprintln!("{}, {}", group.function.name(), group.size.name());
+        let input = group.function.input(group.size)?;
+        let work = Work { function: group.function, input: &input, ..work };
+        cells.extend(rounds::run(&arms, work, group.size, &conditions, &args.out)?);
+    }
+    let on_disk = arms
+        .iter()
+        .map(|arm| Ok(ArmOnDisk { arm: *arm, size: on_disk(*arm, tools)? }))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(Findings { conditions, cells, arms, left_out, dropped, checks, on_disk, is_quick: args.quick })
+}
+
+/// Returns the bytes of an arm that runs `fibonacci-recursive`.
+fn on_disk(arm: ArmKind, tools: &Tools) -> anyhow::Result<OnDisk> {
+    let function = Function::FibonacciRecursive;
+    let files = |function: PathBuf, platform: Option<PathBuf>| {
+        let platform_bytes = platform.map_or(Ok(0), |platform| tools::bytes(&platform))?;
+        anyhow::Ok(OnDisk { function_bytes: tools::bytes(&function)?, platform_bytes })
+    };
+    match arm {
+        ArmKind::NebulaRemembered
+        | ArmKind::NebulaFresh
+        | ArmKind::NebulaCold
+        | ArmKind::NebulaScaledToZero => tools.under_nebula(function),
+        ArmKind::NativeCall | ArmKind::NativeProcess => files(tools.native.call.clone(), None),
+        ArmKind::WasmtimeServe => {
+            let wasmtime = tools.wasmtime()?;
+            files(wasmtime.http(function), Some(wasmtime.program))
+        }
+        ArmKind::WasmtimeRun => {
+            let wasmtime = tools.wasmtime()?;
+            files(wasmtime.call(function), Some(wasmtime.program))
+        }
+        ArmKind::ContainerWarm | ArmKind::ContainerMinimal => {
+            files(tools.root(Root::Minimal)?, Some(tools.runc()?))
+        }
+        ArmKind::ContainerDebian => files(tools.root(Root::Debian)?, Some(tools.runc()?)),
+    }
+}

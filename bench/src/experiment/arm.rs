@@ -1,0 +1,59 @@
+//! The interface of an arm: one way to run a function.
+//!
+//! ```text
+//! opened -> [prepare -> call -> settle]* -> dispose
+//!                       ^^^^ the only part on the clock
+//! ```
+//!
+//! `prepare` is what happens before a request exists, `settle` what the platform does after the
+//! answer. Both count as CPU time and memory, but not as time.
+
+use super::answer::{Answer, Delay};
+use super::tools::Tools;
+use super::workload::Function;
+use crate::cores::Cores;
+
+/// An arm that is ready for calls of one function with one input.
+pub(crate) trait Arm {
+    /// Gets ready for the next call, before the clock starts.
+    ///
+    /// # Errors
+    /// Returns an error if the platform fails.
+    fn prepare(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Hands the request over and receives the complete answer.
+    ///
+    /// # Errors
+    /// Returns an error if there is no answer.
+    fn call(&mut self) -> anyhow::Result<Answer>;
+
+    /// Waits until the platform has finished with the call, after the clock has stopped.
+    ///
+    /// # Errors
+    /// Returns an error if the platform fails.
+    fn settle(&mut self) -> anyhow::Result<()>;
+
+    /// Ends everything that the arm has started.
+    ///
+    /// # Errors
+    /// Returns an error if something doesn't end.
+    fn dispose(self: Box<Self>) -> anyhow::Result<()>;
+}
+
+/// The things from which an arm is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup<'a> {
+    pub(crate) tools: &'a Tools,
+    pub(crate) cores: &'a Cores,
+    pub(crate) function: Function,
+    pub(crate) input: &'a [u8],
+    /// A delay to add to each call inside the arm.
+    pub(crate) delay: Option<Delay>,
+    /// The control group in which a container runtime creates its own.
+    pub(crate) container_path: Option<&'a str>,
+}
+
+/// The time that a server gets after an answer for the work that no caller waits for.
+pub(crate) const AFTERWARDS: std::time::Duration = std::time::Duration::from_millis(2);

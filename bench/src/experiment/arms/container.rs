@@ -1,0 +1,142 @@
+//! Containers by runc: one per call, and one that runs already and serves HTTP.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use crate::experiment::answer::Answer;
+use crate::experiment::arm::{AFTERWARDS, Arm, Setup};
+use crate::experiment::arms::native::ProcessPerCall;
+use crate::experiment::http::HttpCaller;
+use crate::experiment::tools::Root;
+use crate::server::{Server, StandardStream};
+
+/// The files of a container: its description, and the state of the runtime.
+#[derive(Debug)]
+struct Bundle {
+    runc: PathBuf,
+    directory: tempfile::TempDir,
+    id: String,
+}
+
+impl Bundle {
+    /// Describes a container of `root` that runs `program`.
+    fn create(setup: Setup<'_>, root: Root, program: &str, host_network: bool) -> anyhow::Result<Self> {
+        let runc = setup.tools.runc()?;
+        let root = setup.tools.root(root)?;
+        let directory = tempfile::tempdir()?;
+        let spec = Command::new(&runc).arg("spec").arg("--bundle").arg(directory.path()).output();
+        let spec = spec.with_context(|| format!("cannot run `{}`", runc.display()))?;
+        ensure!(spec.status.success(), "`runc spec` failed: {}", String::from_utf8_lossy(&spec.stderr));
+        let path = directory.path().join("config.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+        let mut arguments = vec![format!("/{program}"), setup.function.name().to_owned()];
+        arguments.extend(setup.delay.map(|delay| delay.as_millis().to_string()));
+        config["process"]["terminal"] = json!(false);
+        config["process"]["args"] = json!(arguments);
+        config["root"] = json!({ "path": root, "readonly": true });
+        let id = directory.path().file_name().context("the bundle has no name")?;
+        let id = format!("nebula-experiment-{}", id.to_string_lossy().replace('.', ""));
+        if let Some(group) = setup.container_path {
+            config["linux"]["cgroupsPath"] = json!(format!("{group}/{id}"));
+        }
+        if host_network && let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
+            namespaces.retain(|namespace| namespace["type"] != "network");
+        }
+        std::fs::write(&path, serde_json::to_vec_pretty(&config)?)?;
+        Ok(Self { runc, directory, id })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.runc);
+        command.arg("--root").arg(self.state()).args(arguments);
+        command
+    }
+
+    fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    fn run(&self) -> Command {
+        let mut command = self.command(&["run", "--bundle"]);
+        command.arg(self.directory.path()).arg(&self.id);
+        command
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        // A container outlives the runtime's process. Without one, this fails.
+        if Path::new(&self.state()).join(&self.id).exists() {
+            let mut delete = self.command(&["delete", "--force", &self.id]);
+            let _ = delete.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+/// A container for each call. The input goes to the program's standard input.
+#[derive(Debug)]
+pub(crate) struct PerCall {
+    process: ProcessPerCall,
+    _bundle: Bundle,
+}
+
+impl PerCall {
+    pub(crate) fn open(setup: Setup<'_>, root: Root) -> anyhow::Result<Self> {
+        let bundle = Bundle::create(setup, root, "nebula-native", false)?;
+        Ok(Self { process: ProcessPerCall::of(bundle.run(), setup.input), _bundle: bundle })
+    }
+}
+
+impl Arm for PerCall {
+    fn call(&mut self) -> anyhow::Result<Answer> {
+        self.process.call()
+    }
+
+    fn settle(&mut self) -> anyhow::Result<()> {
+        self.process.settle()
+    }
+
+    fn dispose(self: Box<Self>) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+/// A container that runs already, behind HTTP. It shares the network of the host.
+#[derive(Debug)]
+pub(crate) struct Warm {
+    server: Server,
+    caller: HttpCaller,
+    bundle: Bundle,
+}
+
+impl Warm {
+    pub(crate) fn open(setup: Setup<'_>, root: Root) -> anyhow::Result<Self> {
+        let bundle = Bundle::create(setup, root, "nebula-native-serve", true)?;
+        let server = Server::start(&bundle.run(), StandardStream::Stdout, 1, setup.cores)?;
+        let caller = HttpCaller::connect(server.addresses[0], "/", setup.function.media_type(), setup.input)?;
+        Ok(Self { server, caller, bundle })
+    }
+}
+
+impl Arm for Warm {
+    fn call(&mut self) -> anyhow::Result<Answer> {
+        self.caller.call()
+    }
+
+    fn settle(&mut self) -> anyhow::Result<()> {
+        std::thread::sleep(AFTERWARDS);
+        Ok(())
+    }
+
+    fn dispose(self: Box<Self>) -> anyhow::Result<()> {
+        // The container first: without it, the runtime's process ends.
+        let Self { server, caller, bundle } = *self;
+        drop(caller);
+        drop(bundle);
+        drop(server);
+        Ok(())
+    }
+}

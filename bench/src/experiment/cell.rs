@@ -1,0 +1,93 @@
+//! Cells and their raw files: the samples of one arm, one function and one size of input.
+//!
+//! A file is written when a cell is complete, so that a run that was interrupted continues with the
+//! others. A file whose conditions differ from those of the run is measured again.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::arms::ArmKind;
+use super::workload::{Function, Size};
+
+/// The conditions that samples must share to be compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Conditions {
+    pub(crate) machine: String,
+    pub(crate) cores: String,
+    pub(crate) accounting: String,
+    /// The commit of the sources, if git knows it.
+    pub(crate) commit: Option<String>,
+    pub(crate) optimised: bool,
+    /// The number of samples of each cell.
+    pub(crate) samples: usize,
+    /// The calls of each arm before the first sample.
+    pub(crate) warm_up_calls: usize,
+}
+
+/// The samples of a cell.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    pub(crate) conditions: Conditions,
+    pub(crate) arm: ArmKind,
+    pub(crate) function: Function,
+    pub(crate) size: Size,
+    pub(crate) input_bytes: usize,
+    pub(crate) output_bytes: usize,
+    pub(crate) finished_at_unix_s: u64,
+    /// Every sample, in the order of the rounds; none is left out.
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// The measures of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// From the request handed over to the complete answer received.
+    pub(crate) total_us: f64,
+    /// The part until the function ran, if the platform separates it.
+    pub(crate) start_us: Option<f64>,
+    /// The part of the function itself, if the platform separates it.
+    pub(crate) run_us: Option<f64>,
+    /// The CPU time of everything that the call caused, also after the answer.
+    pub(crate) cpu_us: f64,
+    /// The peak of memory that the arm held, if the machine accounts for it.
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+/// Returns the path of a cell's file.
+fn path(out: &Path, arm: ArmKind, function: Function, size: Size) -> PathBuf {
+    out.join("raw").join(format!("{}-{}-{}.json", function.name(), size.name(), arm.name()))
+}
+
+impl Cell {
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// Returns an error if it can't be written.
+    pub(crate) fn write(&self, out: &Path) -> anyhow::Result<()> {
+        let path = path(out, self.arm, self.function, self.size);
+        let json = format!("{}\n", serde_json::to_string_pretty(self)?);
+        // A rename, so that no incomplete file is found later.
+        let part = path.with_extension("part");
+        std::fs::write(&part, json)
+            .and_then(|()| std::fs::rename(&part, &path))
+            .with_context(|| format!("cannot write `{}`", path.display()))
+    }
+
+    /// Reads the file if there is one with these conditions.
+    pub(crate) fn find(
+        out: &Path,
+        conditions: &Conditions,
+        arm: ArmKind,
+        function: Function,
+        size: Size,
+    ) -> Option<Self> {
+        let json = std::fs::read(path(out, arm, function, size)).ok()?;
+        let cell: Self = serde_json::from_slice(&json).ok()?;
+        (cell.conditions == *conditions).then_some(cell)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

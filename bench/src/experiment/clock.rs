@@ -1,0 +1,166 @@
+//! One clock for all arms: it starts when the request is handed over and stops when the complete
+//! answer is received. No arm reads a clock for the total.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+use super::account::{Accounts, Group};
+use super::answer::{Answer, Delay};
+use super::arm::{Arm, Setup};
+use super::arms::ArmKind;
+use super::cell::Sample;
+use super::tools::Tools;
+use super::workload::{Function, Size};
+use crate::cores::{self, Cores};
+
+/// The delay that the check adds to calls.
+const CHECK_DELAY: Delay = Delay::from_millis(50);
+
+/// The calls with and without the delay in a check.
+const CHECK_CALLS: usize = 5;
+
+/// The most that the fastest delayed call may exceed the fastest one by, on a busy machine.
+const CHECK_EXCESS_MAX: Duration = Duration::from_millis(40);
+
+/// The attempts of a check: another process can disturb all calls of one.
+const CHECK_ATTEMPTS: usize = 3;
+
+/// An arm that is ready, in its group.
+pub(crate) struct OpenArm {
+    kind: ArmKind,
+    arm: Box<dyn Arm>,
+    group: Group,
+    cores: Cores,
+}
+
+/// The workload of one arm.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work<'a> {
+    pub(crate) tools: &'a Tools,
+    pub(crate) cores: &'a Cores,
+    pub(crate) accounts: &'a Accounts,
+    pub(crate) function: Function,
+    pub(crate) input: &'a [u8],
+}
+
+/// A sample and the answer that it has to be checked by.
+pub(crate) struct TimedAnswer {
+    pub(crate) sample: Sample,
+    pub(crate) answer: Answer,
+}
+
+impl OpenArm {
+    /// Opens an arm. Everything that it starts is in its group.
+    ///
+    /// # Errors
+    /// Returns an error if the arm isn't available here.
+    pub(crate) fn open(kind: ArmKind, work: Work<'_>, delay: Option<Delay>) -> anyhow::Result<Self> {
+        let Work { tools, cores, accounts, function, input } = work;
+        let name = if delay.is_some() { format!("{}-delayed", kind.name()) } else { kind.name().to_owned() };
+        let group = accounts.group(&name)?;
+        let path = group.container_path();
+        cores::pin(&cores.load)?;
+        let arm = group.within(|| {
+            kind.open(Setup { tools, cores, function, input, delay, container_path: path.as_deref() })
+        })?;
+        Ok(Self { kind, arm, group, cores: cores.clone() })
+    }
+
+    /// Makes one call on the clock.
+    ///
+    /// # Errors
+    /// Returns an error if the arm fails.
+    pub(crate) fn call(&mut self) -> anyhow::Result<TimedAnswer> {
+        let Self { kind, arm, group, cores } = self;
+        // A process inherits the cores of the thread that starts it.
+        cores::pin(if kind.starts_processes() { &cores.server } else { &cores.load })?;
+        let timed = group.within(|| {
+            arm.prepare()?;
+            group.reset_peak();
+            let before = group.read()?;
+            let handed_over = Instant::now();
+            let answer = arm.call();
+            let total = handed_over.elapsed();
+            let answer = answer?;
+            arm.settle()?;
+            let cpu = before.until(&group.read()?);
+            let us = |duration: Duration| duration.as_secs_f64() * 1e6;
+            let sample = Sample {
+                total_us: us(total),
+                start_us: answer.start.map(us),
+                run_us: answer.run.map(us),
+                cpu_us: us(cpu),
+                memory_bytes: group.peak_bytes(),
+            };
+            Ok(TimedAnswer { sample, answer })
+        });
+        timed.with_context(|| format!("calling {}", kind.name()))
+    }
+
+    /// Ends the arm.
+    ///
+    /// # Errors
+    /// Returns an error if something doesn't end.
+    pub(crate) fn dispose(self) -> anyhow::Result<()> {
+        self.arm.dispose().with_context(|| format!("ending {}", self.kind.name()))
+    }
+}
+
+/// Calls an arm once, to see whether it is available.
+///
+/// # Errors
+/// Returns the reason why it isn't.
+pub(crate) fn probe(kind: ArmKind, work: Work<'_>) -> anyhow::Result<()> {
+    let mut arm = OpenArm::open(kind, work, None)?;
+    arm.call()?;
+    arm.dispose()
+}
+
+/// The difference that a delay of [`CHECK_DELAY`] in an arm makes on the clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CheckedDelay {
+    pub(crate) arm: ArmKind,
+    pub(crate) seen: Duration,
+}
+
+/// Adds a delay inside an arm and checks that the clock sees it: that it starts before the arm does
+/// anything and stops after.
+///
+/// # Errors
+/// Returns an error if the clock sees less or much more.
+pub(crate) fn check(kind: ArmKind, work: Work<'_>) -> anyhow::Result<CheckedDelay> {
+    let mut plain = OpenArm::open(kind, work, None)?;
+    let mut delayed = OpenArm::open(kind, work, Some(CHECK_DELAY))?;
+    let mut seen = Duration::ZERO;
+    for _ in 0..CHECK_ATTEMPTS {
+        // The fastest of several calls, in turns: other processes only add time.
+        let (mut without, mut with) = (f64::MAX, f64::MAX);
+        for _ in 0..CHECK_CALLS {
+            without = without.min(plain.call()?.sample.total_us);
+            with = with.min(delayed.call()?.sample.total_us);
+        }
+        seen = Duration::from_secs_f64((with - without).max(0.0) / 1e6);
+        if is_seen(seen) {
+            break;
+        }
+    }
+    plain.dispose()?;
+    delayed.dispose()?;
+    ensure!(is_seen(seen), "a delay of {CHECK_DELAY:?} in {} shows as {seen:?}", kind.name());
+    Ok(CheckedDelay { arm: kind, seen })
+}
+
+/// Returns whether a difference is that of the delay. The fastest call without it may have been
+/// slower by chance than the fastest with it, by a tenth at most.
+fn is_seen(difference: Duration) -> bool {
+    (CHECK_DELAY * 9 / 10..=CHECK_DELAY + CHECK_EXCESS_MAX).contains(&difference)
+}
+
+/// Returns the input of the smallest call.
+///
+/// # Errors
+/// Returns an error if it can't be generated.
+pub(crate) fn smallest() -> anyhow::Result<Vec<u8>> {
+    Function::FibonacciRecursive.input(Size::Small)
+}

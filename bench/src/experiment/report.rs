@@ -1,0 +1,436 @@
+//! The report: what was asked, how it was measured, what came out and what it doesn't show.
+//!
+//! ```text
+//! cells -> document -> results.md, report.html, charts/*.svg
+//! ```
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use nebula_telemetry::energy::EnergyModel;
+
+use super::arms::ArmKind;
+use super::cell::{Cell, Conditions, Sample};
+use super::clock::CheckedDelay;
+use super::document::{Block, Document};
+use super::dots::{Chart, Kind, Line, Unit};
+use super::interval::Estimate;
+use super::rounds::Group;
+use super::tools::OnDisk;
+use super::workload::{Function, Size};
+
+/// Everything that a report is made of.
+pub(crate) struct Findings {
+    pub(crate) conditions: Conditions,
+    pub(crate) cells: Vec<Cell>,
+    /// The arms that ran, in their order.
+    pub(crate) arms: Vec<ArmKind>,
+    /// The arms that can't run here, with the reason.
+    pub(crate) left_out: Vec<LeftOut>,
+    /// The groups of cells that there was no time for.
+    pub(crate) dropped: Vec<Group>,
+    pub(crate) checks: Vec<CheckedDelay>,
+    pub(crate) on_disk: Vec<ArmOnDisk>,
+    pub(crate) is_quick: bool,
+}
+
+/// An arm that can't run here.
+#[derive(Clone, Debug)]
+pub(crate) struct LeftOut {
+    pub(crate) arm: ArmKind,
+    pub(crate) reason: String,
+}
+
+/// The size of a function of an arm on disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ArmOnDisk {
+    pub(crate) arm: ArmKind,
+    pub(crate) size: OnDisk,
+}
+
+/// A measure of a sample.
+type Measure = fn(&Sample) -> Option<f64>;
+
+const TOTAL: Measure = |sample| Some(sample.total_us);
+const CPU: Measure = |sample| Some(sample.cpu_us);
+const MEMORY: Measure = |sample| Some(sample.memory_bytes? as f64);
+
+impl Findings {
+    /// Writes the report and its charts.
+    ///
+    /// # Errors
+    /// Returns an error if a file can't be written.
+    pub(crate) fn write(&self, out: &Path) -> anyhow::Result<()> {
+        let document = self.document();
+        let write = |file: &str, content: &str| {
+            let path = out.join(file);
+            std::fs::write(&path, content).with_context(|| format!("cannot write `{}`", path.display()))
+        };
+        std::fs::create_dir_all(out.join("charts"))?;
+        for block in &document.blocks {
+            if let Block::Chart { file, svg, .. } = block {
+                write(file, svg)?;
+            }
+        }
+        write("results.md", &document.markdown())?;
+        write("report.html", &document.html())
+    }
+
+    fn document(&self) -> Document {
+        let mut blocks = self.question();
+        blocks.extend(self.summary());
+        blocks.extend(self.method());
+        blocks.extend(self.disk());
+        for function in Function::ALL {
+            blocks.extend(self.of_function(function));
+        }
+        blocks.push(Block::Heading("Threats to validity".to_owned()));
+        blocks.push(Block::Items(THREATS.iter().map(|threat| (*threat).to_owned()).collect()));
+        Document { title: "Functions under Nebula, in processes and in containers".to_owned(), blocks }
+    }
+
+    fn question(&self) -> Vec<Block> {
+        let mut blocks = vec![Block::Text(
+            "The question: what does a call of a function cost in time, processor time, memory and energy, \
+             depending on the platform that runs it, and from which state it starts? Every arm runs the same \
+             Rust source on the same inputs, and their answers are compared."
+                .to_owned(),
+        )];
+        if self.is_quick {
+            blocks.push(Block::Text(
+                "This is a quick run: the figures are a check, not to be quoted.".to_owned(),
+            ));
+        }
+        if !self.conditions.optimised {
+            blocks.push(Block::Text(
+                "The programs are not optimised: the figures are meaningless, and only show that everything works."
+                    .to_owned(),
+            ));
+        }
+        blocks
+    }
+
+    /// The arms beside each other for the function that computes least.
+    fn summary(&self) -> Vec<Block> {
+        let (function, size) = (Function::FibonacciRecursive, Size::Small);
+        let described = format!("{}, {}", function.name(), function.describe(size));
+        let chart = |measure, axis, unit, file: &str| {
+            let title = format!("{axis} of a call: {described}");
+            let lines = self.lines(|arm| [self.estimate(arm, function, size, measure), None, None]);
+            block(file, Chart { title, axis, unit, legend: Vec::new(), lines })
+        };
+        let charts = [
+            chart(TOTAL, "time from request to complete answer", Unit::Time, "charts/start-time.svg"),
+            chart(CPU, "processor time of everything that a call causes", Unit::Time, "charts/start-cpu.svg"),
+            chart(MEMORY, "peak memory of an arm", Unit::Bytes, "charts/start-memory.svg"),
+        ];
+        let charts: Vec<Block> = charts.into_iter().flatten().collect();
+        if charts.is_empty() {
+            return charts;
+        }
+        let mut blocks = vec![
+            Block::Heading("What a call costs when there is little to compute".to_owned()),
+            Block::Text(
+                "The function computes for about a microsecond, so that the figures are those of the platform. Dots \
+                 are medians, lines are confidence intervals of 95 %."
+                    .to_owned(),
+            ),
+        ];
+        blocks.extend(charts);
+        blocks.extend(self.ratios(function, size));
+        blocks
+    }
+
+    /// Sentences with the ratios of medians between arms.
+    fn ratios(&self, function: Function, size: Size) -> Option<Block> {
+        let base = self.estimate(ArmKind::NebulaCold, function, size, TOTAL)?;
+        let sentence = |arm: ArmKind| {
+            let other = self.estimate(arm, function, size, TOTAL)?;
+            Some(format!(
+                "`{}` takes {:.1} times the time of `{}` ({} and {}).",
+                arm.name(),
+                other.median / base.median,
+                ArmKind::NebulaCold.name(),
+                Unit::Time.precise(other.median),
+                Unit::Time.precise(base.median)
+            ))
+        };
+        let others = self.arms.iter().copied().filter(|arm| *arm != ArmKind::NebulaCold);
+        Some(Block::Items(others.filter_map(sentence).collect()))
+    }
+
+    fn method(&self) -> Vec<Block> {
+        let Conditions { machine, cores, accounting, commit, optimised: _, samples, warm_up_calls } =
+            &self.conditions;
+        let mut items = vec![
+            machine.clone(),
+            format!("Commit {}.", commit.as_deref().unwrap_or("unknown")),
+            format!(
+                "One caller, one call at a time; {cores}. A caller of an arm that starts a process for a call shares \
+                 the cores of that process."
+            ),
+            format!(
+                "{samples} samples of each cell, after {warm_up_calls} calls that don't count. In each round every \
+                 arm has its turn, in an order that rotates. Medians, with confidence intervals of 95 % by \
+                 bootstrap. No sample is left out."
+            ),
+            "The clock is the same for all arms: from the request handed over to the last byte of the answer. The \
+             end of a process or a container comes after that: it counts as processor time, not as time."
+                .to_owned(),
+            accounting.clone(),
+            "The caller's own processor time isn't counted, nor is that of starting a server that is warm before \
+             the call."
+                .to_owned(),
+            "Files are in the page cache: no arm reads a disk.".to_owned(),
+            format!(
+                "Energy is modelled, not measured: processor time times {} W per core, plus peak memory times {} W \
+                 per gigabyte for the time of the call. In parentheses: with {:.2} W and {} W per core.",
+                EnergyModel::TYPICAL.core_watts,
+                EnergyModel::TYPICAL.memory_watts_per_gb,
+                EnergyModel::LOW.core_watts,
+                EnergyModel::HIGH.core_watts
+            ),
+        ];
+        items.extend(self.checked());
+        let arms =
+            self.arms.iter().map(|arm| vec![format!("`{}`", arm.name()), arm.description().to_owned()]);
+        let mut blocks = vec![
+            Block::Heading("Method".to_owned()),
+            Block::Items(items),
+            Block::Table {
+                heads: vec!["arm".to_owned(), "platform and state".to_owned()],
+                rows: arms.collect(),
+            },
+        ];
+        if !self.left_out.is_empty() {
+            blocks.push(Block::Text("Left out, because this machine can't run them:".to_owned()));
+            let item = |left: &LeftOut| format!("`{}`: {}", left.arm.name(), left.reason.replace('\n', " "));
+            blocks.push(Block::Items(self.left_out.iter().map(item).collect()));
+        }
+        if !self.dropped.is_empty() {
+            blocks.push(Block::Text("Dropped, because the time of the run was over:".to_owned()));
+            let item = |group: &Group| format!("{}, {}", group.function.name(), group.size.name());
+            blocks.push(Block::Items(self.dropped.iter().map(item).collect()));
+        }
+        blocks
+    }
+
+    /// Describes the check of the clock.
+    fn checked(&self) -> Option<String> {
+        let seen = || self.checks.iter().map(|check| check.seen.as_secs_f64() * 1e3);
+        let (least, most) = (seen().min_by(f64::total_cmp)?, seen().max_by(f64::total_cmp)?);
+        Some(format!(
+            "The clock was checked before the run: a delay of 50 ms inside each of the {} arms showed as {least:.1} to \
+             {most:.1} ms.",
+            self.checks.len()
+        ))
+    }
+
+    fn disk(&self) -> Vec<Block> {
+        let cell = |bytes: u64| if bytes == 0 { "–".to_owned() } else { Unit::Bytes.precise(bytes as f64) };
+        let row = |found: &ArmOnDisk| {
+            let OnDisk { function_bytes, platform_bytes } = found.size;
+            vec![format!("`{}`", found.arm.name()), cell(function_bytes), cell(platform_bytes)]
+        };
+        vec![
+            Block::Heading("On disk".to_owned()),
+            Block::Text(
+                "The bytes of `fibonacci-recursive`, and those of the platform, which all functions share. The native \
+                 program contains all seven functions. A root belongs to its function, although images can share \
+                 layers."
+                    .to_owned(),
+            ),
+            Block::Table {
+                heads: ["arm", "function", "platform"].map(str::to_owned).to_vec(),
+                rows: self.on_disk.iter().map(row).collect(),
+            },
+        ]
+    }
+
+    fn of_function(&self, function: Function) -> Vec<Block> {
+        let sizes: Vec<Size> = Size::ALL.into_iter().filter(|size| self.has(function, *size)).collect();
+        if sizes.is_empty() {
+            return Vec::new();
+        }
+        let mut blocks = vec![Block::Heading(function.name().to_owned())];
+        let title = format!("{}: time of a call", function.name());
+        let legend = Size::ALL.map(|size| format!("{}: {}", size.name(), function.describe(size)));
+        let lines = self.lines(|arm| Size::ALL.map(|size| self.estimate(arm, function, size, TOTAL)));
+        let axis = "time from request to complete answer";
+        let chart = Chart { title, axis, unit: Unit::Time, legend: legend.to_vec(), lines };
+        blocks.extend(block(&format!("charts/{}.svg", function.name()), chart));
+        for size in sizes {
+            blocks.extend(self.table(function, size));
+        }
+        blocks
+    }
+
+    fn table(&self, function: Function, size: Size) -> Vec<Block> {
+        let cells: Vec<&Cell> = self.cells_of(function, size).collect();
+        let Some(first) = cells.first() else { return Vec::new() };
+        let heads = [
+            "arm",
+            "time",
+            "confidence interval",
+            "start",
+            "function",
+            "processor time",
+            "peak memory",
+            "energy, modelled",
+            "n",
+        ];
+        let intro = format!(
+            "{}: {}; input of {}, output of {}.",
+            size.name(),
+            function.describe(size),
+            Unit::Bytes.precise(first.input_bytes as f64),
+            Unit::Bytes.precise(first.output_bytes as f64)
+        );
+        vec![
+            Block::Text(intro),
+            Block::Table {
+                heads: heads.map(str::to_owned).to_vec(),
+                rows: cells.into_iter().map(row).collect(),
+            },
+        ]
+    }
+
+    fn cells_of(&self, function: Function, size: Size) -> impl Iterator<Item = &Cell> {
+        self.cells.iter().filter(move |cell| cell.function == function && cell.size == size)
+    }
+
+    fn has(&self, function: Function, size: Size) -> bool {
+        self.cells_of(function, size).next().is_some()
+    }
+
+    fn estimate(&self, arm: ArmKind, function: Function, size: Size, measure: Measure) -> Option<Estimate> {
+        let cell = self.cells_of(function, size).find(|cell| cell.arm == arm)?;
+        Estimate::of(cell.samples.iter().filter_map(measure))
+    }
+
+    fn lines(&self, dots: impl Fn(ArmKind) -> [Option<Estimate>; 3]) -> Vec<Line> {
+        self.arms.iter().map(|arm| Line { name: arm.name(), kind: kind(*arm), dots: dots(*arm) }).collect()
+    }
+}
+
+/// Formats the row of a cell.
+fn row(cell: &Cell) -> Vec<String> {
+    let estimate = |measure: Measure| Estimate::of(cell.samples.iter().filter_map(measure));
+    let median = |unit: Unit, measure| {
+        estimate(measure).map_or("–".to_owned(), |estimate| unit.precise(estimate.median))
+    };
+    let interval = estimate(TOTAL).map_or("–".to_owned(), |estimate| {
+        format!("{} to {}", Unit::Time.precise(estimate.low), Unit::Time.precise(estimate.high))
+    });
+    let joules = |model: EnergyModel| {
+        let of = move |sample: &Sample| {
+            let time = |us: f64| Duration::from_secs_f64(us / 1e6);
+            model.joules(time(sample.cpu_us), sample.memory_bytes.unwrap_or(0), time(sample.total_us))
+        };
+        Estimate::of(cell.samples.iter().map(of)).map_or(0.0, |estimate| estimate.median * 1e3)
+    };
+    vec![
+        format!("`{}`", cell.arm.name()),
+        median(Unit::Time, TOTAL),
+        interval,
+        median(Unit::Time, |sample| sample.start_us),
+        median(Unit::Time, |sample| sample.run_us),
+        median(Unit::Time, CPU),
+        median(Unit::Bytes, MEMORY),
+        format!(
+            "{:.3} mJ ({:.3}–{:.3})",
+            joules(EnergyModel::TYPICAL),
+            joules(EnergyModel::LOW),
+            joules(EnergyModel::HIGH)
+        ),
+        cell.samples.len().to_string(),
+    ]
+}
+
+fn block(file: &str, chart: Chart) -> Option<Block> {
+    Some(Block::Chart { file: file.to_owned(), svg: chart.svg()?, title: chart.title })
+}
+
+fn kind(arm: ArmKind) -> Kind {
+    match arm {
+        ArmKind::NebulaRemembered
+        | ArmKind::NebulaFresh
+        | ArmKind::NebulaCold
+        | ArmKind::NebulaScaledToZero => Kind::Nebula,
+        ArmKind::NativeCall | ArmKind::NativeProcess => Kind::Native,
+        ArmKind::WasmtimeServe | ArmKind::WasmtimeRun => Kind::Wasm,
+        ArmKind::ContainerWarm | ArmKind::ContainerMinimal | ArmKind::ContainerDebian => Kind::Container,
+    }
+}
+
+/// What a reader should doubt.
+const THREATS: [&str; 9] = [
+    "The containers are those of runc alone. Docker, containerd and Kubernetes add a daemon, an image's layers, a \
+     network and a proxy, each of which takes longer than runc. The results favour containers.",
+    "A container per call has an empty network namespace and a root that is a directory, without an overlay. That \
+     favours containers, too.",
+    "The warm container shares the host's network, so that no bridge is in its way.",
+    "The native program is linked statically and starts faster than a program with shared libraries, and much faster \
+     than an interpreter.",
+    "wasmtime and Nebula compile Wasm before the first call: the time to compile isn't part of any call. It is paid \
+     once, at deploy.",
+    "An earlier comparison of Docker and Wasm started and stopped its clocks at different points: it found a factor \
+     of 324 in total time. Here all arms have the same two points, and the starting of a container's runtime is \
+     inside them. The factor depends on the function: it vanishes when computing dominates.",
+    "Peak memory is what the kernel charges to the arm's group. Pages of files that another process read before are \
+     not charged, and a server's memory contains what it would hold for other functions.",
+    "The power of a core differs by a factor of four between sources; the model ignores idle power. The order of the \
+     arms follows processor time.",
+    "One machine, one caller, the loopback: no network, no load, no noisy neighbours, and no disk.",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::cell::tests::{cell, conditions};
+
+    fn findings() -> Findings {
+        let fibonacci = |arm, size, us| cell(arm, Function::FibonacciRecursive, size, us);
+        Findings {
+            conditions: conditions(),
+            cells: vec![
+                fibonacci(ArmKind::NebulaCold, Size::Small, 200.0),
+                fibonacci(ArmKind::ContainerMinimal, Size::Small, 40_000.0),
+                fibonacci(ArmKind::NebulaCold, Size::Large, 90_000.0),
+            ],
+            arms: vec![ArmKind::NebulaCold, ArmKind::ContainerMinimal],
+            left_out: vec![LeftOut { arm: ArmKind::WasmtimeRun, reason: "no wasmtime\nhere".to_owned() }],
+            dropped: vec![Group { function: Function::Markdown, size: Size::Large }],
+            checks: vec![CheckedDelay { arm: ArmKind::NebulaCold, seen: Duration::from_millis(51) }],
+            on_disk: vec![ArmOnDisk {
+                arm: ArmKind::NebulaCold,
+                size: OnDisk { function_bytes: 3_200_000, platform_bytes: 0 },
+            }],
+            is_quick: true,
+        }
+    }
+
+    #[test]
+    fn a_report_states_figures_gaps_and_doubts() {
+        let out = tempfile::tempdir().unwrap();
+        findings().write(out.path()).unwrap();
+        let read = |file: &str| std::fs::read_to_string(out.path().join(file)).unwrap();
+        let (markdown, html) = (read("results.md"), read("report.html"));
+        for part in [
+            "a quick run",
+            "`container-minimal` takes 200.0 times the time of `nebula-cold` (80.0 ms and 400 µs).",
+            "`wasmtime-run`: no wasmtime here",
+            "markdown, large",
+            "showed as 51.0 to 51.0 ms",
+            "| `nebula-cold` | 3.20 MB | – |",
+            "modelled, not measured",
+            "## Threats to validity",
+        ] {
+            assert!(markdown.contains(part), "{part}: {markdown}");
+        }
+        assert_eq!(html.matches("<svg").count(), 4, "three of the summary and one of the function");
+        assert!(!html.contains("src=") && !html.contains("href="), "the page is self-contained");
+        assert!(read("charts/fibonacci-recursive.svg").contains("large: n = 37"));
+    }
+}
