@@ -19,6 +19,7 @@ mod cell;
 mod clock;
 mod document;
 mod dots;
+mod hour;
 mod http;
 mod interval;
 mod pipe;
@@ -27,6 +28,7 @@ mod relay;
 mod report;
 mod rounds;
 mod tools;
+mod waiting;
 mod workload;
 
 use std::num::NonZeroUsize;
@@ -35,6 +37,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
+use nebula_telemetry::energy::WORLD_GRID_G_PER_KWH;
 
 use self::account::Accounts;
 use self::arms::ArmKind;
@@ -67,6 +70,10 @@ pub(crate) struct Args {
     /// Time after which no more cells are begun; they are listed in the report
     #[arg(long, default_value = "60")]
     minutes_max: u64,
+    /// Carbon intensity of the electricity, grams of CO2 equivalents per kilowatt-hour; by default
+    /// the world's average of 2024
+    #[arg(long, default_value_t = WORLD_GRID_G_PER_KWH)]
+    grid_g_per_kwh: f64,
     /// The `nebula` binary to measure; by default it is built
     #[arg(long)]
     nebula: Option<PathBuf>,
@@ -78,18 +85,43 @@ struct Extent {
     sizes: Vec<Size>,
     samples: usize,
     warm_up_calls: usize,
+    /// The functions of the idle hour.
+    population: usize,
+    /// The time for which what waits is observed.
+    idle_window: Duration,
 }
 
 impl Args {
     fn extent(&self) -> Extent {
         let three = vec![Function::FibonacciRecursive, Function::Markdown, Function::CsvStats];
         let mut extent = if self.check {
-            Extent { functions: three, sizes: vec![Size::Small], samples: 2, warm_up_calls: 0 }
+            Extent {
+                functions: three,
+                sizes: vec![Size::Small],
+                samples: 2,
+                warm_up_calls: 0,
+                population: 3,
+                idle_window: Duration::from_millis(100),
+            }
         } else if self.quick {
-            Extent { functions: three, sizes: vec![Size::Small, Size::Large], samples: 10, warm_up_calls: 2 }
+            Extent {
+                functions: three,
+                sizes: vec![Size::Small, Size::Large],
+                samples: 10,
+                warm_up_calls: 2,
+                population: 1_000,
+                idle_window: Duration::from_secs(5),
+            }
         } else {
             let (functions, sizes) = (Function::ALL.to_vec(), Size::ALL.to_vec());
-            Extent { functions, sizes, samples: 30, warm_up_calls: 3 }
+            Extent {
+                functions,
+                sizes,
+                samples: 30,
+                warm_up_calls: 3,
+                population: 1_000,
+                idle_window: Duration::from_secs(30),
+            }
         };
         extent.samples = self.samples.map_or(extent.samples, NonZeroUsize::get);
         extent
@@ -172,11 +204,24 @@ fn compare(
         let work = Work { function: group.function, input: &input, ..work };
         cells.extend(rounds::run(&arms, work, group.size, &conditions, &args.out)?);
     }
+    eprintln!("what waits for calls");
+    let waiting = waiting::measure(extent.population, &arms, work, extent.idle_window)?;
     let on_disk = arms
         .iter()
         .map(|arm| Ok(ArmOnDisk { arm: *arm, size: on_disk(*arm, tools)? }))
         .collect::<anyhow::Result<_>>()?;
-    Ok(Findings { conditions, cells, arms, left_out, dropped, checks, on_disk, is_quick: args.quick })
+    Ok(Findings {
+        conditions,
+        cells,
+        arms,
+        left_out,
+        dropped,
+        checks,
+        on_disk,
+        waiting,
+        grid_g_per_kwh: args.grid_g_per_kwh,
+        is_quick: args.quick,
+    })
 }
 
 /// Returns the bytes of an arm that runs `fibonacci-recursive`.

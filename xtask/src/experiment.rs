@@ -3,15 +3,16 @@
 use std::process::Command;
 
 use crate::command::{cargo, root, run};
-use crate::tools;
+use crate::{dist, tools};
 
-/// Builds everything as it is packaged, and runs the experiment with the options of `nebula-bench
-/// experiment`.
+/// Builds the packaged binary, and runs the experiment on it with the options of `nebula-bench
+/// experiment`, which builds and installs the rest.
 pub(crate) fn run_with(options: &[&str]) -> Result<(), String> {
     tools::targets()?;
+    dist::build()?;
     let mut bench = cargo(".");
     bench.args(["run", "--locked", "--profile", "dist", "--package", "nebula-bench", "--", "experiment"]);
-    run(bench.args(options))
+    run(bench.args(["--nebula", "target/dist/package/nebula"]).args(options))
 }
 
 /// Tests the native programs. Then checks that every arm that is installed works, that answers

@@ -35,6 +35,11 @@ pub(crate) trait Arm {
     /// Returns an error if the platform fails.
     fn settle(&mut self) -> anyhow::Result<()>;
 
+    /// Returns the process that waits for calls, if there is one.
+    fn server_pid(&self) -> Option<u32> {
+        None
+    }
+
     /// Ends everything that the arm has started.
     ///
     /// # Errors

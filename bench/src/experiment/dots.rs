@@ -19,6 +19,10 @@ pub(crate) enum Unit {
     Time,
     /// The values are bytes.
     Bytes,
+    /// The values are joules.
+    Energy,
+    /// The values are grams.
+    Mass,
 }
 
 /// The kind of platform, which decides the color.
@@ -91,7 +95,7 @@ impl Chart {
         let first = smallest.log10().floor();
         let last = largest.log10().ceil().max(first + 1.0);
         let x = |value: f64| {
-            let share = (value.max(smallest).log10() - first) / (last - first);
+            let share = (value.max(10_f64.powf(first)).log10() - first) / (last - first);
             PLOT_LEFT + share * (PLOT_RIGHT - PLOT_LEFT)
         };
         let legend_height = if self.legend.is_empty() { 0.0 } else { LEGEND_HEIGHT };
@@ -197,6 +201,9 @@ impl Unit {
 
     /// Formats a value with three digits.
     pub(crate) fn precise(self, value: f64) -> String {
+        if value == 0.0 {
+            return "0".to_owned();
+        }
         let (value, unit) = self.scaled(value);
         let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
         format!("{value:.decimals$} {unit}")
@@ -206,6 +213,8 @@ impl Unit {
         let (steps, units) = match self {
             Self::Time => ([1e-3, 1.0, 1e3, 1e6], ["ns", "µs", "ms", "s"]),
             Self::Bytes => ([1.0, 1e3, 1e6, 1e9], ["B", "kB", "MB", "GB"]),
+            Self::Energy => ([1e-6, 1e-3, 1.0, 1e3], ["µJ", "mJ", "J", "kJ"]),
+            Self::Mass => ([1e-9, 1e-6, 1e-3, 1.0], ["ng", "µg", "mg", "g"]),
         };
         // A little less than a step counts as that step: 10^3 may be 999.99….
         let index = steps.iter().rposition(|step| value >= step * (1.0 - 1e-9)).unwrap_or(0);
@@ -248,6 +257,13 @@ mod tests {
         }
         assert!(svg.contains("one: 120 µs (108 µs to 144 µs)"));
         assert_eq!(svg.matches("<g><title>").count(), 3);
+        let ticks: Vec<f64> = svg
+            .split("<line class=\"grid\" x1=\"")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap().parse().unwrap())
+            .collect();
+        let gaps: Vec<f64> = ticks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.iter().all(|gap| (gap - gaps[0]).abs() < 0.2), "the axis is not logarithmic: {ticks:?}");
         let none = Chart { lines: vec![Line { name: "one", kind: Kind::Wasm, dots: [None; 3] }], ..chart };
         assert!(none.svg().is_none());
     }
@@ -258,5 +274,7 @@ mod tests {
         assert_eq!(Unit::Time.precise(0.5), "500 ns");
         assert_eq!(Unit::Time.precise(45.67), "45.7 µs");
         assert_eq!(Unit::Bytes.precise(230e6), "230 MB");
+        assert_eq!(Unit::Energy.precise(0.00123), "1.23 mJ");
+        assert_eq!(Unit::Mass.precise(0.0), "0");
     }
 }

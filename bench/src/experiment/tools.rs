@@ -131,6 +131,15 @@ impl Tools {
         })
     }
 
+    /// Returns the component of a function.
+    ///
+    /// # Errors
+    /// Returns an error if it wasn't built.
+    pub(crate) fn component(&self, function: Function) -> anyhow::Result<PathBuf> {
+        let index = Function::ALL.iter().position(|found| *found == function);
+        index.and_then(|index| self.components.get(index)).cloned().context("the component wasn't built")
+    }
+
     /// Copies the data directory, because only one server may have it open.
     ///
     /// # Errors
@@ -170,8 +179,7 @@ impl Tools {
     /// # Errors
     /// Returns an error if a file can't be read.
     pub(crate) fn under_nebula(&self, function: Function) -> anyhow::Result<OnDisk> {
-        let index = Function::ALL.iter().position(|found| *found == function).context("unknown function")?;
-        let component = std::fs::read(&self.components[index])?;
+        let component = std::fs::read(self.component(function)?)?;
         let digest: String = Sha256::digest(&component).iter().map(|byte| format!("{byte:02x}")).collect();
         let mut function_bytes = component.len() as u64;
         for compatibility in std::fs::read_dir(self.data_dir.path().join("compiled"))? {

@@ -44,6 +44,16 @@ impl EnergyModel {
     }
 }
 
+/// The world's average intensity of electricity in 2024, in grams of CO2 equivalents per
+/// kilowatt-hour (Ember, Global Electricity Review 2025).
+pub const WORLD_GRID_G_PER_KWH: f64 = 473.0;
+
+/// Returns the emissions of energy in grams of CO2 equivalents: the operational part of the Software
+/// Carbon Intensity of the Green Software Foundation. The part embodied in hardware isn't included.
+pub fn carbon_g(joules: f64, grid_g_per_kwh: f64) -> f64 {
+    joules / 3.6e6 * grid_g_per_kwh
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +65,11 @@ mod tests {
         assert!((model.joules(second, 0, minute) - 4.0).abs() < 1e-9);
         assert!((model.joules(Duration::ZERO, 2_000_000_000, minute) - 60.0).abs() < 1e-9);
         assert!((CORE_WATTS - 4.375).abs() < 1e-9);
+    }
+
+    #[test]
+    fn carbon_is_energy_times_the_intensity_of_the_grid() {
+        assert!((carbon_g(3.6e6, 500.0) - 500.0).abs() < 1e-9);
     }
 
     #[test]

@@ -131,6 +131,11 @@ impl Arm for Warm {
         Ok(())
     }
 
+    fn server_pid(&self) -> Option<u32> {
+        // The runtime's process, of which the container's is a child.
+        Some(self.server.pid())
+    }
+
     fn dispose(self: Box<Self>) -> anyhow::Result<()> {
         // The container first: without it, the runtime's process ends.
         let Self { server, caller, bundle } = *self;

@@ -1,0 +1,227 @@
+//! The idle hour: a population of functions of which most are rarely called, for an hour, computed
+//! from measured events.
+//!
+//! ```text
+//! calls (Poisson, rates of a published trace) x measured cost of a cold start, of a warm call, and
+//! of an instance that waits -> memory held, CPU time, cold starts, energy
+//! ```
+//!
+//! With the rate `r` of a function and a keep-alive of `t`, a call is a cold start with probability
+//! `exp(-r t)`, and an instance exists for a share `1 - exp(-r t)` of the time.
+
+use std::time::Duration;
+
+use nebula_telemetry::energy::EnergyModel;
+use serde::{Deserialize, Serialize};
+
+use super::random::Random;
+
+/// The length of the hour in seconds.
+const HOUR_S: f64 = 3600.0;
+
+/// The calls per hour of the median function, and the standard deviation of the logarithm (base 10)
+/// of the rate.
+///
+/// They are those of the log-normal distribution of which 45 % are at most once per hour and 81 % at
+/// most once per minute: the applications of Azure Functions in July 2019 (Shahrad et al.,
+/// "Serverless in the Wild", USENIX ATC 2020). The standard normal distribution has these shares at
+/// -0.1257 and 0.8779.
+const LOG10_MEDIAN_PER_HOUR: f64 = 0.2227;
+const LOG10_DEVIATION: f64 = 1.7718;
+
+/// The functions of a tenant or a node, by their average rates.
+#[derive(Clone, Debug)]
+pub(crate) struct Population {
+    /// Calls per second of each function.
+    rates: Vec<f64>,
+}
+
+impl Population {
+    /// Draws functions from the published distribution, from a fixed seed.
+    pub(crate) fn published(functions: usize) -> Self {
+        let mut random = Random::new(2019);
+        let mut rate = || {
+            // Box and Muller: a standard normal number. `1 - unit` is never 0.
+            let radius = (-2.0 * (1.0 - random.unit()).ln()).sqrt();
+            let normal = radius * (std::f64::consts::TAU * random.unit()).cos();
+            10_f64.powf(LOG10_MEDIAN_PER_HOUR + LOG10_DEVIATION * normal) / HOUR_S
+        };
+        Self { rates: (0..functions).map(|_| rate()).collect() }
+    }
+
+    /// One function that is called this often.
+    pub(crate) fn single(calls_per_hour: f64) -> Self {
+        Self { rates: vec![calls_per_hour / HOUR_S] }
+    }
+
+    /// Returns the calls in the hour.
+    pub(crate) fn calls(&self) -> f64 {
+        self.rates.iter().sum::<f64>() * HOUR_S
+    }
+
+    /// Returns the number of functions that are called at most this often.
+    pub(crate) fn at_most(&self, calls_per_hour: f64) -> usize {
+        self.rates.iter().filter(|rate| **rate * HOUR_S <= calls_per_hour).count()
+    }
+
+    /// Returns the number of functions.
+    pub(crate) fn functions(&self) -> usize {
+        self.rates.len()
+    }
+}
+
+/// The measured cost of one event, such as a cold start.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct EventCost {
+    pub(crate) time_s: f64,
+    pub(crate) cpu_s: f64,
+    /// The memory that is held during the event, beyond that of an instance that waits.
+    pub(crate) memory_bytes: f64,
+}
+
+/// The measured cost of something that waits for calls, such as an instance or a server.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct IdleCost {
+    pub(crate) memory_bytes: f64,
+    /// CPU time in a second without calls, in seconds.
+    pub(crate) cpu_share: f64,
+}
+
+/// A platform in the terms of the model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Platform {
+    pub(crate) cold: EventCost,
+    pub(crate) warm: EventCost,
+    /// The time that an instance waits after a call.
+    pub(crate) keep_alive: KeepAlive,
+    /// An instance that waits, for each function.
+    pub(crate) instance: IdleCost,
+    /// The part that runs for the whole hour, whether functions are called or not.
+    pub(crate) always: IdleCost,
+}
+
+/// The time for which a function stays warm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum KeepAlive {
+    For(Duration),
+    /// Until the end of the hour: the first call of a function is its only cold start.
+    Always,
+}
+
+/// The computed hour of a population on a platform.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Hour {
+    pub(crate) calls: f64,
+    pub(crate) cold_starts: f64,
+    /// The average over the hour.
+    pub(crate) memory_bytes: f64,
+    /// The CPU time of calls, and of what waits.
+    pub(crate) calls_cpu_s: f64,
+    pub(crate) idle_cpu_s: f64,
+}
+
+impl Platform {
+    /// Computes the hour of a population.
+    pub(crate) fn hour(&self, population: &Population) -> Hour {
+        let Self { cold, warm, keep_alive, instance, always } = self;
+        let mut hour = Hour {
+            calls: population.calls(),
+            cold_starts: 0.0,
+            memory_bytes: always.memory_bytes,
+            calls_cpu_s: 0.0,
+            idle_cpu_s: always.cpu_share * HOUR_S,
+        };
+        for rate in &population.rates {
+            let calls = rate * HOUR_S;
+            let (cold_starts, waiting) = match keep_alive {
+                KeepAlive::For(time) => {
+                    let is_cold = (-rate * time.as_secs_f64()).exp();
+                    (calls * is_cold, 1.0 - is_cold)
+                }
+                // The probability of a call in the hour. The model of the platform has the memory of
+                // a function that was called in `always`.
+                KeepAlive::Always => (1.0 - (-calls).exp(), 0.0),
+            };
+            let warm_calls = calls - cold_starts;
+            hour.cold_starts += cold_starts;
+            hour.calls_cpu_s += cold_starts * cold.cpu_s + warm_calls * warm.cpu_s;
+            hour.idle_cpu_s += waiting * HOUR_S * instance.cpu_share;
+            let busy_byte_s =
+                cold_starts * cold.time_s * cold.memory_bytes + warm_calls * warm.time_s * warm.memory_bytes;
+            hour.memory_bytes += waiting * instance.memory_bytes + busy_byte_s / HOUR_S;
+        }
+        hour
+    }
+}
+
+impl Hour {
+    /// Returns the modelled energy in joules.
+    pub(crate) fn joules(&self, model: EnergyModel) -> f64 {
+        let cpu = Duration::from_secs_f64(self.calls_cpu_s + self.idle_cpu_s);
+        model.joules(cpu, self.memory_bytes as u64, Duration::from_secs_f64(HOUR_S))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: EventCost = EventCost { time_s: 0.1, cpu_s: 0.05, memory_bytes: 0.0 };
+
+    fn platform(keep_alive: KeepAlive) -> Platform {
+        let warm = EventCost { cpu_s: 0.001, time_s: 0.001, memory_bytes: 0.0 };
+        let instance = IdleCost { memory_bytes: 1e7, cpu_share: 0.0 };
+        Platform { cold: EVENT, warm, keep_alive, instance, always: IdleCost::default() }
+    }
+
+    #[test]
+    fn the_population_has_the_published_shares() {
+        let population = Population::published(10_000);
+        let share = |per_hour| population.at_most(per_hour) as f64 / 10_000.0;
+        assert!((share(1.0) - 0.45).abs() < 0.02, "{}", share(1.0));
+        assert!((share(60.0) - 0.81).abs() < 0.02, "{}", share(60.0));
+    }
+
+    #[test]
+    fn without_keep_alive_every_call_is_a_cold_start() {
+        let hour = platform(KeepAlive::For(Duration::ZERO)).hour(&Population::single(120.0));
+        assert!((hour.cold_starts - 120.0).abs() < 1e-9 && hour.memory_bytes < 1e-9, "{hour:?}");
+        assert!((hour.calls_cpu_s - 6.0).abs() < 1e-9, "{hour:?}");
+    }
+
+    #[test]
+    fn what_stays_warm_has_one_cold_start() {
+        let hour = platform(KeepAlive::Always).hour(&Population::single(120.0));
+        assert!((hour.cold_starts - 1.0).abs() < 1e-9, "{hour:?}");
+    }
+
+    /// Draws the calls of an hour, and counts what the formulas compute.
+    #[test]
+    fn the_formulas_agree_with_a_simulation() {
+        let (keep_alive_s, rate) = (600.0, 12.0 / HOUR_S);
+        let computed = platform(KeepAlive::For(Duration::from_secs(600))).hour(&Population::single(12.0));
+        let (mut random, hours) = (Random::new(5), 20_000.0);
+        let (mut now, mut cold_starts, mut waited_s) = (0.0, 0.0, 0.0);
+        while now < hours * HOUR_S {
+            let gap_s = -(1.0 - random.unit()).ln() / rate;
+            cold_starts += f64::from(u8::from(gap_s > keep_alive_s));
+            waited_s += gap_s.min(keep_alive_s);
+            now += gap_s;
+        }
+        let (simulated, memory) = (cold_starts / hours, waited_s / now * 1e7);
+        assert!(
+            (computed.cold_starts / simulated - 1.0).abs() < 0.02,
+            "{} {simulated}",
+            computed.cold_starts
+        );
+        assert!((computed.memory_bytes / memory - 1.0).abs() < 0.02, "{} {memory}", computed.memory_bytes);
+    }
+
+    #[test]
+    fn energy_counts_memory_that_waits() {
+        let hour =
+            Hour { calls: 0.0, cold_starts: 0.0, memory_bytes: 1e9, calls_cpu_s: 0.0, idle_cpu_s: 0.0 };
+        let model = EnergyModel { core_watts: 1.0, memory_watts_per_gb: 0.5 };
+        assert!((hour.joules(model) - 1800.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,93 @@
+//! Measures what waits for calls: a server of Nebula with a whole population, and a container of one
+//! function.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::arms::ArmKind;
+use super::clock::{OpenArm, Work};
+use super::hour::IdleCost;
+use super::http::HttpCaller;
+use crate::cores;
+use crate::deployed::{DeployedFunctions, Size};
+use crate::footprint::{self, Activity};
+use crate::server::{Server, StandardStream, nebula_serve};
+
+/// The time from the last call to the window, in which a server gives memory back.
+const REST: Duration = Duration::from_secs(2);
+
+/// The calls before a container rests.
+const CALLS: usize = 5;
+
+/// The costs of waiting.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Waiting {
+    /// The functions that Nebula's server has. Each has been called once.
+    pub(crate) functions: usize,
+    pub(crate) nebula: IdleCost,
+    /// The same with one function.
+    pub(crate) nebula_single: IdleCost,
+    /// A warm container with its runtime's process, if there is one here.
+    pub(crate) container: Option<IdleCost>,
+}
+
+/// Measures for `window` each.
+///
+/// # Errors
+/// Returns an error if a server fails.
+pub(crate) fn measure(
+    functions: usize,
+    arms: &[ArmKind],
+    work: Work<'_>,
+    window: Duration,
+) -> anyhow::Result<Waiting> {
+    let component = work.tools.component(work.function)?;
+    let nebula = |functions| nebula(functions, &component, work, window);
+    let container = arms.contains(&ArmKind::ContainerWarm).then(|| container(work, window)).transpose()?;
+    Ok(Waiting { functions, nebula: nebula(functions)?, nebula_single: nebula(1)?, container })
+}
+
+fn nebula(functions: usize, component: &Path, work: Work<'_>, window: Duration) -> anyhow::Result<IdleCost> {
+    // The deploys use all cores.
+    cores::pin(&cores_of(work))?;
+    let count = u32::try_from(functions)?;
+    let deployed = DeployedFunctions::create(component, Size { functions: count, variants: count })?;
+    cores::pin(&work.cores.load)?;
+    let serve = nebula_serve(&work.tools.nebula, deployed.path());
+    let server = Server::start(&serve, StandardStream::Stdout, 2, work.cores)?;
+    for name in deployed.names() {
+        let path = format!("/f/{name}");
+        HttpCaller::connect(server.addresses[0], &path, work.function.media_type(), work.input)?.call()?;
+    }
+    let cost = idle(server.pid(), window)?;
+    server.stop()?;
+    Ok(cost)
+}
+
+fn container(work: Work<'_>, window: Duration) -> anyhow::Result<IdleCost> {
+    let mut arm = OpenArm::open(ArmKind::ContainerWarm, work, None)?;
+    for _ in 0..CALLS {
+        arm.call()?;
+    }
+    let cost = idle(arm.server_pid().context("the container has no process")?, window)?;
+    arm.dispose()?;
+    Ok(cost)
+}
+
+/// Observes a process and its descendants while no calls arrive.
+fn idle(pid: u32, window: Duration) -> anyhow::Result<IdleCost> {
+    thread::sleep(REST);
+    let before = Activity::of(pid)?;
+    thread::sleep(window);
+    let cpu = Activity::of(pid)?.cpu_since(&before);
+    let memory_bytes = footprint::memory(pid)?.proportional as f64;
+    Ok(IdleCost { memory_bytes, cpu_share: cpu.as_secs_f64() / window.as_secs_f64() })
+}
+
+fn cores_of(work: Work<'_>) -> Vec<usize> {
+    [&work.cores.server[..], &work.cores.load].concat()
+}
