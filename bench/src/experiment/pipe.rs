@@ -1,7 +1,7 @@
 //! Calls over the pipes of a process of `nebula-native`; `bench/native` has the protocol.
 
 use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -15,6 +15,8 @@ pub(crate) struct PipedProcess {
     /// `None` after the last input.
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
+    /// Read only if there is no answer.
+    stderr: ChildStderr,
 }
 
 impl PipedProcess {
@@ -23,11 +25,12 @@ impl PipedProcess {
     /// # Errors
     /// Returns an error if it doesn't start.
     pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().context("stdout was not captured")?;
-        Ok(Self { child, stdin, stdout })
+        let stderr = child.stderr.take().context("stderr was not captured")?;
+        Ok(Self { child, stdin, stdout, stderr })
     }
 
     /// Sends an input.
@@ -48,15 +51,18 @@ impl PipedProcess {
     /// Receives the complete answer to one input.
     ///
     /// # Errors
-    /// Returns an error if the process ends before.
+    /// Returns an error with what the process wrote to stderr if it ends before.
     pub(crate) fn receive(&mut self) -> anyhow::Result<Answer> {
-        let (mut run_ns, mut length) = ([0; 8], [0; 4]);
-        self.stdout.read_exact(&mut run_ns).context("the process gave no answer")?;
-        self.stdout.read_exact(&mut length)?;
-        let mut body = vec![0; u32::from_le_bytes(length) as usize];
-        self.stdout.read_exact(&mut body)?;
-        let run = Duration::from_nanos(u64::from_le_bytes(run_ns));
-        Ok(Answer { body, start: None, run: Some(run), is_cached: false })
+        match receive(&mut self.stdout) {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                // The end of the process is the end of stderr.
+                let _ = self.child.kill();
+                let mut said = String::new();
+                let _ = self.stderr.read_to_string(&mut said);
+                Err(error).with_context(|| format!("the process gave no answer: {}", said.trim()))
+            }
+        }
     }
 
     /// Waits until the process has ended successfully.
@@ -71,10 +77,34 @@ impl PipedProcess {
     }
 }
 
+fn receive(stdout: &mut ChildStdout) -> std::io::Result<Answer> {
+    let (mut run_ns, mut length) = ([0; 8], [0; 4]);
+    stdout.read_exact(&mut run_ns)?;
+    stdout.read_exact(&mut length)?;
+    let mut body = vec![0; u32::from_le_bytes(length) as usize];
+    stdout.read_exact(&mut body)?;
+    let run = Duration::from_nanos(u64::from_le_bytes(run_ns));
+    Ok(Answer { body, start: None, run: Some(run), is_cached: false })
+}
+
 impl Drop for PipedProcess {
     fn drop(&mut self) {
         // Errors mean that it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_fails_says_why() {
+        let mut command = Command::new("sh");
+        let mut process = PipedProcess::start(command.args(["-c", "echo broken >&2; exit 3"])).unwrap();
+        let error = process.receive().unwrap_err();
+        assert!(format!("{error:#}").contains("no answer: broken"), "{error:#}");
+        assert!(process.wait().is_err());
     }
 }
