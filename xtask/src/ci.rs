@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::command::{cargo, root, run};
 use crate::phases::Phases;
-use crate::{dist, fuzz, test, tools, units};
+use crate::{dist, experiment, fuzz, test, tools, units};
 
 /// The folders of the cargo workspaces in this repository.
 const WORKSPACES: [&str; 5] = [".", "bench/native", "guest-sdk", "functions", "tests/guests"];
@@ -34,10 +34,12 @@ pub(crate) fn ci(phases: &mut Phases) -> Result<(), String> {
     test::test(phases)
 }
 
-/// Runs [`ci`], builds the packaged binary, repeats the tests and fuzzes each target.
+/// Runs [`ci`], builds the packaged binary, checks the experiment, repeats the tests and fuzzes each
+/// target.
 pub(crate) fn full(phases: &mut Phases) -> Result<(), String> {
     ci(phases)?;
     phases.run("dist", dist::build)?;
+    phases.run("experiment", experiment::check)?;
     phases.run("tests-again", || test::nextest(&["--stress-count", REPEATS]))?;
     phases.run("fuzzing", || fuzz::all(FUZZ_SECONDS))
 }

@@ -13,8 +13,10 @@
 //! experiment [--quick] [--only ARM] [--out DIR]
 //!                 compares functions under Nebula with processes, wasmtime and containers: an
 //!                 hour, or some minutes
-//! full            runs ci, dist, the tests three more times, and five minutes of each fuzz
-//!                 target, ten of fast_path
+//! experiment --check
+//!                 checks the arms of the comparison that are installed, with small builds
+//! full            runs ci, dist, experiment --check, the tests three more times, and five
+//!                 minutes of each fuzz target, ten of fast_path
 //! ```
 //!
 //! Errors are messages (`String`): every task ends at the first one, and only `main` prints them.
@@ -35,7 +37,7 @@ use std::process::ExitCode;
 
 use phases::Phases;
 
-const USAGE: &str = "usage: cargo xtask ci [PHASE] | test [PHASE] | functions | openapi | units | fuzz [TARGET] [--seconds N] | dist | experiment [OPTION…] | full";
+const USAGE: &str = "usage: cargo xtask ci [PHASE] | test [PHASE] | functions | openapi | units | fuzz [TARGET] [--seconds N] | dist | experiment [--check | OPTION…] | full";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         ["units"] => units::check(),
         ["fuzz", options @ ..] => fuzz::fuzz(options),
         ["dist"] => dist::build(),
+        ["experiment", "--check"] => experiment::check(),
         ["experiment", options @ ..] => experiment::run_with(options),
         _ => Err(USAGE.to_owned()),
     };

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::command::{cargo, root, run};
 use crate::phases::Phases;
-use crate::{experiment, functions, openapi, tools};
+use crate::{functions, openapi, tools};
 
 /// Installs the tools that the tests need, then runs all tests.
 pub(crate) fn test(phases: &mut Phases) -> Result<(), String> {
@@ -26,7 +26,6 @@ pub(crate) fn test(phases: &mut Phases) -> Result<(), String> {
         run(cargo("guest-sdk").args(["test", "--doc", "--workspace"]))
     })?;
     phases.run("functions", functions::check)?;
-    phases.run("experiment", experiment::check)?;
     phases.run("openapi", openapi::check)
 }
 
