@@ -3,7 +3,7 @@
 //! A column is numeric if all its values are numbers, and text otherwise. Missing values don't
 //! count.
 
-pub use csv_stats::{Column, Content, Error, Numbers, Summary, Table, Text, handle};
+pub use self::csv_stats::{Column, Content, Error, Numbers, Summary, Table, Text, handle};
 
 #[nebula_sdk::function]
 mod csv_stats {

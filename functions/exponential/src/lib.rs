@@ -5,7 +5,7 @@
 /// The most terms: more than can change a 64-bit sum.
 const TERMS_MAX: u32 = 10_000;
 
-pub use exponential::{Estimate, handle};
+pub use self::exponential::{Estimate, handle};
 
 #[nebula_sdk::function]
 mod exponential {
