@@ -1,12 +1,17 @@
 //! Calls over the pipes of a process of `nebula-native`; `bench/native` has the protocol.
 
-use std::io::{Read, Write};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::answer::Answer;
+
+/// How much of stderr an error quotes.
+const SAID_BYTES_MAX: u64 = 4096;
 
 /// A process of the program, or of a program that starts it.
 #[derive(Debug)]
@@ -15,8 +20,9 @@ pub(crate) struct PipedProcess {
     /// `None` after the last input.
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
-    /// Read only if there is no answer.
-    stderr: ChildStderr,
+    /// A file in memory, read only if there is no answer. A pipe that nobody reads would stop the process when it is
+    /// full.
+    stderr: File,
 }
 
 impl PipedProcess {
@@ -25,11 +31,11 @@ impl PipedProcess {
     /// # Errors
     /// Returns an error if it doesn't start.
     pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stderr = File::from(memfd_create("stderr", MemfdFlags::CLOEXEC)?);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr.try_clone()?);
         let mut child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().context("stdout was not captured")?;
-        let stderr = child.stderr.take().context("stderr was not captured")?;
         Ok(Self { child, stdin, stdout, stderr })
     }
 
@@ -56,13 +62,20 @@ impl PipedProcess {
         match receive(&mut self.stdout) {
             Ok(answer) => Ok(answer),
             Err(error) => {
-                // The end of the process is the end of stderr.
                 let _ = self.child.kill();
-                let mut said = String::new();
-                let _ = self.stderr.read_to_string(&mut said);
-                Err(error).with_context(|| format!("the process gave no answer: {}", said.trim()))
+                let _ = self.child.wait();
+                Err(error).with_context(|| format!("the process gave no answer: {}", self.said().trim()))
             }
         }
+    }
+
+    /// The beginning of what the process wrote to stderr.
+    fn said(&mut self) -> String {
+        let mut said = Vec::new();
+        // Without it, the error is still told.
+        let _ =
+            self.stderr.rewind().and_then(|()| (&self.stderr).take(SAID_BYTES_MAX).read_to_end(&mut said));
+        String::from_utf8_lossy(&said).into_owned()
     }
 
     /// Waits until the process has ended successfully.
@@ -106,5 +119,24 @@ mod tests {
         let error = process.receive().unwrap_err();
         assert!(format!("{error:#}").contains("no answer: broken"), "{error:#}");
         assert!(process.wait().is_err());
+    }
+
+    #[test]
+    fn a_process_that_says_much_is_not_stopped_by_it() {
+        let mut command = Command::new("sh");
+        let script =
+            "head -c 300000 /dev/zero | tr '\\0' x >&2; printf '\\0\\0\\0\\0\\0\\0\\0\\0\\1\\0\\0\\0y'";
+        let mut process = PipedProcess::start(command.args(["-c", script])).unwrap();
+        assert_eq!(process.receive().unwrap().body, b"y");
+        process.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_whose_child_keeps_stderr_open_is_told_from_it() {
+        let mut command = Command::new("sh");
+        let script = "sleep 2 >/dev/null & echo broken >&2";
+        let mut process = PipedProcess::start(command.args(["-c", script])).unwrap();
+        let error = process.receive().unwrap_err();
+        assert!(format!("{error:#}").contains("no answer: broken"), "{error:#}");
     }
 }

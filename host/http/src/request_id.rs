@@ -16,6 +16,9 @@ const BYTES_MAX: usize = 128;
 /// The length of a new id, hexadecimal digits.
 const NEW_BYTES: usize = 16;
 
+/// A number that has 1 in each of its bytes.
+const EACH_BYTE: u128 = u128::from_ne_bytes([1; 16]);
+
 /// The increment of the counter. It is odd, so the counter takes every value before it repeats one.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -53,10 +56,22 @@ pub(crate) fn new_value() -> HeaderValue {
 pub(crate) fn new() -> NewId {
     let count = LAST.get().unwrap_or_else(random).wrapping_add(STEP);
     LAST.set(Some(count));
-    let mut id = NewId::default();
-    let written = hex::encode_to_slice(mix(count).to_be_bytes(), &mut id);
-    debug_assert!(written.is_ok(), "two digits a byte");
-    id
+    hexadecimal(mix(count))
+}
+
+/// Returns the hexadecimal digits of a number, all of them at once: `hex` takes one at a time, and a request with a
+/// cached response notices.
+fn hexadecimal(number: u64) -> NewId {
+    // One digit a byte.
+    let spread = u128::from(number);
+    let spread = (spread | spread << 32) & 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff;
+    let spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff;
+    let spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff;
+    let digits = (spread | spread << 4) & 0x0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f;
+    // 1 in each byte whose digit is a letter.
+    let letters = ((digits + 6 * EACH_BYTE) >> 4) & EACH_BYTE;
+    let text = digits + u128::from(b'0') * EACH_BYTE + letters * u128::from(b'a' - b'9' - 1);
+    text.to_be_bytes()
 }
 
 /// Returns the start of a thread's counter.
@@ -101,6 +116,16 @@ mod tests {
         for lines in replaced {
             let id = of_lines(lines);
             assert!(id.len() == NEW_BYTES && id.as_bytes().iter().all(u8::is_ascii_hexdigit), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn all_hexadecimal_digits_are_written() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX] {
+            assert_eq!(hexadecimal(number), *format!("{number:016x}").as_bytes());
+        }
+        for number in (0..1000).map(mix) {
+            assert_eq!(hexadecimal(number), *format!("{number:016x}").as_bytes());
         }
     }
 

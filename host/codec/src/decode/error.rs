@@ -20,7 +20,7 @@ pub enum DecodeError {
         expected: String,
     },
     /// The document is JSON of another type.
-    #[error("expected `{expected}` at `{at}`, found {found}{}", appended(hint.as_deref()))]
+    #[error("expected `{expected}`{}, found {found}{}", place(at), appended(hint.as_deref()))]
     Mismatch {
         /// JSON pointer (RFC 6901) to the first value that doesn't fit; empty for the whole
         /// document.
@@ -33,7 +33,7 @@ pub enum DecodeError {
         hint: Option<String>,
     },
     /// The values need more memory than a document of this length may use.
-    #[error("the input needs more than {bytes_max} bytes of memory: the limit was reached at `{at}`")]
+    #[error("the input needs more than {bytes_max} bytes of memory: the limit was reached{}", place(at))]
     TooLarge {
         /// JSON pointer to the first value beyond the limit.
         at: String,
@@ -46,6 +46,11 @@ pub enum DecodeError {
         /// The number of valid bytes before the first invalid one.
         valid_up_to: usize,
     },
+}
+
+/// The place of a value within a message: nothing for the whole document.
+fn place(at: &str) -> String {
+    if at.is_empty() { String::new() } else { format!(" at `{at}`") }
 }
 
 fn appended(hint: Option<&str>) -> String {

@@ -37,7 +37,18 @@ fn misspelt_names_are_followed_by_the_known_one() {
     assert_eq!(hint(&[("x", "enum { north, south }")], r#""up""#), None);
     // The message has the hint too.
     let error = decode(&params(&[("x", "enum { north }")]), b"\"nort\"").unwrap_err();
-    assert_eq!(error.to_string(), "expected `enum { north }` at ``, found `nort`: did you mean `north`?");
+    assert_eq!(error.to_string(), "expected `enum { north }`, found `nort`: did you mean `north`?");
+}
+
+#[test]
+fn messages_name_the_place_only_within_a_document() {
+    let message =
+        |ty, document: &str| decode(&params(&[("x", ty)]), document.as_bytes()).unwrap_err().to_string();
+    assert_eq!(message("string", "1"), "expected `string`, found a number");
+    assert_eq!(message("list<string>", "[1]"), "expected `string` at `/0`, found a number");
+    let too_large = |at: &str| DecodeError::TooLarge { at: at.to_owned(), bytes_max: 8 }.to_string();
+    assert_eq!(too_large(""), "the input needs more than 8 bytes of memory: the limit was reached");
+    assert_eq!(too_large("/0"), "the input needs more than 8 bytes of memory: the limit was reached at `/0`");
 }
 
 #[test]
