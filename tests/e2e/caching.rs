@@ -329,21 +329,21 @@ fn slow_results_survive_a_restart() {
     deploy(&nebula, "fib?deadline_ms=60000", function("fibonacci-recursive"));
     let short = |nebula: &Nebula, a: u32| nebula.post("/f/adds", &format!("[{a}, 2]")).is(200);
     (0..20).for_each(|a| drop(short(&nebula, a).has("cache-status", MISS)));
-    let first = nebula.post("/f/fib", "32").is(200).says("2178309").has("cache-status", MISS);
+    let first = nebula.post("/f/fib", "36").is(200).says("14930352").has("cache-status", MISS);
     let home = nebula.home();
     nebula.terminate_and_wait();
     let nebula = Nebula::start_over(home, &[]);
     let again =
-        nebula.post("/f/fib", "32").is(200).says("2178309").has("cache-status", "nebula; hit; detail=disk");
+        nebula.post("/f/fib", "36").is(200).says("14930352").has("cache-status", "nebula; hit; detail=disk");
     assert_eq!(again.header("etag"), first.header("etag"));
-    nebula.post("/f/fib", "32").is(200).has("cache-status", HIT);
+    nebula.post("/f/fib", "36").is(200).has("cache-status", HIT);
     // Fast results aren't stored on disk. On a busy machine some of them may have taken long.
     let computed = |a: &u32| short(&nebula, *a).header("cache-status") == Some(MISS);
     assert!((0..20).filter(computed).count() > 10);
     let report = nebula.cli(&["cache", "fib", "--json"]).exits(0).json();
     assert_eq!(report["functions"][0]["disk_entries"], 1);
     nebula.cli(&["cache", "--clear"]).exits(0);
-    nebula.post("/f/fib", "32").is(200).has("cache-status", MISS);
+    nebula.post("/f/fib", "36").is(200).has("cache-status", MISS);
 }
 
 /// Returns the primes below `end` in order.

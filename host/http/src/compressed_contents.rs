@@ -11,7 +11,7 @@
 //! * The table takes at most [`TABLE_BYTES_MAX`]. It is emptied when the thread unloads its
 //!   functions.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use nebula_runtime::Shard;
@@ -36,7 +36,7 @@ pub(crate) struct CompressedContents(Arc<Inner>);
 struct Inner {
     shard: Shard,
     /// Made by the first content.
-    table: Mutex<Option<Table>>,
+    table: OnceLock<Mutex<Table>>,
 }
 
 struct Table {
@@ -64,31 +64,33 @@ impl Weighter<ContentKey, Bytes> for BytesWeighter {
 
 impl CompressedContents {
     pub(crate) fn new(shard: Shard) -> Self {
-        Self(Arc::new(Inner { shard, table: Mutex::new(None) }))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Table>> {
-        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+        Self(Arc::new(Inner { shard, table: OnceLock::new() }))
     }
 
     /// Returns the compressed content.
     pub(crate) fn get(&self, key: &ContentKey) -> Option<Bytes> {
-        self.lock().as_mut()?.entries.get(key).cloned()
+        lock(self.0.table.get()?).entries.get(key).cloned()
     }
 
     /// Keeps a compressed content, unless it takes too much of the table.
     pub(crate) fn insert(&self, key: ContentKey, coded: &Bytes) {
-        let mut table = self.lock();
-        let table = table.get_or_insert_with(|| Table::new(self.0.shard.route_drops()));
-        table.entries.insert(key, coded.clone());
+        let table = self.0.table.get_or_init(|| Mutex::new(Table::new(self.0.shard.route_drops())));
+        lock(table).entries.insert(key, coded.clone());
     }
 
     /// Empties the table if the thread has unloaded its functions since it was made. Call it before
     /// the thread sleeps.
     pub(crate) fn tidy(&self) {
-        let mut table = self.lock();
-        table.take_if(|table| table.unload_count != self.0.shard.route_drops());
+        let Some(table) = self.0.table.get() else { return };
+        let (mut table, unload_count) = (lock(table), self.0.shard.route_drops());
+        if table.unload_count != unload_count {
+            *table = Table::new(unload_count);
+        }
     }
+}
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Table {

@@ -36,6 +36,9 @@ const KEY_HEADERS: [&str; 10] = [
     "prefer",
 ];
 
+/// No name that has a [role](HeaderRole) is longer, bytes.
+const NAME_BYTES_MAX: usize = 32;
+
 /// The key of a request. A lookup borrows from the request, and a cached key owns its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RequestKey<'a> {
@@ -224,7 +227,13 @@ enum HeaderRole {
 
 impl HeaderRole {
     fn of(name: &str) -> Self {
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        // In lower case at a fixed length, which compiles to a few vector instructions.
+        let mut buffer = [0; NAME_BYTES_MAX];
+        let Some(lower) = buffer.get_mut(..name.len()) else { return Self::Ignored };
+        lower.copy_from_slice(name.as_bytes());
+        buffer.make_ascii_lowercase();
+        let name = &buffer[..name.len()];
+        let is = |other: &str| name == other.as_bytes();
         if let Some(index) = (0_u8..).zip(KEY_HEADERS).find_map(|(index, name)| is(name).then_some(index)) {
             return Self::Key(index);
         }
