@@ -15,8 +15,8 @@
 //!                 hour, or some minutes
 //! experiment --check
 //!                 checks the arms of the comparison that are installed, with small builds
-//! full            runs ci, dist, experiment --check, the tests three more times, and five
-//!                 minutes of each fuzz target, ten of fast_path
+//! full [PHASE]    runs ci, dist, experiment --check, the tests three more times, and five
+//!                 minutes of each fuzz target, ten of fast_path; or one of these phases
 //! ```
 //!
 //! Errors are messages (`String`): every task ends at the first one, and only `main` prints them.
@@ -37,19 +37,19 @@ use std::process::ExitCode;
 
 use phases::Phases;
 
-const USAGE: &str = "usage: cargo xtask ci [PHASE] | test [PHASE] | functions | openapi | units | fuzz [TARGET] [--seconds N] | dist | experiment [--check | OPTION…] | full";
+const USAGE: &str = "usage: cargo xtask ci [PHASE] | test [PHASE] | functions | openapi | units | fuzz [TARGET] [--seconds N] | dist | experiment [--check | OPTION…] | full [PHASE]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut phases = match arguments.as_slice() {
-        ["ci" | "test", phase] => Phases::only(phase),
+        ["ci" | "test" | "full", phase] => Phases::only(phase),
         _ => Phases::default(),
     };
     let outcome = match arguments.as_slice() {
         ["ci"] | ["ci", _] => ci::ci(&mut phases).and_then(|()| phases.finish()),
         ["test"] | ["test", _] => test::test(&mut phases).and_then(|()| phases.finish()),
-        ["full"] => ci::full(&mut phases),
+        ["full"] | ["full", _] => ci::full(&mut phases).and_then(|()| phases.finish()),
         ["functions"] => functions::check(),
         ["openapi"] => openapi::check(),
         ["units"] => units::check(),
