@@ -23,11 +23,14 @@ mod hour;
 mod http;
 mod interval;
 mod pipe;
+mod platforms;
 mod random;
 mod relay;
+mod replay;
 mod report;
 mod rounds;
 mod tools;
+mod trace;
 mod waiting;
 mod workload;
 
@@ -89,6 +92,7 @@ struct Extent {
     population: usize,
     /// The time for which what waits is observed.
     idle_window: Duration,
+    replay: replay::Extent,
 }
 
 impl Args {
@@ -102,6 +106,12 @@ impl Args {
                 warm_up_calls: 0,
                 population: 3,
                 idle_window: Duration::from_millis(100),
+                // Half an hour in half a second: few calls, and enough to see that it works.
+                replay: replay::Extent {
+                    compression: 3600.0,
+                    nebula: stretch(3, 600.0, 0.5),
+                    containers: stretch(3, 10.0, 0.5),
+                },
             }
         } else if self.quick {
             Extent {
@@ -111,6 +121,7 @@ impl Args {
                 warm_up_calls: 2,
                 population: 1_000,
                 idle_window: Duration::from_secs(5),
+                replay: minutes_in_seconds(7.0, 4.0),
             }
         } else {
             let (functions, sizes) = (Function::ALL.to_vec(), Size::ALL.to_vec());
@@ -121,11 +132,25 @@ impl Args {
                 warm_up_calls: 3,
                 population: 1_000,
                 idle_window: Duration::from_secs(30),
+                replay: minutes_in_seconds(45.0, 20.0),
             }
         };
         extent.samples = self.samples.map_or(extent.samples, NonZeroUsize::get);
         extent
     }
+}
+
+/// Replays minutes of the hour in as many seconds. Calls are few enough for two cores.
+fn minutes_in_seconds(nebula: f64, containers: f64) -> replay::Extent {
+    replay::Extent {
+        compression: 60.0,
+        nebula: stretch(1_000, 600.0, nebula),
+        containers: stretch(16, 60.0, containers),
+    }
+}
+
+fn stretch(functions: usize, calls_per_hour_max: f64, length_s: f64) -> replay::Stretch {
+    replay::Stretch { functions, calls_per_hour_max, length: Duration::from_secs_f64(length_s) }
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -206,6 +231,8 @@ fn compare(
     }
     eprintln!("what waits for calls");
     let waiting = waiting::measure(extent.population, &arms, work, extent.idle_window)?;
+    eprintln!("replay of the idle hour");
+    let replays = replay::run(&extent.replay, &arms, work)?;
     let on_disk = arms
         .iter()
         .map(|arm| Ok(ArmOnDisk { arm: *arm, size: on_disk(*arm, tools)? }))
@@ -219,6 +246,7 @@ fn compare(
         checks,
         on_disk,
         waiting,
+        replays,
         grid_g_per_kwh: args.grid_g_per_kwh,
         is_quick: args.quick,
     })

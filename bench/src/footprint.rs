@@ -19,18 +19,33 @@ pub(crate) struct Memory {
     pub(crate) anonymous: u64,
 }
 
+impl Memory {
+    fn sum(all: Vec<Self>) -> Self {
+        let mut sum = Self::default();
+        for memory in all {
+            sum.resident += memory.resident;
+            sum.proportional += memory.proportional;
+            sum.anonymous += memory.anonymous;
+        }
+        sum
+    }
+}
+
 /// Returns the memory that `pid` and its descendants use now.
 ///
 /// # Errors
 /// Returns an error if the process has ended.
 pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
-    let mut sum = Memory::default();
-    for memory in cpu::of_each(pid, memory_of_process)? {
-        sum.resident += memory.resident;
-        sum.proportional += memory.proportional;
-        sum.anonymous += memory.anonymous;
-    }
-    Ok(sum)
+    Ok(Memory::sum(cpu::of_each(pid, memory_of_process)?))
+}
+
+/// Returns the memory that the descendants of `pid` use now, without that of `pid`.
+///
+/// # Errors
+/// Returns an error if the process has ended.
+pub(crate) fn memory_of_descendants(pid: u32) -> anyhow::Result<Memory> {
+    let of_descendant = |found| if found == pid { Ok(Memory::default()) } else { memory_of_process(found) };
+    Ok(Memory::sum(cpu::of_each(pid, of_descendant)?))
 }
 
 fn memory_of_process(pid: u32) -> anyhow::Result<Memory> {

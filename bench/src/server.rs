@@ -415,9 +415,7 @@ impl Nebula {
     /// # Errors
     /// Returns an error if `nebula cache` fails.
     pub(crate) fn counts(&self) -> anyhow::Result<Counts> {
-        let mut cache = Command::new(&self.program);
-        cache.args(["cache", "--json"]);
-        let report: CacheReport = serde_json::from_slice(&self.run(cache)?)?;
+        let report = cache_report(&self.program, &self.server, self.data_dir.path())?;
         let mut counts = Counts::default();
         for function in report.functions {
             counts += function.counts;
@@ -425,15 +423,29 @@ impl Nebula {
         Ok(counts)
     }
 
-    /// Runs a command of `nebula` that connects to the server, and returns its stdout.
-    fn run(&self, mut command: Command) -> anyhow::Result<Vec<u8>> {
-        command.arg("--data-dir").arg(self.data_dir.path());
-        command.args(["--server", &format!("http://{}", self.server.addresses[1])]);
-        let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{command:?} failed:\n{stderr}");
-        Ok(output.stdout)
+    fn run(&self, command: Command) -> anyhow::Result<Vec<u8>> {
+        run(command, &self.server, self.data_dir.path())
     }
+}
+
+/// Returns the statistics of the cache and of the loaded code of a server.
+///
+/// # Errors
+/// Returns an error if `nebula cache` fails.
+pub(crate) fn cache_report(nebula: &Path, server: &Server, data_dir: &Path) -> anyhow::Result<CacheReport> {
+    let mut cache = Command::new(nebula);
+    cache.args(["cache", "--json"]);
+    Ok(serde_json::from_slice(&run(cache, server, data_dir)?)?)
+}
+
+/// Runs a command of `nebula` that connects to a server, and returns its stdout.
+fn run(mut command: Command, server: &Server, data_dir: &Path) -> anyhow::Result<Vec<u8>> {
+    command.arg("--data-dir").arg(data_dir);
+    command.args(["--server", &format!("http://{}", server.addresses[1])]);
+    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?} failed:\n{stderr}");
+    Ok(output.stdout)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The arms of the experiment, in the order of the report.
 
-mod container;
-mod native;
+pub(crate) mod container;
+pub(crate) mod native;
 mod nebula;
 mod wasmtime;
 

@@ -7,8 +7,13 @@
 //! ```
 //!
 //! With the rate `r` of a function and a keep-alive of `t`, a call is a cold start with probability
-//! `exp(-r t)`, and an instance exists for a share `1 - exp(-r t)` of the time.
+//! `exp(-r t)`, and an instance exists for a share `1 - exp(-r t)` of the time. Without an end of
+//! the keep-alive, the first call in a time `T` is a cold start, and the instance exists from then
+//! on: for a share `1 - (1 - exp(-r T)) / (r T)`.
+//!
+//! `replay` runs calls at these rates in less time, to check the formulas.
 
+use std::ops::Add;
 use std::time::Duration;
 
 use nebula_telemetry::energy::EnergyModel;
@@ -16,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use super::random::Random;
 
-/// The length of the hour in seconds.
+/// The length of the hour.
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
 const HOUR_S: f64 = 3600.0;
 
 /// The calls per hour of the median function, and the standard deviation of the logarithm (base 10)
@@ -52,6 +59,21 @@ impl Population {
     /// One function that is called this often.
     pub(crate) fn single(calls_per_hour: f64) -> Self {
         Self { rates: vec![calls_per_hour / HOUR_S] }
+    }
+
+    /// Lowers the rate of functions that are called more often than this.
+    pub(crate) fn at_most_called(self, calls_per_hour: f64) -> Self {
+        Self { rates: self.rates.into_iter().map(|rate| rate.min(calls_per_hour / HOUR_S)).collect() }
+    }
+
+    /// Makes the same calls in a fraction of the time.
+    pub(crate) fn compressed(self, factor: f64) -> Self {
+        Self { rates: self.rates.into_iter().map(|rate| rate * factor).collect() }
+    }
+
+    /// Returns the calls per second of each function.
+    pub(crate) fn rates(&self) -> &[f64] {
+        &self.rates
     }
 
     /// Returns the calls in the hour.
@@ -104,61 +126,115 @@ pub(crate) struct Platform {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum KeepAlive {
     For(Duration),
-    /// Until the end of the hour: the first call of a function is its only cold start.
+    /// Until the end: the first call of a function is its only cold start.
     Always,
 }
 
-/// The computed hour of a population on a platform.
+/// CPU time, and memory times the time for which it is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Resources {
+    pub(crate) cpu_s: f64,
+    pub(crate) byte_s: f64,
+}
+
+impl Resources {
+    /// Returns the modelled energy in joules.
+    pub(crate) fn joules(self, model: EnergyModel) -> f64 {
+        model.joules_of(self.cpu_s, self.byte_s / 1e9)
+    }
+}
+
+impl Add for Resources {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { cpu_s: self.cpu_s + other.cpu_s, byte_s: self.byte_s + other.byte_s }
+    }
+}
+
+/// The computed use of a platform by a population, such as in an hour.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Hour {
+pub(crate) struct Usage {
+    length_s: f64,
     pub(crate) calls: f64,
     pub(crate) cold_starts: f64,
-    /// The average over the hour.
-    pub(crate) memory_bytes: f64,
-    /// The CPU time of calls, and of what waits.
-    pub(crate) calls_cpu_s: f64,
-    pub(crate) idle_cpu_s: f64,
+    /// Calls, cold starts included.
+    pub(crate) running: Resources,
+    /// Instances that wait for the next call.
+    pub(crate) waiting: Resources,
+    /// The part that runs for the whole time, whether functions are called or not.
+    pub(crate) always: Resources,
 }
 
 impl Platform {
     /// Computes the hour of a population.
-    pub(crate) fn hour(&self, population: &Population) -> Hour {
+    pub(crate) fn hour(&self, population: &Population) -> Usage {
+        self.usage(population, HOUR)
+    }
+
+    /// Computes a stretch of time. No instance exists at its beginning if they are kept until its
+    /// end; otherwise it is any stretch of a longer time.
+    pub(crate) fn usage(&self, population: &Population, length: Duration) -> Usage {
         let Self { cold, warm, keep_alive, instance, always } = self;
-        let mut hour = Hour {
-            calls: population.calls(),
+        let length_s = length.as_secs_f64();
+        let resources = |cost: &IdleCost, time_s: f64| Resources {
+            cpu_s: cost.cpu_share * time_s,
+            byte_s: cost.memory_bytes * time_s,
+        };
+        let mut usage = Usage {
+            length_s,
+            calls: 0.0,
             cold_starts: 0.0,
-            memory_bytes: always.memory_bytes,
-            calls_cpu_s: 0.0,
-            idle_cpu_s: always.cpu_share * HOUR_S,
+            running: Resources::default(),
+            waiting: Resources::default(),
+            always: resources(always, length_s),
         };
         for rate in &population.rates {
-            let calls = rate * HOUR_S;
+            let calls = rate * length_s;
             let (cold_starts, waiting) = match keep_alive {
                 KeepAlive::For(time) => {
                     let is_cold = (-rate * time.as_secs_f64()).exp();
                     (calls * is_cold, 1.0 - is_cold)
                 }
-                // The probability of a call in the hour. The model of the platform has the memory of
-                // a function that was called in `always`.
-                KeepAlive::Always => (1.0 - (-calls).exp(), 0.0),
+                KeepAlive::Always => {
+                    // The probability of a call. `exp_m1` is exact for small numbers.
+                    let is_called = -(-calls).exp_m1();
+                    (is_called, if calls > 0.0 { 1.0 - is_called / calls } else { 0.0 })
+                }
             };
             let warm_calls = calls - cold_starts;
-            hour.cold_starts += cold_starts;
-            hour.calls_cpu_s += cold_starts * cold.cpu_s + warm_calls * warm.cpu_s;
-            hour.idle_cpu_s += waiting * HOUR_S * instance.cpu_share;
-            let busy_byte_s =
-                cold_starts * cold.time_s * cold.memory_bytes + warm_calls * warm.time_s * warm.memory_bytes;
-            hour.memory_bytes += waiting * instance.memory_bytes + busy_byte_s / HOUR_S;
+            let running = Resources {
+                cpu_s: cold_starts * cold.cpu_s + warm_calls * warm.cpu_s,
+                byte_s: cold_starts * cold.time_s * cold.memory_bytes
+                    + warm_calls * warm.time_s * warm.memory_bytes,
+            };
+            usage.calls += calls;
+            usage.cold_starts += cold_starts;
+            usage.running = usage.running + running;
+            usage.waiting = usage.waiting + resources(instance, waiting * length_s);
         }
-        hour
+        usage
     }
 }
 
-impl Hour {
+impl Usage {
+    pub(crate) fn total(&self) -> Resources {
+        self.running + self.waiting + self.always
+    }
+
+    /// Returns the memory held, averaged over the time.
+    pub(crate) fn memory_bytes(&self) -> f64 {
+        self.total().byte_s / self.length_s
+    }
+
+    /// Returns the CPU time that passes while nothing runs.
+    pub(crate) fn idle_cpu_s(&self) -> f64 {
+        (self.waiting + self.always).cpu_s
+    }
+
     /// Returns the modelled energy in joules.
     pub(crate) fn joules(&self, model: EnergyModel) -> f64 {
-        let cpu = Duration::from_secs_f64(self.calls_cpu_s + self.idle_cpu_s);
-        model.joules(cpu, self.memory_bytes as u64, Duration::from_secs_f64(HOUR_S))
+        self.total().joules(model)
     }
 }
 
@@ -185,14 +261,39 @@ mod tests {
     #[test]
     fn without_keep_alive_every_call_is_a_cold_start() {
         let hour = platform(KeepAlive::For(Duration::ZERO)).hour(&Population::single(120.0));
-        assert!((hour.cold_starts - 120.0).abs() < 1e-9 && hour.memory_bytes < 1e-9, "{hour:?}");
-        assert!((hour.calls_cpu_s - 6.0).abs() < 1e-9, "{hour:?}");
+        assert!((hour.cold_starts - 120.0).abs() < 1e-9 && hour.memory_bytes() < 1e-9, "{hour:?}");
+        assert!((hour.running.cpu_s - 6.0).abs() < 1e-9, "{hour:?}");
     }
 
     #[test]
     fn what_stays_warm_has_one_cold_start() {
         let hour = platform(KeepAlive::Always).hour(&Population::single(120.0));
         assert!((hour.cold_starts - 1.0).abs() < 1e-9, "{hour:?}");
+        // The first call is expected after 30 s.
+        assert!((hour.memory_bytes() - 1e7 * (1.0 - 30.0 / HOUR_S)).abs() < 1.0, "{hour:?}");
+        let never = platform(KeepAlive::Always).hour(&Population::single(0.0));
+        assert!(never.cold_starts == 0.0 && never.memory_bytes() == 0.0, "{never:?}");
+    }
+
+    /// A shorter time with rates and keep-alive scaled has the same calls and cold starts.
+    #[test]
+    fn compression_keeps_calls_and_cold_starts() {
+        for keep_alive_s in [0.0, 60.0, 600.0, f64::INFINITY] {
+            let keep = |seconds: f64| {
+                if seconds.is_finite() {
+                    KeepAlive::For(Duration::from_secs_f64(seconds))
+                } else {
+                    KeepAlive::Always
+                }
+            };
+            let population = Population::published(100).at_most_called(60.0);
+            let hour = platform(keep(keep_alive_s)).hour(&population);
+            let minute = platform(keep(keep_alive_s / 60.0))
+                .usage(&population.compressed(60.0), Duration::from_secs(60));
+            assert!((hour.calls - minute.calls).abs() < 1e-6, "{hour:?} {minute:?}");
+            assert!((hour.cold_starts - minute.cold_starts).abs() < 1e-6, "{hour:?} {minute:?}");
+            assert!((hour.memory_bytes() - minute.memory_bytes()).abs() < 1e-3, "{hour:?} {minute:?}");
+        }
     }
 
     /// Draws the calls of an hour, and counts what the formulas compute.
@@ -209,18 +310,20 @@ mod tests {
             now += gap_s;
         }
         let (simulated, memory) = (cold_starts / hours, waited_s / now * 1e7);
+        let held = computed.memory_bytes();
         assert!(
             (computed.cold_starts / simulated - 1.0).abs() < 0.02,
             "{} {simulated}",
             computed.cold_starts
         );
-        assert!((computed.memory_bytes / memory - 1.0).abs() < 0.02, "{} {memory}", computed.memory_bytes);
+        assert!((held / memory - 1.0).abs() < 0.02, "{held} {memory}");
     }
 
     #[test]
     fn energy_counts_memory_that_waits() {
-        let hour =
-            Hour { calls: 0.0, cold_starts: 0.0, memory_bytes: 1e9, calls_cpu_s: 0.0, idle_cpu_s: 0.0 };
+        let always = IdleCost { memory_bytes: 1e9, cpu_share: 0.0 };
+        let platform = Platform { always, ..platform(KeepAlive::Always) };
+        let hour = platform.hour(&Population::single(0.0));
         let model = EnergyModel { core_watts: 1.0, memory_watts_per_gb: 0.5 };
         assert!((hour.joules(model) - 1800.0).abs() < 1e-6);
     }

@@ -48,12 +48,12 @@ impl HttpCaller {
         let stream = TcpStream::connect(address).context("cannot connect")?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {media_type}\r\naccept: */*\r\n\
-             content-length: {}\r\n\r\n",
-            input.len()
-        );
-        Ok(Self { stream, request: [head.as_bytes(), input].concat(), received: Vec::new() })
+        Ok(Self { stream, request: request(path, media_type, input), received: Vec::new() })
+    }
+
+    /// Prepares another request for the same connection.
+    pub(crate) fn prepare(&mut self, path: &str, media_type: &str, input: &[u8]) {
+        self.request = request(path, media_type, input);
     }
 
     /// Sends the request.
@@ -116,6 +116,15 @@ impl HttpCaller {
         ensure!(read > 0, "the server closed the connection");
         Ok(())
     }
+}
+
+fn request(path: &str, media_type: &str, input: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {media_type}\r\naccept: */*\r\n\
+         content-length: {}\r\n\r\n",
+        input.len()
+    );
+    [head.as_bytes(), input].concat()
 }
 
 /// Parses the head of an answer, or returns `None` if it is incomplete.

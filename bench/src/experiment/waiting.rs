@@ -26,10 +26,13 @@ const CALLS: usize = 5;
 /// The costs of waiting.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Waiting {
-    /// The functions that Nebula's server has. Each has been called once.
+    /// The functions that Nebula's server has.
     pub(crate) functions: usize,
+    /// The server before any function has been called.
+    pub(crate) nebula_uncalled: IdleCost,
+    /// The same server after each function has been called once.
     pub(crate) nebula: IdleCost,
-    /// The same with one function.
+    /// A server with one function that has been called once.
     pub(crate) nebula_single: IdleCost,
     /// A warm container with its runtime's process, if there is one here.
     pub(crate) container: Option<IdleCost>,
@@ -48,24 +51,56 @@ pub(crate) fn measure(
     let component = work.tools.component(work.function)?;
     let nebula = |functions| nebula(functions, &component, work, window);
     let container = arms.contains(&ArmKind::ContainerWarm).then(|| container(work, window)).transpose()?;
-    Ok(Waiting { functions, nebula: nebula(functions)?, nebula_single: nebula(1)?, container })
+    let (population, single) = (nebula(functions)?, nebula(1)?);
+    Ok(Waiting {
+        functions,
+        nebula_uncalled: population.uncalled,
+        nebula: population.called,
+        nebula_single: single.called,
+        container,
+    })
 }
 
-fn nebula(functions: usize, component: &Path, work: Work<'_>, window: Duration) -> anyhow::Result<IdleCost> {
+/// The functions of a population on disk, compiled. Whoever asks first deploys them.
+///
+/// # Errors
+/// Returns an error if a deploy fails.
+pub(crate) fn deployed(
+    functions: usize,
+    component: &Path,
+    work: Work<'_>,
+) -> anyhow::Result<DeployedFunctions> {
     // The deploys use all cores.
     cores::pin(&cores_of(work))?;
     let count = u32::try_from(functions)?;
-    let deployed = DeployedFunctions::create(component, Size { functions: count, variants: count })?;
+    let deployed = DeployedFunctions::shared(component, Size { functions: count, variants: count });
     cores::pin(&work.cores.load)?;
+    deployed
+}
+
+/// A server that waits.
+struct WaitingServer {
+    uncalled: IdleCost,
+    called: IdleCost,
+}
+
+fn nebula(
+    functions: usize,
+    component: &Path,
+    work: Work<'_>,
+    window: Duration,
+) -> anyhow::Result<WaitingServer> {
+    let deployed = deployed(functions, component, work)?;
     let serve = nebula_serve(&work.tools.nebula, deployed.path());
     let server = Server::start(&serve, StandardStream::Stdout, 2, work.cores)?;
+    let uncalled = idle(server.pid(), window)?;
     for name in deployed.names() {
         let path = format!("/f/{name}");
         HttpCaller::connect(server.addresses[0], &path, work.function.media_type(), work.input)?.call()?;
     }
-    let cost = idle(server.pid(), window)?;
+    let called = idle(server.pid(), window)?;
     server.stop()?;
-    Ok(cost)
+    Ok(WaitingServer { uncalled, called })
 }
 
 fn container(work: Work<'_>, window: Duration) -> anyhow::Result<IdleCost> {

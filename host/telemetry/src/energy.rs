@@ -39,8 +39,13 @@ impl EnergyModel {
 
     /// Returns the energy in joules of `cpu` time, and of `memory_bytes` that are held for a time.
     pub fn joules(&self, cpu: Duration, memory_bytes: u64, held: Duration) -> f64 {
-        let memory_watts = memory_bytes as f64 / 1e9 * self.memory_watts_per_gb;
-        cpu.as_secs_f64() * self.core_watts + held.as_secs_f64() * memory_watts
+        self.joules_of(cpu.as_secs_f64(), memory_bytes as f64 / 1e9 * held.as_secs_f64())
+    }
+
+    /// Returns the energy in joules of CPU time in seconds, and of memory in gigabytes times the
+    /// seconds for which it is held.
+    pub fn joules_of(&self, cpu_s: f64, memory_gb_s: f64) -> f64 {
+        cpu_s * self.core_watts + memory_gb_s * self.memory_watts_per_gb
     }
 }
 

@@ -15,7 +15,7 @@ use crate::server::{Server, StandardStream};
 
 /// The files of a container: its description, and the state of the runtime.
 #[derive(Debug)]
-struct Bundle {
+pub(crate) struct Bundle {
     runc: PathBuf,
     directory: tempfile::TempDir,
     id: String,
@@ -23,7 +23,15 @@ struct Bundle {
 
 impl Bundle {
     /// Describes a container of `root` that runs `program`.
-    fn create(setup: Setup<'_>, root: Root, program: &str, host_network: bool) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// Returns an error if there is no runc or no root here.
+    pub(crate) fn create(
+        setup: Setup<'_>,
+        root: Root,
+        program: &str,
+        host_network: bool,
+    ) -> anyhow::Result<Self> {
         let runc = setup.tools.runc()?;
         let root = setup.tools.root(root)?;
         let directory = tempfile::tempdir()?;
@@ -59,20 +67,26 @@ impl Bundle {
         self.directory.path().join("state")
     }
 
-    fn run(&self) -> Command {
+    /// Prepares the command that starts the container.
+    pub(crate) fn run(&self) -> Command {
         let mut command = self.command(&["run", "--bundle"]);
         command.arg(self.directory.path()).arg(&self.id);
         command
     }
-}
 
-impl Drop for Bundle {
-    fn drop(&mut self) {
+    /// Ends the container if it runs. Another one can be started from the same files.
+    pub(crate) fn delete(&self) {
         // A container outlives the runtime's process. Without one, this fails.
         if Path::new(&self.state()).join(&self.id).exists() {
             let mut delete = self.command(&["delete", "--force", &self.id]);
             let _ = delete.stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        self.delete();
     }
 }
 

@@ -7,20 +7,16 @@ use nebula_telemetry::energy::{EnergyModel, carbon_g};
 use crate::experiment::arms::ArmKind;
 use crate::experiment::document::Block;
 use crate::experiment::dots::Unit;
-use crate::experiment::hour::{EventCost, IdleCost, KeepAlive, Platform, Population};
-use crate::experiment::waiting::Waiting;
+use crate::experiment::hour::{Platform, Population};
+use crate::experiment::platforms::Measured;
 
 /// The hour of a population, and of one function that is rarely called.
-pub(crate) fn blocks(
-    waiting: &Waiting,
-    grid_g_per_kwh: f64,
-    event: impl Fn(ArmKind) -> Option<EventCost>,
-) -> Vec<Block> {
-    let platforms = platforms(waiting, event);
+pub(crate) fn blocks(measured: Measured<'_>, grid_g_per_kwh: f64) -> Vec<Block> {
+    let platforms = platforms(measured);
     if platforms.is_empty() {
         return Vec::new();
     }
-    let population = Population::published(waiting.functions);
+    let population = Population::published(measured.waiting.functions);
     let table = |population: &Population, is_single: bool| {
         let selected =
             platforms.iter().filter(|named| named.is_single.is_none_or(|single| single == is_single));
@@ -56,7 +52,7 @@ pub(crate) fn blocks(
             "The hour is computed, not run: from the measured cost of a cold start, of a warm call, and of what \
              waits for calls. Each call is that of `fibonacci-recursive` with the small input. A container that \
              is kept alive pays for its cold start as one per call does. Memory is averaged over the hour; a \
-             container's includes the process of its runtime. Carbon is the operational part of the Software \
+             container's includes the process of its runtime. Nebula's server keeps every function that was called. Carbon is the operational part of the Software \
              Carbon Intensity, in CO2 equivalents per hour, with {grid_g_per_kwh} g per kWh; what is embodied in \
              hardware isn't included."
         )),
@@ -68,58 +64,35 @@ pub(crate) fn blocks(
     ]
 }
 
-/// Combines the measured events to platforms, as far as their arms ran.
-fn platforms(waiting: &Waiting, event: impl Fn(ArmKind) -> Option<EventCost>) -> Vec<NamedPlatform> {
-    // A server's memory is in what waits.
-    let in_server = |arm| Some(EventCost { memory_bytes: 0.0, ..event(arm)? });
-    let minutes = |minutes: u64| KeepAlive::For(Duration::from_secs(minutes * 60));
-    let none = IdleCost::default();
+/// Returns the platforms whose arms ran.
+fn platforms(measured: Measured<'_>) -> Vec<NamedPlatform> {
     let mut platforms = Vec::new();
-    if let (Some(cold), Some(warm)) = (in_server(ArmKind::NebulaCold), in_server(ArmKind::NebulaFresh)) {
-        for (always, is_single) in [(waiting.nebula, false), (waiting.nebula_single, true)] {
-            let platform = Platform { cold, warm, keep_alive: KeepAlive::Always, instance: none, always };
-            platforms.push(NamedPlatform::of("Nebula, always on", platform, Some(is_single)));
-        }
-        if let Some(cold) = event(ArmKind::NebulaScaledToZero) {
-            // A server ends after its idle time, or up to twice that. Two settings: a minute, a second.
-            for (name, waits_s) in [("scaled to zero after 1 min", 90.0), ("scaled to zero after 1 s", 1.5)] {
-                let keep_alive = KeepAlive::For(Duration::from_secs_f64(waits_s));
-                let platform =
-                    Platform { cold, warm, keep_alive, instance: waiting.nebula_single, always: none };
-                platforms.push(NamedPlatform::of(&format!("Nebula, {name}"), platform, Some(true)));
-            }
-        }
-    }
-    if let Some(cold) = event(ArmKind::NativeProcess) {
-        let platform = Platform { cold, warm: cold, keep_alive: minutes(0), instance: none, always: none };
-        platforms.push(NamedPlatform::of("native process per call", platform, None));
-    }
-    for (arm, root) in [(ArmKind::ContainerMinimal, "minimal"), (ArmKind::ContainerDebian, "Debian")] {
-        let Some(cold) = event(arm) else { continue };
-        for kept in [0, 1, 10] {
-            let (warm, instance) = match (kept, in_server(ArmKind::ContainerWarm), waiting.container) {
-                (0, ..) => (cold, none),
-                (_, Some(warm), Some(instance)) => (warm, instance),
-                _ => continue,
-            };
-            let platform = Platform { cold, warm, keep_alive: minutes(kept), instance, always: none };
-            let name = match kept {
-                0 => format!("container ({root}) per call"),
-                _ => format!("container ({root}) kept for {kept} min"),
-            };
-            platforms.push(NamedPlatform::of(&name, platform, None));
-        }
-    }
-    if let (Some(cold), Some(warm), Some(instance)) =
-        (event(ArmKind::ContainerMinimal), in_server(ArmKind::ContainerWarm), waiting.container)
+    let mut add = |name: &str, platform: Option<Platform>, is_single| {
+        platforms.extend(platform.map(|platform| NamedPlatform {
+            name: name.to_owned(),
+            platform,
+            is_single,
+        }));
+    };
+    add("Nebula, always on", measured.nebula(), Some(false));
+    add("Nebula, always on", measured.nebula_single(), Some(true));
+    // A server ends after its idle time, or up to twice that. Two settings: a minute, a second.
+    for (name, waits_s) in
+        [("Nebula, scaled to zero after 1 min", 90.0), ("Nebula, scaled to zero after 1 s", 1.5)]
     {
-        for (functions, is_single) in [(waiting.functions as f64, false), (1.0, true)] {
-            let IdleCost { memory_bytes, cpu_share } = instance;
-            let always =
-                IdleCost { memory_bytes: memory_bytes * functions, cpu_share: cpu_share * functions };
-            let platform = Platform { cold, warm, keep_alive: KeepAlive::Always, instance: none, always };
-            platforms.push(NamedPlatform::of("container that always runs", platform, Some(is_single)));
+        let platform = measured.nebula_scaled_to_zero(Duration::from_secs_f64(waits_s));
+        add(name, platform, Some(true));
+    }
+    add("native process per call", measured.per_call(ArmKind::NativeProcess), None);
+    for (arm, root) in [(ArmKind::ContainerMinimal, "minimal"), (ArmKind::ContainerDebian, "Debian")] {
+        add(&format!("container ({root}) per call"), measured.per_call(arm), None);
+        for minutes in [1, 10] {
+            let platform = measured.container_kept(arm, Duration::from_secs(minutes * 60));
+            add(&format!("container ({root}) kept for {minutes} min"), platform, None);
         }
+    }
+    for (functions, is_single) in [(measured.waiting.functions, false), (1, true)] {
+        add("container that always runs", measured.container_always(functions), Some(is_single));
     }
     platforms
 }
@@ -133,10 +106,6 @@ struct NamedPlatform {
 }
 
 impl NamedPlatform {
-    fn of(name: &str, platform: Platform, is_single: Option<bool>) -> Self {
-        Self { name: name.to_owned(), platform, is_single }
-    }
-
     fn row(&self, population: &Population, grid_g_per_kwh: f64) -> Vec<String> {
         let hour = self.platform.hour(population);
         let seconds = |seconds: f64| Unit::Time.precise(seconds * 1e6);
@@ -144,9 +113,9 @@ impl NamedPlatform {
         vec![
             self.name.clone(),
             format!("{:.1}", hour.cold_starts),
-            Unit::Bytes.precise(hour.memory_bytes),
-            seconds(hour.calls_cpu_s + hour.idle_cpu_s),
-            seconds(hour.idle_cpu_s),
+            Unit::Bytes.precise(hour.memory_bytes()),
+            seconds(hour.total().cpu_s),
+            seconds(hour.idle_cpu_s()),
             format!(
                 "{} ({} to {})",
                 joules(EnergyModel::TYPICAL),
