@@ -6,6 +6,8 @@
 //!
 //! The power of a core differs by a factor of four between published sources, so that results have
 //! a range: [`EnergyModel::LOW`] to [`EnergyModel::HIGH`].
+//!
+//! `rapl` measures energy where the machine counts it.
 
 use std::time::Duration;
 
@@ -28,14 +30,18 @@ pub struct EnergyModel {
 
 impl EnergyModel {
     /// The difference between a busy and an idle hardware thread of an AMD EPYC of the third
-    /// generation (1.87 W and 0.45 W), from Cloud Carbon Footprint.
-    pub const LOW: Self = Self { core_watts: 1.87 - 0.45, memory_watts_per_gb: 0.392 };
+    /// generation (1.96 W and 0.46 W), from the [coefficients] of Cloud Carbon Footprint of April
+    /// 2026: the power of whole servers in the results of `SPECpower_ssj2008`, divided by their
+    /// hardware threads.
+    ///
+    /// [coefficients]: https://github.com/cloud-carbon-footprint/ccf-coefficients
+    pub const LOW: Self = Self { core_watts: 1.96 - 0.46, memory_watts_per_gb: 0.392 };
 
     /// The design power of a core, [`CORE_WATTS`].
     pub const TYPICAL: Self = Self { core_watts: CORE_WATTS, memory_watts_per_gb: 0.392 };
 
-    /// A busy hardware thread of an Intel Haswell, 5.99 W, from Cloud Carbon Footprint.
-    pub const HIGH: Self = Self { core_watts: 5.99, memory_watts_per_gb: 0.392 };
+    /// A busy hardware thread of a server with an Intel Haswell, 5.60 W, from the same coefficients.
+    pub const HIGH: Self = Self { core_watts: 5.60, memory_watts_per_gb: 0.392 };
 
     /// Returns the energy in joules of `cpu` time, and of `memory_bytes` that are held for a time.
     pub fn joules(&self, cpu: Duration, memory_bytes: u64, held: Duration) -> f64 {
@@ -50,11 +56,14 @@ impl EnergyModel {
 }
 
 /// The world's average intensity of electricity in 2024, in grams of CO2 equivalents per
-/// kilowatt-hour (Ember, Global Electricity Review 2025).
+/// kilowatt-hour ([Ember, Global Electricity Review 2025], which has the emissions of the whole life
+/// of power stations and fuels).
+///
+/// [Ember, Global Electricity Review 2025]: https://ember-energy.org/latest-insights/global-electricity-review-2025/
 pub const WORLD_GRID_G_PER_KWH: f64 = 473.0;
 
 /// Returns the emissions of energy in grams of CO2 equivalents: the operational part of the Software
-/// Carbon Intensity of the Green Software Foundation. The part embodied in hardware isn't included.
+/// Carbon Intensity. `carbon` has the part embodied in hardware.
 pub fn carbon_g(joules: f64, grid_g_per_kwh: f64) -> f64 {
     joules / 3.6e6 * grid_g_per_kwh
 }

@@ -1,8 +1,10 @@
-//! Measures the time of calls, and models their energy.
+//! Measures the time of calls, and measures or models their energy and carbon.
 //!
 //! The measured quantities, such as `CallCost`, are data and live in `nebula-model`.
 
+pub mod carbon;
 pub mod energy;
+pub mod rapl;
 
 use std::time::{Duration, Instant};
 
