@@ -15,6 +15,7 @@ mod account;
 mod answer;
 mod arm;
 mod arms;
+mod batch;
 mod cell;
 mod clock;
 mod document;
@@ -24,6 +25,7 @@ mod http;
 mod interval;
 mod pipe;
 mod platforms;
+mod published;
 mod random;
 mod relay;
 mod replay;
@@ -40,7 +42,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
-use nebula_telemetry::energy::WORLD_GRID_G_PER_KWH;
+use nebula_telemetry::carbon::{CarbonModel, Server};
+use nebula_telemetry::energy::{EnergyModel, WORLD_GRID_G_PER_KWH};
+use nebula_telemetry::rapl::POWERCAP;
 
 use self::account::Accounts;
 use self::arms::ArmKind;
@@ -77,6 +81,12 @@ pub(crate) struct Args {
     /// the world's average of 2024
     #[arg(long, default_value_t = WORLD_GRID_G_PER_KWH)]
     grid_g_per_kwh: f64,
+    /// Emissions of making the server, kilograms of CO2 equivalents; 0 leaves them out
+    #[arg(long, default_value_t = Server::TYPICAL.embodied_kg)]
+    embodied_kg: f64,
+    /// Directory of the machine's energy counters
+    #[arg(long, default_value = POWERCAP)]
+    powercap: PathBuf,
     /// The `nebula` binary to measure; by default it is built
     #[arg(long)]
     nebula: Option<PathBuf>,
@@ -93,6 +103,8 @@ struct Extent {
     /// The time for which what waits is observed.
     idle_window: Duration,
     replay: replay::Extent,
+    /// The time of a batch whose energy is measured.
+    batch: Duration,
 }
 
 impl Args {
@@ -112,6 +124,7 @@ impl Args {
                     nebula: stretch(3, 600.0, 0.5),
                     containers: stretch(3, 10.0, 0.5),
                 },
+                batch: Duration::from_millis(100),
             }
         } else if self.quick {
             Extent {
@@ -122,6 +135,7 @@ impl Args {
                 population: 1_000,
                 idle_window: Duration::from_secs(5),
                 replay: minutes_in_seconds(7.0, 4.0),
+                batch: Duration::from_secs(2),
             }
         } else {
             let (functions, sizes) = (Function::ALL.to_vec(), Size::ALL.to_vec());
@@ -133,6 +147,7 @@ impl Args {
                 population: 1_000,
                 idle_window: Duration::from_secs(30),
                 replay: minutes_in_seconds(45.0, 20.0),
+                batch: Duration::from_secs(5),
             }
         };
         extent.samples = self.samples.map_or(extent.samples, NonZeroUsize::get);
@@ -233,6 +248,7 @@ fn compare(
     let waiting = waiting::measure(extent.population, &arms, work, extent.idle_window)?;
     eprintln!("replay of the idle hour");
     let replays = replay::run(&extent.replay, &arms, work)?;
+    let energy = batch::measure(&args.powercap, &arms, work, extent.batch)?;
     let on_disk = arms
         .iter()
         .map(|arm| Ok(ArmOnDisk { arm: *arm, size: on_disk(*arm, tools)? }))
@@ -247,7 +263,12 @@ fn compare(
         on_disk,
         waiting,
         replays,
-        grid_g_per_kwh: args.grid_g_per_kwh,
+        energy,
+        carbon: CarbonModel {
+            energy: EnergyModel::TYPICAL,
+            grid_g_per_kwh: args.grid_g_per_kwh,
+            server: Server { embodied_kg: args.embodied_kg, ..Server::TYPICAL },
+        },
         is_quick: args.quick,
     })
 }

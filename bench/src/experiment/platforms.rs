@@ -84,4 +84,45 @@ impl Measured<'_> {
             always: IdleCost { memory_bytes: memory_bytes * functions, cpu_share: cpu_share * functions },
         })
     }
+
+    /// Returns the platforms whose arms ran, in the order of the report.
+    pub(crate) fn platforms(&self) -> Vec<NamedPlatform> {
+        let mut platforms = Vec::new();
+        let mut add = |name: &str, platform: Option<Platform>, is_single| {
+            platforms.extend(platform.map(|platform| NamedPlatform {
+                name: name.to_owned(),
+                platform,
+                is_single,
+            }));
+        };
+        add("Nebula, always on", self.nebula(), Some(false));
+        add("Nebula, always on", self.nebula_single(), Some(true));
+        // A server ends after its idle time, or up to twice that. Two settings: a minute, a second.
+        for (name, waits_s) in
+            [("Nebula, scaled to zero after 1 min", 90.0), ("Nebula, scaled to zero after 1 s", 1.5)]
+        {
+            let platform = self.nebula_scaled_to_zero(Duration::from_secs_f64(waits_s));
+            add(name, platform, Some(true));
+        }
+        add("native process per call", self.per_call(ArmKind::NativeProcess), None);
+        for (arm, root) in [(ArmKind::ContainerMinimal, "minimal"), (ArmKind::ContainerDebian, "Debian")] {
+            add(&format!("container ({root}) per call"), self.per_call(arm), None);
+            for minutes in [1, 10] {
+                let platform = self.container_kept(arm, Duration::from_secs(minutes * 60));
+                add(&format!("container ({root}) kept for {minutes} min"), platform, None);
+            }
+        }
+        for (functions, is_single) in [(self.waiting.functions, false), (1, true)] {
+            add("container that always runs", self.container_always(functions), Some(is_single));
+        }
+        platforms
+    }
+}
+
+/// A platform of the hour.
+pub(crate) struct NamedPlatform {
+    pub(crate) name: String,
+    pub(crate) platform: Platform,
+    /// The population that it belongs to: a single function, many, or either.
+    pub(crate) is_single: Option<bool>,
 }

@@ -4,16 +4,20 @@
 //! cells -> document -> results.md, report.html, charts/*.svg
 //! ```
 
+mod attribution;
 mod idle_hour;
+mod measured;
 mod replay;
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use nebula_telemetry::carbon::CarbonModel;
 use nebula_telemetry::energy::EnergyModel;
 
 use super::arms::ArmKind;
+use super::batch::MeasuredEnergy;
 use super::cell::{Cell, Conditions, Sample};
 use super::clock::CheckedDelay;
 use super::document::{Block, Document};
@@ -21,6 +25,7 @@ use super::dots::{Chart, Kind, Line, Unit};
 use super::hour::EventCost;
 use super::interval::Estimate;
 use super::platforms::Measured;
+use super::published;
 use super::replay::Replay;
 use super::rounds::Group;
 use super::tools::OnDisk;
@@ -41,8 +46,9 @@ pub(crate) struct Findings {
     pub(crate) on_disk: Vec<ArmOnDisk>,
     pub(crate) waiting: Waiting,
     pub(crate) replays: Vec<Replay>,
-    /// The intensity of electricity in grams of CO2 equivalents per kilowatt-hour.
-    pub(crate) grid_g_per_kwh: f64,
+    /// The energy that the machine measured, or the reason why it doesn't.
+    pub(crate) energy: Result<MeasuredEnergy, String>,
+    pub(crate) carbon: CarbonModel,
     pub(crate) is_quick: bool,
 }
 
@@ -86,7 +92,8 @@ impl Findings {
                 write(file, svg)?;
             }
         }
-        let idle = serde_json::json!({ "waiting": self.waiting, "replays": self.replays });
+        let idle =
+            serde_json::json!({ "waiting": self.waiting, "replays": self.replays, "energy": self.energy });
         write("raw/idle.json", &format!("{}\n", serde_json::to_string_pretty(&idle)?))?;
         write("results.md", &document.markdown())?;
         write("report.html", &document.html())
@@ -96,13 +103,16 @@ impl Findings {
         let mut blocks = self.question();
         blocks.extend(self.summary());
         let measured = Measured { waiting: &self.waiting, event: &|arm| self.event(arm) };
-        blocks.extend(idle_hour::blocks(measured, self.grid_g_per_kwh));
+        blocks.extend(idle_hour::blocks(measured));
+        blocks.extend(attribution::blocks(&self.arms, measured, self.carbon));
         blocks.extend(replay::blocks(&self.replays, measured));
+        blocks.extend(measured::blocks(&self.energy));
         blocks.extend(self.method());
         blocks.extend(self.disk());
         for function in Function::ALL {
             blocks.extend(self.of_function(function));
         }
+        blocks.extend(published::blocks());
         blocks.push(Block::Heading("Threats to validity".to_owned()));
         blocks.push(Block::Items(THREATS.iter().map(|threat| (*threat).to_owned()).collect()));
         Document { title: "Functions under Nebula, in processes and in containers".to_owned(), blocks }
@@ -202,7 +212,7 @@ impl Findings {
                 .to_owned(),
             "Files are in the page cache: no arm reads a disk.".to_owned(),
             format!(
-                "Energy is modelled, not measured: processor time times {} W per core, plus peak memory times {} W \
+                "Energy per call is modelled, not measured: processor time times {} W per core, plus peak memory times {} W \
                  per gigabyte for the time of the call. In parentheses: with {:.2} W and {} W per core.",
                 EnergyModel::TYPICAL.core_watts,
                 EnergyModel::TYPICAL.memory_watts_per_gb,
@@ -427,6 +437,8 @@ const THREATS: [&str; 11] = [
 mod tests {
     use super::*;
     use crate::experiment::cell::tests::{cell, conditions};
+    use nebula_telemetry::carbon::Server;
+
     use crate::experiment::hour::IdleCost;
     use crate::experiment::replay::{Observation, Stretch, Subject};
 
@@ -472,7 +484,12 @@ mod tests {
                 container: None,
             },
             replays: vec![replayed()],
-            grid_g_per_kwh: 400.0,
+            energy: Err("no counters here".to_owned()),
+            carbon: CarbonModel {
+                energy: EnergyModel::TYPICAL,
+                grid_g_per_kwh: 400.0,
+                server: Server::TYPICAL,
+            },
             is_quick: true,
         }
     }
@@ -490,11 +507,14 @@ mod tests {
             "markdown, large",
             "showed as 51.0 to 51.0 ms",
             "| `nebula-cold` | 3.20 MB | – |",
-            "modelled, not measured",
+            "Energy per call is modelled, not measured",
             "| container (minimal) per call |",
             "| container per call | cold starts | 200.0 | 210 | 210 | -4.8 % |",
             "| container per call | processor time | 16.0 s |  | 10.0 s | +60.0 % |",
             "| container per call | memory, average | 800 kB |  | 0 | – |",
+            "doesn't measure energy: no counters here",
+            "400 g per kWh",
+            "## Published figures of cloud platforms",
             "## Threats to validity",
         ] {
             assert!(markdown.contains(part), "{part}: {markdown}");

@@ -36,10 +36,10 @@ pub(super) fn blocks(replays: &[Replay], measured: Measured<'_>) -> Vec<Block> {
             rows: rows.concat(),
         },
         Block::Text(
-            "Memory is that of all processes (PSS), averaged over the replay. The model of a container per call \
-             is too low: it has the memory that is charged to the call until the answer, without the pages \
-             of the runtime's program and without the time to end. A call of Nebula costs more processor time \
-             alone than among others, as the events are measured."
+            "Memory is that of all processes (PSS), averaged over the replay. The model has for a container per \
+             call only the memory that is charged to it until the answer: the pages of the runtime's program \
+             and the time to end are missing. The model's processor time of a call is that of a call alone, \
+             which includes waking the server; calls that follow each other share that."
                 .to_owned(),
         ),
     ]
