@@ -23,6 +23,14 @@ impl Cores {
         Ok(Self::divide(&allowed()?))
     }
 
+    /// Returns the same cores without a division: servers and load share all of them.
+    pub(crate) fn undivided(&self) -> Self {
+        let mut all = [&self.server[..], &self.load].concat();
+        all.sort_unstable();
+        all.dedup();
+        Self { server: all.clone(), load: all }
+    }
+
     /// Assigns two cores each, or one each if there are fewer than four. A single core is shared.
     fn divide(allowed: &[usize]) -> Self {
         match *allowed {
@@ -80,5 +88,14 @@ mod tests {
         assert_eq!(divide(&[0, 2, 5]), (vec![0], vec![2]));
         assert_eq!(divide(&[1, 3]), (vec![1], vec![3]));
         assert_eq!(divide(&[3]), (vec![3], vec![3]));
+    }
+
+    #[test]
+    fn undivided_cores_are_all_of_them_once() {
+        let undivided = |allowed: &[usize]| Cores::divide(allowed).undivided();
+        for allowed in [&[0, 1, 2, 3][..], &[1, 3], &[3]] {
+            let all = Cores { server: allowed.to_vec(), load: allowed.to_vec() };
+            assert_eq!(undivided(allowed), all);
+        }
     }
 }

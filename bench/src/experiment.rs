@@ -18,6 +18,7 @@ mod arms;
 mod batch;
 mod cell;
 mod clock;
+mod concurrent;
 mod document;
 mod dots;
 mod hour;
@@ -98,6 +99,8 @@ struct Extent {
     sizes: Vec<Size>,
     samples: usize,
     warm_up_calls: usize,
+    /// Several callers at the same time.
+    concurrent: concurrent::Extent,
     /// The functions of the idle hour.
     population: usize,
     /// The time for which what waits is observed.
@@ -116,6 +119,11 @@ impl Args {
                 sizes: vec![Size::Small],
                 samples: 2,
                 warm_up_calls: 0,
+                concurrent: concurrent::Extent {
+                    functions: vec![Function::FibonacciRecursive],
+                    rounds: 1,
+                    window: Duration::from_millis(50),
+                },
                 population: 3,
                 idle_window: Duration::from_millis(100),
                 // Half an hour in half a second: few calls, and enough to see that it works.
@@ -132,6 +140,11 @@ impl Args {
                 sizes: vec![Size::Small, Size::Large],
                 samples: 10,
                 warm_up_calls: 2,
+                concurrent: concurrent::Extent {
+                    functions: vec![Function::FibonacciRecursive],
+                    rounds: 3,
+                    window: Duration::from_millis(500),
+                },
                 population: 1_000,
                 idle_window: Duration::from_secs(5),
                 replay: minutes_in_seconds(7.0, 4.0),
@@ -144,6 +157,11 @@ impl Args {
                 sizes,
                 samples: 30,
                 warm_up_calls: 3,
+                concurrent: concurrent::Extent {
+                    functions: vec![Function::FibonacciRecursive, Function::Markdown],
+                    rounds: 5,
+                    window: Duration::from_secs(2),
+                },
                 population: 1_000,
                 idle_window: Duration::from_secs(30),
                 replay: minutes_in_seconds(45.0, 20.0),
@@ -233,6 +251,8 @@ fn compare(
         samples: extent.samples,
         warm_up_calls: extent.warm_up_calls,
     };
+    eprintln!("several callers at the same time");
+    let concurrent = concurrent::measure(&arms, work, &extent.concurrent, &conditions, &args.out)?;
     let (mut cells, mut dropped) = (Vec::new(), Vec::new());
     for group in rounds::plan(&extent.functions, &extent.sizes) {
         if begun.elapsed() > Duration::from_secs(args.minutes_max * 60) {
@@ -256,6 +276,7 @@ fn compare(
     Ok(Findings {
         conditions,
         cells,
+        concurrent,
         arms,
         left_out,
         dropped,
@@ -283,6 +304,7 @@ fn on_disk(arm: ArmKind, tools: &Tools) -> anyhow::Result<OnDisk> {
     match arm {
         ArmKind::NebulaRemembered
         | ArmKind::NebulaFresh
+        | ArmKind::NebulaPipeline
         | ArmKind::NebulaCold
         | ArmKind::NebulaScaledToZero => tools.under_nebula(function),
         ArmKind::NativeCall | ArmKind::NativeProcess => files(tools.native.call.clone(), None),

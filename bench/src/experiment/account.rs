@@ -138,7 +138,30 @@ impl Reading {
     }
 }
 
+/// The outcome of an action and what an arm used meanwhile.
+pub(crate) struct Accounted<T> {
+    pub(crate) value: T,
+    pub(crate) cpu: Duration,
+    /// `None` if the machine doesn't account for memory.
+    pub(crate) memory_bytes: Option<u64>,
+}
+
 impl Group {
+    /// Accounts for everything in the group during `action`. This process must be in the group.
+    ///
+    /// # Errors
+    /// Returns the error of `action`, or an error if the group can't be read.
+    pub(crate) fn account<T>(
+        &self,
+        action: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<Accounted<T>> {
+        self.reset_peak();
+        let before = self.read()?;
+        let value = action()?;
+        let cpu = before.until(&self.read()?);
+        Ok(Accounted { value, cpu, memory_bytes: self.peak_bytes() })
+    }
+
     /// Returns the path in which a container runtime creates its groups.
     pub(crate) fn container_path(&self) -> Option<String> {
         match self {
@@ -177,10 +200,7 @@ impl Group {
         }
     }
 
-    /// Reads the CPU time so far. This process must be in the group.
-    ///
-    /// # Errors
-    /// Returns an error if it can't be read.
+    /// Reads the CPU time so far.
     pub(crate) fn read(&self) -> anyhow::Result<Reading> {
         let now = clock_gettime(ClockId::ProcessCPUTime);
         let own = Duration::new(now.tv_sec.try_into()?, now.tv_nsec.try_into()?);
@@ -202,7 +222,7 @@ impl Group {
     }
 
     /// Forgets the peak of memory so far, where the kernel can.
-    pub(crate) fn reset_peak(&self) {
+    fn reset_peak(&self) {
         if let Self::V1 { memory, .. } = self {
             // Without this, the peak is that of all calls so far.
             let _ = std::fs::write(memory.join("memory.max_usage_in_bytes"), "0");
@@ -210,7 +230,7 @@ impl Group {
     }
 
     /// Returns the peak of memory, if the machine accounts for it.
-    pub(crate) fn peak_bytes(&self) -> Option<u64> {
+    fn peak_bytes(&self) -> Option<u64> {
         match self {
             Self::V1 { memory, .. } => number(&memory.join("memory.max_usage_in_bytes")).ok(),
             Self::V2 { directory, .. } => number(&directory.join("memory.peak")).ok(),

@@ -7,6 +7,9 @@
 //!
 //! `prepare` is what happens before a request exists, `settle` what the platform does after the
 //! answer. Both count as CPU time and memory, but not as time.
+//!
+//! Several callers at the same time use one arm's platform: its server, or its way to start a
+//! process.
 
 use super::answer::{Answer, Delay};
 use super::tools::Tools;
@@ -33,7 +36,24 @@ pub(crate) trait Arm {
     ///
     /// # Errors
     /// Returns an error if the platform fails.
-    fn settle(&mut self) -> anyhow::Result<()>;
+    fn settle(&mut self) -> anyhow::Result<()> {
+        self.rest()
+    }
+
+    /// Waits until the platform has finished with the calls of all callers.
+    ///
+    /// # Errors
+    /// Returns an error if the platform fails.
+    fn rest(&mut self) -> anyhow::Result<()> {
+        std::thread::sleep(AFTERWARDS);
+        Ok(())
+    }
+
+    /// Prepares callers that call this arm at the same time.
+    ///
+    /// # Errors
+    /// Returns an error if the arm answers one call at a time, or if the platform fails.
+    fn callers(&self, count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>>;
 
     /// Returns the process that waits for calls, if there is one.
     fn server_pid(&self) -> Option<u32> {
@@ -45,6 +65,23 @@ pub(crate) trait Arm {
     /// # Errors
     /// Returns an error if something doesn't end.
     fn dispose(self: Box<Self>) -> anyhow::Result<()>;
+}
+
+/// One of several callers of an arm.
+pub(crate) trait Caller: Send {
+    /// Hands the request over and receives the complete answer.
+    ///
+    /// # Errors
+    /// Returns an error if there is no answer.
+    fn call(&mut self) -> anyhow::Result<Answer>;
+
+    /// Waits until what the call has started for itself has ended, such as a process.
+    ///
+    /// # Errors
+    /// Returns an error if it fails.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
 /// The things from which an arm is opened.
@@ -61,4 +98,4 @@ pub(crate) struct Setup<'a> {
 }
 
 /// The time that a server gets after an answer for the work that no caller waits for.
-pub(crate) const AFTERWARDS: std::time::Duration = std::time::Duration::from_millis(2);
+const AFTERWARDS: std::time::Duration = std::time::Duration::from_millis(2);

@@ -17,6 +17,7 @@ use super::tools::Root;
 pub(crate) enum ArmKind {
     NebulaRemembered,
     NebulaFresh,
+    NebulaPipeline,
     NebulaCold,
     NebulaScaledToZero,
     NativeCall,
@@ -29,9 +30,10 @@ pub(crate) enum ArmKind {
 }
 
 impl ArmKind {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::NebulaRemembered,
         Self::NebulaFresh,
+        Self::NebulaPipeline,
         Self::NebulaCold,
         Self::NebulaScaledToZero,
         Self::NativeCall,
@@ -48,6 +50,7 @@ impl ArmKind {
         match self {
             Self::NebulaRemembered => "nebula-remembered",
             Self::NebulaFresh => "nebula-fresh",
+            Self::NebulaPipeline => "nebula-pipeline",
             Self::NebulaCold => "nebula-cold",
             Self::NebulaScaledToZero => "nebula-scaled-to-zero",
             Self::NativeCall => "native-call",
@@ -66,6 +69,9 @@ impl ArmKind {
             Self::NebulaRemembered => "Nebula over HTTP; the result is in its cache",
             Self::NebulaFresh => {
                 "Nebula over HTTP; the function is loaded, each call has a fresh instance, no cache"
+            }
+            Self::NebulaPipeline => {
+                "Nebula over HTTP; a pipeline is called whose only step is the function, loaded as in `nebula-fresh`"
             }
             Self::NebulaCold => "Nebula over HTTP; compiled code on disk, the function is not loaded",
             Self::NebulaScaledToZero => {
@@ -93,10 +99,29 @@ impl ArmKind {
             | Self::ContainerDebian => true,
             Self::NebulaRemembered
             | Self::NebulaFresh
+            | Self::NebulaPipeline
             | Self::NebulaCold
             | Self::NativeCall
             | Self::WasmtimeServe
             | Self::ContainerWarm => false,
+        }
+    }
+
+    /// Returns whether several callers can find the arm in its state at the same time. After the
+    /// first call, the others wouldn't find the function cold, nor the server ended.
+    pub(crate) fn has_concurrent_calls(self) -> bool {
+        match self {
+            Self::NebulaCold | Self::NebulaScaledToZero => false,
+            Self::NebulaRemembered
+            | Self::NebulaFresh
+            | Self::NebulaPipeline
+            | Self::NativeCall
+            | Self::NativeProcess
+            | Self::WasmtimeServe
+            | Self::WasmtimeRun
+            | Self::ContainerWarm
+            | Self::ContainerMinimal
+            | Self::ContainerDebian => true,
         }
     }
 
@@ -105,6 +130,7 @@ impl ArmKind {
         match self {
             Self::NebulaRemembered
             | Self::NebulaFresh
+            | Self::NebulaPipeline
             | Self::NebulaCold
             | Self::NebulaScaledToZero
             | Self::NativeCall
@@ -125,6 +151,7 @@ impl ArmKind {
         Ok(match self {
             Self::NebulaRemembered => Box::new(nebula::Served::open(setup, State::Remembered)?),
             Self::NebulaFresh => Box::new(nebula::Served::open(setup, State::Fresh)?),
+            Self::NebulaPipeline => Box::new(nebula::Served::open(setup, State::InPipeline)?),
             Self::NebulaCold => Box::new(nebula::Served::open(setup, State::Cold)?),
             Self::NebulaScaledToZero => Box::new(nebula::ScaledToZero::open(setup)?),
             Self::NativeCall => Box::new(native::NativeCall::open(setup)?),

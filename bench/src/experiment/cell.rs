@@ -60,19 +60,26 @@ fn path(out: &Path, arm: ArmKind, function: Function, size: Size) -> PathBuf {
     out.join("raw").join(format!("{}-{}-{}.json", function.name(), size.name(), arm.name()))
 }
 
+/// Writes a file of JSON, complete or not at all.
+///
+/// # Errors
+/// Returns an error if it can't be written.
+pub(crate) fn write(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    let json = format!("{}\n", serde_json::to_string_pretty(value)?);
+    // A rename, so that no incomplete file is found later.
+    let part = path.with_extension("part");
+    std::fs::write(&part, json)
+        .and_then(|()| std::fs::rename(&part, path))
+        .with_context(|| format!("cannot write `{}`", path.display()))
+}
+
 impl Cell {
     /// Writes the file.
     ///
     /// # Errors
     /// Returns an error if it can't be written.
     pub(crate) fn write(&self, out: &Path) -> anyhow::Result<()> {
-        let path = path(out, self.arm, self.function, self.size);
-        let json = format!("{}\n", serde_json::to_string_pretty(self)?);
-        // A rename, so that no incomplete file is found later.
-        let part = path.with_extension("part");
-        std::fs::write(&part, json)
-            .and_then(|()| std::fs::rename(&part, &path))
-            .with_context(|| format!("cannot write `{}`", path.display()))
+        write(&path(out, self.arm, self.function, self.size), self)
     }
 
     /// Reads the file if there is one with these conditions.

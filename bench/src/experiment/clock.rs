@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use super::account::{Accounts, Group};
+use super::account::{Accounted, Accounts, Group};
 use super::answer::{Answer, Delay};
-use super::arm::{Arm, Setup};
+use super::arm::{Arm, Caller, Setup};
 use super::arms::ArmKind;
 use super::cell::Sample;
 use super::tools::Tools;
@@ -77,25 +77,60 @@ impl OpenArm {
         cores::pin(if kind.starts_processes() { &cores.server } else { &cores.load })?;
         let timed = group.within(|| {
             arm.prepare()?;
-            group.reset_peak();
-            let before = group.read()?;
-            let handed_over = Instant::now();
-            let answer = arm.call();
-            let total = handed_over.elapsed();
-            let answer = answer?;
-            arm.settle()?;
-            let cpu = before.until(&group.read()?);
+            let Accounted { value, cpu, memory_bytes } = group.account(|| {
+                let stamped = stamp(|| arm.call())?;
+                arm.settle()?;
+                Ok(stamped)
+            })?;
+            let StampedAnswer { answer, total } = value;
             let us = |duration: Duration| duration.as_secs_f64() * 1e6;
             let sample = Sample {
                 total_us: us(total),
                 start_us: answer.start.map(us),
                 run_us: answer.run.map(us),
                 cpu_us: us(cpu),
-                memory_bytes: group.peak_bytes(),
+                memory_bytes,
             };
             Ok(TimedAnswer { sample, answer })
         });
         timed.with_context(|| format!("calling {}", kind.name()))
+    }
+
+    /// Prepares callers that call at the same time.
+    ///
+    /// # Errors
+    /// Returns an error if the arm answers one call at a time, or fails.
+    pub(crate) fn callers(&self, count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>> {
+        self.within(|| self.arm.callers(count))
+    }
+
+    /// Calls `action` in the group of the arm.
+    ///
+    /// # Errors
+    /// Returns the error of `action`, or an error if this process may not move.
+    pub(crate) fn within<T>(&self, action: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        cores::pin(&self.cores.load)?;
+        self.group.within(action).with_context(|| format!("calling {}", self.kind.name()))
+    }
+
+    /// Accounts for everything that `action` causes, also after it.
+    ///
+    /// # Errors
+    /// Returns the error of `action`, or an error if the arm fails.
+    pub(crate) fn account<T>(
+        &mut self,
+        action: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<Accounted<T>> {
+        let Self { kind, arm, group, cores } = self;
+        cores::pin(&cores.load)?;
+        let accounted = group.within(|| {
+            group.account(|| {
+                let value = action()?;
+                arm.rest()?;
+                Ok(value)
+            })
+        });
+        accounted.with_context(|| format!("calling {}", kind.name()))
     }
 
     /// Returns the process that waits for calls, if there is one.
@@ -110,6 +145,24 @@ impl OpenArm {
     pub(crate) fn dispose(self) -> anyhow::Result<()> {
         self.arm.dispose().with_context(|| format!("ending {}", self.kind.name()))
     }
+}
+
+/// An answer and its time.
+pub(crate) struct StampedAnswer {
+    pub(crate) answer: Answer,
+    /// From the request handed over to the complete answer received.
+    pub(crate) total: Duration,
+}
+
+/// Stamps the two points of a call. Nothing else reads a clock for the total.
+///
+/// # Errors
+/// Returns the error of the call.
+pub(crate) fn stamp(call: impl FnOnce() -> anyhow::Result<Answer>) -> anyhow::Result<StampedAnswer> {
+    let handed_over = Instant::now();
+    let answer = call();
+    let total = handed_over.elapsed();
+    Ok(StampedAnswer { answer: answer?, total })
 }
 
 /// Calls an arm once, to see whether it is available.

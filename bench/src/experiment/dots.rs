@@ -23,6 +23,8 @@ pub(crate) enum Unit {
     Energy,
     /// The values are grams.
     Mass,
+    /// The values are numbers per second.
+    Rate,
 }
 
 /// The kind of platform, which decides the color.
@@ -215,6 +217,7 @@ impl Unit {
             Self::Bytes => ([1.0, 1e3, 1e6, 1e9], ["B", "kB", "MB", "GB"]),
             Self::Energy => ([1e-6, 1e-3, 1.0, 1e3], ["µJ", "mJ", "J", "kJ"]),
             Self::Mass => ([1e-9, 1e-6, 1e-3, 1.0], ["ng", "µg", "mg", "g"]),
+            Self::Rate => ([1e-3, 1.0, 1e3, 1e6], ["m/s", "/s", "k/s", "M/s"]),
         };
         // A little less than a step counts as that step: 10^3 may be 999.99….
         let index = steps.iter().rposition(|step| value >= step * (1.0 - 1e-9)).unwrap_or(0);

@@ -8,6 +8,7 @@ use anyhow::{Context, bail, ensure};
 use httparse::Status;
 
 use super::answer::Answer;
+use super::arm::Caller;
 
 /// The longest time to wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -45,15 +46,30 @@ impl HttpCaller {
         media_type: &str,
         input: &[u8],
     ) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).context("cannot connect")?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let stream = open(address)?;
         Ok(Self { stream, request: request(path, media_type, input), received: Vec::new() })
     }
 
     /// Prepares another request for the same connection.
     pub(crate) fn prepare(&mut self, path: &str, media_type: &str, input: &[u8]) {
         self.request = request(path, media_type, input);
+    }
+
+    /// Opens more connections to the same server, for the same request.
+    ///
+    /// # Errors
+    /// Returns an error if a connection fails.
+    pub(crate) fn others(&self, count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>> {
+        (0..count).map(|_| Ok(Box::new(self.other()?) as Box<dyn Caller>)).collect()
+    }
+
+    /// Opens another connection to the same server, for the same request.
+    ///
+    /// # Errors
+    /// Returns an error if the connection fails.
+    pub(crate) fn other(&self) -> anyhow::Result<Self> {
+        let stream = open(self.stream.peer_addr()?)?;
+        Ok(Self { stream, request: self.request.clone(), received: Vec::new() })
     }
 
     /// Sends the request.
@@ -118,6 +134,20 @@ impl HttpCaller {
     }
 }
 
+impl Caller for HttpCaller {
+    fn call(&mut self) -> anyhow::Result<Answer> {
+        HttpCaller::call(self)
+    }
+}
+
+fn open(address: SocketAddr) -> anyhow::Result<TcpStream> {
+    let stream = TcpStream::connect(address).context("cannot connect")?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    Ok(stream)
+}
+
+/// Renders `POST path` with `input`.
 fn request(path: &str, media_type: &str, input: &[u8]) -> Vec<u8> {
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {media_type}\r\naccept: */*\r\n\

@@ -5,6 +5,7 @@
 //! ```
 
 mod attribution;
+mod concurrent;
 mod idle_hour;
 mod measured;
 mod replay;
@@ -20,6 +21,7 @@ use super::arms::ArmKind;
 use super::batch::MeasuredEnergy;
 use super::cell::{Cell, Conditions, Sample};
 use super::clock::CheckedDelay;
+use super::concurrent::ConcurrentCell;
 use super::document::{Block, Document};
 use super::dots::{Chart, Kind, Line, Unit};
 use super::hour::EventCost;
@@ -36,6 +38,8 @@ use super::workload::{Function, Size};
 pub(crate) struct Findings {
     pub(crate) conditions: Conditions,
     pub(crate) cells: Vec<Cell>,
+    /// The cells of several callers at the same time.
+    pub(crate) concurrent: Vec<ConcurrentCell>,
     /// The arms that ran, in their order.
     pub(crate) arms: Vec<ArmKind>,
     /// The arms that can't run here, with the reason.
@@ -102,6 +106,7 @@ impl Findings {
     fn document(&self) -> Document {
         let mut blocks = self.question();
         blocks.extend(self.summary());
+        blocks.extend(concurrent::blocks(&self.arms, &self.concurrent));
         let measured = Measured { waiting: &self.waiting, event: &|arm| self.event(arm) };
         blocks.extend(idle_hour::blocks(measured));
         blocks.extend(attribution::blocks(&self.arms, measured, self.carbon));
@@ -195,7 +200,7 @@ impl Findings {
             machine.clone(),
             format!("Commit {}.", commit.as_deref().unwrap_or("unknown")),
             format!(
-                "One caller, one call at a time; {cores}. A caller of an arm that starts a process for a call shares \
+                "One caller, one call at a time, except where several are named; {cores}. A caller of an arm that starts a process for a call shares \
                  the cores of that process."
             ),
             format!(
@@ -399,6 +404,7 @@ fn kind(arm: ArmKind) -> Kind {
     match arm {
         ArmKind::NebulaRemembered
         | ArmKind::NebulaFresh
+        | ArmKind::NebulaPipeline
         | ArmKind::NebulaCold
         | ArmKind::NebulaScaledToZero => Kind::Nebula,
         ArmKind::NativeCall | ArmKind::NativeProcess => Kind::Native,
@@ -430,17 +436,17 @@ const THREATS: [&str; 11] = [
     "The idle hour is a model: calls are independent, although real ones come in bursts. The replay that checks it is \
      of the same kind, shorter, and without the most frequent calls. Rates are those of applications, of which each \
      has one function or more.",
-    "One machine, one caller, the loopback: no network, no load, no noisy neighbours, and no disk.",
+    "One machine and the loopback: no network, no noisy neighbours, no disk, and no more callers than four per core.",
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::experiment::cell::tests::{cell, conditions};
-    use nebula_telemetry::carbon::Server;
-
+    use crate::experiment::concurrent::tests::cell as concurrent_cell;
     use crate::experiment::hour::IdleCost;
     use crate::experiment::replay::{Observation, Stretch, Subject};
+    use nebula_telemetry::carbon::Server;
 
     /// Ten functions, once per second each, in a container for each call.
     fn replayed() -> Replay {
@@ -468,6 +474,7 @@ mod tests {
                 fibonacci(ArmKind::ContainerMinimal, Size::Small, 40_000.0),
                 fibonacci(ArmKind::NebulaCold, Size::Large, 90_000.0),
             ],
+            concurrent: vec![concurrent_cell(ArmKind::ContainerMinimal, 25.0)],
             arms: vec![ArmKind::NebulaCold, ArmKind::ContainerMinimal],
             left_out: vec![LeftOut { arm: ArmKind::WasmtimeRun, reason: "no wasmtime\nhere".to_owned() }],
             dropped: vec![Group { function: Function::Markdown, size: Size::Large }],
@@ -509,6 +516,7 @@ mod tests {
             "| `nebula-cold` | 3.20 MB | – |",
             "Energy per call is modelled, not measured",
             "| container (minimal) per call |",
+            "| `container-minimal` | 25.0 /s | 25.0 /s to 25.0 /s | 1.00 ms | 2.00 ms | 500 µs | 2.00 MB | 100 |",
             "| container per call | cold starts | 200.0 | 210 | 210 | -4.8 % |",
             "| container per call | processor time | 16.0 s |  | 10.0 s | +60.0 % |",
             "| container per call | memory, average | 800 kB |  | 0 | – |",
@@ -519,7 +527,7 @@ mod tests {
         ] {
             assert!(markdown.contains(part), "{part}: {markdown}");
         }
-        assert_eq!(html.matches("<svg").count(), 4, "three of the summary and one of the function");
+        assert_eq!(html.matches("<svg").count(), 5, "three of the summary, several callers, a function");
         assert!(!html.contains("src=") && !html.contains("href="), "the page is self-contained");
         assert!(read("charts/fibonacci-recursive.svg").contains("large: n = 37"));
     }

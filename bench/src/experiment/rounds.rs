@@ -78,7 +78,10 @@ fn measure(
 }
 
 /// Computes the answer that all arms must give.
-fn native_answer(work: Work<'_>) -> anyhow::Result<Vec<u8>> {
+///
+/// # Errors
+/// Returns an error if the native program fails.
+pub(crate) fn native_answer(work: Work<'_>) -> anyhow::Result<Vec<u8>> {
     let mut command = std::process::Command::new(&work.tools.native.call);
     let mut process = PipedProcess::start(command.arg(work.function.name()))?;
     process.send(work.input)?;

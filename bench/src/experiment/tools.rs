@@ -98,7 +98,8 @@ pub(crate) struct OnDisk {
 }
 
 impl Tools {
-    /// Builds the programs and components, and deploys all functions to a data directory.
+    /// Builds the programs and components, and deploys all functions and their pipelines to a data
+    /// directory.
     ///
     /// # Errors
     /// Returns an error if something that every machine has can't be built or started.
@@ -114,7 +115,13 @@ impl Tools {
             .zip(&components)
             .map(|(function, component)| Deploy { name: function.name(), component, limits: &LIMITS })
             .collect();
-        let data_dir = Nebula::start(&nebula, &deploys, cores)?.stop()?;
+        let server = Nebula::start(&nebula, &deploys, cores)?;
+        for function in Function::ALL {
+            // Without fusing, so that a pipeline of one step is called like any other.
+            let description = serde_json::json!({ "steps": [function.name()], "fuse": "never" }).to_string();
+            server.deploy_pipeline_with(&pipeline(function), &description, &LIMITS)?;
+        }
+        let data_dir = server.stop()?;
         let minimal = tempfile::tempdir()?;
         add_programs(&native, minimal.path())?;
         let debian = debian(preparation.complete, &native);
@@ -187,6 +194,11 @@ impl Tools {
         }
         Ok(OnDisk { function_bytes, platform_bytes: bytes(&self.nebula)? })
     }
+}
+
+/// Returns the name of the pipeline whose only step is a function.
+pub(crate) fn pipeline(function: Function) -> String {
+    format!("{}-pipeline", function.name())
 }
 
 /// Returns the bytes of a file, or of all files below a directory.

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use crate::experiment::answer::Answer;
-use crate::experiment::arm::{AFTERWARDS, Arm, Setup};
+use crate::experiment::arm::{Arm, Caller, Setup};
 use crate::experiment::arms::native::ProcessPerCall;
 use crate::experiment::http::HttpCaller;
 use crate::experiment::tools::Root;
@@ -17,6 +17,9 @@ use crate::server::{Server, StandardStream};
 #[derive(Debug)]
 pub(crate) struct Bundle {
     runc: PathBuf,
+    config: Value,
+    /// The control group of the runtime's containers.
+    group: Option<String>,
     directory: tempfile::TempDir,
     id: String,
 }
@@ -38,23 +41,34 @@ impl Bundle {
         let spec = Command::new(&runc).arg("spec").arg("--bundle").arg(directory.path()).output();
         let spec = spec.with_context(|| format!("cannot run `{}`", runc.display()))?;
         ensure!(spec.status.success(), "`runc spec` failed: {}", String::from_utf8_lossy(&spec.stderr));
-        let path = directory.path().join("config.json");
-        let mut config: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+        let spec = std::fs::read(directory.path().join("config.json"))?;
+        let mut config: Value = serde_json::from_slice(&spec)?;
         let mut arguments = vec![format!("/{program}"), setup.function.name().to_owned()];
         arguments.extend(setup.delay.map(|delay| delay.as_millis().to_string()));
         config["process"]["terminal"] = json!(false);
         config["process"]["args"] = json!(arguments);
         config["root"] = json!({ "path": root, "readonly": true });
-        let id = directory.path().file_name().context("the bundle has no name")?;
-        let id = format!("nebula-experiment-{}", id.to_string_lossy().replace('.', ""));
-        if let Some(group) = setup.container_path {
-            config["linux"]["cgroupsPath"] = json!(format!("{group}/{id}"));
-        }
         if host_network && let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
             namespaces.retain(|namespace| namespace["type"] != "network");
         }
-        std::fs::write(&path, serde_json::to_vec_pretty(&config)?)?;
-        Ok(Self { runc, directory, id })
+        Self::of(runc, config, setup.container_path.map(str::to_owned))
+    }
+
+    /// Gives a container of this description a name of its own.
+    fn of(runc: PathBuf, mut config: Value, group: Option<String>) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let id = directory.path().file_name().context("the bundle has no name")?;
+        let id = format!("nebula-experiment-{}", id.to_string_lossy().replace('.', ""));
+        if let Some(group) = &group {
+            config["linux"]["cgroupsPath"] = json!(format!("{group}/{id}"));
+        }
+        std::fs::write(directory.path().join("config.json"), serde_json::to_vec_pretty(&config)?)?;
+        Ok(Self { runc, config, group, directory, id })
+    }
+
+    /// Describes another container like this one.
+    fn another(&self) -> anyhow::Result<Self> {
+        Self::of(self.runc.clone(), self.config.clone(), self.group.clone())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -94,23 +108,42 @@ impl Drop for Bundle {
 #[derive(Debug)]
 pub(crate) struct PerCall {
     process: ProcessPerCall,
-    _bundle: Bundle,
+    bundle: Bundle,
+    input: Vec<u8>,
 }
 
 impl PerCall {
     pub(crate) fn open(setup: Setup<'_>, root: Root) -> anyhow::Result<Self> {
-        let bundle = Bundle::create(setup, root, "nebula-native", false)?;
-        Ok(Self { process: ProcessPerCall::of(bundle.run(), setup.input), _bundle: bundle })
+        Ok(Self::of(Bundle::create(setup, root, "nebula-native", false)?, setup.input))
+    }
+
+    fn of(bundle: Bundle, input: &[u8]) -> Self {
+        Self { process: ProcessPerCall::of(bundle.run(), input), bundle, input: input.to_vec() }
+    }
+}
+
+impl Caller for PerCall {
+    fn call(&mut self) -> anyhow::Result<Answer> {
+        Caller::call(&mut self.process)
+    }
+
+    fn settle(&mut self) -> anyhow::Result<()> {
+        Caller::settle(&mut self.process)
     }
 }
 
 impl Arm for PerCall {
     fn call(&mut self) -> anyhow::Result<Answer> {
-        self.process.call()
+        Caller::call(self)
     }
 
     fn settle(&mut self) -> anyhow::Result<()> {
-        self.process.settle()
+        Caller::settle(self)
+    }
+
+    fn callers(&self, count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>> {
+        let another = |_| Ok(Box::new(Self::of(self.bundle.another()?, &self.input)) as Box<dyn Caller>);
+        (0..count).map(another).collect()
     }
 
     fn dispose(self: Box<Self>) -> anyhow::Result<()> {
@@ -140,9 +173,8 @@ impl Arm for Warm {
         self.caller.call()
     }
 
-    fn settle(&mut self) -> anyhow::Result<()> {
-        std::thread::sleep(AFTERWARDS);
-        Ok(())
+    fn callers(&self, count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>> {
+        self.caller.others(count)
     }
 
     fn server_pid(&self) -> Option<u32> {

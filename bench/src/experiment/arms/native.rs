@@ -4,41 +4,66 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::cores;
+use crate::cores::{self, Cores};
 use crate::experiment::answer::Answer;
-use crate::experiment::arm::{AFTERWARDS, Arm, Setup};
+use crate::experiment::arm::{Arm, Caller, Setup};
 use crate::experiment::pipe::PipedProcess;
 
-/// A process that answers one call after the other.
+/// A process that answers one call after the other. Each of several callers has its own.
 #[derive(Debug)]
 pub(crate) struct NativeCall {
-    process: PipedProcess,
-    input: Vec<u8>,
+    command: Command,
+    cores: Cores,
+    called: CalledProcess,
 }
 
 impl NativeCall {
     pub(crate) fn open(setup: Setup<'_>) -> anyhow::Result<Self> {
-        // A child inherits the cores of the thread that starts it.
-        cores::pin(&setup.cores.server)?;
-        let process = PipedProcess::start(&mut native(setup));
-        cores::pin(&setup.cores.load)?;
-        Ok(Self { process: process?, input: setup.input.to_vec() })
+        let mut command = native(setup);
+        let called = CalledProcess::start(&mut command, setup.cores, setup.input)?;
+        Ok(Self { command, cores: setup.cores.clone(), called })
     }
 }
 
 impl Arm for NativeCall {
     fn call(&mut self) -> anyhow::Result<Answer> {
-        self.process.send(&self.input)?;
-        self.process.receive()
+        self.called.call()
     }
 
-    fn settle(&mut self) -> anyhow::Result<()> {
-        std::thread::sleep(AFTERWARDS);
-        Ok(())
+    fn callers(&self, count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>> {
+        let start = |_| {
+            let called = CalledProcess::start(&mut again(&self.command), &self.cores, &self.called.input)?;
+            Ok(Box::new(called) as Box<dyn Caller>)
+        };
+        (0..count).map(start).collect()
     }
 
     fn dispose(self: Box<Self>) -> anyhow::Result<()> {
-        self.process.wait()
+        self.called.process.wait()
+    }
+}
+
+/// A process that waits for inputs, and the input.
+#[derive(Debug)]
+struct CalledProcess {
+    process: PipedProcess,
+    input: Vec<u8>,
+}
+
+impl CalledProcess {
+    fn start(command: &mut Command, cores: &Cores, input: &[u8]) -> anyhow::Result<Self> {
+        // A child inherits the cores of the thread that starts it.
+        cores::pin(&cores.server)?;
+        let process = PipedProcess::start(command);
+        cores::pin(&cores.load)?;
+        Ok(Self { process: process?, input: input.to_vec() })
+    }
+}
+
+impl Caller for CalledProcess {
+    fn call(&mut self) -> anyhow::Result<Answer> {
+        self.process.send(&self.input)?;
+        self.process.receive()
     }
 }
 
@@ -61,7 +86,7 @@ impl ProcessPerCall {
     }
 }
 
-impl Arm for ProcessPerCall {
+impl Caller for ProcessPerCall {
     fn call(&mut self) -> anyhow::Result<Answer> {
         let process = self.process.insert(PipedProcess::start(&mut self.command)?);
         process.send(&self.input)?;
@@ -71,6 +96,21 @@ impl Arm for ProcessPerCall {
 
     fn settle(&mut self) -> anyhow::Result<()> {
         self.process.take().context("no call was made")?.wait()
+    }
+}
+
+impl Arm for ProcessPerCall {
+    fn call(&mut self) -> anyhow::Result<Answer> {
+        Caller::call(self)
+    }
+
+    fn settle(&mut self) -> anyhow::Result<()> {
+        Caller::settle(self)
+    }
+
+    fn callers(&self, count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>> {
+        let another = |_| Box::new(Self::of(again(&self.command), &self.input)) as Box<dyn Caller>;
+        Ok((0..count).map(another).collect())
     }
 
     fn dispose(self: Box<Self>) -> anyhow::Result<()> {
@@ -84,4 +124,11 @@ fn native(setup: Setup<'_>) -> Command {
     command.arg(setup.function.name());
     command.args(setup.delay.map(|delay| delay.as_millis().to_string()));
     command
+}
+
+/// Prepares the same program with the same arguments.
+fn again(command: &Command) -> Command {
+    let mut again = Command::new(command.get_program());
+    again.args(command.get_args());
+    again
 }

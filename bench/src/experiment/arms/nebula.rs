@@ -4,14 +4,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::experiment::answer::{Answer, Delay};
-use crate::experiment::arm::{AFTERWARDS, Arm, Setup};
+use crate::experiment::arm::{Arm, Caller, Setup};
 use crate::experiment::http::HttpCaller;
-use crate::experiment::relay;
 use crate::experiment::workload::{Function, Size};
+use crate::experiment::{relay, tools};
 use crate::server::{Server, StandardStream, nebula_serve, nebula_serve_with_cache};
 
 /// The most calls until a result is cached.
@@ -30,6 +30,30 @@ pub(crate) enum State {
     Fresh,
     /// Its result is cached.
     Remembered,
+    /// It is loaded and the step of a pipeline, which is called. There is no cache.
+    InPipeline,
+}
+
+impl State {
+    /// Makes a call and checks that the answer is from the cache in this state only.
+    fn call(self, caller: &mut HttpCaller) -> anyhow::Result<Answer> {
+        let answer = caller.call()?;
+        let expected = self == Self::Remembered;
+        ensure!(answer.is_cached == expected, "the answer was {}cached", if expected { "not " } else { "" });
+        Ok(answer)
+    }
+}
+
+/// One of several connections to a server in a state.
+struct StatefulCaller {
+    state: State,
+    caller: HttpCaller,
+}
+
+impl Caller for StatefulCaller {
+    fn call(&mut self) -> anyhow::Result<Answer> {
+        self.state.call(&mut self.caller)
+    }
 }
 
 /// A request, and the function that gets it.
@@ -82,7 +106,9 @@ impl Served {
     pub(crate) fn open(setup: Setup<'_>, state: State) -> anyhow::Result<Self> {
         let data_dir = setup.tools.copy_of_data_dir()?;
         let serve = match state {
-            State::Cold | State::Fresh => nebula_serve(&setup.tools.nebula, data_dir.path()),
+            State::Cold | State::Fresh | State::InPipeline => {
+                nebula_serve(&setup.tools.nebula, data_dir.path())
+            }
             State::Remembered => nebula_serve_with_cache(&setup.tools.nebula, data_dir.path()),
         };
         let is_prime = setup.function == Function::NthPrime;
@@ -90,7 +116,10 @@ impl Served {
         let input = other.input(Size::Small)?;
         let warming = Request::of(Setup { function: other, input: &input, delay: None, ..setup });
         let cores = setup.cores.clone();
-        let request = Request::of(setup);
+        let mut request = Request::of(setup);
+        if state == State::InPipeline {
+            request.path = format!("/f/{}", tools::pipeline(setup.function));
+        }
         let mut served = Self { state, serve, cores, warming, request, running: None, _data_dir: data_dir };
         served.start()?;
         Ok(served)
@@ -137,15 +166,17 @@ impl Arm for Served {
     }
 
     fn call(&mut self) -> anyhow::Result<Answer> {
-        let answer = self.running.as_mut().context("the server does not run")?.caller.call()?;
-        let expected = self.state == State::Remembered;
-        ensure!(answer.is_cached == expected, "the answer was {}cached", if expected { "not " } else { "" });
-        Ok(answer)
+        self.state.call(&mut self.running.as_mut().context("the server does not run")?.caller)
     }
 
-    fn settle(&mut self) -> anyhow::Result<()> {
-        std::thread::sleep(AFTERWARDS);
-        Ok(())
+    fn callers(&self, count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>> {
+        ensure!(self.state != State::Cold, "after the first call, the function is not cold");
+        let running = self.running.as_ref().context("the server does not run")?;
+        let connect = |_| {
+            let caller = StatefulCaller { state: self.state, caller: running.caller.other()? };
+            Ok(Box::new(caller) as Box<dyn Caller>)
+        };
+        (0..count).map(connect).collect()
     }
 
     fn dispose(mut self: Box<Self>) -> anyhow::Result<()> {
@@ -200,6 +231,10 @@ impl Arm for ScaledToZero {
         kill_process(pid, Signal::TERM)?;
         server.wait()?;
         Ok(())
+    }
+
+    fn callers(&self, _count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>> {
+        bail!("the first of several calls starts the server for all")
     }
 
     fn dispose(self: Box<Self>) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::experiment::answer::Answer;
-use crate::experiment::arm::{AFTERWARDS, Arm, Setup};
+use crate::experiment::arm::{Arm, Caller, Setup};
 use crate::experiment::arms::native::ProcessPerCall;
 use crate::experiment::http::HttpCaller;
 use crate::experiment::relay;
@@ -52,9 +52,8 @@ impl Arm for Serve {
         self.caller.call()
     }
 
-    fn settle(&mut self) -> anyhow::Result<()> {
-        std::thread::sleep(AFTERWARDS);
-        Ok(())
+    fn callers(&self, count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>> {
+        self.caller.others(count)
     }
 
     fn dispose(self: Box<Self>) -> anyhow::Result<()> {
