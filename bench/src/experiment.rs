@@ -21,9 +21,12 @@ mod clock;
 mod concurrent;
 mod document;
 mod dots;
+mod engine;
 mod hour;
 mod http;
 mod interval;
+mod micro_vm;
+mod packages;
 mod pipe;
 mod platforms;
 mod published;
@@ -91,6 +94,9 @@ pub(crate) struct Args {
     /// The `nebula` binary to measure; by default it is built
     #[arg(long)]
     nebula: Option<PathBuf>,
+    /// The `spin` binary to measure; by default that of the path, if there is one
+    #[arg(long)]
+    spin: Option<PathBuf>,
 }
 
 /// The extent of a run.
@@ -199,6 +205,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         nebula: args.nebula.clone(),
         complete: !args.check,
         functions: extent.functions.clone(),
+        spin: args.spin.clone(),
     };
     let tools = Tools::prepare(&preparation, &cores)?;
     let accounts = Accounts::open();
@@ -239,7 +246,7 @@ fn compare(
     let mut checks = Vec::new();
     for arm in &arms {
         let check = clock::check(*arm, work)?;
-        eprintln!("{}: a delay of 50 ms shows as {:.1} ms", check.arm.name(), check.seen.as_secs_f64() * 1e3);
+        eprintln!("{}: a delay of {:?} shows as {:.1?}", check.arm.name(), check.delay, check.seen);
         checks.push(check);
     }
     let conditions = Conditions {
@@ -282,6 +289,7 @@ fn compare(
         dropped,
         checks,
         on_disk,
+        platforms: tools.descriptions(),
         waiting,
         replays,
         energy,
@@ -316,9 +324,16 @@ fn on_disk(arm: ArmKind, tools: &Tools) -> anyhow::Result<OnDisk> {
             let wasmtime = tools.wasmtime()?;
             files(wasmtime.call(function), Some(wasmtime.program))
         }
+        ArmKind::Spin => files(tools.wasmtime()?.component(function), Some(tools.spin()?)),
         ArmKind::ContainerWarm | ArmKind::ContainerMinimal => {
             files(tools.root(Root::Minimal)?, Some(tools.runc()?))
         }
         ArmKind::ContainerDebian => files(tools.root(Root::Debian)?, Some(tools.runc()?)),
+        ArmKind::ContainerEngine => files(tools.root(Root::Debian)?, Some(tools.engine()?.program.clone())),
+        ArmKind::MicroVm => {
+            let machine = tools.micro_vm()?;
+            let function_bytes = tools::bytes(&machine.boot.kernel)? + machine.files_bytes();
+            Ok(OnDisk { function_bytes, platform_bytes: tools::bytes(&machine.boot.qemu)? })
+        }
     }
 }

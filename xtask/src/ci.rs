@@ -71,7 +71,10 @@ fn lints() -> Result<(), String> {
         run(cargo(workspace).arg("clippy").args(arguments).args(["--", "-D", "warnings"]))
     };
     clippy(".", &["--workspace", "--all-targets"])?;
-    clippy("bench/native", &["--workspace", "--all-targets", "--features", "nebula-native/serve"])?;
+    clippy(
+        "bench/native",
+        &["--workspace", "--all-targets", "--features", "nebula-native/serve,nebula-native/init"],
+    )?;
     clippy("guest-sdk", &["--workspace", "--all-targets"])?;
     clippy("functions", &["--workspace", "--all-targets"])?;
     clippy("functions", &[&["--workspace"][..], &WASM].concat())?;

@@ -23,7 +23,7 @@ pub(crate) fn check() -> Result<(), String> {
     // As the check builds them, so that both share the dependencies.
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut test = cargo("bench/native");
-    test.args(["test", "--package", "nebula-native", "--features", "serve", "--target", &target]);
+    test.args(["test", "--package", "nebula-native", "--features", "serve,init", "--target", &target]);
     run(test.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
     let (nebula, bench) = (tools::nebula()?, tools::binary("nebula-bench")?);
     let mut check = Command::new(bench);

@@ -11,9 +11,9 @@
 //! prepares a call, and leaves it afterwards; its own CPU time in between is subtracted.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::cpu;
@@ -28,6 +28,9 @@ pub(crate) enum Accounts {
 
 /// The folder where the control groups are mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
+
+/// The longest time that what a container runtime leaves behind takes to end.
+const END_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Accounts {
     /// Creates the groups' parent, or falls back to procfs if this process may not.
@@ -99,8 +102,7 @@ impl Accounts {
     pub(crate) fn remove(&self) {
         if let Self::V1 { run, .. } | Self::V2 { run, .. } = self {
             for mount in mounts() {
-                // A group that isn't empty stays.
-                let _ = std::fs::remove_dir(mount.join(run));
+                remove(&mount.join(run));
             }
         }
     }
@@ -239,6 +241,41 @@ impl Group {
     }
 }
 
+/// Waits until no process is left in the group in which a container runtime creates its own.
+///
+/// # Errors
+/// Returns an error if one stays.
+pub(crate) fn wait_until_empty(container_path: &str) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let groups = || mounts().into_iter().map(|mount| mount.join(container_path.trim_start_matches('/')));
+    while groups().any(|group| has_processes(&group)) {
+        ensure!(begun.elapsed() < END_TIMEOUT, "processes of the container runtime don't end");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Returns whether a group, or one below it, has a process.
+fn has_processes(group: &Path) -> bool {
+    std::fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|processes| !processes.is_empty())
+        || below(group).iter().any(|group| has_processes(group))
+}
+
+/// Removes a group and those below it. A group that isn't empty stays.
+fn remove(group: &Path) {
+    for group in below(group) {
+        remove(&group);
+    }
+    let _ = std::fs::remove_dir(group);
+}
+
+/// Returns the groups directly below one.
+fn below(group: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(group).into_iter().flatten().flatten();
+    let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    groups.map(|entry| entry.path()).collect()
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
         let name = match self {
@@ -246,10 +283,7 @@ impl Drop for Group {
             Self::Procfs => return,
         };
         for mount in mounts() {
-            for part in ["caller", "container", ""] {
-                // A group that isn't empty stays.
-                let _ = std::fs::remove_dir(mount.join(&name).join(part));
-            }
+            remove(&mount.join(&name));
         }
     }
 }

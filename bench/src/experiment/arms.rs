@@ -1,8 +1,11 @@
 //! The arms of the experiment, in the order of the report.
 
 pub(crate) mod container;
+mod engine;
+mod micro_vm;
 pub(crate) mod native;
 mod nebula;
+mod spin;
 mod wasmtime;
 
 use serde::{Deserialize, Serialize};
@@ -24,13 +27,16 @@ pub(crate) enum ArmKind {
     NativeProcess,
     WasmtimeServe,
     WasmtimeRun,
+    Spin,
     ContainerWarm,
     ContainerMinimal,
     ContainerDebian,
+    ContainerEngine,
+    MicroVm,
 }
 
 impl ArmKind {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::NebulaRemembered,
         Self::NebulaFresh,
         Self::NebulaPipeline,
@@ -40,9 +46,12 @@ impl ArmKind {
         Self::NativeProcess,
         Self::WasmtimeServe,
         Self::WasmtimeRun,
+        Self::Spin,
         Self::ContainerWarm,
         Self::ContainerMinimal,
         Self::ContainerDebian,
+        Self::ContainerEngine,
+        Self::MicroVm,
     ];
 
     /// Returns the name, which is also that of files and of `--only`.
@@ -57,9 +66,12 @@ impl ArmKind {
             Self::NativeProcess => "native-process",
             Self::WasmtimeServe => "wasmtime-serve",
             Self::WasmtimeRun => "wasmtime-run",
+            Self::Spin => "spin",
             Self::ContainerWarm => "container-warm",
             Self::ContainerMinimal => "container-minimal",
             Self::ContainerDebian => "container-debian",
+            Self::ContainerEngine => "container-engine",
+            Self::MicroVm => "micro-vm",
         }
     }
 
@@ -81,11 +93,19 @@ impl ArmKind {
             Self::NativeProcess => "a process of the native program for each call",
             Self::WasmtimeServe => "`wasmtime serve` of the same source, best flags, fresh instances",
             Self::WasmtimeRun => "`wasmtime run` of the same source for each call, compiled before",
+            Self::Spin => "`spin up` of the component of `wasmtime-serve`, fresh instances",
             Self::ContainerWarm => "the native program behind HTTP in a container that runs already",
             Self::ContainerMinimal => {
                 "a container by runc for each call; its root is the static program alone"
             }
             Self::ContainerDebian => "a container by runc for each call; its root is a minimal Debian",
+            Self::ContainerEngine => {
+                "a container by Podman for each call, from an image of the same Debian; no network"
+            }
+            Self::MicroVm => {
+                "a virtual machine by qemu (`microvm`) for each call: it boots a kernel whose first program is the \
+                 static one"
+            }
         }
     }
 
@@ -96,13 +116,16 @@ impl ArmKind {
             | Self::NativeProcess
             | Self::WasmtimeRun
             | Self::ContainerMinimal
-            | Self::ContainerDebian => true,
+            | Self::ContainerDebian
+            | Self::ContainerEngine
+            | Self::MicroVm => true,
             Self::NebulaRemembered
             | Self::NebulaFresh
             | Self::NebulaPipeline
             | Self::NebulaCold
             | Self::NativeCall
             | Self::WasmtimeServe
+            | Self::Spin
             | Self::ContainerWarm => false,
         }
     }
@@ -119,9 +142,12 @@ impl ArmKind {
             | Self::NativeProcess
             | Self::WasmtimeServe
             | Self::WasmtimeRun
+            | Self::Spin
             | Self::ContainerWarm
             | Self::ContainerMinimal
-            | Self::ContainerDebian => true,
+            | Self::ContainerDebian
+            | Self::ContainerEngine
+            | Self::MicroVm => true,
         }
     }
 
@@ -137,9 +163,12 @@ impl ArmKind {
             | Self::NativeProcess => true,
             Self::WasmtimeServe
             | Self::WasmtimeRun
+            | Self::Spin
             | Self::ContainerWarm
             | Self::ContainerMinimal
-            | Self::ContainerDebian => false,
+            | Self::ContainerDebian
+            | Self::ContainerEngine
+            | Self::MicroVm => false,
         }
     }
 
@@ -158,9 +187,12 @@ impl ArmKind {
             Self::NativeProcess => Box::new(native::ProcessPerCall::open(setup)),
             Self::WasmtimeServe => Box::new(wasmtime::Serve::open(setup)?),
             Self::WasmtimeRun => Box::new(wasmtime::open_run(setup)?),
+            Self::Spin => Box::new(spin::Up::open(setup)?),
             Self::ContainerWarm => Box::new(container::Warm::open(setup, Root::Minimal)?),
             Self::ContainerMinimal => Box::new(container::PerCall::open(setup, Root::Minimal)?),
             Self::ContainerDebian => Box::new(container::PerCall::open(setup, Root::Debian)?),
+            Self::ContainerEngine => Box::new(engine::PerCall::open(setup)?),
+            Self::MicroVm => Box::new(micro_vm::PerCall::open(setup)?),
         })
     }
 }

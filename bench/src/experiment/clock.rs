@@ -17,14 +17,19 @@ use crate::cores::{self, Cores};
 /// The delay that the check adds to calls.
 const CHECK_DELAY: Delay = Delay::from_millis(50);
 
+/// The delay for an arm whose calls take longer than [`SLOW_CALL`]. They differ by more than the
+/// shorter delay.
+const SLOW_CHECK_DELAY: Delay = Delay::from_secs(4);
+const SLOW_CALL: Duration = Duration::from_secs(2);
+
 /// The calls with and without the delay in a check.
 const CHECK_CALLS: usize = 5;
 
-/// The most that the fastest delayed call may exceed the fastest one by, on a busy machine.
-const CHECK_EXCESS_MAX: Duration = Duration::from_millis(40);
+/// The most that the difference may exceed the delay by, on a busy machine, as a share of the delay.
+const CHECK_EXCESS_MAX: f64 = 0.8;
 
 /// The most attempts of a check: on a busy machine, few calls are undisturbed.
-const CHECK_ATTEMPTS: usize = 10;
+const CHECK_ATTEMPTS: usize = 20;
 
 /// An arm that is ready, in its group.
 pub(crate) struct OpenArm {
@@ -175,10 +180,11 @@ pub(crate) fn probe(kind: ArmKind, work: Work<'_>) -> anyhow::Result<()> {
     arm.dispose()
 }
 
-/// The difference that a delay of [`CHECK_DELAY`] in an arm makes on the clock.
+/// The difference that a delay in an arm makes on the clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CheckedDelay {
     pub(crate) arm: ArmKind,
+    pub(crate) delay: Delay,
     pub(crate) seen: Duration,
 }
 
@@ -189,30 +195,32 @@ pub(crate) struct CheckedDelay {
 /// Returns an error if the clock sees less or much more.
 pub(crate) fn check(kind: ArmKind, work: Work<'_>) -> anyhow::Result<CheckedDelay> {
     let mut plain = OpenArm::open(kind, work, None)?;
-    let mut delayed = OpenArm::open(kind, work, Some(CHECK_DELAY))?;
+    let first = plain.call()?.sample.total_us;
+    let delay = if first > SLOW_CALL.as_secs_f64() * 1e6 { SLOW_CHECK_DELAY } else { CHECK_DELAY };
+    let mut delayed = OpenArm::open(kind, work, Some(delay))?;
     let mut seen = Duration::ZERO;
     // The fastest of all calls so far, in turns: other processes only add time.
     let (mut without, mut with) = (f64::MAX, f64::MAX);
     for _ in 0..CHECK_ATTEMPTS {
-        for _ in 0..CHECK_CALLS {
+        for _ in 0..if delay == CHECK_DELAY { CHECK_CALLS } else { 1 } {
             without = without.min(plain.call()?.sample.total_us);
             with = with.min(delayed.call()?.sample.total_us);
         }
         seen = Duration::from_secs_f64((with - without).max(0.0) / 1e6);
-        if is_seen(seen) {
+        if is_seen(delay, seen) {
             break;
         }
     }
     plain.dispose()?;
     delayed.dispose()?;
-    ensure!(is_seen(seen), "a delay of {CHECK_DELAY:?} in {} shows as {seen:?}", kind.name());
-    Ok(CheckedDelay { arm: kind, seen })
+    ensure!(is_seen(delay, seen), "a delay of {delay:?} in {} shows as {seen:?}", kind.name());
+    Ok(CheckedDelay { arm: kind, delay, seen })
 }
 
 /// Returns whether a difference is that of the delay. The fastest call without it may have been
 /// slower by chance than the fastest with it, by a tenth at most.
-fn is_seen(difference: Duration) -> bool {
-    (CHECK_DELAY * 9 / 10..=CHECK_DELAY + CHECK_EXCESS_MAX).contains(&difference)
+fn is_seen(delay: Delay, difference: Duration) -> bool {
+    (delay.mul_f64(0.9)..=delay.mul_f64(1.0 + CHECK_EXCESS_MAX)).contains(&difference)
 }
 
 /// Returns the input of the smallest call.

@@ -32,6 +32,9 @@ use crate::cores::Cores;
 /// The callers for each core.
 const CALLERS_PER_CORE: usize = 4;
 
+/// The calls of which one window is enough.
+const SLOW_CALL_US: f64 = 3e6;
+
 /// The size of all inputs: with a larger one, the cores compute, whatever the platform.
 pub(crate) const SIZE: Size = Size::Small;
 
@@ -52,7 +55,8 @@ pub(crate) struct ConcurrentCell {
     pub(crate) size: Size,
     pub(crate) callers: usize,
     pub(crate) window_s: f64,
-    /// In the order of the rounds; none is left out.
+    pub(crate) rounds: usize,
+    /// In the order of the rounds; none is left out. An arm whose calls take seconds has only one.
     pub(crate) windows: Vec<Window>,
 }
 
@@ -130,7 +134,7 @@ impl Plan<'_> {
         let cell: ConcurrentCell = serde_json::from_slice(&json).ok()?;
         let is_same = cell.conditions == *self.conditions
             && cell.callers == self.callers
-            && cell.windows.len() == self.extent.rounds
+            && cell.rounds == self.extent.rounds
             && cell.window_s == self.extent.window.as_secs_f64();
         is_same.then_some(cell)
     }
@@ -154,6 +158,9 @@ impl Plan<'_> {
         for round in 0..extent.rounds {
             for turn in 0..open.len() {
                 let ArmWithCallers { arm, callers, windows } = &mut open[(turn + round) % arms.len()];
+                if windows.first().is_some_and(|window: &Window| window.p50_us > SLOW_CALL_US) {
+                    continue;
+                }
                 let until = Until { elapsed: extent.window, calls: 1 };
                 windows.push(Window::of(arm.account(|| call_together(callers, until, &is_same))?)?);
             }
@@ -170,6 +177,7 @@ impl Plan<'_> {
                 size: SIZE,
                 callers,
                 window_s: extent.window.as_secs_f64(),
+                rounds: extent.rounds,
                 windows,
             });
         }

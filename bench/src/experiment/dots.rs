@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Native,
     Wasm,
     Container,
+    /// A virtual machine.
+    Machine,
 }
 
 impl Kind {
@@ -43,6 +45,7 @@ impl Kind {
             Self::Native => "native",
             Self::Wasm => "wasm",
             Self::Container => "container",
+            Self::Machine => "machine",
         }
     }
 }
@@ -82,10 +85,12 @@ const STYLE: &str = ".dots text{font:13px system-ui,sans-serif;fill:#24292f}\
     .dots .grid{stroke:#d0d7de}.dots .band{fill:#f6f8fa}\
     .dots .nebula{fill:#0072b2;stroke:#0072b2}.dots .native{fill:#57606a;stroke:#57606a}\
     .dots .wasm{fill:#009e73;stroke:#009e73}.dots .container{fill:#d55e00;stroke:#d55e00}\
+    .dots .machine{fill:#b05a8c;stroke:#b05a8c}\
     @media(prefers-color-scheme:dark){.dots text{fill:#e6edf3}.dots .tick{fill:#9198a1}\
     .dots .grid{stroke:#3d444d}.dots .band{fill:#161b22}\
     .dots .nebula{fill:#56b4e9;stroke:#56b4e9}.dots .native{fill:#b1bac4;stroke:#b1bac4}\
-    .dots .wasm{fill:#2fc79b;stroke:#2fc79b}.dots .container{fill:#f0883e;stroke:#f0883e}}";
+    .dots .wasm{fill:#2fc79b;stroke:#2fc79b}.dots .container{fill:#f0883e;stroke:#f0883e}\
+    .dots .machine{fill:#e19ac5;stroke:#e19ac5}}";
 
 impl Chart {
     /// Draws the chart, or returns `None` if it has no dot.
@@ -217,7 +222,7 @@ impl Unit {
             Self::Bytes => ([1.0, 1e3, 1e6, 1e9], ["B", "kB", "MB", "GB"]),
             Self::Energy => ([1e-6, 1e-3, 1.0, 1e3], ["µJ", "mJ", "J", "kJ"]),
             Self::Mass => ([1e-9, 1e-6, 1e-3, 1.0], ["ng", "µg", "mg", "g"]),
-            Self::Rate => ([1e-3, 1.0, 1e3, 1e6], ["m/s", "/s", "k/s", "M/s"]),
+            Self::Rate => ([1.0, 1e3, 1e6, 1e9], ["/s", "k/s", "M/s", "G/s"]),
         };
         // A little less than a step counts as that step: 10^3 may be 999.99….
         let index = steps.iter().rposition(|step| value >= step * (1.0 - 1e-9)).unwrap_or(0);
@@ -279,5 +284,8 @@ mod tests {
         assert_eq!(Unit::Bytes.precise(230e6), "230 MB");
         assert_eq!(Unit::Energy.precise(0.00123), "1.23 mJ");
         assert_eq!(Unit::Mass.precise(0.0), "0");
+        assert_eq!(Unit::Rate.precise(0.25), "0.25 /s");
+        assert_eq!(Unit::Rate.precise(12_345.0), "12.3 k/s");
+        assert_eq!(Unit::Rate.round(0.1), "0.1 /s");
     }
 }

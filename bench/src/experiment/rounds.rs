@@ -1,4 +1,5 @@
 //! The rounds of one function and one size: every arm once in each round, in an order that rotates.
+//! An arm whose calls take seconds is skipped when it has a few samples.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -6,8 +7,9 @@ use std::time::SystemTime;
 use anyhow::Context;
 
 use super::arms::ArmKind;
-use super::cell::{Cell, Conditions};
+use super::cell::{Cell, Conditions, Sample};
 use super::clock::{OpenArm, Work};
+use super::interval::Estimate;
 use super::pipe::PipedProcess;
 use super::workload::{Function, Size};
 
@@ -53,6 +55,9 @@ fn measure(
     for round in 0..conditions.samples {
         for turn in 0..open.len() {
             let index = (turn + round) % open.len();
+            if is_enough(&samples[index]) {
+                continue;
+            }
             let timed = open[index].call()?;
             function
                 .ensure_same(&expected, &timed.answer.body)
@@ -90,6 +95,18 @@ pub(crate) fn native_answer(work: Work<'_>) -> anyhow::Result<Vec<u8>> {
     Ok(answer.body)
 }
 
+/// The calls of which a cell needs only [`SLOW_SAMPLES`].
+const SLOW_CALL_US: f64 = 3e6;
+
+/// The samples of a cell whose calls are slow.
+pub(crate) const SLOW_SAMPLES: usize = 5;
+
+/// Returns whether a cell has as many samples as it needs before the last round.
+fn is_enough(samples: &[Sample]) -> bool {
+    let times = samples.iter().map(|sample| sample.total_us);
+    samples.len() >= SLOW_SAMPLES && Estimate::of(times).is_some_and(|time| time.median > SLOW_CALL_US)
+}
+
 /// The functions and sizes of a run, in their order: the small ones first, because the last ones are
 /// dropped when time runs out.
 pub(crate) fn plan(functions: &[Function], sizes: &[Size]) -> Vec<Group> {
@@ -104,4 +121,19 @@ pub(crate) fn plan(functions: &[Function], sizes: &[Size]) -> Vec<Group> {
 pub(crate) struct Group {
     pub(crate) function: Function,
     pub(crate) size: Size,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_slow_arms_have_enough_samples_early() {
+        let samples = |total_us, count| {
+            vec![Sample { total_us, start_us: None, run_us: None, cpu_us: 1.0, memory_bytes: None }; count]
+        };
+        assert!(!is_enough(&samples(1_000.0, 30)));
+        assert!(!is_enough(&samples(1e7, SLOW_SAMPLES - 1)));
+        assert!(is_enough(&samples(1e7, SLOW_SAMPLES)));
+    }
 }

@@ -5,10 +5,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context, anyhow, ensure};
 use sha2::{Digest as _, Sha256};
 
+use super::engine::Engine;
+use super::micro_vm::MicroVm;
+use super::packages;
 use super::workload::Function;
 use crate::cores::Cores;
 use crate::prepare;
@@ -39,6 +43,8 @@ pub(crate) struct Preparation {
     pub(crate) complete: bool,
     /// The functions that are called.
     pub(crate) functions: Vec<Function>,
+    /// The `spin` binary. It is looked for in the path if this is `None`.
+    pub(crate) spin: Option<PathBuf>,
 }
 
 /// The root of a container.
@@ -55,6 +61,8 @@ pub(crate) enum Root {
 pub(crate) struct Native {
     pub(crate) call: PathBuf,
     pub(crate) serve: PathBuf,
+    /// The first program of a virtual machine.
+    pub(crate) init: PathBuf,
 }
 
 /// wasmtime's command line and the directory of what it runs.
@@ -74,6 +82,11 @@ impl Wasmtime {
     pub(crate) fn http(&self, function: Function) -> PathBuf {
         self.compiled.join(format!("{}-http.cwasm", function.name()))
     }
+
+    /// Returns the component of a function behind `wasi:http`, not compiled.
+    pub(crate) fn component(&self, function: Function) -> PathBuf {
+        self.compiled.join(format!("{}-http.wasm", function.name()))
+    }
 }
 
 /// Everything that the arms need.
@@ -86,8 +99,13 @@ pub(crate) struct Tools {
     minimal: tempfile::TempDir,
     /// The others are there, or the reason why they aren't.
     wasmtime: Result<Wasmtime, String>,
+    spin: Result<PathBuf, String>,
     runc: Result<PathBuf, String>,
     debian: Result<PathBuf, String>,
+    /// These take long to prepare, so that only an arm that runs does it.
+    engine: OnceLock<Result<Engine, String>>,
+    micro_vm: OnceLock<Result<MicroVm, String>>,
+    installs: bool,
 }
 
 /// A size on disk: of the function, and of what all functions share.
@@ -132,8 +150,16 @@ impl Tools {
             data_dir,
             minimal,
             wasmtime: wasmtime(preparation).map_err(reason),
-            runc: program("runc", preparation.complete).map_err(reason),
+            spin: preparation
+                .spin
+                .clone()
+                .or_else(|| packages::find("spin"))
+                .ok_or_else(|| "Spin isn't installed: name its program with `--spin PATH`".to_owned()),
+            runc: packages::program("runc", "runc", preparation.complete).map_err(reason),
             debian: debian.map_err(reason),
+            engine: OnceLock::new(),
+            micro_vm: OnceLock::new(),
+            installs: preparation.complete,
             native,
         })
     }
@@ -166,8 +192,48 @@ impl Tools {
 
     /// # Errors
     /// Returns the reason why there is none.
+    pub(crate) fn spin(&self) -> anyhow::Result<PathBuf> {
+        self.spin.clone().map_err(|reason| anyhow!(reason))
+    }
+
+    /// # Errors
+    /// Returns the reason why there is none.
     pub(crate) fn runc(&self) -> anyhow::Result<PathBuf> {
         self.runc.clone().map_err(|reason| anyhow!(reason))
+    }
+
+    /// Returns the container engine, which has the root of a Debian as an image.
+    ///
+    /// # Errors
+    /// Returns the reason why there is none.
+    pub(crate) fn engine(&self) -> anyhow::Result<&Engine> {
+        once(&self.engine, || {
+            let podman = packages::program("podman", "podman", self.installs)?;
+            Engine::prepare(podman, &self.root(Root::Debian)?)
+        })
+    }
+
+    /// Returns the virtual machine.
+    ///
+    /// # Errors
+    /// Returns the reason why there is none.
+    pub(crate) fn micro_vm(&self) -> anyhow::Result<&MicroVm> {
+        once(&self.micro_vm, || MicroVm::prepare(self.installs, &self.native.init))
+    }
+
+    /// Describes the platforms that the run has used and whose names don't say which they are.
+    pub(crate) fn descriptions(&self) -> Vec<String> {
+        let spin = self
+            .spin
+            .as_ref()
+            .ok()
+            .and_then(|spin| packages::first_line(Command::new(spin).arg("--version")));
+        let spin = spin.map(|version| format!("Spin: {version}."));
+        let engine = self.engine.get().and_then(|engine| engine.as_ref().ok());
+        let machine = self.micro_vm.get().and_then(|machine| machine.as_ref().ok());
+        let engine = engine.map(|engine| format!("The container engine: {}.", engine.description()));
+        let machine = machine.map(|machine| format!("The virtual machine: {}.", machine.description()));
+        spin.into_iter().chain(engine).chain(machine).collect()
     }
 
     /// Returns the directory of a container's root.
@@ -194,6 +260,15 @@ impl Tools {
         }
         Ok(OnDisk { function_bytes, platform_bytes: bytes(&self.nebula)? })
     }
+}
+
+/// Prepares a tool at its first use.
+fn once<T>(
+    cell: &OnceLock<Result<T, String>>,
+    prepare: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<&T> {
+    let prepared = cell.get_or_init(|| prepare().map_err(|error| format!("{error:#}")));
+    prepared.as_ref().map_err(|reason| anyhow!(reason.clone()))
 }
 
 /// Returns the name of the pipeline whose only step is a function.
@@ -232,7 +307,7 @@ fn build_native(optimised: bool) -> anyhow::Result<Native> {
         "--package",
         "nebula-native",
         "--features",
-        "serve",
+        "serve,init",
         "--target",
         &target,
     ]);
@@ -241,7 +316,12 @@ fn build_native(optimised: bool) -> anyhow::Result<Native> {
     prepare::run(build.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
     let profile = if optimised { "release" } else { "debug" };
     let built = prepare::root().join("target/native").join(target).join(profile);
-    Ok(Native { call: built.join("nebula-native"), serve: built.join("nebula-native-serve") })
+    let program = |name| built.join(name);
+    Ok(Native {
+        call: program("nebula-native"),
+        serve: program("nebula-native-serve"),
+        init: program("nebula-native-init"),
+    })
 }
 
 /// Copies the native programs to a container's root.
@@ -288,6 +368,8 @@ fn wasmtime(preparation: &Preparation) -> anyhow::Result<Wasmtime> {
         let name = function.name();
         build.args(["--features", &format!("nebula-native/{name},nebula-native-http/{name}")]);
         prepare::run(build.current_dir(workspace()).env_remove("CARGO_TARGET_DIR"))?;
+        std::fs::copy(built.join("nebula_native_http.wasm"), wasmtime.component(*function))
+            .context("cannot copy the component")?;
         for (program, compiled) in [
             ("nebula-native.wasm", wasmtime.call(*function)),
             ("nebula_native_http.wasm", wasmtime.http(*function)),
@@ -326,27 +408,6 @@ fn install_wasmtime(environment: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Finds a program of the system's packages, or installs its package of the same name.
-fn program(name: &str, install: bool) -> anyhow::Result<PathBuf> {
-    let find = || {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let places = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-        places.map(|place| place.join(name)).find(|program| program.is_file())
-    };
-    if let Some(program) = find() {
-        return Ok(program);
-    }
-    let hint = format!("`{name}` isn't installed; Debian and Ubuntu have a package of this name");
-    ensure!(
-        install && rustix::process::geteuid().is_root() && prepare::is_installed("apt-get"),
-        hint.clone()
-    );
-    let mut apt = Command::new("apt-get");
-    apt.args(["install", "--yes", "--no-install-recommends", name]).env("DEBIAN_FRONTEND", "noninteractive");
-    prepare::run(apt.stdout(Stdio::null()))?;
-    find().context(hint)
-}
-
 /// Finds the root of a minimal Debian or creates it.
 fn debian(install: bool, native: &Native) -> anyhow::Result<PathBuf> {
     let root = prepare::bench_tools()?.join("debian");
@@ -355,7 +416,7 @@ fn debian(install: bool, native: &Native) -> anyhow::Result<PathBuf> {
     if !complete.is_file() {
         ensure!(install, "there is no root of a Debian, and this run installs nothing");
         ensure!(rustix::process::geteuid().is_root(), "only root can create the root of a Debian");
-        let debootstrap = program("debootstrap", install)?;
+        let debootstrap = packages::program("debootstrap", "debootstrap", install)?;
         eprintln!("creating the root of a minimal Debian, once");
         let mut create = Command::new(debootstrap);
         create.args(["--variant=minbase", "bookworm"]).arg(&root);

@@ -4,6 +4,8 @@
 //! The functions are the crates in `functions/`, unchanged. Only the conversion from and to JSON is
 //! here; in Nebula the host converts.
 
+pub mod pipe;
+
 use serde::de::DeserializeOwned;
 
 /// Calls the function `name` and returns its output.

@@ -84,6 +84,10 @@ impl ProcessPerCall {
     pub(crate) fn of(command: Command, input: &[u8]) -> Self {
         Self { command, input: input.to_vec(), process: None }
     }
+
+    fn another(&self) -> Self {
+        Self::of(again(&self.command), &self.input)
+    }
 }
 
 impl Caller for ProcessPerCall {
@@ -109,8 +113,7 @@ impl Arm for ProcessPerCall {
     }
 
     fn callers(&self, count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>> {
-        let another = |_| Box::new(Self::of(again(&self.command), &self.input)) as Box<dyn Caller>;
-        Ok((0..count).map(another).collect())
+        Ok((0..count).map(|_| Box::new(self.another()) as Box<dyn Caller>).collect())
     }
 
     fn dispose(self: Box<Self>) -> anyhow::Result<()> {

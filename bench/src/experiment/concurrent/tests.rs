@@ -50,6 +50,7 @@ pub(crate) fn cell(arm: ArmKind, answers_per_s: f64) -> ConcurrentCell {
         size: SIZE,
         callers: 8,
         window_s: 0.5,
+        rounds: 2,
         windows: vec![window(answers_per_s), window(answers_per_s)],
     }
 }
