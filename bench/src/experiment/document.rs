@@ -35,7 +35,7 @@ const STYLE: &str = ":root{color-scheme:light dark}\
     color:#24292f;background:#fff}\
     table{border-collapse:collapse;display:block;overflow-x:auto;font-variant-numeric:tabular-nums}\
     th,td{border:1px solid #d0d7de;padding:.3rem .6rem;text-align:right;vertical-align:top}\
-    th:first-child,td:first-child{text-align:left}svg{max-width:100%;height:auto}\
+    .text{text-align:left}svg{max-width:100%;height:auto}\
     code{font-family:ui-monospace,monospace}\
     @media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}th,td{border-color:#3d444d}}";
 
@@ -52,9 +52,10 @@ impl Document {
                 Block::Chart { file, title, .. } => writeln!(text, "\n![{title}]({file})"),
                 Block::Table { heads, rows } => {
                     let line = |cells: &[String]| format!("| {} |", cells.join(" | "));
-                    let rule = format!("|---|{}", "--:|".repeat(heads.len().saturating_sub(1)));
+                    let rule = |column| if is_text(rows, column) { "---|" } else { "--:|" };
+                    let rule: String = (0..heads.len()).map(rule).collect();
                     let rows: Vec<_> = rows.iter().map(|row| line(row)).collect();
-                    writeln!(text, "\n{}\n{rule}\n{}", line(heads), rows.join("\n"))
+                    writeln!(text, "\n{}\n|{rule}\n{}", line(heads), rows.join("\n"))
                 }
             };
         }
@@ -76,8 +77,12 @@ impl Document {
                 }
                 Block::Chart { svg, .. } => writeln!(body, "<figure>{svg}</figure>"),
                 Block::Table { heads, rows } => {
+                    let cell = |tag: &str, column, cell: &str| {
+                        let class = if is_text(rows, column) { " class=\"text\"" } else { "" };
+                        format!("<{tag}{class}>{}</{tag}>", inline(cell))
+                    };
                     let cells = |tag: &str, cells: &[String]| -> String {
-                        cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", inline(cell))).collect()
+                        cells.iter().enumerate().map(|(column, text)| cell(tag, column, text)).collect()
                     };
                     let rows: Vec<_> =
                         rows.iter().map(|row| format!("<tr>{}</tr>", cells("td", row))).collect();
@@ -96,6 +101,13 @@ impl Document {
             escape(&self.title)
         )
     }
+}
+
+/// Returns whether a column begins at the left: it names the row, or has words in it.
+fn is_text(rows: &[Vec<String>], column: usize) -> bool {
+    let has_words =
+        |row: &Vec<String>| row.get(column).is_some_and(|cell| cell.starts_with(char::is_alphabetic));
+    column == 0 || rows.iter().any(has_words)
 }
 
 /// Escapes text, and makes code of what is between backticks.
@@ -125,8 +137,8 @@ mod tests {
                 Block::Text("Run `x < y`.".to_owned()),
                 Block::Items(vec!["one".to_owned(), "two".to_owned()]),
                 Block::Table {
-                    heads: vec!["name".to_owned(), "n".to_owned()],
-                    rows: vec![vec!["a".to_owned(), "1".to_owned()]],
+                    heads: ["name", "n", "what"].map(str::to_owned).to_vec(),
+                    rows: vec![["a", "1", "b"].map(str::to_owned).to_vec()],
                 },
                 Block::Chart {
                     file: "charts/a.svg".to_owned(),
@@ -135,13 +147,18 @@ mod tests {
                 },
             ],
         };
-        let expected = "# A & B\n\n## Head\n\nRun `x < y`.\n\n* one\n* two\n\n| name | n |\n|---|--:|\n| a | 1 |\n\n\
+        let expected = "# A & B\n\n## Head\n\nRun `x < y`.\n\n* one\n* two\n\n| name | n | what |\n|---|--:|---|\n| a | 1 | b |\n\n\
                         ![drawn](charts/a.svg)\n";
         assert_eq!(document.markdown(), expected);
         let html = document.html();
-        for part in
-            ["<h1>A &amp; B</h1>", "<code>x &lt; y</code>", "<li>two</li>", "<td>1</td>", "<svg></svg>"]
-        {
+        for part in [
+            "<h1>A &amp; B</h1>",
+            "<code>x &lt; y</code>",
+            "<li>two</li>",
+            "<td>1</td>",
+            "<td class=\"text\">b</td>",
+            "<svg></svg>",
+        ] {
             assert!(html.contains(part), "{part}");
         }
         assert!(!html.contains("charts/a.svg"));

@@ -264,7 +264,8 @@ impl Findings {
             let (least, most) = (seen().min_by(f64::total_cmp)?, seen().max_by(f64::total_cmp)?);
             let arms: Vec<_> = of_delay.iter().map(|check| format!("`{}`", check.arm.name())).collect();
             Some(format!(
-                "The clock was checked before the run: a delay of {delay:?} inside {} showed as {} to {}.",
+                "The clock was checked before the run: a delay of {} inside {} showed as {} to {}.",
+                Unit::Time.precise(delay.as_secs_f64() * 1e6),
                 arms.join(", "),
                 Unit::Time.precise(least),
                 Unit::Time.precise(most)
@@ -536,10 +537,9 @@ mod tests {
             "`container-minimal` takes 200 times the time of `nebula-cold` (80.0 ms and 400 µs).",
             "`wasmtime-run`: no wasmtime here",
             "markdown, large",
-            "a delay of 50ms inside `nebula-cold` showed as 51.0 ms to 51.0 ms",
+            "a delay of 50.0 ms inside `nebula-cold` showed as 51.0 ms to 51.0 ms",
             "| `nebula-cold` | 3.20 MB | – |",
             "Energy per call is modelled, not measured",
-            "modelled, not measured",
             "* The container engine: podman.",
             "| container (minimal) per call |",
             "| `container-minimal` | 25.0 /s | 25.0 /s to 25.0 /s | 1.00 ms | 2.00 ms | 500 µs | 2.00 MB | 100 |",
