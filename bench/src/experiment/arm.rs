@@ -1,12 +1,12 @@
 //! The interface of an arm: one way to run a function.
 //!
 //! ```text
-//! opened -> [prepare -> call -> settle]* -> dispose
-//!                       ^^^^ the only part on the clock
+//! opened -> [wake -> prepare -> call -> settle]* -> dispose
+//!                               ^^^^ the only part on the clock
 //! ```
 //!
-//! `prepare` is what happens before a request exists, `settle` what the platform does after the
-//! answer. Both count as CPU time and memory, but not as time.
+//! `wake` and `prepare` are what happens before a request exists: they count as nothing. `settle` is
+//! what the platform does after the answer: it counts as CPU time and memory, but not as time.
 //!
 //! Several callers at the same time use one arm's platform: its server, or its way to start a
 //! process.
@@ -18,6 +18,15 @@ use crate::cores::Cores;
 
 /// An arm that is ready for calls of one function with one input.
 pub(crate) trait Arm {
+    /// Puts a platform that is warm at a call into that state again, after it wasn't called for a
+    /// while. It may have unloaded the function, or forgotten the result.
+    ///
+    /// # Errors
+    /// Returns an error if the platform fails.
+    fn wake(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Gets ready for the next call, before the clock starts.
     ///
     /// # Errors

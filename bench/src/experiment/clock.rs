@@ -20,13 +20,16 @@ const CHECK_DELAY: Delay = Delay::from_millis(50);
 /// The delay for an arm whose calls take longer than [`SLOW_CALL`]. They differ by more than the
 /// shorter delay.
 const SLOW_CHECK_DELAY: Delay = Delay::from_secs(4);
-const SLOW_CALL: Duration = Duration::from_secs(2);
+const SLOW_CALL: Duration = Duration::from_millis(500);
 
 /// The calls with and without the delay in a check.
 const CHECK_CALLS: usize = 5;
 
 /// The most that the difference may exceed the delay by, on a busy machine, as a share of the delay.
 const CHECK_EXCESS_MAX: f64 = 0.8;
+
+/// The time for which an arm that is warm stays so. Nebula rests after two seconds without a call.
+const WARM_FOR: Duration = Duration::from_secs(1);
 
 /// The most attempts of a check: on a busy machine, few calls are undisturbed.
 const CHECK_ATTEMPTS: usize = 20;
@@ -37,6 +40,8 @@ pub(crate) struct OpenArm {
     arm: Box<dyn Arm>,
     group: Group,
     cores: Cores,
+    /// The end of the last call, or of the opening.
+    last_used: Instant,
 }
 
 /// The workload of one arm.
@@ -69,7 +74,7 @@ impl OpenArm {
         let arm = group.within(|| {
             kind.open(Setup { tools, cores, function, input, delay, container_path: path.as_deref() })
         })?;
-        Ok(Self { kind, arm, group, cores: cores.clone() })
+        Ok(Self { kind, arm, group, cores: cores.clone(), last_used: Instant::now() })
     }
 
     /// Makes one call on the clock.
@@ -77,10 +82,11 @@ impl OpenArm {
     /// # Errors
     /// Returns an error if the arm fails.
     pub(crate) fn call(&mut self) -> anyhow::Result<TimedAnswer> {
-        let Self { kind, arm, group, cores } = self;
+        let Self { kind, arm, group, cores, last_used } = self;
         // A process inherits the cores of the thread that starts it.
         cores::pin(if kind.starts_processes() { &cores.server } else { &cores.load })?;
         let timed = group.within(|| {
+            wake(arm.as_mut(), *last_used)?;
             arm.prepare()?;
             let Accounted { value, cpu, memory_bytes } = group.account(|| {
                 let stamped = stamp(|| arm.call())?;
@@ -98,6 +104,7 @@ impl OpenArm {
             };
             Ok(TimedAnswer { sample, answer })
         });
+        *last_used = Instant::now();
         timed.with_context(|| format!("calling {}", kind.name()))
     }
 
@@ -126,15 +133,17 @@ impl OpenArm {
         &mut self,
         action: impl FnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<Accounted<T>> {
-        let Self { kind, arm, group, cores } = self;
+        let Self { kind, arm, group, cores, last_used } = self;
         cores::pin(&cores.load)?;
         let accounted = group.within(|| {
+            wake(arm.as_mut(), *last_used)?;
             group.account(|| {
                 let value = action()?;
                 arm.rest()?;
                 Ok(value)
             })
         });
+        *last_used = Instant::now();
         accounted.with_context(|| format!("calling {}", kind.name()))
     }
 
@@ -150,6 +159,15 @@ impl OpenArm {
     pub(crate) fn dispose(self) -> anyhow::Result<()> {
         self.arm.dispose().with_context(|| format!("ending {}", self.kind.name()))
     }
+}
+
+/// Wakes an arm that wasn't called for a while, because others had their turns.
+fn wake(arm: &mut dyn Arm, last_used: Instant) -> anyhow::Result<()> {
+    if last_used.elapsed() < WARM_FOR {
+        return Ok(());
+    }
+    arm.wake()?;
+    arm.rest()
 }
 
 /// An answer and its time.

@@ -33,7 +33,7 @@ use crate::cores::Cores;
 const CALLERS_PER_CORE: usize = 4;
 
 /// The calls of which one window is enough.
-const SLOW_CALL_US: f64 = 3e6;
+const SLOW_CALL_US: f64 = 1e6;
 
 /// The size of all inputs: with a larger one, the cores compute, whatever the platform.
 pub(crate) const SIZE: Size = Size::Small;
@@ -56,7 +56,7 @@ pub(crate) struct ConcurrentCell {
     pub(crate) callers: usize,
     pub(crate) window_s: f64,
     pub(crate) rounds: usize,
-    /// In the order of the rounds; none is left out. An arm whose calls take seconds has only one.
+    /// In the order of the rounds; none is left out. An arm whose calls take more than a second has only one.
     pub(crate) windows: Vec<Window>,
 }
 

@@ -207,10 +207,13 @@ impl Findings {
             ),
             format!(
                 "{samples} samples of each cell, after {warm_up_calls} calls that don't count. In each round every \
-                 arm has its turn, in an order that rotates; one whose calls take seconds has only {SLOW_SAMPLES}. \
+                 arm has its turn, in an order that rotates; one whose calls take more than a second has only {SLOW_SAMPLES}. \
                  Medians, with confidence intervals of 95 % by \
                  bootstrap. No sample is left out."
             ),
+            "An arm that is warm at a call and whose last call was more than a second ago is called once more before, \
+             without counting: platforms give up what nobody calls, while slow arms have their turns."
+                .to_owned(),
             "The clock is the same for all arms: from the request handed over to the last byte of the answer. The \
              end of a process or a container comes after that: it counts as processor time, not as time."
                 .to_owned(),

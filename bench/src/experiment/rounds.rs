@@ -1,5 +1,5 @@
 //! The rounds of one function and one size: every arm once in each round, in an order that rotates.
-//! An arm whose calls take seconds is skipped when it has a few samples.
+//! An arm whose calls take more than a second is skipped when it has a few samples.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -96,7 +96,7 @@ pub(crate) fn native_answer(work: Work<'_>) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The calls of which a cell needs only [`SLOW_SAMPLES`].
-const SLOW_CALL_US: f64 = 3e6;
+const SLOW_CALL_US: f64 = 1e6;
 
 /// The samples of a cell whose calls are slow.
 pub(crate) const SLOW_SAMPLES: usize = 5;

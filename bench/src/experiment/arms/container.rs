@@ -169,6 +169,11 @@ impl Warm {
 }
 
 impl Arm for Warm {
+    fn wake(&mut self) -> anyhow::Result<()> {
+        self.caller.call()?;
+        Ok(())
+    }
+
     fn call(&mut self) -> anyhow::Result<Answer> {
         self.caller.call()
     }

@@ -26,6 +26,11 @@ impl NativeCall {
 }
 
 impl Arm for NativeCall {
+    fn wake(&mut self) -> anyhow::Result<()> {
+        self.called.call()?;
+        Ok(())
+    }
+
     fn call(&mut self) -> anyhow::Result<Answer> {
         self.called.call()
     }

@@ -134,11 +134,7 @@ impl Served {
         }
         let mut caller = self.request.connect(address)?;
         if self.state == State::Remembered {
-            let mut calls = 0;
-            while !caller.call()?.is_cached {
-                calls += 1;
-                ensure!(calls < CACHING_CALLS_MAX, "the result is not cached after {calls} calls");
-            }
+            call_until_cached(&mut caller)?;
         }
         self.running = Some(Running { server, caller });
         Ok(())
@@ -156,7 +152,27 @@ impl Served {
     }
 }
 
+/// Calls until the result is cached.
+fn call_until_cached(caller: &mut HttpCaller) -> anyhow::Result<()> {
+    let mut calls = 0;
+    while !caller.call()?.is_cached {
+        calls += 1;
+        ensure!(calls < CACHING_CALLS_MAX, "the result is not cached after {calls} calls");
+    }
+    Ok(())
+}
+
 impl Arm for Served {
+    fn wake(&mut self) -> anyhow::Result<()> {
+        let caller = &mut self.running.as_mut().context("the server does not run")?.caller;
+        match self.state {
+            State::Remembered => call_until_cached(caller)?,
+            State::Fresh | State::InPipeline => drop(caller.call()?),
+            State::Cold => {}
+        }
+        Ok(())
+    }
+
     fn prepare(&mut self) -> anyhow::Result<()> {
         if self.state == State::Cold {
             self.stop()?;

@@ -34,6 +34,11 @@ impl Up {
 }
 
 impl Arm for Up {
+    fn wake(&mut self) -> anyhow::Result<()> {
+        self.caller.call()?;
+        Ok(())
+    }
+
     fn call(&mut self) -> anyhow::Result<Answer> {
         self.caller.call()
     }

@@ -48,6 +48,11 @@ impl Serve {
 }
 
 impl Arm for Serve {
+    fn wake(&mut self) -> anyhow::Result<()> {
+        self.caller.call()?;
+        Ok(())
+    }
+
     fn call(&mut self) -> anyhow::Result<Answer> {
         self.caller.call()
     }

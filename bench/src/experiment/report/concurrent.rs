@@ -39,7 +39,7 @@ pub(super) fn blocks(arms: &[ArmKind], cells: &[ConcurrentCell]) -> Vec<Block> {
         Block::Text(format!(
             "{} callers, four for each core, in {} windows of {} s per arm, in an order that rotates. A caller makes \
              its next call when the platform has finished with the last one; a slow arm's window lasts until each \
-             caller has called, and an arm whose calls take seconds has only one. The same two points are stamped as with one caller, by the caller's thread. But \
+             caller has called, and an arm whose calls take more than a second has only one. The same two points are stamped as with one caller, by the caller's thread. But \
              callers and platform share all cores here, for every arm alike, because processes run on the cores of \
              the callers that start them: callers take time from the platform, most from the fastest ones. Native \
              calls have a process per caller. `{}` and `{}` are left out: their state is over with the first of \
