@@ -237,8 +237,8 @@ fn invalid_arguments_exit_with_2() {
 fn help_and_completions_cover_every_command() {
     let help = nebula(&["--help"]).exits(0).stdout();
     for command in [
-        "new", "build", "up", "serve", "deploy", "invoke", "list", "inspect", "rollback", "remove", "verify",
-        "logs", "login", "logout", "doctor", "man", "schema",
+        "new", "build", "up", "serve", "deploy", "invoke", "bench", "list", "inspect", "rollback", "remove",
+        "verify", "logs", "login", "logout", "doctor", "man", "schema",
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "no `{command}` in {help}");
         nebula(&[command, "--help"]).exits(0);

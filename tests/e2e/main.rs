@@ -14,6 +14,7 @@ macro_rules! is_tested {
 }
 
 mod bad_input;
+mod bench;
 mod bodies;
 mod browser;
 mod caching;

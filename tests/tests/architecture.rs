@@ -50,7 +50,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("cache", &["model", "codec"]),
     ("runtime", &["model", "telemetry", "codec", "store", "linker", "pipeline", "engine", "cache"]),
     ("http", &["model", "telemetry", "runtime"]),
-    ("cli", &["allocator", "runtime", "http"]),
+    ("cli", &["allocator", "telemetry", "runtime", "http"]),
 ];
 
 /// Returns the names of the packages that a manifest depends on, without those of its tests.

@@ -90,6 +90,17 @@ impl PlaneUrl {
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
+    /// Returns the host, an IPv6 address without its brackets, and the port.
+    pub(crate) fn host_and_port(&self) -> (&str, u16) {
+        let authority = self.authority();
+        let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        let (host, port) = match authority.rsplit_once(':').filter(|(_, port)| is_port(port)) {
+            Some((host, port)) => (host, port.parse().ok()),
+            None => (authority, None),
+        };
+        (host.trim_matches(['[', ']']), port.unwrap_or(if self.is_https() { 443 } else { 80 }))
+    }
+
     /// Returns the host and, if it is given, the port: a name for the server.
     pub(crate) fn authority(&self) -> &str {
         let rest = self.0.split_once("://").map_or(self.0.as_str(), |(_, rest)| rest);
@@ -191,6 +202,19 @@ mod tests {
             ["", "prod", "localhost", "ftp://a", "http://", "https:///x", "http://user:pass@a", "http://a?b"]
         {
             assert!(wrong.parse::<PlaneUrl>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn urls_have_a_host_and_a_port() {
+        for (url, host, port) in [
+            ("http://127.0.0.1:8081", "127.0.0.1", 8081),
+            ("https://example.org/below", "example.org", 443),
+            ("http://example.org", "example.org", 80),
+            ("http://[::1]:81", "::1", 81),
+            ("http://[::1]", "::1", 80),
+        ] {
+            assert_eq!(url.parse::<PlaneUrl>().unwrap().host_and_port(), (host, port), "{url}");
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Defaults of the host's limits come from `nebula_runtime::limits`. The other defaults are here.
 
+mod bench;
 mod remote;
 mod settings;
 
@@ -16,6 +17,7 @@ use nebula_runtime::limits::HostLimits;
 use nebula_runtime::size::parse_bytes;
 use nebula_runtime::{CorsOrigin, Followers};
 
+pub(crate) use self::bench::Bench;
 pub(crate) use self::remote::{CONTROL_ADDRESS, DATA_ADDRESS, DATA_DIR, Login, Logout, Remote};
 pub(crate) use self::settings::{ConfigArgs, EnvironmentArgs, LimitArgs, SettingsArgs, Switch};
 use crate::address::{Address, PlaneUrl};
@@ -68,6 +70,9 @@ pub(crate) enum Command {
     Import(Import),
     /// Call a deployed function, or a component file without a server
     Invoke(Invoke),
+    /// Measure a function of a running server: latency, processor time and energy at a rate, or the
+    /// highest rate that holds a latency
+    Bench(Box<Bench>),
     /// List the deployed functions
     List(Remote),
     /// Show a deployed function or a component file: signature, versions, size, imports, limits

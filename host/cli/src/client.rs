@@ -119,12 +119,8 @@ impl Link {
 
     /// Sends a request to a plane at `url`.
     fn run(&self, request: request::Builder, body: &[u8], url: &PlaneUrl) -> anyhow::Result<Response<Body>> {
-        let has_body = request.method_ref().is_some_and(|method| {
-            let may_be_empty = [Method::POST, Method::PUT, Method::PATCH].contains(method);
-            may_be_empty || !body.is_empty()
-        });
         let agent = self.agent(url)?;
-        let sent = if has_body {
+        let sent = if has_body(&request, body) {
             let waits = (body.len() > UNASKED_BYTES_MAX).then_some((header::EXPECT, "100-continue"));
             let request = match waits {
                 Some((name, value)) => request.header(name, value),
@@ -470,37 +466,64 @@ impl<'a> Client<'a> {
         http: &HttpParts,
         prefer: Option<&str>,
     ) -> anyhow::Result<CallReply> {
+        let CallHead { plane, mut request } = self.call_head(function, input, http)?;
+        if let Some(prefer) = prefer {
+            request = request.header("prefer", prefer);
+        }
+        let response = self.link()?.run(request, &input.body, &plane)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok(CallReply { status, headers, body: read(response)? })
+    }
+
+    /// Returns the request of a call, without its body.
+    pub(crate) fn call_head(
+        &self,
+        function: &str,
+        input: &Input,
+        http: &HttpParts,
+    ) -> anyhow::Result<CallHead> {
         let method = http.method();
         if !input.body.is_empty() && [Method::HEAD, Method::CONNECT].contains(&method) {
             let message = format!("a {method} request carries no input");
             let hint = "leave the input out, or give another `--method`";
             return Err(Failure::usage(message, hint).into());
         }
-        let link = self.link()?;
-        let told;
-        let url = match &link.connection.calls {
-            Some(url) => url,
-            None => {
-                told = self
-                    .told_calls_url()
-                    .map_err(|error| error.context("cannot ask the server for the URL of its data plane"))?;
-                &told
-            }
+        let plane = match &self.link()?.connection.calls {
+            Some(url) => url.clone(),
+            None => self
+                .told_calls_url()
+                .map_err(|error| error.context("cannot ask the server for the URL of its data plane"))?,
         };
-        let mut request = Request::builder().method(method).uri(format!("{url}/f/{function}{}", http.path()));
+        let mut request =
+            Request::builder().method(method).uri(format!("{plane}/f/{function}{}", http.path()));
         if let Some(media_type) = input.media_type.as_ref().filter(|_| !http.has(&header::CONTENT_TYPE)) {
             request = request.header(header::CONTENT_TYPE, media_type);
-        }
-        if let Some(prefer) = prefer {
-            request = request.header("prefer", prefer);
         }
         for Header { name, value } in &http.headers {
             request = request.header(name, value);
         }
-        let response = link.run(request, &input.body, url)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        Ok(CallReply { status, headers, body: read(response)? })
+        Ok(CallHead { plane, request })
     }
+
+    /// Returns the server that the client talks to.
+    pub(crate) fn connection(&self) -> anyhow::Result<&Connection> {
+        Ok(&self.link()?.connection)
+    }
+}
+
+/// The request of a call, without its body.
+pub(crate) struct CallHead {
+    /// The URL of the data plane that it is for.
+    pub(crate) plane: PlaneUrl,
+    pub(crate) request: request::Builder,
+}
+
+/// Returns whether a request has a body, which may be empty.
+pub(crate) fn has_body(request: &request::Builder, body: &[u8]) -> bool {
+    request.method_ref().is_some_and(|method| {
+        let may_be_empty = [Method::POST, Method::PUT, Method::PATCH].contains(method);
+        may_be_empty || !body.is_empty()
+    })
 }
 
 /// The answer to a change that names components by their digest.

@@ -1,6 +1,7 @@
 //! The commands, one module for each or for a few small ones.
 
 mod apply;
+mod bench;
 mod build;
 mod cache;
 mod deploy;
@@ -47,6 +48,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Export(export) => export::run(&export)?,
         Command::Import(import) => import::run(&import)?,
         Command::Invoke(invoke) => return invoke::run(&invoke),
+        Command::Bench(bench) => return bench::run(&bench),
         Command::List(remote) => functions::list(&remote)?,
         Command::Inspect(inspect) => inspect::run(&inspect)?,
         Command::Rollback(rollback) => functions::rollback(&rollback)?,

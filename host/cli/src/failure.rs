@@ -17,7 +17,8 @@ const PROBLEM_PREFIX: &str = "urn:nebula:problem:";
 /// The kind of a failure. Each has an exit code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureKind {
-    /// No other kind fits: a file can't be read, a build fails, recomputed answers disagree.
+    /// No other kind fits: a file can't be read, a build fails, recomputed answers disagree, a goal of
+    /// `nebula bench` isn't held.
     Failed = 1,
     /// The command line is wrong: its arguments don't parse, exclude each other, or don't fit what
     /// they are given for. clap exits with this code too.
@@ -71,7 +72,7 @@ impl FailureKind {
     /// Returns the meaning for `--help`.
     fn meaning(self) -> &'static str {
         match self {
-            Self::Failed => "any other failure; `verify`, `replay` and `doctor`: a check failed",
+            Self::Failed => "any other failure; `verify`, `replay`, `doctor` and `bench`: a check failed",
             Self::Usage => "the command line is wrong",
             Self::OwnError => "the function returned its own error",
             Self::BadInput => "the input doesn't fit the function",
@@ -160,7 +161,7 @@ impl Failure {
         for frame in frames.into_iter().flatten().filter_map(|frame| frame.as_str()) {
             lines.push(format!("    at {frame}"));
         }
-        let name = member("type").and_then(|kind| kind.strip_prefix(PROBLEM_PREFIX));
+        let name = document.as_ref().and_then(problem_name);
         let kind = FailureKind::of_answer(name, status);
         let hint = name.and_then(hint).map(str::to_owned);
         Self { kind, message: lines.join("\n"), hint, problem: document }
@@ -183,6 +184,11 @@ pub(crate) fn problem_document(media_type: &str, body: &[u8]) -> Option<Value> {
     let document: Value = serde_json::from_slice(body).ok()?;
     let is_ours = document["type"].as_str().is_some_and(|kind| kind.starts_with(PROBLEM_PREFIX));
     is_ours.then_some(document)
+}
+
+/// Returns the name of a problem of the server.
+pub(crate) fn problem_name(document: &Value) -> Option<&str> {
+    document["type"].as_str()?.strip_prefix(PROBLEM_PREFIX)
 }
 
 /// Returns the hint for a server's problem.

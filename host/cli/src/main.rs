@@ -12,6 +12,7 @@
 mod address;
 mod archive;
 mod args;
+mod bench;
 mod bundle;
 mod client;
 mod command;

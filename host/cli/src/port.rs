@@ -10,6 +10,8 @@ use procfs::process::{FDTarget, Process, all_processes};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PortHolder {
     pid: i32,
+    /// The file name of the program, up to 15 characters of it.
+    program: String,
     command: String,
 }
 
@@ -23,6 +25,12 @@ impl PortHolder {
     /// Finds the process whose socket takes this address. `None` if it belongs to another user, or
     /// is in another container.
     pub(crate) fn of(address: SocketAddr) -> Option<Self> {
+        Self::all(address).next()
+    }
+
+    /// Finds all processes that hold such a socket: the server, and others that it was inherited
+    /// from.
+    pub(crate) fn all(address: SocketAddr) -> impl Iterator<Item = Self> {
         let sockets: Vec<_> = [tcp(), tcp6()].into_iter().flatten().flatten().collect();
         let takes = |socket: &&TcpNetEntry| {
             let taken = socket.local_address;
@@ -32,15 +40,26 @@ impl PortHolder {
                 && (is_everywhere || taken.ip() == address.ip())
         };
         let inodes: Vec<u64> = sockets.iter().filter(takes).map(|socket| socket.inode).collect();
-        let holds = |process: &Process| {
+        let holds = move |process: &Process| {
             let files = process.fd().into_iter().flatten().flatten();
             files
                 .into_iter()
                 .any(|file| matches!(file.target, FDTarget::Socket(inode) if inodes.contains(&inode)))
         };
-        let process = all_processes().ok()?.flatten().find(holds)?;
-        let command = process.cmdline().ok()?.join(" ");
-        Some(Self { pid: process.pid, command })
+        let processes = all_processes().into_iter().flatten().flatten().filter(holds);
+        processes.filter_map(|process| {
+            let (command, program) = (process.cmdline().ok()?.join(" "), process.stat().ok()?.comm);
+            Some(Self { pid: process.pid, program, command })
+        })
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Returns whether the process runs a program with this file name.
+    pub(crate) fn runs(&self, program: &str) -> bool {
+        self.program == program
     }
 }
 
