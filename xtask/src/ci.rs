@@ -7,6 +7,7 @@
 use std::process::Command;
 
 use crate::command::{cargo, root, run};
+use crate::experiment::Machine;
 use crate::phases::Phases;
 use crate::{dist, experiment, fuzz, test, tools, units};
 
@@ -23,7 +24,7 @@ const FUZZ_SECONDS: u64 = 300;
 const REPEATS: &str = "3";
 
 /// Checks formatting, wasmtime's features, dependencies, lints, documentation and the packages of
-/// the guest SDK, then runs all tests.
+/// the guest SDK, runs all tests, and calls the arms of the experiment.
 pub(crate) fn ci(phases: &mut Phases) -> Result<(), String> {
     phases.run("format", format)?;
     phases.run("units", units::check)?;
@@ -31,7 +32,8 @@ pub(crate) fn ci(phases: &mut Phases) -> Result<(), String> {
     phases.run("lints", lints)?;
     phases.run("documentation", documentation)?;
     phases.run("publish", publish)?;
-    test::test(phases)
+    test::test(phases)?;
+    phases.run("arms", || experiment::check(Machine::Busy))
 }
 
 /// Runs [`ci`], builds the packaged binary, checks the experiment, repeats the tests and fuzzes each
@@ -39,7 +41,7 @@ pub(crate) fn ci(phases: &mut Phases) -> Result<(), String> {
 pub(crate) fn full(phases: &mut Phases) -> Result<(), String> {
     ci(phases)?;
     phases.run("dist", dist::build)?;
-    phases.run("experiment", experiment::check)?;
+    phases.run("experiment", || experiment::check(Machine::Idle))?;
     phases.run("tests-again", || test::nextest(&["--stress-count", REPEATS]))?;
     phases.run("fuzzing", || fuzz::all(FUZZ_SECONDS))
 }

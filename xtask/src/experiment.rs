@@ -15,10 +15,18 @@ pub(crate) fn run_with(options: &[&str]) -> Result<(), String> {
     run(bench.args(["--nebula", "target/dist/package/nebula"]).args(options))
 }
 
+/// The machine that a check runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Machine {
+    Idle,
+    /// Others work on it, so that calls may take longer.
+    Busy,
+}
+
 /// Tests the native programs. Then checks that every arm that is installed works, that answers
 /// agree, and that the clock of the experiment sees a delay in each arm. Builds nothing that the
 /// tests haven't built, except the native programs.
-pub(crate) fn check() -> Result<(), String> {
+pub(crate) fn check(machine: Machine) -> Result<(), String> {
     tools::targets()?;
     // As the check builds them, so that both share the dependencies.
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
@@ -28,5 +36,6 @@ pub(crate) fn check() -> Result<(), String> {
     let (nebula, bench) = (tools::nebula()?, tools::binary("nebula-bench")?);
     let mut check = Command::new(bench);
     check.current_dir(root()).args(["experiment", "--check", "--out", "target/experiment-check", "--nebula"]);
-    run(check.arg(nebula))
+    check.arg(nebula).args((machine == Machine::Busy).then_some("--busy"));
+    run(&mut check)
 }

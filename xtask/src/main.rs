@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         ["units"] => units::check(),
         ["fuzz", options @ ..] => fuzz::fuzz(options),
         ["dist"] => dist::build(),
-        ["experiment", "--check"] => experiment::check(),
+        ["experiment", "--check"] => experiment::check(experiment::Machine::Idle),
         ["experiment", options @ ..] => experiment::run_with(options),
         _ => Err(USAGE.to_owned()),
     };

