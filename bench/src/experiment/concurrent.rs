@@ -156,8 +156,8 @@ impl Plan<'_> {
             open.push(ArmWithCallers { arm: opened, callers: crowd, windows: Vec::new() });
         }
         for round in 0..extent.rounds {
-            for turn in 0..open.len() {
-                let ArmWithCallers { arm, callers, windows } = &mut open[(turn + round) % arms.len()];
+            for index in rounds::order(open.len(), round) {
+                let ArmWithCallers { arm, callers, windows } = &mut open[index];
                 if windows.first().is_some_and(|window: &Window| window.p50_us > SLOW_CALL_US) {
                     continue;
                 }

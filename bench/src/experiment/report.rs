@@ -207,7 +207,7 @@ impl Findings {
             ),
             format!(
                 "{samples} samples of each cell, after {warm_up_calls} calls that don't count. In each round every \
-                 arm has its turn, in an order that rotates; one whose calls take more than a second has only {SLOW_SAMPLES}. \
+                 arm has its turn, after different arms and beginning with each; one whose calls take more than a second has only {SLOW_SAMPLES}. \
                  Medians, with confidence intervals of 95 % by \
                  bootstrap. No sample is left out."
             ),
@@ -449,7 +449,8 @@ const THREATS: [&str; 12] = [
      once, at deploy.",
     "An earlier comparison of Docker and Wasm started and stopped its clocks at different points: it found a factor \
      of 324 in total time. Here all arms have the same two points, and the starting of a container's runtime is \
-     inside them. The factor depends on the function: it vanishes when computing dominates.",
+     inside them. The factor depends on the function: the more it computes, the smaller the factor, until the native code in a \
+     container is faster.",
     "Peak memory is what the kernel charges to the arm's group. Pages of files that another process read before are \
      not charged, and a server's memory contains what it would hold for other functions.",
     "The power of a core differs by a factor of four between sources; the model ignores idle power. The order of the \

@@ -1,4 +1,4 @@
-//! The rounds of one function and one size: every arm once in each round, in an order that rotates.
+//! The rounds of one function and one size: every arm once in each round, in an [order] that rotates.
 //! An arm whose calls take more than a second is skipped when it has a few samples.
 
 use std::path::Path;
@@ -53,8 +53,7 @@ fn measure(
     }
     let mut samples = vec![Vec::new(); open.len()];
     for round in 0..conditions.samples {
-        for turn in 0..open.len() {
-            let index = (turn + round) % open.len();
+        for index in order(open.len(), round) {
             if is_enough(&samples[index]) {
                 continue;
             }
@@ -80,6 +79,21 @@ fn measure(
         samples,
     };
     Ok(arms.iter().zip(samples).map(cell).collect())
+}
+
+/// Returns the order of the arms in a round.
+///
+/// Rounds begin with each arm in turn, and step through the arms by different numbers, so that an arm
+/// follows others, too: the kernel may still clean up after the one before.
+pub(crate) fn order(arms: usize, round: usize) -> impl Iterator<Item = usize> {
+    // A step without a common divisor reaches every arm.
+    let steps: Vec<usize> = (1..=arms).filter(|step| greatest_common_divisor(*step, arms) == 1).collect();
+    let step = steps.get(round % steps.len().max(1)).copied().unwrap_or(1);
+    (0..arms).map(move |turn| (round + turn * step) % arms)
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// Computes the answer that all arms must give.
@@ -125,7 +139,34 @@ pub(crate) struct Group {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn a_round_has_every_arm_once() {
+        for arms in 0..16 {
+            for round in 0..32 {
+                let mut sorted: Vec<_> = order(arms, round).collect();
+                sorted.sort_unstable();
+                assert_eq!(sorted, (0..arms).collect::<Vec<_>>(), "{arms} arms, round {round}");
+            }
+        }
+    }
+
+    #[test]
+    fn arms_follow_different_arms() {
+        let follows = |arm, round| {
+            let order: Vec<_> = order(14, round).collect();
+            order.windows(2).find(|pair| pair[1] == arm).map(|pair| pair[0])
+        };
+        for arm in 0..14 {
+            let before: BTreeSet<_> = (0..30).filter_map(|round| follows(arm, round)).collect();
+            assert_eq!(before.len(), 6, "{arm}: {before:?}");
+        }
+        let first: BTreeSet<_> = (0..14).filter_map(|round| order(14, round).next()).collect();
+        assert_eq!(first.len(), 14);
+    }
 
     #[test]
     fn only_slow_arms_have_enough_samples_early() {
