@@ -5,6 +5,7 @@ mod engine;
 mod micro_vm;
 pub(crate) mod native;
 mod nebula;
+mod over_http;
 mod spin;
 mod wasmtime;
 
@@ -185,10 +186,10 @@ impl ArmKind {
             Self::NebulaScaledToZero => Box::new(nebula::ScaledToZero::open(setup)?),
             Self::NativeCall => Box::new(native::NativeCall::open(setup)?),
             Self::NativeProcess => Box::new(native::ProcessPerCall::open(setup)),
-            Self::WasmtimeServe => Box::new(wasmtime::Serve::open(setup)?),
+            Self::WasmtimeServe => Box::new(wasmtime::open_serve(setup)?),
             Self::WasmtimeRun => Box::new(wasmtime::open_run(setup)?),
-            Self::Spin => Box::new(spin::Up::open(setup)?),
-            Self::ContainerWarm => Box::new(container::Warm::open(setup, Root::Minimal)?),
+            Self::Spin => Box::new(spin::open(setup)?),
+            Self::ContainerWarm => Box::new(container::open_warm(setup, Root::Minimal)?),
             Self::ContainerMinimal => Box::new(container::PerCall::open(setup, Root::Minimal)?),
             Self::ContainerDebian => Box::new(container::PerCall::open(setup, Root::Debian)?),
             Self::ContainerEngine => Box::new(engine::PerCall::open(setup)?),

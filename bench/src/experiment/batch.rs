@@ -29,7 +29,7 @@ const SHORTEST: Duration = Duration::from_millis(100);
 pub(crate) struct MeasuredEnergy {
     /// The power of the machine when nothing of the experiment runs.
     pub(crate) idle_w: f64,
-    /// Whether memory is in the figures.
+    /// True if the figures include memory.
     pub(crate) has_memory: bool,
     pub(crate) batches: Vec<ArmBatch>,
 }

@@ -20,8 +20,8 @@ impl Measured<'_> {
         Some(EventCost { memory_bytes: 0.0, ..(self.event)(arm)? })
     }
 
-    /// A server of Nebula that has the whole population. It keeps every function that was
-    /// called, although its memory is that of a server at rest, which has unloaded them.
+    /// A server of Nebula that has the whole population. It keeps the code of every
+    /// function that was called, because calls go on.
     pub(crate) fn nebula(&self) -> Option<Platform> {
         let Waiting { functions, nebula_uncalled: always, nebula: called, .. } = self.waiting;
         let of_one = |called: f64, always: f64| (called - always).max(0.0) / (*functions).max(1) as f64;

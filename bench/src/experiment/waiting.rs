@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,12 @@ use crate::server::{Server, StandardStream, nebula_serve};
 /// The time from the last call to the window, in which a server gives memory back.
 const REST: Duration = Duration::from_secs(2);
 
+/// The time for which calls keep a server awake. It drops a prepared instance that isn't called for 2 s.
+const AWAKE: Duration = Duration::from_secs(4);
+
+/// The time between two such calls.
+const CALL_INTERVAL: Duration = Duration::from_millis(500);
+
 /// The calls before a container rests.
 const CALLS: usize = 5;
 
@@ -30,7 +36,7 @@ pub(crate) struct Waiting {
     pub(crate) functions: usize,
     /// The server before any function has been called.
     pub(crate) nebula_uncalled: IdleCost,
-    /// The same server after each function has been called once.
+    /// The same server after each function has been called once, while calls of one of them go on.
     pub(crate) nebula: IdleCost,
     /// A server with one function that has been called once.
     pub(crate) nebula_single: IdleCost,
@@ -55,7 +61,7 @@ pub(crate) fn measure(
     Ok(Waiting {
         functions,
         nebula_uncalled: population.uncalled,
-        nebula: population.called,
+        nebula: IdleCost { memory_bytes: population.awake_bytes, ..population.called },
         nebula_single: single.called,
         container,
     })
@@ -81,6 +87,9 @@ pub(crate) fn deployed(
 /// A server that waits.
 struct WaitingServer {
     uncalled: IdleCost,
+    /// The memory after all functions were called, while calls of one go on.
+    awake_bytes: f64,
+    /// The costs after the last call, when the server has unloaded all functions.
     called: IdleCost,
 }
 
@@ -94,13 +103,28 @@ fn nebula(
     let serve = nebula_serve(&work.tools.nebula, deployed.path());
     let server = Server::start(&serve, StandardStream::Stdout, 2, work.cores)?;
     let uncalled = idle(server.pid(), window)?;
+    let mut caller = HttpCaller::connect(server.addresses[0], "/", work.function.media_type(), work.input)?;
     for name in deployed.names() {
-        let path = format!("/f/{name}");
-        HttpCaller::connect(server.addresses[0], &path, work.function.media_type(), work.input)?.call()?;
+        caller.prepare(&format!("/f/{name}"), work.function.media_type(), work.input);
+        caller.call()?;
     }
+    let awake_bytes = awake(server.pid(), &mut caller)?;
+    // The server waits for its connections when it stops.
+    drop(caller);
     let called = idle(server.pid(), window)?;
     server.stop()?;
-    Ok(WaitingServer { uncalled, called })
+    Ok(WaitingServer { uncalled, awake_bytes, called })
+}
+
+/// Returns the memory of a server that calls of one function keep from resting. The others are not
+/// called for long enough that it drops their prepared instances.
+fn awake(pid: u32, caller: &mut HttpCaller) -> anyhow::Result<f64> {
+    let end = Instant::now() + AWAKE;
+    while Instant::now() < end {
+        caller.call()?;
+        thread::sleep(CALL_INTERVAL);
+    }
+    Ok(footprint::memory(pid)?.proportional as f64)
 }
 
 fn container(work: Work<'_>, window: Duration) -> anyhow::Result<IdleCost> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::experiment::answer::Answer;
 use crate::experiment::arm::{Arm, Caller, Setup};
 use crate::experiment::arms::native::ProcessPerCall;
-use crate::experiment::http::HttpCaller;
+use crate::experiment::arms::over_http::OverHttp;
 use crate::experiment::tools::Root;
 use crate::server::{Server, StandardStream};
 
@@ -151,48 +151,12 @@ impl Arm for PerCall {
     }
 }
 
-/// A container that runs already, behind HTTP. It shares the network of the host.
-#[derive(Debug)]
-pub(crate) struct Warm {
-    server: Server,
-    caller: HttpCaller,
-    bundle: Bundle,
-}
-
-impl Warm {
-    pub(crate) fn open(setup: Setup<'_>, root: Root) -> anyhow::Result<Self> {
-        let bundle = Bundle::create(setup, root, "nebula-native-serve", true)?;
-        let server = Server::start(&bundle.run(), StandardStream::Stdout, 1, setup.cores)?;
-        let caller = HttpCaller::connect(server.addresses[0], "/", setup.function.media_type(), setup.input)?;
-        Ok(Self { server, caller, bundle })
-    }
-}
-
-impl Arm for Warm {
-    fn wake(&mut self) -> anyhow::Result<()> {
-        self.caller.call()?;
-        Ok(())
-    }
-
-    fn call(&mut self) -> anyhow::Result<Answer> {
-        self.caller.call()
-    }
-
-    fn callers(&self, count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>> {
-        self.caller.others(count)
-    }
-
-    fn server_pid(&self) -> Option<u32> {
-        // The runtime's process, of which the container's is a child.
-        Some(self.server.pid())
-    }
-
-    fn dispose(self: Box<Self>) -> anyhow::Result<()> {
-        // The container first: without it, the runtime's process ends.
-        let Self { server, caller, bundle } = *self;
-        drop(caller);
-        drop(bundle);
-        drop(server);
-        Ok(())
-    }
+/// Opens a container that runs already, behind HTTP. It shares the network of the host. The server's
+/// process is that of the runtime, of which the container's is a child.
+pub(crate) fn open_warm(setup: Setup<'_>, root: Root) -> anyhow::Result<OverHttp<Bundle>> {
+    let bundle = Bundle::create(setup, root, "nebula-native-serve", true)?;
+    let server = Server::start(&bundle.run(), StandardStream::Stdout, 1, setup.cores)?;
+    // The bundle is dropped first: without its container, the runtime's process ends.
+    let program_delays = Setup { delay: None, ..setup };
+    OverHttp::connect(program_delays, "/", server, bundle)
 }

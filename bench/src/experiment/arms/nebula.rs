@@ -26,11 +26,11 @@ pub(crate) enum State {
     /// Its compiled code is on disk and not loaded: the server is new and has called another
     /// function only.
     Cold,
-    /// It is loaded. Each call has a fresh instance; there is no cache.
+    /// The function is loaded. Each call gets a fresh instance. The cache is off.
     Fresh,
     /// Its result is cached.
     Remembered,
-    /// It is loaded and the step of a pipeline, which is called. There is no cache.
+    /// The function is loaded, and is the only step of the pipeline that is called. The cache is off.
     InPipeline,
 }
 
@@ -214,7 +214,7 @@ impl ScaledToZero {
     pub(crate) fn open(setup: Setup<'_>) -> anyhow::Result<Self> {
         let data_dir = setup.tools.copy_of_data_dir()?;
         let with_socket = nebula_serve(&setup.tools.nebula, data_dir.path());
-        // As systemd does it: the socket is file 3, and the process is named in the environment.
+        // Like systemd, passes the socket as file 3 and names the process in the environment.
         let mut script = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&0 0</dev/null".to_owned();
         let mut request = Request::of(setup);
         if let Some(delay) = request.delay.take() {
@@ -236,7 +236,7 @@ impl Arm for ScaledToZero {
         let socket = OwnedFd::from(self.listener.try_clone()?);
         let server = self.serve.stdin(Stdio::from(socket)).spawn().context("cannot start the server")?;
         self.server = Some(server);
-        // Not before: nobody would read a request that is longer than the buffers of the socket.
+        // A request longer than the buffers of the socket needs a server that reads it.
         caller.send()?;
         caller.receive()
     }

@@ -48,8 +48,7 @@ pub(crate) fn blocks(measured: Measured<'_>) -> Vec<Block> {
             "The hour is computed, not run: from the measured cost of a cold start, of a warm call, and of what \
              waits for calls. Each call is that of `fibonacci-recursive` with the small input. A container that \
              is kept alive pays for its cold start as one per call does. Nebula's server keeps the \
-             code of every function that was called, but its memory is measured at rest, when it has unloaded all: \
-             the model has too little of it, as the replay shows. Memory is averaged over the hour; a container's includes the process of its \
+             code of every function that was called; its memory is measured while calls go on. Memory is averaged over the hour; a container's includes the process of its \
              runtime."
                 .to_owned(),
         ),

@@ -18,7 +18,7 @@ use rustix::system::{RebootCommand, reboot};
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
 fn main() {
-    // Without a console, the host only sees that there is no answer.
+    // An error can be told only on the console. The host sees that the answer is missing.
     let _ = answer();
     // This returns only if it fails. The kernel then stops, because its first program ends.
     let _ = reboot(RebootCommand::Restart);

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let delay = Duration::from_millis(delay.parse()?);
     // The name lives as long as the process.
     let name: &'static str = String::leak(name.to_owned());
-    // As many threads as the process may use cores.
+    // Starts one thread for each core that the process may use.
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(name, delay))
 }
 
