@@ -22,9 +22,12 @@ mod concurrent;
 mod document;
 mod dots;
 mod engine;
+mod events;
+mod held;
 mod hour;
 mod http;
 mod interval;
+mod kept;
 mod micro_vm;
 mod packages;
 mod pipe;
@@ -114,6 +117,7 @@ struct Extent {
     population: usize,
     /// The time for which what waits is observed.
     idle_window: Duration,
+    events: events::Extent,
     replay: replay::Extent,
     /// The time of a batch whose energy is measured.
     batch: Duration,
@@ -135,6 +139,7 @@ impl Args {
                 },
                 population: 3,
                 idle_window: Duration::from_millis(100),
+                events: events::Extent { starts: 2, window: Duration::from_millis(10) },
                 // Half an hour in half a second: few calls, and enough to see that it works.
                 replay: replay::Extent {
                     compression: 3600.0,
@@ -156,6 +161,7 @@ impl Args {
                 },
                 population: 1_000,
                 idle_window: Duration::from_secs(5),
+                events: events::Extent { starts: 10, window: Duration::from_secs(1) },
                 replay: minutes_in_seconds(7.0, 4.0),
                 batch: Duration::from_secs(2),
             }
@@ -173,7 +179,8 @@ impl Args {
                 },
                 population: 1_000,
                 idle_window: Duration::from_secs(30),
-                replay: minutes_in_seconds(45.0, 20.0),
+                events: events::Extent { starts: 40, window: Duration::from_secs(5) },
+                replay: minutes_in_seconds(45.0, 60.0),
                 batch: Duration::from_secs(5),
             }
         };
@@ -276,6 +283,8 @@ fn compare(
     }
     eprintln!("what waits for calls");
     let waiting = waiting::measure(extent.population, &arms, work, extent.idle_window)?;
+    eprintln!("the events of the idle hour");
+    let events = events::measure(extent.events, &arms, work)?;
     eprintln!("replay of the idle hour");
     let replays = replay::run(&extent.replay, &arms, work)?;
     let energy = batch::measure(&args.powercap, &arms, work, extent.batch)?;
@@ -294,6 +303,7 @@ fn compare(
         on_disk,
         platforms: tools.descriptions(),
         waiting,
+        events,
         replays,
         energy,
         carbon: CarbonModel {

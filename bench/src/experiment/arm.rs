@@ -64,11 +64,6 @@ pub(crate) trait Arm {
     /// Returns an error if the arm answers one call at a time, or if the platform fails.
     fn callers(&self, count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>>;
 
-    /// Returns the process that waits for calls, if there is one.
-    fn server_pid(&self) -> Option<u32> {
-        None
-    }
-
     /// Ends everything that the arm has started.
     ///
     /// # Errors

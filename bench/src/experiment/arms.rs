@@ -16,7 +16,7 @@ use super::arm::{Arm, Setup};
 use super::tools::Root;
 
 /// A way to run a function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ArmKind {
     NebulaRemembered,

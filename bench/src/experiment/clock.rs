@@ -150,11 +150,6 @@ impl OpenArm {
         accounted.with_context(|| format!("calling {}", kind.name()))
     }
 
-    /// Returns the process that waits for calls, if there is one.
-    pub(crate) fn server_pid(&self) -> Option<u32> {
-        self.arm.server_pid()
-    }
-
     /// Ends the arm.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ impl Kind {
 /// A row of a chart: a name and a dot for each size.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) kind: Kind,
     /// Small, medium and large.
     pub(crate) dots: [Option<Estimate>; 3],
@@ -72,7 +72,8 @@ pub(crate) struct Chart {
 }
 
 const WIDTH: f64 = 860.0;
-const PLOT_LEFT: f64 = 210.0;
+/// The least room for names.
+const NAMES_WIDTH: f64 = 210.0;
 const PLOT_RIGHT: f64 = WIDTH - 30.0;
 const ROW_HEIGHT: f64 = 26.0;
 const HEAD_HEIGHT: f64 = 40.0;
@@ -101,9 +102,12 @@ impl Chart {
         // Whole powers of ten, so that every label is round; at least one.
         let first = smallest.log10().floor();
         let last = largest.log10().ceil().max(first + 1.0);
+        // A character of the font is at most this wide on average.
+        let longest = self.lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
+        let left = NAMES_WIDTH.max(7.0 * longest as f64 + 24.0);
         let x = |value: f64| {
             let share = (value.max(10_f64.powf(first)).log10() - first) / (last - first);
-            PLOT_LEFT + share * (PLOT_RIGHT - PLOT_LEFT)
+            left + share * (PLOT_RIGHT - left)
         };
         let legend_height = if self.legend.is_empty() { 0.0 } else { LEGEND_HEIGHT };
         let top = HEAD_HEIGHT + legend_height;
@@ -112,7 +116,7 @@ impl Chart {
         let mut body = String::new();
         // Writing to a `String` can't fail.
         let _ = writeln!(body, "<text class=\"title\" x=\"10\" y=\"24\">{}</text>", escape(&self.title));
-        let mut legend_x = PLOT_LEFT;
+        let mut legend_x = left;
         for (index, name) in self.legend.iter().enumerate() {
             shape(&mut body, index, legend_x, HEAD_HEIGHT + 8.0, "native");
             let _ = writeln!(
@@ -146,7 +150,7 @@ impl Chart {
         let _ = writeln!(
             body,
             "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{} (logarithmic)</text>",
-            f64::midpoint(PLOT_LEFT, PLOT_RIGHT),
+            f64::midpoint(left, PLOT_RIGHT),
             bottom + 40.0,
             escape(self.axis)
         );
@@ -155,9 +159,9 @@ impl Chart {
             let _ = writeln!(
                 body,
                 "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                PLOT_LEFT - 12.0,
+                left - 12.0,
                 y + 4.5,
-                escape(line.name)
+                escape(&line.name)
             );
             for (size, dot) in line.dots.iter().enumerate() {
                 let Some(dot) = dot else { continue };
@@ -166,7 +170,7 @@ impl Chart {
                     body,
                     "<g><title>{}: {} ({} to {})</title><line class=\"{class}\" stroke-width=\"2\" x1=\"{:.1}\" \
                      y1=\"{y:.1}\" x2=\"{:.1}\" y2=\"{y:.1}\"/>",
-                    escape(line.name),
+                    escape(&line.name),
                     self.unit.precise(dot.median),
                     self.unit.precise(dot.low),
                     self.unit.precise(dot.high),
@@ -253,8 +257,12 @@ mod tests {
             unit: Unit::Time,
             legend: vec!["small".to_owned(), "large".to_owned()],
             lines: vec![
-                Line { name: "one", kind: Kind::Nebula, dots: [dot(120.0), None, dot(2_500_000.0)] },
-                Line { name: "other", kind: Kind::Container, dots: [dot(90_000.0), None, None] },
+                Line {
+                    name: "one".to_owned(),
+                    kind: Kind::Nebula,
+                    dots: [dot(120.0), None, dot(2_500_000.0)],
+                },
+                Line { name: "other".to_owned(), kind: Kind::Container, dots: [dot(90_000.0), None, None] },
             ],
         };
         let svg = chart.svg().unwrap();
@@ -272,7 +280,10 @@ mod tests {
             .collect();
         let gaps: Vec<f64> = ticks.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(gaps.iter().all(|gap| (gap - gaps[0]).abs() < 0.2), "the axis is not logarithmic: {ticks:?}");
-        let none = Chart { lines: vec![Line { name: "one", kind: Kind::Wasm, dots: [None; 3] }], ..chart };
+        let none = Chart {
+            lines: vec![Line { name: "one".to_owned(), kind: Kind::Wasm, dots: [None; 3] }],
+            ..chart
+        };
         assert!(none.svg().is_none());
     }
 

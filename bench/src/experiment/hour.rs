@@ -2,8 +2,8 @@
 //! from measured events.
 //!
 //! ```text
-//! calls (Poisson, rates of a published trace) x measured cost of a cold start, of a warm call, and
-//! of an instance that waits -> memory held, CPU time, cold starts, energy
+//! calls (Poisson, rates of a published trace) x measured cost of a cold start, of a warm call by the
+//! time since the call before, and of what waits -> memory held, CPU time, cold starts, energy
 //! ```
 //!
 //! With the rate `r` of a function and a keep-alive of `t`, a call is a cold start with probability
@@ -93,12 +93,67 @@ impl Population {
 }
 
 /// The measured cost of one event, such as a cold start.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct EventCost {
-    pub(crate) time_s: f64,
     pub(crate) cpu_s: f64,
-    /// The memory that is held during the event, beyond that of an instance that waits.
-    pub(crate) memory_bytes: f64,
+    /// The memory that is held because of the event, beyond that of what waits, times the time for
+    /// which it is held.
+    pub(crate) byte_s: f64,
+}
+
+/// The measured CPU time of a warm call, by the time since the call before: a server that slept has
+/// to wake up, and finds less of its memory in the processor's caches.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct WarmCost {
+    /// In the order of the gaps.
+    pub(crate) by_gap: Vec<CostAfter>,
+}
+
+/// The CPU time of a call that comes a time after the call before.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct CostAfter {
+    pub(crate) gap_s: f64,
+    pub(crate) cpu_s: f64,
+}
+
+/// The points at which an average over gaps is computed.
+const QUANTILES: usize = 64;
+
+impl WarmCost {
+    /// Returns the average CPU time of calls at random moments with this rate, of which each comes
+    /// at most `gap_s_max` after the one before.
+    fn average(&self, rate: f64, gap_s_max: f64) -> f64 {
+        // The share of gaps that are shorter than the limit. `exp_m1` is exact for small numbers.
+        let share = -(-rate * gap_s_max).exp_m1();
+        if share <= 0.0 {
+            return 0.0;
+        }
+        let gap_s = |index| -(-share * (index as f64 + 0.5) / QUANTILES as f64).ln_1p() / rate;
+        (0..QUANTILES).map(|index| self.after(gap_s(index))).sum::<f64>() / QUANTILES as f64
+    }
+
+    /// Interpolates between measured gaps, by the logarithm of the gap. Beyond them it is that of the
+    /// nearest one.
+    fn after(&self, gap_s: f64) -> f64 {
+        let above = self.by_gap.partition_point(|cost| cost.gap_s < gap_s);
+        match (above.checked_sub(1).and_then(|below| self.by_gap.get(below)), self.by_gap.get(above)) {
+            (Some(below), Some(above)) => {
+                let share = (gap_s / below.gap_s).ln() / (above.gap_s / below.gap_s).ln();
+                below.cpu_s + share * (above.cpu_s - below.cpu_s)
+            }
+            (Some(nearest), None) | (None, Some(nearest)) => nearest.cpu_s,
+            (None, None) => 0.0,
+        }
+    }
+}
+
+/// The calls that a warm call is measured against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Serving {
+    /// One server has all functions: a call follows the last call of any of them.
+    AllFunctions,
+    /// Each function has its own server, or a process for each call.
+    OneFunction,
 }
 
 /// The measured cost of something that waits for calls, such as an instance or a server.
@@ -110,16 +165,27 @@ pub(crate) struct IdleCost {
 }
 
 /// A platform in the terms of the model.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Platform {
     pub(crate) cold: EventCost,
-    pub(crate) warm: EventCost,
-    /// The time that an instance waits after a call.
+    pub(crate) warm: WarmCost,
+    pub(crate) serving: Serving,
+    /// The time that an instance waits after a call. A call that finds none is a cold start.
     pub(crate) keep_alive: KeepAlive,
     /// An instance that waits, for each function.
     pub(crate) instance: IdleCost,
+    /// What is ready for the next call for a shorter time.
+    pub(crate) ready: Ready,
     /// The part that runs for the whole hour, whether functions are called or not.
     pub(crate) always: IdleCost,
+}
+
+/// Memory that a platform holds for a function for a short time after a call, to answer the next one
+/// sooner. Without it a call isn't a cold start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ready {
+    pub(crate) time: Duration,
+    pub(crate) memory_bytes: f64,
 }
 
 /// The time for which a function stays warm.
@@ -128,6 +194,8 @@ pub(crate) enum KeepAlive {
     For(Duration),
     /// Until the end: the first call of a function is its only cold start.
     Always,
+    /// It is warm before the first call, and until the end.
+    Started,
 }
 
 /// CPU time, and memory times the time for which it is held.
@@ -175,7 +243,8 @@ impl Platform {
     /// Computes a stretch of time. No instance exists at its beginning if they are kept until its
     /// end; otherwise it is any stretch of a longer time.
     pub(crate) fn usage(&self, population: &Population, length: Duration) -> Usage {
-        let Self { cold, warm, keep_alive, instance, always } = self;
+        let Self { cold, warm, serving, keep_alive, instance, ready, always } = self;
+        let all: f64 = population.rates.iter().sum();
         let length_s = length.as_secs_f64();
         let resources = |cost: &IdleCost, time_s: f64| Resources {
             cpu_s: cost.cpu_share * time_s,
@@ -191,27 +260,33 @@ impl Platform {
         };
         for rate in &population.rates {
             let calls = rate * length_s;
-            let (cold_starts, waiting) = match keep_alive {
+            let (cold_starts, waiting, gap_s_max) = match keep_alive {
                 KeepAlive::For(time) => {
-                    let is_cold = (-rate * time.as_secs_f64()).exp();
-                    (calls * is_cold, 1.0 - is_cold)
+                    let time_s = time.as_secs_f64();
+                    let is_cold = (-rate * time_s).exp();
+                    (calls * is_cold, 1.0 - is_cold, time_s)
                 }
                 KeepAlive::Always => {
                     // The probability of a call. `exp_m1` is exact for small numbers.
                     let is_called = -(-calls).exp_m1();
-                    (is_called, if calls > 0.0 { 1.0 - is_called / calls } else { 0.0 })
+                    (is_called, if calls > 0.0 { 1.0 - is_called / calls } else { 0.0 }, length_s)
                 }
+                KeepAlive::Started => (0.0, 1.0, length_s),
             };
-            let warm_calls = calls - cold_starts;
+            let warm_cpu_s = match serving {
+                Serving::AllFunctions => warm.average(all, length_s),
+                Serving::OneFunction => warm.average(*rate, gap_s_max),
+            };
             let running = Resources {
-                cpu_s: cold_starts * cold.cpu_s + warm_calls * warm.cpu_s,
-                byte_s: cold_starts * cold.time_s * cold.memory_bytes
-                    + warm_calls * warm.time_s * warm.memory_bytes,
+                cpu_s: cold_starts * cold.cpu_s + (calls - cold_starts) * warm_cpu_s,
+                byte_s: cold_starts * cold.byte_s,
             };
+            let is_ready = -(-rate * ready.time.as_secs_f64()).exp_m1();
+            let ready = Resources { cpu_s: 0.0, byte_s: ready.memory_bytes * is_ready * length_s };
             usage.calls += calls;
             usage.cold_starts += cold_starts;
             usage.running = usage.running + running;
-            usage.waiting = usage.waiting + resources(instance, waiting * length_s);
+            usage.waiting = usage.waiting + resources(instance, waiting * length_s) + ready;
         }
         usage
     }
@@ -242,12 +317,51 @@ impl Usage {
 mod tests {
     use super::*;
 
-    const EVENT: EventCost = EventCost { time_s: 0.1, cpu_s: 0.05, memory_bytes: 0.0 };
-
     fn platform(keep_alive: KeepAlive) -> Platform {
-        let warm = EventCost { cpu_s: 0.001, time_s: 0.001, memory_bytes: 0.0 };
-        let instance = IdleCost { memory_bytes: 1e7, cpu_share: 0.0 };
-        Platform { cold: EVENT, warm, keep_alive, instance, always: IdleCost::default() }
+        Platform {
+            cold: EventCost { cpu_s: 0.05, byte_s: 0.0 },
+            warm: WarmCost { by_gap: vec![CostAfter { gap_s: 0.001, cpu_s: 0.001 }] },
+            serving: Serving::OneFunction,
+            keep_alive,
+            instance: IdleCost { memory_bytes: 1e7, cpu_share: 0.0 },
+            ready: Ready::default(),
+            always: IdleCost::default(),
+        }
+    }
+
+    #[test]
+    fn warm_calls_cost_more_after_a_longer_gap() {
+        let cost = |gap_s, cpu_s| CostAfter { gap_s, cpu_s };
+        let warm = WarmCost { by_gap: vec![cost(0.001, 1.0), cost(0.1, 3.0)] };
+        assert_eq!([0.0, 0.001, 0.1, 9.0].map(|gap_s| warm.after(gap_s)), [1.0, 1.0, 3.0, 3.0]);
+        assert!((warm.after(0.01) - 2.0).abs() < 1e-9, "half way by the logarithm");
+        // Nearly all gaps are shorter or longer than what was measured, or they aren't allowed.
+        assert!((warm.average(1e6, f64::INFINITY) - 1.0).abs() < 1e-3);
+        assert!((warm.average(1e-6, f64::INFINITY) - 3.0).abs() < 1e-3);
+        assert!((warm.average(1e-6, 0.001) - 1.0).abs() < 1e-3);
+        assert_eq!(warm.average(1.0, 0.0), 0.0);
+        assert_eq!(WarmCost::default().average(1.0, 1.0), 0.0);
+    }
+
+    /// A call every 100 s of each of 100 functions is a call per second of their server.
+    #[test]
+    fn a_server_of_all_functions_is_called_more_often() {
+        let cost = |gap_s, cpu_s| CostAfter { gap_s, cpu_s };
+        let warm = WarmCost { by_gap: vec![cost(1e-3, 0.001), cost(100.0, 0.1)] };
+        let hundred = Population { rates: vec![0.01; 100] };
+        let each = Platform { warm, ..platform(KeepAlive::Always) };
+        let all = Platform { serving: Serving::AllFunctions, ..each.clone() };
+        let cpu_s = |platform: &Platform| platform.hour(&hundred).running.cpu_s;
+        assert!(cpu_s(&all) < cpu_s(&each) * 0.7, "{} {}", cpu_s(&all), cpu_s(&each));
+    }
+
+    #[test]
+    fn what_is_ready_for_a_short_time_holds_memory() {
+        let ready = Ready { time: Duration::from_secs(3), memory_bytes: 1e6 };
+        let once_a_second = Platform { ready, instance: IdleCost::default(), ..platform(KeepAlive::Always) }
+            .hour(&Population::single(3600.0));
+        let expected = 1e6 * (1.0 - (-3.0_f64).exp());
+        assert!((once_a_second.memory_bytes() - expected).abs() < 1.0, "{once_a_second:?}");
     }
 
     #[test]
@@ -273,6 +387,8 @@ mod tests {
         assert!((hour.memory_bytes() - 1e7 * (1.0 - 30.0 / HOUR_S)).abs() < 1.0, "{hour:?}");
         let never = platform(KeepAlive::Always).hour(&Population::single(0.0));
         assert!(never.cold_starts == 0.0 && never.memory_bytes() == 0.0, "{never:?}");
+        let started = platform(KeepAlive::Started).hour(&Population::single(0.0));
+        assert!(started.cold_starts == 0.0 && (started.memory_bytes() - 1e7).abs() < 1.0, "{started:?}");
     }
 
     /// A shorter time with rates and keep-alive scaled has the same calls and cold starts.

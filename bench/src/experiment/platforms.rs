@@ -4,117 +4,137 @@
 use std::time::Duration;
 
 use super::arms::ArmKind;
-use super::hour::{EventCost, IdleCost, KeepAlive, Platform};
-use super::waiting::Waiting;
+use super::dots::Kind;
+use super::events::Events;
+use super::hour::{EventCost, IdleCost, KeepAlive, Platform, Ready, Serving, WarmCost};
+use super::waiting::{NEBULA_RESTS_AFTER, NebulaWaiting, Waiting};
 
-/// Everything that platforms are made of. `event` returns the cost of a call of an arm that ran.
-#[derive(Clone, Copy)]
+/// Everything that platforms are made of.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured<'a> {
     pub(crate) waiting: &'a Waiting,
-    pub(crate) event: &'a dyn Fn(ArmKind) -> Option<EventCost>,
+    pub(crate) events: &'a Events,
 }
 
 impl Measured<'_> {
-    /// Returns the cost of a call in a server, whose memory is in what waits.
-    fn in_server(&self, arm: ArmKind) -> Option<EventCost> {
-        Some(EventCost { memory_bytes: 0.0, ..(self.event)(arm)? })
+    fn start(&self, arm: ArmKind) -> Option<EventCost> {
+        self.events.starts.get(&arm).copied()
     }
 
-    /// A server of Nebula that has the whole population. It keeps the code of every
-    /// function that was called, because calls go on.
+    fn warm(&self, arm: ArmKind) -> Option<WarmCost> {
+        self.events.warm.get(&arm).cloned()
+    }
+
+    /// A server of Nebula that has the whole population. It keeps the code of every function that was
+    /// called, because calls go on.
     pub(crate) fn nebula(&self) -> Option<Platform> {
-        let Waiting { functions, nebula_uncalled: always, nebula: called, .. } = self.waiting;
-        let of_one = |called: f64, always: f64| (called - always).max(0.0) / (*functions).max(1) as f64;
+        let waiting = &self.waiting.nebula;
         Some(Platform {
-            cold: self.in_server(ArmKind::NebulaCold)?,
-            warm: self.in_server(ArmKind::NebulaFresh)?,
+            cold: self.start(ArmKind::NebulaCold)?,
+            warm: self.warm(ArmKind::NebulaFresh)?,
+            serving: Serving::AllFunctions,
             keep_alive: KeepAlive::Always,
-            instance: IdleCost {
-                memory_bytes: of_one(called.memory_bytes, always.memory_bytes),
-                cpu_share: of_one(called.cpu_share, always.cpu_share),
-            },
-            always: *always,
+            instance: IdleCost { memory_bytes: waiting.loaded_bytes, cpu_share: 0.0 },
+            ready: waiting.ready(),
+            always: waiting.uncalled,
         })
     }
 
-    /// A server of Nebula with one function.
+    /// A server of Nebula with one function. It unloads the function when no calls come.
     pub(crate) fn nebula_single(&self) -> Option<Platform> {
-        let always = self.waiting.nebula_single;
-        Some(Platform { instance: IdleCost::default(), always, ..self.nebula()? })
+        let NebulaWaiting { loaded_bytes, rested, .. } = self.waiting.nebula_single;
+        Some(Platform {
+            keep_alive: KeepAlive::For(NEBULA_RESTS_AFTER),
+            instance: IdleCost { memory_bytes: loaded_bytes, cpu_share: 0.0 },
+            ready: self.waiting.nebula_single.ready(),
+            always: rested,
+            ..self.nebula()?
+        })
     }
 
     /// A server of Nebula with one function that a call starts and that ends when it has waited.
     pub(crate) fn nebula_scaled_to_zero(&self, waits: Duration) -> Option<Platform> {
         Some(Platform {
-            cold: (self.event)(ArmKind::NebulaScaledToZero)?,
-            warm: self.in_server(ArmKind::NebulaFresh)?,
+            cold: self.start(ArmKind::NebulaScaledToZero)?,
             keep_alive: KeepAlive::For(waits),
-            instance: self.waiting.nebula_single,
+            instance: self.waiting.nebula_single.rested,
             always: IdleCost::default(),
+            ..self.nebula_single()?
         })
     }
 
     /// An arm that starts something for each call.
     pub(crate) fn per_call(&self, arm: ArmKind) -> Option<Platform> {
-        let call = (self.event)(arm)?;
-        let none = IdleCost::default();
-        let keep_alive = KeepAlive::For(Duration::ZERO);
-        Some(Platform { cold: call, warm: call, keep_alive, instance: none, always: none })
+        Some(Platform {
+            cold: self.start(arm)?,
+            warm: WarmCost::default(),
+            serving: Serving::OneFunction,
+            keep_alive: KeepAlive::For(Duration::ZERO),
+            instance: IdleCost::default(),
+            ready: Ready::default(),
+            always: IdleCost::default(),
+        })
     }
 
-    /// Containers that wait for the next call. Starting one costs as much as one per call does.
-    pub(crate) fn container_kept(&self, arm: ArmKind, keep_alive: Duration) -> Option<Platform> {
+    /// Containers that wait for the next call, of a population or of a single function.
+    pub(crate) fn container_kept(
+        &self,
+        arm: ArmKind,
+        keep_alive: Duration,
+        is_single: bool,
+    ) -> Option<Platform> {
+        let Waiting { container, container_single, .. } = self.waiting;
         Some(Platform {
-            cold: (self.event)(arm)?,
-            warm: self.in_server(ArmKind::ContainerWarm)?,
+            cold: self.events.kept.get(&arm).copied()?,
+            warm: self.warm(ArmKind::ContainerWarm)?,
+            serving: Serving::OneFunction,
             keep_alive: KeepAlive::For(keep_alive),
-            instance: self.waiting.container?,
+            instance: if is_single { *container_single } else { *container }?,
+            ready: Ready::default(),
             always: IdleCost::default(),
         })
     }
 
     /// A container for each function that runs whether it is called or not.
-    pub(crate) fn container_always(&self, functions: usize) -> Option<Platform> {
-        let IdleCost { memory_bytes, cpu_share } = self.waiting.container?;
-        let functions = functions as f64;
-        Some(Platform {
-            cold: (self.event)(ArmKind::ContainerMinimal)?,
-            warm: self.in_server(ArmKind::ContainerWarm)?,
-            keep_alive: KeepAlive::Always,
-            instance: IdleCost::default(),
-            always: IdleCost { memory_bytes: memory_bytes * functions, cpu_share: cpu_share * functions },
-        })
+    pub(crate) fn container_always(&self, is_single: bool) -> Option<Platform> {
+        let kept = self.container_kept(ArmKind::ContainerMinimal, Duration::ZERO, is_single)?;
+        Some(Platform { keep_alive: KeepAlive::Started, ..kept })
     }
 
     /// Returns the platforms whose arms ran, in the order of the report.
     pub(crate) fn platforms(&self) -> Vec<NamedPlatform> {
         let mut platforms = Vec::new();
-        let mut add = |name: &str, platform: Option<Platform>, is_single| {
-            platforms.extend(platform.map(|platform| NamedPlatform {
-                name: name.to_owned(),
-                platform,
-                is_single,
-            }));
+        let mut add = |kind, name: &str, platform: Option<Platform>, is_single| {
+            let name = name.to_owned();
+            platforms.extend(platform.map(|platform| NamedPlatform { kind, name, platform, is_single }));
         };
-        add("Nebula, always on", self.nebula(), Some(false));
-        add("Nebula, always on", self.nebula_single(), Some(true));
+        add(Kind::Nebula, "Nebula, always on", self.nebula(), Some(false));
+        add(Kind::Nebula, "Nebula, always on", self.nebula_single(), Some(true));
         // A server ends after its idle time, or up to twice that. Two settings: a minute, a second.
         for (name, waits_s) in
             [("Nebula, scaled to zero after 1 min", 90.0), ("Nebula, scaled to zero after 1 s", 1.5)]
         {
             let platform = self.nebula_scaled_to_zero(Duration::from_secs_f64(waits_s));
-            add(name, platform, Some(true));
+            add(Kind::Nebula, name, platform, Some(true));
         }
-        add("native process per call", self.per_call(ArmKind::NativeProcess), None);
+        add(Kind::Native, "native process per call", self.per_call(ArmKind::NativeProcess), None);
         for (arm, root) in [(ArmKind::ContainerMinimal, "minimal"), (ArmKind::ContainerDebian, "Debian")] {
-            add(&format!("container ({root}) per call"), self.per_call(arm), None);
+            add(Kind::Container, &format!("container ({root}) per call"), self.per_call(arm), None);
             for minutes in [1, 10] {
-                let platform = self.container_kept(arm, Duration::from_secs(minutes * 60));
-                add(&format!("container ({root}) kept for {minutes} min"), platform, None);
+                for is_single in [false, true] {
+                    let platform = self.container_kept(arm, Duration::from_secs(minutes * 60), is_single);
+                    let name = format!("container ({root}) kept for {minutes} min");
+                    add(Kind::Container, &name, platform, Some(is_single));
+                }
             }
         }
-        for (functions, is_single) in [(self.waiting.functions, false), (1, true)] {
-            add("container that always runs", self.container_always(functions), Some(is_single));
+        for is_single in [false, true] {
+            add(
+                Kind::Container,
+                "container that always runs",
+                self.container_always(is_single),
+                Some(is_single),
+            );
         }
         platforms
     }
@@ -122,6 +142,7 @@ impl Measured<'_> {
 
 /// A platform of the hour.
 pub(crate) struct NamedPlatform {
+    pub(crate) kind: Kind,
     pub(crate) name: String,
     pub(crate) platform: Platform,
     /// The population that it belongs to: a single function, many, or either.

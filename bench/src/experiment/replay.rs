@@ -12,7 +12,6 @@
 mod containers;
 mod nebula;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,12 +20,9 @@ use serde::{Deserialize, Serialize};
 use super::account::Group;
 use super::arms::ArmKind;
 use super::clock::{OpenArm, Work};
+use super::held;
 use super::hour::{KeepAlive, Platform, Population, Usage};
 use super::trace::{self, DueCall};
-use crate::footprint;
-
-/// The time between two readings of the memory.
-const MEMORY_STEP: Duration = Duration::from_millis(50);
 
 /// The keep-alive of the containers that are kept, uncompressed.
 pub(crate) const KEPT: Duration = Duration::from_secs(60);
@@ -79,7 +75,8 @@ pub(crate) struct Observation {
     pub(crate) calls: usize,
     pub(crate) cold_starts: usize,
     pub(crate) cpu_s: f64,
-    /// The memory of all processes, averaged over the time.
+    /// The memory of all processes, averaged over the time. What its calls leave behind at the end
+    /// counts, because nothing was there at the beginning.
     pub(crate) memory_bytes: f64,
     /// The longest time from the moment a call was due to its answer.
     pub(crate) slowest_s: f64,
@@ -118,7 +115,8 @@ impl Stretch {
 impl Replay {
     /// Computes the same stretch with the model of the hour.
     pub(crate) fn modelled(&self, platform: &Platform) -> Usage {
-        let platform = Platform { keep_alive: self.subject.keep_alive(self.compression), ..*platform };
+        let keep_alive = self.subject.keep_alive(self.compression);
+        let platform = Platform { keep_alive, ..platform.clone() };
         platform.usage(&self.stretch.population(self.compression), self.stretch.length)
     }
 }
@@ -147,7 +145,7 @@ pub(crate) fn run(extent: &Extent, arms: &[ArmKind], work: Work<'_>) -> anyhow::
         let group = work.accounts.group(subject.name())?;
         let task = Task { work, group: &group, stretch, calls: &calls, expected: &expected };
         let observed = match keep_alive {
-            KeepAlive::Always => nebula::run(&task),
+            KeepAlive::Always | KeepAlive::Started => nebula::run(&task),
             KeepAlive::For(time) => containers::run(&task, time),
         }?;
         let cold_starts_due = trace::cold_starts(&calls, keep_alive);
@@ -168,29 +166,23 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Makes calls in this process's control group, and measures until all have ended.
+    /// Makes calls in this process's control group, and measures until all have ended; the memory
+    /// every `memory_step`.
     fn observe(
         &self,
+        memory_step: Duration,
         make_calls: impl FnOnce(Instant) -> anyhow::Result<Made>,
     ) -> anyhow::Result<Observation> {
-        let is_over = AtomicBool::new(false);
         let before = self.group.read()?;
         let begun = Instant::now();
-        let (made, memory_bytes) = thread::scope(|scope| {
-            let memory = scope.spawn(|| average_memory(begun + self.stretch.length, &is_over));
-            let made = make_calls(begun);
-            // A failure ends the readings early.
-            is_over.store(true, Ordering::Relaxed);
-            let memory = memory.join().map_err(|_| anyhow::anyhow!("the observer panicked"))?;
-            anyhow::Ok((made?, memory?))
-        })?;
+        let held = held::during(memory_step, || make_calls(begun))?;
         let cpu_s = before.until(&self.group.read()?).as_secs_f64();
-        let Made { cold_starts, slowest } = made;
+        let Made { cold_starts, slowest } = held.value;
         Ok(Observation {
             calls: self.calls.len(),
             cold_starts,
             cpu_s,
-            memory_bytes,
+            memory_bytes: held.byte_s / self.stretch.length.as_secs_f64(),
             slowest_s: slowest.as_secs_f64(),
         })
     }
@@ -208,19 +200,6 @@ impl Made {
     fn add(&mut self, other: Self) {
         self.cold_starts += other.cold_starts;
         self.slowest = self.slowest.max(other.slowest);
-    }
-}
-
-/// Averages the memory of the processes that this one has started, until `end`.
-fn average_memory(end: Instant, is_over: &AtomicBool) -> anyhow::Result<f64> {
-    let (mut sum, mut readings) = (0.0, 0.0);
-    loop {
-        sum += footprint::memory_of_descendants(std::process::id())?.proportional as f64;
-        readings += 1.0;
-        if Instant::now() >= end || is_over.load(Ordering::Relaxed) {
-            return Ok(sum / readings);
-        }
-        thread::sleep(MEMORY_STEP);
     }
 }
 

@@ -4,11 +4,14 @@
 //! cells -> document -> results.md, report.html, charts/*.svg
 //! ```
 
+mod answer;
 mod attribution;
+mod clocks;
 mod concurrent;
 mod idle_hour;
 mod measured;
 mod replay;
+mod threats;
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +20,7 @@ use anyhow::Context;
 use nebula_telemetry::carbon::CarbonModel;
 use nebula_telemetry::energy::EnergyModel;
 
+use self::attribution::ArmCall;
 use super::arms::ArmKind;
 use super::batch::MeasuredEnergy;
 use super::cell::{Cell, Conditions, Sample};
@@ -24,7 +28,8 @@ use super::clock::CheckedDelay;
 use super::concurrent::ConcurrentCell;
 use super::document::{Block, Document};
 use super::dots::{Chart, Kind, Line, Unit};
-use super::hour::EventCost;
+use super::events::Events;
+use super::hour::Resources;
 use super::interval::Estimate;
 use super::platforms::Measured;
 use super::published;
@@ -51,6 +56,7 @@ pub(crate) struct Findings {
     /// Sentences about platforms whose names don't say which they are.
     pub(crate) platforms: Vec<String>,
     pub(crate) waiting: Waiting,
+    pub(crate) events: Events,
     pub(crate) replays: Vec<Replay>,
     /// The energy that the machine measured, or the reason why it doesn't.
     pub(crate) energy: Result<MeasuredEnergy, String>,
@@ -98,20 +104,22 @@ impl Findings {
                 write(file, svg)?;
             }
         }
-        let idle =
-            serde_json::json!({ "waiting": self.waiting, "replays": self.replays, "energy": self.energy });
+        let idle = serde_json::json!({
+            "waiting": self.waiting, "events": self.events, "replays": self.replays, "energy": self.energy
+        });
         write("raw/idle.json", &format!("{}\n", serde_json::to_string_pretty(&idle)?))?;
         write("results.md", &document.markdown())?;
         write("report.html", &document.html())
     }
 
     fn document(&self) -> Document {
-        let mut blocks = self.question();
+        let measured = Measured { waiting: &self.waiting, events: &self.events };
+        let mut blocks = answer::blocks(self, measured);
         blocks.extend(self.summary());
+        blocks.extend(clocks::blocks(self));
         blocks.extend(concurrent::blocks(&self.arms, &self.concurrent));
-        let measured = Measured { waiting: &self.waiting, event: &|arm| self.event(arm) };
         blocks.extend(idle_hour::blocks(measured));
-        blocks.extend(attribution::blocks(&self.arms, measured, self.carbon));
+        blocks.extend(attribution::blocks(&self.calls(), measured, self.carbon));
         blocks.extend(replay::blocks(&self.replays, measured));
         blocks.extend(measured::blocks(&self.energy));
         blocks.extend(self.method());
@@ -120,30 +128,8 @@ impl Findings {
             blocks.extend(self.of_function(function));
         }
         blocks.extend(published::blocks());
-        blocks.push(Block::Heading("Threats to validity".to_owned()));
-        blocks.push(Block::Items(THREATS.iter().map(|threat| (*threat).to_owned()).collect()));
+        blocks.extend(threats::blocks());
         Document { title: "Functions under Nebula, in processes and in containers".to_owned(), blocks }
-    }
-
-    fn question(&self) -> Vec<Block> {
-        let mut blocks = vec![Block::Text(
-            "The question: what does a call of a function cost in time, processor time, memory and energy, \
-             depending on the platform that runs it, and from which state it starts? Every arm runs the same \
-             Rust source on the same inputs, and their answers are compared."
-                .to_owned(),
-        )];
-        if self.is_quick {
-            blocks.push(Block::Text(
-                "This is a quick run: the figures are a check, not to be quoted.".to_owned(),
-            ));
-        }
-        if !self.conditions.optimised {
-            blocks.push(Block::Text(
-                "The programs are not optimised: the figures are meaningless, and only show that everything works."
-                    .to_owned(),
-            ));
-        }
-        blocks
     }
 
     /// The arms beside each other for the function that computes least.
@@ -183,7 +169,7 @@ impl Findings {
         let sentence = |arm: ArmKind| {
             let other = self.estimate(arm, function, size, TOTAL)?;
             Some(format!(
-                "`{}` takes {} times the time of `{}` ({} and {}).",
+                "`{}` takes {} times as long as `{}` ({} and {}).",
                 arm.name(),
                 ratio(other.median / base.median),
                 ArmKind::NebulaCold.name(),
@@ -359,16 +345,23 @@ impl Findings {
         Estimate::of(cell.samples.iter().filter_map(measure))
     }
 
-    /// Returns the cost of a call that computes little, if the arm ran.
-    fn event(&self, arm: ArmKind) -> Option<EventCost> {
-        let of =
-            |measure| Some(self.estimate(arm, Function::FibonacciRecursive, Size::Small, measure)?.median);
-        let memory_bytes = of(MEMORY).unwrap_or(0.0);
-        Some(EventCost { time_s: of(TOTAL)? / 1e6, cpu_s: of(CPU)? / 1e6, memory_bytes })
+    /// Returns the calls that compute little, of the arms that ran.
+    fn calls(&self) -> Vec<ArmCall> {
+        let call = |arm: &ArmKind| {
+            let of = |measure| {
+                Some(self.estimate(*arm, Function::FibonacciRecursive, Size::Small, measure)?.median)
+            };
+            let byte_s = of(MEMORY).unwrap_or(0.0) * of(TOTAL)? / 1e6;
+            Some(ArmCall { arm: *arm, resources: Resources { cpu_s: of(CPU)? / 1e6, byte_s } })
+        };
+        self.arms.iter().filter_map(call).collect()
     }
 
     fn lines(&self, dots: impl Fn(ArmKind) -> [Option<Estimate>; 3]) -> Vec<Line> {
-        self.arms.iter().map(|arm| Line { name: arm.name(), kind: kind(*arm), dots: dots(*arm) }).collect()
+        self.arms
+            .iter()
+            .map(|arm| Line { name: arm.name().to_owned(), kind: kind(*arm), dots: dots(*arm) })
+            .collect()
     }
 }
 
@@ -434,42 +427,16 @@ fn kind(arm: ArmKind) -> Kind {
     }
 }
 
-/// What a reader should doubt.
-const THREATS: [&str; 12] = [
-    "The containers are those of runc, alone or under Podman, without a network. Docker, containerd and Kubernetes \
-     add a daemon, a network and a proxy, each of which takes longer than runc. The results favour containers.",
-    "A container per call by runc has an empty network namespace and a root that is a directory, without an overlay. \
-     Podman's has an overlay, in memory if there is room. That favours containers, too.",
-    "A virtual machine by software emulation says little about one by the processor, such as Firecracker's: it boots \
-     and computes many times more slowly. The report names the kind that ran. Debian's kernel is not the smallest.",
-    "The warm container shares the host's network, so that no bridge is in its way.",
-    "The native program is linked statically and starts faster than a program with shared libraries, and much faster \
-     than an interpreter.",
-    "wasmtime and Nebula compile Wasm before the first call: the time to compile isn't part of any call. It is paid \
-     once, at deploy.",
-    "An earlier comparison of Docker and Wasm started and stopped its clocks at different points: it found a factor \
-     of 324 in total time. Here all arms have the same two points, and the starting of a container's runtime is \
-     inside them. The factor depends on the function: the more it computes, the smaller the factor, until the native code in a \
-     container is faster.",
-    "Peak memory is what the kernel charges to the arm's group. Pages of files that another process read before are \
-     not charged, and a server's memory contains what it would hold for other functions.",
-    "The power of a core differs by a factor of four between sources; the model ignores idle power. The order of the \
-     arms follows processor time.",
-    "In the idle hour, nobody waits for requests on behalf of containers and processes per call: the daemon that \
-     starts them (Docker, containerd, an ingress) isn't counted. Nebula's server is.",
-    "The idle hour is a model: calls are independent, although real ones come in bursts. The replay that checks it is \
-     of the same kind, shorter, and without the most frequent calls. Rates are those of applications, of which each \
-     has one function or more.",
-    "One machine and the loopback: no network, no noisy neighbours, no disk, and no more callers than four per core.",
-];
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::experiment::cell::tests::{cell, conditions};
     use crate::experiment::concurrent::tests::cell as concurrent_cell;
-    use crate::experiment::hour::IdleCost;
+    use crate::experiment::hour::{EventCost, IdleCost, WarmCost};
     use crate::experiment::replay::{Observation, Stretch, Subject};
+    use crate::experiment::waiting::NebulaWaiting;
     use nebula_telemetry::carbon::Server;
 
     /// Ten functions, once per second each, in a container for each call.
@@ -487,6 +454,11 @@ mod tests {
                 slowest_s: 0.125,
             },
         }
+    }
+
+    fn nebula(memory_bytes: f64) -> NebulaWaiting {
+        let cost = IdleCost { memory_bytes, cpu_share: 0.0 };
+        NebulaWaiting { uncalled: cost, loaded_bytes: 1e4, ready_bytes: 1e5, rested: cost }
     }
 
     fn findings() -> Findings {
@@ -513,10 +485,18 @@ mod tests {
             }],
             waiting: Waiting {
                 functions: 100,
-                nebula_uncalled: IdleCost { memory_bytes: 2e7, cpu_share: 0.0 },
-                nebula: IdleCost { memory_bytes: 3e7, cpu_share: 0.0 },
-                nebula_single: IdleCost { memory_bytes: 1e7, cpu_share: 0.0 },
-                container: None,
+                nebula: nebula(2e7),
+                nebula_single: nebula(1e7),
+                container: Some(IdleCost { memory_bytes: 5e6, cpu_share: 0.0 }),
+                container_single: None,
+            },
+            events: Events {
+                starts: BTreeMap::from([
+                    (ArmKind::NebulaCold, EventCost { cpu_s: 0.0004, byte_s: 0.0 }),
+                    (ArmKind::ContainerMinimal, EventCost { cpu_s: 0.08, byte_s: 80_000.0 }),
+                ]),
+                warm: BTreeMap::from([(ArmKind::NebulaFresh, WarmCost { by_gap: Vec::new() })]),
+                kept: BTreeMap::new(),
             },
             platforms: vec!["The container engine: podman.".to_owned()],
             replays: vec![replayed()],
@@ -538,7 +518,11 @@ mod tests {
         let (markdown, html) = (read("results.md"), read("report.html"));
         for part in [
             "a quick run",
-            "`container-minimal` takes 200 times the time of `nebula-cold` (80.0 ms and 400 µs).",
+            "A server with 100 such functions holds 20.0 MB of memory",
+            "Its next call is answered after 400 µs, loading included; a new container by runc alone after 80.0 ms \
+             (200 times the first).",
+            "| fibonacci-recursive, n = 15 | 80.0 ms | – | – | 200 | – |",
+            "`container-minimal` takes 200 times as long as `nebula-cold` (80.0 ms and 400 µs).",
             "`wasmtime-run`: no wasmtime here",
             "markdown, large",
             "a delay of 50.0 ms inside `nebula-cold` showed as 51.0 ms to 51.0 ms",
@@ -557,7 +541,11 @@ mod tests {
         ] {
             assert!(markdown.contains(part), "{part}: {markdown}");
         }
-        assert_eq!(html.matches("<svg").count(), 5, "three of the summary, several callers, a function");
+        assert_eq!(
+            html.matches("<svg").count(),
+            7,
+            "three of the summary, several callers, two of the hour, a function"
+        );
         assert!(!html.contains("src=") && !html.contains("href="), "the page is self-contained");
         assert!(read("charts/fibonacci-recursive.svg").contains("large: n = 37"));
     }

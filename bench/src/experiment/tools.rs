@@ -182,7 +182,9 @@ impl Tools {
     pub(crate) fn copy_of_data_dir(&self) -> anyhow::Result<tempfile::TempDir> {
         let copy = tempfile::tempdir()?;
         let mut cp = Command::new("cp");
-        prepare::run(cp.arg("-a").arg(self.data_dir.path().join(".")).arg(copy.path()))?;
+        // The directory itself keeps its mode, which keeps others out.
+        let entries = std::fs::read_dir(self.data_dir.path())?.flatten().map(|entry| entry.path());
+        prepare::run(cp.arg("-a").args(entries).arg(copy.path()))?;
         Ok(copy)
     }
 

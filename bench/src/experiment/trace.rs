@@ -45,8 +45,8 @@ pub(crate) fn cold_starts(calls: &[DueCall], keep_alive: KeepAlive) -> usize {
     let mut is_cold = |call: &&DueCall| {
         let before: Option<Duration> = last[call.function].replace(call.at);
         match (before, keep_alive) {
+            (_, KeepAlive::Started) | (Some(_), KeepAlive::Always) => false,
             (None, _) => true,
-            (Some(_), KeepAlive::Always) => false,
             (Some(before), KeepAlive::For(time)) => call.at - before > time,
         }
     };
@@ -79,6 +79,7 @@ mod tests {
         let call = |at, function| DueCall { at: Duration::from_secs(at), function };
         let calls = [call(0, 0), call(1, 1), call(2, 0), call(9, 0), call(10, 1)];
         for (keep_alive, expected) in [
+            (KeepAlive::Started, 0),
             (KeepAlive::Always, 2),
             (KeepAlive::For(Duration::ZERO), 5),
             (KeepAlive::For(Duration::from_secs(5)), 4),

@@ -1,17 +1,19 @@
-//! Measures what waits for calls: a server of Nebula with a whole population, and a container of one
-//! function.
+//! Measures what waits for calls: a server of Nebula with a whole population, and containers.
 
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::arm::Setup;
 use super::arms::ArmKind;
-use super::clock::{OpenArm, Work};
-use super::hour::IdleCost;
+use super::arms::container::Bundle;
+use super::clock::Work;
+use super::hour::{IdleCost, Ready};
 use super::http::HttpCaller;
+use super::kept::KeptContainer;
+use super::tools::Root;
 use crate::cores;
 use crate::deployed::{DeployedFunctions, Size};
 use crate::footprint::{self, Activity};
@@ -20,28 +22,61 @@ use crate::server::{Server, StandardStream, nebula_serve};
 /// The time from the last call to the window, in which a server gives memory back.
 const REST: Duration = Duration::from_secs(2);
 
-/// The time for which calls keep a server awake. It drops a prepared instance that isn't called for 2 s.
-const AWAKE: Duration = Duration::from_secs(4);
+/// The time for which Nebula keeps an instance ready after a call: it looks every two seconds which
+/// functions were called since it last did.
+const READY_TIME: Duration = Duration::from_secs(3);
 
-/// The time between two such calls.
+/// The time after the last call of all at which Nebula unloads everything.
+pub(crate) const NEBULA_RESTS_AFTER: Duration = Duration::from_secs(22);
+
+/// The time after which no instance is ready any more.
+const AWAKE: Duration = Duration::from_secs(5);
+
+/// The time between two calls that keep a server awake.
 const CALL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The functions that are called shortly before memory is read, at most.
+const READY_FUNCTIONS_MAX: usize = 100;
 
 /// The calls before a container rests.
 const CALLS: usize = 5;
+
+/// The containers that wait at the same time.
+const CONTAINERS: usize = 8;
 
 /// The costs of waiting.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Waiting {
     /// The functions that Nebula's server has.
     pub(crate) functions: usize,
-    /// The server before any function has been called.
-    pub(crate) nebula_uncalled: IdleCost,
-    /// The same server after each function has been called once, while calls of one of them go on.
-    pub(crate) nebula: IdleCost,
-    /// A server with one function that has been called once.
-    pub(crate) nebula_single: IdleCost,
-    /// A warm container with its runtime's process, if there is one here.
+    /// A server with all functions.
+    pub(crate) nebula: NebulaWaiting,
+    /// A server with one function.
+    pub(crate) nebula_single: NebulaWaiting,
+    /// A warm container with its runtime's process, if there is one here: one of several, which share
+    /// the pages of the runtime's program.
     pub(crate) container: Option<IdleCost>,
+    /// A warm container alone.
+    pub(crate) container_single: Option<IdleCost>,
+}
+
+/// A server of Nebula that waits for calls.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct NebulaWaiting {
+    /// The server before any function has been called.
+    pub(crate) uncalled: IdleCost,
+    /// What it holds for a function that was called, while calls of others go on.
+    pub(crate) loaded_bytes: f64,
+    /// What it holds for the next call of a function that was called a moment ago.
+    pub(crate) ready_bytes: f64,
+    /// The server after the last call, when it has unloaded all functions.
+    pub(crate) rested: IdleCost,
+}
+
+impl NebulaWaiting {
+    pub(crate) fn ready(&self) -> Ready {
+        Ready { time: READY_TIME, memory_bytes: self.ready_bytes }
+    }
 }
 
 /// Measures for `window` each.
@@ -55,15 +90,14 @@ pub(crate) fn measure(
     window: Duration,
 ) -> anyhow::Result<Waiting> {
     let component = work.tools.component(work.function)?;
-    let nebula = |functions| nebula(functions, &component, work, window);
-    let container = arms.contains(&ArmKind::ContainerWarm).then(|| container(work, window)).transpose()?;
-    let (population, single) = (nebula(functions)?, nebula(1)?);
+    let container =
+        |count| arms.contains(&ArmKind::ContainerWarm).then(|| containers(count, work, window)).transpose();
     Ok(Waiting {
         functions,
-        nebula_uncalled: population.uncalled,
-        nebula: IdleCost { memory_bytes: population.awake_bytes, ..population.called },
-        nebula_single: single.called,
-        container,
+        nebula: nebula(functions, &component, work, window)?,
+        nebula_single: nebula(1, &component, work, window)?,
+        container: container(CONTAINERS)?,
+        container_single: container(1)?,
     })
 }
 
@@ -84,67 +118,90 @@ pub(crate) fn deployed(
     deployed
 }
 
-/// A server that waits.
-struct WaitingServer {
-    uncalled: IdleCost,
-    /// The memory after all functions were called, while calls of one go on.
-    awake_bytes: f64,
-    /// The costs after the last call, when the server has unloaded all functions.
-    called: IdleCost,
-}
-
 fn nebula(
     functions: usize,
     component: &Path,
     work: Work<'_>,
     window: Duration,
-) -> anyhow::Result<WaitingServer> {
+) -> anyhow::Result<NebulaWaiting> {
     let deployed = deployed(functions, component, work)?;
     let serve = nebula_serve(&work.tools.nebula, deployed.path());
     let server = Server::start(&serve, StandardStream::Stdout, 2, work.cores)?;
     let uncalled = idle(server.pid(), window)?;
     let mut caller = HttpCaller::connect(server.addresses[0], "/", work.function.media_type(), work.input)?;
-    for name in deployed.names() {
-        caller.prepare(&format!("/f/{name}"), work.function.media_type(), work.input);
-        caller.call()?;
-    }
-    let awake_bytes = awake(server.pid(), &mut caller)?;
-    // The server waits for its connections when it stops.
-    drop(caller);
-    let called = idle(server.pid(), window)?;
-    server.stop()?;
-    Ok(WaitingServer { uncalled, awake_bytes, called })
-}
-
-/// Returns the memory of a server that calls of one function keep from resting. The others are not
-/// called for long enough that it drops their prepared instances.
-fn awake(pid: u32, caller: &mut HttpCaller) -> anyhow::Result<f64> {
+    let mut call_each = |count| {
+        for name in deployed.names().take(count) {
+            caller.prepare(&format!("/f/{name}"), work.function.media_type(), work.input);
+            caller.call()?;
+        }
+        anyhow::Ok(())
+    };
+    let memory = || Ok::<_, anyhow::Error>(footprint::memory(server.pid())?.proportional as f64);
+    call_each(functions)?;
+    // Calls of one function keep the server awake until no instance of another is ready.
     let end = Instant::now() + AWAKE;
     while Instant::now() < end {
-        caller.call()?;
+        call_each(1)?;
         thread::sleep(CALL_INTERVAL);
     }
-    Ok(footprint::memory(pid)?.proportional as f64)
+    let loaded = memory()?;
+    let just_called = functions.min(READY_FUNCTIONS_MAX);
+    call_each(just_called)?;
+    let ready = memory()?;
+    // The server waits for its connections when it stops.
+    drop(caller);
+    let rested = idle(server.pid(), window)?;
+    server.stop()?;
+    let of_each = |bytes: f64, count: usize| bytes.max(0.0) / count.max(1) as f64;
+    Ok(NebulaWaiting {
+        uncalled,
+        loaded_bytes: of_each(loaded - uncalled.memory_bytes, functions),
+        ready_bytes: of_each(ready - loaded, just_called),
+        rested,
+    })
 }
 
-fn container(work: Work<'_>, window: Duration) -> anyhow::Result<IdleCost> {
-    let mut arm = OpenArm::open(ArmKind::ContainerWarm, work, None)?;
-    for _ in 0..CALLS {
-        arm.call()?;
+/// Measures one of `count` containers that wait at the same time.
+fn containers(count: usize, work: Work<'_>, window: Duration) -> anyhow::Result<IdleCost> {
+    let group = work.accounts.group("containers-that-wait")?;
+    let path = group.container_path();
+    let Work { tools, cores, function, input, .. } = work;
+    let setup = Setup { tools, cores, function, input, delay: None, container_path: path.as_deref() };
+    let bundle = |_| Bundle::create(setup, Root::Minimal, "nebula-native-serve", true);
+    let bundles = (0..count).map(bundle).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut containers = Vec::new();
+    for bundle in &bundles {
+        let mut container = KeptContainer::start(work, bundle)?;
+        for _ in 0..CALLS {
+            container.caller.call()?;
+        }
+        containers.push(container);
     }
-    let cost = idle(arm.server_pid().context("the container has no process")?, window)?;
-    arm.dispose()?;
-    Ok(cost)
+    let pids: Vec<u32> = containers.iter().map(KeptContainer::pid).collect();
+    let cost = idle_all(&pids, window)?;
+    for (container, bundle) in containers.into_iter().zip(&bundles) {
+        container.end(bundle);
+    }
+    Ok(IdleCost { memory_bytes: cost.memory_bytes / count as f64, cpu_share: cost.cpu_share / count as f64 })
 }
 
 /// Observes a process and its descendants while no calls arrive.
 fn idle(pid: u32, window: Duration) -> anyhow::Result<IdleCost> {
+    idle_all(&[pid], window)
+}
+
+/// Observes processes and their descendants while no calls arrive.
+fn idle_all(pids: &[u32], window: Duration) -> anyhow::Result<IdleCost> {
+    let activities = || pids.iter().map(|pid| Activity::of(*pid)).collect::<anyhow::Result<Vec<_>>>();
     thread::sleep(REST);
-    let before = Activity::of(pid)?;
+    let before = activities()?;
     thread::sleep(window);
-    let cpu = Activity::of(pid)?.cpu_since(&before);
-    let memory_bytes = footprint::memory(pid)?.proportional as f64;
-    Ok(IdleCost { memory_bytes, cpu_share: cpu.as_secs_f64() / window.as_secs_f64() })
+    let mut cost = IdleCost::default();
+    for ((before, after), pid) in before.iter().zip(activities()?).zip(pids) {
+        cost.cpu_share += after.cpu_since(before).as_secs_f64() / window.as_secs_f64();
+        cost.memory_bytes += footprint::memory(*pid)?.proportional as f64;
+    }
+    Ok(cost)
 }
 
 fn cores_of(work: Work<'_>) -> Vec<usize> {

@@ -14,7 +14,7 @@ use crate::server::Server;
 pub(crate) struct OverHttp<N> {
     caller: HttpCaller,
     _needs: N,
-    server: Server,
+    _server: Server,
 }
 
 impl<N> OverHttp<N> {
@@ -25,7 +25,7 @@ impl<N> OverHttp<N> {
             None => server.addresses[0],
         };
         let caller = HttpCaller::connect(address, path, setup.function.media_type(), setup.input)?;
-        Ok(Self { caller, _needs: needs, server })
+        Ok(Self { caller, _needs: needs, _server: server })
     }
 }
 
@@ -41,10 +41,6 @@ impl<N> Arm for OverHttp<N> {
 
     fn callers(&self, count: usize) -> anyhow::Result<Vec<Box<dyn Caller>>> {
         self.caller.others(count)
-    }
-
-    fn server_pid(&self) -> Option<u32> {
-        Some(self.server.pid())
     }
 
     fn dispose(self: Box<Self>) -> anyhow::Result<()> {

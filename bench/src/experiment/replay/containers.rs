@@ -9,9 +9,11 @@ use crate::cores;
 use crate::experiment::arm::{Arm, Setup};
 use crate::experiment::arms::container::Bundle;
 use crate::experiment::arms::native::ProcessPerCall;
-use crate::experiment::http::HttpCaller;
+use crate::experiment::kept::KeptContainer;
 use crate::experiment::tools::Root;
-use crate::server::{Server, StandardStream};
+
+/// The time between two readings of the memory. A container for one call exists for about 15 ms.
+const MEMORY_STEP: Duration = Duration::from_millis(5);
 
 /// # Errors
 /// Returns an error if a container fails or gives another answer.
@@ -30,7 +32,7 @@ pub(super) fn run(task: &Task<'_>, keep_alive: Duration) -> anyhow::Result<Obser
     let bundle = |_| Bundle::create(setup, Root::Minimal, program, !keep_alive.is_zero());
     let bundles = (0..task.stretch.functions).map(bundle).collect::<anyhow::Result<Vec<_>>>()?;
     task.group.within(|| {
-        task.observe(|begun| {
+        task.observe(MEMORY_STEP, |begun| {
             thread::scope(|scope| {
                 let function = |(function, bundle)| {
                     scope.spawn(move || {
@@ -75,24 +77,14 @@ fn call_each(task: &Task<'_>, function: usize, bundle: &Bundle, begun: Instant) 
 
 /// A container that waits for the next call, until a moment.
 struct Kept {
-    server: Server,
-    caller: HttpCaller,
+    container: KeptContainer,
     until: Instant,
 }
 
 impl Kept {
-    fn start(task: &Task<'_>, bundle: &Bundle) -> anyhow::Result<Self> {
-        let server = Server::start(&bundle.run(), StandardStream::Stdout, 1, task.work.cores)?;
-        let media_type = task.work.function.media_type();
-        let caller = HttpCaller::connect(server.addresses[0], "/", media_type, task.work.input)?;
-        Ok(Self { server, caller, until: Instant::now() })
-    }
-
     fn end(self, bundle: &Bundle) {
         sleep_until(self.until);
-        // The container first: without it, the runtime's process ends.
-        bundle.delete();
-        drop(self.server);
+        self.container.end(bundle);
     }
 }
 
@@ -111,14 +103,14 @@ fn call_kept(
             kept.end(bundle);
         }
         sleep_until(due);
-        let (mut kept, cold_starts) = match waiting.take() {
-            Some(kept) => (kept, 0),
-            None => (Kept::start(task, bundle)?, 1),
+        let (mut container, cold_starts) = match waiting.take() {
+            Some(kept) => (kept.container, 0),
+            None => (KeptContainer::start(task.work, bundle)?, 1),
         };
-        let answer = kept.caller.call()?;
+        let answer = container.caller.call()?;
         made.add(Made { cold_starts, slowest: due.elapsed() });
         task.work.function.ensure_same(task.expected, &answer.body)?;
-        waiting = Some(Kept { until: Instant::now() + keep_alive, ..kept });
+        waiting = Some(Kept { container, until: Instant::now() + keep_alive });
     }
     if let Some(kept) = waiting {
         kept.end(bundle);

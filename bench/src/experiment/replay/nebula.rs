@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Made, Observation, Task, sleep_until};
 use crate::cores;
@@ -13,6 +13,9 @@ use crate::server::{Server, StandardStream, cache_report, nebula_serve};
 
 /// The connections over which calls are made. A call that finds none free is late.
 const CALLERS: usize = 8;
+
+/// The time between two readings of the memory.
+const MEMORY_STEP: Duration = Duration::from_millis(50);
 
 /// # Errors
 /// Returns an error if the server fails or gives another answer.
@@ -24,7 +27,7 @@ pub(super) fn run(task: &Task<'_>) -> anyhow::Result<Observation> {
     task.group.within(|| {
         let serve = nebula_serve(&work.tools.nebula, deployed.path());
         let server = Server::start(&serve, StandardStream::Stdout, 2, work.cores)?;
-        let observed = task.observe(|begun| {
+        let observed = task.observe(MEMORY_STEP, |begun| {
             let made = call_all(task, server.addresses[0], &paths, begun)?;
             sleep_until(begun + task.stretch.length);
             Ok(made)

@@ -7,11 +7,17 @@ use nebula_telemetry::energy::EnergyModel;
 use crate::experiment::arms::ArmKind;
 use crate::experiment::document::Block;
 use crate::experiment::dots::Unit;
-use crate::experiment::hour::{EventCost, Platform, Population, Resources, Usage};
+use crate::experiment::hour::{Platform, Population, Resources, Usage};
 use crate::experiment::platforms::{Measured, NamedPlatform};
 
+/// A call of an arm.
+pub(super) struct ArmCall {
+    pub(super) arm: ArmKind,
+    pub(super) resources: Resources,
+}
+
 /// The energy and the carbon of a population's hour on all platforms, and of a call of each arm.
-pub(super) fn blocks(arms: &[ArmKind], measured: Measured<'_>, carbon: CarbonModel) -> Vec<Block> {
+pub(super) fn blocks(calls: &[ArmCall], measured: Measured<'_>, carbon: CarbonModel) -> Vec<Block> {
     let platforms: Vec<_> =
         measured.platforms().into_iter().filter(|named| named.is_single != Some(true)).collect();
     if platforms.is_empty() {
@@ -20,7 +26,6 @@ pub(super) fn blocks(arms: &[ArmKind], measured: Measured<'_>, carbon: CarbonMod
     let population = Population::published(measured.waiting.functions);
     let hour = |platform: &Platform| platform.hour(&population);
     let heads = |heads: &[&str]| heads.iter().map(|head| (*head).to_owned()).collect();
-    let of_call = |arm: &ArmKind| Some((*arm, (measured.event)(*arm)?));
     vec![
         Block::Heading("Whose energy and carbon it is".to_owned()),
         Block::Text(format!(
@@ -67,11 +72,10 @@ pub(super) fn blocks(arms: &[ArmKind], measured: Measured<'_>, carbon: CarbonMod
         ),
         Block::Table {
             heads: heads(&["arm", "operational, E × I", "embodied, M", "SCI per call"]),
-            rows: arms
+            rows: calls
                 .iter()
-                .filter_map(of_call)
-                .map(|(arm, EventCost { time_s, cpu_s, memory_bytes })| {
-                    let found = of(Resources { cpu_s, byte_s: memory_bytes * time_s }, carbon);
+                .map(|ArmCall { arm, resources }| {
+                    let found = of(*resources, carbon);
                     let mut row = carbon_cells(&format!("`{}`", arm.name()), found);
                     row.push(Unit::Mass.precise(found.per(1.0)));
                     row
@@ -121,17 +125,18 @@ fn energy_row(name: &str, usage: &Usage, functions: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::hour::{IdleCost, KeepAlive};
+    use crate::experiment::hour::{CostAfter, EventCost, IdleCost, KeepAlive, Ready, Serving, WarmCost};
 
     /// Of 3,600 calls: 1 s of CPU time each, and a server of 1 GB that is always there.
     #[test]
     fn the_parts_of_the_energy_add_up() {
-        let call = EventCost { time_s: 1.0, cpu_s: 1.0, memory_bytes: 0.0 };
         let platform = Platform {
-            cold: call,
-            warm: call,
+            cold: EventCost { cpu_s: 1.0, byte_s: 0.0 },
+            warm: WarmCost { by_gap: vec![CostAfter { gap_s: 1.0, cpu_s: 1.0 }] },
+            serving: Serving::OneFunction,
             keep_alive: KeepAlive::Always,
             instance: IdleCost::default(),
+            ready: Ready::default(),
             always: IdleCost { memory_bytes: 1e9, cpu_share: 0.0 },
         };
         let usage = platform.hour(&Population::single(3600.0));

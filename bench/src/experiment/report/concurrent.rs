@@ -24,7 +24,7 @@ pub(super) fn blocks(arms: &[ArmKind], cells: &[ConcurrentCell]) -> Vec<Block> {
         for (dot, function) in dots.iter_mut().zip(&functions) {
             *dot = find(*arm, *function).and_then(|cell| estimate(cell, |window| Some(window.answers_per_s)));
         }
-        Line { name: arm.name(), kind: kind(*arm), dots }
+        Line { name: arm.name().to_owned(), kind: kind(*arm), dots }
     };
     let measured = |arm: &&ArmKind| cells.iter().any(|cell| cell.arm == **arm);
     let chart = Chart {
@@ -42,8 +42,8 @@ pub(super) fn blocks(arms: &[ArmKind], cells: &[ConcurrentCell]) -> Vec<Block> {
              caller has called, and an arm whose calls take more than a second has only one. The same two points are stamped as with one caller, by the caller's thread. But \
              callers and platform share all cores here, for every arm alike, because processes run on the cores of \
              the callers that start them: callers take time from the platform, most from the fastest ones. Native \
-             calls have a process per caller. `{}` and `{}` are left out: their state is over with the first of \
-             several calls. Medians over the windows, with confidence intervals of 95 %.",
+             calls have a process per caller. `{}` and `{}` are left out: after the first of several calls, the function is \
+             loaded for the others. Medians over the windows, with confidence intervals of 95 %.",
             first.callers,
             first.rounds,
             first.window_s,

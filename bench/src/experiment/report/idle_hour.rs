@@ -2,9 +2,11 @@
 
 use nebula_telemetry::energy::EnergyModel;
 
+use super::block;
 use crate::experiment::document::Block;
-use crate::experiment::dots::Unit;
+use crate::experiment::dots::{Chart, Line, Unit};
 use crate::experiment::hour::Population;
+use crate::experiment::interval::Estimate;
 use crate::experiment::platforms::{Measured, NamedPlatform};
 
 /// The hour of a population, and of one function that is rarely called.
@@ -32,7 +34,7 @@ pub(crate) fn blocks(measured: Measured<'_>) -> Vec<Block> {
         }
     };
     let single = Population::single(1.0);
-    vec![
+    let mut blocks = vec![
         Block::Heading("An hour in which most functions are rarely called".to_owned()),
         Block::Text(format!(
             "{} functions, of which {} are called at most once in the hour and {} at most once per minute; {:.0} \
@@ -45,19 +47,59 @@ pub(crate) fn blocks(measured: Measured<'_>) -> Vec<Block> {
             population.calls()
         )),
         Block::Text(
-            "The hour is computed, not run: from the measured cost of a cold start, of a warm call, and of what \
-             waits for calls. Each call is that of `fibonacci-recursive` with the small input. A container that \
-             is kept alive pays for its cold start as one per call does. Nebula's server keeps the \
-             code of every function that was called; its memory is measured while calls go on. Memory is averaged over the hour; a container's includes the process of its \
-             runtime."
+            "The hour is computed, not run: from the measured cost of a cold start, of a warm call by the time since \
+             the call before, and of what waits for calls. Each call is that of `fibonacci-recursive` with the small \
+             input. Nebula's server keeps the code of every function that was called while calls go on, and an \
+             instance ready for the next call for about three seconds; 22 seconds after the last call of all it has \
+             unloaded everything. A container that is kept alive is started and ended by its runtime, and so is one \
+             for each call. Memory is averaged over the hour; a container's includes the process of its runtime."
                 .to_owned(),
         ),
+    ];
+    blocks.extend(chart(&platforms, &population, HourChart::Energy));
+    blocks.extend(chart(&platforms, &population, HourChart::Memory));
+    blocks.extend([
         table(&population, false),
         Block::Text(
             "One function that is called once in the hour, and nothing else on the machine:".to_owned(),
         ),
         table(&single, true),
-    ]
+    ]);
+    blocks
+}
+
+/// A chart of the hour of a population.
+#[derive(Clone, Copy)]
+enum HourChart {
+    /// Modelled, with the range of the model.
+    Energy,
+    Memory,
+}
+
+fn chart(platforms: &[NamedPlatform], population: &Population, chart: HourChart) -> Option<Block> {
+    let line = |named: &NamedPlatform| {
+        let hour = named.platform.hour(population);
+        let dot = match chart {
+            HourChart::Energy => Estimate {
+                median: hour.joules(EnergyModel::TYPICAL),
+                low: hour.joules(EnergyModel::LOW),
+                high: hour.joules(EnergyModel::HIGH),
+                samples: 1,
+            },
+            HourChart::Memory => {
+                let bytes = hour.memory_bytes();
+                Estimate { median: bytes, low: bytes, high: bytes, samples: 1 }
+            }
+        };
+        Line { name: named.name.clone(), kind: named.kind, dots: [Some(dot), None, None] }
+    };
+    let (file, axis, unit) = match chart {
+        HourChart::Energy => ("charts/hour-energy.svg", "energy of the hour, modelled", Unit::Energy),
+        HourChart::Memory => ("charts/hour-memory.svg", "memory held, averaged over the hour", Unit::Bytes),
+    };
+    let lines = platforms.iter().filter(|named| named.is_single != Some(true)).map(line).collect();
+    let title = format!("An hour of {} functions: {axis}", population.functions());
+    block(file, Chart { title, axis, unit, legend: Vec::new(), lines })
 }
 
 fn row(NamedPlatform { name, platform, .. }: &NamedPlatform, population: &Population) -> Vec<String> {

@@ -23,9 +23,10 @@ pub(super) fn blocks(replays: &[Replay], measured: Measured<'_>) -> Vec<Block> {
         Block::Text(
             "Calls of such a population are drawn at random from a fixed seed, and made against the real \
              platforms in compressed time: rates times the compression, keep-alive divided by it. Calls take as \
-             long as they take. The model computes the same stretch from the events that were measured one by \
-             one. The error is that of the model, in per cent of the replay. Cold starts in the trace are \
-             those that its gaps cause, so that they show the chance of the drawing."
+             long as they take, and what Nebula does after seconds without a call isn't compressed either. The model \
+             computes the same stretch from the events that were measured one by one. The error is that of the \
+             model, in per cent of the replay. The column \"in the trace\" counts the cold starts that the drawn calls \
+             cause: its difference to the model is chance."
                 .to_owned(),
         ),
         Block::Items(replays.iter().map(describe).collect()),
@@ -36,10 +37,9 @@ pub(super) fn blocks(replays: &[Replay], measured: Measured<'_>) -> Vec<Block> {
             rows: rows.concat(),
         },
         Block::Text(
-            "Memory is that of all processes (PSS), averaged over the replay. The model has for a container per \
-             call only the memory that is charged to it until the answer: the pages of the runtime's program \
-             and the time to end are missing. The model's processor time of a call is that of a call alone, \
-             which includes waking the server; calls that follow each other share that."
+            "Memory is that of all processes (PSS), averaged over the replay. The hour differs from its replay in two \
+             ways: calls are rarer, so a server sleeps between more of them, which the model has from calls with gaps; \
+             and fewer functions have been called in the last three seconds, so that Nebula holds less memory."
                 .to_owned(),
         ),
     ]
@@ -51,7 +51,7 @@ fn platform(subject: Subject, measured: Measured<'_>) -> Option<Platform> {
         Subject::Nebula => measured.nebula(),
         Subject::ContainerPerCall => measured.per_call(ArmKind::ContainerMinimal),
         // The replay sets the keep-alive that it compresses.
-        Subject::ContainerKept => measured.container_kept(ArmKind::ContainerMinimal, Duration::ZERO),
+        Subject::ContainerKept => measured.container_kept(ArmKind::ContainerMinimal, Duration::ZERO, false),
     }
 }
 
