@@ -54,10 +54,12 @@ impl Measured<'_> {
 
     /// A server of Nebula with one function that a call starts and that ends when it has waited.
     pub(crate) fn nebula_scaled_to_zero(&self, waits: Duration) -> Option<Platform> {
+        let NebulaWaiting { uncalled, loaded_bytes, .. } = self.waiting.nebula_single;
+        let memory_bytes = uncalled.memory_bytes + loaded_bytes;
         Some(Platform {
             cold: self.start(ArmKind::NebulaScaledToZero)?,
             keep_alive: KeepAlive::For(waits),
-            instance: self.waiting.nebula_single.rested,
+            instance: IdleCost { memory_bytes, cpu_share: 0.0 },
             always: IdleCost::default(),
             ..self.nebula_single()?
         })

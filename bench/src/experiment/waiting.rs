@@ -35,6 +35,10 @@ const AWAKE: Duration = Duration::from_secs(5);
 /// The time between two calls that keep a server awake.
 const CALL_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The time between calls of different functions. A server prepares no instance if the next call
+/// follows at once.
+const PREPARE: Duration = Duration::from_millis(2);
+
 /// The functions that are called shortly before memory is read, at most.
 const READY_FUNCTIONS_MAX: usize = 100;
 
@@ -129,27 +133,29 @@ fn nebula(
     let server = Server::start(&serve, StandardStream::Stdout, 2, work.cores)?;
     let uncalled = idle(server.pid(), window)?;
     let mut caller = HttpCaller::connect(server.addresses[0], "/", work.function.media_type(), work.input)?;
-    let mut call_each = |count| {
+    let mut call_each = |count, gap| {
         for name in deployed.names().take(count) {
+            thread::sleep(gap);
             caller.prepare(&format!("/f/{name}"), work.function.media_type(), work.input);
             caller.call()?;
         }
         anyhow::Ok(())
     };
     let memory = || Ok::<_, anyhow::Error>(footprint::memory(server.pid())?.proportional as f64);
-    call_each(functions)?;
+    call_each(functions, Duration::ZERO)?;
     // Calls of one function keep the server awake until no instance of another is ready.
     let end = Instant::now() + AWAKE;
     while Instant::now() < end {
-        call_each(1)?;
-        thread::sleep(CALL_INTERVAL);
+        call_each(1, CALL_INTERVAL)?;
     }
     let loaded = memory()?;
     let just_called = functions.min(READY_FUNCTIONS_MAX);
-    call_each(just_called)?;
+    call_each(just_called, PREPARE)?;
     let ready = memory()?;
     // The server waits for its connections when it stops.
     drop(caller);
+    // A check doesn't wait that long: its figures mean nothing.
+    thread::sleep(if window < REST { window } else { NEBULA_RESTS_AFTER });
     let rested = idle(server.pid(), window)?;
     server.stop()?;
     let of_each = |bytes: f64, count: usize| bytes.max(0.0) / count.max(1) as f64;

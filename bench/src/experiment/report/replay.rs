@@ -39,7 +39,10 @@ pub(super) fn blocks(replays: &[Replay], measured: Measured<'_>) -> Vec<Block> {
         Block::Text(
             "Memory is that of all processes (PSS), averaged over the replay. The hour differs from its replay in two \
              ways: calls are rarer, so a server sleeps between more of them, which the model has from calls with gaps; \
-             and fewer functions have been called in the last three seconds, so that Nebula holds less memory."
+             and fewer functions have been called in the last three seconds, so that Nebula holds less memory. The \
+             replay's calls of Nebula go to many functions with the same rate, whose code drives each other's out of \
+             the processor's caches; in the hour most calls go to the few most popular functions, as in the model, \
+             which calls one."
                 .to_owned(),
         ),
     ]
