@@ -7,7 +7,7 @@ use super::arms::ArmKind;
 use super::dots::Kind;
 use super::events::Events;
 use super::hour::{EventCost, IdleCost, KeepAlive, Platform, Ready, Serving, WarmCost};
-use super::waiting::{NEBULA_RESTS_AFTER, NebulaWaiting, Waiting};
+use super::waiting::{NEBULA_RESTS_AFTER, NEBULA_UNLOADS_AFTER, NebulaWaiting, Waiting};
 
 /// Everything that platforms are made of.
 #[derive(Clone, Copy, Debug)]
@@ -25,15 +25,14 @@ impl Measured<'_> {
         self.events.warm.get(&arm).cloned()
     }
 
-    /// A server of Nebula that has the whole population. It keeps the code of every function that was
-    /// called, because calls go on.
+    /// A server of Nebula that has the whole population. Calls of some functions go on all the time.
     pub(crate) fn nebula(&self) -> Option<Platform> {
         let waiting = &self.waiting.nebula;
         Some(Platform {
             cold: self.start(ArmKind::NebulaCold)?,
             warm: self.warm(ArmKind::NebulaFresh)?,
             serving: Serving::AllFunctions,
-            keep_alive: KeepAlive::Always,
+            keep_alive: KeepAlive::For(NEBULA_UNLOADS_AFTER),
             instance: IdleCost { memory_bytes: waiting.loaded_bytes, cpu_share: 0.0 },
             ready: waiting.ready(),
             always: waiting.uncalled,

@@ -26,6 +26,10 @@ const REST: Duration = Duration::from_secs(2);
 /// functions were called since it last did.
 const READY_TIME: Duration = Duration::from_secs(3);
 
+/// The time after the last call of a function at which Nebula unloads it while others are called: it
+/// looks once a minute which ones weren't called for a minute.
+pub(crate) const NEBULA_UNLOADS_AFTER: Duration = Duration::from_secs(90);
+
 /// The time after the last call of all at which Nebula unloads everything.
 pub(crate) const NEBULA_RESTS_AFTER: Duration = Duration::from_secs(22);
 

@@ -9,6 +9,7 @@
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use nebula_cache::LoadedReport;
 use nebula_engine::{Compiler, Described, Engine, Loaded, Ticker};
@@ -20,7 +21,7 @@ use tokio::sync::Semaphore;
 use crate::call::lane::ComputeLane;
 use crate::deploy::compiled::CompiledCode;
 use crate::error::LoadError;
-use crate::pool::{LoadedCounts, LoadedSet, Pool};
+use crate::pool::{LoadedCounts, LoadedSet, Pool, Unused};
 
 /// Runs the calls of one host.
 pub(crate) struct Executor {
@@ -239,6 +240,11 @@ impl Executor {
     /// Records that a serving thread is idle. Returns whether all of them are now.
     pub(crate) fn rest(&self) -> bool {
         self.awake.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Removes loaded code that no call has used lately, if it is time to look.
+    pub(crate) fn take_unused(&self) -> Option<Unused> {
+        self.loaded.take_unused(Instant::now())
     }
 
     /// Unloads everything that the compute lane has loaded and that no call is using.

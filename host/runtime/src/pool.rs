@@ -23,7 +23,7 @@ use nebula_model::id::Digest;
 use nebula_store::Compiled;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub(crate) use self::set::{LoadedCounts, LoadedSet};
+pub(crate) use self::set::{LoadedCounts, LoadedSet, Unused};
 use crate::deploy::compiled::CompiledCode;
 use crate::error::LoadError;
 

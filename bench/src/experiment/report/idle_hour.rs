@@ -49,9 +49,8 @@ pub(crate) fn blocks(measured: Measured<'_>) -> Vec<Block> {
         Block::Text(
             "The hour is computed, not run: from the measured cost of a cold start, of a warm call by the time since \
              the call before, and of what waits for calls. Each call is that of `fibonacci-recursive` with the small \
-             input. Nebula's server keeps the code of every function that was called while calls go on, and an \
-             instance ready for the next call for about three seconds; 22 seconds after the last call of all it has \
-             unloaded everything. A container that is kept alive is started and ended by its runtime, and so is one \
+             input. Nebula's server keeps an instance ready for about three seconds after a call, and the \
+             function's code for about 90 seconds; 22 seconds after the last call of all it has unloaded everything. A container that is kept alive is started and ended by its runtime, and so is one \
              for each call. Memory is averaged over the hour; a container's includes the process of its runtime."
                 .to_owned(),
         ),

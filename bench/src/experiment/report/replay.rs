@@ -23,7 +23,8 @@ pub(super) fn blocks(replays: &[Replay], measured: Measured<'_>) -> Vec<Block> {
         Block::Text(
             "Calls of such a population are drawn at random from a fixed seed, and made against the real \
              platforms in compressed time: rates times the compression, keep-alive divided by it. Calls take as \
-             long as they take, and what Nebula does after seconds without a call isn't compressed either. The model \
+             long as they take, and the times after which Nebula unloads what isn't called aren't compressed either: in this stretch it \
+             unloads no code. The model \
              computes the same stretch from the events that were measured one by one. The error is that of the \
              model, in per cent of the replay. The column \"in the trace\" counts the cold starts that the drawn calls \
              cause: its difference to the model is chance."

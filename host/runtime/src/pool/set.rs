@@ -8,13 +8,17 @@
 //! of its last uses, up to [`USES_MAX`]. So components that were called once are evicted before
 //! those called often. Uses are counted in each engine's component, so a hit writes nothing here.
 //!
+//! A component that isn't used for a minute or two is unloaded, although there is room: calls of
+//! others don't keep it.
+//!
 //! Invariants:
 //! * The component loaded last stays, even if it is larger than the budget.
-//! * An evicted component is dropped, and so unmapped, after the lock is released.
+//! * An evicted or unused component is dropped, and so unmapped, after the lock is released.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use nebula_engine::{Loaded, USES_MAX};
 use nebula_model::id::Digest;
@@ -22,6 +26,9 @@ use nebula_store::Compiled;
 
 /// Memory of an engine's component besides its code, bytes: types, function tables, page tables.
 const LOADED_BYTES_BESIDES: u64 = 128 * 1024;
+
+/// A component is unloaded at the end of the first such period in which it wasn't used.
+const UNUSED_PERIOD: Duration = Duration::from_secs(60);
 
 /// Identifies a pool of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +44,17 @@ pub(crate) struct LoadedSet {
 struct State {
     /// The next candidate for eviction is first.
     queue: VecDeque<Entry>,
+    /// The end of the last period whose unused components were unloaded.
+    swept_at: Option<Instant>,
     reads: u64,
     loads: u64,
     evictions: u64,
+}
+
+/// Components that were removed because nobody used them. Dropping it unmaps them, which takes a
+/// while.
+pub(crate) struct Unused {
+    _entries: VecDeque<Entry>,
 }
 
 /// A component, with everything that engines have loaded of it.
@@ -152,6 +167,20 @@ impl LoadedSet {
         drop((dropped, unloaded));
     }
 
+    /// Removes the components that weren't used in the period that ends now; `None` if there are none
+    /// or the period isn't over.
+    pub(crate) fn take_unused(&self, now: Instant) -> Option<Unused> {
+        let mut state = self.lock();
+        if now.saturating_duration_since(*state.swept_at.get_or_insert(now)) < UNUSED_PERIOD {
+            return None;
+        }
+        state.swept_at = Some(now);
+        let queue = std::mem::take(&mut state.queue);
+        let (used, unused): (VecDeque<_>, VecDeque<_>) = queue.into_iter().partition(Entry::take_uses);
+        state.queue = used;
+        (!unused.is_empty()).then_some(Unused { _entries: unused })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -197,6 +226,12 @@ impl State {
 impl Entry {
     fn bytes(&self) -> u64 {
         self.compiled.bytes() + self.loaded.len() as u64 * LOADED_BYTES_BESIDES
+    }
+
+    /// Takes all uses that the engines have counted. Returns whether there was one. Code that no
+    /// engine has loaded yet counts as used.
+    fn take_uses(&self) -> bool {
+        self.loaded.is_empty() || self.loaded.iter().fold(false, |used, (_, it)| it.take_uses() || used)
     }
 
     /// Takes one of the uses that each engine has counted. Returns whether there was one.

@@ -1,6 +1,7 @@
 //! Pools of several engines over one store, and the state that they share.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nebula_engine::{Codegen, Compiler, Ticker, compile_artefact};
 use nebula_store::Store;
@@ -102,6 +103,31 @@ fn components_that_were_not_used_lately_are_evicted_first() {
     let (reads, loads, evictions) = host.counts();
     assert_eq!((reads, loads), (6, 6));
     assert_eq!(evictions, 6 - host.set.counts().components);
+}
+
+#[test]
+fn components_that_were_not_used_for_a_period_are_unloaded() {
+    let host = Host::new(1024 * 1024 * 1024);
+    let pools = [host.pool(), host.pool()];
+    let [used, unused] = [1, 2].map(|answer| host.compile(answer, 100_000).0);
+    let begun = Instant::now();
+    let after = |seconds| begun + Duration::from_secs(seconds);
+    assert!(host.set.take_unused(begun).is_none(), "the first period begins");
+    for pool in &pools {
+        host.call(pool, &used);
+        host.call(pool, &unused);
+    }
+    assert!(host.set.take_unused(after(59)).is_none(), "the period isn't over");
+    assert!(host.set.take_unused(after(60)).is_none(), "both were used");
+    host.call(&pools[1], &used);
+    assert!(host.set.take_unused(after(119)).is_none());
+    let removed = host.set.take_unused(after(120));
+    assert!(removed.is_some(), "one wasn't used");
+    drop(removed);
+    assert!(pools.iter().all(|pool| pool.get(&unused).is_none() && pool.get(&used).is_some()));
+    assert_eq!(host.set.counts().components, 1);
+    host.call(&pools[0], &unused);
+    assert_eq!(host.counts(), (3, 5, 0));
 }
 
 #[test]

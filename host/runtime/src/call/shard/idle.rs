@@ -99,6 +99,10 @@ async fn rest(shard: Weak<Inner>) {
             state.drop_uncalled();
             state.calls
         };
+        if let Some(unused) = inner.runtime.executor().take_unused() {
+            // Unmapping many components would hold up calls.
+            tokio::task::spawn_blocking(move || drop(unused));
+        }
         drop(inner);
         if seen.replace(calls) != Some(calls) {
             continue;
