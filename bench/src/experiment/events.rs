@@ -58,17 +58,16 @@ pub(crate) struct Events {
 /// Returns an error if an arm fails.
 pub(crate) fn measure(extent: Extent, arms: &[ArmKind], work: Work<'_>) -> anyhow::Result<Events> {
     let mut events = Events::default();
+    // Only together with the container that waits can the cost of a kept one be told.
+    let keeps = arms.contains(&ArmKind::ContainerWarm);
     for arm in arms.iter().copied() {
-        match arm {
-            ArmKind::NebulaCold
-            | ArmKind::NebulaScaledToZero
-            | ArmKind::NativeProcess
-            | ArmKind::ContainerMinimal
-            | ArmKind::ContainerDebian => {
-                events.starts.insert(arm, start(arm, extent.starts, work)?);
-            }
+        let (starts, root) = match arm {
+            ArmKind::NebulaCold | ArmKind::NebulaScaledToZero | ArmKind::NativeProcess => (true, None),
+            ArmKind::ContainerMinimal => (true, Some(Root::Minimal)),
+            ArmKind::ContainerDebian => (true, Some(Root::Debian)),
             ArmKind::NebulaFresh | ArmKind::ContainerWarm => {
                 events.warm.insert(arm, warm(arm, extent.window, work)?);
+                (false, None)
             }
             ArmKind::NebulaRemembered
             | ArmKind::NebulaPipeline
@@ -77,15 +76,12 @@ pub(crate) fn measure(extent: Extent, arms: &[ArmKind], work: Work<'_>) -> anyho
             | ArmKind::WasmtimeRun
             | ArmKind::Spin
             | ArmKind::ContainerEngine
-            | ArmKind::MicroVm => {}
-        }
-        let root = match arm {
-            ArmKind::ContainerMinimal => Root::Minimal,
-            ArmKind::ContainerDebian => Root::Debian,
-            _ => continue,
+            | ArmKind::MicroVm => (false, None),
         };
-        // Only together with the arm that waits can the cost of a kept container be told.
-        if arms.contains(&ArmKind::ContainerWarm) {
+        if starts {
+            events.starts.insert(arm, start(arm, extent.starts, work)?);
+        }
+        if let Some(root) = root.filter(|_| keeps) {
             events.kept.insert(arm, kept(root, extent.starts, work)?);
         }
     }
