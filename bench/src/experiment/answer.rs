@@ -6,10 +6,10 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
-    /// The time that the platform took until the function ran.
+    /// The time until the function ran, if the platform itself tells it.
     pub(crate) start: Option<Duration>,
-    /// The time of the function itself, input and output included.
-    pub(crate) run: Option<Duration>,
+    /// The time inside the function, by the clock of the program that calls it.
+    pub(crate) run: Duration,
     /// True if the platform had the answer already.
     pub(crate) is_cached: bool,
 }

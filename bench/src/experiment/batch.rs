@@ -160,7 +160,7 @@ mod tests {
             Ok(Sample {
                 total_us: 1e6,
                 start_us: None,
-                run_us: None,
+                run_us: 1e3,
                 cpu_us: 1e6,
                 memory_bytes: Some(1_000_000_000),
             })

@@ -45,14 +45,22 @@ pub(crate) struct Cell {
 pub(crate) struct Sample {
     /// From the request handed over to the complete answer received.
     pub(crate) total_us: f64,
-    /// The part until the function ran, if the platform separates it.
+    /// The time until the function ran, by the platform's own account. Only Nebula has one, so that
+    /// arms aren't compared by it.
     pub(crate) start_us: Option<f64>,
-    /// The part of the function itself, if the platform separates it.
-    pub(crate) run_us: Option<f64>,
+    /// The part inside the function, by the clock of the program that calls it.
+    pub(crate) run_us: f64,
     /// The CPU time of everything that the call caused, also after the answer.
     pub(crate) cpu_us: f64,
     /// The peak of memory that the arm held, if the machine accounts for it.
     pub(crate) memory_bytes: Option<u64>,
+}
+
+impl Sample {
+    /// Returns the part outside the function: starting, handing over input and answer, and all else.
+    pub(crate) fn platform_us(&self) -> f64 {
+        self.total_us - self.run_us
+    }
 }
 
 /// Returns the path of a cell's file.

@@ -97,11 +97,16 @@ impl OpenArm {
                 Ok(stamped)
             })?;
             let StampedAnswer { answer, total } = value;
+            ensure!(
+                answer.run <= total,
+                "the function took {:?}, longer than its call, {total:?}: their clocks differ",
+                answer.run
+            );
             let us = |duration: Duration| duration.as_secs_f64() * 1e6;
             let sample = Sample {
                 total_us: us(total),
                 start_us: answer.start.map(us),
-                run_us: answer.run.map(us),
+                run_us: us(answer.run),
                 cpu_us: us(cpu),
                 memory_bytes,
             };

@@ -110,7 +110,7 @@ impl HttpCaller {
         Ok(Answer {
             body,
             start: timing(&head.server_timing, "start"),
-            run: timing(&head.server_timing, "run"),
+            run: timing(&head.server_timing, "run").context("the answer doesn't tell the function's time")?,
             is_cached: head.cache_status.contains("hit"),
         })
     }

@@ -97,7 +97,7 @@ fn receive(stdout: &mut ChildStdout) -> std::io::Result<Answer> {
     let mut body = vec![0; u32::from_le_bytes(length) as usize];
     stdout.read_exact(&mut body)?;
     let run = Duration::from_nanos(u64::from_le_bytes(run_ns));
-    Ok(Answer { body, start: None, run: Some(run), is_cached: false })
+    Ok(Answer { body, start: None, run, is_cached: false })
 }
 
 impl Drop for PipedProcess {

@@ -78,6 +78,12 @@ pub(crate) struct ArmOnDisk {
     pub(crate) size: OnDisk,
 }
 
+/// The flags of `bench/native/Cargo.toml` and `functions/Cargo.toml`.
+const FLAGS: &str = "The source is compiled with the same flags for all arms (Rust's profile `release`): optimisation \
+                     level 3, link-time optimisation of all crates, one codegen unit, and a panic ends the program. \
+                     Native code is for the baseline of its architecture, and Wasm for that of `wasm32-wasip2`, \
+                     without vector instructions.";
+
 /// A measure of a sample.
 type Measure = fn(&Sample) -> Option<f64>;
 
@@ -203,6 +209,15 @@ impl Findings {
             "The clock is the same for all arms: from the request handed over to the last byte of the answer. The \
              end of a process or a container comes after that: it counts as processor time, not as time."
                 .to_owned(),
+            "`time` is between these two points. `function` is the part inside the function, its conversion from and \
+             to JSON included, by the monotonic clock of the program that calls it: the native or Wasm program, the \
+             `wasi:http` component, Nebula. `platform` is the rest of each call: starting, handing over input and \
+             answer, everything else. Nebula decodes the input before it starts the function, so that this belongs \
+             to the platform. A remembered result has no time in a function. That of `nebula-pipeline` is the time \
+             of the pipeline, which creates the instance of its step. The parts of medians may not add up, because \
+             each is a median of its own."
+                .to_owned(),
+            FLAGS.to_owned(),
             accounting.clone(),
             "The caller's own processor time isn't counted, nor is that of starting a server that is warm before \
              the call."
@@ -309,8 +324,8 @@ impl Findings {
             "arm",
             "time",
             "confidence interval",
-            "start",
             "function",
+            "platform",
             "processor time",
             "peak memory",
             "energy, modelled",
@@ -386,8 +401,8 @@ fn row(cell: &Cell) -> Vec<String> {
         format!("`{}`", cell.arm.name()),
         median(Unit::Time, TOTAL),
         interval,
-        median(Unit::Time, |sample| sample.start_us),
-        median(Unit::Time, |sample| sample.run_us),
+        median(Unit::Time, |sample| Some(sample.run_us)),
+        median(Unit::Time, |sample| Some(sample.platform_us())),
         median(Unit::Time, CPU),
         median(Unit::Bytes, MEMORY),
         format!(
@@ -527,6 +542,9 @@ mod tests {
             "markdown, large",
             "a delay of 50.0 ms inside `nebula-cold` showed as 51.0 ms to 51.0 ms",
             "| `nebula-cold` | 3.20 MB | – |",
+            "| arm | time | confidence interval | function | platform | processor time |",
+            "| `container-minimal` | 80.0 ms | 40.0 ms to 120 ms | 20.0 ms | 60.0 ms | 80.0 ms |",
+            "link-time optimisation",
             "Energy per call is modelled, not measured",
             "* The container engine: podman.",
             "| container (minimal) per call |",

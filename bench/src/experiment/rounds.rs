@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn only_slow_arms_have_enough_samples_early() {
         let samples = |total_us, count| {
-            vec![Sample { total_us, start_us: None, run_us: None, cpu_us: 1.0, memory_bytes: None }; count]
+            vec![Sample { total_us, start_us: None, run_us: 0.0, cpu_us: 1.0, memory_bytes: None }; count]
         };
         assert!(!is_enough(&samples(1_000.0, 30)));
         assert!(!is_enough(&samples(1e7, SLOW_SAMPLES - 1)));

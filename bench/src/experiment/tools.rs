@@ -128,7 +128,7 @@ impl Tools {
             Some(nebula) => nebula.clone(),
             None => prepare::nebula()?,
         };
-        let components = prepare::functions(Function::ALL.map(Function::name))?.to_vec();
+        let components = build_components()?;
         let native = build_native(preparation.complete)?;
         let deploys: Vec<Deploy<'_>> = Function::ALL
             .iter()
@@ -328,6 +328,24 @@ fn build_native(optimised: bool) -> anyhow::Result<Native> {
     })
 }
 
+/// Builds the components for Nebula in the order of [`Function::ALL`].
+///
+/// Each is a library that others can link, too. cargo then does no link-time optimisation of it, of
+/// which only the native program would have the benefit. So they are built as components alone, and
+/// in a directory of their own, because both kinds have the same file.
+fn build_components() -> anyhow::Result<Vec<PathBuf>> {
+    let target = prepare::root().join("target/native/components");
+    let built = target.join("wasm32-wasip2/release");
+    let build = |function: Function| {
+        let mut build = prepare::cargo();
+        build.args(["rustc", "--quiet", "--release", "--target", "wasm32-wasip2", "--crate-type", "cdylib"]);
+        build.args(["--package", function.name(), "--target-dir"]).arg(&target);
+        prepare::run(build.current_dir(prepare::root().join("functions")))?;
+        Ok(built.join(function.name().replace('-', "_")).with_extension("wasm"))
+    };
+    Function::ALL.into_iter().map(build).collect()
+}
+
 /// Copies the native programs to a container's root.
 fn add_programs(native: &Native, root: &Path) -> anyhow::Result<()> {
     for program in [&native.call, &native.serve] {
@@ -356,12 +374,12 @@ fn wasmtime(preparation: &Preparation) -> anyhow::Result<Wasmtime> {
         }
         None => return Err(anyhow!("wasmtime isn't installed, and this run installs nothing")),
     };
-    let built = prepare::root().join("target/native/wasm32-wasip2/wasm");
+    let built = prepare::root().join("target/native/wasm32-wasip2/release");
     let wasmtime = Wasmtime { program, compiled: built.join("compiled") };
     std::fs::create_dir_all(&wasmtime.compiled)?;
     for function in &preparation.functions {
         let mut build = prepare::cargo();
-        build.args(["build", "--quiet", "--profile", "wasm", "--target", "wasm32-wasip2"]);
+        build.args(["build", "--quiet", "--release", "--target", "wasm32-wasip2"]);
         build.args([
             "--package",
             "nebula-native",

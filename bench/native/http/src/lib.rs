@@ -4,6 +4,8 @@
 // The exports of wasi:http have names that only Wasm allows.
 #[cfg(target_family = "wasm")]
 mod component {
+    use std::time::{Duration, Instant};
+
     use wasip2::exports::http::incoming_handler::Guest;
     use wasip2::http::types::{
         ErrorCode, Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
@@ -20,13 +22,24 @@ mod component {
     impl Guest for Component {
         fn handle(request: IncomingRequest, response: ResponseOutparam) {
             let path = request.path_with_query().unwrap_or_default();
-            let answer =
-                read(&request).and_then(|input| nebula_native::call(path.trim_start_matches('/'), &input));
+            let answer = read(&request).and_then(|input| call(path.trim_start_matches('/'), &input));
             match answer {
-                Ok(output) => respond(response, 200, &output),
-                Err(error) => respond(response, 400, error.as_bytes()),
+                Ok(Answer { output, run }) => respond(response, 200, run, &output),
+                Err(error) => respond(response, 400, Duration::ZERO, error.as_bytes()),
             }
         }
+    }
+
+    /// The output of the function and its time.
+    struct Answer {
+        output: Vec<u8>,
+        run: Duration,
+    }
+
+    fn call(name: &str, input: &[u8]) -> Result<Answer, String> {
+        let started = Instant::now();
+        let output = nebula_native::call(name, input)?;
+        Ok(Answer { output, run: started.elapsed() })
     }
 
     fn read(request: &IncomingRequest) -> Result<Vec<u8>, String> {
@@ -43,10 +56,13 @@ mod component {
         }
     }
 
-    fn respond(response: ResponseOutparam, status: u16, output: &[u8]) {
+    /// `Server-Timing` has the time of the function, as that of the native server has.
+    fn respond(response: ResponseOutparam, status: u16, run: Duration, output: &[u8]) {
         let prepared = || {
             let length = output.len().to_string().into_bytes();
-            let headers = Fields::from_list(&[("content-length".to_owned(), length)]).map_err(|_| ())?;
+            let timing = format!("run;dur={:.6}", run.as_secs_f64() * 1e3).into_bytes();
+            let headers = [("content-length".to_owned(), length), ("server-timing".to_owned(), timing)];
+            let headers = Fields::from_list(&headers).map_err(|_| ())?;
             let outgoing = OutgoingResponse::new(headers);
             outgoing.set_status_code(status)?;
             let body = outgoing.body()?;

@@ -18,7 +18,7 @@ pub(crate) fn cell(arm: ArmKind, function: Function, size: Size, total_us: f64) 
     let sample = |total_us| Sample {
         total_us,
         start_us: None,
-        run_us: Some(total_us / 2.0),
+        run_us: total_us / 4.0,
         cpu_us: total_us,
         memory_bytes: Some(1_000_000),
     };
@@ -32,6 +32,13 @@ pub(crate) fn cell(arm: ArmKind, function: Function, size: Size, total_us: f64) 
         finished_at_unix_s: 1,
         samples: vec![sample(total_us), sample(total_us * 3.0)],
     }
+}
+
+#[test]
+fn the_time_outside_the_function_is_that_of_the_platform() {
+    let samples = cell(ArmKind::NativeCall, Function::NthPrime, Size::Small, 8.0).samples;
+    let platform: Vec<f64> = samples.iter().map(Sample::platform_us).collect();
+    assert_eq!(platform, [6.0, 18.0]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ struct Sleeper {
 impl Caller for Sleeper {
     fn call(&mut self) -> anyhow::Result<Answer> {
         thread::sleep(CALL);
-        Ok(Answer { body: self.body.to_vec(), start: None, run: None, is_cached: false })
+        Ok(Answer { body: self.body.to_vec(), start: None, run: Duration::ZERO, is_cached: false })
     }
 
     fn settle(&mut self) -> anyhow::Result<()> {
