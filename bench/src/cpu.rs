@@ -62,7 +62,10 @@ fn is_ended(error: &anyhow::Error) -> bool {
 }
 
 /// Returns a process and its descendants: a server may be a program that starts another one.
-fn tree(pid: u32) -> anyhow::Result<Vec<u32>> {
+///
+/// # Errors
+/// Returns an error if the process has ended.
+pub(crate) fn tree(pid: u32) -> anyhow::Result<Vec<u32>> {
     let mut tree = vec![pid];
     let mut at = 0;
     while let Some(&parent) = tree.get(at) {

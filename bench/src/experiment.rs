@@ -10,6 +10,7 @@
 //! * All arms run the same source on the same input, and a different answer ends the run.
 //! * An arm that can't run here is in the report, with the reason; so are cells without time.
 //! * A run that was interrupted continues: complete cells are read from their files.
+//! * A run that ends, in whatever way, leaves nothing on the machine but its output (`supervisor`).
 
 mod account;
 mod answer;
@@ -35,9 +36,11 @@ mod platforms;
 mod published;
 mod random;
 mod relay;
+mod remains;
 mod replay;
 mod report;
 mod rounds;
+mod supervisor;
 mod tools;
 mod trace;
 mod waiting;
@@ -45,6 +48,7 @@ mod workload;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -57,6 +61,7 @@ use self::account::Accounts;
 use self::arms::ArmKind;
 use self::cell::Conditions;
 use self::clock::Work;
+use self::remains::RunId;
 use self::report::{ArmOnDisk, Findings, LeftOut};
 use self::tools::{OnDisk, Preparation, Root, Tools};
 use self::workload::{Function, Size};
@@ -103,6 +108,9 @@ pub(crate) struct Args {
     /// The `spin` binary to measure; by default that of the path, if there is one
     #[arg(long)]
     spin: Option<PathBuf>,
+    /// The process that has started this one as its worker
+    #[arg(long, hide = true)]
+    supervisor: Option<u32>,
 }
 
 /// The extent of a run.
@@ -202,10 +210,25 @@ fn stretch(functions: usize, calls_per_hour_max: f64, length_s: f64) -> replay::
     replay::Stretch { functions, calls_per_hour_max, length: Duration::from_secs_f64(length_s) }
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+/// Supervises a run, or is one.
+///
+/// # Errors
+/// Returns an error if an arm that must run everywhere doesn't, or if answers or the clock are wrong.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !args.check {
         prepare::ensure_optimised()?;
     }
+    match args.supervisor {
+        None => supervisor::run_worker(),
+        Some(supervisor) => {
+            supervisor::follow(supervisor)?;
+            run_arms(args, RunId::of(supervisor))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn run_arms(args: &Args, run: RunId) -> anyhow::Result<()> {
     let begun = Instant::now();
     let cores = Cores::available()?;
     let extent = args.extent();
@@ -216,12 +239,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         complete: !args.check,
         functions: extent.functions.clone(),
         spin: args.spin.clone(),
+        memory: run.files_in_memory(),
     };
     let tools = Tools::prepare(&preparation, &cores)?;
-    let accounts = Accounts::open();
-    let outcome = compare(args, &extent, &tools, &cores, &accounts, begun);
-    accounts.remove();
-    let findings = outcome?;
+    let accounts = Accounts::open(&run.to_string());
+    let findings = compare(args, &extent, &tools, &cores, &accounts, begun)?;
     findings.write(&args.out)?;
     eprintln!("{}", args.out.join("report.html").display());
     Ok(())

@@ -48,6 +48,8 @@ mod start;
 mod stats;
 mod throughput;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 use crate::results::Section;
@@ -112,8 +114,9 @@ impl Args {
     /// # Errors
     /// Returns an error at the first wrong answer, and if something can't be built, started or
     /// read.
-    fn run(&self) -> anyhow::Result<Vec<Section>> {
-        match self {
+    fn run(&self) -> anyhow::Result<Outcome> {
+        let sections = match self {
+            Self::Experiment(args) => return experiment::run(args).map(Outcome::Exit),
             Self::Throughput(args) => throughput::run(args),
             Self::Http2(args) => http2::run(args),
             Self::Latency(args) => latency::run(args),
@@ -129,22 +132,45 @@ impl Args {
             Self::Initialise(args) => initialise::run(args),
             Self::Instructions(args) => instructions::run(args),
             Self::Record(args) => record::run(args).map(|()| Vec::new()),
-            Self::Experiment(args) => experiment::run(args).map(|()| Vec::new()),
             Self::CallLoop(args) => instructions::call_loop(args).map(|()| Vec::new()),
             Self::HyperAlone(protocol) => hyper_alone::run(*protocol).map(|()| Vec::new()),
             Self::ComposedAlone(args) => composed::serve(args).map(|()| Vec::new()),
             Self::ExecPinned(pinned) => server::exec_pinned(pinned).map(|()| Vec::new()),
+        };
+        sections.map(Outcome::Sections)
+    }
+}
+
+/// The outcome of a subcommand.
+enum Outcome {
+    /// Figures to print.
+    Sections(Vec<Section>),
+    /// Everything is printed, and the process ends with this code.
+    Exit(ExitCode),
+}
+
+impl Outcome {
+    /// Returns the figures, if there are any to print.
+    fn sections(self) -> Vec<Section> {
+        match self {
+            Self::Sections(sections) => sections,
+            Self::Exit(_) => Vec::new(),
         }
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    let sections = Args::parse().run();
+fn main() -> anyhow::Result<ExitCode> {
+    let outcome = Args::parse().run();
     deployed::remove_shared();
-    for section in sections? {
-        println!("{}", section.markdown());
+    match outcome? {
+        Outcome::Exit(code) => Ok(code),
+        Outcome::Sections(sections) => {
+            for section in sections {
+                println!("{}", section.markdown());
+            }
+            Ok(ExitCode::SUCCESS)
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]

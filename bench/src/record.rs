@@ -138,7 +138,7 @@ fn run_line(line: &str, spin: Option<&Path>) -> anyhow::Result<Vec<Section>> {
     {
         words.extend(["--spin".into(), spin.into()]);
     }
-    crate::Args::try_parse_from(words)?.run()
+    Ok(crate::Args::try_parse_from(words)?.run()?.sections())
 }
 
 fn write(record: &Record, args: &Args) -> anyhow::Result<()> {

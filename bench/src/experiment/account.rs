@@ -2,8 +2,8 @@
 //! that a call starts, however they are related.
 //!
 //! ```text
-//! cgroup v1 or v2:  ROOT/nebula-experiment-PID/ARM/caller      this process while it calls
-//!                   ROOT/nebula-experiment-PID/ARM/container   what a container runtime starts
+//! cgroup v1 or v2:  ROOT/RUN/ARM/caller      this process while it calls
+//!                   ROOT/RUN/ARM/container   what a container runtime starts
 //! otherwise:        procfs: descendants that run and that have ended, in ticks; no memory
 //! ```
 //!
@@ -33,9 +33,10 @@ const MOUNT: &str = "/sys/fs/cgroup";
 const END_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Accounts {
-    /// Creates the groups' parent, or falls back to procfs if this process may not.
-    pub(crate) fn open() -> Self {
-        let run = format!("nebula-experiment-{}", std::process::id());
+    /// Creates the groups' parent, or falls back to procfs if this process may not. The supervisor of
+    /// the run removes it.
+    pub(crate) fn open(run: &str) -> Self {
+        let run = run.to_owned();
         let home =
             |controller: &str| home_of(controller, &std::fs::read_to_string("/proc/self/cgroup").ok()?);
         let mount = Path::new(MOUNT);
@@ -96,15 +97,6 @@ impl Accounts {
             }
             Self::Procfs => Group::Procfs,
         })
-    }
-
-    /// Removes the groups' parent. A run calls this at its end, when its processes have ended.
-    pub(crate) fn remove(&self) {
-        if let Self::V1 { run, .. } | Self::V2 { run, .. } = self {
-            for mount in mounts() {
-                remove(&mount.join(run));
-            }
-        }
     }
 }
 
@@ -248,21 +240,23 @@ impl Group {
 pub(crate) fn wait_until_empty(container_path: &str) -> anyhow::Result<()> {
     let begun = Instant::now();
     let groups = || mounts().into_iter().map(|mount| mount.join(container_path.trim_start_matches('/')));
-    while groups().any(|group| has_processes(&group)) {
+    while groups().any(|group| !processes(&group).is_empty()) {
         ensure!(begun.elapsed() < END_TIMEOUT, "processes of the container runtime don't end");
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }
 
-/// Returns whether a group, or one below it, has a process.
-fn has_processes(group: &Path) -> bool {
-    std::fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|processes| !processes.is_empty())
-        || below(group).iter().any(|group| has_processes(group))
+/// Returns the processes of a group and of those below it.
+pub(crate) fn processes(group: &Path) -> Vec<u32> {
+    // A group that was removed meanwhile has none.
+    let own = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let own = own.lines().filter_map(|process| process.parse().ok());
+    own.chain(below(group).iter().flat_map(|group| processes(group))).collect()
 }
 
 /// Removes a group and those below it. A group that isn't empty stays.
-fn remove(group: &Path) {
+pub(crate) fn remove(group: &Path) {
     for group in below(group) {
         remove(&group);
     }
@@ -289,7 +283,7 @@ impl Drop for Group {
 }
 
 /// Returns the mounts of all controllers: a container runtime creates groups in each.
-fn mounts() -> Vec<PathBuf> {
+pub(crate) fn mounts() -> Vec<PathBuf> {
     let controllers = std::fs::read_dir(MOUNT).into_iter().flatten().flatten().map(|entry| entry.path());
     controllers.chain([PathBuf::from(MOUNT)]).collect()
 }

@@ -3,6 +3,7 @@
 //! Podman has no daemon, so that everything that a call causes is in the control group of its arm.
 //! Docker's daemon serves calls of all clients and is in none. The storage is in memory if there is
 //! room, because the engine waits for the disk in each call otherwise, and no other arm does.
+//! It lies in a directory of the run, which removes what a killed engine leaves there.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,9 +12,6 @@ use anyhow::{Context, ensure};
 use rustix::fs::statvfs;
 
 use super::packages;
-
-/// A file system in memory.
-const MEMORY: &str = "/dev/shm";
 
 /// The free space that the image and its layers need there.
 const MEMORY_BYTES_MIN: u64 = 2 << 30;
@@ -30,13 +28,13 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Imports `root` as an image.
+    /// Imports `root` as an image. `memory` is a directory in memory, if there is one.
     ///
     /// # Errors
     /// Returns an error with what the engine says if it can't.
-    pub(crate) fn prepare(program: PathBuf, root: &Path) -> anyhow::Result<Self> {
-        let has_room = statvfs(MEMORY).is_ok_and(|free| free.f_bavail * free.f_frsize >= MEMORY_BYTES_MIN);
-        let storage = if has_room { tempfile::tempdir_in(MEMORY) } else { tempfile::tempdir() };
+    pub(crate) fn prepare(program: PathBuf, root: &Path, memory: &Path) -> anyhow::Result<Self> {
+        let has_room = statvfs(memory).is_ok_and(|free| free.f_bavail * free.f_frsize >= MEMORY_BYTES_MIN);
+        let storage = if has_room { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let engine = Self { program, storage: storage?, is_in_memory: has_room };
         let mut tar = Command::new("tar");
         tar.args(["--create", "--numeric-owner", "--directory"]).arg(root).arg(".");

@@ -47,6 +47,8 @@ pub(crate) struct Preparation {
     pub(crate) functions: Vec<Function>,
     /// The `spin` binary. It is looked for in the path if this is `None`.
     pub(crate) spin: Option<PathBuf>,
+    /// The directory in memory of this run.
+    pub(crate) memory: PathBuf,
 }
 
 /// The root of a container.
@@ -108,6 +110,7 @@ pub(crate) struct Tools {
     engine: OnceLock<Result<Engine, String>>,
     micro_vm: OnceLock<Result<MicroVm, String>>,
     installs: bool,
+    memory: PathBuf,
 }
 
 /// A size on disk: of the function, and of what all functions share.
@@ -162,6 +165,7 @@ impl Tools {
             engine: OnceLock::new(),
             micro_vm: OnceLock::new(),
             installs: preparation.complete,
+            memory: preparation.memory.clone(),
             native,
         })
     }
@@ -213,7 +217,7 @@ impl Tools {
     pub(crate) fn engine(&self) -> anyhow::Result<&Engine> {
         once(&self.engine, || {
             let podman = packages::program("podman", "podman", self.installs)?;
-            Engine::prepare(podman, &self.root(Root::Debian)?)
+            Engine::prepare(podman, &self.root(Root::Debian)?, &self.memory)
         })
     }
 
