@@ -24,7 +24,8 @@ const MEMORY: &str = "256M";
 /// The words of the kernel's command line: no output, a restart, which ends the machine, when the
 /// program has ended or the kernel fails, and the processor's counter as the clock. The kernel
 /// otherwise distrusts the counter of an emulated processor, and its other clock has steps of four
-/// milliseconds, in which the function's time would be lost.
+/// milliseconds, in which the function's time would be lost. It still takes that one if other work
+/// disturbs the boot, because it can't measure the counter's frequency then.
 const KERNEL_ARGUMENTS: &str = "quiet loglevel=0 reboot=t panic=-1 tsc=reliable";
 
 /// The longest time that a machine takes to boot by KVM. Where KVM emulates what the processor

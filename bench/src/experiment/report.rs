@@ -214,8 +214,9 @@ impl Findings {
              `wasi:http` component, Nebula. `platform` is the rest of each call: starting, handing over input and \
              answer, everything else. Nebula decodes the input before it starts the function, so that this belongs \
              to the platform. A remembered result has no time in a function. That of `nebula-pipeline` is the time \
-             of the pipeline, which creates the instance of its step. The parts of medians may not add up, because \
-             each is a median of its own."
+             of the pipeline, which creates the instance of its step. The clock of an emulated virtual machine has \
+             steps of 4 ms if other work disturbed its boot. The parts of medians may not add up, because each is a \
+             median of its own."
                 .to_owned(),
             FLAGS.to_owned(),
             accounting.clone(),
