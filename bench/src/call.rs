@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     prepare::ensure_optimised()?;
     let [echo] = prepare::functions(["echo"])?;
     let cores = Cores::available()?;
-    let data_dir = tempfile::tempdir()?;
+    let data_dir = prepare::data_dir()?;
     let nebula = InProcess::open(data_dir.path())?;
     nebula.deploy("echo", Bytes::from(std::fs::read(&echo)?))?;
     let function = nebula.resolve("echo")?;
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         starts.push(Latency::of(starts_ns));
         tidying.push(Latency::of(tidying_ns));
     }
-    let caching_dir = tempfile::tempdir()?;
+    let caching_dir = prepare::data_dir()?;
     let caching = InProcess::open_with_cache(caching_dir.path())?;
     caching.deploy("echo", Bytes::from(std::fs::read(&echo)?))?;
     let cached = [("36 B", BODY), ("1 KiB", &KIB)].map(|(name, body)| {

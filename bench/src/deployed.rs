@@ -14,6 +14,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::in_process::InProcess;
+use crate::prepare;
 use crate::results::plural;
 
 /// The number of functions between two messages about the progress.
@@ -76,7 +77,7 @@ impl DeployedFunctions {
     /// Returns an error if a deploy fails.
     pub(crate) fn create(component: &Path, size: Size) -> anyhow::Result<Self> {
         let component = std::fs::read(component)?;
-        let data_dir = Rc::new(tempfile::tempdir()?);
+        let data_dir = Rc::new(prepare::data_dir()?);
         let nebula = InProcess::open(data_dir.path())?;
         let size = size.clamped();
         let Size { functions, variants } = size;

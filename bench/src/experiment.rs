@@ -147,7 +147,7 @@ impl Args {
                 },
                 population: 3,
                 idle_window: Duration::from_millis(100),
-                events: events::Extent { starts: 2, window: Duration::from_millis(10) },
+                events: events::Extent { starts: 2, window: Duration::from_millis(10), calls_min: 1 },
                 // Half an hour in half a second: few calls, and enough to see that it works.
                 replay: replay::Extent {
                     compression: 3600.0,
@@ -169,7 +169,7 @@ impl Args {
                 },
                 population: 1_000,
                 idle_window: Duration::from_secs(5),
-                events: events::Extent { starts: 10, window: Duration::from_secs(1) },
+                events: events::Extent { starts: 10, window: Duration::from_secs(1), calls_min: 3 },
                 replay: minutes_in_seconds(7.0, 4.0),
                 batch: Duration::from_secs(2),
             }
@@ -187,8 +187,8 @@ impl Args {
                 },
                 population: 1_000,
                 idle_window: Duration::from_secs(30),
-                events: events::Extent { starts: 40, window: Duration::from_secs(5) },
-                replay: minutes_in_seconds(45.0, 60.0),
+                events: events::Extent { starts: 40, window: Duration::from_secs(10), calls_min: 10 },
+                replay: minutes_in_seconds(150.0, 60.0),
                 batch: Duration::from_secs(5),
             }
         };
@@ -287,6 +287,8 @@ fn compare(
         accounting: accounts.description().to_owned(),
         commit: record::commit(),
         optimised: !cfg!(debug_assertions),
+        nebula: tools.digest_of_nebula()?,
+        arms: arms.clone(),
         samples: extent.samples,
         warm_up_calls: extent.warm_up_calls,
     };

@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
     let mut rounds: [Both<Vec<Latency>>; ROWS.len()] = Default::default();
     for round in 0..args.rounds.get() {
         eprintln!("round {} of {}", round + 1, args.rounds);
-        let data_dir = tempfile::tempdir()?;
+        let data_dir = prepare::data_dir()?;
         let deploys = deploy(data_dir.path(), &components, args.functions.get())?;
         // The runtime that deployed may have loaded the compiled code. Open another one for first
         // calls.

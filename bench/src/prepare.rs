@@ -1,12 +1,24 @@
 //! Builds and installs everything that a run needs.
 
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use tempfile::TempDir;
 
 /// The default body of echoes.
 pub(crate) const BODY: &[u8] = b"the quick brown fox jumps over a dog";
+
+/// Creates a directory for data, which others can't read. It is removed on drop.
+///
+/// # Errors
+/// Returns the error of the system.
+pub(crate) fn data_dir() -> io::Result<TempDir> {
+    tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir()
+}
 
 /// Returns a body of any length.
 pub(crate) fn body(len: usize) -> Vec<u8> {

@@ -23,7 +23,7 @@ use crate::load::Pace;
 use crate::machine;
 use crate::measure::{self, Round, Setting};
 use crate::peers::{Options, Peers, Programs};
-use crate::prepare::BODY;
+use crate::prepare::{self, BODY};
 use crate::results::{Column, Row, Section, plural};
 use crate::stats::Figure;
 
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
             Ok(Step { count, cores, peers, rounds: Vec::new() })
         })
         .collect::<anyhow::Result<Vec<Step>>>()?;
-    let data_dir = tempfile::tempdir()?;
+    let data_dir = prepare::data_dir()?;
     let nebula = InProcess::open(data_dir.path())?;
     nebula.deploy("echo", Bytes::from(std::fs::read(&programs.echo)?))?;
     let mut calls_per_s: Vec<Vec<f64>> = vec![Vec::new(); counts.len()];

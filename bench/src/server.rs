@@ -25,6 +25,7 @@ use rustix::process::{
 };
 
 use crate::cores::{self, Cores};
+use crate::prepare;
 
 /// The longest time from exec to listening, in which a server may compile the component.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -351,7 +352,7 @@ impl Nebula {
         functions: &[Deploy<'_>],
         cores: &Cores,
     ) -> anyhow::Result<Self> {
-        let data_dir = tempfile::tempdir()?;
+        let data_dir = prepare::data_dir()?;
         let server = Server::start(&serve(nebula, data_dir.path()), StandardStream::Stdout, 2, cores)?;
         let nebula = Self { server, program: nebula.to_owned(), data_dir };
         for Deploy { name, component, limits } in functions {

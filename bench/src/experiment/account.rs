@@ -62,7 +62,10 @@ impl Accounts {
     pub(crate) fn description(&self) -> &'static str {
         match self {
             Self::V1 { .. } => "CPU time and peak memory are those of a control group (cgroup v1) per arm.",
-            Self::V2 { .. } => "CPU time and peak memory are those of a control group (cgroup v2) per arm.",
+            Self::V2 { .. } => {
+                "CPU time and peak memory are those of a control group (cgroup v2) per arm; the peak is that of all calls \
+                 of an arm so far, because it can't be reset."
+            }
             Self::Procfs => {
                 "CPU time is that of processes in procfs, in ticks of 10 ms; peak memory isn't measured, because \
                  this process may not create control groups."

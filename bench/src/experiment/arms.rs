@@ -7,7 +7,7 @@ pub(crate) mod native;
 mod nebula;
 mod over_http;
 mod spin;
-mod wasmtime;
+pub(crate) mod wasmtime;
 
 use serde::{Deserialize, Serialize};
 

@@ -20,6 +20,10 @@ pub(crate) struct Conditions {
     /// The commit of the sources, if git knows it.
     pub(crate) commit: Option<String>,
     pub(crate) optimised: bool,
+    /// SHA-256 of Nebula's program.
+    pub(crate) nebula: String,
+    /// The arms that take turns.
+    pub(crate) arms: Vec<ArmKind>,
     /// The number of samples of each cell.
     pub(crate) samples: usize,
     /// The calls of each arm before the first sample.

@@ -17,7 +17,8 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::account::Accounted;
@@ -118,6 +119,12 @@ fn path(out: &Path, arm: ArmKind, function: Function) -> PathBuf {
     out.join("raw").join(format!("concurrent-{}-{}-{}.json", function.name(), SIZE.name(), arm.name()))
 }
 
+/// The longest call that is told from longer ones, nanoseconds.
+const LONGEST_NS: u64 = 300_000_000_000;
+
+/// The digits of a time that are kept.
+const DIGITS: u8 = 3;
+
 /// The conditions of the cells of a run.
 #[derive(Clone, Copy, Debug)]
 struct Plan<'a> {
@@ -201,7 +208,9 @@ struct Until {
 
 /// The calls of one caller in a window.
 struct CallerTimes {
-    totals: Vec<Duration>,
+    /// Nanoseconds. Its size doesn't depend on the number of calls, because it is in the memory of the
+    /// arm's group.
+    totals: Histogram<u64>,
     /// From the first call until the platform has finished with the last one.
     elapsed: Duration,
 }
@@ -236,18 +245,18 @@ fn call_until(
     until: Until,
     is_same: impl Fn(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<CallerTimes> {
-    let mut totals = Vec::new();
+    let mut totals = Histogram::new_with_max(LONGEST_NS, DIGITS)?;
     // Most platforms answer with the same bytes each time, which then aren't parsed again.
     let mut accepted = None;
     let started = Instant::now();
-    while totals.len() < until.calls || started.elapsed() < until.elapsed {
+    while totals.len() < until.calls as u64 || started.elapsed() < until.elapsed {
         let StampedAnswer { answer, total } = clock::stamp(|| caller.call())?;
         caller.settle()?;
         if accepted.as_ref() != Some(&answer.body) {
             is_same(&answer.body)?;
             accepted = Some(answer.body);
         }
-        totals.push(total);
+        totals.saturating_record(u64::try_from(total.as_nanos()).unwrap_or(u64::MAX));
     }
     Ok(CallerTimes { totals, elapsed: started.elapsed() })
 }
@@ -257,20 +266,19 @@ impl Window {
         let Accounted { value: callers, cpu, memory_bytes } = accounted;
         let rate = |caller: &CallerTimes| caller.totals.len() as f64 / caller.elapsed.as_secs_f64();
         let answers_per_s = callers.iter().map(rate).sum();
-        let mut totals: Vec<Duration> = callers.into_iter().flat_map(|caller| caller.totals).collect();
-        totals.sort_unstable();
-        let last = totals.len().checked_sub(1).context("a window without a call")?;
-        let at = |percent: usize| {
-            let rank = (totals.len() * percent).div_ceil(100).saturating_sub(1);
-            totals[rank.min(last)].as_secs_f64() * 1e6
-        };
+        let mut totals = Histogram::new_with_max(LONGEST_NS, DIGITS)?;
+        for caller in &callers {
+            totals.add(&caller.totals)?;
+        }
+        ensure!(!totals.is_empty(), "a window without a call");
+        let at = |percent: f64| totals.value_at_quantile(percent / 100.0) as f64 / 1e3;
         Ok(Self {
-            answers: totals.len(),
+            answers: usize::try_from(totals.len())?,
             answers_per_s,
-            p50_us: at(50),
-            p95_us: at(95),
-            p99_us: at(99),
-            max_us: at(100),
+            p50_us: at(50.0),
+            p95_us: at(95.0),
+            p99_us: at(99.0),
+            max_us: at(100.0),
             cpu_us_per_call: cpu.as_secs_f64() * 1e6 / totals.len() as f64,
             memory_bytes,
         })

@@ -20,13 +20,14 @@ use crate::cores;
 /// The time between two readings of the memory.
 const MEMORY_STEP: Duration = Duration::from_millis(5);
 
-/// The times between calls. Beyond the last one, a call costs no more.
-const GAPS: [Duration; 5] = [
+/// The times between calls. After the last one, Nebula has no instance ready any more.
+const GAPS: [Duration; 6] = [
     Duration::from_micros(100),
     Duration::from_millis(1),
     Duration::from_millis(10),
     Duration::from_millis(100),
     Duration::from_secs(1),
+    Duration::from_secs(5),
 ];
 
 /// The most calls of a gap.
@@ -39,6 +40,8 @@ pub(crate) struct Extent {
     pub(crate) starts: u32,
     /// The time for which calls with the same gap are made.
     pub(crate) window: Duration,
+    /// The calls of a gap, at least.
+    pub(crate) calls_min: u32,
 }
 
 /// The costs of all events.
@@ -62,24 +65,25 @@ pub(crate) fn measure(extent: Extent, arms: &[ArmKind], work: Work<'_>) -> anyho
     let keeps = arms.contains(&ArmKind::ContainerWarm);
     for arm in arms.iter().copied() {
         let (starts, root) = match arm {
-            ArmKind::NebulaCold | ArmKind::NebulaScaledToZero | ArmKind::NativeProcess => (true, None),
-            ArmKind::ContainerMinimal => (true, Some(Root::Minimal)),
-            ArmKind::ContainerDebian => (true, Some(Root::Debian)),
-            ArmKind::NebulaFresh | ArmKind::ContainerWarm => {
-                events.warm.insert(arm, warm(arm, extent.window, work)?);
-                (false, None)
-            }
-            ArmKind::NebulaRemembered
-            | ArmKind::NebulaPipeline
-            | ArmKind::NativeCall
-            | ArmKind::WasmtimeServe
+            ArmKind::NebulaCold
+            | ArmKind::NebulaScaledToZero
+            | ArmKind::NativeProcess
             | ArmKind::WasmtimeRun
-            | ArmKind::Spin
-            | ArmKind::ContainerEngine
-            | ArmKind::MicroVm => (false, None),
+            | ArmKind::ContainerEngine => (extent.starts, None),
+            // A start takes seconds.
+            ArmKind::MicroVm => (extent.starts.div_ceil(10), None),
+            ArmKind::ContainerMinimal => (extent.starts, Some(Root::Minimal)),
+            ArmKind::ContainerDebian => (extent.starts, Some(Root::Debian)),
+            ArmKind::NebulaFresh | ArmKind::WasmtimeServe | ArmKind::ContainerWarm => {
+                events.warm.insert(arm, warm(arm, extent, work)?);
+                (0, None)
+            }
+            ArmKind::NebulaRemembered | ArmKind::NebulaPipeline | ArmKind::NativeCall | ArmKind::Spin => {
+                (0, None)
+            }
         };
-        if starts {
-            events.starts.insert(arm, start(arm, extent.starts, work)?);
+        if starts > 0 {
+            events.starts.insert(arm, start(arm, starts, work)?);
         }
         if let Some(root) = root.filter(|_| keeps) {
             events.kept.insert(arm, kept(root, extent.starts, work)?);
@@ -127,12 +131,13 @@ fn kept(root: Root, count: u32, work: Work<'_>) -> anyhow::Result<EventCost> {
 }
 
 /// Measures calls of an arm that is warm, after each gap.
-fn warm(arm: ArmKind, window: Duration, work: Work<'_>) -> anyhow::Result<WarmCost> {
+fn warm(arm: ArmKind, extent: Extent, work: Work<'_>) -> anyhow::Result<WarmCost> {
     let mut open = OpenArm::open(arm, work, None)?;
     let mut callers = open.callers(1)?;
     let mut by_gap = Vec::new();
     for gap in GAPS {
-        let calls = (window.as_secs_f64() / gap.as_secs_f64()).clamp(1.0, CALLS_MAX).round() as u32;
+        let calls = extent.window.as_secs_f64() / gap.as_secs_f64();
+        let calls = calls.clamp(f64::from(extent.calls_min), CALLS_MAX).round() as u32;
         let accounted = open.account(|| {
             for _ in 0..calls {
                 thread::sleep(gap);

@@ -36,6 +36,9 @@ const HOUR_S: f64 = 3600.0;
 const LOG10_MEDIAN_PER_HOUR: f64 = 0.2227;
 const LOG10_DEVIATION: f64 = 1.7718;
 
+/// The seed of the population whose hour is shown and replayed.
+pub(crate) const SEED: u64 = 2019;
+
 /// The functions of a tenant or a node, by their average rates.
 #[derive(Clone, Debug)]
 pub(crate) struct Population {
@@ -44,9 +47,9 @@ pub(crate) struct Population {
 }
 
 impl Population {
-    /// Draws functions from the published distribution, from a fixed seed.
-    pub(crate) fn published(functions: usize) -> Self {
-        let mut random = Random::new(2019);
+    /// Draws functions from the published distribution.
+    pub(crate) fn published(functions: usize, seed: u64) -> Self {
+        let mut random = Random::new(seed);
         let mut rate = || {
             // Box and Muller: a standard normal number. `1 - unit` is never 0.
             let radius = (-2.0 * (1.0 - random.unit()).ln()).sqrt();
@@ -59,6 +62,11 @@ impl Population {
     /// One function that is called this often.
     pub(crate) fn single(calls_per_hour: f64) -> Self {
         Self { rates: vec![calls_per_hour / HOUR_S] }
+    }
+
+    /// Leaves out the functions that are called more often than this.
+    pub(crate) fn rarer_than(self, calls_per_hour: f64) -> Self {
+        Self { rates: self.rates.into_iter().filter(|rate| rate * HOUR_S <= calls_per_hour).collect() }
     }
 
     /// Lowers the rate of functions that are called more often than this.
@@ -117,7 +125,7 @@ pub(crate) struct CostAfter {
 }
 
 /// The points at which an average over gaps is computed.
-const QUANTILES: usize = 64;
+const QUANTILES: usize = 32;
 
 impl WarmCost {
     /// Returns the average CPU time of calls at random moments with this rate, of which each comes
@@ -188,12 +196,19 @@ pub(crate) struct Ready {
     pub(crate) memory_bytes: f64,
 }
 
+/// The state in which a stretch of time begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// Calls have gone on for long.
+    Steady,
+    /// No instance exists.
+    Empty,
+}
+
 /// The time for which a function stays warm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum KeepAlive {
     For(Duration),
-    /// Until the end: the first call of a function is its only cold start.
-    Always,
     /// It is warm before the first call, and until the end.
     Started,
 }
@@ -235,17 +250,16 @@ pub(crate) struct Usage {
 }
 
 impl Platform {
-    /// Computes the hour of a population.
+    /// Computes an hour of a population whose calls have gone on for long.
     pub(crate) fn hour(&self, population: &Population) -> Usage {
-        self.usage(population, HOUR)
+        self.usage(population, HOUR, Beginning::Steady)
     }
 
-    /// Computes a stretch of time. No instance exists at its beginning if they are kept until its
-    /// end; otherwise it is any stretch of a longer time.
-    pub(crate) fn usage(&self, population: &Population, length: Duration) -> Usage {
+    /// Computes a stretch of time.
+    pub(crate) fn usage(&self, population: &Population, length: Duration, beginning: Beginning) -> Usage {
         let Self { cold, warm, serving, keep_alive, instance, ready, always } = self;
-        let all: f64 = population.rates.iter().sum();
         let length_s = length.as_secs_f64();
+        let warm_of_all_s = warm.average(population.rates.iter().sum(), length_s);
         let resources = |cost: &IdleCost, time_s: f64| Resources {
             cpu_s: cost.cpu_share * time_s,
             byte_s: cost.memory_bytes * time_s,
@@ -261,12 +275,23 @@ impl Platform {
         for rate in &population.rates {
             let calls = rate * length_s;
             let (cold_starts, waiting, gap_s_max) = match keep_alive {
-                KeepAlive::For(time) => {
+                KeepAlive::For(time) if beginning == Beginning::Steady || *time < length => {
                     let time_s = time.as_secs_f64();
                     let is_cold = (-rate * time_s).exp();
-                    (calls * is_cold, 1.0 - is_cold, time_s)
+                    let (cold_starts, waiting) = (calls * is_cold, 1.0 - is_cold);
+                    match beginning {
+                        Beginning::Steady => (cold_starts, waiting, time_s),
+                        Beginning::Empty => {
+                            // Nothing waits before the first call.
+                            let missing_s =
+                                if *rate > 0.0 { time_s * waiting - time_s + waiting / rate } else { 0.0 };
+                            let cold_starts = waiting + rate * (length_s - time_s) * is_cold;
+                            (cold_starts, waiting - missing_s / length_s, time_s)
+                        }
+                    }
                 }
-                KeepAlive::Always => {
+                // Longer than the stretch: the first call is the only cold start.
+                KeepAlive::For(_) => {
                     // The probability of a call. `exp_m1` is exact for small numbers.
                     let is_called = -(-calls).exp_m1();
                     (is_called, if calls > 0.0 { 1.0 - is_called / calls } else { 0.0 }, length_s)
@@ -274,7 +299,7 @@ impl Platform {
                 KeepAlive::Started => (0.0, 1.0, length_s),
             };
             let warm_cpu_s = match serving {
-                Serving::AllFunctions => warm.average(all, length_s),
+                Serving::AllFunctions => warm_of_all_s,
                 Serving::OneFunction => warm.average(*rate, gap_s_max),
             };
             let running = Resources {
@@ -317,6 +342,8 @@ impl Usage {
 mod tests {
     use super::*;
 
+    const DAY: KeepAlive = KeepAlive::For(Duration::from_secs(86_400));
+
     fn platform(keep_alive: KeepAlive) -> Platform {
         Platform {
             cold: EventCost { cpu_s: 0.05, byte_s: 0.0 },
@@ -349,7 +376,7 @@ mod tests {
         let cost = |gap_s, cpu_s| CostAfter { gap_s, cpu_s };
         let warm = WarmCost { by_gap: vec![cost(1e-3, 0.001), cost(100.0, 0.1)] };
         let hundred = Population { rates: vec![0.01; 100] };
-        let each = Platform { warm, ..platform(KeepAlive::Always) };
+        let each = Platform { warm, ..platform(DAY) };
         let all = Platform { serving: Serving::AllFunctions, ..each.clone() };
         let cpu_s = |platform: &Platform| platform.hour(&hundred).running.cpu_s;
         assert!(cpu_s(&all) < cpu_s(&each) * 0.7, "{} {}", cpu_s(&all), cpu_s(&each));
@@ -358,7 +385,7 @@ mod tests {
     #[test]
     fn what_is_ready_for_a_short_time_holds_memory() {
         let ready = Ready { time: Duration::from_secs(3), memory_bytes: 1e6 };
-        let once_a_second = Platform { ready, instance: IdleCost::default(), ..platform(KeepAlive::Always) }
+        let once_a_second = Platform { ready, instance: IdleCost::default(), ..platform(DAY) }
             .hour(&Population::single(3600.0));
         let expected = 1e6 * (1.0 - (-3.0_f64).exp());
         assert!((once_a_second.memory_bytes() - expected).abs() < 1.0, "{once_a_second:?}");
@@ -366,7 +393,7 @@ mod tests {
 
     #[test]
     fn the_population_has_the_published_shares() {
-        let population = Population::published(10_000);
+        let population = Population::published(10_000, SEED);
         let share = |per_hour| population.at_most(per_hour) as f64 / 10_000.0;
         assert!((share(1.0) - 0.45).abs() < 0.02, "{}", share(1.0));
         assert!((share(60.0) - 0.81).abs() < 0.02, "{}", share(60.0));
@@ -381,11 +408,13 @@ mod tests {
 
     #[test]
     fn what_stays_warm_has_one_cold_start() {
-        let hour = platform(KeepAlive::Always).hour(&Population::single(120.0));
+        let of_single =
+            |calls_per_hour| platform(DAY).usage(&Population::single(calls_per_hour), HOUR, Beginning::Empty);
+        let hour = of_single(120.0);
         assert!((hour.cold_starts - 1.0).abs() < 1e-9, "{hour:?}");
         // The first call is expected after 30 s.
         assert!((hour.memory_bytes() - 1e7 * (1.0 - 30.0 / HOUR_S)).abs() < 1.0, "{hour:?}");
-        let never = platform(KeepAlive::Always).hour(&Population::single(0.0));
+        let never = of_single(0.0);
         assert!(never.cold_starts == 0.0 && never.memory_bytes() == 0.0, "{never:?}");
         let started = platform(KeepAlive::Started).hour(&Population::single(0.0));
         assert!(started.cold_starts == 0.0 && (started.memory_bytes() - 1e7).abs() < 1.0, "{started:?}");
@@ -394,18 +423,18 @@ mod tests {
     /// A shorter time with rates and keep-alive scaled has the same calls and cold starts.
     #[test]
     fn compression_keeps_calls_and_cold_starts() {
-        for keep_alive_s in [0.0, 60.0, 600.0, f64::INFINITY] {
-            let keep = |seconds: f64| {
-                if seconds.is_finite() {
-                    KeepAlive::For(Duration::from_secs_f64(seconds))
-                } else {
-                    KeepAlive::Always
-                }
-            };
-            let population = Population::published(100).at_most_called(60.0);
-            let hour = platform(keep(keep_alive_s)).hour(&population);
-            let minute = platform(keep(keep_alive_s / 60.0))
-                .usage(&population.compressed(60.0), Duration::from_secs(60));
+        for (keep_alive_s, beginning) in [0.0, 60.0, 600.0, 86_400.0]
+            .into_iter()
+            .flat_map(|s| [Beginning::Steady, Beginning::Empty].map(|b| (s, b)))
+        {
+            let keep = |seconds| KeepAlive::For(Duration::from_secs_f64(seconds));
+            let population = Population::published(100, SEED).at_most_called(60.0);
+            let hour = platform(keep(keep_alive_s)).usage(&population, HOUR, beginning);
+            let minute = platform(keep(keep_alive_s / 60.0)).usage(
+                &population.compressed(60.0),
+                Duration::from_secs(60),
+                beginning,
+            );
             assert!((hour.calls - minute.calls).abs() < 1e-6, "{hour:?} {minute:?}");
             assert!((hour.cold_starts - minute.cold_starts).abs() < 1e-6, "{hour:?} {minute:?}");
             assert!((hour.memory_bytes() - minute.memory_bytes()).abs() < 1e-3, "{hour:?} {minute:?}");
@@ -435,10 +464,41 @@ mod tests {
         assert!((held / memory - 1.0).abs() < 0.02, "{held} {memory}");
     }
 
+    /// Draws the calls of many short stretches that begin empty.
+    #[test]
+    fn the_formulas_of_an_empty_beginning_agree_with_a_simulation() {
+        let (length_s, rate, stretches) = (150.0, 0.02, 20_000);
+        for keep_alive_s in [90.0, 1_000.0] {
+            let length = Duration::from_secs_f64(length_s);
+            let computed = platform(KeepAlive::For(Duration::from_secs_f64(keep_alive_s))).usage(
+                &Population { rates: vec![rate] },
+                length,
+                Beginning::Empty,
+            );
+            let (mut random, mut cold_starts, mut waited_s) = (Random::new(7), 0.0, 0.0);
+            for _ in 0..stretches {
+                let (mut now, mut until) = (0.0, f64::NEG_INFINITY);
+                loop {
+                    let call: f64 = now - (1.0 - random.unit()).ln() / rate;
+                    waited_s += (call.min(until).min(length_s) - now).max(0.0);
+                    if call >= length_s {
+                        break;
+                    }
+                    cold_starts += f64::from(u8::from(call > until));
+                    (now, until) = (call, call + keep_alive_s);
+                }
+            }
+            let (cold_starts, waited_s) = (cold_starts / stretches as f64, waited_s / stretches as f64);
+            let held_s = computed.waiting.byte_s / 1e7;
+            assert!((computed.cold_starts / cold_starts - 1.0).abs() < 0.03, "{computed:?} {cold_starts}");
+            assert!((held_s / waited_s - 1.0).abs() < 0.03, "{held_s} {waited_s}");
+        }
+    }
+
     #[test]
     fn energy_counts_memory_that_waits() {
         let always = IdleCost { memory_bytes: 1e9, cpu_share: 0.0 };
-        let platform = Platform { always, ..platform(KeepAlive::Always) };
+        let platform = Platform { always, ..platform(DAY) };
         let hour = platform.hour(&Population::single(0.0));
         let model = EnergyModel { core_watts: 1.0, memory_watts_per_gb: 0.5 };
         assert!((hour.joules(model) - 1800.0).abs() < 1e-6);

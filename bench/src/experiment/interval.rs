@@ -4,6 +4,10 @@
 
 use super::random::Random;
 
+/// The fewest samples whose median has an interval of 95 %: of fewer, even the smallest and the largest
+/// one enclose it less often. Their range is shown instead.
+pub(crate) const SAMPLES_MIN: usize = 6;
+
 /// The number of resamples.
 const RESAMPLES: usize = 2_000;
 
@@ -11,7 +15,7 @@ const RESAMPLES: usize = 2_000;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Estimate {
     pub(crate) median: f64,
-    /// The ends of the interval of 95 %.
+    /// The ends of the interval of 95 %, or of the range of fewer than [`SAMPLES_MIN`] samples.
     pub(crate) low: f64,
     pub(crate) high: f64,
     /// The number of samples.
@@ -24,6 +28,12 @@ impl Estimate {
         let samples: Vec<f64> = samples.into_iter().collect();
         if samples.is_empty() {
             return None;
+        }
+        if samples.len() < SAMPLES_MIN {
+            let mut sorted = samples;
+            sorted.sort_by(f64::total_cmp);
+            let (low, high) = (*sorted.first()?, *sorted.last()?);
+            return Some(Self { samples: sorted.len(), median: median(sorted), low, high });
         }
         let mut random = Random::new(samples.len() as u64);
         let mut resample =
@@ -54,6 +64,12 @@ mod tests {
         let estimate = Estimate::of([7.0; 30]).unwrap();
         assert_eq!(estimate, Estimate { median: 7.0, low: 7.0, high: 7.0, samples: 30 });
         assert_eq!(Estimate::of([]), None);
+    }
+
+    #[test]
+    fn few_samples_have_a_range() {
+        let estimate = Estimate::of([3.0, 9.0, 1.0, 4.0, 2.0]).unwrap();
+        assert_eq!(estimate, Estimate { median: 3.0, low: 1.0, high: 9.0, samples: 5 });
     }
 
     /// The interval of a median by ranks is known: of 30 samples, about the 10th to the 21st.

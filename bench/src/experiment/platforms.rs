@@ -7,7 +7,8 @@ use super::arms::ArmKind;
 use super::dots::Kind;
 use super::events::Events;
 use super::hour::{EventCost, IdleCost, KeepAlive, Platform, Ready, Serving, WarmCost};
-use super::waiting::{NEBULA_RESTS_AFTER, NEBULA_UNLOADS_AFTER, NebulaWaiting, Waiting};
+use super::interval::Estimate;
+use super::waiting::{NEBULA_RESTS_AFTER, NEBULA_UNLOADS_AFTER, Waiting};
 
 /// Everything that platforms are made of.
 #[derive(Clone, Copy, Debug)]
@@ -35,26 +36,29 @@ impl Measured<'_> {
             keep_alive: KeepAlive::For(NEBULA_UNLOADS_AFTER),
             instance: IdleCost { memory_bytes: waiting.loaded_bytes, cpu_share: 0.0 },
             ready: waiting.ready(),
-            always: waiting.uncalled,
+            // It has been called before.
+            always: waiting.rested,
         })
     }
 
     /// A server of Nebula with one function. It unloads the function when no calls come.
     pub(crate) fn nebula_single(&self) -> Option<Platform> {
-        let NebulaWaiting { loaded_bytes, rested, .. } = self.waiting.nebula_single;
+        let waiting = &self.waiting.nebula_single;
+        let cpu_s = Estimate::of(waiting.calls_after_rest.iter().map(|call| call.cpu_s))?.median;
         Some(Platform {
+            cold: EventCost { cpu_s, byte_s: 0.0 },
             keep_alive: KeepAlive::For(NEBULA_RESTS_AFTER),
-            instance: IdleCost { memory_bytes: loaded_bytes, cpu_share: 0.0 },
-            ready: self.waiting.nebula_single.ready(),
-            always: rested,
+            instance: IdleCost { memory_bytes: waiting.loaded_bytes, cpu_share: 0.0 },
+            ready: waiting.ready(),
+            always: waiting.rested,
             ..self.nebula()?
         })
     }
 
     /// A server of Nebula with one function that a call starts and that ends when it has waited.
     pub(crate) fn nebula_scaled_to_zero(&self, waits: Duration) -> Option<Platform> {
-        let NebulaWaiting { uncalled, loaded_bytes, .. } = self.waiting.nebula_single;
-        let memory_bytes = uncalled.memory_bytes + loaded_bytes;
+        let waiting = &self.waiting.nebula_single;
+        let memory_bytes = waiting.uncalled.memory_bytes + waiting.loaded_bytes;
         Some(Platform {
             cold: self.start(ArmKind::NebulaScaledToZero)?,
             keep_alive: KeepAlive::For(waits),
@@ -102,6 +106,20 @@ impl Measured<'_> {
         Some(Platform { keep_alive: KeepAlive::Started, ..kept })
     }
 
+    /// A server of wasmtime for each function, which runs whether it is called or not.
+    fn wasmtime_always(&self, is_single: bool) -> Option<Platform> {
+        let Waiting { wasmtime, wasmtime_single, .. } = self.waiting;
+        Some(Platform {
+            cold: EventCost::default(),
+            warm: self.warm(ArmKind::WasmtimeServe)?,
+            serving: Serving::OneFunction,
+            keep_alive: KeepAlive::Started,
+            instance: if is_single { *wasmtime_single } else { *wasmtime }?,
+            ready: Ready::default(),
+            always: IdleCost::default(),
+        })
+    }
+
     /// Returns the platforms whose arms ran, in the order of the report.
     pub(crate) fn platforms(&self) -> Vec<NamedPlatform> {
         let mut platforms = Vec::new();
@@ -119,6 +137,11 @@ impl Measured<'_> {
             add(Kind::Nebula, name, platform, Some(true));
         }
         add(Kind::Native, "native process per call", self.per_call(ArmKind::NativeProcess), None);
+        add(Kind::Wasm, "wasmtime run per call", self.per_call(ArmKind::WasmtimeRun), None);
+        for is_single in [false, true] {
+            let platform = self.wasmtime_always(is_single);
+            add(Kind::Wasm, "wasmtime serve, always on", platform, Some(is_single));
+        }
         for (arm, root) in [(ArmKind::ContainerMinimal, "minimal"), (ArmKind::ContainerDebian, "Debian")] {
             add(Kind::Container, &format!("container ({root}) per call"), self.per_call(arm), None);
             for minutes in [1, 10] {

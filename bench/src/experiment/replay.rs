@@ -21,8 +21,9 @@ use super::account::Group;
 use super::arms::ArmKind;
 use super::clock::{OpenArm, Work};
 use super::held;
-use super::hour::{KeepAlive, Platform, Population, Usage};
+use super::hour::{Beginning, KeepAlive, Platform, Population, SEED, Usage};
 use super::trace::{self, DueCall};
+use super::waiting::NEBULA_UNLOADS_AFTER;
 
 /// The keep-alive of the containers that are kept, uncompressed.
 pub(crate) const KEPT: Duration = Duration::from_secs(60);
@@ -84,11 +85,12 @@ pub(crate) struct Observation {
 
 impl Subject {
     /// Returns the keep-alive in compressed time.
-    fn keep_alive(self, compression: f64) -> KeepAlive {
+    fn keep_alive(self, compression: f64) -> Duration {
         match self {
-            Self::Nebula => KeepAlive::Always,
-            Self::ContainerPerCall => KeepAlive::For(Duration::ZERO),
-            Self::ContainerKept => KeepAlive::For(KEPT.div_f64(compression)),
+            // Its own times aren't compressed.
+            Self::Nebula => NEBULA_UNLOADS_AFTER,
+            Self::ContainerPerCall => Duration::ZERO,
+            Self::ContainerKept => KEPT.div_f64(compression),
         }
     }
 
@@ -103,21 +105,23 @@ impl Subject {
 
 impl Stretch {
     fn population(&self, compression: f64) -> Population {
-        Population::published(self.functions).at_most_called(self.calls_per_hour_max).compressed(compression)
+        Population::published(self.functions, SEED)
+            .at_most_called(self.calls_per_hour_max)
+            .compressed(compression)
     }
 
     /// Returns the number of functions whose rates are lowered.
     pub(crate) fn lowered(&self) -> usize {
-        self.functions - Population::published(self.functions).at_most(self.calls_per_hour_max)
+        self.functions - Population::published(self.functions, SEED).at_most(self.calls_per_hour_max)
     }
 }
 
 impl Replay {
     /// Computes the same stretch with the model of the hour.
     pub(crate) fn modelled(&self, platform: &Platform) -> Usage {
-        let keep_alive = self.subject.keep_alive(self.compression);
+        let keep_alive = KeepAlive::For(self.subject.keep_alive(self.compression));
         let platform = Platform { keep_alive, ..platform.clone() };
-        platform.usage(&self.stretch.population(self.compression), self.stretch.length)
+        platform.usage(&self.stretch.population(self.compression), self.stretch.length, Beginning::Empty)
     }
 }
 
@@ -144,11 +148,11 @@ pub(crate) fn run(extent: &Extent, arms: &[ArmKind], work: Work<'_>) -> anyhow::
         eprintln!("{}: {} calls in {:?}", subject.name(), calls.len(), stretch.length);
         let group = work.accounts.group(subject.name())?;
         let task = Task { work, group: &group, stretch, calls: &calls, expected: &expected };
-        let observed = match keep_alive {
-            KeepAlive::Always | KeepAlive::Started => nebula::run(&task),
-            KeepAlive::For(time) => containers::run(&task, time),
-        }?;
-        let cold_starts_due = trace::cold_starts(&calls, keep_alive);
+        let observed = match subject {
+            Subject::Nebula => nebula::run(&task)?,
+            Subject::ContainerPerCall | Subject::ContainerKept => containers::run(&task, keep_alive)?,
+        };
+        let cold_starts_due = trace::cold_starts(&calls, KeepAlive::For(keep_alive));
         let compression = extent.compression;
         replays.push(Replay { subject, compression, stretch, cold_starts_due, observed });
     }

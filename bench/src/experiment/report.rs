@@ -188,11 +188,23 @@ impl Findings {
     }
 
     fn method(&self) -> Vec<Block> {
-        let Conditions { machine, cores, accounting, commit, optimised: _, samples, warm_up_calls } =
-            &self.conditions;
+        let Conditions {
+            machine,
+            cores,
+            accounting,
+            commit,
+            optimised: _,
+            nebula,
+            arms: _,
+            samples,
+            warm_up_calls,
+        } = &self.conditions;
         let mut items = vec![
             machine.clone(),
-            format!("Commit {}.", commit.as_deref().unwrap_or("unknown")),
+            format!(
+                "Commit {}; SHA-256 of Nebula's program: {nebula}.",
+                commit.as_deref().unwrap_or("unknown")
+            ),
             format!(
                 "One caller, one call at a time, except where several are named; {cores}. A caller of an arm that starts a process for a call shares \
                  the cores of that process."
@@ -204,7 +216,7 @@ impl Findings {
                  bootstrap. No sample is left out."
             ),
             "An arm that is warm at a call and whose last call was more than a second ago is called once more before, \
-             without counting: platforms give up what nobody calls, while slow arms have their turns."
+             without counting: platforms unload idle functions while slow arms run."
                 .to_owned(),
             "The clock is the same for all arms: from the request handed over to the last byte of the answer. The \
              end of a process or a container comes after that: it counts as processor time, not as time."
@@ -226,7 +238,9 @@ impl Findings {
             "Files are in the page cache: no arm reads a disk.".to_owned(),
             format!(
                 "Energy per call is modelled, not measured: processor time times {} W per core, plus peak memory times {} W \
-                 per gigabyte for the time of the call. In parentheses: with {:.2} W and {} W per core.",
+                 per gigabyte for the time of the call. In parentheses: with {:.2} W per core and half of that for memory, and with \
+                 {} W and twice of it. The power of a core is the design power of an AMD EPYC 7763 by its 64 cores; the \
+                 others are the coefficients of Cloud Carbon Footprint.",
                 EnergyModel::TYPICAL.core_watts,
                 EnergyModel::TYPICAL.memory_watts_per_gb,
                 EnergyModel::LOW.core_watts,
@@ -452,7 +466,7 @@ mod tests {
     use crate::experiment::concurrent::tests::cell as concurrent_cell;
     use crate::experiment::hour::{EventCost, IdleCost, WarmCost};
     use crate::experiment::replay::{Observation, Stretch, Subject};
-    use crate::experiment::waiting::NebulaWaiting;
+    use crate::experiment::waiting::{CallAfterRest, NebulaWaiting};
     use nebula_telemetry::carbon::Server;
 
     /// Ten functions, once per second each, in a container for each call.
@@ -474,7 +488,8 @@ mod tests {
 
     fn nebula(memory_bytes: f64) -> NebulaWaiting {
         let cost = IdleCost { memory_bytes, cpu_share: 0.0 };
-        NebulaWaiting { uncalled: cost, loaded_bytes: 1e4, ready_bytes: 1e5, rested: cost }
+        let calls_after_rest = vec![CallAfterRest { time_s: 0.002, cpu_s: 0.001 }];
+        NebulaWaiting { uncalled: cost, loaded_bytes: 1e4, ready_bytes: 1e5, rested: cost, calls_after_rest }
     }
 
     fn findings() -> Findings {
@@ -505,6 +520,8 @@ mod tests {
                 nebula_single: nebula(1e7),
                 container: Some(IdleCost { memory_bytes: 5e6, cpu_share: 0.0 }),
                 container_single: None,
+                wasmtime: None,
+                wasmtime_single: None,
             },
             events: Events {
                 starts: BTreeMap::from([
@@ -533,10 +550,10 @@ mod tests {
         let read = |file: &str| std::fs::read_to_string(out.path().join(file)).unwrap();
         let (markdown, html) = (read("results.md"), read("report.html"));
         for part in [
-            "a quick run",
+            "a quick run: it only checks",
             "A server with 100 such functions holds 20.0 MB of memory",
-            "Its next call is answered after 400 µs, loading included; a new container by runc alone after 80.0 ms \
-             (200 times the first).",
+            "Its next call is answered after 400 µs while other functions are called; after 2.00 ms by a server that \
+             has rested; by a new container by runc alone after 80.0 ms (200 times the first).",
             "| fibonacci-recursive, n = 15 | 80.0 ms | – | – | 200 | – |",
             "`container-minimal` takes 200 times as long as `nebula-cold` (80.0 ms and 400 µs).",
             "`wasmtime-run`: no wasmtime here",

@@ -26,7 +26,7 @@ use crate::cpu;
 /// # Errors
 /// Returns an error if the worker can't be started, or if something of it stays.
 pub(crate) fn run_worker() -> anyhow::Result<ExitCode> {
-    remains::remove_abandoned()?;
+    remains::remove_abandoned();
     let id = std::process::id();
     let mut worker = Command::new(std::env::current_exe()?);
     worker.args(std::env::args_os().skip(1)).arg("--supervisor").arg(id.to_string());

@@ -179,12 +179,20 @@ impl Tools {
         index.and_then(|index| self.components.get(index)).cloned().context("the component wasn't built")
     }
 
+    /// Returns the SHA-256 of Nebula's program.
+    ///
+    /// # Errors
+    /// Returns an error if it can't be read.
+    pub(crate) fn digest_of_nebula(&self) -> anyhow::Result<String> {
+        Ok(hex(&std::fs::read(&self.nebula)?))
+    }
+
     /// Copies the data directory, because only one server may have it open.
     ///
     /// # Errors
     /// Returns an error if it can't be copied.
     pub(crate) fn copy_of_data_dir(&self) -> anyhow::Result<tempfile::TempDir> {
-        let copy = tempfile::tempdir()?;
+        let copy = prepare::data_dir()?;
         let mut cp = Command::new("cp");
         // The directory itself keeps its mode, which keeps others out.
         let entries = std::fs::read_dir(self.data_dir.path())?.flatten().map(|entry| entry.path());
@@ -261,13 +269,18 @@ impl Tools {
     /// Returns an error if a file can't be read.
     pub(crate) fn under_nebula(&self, function: Function) -> anyhow::Result<OnDisk> {
         let component = std::fs::read(self.component(function)?)?;
-        let digest: String = Sha256::digest(&component).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&component);
         let mut function_bytes = component.len() as u64;
         for compatibility in std::fs::read_dir(self.data_dir.path().join("compiled"))? {
             function_bytes += bytes(&compatibility?.path().join(&digest)).unwrap_or(0);
         }
         Ok(OnDisk { function_bytes, platform_bytes: bytes(&self.nebula)? })
     }
+}
+
+/// Returns the SHA-256 of bytes.
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Prepares a tool at its first use.

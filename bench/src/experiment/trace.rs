@@ -45,7 +45,7 @@ pub(crate) fn cold_starts(calls: &[DueCall], keep_alive: KeepAlive) -> usize {
     let mut is_cold = |call: &&DueCall| {
         let before: Option<Duration> = last[call.function].replace(call.at);
         match (before, keep_alive) {
-            (_, KeepAlive::Started) | (Some(_), KeepAlive::Always) => false,
+            (_, KeepAlive::Started) => false,
             (None, _) => true,
             (Some(before), KeepAlive::For(time)) => call.at - before > time,
         }
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_trace_has_the_rates_of_its_population() {
-        let population = Population::published(50).at_most_called(60.0).compressed(60.0);
+        let population = Population::published(50, 2019).at_most_called(60.0).compressed(60.0);
         let length = Duration::from_secs(1000);
         let calls = draw(&population, length);
         assert!(calls.is_sorted_by_key(|call| call.at) && calls.iter().all(|call| call.at < length));
@@ -80,13 +80,13 @@ mod tests {
         let calls = [call(0, 0), call(1, 1), call(2, 0), call(9, 0), call(10, 1)];
         for (keep_alive, expected) in [
             (KeepAlive::Started, 0),
-            (KeepAlive::Always, 2),
+            (KeepAlive::For(Duration::from_secs(1_000)), 2),
             (KeepAlive::For(Duration::ZERO), 5),
             (KeepAlive::For(Duration::from_secs(5)), 4),
             (KeepAlive::For(Duration::from_secs(8)), 3),
         ] {
             assert_eq!(cold_starts(&calls, keep_alive), expected, "{keep_alive:?}");
         }
-        assert_eq!(cold_starts(&[], KeepAlive::Always), 0);
+        assert_eq!(cold_starts(&[], KeepAlive::For(Duration::ZERO)), 0);
     }
 }

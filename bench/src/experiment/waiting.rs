@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::arm::Setup;
 use super::arms::ArmKind;
 use super::arms::container::Bundle;
-use super::clock::Work;
+use super::arms::wasmtime;
+use super::clock::{self, StampedAnswer, Work};
 use super::hour::{IdleCost, Ready};
 use super::http::HttpCaller;
 use super::kept::KeptContainer;
@@ -21,6 +22,9 @@ use crate::server::{Server, StandardStream, nebula_serve};
 
 /// The time from the last call to the window, in which a server gives memory back.
 const REST: Duration = Duration::from_secs(2);
+
+/// The server looks every two seconds whether it may rest.
+const REST_MARGIN: Duration = Duration::from_secs(8);
 
 /// The time for which Nebula keeps an instance ready after a call: it looks every two seconds which
 /// functions were called since it last did.
@@ -49,11 +53,17 @@ const READY_FUNCTIONS_MAX: usize = 100;
 /// The calls before a container rests.
 const CALLS: usize = 5;
 
-/// The containers that wait at the same time.
-const CONTAINERS: usize = 8;
+/// The containers, or servers of one function, that wait at the same time.
+const TOGETHER: usize = 8;
+
+/// The calls of a server that has rested before each.
+const CALLS_AFTER_REST: usize = 5;
+
+/// The time after a call in which a server does what no caller waits for.
+const AFTERWARDS: Duration = Duration::from_millis(100);
 
 /// The costs of waiting.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Waiting {
     /// The functions that Nebula's server has.
     pub(crate) functions: usize,
@@ -66,10 +76,13 @@ pub(crate) struct Waiting {
     pub(crate) container: Option<IdleCost>,
     /// A warm container alone.
     pub(crate) container_single: Option<IdleCost>,
+    /// The same two of `wasmtime serve`, which has one function.
+    pub(crate) wasmtime: Option<IdleCost>,
+    pub(crate) wasmtime_single: Option<IdleCost>,
 }
 
 /// A server of Nebula that waits for calls.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct NebulaWaiting {
     /// The server before any function has been called.
     pub(crate) uncalled: IdleCost,
@@ -79,6 +92,15 @@ pub(crate) struct NebulaWaiting {
     pub(crate) ready_bytes: f64,
     /// The server after the last call, when it has unloaded all functions.
     pub(crate) rested: IdleCost,
+    /// Calls of a server with one function that has unloaded it.
+    pub(crate) calls_after_rest: Vec<CallAfterRest>,
+}
+
+/// A call of a server that has rested.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct CallAfterRest {
+    pub(crate) time_s: f64,
+    pub(crate) cpu_s: f64,
 }
 
 impl NebulaWaiting {
@@ -100,12 +122,17 @@ pub(crate) fn measure(
     let component = work.tools.component(work.function)?;
     let container =
         |count| arms.contains(&ArmKind::ContainerWarm).then(|| containers(count, work, window)).transpose();
+    let server = |count| {
+        arms.contains(&ArmKind::WasmtimeServe).then(|| wasmtime_servers(count, work, window)).transpose()
+    };
     Ok(Waiting {
         functions,
         nebula: nebula(functions, &component, work, window)?,
         nebula_single: nebula(1, &component, work, window)?,
-        container: container(CONTAINERS)?,
+        container: container(TOGETHER)?,
         container_single: container(1)?,
+        wasmtime: server(TOGETHER)?,
+        wasmtime_single: server(1)?,
     })
 }
 
@@ -156,11 +183,18 @@ fn nebula(
     let just_called = functions.min(READY_FUNCTIONS_MAX);
     call_each(just_called, PREPARE)?;
     let ready = memory()?;
+    // A check doesn't wait that long: its figures mean nothing.
+    let rest = if window < REST { window } else { NEBULA_RESTS_AFTER + REST_MARGIN };
+    thread::sleep(rest);
+    let rested = idle(server.pid(), window)?;
+    let mut calls_after_rest = Vec::new();
+    for count in 0..if functions == 1 { CALLS_AFTER_REST } else { 0 } {
+        // It has rested before the first one.
+        thread::sleep(if count == 0 { Duration::ZERO } else { rest });
+        calls_after_rest.push(call_after_rest(&server, &mut caller)?);
+    }
     // The server waits for its connections when it stops.
     drop(caller);
-    // A check doesn't wait that long: its figures mean nothing.
-    thread::sleep(if window < REST { window } else { NEBULA_RESTS_AFTER });
-    let rested = idle(server.pid(), window)?;
     server.stop()?;
     let of_each = |bytes: f64, count: usize| bytes.max(0.0) / count.max(1) as f64;
     Ok(NebulaWaiting {
@@ -168,7 +202,16 @@ fn nebula(
         loaded_bytes: of_each(loaded - uncalled.memory_bytes, functions),
         ready_bytes: of_each(ready - loaded, just_called),
         rested,
+        calls_after_rest,
     })
+}
+
+fn call_after_rest(server: &Server, caller: &mut HttpCaller) -> anyhow::Result<CallAfterRest> {
+    let before = Activity::of(server.pid())?;
+    let StampedAnswer { total, .. } = clock::stamp(|| caller.call())?;
+    thread::sleep(AFTERWARDS);
+    let cpu = Activity::of(server.pid())?.run_time_since(&before);
+    Ok(CallAfterRest { time_s: total.as_secs_f64(), cpu_s: cpu.as_secs_f64() })
 }
 
 /// Measures one of `count` containers that wait at the same time.
@@ -188,30 +231,53 @@ fn containers(count: usize, work: Work<'_>, window: Duration) -> anyhow::Result<
         containers.push(container);
     }
     let pids: Vec<u32> = containers.iter().map(KeptContainer::pid).collect();
-    let cost = idle_all(&pids, window)?;
+    let cost = idle_of_each(&pids, window)?;
     for (container, bundle) in containers.into_iter().zip(&bundles) {
         container.end(bundle);
     }
-    Ok(IdleCost { memory_bytes: cost.memory_bytes / count as f64, cpu_share: cost.cpu_share / count as f64 })
+    Ok(cost)
+}
+
+/// Measures one of `count` servers of wasmtime that wait at the same time.
+fn wasmtime_servers(count: usize, work: Work<'_>, window: Duration) -> anyhow::Result<IdleCost> {
+    let Work { tools, cores, function, input, .. } = work;
+    let serve = wasmtime::serve(tools, function)?;
+    let mut servers = Vec::new();
+    for _ in 0..count {
+        let server = Server::start(&serve, StandardStream::Stderr, 1, cores)?;
+        let mut caller = HttpCaller::connect(
+            server.addresses[0],
+            &wasmtime::path(function),
+            function.media_type(),
+            input,
+        )?;
+        for _ in 0..CALLS {
+            caller.call()?;
+        }
+        servers.push(server);
+    }
+    let pids: Vec<u32> = servers.iter().map(Server::pid).collect();
+    idle_of_each(&pids, window)
 }
 
 /// Observes a process and its descendants while no calls arrive.
 fn idle(pid: u32, window: Duration) -> anyhow::Result<IdleCost> {
-    idle_all(&[pid], window)
+    idle_of_each(&[pid], window)
 }
 
-/// Observes processes and their descendants while no calls arrive.
-fn idle_all(pids: &[u32], window: Duration) -> anyhow::Result<IdleCost> {
+/// Observes processes and their descendants while no calls arrive. Returns their average.
+fn idle_of_each(pids: &[u32], window: Duration) -> anyhow::Result<IdleCost> {
     let activities = || pids.iter().map(|pid| Activity::of(*pid)).collect::<anyhow::Result<Vec<_>>>();
     thread::sleep(REST);
     let before = activities()?;
     thread::sleep(window);
     let mut cost = IdleCost::default();
     for ((before, after), pid) in before.iter().zip(activities()?).zip(pids) {
-        cost.cpu_share += after.cpu_since(before).as_secs_f64() / window.as_secs_f64();
+        cost.cpu_share += after.run_time_since(before).as_secs_f64() / window.as_secs_f64();
         cost.memory_bytes += footprint::memory(*pid)?.proportional as f64;
     }
-    Ok(cost)
+    let count = pids.len().max(1) as f64;
+    Ok(IdleCost { memory_bytes: cost.memory_bytes / count, cpu_share: cost.cpu_share / count })
 }
 
 fn cores_of(work: Work<'_>) -> Vec<usize> {

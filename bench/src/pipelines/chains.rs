@@ -268,7 +268,7 @@ impl ChainBench<'_> {
 pub(super) fn measure(args: &Args, program: &Path, echo: &Path) -> anyhow::Result<Section> {
     let cores = Cores::available()?;
     let counts: Vec<usize> = args.steps.iter().map(|steps| steps.get()).collect();
-    let data_dir = tempfile::tempdir()?;
+    let data_dir = prepare::data_dir()?;
     let in_process = InProcess::open(data_dir.path())?;
     in_process.deploy("echo", Bytes::from(std::fs::read(echo)?))?;
     let server = Nebula::start(program, &[Deploy { name: "echo", component: echo, limits: &[] }], &cores)?;

@@ -106,7 +106,7 @@ pub struct Loaded {
     /// The form, with the data to call it.
     pub kind: Kind,
     /// Calls and instances started, at most [`USES_MAX`], less the uses that
-    /// [`take_use`](Self::take_use) and [`take_uses`](Self::take_uses) took.
+    /// [`take_use`](Self::take_use) took.
     uses: AtomicU8,
 }
 
@@ -127,11 +127,6 @@ impl Loaded {
     /// Takes one counted use and returns true, or returns false if the count is zero.
     pub fn take_use(&self) -> bool {
         self.uses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |uses| uses.checked_sub(1)).is_ok()
-    }
-
-    /// Takes all counted uses and returns whether there was one.
-    pub fn take_uses(&self) -> bool {
-        self.uses.swap(0, Ordering::Relaxed) > 0
     }
 }
 

@@ -17,14 +17,19 @@ use std::time::Duration;
 /// [AMD EPYC 7763]: https://www.amd.com/en/products/processors/server/epyc/7003-series/amd-epyc-7763.html
 pub const CORE_WATTS: f64 = 280.0 / 64.0;
 
+/// The power of memory in watts per gigabyte, from the coefficients of [Cloud Carbon Footprint]. It is
+/// the only source here, so that the range of the model has half and twice as much.
+///
+/// [Cloud Carbon Footprint]: https://www.cloudcarbonfootprint.org/docs/methodology/
+pub const MEMORY_WATTS_PER_GB: f64 = 0.392;
+
 /// The coefficients of the model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EnergyModel {
-    /// The power of a busy core, beyond that of an idle one, in watts.
+    /// The power of a busy core in watts. [`LOW`](Self::LOW) leaves out what an idle one draws, the others
+    /// don't.
     pub core_watts: f64,
-    /// The power of memory in watts per gigabyte, from the coefficients of [Cloud Carbon Footprint].
-    ///
-    /// [Cloud Carbon Footprint]: https://www.cloudcarbonfootprint.org/docs/methodology/
+    /// The power of memory in watts per gigabyte.
     pub memory_watts_per_gb: f64,
 }
 
@@ -35,13 +40,13 @@ impl EnergyModel {
     /// hardware threads.
     ///
     /// [coefficients]: https://github.com/cloud-carbon-footprint/ccf-coefficients
-    pub const LOW: Self = Self { core_watts: 1.96 - 0.46, memory_watts_per_gb: 0.392 };
+    pub const LOW: Self = Self { core_watts: 1.96 - 0.46, memory_watts_per_gb: MEMORY_WATTS_PER_GB / 2.0 };
 
     /// The design power of a core, [`CORE_WATTS`].
-    pub const TYPICAL: Self = Self { core_watts: CORE_WATTS, memory_watts_per_gb: 0.392 };
+    pub const TYPICAL: Self = Self { core_watts: CORE_WATTS, memory_watts_per_gb: MEMORY_WATTS_PER_GB };
 
     /// A busy hardware thread of a server with an Intel Haswell, 5.60 W, from the same coefficients.
-    pub const HIGH: Self = Self { core_watts: 5.60, memory_watts_per_gb: 0.392 };
+    pub const HIGH: Self = Self { core_watts: 5.60, memory_watts_per_gb: MEMORY_WATTS_PER_GB * 2.0 };
 
     /// Returns the energy in joules of `cpu` time, and of `memory_bytes` that are held for a time.
     pub fn joules(&self, cpu: Duration, memory_bytes: u64, held: Duration) -> f64 {

@@ -9,6 +9,8 @@ pub(crate) fn conditions() -> Conditions {
         accounting: "cgroup".to_owned(),
         commit: Some("abc".to_owned()),
         optimised: true,
+        nebula: "00ff".to_owned(),
+        arms: vec![ArmKind::NativeCall, ArmKind::NebulaCold],
         samples: 2,
         warm_up_calls: 1,
     }
@@ -53,4 +55,5 @@ fn a_complete_cell_is_found_under_the_same_conditions_only() {
     assert_eq!(find(&conditions(), Size::Small).unwrap().samples, cell.samples);
     assert!(find(&conditions(), Size::Large).is_none());
     assert!(find(&Conditions { samples: 3, ..conditions() }, Size::Small).is_none());
+    assert!(find(&Conditions { arms: vec![ArmKind::NativeCall], ..conditions() }, Size::Small).is_none());
 }

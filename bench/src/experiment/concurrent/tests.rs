@@ -80,7 +80,8 @@ fn a_slow_call_is_made_once_and_completely() {
     let times =
         call_together(&mut sleepers(&[b"right".as_slice(); 2], Duration::ZERO), until, &is_right).unwrap();
     assert_eq!(times.iter().map(|caller| caller.totals.len()).collect::<Vec<_>>(), [1, 1]);
-    assert!(times.iter().all(|caller| caller.elapsed >= CALL && caller.totals[0] >= CALL));
+    let shortest = CALL.as_nanos() as u64 * 999 / 1000;
+    assert!(times.iter().all(|caller| caller.elapsed >= CALL && caller.totals.min() >= shortest));
 }
 
 #[test]
@@ -92,22 +93,18 @@ fn one_wrong_answer_ends_the_window() {
 
 #[test]
 fn percentiles_are_those_of_all_callers() {
-    let times = |ms: &mut dyn Iterator<Item = u64>| CallerTimes {
-        totals: ms.map(Duration::from_millis).collect(),
-        elapsed: Duration::from_secs(2),
+    let times = |ms: &mut dyn Iterator<Item = u64>| {
+        let mut totals = Histogram::new_with_max(LONGEST_NS, DIGITS).unwrap();
+        ms.for_each(|ms| totals.record(ms * 1_000_000).unwrap());
+        CallerTimes { totals, elapsed: Duration::from_secs(2) }
     };
     let window = window(vec![times(&mut (51..=100)), times(&mut (1..=50))]);
-    let expected = Window {
-        answers: 100,
-        answers_per_s: 50.0,
-        p50_us: 50_000.0,
-        p95_us: 95_000.0,
-        p99_us: 99_000.0,
-        max_us: 100_000.0,
-        cpu_us_per_call: 300.0,
-        memory_bytes: None,
-    };
-    assert_eq!(window, expected);
+    assert_eq!((window.answers, window.answers_per_s, window.cpu_us_per_call), (100, 50.0, 300.0));
+    let Window { p50_us, p95_us, p99_us, max_us, .. } = window;
+    for (found, expected) in [(p50_us, 50_000.0), (p95_us, 95_000.0), (p99_us, 99_000.0), (max_us, 100_000.0)]
+    {
+        assert!((found / expected - 1.0).abs() < 0.001, "{window:?}");
+    }
     assert!(Window::of(Accounted { value: Vec::new(), cpu: CALL, memory_bytes: None }).is_err());
 }
 

@@ -2,11 +2,13 @@
 
 use nebula_telemetry::energy::EnergyModel;
 
+use super::idle_hour::RARE_PER_HOUR;
 use super::{Findings, TOTAL, ratio};
 use crate::experiment::arms::ArmKind;
 use crate::experiment::document::Block;
 use crate::experiment::dots::Unit;
-use crate::experiment::hour::{Population, Usage};
+use crate::experiment::hour::{Population, SEED};
+use crate::experiment::interval::Estimate;
 use crate::experiment::platforms::Measured;
 use crate::experiment::workload::{Function, Size};
 
@@ -24,18 +26,17 @@ pub(super) fn blocks(findings: &Findings, measured: Measured<'_>) -> Vec<Block> 
         ),
     ];
     if findings.is_quick {
-        let text = "This is a quick run: the figures are a check, not to be quoted.";
+        let text = "This is a quick run: it only checks that everything works. Don't quote its figures.";
         blocks.push(Block::Text(text.to_owned()));
     }
     if !findings.conditions.optimised {
         let text = "The programs are not optimised: the figures are meaningless, and only show that everything works.";
         blocks.push(Block::Text(text.to_owned()));
     }
-    let answers: Vec<String> =
-        [uncalled(findings), first_call(findings), hour(measured), every_call(findings), computing(findings)]
-            .into_iter()
-            .flatten()
-            .collect();
+    let mut answers: Vec<String> = [uncalled(findings), first_call(findings)].into_iter().flatten().collect();
+    answers.extend(hours(measured));
+    answers.extend(every_call(findings));
+    answers.extend(computing(findings));
     if !answers.is_empty() {
         blocks.push(Block::Heading("The answer".to_owned()));
         blocks.push(Block::Items(answers));
@@ -51,8 +52,8 @@ fn uncalled(findings: &Findings) -> Option<String> {
         format!(" A container that waits holds {}.", Unit::Bytes.precise(container.memory_bytes))
     });
     Some(format!(
-        "A function that nobody calls costs {} on disk. A server with {} such functions holds {} of memory and uses \
-         {} of processor time in a minute; scaled to zero, there is no process.{container}",
+        "A function that nobody calls costs {} on disk. A server with {} such functions holds {} of memory and used \
+         {} of processor time per minute; scaled to zero, there is no process.{container}",
         Unit::Bytes.precise(on_disk.size.function_bytes as f64),
         findings.waiting.functions,
         Unit::Bytes.precise(nebula.uncalled.memory_bytes),
@@ -62,11 +63,15 @@ fn uncalled(findings: &Findings) -> Option<String> {
 
 /// The cost of its next call.
 fn first_call(findings: &Findings) -> Option<String> {
-    let median = |arm| Some(small(findings, arm)?.max(f64::MIN_POSITIVE));
-    let cold = median(ArmKind::NebulaCold)?;
-    let mut text = format!("Its next call is answered after {}, loading included", Unit::Time.precise(cold));
-    if let Some(zero) = median(ArmKind::NebulaScaledToZero) {
-        text += &format!(", or after {} if no process runs", Unit::Time.precise(zero));
+    let cold = small(findings, ArmKind::NebulaCold)?;
+    let time = |us: f64| Unit::Time.precise(us);
+    let mut text = format!("Its next call is answered after {} while other functions are called", time(cold));
+    let rested = findings.waiting.nebula_single.calls_after_rest.iter().map(|call| call.time_s * 1e6);
+    if let Some(rested) = Estimate::of(rested) {
+        text += &format!("; after {} by a server that has rested", time(rested.median));
+    }
+    if let Some(zero) = small(findings, ArmKind::NebulaScaledToZero) {
+        text += &format!("; after {} if no process runs", time(zero));
     }
     let others = [
         (ArmKind::ContainerMinimal, "a new container by runc alone"),
@@ -75,41 +80,45 @@ fn first_call(findings: &Findings) -> Option<String> {
         (ArmKind::NativeProcess, "a new native process"),
     ];
     for (arm, name) in others {
-        if let Some(time) = median(arm) {
-            let (time, times) = (Unit::Time.precise(time), ratio(time / cold));
-            text += &format!("; {name} after {time} ({times} times the first)");
+        if let Some(us) = small(findings, arm) {
+            text += &format!("; by {name} after {} ({} times the first)", time(us), ratio(us / cold));
         }
     }
     Some(format!("{text}."))
 }
 
-/// The cost of an hour in which most functions are rarely called.
-fn hour(measured: Measured<'_>) -> Option<String> {
-    let population = Population::published(measured.waiting.functions);
-    let mut platforms = measured.platforms();
-    // The roots differ little.
-    platforms.retain(|named| named.is_single != Some(true) && !named.name.contains("Debian"));
-    let first = platforms.iter().position(|named| named.name.starts_with("Nebula"))?;
-    let nebula = platforms.remove(first).platform.hour(&population);
-    let joules = |usage: &Usage| usage.joules(EnergyModel::TYPICAL);
-    let mut text = format!(
-        "An hour of {} functions, most of them rarely called, costs Nebula {} of energy (modelled), {} of processor \
-         time and {} of memory",
-        population.functions(),
-        Unit::Energy.precise(joules(&nebula)),
-        Unit::Time.precise(nebula.total().cpu_s * 1e6),
-        Unit::Bytes.precise(nebula.memory_bytes()),
-    );
-    for named in platforms {
-        let usage = named.platform.hour(&population);
-        text += &format!(
-            "; {}: {} times the energy, {} of memory",
-            named.name,
-            ratio(joules(&usage) / joules(&nebula)),
-            Unit::Bytes.precise(usage.memory_bytes())
-        );
-    }
-    Some(format!("{text}."))
+/// The cost of an hour, of all functions and of the rarely called ones alone.
+fn hours(measured: Measured<'_>) -> Vec<String> {
+    let population = Population::published(measured.waiting.functions, SEED);
+    let rare = population.clone().rarer_than(RARE_PER_HOUR);
+    let sentence = |population: &Population, what: &str| {
+        let costs: Vec<_> = measured
+            .platforms()
+            .iter()
+            // The roots differ little.
+            .filter(|named| named.is_single != Some(true) && !named.name.contains("Debian"))
+            .map(|named| {
+                let usage = named.platform.hour(population);
+                format!(
+                    "{}: {}, {}, {}",
+                    named.name,
+                    Unit::Energy.precise(usage.joules(EnergyModel::TYPICAL)),
+                    Unit::Time.precise(usage.total().cpu_s * 1e6),
+                    Unit::Bytes.precise(usage.memory_bytes())
+                )
+            })
+            .collect();
+        (!costs.is_empty()).then(|| {
+            format!(
+                "An hour of {} {what} costs, in modelled energy, processor time and memory: {}.",
+                population.functions(),
+                costs.join("; ")
+            )
+        })
+    };
+    let rare = sentence(&rare, "functions that are called at most once per minute");
+    let all = sentence(&population, "functions, of which a few make nearly all calls,");
+    [rare, all].into_iter().flatten().collect()
 }
 
 /// The cost of a platform that is warm already.
@@ -147,8 +156,7 @@ fn computing(findings: &Findings) -> Option<String> {
     let ((least_function, least), (most_function, most)) = (ratios.first()?, ratios.last()?);
     Some(format!(
         "A call that computes for long takes {} (`{}`) to {} (`{}`) times as long in Nebula as natively, with the \
-         large inputs: there the platform's start doesn't matter, and native code, in a container or not, needs less \
-         energy.",
+         large inputs: there the start doesn't matter, and native code, in a container or not, needs less energy.",
         ratio(*least),
         least_function.name(),
         ratio(*most),

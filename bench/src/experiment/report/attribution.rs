@@ -7,7 +7,7 @@ use nebula_telemetry::energy::EnergyModel;
 use crate::experiment::arms::ArmKind;
 use crate::experiment::document::Block;
 use crate::experiment::dots::Unit;
-use crate::experiment::hour::{Platform, Population, Resources, Usage};
+use crate::experiment::hour::{Platform, Population, Resources, SEED, Usage};
 use crate::experiment::platforms::{Measured, NamedPlatform};
 
 /// A call of an arm.
@@ -23,7 +23,7 @@ pub(super) fn blocks(calls: &[ArmCall], measured: Measured<'_>, carbon: CarbonMo
     if platforms.is_empty() {
         return Vec::new();
     }
-    let population = Population::published(measured.waiting.functions);
+    let population = Population::published(measured.waiting.functions, SEED);
     let hour = |platform: &Platform| platform.hour(&population);
     let heads = |heads: &[&str]| heads.iter().map(|head| (*head).to_owned()).collect();
     vec![
@@ -134,7 +134,7 @@ mod tests {
             cold: EventCost { cpu_s: 1.0, byte_s: 0.0 },
             warm: WarmCost { by_gap: vec![CostAfter { gap_s: 1.0, cpu_s: 1.0 }] },
             serving: Serving::OneFunction,
-            keep_alive: KeepAlive::Always,
+            keep_alive: KeepAlive::Started,
             instance: IdleCost::default(),
             ready: Ready::default(),
             always: IdleCost { memory_bytes: 1e9, cpu_share: 0.0 },

@@ -44,14 +44,14 @@ pub(super) fn blocks(findings: &Findings) -> Vec<Block> {
     vec![
         Block::Heading("What clocks that differ do to such a comparison".to_owned()),
         Block::Text(format!(
-            "An earlier study of four of these functions, with one sequential client and six runs of Docker beside Wasm, \
+            "An earlier, unpublished study of four of these functions, with one sequential client and six runs of Docker beside Wasm, \
              found a factor of 324 in total time. Its clocks started and stopped at different points for the two: the \
              start of a container's runtime was inside the one, and what a Wasm platform does before and after the \
-             function was partly outside the other. The table shows what that does to the samples of this run. All \
-             factors have the time of `{}` above the line. Below it is first the time inside the function alone, with \
-             the platform outside the clock; then the same call from request to answer; then a call that finds nothing \
-             loaded; then one that starts a process, as the container does. Only the last two compare a start with a \
-             start.",
+             function was partly outside the other. The table shows what that does to the samples of this run. Each \
+             factor divides the time of `{}` by, from left to right: the time inside the function alone, with the whole \
+             platform outside the clock, which is a bound on such a mistake; the same call from request to answer; a call \
+             that finds nothing loaded; one that starts a process, as the container does. Only the last two compare a \
+             start with a start.",
             container.name()
         )),
         Block::Table {

@@ -43,7 +43,7 @@ pub(super) fn blocks(arms: &[ArmKind], cells: &[ConcurrentCell]) -> Vec<Block> {
              callers and platform share all cores here, for every arm alike, because processes run on the cores of \
              the callers that start them: callers take time from the platform, most from the fastest ones. Native \
              calls have a process per caller. `{}` and `{}` are left out: after the first of several calls, the function is \
-             loaded for the others. Medians over the windows, with confidence intervals of 95 %.",
+             loaded for the others. Medians over the windows, with their range.",
             first.callers,
             first.rounds,
             first.window_s,
@@ -65,7 +65,7 @@ pub(super) fn blocks(arms: &[ArmKind], cells: &[ConcurrentCell]) -> Vec<Block> {
 const HEADS: [&str; 8] = [
     "arm",
     "throughput",
-    "confidence interval",
+    "range",
     "time, median",
     "time, 95 % of calls",
     "processor time per call",

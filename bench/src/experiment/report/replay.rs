@@ -23,11 +23,10 @@ pub(super) fn blocks(replays: &[Replay], measured: Measured<'_>) -> Vec<Block> {
         Block::Text(
             "Calls of such a population are drawn at random from a fixed seed, and made against the real \
              platforms in compressed time: rates times the compression, keep-alive divided by it. Calls take as \
-             long as they take, and the times after which Nebula unloads what isn't called aren't compressed either: in this stretch it \
-             unloads no code. The model \
+             long as they take, and the times after which Nebula unloads what isn't called aren't compressed either. The model \
              computes the same stretch from the events that were measured one by one. The error is that of the \
              model, in per cent of the replay. The column \"in the trace\" counts the cold starts that the drawn calls \
-             cause: its difference to the model is chance."
+             cause: it differs from the model only by chance."
                 .to_owned(),
         ),
         Block::Items(replays.iter().map(describe).collect()),
@@ -41,7 +40,7 @@ pub(super) fn blocks(replays: &[Replay], measured: Measured<'_>) -> Vec<Block> {
             "Memory is that of all processes (PSS), averaged over the replay. The hour differs from its replay in two \
              ways: calls are rarer, so a server sleeps between more of them, which the model has from calls with gaps; \
              and fewer functions have been called in the last three seconds, so that Nebula holds less memory. The \
-             replay's calls of Nebula go to many functions with the same rate, whose code drives each other's out of \
+             replay's calls of Nebula go to many functions with the same rate, whose code evicts one another's from \
              the processor's caches; in the hour most calls go to the few most popular functions, as in the model, \
              which calls one."
                 .to_owned(),

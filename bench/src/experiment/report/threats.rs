@@ -7,7 +7,7 @@ pub(super) fn blocks() -> [Block; 2] {
     [Block::Heading("Threats to validity".to_owned()), Block::Items(items)]
 }
 
-const THREATS: [&str; 11] = [
+const THREATS: [&str; 12] = [
     "The containers are those of runc, alone or under Podman, without a network. Docker, containerd and Kubernetes \
      add a daemon, a network and a proxy, each of which takes longer than runc. The results favour containers.",
     "A container per call by runc has an empty network namespace and a root that is a directory, without an overlay. \
@@ -19,12 +19,15 @@ const THREATS: [&str; 11] = [
      than an interpreter.",
     "wasmtime and Nebula compile Wasm before the first call: the time to compile isn't part of any call. It is paid \
      once, at deploy.",
+    "The time inside the function contains the conversion from and to JSON in a native program and in a component for \
+     wasmtime. Nebula does that outside of the function, so there it belongs to the platform.",
     "Peak memory is what the kernel charges to the arm's group. Pages of files that another process read before are \
      not charged, and a server's memory contains what it would hold for other functions.",
-    "The power of a core differs by a factor of four between sources; the model ignores idle power. The order of the \
-     arms follows processor time.",
-    "In the idle hour, nobody waits for requests on behalf of containers and processes per call: the daemon that \
-     starts them (Docker, containerd, an ingress) isn't counted. Nebula's server is.",
+    "The power of a core differs by a factor of four between sources, of which some count what an idle core draws; for \
+     memory there is one source, and its range is half and twice that. The model ignores the idle power of the machine. \
+     So whether a platform that computes less or one that holds less memory needs less energy depends on the coefficients.",
+    "In the idle hour, the daemon that would receive requests for containers and processes and start them (Docker, \
+     containerd, an ingress) isn't counted. Nebula's server is.",
     "The idle hour is a model: calls are independent, although real ones come in bursts. The replay that checks it is \
      of the same kind, shorter, and without the most frequent calls. Rates are those of applications, of which each \
      has one function or more.",

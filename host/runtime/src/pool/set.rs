@@ -8,8 +8,9 @@
 //! of its last uses, up to [`USES_MAX`]. So components that were called once are evicted before
 //! those called often. Uses are counted in each engine's component, so a hit writes nothing here.
 //!
-//! A component that isn't used for a minute or two is unloaded, although there is room: calls of
-//! others don't keep it.
+//! Although there is room, each minute takes a use of every component, and unloads those that have
+//! none left and that no call holds: a component called once is unloaded after one to two minutes, one
+//! called often after up to four. Calls of others don't keep it.
 //!
 //! Invariants:
 //! * The component loaded last stays, even if it is larger than the budget.
@@ -27,7 +28,7 @@ use nebula_store::Compiled;
 /// Memory of an engine's component besides its code, bytes: types, function tables, page tables.
 const LOADED_BYTES_BESIDES: u64 = 128 * 1024;
 
-/// A component is unloaded at the end of the first such period in which it wasn't used.
+/// The time after which each component loses a use, or is unloaded.
 const UNUSED_PERIOD: Duration = Duration::from_secs(60);
 
 /// Identifies a pool of a set.
@@ -176,7 +177,7 @@ impl LoadedSet {
         }
         state.swept_at = Some(now);
         let queue = std::mem::take(&mut state.queue);
-        let (used, unused): (VecDeque<_>, VecDeque<_>) = queue.into_iter().partition(Entry::take_uses);
+        let (used, unused): (VecDeque<_>, VecDeque<_>) = queue.into_iter().partition(Entry::stays);
         state.queue = used;
         (!unused.is_empty()).then_some(Unused { _entries: unused })
     }
@@ -228,10 +229,11 @@ impl Entry {
         self.compiled.bytes() + self.loaded.len() as u64 * LOADED_BYTES_BESIDES
     }
 
-    /// Takes all uses that the engines have counted. Returns whether there was one. Code that no
-    /// engine has loaded yet counts as used.
-    fn take_uses(&self) -> bool {
-        self.loaded.is_empty() || self.loaded.iter().fold(false, |used, (_, it)| it.take_uses() || used)
+    /// Takes a use. Returns whether there was one, or whether something holds the component: a call, or
+    /// an engine that is about to load it.
+    fn stays(&self) -> bool {
+        let is_held = self.loaded.iter().any(|(_, loaded)| Arc::strong_count(loaded) > 1);
+        self.take_use() || is_held || self.loaded.is_empty()
     }
 
     /// Takes one of the uses that each engine has counted. Returns whether there was one.

@@ -106,10 +106,10 @@ fn components_that_were_not_used_lately_are_evicted_first() {
 }
 
 #[test]
-fn components_that_were_not_used_for_a_period_are_unloaded() {
+fn components_that_are_not_used_are_unloaded_although_there_is_room() {
     let host = Host::new(1024 * 1024 * 1024);
     let pools = [host.pool(), host.pool()];
-    let [used, unused] = [1, 2].map(|answer| host.compile(answer, 100_000).0);
+    let [used, unused, held] = [1, 2, 3].map(|answer| host.compile(answer, 100_000).0);
     let begun = Instant::now();
     let after = |seconds| begun + Duration::from_secs(seconds);
     assert!(host.set.take_unused(begun).is_none(), "the first period begins");
@@ -117,17 +117,22 @@ fn components_that_were_not_used_for_a_period_are_unloaded() {
         host.call(pool, &used);
         host.call(pool, &unused);
     }
+    host.call(&pools[0], &held);
+    let holder = pools[0].get(&held);
     assert!(host.set.take_unused(after(59)).is_none(), "the period isn't over");
-    assert!(host.set.take_unused(after(60)).is_none(), "both were used");
+    assert!(host.set.take_unused(after(60)).is_none(), "all were used");
     host.call(&pools[1], &used);
     assert!(host.set.take_unused(after(119)).is_none());
     let removed = host.set.take_unused(after(120));
     assert!(removed.is_some(), "one wasn't used");
     drop(removed);
     assert!(pools.iter().all(|pool| pool.get(&unused).is_none() && pool.get(&used).is_some()));
-    assert_eq!(host.set.counts().components, 1);
+    assert!(pools[0].get(&held).is_some(), "a call holds it");
+    drop(holder);
+    assert!(host.set.take_unused(after(180)).is_some());
+    assert_eq!(host.set.counts().components, 0);
     host.call(&pools[0], &unused);
-    assert_eq!(host.counts(), (3, 5, 0));
+    assert_eq!(host.counts(), (4, 6, 0));
 }
 
 #[test]
