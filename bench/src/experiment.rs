@@ -186,9 +186,9 @@ impl Args {
                     window: Duration::from_secs(2),
                 },
                 population: 1_000,
-                idle_window: Duration::from_secs(30),
-                events: events::Extent { starts: 40, window: Duration::from_secs(10), calls_min: 10 },
-                replay: minutes_in_seconds(150.0, 60.0),
+                idle_window: Duration::from_secs(15),
+                events: events::Extent { starts: 40, window: Duration::from_secs(5), calls_min: 5 },
+                replay: minutes_in_seconds(140.0, 45.0),
                 batch: Duration::from_secs(5),
             }
         };
