@@ -20,6 +20,9 @@ pub enum IdError {
     /// The text isn't a project name.
     #[error("`{0}` is not a project name: use 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`")]
     Project(String),
+    /// The text isn't a token's name.
+    #[error("`{0}` is not a token's name: use 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`")]
+    Token(String),
     /// The text isn't a version.
     #[error("`{0}` is not a version: use `v3` or `sha256:` and 64 lower-case hexadecimal digits")]
     Version(String),

@@ -20,4 +20,5 @@ pub mod route;
 pub mod settings;
 pub mod similar;
 pub mod size;
+pub mod token;
 pub mod trailers;

@@ -48,9 +48,11 @@ pub use nebula_model::record::{Composition, Description, Linked, Pinned, Version
 pub use nebula_model::request::{Prefer, Request};
 pub use nebula_model::route::{RouteError, RouteHost, RoutePath, host_of};
 pub use nebula_model::settings::{Settings, SettingsBase, SettingsUpdate};
-pub use nebula_model::{id, limits, similar, size};
+pub use nebula_model::{id, limits, similar, size, token};
 pub use nebula_pipeline as pipeline;
-pub use nebula_store::{LogEntry, OpenError, ResolveError, StoreError, StoreErrorKind};
+pub use nebula_store::{
+    LogEntry, OpenError, ResolveError, StoreError, StoreErrorKind, now_unix_us, tokens, write_whole,
+};
 
 pub use self::backends::Backends;
 pub use self::cache::ResultStore;

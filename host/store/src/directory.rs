@@ -9,7 +9,8 @@
 //! Invariants:
 //! * One process has the directory open.
 //! * A file appears under its final name whole or not at all: it is written under another name,
-//!   synced and renamed.
+//!   synced and renamed. A crash can leave a file whose name begins with `.tmp-`, which the next
+//!   process deletes.
 //! * Only its owner can enter it (0700). Write access to it means control of the host.
 //! * Opening a directory of format 1 leaves it as it is. The first change makes it format 2.
 
@@ -26,6 +27,9 @@ use std::sync::{Mutex, PoisonError};
 pub use self::error::OpenError;
 use self::format::{FORMAT, FORMAT_1};
 use self::lock::DirectoryLock;
+
+/// The beginning of the name of a file that isn't written to its end.
+const UNFINISHED: &str = ".tmp-";
 
 /// Secret bytes, from which the keys for all purposes derive.
 #[derive(Clone)]
@@ -60,6 +64,7 @@ impl Directory {
         let not_writable = |source| OpenError::NotWritable { path: path.to_owned(), source };
         create_private_dir(path).map_err(not_writable)?;
         let lock = DirectoryLock::take(path)?;
+        remove_unfinished(path).map_err(not_writable)?;
         let format = path.join("FORMAT");
         let is_format_1 = match fs::read_to_string(&format) {
             Ok(found) if found == FORMAT => false,
@@ -106,16 +111,32 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Writes a file from parts, so that it appears whole or not at all. It is durable on return.
-pub(crate) fn write_whole(path: &Path, content: &[&[u8]]) -> io::Result<()> {
+/// Writes a file from parts, so that it appears whole or not at all. Only its owner can read it
+/// (0600). It is durable on return.
+///
+/// # Errors
+/// The system's reason. The file is then as before, unless only the sync of its directory failed.
+pub fn write_whole(path: &Path, content: &[&[u8]]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
     for part in content {
         file.write_all(part)?;
     }
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(directory)?.sync_all()
+}
+
+/// Deletes the files that a crash has left half written. The lock is held, so no process writes one.
+fn remove_unfinished(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let is_unfinished = entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes());
+        if is_unfinished && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn read_secret(path: &Path) -> io::Result<Secret> {

@@ -1,5 +1,5 @@
 //! Everything that Nebula keeps: functions with their versions, components and compiled code, and,
-//! beside them, kept inputs and the logs of recent calls.
+//! beside them, kept inputs, the logs of recent calls, and named tokens.
 //!
 //! ```text
 //! Store --> Catalog (names, versions: an ordered log of changes and its view)
@@ -17,10 +17,11 @@ mod logs;
 mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod tokens;
 
 pub use self::blobs::{BlobError, Collected, Compiled};
 pub use self::catalog::Sequence;
-pub use self::directory::{Directory, OpenError, Secret, create_private_dir};
+pub use self::directory::{Directory, OpenError, Secret, create_private_dir, write_whole};
 pub use self::inputs::Inputs;
 pub use self::logs::{LogEntry, Logs, now_unix_us};
 pub use self::store::{
