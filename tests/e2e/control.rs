@@ -21,18 +21,28 @@ fn every_path_but_healthz_requires_the_token() {
         ("DELETE", "/api/v1/functions/greets/cache"),
         ("GET", "/api/v1/cache"),
         ("DELETE", "/api/v1/cache"),
+        ("GET", "/api/v1/tokens"),
+        ("DELETE", "/api/v1/tokens/ci"),
         ("GET", "/openapi.json"),
         ("GET", "/nowhere"),
     ] {
         let body = if method == "PUT" { component.as_slice() } else { b"" };
         let call = || nebula.control_without_token(method, path).body(body);
-        for authorization in [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic eDp5"), Some("")] {
+        let missing = r#"Bearer realm="nebula""#;
+        let invalid = r#"Bearer realm="nebula", error="invalid_token""#;
+        for (authorization, challenge) in [
+            (None, missing),
+            (Some("Bearer wrong"), invalid),
+            (Some("Bearer "), missing),
+            (Some("Basic eDp5"), missing),
+            (Some(""), missing),
+        ] {
             let call = match authorization {
                 Some(value) => call().header("authorization", value),
                 None => call(),
             };
             let answer = call.send().is(401).problem("unauthorized").clone();
-            answer.has("www-authenticate", "Bearer realm=\"nebula\"");
+            answer.has("www-authenticate", challenge);
         }
     }
     nebula.control_without_token("GET", "/healthz").send().is(200).says("ok\n");

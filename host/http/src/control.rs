@@ -20,10 +20,11 @@
 //!
 //! Invariants:
 //! * Only the blocking pool reads files and databases (`state::BlockingRuntime`).
-//! * Unless its endpoint is public, a request without the token is answered with 401, even if the
-//!   path doesn't exist.
+//! * Unless its endpoint is public, a request without a valid token is answered with 401, even if
+//!   the path doesn't exist. A token without the endpoint's scope is answered with 403.
 //! * Debug builds panic if the document doesn't list the status of an answer.
 
+mod access;
 mod auth;
 mod cache;
 mod calls_url;
@@ -49,6 +50,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -62,11 +64,11 @@ use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::trace::TraceLayer;
 use tower_service::Service;
 
+pub use self::access::{Access, AccessError};
 use self::auth::Guard;
 pub(crate) use self::calls_url::CallsUrl;
 use self::routes::Routes;
-use self::state::{BlockingRuntime, ControlState};
-pub(crate) use self::token::Token;
+use self::state::{BlockingAccess, BlockingRuntime, ControlState};
 use crate::body;
 use crate::request_id::{self, X_REQUEST_ID};
 
@@ -84,15 +86,17 @@ fn routes() -> Routes<ControlState> {
         .merge(exports::routes())
         .merge(contents::routes())
         .merge(cache::routes())
+        .merge(tokens::routes())
 }
 
 impl ControlPlane {
-    pub(crate) fn new(runtime: Runtime, token: Token, calls_url: CallsUrl) -> Self {
+    pub(crate) fn new(runtime: Runtime, access: Access, calls_url: CallsUrl) -> Self {
         let Routes { router, operations } = routes();
         let operations = Arc::new(operations);
         let runtime = BlockingRuntime::new(runtime);
-        let state = ControlState { runtime, operations: Arc::clone(&operations), calls_url };
-        let guard = Arc::new(Guard { token, operations });
+        let operations_of_guard = Arc::clone(&operations);
+        let guard = Arc::new(Guard { access: access.clone(), operations: operations_of_guard });
+        let state = ControlState { runtime, access: BlockingAccess::new(access), operations, calls_url };
         let router = router
             .with_state(state)
             .layer(middleware::from_fn_with_state(guard, auth::admit))
@@ -129,7 +133,7 @@ impl ControlPlane {
         }
         response.headers_mut().insert(X_REQUEST_ID, request_id);
         match response.status() {
-            // axum lists the methods of a path that exists. Clients without the token mustn't get
+            // axum lists the methods of a path that exists. Clients without a token mustn't get
             // them.
             StatusCode::UNAUTHORIZED => drop(response.headers_mut().remove(header::ALLOW)),
             // RFC 9110 §8.6.

@@ -49,7 +49,7 @@ pub mod wire;
 pub use control::exports::names_query;
 pub use control::logs::logs_query;
 pub use control::token::{Token, TokenError};
-pub use control::{endpoints, settings};
+pub use control::{Access, AccessError, endpoints, settings};
 pub use observe::{ObservedCall, ObservedProblem, ObservedSource, Observer};
 pub use readiness::Readiness;
 pub use serve::{BindError, Listen, ServeConfig, Server};

@@ -32,7 +32,7 @@ use crate::bodies::BodyMemory;
 use crate::compressed_contents::CompressedContents;
 use crate::compression::Compression;
 use crate::connections::{ConnectionSlot, Connections, Traffic};
-use crate::control::{CallsUrl, ControlPlane, Token};
+use crate::control::{Access, CallsUrl, ControlPlane};
 use crate::data::{self, DataPlane};
 use crate::fast_path::{FastPath, RequestInFlight};
 use crate::hyper_refusal::RefusalStream;
@@ -94,8 +94,8 @@ pub struct ServeConfig {
     pub control: Listen,
     /// The URL at which callers reach the data plane; `None` for its address.
     pub public_url: Option<String>,
-    /// The control plane's token.
-    pub token: Token,
+    /// The tokens that the control plane accepts.
+    pub access: Access,
     /// Threads of the data plane, at least one.
     pub threads: usize,
     /// The longest time for requests in flight to finish when the server stops.
@@ -132,7 +132,7 @@ pub enum BindError {
 pub struct Server {
     runtime: Runtime,
     public_url: Option<String>,
-    token: Token,
+    access: Access,
     drain: Duration,
     exit_after_idle: Option<Duration>,
     cached_fast_path: bool,
@@ -158,7 +158,7 @@ impl Server {
         Ok(Self {
             runtime,
             public_url: config.public_url,
-            token: config.token,
+            access: config.access,
             drain: config.drain,
             exit_after_idle: config.exit_after_idle,
             cached_fast_path: config.cached_fast_path,
@@ -257,7 +257,7 @@ impl Server {
             threads.push(spawned?);
         }
         let ending = self.runtime.clone();
-        let (runtime, token) = (self.runtime, self.token);
+        let (runtime, access) = (self.runtime, self.access);
         let calls_url = CallsUrl::new(self.public_url, self.data_address);
         let thread = ServingThread {
             name: "nebula-control".to_owned(),
@@ -268,7 +268,7 @@ impl Server {
             connections: Connections::new(CONTROL_CONNECTIONS_MAX, traffic.clone()),
         };
         threads.push(thread.spawn(move || {
-            let plane = ControlPlane::new(runtime, token, calls_url);
+            let plane = ControlPlane::new(runtime, access, calls_url);
             let serve = move |request, in_flight: RequestInFlight| {
                 let plane = plane.clone();
                 async move {

@@ -313,13 +313,16 @@ pub(crate) fn store(error: &StoreError) -> Problem {
             Problem::new(StatusCode::CONFLICT, "changed-meanwhile", format!("{error}: try again"))
         }
         StoreErrorKind::Late => late(&error.to_string()),
-        StoreErrorKind::OutOfSpace => {
-            let detail = format!("{error}: there is no room on the disk");
-            Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage-full", detail)
-        }
+        StoreErrorKind::OutOfSpace => storage_full(error),
         StoreErrorKind::LastVersion => Problem::new(StatusCode::CONFLICT, "last-version", error.to_string()),
         StoreErrorKind::Defect => internal(error),
     }
+}
+
+/// Returns the problem for a change that the disk has no room for.
+pub(crate) fn storage_full(error: &dyn std::error::Error) -> Problem {
+    let detail = format!("{error}: there is no room on the disk");
+    Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage-full", detail)
 }
 
 /// Returns the problem for code that couldn't be loaded outside of a call.

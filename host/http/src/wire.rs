@@ -16,6 +16,7 @@ mod problem;
 mod project;
 pub(crate) mod schema;
 mod server;
+mod token;
 mod view;
 
 pub use cache::{CacheReport, CallCounts, Disagreement, FunctionCacheReport, LoadedReport};
@@ -34,7 +35,9 @@ pub use project::{
     ProjectRequest,
 };
 pub use schema::{
-    DigestSchema, FuseSchema, NameSchema, RouteHostSchema, RoutePathSchema, StepSchema, VersionSchema,
+    DigestSchema, FuseSchema, NameSchema, RouteHostSchema, RoutePathSchema, StepSchema, TokenNameSchema,
+    TokenScopeSchema, VersionSchema,
 };
 pub use server::ServerInfo;
+pub use token::{CreatedToken, TokenInfo, TokenList, TokenRequest};
 pub use view::{PipelineCheck, PipelineDetail, StepView};

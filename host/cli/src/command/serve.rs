@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use listenfd::ListenFd;
-use nebula_http::{BindError, Listen, Readiness, ServeConfig, Server, Token};
+use nebula_http::{Access, AccessError, BindError, Listen, Readiness, ServeConfig, Server};
 use nebula_runtime::limits::Limits;
 use nebula_runtime::receipt::Signer;
+use nebula_runtime::tokens::OpenTokensError;
 use nebula_runtime::{Compiler, Cors, Disagreement, OpenError, Runtime, RuntimeConfig, RuntimeError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -82,7 +83,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
             listen: listen(0, &serve.listen)?,
             control: listen(1, &serve.control)?,
             public_url: serve.public_url.as_ref().map(ToString::to_string),
-            token: Token::read_or_make(&serve.data_dir)?,
+            access: Access::open(&serve.data_dir).map_err(cannot_use_tokens)?,
             threads,
             drain: Duration::from_secs(serve.drain_seconds),
             exit_after_idle: serve.exit_after_idle_seconds.map(|idle| Duration::from_secs(idle.get())),
@@ -182,6 +183,24 @@ fn cannot_open(serve: &Serve, error: RuntimeError) -> anyhow::Error {
         }
     };
     anyhow::Error::new(error).context(hinted(message, hint))
+}
+
+fn cannot_use_tokens(error: AccessError) -> anyhow::Error {
+    let error = match error {
+        AccessError::BuiltIn(error) => return error.into(),
+        AccessError::Named(error) => error,
+    };
+    let message = error.to_string();
+    let (cause, hint) = match error {
+        OpenTokensError::Unreadable { source, .. } => {
+            (anyhow::Error::new(source), "this user has to be able to read the file")
+        }
+        OpenTokensError::Damaged { reason, .. } => (
+            anyhow::Error::new(reason),
+            "restore the file from a copy; or delete it, which revokes all named tokens, and create them again",
+        ),
+    };
+    cause.context(hinted(message, hint))
 }
 
 /// The addresses of both planes.

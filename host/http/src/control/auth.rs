@@ -1,24 +1,29 @@
-//! Admission of requests: the token first, then the path, then the method.
+//! Admission of requests: the token first, then the path, the method and the token's scope.
 //!
-//! A path that the plane doesn't have requires the token too, so a client without a token can't
-//! find out which paths exist.
+//! A path that the plane doesn't have requires a token too, so a client without one can't find out
+//! which paths exist.
 
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use nebula_runtime::token::TokenScope;
 
+use super::access::{self, Access, Holder, NoHolder};
 use super::endpoints::Scope;
 use super::routes::{Operation, Operations};
-use super::token::Token;
 use crate::problem::Problem;
 use crate::{body, status};
 
-/// The token, and every operation with the scope that it requires.
+/// The challenge to a client whose token is unknown or has expired.
+const INVALID_TOKEN: &str = r#"Bearer realm="nebula", error="invalid_token""#;
+
+/// The tokens, and every operation with the scope that it requires.
 pub(super) struct Guard {
-    pub(super) token: Token,
+    pub(super) access: Access,
     pub(super) operations: Arc<Operations>,
 }
 
@@ -32,9 +37,15 @@ pub(super) async fn admit(
     let path = path.as_ref().map_or("", MatchedPath::as_str);
     let method = request.method().as_str();
     let operation = guard.operations.at(path).find(|operation| operation.endpoint.method.as_str() == method);
-    let scope = operation.map_or(Scope::Admin, |operation| operation.endpoint.scope);
-    if !guard.token.grants(scope, body::text(request.headers(), header::AUTHORIZATION)) {
-        return unauthorized().into_response();
+    // Any token may find out that there is no such operation.
+    let scope = operation.map_or(Scope::Read, |operation| operation.endpoint.scope);
+    if let Some(required) = scope.required() {
+        let authorization = body::text(request.headers(), header::AUTHORIZATION);
+        match guard.access.holder(authorization, access::now_unix_s()) {
+            Ok(holder) if holder.scope.includes(required) => {}
+            Ok(holder) => return forbidden(&holder, required).into_response(),
+            Err(reason) => return unauthorized(&reason).into_response(),
+        }
     }
     let Some(operation) = operation else {
         let methods: Vec<_> =
@@ -59,8 +70,46 @@ fn check_described(operation: &Operation, status: StatusCode) {
     );
 }
 
-fn unauthorized() -> Problem {
-    let detail = "this needs `Authorization: Bearer …` with the token from the server's data directory";
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
-        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"nebula\""))
+/// Returns the problem of a request without a valid token (RFC 6750 §3).
+fn unauthorized(reason: &NoHolder) -> Problem {
+    let problem = |kind, detail: &str, challenge| {
+        Problem::new(StatusCode::UNAUTHORIZED, kind, detail)
+            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    };
+    match reason {
+        NoHolder::Missing => problem(
+            "unauthorized",
+            "this needs `Authorization: Bearer …` with the token from the server's data directory, or a named one",
+            r#"Bearer realm="nebula""#,
+        ),
+        NoHolder::Unknown => problem(
+            "unauthorized",
+            "the server doesn't have this token: it is neither the one in its data directory nor a named one, or it \
+             was revoked",
+            INVALID_TOKEN,
+        ),
+        NoHolder::Expired { name, at_unix_s } => {
+            let expired = UNIX_EPOCH.checked_add(Duration::from_secs(*at_unix_s));
+            let expired =
+                expired.map_or_else(String::new, |time| format!(" on {}", httpdate::fmt_http_date(time)));
+            problem("token-expired", &format!("the token `{name}` expired{expired}"), INVALID_TOKEN)
+                .with("token", name.as_str())
+        }
+    }
+}
+
+/// Returns the problem of a token whose scope isn't enough (RFC 6750 §3.1).
+fn forbidden(Holder { name, scope }: &Holder, required: TokenScope) -> Problem {
+    let detail =
+        format!("this needs a token with the scope `{required}`, and `{name}` has the scope `{scope}`");
+    let challenge = match required {
+        TokenScope::Read => r#"Bearer realm="nebula", error="insufficient_scope", scope="read""#,
+        TokenScope::Invoke => r#"Bearer realm="nebula", error="insufficient_scope", scope="invoke""#,
+        TokenScope::Admin => r#"Bearer realm="nebula", error="insufficient_scope", scope="admin""#,
+    };
+    Problem::new(StatusCode::FORBIDDEN, "insufficient-scope", detail)
+        .with("required", required.as_str())
+        .with("scope", scope.as_str())
+        .with("token", name.as_str())
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }

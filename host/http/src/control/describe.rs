@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use http::StatusCode;
+use nebula_runtime::token::TokenScope;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
@@ -17,7 +18,7 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Ref, RefOr, Required, ResponseBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::endpoints::{Endpoint, Method, Scope};
+use super::endpoints::{Endpoint, Method};
 use crate::wire::ProblemDocument;
 
 /// The name of the security scheme in the document.
@@ -34,7 +35,11 @@ const ANY_REQUEST_PROBLEMS: [ListedProblem; 6] = [
 ];
 
 /// The problem of a request to an endpoint that isn't public.
-const UNAUTHORIZED: ListedProblem = ListedProblem::new(401, "the token is missing or wrong");
+const UNAUTHORIZED: ListedProblem = ListedProblem::new(401, "the token is missing, wrong or expired");
+
+/// The problem of a request to an endpoint that not every token may use.
+const FORBIDDEN: ListedProblem =
+    ListedProblem::new(403, "the token's scope doesn't include the required one");
 
 /// The problems of any request with a body.
 const ANY_BODY_PROBLEMS: [ListedProblem; 2] = [
@@ -127,8 +132,11 @@ impl Description {
         for problem in &ANY_REQUEST_PROBLEMS {
             description.problem(problem);
         }
-        if endpoint.scope != Scope::Public {
+        if let Some(required) = endpoint.scope.required() {
             description.problem(&UNAUTHORIZED);
+            if !TokenScope::ALL.iter().all(|scope| scope.includes(required)) {
+                description.problem(&FORBIDDEN);
+            }
         }
         Handler::describe(&mut description);
         description
@@ -210,16 +218,14 @@ impl Description {
 
     /// Returns the operation for the document.
     pub(super) fn operation(&self, endpoint: &Endpoint) -> OperationBuilder {
-        let security = match endpoint.scope {
-            Scope::Public => Vec::new(),
-            Scope::Admin => vec![SecurityRequirement::new(SECURITY_SCHEME, ["admin"])],
-        };
+        let required = endpoint.scope.required();
+        let security = required.map(|scope| SecurityRequirement::new(SECURITY_SCHEME, [scope.as_str()]));
         let mut operation = OperationBuilder::new()
             .operation_id(Some(endpoint.operation_id()))
             .summary(Some(endpoint.summary.trim().trim_end_matches('.')))
             .parameters((!self.parameters.is_empty()).then(|| self.parameters.clone()))
             .request_body(self.body.clone())
-            .securities(Some(security));
+            .securities(Some(security.into_iter().collect::<Vec<_>>()));
         for (status, Response { reasons, contents }) in &self.responses {
             let mut response = ResponseBuilder::new().description(reasons.join("; "));
             for BodyContent { media_type, schema } in contents.iter().cloned() {

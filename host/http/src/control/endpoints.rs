@@ -5,6 +5,8 @@
 
 use std::fmt::Display;
 
+use nebula_runtime::token::TokenScope;
+
 /// The method of an endpoint's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -31,15 +33,28 @@ impl Method {
 }
 
 /// The permission that an endpoint requires.
-///
-/// `Token::grants` decides which scopes a token has. A scope added here has to be decided there to
-/// compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// No token.
     Public,
-    /// The operator's token.
+    /// Any token: the endpoint shows functions, their components, logs or statistics.
+    Read,
+    /// A token for calls: the endpoint runs a function.
+    Invoke,
+    /// An operator's token: the endpoint changes something, or shows what callers sent.
     Admin,
+}
+
+impl Scope {
+    /// Returns the least scope of a token that a request requires; `None` if it requires no token.
+    pub fn required(self) -> Option<TokenScope> {
+        match self {
+            Self::Public => None,
+            Self::Read => Some(TokenScope::Read),
+            Self::Invoke => Some(TokenScope::Invoke),
+            Self::Admin => Some(TokenScope::Admin),
+        }
+    }
 }
 
 /// One operation of the control plane.
@@ -98,15 +113,15 @@ endpoints! {
     /// Answers while the server runs.
     HEALTH: Get "/healthz" Public;
     /// Returns this document.
-    OPENAPI: Get "/openapi.json" Admin;
+    OPENAPI: Get "/openapi.json" Read;
 
     /// Tells the server's version, and the URL at which callers reach it.
-    SERVER: Get "/api/v1/server" Admin;
+    SERVER: Get "/api/v1/server" Read;
 
     /// Lists the current version of every function.
-    LIST: Get "/api/v1/functions" Admin;
+    LIST: Get "/api/v1/functions" Read;
     /// Shows a function and its versions.
-    INSPECT: Get "/api/v1/functions/{name}" Admin;
+    INSPECT: Get "/api/v1/functions/{name}" Read;
     /// Deploys a component.
     DEPLOY: Put "/api/v1/functions/{name}" Admin;
     /// Removes a function with its versions.
@@ -114,56 +129,63 @@ endpoints! {
     /// Makes an earlier version current.
     ROLLBACK: Post "/api/v1/functions/{name}/rollback" Admin;
     /// Returns the log of the last calls.
-    LOGS: Get "/api/v1/functions/{name}/logs" Admin;
+    LOGS: Get "/api/v1/functions/{name}/logs" Read;
     /// Returns the current component, or a pipeline's description with every function by its
     /// digest.
-    COMPONENT: Get "/api/v1/functions/{name}/component" Admin;
+    COMPONENT: Get "/api/v1/functions/{name}/component" Read;
     /// Clears the cached results of a function.
     CLEAR_CACHE_OF: Delete "/api/v1/functions/{name}/cache" Admin;
     /// Makes a call and reports each step of it.
-    EXPLAIN: Post "/api/v1/functions/{name}/explain" Admin;
+    EXPLAIN: Post "/api/v1/functions/{name}/explain" Invoke;
 
     /// Lists the current version of every pipeline.
-    LIST_PIPELINES: Get "/api/v1/pipelines" Admin;
+    LIST_PIPELINES: Get "/api/v1/pipelines" Read;
     /// Shows a pipeline with the types of its steps.
-    PIPELINE: Get "/api/v1/pipelines/{name}" Admin;
+    PIPELINE: Get "/api/v1/pipelines/{name}" Read;
     /// Checks a pipeline and deploys it.
     DEPLOY_PIPELINE: Put "/api/v1/pipelines/{name}" Admin;
     /// Removes a pipeline with its versions.
     REMOVE_PIPELINE: Delete "/api/v1/pipelines/{name}" Admin;
     /// Checks a pipeline as a deploy would; nothing changes.
-    CHECK_PIPELINE: Post "/api/v1/pipelines/{name}/check" Admin;
+    CHECK_PIPELINE: Post "/api/v1/pipelines/{name}/check" Read;
     /// Makes an earlier version of a pipeline current.
     ROLLBACK_PIPELINE: Post "/api/v1/pipelines/{name}/rollback" Admin;
     /// Returns the log of a pipeline's last calls.
-    LOGS_OF_PIPELINE: Get "/api/v1/pipelines/{name}/logs" Admin;
+    LOGS_OF_PIPELINE: Get "/api/v1/pipelines/{name}/logs" Read;
     /// Returns a pipeline's description with every function by its digest.
-    COMPONENT_OF_PIPELINE: Get "/api/v1/pipelines/{name}/component" Admin;
+    COMPONENT_OF_PIPELINE: Get "/api/v1/pipelines/{name}/component" Read;
     /// Clears the cached results of a pipeline.
     CLEAR_CACHE_OF_PIPELINE: Delete "/api/v1/pipelines/{name}/cache" Admin;
     /// Makes a call of a pipeline and reports each step of it.
-    EXPLAIN_PIPELINE: Post "/api/v1/pipelines/{name}/explain" Admin;
+    EXPLAIN_PIPELINE: Post "/api/v1/pipelines/{name}/explain" Invoke;
 
     /// Returns a component, or a pipeline's description, by its digest.
-    COMPONENT_OF: Get "/api/v1/components/{digest}" Admin;
+    COMPONENT_OF: Get "/api/v1/components/{digest}" Read;
     /// Stores a component for a deploy of a project or an import.
     UPLOAD: Put "/api/v1/components/{digest}" Admin;
     /// Deploys the functions and pipelines of a project in one change.
     DEPLOY_PROJECT: Put "/api/v1/projects/{name}" Admin;
     /// Returns functions with all their versions, and everything that they call.
-    EXPORT: Get "/api/v1/export" Admin;
+    EXPORT: Get "/api/v1/export" Read;
     /// Adds functions with all their versions in one change.
     IMPORT: Post "/api/v1/import" Admin;
     /// Returns an input that a caller asked to have kept.
     INPUT: Get "/api/v1/inputs/{digest}" Admin;
 
     /// Returns the log of the last calls of all functions.
-    LOGS_OF_ALL: Get "/api/v1/logs" Admin;
+    LOGS_OF_ALL: Get "/api/v1/logs" Read;
 
     /// Reports the cached results and the time that they saved.
-    CACHE: Get "/api/v1/cache" Admin;
+    CACHE: Get "/api/v1/cache" Read;
     /// Clears all cached results.
     CLEAR_CACHE: Delete "/api/v1/cache" Admin;
+
+    /// Lists the tokens, without their secrets.
+    LIST_TOKENS: Get "/api/v1/tokens" Admin;
+    /// Creates a token, and returns its secret this once.
+    CREATE_TOKEN: Post "/api/v1/tokens" Admin;
+    /// Revokes a token. Requests with it are refused from then on.
+    REVOKE_TOKEN: Delete "/api/v1/tokens/{name}" Admin;
 }
 
 #[cfg(test)]

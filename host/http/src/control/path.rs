@@ -5,6 +5,7 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use nebula_runtime::id::{Digest, FunctionName, FunctionRef, IdError, ProjectName};
+use nebula_runtime::token::TokenName;
 
 use super::describe::{DescribeArgument, Description, ListedProblem};
 use super::refusal::UNKNOWN;
@@ -24,6 +25,9 @@ pub(super) struct ReferencePath(pub(super) FunctionRef);
 
 /// A project's name, from a path with `{name}`.
 pub(super) struct ProjectPath(pub(super) ProjectName);
+
+/// A token's name, from a path with `{name}`.
+pub(super) struct TokenPath(pub(super) TokenName);
 
 /// A digest, from a path with `{digest}`.
 pub(super) struct DigestPath(pub(super) Digest);
@@ -105,6 +109,20 @@ impl<S: Sync> FromRequestParts<S> for ProjectPath {
 }
 
 impl DescribeArgument for ProjectPath {
+    fn describe(description: &mut Description) {
+        description.path_parameter("name", string(NAME_PATTERN));
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for TokenPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parameter(parts, "bad-name").await.map(Self)
+    }
+}
+
+impl DescribeArgument for TokenPath {
     fn describe(description: &mut Description) {
         description.path_parameter("name", string(NAME_PATTERN));
     }

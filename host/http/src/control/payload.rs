@@ -14,7 +14,7 @@ use super::describe::{BodyContent, DescribeArgument, Description};
 use crate::accept::prefer;
 use crate::problem::Problem;
 use crate::wire::schema::PipelineSchema;
-use crate::wire::{ImportRequest, ProjectRequest, RollbackRequest};
+use crate::wire::{ImportRequest, ProjectRequest, RollbackRequest, TokenRequest};
 use crate::{body, status};
 
 /// A component to deploy.
@@ -72,6 +72,11 @@ impl JsonRequest for RollbackRequest {
     fn when_empty() -> Option<Self> {
         Some(Self::default())
     }
+}
+
+impl JsonRequest for TokenRequest {
+    const BYTES_MAX: u64 = 64 * 1024;
+    type Schema = Self;
 }
 
 impl<S: Sync> FromRequest<S> for ComponentBody {

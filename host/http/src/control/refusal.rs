@@ -58,7 +58,8 @@ impl<E: AsProblem> DescribeReply for Refusal<E> {
 /// No function has the name, or the version.
 pub(super) const UNKNOWN: ListedProblem = ListedProblem::new(404, "there is no such function or version");
 
-const STORAGE_FULL: ListedProblem = ListedProblem::new(507, "the disk is full; nothing has changed");
+pub(super) const STORAGE_FULL: ListedProblem =
+    ListedProblem::new(507, "the disk is full; nothing has changed");
 
 const STORAGE_LATE: ListedProblem = ListedProblem::new(503, "the store didn't answer in time");
 

@@ -44,6 +44,27 @@ impl<T: ToSchema> DescribeReply for Json<T> {
     }
 }
 
+/// A JSON document about something new, with a secret: no cache may store it.
+pub(super) struct Created<T>(pub(super) Json<T>);
+
+impl<T> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        let mut response = self.0.into_response();
+        if response.status().is_success() {
+            *response.status_mut() = StatusCode::CREATED;
+        }
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+impl<T: ToSchema> DescribeReply for Created<T> {
+    fn describe(description: &mut Description) {
+        let schema = description.schema_of::<T>();
+        description.reply(StatusCode::CREATED, "created", [BodyContent::json(schema)]);
+    }
+}
+
 /// A JSON document with the entity tag of the function that it is about.
 pub(super) struct Tagged<T> {
     pub(super) tag: EntityTag,

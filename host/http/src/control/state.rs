@@ -12,6 +12,7 @@ use nebula_runtime::{
 };
 use tokio::task::spawn_blocking;
 
+use super::access::Access;
 use super::calls_url::CallsUrl;
 use super::refusal::{AsProblem, Refusal};
 use super::routes::Operations;
@@ -21,6 +22,7 @@ use crate::status;
 #[derive(Clone)]
 pub(super) struct ControlState {
     pub(super) runtime: BlockingRuntime,
+    pub(super) access: BlockingAccess,
     pub(super) operations: Arc<Operations>,
     pub(super) calls_url: CallsUrl,
 }
@@ -51,11 +53,7 @@ impl BlockingRuntime {
         E: AsProblem + Send + 'static,
     {
         let runtime = self.0.clone();
-        match spawn_blocking(move || work(&runtime)).await {
-            Ok(worked) => Ok(worked?),
-            // `work` panicked, or the server is shutting down.
-            Err(error) => Err(Refusal::new(status::internal(&error))),
-        }
+        run_blocking(move || work(&runtime)).await
     }
 
     /// Deploys a component. The runtime moves this work to the blocking pool itself.
@@ -102,6 +100,51 @@ impl BlockingRuntime {
         let record = &self.run(lookup).await?.record;
         let exact = FunctionRef { name: record.name.clone(), selector: Selector::Version(record.version) };
         Ok(self.0.explain(&exact, request, prefer).await?)
+    }
+}
+
+/// The tokens that the plane accepts, reachable only through the blocking pool: a change waits for
+/// the disk.
+#[derive(Clone)]
+pub(super) struct BlockingAccess(Access);
+
+impl BlockingAccess {
+    pub(super) fn new(access: Access) -> Self {
+        Self(access)
+    }
+
+    /// Runs `work` on the blocking pool.
+    ///
+    /// # Cancel safety
+    /// Dropping the future doesn't stop `work` once it has started.
+    pub(super) async fn run<T, E>(
+        &self,
+        work: impl FnOnce(&Access) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Refusal<E>>
+    where
+        T: Send + 'static,
+        E: AsProblem + Send + 'static,
+    {
+        let access = self.0.clone();
+        run_blocking(move || work(&access)).await
+    }
+}
+
+async fn run_blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Refusal<E>>
+where
+    T: Send + 'static,
+    E: AsProblem + Send + 'static,
+{
+    match spawn_blocking(work).await {
+        Ok(worked) => Ok(worked?),
+        // `work` panicked, or the server is shutting down.
+        Err(error) => Err(Refusal::new(status::internal(&error))),
+    }
+}
+
+impl FromRef<ControlState> for BlockingAccess {
+    fn from_ref(state: &ControlState) -> Self {
+        state.access.clone()
     }
 }
 

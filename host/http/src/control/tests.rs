@@ -7,12 +7,14 @@ use axum::response::Response;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use nebula_runtime::limits::{HostLimits, Limits};
+use nebula_runtime::token::TokenScope;
 use nebula_runtime::{Codegen, Compiler, Followers, Runtime, RuntimeConfig, Settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::{spawn_blocking, yield_now};
 
 use super::endpoints::{ALL, Endpoint, Method, Scope};
+use super::token::Token;
 use super::*;
 
 /// A function of one parameter.
@@ -21,8 +23,17 @@ const COMPONENT: &str = r#"(component
     (core instance $i (instantiate $m))
     (func (export "handle") (param "n" u32) (result u32) (canon lift (core func $i "handle"))))"#;
 
-/// A plane with the function `f` and the pipeline `p`.
+/// The value of an `Authorization` header with the built-in token.
+const ADMIN: &str = "Bearer secret";
+
+/// A plane with the function `f`, the pipeline `p` and the token `f`. Its built-in token is `secret`.
 async fn plane() -> (ControlPlane, TempDir) {
+    let (plane, _, data_dir) = plane_with_access().await;
+    (plane, data_dir)
+}
+
+/// The same, with its tokens.
+async fn plane_with_access() -> (ControlPlane, Access, TempDir) {
     let data_dir = tempfile::tempdir().unwrap();
     let runtime = Runtime::open(RuntimeConfig {
         data_dir: data_dir.path().to_owned(),
@@ -50,7 +61,10 @@ async fn plane() -> (ControlPlane, TempDir) {
             .unwrap();
     }
     let calls_url = CallsUrl::new(None, "127.0.0.1:8080".parse().unwrap());
-    (ControlPlane::new(runtime, Token::parse("secret").unwrap(), calls_url), data_dir)
+    std::fs::write(Token::path(data_dir.path()), "secret").unwrap();
+    let access = Access::open(data_dir.path()).unwrap();
+    access.create("f".parse().unwrap(), TokenScope::Read, None, 1).unwrap();
+    (ControlPlane::new(runtime, access.clone(), calls_url), access, data_dir)
 }
 
 /// A request that an endpoint accepts.
@@ -66,6 +80,7 @@ fn request(endpoint: &Endpoint, authorization: Option<&str>) -> Request<Full<Byt
         (Method::Put, "/api/v1/projects/{name}") | (_, "/api/v1/import") => b"{}".to_vec(),
         (Method::Put, _) | (_, "/api/v1/pipelines/{name}/check") => br#"{"steps": ["f", "f"]}"#.to_vec(),
         (_, path) if path.ends_with("/explain") => b"1".to_vec(),
+        (Method::Post, "/api/v1/tokens") => br#"{"name": "new", "scope": "read"}"#.to_vec(),
         _ => Vec::new(),
     };
     let mut request = Request::builder()
@@ -89,37 +104,179 @@ fn document() -> Value {
 }
 
 #[tokio::test]
-async fn every_endpoint_without_the_token_is_401_unless_it_is_public() {
-    let (plane, _data_dir) = plane().await;
+async fn every_endpoint_without_a_valid_token_is_401_unless_it_is_public() {
+    let (plane, access, _data_dir) = plane_with_access().await;
+    let create = |name: &str| {
+        let created = access.create(name.parse().unwrap(), TokenScope::Admin, Some(1), 1).unwrap();
+        created.secret.bearer()
+    };
+    let (expired, revoked) = (create("expired"), create("revoked"));
+    access.revoke(&"revoked".parse().unwrap()).unwrap();
+    let (missing, invalid) = (r#"Bearer realm="nebula""#, r#"Bearer realm="nebula", error="invalid_token""#);
     for endpoint in ALL {
-        for authorization in [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic eDp5"), Some("")] {
+        for (authorization, challenge, kind) in [
+            (None, missing, "unauthorized"),
+            (Some(""), missing, "unauthorized"),
+            (Some("Bearer "), missing, "unauthorized"),
+            (Some("Basic eDp5"), missing, "unauthorized"),
+            (Some("Bearer wrong"), invalid, "unauthorized"),
+            (Some(revoked.as_str()), invalid, "unauthorized"),
+            (Some(expired.as_str()), invalid, "token-expired"),
+        ] {
             let response = plane.handle(request(endpoint, authorization)).await;
-            match endpoint.scope {
-                Scope::Public => assert!(response.status().is_success(), "{}", endpoint.path),
-                Scope::Admin => {
-                    assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{}", endpoint.path);
-                    assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer realm=\"nebula\"");
-                    assert_eq!(json_of(response).await["type"], "urn:nebula:problem:unauthorized");
+            let label = format!("{} {authorization:?}", endpoint.operation_id());
+            match endpoint.scope.required() {
+                None => assert!(response.status().is_success(), "{label}"),
+                Some(_) => {
+                    assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{label}");
+                    assert_eq!(response.headers()[header::WWW_AUTHENTICATE], challenge, "{label}");
+                    let problem = json_of(response).await;
+                    assert_eq!(problem["type"], format!("urn:nebula:problem:{kind}"), "{label}");
                 }
             }
         }
     }
 }
 
-/// A client without the token can't tell the paths that are there from others.
+/// Every endpoint with a token of every scope.
 #[tokio::test]
-async fn paths_and_methods_that_are_not_there_are_401_without_the_token() {
+async fn a_token_may_use_the_endpoints_that_its_scope_includes_and_no_other() {
+    // What each endpoint allows is decided here a second time, so that a mistake in the table shows.
+    let scope_of = |endpoint: &Endpoint| match (endpoint.method, endpoint.path) {
+        (_, "/healthz") => None,
+        (Method::Post, path) if path.ends_with("/explain") => Some(TokenScope::Invoke),
+        (Method::Post, path) if path.ends_with("/check") => Some(TokenScope::Read),
+        (_, path) if path.starts_with("/api/v1/tokens") || path.starts_with("/api/v1/inputs") => {
+            Some(TokenScope::Admin)
+        }
+        (Method::Get, _) => Some(TokenScope::Read),
+        (Method::Put | Method::Post | Method::Delete, _) => Some(TokenScope::Admin),
+    };
+    for endpoint in ALL {
+        // The requests change names and tokens, so each endpoint has a plane of its own.
+        let (plane, access, _data_dir) = plane_with_access().await;
+        let required = endpoint.scope.required();
+        assert_eq!(required, scope_of(endpoint), "{}", endpoint.operation_id());
+        for scope in TokenScope::ALL {
+            let token = access.create(scope.as_str().parse().unwrap(), scope, None, 1).unwrap();
+            let response = plane.handle(request(endpoint, Some(&token.secret.bearer()))).await;
+            let label = format!("{} with {scope}", endpoint.operation_id());
+            match required {
+                Some(required) if !scope.includes(required) => {
+                    assert_eq!(response.status(), StatusCode::FORBIDDEN, "{label}");
+                    let challenge =
+                        format!(r#"Bearer realm="nebula", error="insufficient_scope", scope="{required}""#);
+                    assert_eq!(response.headers()[header::WWW_AUTHENTICATE], challenge, "{label}");
+                    let problem = json_of(response).await;
+                    assert_eq!(problem["type"], "urn:nebula:problem:insufficient-scope", "{label}");
+                    assert_eq!(problem["required"], required.as_str(), "{label}");
+                    assert_eq!(problem["scope"], scope.as_str(), "{label}");
+                    assert_eq!(problem["token"], scope.as_str(), "{label}");
+                }
+                // Some requests end otherwise in this plane: `f` can't be removed while `p` calls it.
+                _ => {
+                    let status = response.status().as_u16();
+                    assert!(
+                        response.status().is_success() || matches!(status, 404 | 409),
+                        "{label}: {status}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The secret is in the answer to its creation, and in no other. No cache may store that.
+#[tokio::test]
+async fn a_secret_is_shown_once() {
     let (plane, _data_dir) = plane().await;
+    let created = plane.handle(request(&endpoints::CREATE_TOKEN, Some(ADMIN))).await;
+    assert_eq!(created.status(), StatusCode::CREATED);
+    assert_eq!(created.headers()[header::CACHE_CONTROL], "no-store");
+    let created = json_of(created).await;
+    let secret = created["secret"].as_str().unwrap();
+    assert!(secret.starts_with("nebula_"), "{secret}");
+    let list = json_of(plane.handle(request(&endpoints::LIST_TOKENS, Some(ADMIN))).await).await;
+    let digest = nebula_runtime::id::Digest::of(secret.as_bytes()).hex();
+    assert!(!list.to_string().contains(secret) && !list.to_string().contains(&digest), "{list}");
+    let names: Vec<_> = list["tokens"].as_array().unwrap().iter().map(|token| &token["name"]).collect();
+    assert_eq!(names, ["token-file", "f", "new"]);
+}
+
+/// Requests about tokens that can't be carried out.
+#[tokio::test]
+async fn tokens_are_refused_with_the_reason() {
+    let (plane, _data_dir) = plane().await;
+    let send = |method: &str, path: &str, body: &str| {
+        let request = Request::builder().method(method).uri(path).header(header::HOST, "nebula");
+        let request = request.header(header::AUTHORIZATION, ADMIN);
+        let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
+        let plane = plane.clone();
+        async move { plane.handle(request.body(body).unwrap()).await }
+    };
+    for (method, path, body, status, kind) in [
+        ("POST", "", r#"{"name": "f", "scope": "read"}"#, 409, "token-exists"),
+        ("POST", "", r#"{"name": "token-file", "scope": "read"}"#, 409, "token-exists"),
+        ("POST", "", r#"{"name": "A", "scope": "read"}"#, 400, "invalid-json"),
+        ("POST", "", r#"{"name": "a", "scope": "write"}"#, 400, "invalid-json"),
+        ("POST", "", r#"{"name": "a"}"#, 400, "invalid-json"),
+        ("POST", "", r#"{"name": "a", "scope": "read", "secret": "mine"}"#, 400, "invalid-json"),
+        ("POST", "", r#"{"name": "a", "scope": "read", "expires_in_s": 0}"#, 400, "bad-expiry"),
+        ("POST", "", r#"{"name": "a", "scope": "read", "expires_in_s": -1}"#, 400, "invalid-json"),
+        ("POST", "", r#"{"name": "a", "scope": "read", "expires_in_s": 99999999999}"#, 400, "bad-expiry"),
+        ("POST", "", "", 400, "invalid-json"),
+        ("DELETE", "/a", "", 404, "unknown-token"),
+        ("DELETE", "/token-file", "", 409, "built-in-token"),
+        ("DELETE", "/A", "", 400, "bad-name"),
+        ("GET", "/f", "", 405, "method-not-allowed"),
+    ] {
+        let response = send(method, &format!("/api/v1/tokens{path}"), body).await;
+        assert_eq!(response.status().as_u16(), status, "{method} {path} {body}");
+        let problem = json_of(response).await;
+        assert_eq!(problem["type"], format!("urn:nebula:problem:{kind}"), "{method} {path} {body}");
+    }
+    let list = json_of(send("GET", "/api/v1/tokens", "").await).await;
+    assert_eq!(list["tokens"].as_array().unwrap().len(), 2, "{list}");
+}
+
+/// A change that can't be written is refused, and the tokens stay valid as they are.
+#[tokio::test]
+async fn a_failing_disk_changes_no_token() {
+    let (plane, access, data_dir) = plane_with_access().await;
+    let kept = access.create("kept".parse().unwrap(), TokenScope::Read, None, 1).unwrap();
+    let file = data_dir.path().join("named-tokens");
+    // A rename onto a directory fails, also for root.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    for endpoint in [&endpoints::CREATE_TOKEN, &endpoints::REVOKE_TOKEN] {
+        let response = plane.handle(request(endpoint, Some(ADMIN))).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{}", endpoint.operation_id());
+        let detail = json_of(response).await["detail"].to_string();
+        assert!(detail.contains("cannot write the named tokens"), "{detail}");
+    }
+    let names: Vec<_> = access.named().iter().map(|token| token.record.name.to_string()).collect();
+    assert_eq!(names, ["f", "kept"]);
+    let list = plane.handle(request(&endpoints::LIST, Some(&kept.secret.bearer()))).await;
+    assert_eq!(list.status(), StatusCode::OK);
+}
+
+/// A client without a token can't tell the paths that are there from others. One with any token can.
+#[tokio::test]
+async fn paths_and_methods_that_are_not_there_are_401_without_a_token() {
+    let (plane, access, _data_dir) = plane_with_access().await;
+    let reader = access.create("reader".parse().unwrap(), TokenScope::Read, None, 1).unwrap();
     for (method, path) in [("GET", "/nowhere"), ("PATCH", "/api/v1/functions/f"), ("POST", "/healthz")] {
         let request = || Request::builder().method(method).uri(path).header(header::HOST, "nebula");
         let response = plane.handle(request().body(Full::default()).unwrap()).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
         assert!(!response.headers().contains_key(header::ALLOW), "{method} {path}");
-        let request = request().header(header::AUTHORIZATION, "Bearer secret");
-        let response = plane.handle(request.body(Full::default()).unwrap()).await;
-        let expected =
-            if path == "/nowhere" { StatusCode::NOT_FOUND } else { StatusCode::METHOD_NOT_ALLOWED };
-        assert_eq!(response.status(), expected, "{method} {path}");
+        for token in [ADMIN, &reader.secret.bearer()] {
+            let request = request().header(header::AUTHORIZATION, token);
+            let response = plane.handle(request.body(Full::default()).unwrap()).await;
+            let expected =
+                if path == "/nowhere" { StatusCode::NOT_FOUND } else { StatusCode::METHOD_NOT_ALLOWED };
+            assert_eq!(response.status(), expected, "{method} {path}");
+        }
     }
 }
 
@@ -154,6 +311,8 @@ fn every_operation_has_its_schemas_problems_parameters_and_scope() {
         assert_eq!(operation["operationId"], endpoint.operation_id());
         let scopes = match endpoint.scope {
             Scope::Public => json!([]),
+            Scope::Read => json!([{"token": ["read"]}]),
+            Scope::Invoke => json!([{"token": ["invoke"]}]),
             Scope::Admin => json!([{"token": ["admin"]}]),
         };
         assert_eq!(operation["security"], scopes, "{path}");
@@ -166,8 +325,11 @@ fn every_operation_has_its_schemas_problems_parameters_and_scope() {
         assert!(in_path.iter().all(|parameter| path.contains(parameter)), "{path}");
 
         let responses = operation["responses"].as_object().unwrap();
-        assert!(responses.contains_key("200") || responses.contains_key("204"), "{path}");
+        assert!(["200", "201", "204"].iter().any(|status| responses.contains_key(*status)), "{path}");
         assert_eq!(responses.contains_key("401"), endpoint.scope != Scope::Public, "{path}");
+        // Every valid token may read.
+        let may_be_forbidden = matches!(endpoint.scope, Scope::Invoke | Scope::Admin);
+        assert_eq!(responses.contains_key("403"), may_be_forbidden, "{path}");
         for (status, response) in responses {
             assert_ne!(response["description"], "", "{path} {status}");
             let contents = response["content"].as_object();
@@ -198,8 +360,8 @@ fn a_deploy_lists_every_status_that_it_may_have() {
     assert_eq!(
         statuses,
         [
-            "200", "400", "401", "405", "408", "409", "412", "413", "414", "422", "431", "500", "501", "503",
-            "507",
+            "200", "400", "401", "403", "405", "408", "409", "412", "413", "414", "422", "431", "500", "501",
+            "503", "507",
         ]
     );
 }
@@ -219,7 +381,7 @@ fn health_is_answered_while_every_other_endpoint_waits_for_the_disk() {
         let mut answering = Vec::new();
         for endpoint in ALL.iter().filter(|endpoint| endpoint.path != endpoints::HEALTH.path) {
             let plane = plane.clone();
-            let request = request(endpoint, Some("Bearer secret"));
+            let request = request(endpoint, Some(ADMIN));
             answering.push((endpoint, tokio::spawn(async move { plane.handle(request).await })));
         }
         for _ in 0..100 {

@@ -1,19 +1,21 @@
-//! The control plane's bearer token: created at the first start, in a file of mode 0600 in the data
-//! directory.
+//! A bearer token of the control plane, and the file of the built-in one.
+//!
+//! The first start makes the built-in token, in a file of mode 0600 in the data directory. `access`
+//! decides which tokens the plane accepts.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use subtle::ConstantTimeEq;
-
-use super::endpoints::Scope;
+use nebula_runtime::id::Digest;
+use nebula_runtime::write_whole;
 
 /// The file's name in the data directory.
 const FILE: &str = "token";
 
-/// The secret of the operator. It grants every scope.
+/// The beginning of every secret, by which programs that look for leaked secrets recognise one.
+const PREFIX: &str = "nebula_";
+
+/// The secret that a client sends with each request.
 #[derive(Clone)]
 pub struct Token(String);
 
@@ -58,26 +60,36 @@ impl Token {
         (!token.is_empty()).then(|| Self(token.to_owned()))
     }
 
-    /// Reads the token of a data directory, or makes one.
+    /// Reads the token of a data directory, which this process has open, or makes one.
     ///
     /// # Errors
     /// [`TokenError`].
     pub fn read_or_make(data_dir: &Path) -> Result<Self, TokenError> {
         let path = Self::path(data_dir);
-        match Self::make(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::read(&path),
-            made => made.map_err(|source| TokenError::File { path, source }),
+        match Self::read(&path) {
+            Err(TokenError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Self::make(&path).map_err(|source| TokenError::File { path, source })
+            }
+            read => read,
         }
     }
 
     fn make(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let token = Self::random()?;
+        write_whole(path, &[token.0.as_bytes()])?;
+        Ok(token)
+    }
+
+    /// Returns a new token of 256 random bits.
+    pub(super) fn random() -> io::Result<Self> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;
-        let token = hex::encode(secret);
-        file.write_all(token.as_bytes())?;
-        file.sync_all()?;
-        Ok(Self(token))
+        Ok(Self(format!("{PREFIX}{}", hex::encode(secret))))
+    }
+
+    /// Returns the SHA-256 of the secret.
+    pub(super) fn digest(&self) -> Digest {
+        Digest::of(self.0.as_bytes())
     }
 
     /// Returns the secret itself.
@@ -90,51 +102,43 @@ impl Token {
         format!("Bearer {}", self.0)
     }
 
-    /// Returns whether a request with this `Authorization` header may use endpoints of this scope.
-    pub(super) fn grants(&self, scope: Scope, authorization: Option<&str>) -> bool {
-        match scope {
-            Scope::Public => true,
-            Scope::Admin => self.is_in(authorization),
-        }
-    }
-
-    /// Returns whether the header contains this token. Compares the token in constant time; the
-    /// name of the scheme is the same in any case (RFC 9110 §11.1).
-    fn is_in(&self, authorization: Option<&str>) -> bool {
-        let Some((scheme, token)) = authorization.and_then(|value| value.split_once(' ')) else {
-            return false;
-        };
-        let token = token.trim_start_matches(' ');
-        scheme.eq_ignore_ascii_case("bearer") && token.as_bytes().ct_eq(self.0.as_bytes()).into()
+    /// Returns the token in the value of an `Authorization` header. The name of the scheme is the
+    /// same in any case (RFC 9110 §11.1).
+    pub(super) fn of_authorization(value: &str) -> Option<Self> {
+        let (scheme, token) = value.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("bearer") { Self::parse(token) } else { None }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
-    fn only_the_whole_token_grants_admin_endpoints() {
-        let token = Token::parse("secret").unwrap();
-        for right in ["Bearer secret", "bearer secret", "BEARER  secret"] {
-            assert!(token.grants(Scope::Admin, Some(right)), "{right}");
+    fn a_header_has_a_token_after_its_scheme() {
+        for right in ["Bearer secret", "bearer secret", "BEARER  secret", "Bearer secret "] {
+            assert_eq!(Token::of_authorization(right).unwrap().secret(), "secret", "{right}");
         }
-        for wrong in [
-            "",
-            "Bearer ",
-            "Bearer secre",
-            "Bearer Secret",
-            "Bearersecret",
-            "Basic secret",
-            "secret",
-            " secret",
-        ]
-        .map(Some)
-        .into_iter()
-        .chain([None])
-        {
-            assert!(!token.grants(Scope::Admin, wrong), "{wrong:?}");
-            assert!(token.grants(Scope::Public, wrong), "{wrong:?}");
+        for wrong in ["", "Bearer", "Bearer ", "Bearersecret", "Basic secret", "secret", " secret"] {
+            assert!(Token::of_authorization(wrong).is_none(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_token_of_a_directory_is_made_once_and_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let made = Token::read_or_make(directory.path()).unwrap();
+        assert_eq!(Token::read_or_make(directory.path()).unwrap().secret(), made.secret());
+        let path = Token::path(directory.path());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        // 256 bits after the prefix.
+        let digits = made.secret().strip_prefix(PREFIX).unwrap();
+        assert!(digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{digits}");
+        assert_ne!(Token::random().unwrap().secret(), made.secret());
+
+        std::fs::write(&path, " \n").unwrap();
+        assert!(matches!(Token::read_or_make(directory.path()), Err(TokenError::Empty { .. })));
     }
 }

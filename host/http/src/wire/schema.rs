@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use nebula_runtime::token::TokenScope;
 use utoipa::openapi::schema::{
     AdditionalProperties, AllOfBuilder, AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type,
 };
@@ -50,6 +51,7 @@ macro_rules! string_schema {
 }
 
 string_schema!(NameSchema, "FunctionName", NAME_PATTERN, "a function's name");
+string_schema!(TokenNameSchema, "TokenName", NAME_PATTERN, "a token's name");
 string_schema!(VersionSchema, "Version", VERSION_PATTERN, "the number of a deploy under one name");
 string_schema!(DigestSchema, "Digest", DIGEST_PATTERN, "the SHA-256 of a component or a description");
 string_schema!(
@@ -131,6 +133,27 @@ impl PartialSchema for FuseSchema {
 impl ToSchema for FuseSchema {
     fn name() -> Cow<'static, str> {
         "Fuse".into()
+    }
+}
+
+/// The scope of a token.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenScopeSchema;
+
+impl PartialSchema for TokenScopeSchema {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("the permission that a token gives; each scope includes those before it"))
+            .enum_values(Some(TokenScope::ALL.map(TokenScope::as_str)))
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for TokenScopeSchema {
+    fn name() -> Cow<'static, str> {
+        "TokenScope".into()
     }
 }
 
