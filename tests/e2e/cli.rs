@@ -217,7 +217,7 @@ fn an_unreachable_server_is_explained() {
     let control = format!("http://{}", server.control_address());
     nebula(&["list", "--server", &control, "--data-dir", &directory])
         .exits(7)
-        .explains("the token is in the server's data directory");
+        .explains("the first token is in the server's data directory");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn help_and_completions_cover_every_command() {
     let help = nebula(&["--help"]).exits(0).stdout();
     for command in [
         "new", "build", "up", "serve", "deploy", "invoke", "bench", "list", "inspect", "rollback", "remove",
-        "verify", "logs", "login", "logout", "doctor", "man", "schema",
+        "verify", "logs", "token", "login", "logout", "doctor", "man", "schema",
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "no `{command}` in {help}");
         nebula(&[command, "--help"]).exits(0);
@@ -253,6 +253,7 @@ fn help_and_completions_cover_every_command() {
     assert!(page("nebula.1").contains("Exit codes"), "{}", page("nebula.1"));
     assert!(page("nebula-rollback.1").contains("Make an earlier version current"));
     assert!(page("nebula-pipeline-check.1").contains("nebula"));
+    assert!(page("nebula-token-create.1").contains("shown again"));
 }
 
 /// A hint that names a document gives its address.

@@ -52,6 +52,7 @@ mod sdk;
 mod serve;
 mod servers;
 mod stopping;
+mod tokens;
 mod typed;
 mod up;
 mod versions;

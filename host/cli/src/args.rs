@@ -5,6 +5,7 @@
 mod bench;
 mod remote;
 mod settings;
+mod token;
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -20,6 +21,7 @@ use nebula_runtime::{CorsOrigin, Followers};
 pub(crate) use self::bench::Bench;
 pub(crate) use self::remote::{CONTROL_ADDRESS, DATA_ADDRESS, DATA_DIR, Login, Logout, Remote};
 pub(crate) use self::settings::{ConfigArgs, EnvironmentArgs, LimitArgs, SettingsArgs, Switch};
+pub(crate) use self::token::{CreateToken, RevokeToken, TokenCommand};
 use crate::address::{Address, PlaneUrl};
 use crate::failure::exit_codes_help;
 use crate::http_parts::HttpParts;
@@ -96,6 +98,9 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Show the cached results and what they save, by function; or clear them
     Cache(Cache),
+    /// The tokens of a running server: create one, list them, revoke one
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Save a server's URL, CA and token, for `--server NAME`
     Login(Login),
     /// Forget a saved server

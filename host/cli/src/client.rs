@@ -1,5 +1,7 @@
 //! A client of both planes.
 
+mod tokens;
+
 use std::cell::OnceCell;
 use std::fmt::Display;
 use std::io;

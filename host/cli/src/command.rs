@@ -20,6 +20,7 @@ mod pipeline;
 mod replay;
 mod sdk;
 mod serve;
+mod token;
 mod up;
 mod verify;
 mod verify_receipt;
@@ -60,6 +61,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Pipeline(pipeline) => pipeline::run(&pipeline)?,
         Command::Explain(explain) => return explain::run(&explain),
         Command::Cache(cache) => cache::run(&cache)?,
+        Command::Token(token) => token::run(&token)?,
         Command::Login(login) => login::run(&login)?,
         Command::Logout(logout) => login::forget(&logout)?,
         Command::Doctor(doctor) => return doctor::run(&doctor),

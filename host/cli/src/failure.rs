@@ -90,7 +90,9 @@ impl FailureKind {
                 "trap" | "resource-limit" | "output-too-large" | "invalid-answer" | "function-failed"
                 | "deadline-exceeded" | "pipeline-limit" | "step-refused",
             ) => return Self::Trap,
-            Some("not-a-component" | "bad-name" | "bad-host" | "bad-limit") => return Self::Refused,
+            Some("not-a-component" | "bad-name" | "bad-host" | "bad-limit" | "bad-expiry") => {
+                return Self::Refused;
+            }
             _ => {}
         }
         match status {
@@ -195,6 +197,12 @@ pub(crate) fn problem_name(document: &Value) -> Option<&str> {
 fn hint(problem: &str) -> Option<&'static str> {
     Some(match problem {
         "unauthorized" => TOKEN_HINT,
+        "token-expired" => "`nebula token create`, with another token, creates a new one",
+        "insufficient-scope" => {
+            "give a token with that scope; `nebula token create NAME --scope SCOPE`, with an admin's token, creates one"
+        }
+        "token-exists" => "`nebula token list` shows the names; `nebula token revoke NAME` frees one",
+        "unknown-token" => "`nebula token list` shows the names",
         "unknown-function" => "`nebula list` shows what is deployed",
         "unknown-version" => "`nebula inspect` shows its versions",
         "type-mismatch" | "invalid-json" => "`nebula inspect` shows the function's signature",
@@ -252,6 +260,9 @@ mod tests {
             ("deadline-exceeded", 504, FailureKind::Trap),
             ("unknown-function", 404, FailureKind::Refused),
             ("unauthorized", 401, FailureKind::Refused),
+            ("token-expired", 401, FailureKind::Refused),
+            ("insufficient-scope", 403, FailureKind::Refused),
+            ("bad-expiry", 400, FailureKind::Refused),
             ("breaks-pipelines", 409, FailureKind::Refused),
             ("storage-full", 507, FailureKind::Refused),
             ("overloaded", 503, FailureKind::Busy),

@@ -30,4 +30,4 @@ pub(crate) const PIPELINE_HINT: &str = concat!(
 );
 
 /// The hint for a token that is missing or wrong.
-pub(crate) const TOKEN_HINT: &str = "the token is in the server's data directory: give it with `--data-dir`, `--token-file`, `NEBULA_TOKEN` or `nebula login`";
+pub(crate) const TOKEN_HINT: &str = "the first token is in the server's data directory, and `nebula token` manages others: give one with `--data-dir`, `--token-file`, `NEBULA_TOKEN` or `nebula login`";

@@ -29,7 +29,7 @@ pub(crate) struct Remote {
     pub(crate) ca: Option<PathBuf>,
     #[arg(long, env = "NEBULA_DATA_DIR", help = data_dir_help())]
     pub(crate) data_dir: Option<PathBuf>,
-    /// The token's file, if it isn't in the data directory; `NEBULA_TOKEN` holds the token itself
+    /// A token's file, if it isn't the one in the data directory; `NEBULA_TOKEN` holds the token itself
     #[arg(long, env = "NEBULA_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// Answer in JSON, and report a failure in JSON on stderr

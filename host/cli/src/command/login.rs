@@ -84,7 +84,9 @@ fn token(login: &Login) -> anyhow::Result<Token> {
     }
     let stdin = std::io::stdin();
     let text = if stdin.is_terminal() {
-        hidden_input::read_line("paste the token from the server's data directory (it isn't shown):")?
+        hidden_input::read_line(
+            "paste a token of the server, such as that in its data directory (it isn't shown):",
+        )?
     } else {
         let mut text = String::new();
         stdin.lock().read_line(&mut text).context("cannot read the token from stdin")?;
