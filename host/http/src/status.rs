@@ -10,9 +10,9 @@ use http::{HeaderValue, StatusCode, header};
 use nebula_runtime::id::Digest;
 use nebula_runtime::pipeline::InvalidPipeline;
 use nebula_runtime::{
-    Broken, CallError, ClearError, CompileError, DecodeError, DeployError, ExplainError, Failure, Fault,
-    Form, Inadmissible, InitialiseError, InvalidImport, InvalidRoutes, LoadError, NamingError, ResolveError,
-    ResultStoreError, StepFailure, StoreError, StoreErrorKind, Uncompilable,
+    Broken, CallError, ClearError, CompileError, DecodeError, DeployError, ErrorCode, ExplainError, Failure,
+    Fault, Form, Inadmissible, InitialiseError, InvalidImport, InvalidRoutes, LoadError, NamingError,
+    ResolveError, ResultStoreError, StepFailure, StoreError, StoreErrorKind, Uncompilable,
 };
 
 use crate::coding::Coding;
@@ -39,42 +39,38 @@ pub(crate) const HEADERS_MAX: usize = 100;
 /// Returns the problem for a call that failed.
 pub(crate) fn call(error: &CallError) -> Problem {
     let detail = error.to_string();
+    let kind = error.code().name();
     match error {
         CallError::BadInput(reason) => bad_input(reason),
         CallError::UnsupportedMediaType { accepted, .. } => {
-            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
-                .with("accepted", accepted.clone())
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, kind, detail).with("accepted", accepted.clone())
         }
-        CallError::UnsupportedInput(_) => {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
-                .header(header::ALLOW, HeaderValue::from_static(input::methods(Form::Raw)))
-        }
+        CallError::UnsupportedInput(_) => Problem::new(StatusCode::METHOD_NOT_ALLOWED, kind, detail)
+            .header(header::ALLOW, HeaderValue::from_static(input::methods(Form::Raw))),
         CallError::InputTooLarge { bytes_max } => too_large(*bytes_max),
         CallError::Trapped(failure) | CallError::StackExhausted(failure) => {
-            with_failure("trap", detail, failure)
+            with_failure(kind, detail, failure)
         }
         CallError::ResourceLimit { limit, max, failure } => {
-            with_failure("resource-limit", detail, failure).with("limit", *limit).with("max", *max)
+            with_failure(kind, detail, failure).with("limit", *limit).with("max", *max)
         }
         CallError::OutputTooLarge { bytes_max } => {
-            Problem::new(StatusCode::BAD_GATEWAY, "output-too-large", detail).with("bytes_max", *bytes_max)
+            Problem::new(StatusCode::BAD_GATEWAY, kind, detail).with("bytes_max", *bytes_max)
         }
-        CallError::InvalidAnswer(failure) => with_failure("invalid-answer", detail, failure),
+        CallError::InvalidAnswer(failure) => with_failure(kind, detail, failure),
         CallError::Failed { .. } => {
             let detail = truncate(&detail, FAILURE_CHARS_MAX);
-            Problem::new(StatusCode::BAD_GATEWAY, "function-failed", detail)
+            Problem::new(StatusCode::BAD_GATEWAY, kind, detail)
         }
         CallError::DeadlineExceeded { deadline_ms, log_tail } => {
-            Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline-exceeded", detail)
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, kind, detail)
                 .with("deadline_ms", *deadline_ms)
                 .with("log_tail", log_tail.as_str())
         }
         CallError::Overloaded { .. } | CallError::NoSlot => overloaded(detail),
-        CallError::Load(_) if error.fault() == Fault::Load => overloaded(detail),
+        CallError::Load(_) if error.code() == ErrorCode::Overloaded => overloaded(detail),
         CallError::PipelineLimit { limit, max } => {
-            Problem::new(StatusCode::BAD_GATEWAY, "pipeline-limit", detail)
-                .with("limit", *limit)
-                .with("max", *max)
+            Problem::new(StatusCode::BAD_GATEWAY, kind, detail).with("limit", *limit).with("max", *max)
         }
         CallError::Step(failure) => step(failure, truncate(&detail, FAILURE_CHARS_MAX)),
         CallError::Load(_) | CallError::Internal(_) => internal(error),
@@ -85,7 +81,7 @@ pub(crate) fn call(error: &CallError) -> Problem {
 /// error of the step's caller is a 502, because the pipeline's caller didn't make it.
 fn step(failure: &StepFailure, detail: String) -> Problem {
     let problem = match failure.cause.fault() {
-        Fault::Caller => Problem::new(StatusCode::BAD_GATEWAY, "step-refused", detail),
+        Fault::Caller => Problem::new(StatusCode::BAD_GATEWAY, ErrorCode::StepRefused.name(), detail),
         Fault::Guest | Fault::Load | Fault::Host => call(&failure.cause).with("detail", detail),
     };
     problem
@@ -199,7 +195,7 @@ pub(crate) fn bodies_wait() -> Problem {
 }
 
 fn overloaded(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Overloaded.name(), detail)
         .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
@@ -229,17 +225,16 @@ fn truncate(text: &str, chars_max: usize) -> String {
 /// Returns the problem for an input that can't be decoded.
 pub(crate) fn bad_input(error: &DecodeError) -> Problem {
     let detail = error.to_string();
+    let kind = ErrorCode::of_input(error).name();
     match error {
         DecodeError::Syntax { line, column, .. } => {
-            Problem::new(StatusCode::BAD_REQUEST, "invalid-json", detail)
-                .with("line", *line)
-                .with("column", *column)
+            Problem::new(StatusCode::BAD_REQUEST, kind, detail).with("line", *line).with("column", *column)
         }
         DecodeError::Empty { expected } => {
-            Problem::new(StatusCode::BAD_REQUEST, "invalid-json", detail).with("expected", expected.as_str())
+            Problem::new(StatusCode::BAD_REQUEST, kind, detail).with("expected", expected.as_str())
         }
         DecodeError::Mismatch { at, expected, found, hint } => {
-            let problem = Problem::new(StatusCode::BAD_REQUEST, "type-mismatch", detail)
+            let problem = Problem::new(StatusCode::BAD_REQUEST, kind, detail)
                 .with("pointer", at.as_str())
                 .with("expected", expected.as_str())
                 .with("found", found.as_str());
@@ -248,20 +243,18 @@ pub(crate) fn bad_input(error: &DecodeError) -> Problem {
                 None => problem,
             }
         }
-        DecodeError::TooLarge { at, bytes_max } => {
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "decoded-too-large", detail)
-                .with("pointer", at.as_str())
-                .with("bytes_max", *bytes_max)
-        }
+        DecodeError::TooLarge { at, bytes_max } => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, kind, detail)
+            .with("pointer", at.as_str())
+            .with("bytes_max", *bytes_max),
         DecodeError::NotUtf8 { valid_up_to } => {
-            Problem::new(StatusCode::BAD_REQUEST, "not-utf8", detail).with("valid_up_to", *valid_up_to)
+            Problem::new(StatusCode::BAD_REQUEST, kind, detail).with("valid_up_to", *valid_up_to)
         }
     }
 }
 
 /// Returns the problem for a defect of Nebula or of its machine.
 pub(crate) fn internal(error: &dyn std::error::Error) -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error_chain(error))
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal.name(), error_chain(error))
 }
 
 /// Returns the error and the whole chain of its causes.
@@ -444,7 +437,8 @@ fn initialise(error: &InitialiseError) -> Problem {
 /// Returns the problem for a body that is too long.
 pub(crate) fn too_large(bytes_max: u64) -> Problem {
     let detail = format!("the body is over the limit of {bytes_max} bytes");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail).with("bytes_max", bytes_max)
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BodyTooLarge.name(), detail)
+        .with("bytes_max", bytes_max)
 }
 
 /// Returns the problem for a body in an unknown content coding, or in too many.
@@ -458,7 +452,7 @@ pub(crate) fn unsupported_coding(list: &str) -> Problem {
 
 /// Returns the problem for a body of a media type that the function doesn't take.
 pub(crate) fn unsupported_media_type(detail: &str, accepted: &[&str]) -> Problem {
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::UnsupportedMediaType.name(), detail)
         .with("accepted", accepted.to_vec())
 }
 
@@ -470,7 +464,7 @@ fn excerpt(text: &str) -> String {
 /// Returns the problem for a body whose announced length is over any limit.
 pub(crate) fn endless_body() -> Problem {
     let detail = "the `Content-Length` is over any limit";
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BodyTooLarge.name(), detail)
 }
 
 /// Returns the problem for a request target that is too long.
@@ -510,7 +504,8 @@ pub(crate) fn no_such_path(path: &str) -> Problem {
 /// Returns the problem for a method that the path doesn't have. `allow` lists its methods, as in
 /// the header of that name.
 pub(crate) fn method_not_allowed(allow: &str) -> Problem {
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", format!("use {allow}"));
+    let kind = ErrorCode::MethodNotAllowed.name();
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, kind, format!("use {allow}"));
     match HeaderValue::from_str(allow) {
         Ok(allow) => problem.header(header::ALLOW, allow),
         Err(_) => problem,
@@ -518,45 +513,4 @@ pub(crate) fn method_not_allowed(allow: &str) -> Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use nebula_store::catalog::{AppendError, CatalogError};
-    use nebula_store::{BlobError, Sequence};
-
-    use super::*;
-
-    /// A component chooses its functions' names, and a backtrace has up to 32 of them.
-    #[test]
-    fn names_in_a_backtrace_are_bounded() {
-        let backtrace = vec!["ä".repeat(100_000), "handle".to_owned()];
-        let failure = Failure { reason: String::new(), backtrace, log_tail: String::new() };
-        let reply = call(&CallError::Trapped(Box::new(failure))).into_reply();
-        let bytes = http_body::Body::size_hint(reply.body()).exact().unwrap();
-        assert!(bytes < 1000, "{bytes}");
-    }
-
-    #[test]
-    fn failures_of_the_store_have_a_status_by_their_kind() {
-        let status = |error: StoreError| store(&error).into_reply().status().as_u16();
-        let conflict = AppendError::Conflict { last: Sequence::START };
-        assert_eq!(status(conflict.into()), 409);
-        let (name, latest) = ("f".parse().unwrap(), "v4294967295".parse().unwrap());
-        assert_eq!(status(StoreError::LastVersion { name, latest }), 409);
-        assert_eq!(status(AppendError::DeadlineExceeded.into()), 503);
-        assert_eq!(status(CatalogError::DeadlineExceeded.into()), 503);
-        assert_eq!(status(BlobError::DeadlineExceeded.into()), 503);
-        assert_eq!(status(CatalogError::OutOfSpace("no space".into()).into()), 507);
-        assert_eq!(status(CatalogError::Failed("broken".into()).into()), 500);
-        let late = clear(&ClearError::Results(ResultStoreError::DeadlineExceeded)).into_reply();
-        assert_eq!(late.status(), 503);
-        assert_eq!(late.headers()[header::RETRY_AFTER], "1");
-        let full = LoadError::Store(CatalogError::OutOfSpace("no space".into()).into());
-        assert_eq!(deploy(&DeployError::Load(full)).into_reply().status(), 507);
-    }
-
-    #[test]
-    fn guest_text_is_cut_between_characters() {
-        assert_eq!(truncate("", 0), "");
-        assert_eq!(truncate("äöü", 3), "äöü");
-        assert_eq!(truncate("äöü", 2), "äö…");
-    }
-}
+mod tests;

@@ -1,7 +1,11 @@
 //! Why a call has no answer, and whose fault that is.
 //!
+//! `code` gives each of them a code and a side at fault.
+//!
 //! Invariant: the docs of every variant state whether the guest may have run. Of a failed call only
 //! the failure is kept, and only if it [is the function's](CallError::is_the_functions).
+
+mod code;
 
 use std::sync::Arc;
 
@@ -9,6 +13,8 @@ use nebula_codec::DecodeError;
 use nebula_engine::{CompileError, Failure, InitialiseError, Uncompilable};
 use nebula_model::id::Digest;
 use nebula_store::{StoreError, StoreErrorKind};
+
+pub use self::code::ErrorCode;
 
 /// The side that has to change something for the call to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +27,18 @@ pub enum Fault {
     Load,
     /// Nebula, or the machine it runs on.
     Host,
+}
+
+impl Fault {
+    /// Returns the name of the side.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Guest => "guest",
+            Self::Load => "load",
+            Self::Host => "host",
+        }
+    }
 }
 
 /// Why a call returned no value.
@@ -199,34 +217,6 @@ impl CallError {
             | Self::NoSlot
             | Self::Load(_)
             | Self::Internal(_) => 0,
-        }
-    }
-
-    /// Returns whose fault the failure is.
-    ///
-    /// Exhaustive on purpose: a new variant must pick a side to compile.
-    pub fn fault(&self) -> Fault {
-        match self {
-            Self::BadInput(_)
-            | Self::UnsupportedMediaType { .. }
-            | Self::UnsupportedInput(_)
-            | Self::InputTooLarge { .. } => Fault::Caller,
-            Self::Trapped(_)
-            | Self::StackExhausted(_)
-            | Self::ResourceLimit { .. }
-            | Self::OutputTooLarge { .. }
-            | Self::InvalidAnswer(_)
-            | Self::Failed { .. }
-            | Self::PipelineLimit { .. }
-            | Self::DeadlineExceeded { .. } => Fault::Guest,
-            // The caller didn't choose the input of a step.
-            Self::Step(failure) => match failure.cause.fault() {
-                Fault::Caller => Fault::Guest,
-                fault @ (Fault::Guest | Fault::Load | Fault::Host) => fault,
-            },
-            Self::Overloaded { .. } | Self::NoSlot => Fault::Load,
-            Self::Load(error) => error.fault(),
-            Self::Internal(_) => Fault::Host,
         }
     }
 }

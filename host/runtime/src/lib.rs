@@ -68,7 +68,7 @@ pub use self::deploy::{
     ProjectChange, ProjectDeploy, ProjectError, ProjectFunction, ProjectPipeline, UPLOADS_BYTES_MAX,
     UnmetPrecondition, UploadError,
 };
-pub use self::error::{CallError, Fault, LoadError, StepFailure};
+pub use self::error::{CallError, ErrorCode, Fault, LoadError, StepFailure};
 pub use self::peers::{NoPeers, PeerAnswer, PeerCall, Peers};
 pub use self::receipt::ReceiptSubject;
 pub use self::results::LogObserver;
