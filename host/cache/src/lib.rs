@@ -23,7 +23,7 @@ mod usage;
 pub use self::flight::{FlightOutcome, FlightRole, Flights, Lead, Waiter};
 pub use self::key::{FunctionKey, Key, SEMANTICS};
 pub use self::memory::{Cache, Spelling};
-pub use self::report::{CacheReport, Counts, FunctionCacheReport, LoadedReport, Tally};
+pub use self::report::{CacheReport, Counts, FunctionCacheReport, LoadedReport};
 pub use self::result::{CachedResult, EXPENSIVE_FROM, FailureBytes};
 pub use self::result_store::{DiskResults, ResultStore, ResultStoreError};
 pub use self::usage::Usage;

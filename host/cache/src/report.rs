@@ -1,8 +1,6 @@
 //! Cache statistics by function.
 
 use std::ops::AddAssign;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use nebula_model::disagreement::Disagreement;
 use nebula_model::id::FunctionName;
@@ -100,57 +98,5 @@ impl AddAssign for Counts {
         self.verified += other.verified;
         self.disagreed += other.disagreed;
         self.saved_us += other.saved_us;
-    }
-}
-
-/// Counts of one function on one serving thread. Other threads write them only for calls that ran
-/// elsewhere.
-#[derive(Debug, Default)]
-pub struct Tally {
-    hits: AtomicU64,
-    collapsed: AtomicU64,
-    misses: AtomicU64,
-    saved_us: AtomicU64,
-}
-
-impl Tally {
-    /// Counts a hit and returns the number of hits before it.
-    pub fn hit(&self, saved: Duration) -> u64 {
-        self.save(saved);
-        self.hits.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Returns the number of hits so far.
-    pub fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
-    }
-
-    /// Counts a call that another call's execution answered.
-    pub fn collapsed(&self, saved: Duration) {
-        self.collapsed.fetch_add(1, Ordering::Relaxed);
-        self.save(saved);
-    }
-
-    /// Counts a call that ran the function.
-    pub fn miss(&self) {
-        self.misses.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn save(&self, saved: Duration) {
-        let saved = u64::try_from(saved.as_micros()).unwrap_or(u64::MAX);
-        self.saved_us.fetch_add(saved, Ordering::Relaxed);
-    }
-
-    /// Returns the counts so far.
-    pub fn counts(&self) -> Counts {
-        Counts {
-            hits: self.hits.load(Ordering::Relaxed),
-            collapsed: self.collapsed.load(Ordering::Relaxed),
-            misses: self.misses.load(Ordering::Relaxed),
-            // Verification is counted elsewhere.
-            verified: 0,
-            disagreed: 0,
-            saved_us: self.saved_us.load(Ordering::Relaxed),
-        }
     }
 }

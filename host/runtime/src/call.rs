@@ -7,7 +7,7 @@
 //!
 //! `shard` is the state of one serving thread, `functions` the names that all threads share,
 //! `routes` the paths that stand for them, `lane` the threads for long calls, `invoke` one run of a
-//! component. `lookup` finds results and `keep` stores them.
+//! component. `lookup` finds results, `keep` stores them, and `tally` counts calls.
 
 pub(crate) mod function;
 pub(crate) mod functions;
@@ -18,3 +18,4 @@ pub(crate) mod leases;
 pub(crate) mod lookup;
 pub(crate) mod routes;
 pub(crate) mod shard;
+pub(crate) mod tally;

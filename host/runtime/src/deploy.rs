@@ -31,6 +31,7 @@ mod link;
 mod names;
 mod naming;
 mod order;
+mod outcomes;
 mod pipelines;
 mod precondition;
 mod project;
@@ -45,8 +46,9 @@ use nebula_model::id::{Digest, FunctionName};
 use nebula_model::record::VersionRecord;
 use nebula_model::settings::{Settings, SettingsUpdate};
 use nebula_store::{Store, StoreError};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+pub use self::compiled::CompilerUsage;
 pub use self::error::{Broken, DeployError, InvalidRoutes};
 pub use self::export::{Export, ExportedFunction, ExportedVersion};
 pub use self::followers::Followers;
@@ -54,6 +56,8 @@ use self::fuse::Queue;
 pub(crate) use self::fuse::fused_deadline;
 pub use self::import::{Difference, Import, ImportConflict, ImportError, ImportedFunction, Inconsistency};
 pub use self::naming::NamingError;
+use self::outcomes::DeployOutcomes;
+pub use self::outcomes::{DeployCounts, DeployKind};
 pub use self::precondition::{Precondition, UnmetPrecondition};
 pub use self::project::{
     ProjectChange, ProjectDeploy, ProjectError, ProjectFunction, ProjectPipeline, UploadError,
@@ -81,6 +85,7 @@ pub(crate) struct Deployer {
     projects: Arc<Semaphore>,
     /// Chains to link and compile.
     fusing: Mutex<Queue>,
+    outcomes: DeployOutcomes,
 }
 
 impl Deployer {
@@ -100,6 +105,7 @@ impl Deployer {
             uploads: Uploads::default(),
             projects: Arc::new(Semaphore::new(1)),
             fusing: Mutex::default(),
+            outcomes: DeployOutcomes::default(),
         }
     }
 
@@ -120,7 +126,8 @@ impl Deployer {
         precondition: Precondition,
     ) -> Result<VersionRecord, DeployError> {
         self.run_compiling(move |this| {
-            this.deploy_blocking(&name, component, &settings, followers, precondition)
+            let deployed = this.deploy_blocking(&name, component, &settings, followers, precondition);
+            this.outcomes.count(DeployKind::Component, deployed)
         })
         .await
     }
@@ -133,7 +140,7 @@ impl Deployer {
         self: &Arc<Self>,
         work: impl FnOnce(&Arc<Self>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
-        self.run_holding(Arc::clone(self.executor.compiling()), work).await
+        self.run_holding(self.executor.compile_permit().await, work).await
     }
 
     /// Runs work that may take minutes on the blocking pool, one at a time. It takes no place for a
@@ -145,16 +152,15 @@ impl Deployer {
         self: &Arc<Self>,
         work: impl FnOnce(&Arc<Self>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
-        self.run_holding(Arc::clone(&self.projects), work).await
+        self.run_holding(Arc::clone(&self.projects).acquire_owned().await, work).await
     }
 
     async fn run_holding<T: Send + 'static, E: From<DeployError> + Send + 'static>(
         self: &Arc<Self>,
-        places: Arc<Semaphore>,
+        permit: Result<OwnedSemaphorePermit, AcquireError>,
         work: impl FnOnce(&Arc<Self>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
         let internal = |error: &dyn std::fmt::Display| E::from(DeployError::Internal(error.to_string()));
-        let permit = places.acquire_owned().await;
         let permit = permit.map_err(|error| internal(&error))?;
         let this = Arc::clone(self);
         let working = tokio::task::spawn_blocking(move || {
@@ -162,6 +168,11 @@ impl Deployer {
             work(&this)
         });
         working.await.map_err(|error| internal(&error))?
+    }
+
+    /// Returns the numbers of deploys.
+    pub(crate) fn outcomes(&self) -> &DeployOutcomes {
+        &self.outcomes
     }
 
     /// Applies a change of settings to those of a function's current version.

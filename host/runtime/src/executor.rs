@@ -16,10 +16,10 @@ use nebula_engine::{Compiler, Described, Engine, Loaded, Ticker};
 use nebula_model::id::Digest;
 use nebula_model::limits::HostLimits;
 use nebula_store::Store;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::call::lane::ComputeLane;
-use crate::deploy::compiled::CompiledCode;
+use crate::deploy::compiled::{CompiledCode, CompilerUsage};
 use crate::error::LoadError;
 use crate::pool::{LoadedCounts, LoadedSet, Pool, Unused};
 
@@ -28,6 +28,8 @@ pub(crate) struct Executor {
     code: CompiledCode,
     /// Bounds the blocking threads that wait for a compiler on behalf of asynchronous callers.
     compiling: Arc<Semaphore>,
+    /// Tasks that wait for such a thread.
+    waiting_to_compile: AtomicUsize,
     ticker: Ticker,
     cores: usize,
     lane: ComputeLane,
@@ -72,6 +74,7 @@ impl Executor {
         let code = CompiledCode::new(store, compiler, engine.compatibility(), cores.div_ceil(2));
         Ok(Self {
             compiling: Arc::new(Semaphore::new(code.compilations_max())),
+            waiting_to_compile: AtomicUsize::new(0),
             code,
             ticker,
             cores,
@@ -89,9 +92,22 @@ impl Executor {
         &self.code
     }
 
-    /// Returns the bound on blocking threads that compile for asynchronous callers.
-    pub(crate) fn compiling(&self) -> &Arc<Semaphore> {
-        &self.compiling
+    /// Waits until a blocking thread may compile for an asynchronous caller.
+    ///
+    /// # Errors
+    /// Never: nothing closes the semaphore.
+    pub(crate) async fn compile_permit(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let _waits = WaitsToCompile::begin(&self.waiting_to_compile);
+        Arc::clone(&self.compiling).acquire_owned().await
+    }
+
+    /// Returns the use of the compilers.
+    pub(crate) fn compiler_usage(&self) -> CompilerUsage {
+        let usage = self.code.usage();
+        CompilerUsage {
+            waiting: usage.waiting + self.waiting_to_compile.load(Ordering::Relaxed) as u64,
+            ..usage
+        }
     }
 
     /// Returns the compute lane.
@@ -206,7 +222,7 @@ impl Executor {
     /// then.
     async fn compile(self: &Arc<Self>, digest: Digest) -> Result<(), LoadError> {
         let internal = |error: &dyn std::fmt::Display| LoadError::Engine(error.to_string());
-        let permit = Arc::clone(&self.compiling).acquire_owned().await.map_err(|error| internal(&error))?;
+        let permit = self.compile_permit().await.map_err(|error| internal(&error))?;
         let this = Arc::clone(self);
         let compile = move || {
             let _permit = permit;
@@ -253,6 +269,22 @@ impl Executor {
         if let Some(Some(pool)) = self.fused_pool.get() {
             pool.clear();
         }
+    }
+}
+
+/// A task that waits to compile, until dropped.
+struct WaitsToCompile<'a>(&'a AtomicUsize);
+
+impl<'a> WaitsToCompile<'a> {
+    fn begin(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for WaitsToCompile<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -10,7 +10,8 @@
 //!  |- call         one call: shard, lookup, invoke, lane
 //!  |- run          pipelines step by step, explained calls, verification
 //!  |- executor     engines, pools, compute lane
-//!  |- results      cache, flights, logs, inputs, counts
+//!  |- results      cache, flights, logs, inputs
+//!  |- tallies      counts of calls by function; `series` chooses those to show
 //! ```
 
 mod backends;
@@ -25,14 +26,16 @@ pub mod receipt;
 mod results;
 mod run;
 mod runtime;
+mod series;
+mod tallies;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use nebula_cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport, ResultStoreError};
+pub use nebula_cache::{CacheReport, Counts, FunctionCacheReport, LoadedReport, ResultStoreError, Usage};
 pub use nebula_codec::{DecodeError, UnsupportedType};
 pub use nebula_engine::{
     CallLog, Codegen, CompileError, Compiler, DOCS_BYTES_MAX, DOCS_SECTION, Failure, Inadmissible,
-    InitialiseError, Refused, UNCOMPILABLE_EXIT, Uncompilable, compile_artefact, documentation,
+    InitialiseError, Refused, UNCOMPILABLE_EXIT, Uncompilable, compile_artefact, documentation, identity,
     limit_compiler_process,
 };
 pub use nebula_linker::{ImportMismatch, InvalidImport, imported_functions};
@@ -58,20 +61,22 @@ pub use self::backends::Backends;
 pub use self::cache::ResultStore;
 pub use self::call::function::Function;
 pub use self::call::invoke::{CallOutcome, StepTrace};
-pub use self::call::lane::NotRun;
+pub use self::call::lane::{LaneUsage, NotRun};
 pub use self::call::shard::{
     AnsweredCall, IssuedReceipt, PathRoute, RepeatableAnswer, RoutedFunction, SegmentRoute, Shard,
 };
+pub use self::call::tally::{CallCounts, Count, Phase};
 pub use self::deploy::{
-    Broken, DeployError, Difference, Export, ExportedFunction, ExportedVersion, Followers, Import,
-    ImportConflict, ImportError, ImportedFunction, Inconsistency, InvalidRoutes, NamingError, Precondition,
-    ProjectChange, ProjectDeploy, ProjectError, ProjectFunction, ProjectPipeline, UPLOADS_BYTES_MAX,
-    UnmetPrecondition, UploadError,
+    Broken, CompilerUsage, DeployCounts, DeployError, DeployKind, Difference, Export, ExportedFunction,
+    ExportedVersion, Followers, Import, ImportConflict, ImportError, ImportedFunction, Inconsistency,
+    InvalidRoutes, NamingError, Precondition, ProjectChange, ProjectDeploy, ProjectError, ProjectFunction,
+    ProjectPipeline, UPLOADS_BYTES_MAX, UnmetPrecondition, UploadError,
 };
 pub use self::error::{CallError, ErrorCode, Fault, LoadError, StepFailure};
 pub use self::peers::{NoPeers, PeerAnswer, PeerCall, Peers};
 pub use self::receipt::ReceiptSubject;
-pub use self::results::LogObserver;
+pub use self::results::{LogObserver, ResultsUsage};
 pub use self::run::explain::{ExplainError, Explanation};
 pub use self::run::steps::Explained;
-pub use self::runtime::{ClearError, FunctionVersions, Runtime, RuntimeConfig, RuntimeError};
+pub use self::runtime::{ClearError, FunctionVersions, HostReport, Runtime, RuntimeConfig, RuntimeError};
+pub use self::series::{FunctionSeries, ShownCounts};

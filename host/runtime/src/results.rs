@@ -4,9 +4,9 @@
 //! They cover all functions. This module reports them, clears them, and drops them by name or by
 //! component.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nebula_cache::result_store::Removal;
@@ -20,16 +20,12 @@ use nebula_store::{Inputs, LogEntry, Logs, Store, StoreError, now_unix_us};
 use crate::cache::{Cache, Flights, ResultStore};
 use crate::call::function::Function;
 use crate::call::invoke::CallOutcome;
+use crate::call::tally::CallCounts;
 use crate::error::Fault;
+use crate::tallies::Tallies;
 
 /// Called with each entry of a function's log.
 pub type LogObserver = Box<dyn Fn(&FunctionName, &LogEntry) + Send + Sync>;
-
-/// A serving thread that counts how its calls were answered.
-pub(crate) trait Counting: Send + Sync {
-    /// Adds its counts so far.
-    fn add_counts(&self, counts: &mut BTreeMap<FunctionName, Counts>);
-}
 
 /// The results of one host.
 pub(crate) struct Results {
@@ -42,9 +38,20 @@ pub(crate) struct Results {
     log_observer: OnceLock<LogObserver>,
     /// Components whose results aren't cached; `None` until the store was read.
     distrusted: Mutex<Option<HashMap<Digest, Disagreement>>>,
-    /// Counts of how calls were answered, without the counts that shards still hold.
-    counts: Mutex<BTreeMap<FunctionName, Counts>>,
-    shards: Mutex<Vec<Weak<dyn Counting>>>,
+    tallies: Tallies,
+}
+
+/// The cached results at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResultsUsage {
+    /// Results in memory.
+    pub memory: Usage,
+    /// Limit on memory, bytes.
+    pub memory_bytes_max: u64,
+    /// Results on disk.
+    pub disk: Usage,
+    /// Limit on disk, bytes.
+    pub disk_bytes_max: u64,
 }
 
 /// The longest wait for the store of results to write or remove results.
@@ -77,8 +84,7 @@ impl Results {
             logs: Logs::new(data_dir),
             log_observer: OnceLock::new(),
             distrusted: Mutex::default(),
-            counts: Mutex::default(),
-            shards: Mutex::default(),
+            tallies: Tallies::default(),
         }
     }
 
@@ -95,6 +101,11 @@ impl Results {
     /// Returns the executions in flight.
     pub(crate) fn flights(&self) -> &Arc<Flights> {
         &self.flights
+    }
+
+    /// Returns the counts of calls.
+    pub(crate) fn tallies(&self) -> &Tallies {
+        &self.tallies
     }
 
     /// Returns the inputs that callers asked to store.
@@ -216,7 +227,24 @@ impl Results {
     /// Drops the logs and counts of a function that was removed.
     pub(crate) fn drop_function(&self, name: &FunctionName) {
         self.logs.remove(name);
-        self.lock_counts().remove(name);
+        self.tallies.remove(name);
+    }
+
+    /// Returns the use of memory and disk. Blocks on the disk.
+    pub(crate) fn usage(&self) -> ResultsUsage {
+        let sum = |usage: HashMap<Digest, Usage>| {
+            usage.into_values().fold(Usage::default(), |sum, Usage { entries, bytes }| Usage {
+                entries: sum.entries + entries,
+                bytes: sum.bytes.saturating_add(bytes),
+            })
+        };
+        ResultsUsage {
+            // The memory of spellings is without a component.
+            memory: Usage { bytes: self.cache.bytes(), ..sum(self.cache.usage()) },
+            memory_bytes_max: self.cache.bytes_max(),
+            disk: sum(self.result_store.usage()),
+            disk_bytes_max: self.result_store.bytes_max(),
+        }
     }
 
     /// Reports the results cached for the functions in `functions`, and the calls answered from
@@ -229,17 +257,13 @@ impl Results {
         functions: Vec<VersionRecord>,
         loaded: LoadedReport,
     ) -> Result<CacheReport, StoreError> {
-        let shards: Vec<_> = self.lock_shards().iter().filter_map(Weak::upgrade).collect();
-        let mut counts = self.lock_counts().clone();
-        for shard in shards {
-            shard.add_counts(&mut counts);
-        }
+        let counts = self.tallies.of_functions(&functions.iter().map(|function| &function.name).collect());
         let in_memory = self.cache.usage();
         let stored = self.result_store.usage();
         let mut reports = Vec::new();
         for VersionRecord { name, digest, .. } in functions {
             let Usage { entries, bytes } = in_memory.get(&digest).copied().unwrap_or_default();
-            let counts = counts.remove(&name).unwrap_or_default();
+            let counts = counts.get(&name).map(CallCounts::cache).unwrap_or_default();
             let Usage { entries: disk_entries, bytes: disk_bytes } =
                 stored.get(&digest).copied().unwrap_or_default();
             let disagreement = self.disagreement(&digest)?;
@@ -256,8 +280,6 @@ impl Results {
                 reports.push(function);
             }
         }
-        // Drops the counts of removed functions.
-        self.lock_counts().retain(|name, _| !counts.contains_key(name));
         Ok(CacheReport {
             bytes: self.cache.bytes(),
             bytes_max: self.cache.bytes_max(),
@@ -266,26 +288,6 @@ impl Results {
             loaded,
             functions: reports,
         })
-    }
-
-    /// Adds the counts of a shard that no longer counts a function.
-    pub(crate) fn count(&self, name: &FunctionName, counted: Counts) {
-        if counted != Counts::default() {
-            *self.lock_counts().entry(name.clone()).or_default() += counted;
-        }
-    }
-
-    /// Adds the counts of `shard` to every report, while it lives.
-    pub(crate) fn add_shard(&self, shard: Weak<dyn Counting>) {
-        self.lock_shards().push(shard);
-    }
-
-    fn lock_counts(&self) -> MutexGuard<'_, BTreeMap<FunctionName, Counts>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_shards(&self) -> MutexGuard<'_, Vec<Weak<dyn Counting>>> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

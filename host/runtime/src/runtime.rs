@@ -6,14 +6,15 @@
 //! ```
 //!
 //! Here a runtime opens and rests. `deploys` changes names, `lookups` reads them, and `results` is
-//! for what calls leave behind.
+//! for what calls leave behind. `host` reports the use of the whole.
 
 mod deploys;
+mod host;
 mod lookups;
 mod results;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ use nebula_model::disagreement::Disagreement;
 use nebula_model::limits::{HostLimits, Limits};
 use nebula_store::{OpenError, Store, StoreError};
 
+pub(crate) use self::host::HoldsInstances;
+pub use self::host::HostReport;
 pub use self::lookups::FunctionVersions;
 pub use self::results::ClearError;
 use crate::backends::Backends;
@@ -134,6 +137,7 @@ struct Shared {
     alarm: fn(&Disagreement),
     signer: Option<Signer>,
     ending_leases: EndingLeases,
+    shards: Mutex<Vec<Weak<dyn HoldsInstances>>>,
 }
 
 impl Runtime {
@@ -176,6 +180,7 @@ impl Runtime {
             alarm,
             signer,
             ending_leases: EndingLeases::default(),
+            shards: Mutex::default(),
         })))
     }
 

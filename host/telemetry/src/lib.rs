@@ -4,6 +4,7 @@
 
 pub mod carbon;
 pub mod energy;
+pub mod histogram;
 pub mod rapl;
 
 use std::time::{Duration, Instant};

@@ -54,6 +54,19 @@ pub enum NotRun {
     Failed,
 }
 
+/// The use of the lane at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneUsage {
+    /// Calls that hold a slot.
+    pub running: u64,
+    /// Limit on calls that hold a slot.
+    pub running_max: u64,
+    /// Calls that wait for a slot.
+    pub waiting: u64,
+    /// Limit on calls that wait. Calls that have started elsewhere may exceed it.
+    pub waiting_max: u64,
+}
+
 /// One function's share of the lane.
 #[derive(Debug)]
 pub(crate) struct Share {
@@ -121,6 +134,16 @@ impl ComputeLane {
     /// Returns the most calls that may wait.
     pub(crate) fn waiting_max(&self) -> usize {
         self.waiting.max
+    }
+
+    /// Returns the use of the lane now.
+    pub(crate) fn usage(&self) -> LaneUsage {
+        LaneUsage {
+            running: self.calls_max.saturating_sub(self.running.available_permits()) as u64,
+            running_max: self.calls_max as u64,
+            waiting: self.waiting.count.load(Ordering::Relaxed) as u64,
+            waiting_max: self.waiting.max as u64,
+        }
     }
 
     /// Waits for a slot, at most for `patience`. A full queue refuses only a `sheddable` call, not

@@ -28,17 +28,16 @@ mod idle;
 mod receipt;
 mod repeat;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use nebula_cache::{Counts, Tally};
 use nebula_engine::priority;
 use nebula_engine::{Allowance, CancelFlag};
 use nebula_engine::{Loaded, Ready, Spent};
 use nebula_model::cost::CallCost;
-use nebula_model::id::{FunctionName, FunctionRef, Selector};
+use nebula_model::id::{FunctionRef, Selector};
 use nebula_pipeline::ExecutionMode;
 use nebula_store::ResolveError;
 
@@ -53,13 +52,13 @@ use crate::call::invoke::{CallOutcome, CallTimes, Decoded, Run, RunEnd};
 use crate::call::lane;
 use crate::call::lane::NoSlot;
 use crate::call::routes::RouteTable;
+use crate::call::tally::{CallTally, Lane};
 use crate::error::{CallError, LoadError};
 use crate::peers::Host;
 use crate::pool::Pool;
-use crate::results::Counting;
-use crate::run::code::{Code, Staged};
+use crate::run::code::{Code, LaneCode, Staged};
 use crate::run::steps::LongCall;
-use crate::runtime::{Runtime, RuntimeError};
+use crate::runtime::{HoldsInstances, Runtime, RuntimeError};
 
 /// Most routes that are cached.
 const ROUTES_MAX: usize = 16 * 1024;
@@ -135,7 +134,7 @@ pub struct RoutedFunction {
     function: Arc<Function>,
     /// Generation of the runtime's functions when this one was found.
     generation: u64,
-    tally: Tally,
+    tally: Arc<CallTally>,
     /// First number of its hits, for [`Verification`](crate::run::verify::Verification).
     sampled_from: u64,
     state: Mutex<RouteState>,
@@ -173,7 +172,7 @@ impl Deref for RoutedFunction {
 impl Drop for RoutedFunction {
     /// Counts are kept even if a call outlives the routes.
     fn drop(&mut self) {
-        self.runtime.results().count(&self.function.record.name, self.tally.counts());
+        self.runtime.results().tallies().close(&self.function.record.name, &self.tally);
     }
 }
 
@@ -197,8 +196,8 @@ impl Shard {
         priority::serve();
         let pool = Arc::new(runtime.executor().new_pool().map_err(RuntimeError::Engine)?);
         let inner = Arc::new(Inner { runtime, pool, fused_pool: OnceLock::new(), state: Mutex::default() });
-        let counting: Weak<Inner> = Arc::downgrade(&inner);
-        inner.runtime.add_shard(counting);
+        let ready: Weak<Inner> = Arc::downgrade(&inner);
+        inner.runtime.add_shard(ready);
         Ok(Self(inner))
     }
 
@@ -248,9 +247,9 @@ impl Shard {
         }
         let routed = Arc::new(RoutedFunction {
             runtime: self.0.runtime.clone(),
-            function,
             generation,
-            tally: Tally::default(),
+            tally: self.0.runtime.results().tallies().open(&function.record.name),
+            function,
             sampled_from: self.0.runtime.verification().begin(),
             state: Mutex::default(),
         });
@@ -277,12 +276,22 @@ impl Shard {
             return Box::pin(self.staged(routed)).await.map(Code::Pipeline);
         }
         if routed.history().is_long() {
-            return self.0.runtime.code(routed).await;
+            return self.lane_code(routed).await;
         }
         match routed.loaded() {
             Some(loaded) => Ok(Code::Component(loaded)),
             None => Box::pin(self.load(routed)).await.map(Code::Component),
         }
+    }
+
+    /// Returns the code for the compute lane.
+    async fn lane_code(&self, routed: &RoutedFunction) -> Result<Code, LoadError> {
+        let begun = Instant::now();
+        let LaneCode { code, is_cold } = self.0.runtime.lane_code(routed).await?;
+        if is_cold {
+            routed.tally.cold_start(begun.elapsed());
+        }
+        Ok(code)
     }
 
     /// Returns a pipeline with all the functions it calls. The shard holds it while calls come.
@@ -295,7 +304,10 @@ impl Shard {
         if let Some(staged) = held {
             return Ok(staged);
         }
-        let staged = self.0.runtime.stage(routed).await?;
+        let staged = match self.lane_code(routed).await? {
+            Code::Pipeline(staged) => staged,
+            Code::Component(_) => return Err(LoadError::Engine("it isn't a pipeline".to_owned())),
+        };
         let mut own = routed.lock();
         if !own.retired {
             own.staged = Some(Arc::clone(&staged));
@@ -444,7 +456,7 @@ impl Shard {
         let code = match &call.code {
             // Its functions are already loaded for the compute lane.
             code @ Code::Pipeline(_) => code.clone(),
-            Code::Component(_) => match runtime.code(routed).await {
+            Code::Component(_) => match self.lane_code(routed).await {
                 Ok(code) => code,
                 Err(error) => return CallOutcome::failed(CallError::Load(error), CallCost::default()),
             },
@@ -482,6 +494,7 @@ impl Shard {
                 CallOutcome::failed(error, CallCost { run: admitted.elapsed(), ..CallCost::default() })
             }
         };
+        routed.tally.ran_on(Lane::Compute);
         let load = (call.admitted - call.begun) + loading;
         CallOutcome { cost: CallCost { load, ..called.cost }, ..called }
     }
@@ -505,10 +518,15 @@ impl Shard {
         let digest = &routed.record.digest;
         let loaded = match self.0.pool.get(digest) {
             Some(loaded) => loaded,
-            None => match self.0.pool.load_shared(digest)? {
-                Some(loaded) => loaded,
-                None => self.0.runtime.executor().load(&self.0.pool, digest).await?,
-            },
+            None => {
+                let begun = Instant::now();
+                let loaded = match self.0.pool.load_shared(digest)? {
+                    Some(loaded) => loaded,
+                    None => self.0.runtime.executor().load(&self.0.pool, digest).await?,
+                };
+                routed.tally.cold_start(begun.elapsed());
+                loaded
+            }
         };
         routed.lock().loaded = Arc::downgrade(&loaded);
         Ok(loaded)
@@ -545,11 +563,9 @@ impl Inner {
     }
 }
 
-impl Counting for Inner {
-    fn add_counts(&self, counts: &mut BTreeMap<FunctionName, Counts>) {
-        for routed in self.lock().routes.values() {
-            *counts.entry(routed.record.name.clone()).or_default() += routed.tally.counts();
-        }
+impl HoldsInstances for Inner {
+    fn ready(&self) -> usize {
+        self.lock().ready
     }
 }
 

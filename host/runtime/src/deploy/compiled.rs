@@ -28,10 +28,28 @@ pub(crate) struct CompiledCode {
     /// Names the engines that the code runs on.
     compatibility: String,
     compilations_max: usize,
-    /// The digests that are being compiled.
-    compiling: Mutex<HashSet<Digest>>,
+    compiling: Mutex<Compilations>,
     /// Signalled at the end of each compilation.
     ended: Condvar,
+}
+
+#[derive(Default)]
+struct Compilations {
+    /// The digests that are being compiled.
+    running: HashSet<Digest>,
+    /// Threads that wait for a compilation to end.
+    waiting: usize,
+}
+
+/// The compilers at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompilerUsage {
+    /// Compilers that run.
+    pub running: u64,
+    /// Limit on compilers that run.
+    pub running_max: u64,
+    /// Components that wait for a compiler.
+    pub waiting: u64,
 }
 
 impl CompiledCode {
@@ -118,14 +136,27 @@ impl CompiledCode {
     /// Waits until no other thread compiles `digest` and another compiler may run.
     fn begin(&self, digest: &Digest) -> Compilation<'_> {
         let mut compiling = self.lock();
-        while compiling.len() >= self.compilations_max || compiling.contains(digest) {
+        compiling.waiting += 1;
+        while compiling.running.len() >= self.compilations_max || compiling.running.contains(digest) {
             compiling = self.ended.wait(compiling).unwrap_or_else(PoisonError::into_inner);
         }
-        compiling.insert(*digest);
+        compiling.waiting -= 1;
+        compiling.running.insert(*digest);
         Compilation { code: self, digest: *digest }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Digest>> {
+    /// Returns the compilers that run, and the threads that wait for one. Tasks that wait for such a
+    /// thread are the executor's.
+    pub(crate) fn usage(&self) -> CompilerUsage {
+        let compiling = self.lock();
+        CompilerUsage {
+            running: compiling.running.len() as u64,
+            running_max: self.compilations_max as u64,
+            waiting: compiling.waiting as u64,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Compilations> {
         self.compiling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -138,7 +169,7 @@ struct Compilation<'a> {
 
 impl Drop for Compilation<'_> {
     fn drop(&mut self) {
-        self.code.lock().remove(&self.digest);
+        self.code.lock().running.remove(&self.digest);
         self.code.ended.notify_all();
     }
 }

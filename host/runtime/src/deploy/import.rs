@@ -29,6 +29,7 @@ pub use self::error::{Difference, ImportConflict, ImportError, Inconsistency};
 use super::component::Deploying;
 use super::error::InvalidRoutes;
 use super::export::{Export, ExportedFunction, ExportedVersion};
+use super::outcomes::DeployKind;
 use super::routes::TakenRoutes;
 use super::{DeployError, Deployer};
 
@@ -95,7 +96,11 @@ impl Deployer {
         self: &Arc<Self>,
         import: Import,
     ) -> Result<Vec<ImportedFunction>, ImportError> {
-        self.run_alone(move |this| this.import_blocking(&import)).await
+        self.run_alone(move |this| {
+            let imported = this.import_blocking(&import);
+            if import.dry_run { imported } else { this.outcomes.count(DeployKind::Import, imported) }
+        })
+        .await
     }
 
     fn import_blocking(self: &Arc<Self>, import: &Import) -> Result<Vec<ImportedFunction>, ImportError> {

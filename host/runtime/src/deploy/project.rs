@@ -32,6 +32,7 @@ use super::followers::Followers;
 use super::names::{Names, calls};
 use super::naming::list;
 use super::order::Dependencies;
+use super::outcomes::DeployKind;
 use super::pipelines::{DeployedPipeline, PlannedPipeline};
 use super::{Deployer, SettingsChange};
 
@@ -194,7 +195,10 @@ impl Deployer {
             if deploy.dry_run || changes.as_ref().map_or(true, |changes| changes.iter().any(is_removal)) {
                 this.collect_garbage()?;
             }
-            changes
+            match deploy.dry_run {
+                true => changes,
+                false => this.outcomes.count(DeployKind::Project, changes),
+            }
         })
         .await
     }

@@ -36,6 +36,13 @@ pub(super) struct Stage {
     pub(super) code: Code,
 }
 
+/// Code for the compute lane.
+pub(crate) struct LaneCode {
+    pub(crate) code: Code,
+    /// Some of it had to be loaded.
+    pub(crate) is_cold: bool,
+}
+
 impl Staged {
     /// Returns whether the pipeline may be linked into one component.
     pub(crate) fn is_chain(&self) -> bool {
@@ -77,17 +84,20 @@ impl Runtime {
     ///
     /// # Errors
     /// [`LoadError`]; the next call tries again.
-    pub(crate) async fn code(&self, function: &Function) -> Result<Code, LoadError> {
-        let mut loaded = HashMap::new();
+    pub(crate) async fn lane_code(&self, function: &Function) -> Result<LaneCode, LoadError> {
+        let (mut loaded, mut is_cold) = (HashMap::new(), false);
         for digest in components(function) {
             let pool = self.executor().lane_pool();
             let component = match pool.get(digest) {
                 Some(component) => component,
-                None => Box::pin(self.executor().load(pool, digest)).await?,
+                None => {
+                    is_cold = true;
+                    Box::pin(self.executor().load(pool, digest)).await?
+                }
             };
             loaded.insert(*digest, component);
         }
-        assemble(function, &loaded, &mut HashMap::new())
+        Ok(LaneCode { code: assemble(function, &loaded, &mut HashMap::new())?, is_cold })
     }
 
     /// Loads the code of a function into `pool`, for work that may wait. `None` if a component of
@@ -102,17 +112,6 @@ impl Runtime {
             loaded.insert(*digest, component);
         }
         assemble(function, &loaded, &mut HashMap::new()).map(Some)
-    }
-
-    /// Loads a pipeline with all the functions it calls, for the compute lane.
-    ///
-    /// # Errors
-    /// [`LoadError`]; the next call tries again.
-    pub(crate) async fn stage(&self, function: &Function) -> Result<Arc<Staged>, LoadError> {
-        match self.code(function).await? {
-            Code::Pipeline(staged) => Ok(staged),
-            Code::Component(_) => Err(LoadError::Engine("it isn't a pipeline".to_owned())),
-        }
     }
 }
 

@@ -62,7 +62,7 @@ impl Runtime {
         prefer: Prefer,
     ) -> Result<Explanation, ExplainError> {
         let function = self.find(reference).await?;
-        let code = self.code(&function).await?;
+        let code = self.lane_code(&function).await?.code;
         if function.record.description.form == Form::Http {
             return Err(ExplainError::WholeRequests);
         }

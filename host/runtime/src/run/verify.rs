@@ -26,7 +26,6 @@ use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nebula_cache::Counts;
 use nebula_engine::priority;
 use nebula_engine::{Allowance, CancelFlag, thread_time};
 use nebula_model::answer::Answer;
@@ -41,6 +40,7 @@ use crate::cache::CachedResult;
 use crate::call::function::Function;
 use crate::call::invoke;
 use crate::call::invoke::{CallOutcome, CallRequest, CallTimes, Run, RunEnd};
+use crate::call::tally::{CallCounts, Count};
 use crate::pool::Pool;
 use crate::receipt::document;
 use crate::runtime::{Runtime, WeakRuntime};
@@ -216,13 +216,13 @@ fn run(runtime: &Runtime, pool: &Pool, check: &Check) {
         Verdict::Undecided => return,
         // An alarm or a reset may have come during the computation, too.
         Verdict::Disagreed(_) if is_over() => return,
-        Verdict::Agreed => Counts { verified: 1, ..Counts::default() },
+        Verdict::Agreed => CallCounts::of(&[(Count::Verified, 1)]),
         Verdict::Disagreed(disagreement) => {
             runtime.distrust(function, &disagreement);
-            Counts { verified: 1, disagreed: 1, ..Counts::default() }
+            CallCounts::of(&[(Count::Verified, 1), (Count::Disagreed, 1)])
         }
     };
-    runtime.results().count(&function.record.name, counts);
+    runtime.results().tallies().add(&function.record.name, &counts);
 }
 
 fn compute(runtime: &Runtime, pool: &Pool, check: &Check) -> Verdict {

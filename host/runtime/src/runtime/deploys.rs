@@ -10,8 +10,8 @@ use nebula_store::StoreError;
 
 use super::Runtime;
 use crate::deploy::{
-    DeployError, Export, Followers, Import, ImportError, ImportedFunction, NamingError, Precondition,
-    ProjectChange, ProjectDeploy, ProjectError, UploadError,
+    DeployError, DeployKind, Export, Followers, Import, ImportError, ImportedFunction, NamingError,
+    Precondition, ProjectChange, ProjectDeploy, ProjectError, UploadError,
 };
 
 impl Runtime {
@@ -144,7 +144,9 @@ impl Runtime {
         followers: Followers,
         precondition: Precondition,
     ) -> Result<VersionRecord, DeployError> {
-        self.0.deployer.deploy_pipeline(name, pipeline, settings, followers, precondition)
+        let deployer = &self.0.deployer;
+        let deployed = deployer.deploy_pipeline(name, pipeline, settings, followers, precondition);
+        deployer.outcomes().count(DeployKind::Pipeline, deployed)
     }
 
     /// Returns a version of a pipeline with its view; `None` if it isn't a pipeline. Blocks on the

@@ -1,7 +1,6 @@
 //! Results, logs and inputs of calls: what a host keeps, reports and removes.
 
 use std::collections::HashSet;
-use std::sync::Weak;
 use std::time::Duration;
 
 use nebula_cache::{CacheReport, LoadedReport, ResultStoreError};
@@ -12,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::Runtime;
 use crate::peers::LeaseGuard;
-use crate::results::{Counting, LogObserver};
+use crate::results::LogObserver;
 
 /// The longest time for which other hosts wait while a result is being stored.
 const SHARED_FLUSH_MAX: Duration = Duration::from_secs(1);
@@ -129,10 +128,5 @@ impl Runtime {
             self.0.results.remove(components)?;
         }
         Ok(())
-    }
-
-    /// Adds the counts of `shard` to every report, while it lives.
-    pub(crate) fn add_shard(&self, shard: Weak<dyn Counting>) {
-        self.0.results.add_shard(shard);
     }
 }

@@ -115,6 +115,7 @@ impl Shard {
     ) -> AnsweredCall {
         self.begin();
         let (runtime, ttl) = (&self.0.runtime, routed.record.cache.ttl());
+        let input_bytes = request.request.input_bytes() as u64;
         let spelling = match routed.caches() {
             true => Spelling::of(routed.key(), request.prefer, request.request),
             false => None,
@@ -124,8 +125,9 @@ impl Shard {
             && let Some((key, cached)) = runtime.results().cache().get_spelled(spelling, ttl)
         {
             let outcome = self.hit(routed, &cached, request, false);
-            self.account(routed, &outcome, request_id);
-            let repeatable = RepeatableAnswer::of(routed, key, &cached, &outcome, directives.no_store);
+            self.account(routed, &outcome, input_bytes, request_id);
+            let no_store = directives.no_store;
+            let repeatable = RepeatableAnswer::of(routed, key, &cached, &outcome, no_store, input_bytes);
             return AnsweredCall { outcome, repeatable };
         }
         // A separate future, because it is large: a cached answer needs none of it.
@@ -136,21 +138,22 @@ impl Shard {
         {
             *because = if directives.no_cache { Because::Asked } else { Because::Missed };
         }
-        self.account(routed, &answered.outcome, request_id);
+        self.account(routed, &answered.outcome, input_bytes, request_id);
         answered
     }
 
     /// Records the outcome of a call in the counts and the log.
-    pub(super) fn account(&self, routed: &RoutedFunction, called: &CallOutcome, request_id: Option<&str>) {
+    pub(super) fn account(
+        &self,
+        routed: &RoutedFunction,
+        called: &CallOutcome,
+        input_bytes: u64,
+        request_id: Option<&str>,
+    ) {
         if called.answered_by == Host::Peer {
             return;
         }
-        let fault = called.result.as_ref().err().map(|error| error.fault());
-        let ran = matches!(called.source, Source::Ran { .. })
-            && !matches!(fault, Some(Fault::Caller | Fault::Load));
-        if routed.caches() && ran {
-            routed.tally.miss();
-        }
+        routed.tally.end(called, routed.caches(), input_bytes);
         self.0.runtime.results().record_log(routed, called, request_id);
     }
 
@@ -183,7 +186,19 @@ impl Shard {
         let forwardable =
             if needs_slot { self.forwardable(origin, routed, request, directives) } else { None };
         let (admitted, started, slot) = (Instant::now(), false, None);
-        let call = Call { fused, code, begun, admitted, started, slot, directives, origin, forwardable };
+        let input_bytes = request.request.input_bytes() as u64;
+        let call = Call {
+            fused,
+            code,
+            begun,
+            input_bytes,
+            admitted,
+            started,
+            slot,
+            directives,
+            origin,
+            forwardable,
+        };
         // A function of the http form sees `no-cache`: its call is a different one, which is never
         // looked up.
         let no_store = directives.no_store || (directives.no_cache && form == Form::Http);
@@ -205,7 +220,7 @@ impl Shard {
         let missing = match self.look_up(routed, request, &call, slot) {
             Found::Hit(cached) => {
                 let outcome = self.hit(routed, &cached, request, false);
-                let repeatable = RepeatableAnswer::of(routed, key, &cached, &outcome, no_store);
+                let repeatable = RepeatableAnswer::of(routed, key, &cached, &outcome, no_store, input_bytes);
                 return AnsweredCall { outcome, repeatable };
             }
             Found::Missing(missing) => missing,
@@ -302,7 +317,7 @@ impl Shard {
         request: CallRequest<'_>,
         on_disk: bool,
     ) -> CallOutcome {
-        let hits = routed.tally.hit(cached.cost);
+        let hits = routed.tally.hit(cached.cost, on_disk);
         let runtime = &self.0.runtime;
         if runtime.verification().samples(routed.sampled_from.wrapping_add(hits)) {
             runtime.verify(&routed.function, request, cached);

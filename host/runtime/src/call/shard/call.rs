@@ -16,6 +16,7 @@ pub(super) struct Call {
     /// The code on which it starts.
     pub(super) code: Code,
     pub(super) begun: Instant,
+    pub(super) input_bytes: u64,
     /// Start of the deadline.
     pub(super) admitted: Instant,
     /// It has started, so it can't be shed any more and can't run on the fast lane.

@@ -21,6 +21,7 @@ use crate::cache::{CachedResult, FlightOutcome, Lead};
 use crate::call::invoke;
 use crate::call::invoke::{CallOutcome, CallRequest, Decoded, RunEnd};
 use crate::call::lookup::{CacheSlot, FIND_WAIT_MAX};
+use crate::call::tally::Lane;
 use crate::error::{CallError, Fault};
 use crate::peers::{Host, Lease, LeaseGuard};
 use crate::run::code::Code;
@@ -103,12 +104,20 @@ impl Shard {
             // A value is what the steps would return. Any other outcome has to come from the steps.
             RunEnd::Over(called) if is_fused && !called.is_whole() => {
                 (call.started, call.fused) = (true, None);
+                routed.tally.restarted();
                 None
             }
-            RunEnd::Over(called) => Some(called),
-            RunEnd::CutOff(called) if routed.limits().deadline() <= call.admitted.elapsed() => Some(called),
+            RunEnd::Over(called) => {
+                routed.tally.ran_on(Lane::Fast);
+                Some(called)
+            }
+            RunEnd::CutOff(called) if routed.limits().deadline() <= call.admitted.elapsed() => {
+                routed.tally.ran_on(Lane::Fast);
+                Some(called)
+            }
             RunEnd::CutOff(_) => {
                 call.started = true;
+                routed.tally.restarted();
                 None
             }
         }
@@ -141,7 +150,7 @@ impl Shard {
         call: Call,
         mut missing: MissingResult<'_>,
     ) -> CallOutcome {
-        let deadline = call.admitted + routed.limits().deadline();
+        let (deadline, input_bytes) = (call.admitted + routed.limits().deadline(), call.input_bytes);
         let Some(lead) = missing.lead.take() else {
             if let Some(hit) = self.find_stored(routed, &mut missing, deadline).await {
                 return hit.outcome;
@@ -164,7 +173,7 @@ impl Shard {
                 // The leading caller may have disconnected; the others have their answer.
                 && let Err(called) = answers.send(called)
             {
-                shard.account(&routed, &called, None);
+                shard.account(&routed, &called, input_bytes, None);
             }
         });
         answered.await.unwrap_or_else(|_| {

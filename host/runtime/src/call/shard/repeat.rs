@@ -20,6 +20,8 @@ pub struct RepeatableAnswer {
     key: Key,
     /// Tells whether the cached result is still the same one. It keeps only the allocation alive.
     cached: Weak<CachedResult>,
+    input_bytes: u64,
+    output_bytes: u64,
 }
 
 impl PartialEq for RepeatableAnswer {
@@ -44,9 +46,17 @@ impl RepeatableAnswer {
         cached: &Arc<CachedResult>,
         called: &CallOutcome,
         no_store: bool,
+        input_bytes: u64,
     ) -> Option<Self> {
-        let may_be = called.result.is_ok() && routed.record.cache.ttl().is_none() && !no_store;
-        may_be.then(|| Self { routed: Arc::clone(routed), key, cached: Arc::downgrade(cached) })
+        let answer = called.result.as_ref().ok()?;
+        let may_be = routed.record.cache.ttl().is_none() && !no_store;
+        may_be.then(|| Self {
+            routed: Arc::clone(routed),
+            key,
+            cached: Arc::downgrade(cached),
+            input_bytes,
+            output_bytes: answer.body().len() as u64,
+        })
     }
 }
 
@@ -54,7 +64,8 @@ impl Shard {
     /// Counts a call that is answered with `answer`, and returns the answer's age, seconds. `None`
     /// if the call has to be made: something may have changed, or this hit is due for verification.
     pub fn repeat(&self, answer: &RepeatableAnswer) -> Option<u64> {
-        let (runtime, RepeatableAnswer { routed, key, cached }) = (&self.0.runtime, answer);
+        let runtime = &self.0.runtime;
+        let RepeatableAnswer { routed, key, cached, input_bytes, output_bytes } = answer;
         if runtime.functions().generation() != routed.generation || routed.lock().retired {
             return None;
         }
@@ -64,7 +75,7 @@ impl Shard {
             return None;
         }
         self.begin();
-        routed.tally.hit(found.cost);
+        routed.tally.repeat(found.cost, *input_bytes, *output_bytes);
         Some(found.age_s())
     }
 

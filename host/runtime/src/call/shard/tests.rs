@@ -9,6 +9,7 @@ use std::path::Path;
 use std::thread;
 
 use bytes::Bytes;
+use nebula_cache::Counts;
 use nebula_codec::Input;
 use nebula_engine::{Codegen, Compiler};
 use nebula_model::answer::{Answer, Content};

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use nebula_engine::Allowance;
 use nebula_model::id::Digest;
-use nebula_pipeline::{Callee, Value};
+use nebula_pipeline::Value;
 use wasmtime::component::Val;
 
 use super::super::code::{Code, Stage};
@@ -15,9 +15,9 @@ use super::evaluation::{End, Evaluation, run_pipeline};
 use super::run::{Calls, Explained, Purpose, Scope};
 use super::values::{StepOutput, describe_input, document_of, flat_bytes, input_of};
 use crate::cache::{FlightOutcome, Lead};
-use crate::call::function::Function;
 use crate::call::invoke::Decoded;
 use crate::call::lookup::{CacheSlot, Lookup};
+use crate::call::tally::Lane;
 use crate::error::CallError;
 
 /// Most calls that are recorded; further ones are only counted.
@@ -110,11 +110,11 @@ impl Evaluation {
         decoded: &Decoded,
         scope: &Scope,
     ) -> Result<AnsweredStep, End> {
-        let (runtime, Stage { function, code }) = (&self.run.runtime, &self.staged.steps[call]);
+        let (runtime, function) = (&self.run.runtime, &self.staged.steps[call].function);
         let callee = &self.staged.plan.calls[call].callee;
         let (tally, directives) = (&self.counts[call].tally, self.run.directives);
         if !function.caches() {
-            let output = self.run(function, code, decoded, scope, callee, None)?;
+            let output = self.run(call, decoded, scope, None)?;
             return Ok(AnsweredStep { output, source: StepSource::Run });
         }
         let key = function.key().of(&decoded.input, decoded.raw);
@@ -126,7 +126,11 @@ impl Evaluation {
                 // A result that can't be decoded any more is recomputed.
                 Lookup::Hit(found) => match StepOutput::read(callee, &found.result) {
                     Ok(output) => {
-                        tally.hit(found.cost);
+                        tally.hit(found.cost, false);
+                        tally.answered(
+                            found.result.as_ref().map_err(|error| &**error),
+                            flat_bytes(&decoded.input),
+                        );
                         return Ok(AnsweredStep { output, source: StepSource::Memory });
                     }
                     Err(_) => None,
@@ -145,26 +149,25 @@ impl Evaluation {
                 if let Some(lead) = lead {
                     lead.land(FlightOutcome::Answer(Arc::clone(&found)));
                 }
-                tally.hit(found.cost);
+                tally.hit(found.cost, true);
+                tally.answered(found.result.as_ref().map_err(|error| &**error), flat_bytes(&decoded.input));
                 return Ok(AnsweredStep { output, source: StepSource::Store });
             }
         }
-        tally.miss();
-        let output = self.run(function, code, decoded, scope, callee, Some(UncachedStep { slot, lead }))?;
+        let output = self.run(call, decoded, scope, Some(UncachedStep { slot, lead }))?;
         Ok(AnsweredStep { output, source: StepSource::Run })
     }
 
     /// Runs a call and caches its result.
     fn run(
         self: &Arc<Self>,
-        function: &Arc<Function>,
-        code: &Code,
+        call: usize,
         decoded: &Decoded,
         scope: &Scope,
-        callee: &Callee,
         uncached: Option<UncachedStep<'_>>,
     ) -> Result<StepOutput, End> {
-        let runtime = &self.run.runtime;
+        let (runtime, Stage { function, code }) = (&self.run.runtime, &self.staged.steps[call]);
+        let callee = &self.staged.plan.calls[call].callee;
         let now = Instant::now();
         let until = scope.until.min(now + function.limits().deadline());
         let ComponentRun { called, value } = match code {
@@ -198,10 +201,14 @@ impl Evaluation {
             (Purpose::Check, _) => called,
             (Purpose::Answer | Purpose::Explain(_), uncached) => {
                 runtime.results().record_log(function, &called, None);
-                match uncached {
+                let called = match uncached {
                     Some(UncachedStep { slot, lead }) => runtime.results().keep(function, called, slot, lead),
                     None => called,
-                }
+                };
+                let tally = &self.counts[call].tally;
+                tally.ran_on(Lane::Compute);
+                tally.end(&called, function.caches(), flat_bytes(&decoded.input));
+                called
             }
         };
         let output = StepOutput::of(callee, called.result, value);

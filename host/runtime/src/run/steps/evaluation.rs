@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use nebula_cache::Tally;
 use nebula_engine::{CallLog, thread_time};
 use nebula_model::cost::CallCost;
 use nebula_model::id::Digest;
@@ -16,6 +15,7 @@ use super::run::{Purpose, Run, Scope};
 use super::values::input_value;
 use crate::call::function::Function;
 use crate::call::invoke::{CallOutcome, Decoded, Encoded};
+use crate::call::tally::CallTally;
 use crate::error::CallError;
 
 /// Approximate memory of one part of a fan-out, bytes.
@@ -36,7 +36,7 @@ pub(super) struct Evaluation {
 /// The calls of one step: their number, hits and wall-clock time.
 #[derive(Default)]
 pub(super) struct StepCounts {
-    pub(super) tally: Tally,
+    pub(super) tally: CallTally,
     pub(super) calls: AtomicU64,
     pub(super) hits: AtomicU64,
     pub(super) took_us: AtomicU64,
@@ -106,7 +106,7 @@ pub(super) fn run_pipeline(
         if let Purpose::Check = run.purpose {
             break;
         }
-        run.runtime.results().count(&stage.function.record.name, counts.tally.counts());
+        run.runtime.results().tallies().add(&stage.function.record.name, &counts.tally.counts());
     }
     PipelineOutcome { called, value, outer }
 }
