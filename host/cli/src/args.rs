@@ -30,6 +30,9 @@ use crate::moment::Since;
 /// The default share of cached answers that an idle server recomputes.
 const VERIFY_SHARE: f64 = 0.001;
 
+/// The default number of functions that have metrics of their own.
+const METRICS_FUNCTIONS_MAX: usize = 100;
+
 /// The default time for calls in flight when the server stops, seconds.
 const DRAIN_SECONDS: u64 = 10;
 
@@ -211,6 +214,13 @@ pub(crate) struct Serve {
     /// Address for deploys; `:PORT` is this machine alone, port 0 takes a free one
     #[arg(long, env = "NEBULA_CONTROL", default_value_t = CONTROL_ADDRESS.into())]
     pub(crate) control: Address,
+    /// Address for scrapers of `/metrics`, which need no token there; by default only the control plane
+    /// has them
+    #[arg(long, env = "NEBULA_METRICS", value_name = "ADDRESS")]
+    pub(crate) metrics: Option<Address>,
+    /// Functions that have metrics of their own, chosen by traffic; all others are one sum
+    #[arg(long, env = "NEBULA_METRICS_FUNCTIONS_MAX", default_value_t = METRICS_FUNCTIONS_MAX)]
+    pub(crate) metrics_functions_max: usize,
     /// The URL at which callers reach the data plane; by default its address
     #[arg(long, env = "NEBULA_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<PlaneUrl>,

@@ -1,4 +1,5 @@
-//! The `Accept` header: the form of the answer that a client prefers (RFC 9110 §12.5.1).
+//! The `Accept` header: the form of the answer that a client prefers (RFC 9110 §12.5.1), and the
+//! format of metrics.
 //!
 //! A typed answer is sent as JSON. A `string` or `list<u8>` can also be sent raw. The header is
 //! read before the function's type is looked at, so `text/plain` and `application/octet-stream`
@@ -8,6 +9,7 @@ use nebula_runtime::Prefer;
 
 const JSON: &str = "application/json";
 const RAW: [&str; 2] = ["text/plain", "application/octet-stream"];
+const OPENMETRICS: &str = "application/openmetrics-text";
 
 /// The preference for a media type, from least to most. A server may answer with a type that no
 /// range matches (§12.5.1), so that is better than a refused one.
@@ -59,6 +61,23 @@ pub(crate) fn prefer(accept: Option<&str>) -> Prefer {
         std::cmp::Ordering::Less => Prefer::Raw,
         std::cmp::Ordering::Equal => Prefer::AsSent,
     }
+}
+
+/// Returns whether the `Accept` header names the OpenMetrics format in version 1.0.0, and wants it
+/// at least as much as plain text. A range without a version is for any.
+pub(crate) fn prefers_openmetrics(accept: Option<&str>) -> bool {
+    let is_other_version = |range: &&str| {
+        let mut versions = range.split(';').filter_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("version").then(|| value.trim().trim_matches('"'))
+        });
+        range.trim_start().starts_with(OPENMETRICS) && versions.any(|version| version != "1.0.0")
+    };
+    let ranges: Vec<_> = accept.unwrap_or_default().split(',').filter(|it| !is_other_version(it)).collect();
+    let accept = ranges.join(",");
+    let of = |media_type| AcceptHeader(&accept).best_match(media_type);
+    let RangeMatch { specificity, wish } = of(OPENMETRICS);
+    specificity == Specificity::Exact && wish > Wish::Refused && wish >= of(RAW[0]).wish
 }
 
 impl AcceptHeader<'_> {
@@ -132,6 +151,39 @@ mod tests {
             assert_eq!(prefer(Some(accept)), expected, "{accept}");
         }
         assert_eq!(prefer(None), Prefer::AsSent);
+    }
+
+    /// The first two are those of Prometheus 2 and 3.
+    #[test]
+    fn openmetrics_is_preferred_if_it_is_named() {
+        for (accept, expected) in [
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                true,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                 application/openmetrics-text;version=0.0.1;q=0.5,\
+                 text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                true,
+            ),
+            ("application/openmetrics-text", true),
+            ("application/openmetrics-text; version=\"1.0.0\"; charset=utf-8", true),
+            ("text/plain, application/openmetrics-text", true),
+            ("text/plain, application/openmetrics-text;q=0.9", false),
+            ("text/plain;q=0.8, application/openmetrics-text;q=0.9", true),
+            ("application/openmetrics-text;q=0", false),
+            ("application/openmetrics-text;version=0.0.1", false),
+            ("application/openmetrics-text;version=2.0.0, text/plain;q=0.5", false),
+            ("*/*", false),
+            ("application/*", false),
+            ("text/html", false),
+            ("", false),
+        ] {
+            assert_eq!(prefers_openmetrics(Some(accept)), expected, "{accept}");
+        }
+        assert!(!prefers_openmetrics(None));
     }
 
     /// A quality of 0 is a refusal, regardless of the other ranges.

@@ -8,6 +8,7 @@
 //! ([`fast_path`](crate::fast_path)).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
@@ -31,12 +32,36 @@ const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The memory for bodies of one server.
 #[derive(Clone, Debug)]
-pub(crate) struct BodyMemory(Arc<Semaphore>);
+pub(crate) struct BodyMemory {
+    free: Arc<Semaphore>,
+    refused: Arc<AtomicU64>,
+}
+
+/// The memory for bodies at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyMemoryUsage {
+    /// Memory that is reserved, bytes.
+    pub(crate) bytes: u64,
+    /// All memory, bytes.
+    pub(crate) bytes_max: u64,
+    /// Requests that were refused since the start, because no memory became free.
+    pub(crate) refused: u64,
+}
 
 impl BodyMemory {
     /// Creates the budget, all of it free.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(units(BYTES_MAX) as usize)))
+        Self { free: Arc::new(Semaphore::new(units(BYTES_MAX) as usize)), refused: Arc::default() }
+    }
+
+    /// Returns the use of the memory.
+    pub(crate) fn usage(&self) -> BodyMemoryUsage {
+        let free = (self.free.available_permits() as u64).saturating_mul(UNIT_BYTES);
+        BodyMemoryUsage {
+            bytes: BYTES_MAX.saturating_sub(free),
+            bytes_max: BYTES_MAX,
+            refused: self.refused.load(Ordering::Relaxed),
+        }
     }
 
     /// Waits for memory for `body`, of which at most `bytes_max` will be read, and for as much again
@@ -70,11 +95,14 @@ impl BodyMemory {
     /// # Errors
     /// The problem to answer with, if [`RESERVE_TIMEOUT`] passes first.
     pub(crate) async fn reserve_bytes(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Problem> {
-        let permit = Arc::clone(&self.0).acquire_many_owned(units(bytes));
+        let permit = Arc::clone(&self.free).acquire_many_owned(units(bytes));
         match timeout(RESERVE_TIMEOUT, permit).await {
             Ok(Ok(permit)) => Ok(permit),
             // It fails only if the semaphore is closed, and nothing closes it.
-            Ok(Err(_)) | Err(_) => Err(status::body_memory_full()),
+            Ok(Err(_)) | Err(_) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                Err(status::body_memory_full())
+            }
         }
     }
 }

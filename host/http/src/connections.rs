@@ -21,10 +21,13 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
+
+use crate::request_tally::{RequestCounts, RequestTally};
 
 /// The time between two checks of all connections.
 const ROUND: Duration = Duration::from_secs(15);
@@ -40,6 +43,16 @@ pub(crate) struct Connections {
     slots: Arc<Semaphore>,
     open: Arc<Mutex<OpenConnections>>,
     traffic: Traffic,
+    tally: Arc<RequestTally>,
+}
+
+/// The connections of one or several threads at a moment, and their counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConnectionUsage {
+    pub(crate) open: u64,
+    pub(crate) connections_max: u64,
+    pub(crate) requests_in_flight: u64,
+    pub(crate) counts: RequestCounts,
 }
 
 /// The count of connections of a whole server, over all threads.
@@ -100,6 +113,8 @@ struct ConnectionState {
     draining: AtomicBool,
     /// Wakes the connection's task, so that it sees `draining`.
     waker: Mutex<Option<Waker>>,
+    /// The counts of the thread.
+    tally: Arc<RequestTally>,
 }
 
 /// A slot for one connection.
@@ -114,7 +129,10 @@ pub(crate) struct ConnectionSlot {
 pub(crate) struct RequestCounter(Arc<ConnectionState>);
 
 /// A counted request. It is in flight until this is dropped.
-pub(crate) struct RequestGuard(Arc<ConnectionState>);
+pub(crate) struct RequestGuard {
+    state: Arc<ConnectionState>,
+    started: Instant,
+}
 
 /// A counted connection of [`Traffic`]. It is open until this is dropped.
 struct ConnectionGuard(Traffic);
@@ -123,7 +141,7 @@ impl Connections {
     /// Creates the set of a thread, with at most `connections_max` connections.
     pub(crate) fn new(connections_max: u32, traffic: Traffic) -> Self {
         let slots = Arc::new(Semaphore::new(connections_max as usize));
-        Self { connections_max, slots, open: Arc::default(), traffic }
+        Self { connections_max, slots, open: Arc::default(), traffic, tally: Arc::default() }
     }
 
     /// Waits for a free slot.
@@ -131,7 +149,8 @@ impl Connections {
         loop {
             // It fails only if the semaphore is closed, and nothing closes it.
             if let Ok(permit) = Arc::clone(&self.slots).acquire_owned().await {
-                return ConnectionSlot { permit, state: Arc::default(), connections: self.clone() };
+                let state = ConnectionState::new(Arc::clone(&self.tally));
+                return ConnectionSlot { permit, state: Arc::new(state), connections: self.clone() };
             }
         }
     }
@@ -144,6 +163,23 @@ impl Connections {
         }
         // It fails only if the semaphore is closed, and nothing closes it.
         let _ = self.slots.acquire_many(self.connections_max).await;
+    }
+
+    /// Returns the counts of the thread.
+    pub(crate) fn tally(&self) -> &RequestTally {
+        &self.tally
+    }
+
+    /// Adds the connections and requests of this thread.
+    pub(crate) fn add_to(&self, usage: &mut ConnectionUsage) {
+        usage.connections_max += u64::from(self.connections_max);
+        for Connection { state, task, .. } in &self.lock().connections {
+            if !task.is_finished() {
+                usage.open += 1;
+                usage.requests_in_flight += u64::from(state.requests_in_flight.load(Ordering::Relaxed));
+            }
+        }
+        self.tally.add_to(&mut usage.counts);
     }
 
     fn lock(&self) -> MutexGuard<'_, OpenConnections> {
@@ -165,6 +201,16 @@ impl Connections {
 }
 
 impl ConnectionState {
+    fn new(tally: Arc<RequestTally>) -> Self {
+        Self {
+            requests_in_flight: AtomicU32::new(0),
+            was_active: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            waker: Mutex::default(),
+            tally,
+        }
+    }
+
     fn lock_waker(&self) -> MutexGuard<'_, Option<Waker>> {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -273,15 +319,32 @@ impl RequestCounter {
         // Only one thread writes, so no read-modify-write is needed.
         let in_flight = self.0.requests_in_flight.load(Ordering::Relaxed);
         self.0.requests_in_flight.store(in_flight + 1, Ordering::Relaxed);
-        RequestGuard(Arc::clone(&self.0))
+        RequestGuard { state: Arc::clone(&self.0), started: Instant::now() }
+    }
+
+    /// Records that a request came and was answered at once.
+    pub(crate) fn record_request(&self) {
+        self.0.was_active.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the counts of the thread.
+    pub(crate) fn tally(&self) -> &RequestTally {
+        &self.0.tally
+    }
+}
+
+impl RequestGuard {
+    /// Ends the request, whose reply has this status.
+    pub(crate) fn end(self, status: StatusCode) {
+        self.state.tally.responded(status, self.started);
     }
 }
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        let in_flight = self.0.requests_in_flight.load(Ordering::Relaxed);
-        self.0.requests_in_flight.store(in_flight.saturating_sub(1), Ordering::Relaxed);
-        self.0.was_active.store(true, Ordering::Relaxed);
+        let in_flight = self.state.requests_in_flight.load(Ordering::Relaxed);
+        self.state.requests_in_flight.store(in_flight.saturating_sub(1), Ordering::Relaxed);
+        self.state.was_active.store(true, Ordering::Relaxed);
     }
 }
 

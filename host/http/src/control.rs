@@ -35,6 +35,7 @@ pub(crate) mod exports;
 mod functions;
 mod lend;
 pub(crate) mod logs;
+mod metrics;
 mod openapi;
 mod path;
 mod payload;
@@ -58,7 +59,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Router, middleware};
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{Request, StatusCode, Uri, header};
 use nebula_runtime::Runtime;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::trace::TraceLayer;
@@ -68,9 +69,10 @@ pub use self::access::{Access, AccessError};
 use self::auth::Guard;
 pub(crate) use self::calls_url::CallsUrl;
 use self::routes::Routes;
-use self::state::{BlockingAccess, BlockingRuntime, ControlState};
-use crate::body;
+use self::state::{BlockingAccess, BlockingMetrics, BlockingRuntime, ControlState};
+use crate::metrics::Metrics;
 use crate::request_id::{self, X_REQUEST_ID};
+use crate::{body, status};
 
 /// The control plane's service.
 #[derive(Clone)]
@@ -87,22 +89,43 @@ fn routes() -> Routes<ControlState> {
         .merge(contents::routes())
         .merge(cache::routes())
         .merge(tokens::routes())
+        .merge(metrics::routes())
 }
 
 impl ControlPlane {
-    pub(crate) fn new(runtime: Runtime, access: Access, calls_url: CallsUrl) -> Self {
+    pub(crate) fn new(
+        runtime: Runtime,
+        access: Access,
+        calls_url: CallsUrl,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let Routes { router, operations } = routes();
         let operations = Arc::new(operations);
-        let runtime = BlockingRuntime::new(runtime);
-        let operations_of_guard = Arc::clone(&operations);
-        let guard = Arc::new(Guard { access: access.clone(), operations: operations_of_guard });
-        let state = ControlState { runtime, access: BlockingAccess::new(access), operations, calls_url };
+        let guard = Arc::new(Guard { access: access.clone(), operations: Arc::clone(&operations) });
+        let state = ControlState {
+            runtime: BlockingRuntime::new(runtime),
+            access: BlockingAccess::new(access),
+            operations,
+            calls_url,
+            metrics: BlockingMetrics::new(metrics),
+        };
         let router = router
             .with_state(state)
             .layer(middleware::from_fn_with_state(guard, auth::admit))
             .layer(TraceLayer::new_for_http())
             // Outermost: the trace doesn't show the token.
             .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION]));
+        Self(router)
+    }
+
+    /// Creates a plane that has the metrics alone, and needs no token.
+    pub(crate) fn of_metrics(metrics: Arc<Metrics>) -> Self {
+        let Routes { router, operations: _ } = metrics::routes();
+        let unknown = |uri: Uri| async move { status::no_such_path(uri.path()) };
+        let router = router
+            .fallback(unknown)
+            .method_not_allowed_fallback(|| async { status::method_not_allowed("GET, HEAD") })
+            .with_state(BlockingMetrics::new(metrics));
         Self(router)
     }
 

@@ -31,6 +31,7 @@ mod tracker;
 
 use std::time::Duration;
 
+use http::StatusCode;
 use nebula_runtime::Shard;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -66,7 +67,7 @@ pub(crate) struct FastPathConnection {
 pub(crate) struct RequestInFlight {
     tracker: Option<ExchangeTracker>,
     /// Counts the request among those of its connection.
-    _guard: RequestGuard,
+    guard: RequestGuard,
 }
 
 impl FastPath {
@@ -121,15 +122,21 @@ impl FastPathConnection {
     /// Begins a request that hyper has parsed the head of.
     pub(crate) fn begin_request(&self) -> RequestInFlight {
         let tracker = self.lookups.as_ref().map(|lookups| lookups.tracker.clone());
-        RequestInFlight { tracker, _guard: self.requests.begin_request() }
+        RequestInFlight { tracker, guard: self.requests.begin_request() }
     }
 }
 
 impl RequestInFlight {
     /// Ends the request: hyper gets the reply next.
     pub(crate) fn end(self, exchange: Exchange<'_>) {
+        self.guard.end(exchange.reply.status());
         if let Some(tracker) = self.tracker {
             tracker.record_reply(exchange);
         }
+    }
+
+    /// Ends a request whose reply, of this status, is never repeated.
+    pub(crate) fn end_unrepeatable(self, status: StatusCode) {
+        self.guard.end(status);
     }
 }

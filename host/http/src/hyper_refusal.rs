@@ -118,7 +118,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RefusalStream<S> {
         if !first.starts_with(b"HTTP/1.1 4") || rest.iter().any(|piece| !piece.is_empty()) {
             return None;
         }
-        Some(render(problem(refused_with(first)?, &self.head), self.head.starts_with(b"HEAD ")))
+        let problem = problem(refused_with(first)?, &self.head);
+        self.requests.tally().refused(problem.status());
+        Some(render(problem, self.head.starts_with(b"HEAD ")))
     }
 }
 

@@ -17,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use axum::BoxError;
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
@@ -36,6 +37,7 @@ use crate::control::{Access, CallsUrl, ControlPlane};
 use crate::data::{self, DataPlane};
 use crate::fast_path::{FastPath, RequestInFlight};
 use crate::hyper_refusal::RefusalStream;
+use crate::metrics::{Metrics, Plane};
 use crate::observe::{Observer, observed};
 use crate::openapi::CallsDocument;
 use crate::readiness::Readiness;
@@ -46,7 +48,7 @@ const BACKLOG: i32 = 1024;
 /// Open connections of the data plane, over all threads. Further ones wait to be accepted.
 const CONNECTIONS_MAX: u32 = 16 * 1024;
 
-/// Open connections of the control plane. Further ones wait to be accepted.
+/// Open connections of the control plane, and of the metrics. Further ones wait to be accepted.
 const CONTROL_CONNECTIONS_MAX: u32 = 256;
 
 /// hyper's own limit on headers. It is above that of `body::check`, so that requests between the
@@ -92,6 +94,10 @@ pub struct ServeConfig {
     pub listen: Listen,
     /// The socket of the control plane.
     pub control: Listen,
+    /// The socket that serves the metrics alone, without a token; `None` for the control plane alone.
+    pub metrics: Option<Listen>,
+    /// The most functions that have metrics of their own.
+    pub metrics_functions_max: usize,
     /// The URL at which callers reach the data plane; `None` for its address.
     pub public_url: Option<String>,
     /// The tokens that the control plane accepts.
@@ -143,8 +149,11 @@ pub struct Server {
     openapi: bool,
     data: Vec<std::net::TcpListener>,
     control: std::net::TcpListener,
+    metrics: Option<std::net::TcpListener>,
+    metrics_functions_max: usize,
     data_address: SocketAddr,
     control_address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
 }
 
 impl Server {
@@ -155,6 +164,7 @@ impl Server {
     pub fn bind(config: ServeConfig, runtime: Runtime) -> Result<Self, BindError> {
         let (data, data_address) = config.listen.listeners(config.threads.max(1))?;
         let (control, control_address) = config.control.listener()?;
+        let (metrics, metrics_address) = config.metrics.map(Listen::listener).transpose()?.unzip();
         Ok(Self {
             runtime,
             public_url: config.public_url,
@@ -169,8 +179,11 @@ impl Server {
             openapi: config.openapi,
             data,
             control,
+            metrics,
+            metrics_functions_max: config.metrics_functions_max,
             data_address,
             control_address,
+            metrics_address,
         })
     }
 
@@ -190,6 +203,11 @@ impl Server {
         self.control_address
     }
 
+    /// Returns the address of the metrics, if they have one of their own.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
     /// Returns the switch of `/readyz`.
     pub fn readiness(&self) -> Readiness {
         self.readiness.clone()
@@ -207,9 +225,21 @@ impl Server {
         let (bodies, traffic) = (BodyMemory::new(), Traffic::default());
         let connections_max =
             CONNECTIONS_MAX.div_ceil(u32::try_from(self.data.len()).unwrap_or(u32::MAX).max(1));
+        let connections = |most| Connections::new(most, traffic.clone());
+        let data_connections: Vec<_> = self.data.iter().map(|_| connections(connections_max)).collect();
+        let control_connections = connections(CONTROL_CONNECTIONS_MAX);
+        let metrics_connections = self.metrics.as_ref().map(|_| connections(CONTROL_CONNECTIONS_MAX));
+        let plane = |name, threads: &[Connections]| Plane { name, threads: threads.to_vec() };
+        let mut planes = vec![
+            plane("data", &data_connections),
+            plane("control", std::slice::from_ref(&control_connections)),
+        ];
+        planes.extend(metrics_connections.as_ref().map(|it| plane("metrics", std::slice::from_ref(it))));
+        let metrics = Metrics::new(self.runtime.clone(), planes, bodies.clone(), self.metrics_functions_max);
+        let metrics = Arc::new(metrics);
         let document =
             self.openapi.then(|| CallsDocument::new(self.runtime.clone(), self.public_url.clone()));
-        for (index, listener) in self.data.into_iter().enumerate() {
+        for (index, (listener, connections)) in self.data.into_iter().zip(data_connections).enumerate() {
             let (runtime, bodies) = (self.runtime.clone(), bodies.clone());
             let (readiness, cors) = (self.readiness.clone(), self.cors.clone());
             let document = document.clone();
@@ -219,7 +249,7 @@ impl Server {
                 stopped: stopped.clone(),
                 failing: failing.clone(),
                 drain: self.drain,
-                connections: Connections::new(connections_max, traffic.clone()),
+                connections,
             };
             // Without an observer, hyper gets the future of `serve` itself: a wrapper would be moved
             // with every request.
@@ -259,26 +289,24 @@ impl Server {
         let ending = self.runtime.clone();
         let (runtime, access) = (self.runtime, self.access);
         let calls_url = CallsUrl::new(self.public_url, self.data_address);
-        let thread = ServingThread {
-            name: "nebula-control".to_owned(),
-            listener: self.control,
-            stopped,
-            failing,
+        let thread = |name: &str, listener, connections| ServingThread {
+            name: name.to_owned(),
+            listener,
+            stopped: stopped.clone(),
+            failing: failing.clone(),
             drain: self.drain,
-            connections: Connections::new(CONTROL_CONNECTIONS_MAX, traffic.clone()),
+            connections,
         };
-        threads.push(thread.spawn(move || {
-            let plane = ControlPlane::new(runtime, access, calls_url);
-            let serve = move |request, in_flight: RequestInFlight| {
-                let plane = plane.clone();
-                async move {
-                    let reply = plane.handle(request).await;
-                    drop(in_flight);
-                    Ok(reply)
-                }
-            };
-            Ok(ThreadWork { serve, tidy: || (), fast_path: FastPath::off() })
-        })?);
+        if let Some((listener, connections)) = self.metrics.zip(metrics_connections) {
+            let metrics = Arc::clone(&metrics);
+            let thread = thread("nebula-metrics", listener, connections);
+            threads.push(thread.spawn(move || Ok(control_work(ControlPlane::of_metrics(metrics))))?);
+        }
+        let thread = thread("nebula-control", self.control, control_connections);
+        threads.push(
+            thread.spawn(move || Ok(control_work(ControlPlane::new(runtime, access, calls_url, metrics))))?,
+        );
+        drop((stopped, failing));
         let exit_after_idle = self.exit_after_idle;
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
             let idle = async {
@@ -417,6 +445,29 @@ fn data_work<S>(
     Ok(ThreadWork { serve: serve(shard, contents), tidy, fast_path })
 }
 
+/// Returns the work of a thread that answers requests with `plane`.
+fn control_work(
+    plane: ControlPlane,
+) -> ThreadWork<
+    impl Fn(
+        Request<Incoming>,
+        RequestInFlight,
+    ) -> BoxFuture<'static, Result<axum::response::Response, Infallible>>
+    + Clone,
+    impl Fn() + Clone + Send + Sync + 'static,
+> {
+    let serve = move |request, in_flight: RequestInFlight| {
+        let plane = plane.clone();
+        let answer = async move {
+            let reply = plane.handle(request).await;
+            in_flight.end_unrepeatable(reply.status());
+            Ok(reply)
+        };
+        Box::pin(answer) as BoxFuture<'static, _>
+    };
+    ThreadWork { serve, tidy: || (), fast_path: FastPath::off() }
+}
+
 /// A thread that serves one listener.
 struct ServingThread {
     name: String,
@@ -488,10 +539,12 @@ impl ServingThread {
                 Ok(accepted) => accepted,
                 // Usually the process is out of file descriptors. Wait for connections to close.
                 Err(_) => {
+                    self.connections.tally().not_accepted();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
+            self.connections.tally().accepted();
             // Otherwise small answers wait for the client's delayed acknowledgement.
             let _ = stream.set_nodelay(true);
             spawn_connection(&builder, slot, &fast_path, stream, serve.clone());

@@ -69,12 +69,13 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
     .map_err(|error| cannot_open(serve, error))?;
     // systemd passes sockets, sd_listen_fds(3): the data plane's, then the control plane's.
     let mut handed_over = ListenFd::from_env();
+    let bind = |address: &Address| {
+        let resolved = address.resolve().with_context(|| format!("cannot find the address `{address}`"));
+        resolved.map(Listen::Address)
+    };
     let mut listen = |index, address: &Address| match handed_over.take_tcp_listener(index) {
         Ok(Some(listener)) => Ok(Listen::Inherited(listener)),
-        Ok(None) => {
-            let resolved = address.resolve().with_context(|| format!("cannot find the address `{address}`"));
-            resolved.map(Listen::Address)
-        }
+        Ok(None) => bind(address),
         Err(error) => Err(anyhow::Error::new(error).context("an inherited socket is not a TCP listener")),
     };
     warn_if_others_have_access(&serve.data_dir);
@@ -82,6 +83,8 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
         ServeConfig {
             listen: listen(0, &serve.listen)?,
             control: listen(1, &serve.control)?,
+            metrics: serve.metrics.as_ref().map(bind).transpose()?,
+            metrics_functions_max: serve.metrics_functions_max,
             public_url: serve.public_url.as_ref().map(ToString::to_string),
             access: Access::open(&serve.data_dir).map_err(cannot_use_tokens)?,
             threads,
@@ -111,7 +114,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
 /// Returns the hint for an address that can't be listened on.
 fn bind_hint(address: SocketAddr, error: &io::Error) -> String {
     if error.kind() != ErrorKind::AddrInUse {
-        return "give addresses of this machine with `--listen` and `--control`".to_owned();
+        return "give addresses of this machine with `--listen`, `--control` and `--metrics`".to_owned();
     }
     let holder = PortHolder::of(address).map(|holder| holder.to_string());
     let holder = holder.unwrap_or_else(|| "another process".to_owned());
@@ -203,20 +206,29 @@ fn cannot_use_tokens(error: AccessError) -> anyhow::Error {
     cause.context(hinted(message, hint))
 }
 
-/// The addresses of both planes.
+/// The addresses of both planes and of the metrics.
 pub(super) struct Addresses {
     pub(super) data: SocketAddr,
     control: SocketAddr,
+    metrics: Option<SocketAddr>,
 }
 
 impl Addresses {
     pub(super) fn of(server: &Server) -> Self {
-        Self { data: server.data_address(), control: server.control_address() }
+        Self {
+            data: server.data_address(),
+            control: server.control_address(),
+            metrics: server.metrics_address(),
+        }
     }
 
     /// Prints the addresses to stdout.
     pub(super) fn print(&self) -> anyhow::Result<()> {
-        text(format!("calls    http://{}\ncontrol  http://{}\n", self.data, self.control))
+        let mut lines = format!("calls    http://{}\ncontrol  http://{}\n", self.data, self.control);
+        if let Some(metrics) = self.metrics {
+            lines.push_str(&format!("metrics  http://{metrics}/metrics\n"));
+        }
+        text(lines)
     }
 }
 

@@ -175,6 +175,9 @@ endpoints! {
     /// Returns the log of the last calls of all functions.
     LOGS_OF_ALL: Get "/api/v1/logs" Read;
 
+    /// Returns the metrics, as Prometheus reads them.
+    METRICS: Get "/metrics" Read;
+
     /// Reports the cached results and the time that they saved.
     CACHE: Get "/api/v1/cache" Read;
     /// Clears all cached results.

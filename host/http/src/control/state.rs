@@ -1,5 +1,6 @@
 //! The state that handlers extract.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
@@ -16,6 +17,7 @@ use super::access::Access;
 use super::calls_url::CallsUrl;
 use super::refusal::{AsProblem, Refusal};
 use super::routes::Operations;
+use crate::metrics::{Format, Metrics};
 use crate::status;
 
 /// The state that handlers extract.
@@ -25,6 +27,25 @@ pub(super) struct ControlState {
     pub(super) access: BlockingAccess,
     pub(super) operations: Arc<Operations>,
     pub(super) calls_url: CallsUrl,
+    pub(super) metrics: BlockingMetrics,
+}
+
+/// The metrics, written only on the blocking pool, because some of them are on disk.
+#[derive(Clone)]
+pub(super) struct BlockingMetrics(Arc<Metrics>);
+
+impl BlockingMetrics {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self(metrics)
+    }
+
+    /// Writes all metrics.
+    pub(super) async fn encode(&self, format: Format) -> Result<String, Refusal<Infallible>> {
+        let metrics = Arc::clone(&self.0);
+        let written = spawn_blocking(move || metrics.encode(format)).await;
+        let written = written.map_err(|error| Refusal::new(status::internal(&error)))?;
+        written.map_err(|error| Refusal::new(status::internal(&error)))
+    }
 }
 
 /// The runtime, reachable only through the blocking pool.
@@ -157,6 +178,12 @@ impl FromRef<ControlState> for BlockingRuntime {
 impl FromRef<ControlState> for Arc<Operations> {
     fn from_ref(state: &ControlState) -> Self {
         Arc::clone(&state.operations)
+    }
+}
+
+impl FromRef<ControlState> for BlockingMetrics {
+    fn from_ref(state: &ControlState) -> Self {
+        state.metrics.clone()
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::task::{spawn_blocking, yield_now};
 use super::endpoints::{ALL, Endpoint, Method, Scope};
 use super::token::Token;
 use super::*;
+use crate::bodies::BodyMemory;
 
 /// A function of one parameter.
 const COMPONENT: &str = r#"(component
@@ -64,7 +65,8 @@ async fn plane_with_access() -> (ControlPlane, Access, TempDir) {
     std::fs::write(Token::path(data_dir.path()), "secret").unwrap();
     let access = Access::open(data_dir.path()).unwrap();
     access.create("f".parse().unwrap(), TokenScope::Read, None, 1).unwrap();
-    (ControlPlane::new(runtime, access.clone(), calls_url), access, data_dir)
+    let metrics = Arc::new(Metrics::new(runtime.clone(), Vec::new(), BodyMemory::new(), 1));
+    (ControlPlane::new(runtime, access.clone(), calls_url, metrics), access, data_dir)
 }
 
 /// A request that an endpoint accepts.

@@ -20,7 +20,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -83,9 +83,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
         let mut read = ReadBuf::uninit(&mut room);
         ready!(Pin::new(&mut self.socket).poll_read(context, &mut read))?;
         let bytes = read.filled();
+        let sample = self.begin_sample();
         match self.record_arrival(bytes, true) {
             Arrival::Hit(hit) => {
-                self.respond(hit);
+                self.respond(hit, sample);
                 return Poll::Ready(Ok(false));
             }
             Arrival::Partial { total } => {
@@ -130,11 +131,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
                 }
             }
         };
+        let sample = self.begin_sample();
         match self.record_arrival(&partial.bytes, is_whole) {
-            Arrival::Hit(hit) => self.respond(hit),
+            Arrival::Hit(hit) => self.respond(hit, sample),
             Arrival::Partial { .. } | Arrival::ForHyper => self.unread = partial.bytes.into(),
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Returns the time if the next response is to be timed.
+    fn begin_sample(&self) -> Option<Instant> {
+        self.lookups.as_ref().and_then(|lookups| lookups.requests.tally().begin_sample())
     }
 
     /// Records the bytes that arrived on the idle connection, and looks up the response if
@@ -146,12 +153,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
     }
 
     /// Starts to write a cached response.
-    fn respond(&mut self, hit: Hit) {
+    fn respond(&mut self, hit: Hit, sample: Option<Instant>) {
         self.pending.start(|head| hit.write(head));
         if let Some(Lookups { requests, busy_poll, .. }) = &self.lookups {
             busy_poll.record_response();
             // The connection isn't idle for `connections`.
-            drop(requests.begin_request());
+            requests.record_request();
+            requests.tally().repeated(sample);
         }
     }
 
