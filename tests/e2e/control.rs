@@ -24,6 +24,7 @@ fn every_path_but_healthz_requires_the_token() {
         ("GET", "/api/v1/tokens"),
         ("DELETE", "/api/v1/tokens/ci"),
         ("GET", "/openapi.json"),
+        ("GET", "/metrics"),
         ("GET", "/nowhere"),
     ] {
         let body = if method == "PUT" { component.as_slice() } else { b"" };

@@ -35,6 +35,7 @@ mod initialise;
 mod loading;
 mod logs;
 mod methods;
+mod metrics;
 mod mistakes;
 mod new_projects;
 mod openapi;

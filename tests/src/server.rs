@@ -144,6 +144,11 @@ impl Nebula {
         RequestBuilder::new(&self.agent, method, format!("http://{}{path}", self.calls))
     }
 
+    /// Prepares a request to another address of this server.
+    pub fn request_to(&self, address: &str, method: &str, path: &str) -> RequestBuilder<'_> {
+        RequestBuilder::new(&self.agent, method, format!("http://{address}{path}"))
+    }
+
     /// Prepares a request to the control plane, with the token.
     pub fn control(&self, method: &str, path: &str) -> RequestBuilder<'_> {
         self.control_without_token(method, path).header("authorization", &format!("Bearer {}", self.token))

@@ -241,6 +241,27 @@ pub(crate) fn nginx() -> Result<(), String> {
         .to_owned())
 }
 
+/// Ensures that promtool is available, which checks the metrics.
+///
+/// It is unpacked like nginx, because its package would start a server.
+pub(crate) fn promtool() -> Result<(), String> {
+    let unpacked = root().join("target/tools/prometheus");
+    let binary = unpacked.join("usr/bin/promtool");
+    // The tests look in the same places (tests/src/promtool.rs).
+    let is_available = || [Path::new("promtool"), &binary].iter().any(|it| succeeds(it, &["--version"]));
+    if is_available() {
+        return Ok(());
+    }
+    if has_apt() && succeeds("dpkg-deb", &["--version"]) && unpack("prometheus", &unpacked).is_ok() {
+        if is_available() {
+            return Ok(());
+        }
+    }
+    Err("`promtool` is missing or doesn't run; a test checks the metrics with it\n\n\
+         hint: run `sudo apt-get install prometheus`, or install your system's package for it, then try again"
+        .to_owned())
+}
+
 /// Ensures that Chromium is available, in which the tests open a page.
 ///
 /// It is installed, not unpacked like nginx, because it needs many libraries.

@@ -1,0 +1,142 @@
+//! The metrics of a server as a scraper reads them, and promtool, which checks them.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::answer::Answer;
+
+/// The metrics of one scrape.
+#[derive(Clone, Debug)]
+pub struct Scrape {
+    text: String,
+    samples: Vec<Sample>,
+}
+
+/// One line.
+#[derive(Clone, Debug)]
+struct Sample {
+    name: String,
+    labels: BTreeMap<String, String>,
+    value: f64,
+}
+
+impl Scrape {
+    /// Parses the text of a scrape, in either format.
+    #[track_caller]
+    pub fn of(answer: &Answer) -> Self {
+        let text = answer.text().to_owned();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let samples = lines.map(|line| Sample::parse(line).unwrap_or_else(|| panic!("not a sample: {line}")));
+        Self { samples: samples.collect(), text }
+    }
+
+    /// Returns the text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the sum of the series of a metric that have these labels.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.matching(name, labels).map(|sample| sample.value).sum()
+    }
+
+    /// Returns whether a metric has a series with these labels.
+    pub fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
+        self.matching(name, labels).next().is_some()
+    }
+
+    /// Asserts the sum of the series of a metric that have these labels.
+    #[track_caller]
+    pub fn is(&self, name: &str, labels: &[(&str, &str)], value: f64) -> &Self {
+        let found = self.sum(name, labels);
+        assert!((found - value).abs() < 1e-9, "{name}{labels:?} is {found}, not {value}:\n{}", self.text);
+        self
+    }
+
+    /// Returns the values of a label of a metric, in order.
+    pub fn values_of(&self, name: &str, label: &str) -> Vec<&str> {
+        let mut values: Vec<_> = self
+            .matching(name, &[])
+            .filter_map(|sample| sample.labels.get(label))
+            .map(String::as_str)
+            .collect();
+        values.sort_unstable();
+        values.dedup();
+        values
+    }
+
+    /// Returns every series with its value: `name{label="value"}`.
+    pub fn series(&self) -> BTreeMap<String, f64> {
+        self.samples
+            .iter()
+            .map(|sample| (format!("{}{:?}", sample.name, sample.labels), sample.value))
+            .collect()
+    }
+
+    /// Returns the names of the metrics, as their `TYPE` lines have them.
+    pub fn families(&self) -> Vec<&str> {
+        let names = self.text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        names.collect()
+    }
+
+    fn matching<'a>(&'a self, name: &str, labels: &[(&str, &str)]) -> impl Iterator<Item = &'a Sample> {
+        self.samples.iter().filter(move |sample| {
+            sample.name == name
+                && labels.iter().all(|(label, value)| sample.labels.get(*label).is_some_and(|it| it == value))
+        })
+    }
+}
+
+impl Sample {
+    /// Parses a line. No label of Nebula has a quote or a comma in its value.
+    fn parse(line: &str) -> Option<Self> {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (name, labels) = match series.split_once('{') {
+            Some((name, labels)) => (name, labels.strip_suffix('}')?),
+            None => (series, ""),
+        };
+        let labels = labels.split(',').filter(|label| !label.is_empty()).map(|label| {
+            let (name, value) = label.split_once('=')?;
+            Some((name.to_owned(), value.strip_prefix('"')?.strip_suffix('"')?.to_owned()))
+        });
+        let value = if value == "+Inf" { f64::INFINITY } else { value.parse().ok()? };
+        Some(Self { name: name.to_owned(), labels: labels.collect::<Option<_>>()?, value })
+    }
+}
+
+/// Asserts that promtool finds no fault in the text of a scrape.
+#[track_caller]
+pub fn lint(scrape: &Scrape) {
+    let mut promtool = Command::new(promtool())
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool runs");
+    // It reads everything before it prints.
+    promtool.stdin.take().expect("piped").write_all(scrape.text.as_bytes()).expect("it reads");
+    let output = promtool.wait_with_output().expect("a child");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let is_clean = output.status.success() && stdout.trim().is_empty() && stderr.trim().is_empty();
+    assert!(is_clean, "promtool, {}: {stdout}{stderr}", output.status);
+}
+
+/// Returns the path of promtool, where `cargo xtask test` looks for it, too.
+#[track_caller]
+fn promtool() -> PathBuf {
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/prometheus/usr/bin/promtool");
+    let candidates = [PathBuf::from("promtool"), unpacked];
+    let runs = |path: &PathBuf| {
+        let version =
+            Command::new(path).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        version.is_ok_and(|status| status.success())
+    };
+    candidates.into_iter().find(runs).unwrap_or_else(|| {
+        panic!(
+            "promtool isn't installed: `cargo xtask test` downloads it, or install the package `prometheus`"
+        )
+    })
+}
