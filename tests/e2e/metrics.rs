@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nebula_tests::{Answer, Nebula, Scrape, eventually, guests, lint, wat};
+use nebula_tests::{Answer, Nebula, Prometheus, Scrape, eventually, guests, lint, wat};
 use serde_json::json;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -323,4 +323,28 @@ fn promtool_finds_no_fault() {
     let metrics = scrape(&nebula);
     assert!(metrics.text().len() > 10_000);
     lint(&metrics);
+}
+
+/// Prometheus scrapes both addresses while calls come, in OpenMetrics, which it parses strictly.
+#[test]
+#[ignore = "needs Prometheus, which `cargo xtask test` downloads"]
+fn prometheus_scrapes_under_load() {
+    let nebula = Nebula::start_with(&["--metrics", "127.0.0.1:0"]).deploy("adds", guests::ADDS);
+    let prometheus = Prometheus::scraping(&nebula, &metrics_address(&nebula));
+    let (mut calls, jobs) = (0, ["nebula", "nebula-private"]);
+    let both = |found: &std::collections::BTreeMap<String, f64>, value: f64| {
+        jobs.iter().all(|job| found.get(*job).is_some_and(|it| (it - value).abs() < 1e-9))
+    };
+    eventually("Prometheus has scraped both", || {
+        nebula.post("/f/adds", &format!("[{calls},1]")).is(200);
+        calls += 1;
+        both(&prometheus.query("up"), 1.0).then_some(())
+    });
+    let expected = f64::from(calls);
+    eventually("Prometheus has counted all calls", || {
+        both(&prometheus.query("faas_invocations_total"), expected).then_some(())
+    });
+    let buckets = "faas_invoke_duration_seconds_bucket%7Ble=%22+Inf%22%7D";
+    let buckets = buckets.replace('+', "%2B");
+    assert!(both(&prometheus.query(&buckets), expected), "{:?}", prometheus.query(&buckets));
 }

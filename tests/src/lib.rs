@@ -11,7 +11,7 @@
 //! * `cli`: other commands, run until they exit.
 //! * `coding`: content in the codings of HTTP.
 //! * `nginx`: a caching proxy in front of a server.
-//! * `prometheus`: the metrics of a server, and their linter.
+//! * `prometheus`: the metrics of a server, their linter, and a scraper.
 //! * `chromium`: a page of another origin, in a browser.
 //! * `tls`: a TLS server in front of a server, with a certificate of its own.
 //! * `generator`: random values that a seed reproduces.
@@ -46,7 +46,7 @@ pub use chromium::Page;
 pub use cli::{CommandRun, binary, cargo_in, command, nebula, nebula_in};
 pub use generator::Generator;
 pub use nginx::Nginx;
-pub use prometheus::{Scrape, lint};
+pub use prometheus::{Prometheus, Scrape, lint};
 pub use server::{Nebula, RequestBuilder, data_dir_in, spawn_with_socket};
 pub use tls::{TestCa, TlsServer};
 

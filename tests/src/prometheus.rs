@@ -1,11 +1,18 @@
-//! The metrics of a server as a scraper reads them, and promtool, which checks them.
+//! The metrics of a server: parsed, checked by promtool, and scraped by Prometheus with the
+//! configuration that docs/metrics.md shows.
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
 
 use crate::answer::Answer;
+use crate::server::{Nebula, RequestBuilder, agent};
+
+const METRICS: &str = include_str!("../../docs/metrics.md");
 
 /// The metrics of one scrape.
 #[derive(Clone, Debug)]
@@ -109,7 +116,7 @@ impl Sample {
 /// Asserts that promtool finds no fault in the text of a scrape.
 #[track_caller]
 pub fn lint(scrape: &Scrape) {
-    let mut promtool = Command::new(promtool())
+    let mut promtool = Command::new(program("promtool"))
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -124,19 +131,92 @@ pub fn lint(scrape: &Scrape) {
     assert!(is_clean, "promtool, {}: {stdout}{stderr}", output.status);
 }
 
-/// Returns the path of promtool, where `cargo xtask test` looks for it, too.
+/// A running Prometheus. Dropping it kills the process and removes its directory.
+pub struct Prometheus {
+    child: Child,
+    address: SocketAddr,
+    agent: ureq::Agent,
+    /// Holds the configuration and the database.
+    _home: TempDir,
+}
+
+impl Prometheus {
+    /// Starts Prometheus with the documented configuration, for a server that has its metrics at
+    /// `metrics` too. It scrapes every second.
+    #[track_caller]
+    pub fn scraping(nebula: &Nebula, metrics: &str) -> Self {
+        let token = nebula.data_dir().join("token").display().to_string();
+        let mut configuration = "global: {scrape_interval: 1s}\n".to_owned() + documented_configuration();
+        for (documented, used) in [
+            ("127.0.0.1:8081", nebula.control_address().to_string()),
+            ("10.0.0.5:9090", metrics.to_owned()),
+            ("/etc/prometheus/nebula-token", token),
+        ] {
+            assert!(configuration.contains(documented), "no `{documented}` in {configuration}");
+            configuration = configuration.replace(documented, &used);
+        }
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = free.local_addr().expect("it is bound");
+        drop(free);
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let file = home.path().join("prometheus.yml");
+        std::fs::write(&file, configuration).expect("a directory to write to");
+        let child = Command::new(program("prometheus"))
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", home.path().join("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Prometheus runs");
+        Self { child, address, agent: agent(), _home: home }
+    }
+
+    /// Returns the values of a query by the job that scraped them; none while it has no data.
+    pub fn query(&self, query: &str) -> BTreeMap<String, f64> {
+        let url = format!("http://{}/api/v1/query?query={query}", self.address);
+        let answer = RequestBuilder::new(&self.agent, "GET", url).try_send();
+        // It listens before it is ready.
+        let Some(answer) = answer.ok().filter(|answer| answer.status() == 200) else {
+            return BTreeMap::new();
+        };
+        let found = answer.json();
+        let series = found["data"]["result"].as_array().into_iter().flatten();
+        let value = |series: &serde_json::Value| {
+            let value = series["value"][1].as_str()?.parse().ok()?;
+            Some((series["metric"]["job"].as_str()?.to_owned(), value))
+        };
+        series.filter_map(value).collect()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        // It may have exited already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Returns the configuration in docs/metrics.md.
 #[track_caller]
-fn promtool() -> PathBuf {
-    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/prometheus/usr/bin/promtool");
-    let candidates = [PathBuf::from("promtool"), unpacked];
+fn documented_configuration() -> &'static str {
+    let block = METRICS.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    block.expect("docs/metrics.md has a configuration")
+}
+
+/// Returns the path of a program of Prometheus, where `cargo xtask test` looks for it, too.
+#[track_caller]
+fn program(name: &str) -> PathBuf {
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/prometheus/usr/bin");
+    let candidates = [PathBuf::from(name), unpacked.join(name)];
     let runs = |path: &PathBuf| {
         let version =
             Command::new(path).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         version.is_ok_and(|status| status.success())
     };
     candidates.into_iter().find(runs).unwrap_or_else(|| {
-        panic!(
-            "promtool isn't installed: `cargo xtask test` downloads it, or install the package `prometheus`"
-        )
+        panic!("{name} isn't installed: `cargo xtask test` downloads it, or install the package `prometheus`")
     })
 }

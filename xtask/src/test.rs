@@ -11,7 +11,7 @@ pub(crate) fn test(phases: &mut Phases) -> Result<(), String> {
     phases.run("tools", || {
         tools::targets()?;
         tools::nginx()?;
-        tools::promtool()?;
+        tools::prometheus()?;
         tools::chromium()?;
         tools::nextest()?;
         tools::cargo_component()

@@ -241,23 +241,26 @@ pub(crate) fn nginx() -> Result<(), String> {
         .to_owned())
 }
 
-/// Ensures that promtool is available, which checks the metrics.
+/// Ensures that Prometheus and promtool are available, which scrape and check the metrics.
 ///
-/// It is unpacked like nginx, because its package would start a server.
-pub(crate) fn promtool() -> Result<(), String> {
+/// They are unpacked like nginx, because their package would start a server.
+pub(crate) fn prometheus() -> Result<(), String> {
     let unpacked = root().join("target/tools/prometheus");
-    let binary = unpacked.join("usr/bin/promtool");
-    // The tests look in the same places (tests/src/promtool.rs).
-    let is_available = || [Path::new("promtool"), &binary].iter().any(|it| succeeds(it, &["--version"]));
+    let binaries = unpacked.join("usr/bin");
+    // The tests look in the same places (tests/src/prometheus.rs).
+    let is_available = || {
+        ["prometheus", "promtool"].iter().all(|name| {
+            [PathBuf::from(name), binaries.join(name)].iter().any(|it| succeeds(it, &["--version"]))
+        })
+    };
     if is_available() {
         return Ok(());
     }
-    if has_apt() && succeeds("dpkg-deb", &["--version"]) && unpack("prometheus", &unpacked).is_ok() {
-        if is_available() {
-            return Ok(());
-        }
+    let can_unpack = has_apt() && succeeds("dpkg-deb", &["--version"]);
+    if can_unpack && unpack("prometheus", &unpacked).is_ok() && is_available() {
+        return Ok(());
     }
-    Err("`promtool` is missing or doesn't run; a test checks the metrics with it\n\n\
+    Err("`prometheus` or `promtool` is missing or doesn't run; some tests check the metrics with them\n\n\
          hint: run `sudo apt-get install prometheus`, or install your system's package for it, then try again"
         .to_owned())
 }

@@ -9,7 +9,7 @@
 //!              \-> a cached response
 //! ```
 //!
-//! `serve` listens, accepts connections and drains them.
+//! `serve` accepts connections and drains them; `metrics` counts what it does.
 
 mod accept;
 mod accept_encoding;
@@ -32,6 +32,7 @@ pub mod fuzzing;
 mod guest_request;
 mod hyper_refusal;
 mod input;
+mod listen;
 mod media_type;
 mod metrics;
 mod multipart;
@@ -52,6 +53,7 @@ pub use control::exports::names_query;
 pub use control::logs::logs_query;
 pub use control::token::{Token, TokenError};
 pub use control::{Access, AccessError, endpoints, settings};
+pub use listen::{BindError, Listen};
 pub use observe::{ObservedCall, ObservedProblem, ObservedSource, Observer};
 pub use readiness::Readiness;
-pub use serve::{BindError, Listen, ServeConfig, Server};
+pub use serve::{ServeConfig, Server};

@@ -96,7 +96,7 @@ impl RequestTally {
         }
     }
 
-    /// Returns the time if the next repeated response is to be timed.
+    /// Returns the time if the next repeated response belongs to the sample.
     pub(crate) fn begin_sample(&self) -> Option<Instant> {
         (self.repeated.load(Ordering::Relaxed) % REPEATS_PER_SAMPLE == 0).then(Instant::now)
     }

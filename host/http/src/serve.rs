@@ -24,7 +24,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use nebula_runtime::{Cors, Runtime, Shard};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -37,13 +36,11 @@ use crate::control::{Access, CallsUrl, ControlPlane};
 use crate::data::{self, DataPlane};
 use crate::fast_path::{FastPath, RequestInFlight};
 use crate::hyper_refusal::RefusalStream;
+use crate::listen::{BindError, Listen};
 use crate::metrics::{Metrics, Plane};
 use crate::observe::{Observer, observed};
 use crate::openapi::CallsDocument;
 use crate::readiness::Readiness;
-
-/// Connections that may wait to be accepted, for each listener.
-const BACKLOG: i32 = 1024;
 
 /// Open connections of the data plane, over all threads. Further ones wait to be accepted.
 const CONNECTIONS_MAX: u32 = 16 * 1024;
@@ -78,16 +75,6 @@ const BLOCKING_THREADS_MAX: usize = 16;
 /// limit.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
-/// The socket on which a plane listens.
-#[derive(Debug)]
-pub enum Listen {
-    /// A new socket on this address. Port 0 takes a free one.
-    Address(SocketAddr),
-    /// A socket that another process has bound and keeps open. While no server runs, connections
-    /// wait in its queue.
-    Inherited(std::net::TcpListener),
-}
-
 /// The configuration of a server.
 pub struct ServeConfig {
     /// The socket of the data plane.
@@ -116,22 +103,6 @@ pub struct ServeConfig {
     pub cors: Option<Cors>,
     /// Set to serve the OpenAPI document of all functions to callers.
     pub openapi: bool,
-}
-
-/// Why a server can't listen.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// The address is in use or can't be bound.
-    #[error("cannot listen on {address}")]
-    Address {
-        /// The address.
-        address: SocketAddr,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The inherited socket can't be used.
-    #[error("cannot listen on the socket that was handed over")]
-    Inherited(#[source] io::Error),
 }
 
 /// A server that listens and doesn't accept connections yet.
@@ -228,7 +199,9 @@ impl Server {
         let connections = |most| Connections::new(most, traffic.clone());
         let data_connections: Vec<_> = self.data.iter().map(|_| connections(connections_max)).collect();
         let control_connections = connections(CONTROL_CONNECTIONS_MAX);
-        let metrics_connections = self.metrics.as_ref().map(|_| connections(CONTROL_CONNECTIONS_MAX));
+        // Scrapes don't keep a server from being idle.
+        let scrapers = |_| Connections::new(CONTROL_CONNECTIONS_MAX, Traffic::default());
+        let metrics_connections = self.metrics.as_ref().map(scrapers);
         let plane = |name, threads: &[Connections]| Plane { name, threads: threads.to_vec() };
         let mut planes = vec![
             plane("data", &data_connections),
@@ -331,49 +304,6 @@ impl Server {
         ending.flush();
         Ok(())
     }
-}
-
-impl Listen {
-    /// Creates one listener.
-    fn listener(self) -> Result<(std::net::TcpListener, SocketAddr), BindError> {
-        let listener = match self {
-            Self::Address(address) => {
-                listen(address, false).map_err(|source| BindError::Address { address, source })?
-            }
-            Self::Inherited(listener) => {
-                listener.set_nonblocking(true).map_err(BindError::Inherited)?;
-                listener
-            }
-        };
-        let address = listener.local_addr().map_err(BindError::Inherited)?;
-        Ok((listener, address))
-    }
-
-    /// Creates a listener for each thread: sockets that share a port, or duplicates of the
-    /// inherited one.
-    fn listeners(self, count: usize) -> Result<(Vec<std::net::TcpListener>, SocketAddr), BindError> {
-        let inherited = matches!(self, Self::Inherited(_));
-        // Bind without sharing first. Otherwise a second server could share the port unnoticed.
-        let (first, address) = self.listener()?;
-        if inherited {
-            let all = (0..count).map(|_| first.try_clone()).collect::<io::Result<_>>();
-            return Ok((all.map_err(BindError::Inherited)?, address));
-        }
-        drop(first);
-        let all = (0..count).map(|_| listen(address, true)).collect::<io::Result<_>>();
-        Ok((all.map_err(|source| BindError::Address { address, source })?, address))
-    }
-}
-
-/// Binds a socket and listens. `shared` sockets may share their port with others.
-fn listen(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shared)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 /// Configures HTTP/1.1 and HTTP/2 with this server's limits.

@@ -6,7 +6,7 @@
 //!                                   \------(idle, and another has traffic)-----> in the sum
 //! ```
 //!
-//! A counter that falls looks like a restart to whoever reads it, so no counter falls:
+//! A reader takes a counter that falls for a restart, so no counter falls:
 //!
 //! * A function with a place shows its calls since it got the place. It has shown nothing before,
 //!   so a function that was never in the sum shows all its calls.
@@ -60,7 +60,7 @@ pub struct ShownCounts {
     pub all: CallCounts,
 }
 
-/// A function without a place that has traffic.
+/// A function without a place that may get one.
 struct Candidate<'a> {
     name: &'a FunctionName,
     counts: &'a CallCounts,
@@ -89,8 +89,9 @@ impl FunctionSeries {
                 place.active_at = now;
             }
         }
-        for Candidate { name, counts: total, .. } in self.candidates(counts) {
-            if self.places.len() >= self.places_max && !self.end_idlest(of, now) {
+        for Candidate { name, counts: total, traffic } in self.candidates(counts) {
+            let is_free = self.places.len() < self.places_max;
+            if !is_free && (traffic == 0 || !self.end_idlest(of, now)) {
                 break;
             }
             let baseline = if self.summed.remove(name).is_some() { total.clone() } else { none.clone() };
@@ -98,7 +99,7 @@ impl FunctionSeries {
         }
         self.summed.retain(|name, _| counts.functions.contains_key(name));
         for (name, counts) in &counts.functions {
-            if *counts != none && !self.places.contains_key(name) {
+            if !counts.is_empty() && !self.places.contains_key(name) {
                 self.summed.insert(name.clone(), counts.calls());
             }
         }
@@ -114,14 +115,17 @@ impl FunctionSeries {
         ShownCounts { functions: functions.collect(), others, all }
     }
 
-    /// Returns the functions without a place that have traffic, busiest first.
+    /// Returns the functions without a place that have traffic, busiest first. A new function is one
+    /// of them before its first call has ended: its calls must not begin in the sum if a place is free.
     fn candidates<'a>(&self, counts: &'a CountsByFunction) -> Vec<Candidate<'a>> {
         let without_place = counts.functions.iter().filter(|(name, _)| !self.places.contains_key(*name));
         let candidate = |(name, counts): (&'a FunctionName, &'a CallCounts)| {
             let before = self.summed.get(name).copied().unwrap_or_default();
             Candidate { name, counts, traffic: counts.calls().saturating_sub(before) }
         };
-        let mut candidates: Vec<_> = without_place.map(candidate).filter(|it| it.traffic > 0).collect();
+        let is_new = |it: &Candidate<'_>| !it.counts.is_empty() && !self.summed.contains_key(it.name);
+        let candidates = without_place.map(candidate).filter(|it| it.traffic > 0 || is_new(it));
+        let mut candidates: Vec<_> = candidates.collect();
         candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.traffic));
         candidates
     }
@@ -162,7 +166,7 @@ mod tests {
 
     const FUNCTIONS: usize = 6;
 
-    /// What happens to a host.
+    /// An event on a host.
     #[derive(Clone, Debug)]
     enum Event {
         Call {
@@ -174,7 +178,7 @@ mod tests {
         Remove {
             function: usize,
         },
-        /// The counts of removed functions are reported to nobody else.
+        /// The cache is reported, and finds only `f0` deployed.
         Report,
         Scrape {
             minutes: u64,
@@ -329,5 +333,19 @@ mod tests {
         call(&mut host, 3, 1);
         host.scrape();
         assert_eq!(shown(&host), [("others", 59), ("f1", 6), ("f2", 4)]);
+    }
+
+    /// A scrape while the first call of a function is in flight finds its cold start, and no call.
+    #[test]
+    fn a_function_has_a_place_before_its_first_call_ends() {
+        let mut host = Host::new(1);
+        let tally = host.tallies.open(&name(1));
+        tally.cold_start(Duration::from_millis(1));
+        host.scrape();
+        assert_eq!(shown(&host), [("others", 0), ("f1", 0)]);
+        host.routes.insert(name(1), tally);
+        call(&mut host, 1, 2);
+        host.scrape();
+        assert_eq!(shown(&host), [("others", 0), ("f1", 2)]);
     }
 }

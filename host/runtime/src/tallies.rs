@@ -87,7 +87,7 @@ impl Tallies {
 
     /// Adds counts that no tally has.
     pub(crate) fn add(&self, name: &FunctionName, counts: &CallCounts) {
-        if *counts != CallCounts::default() {
+        if !counts.is_empty() {
             self.lock().functions.entry(name.clone()).or_default().total += counts;
         }
     }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn hits(counts: &CallCounts) -> u64 {
-        counts[Count::Hits]
+        counts[Count::MemoryHits]
     }
 
     /// Every step moves counts, and no step changes their sum.

@@ -42,10 +42,8 @@ impl<S: Sync> FromRequestParts<S> for Format {
 }
 
 impl DescribeArgument for Format {
-    fn describe(description: &mut Description) {
-        let about = "`application/openmetrics-text; version=1.0.0` asks for that format";
-        description.header_parameter("Accept", about);
-    }
+    /// A document doesn't list `Accept`: the media types of the answer do it.
+    fn describe(_: &mut Description) {}
 }
 
 /// All metrics as text.

@@ -139,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Returns the time if the next response is to be timed.
+    /// Returns the time if the next response belongs to the sample.
     fn begin_sample(&self) -> Option<Instant> {
         self.lookups.as_ref().and_then(|lookups| lookups.requests.tally().begin_sample())
     }

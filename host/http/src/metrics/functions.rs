@@ -17,11 +17,9 @@ struct Row<'a> {
 
 /// Sources of answers, as `nebula_calls_total` has them. Every call has one.
 fn sources(counts: &CallCounts) -> [(&'static str, u64); 6] {
-    let hits = counts[Count::Hits] + counts[Count::Repeats];
-    let on_disk = counts[Count::DiskHits];
     [
-        ("memory", hits.saturating_sub(on_disk)),
-        ("disk", on_disk),
+        ("memory", counts[Count::Repeats] + counts[Count::MemoryHits]),
+        ("disk", counts[Count::DiskHits]),
         ("merged", counts[Count::Collapsed]),
         ("miss", counts[Count::Misses]),
         ("uncached", counts[Count::Uncached]),
@@ -34,7 +32,7 @@ pub(super) fn write(metrics: &mut MetricWriter<'_>, shown: &ShownCounts) -> fmt:
     let ShownCounts { functions, others, all } = shown;
     let mut rows: Vec<_> =
         functions.iter().map(|(name, counts)| Row { name: name.as_str(), counts }).collect();
-    if *others != CallCounts::default() {
+    if !others.is_empty() {
         rows.push(Row { name: OTHERS, counts: others });
     }
     let rows = &*rows;
@@ -138,7 +136,7 @@ fn histogram(
 ) -> fmt::Result {
     metrics.family(family, |series| {
         rows.iter().try_for_each(|Row { name, counts }| match counts.phase(phase) {
-            Some(durations) => series.add_histogram(&[("faas_name", name)], durations),
+            Some(durations) => series.add_histogram(&[("faas_name", name)], &durations),
             None => Ok(()),
         })
     })

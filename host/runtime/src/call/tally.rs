@@ -20,7 +20,7 @@ use std::time::Duration;
 use nebula_cache::Counts;
 use nebula_model::answer::Answer;
 use nebula_model::caching::Source;
-use nebula_telemetry::histogram::{Histogram, HistogramCounts, nanoseconds};
+use nebula_telemetry::histogram::{BOUNDED_BUCKETS, Histogram, HistogramCounts, nanoseconds};
 
 use crate::call::invoke::CallOutcome;
 use crate::error::{CallError, ErrorCode, Fault};
@@ -48,15 +48,15 @@ counts! {
     // A repeated hit writes the first of these, which share a cache line.
     /// Hits that were repeated without looking the result up. All returned an answer.
     Repeats;
-    /// Other calls that were answered with a cached result.
-    Hits;
+    /// Other calls that were answered with a result in memory.
+    MemoryHits;
     /// Time saved by hits and merged calls, microseconds: the computation times of their results.
     SavedUs;
     /// Bytes of inputs.
     InputBytes;
     /// Bytes of answers.
     OutputBytes;
-    /// Those of the `Hits` whose result was read from disk.
+    /// Calls that were answered with a result on disk.
     DiskHits;
     /// Calls answered by the execution of another call.
     Collapsed;
@@ -121,14 +121,27 @@ pub(crate) struct CallTally {
     phases: OnceLock<Box<[Histogram; PHASES]>>,
 }
 
-/// Counts of calls.
+/// Counts of calls. Most of them are 0 and take no memory, because a host keeps the counts of every
+/// function that was called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallCounts {
-    counts: [u64; Count::ALL.len()],
-    errors: [u64; CODES],
-    /// `None` if nothing ran.
-    phases: Option<Box<[HistogramCounts; PHASES]>>,
+    /// Those that aren't 0, in order.
+    cells: Vec<CountCell>,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CountCell {
+    /// The place of the count among all: [`Count`]s, then errors by code, then the phases.
+    index: u8,
+    value: u64,
+}
+
+/// The place of the first error.
+const ERRORS_AT: usize = Count::ALL.len();
+
+/// The place of the first phase. Each has its buckets and the sum of its durations.
+const PHASES_AT: usize = ERRORS_AT + CODES;
+const PHASE_CELLS: usize = BOUNDED_BUCKETS + 2;
 
 impl CallTally {
     fn add(&self, count: Count, value: u64) {
@@ -142,11 +155,9 @@ impl CallTally {
     /// Counts a hit and returns the number of hits before it. [`end`](Self::end) counts its outcome.
     pub(crate) fn hit(&self, saved: Duration, on_disk: bool) -> u64 {
         self.save(saved);
-        if on_disk {
-            self.add(Count::DiskHits, 1);
-        }
-        let hits = self.counts[Count::Hits as usize].fetch_add(1, Ordering::Relaxed);
-        hits + self.get(Count::Repeats)
+        let before = self.hits();
+        self.add(if on_disk { Count::DiskHits } else { Count::MemoryHits }, 1);
+        before
     }
 
     /// Counts a repeated hit.
@@ -159,7 +170,7 @@ impl CallTally {
 
     /// Returns the number of hits so far.
     pub(crate) fn hits(&self) -> u64 {
-        self.get(Count::Hits) + self.get(Count::Repeats)
+        self.get(Count::Repeats) + self.get(Count::MemoryHits) + self.get(Count::DiskHits)
     }
 
     /// Counts a call that another call's execution answered. [`end`](Self::end) counts its outcome.
@@ -233,12 +244,14 @@ impl CallTally {
 
     /// Returns the counts so far.
     pub(crate) fn counts(&self) -> CallCounts {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        CallCounts {
-            counts: std::array::from_fn(|index| read(&self.counts[index])),
-            errors: std::array::from_fn(|index| read(&self.errors[index])),
-            phases: self.phases.get().map(|phases| Box::new(phases.each_ref().map(Histogram::counts))),
-        }
+        let counts = self.counts.iter().chain(&self.errors).map(|count| count.load(Ordering::Relaxed));
+        let phases = self.phases.get().into_iter().flat_map(|phases| phases.iter());
+        let phases = phases.flat_map(|phase| {
+            let HistogramCounts { buckets, sum_ns } = phase.counts();
+            buckets.into_iter().chain([sum_ns])
+        });
+        let cells = (0..).zip(counts.chain(phases)).map(|(index, value)| CountCell { index, value });
+        CallCounts { cells: cells.filter(|cell| cell.value > 0).collect() }
     }
 }
 
@@ -247,14 +260,33 @@ impl CallCounts {
     pub(crate) fn of(counts: &[(Count, u64)]) -> Self {
         let mut all = Self::default();
         for (count, value) in counts {
-            all.counts[*count as usize] = *value;
+            *all.at(*count as u8) += value;
         }
         all
     }
 
+    /// Returns the count at a place, which is added if it is 0.
+    fn at(&mut self, index: u8) -> &mut u64 {
+        let at = self.cells.binary_search_by_key(&index, |cell| cell.index).unwrap_or_else(|at| {
+            self.cells.insert(at, CountCell { index, value: 0 });
+            at
+        });
+        &mut self.cells[at].value
+    }
+
+    fn get(&self, index: usize) -> &u64 {
+        let at = self.cells.binary_search_by_key(&index, |cell| usize::from(cell.index));
+        at.map_or(&0, |at| &self.cells[at].value)
+    }
+
+    /// Returns whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
     /// Returns the calls that ended with an error of this code.
     pub fn errors(&self, code: ErrorCode) -> u64 {
-        self.errors[code as usize]
+        *self.get(ERRORS_AT + code as usize)
     }
 
     /// Returns the calls that returned an answer.
@@ -264,23 +296,28 @@ impl CallCounts {
 
     /// Returns all calls.
     pub fn calls(&self) -> u64 {
-        self.ok() + self.errors.iter().sum::<u64>()
+        self.ok() + ErrorCode::ALL.iter().map(|code| self.errors(*code)).sum::<u64>()
     }
 
-    /// Returns the durations of a phase; `None` if nothing ran.
-    pub fn phase(&self, phase: Phase) -> Option<&HistogramCounts> {
-        self.phases.as_ref().map(|phases| &phases[phase as usize])
+    /// Returns the durations of a phase; `None` if no call had the phase.
+    pub fn phase(&self, phase: Phase) -> Option<HistogramCounts> {
+        let at = PHASES_AT + phase as usize * PHASE_CELLS;
+        let durations = HistogramCounts {
+            buckets: std::array::from_fn(|bucket| *self.get(at + bucket)),
+            sum_ns: *self.get(at + BOUNDED_BUCKETS + 1),
+        };
+        (durations.count() > 0).then_some(durations)
     }
 
     /// Returns how often a call waited for the function's code.
     pub fn cold_starts(&self) -> u64 {
-        self.phase(Phase::Load).map_or(0, HistogramCounts::count)
+        self.phase(Phase::Load).map_or(0, |durations| durations.count())
     }
 
     /// Returns the counts of the cache.
     pub(crate) fn cache(&self) -> Counts {
         Counts {
-            hits: self[Count::Hits] + self[Count::Repeats],
+            hits: self[Count::Repeats] + self[Count::MemoryHits] + self[Count::DiskHits],
             collapsed: self[Count::Collapsed],
             misses: self[Count::Misses],
             verified: self[Count::Verified],
@@ -294,19 +331,14 @@ impl Index<Count> for CallCounts {
     type Output = u64;
 
     fn index(&self, count: Count) -> &u64 {
-        &self.counts[count as usize]
+        self.get(count as usize)
     }
 }
 
 impl AddAssign<&Self> for CallCounts {
     fn add_assign(&mut self, other: &Self) {
-        let Self { counts, errors, phases } = other;
-        for (own, other) in self.counts.iter_mut().zip(counts).chain(self.errors.iter_mut().zip(errors)) {
-            *own += other;
-        }
-        if let Some(phases) = phases {
-            let own = self.phases.get_or_insert_default();
-            own.iter_mut().zip(phases.iter()).for_each(|(own, other)| *own += *other);
+        for CountCell { index, value } in &other.cells {
+            *self.at(*index) += value;
         }
     }
 }
@@ -314,12 +346,67 @@ impl AddAssign<&Self> for CallCounts {
 /// Subtracts earlier counts of the same calls.
 impl SubAssign<&Self> for CallCounts {
     fn sub_assign(&mut self, earlier: &Self) {
-        let Self { counts, errors, phases } = earlier;
-        for (own, earlier) in self.counts.iter_mut().zip(counts).chain(self.errors.iter_mut().zip(errors)) {
-            *own = own.saturating_sub(*earlier);
+        for CountCell { index, value } in &earlier.cells {
+            let own = self.at(*index);
+            *own = own.saturating_sub(*value);
         }
-        if let (Some(own), Some(phases)) = (&mut self.phases, phases) {
-            own.iter_mut().zip(phases.iter()).for_each(|(own, earlier)| *own -= *earlier);
-        }
+        self.cells.retain(|cell| cell.value > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use nebula_model::cost::CallCost;
+
+    use super::*;
+
+    fn tally() -> CallTally {
+        let tally = CallTally::default();
+        let cost = CallCost { run: Duration::from_secs(2), ..CallCost::default() };
+        let failed = CallOutcome::failed(Arc::new(CallError::Internal(String::new())), cost);
+        tally.end(&failed, true, 7);
+        tally.hit(Duration::from_secs(3), true);
+        tally.repeat(Duration::from_secs(1), 5, 6);
+        tally
+    }
+
+    #[test]
+    fn everything_that_a_tally_has_is_in_its_counts() {
+        let counts = tally().counts();
+        assert_eq!(counts.errors(ErrorCode::Internal), 1);
+        assert_eq!((counts.ok(), counts.calls(), counts[Count::Misses]), (1, 2, 1));
+        assert_eq!((counts[Count::InputBytes], counts[Count::OutputBytes]), (12, 6));
+        assert_eq!((counts[Count::DiskHits], counts[Count::SavedUs]), (1, 4_000_000));
+        assert_eq!(counts[Count::ProcessorNs], 2_000_000_000);
+        let run = counts.phase(Phase::Run).unwrap();
+        assert_eq!((run.count(), run.buckets[11], run.sum_ns), (1, 1, 2_000_000_000));
+        assert_eq!(counts.phase(Phase::Queue).unwrap().buckets[0], 1);
+        assert_eq!((counts.phase(Phase::Load), counts.cold_starts()), (None, 0));
+        // The last cell of the last phase has a place.
+        assert!(PHASES_AT + Phase::ALL.len() * PHASE_CELLS <= usize::from(u8::MAX));
+    }
+
+    #[test]
+    fn counts_are_added_and_subtracted() {
+        let once = tally().counts();
+        let mut twice = once.clone();
+        twice += &once;
+        assert_eq!(twice.phase(Phase::Run).unwrap().sum_ns, 4_000_000_000);
+        assert_eq!(twice.calls(), 4);
+        twice -= &once;
+        assert_eq!(twice, once);
+        twice -= &once;
+        assert!(twice.is_empty() && twice == CallCounts::default());
+    }
+
+    #[test]
+    fn a_call_that_did_not_run_has_no_durations() {
+        let tally = CallTally::default();
+        tally.end(&CallOutcome::failed(CallError::NoSlot, CallCost::default()), true, 0);
+        let counts = tally.counts();
+        assert_eq!((counts[Count::Refused], counts.errors(ErrorCode::Overloaded)), (1, 1));
+        assert!(tally.phases.get().is_none());
     }
 }
