@@ -98,7 +98,8 @@ impl RequestTally {
 
     /// Returns the time if the next repeated response belongs to the sample.
     pub(crate) fn begin_sample(&self) -> Option<Instant> {
-        (self.repeated.load(Ordering::Relaxed) % REPEATS_PER_SAMPLE == 0).then(Instant::now)
+        let repeated = self.repeated.load(Ordering::Relaxed);
+        repeated.is_multiple_of(REPEATS_PER_SAMPLE).then(Instant::now)
     }
 
     /// Counts a repeated response, and its time if it was [sampled](Self::begin_sample).

@@ -375,17 +375,13 @@ fn data_work<S>(
     Ok(ThreadWork { serve: serve(shard, contents), tidy, fast_path })
 }
 
+/// The answer of a plane whose requests aren't calls.
+type ControlAnswer = BoxFuture<'static, Result<axum::response::Response, Infallible>>;
+
 /// Returns the work of a thread that answers requests with `plane`.
 fn control_work(
     plane: ControlPlane,
-) -> ThreadWork<
-    impl Fn(
-        Request<Incoming>,
-        RequestInFlight,
-    ) -> BoxFuture<'static, Result<axum::response::Response, Infallible>>
-    + Clone,
-    impl Fn() + Clone + Send + Sync + 'static,
-> {
+) -> ThreadWork<impl Fn(Request<Incoming>, RequestInFlight) -> ControlAnswer + Clone, fn()> {
     let serve = move |request, in_flight: RequestInFlight| {
         let plane = plane.clone();
         let answer = async move {
@@ -393,7 +389,7 @@ fn control_work(
             in_flight.end_unrepeatable(reply.status());
             Ok(reply)
         };
-        Box::pin(answer) as BoxFuture<'static, _>
+        Box::pin(answer) as ControlAnswer
     };
     ThreadWork { serve, tidy: || (), fast_path: FastPath::off() }
 }
