@@ -323,6 +323,9 @@ fn errors_of_a_proxy_are_told_from_the_functions() {
             let mut head = [0; 1024];
             let _ = std::io::Read::read(&mut stream, &mut head).unwrap();
             write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+            // The end of a connection with unread bytes, such as the body, would reset it.
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
         });
         nebula(&["invoke", "adds", "1", "--url", &url])
             .exits(code)
