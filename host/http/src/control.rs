@@ -93,12 +93,7 @@ fn routes() -> Routes<ControlState> {
 }
 
 impl ControlPlane {
-    pub(crate) fn new(
-        runtime: Runtime,
-        access: Access,
-        calls_url: CallsUrl,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub(crate) fn new(runtime: Runtime, access: Access, calls_url: CallsUrl, metrics: Arc<Metrics>) -> Self {
         let Routes { router, operations } = routes();
         let operations = Arc::new(operations);
         let guard = Arc::new(Guard { access: access.clone(), operations: Arc::clone(&operations) });
