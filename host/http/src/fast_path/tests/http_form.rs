@@ -17,11 +17,17 @@ fn http_form_is_cached_by_the_whole_head() {
         // This takes one request more than for a typed function: only the first response tells that
         // the function sees headers.
         for headers in ["x: a\r\n", "x: b\r\n", "traceparent: 00-1\r\n"] {
-            for _ in 0..5 {
+            let mut is_cached = false;
+            // On a busy machine hyper may not be done with one request before the next one comes.
+            for _ in 0..100 {
                 let (head, _) = ask(&mut client, request(headers).as_bytes()).await;
                 assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+                is_cached = thread.parsed() == 0;
+                if is_cached {
+                    break;
+                }
             }
-            assert!(thread.parsed() < 5, "{headers}");
+            assert!(is_cached, "{headers}");
         }
         // Heads are cached beside each other.
         for headers in ["x: b\r\n", "x: a\r\n", "traceparent: 00-1\r\n", "x: a\r\n"] {
