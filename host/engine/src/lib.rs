@@ -52,7 +52,7 @@ pub use self::component::{Described, Kind, Loaded, Refused, Typed, USES_MAX};
 pub use self::docs::{DOCS_BYTES_MAX, DOCS_SECTION, documentation};
 pub use self::initialise::InitialiseError;
 use self::purity::Sandbox;
-pub use self::purity::{Allowance, CallLog, CancelFlag, thread_time};
+pub use self::purity::{Allowance, CallLog, CancelFlag, LogStream, thread_time};
 pub use self::ready::{Ready, Spent};
 use self::ticker::Counter;
 pub use self::ticker::{TICK, Ticker};

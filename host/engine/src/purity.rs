@@ -41,8 +41,8 @@ use self::http::DenyOutgoing;
 use self::http::ResponseSink;
 pub(crate) use self::http::ResponseTooLarge;
 pub(crate) use self::imports::{classify, linker};
-pub use self::log::CallLog;
 use self::log::LogSink;
+pub use self::log::{CallLog, LogStream};
 pub(crate) use self::random::{Seed, SeedInput};
 
 /// Maximum number of handles a guest may hold at once: streams, pollables, bodies, header maps.
@@ -124,7 +124,7 @@ impl Sandbox {
                 .insecure_random_seed(0)
                 .max_random_size(RANDOM_BYTES_MAX)
                 .stdout(self.log.clone())
-                .stderr(self.log.clone())
+                .stderr(self.log.of(LogStream::Stderr))
                 .allow_tcp(false)
                 .allow_udp(false)
                 .build();

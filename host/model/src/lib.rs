@@ -21,4 +21,5 @@ pub mod settings;
 pub mod similar;
 pub mod size;
 pub mod token;
+pub mod trace_context;
 pub mod trailers;

@@ -4,10 +4,13 @@
 
 pub mod carbon;
 pub mod energy;
+mod event_rate;
 pub mod histogram;
 pub mod rapl;
 
 use std::time::{Duration, Instant};
+
+pub use self::event_rate::EventRate;
 
 /// Splits elapsed time into consecutive laps.
 #[derive(Debug)]
