@@ -23,6 +23,7 @@ use crate::preference::PREFER;
 use crate::problem::Problem;
 use crate::request_id::X_REQUEST_ID;
 use crate::status::{self, HEADER_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
+use crate::trace_context::TRACEPARENT;
 
 /// The longest time from the end of the headers to the end of the body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,7 +48,10 @@ pub(crate) struct PresentHeaders {
     /// `If-Match` or `If-None-Match`.
     pub(crate) conditions: bool,
     pub(crate) prefer: bool,
+    /// Affects no answer, only logs.
     pub(crate) request_id: bool,
+    /// Affects no answer, only logs.
+    pub(crate) traceparent: bool,
 }
 
 /// Checks what HTTP requires of every request, and finds the headers that affect the answer.
@@ -83,6 +87,7 @@ pub(crate) fn check(parts: &request::Parts) -> Result<PresentHeaders, Problem> {
             ref name => {
                 present.prefer |= name == PREFER;
                 present.request_id |= name == X_REQUEST_ID;
+                present.traceparent |= name == TRACEPARENT;
             }
         }
     }

@@ -25,7 +25,7 @@ use hyper::body::Incoming;
 use nebula_model::trailers;
 use nebula_runtime::id::FunctionRef;
 use nebula_runtime::{
-    Answer, AnsweredCall, CallOutcome, Cors, Form, Function, IssuedReceipt, PathRoute, Prefer,
+    Answer, AnsweredCall, CallIds, CallOutcome, Cors, Form, Function, IssuedReceipt, PathRoute, Prefer,
     ReceiptSubject, RepeatableAnswer, Request as Call, RoutedFunction, SegmentRoute, Shard, host_of,
 };
 
@@ -47,6 +47,7 @@ use crate::problem::{Problem, Reply};
 use crate::readiness::Readiness;
 use crate::request_id::{self, X_REQUEST_ID};
 use crate::status;
+use crate::trace_context;
 use crate::trailers::{self as answer_trailers, SentBody, TrailedBody};
 
 /// A reply with the cached result that it was made from.
@@ -76,7 +77,7 @@ struct RequestTarget<'a> {
 struct CallToRun<'a> {
     call: Call,
     prefer: Prefer,
-    request_id: &'a HeaderValue,
+    ids: CallIds<'a>,
 }
 
 /// A copy of a call, kept until its receipt is issued.
@@ -336,7 +337,9 @@ async fn call(
     };
     let context = ResponseContext::of(parts, *present, *selector, *compression);
     let accept = if present.accept { accept(&parts.headers) } else { None };
-    let call = CallToRun { call: request, prefer: prefer(accept.as_deref()), request_id };
+    let trace = if present.traceparent { trace_context::of(&parts.headers) } else { None };
+    let ids = CallIds { request_id: request_id.to_str().ok(), trace_id: trace.map(|trace| trace.trace_id) };
+    let call = CallToRun { call: request, prefer: prefer(accept.as_deref()), ids };
     Ok(run(plane, function, &context, call).await)
 }
 
@@ -352,13 +355,12 @@ async fn run(
     DataPlane { shard, contents, .. }: &DataPlane,
     function: &Arc<RoutedFunction>,
     context: &ResponseContext,
-    CallToRun { call, prefer, request_id }: CallToRun<'_>,
+    CallToRun { call, prefer, ids }: CallToRun<'_>,
 ) -> ReplyWithResult {
     // Boxed, because few requests ask for a receipt, and the others don't move its memory around.
     let order =
         context.receipt.map(|preference| Box::new(ReceiptOrder { preference, call: call.clone(), prefer }));
-    let request_id = request_id.to_str().ok();
-    let answered = shard.answer(function, call, prefer, context.directives, request_id).await;
+    let answered = shard.answer(function, call, prefer, context.directives, ids).await;
     let AnsweredCall { outcome, repeatable } = answered;
     // A receipt has the time of its creation, so the same response can't be sent again.
     let result = repeatable.filter(|_| order.is_none());

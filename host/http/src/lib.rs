@@ -46,6 +46,7 @@ mod request_id;
 mod request_tally;
 mod serve;
 mod status;
+mod trace_context;
 mod trailers;
 pub mod wire;
 

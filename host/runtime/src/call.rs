@@ -7,8 +7,10 @@
 //!
 //! `shard` is the state of one serving thread, `functions` the names that all threads share,
 //! `routes` the paths that stand for them, `lane` the threads for long calls, `invoke` one run of a
-//! component. `lookup` finds results, `keep` stores them, and `tally` counts calls.
+//! component. `lookup` finds results, `keep` stores them, `tally` counts calls, and `events` logs
+//! failures.
 
+pub(crate) mod events;
 pub(crate) mod function;
 pub(crate) mod functions;
 pub(crate) mod invoke;

@@ -197,6 +197,29 @@ impl CallError {
         }
     }
 
+    /// Returns whether the call, or the step that failed it, passed its deadline.
+    pub(crate) fn is_late(&self) -> bool {
+        match self {
+            Self::DeadlineExceeded { .. } => true,
+            Self::Step(failure) => failure.cause.is_late(),
+            Self::BadInput(_)
+            | Self::UnsupportedMediaType { .. }
+            | Self::UnsupportedInput(_)
+            | Self::InputTooLarge { .. }
+            | Self::Trapped(_)
+            | Self::StackExhausted(_)
+            | Self::ResourceLimit { .. }
+            | Self::OutputTooLarge { .. }
+            | Self::InvalidAnswer(_)
+            | Self::Failed { .. }
+            | Self::PipelineLimit { .. }
+            | Self::Overloaded { .. }
+            | Self::NoSlot
+            | Self::Load(_)
+            | Self::Internal(_) => false,
+        }
+    }
+
     /// Returns the size of its variable text, bytes.
     pub(crate) fn text_bytes(&self) -> usize {
         match self {

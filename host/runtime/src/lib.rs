@@ -51,6 +51,7 @@ pub use nebula_model::record::{Composition, Description, Linked, Pinned, Version
 pub use nebula_model::request::{Prefer, Request};
 pub use nebula_model::route::{RouteError, RouteHost, RoutePath, host_of};
 pub use nebula_model::settings::{Settings, SettingsBase, SettingsUpdate};
+pub use nebula_model::trace_context::{SpanId, TraceContext, TraceId};
 pub use nebula_model::{id, limits, similar, size, token};
 pub use nebula_pipeline as pipeline;
 pub use nebula_store::{
@@ -59,6 +60,7 @@ pub use nebula_store::{
 
 pub use self::backends::Backends;
 pub use self::cache::ResultStore;
+pub use self::call::events::CallIds;
 pub use self::call::function::Function;
 pub use self::call::invoke::{CallOutcome, StepTrace};
 pub use self::call::lane::{LaneUsage, NotRun};

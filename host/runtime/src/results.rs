@@ -18,6 +18,7 @@ use nebula_model::record::VersionRecord;
 use nebula_store::{Inputs, LogEntry, Logs, Store, StoreError, now_unix_us};
 
 use crate::cache::{Cache, Flights, ResultStore};
+use crate::call::events::{CallIds, log_failure, log_output};
 use crate::call::function::Function;
 use crate::call::invoke::CallOutcome;
 use crate::call::tally::CallCounts;
@@ -123,14 +124,18 @@ impl Results {
         let _ = self.log_observer.set(observer);
     }
 
-    /// Records a call's output and failure, with the id of its request if it came with one.
-    pub(crate) fn record_log(&self, function: &Function, called: &CallOutcome, request_id: Option<&str>) {
+    /// Records a call's output and failure, with the ids of its request if it came with one.
+    pub(crate) fn record_log(&self, function: &Function, called: &CallOutcome, ids: CallIds<'_>) {
+        if let Err(error) = &called.result {
+            log_failure(&function.record, error, ids);
+        }
         let outcome = match &called.result {
             Ok(_) if called.log.is_empty() => return,
             Ok(_) => "ok".to_owned(),
             Err(error) if matches!(error.fault(), Fault::Caller | Fault::Load) => return,
             Err(error) => error.to_string(),
         };
+        log_output(&function.record, &called.log, ids);
         let entry = LogEntry {
             function: function.record.name.clone(),
             at_unix_us: now_unix_us(),
@@ -138,7 +143,7 @@ impl Results {
             outcome,
             duration_us: u64::try_from(called.cost.total().as_micros()).unwrap_or(u64::MAX),
             output: called.log.text(),
-            request_id: request_id.map(str::to_owned),
+            request_id: ids.request_id.map(str::to_owned),
         };
         if let Some(observer) = self.log_observer.get() {
             observer(&function.record.name, &entry);

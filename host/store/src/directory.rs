@@ -24,9 +24,12 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use tracing::warn;
+
 pub use self::error::OpenError;
 use self::format::{FORMAT, FORMAT_1};
 use self::lock::DirectoryLock;
+use crate::STORE;
 
 /// The beginning of the name of a file that isn't written to its end.
 const UNFINISHED: &str = ".tmp-";
@@ -144,7 +147,11 @@ fn read_secret(path: &Path) -> io::Result<Secret> {
         Ok(bytes) => match bytes.try_into() {
             Ok(bytes) => Ok(Secret(bytes)),
             // A key of another length is damaged. With a new one all code is compiled again.
-            Err(_) => create_secret(path),
+            Err(_) => {
+                let file = path.display().to_string();
+                warn!(target: STORE, file, "the key is damaged and is replaced: all code is compiled again");
+                create_secret(path)
+            }
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => create_secret(path),
         Err(error) => Err(error),

@@ -32,6 +32,9 @@ pub use self::store::{
 /// The cause of an error, without the types of the database or the network that reported it.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
+/// The target of events about the data directory.
+const STORE: &str = "nebula::store";
+
 /// Returns whether the disk, or the user's share of it, is full.
 fn is_out_of_space(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)

@@ -33,12 +33,16 @@ use nebula_model::id::Digest;
 use redb::{
     Builder, Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, WriteTransaction,
 };
+use tracing::warn;
 
 use self::mark::Mark;
 use super::{RecordSeal, Removal, ResultStore, ResultStoreError};
 use crate::key::Key;
 use crate::result::{CachedResult, FailureBytes};
 use crate::usage::Usage;
+
+/// The target of events about the data directory.
+const STORE: &str = "nebula::store";
 
 /// Maps a key to its numbered record.
 const RESULTS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("results");
@@ -304,6 +308,7 @@ impl Shared {
             Ok(Ok(done)) => return Some(done),
             Ok(Err(failure)) if failure.is_transient() => self.close(&mut self.database()),
             Ok(Err(_)) | Err(_) => {
+                warn!(target: STORE, "the file of cached results is damaged; an empty one replaces it");
                 // Holding the lock keeps other threads from opening the file.
                 let mut database = self.database();
                 // Remove the file first: closing it writes to it and may crash the process.
@@ -342,6 +347,7 @@ impl Shared {
             return Ok(Arc::clone(database));
         }
         if self.mark.is_deadly() {
+            warn!(target: STORE, "processes died while writing cached results; an empty file replaces them");
             self.recreate();
         }
         let _writing = self.mark.begin();

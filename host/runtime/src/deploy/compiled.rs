@@ -16,10 +16,15 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use nebula_engine::{CompileError, Compiler};
 use nebula_model::id::Digest;
 use nebula_store::{BlobError, Compiled, Store, StoreError};
+use tracing::{debug, warn};
+
+/// The target of events about compiling.
+const COMPILE: &str = "nebula::compile";
 
 /// The compiled code of one host.
 pub(crate) struct CompiledCode {
@@ -126,7 +131,12 @@ impl CompiledCode {
         if let Some(compiled) = self.open(digest)? {
             return Ok(compiled);
         }
-        let code = self.compiler.compile(&component()?)?;
+        let component = component()?;
+        let begun = Instant::now();
+        let code = self.compiler.compile(&component).inspect_err(|error| {
+            warn!(target: COMPILE, %digest, error = error.to_string(), "a component can't be compiled");
+        })?;
+        debug!(target: COMPILE, %digest, took_ms = begun.elapsed().as_millis() as u64, "compiled a component");
         accept(&code)?;
         self.store.store_compiled(digest, &self.compatibility, &code)?;
         let compiled = self.open(digest)?;

@@ -17,8 +17,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nebula_model::id::Digest;
+use tracing::{error, warn};
 
 use super::{BlobError, Blobs, Collected, Compiled, CompiledId, CompiledKey};
+use crate::STORE;
 use crate::directory::{Directory, create_private_dir, write_whole};
 
 /// Blobs in the data directory.
@@ -69,7 +71,10 @@ impl Blobs for FileBlobs {
         let path = self.component_path(digest);
         match fs::read(&path) {
             Ok(content) if Digest::of(&content) == *digest => Ok(content),
-            Ok(_) => Err(BlobError::Damaged { digest: *digest }),
+            Ok(_) => {
+                error!(target: STORE, %digest, "a component is damaged on disk; deploy it again");
+                Err(BlobError::Damaged { digest: *digest })
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(BlobError::Missing { digest: *digest })
             }
@@ -95,6 +100,10 @@ impl Blobs for FileBlobs {
         };
         match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Ok(None) => {
+                warn!(target: STORE, digest = %id.digest, "compiled code is damaged; it is compiled again");
+                Ok(None)
+            }
             compiled => compiled.map_err(failed("load", &path)),
         }
     }

@@ -10,7 +10,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tracing::debug;
+
 use super::entry::{BYTES_MAX, LogEntry};
+use crate::STORE;
 
 /// The length at which the file is replaced, bytes.
 const FILE_BYTES_MAX: u64 = 2 * BYTES_MAX as u64;
@@ -69,9 +72,10 @@ impl LogFile {
         match written {
             Ok(length) if length > self.full_bytes => Room::Full,
             Ok(_) => Room::Left,
-            Err(_) => {
+            Err(error) => {
                 // A later entry tries again.
                 self.open = None;
+                debug!(target: STORE, error = error.to_string(), "the log of calls can't be written");
                 Room::Left
             }
         }

@@ -25,6 +25,7 @@ use super::call::Call;
 use super::compute::{DecodedCall, MissingResult};
 use super::{RepeatableAnswer, RoutedFunction, Shard};
 use crate::cache::{CachedResult, FlightOutcome, Waiter};
+use crate::call::events::CallIds;
 use crate::call::invoke;
 use crate::call::invoke::{CallOutcome, CallRequest};
 use crate::call::lookup::{CacheSlot, Lookup};
@@ -60,12 +61,12 @@ impl Shard {
         prefer: Prefer,
         directives: CacheDirectives,
     ) -> CallOutcome {
-        self.answer(routed, request, prefer, directives, None).await.outcome
+        self.answer(routed, request, prefer, directives, CallIds::default()).await.outcome
     }
 
     /// Answers one call. If the answer was in memory and has no time to live, it can be
     /// [repeated](Self::repeat) for a call that was sent identically. The log of the call has the
-    /// `request_id`.
+    /// `ids`.
     ///
     /// # Cancel safety
     /// The same as for [`call`](Self::call).
@@ -75,10 +76,10 @@ impl Shard {
         request: Request,
         prefer: Prefer,
         directives: CacheDirectives,
-        request_id: Option<&str>,
+        ids: CallIds<'_>,
     ) -> AnsweredCall {
         let request = CallRequest { request: &request, prefer };
-        self.answer_from(Host::This, routed, request, directives, request_id).await
+        self.answer_from(Host::This, routed, request, directives, ids).await
     }
 
     /// Answers a call that another host forwarded or offered. It isn't forwarded again. Returns
@@ -93,7 +94,8 @@ impl Shard {
             return None;
         }
         let request = CallRequest { request: &request, prefer };
-        let outcome = self.answer_from(Host::Peer, &routed, request, directives, None).await.outcome;
+        let outcome =
+            self.answer_from(Host::Peer, &routed, request, directives, CallIds::default()).await.outcome;
         if matches!(outcome.source, Source::Ran { stored: true, .. }) {
             // The host that asked finds the result in the shared store from now on.
             self.0.runtime.results_stored().await;
@@ -111,7 +113,7 @@ impl Shard {
         routed: &Arc<RoutedFunction>,
         request: CallRequest<'_>,
         directives: CacheDirectives,
-        request_id: Option<&str>,
+        ids: CallIds<'_>,
     ) -> AnsweredCall {
         self.begin();
         let (runtime, ttl) = (&self.0.runtime, routed.record.cache.ttl());
@@ -125,7 +127,7 @@ impl Shard {
             && let Some((key, cached)) = runtime.results().cache().get_spelled(spelling, ttl)
         {
             let outcome = self.hit(routed, &cached, request, false);
-            self.account(routed, &outcome, input_bytes, request_id);
+            self.account(routed, &outcome, input_bytes, ids);
             let no_store = directives.no_store;
             let repeatable = RepeatableAnswer::of(routed, key, &cached, &outcome, no_store, input_bytes);
             return AnsweredCall { outcome, repeatable };
@@ -138,7 +140,7 @@ impl Shard {
         {
             *because = if directives.no_cache { Because::Asked } else { Because::Missed };
         }
-        self.account(routed, &answered.outcome, input_bytes, request_id);
+        self.account(routed, &answered.outcome, input_bytes, ids);
         answered
     }
 
@@ -148,13 +150,13 @@ impl Shard {
         routed: &RoutedFunction,
         called: &CallOutcome,
         input_bytes: u64,
-        request_id: Option<&str>,
+        ids: CallIds<'_>,
     ) {
         if called.answered_by == Host::Peer {
             return;
         }
         routed.tally.end(called, routed.caches(), input_bytes);
-        self.0.runtime.results().record_log(routed, called, request_id);
+        self.0.runtime.results().record_log(routed, called, ids);
     }
 
     /// Answers a call that isn't cached by its `spelling`, if it has one that may be looked up. Its

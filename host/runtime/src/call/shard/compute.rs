@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::call::Call;
 use super::{RoutedFunction, Shard};
 use crate::cache::{CachedResult, FlightOutcome, Lead};
+use crate::call::events::CallIds;
 use crate::call::invoke;
 use crate::call::invoke::{CallOutcome, CallRequest, Decoded, RunEnd};
 use crate::call::lookup::{CacheSlot, FIND_WAIT_MAX};
@@ -173,7 +174,7 @@ impl Shard {
                 // The leading caller may have disconnected; the others have their answer.
                 && let Err(called) = answers.send(called)
             {
-                shard.account(&routed, &called, input_bytes, None);
+                shard.account(&routed, &called, input_bytes, CallIds::default());
             }
         });
         answered.await.unwrap_or_else(|_| {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 
 use nebula_cache::Key;
 use nebula_model::form::Form;
+use nebula_model::record::VersionRecord;
 
 use super::{RoutedFunction, Shard};
 use crate::cache::CachedResult;
@@ -35,6 +36,11 @@ impl RepeatableAnswer {
     /// Returns whether the function sees the request's headers.
     pub fn sees_headers(&self) -> bool {
         self.routed.record.description.form == Form::Http
+    }
+
+    /// Returns the version that was called.
+    pub fn version(&self) -> &VersionRecord {
+        &self.routed.record
     }
 
     /// Returns the repeatable answer of a call whose result was in memory. `None` for a failure,

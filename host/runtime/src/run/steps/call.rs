@@ -15,6 +15,7 @@ use super::evaluation::{End, Evaluation, run_pipeline};
 use super::run::{Calls, Explained, Purpose, Scope};
 use super::values::{StepOutput, describe_input, document_of, flat_bytes, input_of};
 use crate::cache::{FlightOutcome, Lead};
+use crate::call::events::CallIds;
 use crate::call::invoke::Decoded;
 use crate::call::lookup::{CacheSlot, Lookup};
 use crate::call::tally::Lane;
@@ -200,7 +201,7 @@ impl Evaluation {
         let called = match (&self.run.purpose, uncached) {
             (Purpose::Check, _) => called,
             (Purpose::Answer | Purpose::Explain(_), uncached) => {
-                runtime.results().record_log(function, &called, None);
+                runtime.results().record_log(function, &called, CallIds::default());
                 let called = match uncached {
                     Some(UncachedStep { slot, lead }) => runtime.results().keep(function, called, slot, lead),
                     None => called,
