@@ -3,6 +3,7 @@
 //! Defaults of the host's limits come from `nebula_runtime::limits`. The other defaults are here.
 
 mod bench;
+mod logging;
 mod remote;
 mod settings;
 mod token;
@@ -19,6 +20,7 @@ use nebula_runtime::size::parse_bytes;
 use nebula_runtime::{CorsOrigin, Followers};
 
 pub(crate) use self::bench::Bench;
+pub(crate) use self::logging::{AccessLog, DEFAULT_FILTER, FILTER_VARIABLES, LogArgs, LogFormat};
 pub(crate) use self::remote::{CONTROL_ADDRESS, DATA_ADDRESS, DATA_DIR, Login, Logout, Remote};
 pub(crate) use self::settings::{ConfigArgs, EnvironmentArgs, LimitArgs, SettingsArgs, Switch};
 pub(crate) use self::token::{CreateToken, RevokeToken, TokenCommand};
@@ -201,7 +203,7 @@ pub(crate) struct Up {
     /// Don't rebuild on changes
     #[arg(long)]
     pub(crate) no_watch: bool,
-    /// Don't print calls and what functions print; repeated requests then take the cached fast path
+    /// Don't print calls and what functions print
     #[arg(long)]
     pub(crate) quiet: bool,
 }
@@ -285,6 +287,8 @@ pub(crate) struct Serve {
     /// Stop after this time without connections, seconds; for servers that a connection starts
     #[arg(long, env = "NEBULA_EXIT_AFTER_IDLE_SECONDS")]
     pub(crate) exit_after_idle_seconds: Option<NonZeroU64>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 impl Serve {

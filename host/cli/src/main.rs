@@ -25,6 +25,7 @@ mod hints;
 mod http_parts;
 mod input;
 mod local;
+mod logging;
 mod moment;
 mod port;
 mod project;

@@ -1,8 +1,8 @@
 //! Output: data on stdout; errors with cause and hint, and notes, on stderr.
 //!
 //! Invariants:
-//! * No command panics because its output can't be written. Nothing else in this crate writes to
-//!   stdout or stderr, which clippy checks.
+//! * No command panics because its output can't be written. Besides this module, only a
+//!   server's log (`logging`) writes to stdout or stderr; clippy refuses `println`.
 //! * A reader that has enough, such as `head`, isn't a failure: the rest is dropped, and the command
 //!   exits as it would have. Any other failed write to stdout, such as to a full disk, is an error.
 

@@ -34,10 +34,10 @@ use crate::problem::Problem;
 use crate::status;
 use crate::trailers::allowed;
 
-const NEBULA_FUNCTION: HeaderName = HeaderName::from_static("nebula-function");
+pub(crate) const NEBULA_FUNCTION: HeaderName = HeaderName::from_static("nebula-function");
 const NEBULA_FAILED_STEP: HeaderName = HeaderName::from_static("nebula-failed-step");
 const NEBULA_RECEIPT: HeaderName = HeaderName::from_static("nebula-receipt");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The longest headers of a guest's response, bytes as HTTP/1.1 writes them. Longer ones fail the

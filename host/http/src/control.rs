@@ -5,7 +5,8 @@
 //! ```
 //!
 //! `endpoints` is the table of all operations. The router, the OpenAPI document, the command line's
-//! URLs and the authorization test are derived from it and from the handlers' types.
+//! URLs and the authorization test are derived from it and from the handlers' types. `events` logs
+//! what they change.
 //!
 //! To add an endpoint:
 //!
@@ -31,6 +32,7 @@ mod calls_url;
 mod contents;
 mod describe;
 pub mod endpoints;
+mod events;
 pub(crate) mod exports;
 mod functions;
 mod lend;
@@ -53,6 +55,7 @@ mod tests;
 pub(crate) mod token;
 mod tokens;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -62,8 +65,8 @@ use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
 use nebula_runtime::Runtime;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
-use tower_http::trace::TraceLayer;
 use tower_service::Service;
+use tracing::Instrument;
 
 pub use self::access::{Access, AccessError};
 use self::auth::Guard;
@@ -72,7 +75,7 @@ use self::routes::Routes;
 use self::state::{BlockingAccess, BlockingMetrics, BlockingRuntime, ControlState};
 use crate::metrics::Metrics;
 use crate::request_id::{self, X_REQUEST_ID};
-use crate::{body, status};
+use crate::{body, status, trace_context};
 
 /// The control plane's service.
 #[derive(Clone)]
@@ -107,8 +110,7 @@ impl ControlPlane {
         let router = router
             .with_state(state)
             .layer(middleware::from_fn_with_state(guard, auth::admit))
-            .layer(TraceLayer::new_for_http())
-            // Outermost: the trace doesn't show the token.
+            // Outermost: nothing that prints headers shows the token.
             .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION]));
         Self(router)
     }
@@ -124,14 +126,15 @@ impl ControlPlane {
         Self(router)
     }
 
-    /// Answers one request.
-    pub(crate) async fn handle<B>(&self, request: Request<B>) -> Response
+    /// Answers one request of a client at this address.
+    pub(crate) async fn handle<B>(&self, request: Request<B>, client: Option<SocketAddr>) -> Response
     where
         B: hyper::body::Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + Unpin + 'static,
     {
         let (parts, body) = request.into_parts();
         let headers = parts.headers.clone();
         let request_id = request_id::of(&headers);
+        let span = events::span(client, &request_id, trace_context::of(&headers));
         let (lent, mut returned) = lend::lend(body);
         let mut response = match body::check(&parts) {
             Err(problem) => {
@@ -141,7 +144,7 @@ impl ControlPlane {
             Ok(_) => {
                 let request = Request::from_parts(parts, Body::new(lent));
                 // A router is always ready, and never fails.
-                let Ok(response) = self.0.clone().call(request).await;
+                let Ok(response) = self.0.clone().call(request).instrument(span).await;
                 response
             }
         };

@@ -6,6 +6,7 @@
 //!                                                       \-> RequestInFlight -> data, which hands over the reply
 //!
 //! stream -> tracker (is the connection idle?) -> cached_responses -> request_key, cached_response
+//!      \-> observed_hit (for the access log)
 //!      \-> busy_poll (may the thread sleep after a response?)
 //! ```
 //!
@@ -22,6 +23,7 @@
 mod busy_poll;
 mod cached_response;
 mod cached_responses;
+mod observed_hit;
 mod pending_write;
 mod request_key;
 mod stream;
@@ -41,6 +43,7 @@ use self::stream::{FastPathStream, Lookups};
 pub(crate) use self::tracker::Exchange;
 use self::tracker::ExchangeTracker;
 use crate::connections::{RequestCounter, RequestGuard};
+use crate::observe::ConnectionObserver;
 
 /// The time that the first part of a request waits for the last: some round trips.
 const PARTIAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -54,6 +57,7 @@ struct Inner {
     responses: CachedResponses,
     busy_poll: BusyPoll,
     partial_timeout: Duration,
+    observer: Option<ConnectionObserver>,
 }
 
 /// The fast path of one connection. Cheap to clone.
@@ -77,12 +81,18 @@ impl FastPath {
             responses: CachedResponses::new(shard.clone()),
             busy_poll: BusyPoll::default(),
             partial_timeout: PARTIAL_TIMEOUT,
+            observer: None,
         }))
     }
 
     /// hyper handles every request.
     pub(crate) fn off() -> Self {
         Self(None)
+    }
+
+    /// Returns the fast path of a connection whose requests are observed.
+    pub(crate) fn observed_by(&self, observer: Option<ConnectionObserver>) -> Self {
+        Self(self.0.clone().map(|inner| Inner { observer, ..inner }))
     }
 
     /// Frees the memory of responses that the shard has no use for any more. Call it before the
@@ -103,12 +113,14 @@ impl FastPath {
 
     /// Creates the fast path of a connection, whose requests `requests` counts.
     pub(crate) fn connection(&self, requests: RequestCounter) -> FastPathConnection {
-        let lookups = self.0.clone().map(|Inner { responses, busy_poll, partial_timeout }| Lookups {
-            tracker: ExchangeTracker::new(responses),
-            busy_poll,
-            requests: requests.clone(),
-            partial_timeout,
-        });
+        let lookups =
+            self.0.clone().map(|Inner { responses, busy_poll, partial_timeout, observer }| Lookups {
+                tracker: ExchangeTracker::new(responses),
+                busy_poll,
+                requests: requests.clone(),
+                partial_timeout,
+                observer,
+            });
         FastPathConnection { requests, lookups }
     }
 }

@@ -55,6 +55,9 @@ pub use control::logs::logs_query;
 pub use control::token::{Token, TokenError};
 pub use control::{Access, AccessError, endpoints, settings};
 pub use listen::{BindError, Listen};
-pub use observe::{ObservedCall, ObservedProblem, ObservedSource, Observer};
+pub use observe::{
+    ObservedAnswer, ObservedCall, ObservedFunction, ObservedPhases, ObservedProblem, ObservedRequest,
+    ObservedSource, Observer, Plane,
+};
 pub use readiness::Readiness;
 pub use serve::{ServeConfig, Server};

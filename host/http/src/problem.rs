@@ -37,6 +37,11 @@ impl Problem {
         self.status
     }
 
+    /// Returns the sentence for people.
+    pub(crate) fn detail(&self) -> &str {
+        self.members.get("detail").and_then(Value::as_str).unwrap_or("")
+    }
+
     /// Adds an extension member.
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());

@@ -24,9 +24,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use nebula_runtime::{Cors, Runtime, Shard};
+use nebula_telemetry::EventRate;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tracing::{error, warn};
 
 use crate::bodies::BodyMemory;
 use crate::compressed_contents::CompressedContents;
@@ -37,10 +39,16 @@ use crate::data::{self, DataPlane};
 use crate::fast_path::{FastPath, RequestInFlight};
 use crate::hyper_refusal::RefusalStream;
 use crate::listen::{BindError, Listen};
-use crate::metrics::{Metrics, Plane};
-use crate::observe::{Observer, observed};
+use crate::metrics::{self, Metrics};
+use crate::observe::{ConnectionObserver, Observer, Plane, PlaneObservers, observed};
 use crate::openapi::CallsDocument;
 use crate::readiness::Readiness;
+
+/// The target of events about the server as a whole.
+const SERVER: &str = "nebula::server";
+
+/// The rate of connections that can't be accepted.
+static UNACCEPTED: EventRate = EventRate::new();
 
 /// Open connections of the data plane, over all threads. Further ones wait to be accepted.
 const CONNECTIONS_MAX: u32 = 16 * 1024;
@@ -114,7 +122,7 @@ pub struct Server {
     exit_after_idle: Option<Duration>,
     cached_fast_path: bool,
     compression: Compression,
-    observer: Option<Observer>,
+    observers: Vec<Arc<dyn Observer>>,
     readiness: Readiness,
     cors: Option<Cors>,
     openapi: bool,
@@ -144,7 +152,7 @@ impl Server {
             exit_after_idle: config.exit_after_idle,
             cached_fast_path: config.cached_fast_path,
             compression: if config.compress { Compression::On } else { Compression::Off },
-            observer: None,
+            observers: Vec::new(),
             readiness: Readiness::default(),
             cors: config.cors,
             openapi: config.openapi,
@@ -158,10 +166,9 @@ impl Server {
         })
     }
 
-    /// Tells `observer` of every request to the data plane. Turns the cached fast path off, because
-    /// its answers are below everything that could observe them.
-    pub fn observe(&mut self, observer: Observer) {
-        self.observer = Some(observer);
+    /// Tells `observer` of the requests to both planes.
+    pub fn observe(&mut self, observer: Arc<dyn Observer>) {
+        self.observers.push(observer);
     }
 
     /// Returns the address of the data plane.
@@ -202,7 +209,7 @@ impl Server {
         // Scrapes don't keep a server from being idle.
         let scrapers = |_| Connections::new(CONTROL_CONNECTIONS_MAX, Traffic::default());
         let metrics_connections = self.metrics.as_ref().map(scrapers);
-        let plane = |name, threads: &[Connections]| Plane { name, threads: threads.to_vec() };
+        let plane = |name, threads: &[Connections]| metrics::Plane { name, threads: threads.to_vec() };
         let mut planes = vec![
             plane("data", &data_connections),
             plane("control", std::slice::from_ref(&control_connections)),
@@ -210,6 +217,7 @@ impl Server {
         planes.extend(metrics_connections.as_ref().map(|it| plane("metrics", std::slice::from_ref(it))));
         let metrics = Metrics::new(self.runtime.clone(), planes, bodies.clone(), self.metrics_functions_max);
         let metrics = Arc::new(metrics);
+        let observers: Arc<[_]> = self.observers.into();
         let document =
             self.openapi.then(|| CallsDocument::new(self.runtime.clone(), self.public_url.clone()));
         for (index, (listener, connections)) in self.data.into_iter().zip(data_connections).enumerate() {
@@ -238,21 +246,28 @@ impl Server {
                     document: document.clone(),
                 })
             };
-            let spawned = match self.observer.clone() {
+            let spawned = match PlaneObservers::of(Plane::Data, &observers) {
                 None => thread.spawn(move || {
-                    data_work(runtime, self.cached_fast_path, move |shard, contents| {
+                    data_work(runtime, self.cached_fast_path, None, move |shard, contents| {
                         let plane = data_plane(shard, contents);
-                        move |request, in_flight| data::serve(Arc::clone(&plane), request, in_flight)
+                        move |_: SocketAddr| {
+                            let plane = Arc::clone(&plane);
+                            move |request, in_flight| data::serve(Arc::clone(&plane), request, in_flight)
+                        }
                     })
                 }),
-                Some(observer) => thread.spawn(move || {
-                    data_work(runtime, false, move |shard, contents| {
+                Some(observers) => thread.spawn(move || {
+                    let of_fast_path = Some(observers.clone());
+                    data_work(runtime, self.cached_fast_path, of_fast_path, move |shard, contents| {
                         let plane = data_plane(shard, contents);
-                        move |request, in_flight| {
-                            let plane = Arc::clone(&plane);
-                            observed(observer.clone(), request, move |request| {
-                                data::serve(plane, request, in_flight)
-                            })
+                        move |peer: SocketAddr| {
+                            let (plane, observer) = (Arc::clone(&plane), observers.of_connection(peer));
+                            move |request, in_flight| {
+                                let plane = Arc::clone(&plane);
+                                observed(observer.clone(), request, move |request| {
+                                    data::serve(plane, request, in_flight)
+                                })
+                            }
                         }
                     })
                 }),
@@ -273,12 +288,13 @@ impl Server {
         if let Some((listener, connections)) = self.metrics.zip(metrics_connections) {
             let metrics = Arc::clone(&metrics);
             let thread = thread("nebula-metrics", listener, connections);
-            threads.push(thread.spawn(move || Ok(control_work(ControlPlane::of_metrics(metrics))))?);
+            threads.push(thread.spawn(move || Ok(control_work(ControlPlane::of_metrics(metrics), None)))?);
         }
         let thread = thread("nebula-control", self.control, control_connections);
-        threads.push(
-            thread.spawn(move || Ok(control_work(ControlPlane::new(runtime, access, calls_url, metrics))))?,
-        );
+        let observers = PlaneObservers::of(Plane::Control, &observers);
+        threads.push(thread.spawn(move || {
+            Ok(control_work(ControlPlane::new(runtime, access, calls_url, metrics), observers))
+        })?);
         drop((stopped, failing));
         let exit_after_idle = self.exit_after_idle;
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -346,21 +362,42 @@ pub(crate) fn spawn_connection<S, F, B>(
     slot.spawn(connection, |connection| connection.graceful_shutdown());
 }
 
+/// Answers a request to the control plane.
+async fn answer_control(
+    plane: ControlPlane,
+    observer: Option<ConnectionObserver>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+    in_flight: RequestInFlight,
+) -> Result<axum::response::Response, Infallible> {
+    let answer = |request| async { Ok(plane.handle(request, Some(peer)).await) };
+    let Ok(reply) = match observer {
+        None => answer(request).await,
+        Some(observer) => observed(observer, request, answer).await,
+    };
+    in_flight.end_unrepeatable(reply.status());
+    Ok(reply)
+}
+
 /// The functions that a serving thread calls.
-struct ThreadWork<S, T> {
-    /// Answers a request.
-    serve: S,
+struct ThreadWork<C, T> {
+    /// Returns the function that answers the requests of a client's connection.
+    connect: C,
     /// Runs whenever the thread is about to sleep.
     tidy: T,
     fast_path: FastPath,
+    /// The observers of the fast path.
+    observers: Option<PlaneObservers>,
 }
 
-/// Returns the work of a thread of the data plane, which answers requests with `serve`.
-fn data_work<S>(
+/// Returns the work of a thread of the data plane, which answers the requests of a connection with
+/// what `connect` returns.
+fn data_work<C>(
     runtime: Runtime,
     cached_fast_path: bool,
-    serve: impl FnOnce(Shard, CompressedContents) -> S,
-) -> io::Result<ThreadWork<S, impl Fn() + Clone + Send + Sync + 'static>> {
+    observers: Option<PlaneObservers>,
+    connect: impl FnOnce(Shard, CompressedContents) -> C,
+) -> io::Result<ThreadWork<C, impl Fn() + Clone + Send + Sync + 'static>> {
     let shard = Shard::new(runtime).map_err(io::Error::other)?;
     let contents = CompressedContents::new(shard.clone());
     let fast_path = if cached_fast_path { FastPath::on(&shard) } else { FastPath::off() };
@@ -372,26 +409,29 @@ fn data_work<S>(
             contents.tidy();
         }
     };
-    Ok(ThreadWork { serve: serve(shard, contents), tidy, fast_path })
+    Ok(ThreadWork { connect: connect(shard, contents), tidy, fast_path, observers })
 }
 
 /// The answer of a plane whose requests aren't calls.
 type ControlAnswer = BoxFuture<'static, Result<axum::response::Response, Infallible>>;
 
+/// Answers the requests of a connection to such a plane.
+type ControlService = Box<dyn Fn(Request<Incoming>, RequestInFlight) -> ControlAnswer + Send>;
+
 /// Returns the work of a thread that answers requests with `plane`.
 fn control_work(
     plane: ControlPlane,
-) -> ThreadWork<impl Fn(Request<Incoming>, RequestInFlight) -> ControlAnswer + Clone, fn()> {
-    let serve = move |request, in_flight: RequestInFlight| {
+    observers: Option<PlaneObservers>,
+) -> ThreadWork<impl Fn(SocketAddr) -> ControlService, fn()> {
+    let connect = move |peer: SocketAddr| {
         let plane = plane.clone();
-        let answer = async move {
-            let reply = plane.handle(request).await;
-            in_flight.end_unrepeatable(reply.status());
-            Ok(reply)
+        let observer = observers.as_ref().map(|observers| observers.of_connection(peer));
+        let answer = move |request, in_flight| {
+            Box::pin(answer_control(plane.clone(), observer.clone(), peer, request, in_flight)) as ControlAnswer
         };
-        Box::pin(answer) as ControlAnswer
+        Box::new(answer) as ControlService
     };
-    ThreadWork { serve, tidy: || (), fast_path: FastPath::off() }
+    ThreadWork { connect, tidy: || (), fast_path: FastPath::off(), observers: None }
 }
 
 /// A thread that serves one listener.
@@ -411,12 +451,13 @@ impl ServingThread {
     /// # Errors
     /// If the thread can't be created. Joining it returns the errors of `make` and of the event
     /// loop.
-    fn spawn<S, F, B, T>(
+    fn spawn<C, S, F, B, T>(
         self,
-        make: impl FnOnce() -> io::Result<ThreadWork<S, T>> + Send + 'static,
+        make: impl FnOnce() -> io::Result<ThreadWork<C, T>> + Send + 'static,
     ) -> io::Result<thread::JoinHandle<io::Result<()>>>
     where
-        S: Fn(Request<Incoming>, RequestInFlight) -> F + Clone + Send + 'static,
+        C: Fn(SocketAddr) -> S,
+        S: Fn(Request<Incoming>, RequestInFlight) -> F + Send + 'static,
         F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
         T: Fn() + Clone + Send + Sync + 'static,
@@ -424,19 +465,21 @@ impl ServingThread {
         thread::Builder::new().name(self.name.clone()).stack_size(STACK_BYTES).spawn(move || {
             let failing = self.failing.clone();
             let serve = || {
-                let ThreadWork { serve, tidy, fast_path } = make()?;
+                let ThreadWork { connect, tidy, fast_path, observers } = make()?;
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .max_blocking_threads(BLOCKING_THREADS_MAX)
                     .on_thread_park(tidy.clone())
                     .build()?;
                 runtime.spawn(fast_path.clone().busy_poll(tidy));
-                let served = runtime.block_on(self.accept(serve, fast_path));
+                let served = runtime.block_on(self.accept(connect, fast_path, observers));
                 // The drain time is over: abort connections and deploys that are still running.
                 runtime.shutdown_background();
                 served
             };
-            serve().inspect_err(|_| {
+            serve().inspect_err(|error| {
+                let error = error.to_string();
+                error!(target: SERVER, error, "a serving thread can't serve; the server stops");
                 // If the channel is full, another thread has reported a failure.
                 let _ = failing.try_send(());
             })
@@ -444,9 +487,15 @@ impl ServingThread {
     }
 
     /// Accepts connections until the server stops, then drains them.
-    async fn accept<S, F, B>(mut self, serve: S, fast_path: FastPath) -> io::Result<()>
+    async fn accept<C, S, F, B>(
+        mut self,
+        connect: C,
+        fast_path: FastPath,
+        observers: Option<PlaneObservers>,
+    ) -> io::Result<()>
     where
-        S: Fn(Request<Incoming>, RequestInFlight) -> F + Clone + Send + 'static,
+        C: Fn(SocketAddr) -> S,
+        S: Fn(Request<Incoming>, RequestInFlight) -> F + Send + 'static,
         F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
@@ -456,16 +505,20 @@ impl ServingThread {
             let accepted = tokio::select! {
                 accepted = async {
                     let slot = self.connections.acquire_slot().await;
-                    listener.accept().await.map(|(stream, _)| (slot, stream))
+                    listener.accept().await.map(|(stream, peer)| (slot, stream, peer))
                 } => accepted,
                 // The dropped sender is the signal to stop.
                 _ = self.stopped.changed() => break,
             };
-            let (slot, stream) = match accepted {
+            let (slot, stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 // Usually the process is out of file descriptors. Wait for connections to close.
-                Err(_) => {
+                Err(error) => {
                     self.connections.tally().not_accepted();
+                    if let Some(skipped) = UNACCEPTED.admit() {
+                        let skipped = (skipped > 0).then_some(skipped);
+                        warn!(target: SERVER, error = error.to_string(), skipped, "can't accept a connection");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -473,11 +526,15 @@ impl ServingThread {
             self.connections.tally().accepted();
             // Otherwise small answers wait for the client's delayed acknowledgement.
             let _ = stream.set_nodelay(true);
-            spawn_connection(&builder, slot, &fast_path, stream, serve.clone());
+            let observer = observers.as_ref().map(|observers| observers.of_connection(peer));
+            spawn_connection(&builder, slot, &fast_path.observed_by(observer), stream, connect(peer));
         }
         drop(listener);
         // Connections that are open after the drain time are aborted with the runtime.
-        let _ = tokio::time::timeout(self.drain, self.connections.drain()).await;
+        if tokio::time::timeout(self.drain, self.connections.drain()).await.is_err() {
+            let (thread, drain_s) = (self.name, self.drain.as_secs());
+            warn!(target: SERVER, thread, drain_s, "the drain time is over: the remaining requests are cancelled");
+        }
         Ok(())
     }
 }

@@ -15,11 +15,16 @@ use nebula_runtime::tokens::OpenTokensError;
 use nebula_runtime::{Compiler, Cors, Disagreement, OpenError, Runtime, RuntimeConfig, RuntimeError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
 
 use crate::address::Address;
 use crate::args::{Serve, Switch};
+use crate::logging::{CallEvents, ServerLog};
 use crate::port::PortHolder;
-use crate::report::{hinted, note, text};
+use crate::report::{hinted, text};
+
+/// The target of events about the server as a whole.
+const SERVER: &str = "nebula::server";
 
 /// The mode bits for writing by the group and others.
 const OTHERS_WRITE: u32 = 0o022;
@@ -30,10 +35,13 @@ const OTHERS: u32 = 0o077;
 const GARBAGE_AFTER: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
-    let (runtime, server) = open(serve)?;
+    let log = ServerLog::start(&serve.log, CallEvents::Logged)?;
+    let (runtime, mut server) = open(serve)?;
+    log.observe(&mut server);
     let addresses = Addresses::of(&server);
     run_until_stopped(server, Duration::from_secs(serve.notice_seconds), || {
         addresses.print()?;
+        addresses.log(serve);
         collect_garbage(runtime)
     })
 }
@@ -43,7 +51,7 @@ pub(super) fn collect_garbage(runtime: Runtime) -> anyhow::Result<()> {
     let collect = move || {
         std::thread::sleep(GARBAGE_AFTER);
         if let Err(error) = runtime.collect_garbage() {
-            note(format!("cannot delete unneeded files: {error}"));
+            warn!(target: SERVER, error = error.to_string(), "cannot delete unneeded files");
         }
     };
     std::thread::Builder::new().name("nebula-garbage".to_owned()).spawn(collect)?;
@@ -135,16 +143,18 @@ fn raise_file_limit() {
     }
 }
 
-/// Prints that a recomputed answer differs from the cached one.
+/// Logs that a recomputed answer differs from the cached one.
 fn alarm(disagreement: &Disagreement) {
     let Disagreement { function, component, input, cached, computed, engines, .. } = disagreement;
     let name = function.split('@').next().unwrap_or(function);
-    note(format!(
+    error!(
+        target: "nebula::verify",
+        function = name, %component, %input,
         "ALARM: `{function}` ({component}) has the cached answer {cached} to the input {input}, but recomputed it \
          answered {computed}; engines: {} and {}. Its results are dropped, and none is cached until \
          `nebula cache {name} --clear`; hint: `nebula verify {name} INPUT` runs it on differently compiled code",
         engines[0], engines[1]
-    ));
+    );
 }
 
 /// Reads the key that signs receipts. To change it, restart the server.
@@ -169,7 +179,7 @@ fn warn_if_others_have_access(data_dir: &Path) {
             0 => "read the deployed functions in",
             _ => "take over this host, because they may write to",
         };
-        note(format!("warning: others may {may} `{shown}` (mode {mode:04o}); hint: `chmod 700 {shown}`"));
+        warn!(target: SERVER, "others may {may} `{shown}` (mode {mode:04o}); hint: `chmod 700 {shown}`");
     }
 }
 
@@ -230,6 +240,13 @@ impl Addresses {
         }
         text(lines)
     }
+
+    /// Logs that the server serves.
+    pub(super) fn log(&self, serve: &Serve) {
+        let data_dir = serve.data_dir.display().to_string();
+        let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+        info!(target: SERVER, version, pid, data_dir, calls = %self.data, control = %self.control, "serving");
+    }
 }
 
 /// Serves until SIGINT, or until `notice` after SIGTERM; another signal ends the notice. Calls
@@ -243,6 +260,7 @@ pub(super) fn run_until_stopped(
     let (mut outcome, readiness) = (Ok(()), server.readiness());
     let stop = async { outcome = stopped(&readiness, notice, started).await };
     server.run(stop).context("the server failed")?;
+    info!(target: SERVER, "stopped");
     outcome
 }
 
@@ -262,7 +280,10 @@ async fn stopped(
             readiness.stop();
             if !notice.is_zero() {
                 let seconds = notice.as_secs();
-                note(format!("stopping in {seconds} s, and at once after another signal: `/readyz` answers 503"));
+                info!(
+                    target: SERVER,
+                    "stopping in {seconds} s, and at once after another signal: `/readyz` answers 503"
+                );
             }
             tokio::select! {
                 () = tokio::time::sleep(notice) => {}
@@ -271,6 +292,6 @@ async fn stopped(
             }
         }
     }
-    note("stopping: requests in flight are answered first");
+    info!(target: SERVER, "stopping: requests in flight are answered first");
     Ok(())
 }

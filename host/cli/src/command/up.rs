@@ -32,16 +32,21 @@ use super::serve::{self, Addresses};
 use crate::args::{Serve, Up};
 use crate::data_dir;
 use crate::local::read_component;
+use crate::logging::{CallEvents, ServerLog};
 use crate::project::{Built, PipelineConfig, Project};
 use crate::report::{self, line, note};
 
 pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
+    let calls = if up.quiet { CallEvents::Logged } else { CallEvents::Printed };
+    let log = ServerLog::start(&up.serve.log, calls)?;
     let path = &up.build.path;
     let data_dir = data_dir::to_serve(&up.serve.data_dir, path)?;
-    let (runtime, mut server) = serve::open(&Serve { data_dir, ..up.serve.clone() })?;
+    let arguments = Serve { data_dir, ..up.serve.clone() };
+    let (runtime, mut server) = serve::open(&arguments)?;
     if !up.quiet {
-        print_calls(&runtime, &mut server)?;
+        print_calls(&runtime, &mut server, log.stderr());
     }
+    log.observe(&mut server);
     serve::collect_garbage(runtime.clone())?;
     let project = Project::open(path, up.environment.env.as_deref())?;
     let builder = build::builder(&up.build);
@@ -76,6 +81,7 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
     let addresses = Addresses::of(&server);
     serve::run_until_stopped(server, Duration::ZERO, || {
         addresses.print()?;
+        addresses.log(&arguments);
         for Deployed { record, directory } in &deployed {
             line(example(record, directory, addresses.data))?;
         }

@@ -9,12 +9,14 @@ use std::time::{Duration, UNIX_EPOCH};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use nebula_runtime::token::TokenScope;
 
 use super::access::{self, Access, Holder, NoHolder};
 use super::endpoints::Scope;
+use super::events;
 use super::routes::{Operation, Operations};
+use crate::observe::AcceptedToken;
 use crate::problem::Problem;
 use crate::{body, status};
 
@@ -39,25 +41,59 @@ pub(super) async fn admit(
     let operation = guard.operations.at(path).find(|operation| operation.endpoint.method.as_str() == method);
     // Any token may find out that there is no such operation.
     let scope = operation.map_or(Scope::Read, |operation| operation.endpoint.scope);
-    if let Some(required) = scope.required() {
-        let authorization = body::text(request.headers(), header::AUTHORIZATION);
-        match guard.access.holder(authorization, access::now_unix_s()) {
-            Ok(holder) if holder.scope.includes(required) => {}
-            Ok(holder) => return forbidden(&holder, required).into_response(),
-            Err(reason) => return unauthorized(&reason).into_response(),
-        }
-    }
-    let Some(operation) = operation else {
-        let methods: Vec<_> =
-            guard.operations.at(path).map(|operation| operation.endpoint.method.as_str()).collect();
-        return match methods.as_slice() {
-            [] => status::no_such_path(request.uri().path()),
-            methods => status::method_not_allowed(&methods.join(", ")),
-        }
-        .into_response();
+    let holder = match scope.required() {
+        None => None,
+        Some(required) => match guard.admitted(request.headers(), required) {
+            Ok(holder) => Some(holder),
+            Err(refusal) => return refusal,
+        },
     };
-    let response = next.run(request).await;
-    check_described(operation, response.status());
+    let response = match operation {
+        Some(operation) => {
+            let response = next.run(request).await;
+            check_described(operation, response.status());
+            response
+        }
+        None => {
+            let methods: Vec<_> =
+                guard.operations.at(path).map(|operation| operation.endpoint.method.as_str()).collect();
+            match methods.as_slice() {
+                [] => status::no_such_path(request.uri().path()),
+                methods => status::method_not_allowed(&methods.join(", ")),
+            }
+            .into_response()
+        }
+    };
+    match holder {
+        Some(holder) => with_token(holder, response),
+        None => response,
+    }
+}
+
+impl Guard {
+    /// Returns the holder of the request's token, which has the scope.
+    ///
+    /// # Errors
+    /// The answer to a request without such a token.
+    fn admitted(&self, headers: &HeaderMap, required: TokenScope) -> Result<Holder, Response> {
+        let authorization = body::text(headers, header::AUTHORIZATION);
+        let holder = self.access.holder(authorization, access::now_unix_s()).map_err(|reason| {
+            events::unauthorized(&reason);
+            unauthorized(&reason).into_response()
+        })?;
+        events::accepted(&holder.name);
+        if holder.scope.includes(required) {
+            return Ok(holder);
+        }
+        let problem = forbidden(&holder, required);
+        events::refused(&problem);
+        Err(with_token(holder, problem.into_response()))
+    }
+}
+
+/// Adds the token to an answer, for the access log.
+fn with_token(holder: Holder, mut response: Response) -> Response {
+    response.extensions_mut().insert(AcceptedToken(holder.name));
     response
 }
 

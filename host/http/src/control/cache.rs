@@ -4,6 +4,7 @@ use axum::extract::State;
 use nebula_runtime::{ClearError, StoreError};
 
 use super::endpoints;
+use super::events;
 use super::refusal::Refusal;
 use super::reply::{Json, NoContent};
 use super::routes::Routes;
@@ -19,5 +20,10 @@ async fn report(State(runtime): State<BlockingRuntime>) -> Result<Json<CacheRepo
 }
 
 async fn clear(State(runtime): State<BlockingRuntime>) -> Result<NoContent, Refusal<ClearError>> {
-    runtime.run(|runtime| runtime.clear_cache().map(|()| NoContent)).await
+    let clear = runtime.run(|runtime| {
+        runtime.clear_cache()?;
+        events::cleared(None);
+        Ok(NoContent)
+    });
+    clear.await
 }

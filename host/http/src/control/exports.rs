@@ -10,6 +10,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::describe::{DescribeArgument, Description, ListedProblem, QueryParameter};
 use super::endpoints;
+use super::events;
 use super::payload::JsonBody;
 use super::refusal::{AsProblem, Refusal};
 use super::reply::Json;
@@ -40,6 +41,9 @@ async fn import(
 ) -> Result<Json<ImportReport>, Refusal<ImportError>> {
     let dry_run = request.dry_run;
     let functions = runtime.import(request.into()).await?;
+    if !dry_run {
+        events::imported(&functions);
+    }
     let functions = functions.into_iter().map(Into::into).collect();
     Ok(Json::new(&ImportReport { dry_run, functions }))
 }

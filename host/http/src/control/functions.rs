@@ -11,6 +11,7 @@ use nebula_runtime::{
 };
 
 use super::endpoints;
+use super::events;
 use super::path::{FunctionPath, ReferencePath};
 use super::payload::{ComponentBody, InputBody, JsonBody};
 use super::precondition::{self, Conditions};
@@ -72,6 +73,7 @@ async fn deploy(
     let precondition = runtime.run(move |runtime| conditions.evaluate(runtime, &named)).await?;
     let DeployQuery { settings, followers } = query;
     let record = runtime.deploy(name, component, settings, followers, precondition).await?;
+    events::deployed(&record);
     Ok(tagged(record))
 }
 
@@ -88,7 +90,9 @@ pub(super) async fn remove<Name: Into<FunctionName>>(
     let name = name.into();
     let remove = runtime.run(move |runtime| {
         let precondition = conditions.evaluate::<NamingError>(runtime, &name)?;
-        runtime.remove_if(&name, precondition).map(|()| NoContent)
+        runtime.remove_if(&name, precondition)?;
+        events::removed(&name);
+        Ok(NoContent)
     });
     remove.await
 }
@@ -100,7 +104,11 @@ pub(super) async fn roll_back<Name: Into<FunctionName>>(
     JsonBody(to): JsonBody<RollbackRequest>,
 ) -> Result<Tagged<FunctionVersion>, Refusal<NamingError>> {
     let name = name.into();
-    let roll_back = runtime.run(move |runtime| Ok(tagged(runtime.rollback(&name, to.version, followers)?)));
+    let roll_back = runtime.run(move |runtime| {
+        let record = runtime.rollback(&name, to.version, followers)?;
+        events::rolled_back(&record);
+        Ok(tagged(record))
+    });
     roll_back.await
 }
 
@@ -121,7 +129,12 @@ pub(super) async fn clear_cache<Name: Into<FunctionName>>(
     name: Name,
 ) -> Result<NoContent, Refusal<ClearError>> {
     let name = name.into();
-    runtime.run(move |runtime| runtime.clear_cache_of(&name).map(|()| NoContent)).await
+    let clear = runtime.run(move |runtime| {
+        runtime.clear_cache_of(&name)?;
+        events::cleared(Some(&name));
+        Ok(NoContent)
+    });
+    clear.await
 }
 
 pub(super) async fn explain(

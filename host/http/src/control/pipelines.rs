@@ -10,6 +10,7 @@ use nebula_runtime::{DeployError, NamingError, StoreError};
 
 use super::describe::ListedProblem;
 use super::endpoints;
+use super::events;
 use super::functions;
 use super::path::{FunctionPath, NOT_A_PIPELINE, PipelinePath, ReferencePath};
 use super::payload::JsonBody;
@@ -70,6 +71,7 @@ async fn deploy(
     let deploy = runtime.run(move |runtime| {
         let precondition = conditions.evaluate::<DeployError>(runtime, &name)?;
         let record = runtime.deploy_pipeline_if(&name, &pipeline, &settings, followers, precondition)?;
+        events::deployed(&record);
         Ok(functions::tagged(record))
     });
     deploy.await

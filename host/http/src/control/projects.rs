@@ -6,6 +6,7 @@ use nebula_runtime::{DeployError, ProjectError, UploadError};
 
 use super::describe::ListedProblem;
 use super::endpoints;
+use super::events;
 use super::path::{DigestPath, ProjectPath};
 use super::payload::{ComponentBody, JsonBody};
 use super::refusal::{AsProblem, Refusal};
@@ -36,6 +37,9 @@ async fn deploy(
 ) -> Result<Json<ProjectReport>, Refusal<ProjectError>> {
     let dry_run = request.dry_run;
     let changes = runtime.deploy_project(request.into_deploy(project.clone())).await?;
+    if !dry_run {
+        events::project_deployed(&changes);
+    }
     let changes = changes.into_iter().map(Into::into).collect();
     Ok(Json::new(&ProjectReport { project, dry_run, changes }))
 }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use nebula_runtime::{ClearError, DeployError, ExplainError, NamingError, ResolveError, StoreError};
 
 use super::describe::{DescribeReply, Description, ListedProblem};
+use super::events;
 use crate::problem::Problem;
 use crate::status;
 
@@ -27,6 +28,7 @@ pub(super) struct Refusal<E> {
 
 impl<E> Refusal<E> {
     pub(super) fn new(problem: Problem) -> Self {
+        events::refused(&problem);
         Self { problem, error: PhantomData }
     }
 

@@ -12,6 +12,7 @@ use nebula_runtime::{
     VersionRecord,
 };
 use tokio::task::spawn_blocking;
+use tracing::Span;
 
 use super::access::Access;
 use super::calls_url::CallsUrl;
@@ -156,7 +157,9 @@ where
     T: Send + 'static,
     E: AsProblem + Send + 'static,
 {
-    match spawn_blocking(work).await {
+    // Events on the pool's thread belong to the request, too.
+    let span = Span::current();
+    match spawn_blocking(move || span.in_scope(work)).await {
         Ok(worked) => Ok(worked?),
         // `work` panicked, or the server is shutting down.
         Err(error) => Err(Refusal::new(status::internal(&error))),

@@ -125,7 +125,7 @@ async fn every_endpoint_without_a_valid_token_is_401_unless_it_is_public() {
             (Some(revoked.as_str()), invalid, "unauthorized"),
             (Some(expired.as_str()), invalid, "token-expired"),
         ] {
-            let response = plane.handle(request(endpoint, authorization)).await;
+            let response = plane.handle(request(endpoint, authorization), None).await;
             let label = format!("{} {authorization:?}", endpoint.operation_id());
             match endpoint.scope.required() {
                 None => assert!(response.status().is_success(), "{label}"),
@@ -161,7 +161,7 @@ async fn a_token_may_use_the_endpoints_that_its_scope_includes_and_no_other() {
         assert_eq!(required, scope_of(endpoint), "{}", endpoint.operation_id());
         for scope in TokenScope::ALL {
             let token = access.create(scope.as_str().parse().unwrap(), scope, None, 1).unwrap();
-            let response = plane.handle(request(endpoint, Some(&token.secret.bearer()))).await;
+            let response = plane.handle(request(endpoint, Some(&token.secret.bearer())), None).await;
             let label = format!("{} with {scope}", endpoint.operation_id());
             match required {
                 Some(required) if !scope.includes(required) => {
@@ -192,13 +192,13 @@ async fn a_token_may_use_the_endpoints_that_its_scope_includes_and_no_other() {
 #[tokio::test]
 async fn a_secret_is_shown_once() {
     let (plane, _data_dir) = plane().await;
-    let created = plane.handle(request(&endpoints::CREATE_TOKEN, Some(ADMIN))).await;
+    let created = plane.handle(request(&endpoints::CREATE_TOKEN, Some(ADMIN)), None).await;
     assert_eq!(created.status(), StatusCode::CREATED);
     assert_eq!(created.headers()[header::CACHE_CONTROL], "no-store");
     let created = json_of(created).await;
     let secret = created["secret"].as_str().unwrap();
     assert!(secret.starts_with("nebula_"), "{secret}");
-    let list = json_of(plane.handle(request(&endpoints::LIST_TOKENS, Some(ADMIN))).await).await;
+    let list = json_of(plane.handle(request(&endpoints::LIST_TOKENS, Some(ADMIN)), None).await).await;
     let digest = nebula_runtime::id::Digest::of(secret.as_bytes()).hex();
     assert!(!list.to_string().contains(secret) && !list.to_string().contains(&digest), "{list}");
     let names: Vec<_> = list["tokens"].as_array().unwrap().iter().map(|token| &token["name"]).collect();
@@ -214,7 +214,7 @@ async fn tokens_are_refused_with_the_reason() {
         let request = request.header(header::AUTHORIZATION, ADMIN);
         let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
         let plane = plane.clone();
-        async move { plane.handle(request.body(body).unwrap()).await }
+        async move { plane.handle(request.body(body).unwrap(), None).await }
     };
     for (method, path, body, status, kind) in [
         ("POST", "", r#"{"name": "f", "scope": "read"}"#, 409, "token-exists"),
@@ -251,14 +251,14 @@ async fn a_failing_disk_changes_no_token() {
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
     for endpoint in [&endpoints::CREATE_TOKEN, &endpoints::REVOKE_TOKEN] {
-        let response = plane.handle(request(endpoint, Some(ADMIN))).await;
+        let response = plane.handle(request(endpoint, Some(ADMIN)), None).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{}", endpoint.operation_id());
         let detail = json_of(response).await["detail"].to_string();
         assert!(detail.contains("cannot write the named tokens"), "{detail}");
     }
     let names: Vec<_> = access.named().iter().map(|token| token.record.name.to_string()).collect();
     assert_eq!(names, ["f", "kept"]);
-    let list = plane.handle(request(&endpoints::LIST, Some(&kept.secret.bearer()))).await;
+    let list = plane.handle(request(&endpoints::LIST, Some(&kept.secret.bearer())), None).await;
     assert_eq!(list.status(), StatusCode::OK);
 }
 
@@ -269,12 +269,12 @@ async fn paths_and_methods_that_are_not_there_are_401_without_a_token() {
     let reader = access.create("reader".parse().unwrap(), TokenScope::Read, None, 1).unwrap();
     for (method, path) in [("GET", "/nowhere"), ("PATCH", "/api/v1/functions/f"), ("POST", "/healthz")] {
         let request = || Request::builder().method(method).uri(path).header(header::HOST, "nebula");
-        let response = plane.handle(request().body(Full::default()).unwrap()).await;
+        let response = plane.handle(request().body(Full::default()).unwrap(), None).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
         assert!(!response.headers().contains_key(header::ALLOW), "{method} {path}");
         for token in [ADMIN, &reader.secret.bearer()] {
             let request = request().header(header::AUTHORIZATION, token);
-            let response = plane.handle(request.body(Full::default()).unwrap()).await;
+            let response = plane.handle(request.body(Full::default()).unwrap(), None).await;
             let expected =
                 if path == "/nowhere" { StatusCode::NOT_FOUND } else { StatusCode::METHOD_NOT_ALLOWED };
             assert_eq!(response.status(), expected, "{method} {path}");
@@ -384,12 +384,12 @@ fn health_is_answered_while_every_other_endpoint_waits_for_the_disk() {
         for endpoint in ALL.iter().filter(|endpoint| endpoint.path != endpoints::HEALTH.path) {
             let plane = plane.clone();
             let request = request(endpoint, Some(ADMIN));
-            answering.push((endpoint, tokio::spawn(async move { plane.handle(request).await })));
+            answering.push((endpoint, tokio::spawn(async move { plane.handle(request, None).await })));
         }
         for _ in 0..100 {
             yield_now().await;
         }
-        let health = plane.handle(request(&endpoints::HEALTH, None)).await;
+        let health = plane.handle(request(&endpoints::HEALTH, None), None).await;
         assert_eq!(health.status(), StatusCode::OK);
         for (endpoint, answer) in &answering {
             assert!(!answer.is_finished(), "`{}` ran on the plane's thread", endpoint.operation_id());
@@ -409,7 +409,7 @@ async fn a_body_that_is_not_read_is_read_to_its_end_nevertheless() {
     let (plane, _data_dir) = plane().await;
     let (reads, body) = CountedBody::new(8);
     let request = Request::builder().method("PUT").uri("/api/v1/functions/f").header(header::HOST, "nebula");
-    let response = plane.handle(request.body(body).unwrap()).await;
+    let response = plane.handle(request.body(body).unwrap(), None).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(reads.load(std::sync::atomic::Ordering::Relaxed), 8);
 }

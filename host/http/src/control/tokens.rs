@@ -10,6 +10,7 @@ use nebula_runtime::tokens::{InsertTokenError, RemoveTokenError, WriteTokensErro
 use super::access::{self, Access, BUILT_IN, CreateTokenError, NewToken, RevokeTokenError};
 use super::describe::ListedProblem;
 use super::endpoints;
+use super::events;
 use super::path::TokenPath;
 use super::payload::JsonBody;
 use super::refusal::{AsProblem, Refusal, STORAGE_FULL};
@@ -40,6 +41,7 @@ async fn create(
     let TokenRequest { name, scope, expires_in_s } = request;
     let create = access.run(move |access| {
         let NewToken { record, secret } = access.create(name, scope, expires_in_s, access::now_unix_s())?;
+        events::token_created(&record);
         Ok(Created(Json::new(&CreatedToken {
             name: record.name,
             scope: record.scope,
@@ -55,7 +57,12 @@ async fn revoke(
     State(access): Tokens,
     TokenPath(name): TokenPath,
 ) -> Result<NoContent, Refusal<RevokeTokenError>> {
-    access.run(move |access| access.revoke(&name).map(|()| NoContent)).await
+    let revoke = access.run(move |access| {
+        access.revoke(&name)?;
+        events::token_revoked(name.as_str());
+        Ok(NoContent)
+    });
+    revoke.await
 }
 
 /// Returns all tokens as they are at this time.

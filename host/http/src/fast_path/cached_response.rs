@@ -27,6 +27,7 @@ pub(super) const HTTP_DATE_BYTES: usize = 29;
 pub(super) struct CachedResponse {
     /// The result that the response was made from. The runtime decides whether it is still valid.
     result: RepeatableAnswer,
+    status: StatusCode,
     /// From the status line to `age: `.
     head_before_age: Box<[u8]>,
     /// From the end of the age to `x-request-id: `.
@@ -81,11 +82,17 @@ impl CachedResponse {
         }
         Some(Self {
             result,
+            status,
             head_before_age: head_before_age.into(),
             head_before_id: head_before_id.into(),
             head_before_date: lines.into(),
             body,
         })
+    }
+
+    /// Returns the status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// Returns the result that the response was made from.

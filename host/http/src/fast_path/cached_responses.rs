@@ -121,6 +121,16 @@ impl Weighter<RequestKey<'static>, Entry> for BytesWeighter {
 }
 
 impl Hit {
+    /// Returns the response.
+    pub(super) fn response(&self) -> &CachedResponse {
+        &self.response
+    }
+
+    /// Returns the id of the request. Makes it now, if the client sent none.
+    pub(super) fn request_id(&mut self) -> &[u8] {
+        self.request_id.get_or_insert_with(|| Box::new(request_id::new()))
+    }
+
     /// Appends the head to `head` and returns the body.
     pub(super) fn write(self, head: &mut Vec<u8>) -> Bytes {
         let Self { response, age_s, request_id, date } = self;

@@ -28,9 +28,11 @@ use tokio::time::Sleep;
 
 use super::busy_poll::BusyPoll;
 use super::cached_responses::Hit;
+use super::observed_hit;
 use super::pending_write::PendingWrite;
 use super::tracker::{Arrival, ExchangeTracker};
 use crate::connections::RequestCounter;
+use crate::observe::ConnectionObserver;
 
 /// The most that is read from an idle connection at once, bytes. The buffer is on the stack.
 /// hyper's own buffer has less room at first.
@@ -47,6 +49,15 @@ pub(crate) struct FastPathStream<S> {
     pending: PendingWrite,
 }
 
+/// The time at which a request arrived.
+#[derive(Clone, Copy)]
+struct ArrivalTimes {
+    /// For the metrics, if its response belongs to the sample.
+    sample: Option<Instant>,
+    /// For the observers, if there are any.
+    observed: Option<Instant>,
+}
+
 /// The means to look up responses for one connection. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Lookups {
@@ -55,6 +66,7 @@ pub(super) struct Lookups {
     pub(super) requests: RequestCounter,
     /// The time that the first part of a request waits for the last.
     pub(super) partial_timeout: Duration,
+    pub(super) observer: Option<ConnectionObserver>,
 }
 
 /// The first part of a request, before hyper has read any of it.
@@ -83,10 +95,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
         let mut read = ReadBuf::uninit(&mut room);
         ready!(Pin::new(&mut self.socket).poll_read(context, &mut read))?;
         let bytes = read.filled();
-        let sample = self.begin_sample();
+        let times = self.arrival_times();
         match self.record_arrival(bytes, true) {
             Arrival::Hit(hit) => {
-                self.respond(hit, sample);
+                self.respond(hit, bytes, times);
                 return Poll::Ready(Ok(false));
             }
             Arrival::Partial { total } => {
@@ -131,17 +143,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
                 }
             }
         };
-        let sample = self.begin_sample();
+        let times = self.arrival_times();
         match self.record_arrival(&partial.bytes, is_whole) {
-            Arrival::Hit(hit) => self.respond(hit, sample),
+            Arrival::Hit(hit) => self.respond(hit, &partial.bytes, times),
             Arrival::Partial { .. } | Arrival::ForHyper => self.unread = partial.bytes.into(),
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Returns the time if the next response belongs to the sample.
-    fn begin_sample(&self) -> Option<Instant> {
-        self.lookups.as_ref().and_then(|lookups| lookups.requests.tally().begin_sample())
+    /// Returns the time for those who ask for it. Reading the clock is a part of a hit's cost.
+    fn arrival_times(&self) -> ArrivalTimes {
+        let lookups = self.lookups.as_ref();
+        ArrivalTimes {
+            sample: lookups.and_then(|lookups| lookups.requests.tally().begin_sample()),
+            observed: lookups.and_then(|lookups| lookups.observer.as_ref()).map(|_| Instant::now()),
+        }
     }
 
     /// Records the bytes that arrived on the idle connection, and looks up the response if
@@ -152,8 +168,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
         tracker.record_arrival(bytes, may_hit && !requests.is_draining())
     }
 
-    /// Starts to write a cached response.
-    fn respond(&mut self, hit: Hit, sample: Option<Instant>) {
+    /// Starts to write a cached response to `request`.
+    fn respond(&mut self, mut hit: Hit, request: &[u8], times: ArrivalTimes) {
+        let ArrivalTimes { sample, observed } = times;
+        let observer = self.lookups.as_ref().and_then(|lookups| lookups.observer.as_ref());
+        if let Some((observer, arrived)) = observer.zip(observed) {
+            observed_hit::tell(observer, request, &mut hit, arrived);
+        }
         self.pending.start(|head| hit.write(head));
         if let Some(Lookups { requests, busy_poll, .. }) = &self.lookups {
             busy_poll.record_response();

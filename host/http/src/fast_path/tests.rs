@@ -20,6 +20,7 @@ use crate::serve::{protocol, spawn_connection};
 mod codings;
 mod generated;
 mod http_form;
+mod observed;
 mod parts;
 
 /// Returns its number.

@@ -8,69 +8,43 @@
 //!     at hello::handle
 //! ```
 //!
-//! Serving threads never wait for the terminal: a thread of its own prints the lines, and lines that
-//! come faster than it can print are counted instead.
+//! They wait in the queue of the log, so that serving threads never wait for the terminal.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use anyhow::Context;
-use nebula_http::{ObservedCall, ObservedProblem, ObservedSource, Server};
+use http::StatusCode;
+use nebula_http::{ObservedAnswer, ObservedCall, ObservedProblem, ObservedSource, Observer, Plane, Server};
 use nebula_runtime::id::FunctionName;
 use nebula_runtime::{LogEntry, Runtime};
 
-use crate::report::note;
+use crate::logging::LineQueue;
 
-/// The most calls that wait to be printed.
-const WAITING_MAX: usize = 1024;
-
-/// Prints every call of the server from now on, and what functions print. Turns the cached fast path
-/// off.
-pub(super) fn print_calls(runtime: &Runtime, server: &mut Server) -> anyhow::Result<()> {
-    let (sender, waiting) = sync_channel(WAITING_MAX);
-    let lines = Lines { sender, skipped: Arc::default() };
-    let skipped = Arc::clone(&lines.skipped);
-    std::thread::Builder::new()
-        .name("nebula-calls".to_owned())
-        .spawn(move || print(&waiting, &skipped))
-        .context("cannot start a thread")?;
+/// Prints every call of the server from now on, and what functions print.
+pub(super) fn print_calls(runtime: &Runtime, server: &mut Server, lines: &LineQueue) {
     let output = lines.clone();
     runtime.observe_logs(Box::new(move |function, entry| {
         if !entry.output.is_empty() {
             output.push(printed(function, entry));
         }
     }));
-    server.observe(Arc::new(move |call| {
-        if !matches!(call.target.as_str(), "/healthz" | "/readyz") {
-            lines.push(line(call));
-        }
-    }));
-    Ok(())
+    server.observe(Arc::new(CallPrinter(lines.clone())));
 }
 
-/// The lines that wait to be printed.
-#[derive(Clone)]
-struct Lines {
-    sender: SyncSender<String>,
-    skipped: Arc<AtomicU64>,
-}
+/// Prints the requests to the data plane.
+struct CallPrinter(LineQueue);
 
-impl Lines {
-    fn push(&self, text: String) {
-        if self.sender.try_send(text).is_err() {
-            self.skipped.fetch_add(1, Ordering::Relaxed);
-        }
+impl Observer for CallPrinter {
+    fn wants(&self, plane: Plane, status: Option<StatusCode>) -> bool {
+        plane == Plane::Data && status.is_some()
     }
-}
 
-fn print(waiting: &Receiver<String>, skipped: &AtomicU64) {
-    for text in waiting {
-        note(text);
-        let skipped = skipped.swap(0, Ordering::Relaxed);
-        if skipped > 0 {
-            note(format!("({skipped} more calls or outputs, too many to print)"));
+    fn observe(&self, ObservedCall { request, took, answer, .. }: &ObservedCall) {
+        let target = request.target.as_ref().map_or("", |target| target.as_str());
+        if let Some(answer) = answer
+            && !matches!(target, "/healthz" | "/readyz")
+        {
+            self.0.push(line(&format!("{} {target}", request.method), *took, answer));
         }
     }
 }
@@ -82,16 +56,19 @@ fn printed(function: &FunctionName, entry: &LogEntry) -> String {
 }
 
 /// Returns the line of a call, with the function's stack below it if it trapped.
-fn line(call: &ObservedCall) -> String {
-    let ObservedCall { method, target, status, took, source, problem } = call;
-    let mut text = format!("{method} {target} {} {}", status.as_u16(), shown(*took));
+fn line(
+    request: &str,
+    took: Duration,
+    ObservedAnswer { status, source, problem, .. }: &ObservedAnswer,
+) -> String {
+    let mut text = format!("{request} {} {}", status.as_u16(), shown(took));
     match source {
         Some(ObservedSource::Ran) => text.push_str(" run"),
         Some(ObservedSource::Hit) => text.push_str(" hit"),
         Some(ObservedSource::Collapsed) => text.push_str(" shared"),
         None => {}
     }
-    if let Some(ObservedProblem { detail, backtrace }) = problem {
+    if let Some(ObservedProblem { detail, backtrace, kind: _ }) = problem {
         text.push_str(": ");
         text.push_str(&printable(detail));
         for frame in backtrace {
