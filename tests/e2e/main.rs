@@ -33,6 +33,7 @@ mod http_form;
 mod imports;
 mod initialise;
 mod loading;
+mod logging;
 mod logs;
 mod methods;
 mod metrics;

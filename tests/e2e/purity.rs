@@ -115,6 +115,16 @@ fn prints() {
     assert!(output.len() < 200, "{output}");
 }
 
+/// The log has what a function prints exactly, control characters included.
+#[test]
+fn prints_input() {
+    let nebula = Nebula::start_uncached().deploy("prints", guests::PRINTS_INPUT);
+    let text = "\u{1b}[31mred\r\nnext\tä\u{9b}\u{7f}";
+    nebula.post("/f/prints", &serde_json::to_string(text).unwrap()).is(200).says("1");
+    let logs = nebula.control("GET", "/api/v1/functions/prints/logs").send().is(200).json();
+    assert_eq!(logs["calls"][0]["output"], text);
+}
+
 /// Every call gets a fresh instance: a counter in a static is always 1.
 #[test]
 fn counts() {

@@ -1,0 +1,89 @@
+//! No secret is in the output of a server, however much it logs.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use nebula_tests::{Nebula, eventually, guests};
+
+use super::{objects, start};
+
+const COOKIE: &str = "session=c00k1e-0f-a-caller";
+const SET_COOKIE: &str = "granted=c00k1e-0f-a-function";
+const CALLER_TOKEN: &str = "t0ken-0f-a-caller";
+const WRONG_TOKEN: &str = "nebula_wr0ng-t0ken";
+
+/// Sends a request over HTTP/2, whose library has events of its own.
+fn send_over_http2(server: &Nebula, path: &str) {
+    let address = server.calls_address();
+    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    executor.block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::post(format!("http://{address}{path}"))
+            .header("authorization", format!("Bearer {CALLER_TOKEN}"))
+            .header("cookie", COOKIE)
+            .header("x-set", SET_COOKIE)
+            .body(Full::new(Bytes::from_static(b"\"you\"")));
+        let answer = sender.send_request(request.unwrap()).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+    });
+}
+
+#[test]
+fn secrets_are_in_no_output() {
+    for format in ["json", "text"] {
+        let arguments = ["--log-format", format, "--access-log", format, "--guest-log", "on"];
+        let server = start(&arguments, &[("NEBULA_LOG", "trace")])
+            .deploy("greets", guests::GREETS)
+            .deploy("mirrors", guests::MIRRORS_REQUEST)
+            .deploy("panics", guests::PANICS);
+        let created = server.cli(&["token", "create", "ci", "--scope", "admin"]).exits(0).stdout();
+        let created = created.trim().to_owned();
+        for _ in 0..5 {
+            for function in ["greets", "mirrors", "panics", "none"] {
+                let request = server.request("POST", &format!("/f/{function}")).body("\"you\"");
+                let request = request.header("content-type", "application/json").header("cookie", COOKIE);
+                request.header("authorization", &format!("Bearer {CALLER_TOKEN}")).send();
+                send_over_http2(&server, &format!("/f/{function}"));
+            }
+        }
+        for (token, status) in [(created.as_str(), 200), (WRONG_TOKEN, 401), ("", 401)] {
+            let list = server.control_without_token("GET", "/api/v1/functions").header("cookie", COOKIE);
+            list.header("authorization", &format!("Bearer {token}")).send().is(status);
+            let basic = STANDARD.encode(format!("{CALLER_TOKEN}:{token}"));
+            let list = server.control_without_token("GET", "/api/v1/functions");
+            list.header("authorization", &format!("Basic {basic}")).send().is(401);
+        }
+        server.put("refused", b"this is no component");
+        server.cli(&["token", "revoke", "ci"]).exits(0);
+        let token = server.token().to_owned();
+        let (stdout, stderr) = eventually("the last request is logged", || {
+            let (stdout, stderr) = (server.stdout(), server.stderr());
+            let is_there = stdout.contains("/api/v1/tokens/ci") && stderr.contains("revoked a token");
+            is_there.then_some((stdout, stderr))
+        });
+        // The search looks at what is there.
+        assert!(
+            stdout.matches("/f/mirrors").count() == 10 && stderr.contains("an invalid token"),
+            "{stderr}"
+        );
+        assert!(stderr.contains("TRACE") && stderr.contains("h2::"), "{stderr}");
+        if format == "json" {
+            objects(&stderr);
+            objects(&stdout.lines().skip(2).collect::<Vec<_>>().join("\n"));
+        }
+        let basic = STANDARD.encode(format!("{CALLER_TOKEN}:"));
+        let secrets =
+            [&token, &created, CALLER_TOKEN, WRONG_TOKEN, COOKIE, SET_COOKIE, basic.trim_end_matches('=')];
+        for secret in secrets {
+            for (name, output) in [("stdout", &stdout), ("stderr", &stderr)] {
+                assert!(!output.contains(secret), "`{secret}` is in {name}: {output}");
+            }
+        }
+        server.terminate_and_wait();
+    }
+}
