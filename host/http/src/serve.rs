@@ -427,7 +427,8 @@ fn control_work(
         let plane = plane.clone();
         let observer = observers.as_ref().map(|observers| observers.of_connection(peer));
         let answer = move |request, in_flight| {
-            Box::pin(answer_control(plane.clone(), observer.clone(), peer, request, in_flight)) as ControlAnswer
+            Box::pin(answer_control(plane.clone(), observer.clone(), peer, request, in_flight))
+                as ControlAnswer
         };
         Box::new(answer) as ControlService
     };
