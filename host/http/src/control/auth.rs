@@ -45,7 +45,7 @@ pub(super) async fn admit(
         None => None,
         Some(required) => match guard.admitted(request.headers(), required) {
             Ok(holder) => Some(holder),
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         },
     };
     let response = match operation {
@@ -75,11 +75,11 @@ impl Guard {
     ///
     /// # Errors
     /// The answer to a request without such a token.
-    fn admitted(&self, headers: &HeaderMap, required: TokenScope) -> Result<Holder, Response> {
+    fn admitted(&self, headers: &HeaderMap, required: TokenScope) -> Result<Holder, Box<Response>> {
         let authorization = body::text(headers, header::AUTHORIZATION);
         let holder = self.access.holder(authorization, access::now_unix_s()).map_err(|reason| {
             events::unauthorized(&reason);
-            unauthorized(&reason).into_response()
+            Box::new(unauthorized(&reason).into_response())
         })?;
         events::accepted(&holder.name);
         if holder.scope.includes(required) {
@@ -87,7 +87,7 @@ impl Guard {
         }
         let problem = forbidden(&holder, required);
         events::refused(&problem);
-        Err(with_token(holder, problem.into_response()))
+        Err(Box::new(with_token(holder, problem.into_response())))
     }
 }
 
