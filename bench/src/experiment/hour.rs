@@ -182,7 +182,7 @@ pub(crate) struct Platform {
     pub(crate) keep_alive: KeepAlive,
     /// An instance that waits, for each function.
     pub(crate) instance: IdleCost,
-    /// What is ready for the next call for a shorter time.
+    /// The memory that serves the next call sooner, for a shorter time.
     pub(crate) ready: Ready,
     /// The part that runs for the whole hour, whether functions are called or not.
     pub(crate) always: IdleCost,

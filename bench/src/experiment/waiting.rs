@@ -86,9 +86,9 @@ pub(crate) struct Waiting {
 pub(crate) struct NebulaWaiting {
     /// The server before any function has been called.
     pub(crate) uncalled: IdleCost,
-    /// What it holds for a function that was called, while calls of others go on.
+    /// The memory of a loaded function, while calls of others go on.
     pub(crate) loaded_bytes: f64,
-    /// What it holds for the next call of a function that was called a moment ago.
+    /// The memory that it prepares for the next call of a function that was just called.
     pub(crate) ready_bytes: f64,
     /// The server after the last call, when it has unloaded all functions.
     pub(crate) rested: IdleCost,

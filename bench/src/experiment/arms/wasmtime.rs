@@ -34,7 +34,7 @@ pub(crate) fn open_serve(setup: Setup<'_>) -> anyhow::Result<OverHttp<()>> {
 /// request.
 ///
 /// # Errors
-/// Returns an error if there is no wasmtime here.
+/// Returns an error if wasmtime is missing.
 pub(crate) fn serve(tools: &Tools, function: Function) -> anyhow::Result<Command> {
     let wasmtime = tools.wasmtime()?;
     let mut serve = Command::new(&wasmtime.program);

@@ -101,6 +101,6 @@ fn what_a_killed_run_has_left_behind_is_removed() {
     for mut child in children {
         assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
     }
-    // There is nothing to remove any more, which is no error.
+    // A second removal finds nothing, and succeeds.
     run.remove().unwrap();
 }

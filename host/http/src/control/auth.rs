@@ -39,7 +39,7 @@ pub(super) async fn admit(
     let path = path.as_ref().map_or("", MatchedPath::as_str);
     let method = request.method().as_str();
     let operation = guard.operations.at(path).find(|operation| operation.endpoint.method.as_str() == method);
-    // Any token may find out that there is no such operation.
+    // Every token learns that an operation is missing.
     let scope = operation.map_or(Scope::Read, |operation| operation.endpoint.scope);
     let holder = match scope.required() {
         None => None,
