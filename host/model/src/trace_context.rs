@@ -85,6 +85,11 @@ fn write_hexadecimal(bytes: &[u8], formatter: &mut fmt::Formatter<'_>) -> fmt::R
 }
 
 impl TraceId {
+    /// Creates an id. Returns `None` for zero, which isn't an id.
+    pub fn new(bytes: [u8; 16]) -> Option<Self> {
+        (bytes != [0; 16]).then_some(Self(bytes))
+    }
+
     /// Returns the bytes, most significant first.
     pub fn bytes(self) -> [u8; 16] {
         self.0
@@ -92,6 +97,11 @@ impl TraceId {
 }
 
 impl SpanId {
+    /// Creates an id. Returns `None` for zero, which isn't an id.
+    pub fn new(bytes: [u8; 8]) -> Option<Self> {
+        (bytes != [0; 8]).then_some(Self(bytes))
+    }
+
     /// Returns the bytes, most significant first.
     pub fn bytes(self) -> [u8; 8] {
         self.0

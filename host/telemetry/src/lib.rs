@@ -1,4 +1,5 @@
-//! Measures the time of calls, and measures or models their energy and carbon.
+//! Measures the time of calls, measures or models their energy and carbon, and makes spans of sampled
+//! requests.
 //!
 //! The measured quantities, such as `CallCost`, are data and live in `nebula-model`.
 
@@ -7,6 +8,7 @@ pub mod energy;
 mod event_rate;
 pub mod histogram;
 pub mod rapl;
+pub mod trace;
 
 use std::time::{Duration, Instant};
 
