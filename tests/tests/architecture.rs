@@ -42,6 +42,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("allocator", &[]),
     ("model", &[]),
     ("telemetry", &["model"]),
+    ("otlp", &["telemetry"]),
     ("codec", &["model"]),
     ("store", &["model"]),
     ("linker", &["model", "codec"]),
@@ -50,7 +51,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("cache", &["model", "codec"]),
     ("runtime", &["model", "telemetry", "codec", "store", "linker", "pipeline", "engine", "cache"]),
     ("http", &["model", "telemetry", "runtime"]),
-    ("cli", &["allocator", "telemetry", "runtime", "http"]),
+    ("cli", &["allocator", "telemetry", "otlp", "runtime", "http"]),
 ];
 
 /// Returns the names of the packages that a manifest depends on, without those of its tests.
@@ -95,8 +96,8 @@ fn http_and_the_command_line_do_not_use_wasmtime() {
 }
 
 #[test]
-fn only_http_and_the_command_line_open_sockets() {
-    for (name, _) in CRATES.iter().filter(|(name, _)| !["http", "cli"].contains(name)) {
+fn only_http_otlp_and_the_command_line_open_sockets() {
+    for (name, _) in CRATES.iter().filter(|(name, _)| !["http", "otlp", "cli"].contains(name)) {
         for server in ["hyper", "hyper-util", "socket2", "axum"] {
             let dependencies = dependencies(&format!("host/{name}/Cargo.toml"));
             assert!(
