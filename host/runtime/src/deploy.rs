@@ -46,6 +46,7 @@ use nebula_model::id::{Digest, FunctionName};
 use nebula_model::record::VersionRecord;
 use nebula_model::settings::{Settings, SettingsUpdate};
 use nebula_store::{Store, StoreError};
+use nebula_telemetry::trace::Scope;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 pub use self::compiled::CompilerUsage;
@@ -163,9 +164,10 @@ impl Deployer {
         let internal = |error: &dyn std::fmt::Display| E::from(DeployError::Internal(error.to_string()));
         let permit = permit.map_err(|error| internal(&error))?;
         let this = Arc::clone(self);
+        let scope = Scope::current();
         let working = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            work(&this)
+            Scope::enter(scope, || work(&this))
         });
         working.await.map_err(|error| internal(&error))?
     }

@@ -62,7 +62,7 @@ pub use self::backends::Backends;
 pub use self::cache::ResultStore;
 pub use self::call::events::CallIds;
 pub use self::call::function::Function;
-pub use self::call::invoke::{CallOutcome, StepTrace};
+pub use self::call::invoke::{CallOutcome, StepInterval, StepTrace};
 pub use self::call::lane::{LaneUsage, NotRun};
 pub use self::call::shard::{
     AnsweredCall, IssuedReceipt, PathRoute, RepeatableAnswer, RoutedFunction, SegmentRoute, Shard,

@@ -67,10 +67,23 @@ pub struct StepTrace {
     pub hits: u64,
     /// Sum of the wall-clock time of its calls, microseconds.
     pub took_us: u64,
+    /// The time in which its calls were made; `None` if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<StepInterval>,
     /// Digest of its input, if the pipeline ended with this step: the document that repeats the
     /// call by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Digest>,
+}
+
+/// The time from the start of a step's first call to the end of its last, from the start of the
+/// pipeline. Parts that run in parallel have intervals that overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepInterval {
+    /// Microseconds from the start of the pipeline.
+    pub began_us: u64,
+    /// Microseconds from the start of the pipeline.
+    pub ended_us: u64,
 }
 
 impl CallOutcome {

@@ -16,11 +16,12 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use nebula_engine::{CompileError, Compiler};
 use nebula_model::id::Digest;
 use nebula_store::{BlobError, Compiled, Store, StoreError};
+use nebula_telemetry::trace::{AttributeValue, Scope};
 use tracing::{debug, warn};
 
 /// The target of events about compiling.
@@ -131,16 +132,36 @@ impl CompiledCode {
         if let Some(compiled) = self.open(digest)? {
             return Ok(compiled);
         }
-        let component = component()?;
-        let begun = Instant::now();
-        let code = self.compiler.compile(&component).inspect_err(|error| {
-            warn!(target: COMPILE, %digest, error = error.to_string(), "a component can't be compiled");
-        })?;
-        debug!(target: COMPILE, %digest, took_ms = begun.elapsed().as_millis() as u64, "compiled a component");
+        let code = self.compile(digest, &component()?)?;
         accept(&code)?;
         self.store.store_compiled(digest, &self.compatibility, &code)?;
         let compiled = self.open(digest)?;
         Ok(compiled.ok_or_else(|| StoreError::Blob(BlobError::Damaged { digest: *digest }))?)
+    }
+
+    /// Runs the compiler, as a part of the request that this thread works for.
+    fn compile(&self, digest: &Digest, component: &[u8]) -> Result<Vec<u8>, CompileError> {
+        let (began, clock) = (SystemTime::now(), Instant::now());
+        let compiled = self.compiler.compile(component);
+        match &compiled {
+            Err(error) => {
+                warn!(target: COMPILE, %digest, error = error.to_string(), "a component can't be compiled");
+            }
+            Ok(_) => {
+                let took_ms = clock.elapsed().as_millis() as u64;
+                debug!(target: COMPILE, %digest, took_ms, "compiled a component");
+            }
+        }
+        if let Some(scope) = Scope::current() {
+            scope.record(|parent| {
+                let mut span = parent.child("compile", began, SystemTime::now());
+                span.add("nebula.component.digest", AttributeValue::text(&digest.to_string()));
+                span.add("nebula.component.size", component.len() as u64);
+                span.failure = compiled.as_ref().err().map(|error| error.to_string().into());
+                span
+            });
+        }
+        compiled
     }
 
     /// Waits until no other thread compiles `digest` and another compiler may run.

@@ -73,6 +73,7 @@ impl Evaluation {
             calls: counts.calls.load(Ordering::Relaxed),
             hits: counts.hits.load(Ordering::Relaxed),
             took_us: counts.took_us.load(Ordering::Relaxed),
+            interval: counts.interval(),
         });
         trace.collect()
     }

@@ -1,6 +1,5 @@
 //! The call of a step: looked up, or run and cached.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -63,7 +62,7 @@ impl Evaluation {
             return Err(self.too_many_calls());
         }
         self.check(scope)?;
-        let begun = Instant::now();
+        let begun = self.begun.elapsed();
         let (planned, counts) = (&self.staged.plan.calls[call], &self.counts[call]);
         let input = input_of(&planned.step.input, value);
         let decoded = Decoded { input, raw: planned.callee.output.flat().is_some() };
@@ -74,10 +73,7 @@ impl Evaluation {
             return Err(End::Failed { call, input: input_digest(), error });
         }
         let AnsweredStep { output, source } = self.look_up_or_run(call, &decoded, scope)?;
-        let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        counts.calls.fetch_add(1, Ordering::Relaxed);
-        counts.hits.fetch_add(u64::from(source != StepSource::Run), Ordering::Relaxed);
-        counts.took_us.fetch_add(took_us, Ordering::Relaxed);
+        let took_us = counts.record(begun, self.begun.elapsed(), source != StepSource::Run);
         if let Purpose::Explain(explained) = &run.purpose {
             let explanation = Explained {
                 step: planned.label.clone(),

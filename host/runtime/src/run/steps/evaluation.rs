@@ -14,7 +14,7 @@ use super::super::code::Staged;
 use super::run::{Purpose, Run, Scope};
 use super::values::input_value;
 use crate::call::function::Function;
-use crate::call::invoke::{CallOutcome, Decoded, Encoded};
+use crate::call::invoke::{CallOutcome, Decoded, Encoded, StepInterval};
 use crate::call::tally::CallTally;
 use crate::error::CallError;
 
@@ -31,15 +31,54 @@ pub(super) struct Evaluation {
     is_short_of_calls: bool,
     /// One for each call of the plan.
     pub(super) counts: Vec<StepCounts>,
+    /// The time at which the pipeline started.
+    pub(super) begun: Instant,
 }
 
 /// The calls of one step: their number, hits and wall-clock time.
-#[derive(Default)]
 pub(super) struct StepCounts {
     pub(super) tally: CallTally,
     pub(super) calls: AtomicU64,
     pub(super) hits: AtomicU64,
     pub(super) took_us: AtomicU64,
+    /// The start of the first call from the start of the pipeline, microseconds.
+    began_us: AtomicU64,
+    /// The end of the last one.
+    ended_us: AtomicU64,
+}
+
+impl Default for StepCounts {
+    fn default() -> Self {
+        Self {
+            tally: CallTally::default(),
+            calls: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            took_us: AtomicU64::new(0),
+            began_us: AtomicU64::new(u64::MAX),
+            ended_us: AtomicU64::new(0),
+        }
+    }
+}
+
+impl StepCounts {
+    /// Records a call by its start and end from the start of the pipeline, and returns its length,
+    /// microseconds.
+    pub(super) fn record(&self, began: Duration, ended: Duration, is_hit: bool) -> u64 {
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let took_us = us(ended.saturating_sub(began));
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.hits.fetch_add(u64::from(is_hit), Ordering::Relaxed);
+        self.took_us.fetch_add(took_us, Ordering::Relaxed);
+        self.began_us.fetch_min(us(began), Ordering::Relaxed);
+        self.ended_us.fetch_max(us(ended), Ordering::Relaxed);
+        took_us
+    }
+
+    /// Returns the time in which the calls were made.
+    pub(super) fn interval(&self) -> Option<StepInterval> {
+        let [began_us, ended_us] = [&self.began_us, &self.ended_us].map(|time| time.load(Ordering::Relaxed));
+        (began_us <= ended_us).then_some(StepInterval { began_us, ended_us })
+    }
 }
 
 /// Why a step returned no value.
@@ -83,6 +122,7 @@ pub(super) fn run_pipeline(
         staged: Arc::clone(staged),
         is_short_of_calls: scope.calls.max < staged.plan.calls_max,
         counts,
+        begun,
     });
     let plan = &staged.plan;
     let outcome = evaluation.eval(plan.root, input_value(&plan.callee.input, &decoded.input), scope);
