@@ -64,6 +64,7 @@ use axum::{BoxError, Router, middleware};
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
 use nebula_runtime::Runtime;
+use nebula_telemetry::trace::Tracer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_service::Service;
 use tracing::Instrument;
@@ -75,11 +76,16 @@ use self::routes::Routes;
 use self::state::{BlockingAccess, BlockingMetrics, BlockingRuntime, ControlState};
 use crate::metrics::Metrics;
 use crate::request_id::{self, X_REQUEST_ID};
+use crate::spans::RequestSpan;
 use crate::{body, status, trace_context};
 
 /// The control plane's service.
 #[derive(Clone)]
-pub(crate) struct ControlPlane(Router);
+pub(crate) struct ControlPlane {
+    router: Router,
+    /// `None` if requests aren't traced.
+    tracer: Option<Tracer>,
+}
 
 /// Every endpoint with its handler.
 fn routes() -> Routes<ControlState> {
@@ -96,7 +102,13 @@ fn routes() -> Routes<ControlState> {
 }
 
 impl ControlPlane {
-    pub(crate) fn new(runtime: Runtime, access: Access, calls_url: CallsUrl, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        runtime: Runtime,
+        access: Access,
+        calls_url: CallsUrl,
+        metrics: Arc<Metrics>,
+        tracer: Option<Tracer>,
+    ) -> Self {
         let Routes { router, operations } = routes();
         let operations = Arc::new(operations);
         let guard = Arc::new(Guard { access: access.clone(), operations: Arc::clone(&operations) });
@@ -112,7 +124,7 @@ impl ControlPlane {
             .layer(middleware::from_fn_with_state(guard, auth::admit))
             // Outermost: nothing that prints headers shows the token.
             .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION]));
-        Self(router)
+        Self { router, tracer }
     }
 
     /// Creates a plane that has the metrics alone, and needs no token.
@@ -123,7 +135,7 @@ impl ControlPlane {
             .fallback(unknown)
             .method_not_allowed_fallback(|| async { status::method_not_allowed("GET, HEAD") })
             .with_state(BlockingMetrics::new(metrics));
-        Self(router)
+        Self { router, tracer: None }
     }
 
     /// Answers one request of a client at this address.
@@ -132,9 +144,10 @@ impl ControlPlane {
         B: hyper::body::Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + Unpin + 'static,
     {
         let (parts, body) = request.into_parts();
+        let span = self.tracer.as_ref().and_then(|tracer| RequestSpan::begin_operation(tracer, &parts));
         let headers = parts.headers.clone();
         let request_id = request_id::of(&headers);
-        let span = events::span(client, &request_id, trace_context::of(&headers));
+        let events_span = events::span(client, &request_id, trace_context::of(&headers));
         let (lent, mut returned) = lend::lend(body);
         let mut response = match body::check(&parts) {
             Err(problem) => {
@@ -144,7 +157,11 @@ impl ControlPlane {
             Ok(_) => {
                 let request = Request::from_parts(parts, Body::new(lent));
                 // A router is always ready, and never fails.
-                let Ok(response) = self.0.clone().call(request).instrument(span).await;
+                let response = self.router.clone().call(request).instrument(events_span);
+                let Ok(response) = match span.as_ref().and_then(|span| span.scope()) {
+                    Some(scope) => scope.follow(response).await,
+                    None => response.await,
+                };
                 response
             }
         };
@@ -160,6 +177,9 @@ impl ControlPlane {
             // RFC 9110 §8.6.
             StatusCode::NO_CONTENT => drop(response.headers_mut().remove(header::CONTENT_LENGTH)),
             _ => {}
+        }
+        if let Some(span) = span {
+            span.end_operation(&response);
         }
         response
     }

@@ -28,6 +28,7 @@ use nebula_runtime::{
     Answer, AnsweredCall, CallIds, CallOutcome, Cors, Form, Function, IssuedReceipt, PathRoute, Prefer,
     ReceiptSubject, RepeatableAnswer, Request as Call, RoutedFunction, SegmentRoute, Shard, host_of,
 };
+use nebula_telemetry::trace::Tracer;
 
 use crate::accept::prefer;
 use crate::answer::{self, CallFacts, ResponseContext};
@@ -46,6 +47,7 @@ use crate::preference::ReceiptPreference;
 use crate::problem::{Problem, Reply};
 use crate::readiness::Readiness;
 use crate::request_id::{self, X_REQUEST_ID};
+use crate::spans::{RequestSpan, TracedCall};
 use crate::status;
 use crate::trace_context;
 use crate::trailers::{self as answer_trailers, SentBody, TrailedBody};
@@ -55,6 +57,8 @@ struct ReplyWithResult {
     reply: Reply,
     /// `None` if the same request can't get this result again.
     result: Option<RepeatableAnswer>,
+    /// The call, if the request is traced and made one.
+    call: Option<Box<TracedCall>>,
 }
 
 /// The head of a call's request, checked.
@@ -65,6 +69,7 @@ struct CallHead<'a> {
     subpath: &'a str,
     compression: Compression,
     request_id: &'a HeaderValue,
+    is_traced: bool,
 }
 
 /// The function of a request.
@@ -78,6 +83,7 @@ struct CallToRun<'a> {
     call: Call,
     prefer: Prefer,
     ids: CallIds<'a>,
+    is_traced: bool,
 }
 
 /// A copy of a call, kept until its receipt is issued.
@@ -89,7 +95,7 @@ struct ReceiptOrder {
 
 impl From<Reply> for ReplyWithResult {
     fn from(reply: Reply) -> Self {
-        Self { reply, result: None }
+        Self { reply, result: None, call: None }
     }
 }
 
@@ -105,6 +111,8 @@ pub(crate) struct DataPlane {
     pub(crate) contents: CompressedContents,
     /// The document of all functions; `None` if it isn't served.
     pub(crate) document: Option<CallsDocument>,
+    /// `None` if requests aren't traced.
+    pub(crate) tracer: Option<Tracer>,
 }
 
 impl DataPlane {
@@ -119,6 +127,7 @@ impl DataPlane {
             cors: None,
             compression: Compression::On,
             document: None,
+            tracer: None,
         }
     }
 }
@@ -131,14 +140,15 @@ pub(crate) async fn serve(
 ) -> Result<Response<SentBody>, Infallible> {
     let head = request.method() == Method::HEAD;
     let (parts, mut body) = request.into_parts();
+    let span = plane.tracer.as_ref().and_then(|tracer| RequestSpan::begin_call(tracer, &parts));
     let checked = body::check(&parts);
     let has_id = checked.as_ref().map_or(true, |present| present.request_id);
     let request_id = if has_id { request_id::of(&parts.headers) } else { request_id::new_value() };
     let routed = match checked {
-        Ok(present) => route(&plane, &parts, present, &request_id, &mut body).await,
+        Ok(present) => route(&plane, &parts, present, &request_id, span.is_some(), &mut body).await,
         Err(problem) => Err(problem),
     };
-    let ReplyWithResult { mut reply, result } = match routed {
+    let ReplyWithResult { mut reply, result, call } = match routed {
         Ok(outcome) => outcome,
         Err(problem) => refuse(plane.cors.as_ref(), &parts, problem).into(),
     };
@@ -157,6 +167,9 @@ pub(crate) async fn serve(
     let trailers = answer_trailers::announce(&mut reply, &parts.headers, head);
     // The last header: `fast_path` relies on it.
     reply.headers_mut().insert(X_REQUEST_ID, request_id);
+    if let Some(span) = span {
+        span.end_call(&reply, call);
+    }
     // Last, because hyper gets the reply without another poll.
     // It doesn't follow the chunks of an answer with trailers.
     let is_parsed = is_parsed && trailers.is_none();
@@ -173,6 +186,7 @@ async fn route(
     parts: &Parts,
     present: PresentHeaders,
     request_id: &HeaderValue,
+    is_traced: bool,
     body: &mut Incoming,
 ) -> Result<ReplyWithResult, Problem> {
     let DataPlane { shard, readiness, cors, compression, document, .. } = plane;
@@ -209,7 +223,7 @@ async fn route(
             Box::pin(resolve_path(shard, parts)).await?
         }
     };
-    let head = CallHead { parts, present, subpath, compression: *compression, request_id };
+    let head = CallHead { parts, present, subpath, compression: *compression, request_id, is_traced };
     let cors = target.function.record.cors.as_ref().or(cors.as_ref());
     let outcome = match cors.zip(cors::preflight_method(parts)) {
         Some((cors, requested)) => {
@@ -288,7 +302,7 @@ async fn call(
     body: &mut Incoming,
 ) -> Result<ReplyWithResult, Problem> {
     let DataPlane { shard, bodies, .. } = plane;
-    let CallHead { parts, present, subpath, compression, request_id } = head;
+    let CallHead { parts, present, subpath, compression, request_id, is_traced } = head;
     let form = function.record.description.form;
     if form != Form::Http {
         if !subpath.is_empty() {
@@ -339,7 +353,8 @@ async fn call(
     let accept = if present.accept { accept(&parts.headers) } else { None };
     let trace = if present.traceparent { trace_context::of(&parts.headers) } else { None };
     let ids = CallIds { request_id: request_id.to_str().ok(), trace_id: trace.map(|trace| trace.trace_id) };
-    let call = CallToRun { call: request, prefer: prefer(accept.as_deref()), ids };
+    let call =
+        CallToRun { call: request, prefer: prefer(accept.as_deref()), ids, is_traced: *is_traced };
     Ok(run(plane, function, &context, call).await)
 }
 
@@ -355,13 +370,14 @@ async fn run(
     DataPlane { shard, contents, .. }: &DataPlane,
     function: &Arc<RoutedFunction>,
     context: &ResponseContext,
-    CallToRun { call, prefer, ids }: CallToRun<'_>,
+    CallToRun { call, prefer, ids, is_traced }: CallToRun<'_>,
 ) -> ReplyWithResult {
     // Boxed, because few requests ask for a receipt, and the others don't move its memory around.
     let order =
         context.receipt.map(|preference| Box::new(ReceiptOrder { preference, call: call.clone(), prefer }));
     let answered = shard.answer(function, call, prefer, context.directives, ids).await;
     let AnsweredCall { outcome, repeatable } = answered;
+    let traced = is_traced.then(|| Box::new(TracedCall::of(&outcome)));
     // A receipt has the time of its creation, so the same response can't be sent again.
     let result = repeatable.filter(|_| order.is_none());
     let receipt = match order {
@@ -387,12 +403,12 @@ async fn run(
     match answered {
         Ok(encodable) => {
             let EncodedReply { reply, is_makeshift } = encodable.encode(shard, contents).await;
-            ReplyWithResult { reply, result: result.filter(|_| !is_makeshift) }
+            ReplyWithResult { reply, result: result.filter(|_| !is_makeshift), call: traced }
         }
         Err(problem) => {
             let mut reply = problem.into_reply();
             answer::insert_provenance(reply.headers_mut(), &facts);
-            ReplyWithResult { reply, result }
+            ReplyWithResult { reply, result, call: traced }
         }
     }
 }

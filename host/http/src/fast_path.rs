@@ -6,7 +6,7 @@
 //!                                                       \-> RequestInFlight -> data, which hands over the reply
 //!
 //! stream -> tracker (is the connection idle?) -> cached_responses -> request_key, cached_response
-//!      \-> observed_hit (for the access log)
+//!      \-> observed_hit (for the access log), traced_hit (the span of a sampled request)
 //!      \-> busy_poll (may the thread sleep after a response?)
 //! ```
 //!
@@ -29,12 +29,14 @@ mod request_key;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod traced_hit;
 mod tracker;
 
 use std::time::Duration;
 
 use http::StatusCode;
 use nebula_runtime::Shard;
+use nebula_telemetry::trace::Tracer;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::busy_poll::BusyPoll;
@@ -76,9 +78,9 @@ pub(crate) struct RequestInFlight {
 
 impl FastPath {
     /// Sends the cached results of `shard`. It is off if the shard caches no results.
-    pub(crate) fn on(shard: &Shard) -> Self {
+    pub(crate) fn on(shard: &Shard, tracer: Option<Tracer>) -> Self {
         Self(shard.caches_results().then(|| Inner {
-            responses: CachedResponses::new(shard.clone()),
+            responses: CachedResponses::new(shard.clone(), tracer),
             busy_poll: BusyPoll::default(),
             partial_timeout: PARTIAL_TIMEOUT,
             observer: None,

@@ -54,7 +54,7 @@ impl DataThread {
     /// Serves the functions of `shard`.
     pub fn new(shard: Shard) -> Self {
         Self {
-            fast_path: FastPath::on(&shard),
+            fast_path: FastPath::on(&shard, None),
             connections: Connections::new(CONNECTIONS_MAX, Traffic::default()),
             requests: Arc::default(),
             plane: Arc::new(DataPlane::new(shard, BodyMemory::new())),

@@ -45,6 +45,7 @@ mod readiness;
 mod request_id;
 mod request_tally;
 mod serve;
+mod spans;
 mod status;
 mod trace_context;
 mod trailers;

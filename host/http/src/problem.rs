@@ -10,6 +10,9 @@ use crate::etag::EntityTag;
 /// The media type of problem documents.
 pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
+/// The beginning of the type of every problem.
+const TYPE_PREFIX: &str = "urn:nebula:problem:";
+
 /// A response with its whole body.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
@@ -25,7 +28,7 @@ impl Problem {
     /// Creates a problem. `kind` is a stable name for programs, `detail` a sentence for people.
     pub(crate) fn new(status: StatusCode, kind: &str, detail: impl Into<String>) -> Self {
         let mut members = Map::new();
-        members.insert("type".to_owned(), format!("urn:nebula:problem:{kind}").into());
+        members.insert("type".to_owned(), format!("{TYPE_PREFIX}{kind}").into());
         members.insert("title".to_owned(), status.canonical_reason().unwrap_or("Error").into());
         members.insert("status".to_owned(), status.as_u16().into());
         members.insert("detail".to_owned(), detail.into().into());
@@ -35,6 +38,11 @@ impl Problem {
     /// Returns the status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Returns its stable name for programs.
+    pub(crate) fn kind(&self) -> &str {
+        self.members.get("type").and_then(Value::as_str).map_or("", kind_of)
     }
 
     /// Returns the sentence for people.
@@ -67,6 +75,11 @@ impl Problem {
         headers.extend(self.headers);
         reply
     }
+}
+
+/// Returns the stable name of a problem without the prefix of its type.
+pub(crate) fn kind_of(problem_type: &str) -> &str {
+    problem_type.strip_prefix(TYPE_PREFIX).unwrap_or(problem_type)
 }
 
 impl From<Problem> for Reply {

@@ -25,6 +25,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use nebula_runtime::{Cors, Runtime, Shard};
 use nebula_telemetry::EventRate;
+use nebula_telemetry::trace::Tracer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -123,6 +124,7 @@ pub struct Server {
     cached_fast_path: bool,
     compression: Compression,
     observers: Vec<Arc<dyn Observer>>,
+    tracer: Option<Tracer>,
     readiness: Readiness,
     cors: Option<Cors>,
     openapi: bool,
@@ -153,6 +155,7 @@ impl Server {
             cached_fast_path: config.cached_fast_path,
             compression: if config.compress { Compression::On } else { Compression::Off },
             observers: Vec::new(),
+            tracer: None,
             readiness: Readiness::default(),
             cors: config.cors,
             openapi: config.openapi,
@@ -169,6 +172,11 @@ impl Server {
     /// Tells `observer` of the requests to both planes.
     pub fn observe(&mut self, observer: Arc<dyn Observer>) {
         self.observers.push(observer);
+    }
+
+    /// Traces the requests to both planes.
+    pub fn trace(&mut self, tracer: Tracer) {
+        self.tracer = Some(tracer);
     }
 
     /// Returns the address of the data plane.
@@ -223,7 +231,7 @@ impl Server {
         for (index, (listener, connections)) in self.data.into_iter().zip(data_connections).enumerate() {
             let (runtime, bodies) = (self.runtime.clone(), bodies.clone());
             let (readiness, cors) = (self.readiness.clone(), self.cors.clone());
-            let document = document.clone();
+            let (document, tracer) = (document.clone(), self.tracer.clone());
             let thread = ServingThread {
                 name: format!("nebula-data-{index}"),
                 listener,
@@ -235,6 +243,7 @@ impl Server {
             // Without an observer, hyper gets the future of `serve` itself: a wrapper would be moved
             // with every request.
             let compression = self.compression;
+            let tracer_of_plane = tracer.clone();
             let data_plane = move |shard, contents| {
                 Arc::new(DataPlane {
                     shard,
@@ -244,11 +253,13 @@ impl Server {
                     cors: cors.clone(),
                     compression,
                     document: document.clone(),
+                    tracer: tracer_of_plane.clone(),
                 })
             };
             let spawned = match PlaneObservers::of(Plane::Data, &observers) {
                 None => thread.spawn(move || {
-                    data_work(runtime, self.cached_fast_path, None, move |shard, contents| {
+                    let watchers = Watchers { observers: None, tracer };
+                    data_work(runtime, self.cached_fast_path, watchers, move |shard, contents| {
                         let plane = data_plane(shard, contents);
                         move |_: SocketAddr| {
                             let plane = Arc::clone(&plane);
@@ -257,8 +268,8 @@ impl Server {
                     })
                 }),
                 Some(observers) => thread.spawn(move || {
-                    let of_fast_path = Some(observers.clone());
-                    data_work(runtime, self.cached_fast_path, of_fast_path, move |shard, contents| {
+                    let watchers = Watchers { observers: Some(observers.clone()), tracer };
+                    data_work(runtime, self.cached_fast_path, watchers, move |shard, contents| {
                         let plane = data_plane(shard, contents);
                         move |peer: SocketAddr| {
                             let (plane, observer) = (Arc::clone(&plane), observers.of_connection(peer));
@@ -293,7 +304,8 @@ impl Server {
         let thread = thread("nebula-control", self.control, control_connections);
         let observers = PlaneObservers::of(Plane::Control, &observers);
         threads.push(thread.spawn(move || {
-            Ok(control_work(ControlPlane::new(runtime, access, calls_url, metrics), observers))
+            let plane = ControlPlane::new(runtime, access, calls_url, metrics, self.tracer);
+            Ok(control_work(plane, observers))
         })?);
         drop((stopped, failing));
         let exit_after_idle = self.exit_after_idle;
@@ -390,17 +402,23 @@ struct ThreadWork<C, T> {
     observers: Option<PlaneObservers>,
 }
 
+/// Those that are told of the requests to the data plane.
+struct Watchers {
+    observers: Option<PlaneObservers>,
+    tracer: Option<Tracer>,
+}
+
 /// Returns the work of a thread of the data plane, which answers the requests of a connection with
 /// what `connect` returns.
 fn data_work<C>(
     runtime: Runtime,
     cached_fast_path: bool,
-    observers: Option<PlaneObservers>,
+    Watchers { observers, tracer }: Watchers,
     connect: impl FnOnce(Shard, CompressedContents) -> C,
 ) -> io::Result<ThreadWork<C, impl Fn() + Clone + Send + Sync + 'static>> {
     let shard = Shard::new(runtime).map_err(io::Error::other)?;
     let contents = CompressedContents::new(shard.clone());
-    let fast_path = if cached_fast_path { FastPath::on(&shard) } else { FastPath::off() };
+    let fast_path = if cached_fast_path { FastPath::on(&shard, tracer) } else { FastPath::off() };
     let tidy = {
         let (shard, fast_path, contents) = (shard.clone(), fast_path.clone(), contents.clone());
         move || {

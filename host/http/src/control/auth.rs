@@ -18,6 +18,7 @@ use super::events;
 use super::routes::{Operation, Operations};
 use crate::observe::AcceptedToken;
 use crate::problem::Problem;
+use crate::spans::OperationRoute;
 use crate::{body, status};
 
 /// The challenge to a client whose token is unknown or has expired.
@@ -50,8 +51,9 @@ pub(super) async fn admit(
     };
     let response = match operation {
         Some(operation) => {
-            let response = next.run(request).await;
+            let mut response = next.run(request).await;
             check_described(operation, response.status());
+            response.extensions_mut().insert(OperationRoute(operation.endpoint.path));
             response
         }
         None => {

@@ -13,6 +13,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use super::describe::{BodyContent, DescribeReply, Description};
 use crate::etag::EntityTag;
 use crate::problem::Problem;
+use crate::spans::ProblemKind;
 use crate::status;
 use crate::wire::schema::PipelineSchema;
 
@@ -174,7 +175,10 @@ impl DescribeReply for Healthy {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        self.into_reply().map(Body::new)
+        let kind = ProblemKind(self.kind().to_owned());
+        let mut response = self.into_reply().map(Body::new);
+        response.extensions_mut().insert(kind);
+        response
     }
 }
 

@@ -11,6 +11,7 @@ use nebula_runtime::{
     Prefer, ProjectChange, ProjectDeploy, ProjectError, Request, Runtime, SettingsUpdate, UploadError,
     VersionRecord,
 };
+use nebula_telemetry::trace::Scope;
 use tokio::task::spawn_blocking;
 use tracing::Span;
 
@@ -157,9 +158,9 @@ where
     T: Send + 'static,
     E: AsProblem + Send + 'static,
 {
-    // Events on the pool's thread belong to the request, too.
-    let span = Span::current();
-    match spawn_blocking(move || span.in_scope(work)).await {
+    // Events and spans of the pool's thread belong to the request, too.
+    let (span, scope) = (Span::current(), Scope::current());
+    match spawn_blocking(move || span.in_scope(|| Scope::enter(scope, work))).await {
         Ok(worked) => Ok(worked?),
         // `work` panicked, or the server is shutting down.
         Err(error) => Err(Refusal::new(status::internal(&error))),

@@ -66,7 +66,7 @@ async fn plane_with_access() -> (ControlPlane, Access, TempDir) {
     let access = Access::open(data_dir.path()).unwrap();
     access.create("f".parse().unwrap(), TokenScope::Read, None, 1).unwrap();
     let metrics = Arc::new(Metrics::new(runtime.clone(), Vec::new(), BodyMemory::new(), 1));
-    (ControlPlane::new(runtime, access.clone(), calls_url, metrics), access, data_dir)
+    (ControlPlane::new(runtime, access.clone(), calls_url, metrics, None), access, data_dir)
 }
 
 /// A request that an endpoint accepts.

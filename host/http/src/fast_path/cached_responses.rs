@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use nebula_runtime::{RepeatableAnswer, Shard};
+use nebula_runtime::{RepeatableAnswer, Shard, TraceContext};
+use nebula_telemetry::trace::{SpanStart, Tracer};
 use quick_cache::unsync::Cache;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
@@ -43,6 +44,7 @@ pub(super) struct CachedResponses(Arc<Inner>);
 
 struct Inner {
     shard: Shard,
+    tracer: Option<Tracer>,
     table: Mutex<Table>,
 }
 
@@ -83,6 +85,8 @@ pub(super) struct Hit {
     /// The client's id of the request, if it sent one.
     request_id: Option<Box<[u8]>>,
     date: HttpDate,
+    /// The beginning of its span, if the request is traced.
+    span: Option<SpanStart>,
 }
 
 /// A request that hyper parses.
@@ -126,6 +130,11 @@ impl Hit {
         &self.response
     }
 
+    /// Returns the beginning of its span, if the request is traced.
+    pub(super) fn span(&self) -> Option<SpanStart> {
+        self.span
+    }
+
     /// Returns the id of the request. Makes it now, if the client sent none.
     pub(super) fn request_id(&mut self) -> &[u8] {
         self.request_id.get_or_insert_with(|| Box::new(request_id::new()))
@@ -133,7 +142,7 @@ impl Hit {
 
     /// Appends the head to `head` and returns the body.
     pub(super) fn write(self, head: &mut Vec<u8>) -> Bytes {
-        let Self { response, age_s, request_id, date } = self;
+        let Self { response, age_s, request_id, date, span: _ } = self;
         match request_id {
             Some(id) => response.write_head(age_s, &id, &date, head),
             None => response.write_head(age_s, &request_id::new(), &date, head),
@@ -150,13 +159,18 @@ impl ExpectedResponse {
 }
 
 impl CachedResponses {
-    pub(super) fn new(shard: Shard) -> Self {
+    pub(super) fn new(shard: Shard, tracer: Option<Tracer>) -> Self {
         let unload_count = shard.route_drops();
-        Self(Arc::new(Inner { shard, table: Mutex::new(Table::new(unload_count)) }))
+        Self(Arc::new(Inner { shard, tracer, table: Mutex::new(Table::new(unload_count)) }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the tracer, if requests are traced.
+    pub(super) fn tracer(&self) -> Option<&Tracer> {
+        self.0.tracer.as_ref()
     }
 
     /// Looks up the response to `request`. A hit counts as a call of the function.
@@ -181,7 +195,9 @@ impl CachedResponses {
         if let Some(Entry::Response(response)) = entry {
             if let Some(age_s) = self.0.shard.repeat(response.result()) {
                 let request_id = head.request_id.map(Into::into);
-                return Lookup::Hit(Hit { response, age_s, request_id, date: date.now() });
+                let context = || head.traceparent.and_then(TraceContext::parse);
+                let span = self.0.tracer.as_ref().and_then(|tracer| tracer.begin(context()));
+                return Lookup::Hit(Hit { response, age_s, request_id, date: date.now(), span });
             }
             // Stale. The response that hyper writes next may be cached in its place.
             entries.remove(&KeyRef(&lookup_key));

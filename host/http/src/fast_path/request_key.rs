@@ -120,6 +120,8 @@ pub(super) struct ParsedHead<'a> {
     pub(super) length: RequestLength,
     /// The client's id of the request, if it is one that the answer repeats.
     pub(super) request_id: Option<&'a [u8]>,
+    /// The `traceparent`, if there is exactly one.
+    pub(super) traceparent: Option<&'a [u8]>,
     /// The part of the head that belongs to the key: the request line and the values of
     /// [`KEY_HEADERS`].
     key_head: &'a [u8],
@@ -146,12 +148,13 @@ impl HeadParser {
             self.key_head.extend_from_slice(part.as_bytes());
         }
         let (mut body, mut header_bytes) = (None, 0);
-        let mut ids = ClientIds::None;
+        let (mut ids, mut traceparents) = (HeaderLines::None, HeaderLines::None);
         for header in &*request.headers {
             header_bytes += header.name.len() + header.value.len();
             match HeaderRole::of(header.name) {
                 HeaderRole::Ignored => {}
                 HeaderRole::RequestId => ids.add(header.value),
+                HeaderRole::TraceParent => traceparents.add(header.value),
                 HeaderRole::Key(index) => {
                     // No value contains a line feed, so the parts can't run into each other.
                     self.key_head.push(index);
@@ -172,8 +175,10 @@ impl HeadParser {
             }
         }
         let length = RequestLength { head, body: body.unwrap_or(0) };
-        let (request_id, key_head) = (ids.valid(), &self.key_head[..]);
-        (header_bytes <= HEADER_BYTES_MAX).then_some(ParsedHead { length, request_id, key_head })
+        // Only a valid id is repeated by the answer.
+        let request_id = ids.only().filter(|id| request_id::is_valid(id));
+        let (traceparent, key_head) = (traceparents.only(), &self.key_head[..]);
+        (header_bytes <= HEADER_BYTES_MAX).then_some(ParsedHead { length, request_id, traceparent, key_head })
     }
 }
 
@@ -186,27 +191,27 @@ impl<'a> ParsedHead<'a> {
     }
 }
 
-/// The lines of a head that have an id of the request.
+/// The lines of a head with the same name, of which only a single one counts.
 #[derive(Clone, Copy)]
-enum ClientIds<'a> {
+enum HeaderLines<'a> {
     None,
     One(&'a [u8]),
     Several,
 }
 
-impl<'a> ClientIds<'a> {
-    fn add(&mut self, id: &'a [u8]) {
+impl<'a> HeaderLines<'a> {
+    fn add(&mut self, value: &'a [u8]) {
         *self = match self {
-            Self::None => Self::One(id),
+            Self::None => Self::One(value),
             Self::One(_) | Self::Several => Self::Several,
         };
     }
 
-    /// Returns the id, if the answer repeats it.
-    fn valid(self) -> Option<&'a [u8]> {
+    /// Returns the value, if there is only one.
+    fn only(self) -> Option<&'a [u8]> {
         match self {
-            Self::One(id) if request_id::is_valid(id) => Some(id),
-            Self::None | Self::One(_) | Self::Several => None,
+            Self::One(value) => Some(value),
+            Self::None | Self::Several => None,
         }
     }
 }
@@ -217,6 +222,8 @@ enum HeaderRole {
     Ignored,
     /// Without effect on the key. The answer repeats it.
     RequestId,
+    /// Without effect on the answer. Decides whether the request is traced.
+    TraceParent,
     /// A part of the key, and the name's index in [`KEY_HEADERS`].
     Key(u8),
     Length,
@@ -240,6 +247,7 @@ impl HeaderRole {
         match () {
             () if is("content-length") => Self::Length,
             () if is("x-request-id") => Self::RequestId,
+            () if is("traceparent") => Self::TraceParent,
             () if is("connection") => Self::Connection,
             () if ["upgrade", "transfer-encoding", "expect"].into_iter().any(is) => Self::Unsupported,
             () => Self::Ignored,

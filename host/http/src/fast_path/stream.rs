@@ -30,6 +30,7 @@ use super::busy_poll::BusyPoll;
 use super::cached_responses::Hit;
 use super::observed_hit;
 use super::pending_write::PendingWrite;
+use super::traced_hit;
 use super::tracker::{Arrival, ExchangeTracker};
 use crate::connections::RequestCounter;
 use crate::observe::ConnectionObserver;
@@ -174,6 +175,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FastPathStream<S> {
         let observer = self.lookups.as_ref().and_then(|lookups| lookups.observer.as_ref());
         if let Some((observer, arrived)) = observer.zip(observed) {
             observed_hit::tell(observer, request, &mut hit, arrived);
+        }
+        if let Some(start) = hit.span()
+            && let Some(tracer) = self.lookups.as_ref().and_then(|lookups| lookups.tracker.tracer())
+        {
+            traced_hit::record(tracer, start, request, &mut hit);
         }
         self.pending.start(|head| hit.write(head));
         if let Some(Lookups { requests, busy_poll, .. }) = &self.lookups {

@@ -62,7 +62,7 @@ impl Thread {
         .unwrap();
         let shard = Shard::new(runtime.clone()).unwrap();
         let this = Self {
-            fast_path: FastPath::on(&shard),
+            fast_path: FastPath::on(&shard, None),
             connections: Connections::new(64, Traffic::default()),
             parsed: Arc::default(),
             _data_dir: data_dir,

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::{HeaderMap, header};
 use http_body::Body;
 use nebula_runtime::RepeatableAnswer;
+use nebula_telemetry::trace::Tracer;
 
 use super::cached_response::WrittenResponse;
 use super::cached_responses::{CachedResponses, ExpectedResponse, Hit, Lookup, ParsedRequest, ReplyToCache};
@@ -107,6 +108,11 @@ impl ExchangeTracker {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the tracer, if requests are traced.
+    pub(super) fn tracer(&self) -> Option<&Tracer> {
+        self.0.responses.tracer()
     }
 
     /// Returns whether the next byte begins a request.
