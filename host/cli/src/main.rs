@@ -35,6 +35,7 @@ mod sdk;
 mod servers;
 mod template;
 mod tls;
+mod traces;
 mod wit;
 mod wit_docs;
 mod workspace;

@@ -22,6 +22,7 @@ use crate::args::{Serve, Switch};
 use crate::logging::{CallEvents, ServerLog};
 use crate::port::PortHolder;
 use crate::report::{hinted, text};
+use crate::traces::Traces;
 
 /// The target of events about the server as a whole.
 const SERVER: &str = "nebula::server";
@@ -36,14 +37,18 @@ const GARBAGE_AFTER: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
     let log = ServerLog::start(&serve.log, CallEvents::Logged)?;
+    let traces = Traces::start()?;
     let (runtime, mut server) = open(serve)?;
     log.observe(&mut server);
+    traces.observe(&mut server);
     let addresses = Addresses::of(&server);
-    run_until_stopped(server, Duration::from_secs(serve.notice_seconds), || {
+    let outcome = run_until_stopped(server, Duration::from_secs(serve.notice_seconds), || {
         addresses.print()?;
         addresses.log(serve);
         collect_garbage(runtime)
-    })
+    });
+    traces.stop();
+    outcome
 }
 
 /// Deletes unneeded files, a little later: looking at every file would delay the first calls.

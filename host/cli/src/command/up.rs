@@ -35,14 +35,17 @@ use crate::local::read_component;
 use crate::logging::{CallEvents, ServerLog};
 use crate::project::{Built, PipelineConfig, Project};
 use crate::report::{self, line, note};
+use crate::traces::Traces;
 
 pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
     let calls = if up.quiet { CallEvents::Logged } else { CallEvents::Printed };
     let log = ServerLog::start(&up.serve.log, calls)?;
     let path = &up.build.path;
     let data_dir = data_dir::to_serve(&up.serve.data_dir, path)?;
+    let traces = Traces::start()?;
     let arguments = Serve { data_dir, ..up.serve.clone() };
     let (runtime, mut server) = serve::open(&arguments)?;
+    traces.observe(&mut server);
     if !up.quiet {
         print_calls(&runtime, &mut server, log.stderr());
     }
@@ -79,14 +82,16 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
             .context("cannot start a thread")?;
     }
     let addresses = Addresses::of(&server);
-    serve::run_until_stopped(server, Duration::ZERO, || {
+    let outcome = serve::run_until_stopped(server, Duration::ZERO, || {
         addresses.print()?;
         addresses.log(&arguments);
         for Deployed { record, directory } in &deployed {
             line(example(record, directory, addresses.data))?;
         }
         Ok(())
-    })
+    });
+    traces.stop();
+    outcome
 }
 
 /// A deployed function or pipeline.
