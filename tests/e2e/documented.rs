@@ -47,6 +47,7 @@ const DOCUMENTS: &[Document] = &[
     Document { path: "docs/purity.md", needs_functions: true, run: 1, not_run: 0 },
     Document { path: "docs/receipts.md", needs_functions: true, run: 6, not_run: 0 },
     Document { path: "docs/release-checklist.md", needs_functions: false, run: 0, not_run: 1 },
+    Document { path: "docs/tracing.md", needs_functions: false, run: 0, not_run: 1 },
     Document { path: "docs/writing-functions.md", needs_functions: false, run: 10, not_run: 0 },
     Document { path: "functions/README.md", needs_functions: false, run: 0, not_run: 1 },
     Document { path: "tests/data/README.md", needs_functions: false, run: 0, not_run: 1 },

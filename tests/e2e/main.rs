@@ -55,6 +55,7 @@ mod serve;
 mod servers;
 mod stopping;
 mod tokens;
+mod tracing;
 mod typed;
 mod up;
 mod versions;

@@ -10,6 +10,7 @@
 //! * `answer`: a response and the assertions on it.
 //! * `cli`: other commands, run until they exit.
 //! * `coding`: content in the codings of HTTP.
+//! * `collector`: an OpenTelemetry collector.
 //! * `nginx`: a caching proxy in front of a server.
 //! * `prometheus`: the metrics of a server, their linter, and a scraper.
 //! * `chromium`: a page of another origin, in a browser.
@@ -35,6 +36,7 @@ mod answer;
 mod chromium;
 mod cli;
 pub mod coding;
+mod collector;
 mod generator;
 mod nginx;
 mod prometheus;
@@ -44,6 +46,7 @@ mod tls;
 pub use answer::{Answer, Problem};
 pub use chromium::Page;
 pub use cli::{CommandRun, binary, cargo_in, command, nebula, nebula_in};
+pub use collector::{Collector, CollectorReply, ReceivedSpan};
 pub use generator::Generator;
 pub use nginx::Nginx;
 pub use prometheus::{Prometheus, Scrape, lint};
