@@ -28,7 +28,7 @@ use crate::machine;
 use crate::peers::{self, Options, Programs, WASMTIME_BEST};
 use crate::prepare::BODY;
 use crate::results::{Column, Row, Section};
-use crate::server::{Server, StandardStream, nebula_serve};
+use crate::server::{Server, StandardStream, nebula_serve, trace};
 use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
@@ -111,13 +111,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
         DeployedFunctions::shared(&programs.echo, Size { functions: *functions, variants: args.variants })
     });
     let deployed = deployed.collect::<anyhow::Result<Vec<_>>>()?;
+    // A data directory has one server.
+    let traced = DeployedFunctions::create(&programs.echo, Size { functions: 1, variants: 1 })?;
     let spin = args.peers.spin.as_ref().map(|spin| peers::spin_up(spin, &programs.hello_http)).transpose()?;
     let mut names = Vec::new();
     // Indexed by subject, phase and round.
     let mut observations: Vec<[Vec<Observation>; PHASES.len()]> = Vec::new();
     for round in 0..args.rounds.get() {
         eprintln!("round {} of {}", round + 1, args.rounds);
-        let mut subjects = subjects(&programs, &deployed, &cores)?;
+        let mut subjects = subjects(&programs, &deployed, &traced, &cores)?;
         if let Some((up, _)) = &spin {
             let name = "spin up, 1 function".to_owned();
             subjects.push(Subject::start(name, up, StandardStream::Stdout, &["/echo"], &cores)?);
@@ -174,6 +176,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Vec<Section>> {
 fn subjects(
     programs: &Programs,
     deployed: &[DeployedFunctions],
+    traced: &DeployedFunctions,
     cores: &Cores,
 ) -> anyhow::Result<Vec<Subject>> {
     let (base, hyper) = (peers::BASE.to_owned(), programs.hyper()?);
@@ -184,6 +187,11 @@ fn subjects(
         let paths: Vec<_> = deployed.names().map(|name| format!("/f/{name}")).collect();
         subjects.push(Subject::start(name, &serve, StandardStream::Stdout, &paths, cores)?);
     }
+    let mut serve = nebula_serve(&programs.nebula, traced.path());
+    trace(&mut serve, "1");
+    let name = format!("nebula, {}, all calls traced", traced.count());
+    let path = format!("/f/{}", traced.last());
+    subjects.push(Subject::start(name, &serve, StandardStream::Stdout, &[path], cores)?);
     for (name, flags) in [("default", &[][..]), ("best flags", &WASMTIME_BEST[..])] {
         let serve = programs.wasmtime_serve(flags, &programs.hello_http);
         let name = format!("wasmtime serve, 1 function, {name}");

@@ -27,7 +27,7 @@ use crate::machine;
 use crate::peers::{BASE, NEBULA_REMEMBERED, NEBULA_TYPED, Programs, WASMTIME_BEST};
 use crate::prepare::{self, BODY};
 use crate::results::{Column, Row, Section};
-use crate::server::{Process, Server, StandardStream, nebula_serve, nebula_serve_with_cache};
+use crate::server::{Process, Server, StandardStream, nebula_serve, nebula_serve_with_cache, trace};
 use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
@@ -171,6 +171,12 @@ fn subjects(programs: &Programs, deployed: &DeployedFunctions) -> anyhow::Result
         serve.args(["--threads", "1", "--calls-max", "1", "--instances-max", "2"]);
         serve
     });
+    let [traced, traced_caching] = [&serve, &caching].map(|serve| {
+        let mut traced = Command::new(serve.get_program());
+        traced.args(serve.get_args());
+        trace(&mut traced, "0.01");
+        traced
+    });
     let nebula = format!("/f/{}", deployed.last());
     let mut best = [&WASMTIME_BEST[..], &["--max-instance-reuse-count=1"]].concat();
     best.retain(|flag| !flag.contains("-total-"));
@@ -184,7 +190,9 @@ fn subjects(programs: &Programs, deployed: &DeployedFunctions) -> anyhow::Result
     Ok(vec![
         server(BASE, programs.hyper()?, stdout, 1, "/echo"),
         server(NEBULA_REMEMBERED, caching, stdout, 2, &nebula),
+        server("a remembered call, with 1 % traced", traced_caching, stdout, 2, &nebula),
         server(NEBULA_TYPED, serve, stdout, 2, &nebula),
+        server("a fresh call, with 1 % traced", traced, stdout, 2, &nebula),
         Subject {
             name: "of it, the call in process",
             kind: Kind::Loop { data_dir: deployed.path().to_owned(), function: deployed.last() },
@@ -200,6 +208,7 @@ fn count(kind: &Kind, requests: u32, scratch: &Path, cores: &Cores) -> anyhow::R
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--tool=callgrind", "--quiet"]).arg(format!("--callgrind-out-file={}", out.display()));
         valgrind.arg(command.get_program()).args(command.get_args());
+        valgrind.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         valgrind
     };
     match kind {

@@ -281,6 +281,16 @@ pub(crate) fn nebula_serve_with_cache(nebula: &Path, data_dir: &Path) -> Command
     serve
 }
 
+/// Traces a share of the requests to a server. Its collector is a port that refuses connections, so that
+/// no other process takes part.
+pub(crate) fn trace(serve: &mut Command, share: &str) {
+    serve.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
+    serve.env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio");
+    serve.env("OTEL_TRACES_SAMPLER_ARG", share);
+    // An export that fails ends before the next measurement.
+    serve.env("OTEL_BSP_EXPORT_TIMEOUT", "1000");
+}
+
 /// A running `nebula serve` with deployed functions. Dropping it removes its data directory.
 pub(crate) struct Nebula {
     /// The server; its first address is that of the data plane.
