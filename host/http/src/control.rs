@@ -77,7 +77,8 @@ use self::state::{BlockingAccess, BlockingMetrics, BlockingRuntime, ControlState
 use crate::metrics::Metrics;
 use crate::request_id::{self, X_REQUEST_ID};
 use crate::spans::RequestSpan;
-use crate::{body, status, trace_context};
+use crate::trace_context::{self, SampledTrace};
+use crate::{body, status};
 
 /// The control plane's service.
 #[derive(Clone)]
@@ -147,7 +148,9 @@ impl ControlPlane {
         let span = self.tracer.as_ref().and_then(|tracer| RequestSpan::begin_operation(tracer, &parts));
         let headers = parts.headers.clone();
         let request_id = request_id::of(&headers);
-        let events_span = events::span(client, &request_id, trace_context::of(&headers));
+        let sampled = span.as_ref().and_then(|span| span.trace_id());
+        let trace_id = sampled.or_else(|| trace_context::of(&headers).map(|trace| trace.trace_id));
+        let events_span = events::span(client, &request_id, trace_id);
         let (lent, mut returned) = lend::lend(body);
         let mut response = match body::check(&parts) {
             Err(problem) => {
@@ -179,6 +182,9 @@ impl ControlPlane {
             _ => {}
         }
         if let Some(span) = span {
+            if let Some(trace_id) = sampled {
+                response.extensions_mut().insert(SampledTrace(trace_id));
+            }
             span.end_operation(&response);
         }
         response

@@ -26,7 +26,7 @@ use nebula_model::trailers;
 use nebula_runtime::id::FunctionRef;
 use nebula_runtime::{
     Answer, AnsweredCall, CallIds, CallOutcome, Cors, Form, Function, IssuedReceipt, PathRoute, Prefer,
-    ReceiptSubject, RepeatableAnswer, Request as Call, RoutedFunction, SegmentRoute, Shard, host_of,
+    ReceiptSubject, RepeatableAnswer, Request as Call, RoutedFunction, SegmentRoute, Shard, TraceId, host_of,
 };
 use nebula_telemetry::trace::Tracer;
 
@@ -49,7 +49,7 @@ use crate::readiness::Readiness;
 use crate::request_id::{self, X_REQUEST_ID};
 use crate::spans::{RequestSpan, TracedCall};
 use crate::status;
-use crate::trace_context;
+use crate::trace_context::{self, SampledTrace};
 use crate::trailers::{self as answer_trailers, SentBody, TrailedBody};
 
 /// A reply with the cached result that it was made from.
@@ -69,7 +69,8 @@ struct CallHead<'a> {
     subpath: &'a str,
     compression: Compression,
     request_id: &'a HeaderValue,
-    is_traced: bool,
+    /// The trace, if the request is traced.
+    sampled: Option<TraceId>,
 }
 
 /// The function of a request.
@@ -141,11 +142,12 @@ pub(crate) async fn serve(
     let head = request.method() == Method::HEAD;
     let (parts, mut body) = request.into_parts();
     let span = plane.tracer.as_ref().and_then(|tracer| RequestSpan::begin_call(tracer, &parts));
+    let sampled = span.as_ref().and_then(|span| span.trace_id());
     let checked = body::check(&parts);
     let has_id = checked.as_ref().map_or(true, |present| present.request_id);
     let request_id = if has_id { request_id::of(&parts.headers) } else { request_id::new_value() };
     let routed = match checked {
-        Ok(present) => route(&plane, &parts, present, &request_id, span.is_some(), &mut body).await,
+        Ok(present) => route(&plane, &parts, present, &request_id, sampled, &mut body).await,
         Err(problem) => Err(problem),
     };
     let ReplyWithResult { mut reply, result, call } = match routed {
@@ -161,14 +163,17 @@ pub(crate) async fn serve(
             reply.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
     }
-    if head {
-        *reply.body_mut() = Full::default();
-    }
     let trailers = answer_trailers::announce(&mut reply, &parts.headers, head);
     // The last header: `fast_path` relies on it.
     reply.headers_mut().insert(X_REQUEST_ID, request_id);
     if let Some(span) = span {
+        if let Some(trace_id) = sampled {
+            reply.extensions_mut().insert(SampledTrace(trace_id));
+        }
         span.end_call(&reply, call);
+    }
+    if head {
+        *reply.body_mut() = Full::default();
     }
     // Last, because hyper gets the reply without another poll.
     // It doesn't follow the chunks of an answer with trailers.
@@ -186,7 +191,7 @@ async fn route(
     parts: &Parts,
     present: PresentHeaders,
     request_id: &HeaderValue,
-    is_traced: bool,
+    sampled: Option<TraceId>,
     body: &mut Incoming,
 ) -> Result<ReplyWithResult, Problem> {
     let DataPlane { shard, readiness, cors, compression, document, .. } = plane;
@@ -223,7 +228,7 @@ async fn route(
             Box::pin(resolve_path(shard, parts)).await?
         }
     };
-    let head = CallHead { parts, present, subpath, compression: *compression, request_id, is_traced };
+    let head = CallHead { parts, present, subpath, compression: *compression, request_id, sampled };
     let cors = target.function.record.cors.as_ref().or(cors.as_ref());
     let outcome = match cors.zip(cors::preflight_method(parts)) {
         Some((cors, requested)) => {
@@ -302,7 +307,7 @@ async fn call(
     body: &mut Incoming,
 ) -> Result<ReplyWithResult, Problem> {
     let DataPlane { shard, bodies, .. } = plane;
-    let CallHead { parts, present, subpath, compression, request_id, is_traced } = head;
+    let CallHead { parts, present, subpath, compression, request_id, sampled } = head;
     let form = function.record.description.form;
     if form != Form::Http {
         if !subpath.is_empty() {
@@ -351,10 +356,11 @@ async fn call(
     };
     let context = ResponseContext::of(parts, *present, *selector, *compression);
     let accept = if present.accept { accept(&parts.headers) } else { None };
-    let trace = if present.traceparent { trace_context::of(&parts.headers) } else { None };
-    let ids = CallIds { request_id: request_id.to_str().ok(), trace_id: trace.map(|trace| trace.trace_id) };
+    let named = if present.traceparent { trace_context::of(&parts.headers) } else { None };
+    let trace_id = sampled.or(named.map(|trace| trace.trace_id));
+    let ids = CallIds { request_id: request_id.to_str().ok(), trace_id };
     let call =
-        CallToRun { call: request, prefer: prefer(accept.as_deref()), ids, is_traced: *is_traced };
+        CallToRun { call: request, prefer: prefer(accept.as_deref()), ids, is_traced: sampled.is_some() };
     Ok(run(plane, function, &context, call).await)
 }
 

@@ -6,7 +6,7 @@
 //!                                                       \-> RequestInFlight -> data, which hands over the reply
 //!
 //! stream -> tracker (is the connection idle?) -> cached_responses -> request_key, cached_response
-//!      \-> observed_hit (for the access log), traced_hit (the span of a sampled request)
+//!      \-> observed_hit (for the access log), traced_hit (the span of a sampled request) -> parsed_request
 //!      \-> busy_poll (may the thread sleep after a response?)
 //! ```
 //!
@@ -24,6 +24,7 @@ mod busy_poll;
 mod cached_response;
 mod cached_responses;
 mod observed_hit;
+mod parsed_request;
 mod pending_write;
 mod request_key;
 mod stream;

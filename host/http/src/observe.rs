@@ -22,13 +22,13 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use http_body_util::BodyExt;
-use nebula_runtime::TraceContext;
+use nebula_runtime::TraceId;
 use serde_json::Value;
 
 use crate::answer::{CACHE_STATUS, NEBULA_FUNCTION, SERVER_TIMING};
 use crate::problem::PROBLEM_JSON;
 use crate::request_id::X_REQUEST_ID;
-use crate::trace_context;
+use crate::trace_context::{self, SampledTrace};
 use crate::trailers::SentBody;
 
 /// Receives requests with their answers, on the thread that serves them. It must not wait.
@@ -80,8 +80,8 @@ pub struct ObservedRequest {
     pub user_agent: Option<HeaderValue>,
     /// The `Referer`.
     pub referer: Option<HeaderValue>,
-    /// The trace that the request belongs to.
-    pub trace: Option<TraceContext>,
+    /// The trace that the client named.
+    pub trace_id: Option<TraceId>,
 }
 
 /// The answer to a request.
@@ -93,6 +93,8 @@ pub struct ObservedAnswer {
     pub bytes: Option<u64>,
     /// The id of the request.
     pub request_id: Option<HeaderValue>,
+    /// The trace, if the request is traced.
+    pub trace_id: Option<TraceId>,
     /// The function that was called, or would have been.
     pub function: Option<ObservedFunction>,
     /// The source of the answer; `None` if nothing was looked up or run.
@@ -117,7 +119,7 @@ pub struct ObservedFunction {
 /// The source of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObservedSource {
-    /// The function ran, or refused the input.
+    /// The function ran.
     Ran,
     /// The answer was cached.
     Hit,
@@ -211,7 +213,7 @@ impl ObservedRequest {
             bytes: request.body().size_hint().exact(),
             user_agent: header(header::USER_AGENT),
             referer: header(header::REFERER),
-            trace: trace_context::of(request.headers()),
+            trace_id: trace_context::of(request.headers()).map(|trace| trace.trace_id),
         }
     }
 }
@@ -219,15 +221,20 @@ impl ObservedRequest {
 impl ObservedAnswer {
     fn of<B: ObservedBody>(reply: &Response<B>) -> Self {
         let headers = reply.headers();
+        let phases = ObservedPhases::of(headers);
+        let nothing_ran = phases.is_none_or(|phases| phases.start_us == 0 && phases.run_us == 0);
+        let is_refusal = nothing_ran && !reply.status().is_success();
         let source = ObservedSource::of(headers);
+        let source = source.filter(|source| *source != ObservedSource::Ran || !is_refusal);
         let ran = source == Some(ObservedSource::Ran);
         Self {
             status: reply.status(),
             bytes: reply.body().bytes(),
             request_id: headers.get(X_REQUEST_ID).cloned(),
+            trace_id: reply.extensions().get().map(|SampledTrace(trace_id)| *trace_id),
             function: ObservedFunction::of(headers),
             source,
-            phases: ran.then(|| ObservedPhases::of(headers)).flatten(),
+            phases: phases.filter(|_| ran),
             token: reply.extensions().get().map(|AcceptedToken(name)| name.clone()),
             problem: ObservedProblem::of(reply),
         }

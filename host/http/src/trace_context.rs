@@ -4,9 +4,13 @@
 //! (`fast_path/request_key`).
 
 use http::{HeaderMap, HeaderName};
-use nebula_runtime::TraceContext;
+use nebula_runtime::{TraceContext, TraceId};
 
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The trace of a request that is traced, in the extensions of its answer.
+#[derive(Clone, Copy)]
+pub(crate) struct SampledTrace(pub(crate) TraceId);
 
 /// Returns the place of a request in its trace.
 pub(crate) fn of(headers: &HeaderMap) -> Option<TraceContext> {

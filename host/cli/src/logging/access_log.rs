@@ -78,7 +78,7 @@ fn random() -> f64 {
 /// Returns the line of a request in the Combined Log Format, with more fields after it.
 fn text(call: &ObservedCall, now: jiff::Timestamp) -> String {
     let ObservedCall { plane, peer, request, took, answer } = call;
-    let ObservedRequest { method, target, version, bytes, user_agent, referer, trace } = request;
+    let ObservedRequest { method, target, version, bytes, user_agent, referer, trace_id } = request;
     let answer = answer.as_ref();
     let mut line = peer.ip().to_string();
     line.push_str(" - ");
@@ -103,16 +103,25 @@ fn text(call: &ObservedCall, now: jiff::Timestamp) -> String {
     if let Some(answer) = answer {
         push_answer(&mut line, answer);
     }
-    if let Some(trace) = trace {
-        line.push_str(&format!(" trace_id={}", trace.trace_id));
+    if let Some(trace_id) = answer.and_then(|answer| answer.trace_id).or(*trace_id) {
+        line.push_str(&format!(" trace_id={trace_id}"));
     }
     line
 }
 
 fn push_answer(line: &mut String, answer: &ObservedAnswer) {
     // The fields before these are in the Combined Log Format.
-    let ObservedAnswer { status: _, bytes: _, token: _, request_id, function, source, phases, problem } =
-        answer;
+    let ObservedAnswer {
+        status: _,
+        bytes: _,
+        token: _,
+        trace_id: _,
+        request_id,
+        function,
+        source,
+        phases,
+        problem,
+    } = answer;
     if let Some(ObservedFunction { name, version }) = function {
         line.push_str(&format!(" function={name}@{version}"));
     }
@@ -189,7 +198,7 @@ struct Line<'a> {
 /// Returns the line of a request in JSON.
 fn json(call: &ObservedCall, now: jiff::Timestamp) -> String {
     let ObservedCall { plane, peer, request, took, answer } = call;
-    let ObservedRequest { method, target, version, bytes, user_agent, referer, trace } = request;
+    let ObservedRequest { method, target, version, bytes, user_agent, referer, trace_id } = request;
     let answer = answer.as_ref();
     let function = answer.and_then(|answer| answer.function.as_ref());
     let phases = answer.and_then(|answer| answer.phases);
@@ -221,7 +230,7 @@ fn json(call: &ObservedCall, now: jiff::Timestamp) -> String {
         user_agent: user_agent.as_ref().map(text),
         referer: referer.as_ref().map(text),
         request_id: answer.and_then(|answer| answer.request_id.as_ref()).map(text),
-        trace_id: trace.map(|trace| trace.trace_id.to_string()),
+        trace_id: answer.and_then(|answer| answer.trace_id).or(*trace_id).map(|id| id.to_string()),
     };
     // Texts and numbers: there is nothing to refuse.
     escape_json(&serde_json::to_string(&line).unwrap_or_default())
@@ -276,9 +285,10 @@ mod tests {
             bytes: Some(14),
             user_agent: Some(HeaderValue::from_static("curl/8.5")),
             referer: None,
-            trace: nebula_runtime::TraceContext::parse(
+            trace_id: nebula_runtime::TraceContext::parse(
                 b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            ),
+            )
+            .map(|trace| trace.trace_id),
         }
     }
 
@@ -287,6 +297,7 @@ mod tests {
             status: StatusCode::OK,
             bytes: Some(1),
             request_id: Some(HeaderValue::from_static("id")),
+            trace_id: None,
             function: Some(ObservedFunction { name: "add".to_owned(), version: "v1".to_owned() }),
             source: Some(ObservedSource::Ran),
             phases: Some(ObservedPhases { queue_us: 2, start_us: 40, run_us: 9 }),
@@ -309,7 +320,7 @@ mod tests {
              took_us=310 in=14 plane=data function=add@v1 source=ran queue_us=2 start_us=40 run_us=9 request_id=id \
              trace_id=0af7651916cd43dd8448eb211c80319c"
         );
-        let left = text(&call(ObservedRequest { trace: None, bytes: None, ..request() }, None), now());
+        let left = text(&call(ObservedRequest { trace_id: None, bytes: None, ..request() }, None), now());
         assert!(left.ends_with("HTTP/1.1\" - - \"-\" \"curl/8.5\" took_us=310 plane=data"), "{left}");
     }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use http::HeaderValue;
 use nebula_runtime::id::FunctionName;
 use nebula_runtime::token::TokenRecord;
-use nebula_runtime::{ImportedFunction, ProjectChange, TraceContext, VersionRecord};
+use nebula_runtime::{ImportedFunction, ProjectChange, TraceId, VersionRecord};
 use nebula_telemetry::EventRate;
 use tracing::field::{self, Empty};
 use tracing::{Span, debug, info, warn};
@@ -25,18 +25,14 @@ const TOKEN: &str = "nebula::token";
 const CONTROL: &str = "nebula::control";
 
 /// Returns the span of a request. Its level is that of errors, so that every event has it.
-pub(super) fn span(
-    client: Option<SocketAddr>,
-    request_id: &HeaderValue,
-    trace: Option<TraceContext>,
-) -> Span {
+pub(super) fn span(client: Option<SocketAddr>, request_id: &HeaderValue, trace_id: Option<TraceId>) -> Span {
     tracing::error_span!(
         target: CONTROL,
         "request",
         token = Empty,
         client = client.map(field::display),
         request_id = request_id.to_str().ok(),
-        trace_id = trace.map(|trace| field::display(trace.trace_id)),
+        trace_id = trace_id.map(field::display),
     )
 }
 

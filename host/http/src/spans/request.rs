@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt;
-use nebula_runtime::VersionRecord;
+use nebula_runtime::{TraceId, VersionRecord};
 use nebula_telemetry::trace::{AttributeValue, Parent, Scope, Span, SpanKind, SpanStart, Tracer};
 use serde_json::Value;
 
@@ -96,6 +96,11 @@ impl RequestSpan {
             span.add("user_agent.original", AttributeValue::text(agent));
         }
         Self { tracer: tracer.clone(), method: name, span: Some(span) }
+    }
+
+    /// Returns the trace.
+    pub(crate) fn trace_id(&self) -> Option<TraceId> {
+        self.span.as_ref().map(|span| span.trace_id)
     }
 
     /// Returns the scope in which the request is served: work in it can record spans below this one.

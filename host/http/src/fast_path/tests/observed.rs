@@ -74,7 +74,7 @@ fn hits_are_observed() {
             assert_eq!(request.target.as_ref().unwrap(), "/f/same?a=1");
             assert_eq!(request.user_agent.as_ref().unwrap(), "b/1");
             assert_eq!(request.referer.is_some(), index >= 6);
-            let trace = request.trace.map(|trace| trace.trace_id.to_string());
+            let trace = request.trace_id.map(|trace| trace.to_string());
             assert_eq!(trace.as_deref(), matches!(index, 4 | 5).then_some(TRACE));
             assert_eq!((answer.status, answer.bytes), (StatusCode::OK, Some(2)));
             assert_eq!(answer.request_id.as_ref().unwrap(), id);
