@@ -7,8 +7,8 @@ mod export;
 use std::path::Path;
 use std::sync::Arc;
 
-use nebula_tests::{Answer, Collector, Nebula, ReceivedSpan, guests, wat};
-use serde_json::json;
+use nebula_tests::{Answer, Collector, Nebula, ReceivedSpan, eventually, guests, wat};
+use serde_json::{Value, json};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -328,6 +328,52 @@ fn changes_by_the_control_plane_and_compiles_have_spans() {
     for changed in ["POST /api/v1/functions/{name}/rollback", "DELETE /api/v1/functions/{name}"] {
         assert!(operations.iter().any(|name| name == changed), "{changed}: {operations:?}");
     }
+}
+
+/// The log leads to the trace, although the client named none.
+#[test]
+fn the_access_log_and_events_have_the_trace_of_a_traced_request() {
+    let collector = Collector::start();
+    let arguments = ["--access-log", "json", "--log-format", "json"];
+    let nebula = traced_with(&arguments, &collector, &[])
+        .deploy("greets", guests::GREETS)
+        .deploy("panics", guests::PANICS);
+    let mut answers: Vec<_> = (0..5).map(|_| nebula.post("/f/greets", "\"you\"").is(200)).collect();
+    answers.push(nebula.post("/f/panics", "1").is(502));
+    let is_of = |line: &Value, id: &str| line["request_id"] == id;
+    for answer in answers {
+        let id = answer.header("x-request-id").unwrap();
+        let trace = span_of(&collector, &answer).trace_id();
+        let line = eventually("the request is logged", || {
+            objects(nebula.stdout().lines().skip(2)).into_iter().find(|line| is_of(line, id))
+        });
+        assert_eq!(line["trace_id"], trace.as_str(), "{line}");
+        let events = objects(nebula.stderr().lines());
+        if let Some(event) = events.iter().find(|event| is_of(event, id)) {
+            assert_eq!(event["trace_id"], trace.as_str(), "{event}");
+        } else {
+            assert_eq!(answer.status(), 200, "a failed call is an event: {events:#?}");
+        }
+    }
+    let is_deploy = |event: &&Value| event["message"] == "deployed";
+    let events = objects(nebula.stderr().lines());
+    let deploy = events.iter().find(is_deploy).unwrap();
+    let is_its_span = |span: &ReceivedSpan| deploy["span"]["trace_id"] == span.trace_id().as_str();
+    collector.wait_for(1, is_its_span);
+}
+
+/// Parses lines of JSON.
+fn objects<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Value> {
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A HEAD answer has no body, from which its problem could be read.
+#[test]
+fn a_refused_head_request_has_its_problem() {
+    let collector = Collector::start();
+    let nebula = traced(&collector, &[]);
+    let refused = nebula.request("HEAD", "/f/none").send().is(404);
+    has(&span_of(&collector, &refused), &[("nebula.problem", "unknown-function")]);
 }
 
 /// The path of a function's own route isn't one of few.

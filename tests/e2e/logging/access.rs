@@ -94,6 +94,8 @@ fn every_request_is_a_line_of_json() {
     assert_eq!(of("http.response.status_code"), [502, 400, 404, 200, 401]);
     assert_eq!(of("faas.name"), ["panics".into(), "greets".into(), Value::Null, Value::Null, Value::Null]);
     assert_eq!(of("nebula.plane"), ["data", "data", "data", "data", "control"]);
+    // The input of the second was refused before the function ran.
+    assert_eq!(of("nebula.source"), ["ran".into(), Value::Null, Value::Null, Value::Null, Value::Null]);
     let errors = of("error.type");
     assert_eq!(errors[1], "urn:nebula:problem:type-mismatch");
     assert!(errors[0].is_string() && errors[2].is_string() && errors[3].is_null(), "{errors:?}");
