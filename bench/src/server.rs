@@ -278,6 +278,8 @@ pub(crate) fn nebula_serve_with_cache(nebula: &Path, data_dir: &Path) -> Command
     serve.arg(data_dir);
     // No load balancer waits for it to stop.
     serve.args(["--notice-seconds", "0"]);
+    // The bench's own output stays readable.
+    serve.env("NEBULA_LOG", "warn");
     serve
 }
 
