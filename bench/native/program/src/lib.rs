@@ -35,10 +35,12 @@ pub fn call(name: &str, input: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
+#[allow(dead_code, reason = "a program of `thumbnail` alone has no JSON")]
 fn parse<T: DeserializeOwned>(input: &[u8]) -> Result<T, String> {
     serde_json::from_slice(input).map_err(|error| format!("the input is invalid: {error}"))
 }
 
+#[allow(dead_code, reason = "a program of `thumbnail` alone has no JSON")]
 fn output(value: impl serde::Serialize) -> Result<Vec<u8>, String> {
     serde_json::to_vec(&value).map_err(|error| format!("the output is not JSON: {error}"))
 }
