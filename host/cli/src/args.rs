@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use nebula_http::ConsoleHost;
 use nebula_runtime::id::{FunctionName, FunctionRef, IdError, ProjectName, Version};
 use nebula_runtime::limits::HostLimits;
 use nebula_runtime::size::parse_bytes;
@@ -226,6 +227,9 @@ pub(crate) struct Serve {
     /// The URL at which callers reach the data plane; by default its address
     #[arg(long, env = "NEBULA_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<PlaneUrl>,
+    /// A name by which browsers reach the console, besides addresses and `localhost`; may be repeated
+    #[arg(long, env = "NEBULA_CONSOLE_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) console_host: Vec<ConsoleHost>,
     /// The directory of the deployed functions
     #[arg(long, env = "NEBULA_DATA_DIR", default_value = DATA_DIR)]
     pub(crate) data_dir: PathBuf,

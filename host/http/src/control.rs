@@ -21,12 +21,14 @@
 //!
 //! Invariants:
 //! * Only the blocking pool reads files and databases (`state::BlockingRuntime`).
-//! * Unless its endpoint is public, a request without a valid token is answered with 401, even if
-//!   the path doesn't exist. A token without the endpoint's scope is answered with 403.
+//! * Unless its endpoint is public, a request without a valid token or session is answered with 401,
+//!   even if the path doesn't exist. A token without the endpoint's scope is answered with 403, and so is
+//!   a session's cookie that a browser sends for a page of another origin (`browser`).
 //! * Debug builds panic if the document doesn't list the status of an answer.
 
 mod access;
 mod auth;
+mod browser;
 mod cache;
 mod calls_url;
 mod contents;
@@ -48,7 +50,10 @@ mod refusal;
 mod reply;
 mod routes;
 mod service;
+mod session;
+mod sessions;
 pub mod settings;
+mod sign_in;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -71,6 +76,8 @@ use tracing::Instrument;
 
 pub use self::access::{Access, AccessError};
 use self::auth::Guard;
+use self::browser::ConsoleHosts;
+pub use self::browser::{BadConsoleHost, ConsoleHost};
 pub(crate) use self::calls_url::CallsUrl;
 use self::routes::Routes;
 use self::state::{BlockingAccess, BlockingMetrics, BlockingRuntime, ControlState};
@@ -99,32 +106,41 @@ fn routes() -> Routes<ControlState> {
         .merge(contents::routes())
         .merge(cache::routes())
         .merge(tokens::routes())
+        .merge(session::routes())
         .merge(metrics::routes())
 }
 
 impl ControlPlane {
+    /// Creates the plane. Browsers reach it by `console_hosts`, besides addresses and `localhost`.
     pub(crate) fn new(
         runtime: Runtime,
         access: Access,
+        console_hosts: Vec<ConsoleHost>,
         calls_url: CallsUrl,
         metrics: Arc<Metrics>,
         tracer: Option<Tracer>,
     ) -> Self {
         let Routes { router, operations } = routes();
         let operations = Arc::new(operations);
-        let guard = Arc::new(Guard { access: access.clone(), operations: Arc::clone(&operations) });
+        let console_hosts = ConsoleHosts::new(console_hosts);
+        let guard = Arc::new(Guard {
+            access: access.clone(),
+            operations: Arc::clone(&operations),
+            console_hosts: console_hosts.clone(),
+        });
         let state = ControlState {
             runtime: BlockingRuntime::new(runtime),
             access: BlockingAccess::new(access),
             operations,
             calls_url,
+            console_hosts,
             metrics: BlockingMetrics::new(metrics),
         };
         let router = router
             .with_state(state)
             .layer(middleware::from_fn_with_state(guard, auth::admit))
-            // Outermost: nothing that prints headers shows the token.
-            .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION]));
+            // Outermost: nothing that prints headers shows the token or the session.
+            .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION, header::COOKIE]));
         Self { router, tracer }
     }
 

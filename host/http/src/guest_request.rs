@@ -2,13 +2,15 @@
 //!
 //! A call is identified by everything that its function sees. So headers that name the journey of a
 //! request rather than its content are hidden: those of the connection, of proxies and of traces.
-//! Two requests that differ in them are the same call.
+//! Two requests that differ in them are the same call. The cookie of a session of the console is an
+//! operator's, and hidden too.
 
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::compression::Compression;
 use crate::etag;
 use crate::preference::{self, PREFER};
+use crate::session_cookie;
 use crate::trailers;
 
 /// Headers that belong to the connection (RFC 9110 §7.6.1). wasi:http hides them too.
@@ -53,7 +55,11 @@ pub(crate) fn visible_headers(headers: &HeaderMap, compression: Compression) -> 
         match *name {
             // HTTP/2 may split the field (RFC 9113 §8.2.3).
             header::COOKIE if visible.contains_key(name) => {}
-            header::COOKIE => drop(visible.append(name, joined_cookies(headers))),
+            header::COOKIE => {
+                if let Some(cookies) = joined_cookies(headers) {
+                    visible.append(name, cookies);
+                }
+            }
             // A transfer coding belongs to the connection. Trailers go end to end.
             header::TE => {
                 if !visible.contains_key(name) && trailers::are_accepted(headers) {
@@ -85,11 +91,13 @@ pub(crate) fn visible_trailers(fields: HeaderMap) -> HeaderMap {
     visible
 }
 
-/// Returns all lines of `Cookie` as one.
-fn joined_cookies(headers: &HeaderMap) -> HeaderValue {
-    let lines: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+/// Returns all lines of `Cookie` as one, or `None` if only a session of the console is there.
+fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
+    let lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    let lines: Vec<_> = lines.filter_map(session_cookie::without).collect();
+    let joined = (!lines.is_empty()).then(|| lines.join(&b"; "[..]));
     // Parts of valid values, with valid characters between them, are valid.
-    HeaderValue::from_bytes(&lines.join(&b"; "[..])).unwrap_or(HeaderValue::from_static(""))
+    joined.map(|joined| HeaderValue::try_from(joined).unwrap_or(HeaderValue::from_static("")))
 }
 
 #[cfg(test)]
@@ -123,6 +131,14 @@ mod tests {
         let found = visible(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")]);
         let expected = [("cookie", "a=1; b=2; c=3"), ("x", "y")];
         assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    /// A function could answer with it, and so show an operator's session to a page.
+    #[test]
+    fn the_session_of_the_console_is_hidden() {
+        let found = visible(&[("cookie", "nebula_session=x; a=1"), ("cookie", "nebula_session=y")]);
+        assert_eq!(found, [("cookie".to_owned(), "a=1".to_owned())]);
+        assert!(visible(&[("cookie", "nebula_session=x"), ("cookie", "nebula_session=y")]).is_empty());
     }
 
     #[test]

@@ -45,6 +45,7 @@ mod readiness;
 mod request_id;
 mod request_tally;
 mod serve;
+mod session_cookie;
 mod spans;
 mod status;
 mod trace_context;
@@ -54,7 +55,7 @@ pub mod wire;
 pub use control::exports::names_query;
 pub use control::logs::logs_query;
 pub use control::token::{Token, TokenError};
-pub use control::{Access, AccessError, endpoints, settings};
+pub use control::{Access, AccessError, BadConsoleHost, ConsoleHost, endpoints, settings};
 pub use listen::{BindError, Listen};
 pub use observe::{
     ObservedAnswer, ObservedCall, ObservedFunction, ObservedPhases, ObservedProblem, ObservedRequest,

@@ -35,7 +35,7 @@ use crate::bodies::BodyMemory;
 use crate::compressed_contents::CompressedContents;
 use crate::compression::Compression;
 use crate::connections::{ConnectionSlot, Connections, Traffic};
-use crate::control::{Access, CallsUrl, ControlPlane};
+use crate::control::{Access, CallsUrl, ConsoleHost, ControlPlane};
 use crate::data::{self, DataPlane};
 use crate::fast_path::{FastPath, RequestInFlight};
 use crate::hyper_refusal::RefusalStream;
@@ -98,6 +98,8 @@ pub struct ServeConfig {
     pub public_url: Option<String>,
     /// The tokens that the control plane accepts.
     pub access: Access,
+    /// The names by which browsers reach the control plane, besides addresses and `localhost`.
+    pub console_hosts: Vec<ConsoleHost>,
     /// Threads of the data plane, at least one.
     pub threads: usize,
     /// The longest time for requests in flight to finish when the server stops.
@@ -119,6 +121,7 @@ pub struct Server {
     runtime: Runtime,
     public_url: Option<String>,
     access: Access,
+    console_hosts: Vec<ConsoleHost>,
     drain: Duration,
     exit_after_idle: Option<Duration>,
     cached_fast_path: bool,
@@ -150,6 +153,7 @@ impl Server {
             runtime,
             public_url: config.public_url,
             access: config.access,
+            console_hosts: config.console_hosts,
             drain: config.drain,
             exit_after_idle: config.exit_after_idle,
             cached_fast_path: config.cached_fast_path,
@@ -286,7 +290,7 @@ impl Server {
             threads.push(spawned?);
         }
         let ending = self.runtime.clone();
-        let (runtime, access) = (self.runtime, self.access);
+        let (runtime, access, console_hosts) = (self.runtime, self.access, self.console_hosts);
         let calls_url = CallsUrl::new(self.public_url, self.data_address);
         let thread = |name: &str, listener, connections| ServingThread {
             name: name.to_owned(),
@@ -304,7 +308,8 @@ impl Server {
         let thread = thread("nebula-control", self.control, control_connections);
         let observers = PlaneObservers::of(Plane::Control, &observers);
         threads.push(thread.spawn(move || {
-            let plane = ControlPlane::new(runtime, access, calls_url, metrics, self.tracer);
+            let plane =
+                ControlPlane::new(runtime, access, console_hosts, calls_url, metrics, self.tracer);
             Ok(control_work(plane, observers))
         })?);
         drop((stopped, failing));

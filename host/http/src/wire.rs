@@ -16,6 +16,7 @@ mod problem;
 mod project;
 pub(crate) mod schema;
 mod server;
+mod session;
 mod token;
 mod view;
 
@@ -39,5 +40,7 @@ pub use schema::{
     TokenScopeSchema, VersionSchema,
 };
 pub use server::ServerInfo;
+pub use session::SessionInfo;
+pub(crate) use session::SignInRequest;
 pub use token::{CreatedToken, TokenInfo, TokenList, TokenRequest};
 pub use view::{PipelineCheck, PipelineDetail, StepView};

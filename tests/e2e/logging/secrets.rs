@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use nebula_tests::{Nebula, eventually, guests};
+use nebula_tests::{Answer, Nebula, eventually, guests};
 
 use super::{objects, start};
 
@@ -13,6 +13,14 @@ const COOKIE: &str = "session=c00k1e-0f-a-caller";
 const SET_COOKIE: &str = "granted=c00k1e-0f-a-function";
 const CALLER_TOKEN: &str = "t0ken-0f-a-caller";
 const WRONG_TOKEN: &str = "nebula_wr0ng-t0ken";
+const WRONG_CODE: &str = "wr0ng-c0de-0f-a-link";
+
+/// Signs a browser in.
+fn sign_in(server: &Nebula, kind: &str, secret: &str) -> Answer {
+    let request = server.control_without_token("POST", "/api/v1/session");
+    let request = request.header("origin", &format!("http://{}", server.control_address()));
+    request.body(format!(r#"{{"{kind}":"{secret}"}}"#)).send()
+}
 
 /// Sends a request over HTTP/2, whose library has events of its own.
 fn send_over_http2(server: &Nebula, path: &str) {
@@ -58,12 +66,29 @@ fn secrets_are_in_no_output() {
             let list = server.control_without_token("GET", "/api/v1/functions");
             list.header("authorization", &format!("Basic {basic}")).send().is(401);
         }
+        let session = sign_in(&server, "token", &created).is(200);
+        let session = session.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        sign_in(&server, "token", WRONG_TOKEN).is(401);
+        sign_in(&server, "code", WRONG_CODE).is(401);
+        for origin in [format!("http://{}", server.control_address()), "http://evil.example".to_owned()] {
+            for (method, path) in [
+                ("GET", "/api/v1/functions"),
+                ("POST", "/api/v1/functions/mirrors/call"),
+                ("POST", "/api/v1/functions/panics/call"),
+                ("DELETE", "/api/v1/session"),
+                ("GET", "/api/v1/session"),
+            ] {
+                let request = server.control_without_token(method, path).header("cookie", &session);
+                request.header("origin", &origin).body("\"you\"").send();
+            }
+        }
         server.put("refused", b"this is no component");
         server.cli(&["token", "revoke", "ci"]).exits(0);
         let token = server.token().to_owned();
         let (stdout, stderr) = eventually("the last request is logged", || {
             let (stdout, stderr) = (server.stdout(), server.stderr());
             let is_there = stdout.contains("/api/v1/tokens/ci") && stderr.contains("revoked a token");
+            let is_there = is_there && stderr.contains("signed out of the console");
             is_there.then_some((stdout, stderr))
         });
         // The search looks at what is there.
@@ -74,11 +99,21 @@ fn secrets_are_in_no_output() {
         assert!(stderr.contains("TRACE") && stderr.contains("h2::"), "{stderr}");
         if format == "json" {
             objects(&stderr);
-            objects(&stdout.lines().skip(2).collect::<Vec<_>>().join("\n"));
+            objects(&stdout.lines().skip(3).collect::<Vec<_>>().join("\n"));
         }
         let basic = STANDARD.encode(format!("{CALLER_TOKEN}:"));
-        let secrets =
-            [&token, &created, CALLER_TOKEN, WRONG_TOKEN, COOKIE, SET_COOKIE, basic.trim_end_matches('=')];
+        let session = session.split('=').nth(1).unwrap();
+        let secrets = [
+            &token,
+            &created,
+            session,
+            CALLER_TOKEN,
+            WRONG_TOKEN,
+            WRONG_CODE,
+            COOKIE,
+            SET_COOKIE,
+            basic.trim_end_matches('='),
+        ];
         for secret in secrets {
             for (name, output) in [("stdout", &stdout), ("stderr", &stderr)] {
                 assert!(!output.contains(secret), "`{secret}` is in {name}: {output}");

@@ -100,6 +100,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
             metrics_functions_max: serve.metrics_functions_max,
             public_url: serve.public_url.as_ref().map(ToString::to_string),
             access: Access::open(&serve.data_dir).map_err(cannot_use_tokens)?,
+            console_hosts: serve.console_host.clone(),
             threads,
             drain: Duration::from_secs(serve.drain_seconds),
             exit_after_idle: serve.exit_after_idle_seconds.map(|idle| Duration::from_secs(idle.get())),

@@ -2,7 +2,8 @@
 //!
 //! The built-in token is that of the file `token` in the data directory. It has the scope `admin`,
 //! and is listed under a name that no other token can have. The others are named: requests create
-//! and revoke them.
+//! and revoke them. A browser has a session in place of a token: `sign_in` and `sessions` are used here
+//! alone.
 //!
 //! Invariants:
 //! * A token is compared by the SHA-256 of its secret and in constant time.
@@ -20,6 +21,8 @@ use nebula_runtime::tokens::{
 };
 use subtle::ConstantTimeEq;
 
+use super::sessions::Sessions;
+use super::sign_in::{CODE_S_MAX, FailedSignIns, LinkCode};
 use super::token::{Token, TokenError};
 
 /// The name under which the built-in token is listed.
@@ -35,6 +38,9 @@ pub struct Access(Arc<Tokens>);
 struct Tokens {
     built_in: BuiltInToken,
     named: NamedTokens,
+    sessions: Sessions,
+    link_code: LinkCode,
+    failed_sign_ins: FailedSignIns,
 }
 
 /// The token of the file in the data directory.
@@ -54,12 +60,14 @@ pub enum AccessError {
     Named(#[from] OpenTokensError),
 }
 
-/// The token that a request has, which is valid.
-#[derive(Debug, PartialEq, Eq)]
+/// The token that a request has, or its session, which is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Holder {
     /// The token's name.
     pub(super) name: String,
     pub(super) scope: TokenScope,
+    /// The time at which the token expires, seconds since the Unix epoch.
+    pub(super) expires_at_unix_s: Option<u64>,
 }
 
 /// Why a request has no valid token.
@@ -76,6 +84,37 @@ pub(super) enum NoHolder {
         /// The time at which it expired, seconds since the Unix epoch.
         at_unix_s: u64,
     },
+    /// Its session is over.
+    SessionOver,
+}
+
+/// A session that has begun. It implements no `Debug`, so that nothing prints the id.
+pub(super) struct NewSession {
+    pub(super) holder: Holder,
+    pub(super) id: String,
+}
+
+/// Why a browser isn't signed in.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SignInError {
+    /// The token isn't valid.
+    #[error("the token isn't valid")]
+    Token(NoHolder),
+    /// The code isn't that of a link that works.
+    #[error(
+        "this link works once, within {} minutes: sign in with the token in the file `token` of the server's data \
+         directory, or restart `nebula up` for another link", CODE_S_MAX / 60
+    )]
+    Link,
+    /// Too many have failed lately.
+    #[error("too many sign-ins have failed: try again in {retry_after_s} s")]
+    TooManyFailures {
+        /// The time until then, seconds.
+        retry_after_s: u64,
+    },
+    /// The system gives no random bytes.
+    #[error("no random bytes for a session")]
+    Random(#[source] io::Error),
 }
 
 /// A token that was created. The secret is nowhere else.
@@ -124,18 +163,38 @@ impl Access {
     pub fn open(data_dir: &Path) -> Result<Self, AccessError> {
         let built_in = Token::read_or_make(data_dir)?;
         let built_in = BuiltInToken { digest: built_in.digest(), last_use: LastUse::default() };
-        Ok(Self(Arc::new(Tokens { built_in, named: NamedTokens::open(data_dir)? })))
+        Ok(Self(Arc::new(Tokens {
+            built_in,
+            named: NamedTokens::open(data_dir)?,
+            sessions: Sessions::default(),
+            link_code: LinkCode::default(),
+            failed_sign_ins: FailedSignIns::default(),
+        })))
+    }
+
+    /// Returns a code that signs one browser in with the built-in token, within ten minutes. The one
+    /// before stops working.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub fn sign_in_code(&self) -> io::Result<String> {
+        self.0.link_code.renew(now_unix_s())
     }
 
     /// Returns the holder of the token in an `Authorization` header, and records the use.
     pub(super) fn holder(&self, authorization: Option<&str>, now_unix_s: u64) -> Result<Holder, NoHolder> {
         let token = authorization.and_then(Token::of_authorization).ok_or(NoHolder::Missing)?;
-        let digest = token.digest();
-        let Tokens { built_in, named } = &*self.0;
-        let named = named.find(&digest);
+        self.holder_of(&token.digest(), now_unix_s)
+    }
+
+    /// Returns the holder of the token with this digest, and records the use.
+    fn holder_of(&self, digest: &Digest, now_unix_s: u64) -> Result<Holder, NoHolder> {
+        let Tokens { built_in, named, .. } = &*self.0;
+        let named = named.find(digest);
         if built_in.digest.bytes().ct_eq(digest.bytes()).into() {
             built_in.last_use.record(now_unix_s);
-            return Ok(Holder { name: BUILT_IN.to_owned(), scope: TokenScope::Admin });
+            let name = BUILT_IN.to_owned();
+            return Ok(Holder { name, scope: TokenScope::Admin, expires_at_unix_s: None });
         }
         let token = named.ok_or(NoHolder::Unknown)?;
         let TokenRecord { name, scope, expires_at_unix_s, .. } = &token.record;
@@ -145,9 +204,66 @@ impl Access {
             }
             _ => {
                 token.last_use().record(now_unix_s);
-                Ok(Holder { name: name.to_string(), scope: *scope })
+                let (name, expires_at_unix_s) = (name.to_string(), *expires_at_unix_s);
+                Ok(Holder { name, scope: *scope, expires_at_unix_s })
             }
         }
+    }
+
+    /// Returns the holder of the first session with one of these ids, and records the use.
+    pub(super) fn holder_of_session<'a>(
+        &self,
+        mut ids: impl Iterator<Item = &'a str>,
+        now_unix_s: u64,
+    ) -> Result<Holder, NoHolder> {
+        let holder = ids.find_map(|id| {
+            let token = self.0.sessions.token_of(id, now_unix_s)?;
+            let holder = self.holder_of(&token, now_unix_s);
+            if holder.is_err() {
+                self.0.sessions.end(id);
+            }
+            holder.ok()
+        });
+        holder.ok_or(NoHolder::SessionOver)
+    }
+
+    /// Begins a session for a token.
+    pub(super) fn sign_in(&self, secret: &str, now_unix_s: u64) -> Result<NewSession, SignInError> {
+        self.begin_session(now_unix_s, || {
+            let token = Token::parse(secret).ok_or(SignInError::Token(NoHolder::Unknown))?;
+            Ok(token.digest())
+        })
+    }
+
+    /// Begins a session for the built-in token, with the code of a link.
+    pub(super) fn sign_in_by_link(&self, code: &str, now_unix_s: u64) -> Result<NewSession, SignInError> {
+        self.begin_session(now_unix_s, || match self.0.link_code.redeem(code, now_unix_s) {
+            true => Ok(self.0.built_in.digest),
+            false => Err(SignInError::Link),
+        })
+    }
+
+    /// Begins a session for the token whose digest `find` returns, unless too many have failed.
+    fn begin_session(
+        &self,
+        now_unix_s: u64,
+        find: impl FnOnce() -> Result<Digest, SignInError>,
+    ) -> Result<NewSession, SignInError> {
+        let Tokens { sessions, failed_sign_ins, .. } = &*self.0;
+        let check = failed_sign_ins.check(now_unix_s);
+        check.map_err(|retry_after_s| SignInError::TooManyFailures { retry_after_s })?;
+        let found = find().and_then(|token| {
+            let holder = self.holder_of(&token, now_unix_s).map_err(SignInError::Token)?;
+            Ok((holder, token))
+        });
+        let (holder, token) = found.inspect_err(|_| failed_sign_ins.count(now_unix_s))?;
+        let id = sessions.begin(token, now_unix_s).map_err(SignInError::Random)?;
+        Ok(NewSession { holder, id })
+    }
+
+    /// Ends the sessions with these ids, and returns whether there was one.
+    pub(super) fn sign_out(&self, ids: &[String]) -> bool {
+        ids.iter().filter(|id| self.0.sessions.end(id)).count() > 0
     }
 
     /// Returns the built-in token.
@@ -214,7 +330,7 @@ mod tests {
     #[test]
     fn only_the_whole_built_in_token_is_an_admin() {
         let (access, _directory) = access();
-        let admin = Holder { name: BUILT_IN.to_owned(), scope: TokenScope::Admin };
+        let admin = Holder { name: BUILT_IN.to_owned(), scope: TokenScope::Admin, expires_at_unix_s: None };
         assert_eq!(access.holder(Some("Bearer secret"), 5), Ok(admin));
         assert_eq!(access.built_in().last_use.unix_s(), Some(5));
         for wrong in ["Bearer secre", "Bearer Secret", "Bearer secret2"] {
@@ -234,9 +350,11 @@ mod tests {
         let (ci, short) =
             (create("ci", TokenScope::Invoke, None), create("short", TokenScope::Read, Some(10)));
         let holder = |bearer: &str, now| access.holder(Some(bearer), now);
-        let is = |name: &str, scope| Ok(Holder { name: name.to_owned(), scope });
-        assert_eq!(holder(&ci, u64::MAX), is("ci", TokenScope::Invoke));
-        assert_eq!(holder(&short, 109), is("short", TokenScope::Read));
+        let is = |name: &str, scope, expires_at_unix_s| {
+            Ok(Holder { name: name.to_owned(), scope, expires_at_unix_s })
+        };
+        assert_eq!(holder(&ci, u64::MAX), is("ci", TokenScope::Invoke, None));
+        assert_eq!(holder(&short, 109), is("short", TokenScope::Read, Some(110)));
         let expired = NoHolder::Expired { name: "short".parse().unwrap(), at_unix_s: 110 };
         assert_eq!(holder(&short, 110), Err(expired));
         // An expired use isn't a use.
@@ -246,9 +364,9 @@ mod tests {
         assert_eq!(holder(&ci, 100), Err(NoHolder::Unknown));
         // The file `token` stays the first one, and a restart keeps the others.
         let again = Access::open(directory.path()).unwrap();
-        assert_eq!(again.holder(Some(&short), 100), is("short", TokenScope::Read));
+        assert_eq!(again.holder(Some(&short), 100), is("short", TokenScope::Read, Some(110)));
         assert_eq!(again.holder(Some(&ci), 100), Err(NoHolder::Unknown));
-        assert_eq!(again.holder(Some("Bearer secret"), 100), is(BUILT_IN, TokenScope::Admin));
+        assert_eq!(again.holder(Some("Bearer secret"), 100), is(BUILT_IN, TokenScope::Admin, None));
     }
 
     #[test]

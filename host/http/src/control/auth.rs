@@ -1,4 +1,5 @@
-//! Admission of requests: the token first, then the path, the method and the token's scope.
+//! Admission of requests: the token or the session first, then the path, the method and the token's
+//! scope.
 //!
 //! A path that the plane doesn't have requires a token too, so a client without one can't find out
 //! which paths exist.
@@ -9,17 +10,21 @@ use std::time::{Duration, UNIX_EPOCH};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use nebula_runtime::token::TokenScope;
 
 use super::access::{self, Access, Holder, NoHolder};
+use super::browser::ConsoleHosts;
 use super::endpoints::Scope;
 use super::events;
 use super::routes::{Operation, Operations};
 use crate::observe::AcceptedToken;
 use crate::problem::Problem;
 use crate::spans::OperationRoute;
-use crate::{body, status};
+use crate::{body, session_cookie, status};
+
+/// The challenge to a client that has no token.
+const MISSING_TOKEN: &str = r#"Bearer realm="nebula""#;
 
 /// The challenge to a client whose token is unknown or has expired.
 const INVALID_TOKEN: &str = r#"Bearer realm="nebula", error="invalid_token""#;
@@ -28,13 +33,14 @@ const INVALID_TOKEN: &str = r#"Bearer realm="nebula", error="invalid_token""#;
 pub(super) struct Guard {
     pub(super) access: Access,
     pub(super) operations: Arc<Operations>,
+    pub(super) console_hosts: ConsoleHosts,
 }
 
 /// Runs the handler of an admitted request. Layered around every route and the fallback.
 pub(super) async fn admit(
     State(guard): State<Arc<Guard>>,
     path: Option<MatchedPath>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let path = path.as_ref().map_or("", MatchedPath::as_str);
@@ -44,8 +50,11 @@ pub(super) async fn admit(
     let scope = operation.map_or(Scope::Read, |operation| operation.endpoint.scope);
     let holder = match scope.required() {
         None => None,
-        Some(required) => match guard.admitted(request.headers(), required) {
-            Ok(holder) => Some(holder),
+        Some(required) => match guard.admitted(&request, required) {
+            Ok(holder) => {
+                request.extensions_mut().insert(holder.clone());
+                Some(holder)
+            }
             Err(refusal) => return *refusal,
         },
     };
@@ -73,13 +82,28 @@ pub(super) async fn admit(
 }
 
 impl Guard {
-    /// Returns the holder of the request's token, which has the scope.
+    /// Returns the holder of the request's token or session, which has the scope.
     ///
     /// # Errors
     /// The answer to a request without such a token.
-    fn admitted(&self, headers: &HeaderMap, required: TokenScope) -> Result<Holder, Box<Response>> {
-        let authorization = body::text(headers, header::AUTHORIZATION);
-        let holder = self.access.holder(authorization, access::now_unix_s()).map_err(|reason| {
+    fn admitted(&self, request: &Request, required: TokenScope) -> Result<Holder, Box<Response>> {
+        let headers = request.headers();
+        let is_session =
+            !headers.contains_key(header::AUTHORIZATION) && session_cookie::values(headers).next().is_some();
+        let (now, authorization) = (access::now_unix_s(), body::text(headers, header::AUTHORIZATION));
+        let holder = match is_session {
+            true => {
+                let checked = self.console_hosts.check(request.method(), request.uri(), headers);
+                checked.map_err(|error| {
+                    let problem = error.problem();
+                    events::refused_unidentified(&problem);
+                    Box::new(problem.into_response())
+                })?;
+                self.access.holder_of_session(session_cookie::values(headers), now)
+            }
+            false => self.access.holder(authorization, now),
+        };
+        let holder = holder.map_err(|reason| {
             events::unauthorized(&reason);
             Box::new(unauthorized(&reason).into_response())
         })?;
@@ -108,18 +132,26 @@ fn check_described(operation: &Operation, status: StatusCode) {
     );
 }
 
+/// Returns a problem of status 401, with its challenge.
+fn problem(kind: &str, detail: &str, challenge: &'static str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, kind, detail)
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}
+
+/// Returns the problem of a sign-in link that doesn't work.
+pub(super) fn link_over(detail: &str) -> Problem {
+    problem("link-over", detail, MISSING_TOKEN)
+}
+
 /// Returns the problem of a request without a valid token (RFC 6750 §3).
-fn unauthorized(reason: &NoHolder) -> Problem {
-    let problem = |kind, detail: &str, challenge| {
-        Problem::new(StatusCode::UNAUTHORIZED, kind, detail)
-            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
-    };
+pub(super) fn unauthorized(reason: &NoHolder) -> Problem {
     match reason {
         NoHolder::Missing => problem(
             "unauthorized",
             "this needs `Authorization: Bearer …` with the token from the server's data directory, or a named one",
-            r#"Bearer realm="nebula""#,
+            MISSING_TOKEN,
         ),
+        NoHolder::SessionOver => problem("session-over", "the session is over: sign in again", MISSING_TOKEN),
         NoHolder::Unknown => problem(
             "unauthorized",
             "the server doesn't have this token: it is neither the one in its data directory nor a named one, or it \
@@ -137,7 +169,7 @@ fn unauthorized(reason: &NoHolder) -> Problem {
 }
 
 /// Returns the problem of a token whose scope isn't enough (RFC 6750 §3.1).
-fn forbidden(Holder { name, scope }: &Holder, required: TokenScope) -> Problem {
+fn forbidden(Holder { name, scope, .. }: &Holder, required: TokenScope) -> Problem {
     let detail =
         format!("this needs a token with the scope `{required}`, and `{name}` has the scope `{scope}`");
     let challenge = match required {

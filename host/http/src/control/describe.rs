@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::Extension;
 use axum::extract::State;
 use http::StatusCode;
 use nebula_runtime::token::TokenScope;
@@ -35,11 +36,16 @@ const ANY_REQUEST_PROBLEMS: [ListedProblem; 6] = [
 ];
 
 /// The problem of a request to an endpoint that isn't public.
-const UNAUTHORIZED: ListedProblem = ListedProblem::new(401, "the token is missing, wrong or expired");
+const UNAUTHORIZED: ListedProblem =
+    ListedProblem::new(401, "the token is missing, wrong or expired, or the session is over");
 
 /// The problem of a request to an endpoint that not every token may use.
 const FORBIDDEN: ListedProblem =
     ListedProblem::new(403, "the token's scope doesn't include the required one");
+
+/// The problem of a browser's request for a page of another origin.
+pub(super) const FOREIGN: ListedProblem =
+    ListedProblem::new(403, "a browser sent it for a page of another origin, or to a name that isn't the console's");
 
 /// The problems of any request with a body.
 const ANY_BODY_PROBLEMS: [ListedProblem; 2] = [
@@ -134,6 +140,7 @@ impl Description {
         }
         if let Some(required) = endpoint.scope.required() {
             description.problem(&UNAUTHORIZED);
+            description.problem(&FOREIGN);
             if !TokenScope::ALL.iter().all(|scope| scope.includes(required)) {
                 description.problem(&FORBIDDEN);
             }
@@ -248,6 +255,10 @@ pub(super) fn openapi_method(method: Method) -> HttpMethod {
 }
 
 impl<S> DescribeArgument for State<S> {
+    fn describe(_: &mut Description) {}
+}
+
+impl<T> DescribeArgument for Extension<T> {
     fn describe(_: &mut Description) {}
 }
 

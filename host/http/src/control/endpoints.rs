@@ -58,7 +58,7 @@ impl Scope {
 }
 
 /// One operation of the control plane.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The constant's name. The operation's ID in the OpenAPI document derives from it.
     name: &'static str,
@@ -117,6 +117,14 @@ endpoints! {
 
     /// Tells the server's version, and the URL at which callers reach it.
     SERVER: Get "/api/v1/server" Read;
+
+    /// Signs a browser in with a token or the code of a link: begins a session, whose cookie it sends in
+    /// place of a token.
+    SIGN_IN: Post "/api/v1/session" Public;
+    /// Tells the token that the request has, or that its session began with.
+    SESSION: Get "/api/v1/session" Read;
+    /// Signs a browser out: ends the session.
+    SIGN_OUT: Delete "/api/v1/session" Read;
 
     /// Lists the current version of every function.
     LIST: Get "/api/v1/functions" Read;

@@ -47,6 +47,10 @@ pub(super) fn unauthorized(reason: &NoHolder) {
     let name = match reason {
         // Also a browser that opens the page.
         NoHolder::Missing => return debug!(target: TOKEN, "a request without a token was refused"),
+        // Also a page that asks again and again.
+        NoHolder::SessionOver => {
+            return debug!(target: TOKEN, "a request of a session that is over was refused");
+        }
         NoHolder::Unknown => None,
         NoHolder::Expired { name, .. } => Some(name.as_str()),
     };
@@ -64,6 +68,26 @@ pub(super) fn refused(problem: &Problem) {
     } else {
         info!(target: CONTROL, status, reason, "a request was refused");
     }
+}
+
+/// Logs that a request was refused whose client isn't known. Anybody can send many of these.
+pub(super) fn refused_unidentified(problem: &Problem) {
+    static RATE: EventRate = EventRate::new();
+    if let Some(skipped) = RATE.admit() {
+        let (status, reason) = (problem.status().as_u16(), problem.detail());
+        let skipped = (skipped > 0).then_some(skipped);
+        warn!(target: CONTROL, status, reason, skipped, "a request of a browser was refused");
+    }
+}
+
+/// Logs that a browser has signed in, with a token or by a link.
+pub(super) fn signed_in(name: &str, by_link: bool) {
+    info!(target: TOKEN, name, by_link, "signed in to the console");
+}
+
+/// Logs that a browser has signed out.
+pub(super) fn signed_out(name: &str) {
+    info!(target: TOKEN, name, "signed out of the console");
 }
 
 /// Logs a version that has become current.

@@ -14,7 +14,7 @@ use super::describe::{BodyContent, DescribeArgument, Description};
 use crate::accept::prefer;
 use crate::problem::Problem;
 use crate::wire::schema::PipelineSchema;
-use crate::wire::{ImportRequest, ProjectRequest, RollbackRequest, TokenRequest};
+use crate::wire::{ImportRequest, ProjectRequest, RollbackRequest, SignInRequest, TokenRequest};
 use crate::{body, status};
 
 /// A component to deploy.
@@ -75,6 +75,11 @@ impl JsonRequest for RollbackRequest {
 }
 
 impl JsonRequest for TokenRequest {
+    const BYTES_MAX: u64 = 64 * 1024;
+    type Schema = Self;
+}
+
+impl JsonRequest for SignInRequest {
     const BYTES_MAX: u64 = 64 * 1024;
     type Schema = Self;
 }

@@ -29,6 +29,11 @@ pub(super) struct Refusal<E> {
 impl<E> Refusal<E> {
     pub(super) fn new(problem: Problem) -> Self {
         events::refused(&problem);
+        Self::logged(problem)
+    }
+
+    /// Creates a refusal whose problem is in the log already.
+    pub(super) fn logged(problem: Problem) -> Self {
         Self { problem, error: PhantomData }
     }
 

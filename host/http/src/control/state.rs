@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 use tracing::Span;
 
 use super::access::Access;
+use super::browser::ConsoleHosts;
 use super::calls_url::CallsUrl;
 use super::refusal::{AsProblem, Refusal};
 use super::routes::Operations;
@@ -29,6 +30,7 @@ pub(super) struct ControlState {
     pub(super) access: BlockingAccess,
     pub(super) operations: Arc<Operations>,
     pub(super) calls_url: CallsUrl,
+    pub(super) console_hosts: ConsoleHosts,
     pub(super) metrics: BlockingMetrics,
 }
 
