@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -71,23 +71,24 @@ impl BodyMemory {
     ///
     /// # Errors
     /// The problem to answer with, if [`RESERVE_TIMEOUT`] passes first.
-    pub(crate) async fn reserve(
+    pub(crate) fn reserve(
         &self,
-        body: &Incoming,
+        body: &impl Body,
         bytes_max: u64,
         decoded: bool,
-    ) -> Result<Option<OwnedSemaphorePermit>, Problem> {
-        if body.is_end_stream() {
-            return Ok(None);
-        }
+    ) -> impl Future<Output = Result<Option<OwnedSemaphorePermit>, Problem>> {
         let announced = body.size_hint().upper().unwrap_or(bytes_max);
         // `body::read` refuses a body that announces too much, without reading it.
-        if announced <= SMALL_BYTES_MAX || announced > bytes_max {
-            return Ok(None);
+        let is_counted = !body.is_end_stream() && announced > SMALL_BYTES_MAX && announced <= bytes_max;
+        // The future doesn't hold the body, which needn't be one that threads may share.
+        async move {
+            if !is_counted {
+                return Ok(None);
+            }
+            // This future is large and rarely needed. Boxed, it doesn't enlarge that of every request.
+            let bytes = announced.saturating_add(if decoded { bytes_max } else { 0 });
+            Box::pin(self.reserve_bytes(bytes)).await.map(Some)
         }
-        // This future is large and rarely needed. Boxed, it doesn't enlarge that of every request.
-        let bytes = announced.saturating_add(if decoded { bytes_max } else { 0 });
-        Box::pin(self.reserve_bytes(bytes)).await.map(Some)
     }
 
     /// Waits for memory for `bytes`.

@@ -30,6 +30,7 @@ mod access;
 mod auth;
 mod browser;
 mod cache;
+mod call;
 mod calls_url;
 mod contents;
 mod describe;
@@ -78,9 +79,11 @@ pub use self::access::{Access, AccessError};
 use self::auth::Guard;
 use self::browser::ConsoleHosts;
 pub use self::browser::{BadConsoleHost, ConsoleHost};
+use self::call::RequestId;
 pub(crate) use self::calls_url::CallsUrl;
 use self::routes::Routes;
 use self::state::{BlockingAccess, BlockingMetrics, BlockingRuntime, ControlState};
+use crate::data::relay::CallRelay;
 use crate::metrics::Metrics;
 use crate::request_id::{self, X_REQUEST_ID};
 use crate::spans::RequestSpan;
@@ -95,10 +98,25 @@ pub(crate) struct ControlPlane {
     tracer: Option<Tracer>,
 }
 
+/// What a control plane is made from.
+pub(crate) struct ControlPlaneConfig {
+    pub(crate) runtime: Runtime,
+    pub(crate) access: Access,
+    /// The names by which browsers reach the plane, besides addresses and `localhost`.
+    pub(crate) console_hosts: Vec<ConsoleHost>,
+    pub(crate) calls_url: CallsUrl,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Makes calls on the threads of the data plane.
+    pub(crate) calls: CallRelay,
+    /// `None` if requests aren't traced.
+    pub(crate) tracer: Option<Tracer>,
+}
+
 /// Every endpoint with its handler.
 fn routes() -> Routes<ControlState> {
     service::routes()
         .merge(functions::routes())
+        .merge(call::routes())
         .merge(logs::routes())
         .merge(pipelines::routes())
         .merge(projects::routes())
@@ -111,15 +129,8 @@ fn routes() -> Routes<ControlState> {
 }
 
 impl ControlPlane {
-    /// Creates the plane. Browsers reach it by `console_hosts`, besides addresses and `localhost`.
-    pub(crate) fn new(
-        runtime: Runtime,
-        access: Access,
-        console_hosts: Vec<ConsoleHost>,
-        calls_url: CallsUrl,
-        metrics: Arc<Metrics>,
-        tracer: Option<Tracer>,
-    ) -> Self {
+    pub(crate) fn new(config: ControlPlaneConfig) -> Self {
+        let ControlPlaneConfig { runtime, access, console_hosts, calls_url, metrics, calls, tracer } = config;
         let Routes { router, operations } = routes();
         let operations = Arc::new(operations);
         let console_hosts = ConsoleHosts::new(console_hosts);
@@ -134,6 +145,7 @@ impl ControlPlane {
             operations,
             calls_url,
             console_hosts,
+            calls,
             metrics: BlockingMetrics::new(metrics),
         };
         let router = router
@@ -174,7 +186,8 @@ impl ControlPlane {
                 problem.into_response()
             }
             Ok(_) => {
-                let request = Request::from_parts(parts, Body::new(lent));
+                let mut request = Request::from_parts(parts, Body::new(lent));
+                request.extensions_mut().insert(RequestId(request_id.clone()));
                 // A router is always ready, and never fails.
                 let response = self.router.clone().call(request).instrument(events_span);
                 let Ok(response) = match span.as_ref().and_then(|span| span.scope()) {

@@ -11,17 +11,21 @@
 //!
 //! This module routes a request to its function, reads its input and runs the call. `payload` reads
 //! bodies, `answer` makes the response, `compression` compresses it, `status` maps errors, and
-//! `fast_path` answers repeated requests before they arrive here.
+//! `fast_path` answers repeated requests before they arrive here. `relay` brings calls from the control
+//! plane.
+
+pub(crate) mod relay;
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use nebula_model::trailers;
 use nebula_runtime::id::FunctionRef;
 use nebula_runtime::{
@@ -239,16 +243,20 @@ async fn route(
         }
         None => call(plane, &target, &head, body).await,
     };
-    // From here on, every answer names its function.
-    let mut answered: ReplyWithResult = outcome.unwrap_or_else(|problem| {
-        let mut reply = problem.into_reply();
-        answer::insert_identity(reply.headers_mut(), &target.function);
-        reply.into()
-    });
+    let mut answered = answer_of(outcome, &target.function);
     if let Some(cors) = cors {
         cors::add_headers(cors, parts.headers.get(header::ORIGIN), answered.reply.headers_mut());
     }
     Ok(answered)
+}
+
+/// Returns the answer to a request that has reached its function, which every such answer names.
+fn answer_of(outcome: Result<ReplyWithResult, Problem>, function: &Function) -> ReplyWithResult {
+    outcome.unwrap_or_else(|problem| {
+        let mut reply = problem.into_reply();
+        answer::insert_identity(reply.headers_mut(), function);
+        reply.into()
+    })
 }
 
 /// Answers a request that reaches no function. A preflight is answered all the same, so that the
@@ -300,12 +308,15 @@ async fn resolve_path<'a>(shard: &Shard, parts: &'a Parts) -> Result<RequestTarg
 ///
 /// # Errors
 /// The problem to answer with, if the call didn't start.
-async fn call(
+async fn call<B>(
     plane: &DataPlane,
     SegmentRoute { function, selector }: &SegmentRoute,
     head: &CallHead<'_>,
-    body: &mut Incoming,
-) -> Result<ReplyWithResult, Problem> {
+    body: &mut B,
+) -> Result<ReplyWithResult, Problem>
+where
+    B: Body<Data = Bytes, Error: Display> + Unpin,
+{
     let DataPlane { shard, bodies, .. } = plane;
     let CallHead { parts, present, subpath, compression, request_id, sampled } = head;
     let form = function.record.description.form;

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use axum::BoxError;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
@@ -29,13 +29,15 @@ use nebula_telemetry::trace::Tracer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
 use crate::bodies::BodyMemory;
 use crate::compressed_contents::CompressedContents;
 use crate::compression::Compression;
 use crate::connections::{ConnectionSlot, Connections, Traffic};
-use crate::control::{Access, CallsUrl, ConsoleHost, ControlPlane};
+use crate::control::{Access, CallsUrl, ConsoleHost, ControlPlane, ControlPlaneConfig};
+use crate::data::relay::{RelayedCalls, relay};
 use crate::data::{self, DataPlane};
 use crate::fast_path::{FastPath, RequestInFlight};
 use crate::hyper_refusal::RefusalStream;
@@ -232,7 +234,9 @@ impl Server {
         let observers: Arc<[_]> = self.observers.into();
         let document =
             self.openapi.then(|| CallsDocument::new(self.runtime.clone(), self.public_url.clone()));
-        for (index, (listener, connections)) in self.data.into_iter().zip(data_connections).enumerate() {
+        let (calls, relayed_calls) = relay(self.data.len());
+        let data = self.data.into_iter().zip(data_connections).zip(relayed_calls);
+        for (index, ((listener, connections), relayed)) in data.enumerate() {
             let (runtime, bodies) = (self.runtime.clone(), bodies.clone());
             let (readiness, cors) = (self.readiness.clone(), self.cors.clone());
             let (document, tracer) = (document.clone(), self.tracer.clone());
@@ -249,22 +253,14 @@ impl Server {
             let compression = self.compression;
             let tracer_of_plane = tracer.clone();
             let data_plane = move |shard, contents| {
-                Arc::new(DataPlane {
-                    shard,
-                    contents,
-                    bodies: bodies.clone(),
-                    readiness: readiness.clone(),
-                    cors: cors.clone(),
-                    compression,
-                    document: document.clone(),
-                    tracer: tracer_of_plane.clone(),
-                })
+                let tracer = tracer_of_plane;
+                Arc::new(DataPlane { shard, contents, bodies, readiness, cors, compression, document, tracer })
             };
+            let cached_fast_path = self.cached_fast_path;
+            let work = DataThread { runtime, cached_fast_path, observers: None, tracer, relayed, data_plane };
             let spawned = match PlaneObservers::of(Plane::Data, &observers) {
                 None => thread.spawn(move || {
-                    let watchers = Watchers { observers: None, tracer };
-                    data_work(runtime, self.cached_fast_path, watchers, move |shard, contents| {
-                        let plane = data_plane(shard, contents);
+                    data_work(work, move |plane| {
                         move |_: SocketAddr| {
                             let plane = Arc::clone(&plane);
                             move |request, in_flight| data::serve(Arc::clone(&plane), request, in_flight)
@@ -272,9 +268,8 @@ impl Server {
                     })
                 }),
                 Some(observers) => thread.spawn(move || {
-                    let watchers = Watchers { observers: Some(observers.clone()), tracer };
-                    data_work(runtime, self.cached_fast_path, watchers, move |shard, contents| {
-                        let plane = data_plane(shard, contents);
+                    let of_fast_path = Some(observers.clone());
+                    data_work(DataThread { observers: of_fast_path, ..work }, move |plane| {
                         move |peer: SocketAddr| {
                             let (plane, observer) = (Arc::clone(&plane), observers.of_connection(peer));
                             move |request, in_flight| {
@@ -308,8 +303,15 @@ impl Server {
         let thread = thread("nebula-control", self.control, control_connections);
         let observers = PlaneObservers::of(Plane::Control, &observers);
         threads.push(thread.spawn(move || {
-            let plane =
-                ControlPlane::new(runtime, access, console_hosts, calls_url, metrics, self.tracer);
+            let plane = ControlPlane::new(ControlPlaneConfig {
+                runtime,
+                access,
+                console_hosts,
+                calls_url,
+                metrics,
+                calls,
+                tracer: self.tracer,
+            });
             Ok(control_work(plane, observers))
         })?);
         drop((stopped, failing));
@@ -405,22 +407,32 @@ struct ThreadWork<C, T> {
     fast_path: FastPath,
     /// The observers of the fast path.
     observers: Option<PlaneObservers>,
+    /// The work beside connections. It ends when the server stops.
+    beside: BoxFuture<'static, ()>,
 }
 
-/// Those that are told of the requests to the data plane.
-struct Watchers {
+/// What a thread of the data plane is made from.
+struct DataThread<P> {
+    runtime: Runtime,
+    cached_fast_path: bool,
+    /// The observers of the fast path.
     observers: Option<PlaneObservers>,
     tracer: Option<Tracer>,
+    /// The calls that the control plane makes.
+    relayed: RelayedCalls,
+    /// Creates the plane.
+    data_plane: P,
 }
 
 /// Returns the work of a thread of the data plane, which answers the requests of a connection with
-/// what `connect` returns.
-fn data_work<C>(
-    runtime: Runtime,
-    cached_fast_path: bool,
-    Watchers { observers, tracer }: Watchers,
-    connect: impl FnOnce(Shard, CompressedContents) -> C,
-) -> io::Result<ThreadWork<C, impl Fn() + Clone + Send + Sync + 'static>> {
+/// what `connect` returns, and makes the calls that are relayed to it.
+fn data_work<P, C>(
+    DataThread { runtime, cached_fast_path, observers, tracer, relayed, data_plane }: DataThread<P>,
+    connect: impl FnOnce(Arc<DataPlane>) -> C,
+) -> io::Result<ThreadWork<C, impl Fn() + Clone + Send + Sync + 'static>>
+where
+    P: FnOnce(Shard, CompressedContents) -> Arc<DataPlane>,
+{
     let shard = Shard::new(runtime).map_err(io::Error::other)?;
     let contents = CompressedContents::new(shard.clone());
     let fast_path = if cached_fast_path { FastPath::on(&shard, tracer) } else { FastPath::off() };
@@ -432,7 +444,9 @@ fn data_work<C>(
             contents.tidy();
         }
     };
-    Ok(ThreadWork { connect: connect(shard, contents), tidy, fast_path, observers })
+    let plane = data_plane(shard, contents);
+    let beside = Box::pin(relayed.serve(Arc::clone(&plane)));
+    Ok(ThreadWork { connect: connect(plane), tidy, fast_path, observers, beside })
 }
 
 /// The answer of a plane whose requests aren't calls.
@@ -455,7 +469,8 @@ fn control_work(
         };
         Box::new(answer) as ControlService
     };
-    ThreadWork { connect, tidy: || (), fast_path: FastPath::off(), observers: None }
+    let (fast_path, beside) = (FastPath::off(), Box::pin(ready(())));
+    ThreadWork { connect, tidy: || (), fast_path, observers: None, beside }
 }
 
 /// A thread that serves one listener.
@@ -489,14 +504,15 @@ impl ServingThread {
         thread::Builder::new().name(self.name.clone()).stack_size(STACK_BYTES).spawn(move || {
             let failing = self.failing.clone();
             let serve = || {
-                let ThreadWork { connect, tidy, fast_path, observers } = make()?;
+                let ThreadWork { connect, tidy, fast_path, observers, beside } = make()?;
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .max_blocking_threads(BLOCKING_THREADS_MAX)
                     .on_thread_park(tidy.clone())
                     .build()?;
                 runtime.spawn(fast_path.clone().busy_poll(tidy));
-                let served = runtime.block_on(self.accept(connect, fast_path, observers));
+                let beside = runtime.spawn(beside);
+                let served = runtime.block_on(self.accept(connect, fast_path, observers, beside));
                 // The drain time is over: abort connections and deploys that are still running.
                 runtime.shutdown_background();
                 served
@@ -510,12 +526,13 @@ impl ServingThread {
         })
     }
 
-    /// Accepts connections until the server stops, then drains them.
+    /// Accepts connections until the server stops, then drains them and waits for the work `beside` them.
     async fn accept<C, S, F, B>(
         mut self,
         connect: C,
         fast_path: FastPath,
         observers: Option<PlaneObservers>,
+        beside: JoinHandle<()>,
     ) -> io::Result<()>
     where
         C: Fn(SocketAddr) -> S,
@@ -553,9 +570,12 @@ impl ServingThread {
             let observer = observers.as_ref().map(|observers| observers.of_connection(peer));
             spawn_connection(&builder, slot, &fast_path.observed_by(observer), stream, connect(peer));
         }
-        drop(listener);
+        // `connect` has the plane, and the control plane's has the way to the threads of the data plane,
+        // whose work ends when it is dropped.
+        drop((listener, connect));
+        let drain = async { tokio::join!(self.connections.drain(), beside) };
         // Connections that are open after the drain time are aborted with the runtime.
-        if tokio::time::timeout(self.drain, self.connections.drain()).await.is_err() {
+        if tokio::time::timeout(self.drain, drain).await.is_err() {
             let (thread, drain_s) = (self.name, self.drain.as_secs());
             warn!(target: SERVER, thread, drain_s, "the drain time is over: the remaining requests are cancelled");
         }

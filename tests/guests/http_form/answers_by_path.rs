@@ -1,7 +1,8 @@
 //! Answers as the path asks: `/status/<code>` sets the status, `/headers/<bytes>` adds a header of
 //! that length, `/own-tag` an entity tag, `/max-age/<seconds>` a `Cache-Control`, `/vary` a `Vary`.
 //! `/omits/<code>` announces 22 bytes and writes none, `/date` sets a `Date`, `/cors` answers CORS
-//! itself, `/trailers` adds trailers. Otherwise the body is ten bytes; a `HEAD` request gets none.
+//! itself, `/trailers` adds trailers, `/?origin` headers by which a browser changes what it does with an
+//! origin. Otherwise the body is ten bytes; a `HEAD` request gets none.
 
 use wasip2::http::types::{
     Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
@@ -34,11 +35,26 @@ impl wasip2::exports::http::incoming_handler::Guest for Function {
             headers.push(("access-control-allow-origin".to_owned(), b"https://guest.example".to_vec()));
             headers.push(("access-control-expose-headers".to_owned(), b"x-own".to_vec()));
         }
+        if path == "/?origin" {
+            for (name, value) in [
+                ("set-cookie", "nebula_session=of-the-function; Path=/"),
+                ("location", "/api/v1/cache"),
+                ("www-authenticate", "Basic realm=\"nebula\""),
+                ("clear-site-data", "\"*\""),
+                ("access-control-allow-origin", "*"),
+                ("content-disposition", "inline"),
+                ("content-security-policy", "default-src *"),
+                ("content-type", "text/html"),
+            ] {
+                headers.push((name.to_owned(), value.as_bytes().to_vec()));
+            }
+        }
         if number("/omits/").is_some() {
             headers.push(("content-length".to_owned(), b"22".to_vec()));
         }
         let response = OutgoingResponse::new(Fields::from_list(&headers).unwrap());
-        if let Some(status) = number("/status/").or(number("/omits/")) {
+        let redirects = (path == "/?origin").then_some(307);
+        if let Some(status) = number("/status/").or(number("/omits/")).or(redirects) {
             response.set_status_code(u16::try_from(status).unwrap()).unwrap();
         }
         let body = response.body().unwrap();

@@ -44,8 +44,10 @@ const FORBIDDEN: ListedProblem =
     ListedProblem::new(403, "the token's scope doesn't include the required one");
 
 /// The problem of a browser's request for a page of another origin.
-pub(super) const FOREIGN: ListedProblem =
-    ListedProblem::new(403, "a browser sent it for a page of another origin, or to a name that isn't the console's");
+pub(super) const FOREIGN: ListedProblem = ListedProblem::new(
+    403,
+    "a browser sent it for a page of another origin, or to a name that isn't the console's",
+);
 
 /// The problems of any request with a body.
 const ANY_BODY_PROBLEMS: [ListedProblem; 2] = [
@@ -59,6 +61,8 @@ pub(super) struct Description {
     body: Option<RequestBody>,
     /// By status, the reasons for it and the bodies.
     responses: BTreeMap<u16, Response>,
+    /// Any other response, if the statuses aren't known.
+    others: Option<Response>,
     schemas: BTreeMap<String, RefOr<Schema>>,
 }
 
@@ -133,8 +137,13 @@ pub(super) trait DescribeHandler<Arguments> {
 impl Description {
     /// Describes a handler of this endpoint.
     pub(super) fn of<Handler: DescribeHandler<Arguments>, Arguments>(endpoint: &Endpoint) -> Self {
-        let mut description =
-            Self { parameters: Vec::new(), body: None, responses: BTreeMap::new(), schemas: BTreeMap::new() };
+        let mut description = Self {
+            parameters: Vec::new(),
+            body: None,
+            responses: BTreeMap::new(),
+            others: None,
+            schemas: BTreeMap::new(),
+        };
         for problem in &ANY_REQUEST_PROBLEMS {
             description.problem(problem);
         }
@@ -194,6 +203,11 @@ impl Description {
         response.contents.extend(contents);
     }
 
+    /// Adds responses of any other status.
+    pub(super) fn other_replies<const N: usize>(&mut self, reason: &'static str, contents: [BodyContent; N]) {
+        self.others = Some(Response { reasons: vec![reason], contents: contents.into() });
+    }
+
     /// Adds a problem document. A status may have several reasons.
     pub(super) fn problem(&mut self, ListedProblem { status, reason }: &ListedProblem) {
         let schema = self.schema_of::<ProblemDocument>();
@@ -215,7 +229,7 @@ impl Description {
 
     /// Returns whether the document lists this status for the operation.
     pub(super) fn has(&self, status: StatusCode) -> bool {
-        self.responses.contains_key(&status.as_u16())
+        self.responses.contains_key(&status.as_u16()) || self.others.is_some()
     }
 
     /// The schemas that the operation refers to, by name.
@@ -233,12 +247,14 @@ impl Description {
             .parameters((!self.parameters.is_empty()).then(|| self.parameters.clone()))
             .request_body(self.body.clone())
             .securities(Some(security.into_iter().collect::<Vec<_>>()));
-        for (status, Response { reasons, contents }) in &self.responses {
+        let responses = self.responses.iter().map(|(status, response)| (status.to_string(), response));
+        let others = self.others.iter().map(|response| ("default".to_owned(), response));
+        for (status, Response { reasons, contents }) in responses.chain(others) {
             let mut response = ResponseBuilder::new().description(reasons.join("; "));
             for BodyContent { media_type, schema } in contents.iter().cloned() {
                 response = response.content(media_type, ContentBuilder::new().schema(Some(schema)).build());
             }
-            operation = operation.response(status.to_string(), response.build());
+            operation = operation.response(status, response.build());
         }
         operation
     }

@@ -143,6 +143,8 @@ endpoints! {
     COMPONENT: Get "/api/v1/functions/{name}/component" Read;
     /// Clears the cached results of a function.
     CLEAR_CACHE_OF: Delete "/api/v1/functions/{name}/cache" Admin;
+    /// Makes a call as the data plane does.
+    CALL: Post "/api/v1/functions/{name}/call" Invoke;
     /// Makes a call and reports each step of it.
     EXPLAIN: Post "/api/v1/functions/{name}/explain" Invoke;
 

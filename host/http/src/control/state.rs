@@ -20,6 +20,7 @@ use super::browser::ConsoleHosts;
 use super::calls_url::CallsUrl;
 use super::refusal::{AsProblem, Refusal};
 use super::routes::Operations;
+use crate::data::relay::CallRelay;
 use crate::metrics::{Format, Metrics};
 use crate::status;
 
@@ -31,6 +32,7 @@ pub(super) struct ControlState {
     pub(super) operations: Arc<Operations>,
     pub(super) calls_url: CallsUrl,
     pub(super) console_hosts: ConsoleHosts,
+    pub(super) calls: CallRelay,
     pub(super) metrics: BlockingMetrics,
 }
 
@@ -190,6 +192,12 @@ impl FromRef<ControlState> for Arc<Operations> {
 impl FromRef<ControlState> for BlockingMetrics {
     fn from_ref(state: &ControlState) -> Self {
         state.metrics.clone()
+    }
+}
+
+impl FromRef<ControlState> for CallRelay {
+    fn from_ref(state: &ControlState) -> Self {
+        state.calls.clone()
     }
 }
 

@@ -8,7 +8,7 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use nebula_runtime::limits::{HostLimits, Limits};
 use nebula_runtime::token::TokenScope;
-use nebula_runtime::{Codegen, Compiler, Followers, Runtime, RuntimeConfig, Settings};
+use nebula_runtime::{Codegen, Compiler, Followers, Runtime, RuntimeConfig, Settings, Shard};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::{spawn_blocking, yield_now};
@@ -17,6 +17,8 @@ use super::endpoints::{ALL, Endpoint, Method, Scope};
 use super::token::Token;
 use super::*;
 use crate::bodies::BodyMemory;
+use crate::data::DataPlane;
+use crate::data::relay::relay;
 
 /// A function of one parameter.
 const COMPONENT: &str = r#"(component
@@ -66,8 +68,21 @@ async fn plane_with_access() -> (ControlPlane, Access, TempDir) {
     let access = Access::open(data_dir.path()).unwrap();
     access.create("f".parse().unwrap(), TokenScope::Read, None, 1).unwrap();
     let metrics = Arc::new(Metrics::new(runtime.clone(), Vec::new(), BodyMemory::new(), 1));
-    let hosts = vec!["nebula".parse().unwrap()];
-    (ControlPlane::new(runtime, access.clone(), hosts, calls_url, metrics, None), access, data_dir)
+    let (calls, threads) = relay(1);
+    let data_plane = Arc::new(DataPlane::new(Shard::new(runtime.clone()).unwrap(), BodyMemory::new()));
+    for thread in threads {
+        tokio::spawn(thread.serve(Arc::clone(&data_plane)));
+    }
+    let config = ControlPlaneConfig {
+        runtime,
+        access: access.clone(),
+        console_hosts: vec!["nebula".parse().unwrap()],
+        calls_url,
+        metrics,
+        calls,
+        tracer: None,
+    };
+    (ControlPlane::new(config), access, data_dir)
 }
 
 /// A request that an endpoint accepts.
@@ -82,7 +97,7 @@ fn request(endpoint: &Endpoint, authorization: Option<&str>) -> Request<Full<Byt
         (Method::Put, "/api/v1/functions/{name}" | "/api/v1/components/{digest}") => component,
         (Method::Put, "/api/v1/projects/{name}") | (_, "/api/v1/import") => b"{}".to_vec(),
         (Method::Put, _) | (_, "/api/v1/pipelines/{name}/check") => br#"{"steps": ["f", "f"]}"#.to_vec(),
-        (_, path) if path.ends_with("/explain") => b"1".to_vec(),
+        (_, path) if path.ends_with("/explain") || path.ends_with("/call") => b"1".to_vec(),
         (Method::Post, "/api/v1/tokens") => br#"{"name": "new", "scope": "read"}"#.to_vec(),
         (Method::Post, "/api/v1/session") => br#"{"token": "secret"}"#.to_vec(),
         _ => Vec::new(),
@@ -150,7 +165,9 @@ async fn a_token_may_use_the_endpoints_that_its_scope_includes_and_no_other() {
     let scope_of = |endpoint: &Endpoint| match (endpoint.method, endpoint.path) {
         (_, "/healthz") | (Method::Post, "/api/v1/session") => None,
         (_, "/api/v1/session") => Some(TokenScope::Read),
-        (Method::Post, path) if path.ends_with("/explain") => Some(TokenScope::Invoke),
+        (Method::Post, path) if path.ends_with("/explain") || path.ends_with("/call") => {
+            Some(TokenScope::Invoke)
+        }
         (Method::Post, path) if path.ends_with("/check") => Some(TokenScope::Read),
         (_, path) if path.starts_with("/api/v1/tokens") || path.starts_with("/api/v1/inputs") => {
             Some(TokenScope::Admin)
