@@ -40,6 +40,7 @@ fn code(source: &str) -> String {
 /// The crates of the host with the crates that each may depend on. Cargo refuses only cycles.
 const CRATES: &[(&str, &[&str])] = &[
     ("allocator", &[]),
+    ("console", &[]),
     ("model", &[]),
     ("telemetry", &["model"]),
     ("otlp", &["telemetry"]),
@@ -50,7 +51,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("engine", &["model", "codec"]),
     ("cache", &["model", "codec"]),
     ("runtime", &["model", "telemetry", "codec", "store", "linker", "pipeline", "engine", "cache"]),
-    ("http", &["model", "telemetry", "runtime"]),
+    ("http", &["console", "model", "telemetry", "runtime"]),
     ("cli", &["allocator", "telemetry", "otlp", "runtime", "http"]),
 ];
 

@@ -198,7 +198,8 @@ fn call_at_random(
     let mut calls = schemathesis("schemathesis-calls.toml", &server.calls_url);
     run(calls.args(["--include-path-regex", CALLED]))?;
     let mut reads = schemathesis("schemathesis-control.toml", &server.control_url);
-    // Functions are on the other plane, and no caller has asked to keep an input.
-    reads.args(["--include-method", "GET", "--exclude-path-regex", "^/(f|api/v1/inputs)/"]);
+    // Functions are on the other plane, no caller has asked to keep an input, and the page of the console
+    // names its assets.
+    reads.args(["--include-method", "GET", "--exclude-path-regex", "^/(f|api/v1/inputs|console)/"]);
     run(reads.env("NEBULA_DIGEST", digest).args(["--header", token]))
 }

@@ -32,6 +32,7 @@ mod browser;
 mod cache;
 mod call;
 mod calls_url;
+mod console;
 mod contents;
 mod describe;
 pub mod endpoints;
@@ -125,6 +126,7 @@ fn routes() -> Routes<ControlState> {
         .merge(cache::routes())
         .merge(tokens::routes())
         .merge(session::routes())
+        .merge(console::routes())
         .merge(metrics::routes())
 }
 

@@ -115,6 +115,11 @@ endpoints! {
     /// Returns this document.
     OPENAPI: Get "/openapi.json" Read;
 
+    /// Returns the page of the console, for browsers.
+    CONSOLE: Get "/" Public;
+    /// Returns a file that the page of the console names.
+    CONSOLE_ASSET: Get "/console/{asset}" Public;
+
     /// Tells the server's version, and the URL at which callers reach it.
     SERVER: Get "/api/v1/server" Read;
 

@@ -1,5 +1,7 @@
 //! The plane as a whole: every endpoint is served, described, guarded, and off the plane's thread.
 
+mod browsers;
+
 use std::collections::BTreeSet;
 use std::sync::mpsc;
 
@@ -85,12 +87,18 @@ async fn plane_with_access() -> (ControlPlane, Access, TempDir) {
     (ControlPlane::new(config), access, data_dir)
 }
 
+/// The name of an asset that the page of the console names.
+fn asset() -> &'static str {
+    nebula_console::ASSETS.iter().find(|asset| asset.name != nebula_console::PAGE).unwrap().name
+}
+
 /// A request that an endpoint accepts.
 fn request(endpoint: &Endpoint, authorization: Option<&str>) -> Request<Full<Bytes>> {
     let component = wat::parse_str(COMPONENT).unwrap();
     let parameter = match endpoint.path {
         path if path.contains("{digest}") => nebula_runtime::id::Digest::of(&component).to_string(),
         path if path.starts_with("/api/v1/pipelines") => "p".to_owned(),
+        path if path.starts_with("/console/") => asset().to_owned(),
         _ => "f".to_owned(),
     };
     let body = match (endpoint.method, endpoint.path) {
@@ -163,7 +171,7 @@ async fn every_endpoint_without_a_valid_token_is_401_unless_it_is_public() {
 async fn a_token_may_use_the_endpoints_that_its_scope_includes_and_no_other() {
     // What each endpoint allows is decided here a second time, so that a mistake in the table shows.
     let scope_of = |endpoint: &Endpoint| match (endpoint.method, endpoint.path) {
-        (_, "/healthz") | (Method::Post, "/api/v1/session") => None,
+        (_, "/healthz" | "/" | "/console/{asset}") | (Method::Post, "/api/v1/session") => None,
         (_, "/api/v1/session") => Some(TokenScope::Read),
         (Method::Post, path) if path.ends_with("/explain") || path.ends_with("/call") => {
             Some(TokenScope::Invoke)
@@ -207,150 +215,6 @@ async fn a_token_may_use_the_endpoints_that_its_scope_includes_and_no_other() {
             }
         }
     }
-}
-
-/// Signs in with a body, and returns the answer with the cookie.
-async fn sign_in(plane: &ControlPlane, body: &Value) -> (Response, Option<String>) {
-    let mut sign_in = request(&endpoints::SIGN_IN, None);
-    *sign_in.body_mut() = Full::from(body.to_string());
-    let response = plane.handle(sign_in, None).await;
-    let cookie = response.headers().get(header::SET_COOKIE).map(|it| it.to_str().unwrap().to_owned());
-    (response, cookie.map(|cookie| cookie.split(';').next().unwrap().to_owned()))
-}
-
-/// A request to an endpoint with a session's cookie.
-fn request_in(session: &str, endpoint: &Endpoint) -> Request<Full<Bytes>> {
-    let mut request = request(endpoint, None);
-    request.headers_mut().insert(header::COOKIE, session.parse().unwrap());
-    request
-}
-
-/// Every endpoint with a session that began with a token of every scope.
-#[tokio::test]
-async fn a_session_permits_what_its_token_does() {
-    for endpoint in ALL.iter().filter(|endpoint| endpoint.scope != Scope::Public) {
-        let (plane, access, _data_dir) = plane_with_access().await;
-        for scope in TokenScope::ALL {
-            let token = access.create(scope.as_str().parse().unwrap(), scope, None, 1).unwrap();
-            let (_, session) = sign_in(&plane, &json!({"token": token.secret.secret()})).await;
-            let session = session.unwrap();
-            let with_token = plane.handle(request(endpoint, Some(&token.secret.bearer())), None).await.status();
-            let in_session = plane.handle(request_in(&session, endpoint), None).await.status();
-            let label = format!("{} with {scope}", endpoint.operation_id());
-            let is_allowed = scope.includes(endpoint.scope.required().unwrap());
-            assert_eq!(in_session != StatusCode::FORBIDDEN, is_allowed, "{label}");
-            assert_eq!(with_token != StatusCode::FORBIDDEN, is_allowed, "{label}");
-            assert_ne!(in_session, StatusCode::UNAUTHORIZED, "{label}");
-            // A wrong token isn't made up for by a session.
-            let mut both = request_in(&session, endpoint);
-            both.headers_mut().insert(header::AUTHORIZATION, "Bearer wrong".parse().unwrap());
-            assert_eq!(plane.handle(both, None).await.status(), StatusCode::UNAUTHORIZED, "{label}");
-        }
-    }
-}
-
-/// Every endpoint with a session's cookie, from pages of other origins and to other hosts.
-#[tokio::test]
-async fn a_session_is_refused_from_other_origins_and_to_other_hosts() {
-    let (plane, _access, _data_dir) = plane_with_access().await;
-    let (_, session) = sign_in(&plane, &json!({"token": "secret"})).await;
-    let session = session.unwrap();
-    for endpoint in ALL.iter().filter(|endpoint| endpoint.scope != Scope::Public || **endpoint == endpoints::SIGN_IN) {
-        for (name, value, kind) in [
-            (header::HOST.as_str(), "evil.example", "unknown-host"),
-            (header::ORIGIN.as_str(), "http://evil.example", "cross-origin"),
-            (header::ORIGIN.as_str(), "http://nebula:8080", "cross-origin"),
-            (header::ORIGIN.as_str(), "null", "cross-origin"),
-            ("sec-fetch-site", "cross-site", "cross-origin"),
-            ("sec-fetch-site", "same-site", "cross-origin"),
-        ] {
-            let mut request = request_in(&session, endpoint);
-            request.headers_mut().insert(http::HeaderName::from_static(name), value.parse().unwrap());
-            let response = plane.handle(request, None).await;
-            let label = format!("{} {name}: {value}", endpoint.operation_id());
-            assert_eq!(response.status(), StatusCode::FORBIDDEN, "{label}");
-            let problem = json_of(response).await;
-            assert_eq!(problem["type"], format!("urn:nebula:problem:{kind}"), "{label}");
-        }
-        let mut bare = request_in(&session, endpoint);
-        bare.headers_mut().remove(header::ORIGIN);
-        if endpoint.method != Method::Get {
-            assert_eq!(plane.handle(bare, None).await.status(), StatusCode::FORBIDDEN);
-        }
-    }
-    // Nothing has changed: the session and the functions are still there.
-    let list = plane.handle(request_in(&session, &endpoints::LIST), None).await;
-    assert_eq!(json_of(list).await["functions"].as_array().unwrap().len(), 2);
-}
-
-#[tokio::test]
-async fn a_session_ends_with_its_token_or_when_it_is_signed_out() {
-    let (plane, access, _data_dir) = plane_with_access().await;
-    let shown = async |session: &str| plane.handle(request_in(session, &endpoints::SESSION), None).await;
-    let is_over = async |session: &str| {
-        let response = shown(session).await;
-        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-        assert_eq!(json_of(response).await["type"], "urn:nebula:problem:session-over");
-    };
-    let new = access.create("ci".parse().unwrap(), TokenScope::Read, None, 1).unwrap();
-    let (response, session) = sign_in(&plane, &json!({"token": new.secret.secret()})).await;
-    assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
-    assert_eq!(json_of(response).await, json!({"name": "ci", "scope": "read"}));
-    let session = session.unwrap();
-    assert_eq!(json_of(shown(&session).await).await, json!({"name": "ci", "scope": "read"}));
-    // The cookie of another port, which a browser sends along.
-    shown(&format!("nebula_session=other; {session}")).await;
-    access.revoke(&"ci".parse().unwrap()).unwrap();
-    is_over(&session).await;
-    // A new token of this name is another one.
-    access.create("ci".parse().unwrap(), TokenScope::Read, None, 1).unwrap();
-    is_over(&session).await;
-
-    let now = access::now_unix_s();
-    let short = access.create("short".parse().unwrap(), TokenScope::Read, Some(100), now).unwrap();
-    let (response, session) = sign_in(&plane, &json!({"token": short.secret.secret()})).await;
-    assert_eq!(json_of(response).await["expires_at_unix_s"], now + 100);
-    let id = session.unwrap().strip_prefix("nebula_session=").unwrap().to_owned();
-    assert!(access.holder_of_session([id.as_str()].into_iter(), now + 99).is_ok());
-    let expired = access.holder_of_session([id.as_str()].into_iter(), now + 100);
-    assert_eq!(expired, Err(access::NoHolder::SessionOver));
-
-    let (_, session) = sign_in(&plane, &json!({"token": "secret"})).await;
-    let (_, other) = sign_in(&plane, &json!({"token": "secret"})).await;
-    let (session, other) = (session.unwrap(), other.unwrap());
-    let out = plane.handle(request_in(&session, &endpoints::SIGN_OUT), None).await;
-    assert_eq!(out.status(), StatusCode::NO_CONTENT);
-    let cleared = out.headers()[header::SET_COOKIE].to_str().unwrap();
-    assert!(cleared.starts_with("nebula_session=;") && cleared.ends_with("Max-Age=0"), "{cleared}");
-    is_over(&session).await;
-    assert_eq!(shown(&other).await.status(), StatusCode::OK);
-}
-
-#[tokio::test]
-async fn sign_ins_are_refused_with_the_reason() {
-    let (plane, access, _data_dir) = plane_with_access().await;
-    let expired = access.create("expired".parse().unwrap(), TokenScope::Admin, Some(1), 1).unwrap();
-    let code = access.sign_in_code().unwrap();
-    let refused = async |body: Value, status: u16, kind: &str| {
-        let (response, cookie) = sign_in(&plane, &body).await;
-        assert!(response.status().as_u16() == status && cookie.is_none(), "{body} {response:?}");
-        assert_eq!(json_of(response).await["type"], format!("urn:nebula:problem:{kind}"), "{body}");
-    };
-    refused(json!({"token": expired.secret.secret()}), 401, "token-expired").await;
-    refused(json!({"token": &code}), 401, "unauthorized").await;
-    for body in [json!({}), json!({"token": "a", "code": "b"}), json!({"token": null}), json!("secret"), json!({"password": "secret"})] {
-        refused(body, 400, "invalid-json").await;
-    }
-    assert_eq!(sign_in(&plane, &json!({"code": &code})).await.0.status(), StatusCode::OK);
-    refused(json!({"code": &code}), 401, "link-over").await;
-    while sign_in(&plane, &json!({"token": ""})).await.0.status() == StatusCode::UNAUTHORIZED {}
-    // Not even the right secret is looked at now. Other requests are.
-    let (response, _) = sign_in(&plane, &json!({"token": "secret"})).await;
-    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
-    let wait: u64 = response.headers()[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
-    assert!((1..=60).contains(&wait), "{wait}");
-    let list = plane.handle(request(&endpoints::LIST, Some(ADMIN)), None).await;
-    assert_eq!(list.status(), StatusCode::OK);
 }
 
 /// The secret is in the answer to its creation, and in no other. No cache may store that.
@@ -493,10 +357,11 @@ fn every_operation_has_its_schemas_problems_parameters_and_scope() {
 
         let responses = operation["responses"].as_object().unwrap();
         assert!(["200", "201", "204"].iter().any(|status| responses.contains_key(*status)), "{path}");
-        assert_eq!(responses.contains_key("401"), endpoint.scope != Scope::Public, "{path}");
+        // A sign-in may have a wrong token, too.
+        let takes_token = endpoint.scope != Scope::Public || *endpoint == endpoints::SIGN_IN;
+        assert_eq!(responses.contains_key("401"), takes_token, "{path}");
         // A session's cookie is refused if it comes from a page of another origin.
-        let may_be_forbidden = endpoint.scope != Scope::Public || path == "/api/v1/session";
-        assert_eq!(responses.contains_key("403"), may_be_forbidden, "{path}");
+        assert_eq!(responses.contains_key("403"), takes_token, "{path}");
         let scope_is_named = responses.get("403").is_some_and(|it| it.to_string().contains("scope"));
         // Every valid token may read.
         let may_lack_scope = matches!(endpoint.scope, Scope::Invoke | Scope::Admin);
