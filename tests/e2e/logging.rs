@@ -319,8 +319,10 @@ fn a_reader_that_stops_reading_does_not_stop_the_server() {
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
     let address: SocketAddr = line.trim().rsplit('/').next().unwrap().parse().unwrap();
-    line.clear();
-    stdout.read_line(&mut line).unwrap();
+    // The addresses of the control plane and the console follow.
+    for _ in 0..2 {
+        stdout.read_line(&mut line).unwrap();
+    }
     // HTTP/2 has some events for each request, and a long target fills the access log.
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     executor.block_on(async {

@@ -23,6 +23,7 @@ mod cli;
 mod codings;
 mod concurrency;
 mod config;
+mod console;
 mod control;
 mod cors;
 mod documented;

@@ -158,6 +158,42 @@ fn up_prints_calls_output_and_panics() {
     assert!(!printed.contains("healthz"), "{printed}");
 }
 
+/// The link signs one browser in. It is printed on the terminal, and in no log.
+#[test]
+fn up_prints_a_link_that_signs_in_once() {
+    let project = Project::function("up-link", &says("one {n}"));
+    let nebula = project.up(&["--no-watch", "--access-log", "text"]);
+    let stdout = nebula.stdout();
+    let control = nebula.control_address();
+    let start = format!("console  http://{control}/#/sign-in/");
+    let code =
+        stdout.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_else(|| panic!("{stdout}"));
+    let sign_in = || {
+        let request = nebula.control_without_token("POST", "/api/v1/session");
+        let request = request.header("origin", &format!("http://{control}"));
+        request.body(format!(r#"{{"code":"{code}"}}"#)).send()
+    };
+    let signed_in = sign_in().is(200);
+    assert_eq!(signed_in.json(), serde_json::json!({"name": "token-file", "scope": "admin"}));
+    let cookie = signed_in.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let problem = sign_in().is(401).problem("link-over");
+    problem.detail("works once, within 10 minutes").detail("restart `nebula up`");
+    let call = nebula.control_without_token("POST", "/api/v1/functions/up-link/call");
+    let call = call.header("origin", &format!("http://{control}")).header("cookie", &cookie);
+    call.header("content-type", "application/json").body("1").send().is(200).says("\"one 1\"");
+    eventually("the console's call is printed", || {
+        nebula.stderr().contains("POST /api/v1/functions/up-link/call 200").then_some(())
+    });
+    let logged = eventually("the sign-ins are logged", || {
+        let stderr = nebula.stderr();
+        (stderr.contains("signed in to the console") && stderr.contains("a request of a browser was refused"))
+            .then_some(stderr)
+    });
+    assert_eq!(nebula.stdout().matches(code).count(), 1, "{}", nebula.stdout());
+    let id = cookie.split('=').nth(1).unwrap();
+    assert!(!logged.contains(code) && !logged.contains(id) && !nebula.stdout().contains(id), "{logged}");
+}
+
 #[test]
 fn a_quiet_up_prints_no_calls() {
     let project = Project::function("up-quiet", &says("one {n}"));

@@ -200,6 +200,11 @@ impl Server {
         self.metrics_address
     }
 
+    /// Returns the tokens that the control plane accepts.
+    pub fn access(&self) -> Access {
+        self.access.clone()
+    }
+
     /// Returns the switch of `/readyz`.
     pub fn readiness(&self) -> Readiness {
         self.readiness.clone()

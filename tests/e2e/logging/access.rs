@@ -16,8 +16,8 @@ use super::{objects, start};
 fn lines(server: &Nebula, count: usize) -> Vec<String> {
     let lines = eventually(&format!("{count} requests are logged"), || {
         let stdout = server.stdout();
-        // The first two lines are the addresses.
-        let lines: Vec<_> = stdout.lines().skip(2).map(str::to_owned).collect();
+        // The first lines are the addresses.
+        let lines: Vec<_> = stdout.lines().skip(3).map(str::to_owned).collect();
         (lines.len() >= count).then_some(lines)
     });
     assert_eq!(lines.len(), count, "{lines:#?}");
@@ -171,7 +171,7 @@ fn a_share_of_the_requests_is_logged() {
         }
         let logged = eventually("the failures are logged", || {
             let stdout = server.stdout();
-            let logged = objects(&stdout.lines().skip(2).collect::<Vec<_>>().join("\n"));
+            let logged = objects(&stdout.lines().skip(3).collect::<Vec<_>>().join("\n"));
             let failed = logged.iter().filter(|line| line["http.response.status_code"] == 404).count();
             (failed == 5).then_some(logged)
         });
@@ -190,6 +190,6 @@ fn the_access_log_is_off_unless_asked() {
     let home = server.home();
     let stdout = server.stdout();
     server.terminate_and_wait();
-    assert_eq!(stdout.lines().count(), 2, "{stdout}");
+    assert_eq!(stdout.lines().count(), 3, "{stdout}");
     drop(home);
 }

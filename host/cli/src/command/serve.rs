@@ -1,7 +1,7 @@
 //! `nebula serve`: runs both planes over one data directory until a signal stops it.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
     traces.observe(&mut server);
     let addresses = Addresses::of(&server);
     let outcome = run_until_stopped(server, Duration::from_secs(serve.notice_seconds), || {
-        addresses.print()?;
+        addresses.print(None)?;
         addresses.log(serve);
         collect_garbage(runtime)
     });
@@ -238,9 +238,11 @@ impl Addresses {
         }
     }
 
-    /// Prints the addresses to stdout.
-    pub(super) fn print(&self) -> anyhow::Result<()> {
+    /// Prints the addresses to stdout. The one of the console signs in with `sign_in_code`, if there is
+    /// one.
+    pub(super) fn print(&self, sign_in_code: Option<&str>) -> anyhow::Result<()> {
         let mut lines = format!("calls    http://{}\ncontrol  http://{}\n", self.data, self.control);
+        lines.push_str(&format!("console  {}\n", console_url(self.control, sign_in_code)));
         if let Some(metrics) = self.metrics {
             lines.push_str(&format!("metrics  http://{metrics}/metrics\n"));
         }
@@ -253,6 +255,18 @@ impl Addresses {
         let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
         info!(target: SERVER, version, pid, data_dir, calls = %self.data, control = %self.control, "serving");
     }
+}
+
+/// Returns the URL at which a browser on this machine finds the console. It signs in with the code. No
+/// server gets the code in a URL, because a browser keeps the fragment to itself.
+fn console_url(control: SocketAddr, sign_in_code: Option<&str>) -> String {
+    let ip = match control.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let fragment = sign_in_code.map(|code| format!("#/sign-in/{code}")).unwrap_or_default();
+    format!("http://{}/{fragment}", SocketAddr::new(ip, control.port()))
 }
 
 /// Serves until SIGINT, or until `notice` after SIGTERM; another signal ends the notice. Calls
@@ -300,4 +314,22 @@ async fn stopped(
     }
     info!(target: SERVER, "stopping: requests in flight are answered first");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_of_the_console_leads_to_this_machine() {
+        for (control, code, url) in [
+            ("127.0.0.1:8081", None, "http://127.0.0.1:8081/"),
+            ("127.0.0.1:8081", Some("c0de"), "http://127.0.0.1:8081/#/sign-in/c0de"),
+            ("0.0.0.0:81", None, "http://127.0.0.1:81/"),
+            ("[::]:81", None, "http://[::1]:81/"),
+            ("192.168.1.2:81", None, "http://192.168.1.2:81/"),
+        ] {
+            assert_eq!(console_url(control.parse().unwrap(), code), url, "{control}");
+        }
+    }
 }

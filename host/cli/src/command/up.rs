@@ -81,9 +81,11 @@ pub(crate) fn run(up: &Up) -> anyhow::Result<()> {
             .spawn(move || watcher.run(project, failed, rebuild))
             .context("cannot start a thread")?;
     }
-    let addresses = Addresses::of(&server);
+    let (addresses, access) = (Addresses::of(&server), server.access());
     let outcome = serve::run_until_stopped(server, Duration::ZERO, || {
-        addresses.print()?;
+        // Made now, because it works for some minutes only, and a first build may take longer.
+        let code = access.sign_in_code().context("no random bytes for a sign-in link")?;
+        addresses.print(Some(&code))?;
         addresses.log(&arguments);
         for Deployed { record, directory } in &deployed {
             line(example(record, directory, addresses.data))?;

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use nebula_http::{ObservedAnswer, ObservedCall, ObservedProblem, ObservedSource, Observer, Plane, Server};
+use nebula_http::{
+    ObservedAnswer, ObservedCall, ObservedProblem, ObservedSource, Observer, Plane, Server, endpoints,
+};
 use nebula_runtime::id::FunctionName;
 use nebula_runtime::{LogEntry, Runtime};
 
@@ -31,20 +33,32 @@ pub(super) fn print_calls(runtime: &Runtime, server: &mut Server, lines: &LineQu
     server.observe(Arc::new(CallPrinter(lines.clone())));
 }
 
-/// Prints the requests to the data plane.
+/// Prints the calls, those of the console included.
 struct CallPrinter(LineQueue);
 
 impl Observer for CallPrinter {
-    fn wants(&self, plane: Plane, status: Option<StatusCode>) -> bool {
-        plane == Plane::Data && status.is_some()
+    fn wants(&self, _: Plane, status: Option<StatusCode>) -> bool {
+        status.is_some()
     }
 
-    fn observe(&self, ObservedCall { request, took, answer, .. }: &ObservedCall) {
+    fn observe(&self, ObservedCall { plane, request, took, answer, .. }: &ObservedCall) {
         let target = request.target.as_ref().map_or("", |target| target.as_str());
         if let Some(answer) = answer
-            && !matches!(target, "/healthz" | "/readyz")
+            && is_call(*plane, target)
         {
             self.0.push(line(&format!("{} {target}", request.method), *took, answer));
+        }
+    }
+}
+
+/// Returns whether a request makes a call.
+fn is_call(plane: Plane, target: &str) -> bool {
+    match plane {
+        Plane::Data => !matches!(target, "/healthz" | "/readyz"),
+        Plane::Control => {
+            let path = target.split('?').next().unwrap_or(target);
+            let parts = endpoints::CALL.path.split_once("{name}");
+            parts.is_some_and(|(before, after)| path.starts_with(before) && path.ends_with(after))
         }
     }
 }
@@ -103,6 +117,20 @@ mod tests {
     #[test]
     fn output_cannot_control_the_terminal() {
         assert_eq!(printable("a\tä \u{1b}[31m\r\u{9b}x"), "a\tä \\u{1b}[31m\\r\\u{9b}x");
+    }
+
+    #[test]
+    fn calls_are_told_from_other_requests() {
+        for (plane, target, expected) in [
+            (Plane::Data, "/f/hello?x=1", true),
+            (Plane::Data, "/healthz", false),
+            (Plane::Control, "/api/v1/functions/hello/call", true),
+            (Plane::Control, "/api/v1/functions/hello@v2/call?x=1", true),
+            (Plane::Control, "/api/v1/functions/hello", false),
+            (Plane::Control, "/api/v1/session", false),
+        ] {
+            assert_eq!(is_call(plane, target), expected, "{target}");
+        }
     }
 
     #[test]
