@@ -1,9 +1,10 @@
 //! Pipelines: results, caching of each step, limits, failures, and the commands.
 //!
 //! `deploys` tests the type check and how pipelines follow their functions; `fused` tests chains
-//! that run as one component.
+//! that run as one component, `diagram` drawings.
 
 mod deploys;
+mod diagram;
 mod fused;
 
 use nebula_tests::{Answer, FunctionCrate, Nebula, guests};

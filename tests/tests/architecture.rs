@@ -48,11 +48,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("linker", &["model", "codec"]),
     ("pipeline", &["model", "codec"]),
+    ("diagram", &["pipeline"]),
     ("engine", &["model", "codec"]),
     ("cache", &["model", "codec"]),
     ("runtime", &["model", "telemetry", "codec", "store", "linker", "pipeline", "engine", "cache"]),
-    ("http", &["console", "model", "telemetry", "runtime"]),
-    ("cli", &["allocator", "telemetry", "otlp", "runtime", "http"]),
+    ("http", &["console", "model", "telemetry", "runtime", "diagram"]),
+    ("cli", &["allocator", "telemetry", "otlp", "runtime", "http", "diagram"]),
 ];
 
 /// Returns the names of the packages that a manifest depends on, without those of its tests.

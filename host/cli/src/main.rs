@@ -18,7 +18,6 @@ mod client;
 mod command;
 mod connection;
 mod data_dir;
-mod diagram;
 mod failure;
 mod hidden_input;
 mod hints;

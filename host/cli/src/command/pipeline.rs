@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use nebula_diagram::Colours;
 use nebula_http::wire::StepView;
 use nebula_runtime::Followers;
 use nebula_runtime::id::FunctionRef;
@@ -12,7 +13,6 @@ use super::deploy::pipelines_only;
 use super::functions::{name_of, print_deployed};
 use crate::args::{self, DeployPipeline, PipelineFile, SettingsArgs, ShowPipeline};
 use crate::client::Client;
-use crate::diagram;
 use crate::failure::Failure;
 use crate::hints::guide;
 use crate::report::{hinted, json, line, text};
@@ -113,16 +113,17 @@ fn show(show: &ShowPipeline) -> anyhow::Result<()> {
         }
         (format!("{}@{}", detail.version.name, detail.version.version), detail.view)
     };
-    print(show, &title, &view)
+    print(show, &title, view)
 }
 
-fn print(show: &ShowPipeline, title: &str, view: &StepView) -> anyhow::Result<()> {
+fn print(show: &ShowPipeline, title: &str, view: StepView) -> anyhow::Result<()> {
     if show.remote.json {
-        return json(view);
+        return json(&view);
     }
+    let view = view.into();
     if show.svg {
-        text(diagram::svg(title, view))
+        text(nebula_diagram::svg(title, &view, Colours::Own))
     } else {
-        line(format!("{title}\n\n{}", diagram::text(view).trim_end()))
+        line(format!("{title}\n\n{}", nebula_diagram::text(&view).trim_end()))
     }
 }

@@ -157,6 +157,8 @@ endpoints! {
     LIST_PIPELINES: Get "/api/v1/pipelines" Read;
     /// Shows a pipeline with the types of its steps.
     PIPELINE: Get "/api/v1/pipelines/{name}" Read;
+    /// Draws a pipeline as SVG, for a page that gives it its colours.
+    DIAGRAM: Get "/api/v1/pipelines/{name}/diagram" Read;
     /// Checks a pipeline and deploys it.
     DEPLOY_PIPELINE: Put "/api/v1/pipelines/{name}" Admin;
     /// Removes a pipeline with its versions.

@@ -4,9 +4,10 @@
 //! pipelines.
 
 use axum::extract::State;
+use nebula_diagram::Colours;
 use nebula_runtime::id::FunctionRef;
-use nebula_runtime::pipeline::Pipeline;
-use nebula_runtime::{DeployError, NamingError, StoreError};
+use nebula_runtime::pipeline::{Pipeline, View};
+use nebula_runtime::{DeployError, NamingError, Runtime, StoreError, VersionRecord};
 
 use super::describe::ListedProblem;
 use super::endpoints;
@@ -16,7 +17,7 @@ use super::path::{FunctionPath, NOT_A_PIPELINE, PipelinePath, ReferencePath};
 use super::payload::JsonBody;
 use super::precondition::Conditions;
 use super::refusal::{AsProblem, Refusal, UNKNOWN};
-use super::reply::{Json, Tagged};
+use super::reply::{Json, Svg, Tagged};
 use super::routes::Routes;
 use super::settings::DeployQuery;
 use super::state::{BlockingRuntime, ControlState};
@@ -28,6 +29,7 @@ pub(super) fn routes() -> Routes<ControlState> {
     Routes::new()
         .add(&endpoints::LIST_PIPELINES, list)
         .add(&endpoints::PIPELINE, detail)
+        .add(&endpoints::DIAGRAM, diagram)
         .add(&endpoints::DEPLOY_PIPELINE, deploy)
         .add(&endpoints::REMOVE_PIPELINE, functions::remove::<PipelinePath>)
         .add(&endpoints::CHECK_PIPELINE, check)
@@ -37,9 +39,7 @@ pub(super) fn routes() -> Routes<ControlState> {
         .add(&endpoints::EXPLAIN_PIPELINE, functions::explain)
 }
 
-type Runtime = State<BlockingRuntime>;
-
-async fn list(State(runtime): Runtime) -> Result<Json<FunctionList>, Refusal<StoreError>> {
+async fn list(State(runtime): State<BlockingRuntime>) -> Result<Json<FunctionList>, Refusal<StoreError>> {
     let list = runtime.run(|runtime| {
         let pipelines = runtime.list()?.into_iter().filter(|function| function.pipeline.is_some());
         Ok(Json::new(&FunctionList { functions: pipelines.map(Into::into).collect() }))
@@ -48,21 +48,39 @@ async fn list(State(runtime): Runtime) -> Result<Json<FunctionList>, Refusal<Sto
 }
 
 async fn detail(
-    State(runtime): Runtime,
+    State(runtime): State<BlockingRuntime>,
     ReferencePath(reference): ReferencePath,
 ) -> Result<Json<PipelineDetail>, Refusal<DetailError>> {
-    let detail = runtime.run(move |runtime| match runtime.view_pipeline(&reference) {
-        Ok(Some((version, view))) => {
-            Ok(Json::new(&PipelineDetail { version: version.into(), view: view.into() }))
-        }
-        Ok(None) => Err(DetailError::NotAPipeline(reference)),
-        Err(error) => Err(DetailError::Naming(error)),
+    let detail = runtime.run(move |runtime| {
+        let (version, view) = shown(runtime, reference)?;
+        Ok(Json::new(&PipelineDetail { version: version.into(), view: view.into() }))
     });
     detail.await
 }
 
+async fn diagram(
+    State(runtime): State<BlockingRuntime>,
+    ReferencePath(reference): ReferencePath,
+) -> Result<Svg, Refusal<DetailError>> {
+    let drawn = runtime.run(move |runtime| {
+        let (version, view) = shown(runtime, reference)?;
+        let title = format!("{}@{}", version.name, version.version);
+        Ok(Svg(nebula_diagram::svg(&title, &view, Colours::Page).into_bytes()))
+    });
+    drawn.await
+}
+
+/// Returns a pipeline's version with its steps.
+fn shown(runtime: &Runtime, reference: FunctionRef) -> Result<(VersionRecord, View), DetailError> {
+    match runtime.view_pipeline(&reference) {
+        Ok(Some(shown)) => Ok(shown),
+        Ok(None) => Err(DetailError::NotAPipeline(reference)),
+        Err(error) => Err(DetailError::Naming(error)),
+    }
+}
+
 async fn deploy(
-    State(runtime): Runtime,
+    State(runtime): State<BlockingRuntime>,
     FunctionPath(name): FunctionPath,
     DeployQuery { settings, followers }: DeployQuery,
     conditions: Conditions,
@@ -78,7 +96,7 @@ async fn deploy(
 }
 
 async fn check(
-    State(runtime): Runtime,
+    State(runtime): State<BlockingRuntime>,
     FunctionPath(name): FunctionPath,
     DeployQuery { settings, followers }: DeployQuery,
     JsonBody(pipeline): JsonBody<Pipeline>,

@@ -143,6 +143,31 @@ impl DescribeReply for Input {
     }
 }
 
+/// A drawing. A browser that opens it runs no script and fetches nothing for it.
+pub(super) struct Svg(pub(super) Vec<u8>);
+
+impl Svg {
+    /// The policy for a drawing that a browser opens as a page of its own.
+    const POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'";
+}
+
+impl IntoResponse for Svg {
+    fn into_response(self) -> Response {
+        let mut response = content("image/svg+xml", self.0);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(Self::POLICY));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
+}
+
+impl DescribeReply for Svg {
+    fn describe(description: &mut Description) {
+        let drawing = BodyContent { media_type: "image/svg+xml", ..BodyContent::text() };
+        description.reply(StatusCode::OK, "the drawing", [drawing]);
+    }
+}
+
 /// An answer without content: the request was carried out.
 pub(super) struct NoContent;
 

@@ -51,6 +51,14 @@ impl From<View> for StepView {
     }
 }
 
+impl From<StepView> for View {
+    fn from(step: StepView) -> Self {
+        let StepView { kind, label, function, takes, gives, inner } = step;
+        let inner = inner.into_iter().map(|(name, step)| (name, step.into())).collect();
+        Self { kind, label, function, takes, gives, inner }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,7 +81,8 @@ mod tests {
                 ["g", {"kind": "call", "label": "l", "takes": "u8", "gives": "u16"}],
             ],
         });
-        let view = StepView::from(view);
+        let (runtime, view) = (view.clone(), StepView::from(view));
+        assert_eq!(View::from(view.clone()), runtime);
         assert_eq!(serde_json::to_value(&view).unwrap(), json);
         assert_eq!(serde_json::from_value::<StepView>(json).unwrap(), view);
     }

@@ -1,11 +1,11 @@
 //! Pipelines for tests of drawings.
 
-use nebula_http::wire::StepView;
+use nebula_pipeline::View;
 
 const ROW: &str = "record { region: string, product: string, amount: f64, sold-at-unix-s: u64 }";
 
-pub(crate) fn call(label: &str, takes: &str, gives: &str) -> StepView {
-    StepView { function: Some(label.to_owned()), ..step("call", label, takes, gives, Vec::new()) }
+pub(crate) fn call(label: &str, takes: &str, gives: &str) -> View {
+    View { function: Some(label.to_owned()), ..step("call", label, takes, gives, Vec::new()) }
 }
 
 pub(crate) fn step(
@@ -13,9 +13,9 @@ pub(crate) fn step(
     label: &str,
     takes: &str,
     gives: &str,
-    inner: Vec<(Option<&str>, StepView)>,
-) -> StepView {
-    StepView {
+    inner: Vec<(Option<&str>, View)>,
+) -> View {
+    View {
         kind: kind.to_owned(),
         label: label.to_owned(),
         function: None,
@@ -26,17 +26,17 @@ pub(crate) fn step(
 }
 
 /// A sequence: it takes what its first step takes and gives what its last one gives.
-pub(crate) fn sequence(steps: Vec<StepView>) -> StepView {
+pub(crate) fn sequence(steps: Vec<View>) -> View {
     let (takes, gives) = (steps[0].takes.clone(), steps[steps.len() - 1].gives.clone());
     step("sequence", "", &takes, &gives, steps.into_iter().map(|step| (None, step)).collect())
 }
 
-pub(crate) fn meme() -> StepView {
+pub(crate) fn meme() -> View {
     let record = "record { image: payload, top: \"hi\" }";
     let image = step("select", ".", "payload", "payload", Vec::new());
     let top = step("constant", "\"hi\"", "payload", "\"hi\"", Vec::new());
     let all = step("all", "", "payload", record, vec![(Some("image"), image), (Some("top"), top)]);
-    let memeify = StepView { function: Some("memeify@v2".to_owned()), ..call("memeify", record, "list<u8>") };
+    let memeify = View { function: Some("memeify@v2".to_owned()), ..call("memeify", record, "list<u8>") };
     sequence(vec![
         call("thumbnail", "payload", "payload"),
         all,
@@ -45,19 +45,18 @@ pub(crate) fn meme() -> StepView {
     ])
 }
 
-pub(crate) fn reduce() -> StepView {
+pub(crate) fn reduce() -> View {
     let (item, result) = ("record { seed: u64, trials: u32 }", "record { inside: u64, trials: u64 }");
     let (items, results) = (format!("list<{item}>"), format!("list<{result}>"));
     let each = step("each", "", &items, &results, vec![(None, call("trials", item, result))]);
     sequence(vec![each, call("estimate", &results, "f64")])
 }
 
-pub(crate) fn choice() -> StepView {
+pub(crate) fn choice() -> View {
     let kinds = "variant { image(list<u8>), text(string), other }";
     let bytes = |name| call(name, "list<u8>", "list<u8>");
     let record = "record { html: string, slug: string }";
-    let first_line =
-        StepView { function: Some("first-line".to_owned()), ..call("title", "string", "string") };
+    let first_line = View { function: Some("first-line".to_owned()), ..call("title", "string", "string") };
     let slug = sequence(vec![first_line, call("slugify", "string", "string")]);
     let html = call("markdown", "string", "string");
     let all = step("all", "", "string", record, vec![(Some("html"), html), (Some("slug"), slug)]);
@@ -71,7 +70,7 @@ pub(crate) fn choice() -> StepView {
     sequence(vec![call("classify", "payload", kinds), choice, call("pack", "list<u8>", "payload")])
 }
 
-pub(crate) fn group() -> StepView {
+pub(crate) fn group() -> View {
     let rows = format!("list<{ROW}>");
     let select = step("select", "amount", ROW, "f64", Vec::new());
     let amounts = step("each", "", &rows, "list<f64>", vec![(None, select)]);
@@ -81,7 +80,7 @@ pub(crate) fn group() -> StepView {
 }
 
 /// Steps of all kinds, nested to a depth.
-pub(crate) fn nested(depth: usize) -> StepView {
+pub(crate) fn nested(depth: usize) -> View {
     if depth == 0 {
         return call("leaf", ROW, "漢字");
     }
@@ -95,6 +94,6 @@ pub(crate) fn nested(depth: usize) -> StepView {
     step("choice", "", "bool", "<&\"'>", cases)
 }
 
-pub(crate) fn all() -> Vec<StepView> {
+pub(crate) fn all() -> Vec<View> {
     (0..5).map(nested).chain([meme(), reduce(), choice(), group()]).collect()
 }

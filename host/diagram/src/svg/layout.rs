@@ -6,10 +6,10 @@
 //! * A drawing is at most `420 * (steps + 1)` pixels wide and `200 * (steps + 1)` high. Inner steps
 //!   count.
 
-use nebula_http::wire::StepView;
+use nebula_pipeline::View;
 
-use crate::diagram::legible::{column_count, shorten};
-use crate::diagram::outline::{branches, repeated, steps, title};
+use crate::legible::{column_count, shorten};
+use crate::outline::{PlacedStep, function_name};
 
 /// Width of a column of text, pixels: fonts of 13 px and less are narrower.
 const COLUMN_WIDTH: i32 = 8;
@@ -70,6 +70,26 @@ pub(super) struct Item {
     pub(super) text: String,
     /// The full text, shown at the pointer.
     pub(super) title: String,
+    /// The step, for its box.
+    pub(super) step: Option<StepMark>,
+}
+
+/// What tells a step's box from others.
+#[derive(Clone, Debug)]
+pub(super) struct StepMark {
+    /// The JSON pointer to the step in the description.
+    pub(super) pointer: String,
+    /// The label and the function's name, of a call.
+    pub(super) call: Option<CallMark>,
+}
+
+/// What tells a call from others.
+#[derive(Clone, Debug)]
+pub(super) struct CallMark {
+    /// The label, by which errors and traces name the step.
+    pub(super) label: String,
+    /// The name of the function; empty if the view doesn't have it.
+    pub(super) function: String,
 }
 
 /// A text beside a line.
@@ -106,12 +126,12 @@ pub(super) struct Block {
 
 impl Block {
     /// Lays out the whole drawing.
-    pub(super) fn whole(name: &str, view: &StepView) -> Self {
+    pub(super) fn whole(name: &str, view: &View) -> Self {
         let mut block = Self { height: GAP, ..Self::default() };
         block.label(Label { shape: Shape::Name, text: name });
         block.height += STEM_HEIGHT;
         block.label(Label::of_type(&view.takes));
-        block.append(Self::flow(view, &[]), 0);
+        block.append(Self::flow(&PlacedStep::root(view), &[]), 0);
         block.edge(&[], LineEnd::Arrow);
         block.label(Label::of_type(&view.gives));
         block.left += GAP;
@@ -120,34 +140,33 @@ impl Block {
         block
     }
 
-    /// Lays out the steps of `view` below an edge with `labels`, and the edges between them.
-    fn flow(view: &StepView, labels: &[Label<'_>]) -> Self {
+    /// Lays out the steps that run in `whole` below an edge with `labels`, and the edges between them.
+    fn flow(whole: &PlacedStep<'_>, labels: &[Label<'_>]) -> Self {
         let mut block = Self::default();
-        let steps = steps(view);
+        let steps = whole.steps();
         block.edge(labels, if steps.is_empty() { LineEnd::Plain } else { LineEnd::Arrow });
         for (index, step) in steps.iter().enumerate() {
             if let Some(before) = index.checked_sub(1) {
-                block.edge(&[Label::of_type(&steps[before].gives)], LineEnd::Arrow);
+                block.edge(&[Label::of_type(&steps[before].view.gives)], LineEnd::Arrow);
             }
             block.append(Self::step(step), 0);
         }
         block
     }
 
-    fn step(step: &StepView) -> Self {
-        let shape = match (step.inner.is_empty(), step.kind.as_str()) {
+    fn step(step: &PlacedStep<'_>) -> Self {
+        let shape = match (step.view.inner.is_empty(), step.view.kind.as_str()) {
             (true, "call") => Shape::Call,
             (true, _) => Shape::Part,
             (false, _) => Shape::Head,
         };
         let mut block = Self::default();
-        let name = title(step);
-        let title = format!("{name}: {} → {}", step.takes, step.gives);
-        let text = shorten(&name, TEXT_COLUMNS_MAX);
+        let text = shorten(&step.title(), TEXT_COLUMNS_MAX);
         let height = if shape == Shape::Head { HEAD_HEIGHT } else { BOX_HEIGHT };
-        block.add(Item { shape, rect: centred(width(&text) + 2 * PADDING, height), text, title });
-        if let Some(inner) = repeated(step) {
-            block.framed(inner);
+        let rect = centred(width(&text) + 2 * PADDING, height);
+        block.add(Item { shape, rect, text, title: step.full_title(), step: Some(StepMark::of(step)) });
+        if let Some(inner) = step.repeated() {
+            block.framed(&inner);
         } else if shape == Shape::Head {
             block.forked(step);
         }
@@ -155,9 +174,9 @@ impl Block {
     }
 
     /// Adds the framed step below the head.
-    fn framed(&mut self, inner: &StepView) {
-        self.append(Self::flow(inner, &[Label::of_type(&inner.takes)]), 0);
-        self.edge(&[Label::of_type(&inner.gives)], LineEnd::Plain);
+    fn framed(&mut self, inner: &PlacedStep<'_>) {
+        self.append(Self::flow(inner, &[Label::of_type(&inner.view.takes)]), 0);
+        self.edge(&[Label::of_type(&inner.view.gives)], LineEnd::Plain);
         self.left += GAP;
         self.right += GAP;
         let y = HEAD_HEIGHT / 2;
@@ -167,13 +186,14 @@ impl Block {
     }
 
     /// Adds the branches of `step` side by side below the head.
-    fn forked(&mut self, step: &StepView) {
-        let mut blocks: Vec<(&StepView, Self)> = branches(step)
+    fn forked(&mut self, step: &PlacedStep<'_>) {
+        let mut blocks: Vec<(&View, Self)> = step
+            .branches()
             .map(|(name, inner)| {
-                let labels = [Label { shape: Shape::Field, text: &name }, Label::of_type(&inner.takes)];
+                let labels = [Label { shape: Shape::Field, text: &name }, Label::of_type(&inner.view.takes)];
                 // Each branch of `all` takes the type shown above the head.
-                let shown = if step.kind == "all" { 1 } else { 2 };
-                (inner, Self::flow(inner, &labels[..shown]))
+                let shown = if step.view.kind == "all" { 1 } else { 2 };
+                (inner.view, Self::flow(&inner, &labels[..shown]))
             })
             .collect();
         let height = blocks.iter().map(|(_, block)| block.height).max().unwrap_or_default();
@@ -225,7 +245,8 @@ impl Block {
 
     fn label(&mut self, Label { shape, text: full }: Label<'_>) {
         let text = shorten(full, TEXT_COLUMNS_MAX);
-        self.add(Item { shape, rect: centred(width(&text), LABEL_HEIGHT), text, title: full.to_owned() });
+        let rect = centred(width(&text), LABEL_HEIGHT);
+        self.add(Item { shape, rect, text, title: full.to_owned(), step: None });
     }
 
     /// Adds `item`, whose top is 0, at the bottom.
@@ -251,7 +272,17 @@ impl Block {
 impl Item {
     /// An item without text.
     fn mute(shape: Shape, rect: Rect) -> Self {
-        Self { shape, rect, text: String::new(), title: String::new() }
+        Self { shape, rect, text: String::new(), title: String::new(), step: None }
+    }
+}
+
+impl StepMark {
+    fn of(PlacedStep { view, pointer }: &PlacedStep<'_>) -> Self {
+        let call = (view.kind == "call").then(|| CallMark {
+            label: view.label.clone(),
+            function: function_name(view.function.as_deref().unwrap_or("")).to_owned(),
+        });
+        Self { pointer: pointer.clone(), call }
     }
 }
 
@@ -267,7 +298,7 @@ fn width(text: &str) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagram::samples;
+    use crate::samples;
 
     impl Rect {
         fn overlaps(self, other: Self) -> bool {
@@ -326,7 +357,7 @@ mod tests {
         }
     }
 
-    fn count(view: &StepView) -> i32 {
+    fn count(view: &View) -> i32 {
         1 + view.inner.iter().map(|(_, inner)| count(inner)).sum::<i32>()
     }
 
@@ -334,7 +365,8 @@ mod tests {
     fn sizes_grow_with_the_content_up_to_their_bound() {
         let mut before = (0, 0);
         for depth in 0..5 {
-            let Block { left, right, height, .. } = Block::flow(&samples::nested(depth), &[]);
+            let view = samples::nested(depth);
+            let Block { left, right, height, .. } = Block::flow(&PlacedStep::root(&view), &[]);
             assert!(left + right > before.0 && height > before.1, "{depth}");
             before = (left + right, height);
         }

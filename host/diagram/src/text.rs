@@ -15,10 +15,10 @@
 //! Inner steps are indented and never side by side, so the width of a drawing depends on its depth
 //! alone.
 
-use nebula_http::wire::StepView;
+use nebula_pipeline::View;
 
-use super::legible::{columns, shorten};
-use super::outline::{branches, repeated, steps, title};
+use crate::legible::{columns, shorten};
+use crate::outline::PlacedStep;
 
 /// The widest drawing of a pipeline within the bound on depth, columns.
 const COLUMNS_MAX: usize = 100;
@@ -32,10 +32,10 @@ const TEXT_COLUMNS_MAX: usize = 60;
 /// The least space that a text gets at any depth, columns.
 const TEXT_COLUMNS_MIN: usize = 24;
 
-/// Draws `view`.
-pub(crate) fn text(view: &StepView) -> String {
+/// Draws a pipeline for a terminal, in at most 100 columns.
+pub fn text(view: &View) -> String {
     let mut drawing = Drawing { out: String::new(), bars: String::new() };
-    drawing.flow(view, Some(&view.takes));
+    drawing.flow(&PlacedStep::root(view), Some(&view.takes));
     drawing.out
 }
 
@@ -46,38 +46,38 @@ struct Drawing {
 }
 
 impl Drawing {
-    /// Draws the steps of `view` and the types that flow into the first (if `takes` is given),
-    /// between them, and out of the last.
-    fn flow(&mut self, view: &StepView, takes: Option<&str>) {
-        let steps = steps(view);
+    /// Draws the steps that run in `whole` and the types that flow into the first (if `takes` is
+    /// given), between them, and out of the last.
+    fn flow(&mut self, whole: &PlacedStep<'_>, takes: Option<&str>) {
+        let steps = whole.steps();
         if let Some(takes) = takes.filter(|_| !steps.is_empty()) {
             self.line("  │ ", takes);
         }
         for (index, step) in steps.iter().enumerate() {
             self.step(step);
             if index + 1 < steps.len() {
-                self.line("  │ ", &step.gives);
+                self.line("  │ ", &step.view.gives);
             }
         }
-        self.line("  ▼ ", &view.gives);
+        self.line("  ▼ ", &whole.view.gives);
     }
 
-    fn step(&mut self, step: &StepView) {
-        let title = title(step);
-        if let Some(inner) = repeated(step) {
+    fn step(&mut self, step: &PlacedStep<'_>) {
+        let title = step.title();
+        if let Some(inner) = step.repeated() {
             self.line("┌─┴─┬─ ", &title);
-            self.inside(inner, true);
+            self.inside(&inner, true);
             self.line("└─┬", "");
-        } else if !step.inner.is_empty() {
+        } else if !step.view.inner.is_empty() {
             self.line("┌─┴─ ", &title);
             // Each branch of `all` takes the type shown above it.
-            let shows_takes = step.kind != "all";
-            for (name, inner) in branches(step) {
+            let shows_takes = step.view.kind != "all";
+            for (name, inner) in step.branches() {
                 self.line("├───┬─ ", &name);
-                self.inside(inner, shows_takes);
+                self.inside(&inner, shows_takes);
             }
             self.line("└─┬", "");
-        } else if step.kind == "call" {
+        } else if step.view.kind == "call" {
             let title = shorten(&title, self.text_columns_max());
             let width = columns(&title) + 2;
             self.line(&format!("┌─▼{}┐", "─".repeat(width.saturating_sub(2))), "");
@@ -88,10 +88,10 @@ impl Drawing {
         }
     }
 
-    fn inside(&mut self, inner: &StepView, shows_takes: bool) {
+    fn inside(&mut self, inner: &PlacedStep<'_>, shows_takes: bool) {
         let outside = self.bars.len();
         self.bars.push_str("│ ");
-        self.flow(inner, shows_takes.then_some(&inner.takes));
+        self.flow(inner, shows_takes.then_some(inner.view.takes.as_str()));
         self.bars.truncate(outside);
     }
 
@@ -111,7 +111,7 @@ impl Drawing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagram::samples;
+    use crate::samples;
 
     #[test]
     fn branches_are_drawn_one_below_the_other() {
