@@ -20,6 +20,8 @@ fn every_path_but_healthz_requires_the_token() {
         ("GET", "/api/v1/functions/greets/component"),
         ("DELETE", "/api/v1/functions/greets/cache"),
         ("GET", "/api/v1/cache"),
+        ("GET", "/api/v1/experiment"),
+        ("GET", "/api/v1/pipelines/greets/diagram"),
         ("DELETE", "/api/v1/cache"),
         ("GET", "/api/v1/tokens"),
         ("DELETE", "/api/v1/tokens/ci"),

@@ -27,6 +27,7 @@ mod console;
 mod control;
 mod cors;
 mod documented;
+mod experiment;
 mod exports;
 mod faults;
 mod generated;

@@ -376,6 +376,15 @@ fn up_follows_the_root_and_new_functions() {
         .explains("hint: `nebula new NAME` creates a function");
 }
 
+/// `up` takes the options of `serve`.
+#[test]
+fn up_shows_an_experiment() {
+    let project =
+        Project::function("up-experiment", &says("one {n}")).with("run/charts/start-time.svg", "<svg/>");
+    let nebula = project.up(&["--experiment", "run"]);
+    nebula.control("GET", "/api/v1/experiment").send().is(200).says("<svg/>");
+}
+
 /// Editors get the schema from the command. A unit test compares it with the types.
 #[test]
 fn the_schema_of_nebula_toml_is_printed() {

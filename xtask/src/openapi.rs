@@ -125,6 +125,8 @@ fn serve(nebula: &Path, data_dir: &Path) -> Result<Server, String> {
     let mut process = Command::new(nebula)
         .args(["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data-dir"])
         .arg(data_dir)
+        .arg("--experiment")
+        .arg(root().join("docs/experiment"))
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| error.to_string())?;

@@ -224,6 +224,9 @@ pub(crate) struct Serve {
     /// Functions that have metrics of their own, chosen by traffic; all others are one sum
     #[arg(long, env = "NEBULA_METRICS_FUNCTIONS_MAX", default_value_t = METRICS_FUNCTIONS_MAX)]
     pub(crate) metrics_functions_max: usize,
+    /// A directory that `cargo xtask experiment` wrote, whose chart of start times the server shows
+    #[arg(long, env = "NEBULA_EXPERIMENT", value_name = "DIR")]
+    pub(crate) experiment: Option<PathBuf>,
     /// The URL at which callers reach the data plane; by default its address
     #[arg(long, env = "NEBULA_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<PlaneUrl>,

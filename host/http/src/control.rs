@@ -37,6 +37,7 @@ mod contents;
 mod describe;
 pub mod endpoints;
 mod events;
+mod experiment;
 pub(crate) mod exports;
 mod functions;
 mod lend;
@@ -63,6 +64,7 @@ pub(crate) mod token;
 mod tokens;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -83,7 +85,7 @@ pub use self::browser::{BadConsoleHost, ConsoleHost};
 use self::call::RequestId;
 pub(crate) use self::calls_url::CallsUrl;
 use self::routes::Routes;
-use self::state::{BlockingAccess, BlockingMetrics, BlockingRuntime, ControlState};
+use self::state::{BlockingAccess, BlockingExperiment, BlockingMetrics, BlockingRuntime, ControlState};
 use crate::data::relay::CallRelay;
 use crate::metrics::Metrics;
 use crate::request_id::{self, X_REQUEST_ID};
@@ -111,6 +113,8 @@ pub(crate) struct ControlPlaneConfig {
     pub(crate) calls: CallRelay,
     /// `None` if requests aren't traced.
     pub(crate) tracer: Option<Tracer>,
+    /// The directory of the experiment that the plane shows.
+    pub(crate) experiment: Option<PathBuf>,
 }
 
 /// Every endpoint with its handler.
@@ -128,11 +132,21 @@ fn routes() -> Routes<ControlState> {
         .merge(session::routes())
         .merge(console::routes())
         .merge(metrics::routes())
+        .merge(experiment::routes())
 }
 
 impl ControlPlane {
     pub(crate) fn new(config: ControlPlaneConfig) -> Self {
-        let ControlPlaneConfig { runtime, access, console_hosts, calls_url, metrics, calls, tracer } = config;
+        let ControlPlaneConfig {
+            runtime,
+            access,
+            console_hosts,
+            calls_url,
+            metrics,
+            calls,
+            tracer,
+            experiment,
+        } = config;
         let Routes { router, operations } = routes();
         let operations = Arc::new(operations);
         let console_hosts = ConsoleHosts::new(console_hosts);
@@ -149,6 +163,7 @@ impl ControlPlane {
             console_hosts,
             calls,
             metrics: BlockingMetrics::new(metrics),
+            experiment: BlockingExperiment::new(experiment.as_deref()),
         };
         let router = router
             .with_state(state)

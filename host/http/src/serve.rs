@@ -12,6 +12,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -116,6 +117,8 @@ pub struct ServeConfig {
     pub cors: Option<Cors>,
     /// Set to serve the OpenAPI document of all functions to callers.
     pub openapi: bool,
+    /// The directory of the experiment whose chart the control plane shows; `None` for none.
+    pub experiment: Option<PathBuf>,
 }
 
 /// A server that listens and doesn't accept connections yet.
@@ -133,6 +136,7 @@ pub struct Server {
     readiness: Readiness,
     cors: Option<Cors>,
     openapi: bool,
+    experiment: Option<PathBuf>,
     data: Vec<std::net::TcpListener>,
     control: std::net::TcpListener,
     metrics: Option<std::net::TcpListener>,
@@ -165,6 +169,7 @@ impl Server {
             readiness: Readiness::default(),
             cors: config.cors,
             openapi: config.openapi,
+            experiment: config.experiment,
             data,
             control,
             metrics,
@@ -316,6 +321,7 @@ impl Server {
                 metrics,
                 calls,
                 tracer: self.tracer,
+                experiment: self.experiment,
             });
             Ok(control_work(plane, observers))
         })?);

@@ -109,6 +109,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
             cors: (!serve.cors_origin.is_empty())
                 .then(|| Cors { origins: serve.cors_origin.clone(), max_age_s: None }),
             openapi: serve.openapi == Switch::On,
+            experiment: serve.experiment.clone(),
         },
         runtime.clone(),
     )

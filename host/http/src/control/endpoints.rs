@@ -195,6 +195,9 @@ endpoints! {
     /// Returns the metrics, as Prometheus reads them.
     METRICS: Get "/metrics" Read;
 
+    /// Returns the chart of start times of the experiment that the server shows.
+    EXPERIMENT: Get "/api/v1/experiment" Read;
+
     /// Reports the cached results and the time that they saved.
     CACHE: Get "/api/v1/cache" Read;
     /// Clears all cached results.

@@ -1,6 +1,7 @@
 //! The state that handlers extract.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
@@ -34,6 +35,7 @@ pub(super) struct ControlState {
     pub(super) console_hosts: ConsoleHosts,
     pub(super) calls: CallRelay,
     pub(super) metrics: BlockingMetrics,
+    pub(super) experiment: BlockingExperiment,
 }
 
 /// The metrics, written only on the blocking pool, because some of them are on disk.
@@ -51,6 +53,30 @@ impl BlockingMetrics {
         let written = spawn_blocking(move || metrics.encode(format)).await;
         let written = written.map_err(|error| Refusal::new(status::internal(&error)))?;
         written.map_err(|error| Refusal::new(status::internal(&error)))
+    }
+}
+
+/// The directory of the experiment that the server shows, if there is one, reachable only through
+/// the blocking pool.
+#[derive(Clone)]
+pub(super) struct BlockingExperiment(Option<Arc<Path>>);
+
+impl BlockingExperiment {
+    pub(super) fn new(directory: Option<&Path>) -> Self {
+        Self(directory.map(Into::into))
+    }
+
+    /// Runs `work` on the blocking pool.
+    pub(super) async fn run<T, E>(
+        &self,
+        work: impl FnOnce(Option<&Path>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Refusal<E>>
+    where
+        T: Send + 'static,
+        E: AsProblem + Send + 'static,
+    {
+        let directory = self.0.clone();
+        run_blocking(move || work(directory.as_deref())).await
     }
 }
 
@@ -198,6 +224,12 @@ impl FromRef<ControlState> for BlockingMetrics {
 impl FromRef<ControlState> for CallRelay {
     fn from_ref(state: &ControlState) -> Self {
         state.calls.clone()
+    }
+}
+
+impl FromRef<ControlState> for BlockingExperiment {
+    fn from_ref(state: &ControlState) -> Self {
+        state.experiment.clone()
     }
 }
 

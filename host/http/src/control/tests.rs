@@ -83,6 +83,7 @@ async fn plane_with_access() -> (ControlPlane, Access, TempDir) {
         metrics,
         calls,
         tracer: None,
+        experiment: None,
     };
     (ControlPlane::new(config), access, data_dir)
 }
