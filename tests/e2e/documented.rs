@@ -37,6 +37,7 @@ const DOCUMENTS: &[Document] = &[
     Document { path: "CONTRIBUTING.md", needs_functions: false, run: 0, not_run: 2 },
     Document { path: "README.md", needs_functions: false, run: 6, not_run: 2 },
     Document { path: "bench/README.md", needs_functions: false, run: 0, not_run: 2 },
+    Document { path: "deploy/README.md", needs_functions: false, run: 0, not_run: 2 },
     Document { path: "docs/cli.md", needs_functions: true, run: 3, not_run: 1 },
     Document { path: "docs/logging.md", needs_functions: false, run: 0, not_run: 1 },
     Document { path: "docs/measuring.md", needs_functions: true, run: 1, not_run: 1 },
@@ -64,7 +65,7 @@ fn read(path: &str) -> String {
 /// Returns the paths of the documents in the repository.
 fn markdown() -> Vec<String> {
     let mut found = Vec::new();
-    for directory in ["", "docs", "bench", "functions", "tests/data"] {
+    for directory in ["", "docs", "bench", "deploy", "functions", "tests/data"] {
         for entry in std::fs::read_dir(repository().join(directory)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             if name.ends_with(".md") {
