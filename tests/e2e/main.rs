@@ -40,6 +40,7 @@ mod logs;
 mod methods;
 mod metrics;
 mod mistakes;
+mod monitoring;
 mod new_projects;
 mod openapi;
 mod pipelines;

@@ -12,7 +12,8 @@
 //! * `coding`: content in the codings of HTTP.
 //! * `collector`: an OpenTelemetry collector.
 //! * `nginx`: a caching proxy in front of a server.
-//! * `prometheus`: the metrics of a server, their linter, and a scraper.
+//! * `prometheus`: the metrics of a server, their linter, and a scraper; `promql`: the names in its
+//!   queries.
 //! * `chromium`: a page of another origin, in a browser.
 //! * `tls`: a TLS server in front of a server, with a certificate of its own.
 //! * `generator`: random values that a seed reproduces.
@@ -40,6 +41,7 @@ mod collector;
 mod generator;
 mod nginx;
 mod prometheus;
+mod promql;
 mod server;
 mod tls;
 
@@ -49,7 +51,8 @@ pub use cli::{CommandRun, binary, cargo_in, command, nebula, nebula_in};
 pub use collector::{Collector, CollectorReply, ReceivedSpan};
 pub use generator::Generator;
 pub use nginx::Nginx;
-pub use prometheus::{Prometheus, Scrape, lint};
+pub use prometheus::{Prometheus, Scrape, lint, promtool, series_value};
+pub use promql::NamedMetrics;
 pub use server::{Nebula, RequestBuilder, data_dir_in, spawn_with_socket};
 pub use tls::{TestCa, TlsServer};
 

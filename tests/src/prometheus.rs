@@ -1,12 +1,13 @@
 //! The metrics of a server: parsed, checked by promtool, and scraped by Prometheus with the
 //! configuration that docs/metrics.md shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::answer::Answer;
@@ -88,6 +89,13 @@ impl Scrape {
         names.collect()
     }
 
+    /// Returns the names of the labels of a metric's series; `None` if it has no series.
+    pub fn labels(&self, name: &str) -> Option<BTreeSet<&str>> {
+        let mut series = self.matching(name, &[]).peekable();
+        series.peek()?;
+        Some(series.flat_map(|sample| sample.labels.keys().map(String::as_str)).collect())
+    }
+
     fn matching<'a>(&'a self, name: &str, labels: &[(&str, &str)]) -> impl Iterator<Item = &'a Sample> {
         self.samples.iter().filter(move |sample| {
             sample.name == name
@@ -131,6 +139,17 @@ pub fn lint(scrape: &Scrape) {
     assert!(is_clean, "promtool, {}: {stdout}{stderr}", output.status);
 }
 
+/// Runs `promtool arguments…` in a directory, asserts that it succeeds, and returns what it printed.
+#[track_caller]
+pub fn promtool(directory: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(program("promtool")).args(arguments).current_dir(directory).output();
+    let output = output.expect("promtool runs");
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    assert!(output.status.success(), "promtool {arguments:?}, {}: {printed}", output.status);
+    printed
+}
+
 /// A running Prometheus. Dropping it kills the process and removes its directory.
 pub struct Prometheus {
     child: Child,
@@ -155,14 +174,19 @@ impl Prometheus {
             assert!(configuration.contains(documented), "no `{documented}` in {configuration}");
             configuration = configuration.replace(documented, &used);
         }
+        let home = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(home.path().join("prometheus.yml"), configuration).expect("a directory to write to");
+        Self::start(home)
+    }
+
+    /// Starts Prometheus with `prometheus.yml` in a directory, which also gets its database.
+    #[track_caller]
+    pub fn start(home: TempDir) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("it is bound");
         drop(free);
-        let home = tempfile::tempdir().expect("a temporary directory");
-        let file = home.path().join("prometheus.yml");
-        std::fs::write(&file, configuration).expect("a directory to write to");
         let child = Command::new(program("prometheus"))
-            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--config.file={}", home.path().join("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", home.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
             .stdin(Stdio::null())
@@ -175,20 +199,34 @@ impl Prometheus {
 
     /// Returns the values of a query by the job that scraped them; none while it has no data.
     pub fn query(&self, query: &str) -> BTreeMap<String, f64> {
-        let url = format!("http://{}/api/v1/query?query={query}", self.address);
-        let answer = RequestBuilder::new(&self.agent, "GET", url).try_send();
-        // It listens before it is ready.
-        let Some(answer) = answer.ok().filter(|answer| answer.status() == 200) else {
-            return BTreeMap::new();
-        };
-        let found = answer.json();
-        let series = found["data"]["result"].as_array().into_iter().flatten();
-        let value = |series: &serde_json::Value| {
-            let value = series["value"][1].as_str()?.parse().ok()?;
-            Some((series["metric"]["job"].as_str()?.to_owned(), value))
-        };
-        series.filter_map(value).collect()
+        let series = self.series(query).unwrap_or_default();
+        let job_and_value =
+            |series: &Value| Some((series["metric"]["job"].as_str()?.to_owned(), series_value(series)?));
+        series.iter().filter_map(job_and_value).collect()
     }
+
+    /// Returns the series of a query with their labels as `metric`; `None` while Prometheus isn't
+    /// ready. Fails the test if it refuses the query.
+    #[track_caller]
+    pub fn series(&self, query: &str) -> Option<Vec<Value>> {
+        let encoded = percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC);
+        let answer = self.get(&format!("query?query={encoded}"))?;
+        assert_eq!(answer["status"], "success", "{query}: {answer}");
+        Some(answer["data"]["result"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Returns the answer at a path of its API; `None` while Prometheus isn't ready.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        let url = format!("http://{}/api/v1/{path}", self.address);
+        // It listens before it is ready.
+        let answer = RequestBuilder::new(&self.agent, "GET", url).try_send().ok();
+        Some(answer.filter(|answer| answer.status() != 503)?.json())
+    }
+}
+
+/// Returns the value of a series, unless it isn't a number.
+pub fn series_value(series: &Value) -> Option<f64> {
+    series["value"][1].as_str()?.parse().ok().filter(|value: &f64| !value.is_nan())
 }
 
 impl Drop for Prometheus {

@@ -5,6 +5,7 @@
 //! test [PHASE]    installs the tools that the tests need and runs all tests, or one phase
 //! functions       tests functions/, builds them in both ways and checks their samples
 //! openapi         generates clients and requests from the OpenAPI documents, and calls with them
+//! dashboard       checks the types of the dashboard in deploy/ against Grafana's schema
 //! units           checks that no two cargo commands build wasmtime with different features
 //! fuzz [TARGET] [--seconds N]
 //!                 fuzzes one target, or all of them; a minute each by default, and two
@@ -23,6 +24,7 @@
 
 mod ci;
 mod command;
+mod dashboard;
 mod dist;
 mod experiment;
 mod functions;
@@ -37,7 +39,7 @@ use std::process::ExitCode;
 
 use phases::Phases;
 
-const USAGE: &str = "usage: cargo xtask ci [PHASE] | test [PHASE] | functions | openapi | units | fuzz [TARGET] [--seconds N] | dist | experiment [--check | OPTION…] | full [PHASE]";
+const USAGE: &str = "usage: cargo xtask ci [PHASE] | test [PHASE] | functions | openapi | dashboard | units | fuzz [TARGET] [--seconds N] | dist | experiment [--check | OPTION…] | full [PHASE]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         ["full"] | ["full", _] => ci::full(&mut phases).and_then(|()| phases.finish()),
         ["functions"] => functions::check(),
         ["openapi"] => openapi::check(),
+        ["dashboard"] => dashboard::check(),
         ["units"] => units::check(),
         ["fuzz", options @ ..] => fuzz::fuzz(options),
         ["dist"] => dist::build(),

@@ -55,7 +55,7 @@ struct Document {
 pub(crate) fn check() -> Result<(), String> {
     let folder = root().join("target/tools/openapi");
     let python = tools::openapi_tools()?;
-    let node = tools::node_packages(&folder)?;
+    let node = tools::node_packages(&folder, &tools::OPENAPI_PACKAGES)?;
     let nebula = tools::nebula()?;
     let mut components = functions::build(&nebula, &["build"])?;
     components.push(guest(EVERY_TYPE)?);

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::command::{cargo, root, run};
 use crate::phases::Phases;
-use crate::{functions, openapi, tools};
+use crate::{dashboard, functions, openapi, tools};
 
 /// Installs the tools that the tests need, then runs all tests.
 pub(crate) fn test(phases: &mut Phases) -> Result<(), String> {
@@ -27,7 +27,8 @@ pub(crate) fn test(phases: &mut Phases) -> Result<(), String> {
         run(cargo("guest-sdk").args(["test", "--doc", "--workspace"]))
     })?;
     phases.run("functions", functions::check)?;
-    phases.run("openapi", openapi::check)
+    phases.run("openapi", openapi::check)?;
+    phases.run("dashboard", dashboard::check)
 }
 
 /// Runs the tests of the main workspace with nextest, ignored ones included: those need a tool that

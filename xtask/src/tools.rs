@@ -43,8 +43,12 @@ const FUZZ: Subcommand = Subcommand {
 const COMPONENT: Subcommand =
     Subcommand { name: "cargo-component", version: "0.21.1", compatible: "0.21.1", wheel: None };
 /// The npm packages that generate a TypeScript client, check its types, and run it.
-const NODE_PACKAGES: [(&str, &str); 3] =
+pub(crate) const OPENAPI_PACKAGES: [(&str, &str); 3] =
     [("openapi-typescript", "7.13.0"), ("openapi-fetch", "0.17.0"), ("typescript", "5.9.3")];
+
+/// The npm packages that check the types of the dashboard: Grafana's own schema, and the compiler.
+pub(crate) const DASHBOARD_PACKAGES: [(&str, &str); 2] =
+    [("@grafana/schema", "13.2.3"), ("typescript", "5.9.3")];
 
 /// Installs the Wasm targets: `cargo build` uses one, cargo-component the other.
 pub(crate) fn targets() -> Result<(), String> {
@@ -139,20 +143,20 @@ pub(crate) fn openapi_tools() -> Result<PathBuf, String> {
     Ok(environment.join("bin"))
 }
 
-/// Installs the npm packages below a folder and returns that of their programs. Node finds them from
-/// any folder in it.
-pub(crate) fn node_packages(folder: &Path) -> Result<PathBuf, String> {
+/// Installs npm packages of these versions below a folder and returns that of their programs. Node finds
+/// them from any folder in it.
+pub(crate) fn node_packages(folder: &Path, packages: &[(&str, &str)]) -> Result<PathBuf, String> {
     let version = |package: &str| {
         let manifest = folder.join("node_modules").join(package).join("package.json");
         let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(manifest).ok()?).ok()?;
         manifest["version"].as_str().map(str::to_owned)
     };
     let programs = folder.join("node_modules/.bin");
-    if NODE_PACKAGES.iter().all(|(package, wanted)| version(package).as_deref() == Some(wanted)) {
+    if packages.iter().all(|(package, wanted)| version(package).as_deref() == Some(wanted)) {
         return Ok(programs);
     }
     if !succeeds("npm", &["--version"]) {
-        return Err("`npm` is missing; it installs what generates and checks the TypeScript client\n\n\
+        return Err("`npm` is missing; it installs what checks the OpenAPI documents and the dashboard\n\n\
                     hint: install Node.js 20 or later with your system's packages, then try again"
             .to_owned());
     }
@@ -162,7 +166,7 @@ pub(crate) fn node_packages(folder: &Path) -> Result<PathBuf, String> {
     npm.current_dir(folder).args(["install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund"]);
     // Without a manifest here, npm installs into the next folder above that has one.
     npm.arg("--prefix").arg(folder);
-    run(npm.args(NODE_PACKAGES.map(|(package, version)| format!("{package}@{version}"))))?;
+    run(npm.args(packages.iter().map(|(package, version)| format!("{package}@{version}"))))?;
     Ok(programs)
 }
 
