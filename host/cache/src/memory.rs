@@ -179,7 +179,12 @@ impl<E: FailureBytes> Cache<E> {
         self.spellings.weight() + self.cheap.table.weight() + self.expensive.table.weight()
     }
 
-    /// Returns the usage of each component that has results.
+    /// Returns the number of results, and the bytes in use. Visits no result.
+    pub fn total(&self) -> Usage {
+        Usage { entries: (self.cheap.table.len() + self.expensive.table.len()) as u64, bytes: self.bytes() }
+    }
+
+    /// Returns the usage of each component that has results. Visits every result.
     pub fn usage(&self) -> HashMap<Digest, Usage> {
         let mut usage: HashMap<_, Usage> = HashMap::new();
         for (_, cached) in self.cheap.table.iter().chain(self.expensive.table.iter()) {

@@ -237,17 +237,15 @@ impl Results {
 
     /// Returns the use of memory and disk. Blocks on the disk.
     pub(crate) fn usage(&self) -> ResultsUsage {
-        let sum = |usage: HashMap<Digest, Usage>| {
-            usage.into_values().fold(Usage::default(), |sum, Usage { entries, bytes }| Usage {
-                entries: sum.entries + entries,
-                bytes: sum.bytes.saturating_add(bytes),
-            })
-        };
+        let components = self.result_store.usage().into_values();
+        let disk = components.fold(Usage::default(), |sum, Usage { entries, bytes }| Usage {
+            entries: sum.entries + entries,
+            bytes: sum.bytes.saturating_add(bytes),
+        });
         ResultsUsage {
-            // The memory of spellings is without a component.
-            memory: Usage { bytes: self.cache.bytes(), ..sum(self.cache.usage()) },
+            memory: self.cache.total(),
             memory_bytes_max: self.cache.bytes_max(),
-            disk: sum(self.result_store.usage()),
+            disk,
             disk_bytes_max: self.result_store.bytes_max(),
         }
     }

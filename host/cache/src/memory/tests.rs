@@ -126,10 +126,12 @@ fn results_of_a_component_can_be_evicted() {
     cache.insert(key(1), cached(1, CHEAP));
     cache.insert(key(2), cached(1, EXPENSIVE_FROM));
     assert_eq!(cache.usage()[&component()].entries, 2);
+    assert_eq!(cache.total(), cache.usage()[&component()]);
     cache.evict(&HashSet::from([Digest::of(b"another")]));
     assert_eq!(cache.usage()[&component()].entries, 2);
     cache.evict(&HashSet::from([component()]));
     assert!(cache.usage().is_empty());
+    assert_eq!(cache.total(), Usage::default());
 }
 
 #[test]
