@@ -1,4 +1,5 @@
-//! Generates `sdk_files.rs`: the files of the guest SDK, which the binary carries.
+//! Generates `sdk_files.rs`: the files of the guest SDK, which the binary carries. Asks the compiler
+//! for its version, which the metrics show.
 //!
 //! The list has what a build of the SDK needs, without its tests, their snapshots and its lock file.
 
@@ -26,7 +27,16 @@ fn main() -> Result<()> {
     list.push_str("]\n");
     std::fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join("sdk_files.rs"), list)?;
     println!("cargo::rustc-env=NEBULA_SDK_VERSION={}", version(&sdk.join("Cargo.toml"))?);
+    println!("cargo::rustc-env=NEBULA_RUSTC_VERSION={}", rustc_version()?);
     Ok(())
+}
+
+/// Returns the version of the compiler: `1.95.0 (f2d3ce0bd 2026-04-13)`.
+fn rustc_version() -> Result<String> {
+    let rustc = std::env::var_os("RUSTC").ok_or("cargo names the compiler in `RUSTC`")?;
+    let printed = std::process::Command::new(rustc).arg("--version").output()?;
+    let printed = String::from_utf8(printed.stdout)?;
+    Ok(printed.trim().strip_prefix("rustc ").ok_or("the compiler prints its version")?.to_owned())
 }
 
 /// Adds a file, or all files below a directory.

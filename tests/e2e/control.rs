@@ -15,6 +15,8 @@ fn every_path_but_healthz_requires_the_token() {
         ("DELETE", "/api/v1/functions/greets"),
         ("POST", "/api/v1/functions/greets/rollback"),
         ("GET", "/api/v1/functions/greets/logs"),
+        ("GET", "/api/v1/functions/greets/stats"),
+        ("GET", "/api/v1/stats"),
         ("GET", "/api/v1/logs"),
         ("GET", "/api/v1/server"),
         ("GET", "/api/v1/functions/greets/component"),

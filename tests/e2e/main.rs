@@ -56,6 +56,7 @@ mod scripts;
 mod sdk;
 mod serve;
 mod servers;
+mod stats;
 mod stopping;
 mod tokens;
 mod tracing;

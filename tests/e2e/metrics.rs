@@ -107,9 +107,12 @@ fn values_are_those_of_the_calls() {
         .is("nebula_deploys_total", &[("kind", "pipeline"), ("outcome", "failed")], 1.0)
         .is("nebula_lane_calls_running", &[], 0.0)
         .is("nebula_lane_calls_running_max", &[], 64.0)
+        .is("nebula_instances_running", &[("lane", "fast")], 0.0)
+        .is("nebula_instances_running", &[("lane", "compute")], 0.0)
         .is("nebula_compilers_running", &[], 0.0)
         .is("nebula_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0)
         .is("nebula_request_bodies_bytes", &[], 0.0)
+        .is("nebula_request_bodies_held", &[], 0.0)
         .is("nebula_request_bodies_refused_total", &[], 0.0)
         .is("nebula_responses_total", &[("plane", "data"), ("http_response_status_code", "502")], 1.0)
         .is("nebula_responses_total", &[("plane", "data"), ("http_response_status_code", "404")], 1.0);

@@ -160,6 +160,11 @@ impl Engine {
         Ok(Self { wasmtime, linker, counter: Arc::new(counter) })
     }
 
+    /// Returns the number of live instances: prepared, running, or not reset yet.
+    pub fn instances(&self) -> u64 {
+        self.wasmtime.pooling_allocator_metrics().map_or(0, |metrics| metrics.component_instances())
+    }
+
     /// Returns wasmtime's engine.
     pub fn wasmtime(&self) -> &wasmtime::Engine {
         &self.wasmtime

@@ -33,13 +33,21 @@ const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The memory for bodies of one server.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyMemory {
-    free: Arc<Semaphore>,
-    refused: Arc<AtomicU64>,
+    free: Arc<FreeMemory>,
+}
+
+#[derive(Debug)]
+struct FreeMemory {
+    /// Shared with every body that has memory or waits for it, and with nothing else.
+    permits: Arc<Semaphore>,
+    refused: AtomicU64,
 }
 
 /// The memory for bodies at a moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyMemoryUsage {
+    /// Bodies that have memory or wait for it.
+    pub(crate) bodies: u64,
     /// Memory that is reserved, bytes.
     pub(crate) bytes: u64,
     /// All memory, bytes.
@@ -51,16 +59,19 @@ pub(crate) struct BodyMemoryUsage {
 impl BodyMemory {
     /// Creates the budget, all of it free.
     pub(crate) fn new() -> Self {
-        Self { free: Arc::new(Semaphore::new(units(BYTES_MAX) as usize)), refused: Arc::default() }
+        let permits = Arc::new(Semaphore::new(units(BYTES_MAX) as usize));
+        Self { free: Arc::new(FreeMemory { permits, refused: AtomicU64::new(0) }) }
     }
 
     /// Returns the use of the memory.
     pub(crate) fn usage(&self) -> BodyMemoryUsage {
-        let free = (self.free.available_permits() as u64).saturating_mul(UNIT_BYTES);
+        let FreeMemory { permits, refused } = &*self.free;
+        let free = (permits.available_permits() as u64).saturating_mul(UNIT_BYTES);
         BodyMemoryUsage {
+            bodies: Arc::strong_count(permits).saturating_sub(1) as u64,
             bytes: BYTES_MAX.saturating_sub(free),
             bytes_max: BYTES_MAX,
-            refused: self.refused.load(Ordering::Relaxed),
+            refused: refused.load(Ordering::Relaxed),
         }
     }
 
@@ -96,12 +107,12 @@ impl BodyMemory {
     /// # Errors
     /// The problem to answer with, if [`RESERVE_TIMEOUT`] passes first.
     pub(crate) async fn reserve_bytes(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Problem> {
-        let permit = Arc::clone(&self.free).acquire_many_owned(units(bytes));
+        let permit = Arc::clone(&self.free.permits).acquire_many_owned(units(bytes));
         match timeout(RESERVE_TIMEOUT, permit).await {
             Ok(Ok(permit)) => Ok(permit),
             // It fails only if the semaphore is closed, and nothing closes it.
             Ok(Err(_)) | Err(_) => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
+                self.free.refused.fetch_add(1, Ordering::Relaxed);
                 Err(status::body_memory_full())
             }
         }
@@ -116,4 +127,31 @@ pub(crate) fn shrink(reserved: &mut OwnedSemaphorePermit, bytes: u64) {
 /// Returns the permits that a body of `bytes` takes, at most all of them.
 fn units(bytes: u64) -> u32 {
     u32::try_from(bytes.min(BYTES_MAX).div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_count_while_they_have_memory_or_wait_for_it() {
+        let memory = BodyMemory::new();
+        let of_a_thread = memory.clone();
+        let counts = || {
+            let BodyMemoryUsage { bodies, bytes, bytes_max: _, refused } = memory.usage();
+            (bodies, bytes, refused)
+        };
+        assert_eq!(counts(), (0, 0, 0));
+        let mut most = of_a_thread.reserve_bytes(BYTES_MAX).await.unwrap();
+        shrink(&mut most, BYTES_MAX - UNIT_BYTES);
+        assert_eq!(counts(), (1, BYTES_MAX - UNIT_BYTES, 0));
+        let waiting = tokio::spawn(async move { of_a_thread.reserve_bytes(2 * UNIT_BYTES).await });
+        tokio::task::yield_now().await;
+        // It has a part of its memory.
+        assert_eq!(counts(), (2, BYTES_MAX, 0));
+        assert!(waiting.await.unwrap().is_err());
+        assert_eq!(counts(), (1, BYTES_MAX - UNIT_BYTES, 1));
+        drop(most);
+        assert_eq!(counts(), (0, 0, 1));
+    }
 }

@@ -58,6 +58,7 @@ mod sessions;
 pub mod settings;
 mod sign_in;
 mod state;
+mod stats;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token;
@@ -133,6 +134,7 @@ fn routes() -> Routes<ControlState> {
         .merge(console::routes())
         .merge(metrics::routes())
         .merge(experiment::routes())
+        .merge(stats::routes())
 }
 
 impl ControlPlane {

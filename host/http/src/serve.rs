@@ -43,7 +43,7 @@ use crate::data::{self, DataPlane};
 use crate::fast_path::{FastPath, RequestInFlight};
 use crate::hyper_refusal::RefusalStream;
 use crate::listen::{BindError, Listen};
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Metrics, PlaneName};
 use crate::observe::{ConnectionObserver, Observer, Plane, PlaneObservers, observed};
 use crate::openapi::CallsDocument;
 use crate::readiness::Readiness;
@@ -97,6 +97,8 @@ pub struct ServeConfig {
     pub metrics: Option<Listen>,
     /// The most functions that have metrics of their own.
     pub metrics_functions_max: usize,
+    /// The version of the compiler that built the program, for the metrics.
+    pub rustc: &'static str,
     /// The URL at which callers reach the data plane; `None` for its address.
     pub public_url: Option<String>,
     /// The tokens that the control plane accepts.
@@ -141,6 +143,7 @@ pub struct Server {
     control: std::net::TcpListener,
     metrics: Option<std::net::TcpListener>,
     metrics_functions_max: usize,
+    rustc: &'static str,
     data_address: SocketAddr,
     control_address: SocketAddr,
     metrics_address: Option<SocketAddr>,
@@ -174,6 +177,7 @@ impl Server {
             control,
             metrics,
             metrics_functions_max: config.metrics_functions_max,
+            rustc: config.rustc,
             data_address,
             control_address,
             metrics_address,
@@ -235,12 +239,19 @@ impl Server {
         let metrics_connections = self.metrics.as_ref().map(scrapers);
         let plane = |name, threads: &[Connections]| metrics::Plane { name, threads: threads.to_vec() };
         let mut planes = vec![
-            plane("data", &data_connections),
-            plane("control", std::slice::from_ref(&control_connections)),
+            plane(PlaneName::Data, &data_connections),
+            plane(PlaneName::Control, std::slice::from_ref(&control_connections)),
         ];
-        planes.extend(metrics_connections.as_ref().map(|it| plane("metrics", std::slice::from_ref(it))));
-        let metrics = Metrics::new(self.runtime.clone(), planes, bodies.clone(), self.metrics_functions_max);
-        let metrics = Arc::new(metrics);
+        planes.extend(
+            metrics_connections.as_ref().map(|it| plane(PlaneName::Metrics, std::slice::from_ref(it))),
+        );
+        let metrics = Arc::new(Metrics::new(
+            self.runtime.clone(),
+            planes,
+            bodies.clone(),
+            self.metrics_functions_max,
+            self.rustc,
+        ));
         let observers: Arc<[_]> = self.observers.into();
         let document =
             self.openapi.then(|| CallsDocument::new(self.runtime.clone(), self.public_url.clone()));

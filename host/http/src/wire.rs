@@ -17,6 +17,7 @@ mod project;
 pub(crate) mod schema;
 mod server;
 mod session;
+mod stats;
 mod token;
 mod view;
 
@@ -42,5 +43,9 @@ pub use schema::{
 pub use server::ServerInfo;
 pub use session::SessionInfo;
 pub(crate) use session::SignInRequest;
+pub use stats::{
+    CachedResultStats, CallStats, ConnectionStats, DurationStats, EnergyMethod, FunctionStats, LaneStats,
+    PhaseStats, ServerStats, SourceStats, Stats, TierStats,
+};
 pub use token::{CreatedToken, TokenInfo, TokenList, TokenRequest};
 pub use view::{PipelineCheck, PipelineDetail, StepView};

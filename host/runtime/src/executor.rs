@@ -130,6 +130,12 @@ impl Executor {
         self.instances_max.get() as usize
     }
 
+    /// Returns the number of instances on the compute lane. All of them run.
+    pub(crate) fn lane_instances(&self) -> u64 {
+        let fused = self.fused_pool.get().into_iter().flatten();
+        fused.chain([&*self.lane_pool]).map(|pool| pool.engine().instances()).sum()
+    }
+
     /// Creates the pool of a serving thread, with an engine of its own.
     ///
     /// # Errors

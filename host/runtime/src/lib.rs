@@ -80,5 +80,8 @@ pub use self::receipt::ReceiptSubject;
 pub use self::results::{LogObserver, ResultsUsage};
 pub use self::run::explain::{ExplainError, Explanation};
 pub use self::run::steps::Explained;
-pub use self::runtime::{ClearError, FunctionVersions, HostReport, Runtime, RuntimeConfig, RuntimeError};
+pub use self::runtime::{
+    ClearError, FunctionVersions, HostReport, InstanceUsage, Runtime, RuntimeConfig, RuntimeError,
+};
 pub use self::series::{FunctionSeries, ShownCounts};
+pub use self::tallies::CallReport;

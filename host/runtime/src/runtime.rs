@@ -24,7 +24,7 @@ use nebula_model::limits::{HostLimits, Limits};
 use nebula_store::{OpenError, Store, StoreError};
 
 pub(crate) use self::host::HoldsInstances;
-pub use self::host::HostReport;
+pub use self::host::{HostReport, InstanceUsage};
 pub use self::lookups::FunctionVersions;
 pub use self::results::ClearError;
 use crate::backends::Backends;

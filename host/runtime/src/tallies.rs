@@ -9,6 +9,8 @@
 //!   the same lock under which both are read.
 //! * The counts of a function that was removed aren't lost, and aren't those of a function that gets
 //!   its name.
+//! * A reader holds the lock while it copies what each function has, and adds the counts up after it:
+//!   a serving thread that finds a function for the first time waits for that lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +23,7 @@ use crate::call::tally::{CallCounts, CallTally};
 #[derive(Debug, Default)]
 pub(crate) struct Tallies(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     functions: BTreeMap<FunctionName, Counted>,
     /// Functions that were removed, until [`Tallies::forget`].
@@ -30,14 +32,23 @@ struct State {
 }
 
 /// The calls of one function.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Counted {
     total: CallCounts,
     /// Tallies that are being kept.
     open: Vec<Arc<CallTally>>,
 }
 
-/// Counts of calls since the host started.
+/// The calls of all functions since the host started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallReport {
+    /// The functions that had calls, by name, without those that were removed.
+    pub functions: BTreeMap<FunctionName, CallCounts>,
+    /// All calls, also those of functions that were removed.
+    pub all: CallCounts,
+}
+
+/// Counts of calls since the host started, for metrics.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CountsByFunction {
     /// By name, with functions that were removed.
@@ -99,20 +110,45 @@ impl Tallies {
 
     /// Returns the counts of these functions, and sets those of all others aside.
     pub(crate) fn of_functions(&self, names: &BTreeSet<&FunctionName>) -> BTreeMap<FunctionName, CallCounts> {
-        let mut state = self.lock();
-        let gone: Vec<_> = state.functions.keys().filter(|name| !names.contains(name)).cloned().collect();
-        gone.iter().for_each(|name| state.remove(name));
-        state.functions.iter().map(|(name, counted)| (name.clone(), counted.counts())).collect()
+        let functions = {
+            let mut state = self.lock();
+            let gone: Vec<_> = state.functions.keys().filter(|name| !names.contains(name)).cloned().collect();
+            gone.iter().for_each(|name| state.remove(name));
+            state.functions.clone()
+        };
+        functions.into_iter().map(|(name, counted)| (name, counted.counts())).collect()
+    }
+
+    /// Returns the counts of a function.
+    pub(crate) fn of(&self, name: &FunctionName) -> CallCounts {
+        let counted = self.lock().functions.get(name).cloned();
+        counted.map(|counted| counted.counts()).unwrap_or_default()
+    }
+
+    /// Returns the counts of the functions that had calls, and of all together.
+    pub(crate) fn report(&self) -> CallReport {
+        let State { functions, removed, rest: mut all } = self.snapshot();
+        removed.values().for_each(|counted| all += &counted.counts());
+        let functions = functions.into_iter().map(|(name, counted)| (name, counted.counts()));
+        let functions: BTreeMap<_, _> = functions.filter(|(_, counts)| !counts.is_empty()).collect();
+        functions.values().for_each(|counts| all += counts);
+        CallReport { functions, all }
     }
 
     /// Returns all counts.
     pub(crate) fn all(&self) -> CountsByFunction {
-        let State { functions, removed, rest } = &*self.lock();
-        let mut all = CountsByFunction { functions: BTreeMap::new(), rest: rest.clone() };
-        for (name, counted) in functions.iter().chain(removed) {
-            *all.functions.entry(name.clone()).or_default() += &counted.counts();
+        let State { functions, removed, rest } = self.snapshot();
+        let mut all = CountsByFunction { functions: BTreeMap::new(), rest };
+        for (name, counted) in functions.into_iter().chain(removed) {
+            *all.functions.entry(name).or_default() += &counted.counts();
         }
         all
+    }
+
+    /// Returns what each function has: its total, and tallies that go on being kept. Each count is
+    /// either in a total or in a tally, also if the tally is closed meanwhile.
+    fn snapshot(&self) -> State {
+        self.lock().clone()
     }
 
     /// Adds the counts of removed functions to the rest, unless `keep` wants to see them by name.
@@ -188,5 +224,34 @@ mod tests {
         assert_eq!(hits(&tallies.all().rest), 3);
         assert!(tallies.of_functions(&BTreeSet::new()).is_empty());
         all(4);
+    }
+
+    /// A report has the functions that are deployed, and all calls, whatever became of their functions.
+    #[test]
+    fn a_report_has_the_functions_that_were_called_and_all_calls() {
+        let tallies = Tallies::default();
+        let [called, opened, removed] = ["called", "opened", "removed"].map(name);
+        let tally = |name| {
+            let tally = tallies.open(name);
+            tally.hit(Duration::ZERO, false);
+            tally
+        };
+        let _idle = tallies.open(&opened);
+        let (_open, closed) = (tally(&called), tally(&called));
+        tallies.close(&called, &closed);
+        let _of_removed = tally(&removed);
+        tallies.remove(&removed);
+        for _ in 0..2 {
+            let CallReport { functions, all } = tallies.report();
+            let shown: Vec<_> =
+                functions.iter().map(|(name, counts)| (name.as_str(), hits(counts))).collect();
+            assert_eq!((shown.as_slice(), hits(&all)), ([("called", 2)].as_slice(), 3));
+            assert_eq!((hits(&tallies.of(&called)), hits(&tallies.of(&opened))), (2, 0));
+            assert_eq!(hits(&tallies.of(&removed)), 0);
+            tallies.forget(|_| false);
+        }
+        // The new function doesn't begin with the counts of the old one.
+        let _new = tally(&removed);
+        assert_eq!((hits(&tallies.report().functions[&removed]), hits(&tallies.report().all)), (1, 4));
     }
 }

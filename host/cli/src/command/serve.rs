@@ -98,6 +98,7 @@ pub(super) fn open(serve: &Serve) -> anyhow::Result<(Runtime, Server)> {
             control: listen(1, &serve.control)?,
             metrics: serve.metrics.as_ref().map(bind).transpose()?,
             metrics_functions_max: serve.metrics_functions_max,
+            rustc: env!("NEBULA_RUSTC_VERSION"),
             public_url: serve.public_url.as_ref().map(ToString::to_string),
             access: Access::open(&serve.data_dir).map_err(cannot_use_tokens)?,
             console_hosts: serve.console_host.clone(),

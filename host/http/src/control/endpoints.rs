@@ -194,6 +194,10 @@ endpoints! {
 
     /// Returns the metrics, as Prometheus reads them.
     METRICS: Get "/metrics" Read;
+    /// Returns the counts of all functions since the server's start, and the use of the server.
+    STATS: Get "/api/v1/stats" Read;
+    /// Returns the counts of a function since the server's start.
+    STATS_OF: Get "/api/v1/functions/{name}/stats" Read;
 
     /// Returns the chart of start times of the experiment that the server shows.
     EXPERIMENT: Get "/api/v1/experiment" Read;

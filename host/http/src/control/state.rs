@@ -38,7 +38,7 @@ pub(super) struct ControlState {
     pub(super) experiment: BlockingExperiment,
 }
 
-/// The metrics, written only on the blocking pool, because some of them are on disk.
+/// The metrics, read only on the blocking pool, because some of them are on disk.
 #[derive(Clone)]
 pub(super) struct BlockingMetrics(Arc<Metrics>);
 
@@ -49,10 +49,24 @@ impl BlockingMetrics {
 
     /// Writes all metrics.
     pub(super) async fn encode(&self, format: Format) -> Result<String, Refusal<Infallible>> {
-        let metrics = Arc::clone(&self.0);
-        let written = spawn_blocking(move || metrics.encode(format)).await;
-        let written = written.map_err(|error| Refusal::new(status::internal(&error)))?;
+        let written = self.run(move |metrics| Ok(metrics.encode(format))).await?;
         written.map_err(|error| Refusal::new(status::internal(&error)))
+    }
+
+    /// Runs `work` on the blocking pool.
+    ///
+    /// # Cancel safety
+    /// Dropping the future doesn't stop `work` once it has started.
+    pub(super) async fn run<T, E>(
+        &self,
+        work: impl FnOnce(&Metrics) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Refusal<E>>
+    where
+        T: Send + 'static,
+        E: AsProblem + Send + 'static,
+    {
+        let metrics = Arc::clone(&self.0);
+        run_blocking(move || work(&metrics)).await
     }
 }
 

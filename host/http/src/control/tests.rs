@@ -69,7 +69,7 @@ async fn plane_with_access() -> (ControlPlane, Access, TempDir) {
     std::fs::write(Token::path(data_dir.path()), "secret").unwrap();
     let access = Access::open(data_dir.path()).unwrap();
     access.create("f".parse().unwrap(), TokenScope::Read, None, 1).unwrap();
-    let metrics = Arc::new(Metrics::new(runtime.clone(), Vec::new(), BodyMemory::new(), 1));
+    let metrics = Arc::new(Metrics::new(runtime.clone(), Vec::new(), BodyMemory::new(), 1, "1.0.0"));
     let (calls, threads) = relay(1);
     let data_plane = Arc::new(DataPlane::new(Shard::new(runtime.clone()).unwrap(), BodyMemory::new()));
     for thread in threads {

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! * Both only grow.
-//! * Nothing is read between two scrapes. Memory counts as the mean of both for the time between them,
-//!   and a counter of the machine may wrap once.
+//! * Nothing is read between two readings, of a scrape or of the stats. Memory counts as the mean of
+//!   both for the time between them, and a counter of the machine may wrap once.
 
 use std::path::Path;
 use std::time::Instant;
@@ -19,7 +19,7 @@ pub(super) const MODEL: EnergyModel = EnergyModel::TYPICAL;
 /// Adds energy up.
 #[derive(Debug)]
 pub(super) struct EnergyMeter {
-    /// The last scrape, or the start of the server.
+    /// The last reading, or the start of the server.
     last: Instant,
     /// Memory at that time.
     resident_bytes: Option<u64>,
@@ -27,6 +27,15 @@ pub(super) struct EnergyMeter {
     memory_gb_s: f64,
     /// `None` if the machine measures no energy, or only for root.
     measured: Option<MeasuredEnergy>,
+}
+
+/// Energy since the start, joules.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct EnergyUsage {
+    /// Of the whole machine, if it measures it.
+    pub(super) measured: Option<f64>,
+    /// Of this process, if the machine shows its usage.
+    pub(super) modelled: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -46,8 +55,13 @@ impl EnergyMeter {
         Self { last: Instant::now(), resident_bytes: None, memory_gb_s: 0.0, measured: measured.ok() }
     }
 
+    /// Returns both kinds of energy.
+    pub(super) fn read(&mut self, usage: Option<&ProcessUsage>) -> EnergyUsage {
+        EnergyUsage { measured: self.measured(), modelled: usage.map(|usage| self.modelled(usage)) }
+    }
+
     /// Returns the energy that this process has used since its start, joules.
-    pub(super) fn modelled(&mut self, usage: &ProcessUsage) -> f64 {
+    fn modelled(&mut self, usage: &ProcessUsage) -> f64 {
         let now = Instant::now();
         let held = now.duration_since(std::mem::replace(&mut self.last, now));
         let resident = usage.resident_bytes;
@@ -58,7 +72,7 @@ impl EnergyMeter {
     }
 
     /// Returns the energy that the machine has used since the meter was started, joules.
-    pub(super) fn measured(&mut self) -> Option<f64> {
+    fn measured(&mut self) -> Option<f64> {
         let MeasuredEnergy { rapl, last, joules } = self.measured.as_mut()?;
         // Without a new reading, the next one covers the time.
         if let Ok(reading) = rapl.read() {

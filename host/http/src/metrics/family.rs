@@ -142,6 +142,8 @@ families! {
     LANE_WAITING_MAX: Gauge "nebula_lane_calls_waiting_max" - [];
     /// Instances that are prepared for calls to come
     INSTANCES_READY: Gauge "nebula_instances_ready" - [];
+    /// Instances that serve a call
+    INSTANCES_RUNNING: Gauge "nebula_instances_running" - ["lane"];
     /// Limit on instances of the serving threads, prepared or running
     INSTANCES_MAX: Gauge "nebula_instances_max" - [];
     /// Components whose compiled code is loaded
@@ -189,6 +191,8 @@ families! {
     ACCEPTED: Counter "nebula_connections_accepted" - ["plane"];
     /// Connections that the system refused to open, mostly for lack of file descriptors
     NOT_ACCEPTED: Counter "nebula_connections_refused" - ["plane"];
+    /// Request bodies over 64 KiB that hold memory or wait for it
+    BODIES_HELD: Gauge "nebula_request_bodies_held" - [];
     /// Memory that request bodies hold
     BODIES: Gauge "nebula_request_bodies" Bytes [];
     /// Limit on the memory that request bodies hold
@@ -213,8 +217,8 @@ families! {
     PROCESS_THREADS: Gauge "process_threads" - [];
     /// Start of this process since the Unix epoch
     PROCESS_START: Gauge "process_start_time" Seconds [];
-    /// The version of the server, and the software that computes answers
-    BUILD: Info "nebula_build" - ["version", "engine"];
+    /// The version of the server, the software that computes answers, and the compiler that built both
+    BUILD: Info "nebula_build" - ["version", "engine", "rustc"];
 }
 
 #[cfg(test)]

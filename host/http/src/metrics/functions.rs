@@ -15,16 +15,40 @@ struct Row<'a> {
     counts: &'a CallCounts,
 }
 
-/// Sources of answers, as `nebula_calls_total` has them. Every call has one.
-fn sources(counts: &CallCounts) -> [(&'static str, u64); 6] {
-    [
-        ("memory", counts[Count::Repeats] + counts[Count::MemoryHits]),
-        ("disk", counts[Count::DiskHits]),
-        ("merged", counts[Count::Collapsed]),
-        ("miss", counts[Count::Misses]),
-        ("uncached", counts[Count::Uncached]),
-        ("refused", counts[Count::Refused]),
-    ]
+/// Calls by the source of their answer. Every call has one.
+pub(super) struct Sources {
+    pub(super) memory: u64,
+    pub(super) disk: u64,
+    pub(super) merged: u64,
+    pub(super) miss: u64,
+    pub(super) uncached: u64,
+    pub(super) refused: u64,
+}
+
+impl Sources {
+    pub(super) fn of(counts: &CallCounts) -> Self {
+        Self {
+            memory: counts[Count::Repeats] + counts[Count::MemoryHits],
+            disk: counts[Count::DiskHits],
+            merged: counts[Count::Collapsed],
+            miss: counts[Count::Misses],
+            uncached: counts[Count::Uncached],
+            refused: counts[Count::Refused],
+        }
+    }
+
+    /// Returns them with the values of the label.
+    fn by_name(&self) -> [(&'static str, u64); 6] {
+        let Self { memory, disk, merged, miss, uncached, refused } = *self;
+        [
+            ("memory", memory),
+            ("disk", disk),
+            ("merged", merged),
+            ("miss", miss),
+            ("uncached", uncached),
+            ("refused", refused),
+        ]
+    }
 }
 
 /// Writes the metrics of all functions.
@@ -58,7 +82,7 @@ pub(super) fn write(metrics: &mut MetricWriter<'_>, shown: &ShownCounts) -> fmt:
     modelled(metrics, &family::FUNCTION_ENERGY, rows, |counts| MODEL.joules_of(cpu_s(counts), 0.0))?;
     metrics.family(&family::CALLS, |series| {
         for Row { name, counts } in rows {
-            for (source, count) in sources(counts) {
+            for (source, count) in Sources::of(counts).by_name() {
                 series.add(&[("faas_name", name), ("source", source)], count)?;
             }
         }
@@ -89,15 +113,15 @@ pub(super) fn write(metrics: &mut MetricWriter<'_>, shown: &ShownCounts) -> fmt:
 }
 
 /// Returns the errors that have occurred, by their codes.
-fn errors(counts: &CallCounts) -> impl Iterator<Item = (ErrorCode, u64)> {
+pub(super) fn errors(counts: &CallCounts) -> impl Iterator<Item = (ErrorCode, u64)> {
     ErrorCode::ALL.iter().map(|code| (*code, counts.errors(*code))).filter(|(_, count)| *count > 0)
 }
 
-fn cpu_s(counts: &CallCounts) -> f64 {
+pub(super) fn cpu_s(counts: &CallCounts) -> f64 {
     counts[Count::ProcessorNs] as f64 / 1e9
 }
 
-fn saved_s(counts: &CallCounts) -> f64 {
+pub(super) fn saved_s(counts: &CallCounts) -> f64 {
     counts[Count::SavedUs] as f64 / 1e6
 }
 

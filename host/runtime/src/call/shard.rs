@@ -58,7 +58,7 @@ use crate::peers::Host;
 use crate::pool::Pool;
 use crate::run::code::{Code, LaneCode, Staged};
 use crate::run::steps::LongCall;
-use crate::runtime::{HoldsInstances, Runtime, RuntimeError};
+use crate::runtime::{HoldsInstances, InstanceUsage, Runtime, RuntimeError};
 
 /// Most routes that are cached.
 const ROUTES_MAX: usize = 16 * 1024;
@@ -564,8 +564,15 @@ impl Inner {
 }
 
 impl HoldsInstances for Inner {
-    fn ready(&self) -> usize {
-        self.lock().ready
+    fn instances(&self) -> InstanceUsage {
+        let (ready, spent) = {
+            let state = self.lock();
+            (state.ready as u64, u64::from(state.spent.is_some()))
+        };
+        let fused = self.fused_pool.get().into_iter().flatten();
+        let live: u64 = fused.chain([&self.pool]).map(|pool| pool.engine().instances()).sum();
+        // The numbers aren't of one moment.
+        InstanceUsage { ready, running: live.saturating_sub(ready + spent) }
     }
 }
 

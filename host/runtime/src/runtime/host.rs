@@ -4,18 +4,30 @@ use std::sync::{MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use nebula_cache::LoadedReport;
+use nebula_model::id::FunctionName;
 
 use super::Runtime;
 use crate::call::lane::LaneUsage;
+use crate::call::tally::CallCounts;
 use crate::deploy::compiled::CompilerUsage;
 use crate::deploy::{DeployCounts, DeployKind};
 use crate::results::ResultsUsage;
 use crate::series::{FunctionSeries, ShownCounts};
+use crate::tallies::CallReport;
 
 /// A serving thread that holds instances.
 pub(crate) trait HoldsInstances: Send + Sync {
-    /// Returns the number of its prepared instances.
-    fn ready(&self) -> usize;
+    /// Returns the number of its instances.
+    fn instances(&self) -> InstanceUsage;
+}
+
+/// The instances of a serving thread, or of all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InstanceUsage {
+    /// Instances that are prepared for calls to come.
+    pub ready: u64,
+    /// Instances that serve a call.
+    pub running: u64,
 }
 
 /// The use of a host at a moment.
@@ -27,8 +39,10 @@ pub struct HostReport {
     pub compilers: CompilerUsage,
     /// Loaded compiled code.
     pub loaded: LoadedReport,
-    /// Instances that are prepared on serving threads.
-    pub instances_ready: u64,
+    /// Instances of serving threads.
+    pub instances: InstanceUsage,
+    /// Instances that run on the compute lane.
+    pub lane_instances: u64,
     /// Limit on instances of all serving threads, prepared or running.
     pub instances_max: u64,
     /// Cached results.
@@ -45,6 +59,16 @@ impl Runtime {
         shown
     }
 
+    /// Returns the counts of all calls since the host started, by function.
+    pub fn call_report(&self) -> CallReport {
+        self.0.results.tallies().report()
+    }
+
+    /// Returns the counts of a function's calls since the host started.
+    pub fn call_counts(&self, name: &FunctionName) -> CallCounts {
+        self.0.results.tallies().of(name)
+    }
+
     /// Returns the number of deploys of a kind.
     pub fn deploy_counts(&self, kind: DeployKind) -> DeployCounts {
         self.0.deployer.outcomes().counts(kind)
@@ -54,11 +78,17 @@ impl Runtime {
     pub fn host_report(&self) -> HostReport {
         let executor = self.executor();
         let shards: Vec<_> = self.lock_shards().iter().filter_map(Weak::upgrade).collect();
+        let mut instances = InstanceUsage::default();
+        for InstanceUsage { ready, running } in shards.iter().map(|shard| shard.instances()) {
+            instances.ready += ready;
+            instances.running += running;
+        }
         HostReport {
             lane: executor.lane().usage(),
             compilers: executor.compiler_usage(),
             loaded: self.loaded_report(),
-            instances_ready: shards.iter().map(|shard| shard.ready() as u64).sum(),
+            instances,
+            lane_instances: executor.lane_instances(),
             instances_max: (shards.len() * executor.instances_max()) as u64,
             results: self.0.results.usage(),
         }
