@@ -1,0 +1,54 @@
+// What a view shows while it reads, and when it can't.
+
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren, JSX } from "preact";
+import { useEffect } from "preact/hooks";
+
+import { ErrorBox } from "./problem.tsx";
+
+/** The state of something that is read. */
+export interface Reading<T> {
+  value: T | undefined;
+  error: unknown;
+  /** Reads again; the value before stays until then. */
+  again: () => Promise<void>;
+}
+
+/** Reads something when the component is shown, and again when `key` changes. */
+export function useReading<T>(ask: () => Promise<T>, key: unknown): Reading<T> {
+  const value = useSignal<T | undefined>(undefined);
+  const error = useSignal<unknown>(undefined);
+  const again = async () => {
+    try {
+      value.value = await ask();
+      error.value = undefined;
+    } catch (reason) {
+      error.value = reason;
+    }
+  };
+  useEffect(() => void again(), [key]);
+  return { value: value.value, error: error.value, again };
+}
+
+interface LoadedProps<T> {
+  reading: Reading<T>;
+  children: (value: T) => ComponentChildren;
+}
+
+/** Shows a value once it is read. */
+export function Loaded<T>({ reading, children }: LoadedProps<T>): JSX.Element {
+  const { value, error, again } = reading;
+  return (
+    <>
+      {error !== undefined && (
+        <div>
+          <ErrorBox error={error} title="Can't show this" />
+          <button type="button" onClick={() => void again()}>
+            Try again
+          </button>
+        </div>
+      )}
+      {value === undefined ? error === undefined && <p class="muted">Loading…</p> : children(value)}
+    </>
+  );
+}

@@ -1,0 +1,29 @@
+// Short messages about what has just been done, which a screen reader reads out.
+
+import { signal } from "@preact/signals";
+import type { JSX } from "preact";
+
+const SHOWN_MS = 6_000;
+
+const notices = signal<{ id: number; text: string }[]>([]);
+let lastId = 0;
+
+/** Shows a message for some seconds. */
+export function notify(text: string): void {
+  lastId += 1;
+  const id = lastId;
+  notices.value = [...notices.value, { id, text }].slice(-3);
+  setTimeout(() => {
+    notices.value = notices.value.filter((it) => it.id !== id);
+  }, SHOWN_MS);
+}
+
+export function Notices(): JSX.Element {
+  return (
+    <div class="notices" role="status" aria-live="polite">
+      {notices.value.map(({ id, text }) => (
+        <p key={id}>{text}</p>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,121 @@
+// An error as its reader needs it: what, where, and what to do.
+
+import type { ComponentChildren, JSX, Ref } from "preact";
+
+import { type Problem, Refused, kindOf, sentence } from "../api/problem.ts";
+import { functionHref } from "../route.ts";
+
+/** Shows any error. */
+export function ErrorBox({ error, title }: { error: unknown; title?: string }): JSX.Element {
+  if (error instanceof Refused) return <ProblemBox problem={error.problem} {...(title ? { title } : {})} />;
+  return (
+    <div class="box bad" role="alert">
+      <p>
+        <strong>{title ?? "This didn't work"}</strong>
+      </p>
+      <p>{sentence(error)}</p>
+    </div>
+  );
+}
+
+interface ProblemBoxProps {
+  problem: Problem;
+  title?: string;
+  children?: ComponentChildren;
+  boxRef?: Ref<HTMLDivElement>;
+}
+
+/** Shows a problem document. */
+export function ProblemBox({ problem, title, children, boxRef }: ProblemBoxProps): JSX.Element {
+  return (
+    <div class="box bad" role="alert" tabIndex={-1} ref={boxRef ?? null}>
+      <p>
+        <strong>{title ?? problem.title}</strong>{" "}
+        {kindOf(problem) && (
+          <span class="tag">
+            {problem.status} {kindOf(problem)}
+          </span>
+        )}
+      </p>
+      <p>{sentence(problem.detail)}</p>
+      <Details problem={problem} />
+      {children}
+    </div>
+  );
+}
+
+/** Shows the members that a kind of problem may have. */
+function Details({ problem }: { problem: Problem }): JSX.Element {
+  const { pointer, expected, found, hint, reason, backtrace, log_tail: logTail, pipelines } = problem;
+  const place = problem.line === undefined ? undefined : `line ${problem.line}, column ${problem.column ?? 1}`;
+  const facts = [
+    ["Place", pointer === undefined ? place : pointer === "" ? "the whole input" : pointer],
+    ["Expected", expected],
+    ["Found", found],
+    ["Step", problem.step as string | undefined],
+    ["Reason", reason && problem.detail.includes(reason) ? undefined : reason],
+    ["What to try", hint],
+  ].filter((fact): fact is [string, string] => typeof fact[1] === "string");
+  return (
+    <>
+      {facts.length > 0 && (
+        <dl class="facts">
+          {facts.map(([name, value]) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>
+                <code>{value}</code>
+              </dd>
+            </div>
+          ))}
+        </dl>
+      )}
+      {pipelines && <Pipelines pipelines={pipelines} />}
+      {backtrace && backtrace.length > 0 && <Backtrace frames={backtrace} />}
+      {logTail && <Printed text={logTail} />}
+    </>
+  );
+}
+
+function Pipelines({ pipelines }: { pipelines: NonNullable<Problem["pipelines"]> }): JSX.Element {
+  return (
+    <>
+      <p>These pipelines call it:</p>
+      <ul>
+        {pipelines.map((it) => {
+          const [name, reason] = typeof it === "string" ? [it, undefined] : [it.pipeline, it.reason];
+          return (
+            <li key={name}>
+              <a href={functionHref(name, "steps")}>{name}</a>
+              {reason && `: ${reason}`}
+            </li>
+          );
+        })}
+      </ul>
+    </>
+  );
+}
+
+/** Shows the stack of a trap, innermost frame first. */
+export function Backtrace({ frames }: { frames: string[] }): JSX.Element {
+  return (
+    <figure class="backtrace">
+      <figcaption>Backtrace, the innermost frame first</figcaption>
+      <ol class="code" tabIndex={0}>
+        {frames.map((frame, at) => (
+          <li key={at}>{frame}</li>
+        ))}
+      </ol>
+    </figure>
+  );
+}
+
+/** Shows what a function printed. */
+export function Printed({ text }: { text: string }): JSX.Element {
+  return (
+    <figure class="printed">
+      <figcaption>Printed by the function</figcaption>
+      <pre tabIndex={0}>{text}</pre>
+    </figure>
+  );
+}

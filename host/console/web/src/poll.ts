@@ -1,0 +1,78 @@
+// Repeated questions to the server.
+//
+// Invariants:
+// * A hidden page asks nothing. It asks at once when it is shown again.
+// * A question starts only after the one before has been answered.
+// * After a failure the pauses grow, up to half a minute; `retry` asks at once.
+
+import { signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+
+import { Refused, sentence } from "./api/problem.ts";
+import { session } from "./api/session.ts";
+
+/** A server that doesn't answer: the reason, and the time of the next attempt. */
+export const trouble = signal<{ reason: string; nextAtMs: number } | undefined>(undefined);
+
+const PAUSE_MAX_MS = 30_000;
+
+/** Pollers that wait for their next question. */
+const waiting = new Set<() => void>();
+
+/** Asks every waiting question now. */
+export function retry(): void {
+  for (const ask of [...waiting]) ask();
+}
+
+/** Calls `ask` now and then after each pause, until `stop`. Returns `stop`. */
+export function poll(ask: (stopped: AbortSignal) => Promise<void>, pauseMs: number): () => void {
+  const stopping = new AbortController();
+  let [timer, failures] = [0, 0];
+
+  const wait = (ms: number) => {
+    clearTimeout(timer);
+    waiting.add(again);
+    timer = window.setTimeout(again, ms);
+  };
+  const again = () => {
+    clearTimeout(timer);
+    waiting.delete(again);
+    if (stopping.signal.aborted) return;
+    // A page that is shown again calls `again`.
+    if (document.visibilityState === "hidden") waiting.add(again);
+    else void run();
+  };
+  const run = async () => {
+    const started = performance.now();
+    let pause;
+    try {
+      await ask(stopping.signal);
+      failures = 0;
+      trouble.value = undefined;
+      // A server with thousands of functions has much to tell: asking takes at most a tenth of the time.
+      pause = Math.max(pauseMs, 9 * (performance.now() - started));
+    } catch (error) {
+      if (stopping.signal.aborted || session.value === null) return;
+      failures += 1;
+      pause = Math.min(pauseMs * 2 ** failures, PAUSE_MAX_MS);
+      // A refusal concerns this question alone; its view shows it.
+      if (!(error instanceof Refused)) trouble.value = { reason: sentence(error), nextAtMs: Date.now() + pause };
+    }
+    if (!stopping.signal.aborted) wait(pause);
+  };
+  again();
+  return () => {
+    stopping.abort();
+    clearTimeout(timer);
+    waiting.delete(again);
+  };
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") retry();
+});
+
+/** Polls while the component is shown. A change of `key` starts again. */
+export function usePoll(ask: (stopped: AbortSignal) => Promise<void>, pauseMs: number, key: unknown): void {
+  useEffect(() => poll(ask, pauseMs), [key]);
+}
