@@ -16,6 +16,12 @@ use nebula_store::{StoreError, StoreErrorKind};
 
 pub use self::code::ErrorCode;
 
+/// The most frames of a stack that the log keeps.
+const LOGGED_FRAMES_MAX: usize = 64;
+
+/// The most characters of such a frame.
+const LOGGED_FRAME_CHARS_MAX: usize = 256;
+
 /// The side that has to change something for the call to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -217,6 +223,34 @@ impl CallError {
             | Self::NoSlot
             | Self::Load(_)
             | Self::Internal(_) => false,
+        }
+    }
+
+    /// Returns the stack of the trap, or of the failed step's, for the log: at most
+    /// [`LOGGED_FRAMES_MAX`] frames, cut at [`LOGGED_FRAME_CHARS_MAX`] characters. Empty for
+    /// failures without one.
+    pub(crate) fn backtrace(&self) -> Vec<String> {
+        match self {
+            Self::Trapped(failure)
+            | Self::StackExhausted(failure)
+            | Self::ResourceLimit { failure, .. }
+            | Self::InvalidAnswer(failure) => {
+                let frames = failure.backtrace.iter().take(LOGGED_FRAMES_MAX);
+                frames.map(|frame| frame.chars().take(LOGGED_FRAME_CHARS_MAX).collect()).collect()
+            }
+            Self::Step(failure) => failure.cause.backtrace(),
+            Self::BadInput(_)
+            | Self::UnsupportedMediaType { .. }
+            | Self::UnsupportedInput(_)
+            | Self::InputTooLarge { .. }
+            | Self::OutputTooLarge { .. }
+            | Self::Failed { .. }
+            | Self::DeadlineExceeded { .. }
+            | Self::PipelineLimit { .. }
+            | Self::Overloaded { .. }
+            | Self::NoSlot
+            | Self::Load(_)
+            | Self::Internal(_) => Vec::new(),
         }
     }
 

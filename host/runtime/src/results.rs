@@ -144,6 +144,7 @@ impl Results {
             duration_us: u64::try_from(called.cost.total().as_micros()).unwrap_or(u64::MAX),
             output: called.log.text(),
             request_id: ids.request_id.map(str::to_owned),
+            backtrace: called.result.as_ref().err().map(|error| error.backtrace()).unwrap_or_default(),
         };
         if let Some(observer) = self.log_observer.get() {
             observer(&function.record.name, &entry);

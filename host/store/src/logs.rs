@@ -234,6 +234,7 @@ mod tests {
             duration_us: 0,
             output: output.into(),
             request_id: None,
+            backtrace: Vec::new(),
         }
     }
 

@@ -86,11 +86,15 @@ fn shown(call: LoggedCall) -> Shown {
 }
 
 fn print(call: LoggedCall) -> anyhow::Result<()> {
-    let LoggedCall { function, at_unix_us, version, outcome, duration_us, output, request_id } = call;
+    let LoggedCall { function, at_unix_us, version, outcome, duration_us, output, request_id, backtrace } =
+        call;
     let request = request_id.map(|id| format!(" (request {id})")).unwrap_or_default();
     line(format!("{} {function}@{version} {duration_us} µs: {outcome}{request}", iso(at_unix_us)))?;
     for printed in output.lines() {
         line(format!("    {printed}"))?;
+    }
+    for frame in backtrace {
+        line(format!("    {frame}"))?;
     }
     Ok(())
 }

@@ -34,6 +34,9 @@ pub struct LoggedCall {
     /// The id of the request that made the call, if one did: `X-Request-Id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The stack of a trap, one line per frame, innermost first; absent for any other call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backtrace: Vec<String>,
 }
 
 /// A call, and each step of it.
@@ -70,9 +73,17 @@ pub struct StepExplanation {
 
 impl From<runtime::LogEntry> for LoggedCall {
     fn from(entry: runtime::LogEntry) -> Self {
-        let runtime::LogEntry { function, at_unix_us, version, outcome, duration_us, output, request_id } =
-            entry;
-        Self { function, at_unix_us, version, outcome, duration_us, output, request_id }
+        let runtime::LogEntry {
+            function,
+            at_unix_us,
+            version,
+            outcome,
+            duration_us,
+            output,
+            request_id,
+            backtrace,
+        } = entry;
+        Self { function, at_unix_us, version, outcome, duration_us, output, request_id, backtrace }
     }
 }
 
@@ -97,6 +108,7 @@ mod tests {
             duration_us: 2,
             output: "text".to_owned(),
             request_id: Some("id".to_owned()),
+            backtrace: vec!["0: f!handle".to_owned()],
         };
         let json = serde_json::to_string(&entry).unwrap();
         assert_eq!(serde_json::to_string(&LoggedCall::from(entry)).unwrap(), json);

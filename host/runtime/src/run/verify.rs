@@ -151,6 +151,7 @@ impl Runtime {
             duration_us: 0,
             output: String::new(),
             request_id: None,
+            backtrace: Vec::new(),
         };
         self.results().logs().push(entry);
         self.alarm(disagreement);

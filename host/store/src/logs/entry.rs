@@ -28,11 +28,15 @@ pub struct LogEntry {
     /// The id of the request that made the call, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The stack of a trap, one line per frame, innermost first; empty for any other call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backtrace: Vec<String>,
 }
 
 impl LogEntry {
     /// Returns what it counts towards [`BYTES_MAX`].
     pub(super) fn bytes(&self) -> usize {
-        self.outcome.len() + self.output.len() + self.request_id.as_ref().map_or(0, String::len)
+        let frames: usize = self.backtrace.iter().map(String::len).sum();
+        self.outcome.len() + self.output.len() + self.request_id.as_ref().map_or(0, String::len) + frames
     }
 }
