@@ -21,7 +21,9 @@ export interface Options {
 /** Sends a request and returns the response, whatever its status, except a 401. */
 export async function send(method: string, path: string, options: Options = {}): Promise<Response> {
   const { body, headers, signal, isSigningIn } = options;
-  const init: RequestInit = { method, cache: "no-store", credentials: "same-origin", redirect: "error" };
+  // With `no-store` a browser adds `Cache-Control: no-cache`, which would make every call run again.
+  const cache = method === "GET" ? "no-store" : "default";
+  const init: RequestInit = { method, cache, credentials: "same-origin", redirect: "error" };
   if (body !== undefined) init.body = body;
   if (headers) init.headers = headers;
   if (signal) init.signal = signal;

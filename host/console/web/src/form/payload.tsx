@@ -49,6 +49,9 @@ export function PayloadInput({ payload }: { payload: Signal<Payload> }): JSX.Ele
       <div class="field">
         <div class="field-head">
           <label for={`${id}:text`}>Input</label>
+          <FileButton label="From a file: Input" onFile={choose}>
+            From a file
+          </FileButton>
         </div>
         {file ? (
           <p class="row">
@@ -69,9 +72,6 @@ export function PayloadInput({ payload }: { payload: Signal<Payload> }): JSX.Ele
             onInput={(event) => change({ text: event.currentTarget.value })}
           />
         )}
-        <FileButton label="Input from a file" onFile={choose}>
-          From a file…
-        </FileButton>
       </div>
     </div>
   );

@@ -33,6 +33,7 @@ export function SimpleField(props: FieldProps): JSX.Element {
     <div class="field">
       <div class="field-head">
         <label for={ids.id}>{label}</label> <code class="type">{typeText(type)}</code>
+        <FromFile {...props} />
       </div>
       <Texts type={type} ids={ids} />
       <Input {...props} ids={ids} />
@@ -141,7 +142,21 @@ export function Choice({ ids, names, value, onChange }: ChoiceProps): JSX.Elemen
   );
 }
 
-function TextInput({ value, label, onChange, ids }: WithIds): JSX.Element {
+/** Reads a text or bytes from a file. */
+function FromFile({ type, label, onChange }: FieldProps): JSX.Element | null {
+  const read = {
+    string: async (file: File) => onChange(await file.text()),
+    bytes: async (file: File) => onChange(base64Of(new Uint8Array(await file.arrayBuffer()))),
+  };
+  if (type.kind !== "string" && type.kind !== "bytes") return null;
+  return (
+    <FileButton label={`From a file: ${label}`} onFile={read[type.kind]}>
+      From a file
+    </FileButton>
+  );
+}
+
+function TextInput({ value, onChange, ids }: WithIds): JSX.Element {
   const text = String(value);
   const isLong = text.length > TEXT_SHOWN_MAX;
   return (
@@ -157,9 +172,6 @@ function TextInput({ value, label, onChange, ids }: WithIds): JSX.Element {
         {...ids.described}
       />
       {isLong && <p class="muted">{size(new Blob([text]).size)}. The field shows only the beginning.</p>}
-      <FileButton label={`Text of ${label} from a file`} onFile={async (file) => onChange(await file.text())}>
-        From a file…
-      </FileButton>
       {isLong && (
         <button type="button" class="small" onClick={() => onChange("")}>
           Clear
@@ -169,7 +181,7 @@ function TextInput({ value, label, onChange, ids }: WithIds): JSX.Element {
   );
 }
 
-function BytesInput({ value, label, onChange, ids }: WithIds): JSX.Element {
+function BytesInput({ value, onChange, ids }: WithIds): JSX.Element {
   const text = String(value);
   const decoded = text.length > 64 * 1024 * 1024 ? undefined : bytesOf(text);
   const isShown = text.length <= BASE64_SHOWN_MAX;
@@ -190,12 +202,6 @@ function BytesInput({ value, label, onChange, ids }: WithIds): JSX.Element {
         <input id={ids.id} readOnly value={`${text.slice(0, 40)}…`} class="code" {...ids.described} />
       )}
       <div class="row">
-        <FileButton
-          label={`Bytes of ${label} from a file`}
-          onFile={async (file) => onChange(base64Of(new Uint8Array(await file.arrayBuffer())))}
-        >
-          From a file…
-        </FileButton>
         <span class="muted">{decoded ? size(decoded.length) : "This isn't base64."}</span>
         {text !== "" && (
           <button type="button" class="small" onClick={() => onChange("")}>
@@ -230,7 +236,7 @@ export function FileButton({ label, onFile, children }: FileButtonProps): JSX.El
           if (file) void onFile(file).finally(() => (chosen.value = ""));
         }}
       />
-      <button type="button" class="small" aria-label={label} onClick={() => input.current?.click()}>
+      <button type="button" class="link" aria-label={label} onClick={() => input.current?.click()}>
         {children}
       </button>
     </>

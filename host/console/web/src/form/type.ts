@@ -1,10 +1,7 @@
-// The WIT type of an input, read from its JSON Schema.
+// The WIT types of a function, read from its signature.
 //
-// The server describes each WIT type by exactly one form of schema (docs/wit.md), so the schema gives
-// the type back. A schema in another form is `other`, for which the console shows JSON alone. `nothing`
-// is the payload of `result<_, E>`, which JSON writes as null.
-
-import { type Json, type JsonObject, isNumber, isObject } from "../json.ts";
+// A signature writes every type out in full, with fields in the order of their declaration. The names
+// and texts of types come from the JSON schemas, by `describe` in `docs.ts`.
 
 /** A type, with its name and its author's text if it has them. */
 export type Type = { title?: string; docs?: string } & Shape;
@@ -33,129 +30,189 @@ export interface Field {
 /** A case of a variant or a result. */
 export interface Case {
   name: string;
-  /** Absent if the case has no payload. */
+  /** Absent if the case is written as its name alone. */
   payload?: Type;
   docs?: string;
 }
 
-/** Reads a schema. */
-export function typeOf(schema: Json | undefined): Type {
-  if (!isObject(schema)) return { kind: "other" };
-  const type: Type = { ...shapeOf(schema) };
-  if (typeof schema.title === "string") type.title = schema.title;
-  if (typeof schema.description === "string") type.docs = schema.description;
-  return type;
+/** The types of a function. */
+export interface Signature {
+  params: Field[];
+  /** Absent if it returns nothing. */
+  result?: Type;
 }
 
-function shapeOf(schema: JsonObject): Shape {
-  if (Array.isArray(schema.oneOf)) return choiceOf(schema.oneOf.filter(isObject));
-  const isObjectType = schema.type === "object" || (Array.isArray(schema.type) && schema.type.includes("object"));
-  if (isObjectType && isObject(schema.properties)) return { kind: "record", fields: fieldsOf(schema) };
-  if (isObjectType && isObject(schema.additionalProperties)) {
-    return { kind: "map", value: typeOf(schema.additionalProperties) };
-  }
-  switch (schema.type) {
-    case "boolean":
-      return { kind: "bool" };
-    case "integer":
-      return integerOf(schema);
-    case "string":
-      return stringOf(schema);
-    case "array":
-      return arrayOf(schema);
-    default:
-      return { kind: "other" };
+/**
+ * Reads a signature such as `handle: func(a: u8) -> string`. One that isn't of this form, as those of
+ * functions that answer HTTP requests aren't, is undefined.
+ */
+export function signatureOf(text: string): Signature | undefined {
+  const parser = new Parser(text);
+  try {
+    for (const token of ["handle", ":", "func", "("]) parser.take(token);
+    const params = parser.fields(")");
+    if (parser.isAtEnd()) return { params };
+    parser.take("->");
+    return { params, result: parser.type() };
+  } catch {
+    return undefined;
   }
 }
 
-function fieldsOf(schema: JsonObject): Field[] {
-  const required = Array.isArray(schema.required) ? schema.required : [];
-  const properties = isObject(schema.properties) ? schema.properties : {};
-  return Object.entries(properties).map(([name, field]) => ({
-    name,
-    type: typeOf(field),
-    isOptional: !required.includes(name),
-  }));
+/** Reads a type such as `list<u8>`. */
+export function typeOf(text: string): Type {
+  return new Parser(text).type();
 }
 
-function integerOf(schema: JsonObject): Shape {
-  const bound = (value: Json | undefined) => (isNumber(value) ? BigInt(value.toString()) : undefined);
-  const [min, max] = [bound(schema.minimum), bound(schema.maximum)];
-  if (min === undefined || max === undefined) return { kind: "other" };
-  const span = max - min;
-  const bits = [8, 16, 32, 64].find((bits) => span < 1n << BigInt(bits)) ?? 64;
-  return { kind: "integer", name: `${min < 0n ? "s" : "u"}${bits}`, min, max };
+/** Returns the type of the document that holds all arguments; undefined without parameters. */
+export function inputType({ params }: Signature): Type | undefined {
+  if (params.length > 1) return { kind: "record", fields: params };
+  return params[0]?.type;
 }
 
-function stringOf(schema: JsonObject): Shape {
-  if (schema.contentEncoding === "base64") return { kind: "bytes" };
-  if (Array.isArray(schema.enum)) return { kind: "enum", names: namesOf(schema.enum) };
-  return isOne(schema.minLength) && isOne(schema.maxLength) ? { kind: "char" } : { kind: "string" };
+/** Returns the type of a call's answer, without the function's own error. */
+export function answerType({ result }: Signature): Type | undefined {
+  if (result?.kind === "variant" && result.isResult) return result.cases[0]?.payload;
+  return result;
 }
 
-function arrayOf(schema: JsonObject): Shape {
-  if (Array.isArray(schema.prefixItems)) return { kind: "tuple", items: schema.prefixItems.map(typeOf) };
-  const item = schema.items;
-  if (schema.uniqueItems === true && isObject(item) && Array.isArray(item.enum)) {
-    return { kind: "flags", names: namesOf(item.enum) };
+class Parser {
+  readonly #tokens: string[];
+  #at = 0;
+
+  constructor(text: string) {
+    this.#tokens = text.match(/->|[%\w-]+|[^\s]/g) ?? [];
   }
-  return { kind: "list", item: typeOf(item) };
-}
 
-function choiceOf(choices: JsonObject[]): Shape {
-  const [first, second] = choices;
-  if (first && second && choices.length === 2) {
-    if (first.type === "null") return optionOf(second);
-    if (first.type === "integer" && second.type === "string") return integerOf(first);
-    if (first.type === "number" && second.type === "string") {
-      const isSingle = isNumber(first.maximum) && Number(first.maximum.toString()) < 1e39;
-      return { kind: "float", name: isSingle ? "f32" : "f64" };
+  isAtEnd(): boolean {
+    return this.#at === this.#tokens.length;
+  }
+
+  take(wanted: string): void {
+    if (!this.#has(wanted)) throw new Error(`expected ${wanted}, found ${this.#tokens[this.#at]}`);
+  }
+
+  #has(wanted: string): boolean {
+    if (this.#tokens[this.#at] !== wanted) return false;
+    this.#at += 1;
+    return true;
+  }
+
+  #word(): string {
+    const word = this.#tokens[this.#at];
+    if (word === undefined || !/^[%\w]/.test(word)) throw new Error(`expected a name, found ${word}`);
+    this.#at += 1;
+    return word.replace(/^%/, "");
+  }
+
+  /** Reads items with commas between them, up to `end`. */
+  #items<T>(end: string, item: () => T): T[] {
+    const items: T[] = [];
+    while (!this.#has(end)) {
+      items.push(item());
+      if (!this.#has(",")) {
+        this.take(end);
+        break;
+      }
     }
-    if (first.contentEncoding === "base64" && second.type === "array") return { kind: "bytes" };
+    return items;
   }
-  const cases = choices.map(caseOf);
-  if (cases.some((it) => it === undefined)) return { kind: "other" };
-  const [ok, err] = choices.map(taggedName);
-  return { kind: "variant", cases: cases as Case[], isResult: ok === "ok" && err === "err" && choices.length === 2 };
+
+  fields(end: string): Field[] {
+    return this.#items(end, () => {
+      const name = this.#word();
+      this.take(":");
+      const type = this.type();
+      return { name, type, isOptional: type.kind === "option" };
+    });
+  }
+
+  type(): Type {
+    const word = this.#word();
+    const integer = /^([su])(8|16|32|64)$/.exec(word);
+    if (integer) return integerOf(word, integer[1] === "s", BigInt(integer[2] ?? "8"));
+    switch (word) {
+      case "bool":
+      case "char":
+      case "string":
+        return { kind: word };
+      case "f32":
+      case "f64":
+        return { kind: "float", name: word };
+      case "list":
+        return listOf(this.#arguments()[0]);
+      case "tuple":
+        return { kind: "tuple", items: this.#arguments() };
+      case "option": {
+        const inner = this.#arguments()[0] ?? { kind: "other" };
+        return { kind: "option", inner, isNested: inner.kind === "option" };
+      }
+      case "result":
+        return this.#result();
+      case "map":
+        return mapOf(this.#arguments());
+      case "record":
+        this.take("{");
+        return { kind: "record", fields: this.fields("}") };
+      case "enum":
+      case "flags":
+        this.take("{");
+        return { kind: word, names: this.#items("}", () => this.#word()) };
+      case "variant":
+        this.take("{");
+        return { kind: "variant", cases: this.#items("}", () => this.#case()), isResult: false };
+      default:
+        return { kind: "other", title: word };
+    }
+  }
+
+  #arguments(): Type[] {
+    this.take("<");
+    return this.#items(">", () => this.type());
+  }
+
+  #case(): Case {
+    const name = this.#word();
+    if (!this.#has("(")) return { name };
+    const payload = this.type();
+    this.take(")");
+    return { name, payload };
+  }
+
+  #result(): Type {
+    const part = (): Type => (this.#has("_") ? { kind: "nothing" } : this.type());
+    const [ok, err] = this.#has("<") ? this.#items(">", part) : [];
+    const nothing: Type = { kind: "nothing" };
+    const cases = [
+      { name: "ok", payload: ok ?? nothing },
+      { name: "err", payload: err ?? nothing },
+    ];
+    return { kind: "variant", cases, isResult: true };
+  }
 }
 
-function optionOf(schema: JsonObject): Shape {
-  const some = taggedName(schema) === "some" && isObject(schema.properties) ? schema.properties.some : undefined;
-  const inner = typeOf(some);
-  return inner.kind === "option"
-    ? { kind: "option", inner, isNested: true }
-    : { kind: "option", inner: typeOf(schema), isNested: false };
+function integerOf(name: string, isSigned: boolean, bits: bigint): Type {
+  const half = 1n << (bits - 1n);
+  return isSigned
+    ? { kind: "integer", name, min: -half, max: half - 1n }
+    : { kind: "integer", name, min: 0n, max: 2n * half - 1n };
 }
 
-function caseOf(schema: JsonObject): Case | undefined {
-  const docs = typeof schema.description === "string" ? { docs: schema.description } : {};
-  if (typeof schema.const === "string") return { name: schema.const, ...docs };
-  const name = taggedName(schema);
-  if (name === undefined || !isObject(schema.properties)) return undefined;
-  const payload = schema.properties[name];
-  if (isObject(payload) && payload.type === "null") return { name, payload: { kind: "nothing" }, ...docs };
-  return { name, payload: typeOf(payload), ...docs };
+function listOf(item: Type | undefined): Type {
+  if (item?.kind === "integer" && item.name === "u8") return { kind: "bytes" };
+  return { kind: "list", item: item ?? { kind: "other" } };
 }
 
-/** Returns the name of the only member of `{"case": payload}`. */
-function taggedName(schema: JsonObject): string | undefined {
-  if (schema.type !== "object" || !isObject(schema.properties)) return undefined;
-  const names = Object.keys(schema.properties);
-  const isRequired = Array.isArray(schema.required) && schema.required.length === 1;
-  return names.length === 1 && isRequired ? names[0] : undefined;
+/** A map with keys of another type than text is written as pairs. */
+function mapOf([key, value]: Type[]): Type {
+  if (!key || !value) return { kind: "other" };
+  if (key.kind === "string") return { kind: "map", value };
+  return { kind: "list", item: { kind: "tuple", items: [key, value] } };
 }
 
-function namesOf(values: Json[]): string[] {
-  return values.filter((value): value is string => typeof value === "string");
-}
-
-function isOne(value: Json | undefined): boolean {
-  return isNumber(value) && value.toString() === "1";
-}
-
-/** Writes a type as WIT would, on one line. A type with a name is its name. */
+/** Writes a type on one line. A type with a name is its name. */
 export function typeText(type: Type): string {
-  if (type.title && type.kind !== "option") return type.title;
+  if (type.title) return type.title;
   switch (type.kind) {
     case "integer":
     case "float":
@@ -172,6 +229,8 @@ export function typeText(type: Type): string {
       return type.isResult ? "result" : "variant";
     case "option":
       return `option<${typeText(type.inner)}>`;
+    case "nothing":
+      return "_";
     case "other":
       return "any";
     default:

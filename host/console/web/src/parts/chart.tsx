@@ -21,11 +21,16 @@ interface ChartProps {
   times: number[];
   lines: Line[];
   text: (value: number) => string;
+  /** Set for sizes, whose round numbers are powers of two. */
+  isBinary?: boolean;
 }
+
+/** The steps of an axis of sizes, bytes. */
+const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
 const HEIGHT = 168;
 
-export function Chart({ title, times, lines, text }: ChartProps): JSX.Element {
+export function Chart({ title, times, lines, text, isBinary = false }: ChartProps): JSX.Element {
   const holder = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
   const caption = useId();
@@ -35,7 +40,7 @@ export function Chart({ title, times, lines, text }: ChartProps): JSX.Element {
   useEffect(() => {
     const element = holder.current;
     if (!element) return undefined;
-    const made = new uPlot(options(element, lines, text), data, element);
+    const made = new uPlot(options(element, lines, text, isBinary), data, element);
     plot.current = made;
     const resized = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: HEIGHT }));
     resized.observe(element);
@@ -67,7 +72,7 @@ export function Chart({ title, times, lines, text }: ChartProps): JSX.Element {
   );
 }
 
-function options(element: HTMLElement, lines: Line[], text: (value: number) => string): uPlot.Options {
+function options(element: HTMLElement, lines: Line[], text: (value: number) => string, isBinary: boolean): uPlot.Options {
   const axis = colourOf(element, "axis");
   const grid = colourOf(element, "grid");
   const font = `11px ${getComputedStyle(element).fontFamily}`;
@@ -80,8 +85,8 @@ function options(element: HTMLElement, lines: Line[], text: (value: number) => s
     padding: [8, 8, 0, 0],
     scales: { x: { time: true }, y: { range: (_plot, _min, max) => [0, max > 0 ? max * 1.1 : 1] } },
     axes: [
-      { ...common, grid: { show: false }, space: 90, values: (_plot, ticks) => ticks.map((it) => clock(it * 1e6)) },
-      { ...common, size: 64, values: (_plot, ticks) => ticks.map(text) },
+      { ...common, grid: { show: false }, space: 90, size: 28, values: (_plot, ticks) => ticks.map((it) => clock(it * 1e6)) },
+      { ...common, size: 64, space: 36, ...(isBinary ? { incrs: BINARY } : {}), values: (_plot, ticks) => ticks.map(text) },
     ],
     series: [
       {},

@@ -2,7 +2,7 @@
 
 import { type Signal, useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useId } from "preact/hooks";
+import { useEffect, useId, useMemo } from "preact/hooks";
 
 import type { CallBody } from "../answer/call.ts";
 import type { Problem } from "../api/problem.ts";
@@ -10,9 +10,10 @@ import type { FunctionVersion } from "../api/wire.ts";
 import { type PlacedProblem, idOf, shownPlace } from "../form/context.ts";
 import { TypedInput } from "../form/input.tsx";
 import { EMPTY_PAYLOAD, type Payload, PayloadInput } from "../form/payload.tsx";
-import { type Type, typeOf } from "../form/type.ts";
+import { describe } from "../form/docs.ts";
+import { type Signature, type Type, answerType, inputType, signatureOf } from "../form/type.ts";
 import { blank, bytesOf } from "../form/value.ts";
-import { type Json, compact, isObject } from "../json.ts";
+import { type Json, compact } from "../json.ts";
 import { ProblemBox } from "../parts/problem.tsx";
 
 /** The inputs that were entered, so that a look at another tab doesn't lose them. */
@@ -33,9 +34,9 @@ interface CallerProps {
 
 export function Caller({ version, problem, isRunning, action, onRun, children }: CallerProps): JSX.Element {
   const prefix = useId();
-  const isTyped = version.form === "typed" && version.input_schema !== null;
-  const isPayload = version.form !== "typed" || takesPayload(version);
-  const type = isTyped ? typeOf(version.input_schema) : undefined;
+  const signature = useMemo(() => signatureOf(version.signature), [version]);
+  const isTyped = version.form === "typed" && !takesPayload(signature);
+  const type = useMemo(() => (isTyped && signature ? typeOfInput(signature, version) : undefined), [version]);
   const document = remembered(documents, version, () => (type ? blank(type) : null));
   const payload = remembered(payloads, version, () => EMPTY_PAYLOAD);
   const isBroken = useSignal(false);
@@ -49,8 +50,8 @@ export function Caller({ version, problem, isRunning, action, onRun, children }:
   }, [problem]);
 
   const run = () => {
-    if (isPayload && !isTyped) onRun(bodyOfPayload(payload.value));
-    else onRun(type ? bodyOf(type, version, document.value) : { isPlain: isPlain(version) });
+    if (!isTyped) onRun(bodyOfPayload(payload.value));
+    else onRun(type ? bodyOf(type, document.value, isPlain(signature)) : { isPlain: isPlain(signature) });
   };
   return (
     <form
@@ -80,15 +81,15 @@ export function Caller({ version, problem, isRunning, action, onRun, children }:
       {type && (
         <TypedInput
           type={type}
-          label={inputName(version)}
+          label={inputName(signature)}
           prefix={prefix}
           document={document}
           isBroken={isBroken}
           problem={placed.value}
         />
       )}
-      {!type && isPayload && <PayloadInput payload={payload} />}
-      {!type && !isPayload && <p class="muted">This function takes no input.</p>}
+      {!isTyped && <PayloadInput payload={payload} />}
+      {isTyped && !type && <p class="muted">This function takes no input.</p>}
       <div class="row actions">
         <button type="submit" class="primary" disabled={isRunning || isBroken.value}>
           {isRunning ? "Running…" : action}
@@ -115,27 +116,32 @@ function message(problem: Problem): string {
 }
 
 /** Tells whether a pipeline takes bytes as they come. */
-function takesPayload(version: FunctionVersion): boolean {
-  return version.pipeline !== undefined && version.input_schema === null && /\(\w*:? ?payload\)|payload/.test(version.signature);
+function takesPayload(signature: Signature | undefined): boolean {
+  return signature?.params[0]?.type.title === "payload";
+}
+
+/** Returns the type of a function's document, with the texts of its schema. */
+function typeOfInput(signature: Signature, version: FunctionVersion): Type | undefined {
+  const type = inputType(signature);
+  return type && describe(type, version.input_schema);
 }
 
 /** Returns the name of the only parameter, or a word for all of them. */
-function inputName(version: FunctionVersion): string {
-  const parameters = /func\(([a-z0-9-]+):/.exec(version.signature);
-  const hasSeveral = isObject(version.input_schema) && Array.isArray(version.input_schema.type);
-  return hasSeveral || !parameters?.[1] ? "Input" : parameters[1];
+function inputName(signature: Signature | undefined): string {
+  const [first, second] = signature?.params ?? [];
+  return first && !second ? first.name : "Input";
 }
 
 /** Tells whether the answer is one text or bytes, which are better read as they are. */
-function isPlain(version: FunctionVersion): boolean {
-  const kind = typeOf(version.output_schema).kind;
+function isPlain(signature: Signature | undefined): boolean {
+  const kind = signature && answerType(signature)?.kind;
   return kind === "string" || kind === "bytes";
 }
 
-function bodyOf(type: Type, version: FunctionVersion, document: Json): CallBody {
+function bodyOf(type: Type, document: Json, isPlain: boolean): CallBody {
   const bytes = type.kind === "bytes" && typeof document === "string" ? bytesOf(document) : undefined;
-  if (bytes) return { body: bytes, mediaType: "application/octet-stream", isPlain: isPlain(version) };
-  return { body: compact(document), mediaType: "application/json", isPlain: isPlain(version) };
+  if (bytes) return { body: bytes, mediaType: "application/octet-stream", isPlain };
+  return { body: compact(document), mediaType: "application/json", isPlain };
 }
 
 function bodyOfPayload({ mediaType, text, file }: Payload): CallBody {

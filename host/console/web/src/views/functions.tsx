@@ -43,15 +43,15 @@ const COLUMNS: Column[] = [
     text: (row) => number(row.activity && row.activity.calls / row.activity.seconds, rate),
   },
   {
-    name: "Half",
-    title: "Half of the runs took at most this time",
+    name: "Median",
+    title: "Time to run that half of the calls did not exceed",
     isNumber: true,
     key: (row) => row.p50,
     text: (row) => number(row.p50, duration),
   },
   {
     name: "99 %",
-    title: "99 % of the runs took at most this time",
+    title: "Time to run that 99 % of the calls did not exceed",
     isNumber: true,
     key: (row) => row.p99,
     text: (row) => number(row.p99, duration),

@@ -93,7 +93,7 @@ function Charts({ samples, bounds }: { samples: ServerSample[]; bounds: number[]
           times={times}
           text={duration}
           lines={[
-            { name: "half", colour: 1, values: spread("run", 0.5) },
+            { name: "median", colour: 1, values: spread("run", 0.5) },
             { name: "99 %", colour: 4, values: spread("run", 0.99) },
           ]}
         />
@@ -102,7 +102,7 @@ function Charts({ samples, bounds }: { samples: ServerSample[]; bounds: number[]
           times={times}
           text={duration}
           lines={[
-            { name: "half", colour: 1, values: spread("start", 0.5) },
+            { name: "median", colour: 1, values: spread("start", 0.5) },
             { name: "99 %", colour: 4, values: spread("start", 0.99) },
           ]}
         />
@@ -110,6 +110,7 @@ function Charts({ samples, bounds }: { samples: ServerSample[]; bounds: number[]
           title="Memory"
           times={times}
           text={bytes}
+          isBinary
           lines={[
             { name: "the server", colour: 1, values: all.map((it) => it.sample.server.memory_bytes ?? null) },
             { name: "loaded code", colour: 5, values: all.map((it) => it.sample.server.loaded_code_bytes) },
@@ -125,7 +126,7 @@ function Charts({ samples, bounds }: { samples: ServerSample[]; bounds: number[]
         <Chart
           title="Processors in use"
           times={times}
-          text={(value) => String(Number(value.toFixed(2)))}
+          text={(value) => String(Number(value.toPrecision(2)))}
           lines={[{ name: "the server", colour: 5, values: cpu }]}
         />
       </div>

@@ -74,7 +74,7 @@ function Counted({ counts, samples, bounds }: { counts: Counts; samples: Sample<
           times={times}
           text={duration}
           lines={[
-            { name: "half", colour: 1, values: spread(0.5) },
+            { name: "median", colour: 1, values: spread(0.5) },
             { name: "99 %", colour: 4, values: spread(0.99) },
           ]}
         />
@@ -126,7 +126,7 @@ function Phases({ counts, bounds }: { counts: Counts; bounds: number[] }): JSX.E
                 Calls
               </th>
               <th scope="col" class="num">
-                Half
+                Median
               </th>
               <th scope="col" class="num">
                 99 %

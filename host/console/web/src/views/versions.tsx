@@ -9,6 +9,7 @@ import { sendJson, succeed } from "../api/request.ts";
 import { may } from "../api/session.ts";
 import type { FunctionVersion } from "../api/wire.ts";
 import { bytes, date, digest, plural } from "../format.ts";
+import { dependants } from "../dependants.ts";
 import { changed, functions, load } from "../functions.ts";
 import { Confirm } from "../parts/confirm.tsx";
 import { notify } from "../parts/notice.tsx";
@@ -57,9 +58,8 @@ export function VersionsTab({ tagged }: { tagged: Tagged }): JSX.Element {
                         type="button"
                         class="small"
                         onClick={() => (target.value = it)}
-                        aria-label={`Make ${it.version} current`}
                       >
-                        Make current…
+                        Make {it.version} current…
                       </button>
                     )}
                   </td>
@@ -187,19 +187,4 @@ function Remove({ tagged, onClose }: { tagged: Tagged; onClose: () => void }): J
       )}
     </Confirm>
   );
-}
-
-/** Returns the pipelines that call a function, directly or through others, those to remove first in front. */
-export function dependants(name: string, all: FunctionVersion[], further: string[]): string[] {
-  const found: string[] = [];
-  const visit = (called: string, extra: string[]) => {
-    const callers = all.filter((it) => it.pipeline && called in it.pipeline.pinned).map((it) => it.name);
-    for (const caller of new Set([...callers, ...extra])) {
-      if (found.includes(caller) || caller === name) continue;
-      visit(caller, []);
-      found.push(caller);
-    }
-  };
-  visit(name, further);
-  return found;
 }

@@ -1,0 +1,256 @@
+// Calls through generated forms, and their answers.
+
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { Console, launch } from "./browser.mjs";
+import { Nebula, functionFile, guestFile, sampleFile } from "./nebula.mjs";
+
+let [nebula, browser] = [];
+
+before(async () => {
+  nebula = await Nebula.start();
+  await nebula.deploy("add", functionFile("add"));
+  await nebula.deploy("csv-stats", functionFile("csv-stats"));
+  await nebula.deploy("markdown", functionFile("markdown"));
+  await nebula.deploy("qr-code", functionFile("qr-code"));
+  await nebula.deploy("mirrors", guestFile("mirrors"));
+  await nebula.deploy("mirrors-payload", guestFile("mirrors_payload"));
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await nebula?.stop();
+});
+
+async function open(view, options) {
+  const it = await (await Console.open(browser, nebula, options)).signIn();
+  await it.go(`#/functions/${view}`);
+  return it;
+}
+
+const button = (it, name) => it.page.getByRole("button", { name, exact: true });
+const json = async (it) => JSON.parse((await it.page.getByLabel("JSON", { exact: true }).inputValue()).replace(/\b(\d{17,})\b/g, '"$1"'));
+
+test("a form holds every type, nested, and the largest integers exactly", async () => {
+  const it = await open("mirrors");
+  const { page } = it;
+  const fill = (label, value) => page.getByLabel(label, { exact: true }).fill(value);
+  await page.getByLabel("yes", { exact: true }).check();
+  await fill("tiny", "-128");
+  await fill("small", "-32768");
+  await fill("medium", "-2147483648");
+  await fill("large", "-9223372036854775808");
+  await fill("tiny-unsigned", "255");
+  await fill("small-unsigned", "65535");
+  await fill("medium-unsigned", "4294967295");
+  await fill("large-unsigned", "18446744073709551615");
+  await fill("single", "0.5");
+  await fill("double", "NaN");
+  await fill("letter", "🦀");
+  await fill("text", "line one\nline two");
+  await page.getByLabel("colour", { exact: true }).selectOption("deep-green");
+  await page.getByLabel("execute-all").check();
+  await page.getByLabel("Give maybe").check();
+  await fill("maybe", "7");
+  // `some` of nothing is another value than nothing.
+  await page.getByLabel("Give nested-maybe").check();
+  await page.getByLabel("outcome", { exact: true }).selectOption("err");
+  await fill("err", "it failed");
+  await fill("Part 1", "pairs");
+  await page.getByRole("button", { name: "Add an item to Part 2", exact: true }).click();
+  await page.getByRole("button", { name: "Add an item to Part 2 0", exact: true }).click();
+  await fill("Part 2 0 0", "65535");
+  for (const shape of ["circle", "polygon", "labelled"]) {
+    await page.getByRole("button", { name: "Add an item to shapes" }).click();
+    await page.getByLabel(/^shapes \d$/).last().selectOption(shape);
+  }
+  await fill("circle", "2.25");
+  await page.getByRole("button", { name: "Add an item to polygon" }).click();
+  const point = page.getByRole("group", { name: /^polygon 0/ });
+  await point.getByLabel("Part 1", { exact: true }).fill("1");
+  await point.getByLabel("Part 2", { exact: true }).fill("-1");
+  const label = page.getByRole("group", { name: /^labelled/ });
+  await label.getByLabel("text", { exact: true }).fill("label");
+  await label.getByLabel("initial", { exact: true }).fill("l");
+  const file = join(nebula.home, "bytes.bin");
+  writeFileSync(file, Buffer.from([0, 1, 2, 255]));
+  await page.getByLabel("From a file: bytes").first().setInputFiles(file);
+  await page.getByText("4 B", { exact: true }).waitFor();
+
+  const sent = {
+    yes: true, tiny: -128, small: -32768, medium: -2147483648, large: "-9223372036854775808",
+    "tiny-unsigned": 255, "small-unsigned": 65535, "medium-unsigned": 4294967295,
+    "large-unsigned": "18446744073709551615", single: 0.5, double: "NaN", letter: "🦀", text: "line one\nline two",
+    bytes: "AAEC/w==", colour: "deep-green", rights: ["execute-all"],
+    shapes: [{ circle: 2.25 }, { polygon: [[1, -1]] }, { labelled: { text: "label", initial: "l" } }],
+    maybe: 7, "nested-maybe": { some: null }, outcome: { err: "it failed" }, "bare-outcome": { ok: null },
+    pair: ["pairs", [[65535]]],
+  };
+  const shown = (text) => JSON.parse(text.replace(/(-?\d{17,})/g, '"$1"'));
+  assert.deepEqual(shown(await page.getByLabel("JSON", { exact: true }).inputValue()), sent);
+  await it.isAccessible("a filled form");
+  await it.shot("form-nested");
+
+  await button(it, "Call").click();
+  await page.getByRole("heading", { name: "Answer" }).waitFor();
+  await page.getByRole("button", { name: "Text", exact: true }).click();
+  const answer = shown(await page.getByLabel("Answer as text").innerText());
+  assert.deepEqual(answer, sent);
+  await it.close();
+});
+
+test("form and JSON follow each other, and a mistake in the JSON has its place", async () => {
+  const it = await open("csv-stats");
+  const { page } = it;
+  const area = page.getByLabel("JSON", { exact: true });
+  await area.fill('{"csv": "a\\n1\\n", "delimiter": ";"}');
+  assert.equal(await page.getByLabel("csv", { exact: true }).inputValue(), "a\n1\n");
+  assert.equal(await page.getByLabel("delimiter", { exact: true }).inputValue(), ";");
+  await page.getByLabel("Give delimiter").uncheck();
+  assert.deepEqual(await json(it), { csv: "a\n1\n" });
+
+  await area.fill('{\n  "csv": "a",\n  oops\n}');
+  await page.getByText("Line 3, column 3:").waitFor();
+  assert.ok(await button(it, "Call").isDisabled());
+  await it.isAccessible("a mistake in the JSON");
+  await page.getByRole("button", { name: "Go there" }).click();
+  assert.equal(await area.evaluate((it) => it.value.slice(it.selectionStart)), "oops\n}");
+  // The form shows what could be read last.
+  assert.equal(await page.getByLabel("csv", { exact: true }).inputValue(), "a\n1\n");
+
+  // The documentation of fields is beside them.
+  await page.getByText("The character between values; a comma by default.").waitFor();
+  // A value that the form can't show stays in the JSON.
+  await area.fill('{"csv": 5}');
+  await page.getByText("The JSON has another value here:").waitFor();
+  await it.close();
+});
+
+test("wrong input is shown at the field that the server names", async () => {
+  const it = await open("mirrors");
+  const { page } = it;
+  it.expect(400, "/api/v1/functions/mirrors/call");
+  await page.getByLabel("JSON", { exact: true }).fill(JSON.stringify({
+    yes: true, tiny: 1, small: 1, medium: 1, large: 1, "tiny-unsigned": 1, "small-unsigned": 1, "medium-unsigned": 1,
+    "large-unsigned": 1, single: 1, double: 1, letter: "a", text: "", bytes: "", colour: "red", rights: [],
+    shapes: ["point", { labelled: { text: "", initial: "too long" } }], outcome: { ok: 1 }, "bare-outcome": { ok: null },
+    pair: ["", [[1, 70000]]],
+  }));
+  await button(it, "Call").click();
+  await page.getByText("400 type-mismatch").waitFor();
+  const initial = page.getByLabel("initial", { exact: true });
+  await page.waitForFunction(() => document.activeElement?.id.endsWith("/shapes/1/labelled/initial"));
+  const texts = await initial.getAttribute("aria-describedby");
+  const described = await page.evaluate((ids) => ids.split(" ").map((id) => document.getElementById(id)?.textContent).join(), texts);
+  assert.match(described, /Expected char/);
+  assert.equal(await initial.getAttribute("aria-invalid"), "true");
+  await it.isAccessible("a refused input");
+  await it.shot("wrong-input");
+
+  await initial.fill("l");
+  await button(it, "Call").click();
+  await page.waitForFunction(() => document.activeElement?.id.endsWith("/pair/1/0/1"));
+  await page.getByLabel("Part 2 0 1", { exact: true }).fill("7");
+  await button(it, "Call").click();
+  await page.getByText("200 OK").waitFor();
+  await it.close();
+});
+
+test("a missing argument is shown where it is missing", async () => {
+  const it = await open("add");
+  it.expect(400, "/api/v1/functions/add/call");
+  await it.page.getByLabel("a", { exact: true }).fill("1");
+  await button(it, "Call").click();
+  await it.page.waitForFunction(() => document.activeElement?.id.endsWith("/b"));
+  await it.page.getByLabel("b", { exact: true }).fill("9007199254740993");
+  await button(it, "Call").click();
+  await it.page.getByRole("region", { name: "Answer" }).getByText("9007199254740994").waitFor();
+  await it.close();
+});
+
+test("an answer tells about its call: phases, cache, receipt, and a run without cache", async () => {
+  const it = await open("add");
+  const { page } = it;
+  it.expect(422, "/api/v1/functions/add/call");
+  await page.getByLabel("a", { exact: true }).fill("20");
+  await page.getByLabel("b", { exact: true }).fill("22");
+  await button(it, "Call").click();
+  await page.getByText("The function ran; its result is cached now.").waitFor();
+  await page.getByText("running", { exact: false }).first().waitFor();
+  await page.getByLabel("Ask for a receipt").check();
+  await button(it, "Call").click();
+  await page.getByText("A cached result from memory.").waitFor();
+  const receipt = await page.getByLabel("The receipt").innerText();
+  assert.match(receipt.trim(), /^[\w-]+\.[\w-]+\.[\w-]*$/);
+  await page.getByText("nebula replay add.receipt").waitFor();
+  await it.isAccessible("an answer with a receipt");
+  await it.shot("answer");
+  const download = page.waitForEvent("download");
+  await page.getByRole("region", { name: "Answer" }).getByRole("link", { name: "Download" }).click();
+  assert.equal((await download).suggestedFilename(), "add.json");
+  await button(it, "Run again without cache").click();
+  await page.getByText("The function ran, because you asked for it.").waitFor();
+
+  // The function's own error is an answer.
+  await page.getByLabel("b", { exact: true }).fill("9223372036854775807");
+  await button(it, "Call").click();
+  await page.getByText("422 the function's own error").waitFor();
+  await page.getByText("20 + 9223372036854775807 doesn't fit 64 bits").waitFor();
+  await it.close();
+});
+
+test("images, drawings and pages are shown as what they are", async () => {
+  const it = await open("mirrors-payload");
+  const { page } = it;
+  await page.getByLabel("From a file: Input").first().setInputFiles(sampleFile("thumbnail/sample/input.png"));
+  await page.getByText("input.png").waitFor();
+  await button(it, "Call").click();
+  const image = page.getByRole("img", { name: "The answer of the function" });
+  await image.waitFor();
+  await page.waitForFunction(() => document.querySelector(".picture img")?.naturalWidth > 10);
+  await it.isAccessible("an image");
+  await it.shot("image");
+
+  await it.go("#/functions/qr-code");
+  await page.getByLabel("Input", { exact: true }).fill("https://example.org");
+  await button(it, "Call").click();
+  await page.getByRole("button", { name: "Drawing" }).waitFor();
+  await page.waitForFunction(() => document.querySelector(".picture img")?.naturalWidth > 10);
+
+  await it.go("#/functions/markdown");
+  const text = '# Title\n\n<script>fetch("//elsewhere.example")</script>\n\n![picture](https://elsewhere.example/a.png)\n\n* item';
+  await page.getByLabel("text", { exact: true }).fill(text);
+  await button(it, "Call").click();
+  const frame = page.locator("iframe");
+  await frame.waitFor();
+  assert.equal(await frame.getAttribute("sandbox"), "");
+  const inside = page.frameLocator("iframe");
+  await inside.getByRole("heading", { name: "Title" }).waitFor();
+  await page.getByRole("button", { name: "Text", exact: true }).click();
+  await page.getByLabel("Answer as text").waitFor();
+
+  // A page that wants everything gets nothing.
+  await it.go("#/functions/mirrors-payload");
+  await page.getByRole("button", { name: "Use a text instead" }).click();
+  await page.getByLabel("Media type").fill("text/html");
+  const hostile = `<!doctype html><base href="https://elsewhere.example/"><style>body{background:url(//elsewhere.example)}</style>
+    <link rel=stylesheet href=//elsewhere.example/a.css><h1 style="color:red" onclick="top.location='//elsewhere.example'">Hello</h1>
+    <img src="https://elsewhere.example/b.png"><iframe src="//elsewhere.example"></iframe><form action="//elsewhere.example"><button>Go</button></form>
+    <script>parent.document.body.innerHTML = "taken"</script><meta http-equiv=refresh content="0;url=//elsewhere.example">`;
+  await page.getByLabel("Input", { exact: true }).fill(hostile);
+  await button(it, "Call").click();
+  await inside.getByRole("heading", { name: "Hello" }).waitFor();
+  await page.waitForTimeout(300);
+  await page.getByRole("heading", { name: "Answer" }).waitFor();
+
+  await page.getByLabel("Media type").fill("text/markdown");
+  await page.getByLabel("Input", { exact: true }).fill("## A list\n\n1. *first*\n2. <b onclick=alert(1)>second</b>\n\n[a](javascript:alert(1))");
+  await button(it, "Call").click();
+  await page.getByRole("heading", { name: "A list" }).waitFor();
+  assert.equal(await page.locator(".markdown b, .markdown a").count(), 0);
+  await it.close();
+});

@@ -1,0 +1,119 @@
+// Signing in and out, and what each scope sees.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import { Console, launch } from "./browser.mjs";
+import { Nebula, functionFile, guestFile } from "./nebula.mjs";
+
+let [nebula, browser] = [];
+
+before(async () => {
+  nebula = await Nebula.start();
+  await nebula.deploy("add", functionFile("add"));
+  await nebula.deploy("add", guestFile("mirrors_payload"));
+  await nebula.deployPipeline("add-twice", { input: "payload", steps: ["add", "add"] });
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await nebula?.stop();
+});
+
+test("a wrong token is refused in words, and a right one opens the console", async () => {
+  const it = await Console.open(browser, nebula);
+  it.expect(401, "/api/v1/session");
+  await it.page.getByLabel("Token").fill("nebula_wrong");
+  await it.page.getByRole("button", { name: "Sign in" }).click();
+  await it.page.getByText("The server doesn't have this token").waitFor();
+  await it.signIn();
+  await it.page.getByRole("heading", { name: "Overview" }).waitFor();
+
+  // The session is in a cookie that no script can read.
+  assert.equal(await it.page.evaluate(() => document.cookie), "");
+  const [cookie] = await it.context.cookies();
+  assert.deepEqual([cookie.name, cookie.httpOnly, cookie.sameSite], ["nebula_session", true, "Strict"]);
+
+  // It lasts over a reload, and ends with the button.
+  await it.page.reload();
+  await it.page.getByRole("heading", { name: "Overview" }).waitFor();
+  await it.page.getByRole("button", { name: "Sign out" }).click();
+  await it.page.getByRole("heading", { name: "Sign in to Nebula" }).waitFor();
+  assert.equal((await it.page.request.get(`${nebula.control}/api/v1/functions`)).status(), 401);
+  await it.close();
+});
+
+test("a link that doesn't work says so, and its code leaves the address", async () => {
+  const it = await Console.open(browser, nebula, { hash: "#/sign-in/not-a-code" });
+  it.expect(401, "/api/v1/session");
+  await it.page.getByText("This link was used before").waitFor();
+  assert.ok(!it.page.url().includes("not-a-code"));
+  await it.signIn();
+  await it.close();
+});
+
+test("a session that the server ends leads back to the sign-in", async () => {
+  const secret = await nebula.createToken("short-lived", "read");
+  const it = await (await Console.open(browser, nebula)).signIn(secret);
+  it.expect(401, "/api/v1/");
+  await nebula.send("DELETE", "/api/v1/tokens/short-lived");
+  await it.page.getByRole("heading", { name: "Sign in to Nebula" }).waitFor();
+  await it.close();
+});
+
+/** Returns the names of all buttons of all views that a function and the server have. */
+async function buttons(it) {
+  const found = [];
+  const views = [
+    "#/", "#/functions", "#/pipelines", "#/logs", "#/failures", "#/cache",
+    ...["", "/stats", "/log", "/versions", "/about"].map((tab) => `#/functions/add${tab}`),
+    "#/functions/add-twice/steps",
+  ];
+  for (const view of views) {
+    await it.go(view);
+    await it.page.waitForTimeout(300);
+    found.push(...(await it.page.getByRole("button").allInnerTexts()));
+  }
+  return found.map((text) => text.trim());
+}
+
+test("no scope sees a button that it can't use", async () => {
+  const changes = [/^Deploy/, /^Make v/, /^Remove/, /^Clear/, /token/];
+  const calls = [/^Call$/, /^Run step by step$/];
+  const seen = async (scope, secret) => {
+    const it = await (await Console.open(browser, nebula)).signIn(secret);
+    const names = await buttons(it);
+    const links = await it.page.getByRole("link", { name: "Tokens" }).count();
+    // Files can't be dropped either.
+    await it.drop(functionFile("add"));
+    const dialogs = await it.page.getByRole("dialog").count();
+    await it.close();
+    const has = (patterns) => patterns.filter((pattern) => names.some((name) => pattern.test(name))).length;
+    return { scope, changes: has(changes), calls: has(calls), links, dialogs };
+  };
+  const read = await seen("read", await nebula.createToken("reader", "read"));
+  assert.deepEqual(read, { scope: "read", changes: 0, calls: 0, links: 0, dialogs: 0 });
+  const invoke = await seen("invoke", await nebula.createToken("caller", "invoke"));
+  assert.deepEqual(invoke, { scope: "invoke", changes: 0, calls: 2, links: 0, dialogs: 0 });
+  const admin = await seen("admin", nebula.token);
+  assert.deepEqual(admin, { scope: "admin", changes: 4, calls: 2, links: 1, dialogs: 1 });
+});
+
+test("tokens are created, shown once, and revoked", async () => {
+  const it = await (await Console.open(browser, nebula, { hash: "#/tokens" })).signIn();
+  await it.go("#/tokens");
+  await it.page.getByRole("button", { name: "Create a token…" }).click();
+  await it.page.getByLabel("Name").fill("dashboard");
+  await it.page.getByRole("button", { name: "Create", exact: true }).click();
+  const secret = await it.page.getByRole("dialog").locator("code").innerText();
+  assert.match(secret, /^nebula_/);
+  const answer = await fetch(`${nebula.control}/api/v1/functions`, { headers: { authorization: `Bearer ${secret}` } });
+  assert.equal(answer.status, 200);
+  await it.page.getByRole("button", { name: "Done" }).click();
+  await it.page.getByRole("button", { name: "Revoke dashboard" }).click();
+  await it.page.getByRole("button", { name: "Revoke", exact: true }).click();
+  await it.page.getByText("Revoked dashboard.").waitFor();
+  await it.page.getByRole("rowheader", { name: "dashboard" }).waitFor({ state: "detached" });
+  await it.close();
+});

@@ -1,0 +1,140 @@
+// Every view: for readers with a disability, in light and dark, on a desktop and a phone; and with
+// thousands of functions.
+
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { gzipSync } from "node:zlib";
+
+import { Console, launch } from "./browser.mjs";
+import { Nebula, functionFile, guestFile } from "./nebula.mjs";
+
+let [nebula, browser] = [];
+
+before(async () => {
+  nebula = await Nebula.start();
+  for (const name of ["add", "csv-stats", "stats-markdown", "markdown", "hello-http"]) {
+    await nebula.deploy(name, functionFile(name));
+  }
+  await nebula.deploy("mirrors", guestFile("mirrors"));
+  await nebula.deploy("panics", guestFile("panics"));
+  await nebula.deploy("prints-input", guestFile("prints_input"));
+  await nebula.deploy("versions", functionFile("add"));
+  await nebula.deploy("versions", functionFile("markdown"));
+  await nebula.deployPipeline("csv-report", { steps: ["csv-stats", "stats-markdown", "markdown"] });
+  await nebula.call("panics", "1");
+  await nebula.call("prints-input", "a line of text", "text/plain");
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await nebula?.stop();
+});
+
+const VIEWS = {
+  overview: "#/",
+  functions: "#/functions",
+  pipelines: "#/pipelines",
+  logs: "#/logs",
+  failures: "#/failures",
+  cache: "#/cache",
+  tokens: "#/tokens",
+  "not-found": "#/nowhere",
+  call: "#/functions/mirrors",
+  "call-http": "#/functions/hello-http",
+  stats: "#/functions/add/stats",
+  "function-log": "#/functions/panics/log",
+  versions: "#/functions/versions/versions",
+  about: "#/functions/csv-stats/about",
+  steps: "#/functions/csv-report/steps",
+};
+
+for (const scheme of ["light", "dark"]) {
+  for (const [size, width, height] of [["desktop", 1280, 860], ["phone", 360, 740]]) {
+    test(`every view can be used, ${scheme}, ${size}`, async () => {
+      const it = await Console.open(browser, nebula, { width, height, scheme });
+      it.expect(401, "/api/v1/session");
+      await it.page.getByLabel("Token").waitFor();
+      await it.isAccessible("the sign-in");
+      await it.shot(`sign-in-${size}-${scheme}`);
+      await it.signIn();
+      for (let a = 0; a < 40; a += 1) await nebula.call("add", JSON.stringify({ a, b: width }));
+      for (const [name, hash] of Object.entries(VIEWS)) {
+        await it.go(hash);
+        await it.page.getByText("Loading…").waitFor({ state: "detached" });
+        // The overview draws its charts from two samples on.
+        await it.page.waitForTimeout(name === "overview" || name === "stats" ? 4500 : 400);
+        await it.isAccessible(`${name} ${scheme} ${size}`);
+        await it.shot(`${name}-${size}-${scheme}`);
+        const overflow = await it.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        assert.ok(overflow <= 0, `${name} is ${overflow} pixels wider than the screen`);
+      }
+      if (size === "phone") {
+        await it.page.getByRole("button", { name: "Menu" }).click();
+        await it.page.getByRole("link", { name: "Pipelines" }).waitFor();
+        await it.isAccessible(`the menu ${scheme}`);
+        await it.shot(`menu-${size}-${scheme}`);
+      }
+      await it.close();
+    });
+  }
+}
+
+test("the colours follow the system, or the user's choice", async () => {
+  const it = await (await Console.open(browser, nebula)).signIn();
+  const background = () => it.page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const light = await background();
+  await it.page.getByLabel("Colours").selectOption("dark");
+  const dark = await background();
+  assert.notEqual(dark, light);
+  await it.page.reload();
+  await it.page.getByRole("heading", { name: "Overview" }).waitFor();
+  assert.equal(await background(), dark);
+  await it.page.getByLabel("Colours").selectOption("system");
+  assert.equal(await background(), light);
+  await it.page.emulateMedia({ colorScheme: "dark" });
+  assert.equal(await background(), dark);
+  await it.close();
+});
+
+test("5,000 functions are searched and sorted without waiting", async () => {
+  const { current } = await nebula.send("GET", "/api/v1/functions/add");
+  const version = { digest: current.digest, size_bytes: current.size_bytes, deployed_at_unix_s: current.deployed_at_unix_s, limits: {}, cache: {} };
+  const names = Array.from({ length: 5000 }, (_, at) => `generated-${String(at).padStart(4, "0")}`);
+  const functions = Object.fromEntries(names.map((name) => [name, { current: "v1", versions: { v1: version } }]));
+  await nebula.send("POST", "/api/v1/import", JSON.stringify({ functions }), { "content-type": "application/json" });
+
+  const it = await (await Console.open(browser, nebula)).signIn();
+  const { page } = it;
+  await it.go("#/functions");
+  await page.getByText("1–50 of 5,0", { exact: false }).waitFor();
+  assert.ok((await page.getByRole("row").count()) <= 51);
+  await it.isAccessible("5,000 functions");
+  await it.shot("many");
+  const started = performance.now();
+  await page.getByLabel("Search functions").fill("generated-4321");
+  await page.getByText("1 of 5,0", { exact: false }).waitFor();
+  const tookMs = performance.now() - started;
+  assert.ok(tookMs < 2000, `a search takes ${tookMs} ms`);
+  await page.getByRole("link", { name: "generated-4321" }).waitFor();
+  await page.getByLabel("Search functions").fill("");
+  await page.getByRole("button", { name: "Next →" }).click();
+  await page.getByText("51–100 of", { exact: false }).waitFor();
+  await page.getByRole("button", { name: "Calls" }).click();
+  await page.getByText("1–50 of", { exact: false }).waitFor();
+  const first = await page.getByRole("rowheader").first().innerText();
+  assert.match(first, /^add/);
+  await it.close();
+});
+
+test("the page is small, and has no script or style in it", () => {
+  const dist = new URL("../../../dist/", import.meta.url);
+  const files = readdirSync(dist).map((name) => [name, readFileSync(new URL(name, dist))]);
+  const bytes = files.reduce((sum, [, content]) => sum + gzipSync(content, { level: 9 }).length, 0);
+  assert.ok(bytes < 120 * 1024, `${bytes} bytes compressed`);
+  const page = files.find(([name]) => name === "index.html")[1].toString();
+  assert.ok(!/<style|<script(?![^>]* src=)| on\w+=| style=/.test(page));
+  const script = files.find(([name]) => name.endsWith(".js"))[1].toString();
+  assert.ok(!/\beval\(|new Function\(/.test(script));
+});
