@@ -184,7 +184,7 @@ test("an answer tells about its call: phases, cache, receipt, and a run without 
   await page.getByLabel("Ask for a receipt").check();
   await button(it, "Call").click();
   await page.getByText("A cached result from memory.").waitFor();
-  const receipt = await page.getByLabel("The receipt").innerText();
+  const receipt = await page.getByLabel("The receipt", { exact: true }).innerText();
   assert.match(receipt.trim(), /^[\w-]+\.[\w-]+\.[\w-]*$/);
   await page.getByText("nebula replay add.receipt").waitFor();
   await it.isAccessible("an answer with a receipt");

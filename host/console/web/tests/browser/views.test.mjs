@@ -62,7 +62,7 @@ for (const scheme of ["light", "dark"]) {
       for (let a = 0; a < 40; a += 1) await nebula.call("add", JSON.stringify({ a, b: width }));
       for (const [name, hash] of Object.entries(VIEWS)) {
         await it.go(hash);
-        await it.page.getByText("Loading…").waitFor({ state: "detached" });
+        await it.page.waitForFunction(() => !document.body.textContent.includes("Loading…"));
         // The overview draws its charts from two samples on.
         await it.page.waitForTimeout(name === "overview" || name === "stats" ? 4500 : 400);
         await it.isAccessible(`${name} ${scheme} ${size}`);
