@@ -24,6 +24,7 @@
 
 mod ci;
 mod command;
+mod console;
 mod dashboard;
 mod dist;
 mod experiment;

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::command::{cargo, root, run};
 use crate::phases::Phases;
-use crate::{dashboard, functions, openapi, tools};
+use crate::{console, dashboard, functions, openapi, tools};
 
 /// Installs the tools that the tests need, then runs all tests.
 pub(crate) fn test(phases: &mut Phases) -> Result<(), String> {
@@ -28,7 +28,8 @@ pub(crate) fn test(phases: &mut Phases) -> Result<(), String> {
     })?;
     phases.run("functions", functions::check)?;
     phases.run("openapi", openapi::check)?;
-    phases.run("dashboard", dashboard::check)
+    phases.run("dashboard", dashboard::check)?;
+    phases.run("console", console::check)
 }
 
 /// Runs the tests of the main workspace with nextest, ignored ones included: those need a tool that

@@ -143,6 +143,18 @@ pub(crate) fn openapi_tools() -> Result<PathBuf, String> {
     Ok(environment.join("bin"))
 }
 
+/// Returns a command of npm, which installs the packages of the console and those that check the OpenAPI
+/// documents and the dashboard.
+pub(crate) fn npm() -> Result<Command, String> {
+    if succeeds("npm", &["--version"]) {
+        return Ok(Command::new("npm"));
+    }
+    Err("`npm` is missing; it installs what builds the console and checks the OpenAPI documents and the \
+         dashboard\n\n\
+         hint: install Node.js 20 or later with your system's packages, then try again"
+        .to_owned())
+}
+
 /// Installs npm packages of these versions below a folder and returns that of their programs. Node finds
 /// them from any folder in it.
 pub(crate) fn node_packages(folder: &Path, packages: &[(&str, &str)]) -> Result<PathBuf, String> {
@@ -155,14 +167,9 @@ pub(crate) fn node_packages(folder: &Path, packages: &[(&str, &str)]) -> Result<
     if packages.iter().all(|(package, wanted)| version(package).as_deref() == Some(wanted)) {
         return Ok(programs);
     }
-    if !succeeds("npm", &["--version"]) {
-        return Err("`npm` is missing; it installs what checks the OpenAPI documents and the dashboard\n\n\
-                    hint: install Node.js 20 or later with your system's packages, then try again"
-            .to_owned());
-    }
+    let mut npm = npm()?;
     std::fs::create_dir_all(folder)
         .map_err(|error| format!("cannot create `{}`: {error}", folder.display()))?;
-    let mut npm = Command::new("npm");
     npm.current_dir(folder).args(["install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund"]);
     // Without a manifest here, npm installs into the next folder above that has one.
     npm.arg("--prefix").arg(folder);

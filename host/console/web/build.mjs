@@ -34,6 +34,7 @@ async function files() {
     legalComments: "none",
     logLevel: "warning",
   });
+  refuseCycles(result.metafile.inputs);
   const all = new Map(result.outputFiles.map((file) => [file.path.replace(/^.*[\\/]/, ""), file.contents]));
   const named = (start) => [...all.keys()].find((name) => name.startsWith(start));
   const packages = thirdParty(Object.keys(result.metafile.inputs));
@@ -52,6 +53,18 @@ async function files() {
     .replace("LICENCES", `/console/${texts}`);
   all.set("index.html", Buffer.from(page));
   return { all, packages };
+}
+
+/** Fails if a source imports itself through others. */
+function refuseCycles(inputs) {
+  const done = new Set();
+  const visit = (file, path) => {
+    if (path.includes(file)) throw new Error(`sources import each other: ${[...path, file].join(" -> ")}`);
+    if (done.has(file)) return;
+    for (const { path: next } of inputs[file]?.imports ?? []) if (next.startsWith("src/")) visit(next, [...path, file]);
+    done.add(file);
+  };
+  for (const file of Object.keys(inputs)) if (file.startsWith("src/")) visit(file, []);
 }
 
 /** Returns the packages that are bundled, with their licences. */

@@ -50,6 +50,14 @@ function take(sample: Stats): void {
   stats.value = sample;
 }
 
+/** Returns the samples of one function in the last seconds, oldest first. */
+export function recentOf(name: string): Sample<Counts>[] {
+  return recent.peek().flatMap((it) => {
+    const counts = it.functions[name];
+    return counts ? [{ atUs: it.at_unix_us, counts }] : [];
+  });
+}
+
 /** What each function did in the last seconds, by name. */
 export const now = computed<Map<string, Activity>>(() => {
   const [oldest, newest] = [recent.value[0], recent.value.at(-1)];

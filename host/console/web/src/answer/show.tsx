@@ -135,18 +135,25 @@ function Bytes({ bytes: content }: { bytes: Uint8Array }): JSX.Element {
   );
 }
 
-/** What is known about a call beside its content. */
-export function AnswerFacts({ answer, name }: { answer: Answer; name: string }): JSX.Element {
-  const { status, cache, requestId, tookMs, function: called, mediaType } = answer;
+/** What matters most about a call. */
+export function AnswerSummary({ answer }: { answer: Answer }): JSX.Element {
+  const { status, tookMs, function: called, mediaType } = answer;
   const version = /^[^;@]+@([^;]+)/.exec(called ?? "")?.[1];
   return (
+    <Figures>
+      <Figure name="Status" value={<StatusTag status={status} />} />
+      {version && <Figure name="Version" value={version} />}
+      <Figure name="Length" value={bytes(answer.bytes.length)} note={mediaType.split(";")[0]} />
+      <Figure name="Time" value={duration(tookMs * 1000)} note="as this browser sees it" />
+    </Figures>
+  );
+}
+
+/** What is known about a call beside its content. */
+export function AnswerFacts({ answer, name }: { answer: Answer; name: string }): JSX.Element {
+  const { cache, requestId } = answer;
+  return (
     <>
-      <Figures>
-        <Figure name="Status" value={<StatusTag status={status} />} />
-        {version && <Figure name="Version" value={version} />}
-        <Figure name="Length" value={bytes(answer.bytes.length)} note={mediaType.split(";")[0]} />
-        <Figure name="Time" value={duration(tookMs * 1000)} note="as this browser sees it" />
-      </Figures>
       {cache && <p class="cache-state">{cacheSentence(cache)}.</p>}
       <Timing entries={answer.timing} />
       {answer.receipt && <Receipt receipt={answer.receipt} name={name} />}

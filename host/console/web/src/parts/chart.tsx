@@ -36,6 +36,8 @@ export function Chart({ title, times, lines, text, isBinary = false }: ChartProp
   const caption = useId();
   const data = [times, ...lines.map((line) => line.values)] as uPlot.AlignedData;
   const names = lines.map((line) => line.name).join();
+  // A line has two ends.
+  const isDrawn = times.length > 1;
 
   useEffect(() => {
     const element = holder.current;
@@ -49,7 +51,7 @@ export function Chart({ title, times, lines, text, isBinary = false }: ChartProp
       made.destroy();
       plot.current = undefined;
     };
-  }, [names, colours.value]);
+  }, [names, isDrawn, colours.value]);
 
   useEffect(() => plot.current?.setData(data), [data]);
 
@@ -67,7 +69,11 @@ export function Chart({ title, times, lines, text, isBinary = false }: ChartProp
           </li>
         ))}
       </ul>
-      <div ref={holder} class="plot" role="img" aria-labelledby={caption} />
+      {isDrawn ? (
+        <div ref={holder} class="plot" role="img" aria-labelledby={caption} />
+      ) : (
+        <p class="plot muted">The line begins with the next values.</p>
+      )}
     </figure>
   );
 }
@@ -82,7 +88,7 @@ function options(element: HTMLElement, lines: Line[], text: (value: number) => s
     height: HEIGHT,
     legend: { show: false },
     cursor: { show: false },
-    padding: [8, 8, 0, 0],
+    padding: [8, 28, 0, 0],
     scales: { x: { time: true }, y: { range: (_plot, _min, max) => [0, max > 0 ? max * 1.1 : 1] } },
     axes: [
       { ...common, grid: { show: false }, space: 90, size: 28, values: (_plot, ticks) => ticks.map((it) => clock(it * 1e6)) },

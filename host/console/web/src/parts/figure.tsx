@@ -20,6 +20,12 @@ export function Figure({ name, value, note }: FigureProps): JSX.Element {
   );
 }
 
-export function Figures({ children }: { children: ComponentChildren }): JSX.Element {
-  return <dl class="figures">{children}</dl>;
+interface FiguresProps {
+  /** Set for many figures in one row. */
+  isDense?: boolean;
+  children: ComponentChildren;
+}
+
+export function Figures({ isDense, children }: FiguresProps): JSX.Element {
+  return <dl class={isDense ? "figures dense" : "figures"}>{children}</dl>;
 }

@@ -4,6 +4,7 @@ import type { ComponentChildren, JSX, Ref } from "preact";
 
 import { type Problem, Refused, kindOf, sentence } from "../api/problem.ts";
 import { functionHref } from "../route.ts";
+import { Prose } from "./prose.tsx";
 
 /** Shows any error. */
 export function ErrorBox({ error, title }: { error: unknown; title?: string }): JSX.Element {
@@ -13,7 +14,9 @@ export function ErrorBox({ error, title }: { error: unknown; title?: string }): 
       <p>
         <strong>{title ?? "This didn't work"}</strong>
       </p>
-      <p>{sentence(error)}</p>
+      <p>
+        <Prose text={sentence(error)} />
+      </p>
     </div>
   );
 }
@@ -30,18 +33,39 @@ export function ProblemBox({ problem, title, children, boxRef }: ProblemBoxProps
   return (
     <div class="box bad" role="alert" tabIndex={-1} ref={boxRef ?? null}>
       <p>
-        <strong>{title ?? problem.title}</strong>{" "}
+        <strong>{title ?? titleOf(problem)}</strong>{" "}
         {kindOf(problem) && (
           <span class="tag">
             {problem.status} {kindOf(problem)}
           </span>
         )}
       </p>
-      <p>{sentence(problem.detail)}</p>
+      <p>
+        <Prose text={sentence(problem.detail)} />
+      </p>
       <Details problem={problem} />
       {children}
     </div>
   );
+}
+
+/** Returns a title in words: that of a problem document is the name of its status. */
+function titleOf({ status, pointer }: Problem): string {
+  if (pointer !== undefined) return "The input doesn't fit the function";
+  switch (status) {
+    case 403:
+      return "Your token may not do this";
+    case 404:
+      return "Not found";
+    case 502:
+      return "The function failed";
+    case 503:
+      return "The server has no room now";
+    case 504:
+      return "The function took too long";
+    default:
+      return status >= 500 ? "The server failed" : "The server refused this";
+  }
 }
 
 /** Shows the members that a kind of problem may have. */
@@ -53,9 +77,9 @@ function Details({ problem }: { problem: Problem }): JSX.Element {
     ["Expected", expected],
     ["Found", found],
     ["Step", problem.step as string | undefined],
-    ["Reason", reason && problem.detail.includes(reason) ? undefined : reason],
+    ["Reason", reason],
     ["What to try", hint],
-  ].filter((fact): fact is [string, string] => typeof fact[1] === "string");
+  ].filter((fact): fact is [string, string] => typeof fact[1] === "string" && !problem.detail.includes(fact[1]));
   return (
     <>
       {facts.length > 0 && (

@@ -5,10 +5,10 @@ import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 
 import { type Answer, type CallBody, call } from "../answer/call.ts";
-import { AnswerContent, AnswerFacts } from "../answer/show.tsx";
+import { AnswerContent, AnswerFacts, AnswerSummary } from "../answer/show.tsx";
 import { may, server } from "../api/session.ts";
 import type { FunctionVersion } from "../api/wire.ts";
-import { ErrorBox } from "../parts/problem.tsx";
+import { ErrorBox, ProblemBox } from "../parts/problem.tsx";
 import { Caller } from "./caller.tsx";
 
 export function CallTab({ version }: { version: FunctionVersion }): JSX.Element {
@@ -39,13 +39,14 @@ export function CallTab({ version }: { version: FunctionVersion }): JSX.Element 
     return <p class="muted">Your token may read, but not call functions. Its scope would have to be “invoke” or “admin”.</p>;
   }
   const { value: shown } = answer;
-  const isInputProblem = shown?.problem !== undefined;
+  // What is wrong with the input is shown at the form; a failure of the function is its answer.
+  const isRefused = shown?.problem !== undefined && shown.status < 500;
   return (
     <>
       {version.form === "http" && <HttpNote name={version.name} />}
       <Caller
         version={version}
-        problem={shown?.problem}
+        problem={isRefused ? shown?.problem : undefined}
         isRunning={isRunning.value}
         action="Call"
         onRun={(body) => void run(body, false)}
@@ -73,11 +74,16 @@ export function CallTab({ version }: { version: FunctionVersion }): JSX.Element 
         {shown && !isRunning.value ? `The answer has the status ${shown.status}.` : ""}
       </div>
       {failure.value !== undefined && <ErrorBox error={failure.value} title="No answer" />}
-      {shown && (
+      {shown && !isRefused && (
         <div class="answer">
           <h2>Answer</h2>
+          <AnswerSummary answer={shown} />
+          {shown.problem ? (
+            <ProblemBox problem={shown.problem} />
+          ) : (
+            <AnswerContent answer={shown} name={version.name} />
+          )}
           <AnswerFacts answer={shown} name={version.name} />
-          {!isInputProblem && <AnswerContent answer={shown} name={version.name} />}
         </div>
       )}
     </>

@@ -2,7 +2,7 @@
 
 import { type Signal, useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useId, useMemo } from "preact/hooks";
+import { useEffect, useId, useMemo, useRef } from "preact/hooks";
 
 import type { CallBody } from "../answer/call.ts";
 import type { Problem } from "../api/problem.ts";
@@ -40,6 +40,7 @@ export function Caller({ version, problem, isRunning, action, onRun, children }:
   const document = remembered(documents, version, () => (type ? blank(type) : null));
   const payload = remembered(payloads, version, () => EMPTY_PAYLOAD);
   const isBroken = useSignal(false);
+  const box = useRef<HTMLDivElement>(null);
   const placed = useSignal<PlacedProblem | undefined>(undefined);
 
   // A problem with a place is shown at its field, which gets the focus.
@@ -47,6 +48,7 @@ export function Caller({ version, problem, isRunning, action, onRun, children }:
     const place = problem?.pointer === undefined ? undefined : shownPlace(prefix, problem.pointer);
     placed.value = place === undefined || !problem ? undefined : { pointer: place, message: message(problem) };
     if (place !== undefined) globalThis.document.getElementById(idOf(prefix, place))?.focus();
+    else if (problem) box.current?.focus();
   }, [problem]);
 
   const run = () => {
@@ -66,7 +68,7 @@ export function Caller({ version, problem, isRunning, action, onRun, children }:
       }}
     >
       {problem && (
-        <ProblemBox problem={problem}>
+        <ProblemBox problem={problem} boxRef={box}>
           {placed.value && (
             <button
               type="button"

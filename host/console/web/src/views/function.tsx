@@ -78,7 +78,7 @@ function Summary({ version }: { version: FunctionVersion }): JSX.Element {
           <Markdown text={version.docs} />
         </div>
       )}
-      <Figures>
+      <Figures isDense>
         <Figure name="Version" value={version.version} note={bytes(version.size_bytes)} />
         <Figure
           name="Calls"

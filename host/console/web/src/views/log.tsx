@@ -7,6 +7,7 @@ import { get } from "../api/request.ts";
 import type { LoggedCall } from "../api/wire.ts";
 import { clock, count, duration, plural } from "../format.ts";
 import { Backtrace, ErrorBox } from "../parts/problem.tsx";
+import { Prose } from "../parts/prose.tsx";
 import { usePoll } from "../poll.ts";
 import { functionHref } from "../route.ts";
 
@@ -119,7 +120,7 @@ function Entry({ call, hasName }: { call: LoggedCall; hasName: boolean }): JSX.E
         <span class={isOk ? "tag good" : "tag bad"}>{isOk ? "ok" : "failed"}</span>
         {call.request_id && <code class="muted request">{call.request_id}</code>}
       </p>
-      {!isOk && <p class="outcome">{call.outcome}</p>}
+      {!isOk && <p class="outcome"><Prose text={call.outcome} /></p>}
       {call.output !== "" && (
         <pre tabIndex={0} aria-label="Printed">
           {call.output.replace(/\n$/, "")}

@@ -76,7 +76,6 @@ function Charts({ samples, bounds }: { samples: ServerSample[]; bounds: number[]
   return (
     <section aria-labelledby="charts">
       <h2 id="charts">The last ten minutes</h2>
-      {times.length < 2 && <p class="muted">The charts begin when this page is opened.</p>}
       <div class="charts">
         <Chart
           title="Calls by second"

@@ -7,23 +7,25 @@ import { get } from "../api/request.ts";
 import { may } from "../api/session.ts";
 import type { CacheReport, Counts, FunctionCache, LoggedCall, Source } from "../api/wire.ts";
 import { bytes, clock, count, duration, energy, percent, plural, rate } from "../format.ts";
-import { PAUSE_MS, SAMPLES_MAX, stats } from "../live.ts";
+import { PAUSE_MS, SAMPLES_MAX, recentOf, stats } from "../live.ts";
 import { Chart } from "../parts/chart.tsx";
 import { Figure, Figures } from "../parts/figure.tsx";
 import { Loaded, useReading } from "../parts/load.tsx";
+import { Prose } from "../parts/prose.tsx";
 import { functionHref } from "../route.ts";
 import { type Sample, activity, hitRatio, quantile } from "../stats.ts";
 import { ClearCache } from "./clear-cache.tsx";
 
 export function StatsTab({ name }: { name: string }): JSX.Element {
-  const samples = useSignal<Sample<Counts>[]>([]);
+  const samples = useSignal<Sample<Counts>[]>(recentOf(name));
   const current = stats.value;
   const newest = current?.functions[name];
   // The stats of the whole server hold those of the function: nothing else has to be asked for.
   useSignalEffect(() => {
     const sample = stats.value;
     const counts = sample?.functions[name];
-    if (sample && counts) samples.value = [...samples.peek(), { atUs: sample.at_unix_us, counts }].slice(-SAMPLES_MAX);
+    const isNew = sample?.at_unix_us !== samples.peek().at(-1)?.atUs;
+    if (sample && counts && isNew) samples.value = [...samples.peek(), { atUs: sample.at_unix_us, counts }].slice(-SAMPLES_MAX);
   });
   if (!current) return <p class="muted">Loading…</p>;
   return (
@@ -184,7 +186,7 @@ function LastErrors({ name }: { name: string }): JSX.Element {
               <ul class="plain-list">
                 {failed.map((it) => (
                   <li key={it.at_unix_us}>
-                    <span class="muted">{clock(it.at_unix_us)}</span> {it.outcome}
+                    <span class="muted">{clock(it.at_unix_us)}</span> <Prose text={it.outcome} />
                   </li>
                 ))}
               </ul>

@@ -28,13 +28,13 @@ export function VersionsTab({ tagged }: { tagged: Tagged }): JSX.Element {
           <thead>
             <tr>
               <th scope="col">Version</th>
+              {may("admin") && <th scope="col">Change</th>}
               <th scope="col">Deployed</th>
               <th scope="col" class="num">
                 Size
               </th>
               <th scope="col">Signature</th>
               <th scope="col">Digest</th>
-              {may("admin") && <th scope="col">Change</th>}
             </tr>
           </thead>
           <tbody>
@@ -43,14 +43,6 @@ export function VersionsTab({ tagged }: { tagged: Tagged }): JSX.Element {
                 <th scope="row">
                   {it.version} {it.version === current.version && <span class="tag good">current</span>}
                 </th>
-                <td class="nowrap">{date(it.deployed_at_unix_s)}</td>
-                <td class="num">{bytes(it.size_bytes)}</td>
-                <td>
-                  <code>{it.signature.replace(/^handle: func/, "")}</code>
-                </td>
-                <td>
-                  <code title={it.digest}>{digest(it.digest)}</code>
-                </td>
                 {may("admin") && (
                   <td>
                     {it.version !== current.version && (
@@ -64,6 +56,14 @@ export function VersionsTab({ tagged }: { tagged: Tagged }): JSX.Element {
                     )}
                   </td>
                 )}
+                <td class="nowrap">{date(it.deployed_at_unix_s)}</td>
+                <td class="num">{bytes(it.size_bytes)}</td>
+                <td>
+                  <code>{it.signature.replace(/^handle: func/, "")}</code>
+                </td>
+                <td>
+                  <code title={it.digest}>{digest(it.digest)}</code>
+                </td>
               </tr>
             ))}
           </tbody>
