@@ -6,6 +6,7 @@ import { useEffect, useId, useRef } from "preact/hooks";
 
 import { Refused, sentence } from "../api/problem.ts";
 import { ask, signIn } from "../api/session.ts";
+import { Prose } from "../parts/prose.tsx";
 import { replace, route } from "../route.ts";
 
 export function SignIn(): JSX.Element {
@@ -21,14 +22,10 @@ export function SignIn(): JSX.Element {
     try {
       await signIn(secret);
     } catch (reason) {
-      const isWrong = reason instanceof Refused && reason.status === 401;
-      const wrong =
-        "code" in secret
-          ? "This link was used before, or it is too old. Sign in with a token, or start the server again for a new link."
-          : "The server doesn't have this token, or it has expired.";
       // Somebody who is signed in already may open an old link.
       if ("code" in secret) await ask().catch(() => {});
-      error.value = isWrong ? wrong : sentence(reason);
+      const isUnknown = reason instanceof Refused && reason.kind === "unauthorized";
+      error.value = isUnknown ? "The server doesn't have this token. Look for a typing mistake." : sentence(reason);
       input.current?.focus();
     } finally {
       isBusy.value = false;
@@ -70,7 +67,7 @@ export function SignIn(): JSX.Element {
           />
           {error.value && (
             <p class="mistake" id={`${id}:error`} role="alert">
-              {error.value}
+              <Prose text={error.value} />
             </p>
           )}
           <p class="muted" id={`${id}:help`}>

@@ -7,13 +7,16 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const root = join(dirname(fileURLToPath(import.meta.url)), "../../../../..");
+const repository = join(dirname(fileURLToPath(import.meta.url)), "../../../../..");
 
 /** The binary. `cargo xtask ci` names the one that it has built. */
-const binary = process.env.NEBULA_BINARY ?? join(root, "target/debug/nebula");
+const binary = process.env.NEBULA_BINARY ?? join(repository, "target/debug/nebula");
 
 /** The components that `cargo build --workspace` has built. */
-const built = process.env.NEBULA_GUESTS ?? join(root, "target/guests/wasm32-wasip2/release");
+const built = process.env.NEBULA_GUESTS ?? join(repository, "target/guests/wasm32-wasip2/release");
+
+/** Returns a path in the repository. */
+export const root = (path) => join(repository, path);
 
 /** Returns the path of a function's component, from `functions/`. */
 export const functionFile = (name) => join(built, `${name.replaceAll("-", "_")}.wasm`);
@@ -22,17 +25,26 @@ export const functionFile = (name) => join(built, `${name.replaceAll("-", "_")}.
 export const guestFile = (name) => join(built, "examples", `${name}.wasm`);
 
 /** Returns the path of a function's or pipeline's sample. */
-export const sampleFile = (name) => join(root, "functions", name);
+export const sampleFile = (name) => join(repository, "functions", name);
 
 export class Nebula {
   /** Starts a server with more arguments. */
-  static async start(...args) {
+  static start(...args) {
+    return Nebula.run("serve", args);
+  }
+
+  /** Builds, deploys and serves the functions of a directory. */
+  static up(directory) {
+    return Nebula.run("up", ["--no-watch", directory]);
+  }
+
+  static async run(command, args) {
     const home = mkdtempSync(join(tmpdir(), "nebula-console-"));
-    const child = spawn(
-      binary,
-      ["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data-dir", join(home, "data"), ...args],
-      { stdio: ["ignore", "pipe", "inherit"] },
-    );
+    const addresses = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--data-dir", join(home, "data")];
+    const child = spawn(binary, [command, ...addresses, ...args], {
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, NEBULA_LOG: "error" },
+    });
     const nebula = new Nebula();
     Object.assign(nebula, { home, child });
     await new Promise((resolve, reject) => {
@@ -40,8 +52,8 @@ export class Nebula {
       child.once("exit", (code) => reject(new Error(`the server exited with ${code}`)));
       createInterface({ input: child.stdout }).on("line", (line) => {
         const [label, url] = line.split(/\s+/);
-        if (label === "calls" || label === "control") nebula[label] = url;
-        if (nebula.calls && nebula.control) resolve();
+        if (["calls", "control", "console"].includes(label)) nebula[label] = url;
+        if (nebula.calls && nebula.control && nebula.console) resolve();
       });
     });
     nebula.token = readFileSync(join(home, "data/token"), "utf8").trim();

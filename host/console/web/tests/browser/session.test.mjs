@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { Console, launch } from "./browser.mjs";
-import { Nebula, functionFile, guestFile } from "./nebula.mjs";
+import { Nebula, functionFile, guestFile, root } from "./nebula.mjs";
 
 let [nebula, browser] = [];
 
@@ -47,10 +47,32 @@ test("a wrong token is refused in words, and a right one opens the console", asy
 test("a link that doesn't work says so, and its code leaves the address", async () => {
   const it = await Console.open(browser, nebula, { hash: "#/sign-in/not-a-code" });
   it.expect(401, "/api/v1/session");
-  await it.page.getByText("This link was used before").waitFor();
+  await it.page.getByRole("alert").getByText("this link works once", { exact: false }).waitFor();
   assert.ok(!it.page.url().includes("not-a-code"));
   await it.signIn();
   await it.close();
+});
+
+test("the link of `nebula up` signs in, once", async () => {
+  const up = await Nebula.up(root("functions/add"));
+  try {
+    const link = new URL(up.console);
+    const it = await Console.open(browser, up, { hash: link.hash });
+    it.expect(404, "/api/v1/experiment").expect(401, "/api/v1/session");
+    await it.page.getByRole("heading", { name: "Overview" }).waitFor();
+    assert.ok(!it.page.url().includes(link.hash));
+    // Somebody who is signed in may open it again.
+    await it.page.goto("about:blank");
+    await it.page.goto(up.console);
+    await it.page.getByRole("heading", { name: "Overview" }).waitFor();
+    await it.close();
+    const other = await Console.open(browser, up, { hash: link.hash });
+    other.expect(401, "/api/v1/session");
+    await other.page.getByRole("alert").waitFor();
+    await other.close();
+  } finally {
+    await up.stop();
+  }
 });
 
 test("a session that the server ends leads back to the sign-in", async () => {
