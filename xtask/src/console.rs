@@ -22,7 +22,8 @@ pub(crate) fn check() -> Result<(), String> {
     // The tests deploy the guests, which the build script of the end-to-end tests builds.
     run(cargo(".").args(["build", "--workspace"]))?;
     let nebula = tools::nebula()?;
-    let folder = nebula.ancestors().nth(2).ok_or_else(|| format!("`{}` is in no folder", nebula.display()))?;
+    let folder =
+        nebula.ancestors().nth(2).ok_or_else(|| format!("`{}` is in no folder", nebula.display()))?;
     let mut browser: Command = npm(&["run", "browser"])?;
     browser.env("NEBULA_GUESTS", folder.join("guests/wasm32-wasip2/release"));
     run(browser.env("NEBULA_BINARY", &nebula))

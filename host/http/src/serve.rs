@@ -275,7 +275,16 @@ impl Server {
             let tracer_of_plane = tracer.clone();
             let data_plane = move |shard, contents| {
                 let tracer = tracer_of_plane;
-                Arc::new(DataPlane { shard, contents, bodies, readiness, cors, compression, document, tracer })
+                Arc::new(DataPlane {
+                    shard,
+                    contents,
+                    bodies,
+                    readiness,
+                    cors,
+                    compression,
+                    document,
+                    tracer,
+                })
             };
             let cached_fast_path = self.cached_fast_path;
             let work = DataThread { runtime, cached_fast_path, observers: None, tracer, relayed, data_plane };
