@@ -1,5 +1,5 @@
-//! `/api/v1/stats` and the stats of one function: the values against the calls that were made, and
-//! against the metrics.
+//! `/api/v1/stats`, the stats of one function, and `nebula stats`: the values against the calls that
+//! were made, and against the metrics.
 
 use std::collections::BTreeSet;
 
@@ -190,4 +190,52 @@ fn every_count_has_all_fields() {
         assert_eq!(fields(counts), all);
         assert_eq!(fields(&counts["phases"]), fields(&stats["all"]["phases"]));
     }
+}
+
+#[test]
+fn the_command_shows_the_counts_of_a_function() {
+    let nebula = Nebula::start().deploy("adds", guests::ADDS).deploy("traps", guests::TRAPS);
+    for sum in ["[1,2]", "[3,4]", "[1,2]", "[1,2]"] {
+        nebula.post("/f/adds", sum).is(200);
+    }
+    nebula.post("/f/adds", r#"["one",2]"#).is(400);
+    let text = nebula.cli(&["stats", "adds"]).exits(0).stdout();
+    for line in [
+        "adds\n",
+        "  calls      5: 4 answered, 1 failed\n",
+        "  error      1 type-mismatch\n",
+        "  source     2 memory, 0 disk, 0 merged, 2 miss, 0 uncached, 1 refused\n",
+        "  hit ratio  50 %\n",
+        "  bytes      29 B in, 4 B out\n",
+        "  percentiles are estimated within buckets: 10 µs, 25 µs, 100 µs, 250 µs, 1 ms, ",
+    ] {
+        assert!(text.contains(line), "no `{line}` in:\n{text}");
+    }
+    let row = text.lines().find(|line| line.starts_with("  run ")).unwrap();
+    let cells: Vec<_> = row.split_whitespace().collect();
+    assert_eq!((cells[0], cells[1], cells.len()), ("run", "2", 10), "{row}");
+
+    let json = nebula.cli(&["stats", "adds", "--json"]).exits(0).json();
+    assert_eq!((&json["function"], &json["counts"]["calls"]), (&"adds".into(), &5.into()));
+    assert!((json["hit_ratio"].as_f64().unwrap() - 0.5).abs() < 1e-9, "{json}");
+    let of_run = &json["percentiles_us"]["run"];
+    let [p50, p99] = ["p50", "p99"].map(|name| of_run[name].as_f64().unwrap());
+    assert!(p50 > 0.0 && p99 >= p50, "{of_run}");
+
+    nebula.cli(&["stats", "traps"]).exits(0).says(&format!(
+        "traps\n{}  calls      0: 0 answered, 0 failed\n  source     0 memory, 0 disk, 0 merged, 0 miss, 0 uncached, 0 refused\n  \
+         hit ratio  -\n  lane       0 fast, 0 compute, 0 restarted\n  cold       0 waited for the code to be loaded\n  \
+         bytes      0 B in, 0 B out\n  cpu        0 µs\n  energy     0 J, modelled\n  saved      0 µs, 0 J modelled\n",
+        since(&nebula)
+    ));
+    nebula.cli(&["stats", "absent"]).exits(7).explains("cannot show the stats of `absent`");
+    nebula.cli(&["stats"]).exits(2);
+}
+
+/// Returns the line about the start of the server, which differs between runs.
+fn since(nebula: &Nebula) -> String {
+    let text = nebula.cli(&["stats", "traps"]).exits(0).stdout();
+    let line = text.lines().find(|line| line.starts_with("  since ")).unwrap();
+    assert!(line.contains("Z, the server's start ") && line.ends_with(" ago"), "{line}");
+    format!("{line}\n")
 }

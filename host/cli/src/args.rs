@@ -102,6 +102,8 @@ pub(crate) enum Command {
     Pipeline(Pipeline),
     /// Call a function and show the input, output, time and cache state of each step
     Explain(Explain),
+    /// Show what the server has counted of a function's calls: sources, errors, durations, energy
+    Stats(Named),
     /// Show the cached results and what they save, by function; or clear them
     Cache(Cache),
     /// The tokens of a running server: create one, list them, revoke one

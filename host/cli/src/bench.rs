@@ -13,7 +13,7 @@
 //! * `goal`, `search`: a latency that must hold, and the search for the highest rate that holds it.
 //!   `pilot` guesses where to begin.
 //! * `server_process`: CPU time and memory of the server. `generator`: those of the load itself.
-//! * `report`: what is shown, as JSON. `text`, `chart` and `figures` write it for people.
+//! * `report`: what is shown, as JSON. `text` and `chart` write it for people.
 //!
 //! Invariants:
 //! * A latency counts from the instant at which the request was due. A request that found no free
@@ -26,7 +26,6 @@
 mod answer;
 mod chart;
 mod connection;
-mod figures;
 mod generator;
 mod goal;
 mod open_loop;
@@ -40,7 +39,6 @@ mod target;
 mod text;
 mod timer;
 
-pub(crate) use self::figures::duration;
 pub(crate) use self::goal::Goal;
 pub(crate) use self::open_loop::{Interrupt, Observer, Plan, Run, Stop, run};
 pub(crate) use self::pilot::Pilot;

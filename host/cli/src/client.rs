@@ -11,9 +11,9 @@ use anyhow::Context;
 use nebula_http::endpoints::{self, Endpoint};
 use nebula_http::settings::{deploy_query, followers_query};
 use nebula_http::wire::{
-    CacheReport, CallExplanation, Export, FunctionDetail, FunctionList, FunctionLogs, FunctionVersion,
-    ImportReport, ImportRequest, PipelineCheck, PipelineDetail, ProjectReport, ProjectRequest,
-    RollbackRequest, ServerInfo,
+    CacheReport, CallExplanation, Export, FunctionDetail, FunctionList, FunctionLogs, FunctionStats,
+    FunctionVersion, ImportReport, ImportRequest, PipelineCheck, PipelineDetail, ProjectReport,
+    ProjectRequest, RollbackRequest, ServerInfo,
 };
 use nebula_http::{Token, logs_query, names_query};
 use nebula_runtime::id::{Digest, FunctionName, FunctionRef, ProjectName};
@@ -420,6 +420,11 @@ impl<'a> Client<'a> {
             &path,
             Payload { media_type: input.media_type.as_deref(), body: &input.body },
         )?)
+    }
+
+    /// Returns the counts of a function since the server's start.
+    pub(crate) fn stats_of(&self, name: &FunctionName) -> anyhow::Result<FunctionStats> {
+        read_json(self.ask_of(&endpoints::STATS_OF, name)?)
     }
 
     pub(crate) fn cache(&self) -> anyhow::Result<CacheReport> {

@@ -20,6 +20,7 @@ mod pipeline;
 mod replay;
 mod sdk;
 mod serve;
+mod stats;
 mod token;
 mod up;
 mod verify;
@@ -60,6 +61,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Logs(logs) => logs::run(&logs)?,
         Command::Pipeline(pipeline) => pipeline::run(&pipeline)?,
         Command::Explain(explain) => return explain::run(&explain),
+        Command::Stats(named) => stats::run(&named)?,
         Command::Cache(cache) => cache::run(&cache)?,
         Command::Token(token) => token::run(&token)?,
         Command::Login(login) => login::run(&login)?,

@@ -10,8 +10,8 @@
 
 use std::time::Duration;
 
-use super::figures::duration;
 use super::tally::{Counted, Latencies};
+use crate::figures::duration;
 
 /// The bounds of a decade, from the finest series to the coarsest: R20, R10, R5, 1-2-5, and two.
 const SERIES: [&[f64]; 5] = [

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::chart;
-use super::figures::{bytes, duration, percent, three_digits};
 use super::report::{BenchReport, LatencyReport, MODELLED_CALLS_MIN, RangeReport};
+use crate::figures::{bytes, duration, percent, three_digits};
 
 /// The width of a drawing if stdout isn't a terminal.
 const COLUMNS_DEFAULT: usize = 80;

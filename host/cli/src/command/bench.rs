@@ -19,10 +19,11 @@ use crate::address::PlaneUrl;
 use crate::args::Bench;
 use crate::bench::{
     BenchReport, Goal, Interrupt, Observer, Pilot, Plan, Rate, Run, Search, ServerMeter, ServerProcess,
-    ServerUse, Step, Stop, Subject, Tally, Target, Verdict, chart_columns, duration, print, run as run_load,
+    ServerUse, Step, Stop, Subject, Tally, Target, Verdict, chart_columns, print, run as run_load,
 };
 use crate::client::{CallHead, Client, has_body};
 use crate::failure::{Failure, FailureKind};
+use crate::figures::duration;
 use crate::http_parts::{Header, HttpParts};
 use crate::input::{Input, InputArgument};
 use crate::report::{hinted, json, note, text};
