@@ -38,7 +38,7 @@ const DOCUMENTS: &[Document] = &[
     Document { path: "README.md", needs_functions: false, run: 6, not_run: 2 },
     Document { path: "bench/README.md", needs_functions: false, run: 0, not_run: 2 },
     Document { path: "deploy/README.md", needs_functions: false, run: 0, not_run: 2 },
-    Document { path: "docs/cli.md", needs_functions: true, run: 4, not_run: 1 },
+    Document { path: "docs/cli.md", needs_functions: true, run: 5, not_run: 1 },
     Document { path: "docs/logging.md", needs_functions: false, run: 0, not_run: 1 },
     Document { path: "docs/measuring.md", needs_functions: true, run: 1, not_run: 1 },
     Document { path: "docs/metrics.md", needs_functions: true, run: 2, not_run: 0 },

@@ -59,6 +59,7 @@ mod servers;
 mod stats;
 mod stopping;
 mod tokens;
+mod top;
 mod tracing;
 mod typed;
 mod up;

@@ -150,7 +150,7 @@ pub fn command() -> Command {
 }
 
 /// Removes the variables that the developer's shell, or the cargo that runs the tests, has set.
-fn clean(mut command: Command) -> Command {
+pub(crate) fn clean(mut command: Command) -> Command {
     const REMOVED_PREFIXES: [&str; 6] = ["NEBULA_", "CARGO_", "RUSTC", "RUSTFLAGS", "RUST_", "CLICOLOR"];
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();

@@ -15,6 +15,7 @@
 //! * `prometheus`: the metrics of a server, their linter, and a scraper; `promql`: the names in its
 //!   queries.
 //! * `chromium`: a page of another origin, in a browser.
+//! * `terminal`: a command in a terminal, with its keys and its screen.
 //! * `tls`: a TLS server in front of a server, with a certificate of its own.
 //! * `generator`: random values that a seed reproduces.
 //!
@@ -43,6 +44,7 @@ mod nginx;
 mod prometheus;
 mod promql;
 mod server;
+mod terminal;
 mod tls;
 
 pub use answer::{Answer, Problem};
@@ -54,6 +56,7 @@ pub use nginx::Nginx;
 pub use prometheus::{Prometheus, Scrape, lint, promtool, series_value};
 pub use promql::NamedMetrics;
 pub use server::{Nebula, RequestBuilder, data_dir_in, spawn_with_socket};
+pub use terminal::{Ended, Terminal, TerminalSize};
 pub use tls::{TestCa, TlsServer};
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));

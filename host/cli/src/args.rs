@@ -7,6 +7,7 @@ mod logging;
 mod remote;
 mod settings;
 mod token;
+mod top;
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -25,6 +26,7 @@ pub(crate) use self::logging::{AccessLog, DEFAULT_FILTER, FILTER_VARIABLES, LogA
 pub(crate) use self::remote::{CONTROL_ADDRESS, DATA_ADDRESS, DATA_DIR, Login, Logout, Remote};
 pub(crate) use self::settings::{ConfigArgs, EnvironmentArgs, LimitArgs, SettingsArgs, Switch};
 pub(crate) use self::token::{CreateToken, RevokeToken, TokenCommand};
+pub(crate) use self::top::Top;
 use crate::address::{Address, PlaneUrl};
 use crate::failure::exit_codes_help;
 use crate::http_parts::HttpParts;
@@ -102,6 +104,8 @@ pub(crate) enum Command {
     Pipeline(Pipeline),
     /// Call a function and show the input, output, time and cache state of each step
     Explain(Explain),
+    /// Show the functions by rate, live: durations, hits, cold starts, errors, power, and the server
+    Top(Top),
     /// Show what the server has counted of a function's calls: sources, errors, durations, energy
     Stats(Named),
     /// Show the cached results and what they save, by function; or clear them

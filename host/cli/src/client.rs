@@ -13,7 +13,7 @@ use nebula_http::settings::{deploy_query, followers_query};
 use nebula_http::wire::{
     CacheReport, CallExplanation, Export, FunctionDetail, FunctionList, FunctionLogs, FunctionStats,
     FunctionVersion, ImportReport, ImportRequest, PipelineCheck, PipelineDetail, ProjectReport,
-    ProjectRequest, RollbackRequest, ServerInfo,
+    ProjectRequest, RollbackRequest, ServerInfo, Stats,
 };
 use nebula_http::{Token, logs_query, names_query};
 use nebula_runtime::id::{Digest, FunctionName, FunctionRef, ProjectName};
@@ -32,7 +32,7 @@ use crate::http_parts::{Header, HttpParts};
 use crate::input::Input;
 use crate::tls;
 
-/// The time for a whole request: deploys compile, which takes a while.
+/// The time for a whole request, unless a command has its own: deploys compile, which takes a while.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The longest body that is sent before the server has agreed to read it, bytes. A server that
@@ -58,6 +58,8 @@ pub(crate) struct Client<'a> {
     remote: &'a Remote,
     /// The token to use instead of the one that the arguments name.
     token: Option<Token>,
+    /// The time for a whole request.
+    timeout: Duration,
     link: OnceCell<Link>,
 }
 
@@ -65,6 +67,7 @@ pub(crate) struct Client<'a> {
 struct Link {
     connection: Connection,
     plain: Agent,
+    timeout: Duration,
     /// The agent for `https://` URLs, made when it is needed: it reads the system's certificates.
     secure: OnceCell<Agent>,
 }
@@ -102,9 +105,9 @@ impl CallReply {
 }
 
 impl Link {
-    fn open(remote: &Remote) -> anyhow::Result<Self> {
-        let plain = agent(None);
-        Ok(Self { connection: Connection::of(remote)?, plain, secure: OnceCell::new() })
+    fn open(remote: &Remote, timeout: Duration) -> anyhow::Result<Self> {
+        let plain = agent(None, timeout);
+        Ok(Self { connection: Connection::of(remote)?, plain, timeout, secure: OnceCell::new() })
     }
 
     /// Returns the agent for a URL.
@@ -115,7 +118,7 @@ impl Link {
         if let Some(agent) = self.secure.get() {
             return Ok(agent);
         }
-        let agent = agent(Some(tls::config(self.connection.ca.as_deref())?));
+        let agent = agent(Some(tls::config(self.connection.ca.as_deref())?), self.timeout);
         Ok(self.secure.get_or_init(|| agent))
     }
 
@@ -164,9 +167,9 @@ impl Link {
 }
 
 /// Returns an agent, with TLS if it is configured.
-fn agent(tls: Option<TlsConfig>) -> Agent {
+fn agent(tls: Option<TlsConfig>, timeout: Duration) -> Agent {
     let config = Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
+        .timeout_global(Some(timeout))
         .http_status_as_error(false)
         // A redirect is an answer of the function. The control plane sends none.
         .max_redirects(0)
@@ -200,19 +203,24 @@ fn is_of_tls(error: &ureq::Error) -> bool {
 
 impl<'a> Client<'a> {
     pub(crate) fn new(remote: &'a Remote) -> Self {
-        Self { remote, token: None, link: OnceCell::new() }
+        Self { remote, token: None, timeout: TIMEOUT, link: OnceCell::new() }
+    }
+
+    /// Sets the time for a whole request.
+    pub(crate) fn within(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// Creates a client that uses this token.
     pub(crate) fn with_token(remote: &'a Remote, token: Token) -> Self {
-        Self { remote, token: Some(token), link: OnceCell::new() }
+        Self { remote, token: Some(token), timeout: TIMEOUT, link: OnceCell::new() }
     }
 
     fn link(&self) -> anyhow::Result<&Link> {
         if let Some(link) = self.link.get() {
             return Ok(link);
         }
-        let link = Link::open(self.remote)?;
+        let link = Link::open(self.remote, self.timeout)?;
         Ok(self.link.get_or_init(|| link))
     }
 
@@ -420,6 +428,11 @@ impl<'a> Client<'a> {
             &path,
             Payload { media_type: input.media_type.as_deref(), body: &input.body },
         )?)
+    }
+
+    /// Returns the counts of all functions since the server's start, and the use of the server.
+    pub(crate) fn stats(&self) -> anyhow::Result<Stats> {
+        read_json(self.ask(&endpoints::STATS)?)
     }
 
     /// Returns the counts of a function since the server's start.

@@ -22,6 +22,7 @@ mod sdk;
 mod serve;
 mod stats;
 mod token;
+mod top;
 mod up;
 mod verify;
 mod verify_receipt;
@@ -61,6 +62,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Logs(logs) => logs::run(&logs)?,
         Command::Pipeline(pipeline) => pipeline::run(&pipeline)?,
         Command::Explain(explain) => return explain::run(&explain),
+        Command::Top(top) => top::run(top)?,
         Command::Stats(named) => stats::run(&named)?,
         Command::Cache(cache) => cache::run(&cache)?,
         Command::Token(token) => token::run(&token)?,

@@ -1,9 +1,14 @@
 //! The counts of a server, as its clients evaluate them.
 //!
+//! * `interval`: the change between two answers, and whether the server has restarted in between.
 //! * `percentile`: percentiles of a histogram's durations.
 
+mod interval;
 mod percentile;
 
+pub(crate) use self::interval::Interval;
+#[cfg(test)]
+pub(crate) use self::interval::samples;
 pub(crate) use self::percentile::{Percentile, percentile};
 
 use nebula_http::wire::{CallStats, SourceStats};
