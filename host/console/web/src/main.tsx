@@ -61,6 +61,8 @@ function titleOf(shown: Route): string {
       return shown.name;
     case "unknown":
       return "Not found";
+    case "sign-in":
+      return "Overview";
     default:
       return shown.view.charAt(0).toUpperCase() + shown.view.slice(1);
   }
@@ -154,7 +156,7 @@ const VIEWS: { view: Route["view"]; href: string; name: string }[] = [
 
 function Side({ shown }: { shown: Route }): JSX.Element {
   const isOpen = useSignal(false);
-  const current = shown.view === "function" ? "functions" : shown.view;
+  const current = shown.view === "function" ? "functions" : shown.view === "sign-in" ? "overview" : shown.view;
   useEffect(() => {
     isOpen.value = false;
   }, [shown]);
@@ -197,7 +199,8 @@ function Side({ shown }: { shown: Route }): JSX.Element {
 }
 
 function Account(): JSX.Element {
-  const leave = () => signOut().catch((error: unknown) => notify(sentence(error)));
+  // Nothing of this user stays in the page.
+  const leave = () => signOut().then(() => location.reload(), (error: unknown) => notify(sentence(error)));
   return (
     <div class="account">
       <p>

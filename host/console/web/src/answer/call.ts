@@ -14,7 +14,7 @@ export interface CallBody {
 export interface CallOptions {
   /** Run the function even if a result is cached. */
   isFresh: boolean;
-  /** Ask for a receipt. */
+  /** Ask for a receipt, and to keep the input, with which the call can be computed again. */
   hasReceipt: boolean;
   signal: AbortSignal;
 }
@@ -29,6 +29,8 @@ export interface Answer {
   timing: TimingEntry[];
   cache: string | undefined;
   receipt: string | undefined;
+  /** Set if the server keeps the input of the receipt. */
+  isInputKept: boolean;
   /** `name@version; digest=…` */
   function: string | undefined;
   requestId: string | undefined;
@@ -49,7 +51,7 @@ export async function call(name: string, input: CallBody, options: CallOptions):
   if (input.mediaType) headers["content-type"] = input.mediaType;
   headers.accept = input.isPlain ? "application/octet-stream, application/json;q=0.9, */*;q=0.1" : "*/*";
   if (options.isFresh) headers["cache-control"] = "no-cache";
-  if (options.hasReceipt) headers.prefer = "receipt";
+  if (options.hasReceipt) headers.prefer = "receipt=with-input";
   const path = `/api/v1/functions/${name}/call`;
   const started = performance.now();
   const request = { headers, signal: options.signal, ...(input.body === undefined ? {} : { body: input.body }) };
@@ -67,6 +69,7 @@ export async function call(name: string, input: CallBody, options: CallOptions):
     timing: timingOf(header("server-timing") ?? ""),
     cache: header("cache-status"),
     receipt: header("nebula-receipt"),
+    isInputKept: header("preference-applied")?.includes("with-input") ?? false,
     function: header("nebula-function"),
     requestId: header("x-request-id"),
     tookMs,

@@ -156,7 +156,7 @@ export function AnswerFacts({ answer, name }: { answer: Answer; name: string }):
     <>
       {cache && <p class="cache-state">{cacheSentence(cache)}.</p>}
       <Timing entries={answer.timing} />
-      {answer.receipt && <Receipt receipt={answer.receipt} name={name} />}
+      {answer.receipt && <Receipt receipt={answer.receipt} name={name} isInputKept={answer.isInputKept} />}
       {requestId && (
         <p class="muted">
           Request <code>{requestId}</code>
@@ -229,11 +229,11 @@ function Timing({ entries }: { entries: TimingEntry[] }): JSX.Element | null {
   );
 }
 
-function Receipt({ receipt, name }: { receipt: string; name: string }): JSX.Element {
+function Receipt({ receipt, name, isInputKept }: { receipt: string; name: string; isInputKept: boolean }): JSX.Element {
   const file = `${name}.receipt`;
   const url = useMemo(() => URL.createObjectURL(new Blob([receipt])), [receipt]);
   useEffect(() => () => URL.revokeObjectURL(url), [url]);
-  const command = `nebula replay ${file}`;
+  const command = `nebula replay ${file}${isInputKept ? "" : " --input @FILE"}`;
   return (
     <section class="receipt" aria-label="Receipt">
       <h3>Receipt</h3>

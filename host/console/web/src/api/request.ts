@@ -63,8 +63,8 @@ export async function sendJson<T>(method: string, path: string, body: unknown): 
  * Reads a JSON document in which numbers may have more digits than JavaScript's. Those below 2^53 are
  * ordinary numbers, except in schemas.
  */
-export async function getExact<T>(path: string): Promise<{ document: T; tag: string | null }> {
-  const response = await succeed("GET", path);
+export async function getExact<T>(path: string, signal: AbortSignal): Promise<{ document: T; tag: string | null }> {
+  const response = await succeed("GET", path, { signal });
   const found = read(await response.text());
   if (found.mistake) throw new Error(`The answer isn't JSON: ${found.mistake.message}`);
   return { document: plain(found.value) as T, tag: response.headers.get("etag") };

@@ -49,7 +49,6 @@ export async function signIn(secret: { token: string } | { code: string }): Prom
 /** Ends the session. */
 export async function signOut(): Promise<void> {
   await succeed("DELETE", "/api/v1/session");
-  session.value = null;
 }
 
 async function enter(entered: Session): Promise<void> {

@@ -4,6 +4,7 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect } from "preact/hooks";
 
+import { usePoll } from "../poll.ts";
 import { ErrorBox } from "./problem.tsx";
 
 /** The state of something that is read. */
@@ -30,6 +31,26 @@ export function useReading<T>(ask: () => Promise<T>, key: unknown): Reading<T> {
   return { value: value.value, error: error.value, again };
 }
 
+/** Reads something again and again while the component is shown, because others may change it. */
+export function useFollowing<T>(ask: (stopped: AbortSignal) => Promise<T>, pauseMs: number, key: unknown): Reading<T> {
+  const value = useSignal<T | undefined>(undefined);
+  const error = useSignal<unknown>(undefined);
+  const read = async (stopped: AbortSignal) => {
+    try {
+      const found = await ask(stopped);
+      if (stopped.aborted) return;
+      value.value = found;
+      error.value = undefined;
+    } catch (reason) {
+      if (!stopped.aborted) error.value = reason;
+      throw reason;
+    }
+  };
+  usePoll(read, pauseMs, key);
+  const again = () => read(new AbortController().signal).catch(() => {});
+  return { value: value.value, error: error.value, again };
+}
+
 interface LoadedProps<T> {
   reading: Reading<T>;
   children: (value: T) => ComponentChildren;
@@ -40,7 +61,7 @@ export function Loaded<T>({ reading, children }: LoadedProps<T>): JSX.Element {
   const { value, error, again } = reading;
   return (
     <>
-      {error !== undefined && (
+      {error !== undefined && value === undefined && (
         <div>
           <ErrorBox error={error} title="Can't show this" />
           <button type="button" onClick={() => void again()}>

@@ -62,7 +62,7 @@ export function CallTab({ version }: { version: FunctionVersion }): JSX.Element 
             checked={wantsReceipt.value}
             onChange={(event) => (wantsReceipt.value = event.currentTarget.checked)}
           />{" "}
-          Ask for a receipt
+          Ask for a receipt, and keep the input for it
         </label>
         {shown && !isRunning.value && (
           <button type="button" onClick={() => last.current && void run(last.current, true)}>

@@ -8,7 +8,7 @@ import { bytes, count, duration, energy, percent, rate } from "../format.ts";
 import { changes } from "../functions.ts";
 import { now, stats } from "../live.ts";
 import { Figure, Figures } from "../parts/figure.tsx";
-import { Loaded, useReading } from "../parts/load.tsx";
+import { Loaded, useFollowing } from "../parts/load.tsx";
 import { Markdown } from "../parts/markdown.tsx";
 import { type Tab, functionHref } from "../route.ts";
 import { hitRatio, quantile } from "../stats.ts";
@@ -21,11 +21,16 @@ import type { Tagged } from "./tagged.ts";
 import { VersionsTab } from "./versions.tsx";
 
 
+/** The time between two readings of the function, which others may deploy. */
+const PAUSE_MS = 10_000;
+
 export function FunctionView({ name, tab }: { name: string; tab: Tab }): JSX.Element {
-  const reading = useReading(async (): Promise<Tagged> => {
-    const { document, tag } = await getExact<FunctionDetail>(`/api/v1/functions/${encodeURIComponent(name)}`);
+  const path = `/api/v1/functions/${encodeURIComponent(name)}`;
+  const ask = async (stopped: AbortSignal): Promise<Tagged> => {
+    const { document, tag } = await getExact<FunctionDetail>(path, stopped);
     return { detail: document, tag };
-  }, `${name} ${changes.value}`);
+  };
+  const reading = useFollowing(ask, PAUSE_MS, `${name} ${changes.value}`);
   return (
     <Loaded reading={reading}>
       {(tagged) => (

@@ -8,13 +8,16 @@ import type { Counts, FunctionVersion } from "../api/wire.ts";
 import { bytes, count, duration, energy, percent, rate } from "../format.ts";
 import { functions, load } from "../functions.ts";
 import { now, stats } from "../live.ts";
-import { Loaded, useReading } from "../parts/load.tsx";
+import { Loaded, useFollowing } from "../parts/load.tsx";
 import { Pages } from "../parts/pages.tsx";
 import { functionHref } from "../route.ts";
 import { type Activity, hitRatio, quantile } from "../stats.ts";
 import { chooseFiles } from "./deploy-files.ts";
 
 const PAGE = 50;
+
+/** The time between two readings of the list. */
+const PAUSE_MS = 15_000;
 
 interface Row {
   version: FunctionVersion;
@@ -92,7 +95,7 @@ function number(value: number | undefined, text: (value: number) => string): str
 }
 
 export function Functions({ only }: { only?: "pipelines" }): JSX.Element {
-  const reading = useReading(() => load(), only);
+  const reading = useFollowing(load, PAUSE_MS, only);
   const search = useSignal("");
   const sort = useSignal({ column: "Name", isDescending: false });
   const from = useSignal(0);

@@ -181,7 +181,7 @@ test("an answer tells about its call: phases, cache, receipt, and a run without 
   await button(it, "Call").click();
   await page.getByText("The function ran; its result is cached now.").waitFor();
   await page.getByText("running", { exact: false }).first().waitFor();
-  await page.getByLabel("Ask for a receipt").check();
+  await page.getByLabel("Ask for a receipt", { exact: false }).check();
   await button(it, "Call").click();
   await page.getByText("A cached result from memory.").waitFor();
   const receipt = await page.getByLabel("The receipt", { exact: true }).innerText();
