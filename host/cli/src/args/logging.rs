@@ -2,7 +2,7 @@
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::{Switch, share};
+use super::settings::{Switch, share};
 
 /// The filter of a server that is given none.
 pub(crate) const DEFAULT_FILTER: &str = "info";

@@ -185,3 +185,11 @@ fn cache_bytes_max_help() -> String {
     let mib = Caching::default().answer_bytes_max() / MIB;
     format!("The largest answer that is cached, bytes; by default {mib} MiB")
 }
+
+/// Parses a share.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        Ok(_) | Err(_) => Err("a share is a number from 0 to 1".to_owned()),
+    }
+}

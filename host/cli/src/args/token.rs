@@ -3,7 +3,7 @@
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use nebula_runtime::token::{TokenName, TokenScope};
 
-use super::Remote;
+use super::remote::Remote;
 use crate::moment::Lifetime;
 
 #[derive(Debug, Subcommand)]

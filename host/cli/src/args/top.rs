@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
-use super::Remote;
+use super::remote::Remote;
 
 /// The bounds of an interval, seconds.
 const INTERVAL_S_MIN: f64 = 0.1;
