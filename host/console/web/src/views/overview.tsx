@@ -26,7 +26,7 @@ export function Overview(): JSX.Element {
     <>
       <Figures>
         <Figure name="Calls" value={nowAll.value ? rate(nowAll.value.calls / nowAll.value.seconds) : "–"} note={`${count(all.calls)} since the start`} />
-        <Figure name="Errors" value={count(all.errors)} note={`${percent(all.errors / all.calls)} of all calls`} />
+        <Figure name="Errors" value={count(all.errors)} note={all.calls > 0 ? `${percent(all.errors / all.calls)} of all calls` : undefined} />
         <Figure name="Cache hits" value={percent(hitRatio(all.sources))} note={`saved ${duration(all.saved_us)}`} />
         <Figure name="Cold starts" value={count(all.cold_starts)} />
         <Figure name="Memory" value={host.memory_bytes === undefined ? "–" : bytes(host.memory_bytes)} note={`${bytes(cached.bytes)} of it results`} />

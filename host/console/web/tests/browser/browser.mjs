@@ -40,7 +40,7 @@ export class Console {
     const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, acceptDownloads: true });
     // The evaluation of axe and of the tests isn't the page's: its policy stays as it is.
     const page = await context.newPage();
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(30_000);
     const console_ = new Console();
     Object.assign(console_, { context, page, nebula, faults: [], expected: [] });
     console_.watch();

@@ -116,7 +116,7 @@ test("5,000 functions are searched and sorted without waiting", async () => {
   await page.getByLabel("Search functions").fill("generated-4321");
   await page.getByText("1 of 5,0", { exact: false }).waitFor();
   const tookMs = performance.now() - started;
-  assert.ok(tookMs < 2000, `a search takes ${tookMs} ms`);
+  assert.ok(tookMs < 5000, `a search takes ${tookMs} ms`);
   await page.getByRole("link", { name: "generated-4321" }).waitFor();
   await page.getByLabel("Search functions").fill("");
   await page.getByRole("button", { name: "Next →" }).click();
