@@ -47,6 +47,34 @@ fn logs_cover_one_function_several_or_all() {
     server.control("GET", "/api/v1/logs?since=1").send().is(400).problem("bad-query");
 }
 
+/// The stack is that of the function that trapped, also if it was called by a pipeline. Other calls
+/// have none.
+#[test]
+fn a_trap_is_logged_with_its_backtrace() {
+    let server = Nebula::start().deploy("prints", guests::PRINTS).deploy("panics", guests::PANICS);
+    let pipeline = server.control("PUT", "/api/v1/pipelines/calls-panics").body(r#"{"steps":["panics"]}"#);
+    pipeline.send().is(200);
+    for function in ["panics", "calls-panics"] {
+        server.post(&format!("/f/{function}"), "1").is(502);
+        let logs = server.control("GET", &format!("/api/v1/functions/{function}/logs")).send().is(200).json();
+        let frames = logs["calls"][0]["backtrace"].as_array().unwrap_or_else(|| panic!("{logs}"));
+        let frames: Vec<_> = frames.iter().map(|frame| frame.as_str().unwrap()).collect();
+        let at = |name: &str| {
+            let found = frames.iter().position(|frame| frame.contains(name));
+            found.unwrap_or_else(|| panic!("{name} isn't in {frames:?}"))
+        };
+        assert!(at("inner_named_function") < at("outer_named_function"), "{frames:?}");
+        let printed = server.cli(&["logs", function]).exits(0).stdout();
+        assert!(
+            printed.lines().any(|line| line.starts_with("    ") && line.contains("inner_named_function")),
+            "{printed}"
+        );
+    }
+    server.post("/f/prints", "1").is(200);
+    let logs = server.control("GET", "/api/v1/functions/prints/logs").send().is(200).json();
+    assert!(logs["calls"][0].get("backtrace").is_none(), "{logs}");
+}
+
 #[test]
 fn logs_survive_a_restart_and_a_removal_ends_them() {
     let server = Nebula::start().deploy("prints", guests::PRINTS);
