@@ -34,7 +34,7 @@ struct Document {
 
 /// Every document with commands. The numbers make a change of what is run visible.
 const DOCUMENTS: &[Document] = &[
-    Document { path: "CONTRIBUTING.md", needs_functions: false, run: 0, not_run: 2 },
+    Document { path: "CONTRIBUTING.md", needs_functions: false, run: 0, not_run: 3 },
     Document { path: "README.md", needs_functions: false, run: 6, not_run: 2 },
     Document { path: "bench/README.md", needs_functions: false, run: 0, not_run: 2 },
     Document { path: "deploy/README.md", needs_functions: false, run: 0, not_run: 2 },

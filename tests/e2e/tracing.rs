@@ -345,7 +345,7 @@ fn the_access_log_and_events_have_the_trace_of_a_traced_request() {
         let id = answer.header("x-request-id").unwrap();
         let trace = span_of(&collector, &answer).trace_id();
         let line = eventually("the request is logged", || {
-            objects(nebula.stdout().lines().skip(2)).into_iter().find(|line| is_of(line, id))
+            objects(nebula.stdout().lines().skip(3)).into_iter().find(|line| is_of(line, id))
         });
         assert_eq!(line["trace_id"], trace.as_str(), "{line}");
         let events = objects(nebula.stderr().lines());
