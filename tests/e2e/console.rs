@@ -85,7 +85,8 @@ fn a_browser_signs_in_with_a_token_and_may_do_what_it_permits() {
         let bearer = bearer.header("authorization", &format!("Bearer {token}")).send().is(200);
         assert_eq!(bearer.json(), shown.json());
         nebula.cli(&["token", "revoke", scope]).exits(0);
-        browser.request("GET", "/api/v1/session").send().is(401).problem("session-over");
+        browser.request("GET", "/api/v1/session").send().is(204);
+        browser.request("GET", "/api/v1/functions").send().is(401).problem("session-over");
     }
     sign_in(&nebula, &origin, "nebula_wrong").is(401).problem("unauthorized");
 }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::report::note;
-use crate::terminal_mode::{TerminalMode, leave_at_signals};
+use crate::terminal_mode::{ActiveMode, TerminalMode, leave_at_signals};
 
 /// Prints the prompt and reads a line from stdin, a terminal.
 ///
@@ -26,7 +26,10 @@ pub(crate) fn read_line(prompt: &str) -> anyhow::Result<String> {
 }
 
 /// A terminal that doesn't show what is typed. Dropping it shows it again.
-struct HiddenInput(Option<Hidden>);
+struct HiddenInput {
+    /// `None` if the terminal can't hide it.
+    _mode: Option<ActiveMode<Hidden>>,
+}
 
 /// The settings of a terminal, before and while it hides what is typed.
 #[derive(Clone)]
@@ -38,14 +41,14 @@ struct Hidden {
 impl HiddenInput {
     /// Does nothing if the terminal can't hide it.
     fn start(stdin: &Stdin) -> anyhow::Result<Self> {
-        let Ok(before) = tcgetattr(stdin) else { return Ok(Self(None)) };
+        let Ok(before) = tcgetattr(stdin) else { return Ok(Self { _mode: None }) };
         let mut hidden = before.clone();
         hidden.local_modes.remove(LocalModes::ECHO);
         let mode = Hidden { before, hidden };
         // First: a signal may come at once.
-        leave_at_signals(mode.clone()).context("cannot catch signals")?;
+        let active = leave_at_signals(mode.clone()).context("cannot catch signals")?;
         mode.enter();
-        Ok(Self(Some(mode)))
+        Ok(Self { _mode: Some(active) })
     }
 }
 
@@ -60,13 +63,5 @@ impl TerminalMode for Hidden {
 
     fn end(&self) {
         note("");
-    }
-}
-
-impl Drop for HiddenInput {
-    fn drop(&mut self) {
-        if let Some(mode) = &self.0 {
-            mode.leave();
-        }
     }
 }

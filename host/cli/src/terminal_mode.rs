@@ -1,5 +1,7 @@
 //! Restores a terminal when a signal ends or stops the command.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,12 +17,29 @@ pub(crate) trait TerminalMode: Send + 'static {
     fn end(&self) {}
 }
 
-/// Lets the signals that end or stop the command leave the mode first, from now on: a caught signal
-/// has no default action any more.
+/// A mode that signals leave first. Dropping it leaves it, too; later signals do nothing to the terminal.
+pub(crate) struct ActiveMode<M: TerminalMode>(Arc<Mutex<Option<M>>>);
+
+impl<M: TerminalMode> Drop for ActiveMode<M> {
+    fn drop(&mut self) {
+        if let Some(mode) = lock(&self.0).take() {
+            mode.leave();
+        }
+    }
+}
+
+fn lock<M>(mode: &Mutex<Option<M>>) -> MutexGuard<'_, Option<M>> {
+    mode.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets the signals that end or stop the command leave the mode first, while it is active. A caught
+/// signal has no default action any more.
 ///
 /// # Errors
 /// If signals can't be caught.
-pub(crate) fn leave_at_signals(mode: impl TerminalMode) -> std::io::Result<()> {
+pub(crate) fn leave_at_signals<M: TerminalMode>(mode: M) -> std::io::Result<ActiveMode<M>> {
+    let mode = Arc::new(Mutex::new(Some(mode)));
+    let active = ActiveMode(Arc::clone(&mode));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let context = runtime.enter();
     // Ctrl-C, Ctrl-\, a closed terminal, `kill`, and Ctrl-Z, after which the shell reads the terminal.
@@ -40,18 +59,20 @@ pub(crate) fn leave_at_signals(mode: impl TerminalMode) -> std::io::Result<()> {
                     _ = quit.recv() => break SignalKind::quit(),
                     _ = terminate.recv() => break SignalKind::terminate(),
                     _ = stop.recv() => {
-                        mode.leave();
+                        lock(&mode).as_ref().inspect(|mode| mode.leave());
                         let _ = kill_process(getpid(), Signal::STOP);
                     }
                     // The shell has set the terminal meanwhile.
-                    _ = proceed.recv() => mode.enter(),
+                    _ = proceed.recv() => drop(lock(&mode).as_ref().inspect(|mode| mode.enter())),
                 }
             }
         });
-        mode.leave();
-        mode.end();
+        if let Some(mode) = lock(&mode).take() {
+            mode.leave();
+            mode.end();
+        }
         // The code that a shell gives a command which a signal has ended.
         std::process::exit(128 + ended_by.as_raw_value());
     })?;
-    Ok(())
+    Ok(active)
 }

@@ -8,6 +8,7 @@
 //! flight. After the drain time it aborts the remaining ones. `connections` counts and closes
 //! connections.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -33,6 +34,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
+use crate::answer::NEBULA_FUNCTION;
 use crate::bodies::BodyMemory;
 use crate::compressed_contents::CompressedContents;
 use crate::compression::Compression;
@@ -425,7 +427,10 @@ async fn answer_control(
         None => answer(request).await,
         Some(observer) => observed(observer, request, answer).await,
     };
-    in_flight.end_unrepeatable(reply.status());
+    // A call's status is the function's, and is counted as such.
+    if !reply.headers().contains_key(NEBULA_FUNCTION) {
+        in_flight.end_unrepeatable(reply.status());
+    }
     Ok(reply)
 }
 
@@ -604,9 +609,15 @@ impl ServingThread {
         // `connect` has the plane, and the control plane's has the way to the threads of the data plane,
         // whose work ends when it is dropped.
         drop((listener, connect));
-        let drain = async { tokio::join!(self.connections.drain(), beside) };
-        // Connections that are open after the drain time are aborted with the runtime.
-        if tokio::time::timeout(self.drain, drain).await.is_err() {
+        let drained = Cell::new(false);
+        let drain = async {
+            self.connections.drain().await;
+            drained.set(true);
+        };
+        let all = async { tokio::join!(drain, beside) };
+        // Connections that are open after the drain time are aborted with the runtime, and so is the
+        // work beside them, which may last as long as the control plane does.
+        if tokio::time::timeout(self.drain, all).await.is_err() && !drained.get() {
             let (thread, drain_s) = (self.name, self.drain.as_secs());
             warn!(target: SERVER, thread, drain_s, "the drain time is over: the remaining requests are cancelled");
         }

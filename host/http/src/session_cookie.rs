@@ -8,15 +8,15 @@ use http::{HeaderMap, HeaderValue, header};
 /// The name with the sign after it.
 const NAME: &str = "nebula_session=";
 
-/// The most values that a request is searched for. A page of another port can add some, but none that
-/// begins a session.
-const VALUES_MAX: usize = 8;
+/// The length of a session's id. Values of other lengths aren't looked up: a page of another port can add
+/// many.
+pub(crate) const ID_LENGTH: usize = 64;
 
-/// Returns the values of the cookie in a request, usually one.
+/// Returns the values of the cookie in a request that may be ids, usually one.
 pub(crate) fn values(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';'));
-    pairs.filter_map(|pair| pair.trim().strip_prefix(NAME)).take(VALUES_MAX)
+    pairs.filter_map(|pair| pair.trim().strip_prefix(NAME)).filter(|value| value.len() == ID_LENGTH)
 }
 
 /// Returns the `Set-Cookie` that starts a session with this id. `secure` is set if the browser has
@@ -50,19 +50,24 @@ mod tests {
 
     #[test]
     fn values_are_found_among_other_cookies() {
-        let found = |lines: &[&'static str]| {
+        let found = |lines: &[&str]| {
             let mut headers = HeaderMap::new();
             for line in lines {
-                headers.append(header::COOKIE, HeaderValue::from_static(line));
+                headers.append(header::COOKIE, HeaderValue::from_str(line).unwrap());
             }
             values(&headers).map(str::to_owned).collect::<Vec<_>>()
         };
-        assert_eq!(found(&["nebula_session=a"]), ["a"]);
-        assert_eq!(found(&["x=1; nebula_session=a;y=2", "nebula_session=b"]), ["a", "b"]);
-        assert!(found(&["", "x=nebula_session=a", "Nebula_session=a", "nebula_session2=a"]).is_empty());
+        let (a, b) = ("a".repeat(ID_LENGTH), "b".repeat(ID_LENGTH));
+        assert_eq!(found(&[&format!("nebula_session={a}")]), [&*a]);
+        let lines = [&*format!("x=1; nebula_session={a};y=2"), &format!("nebula_session={b}")];
+        assert_eq!(found(&lines), [&*a, &b]);
+        for other in ["", "x=nebula_session=A", "Nebula_session=A", "nebula_session2=A", "nebula_session=AA"]
+        {
+            assert!(found(&[&other.replace('A', &a)]).is_empty(), "{other}");
+        }
+        // Others don't hide it.
         let many = "nebula_session=x;".repeat(100);
-        let headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::try_from(many).unwrap())]);
-        assert_eq!(values(&headers).count(), VALUES_MAX);
+        assert_eq!(found(&[&format!("{many}nebula_session={a}")]), [a]);
     }
 
     #[test]

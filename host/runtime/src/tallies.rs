@@ -108,15 +108,11 @@ impl Tallies {
         self.lock().remove(name);
     }
 
-    /// Returns the counts of these functions, and sets those of all others aside.
+    /// Returns the counts of these functions.
     pub(crate) fn of_functions(&self, names: &BTreeSet<&FunctionName>) -> BTreeMap<FunctionName, CallCounts> {
-        let functions = {
-            let mut state = self.lock();
-            let gone: Vec<_> = state.functions.keys().filter(|name| !names.contains(name)).cloned().collect();
-            gone.iter().for_each(|name| state.remove(name));
-            state.functions.clone()
-        };
-        functions.into_iter().map(|(name, counted)| (name, counted.counts())).collect()
+        let functions = self.lock().functions.clone();
+        let functions = functions.into_iter().filter(|(name, _)| names.contains(name));
+        functions.map(|(name, counted)| (name, counted.counts())).collect()
     }
 
     /// Returns the counts of a function.

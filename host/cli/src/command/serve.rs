@@ -263,9 +263,9 @@ impl Addresses {
 /// server gets the code in a URL, because a browser keeps the fragment to itself.
 fn console_url(control: SocketAddr, sign_in_code: Option<&str>) -> String {
     let ip = match control.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+        own if !own.is_unspecified() => own,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
     let fragment = sign_in_code.map(|code| format!("#/sign-in/{code}")).unwrap_or_default();
     format!("http://{}/{fragment}", SocketAddr::new(ip, control.port()))

@@ -1,7 +1,8 @@
 //! The change between two answers of a server.
 //!
-//! Invariant: a count is subtracted only from a later count of the same calls. After a restart of the
-//! server, and for a function that was removed and deployed again, the later count stands for itself.
+//! After a restart of the server the later counts stand for themselves, and so do those of a function
+//! whose calls have fallen, because it was removed and deployed again. If it was called more often than
+//! before since then, that isn't noticed, and the change is that of both functions together.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

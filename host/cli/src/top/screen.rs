@@ -20,7 +20,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use rustix::termios::tcgetwinsize;
 
 use super::view::{Line, Size};
-use crate::terminal_mode::{TerminalMode, leave_at_signals};
+use crate::terminal_mode::{ActiveMode, TerminalMode, leave_at_signals};
 
 /// The size of a terminal that doesn't tell it.
 const SIZE_DEFAULT: Size = Size { columns: 80, rows: 24 };
@@ -28,6 +28,7 @@ const SIZE_DEFAULT: Size = Size { columns: 80, rows: 24 };
 /// The second screen of the terminal. Dropping it shows the first one again.
 pub(crate) struct Screen {
     mode: ScreenMode,
+    _active: ActiveMode<ScreenMode>,
     has_colours: bool,
 }
 
@@ -50,14 +51,14 @@ impl Screen {
     pub(crate) fn open(has_colours: bool) -> io::Result<Self> {
         let mode = ScreenMode(Arc::default());
         // First: a signal may come at once.
-        leave_at_signals(mode.clone())?;
+        let active = leave_at_signals(mode.clone())?;
         let of_panic = mode.clone();
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             of_panic.leave();
             print(panic);
         }));
-        let screen = Self { mode, has_colours };
+        let screen = Self { mode, _active: active, has_colours };
         screen.mode.show()?;
         Ok(screen)
     }
@@ -117,12 +118,6 @@ impl Screen {
             Event::Resize(..) => Some(Input::Resized),
             Event::Key(_) | Event::Mouse(_) | Event::FocusGained | Event::FocusLost => None,
         })
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        self.mode.leave();
     }
 }
 

@@ -22,7 +22,7 @@ use nebula_runtime::tokens::{
 use subtle::ConstantTimeEq;
 
 use super::sessions::Sessions;
-use super::sign_in::{CODE_S_MAX, FailedSignIns, LinkCode};
+use super::sign_in::{CODE_S_MAX, LinkCode};
 use super::token::{Token, TokenError};
 
 /// The name under which the built-in token is listed.
@@ -40,7 +40,6 @@ struct Tokens {
     named: NamedTokens,
     sessions: Sessions,
     link_code: LinkCode,
-    failed_sign_ins: FailedSignIns,
 }
 
 /// The token of the file in the data directory.
@@ -106,12 +105,6 @@ pub(super) enum SignInError {
          directory, or restart `nebula up` for another link", CODE_S_MAX / 60
     )]
     Link,
-    /// Too many have failed lately.
-    #[error("too many sign-ins have failed: try again in {retry_after_s} s")]
-    TooManyFailures {
-        /// The time until then, seconds.
-        retry_after_s: u64,
-    },
     /// The system gives no random bytes.
     #[error("no random bytes for a session")]
     Random(#[source] io::Error),
@@ -168,7 +161,6 @@ impl Access {
             named: NamedTokens::open(data_dir)?,
             sessions: Sessions::default(),
             link_code: LinkCode::default(),
-            failed_sign_ins: FailedSignIns::default(),
         })))
     }
 
@@ -229,35 +221,22 @@ impl Access {
 
     /// Begins a session for a token.
     pub(super) fn sign_in(&self, secret: &str, now_unix_s: u64) -> Result<NewSession, SignInError> {
-        self.begin_session(now_unix_s, || {
-            let token = Token::parse(secret).ok_or(SignInError::Token(NoHolder::Unknown))?;
-            Ok(token.digest())
-        })
+        let token = Token::parse(secret).ok_or(SignInError::Token(NoHolder::Unknown))?;
+        self.begin_session(token.digest(), now_unix_s)
     }
 
     /// Begins a session for the built-in token, with the code of a link.
     pub(super) fn sign_in_by_link(&self, code: &str, now_unix_s: u64) -> Result<NewSession, SignInError> {
-        self.begin_session(now_unix_s, || match self.0.link_code.redeem(code, now_unix_s) {
-            true => Ok(self.0.built_in.digest),
-            false => Err(SignInError::Link),
-        })
+        if !self.0.link_code.redeem(code, now_unix_s) {
+            return Err(SignInError::Link);
+        }
+        self.begin_session(self.0.built_in.digest, now_unix_s)
     }
 
-    /// Begins a session for the token whose digest `find` returns, unless too many have failed.
-    fn begin_session(
-        &self,
-        now_unix_s: u64,
-        find: impl FnOnce() -> Result<Digest, SignInError>,
-    ) -> Result<NewSession, SignInError> {
-        let Tokens { sessions, failed_sign_ins, .. } = &*self.0;
-        let check = failed_sign_ins.check(now_unix_s);
-        check.map_err(|retry_after_s| SignInError::TooManyFailures { retry_after_s })?;
-        let found = find().and_then(|token| {
-            let holder = self.holder_of(&token, now_unix_s).map_err(SignInError::Token)?;
-            Ok((holder, token))
-        });
-        let (holder, token) = found.inspect_err(|_| failed_sign_ins.count(now_unix_s))?;
-        let id = sessions.begin(token, now_unix_s).map_err(SignInError::Random)?;
+    /// Begins a session for the token whose secret has this digest, if it is valid.
+    fn begin_session(&self, token: Digest, now_unix_s: u64) -> Result<NewSession, SignInError> {
+        let holder = self.holder_of(&token, now_unix_s).map_err(SignInError::Token)?;
+        let id = self.0.sessions.begin(token, now_unix_s).map_err(SignInError::Random)?;
         Ok(NewSession { holder, id })
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use nebula_runtime::token::TokenScope;
 
 use super::access::{self, Access, Holder, NoHolder};
@@ -48,16 +48,20 @@ pub(super) async fn admit(
     let operation = guard.operations.at(path).find(|operation| operation.endpoint.method.as_str() == method);
     // Every token learns that an operation is missing.
     let scope = operation.map_or(Scope::Read, |operation| operation.endpoint.scope);
-    let holder = match scope.required() {
-        None => None,
-        Some(required) => match guard.admitted(&request, required) {
-            Ok(holder) => {
-                request.extensions_mut().insert(holder.clone());
-                Some(holder)
-            }
-            Err(refusal) => return *refusal,
-        },
+    let admitted = match scope.required() {
+        None if scope == Scope::Optional && may_have_holder(request.headers()) => {
+            guard.admitted_if_valid(&request)
+        }
+        None => Ok(None),
+        Some(required) => guard.admitted(&request, required).map(Some),
     };
+    let holder = match admitted {
+        Ok(holder) => holder,
+        Err(refusal) => return *refusal,
+    };
+    if let Some(holder) = &holder {
+        request.extensions_mut().insert(holder.clone());
+    }
     let response = match operation {
         Some(operation) => {
             let mut response = next.run(request).await;
@@ -87,23 +91,7 @@ impl Guard {
     /// # Errors
     /// The answer to a request without such a token.
     fn admitted(&self, request: &Request, required: TokenScope) -> Result<Holder, Box<Response>> {
-        let headers = request.headers();
-        let is_session =
-            !headers.contains_key(header::AUTHORIZATION) && session_cookie::values(headers).next().is_some();
-        let (now, authorization) = (access::now_unix_s(), body::text(headers, header::AUTHORIZATION));
-        let holder = match is_session {
-            true => {
-                let checked = self.console_hosts.check(request.method(), request.uri(), headers);
-                checked.map_err(|error| {
-                    let problem = error.problem();
-                    events::refused_unidentified(&problem);
-                    Box::new(problem.into_response())
-                })?;
-                self.access.holder_of_session(session_cookie::values(headers), now)
-            }
-            false => self.access.holder(authorization, now),
-        };
-        let holder = holder.map_err(|reason| {
+        let holder = self.holder(request)?.map_err(|reason| {
             events::unauthorized(&reason);
             Box::new(unauthorized(&reason).into_response())
         })?;
@@ -115,6 +103,52 @@ impl Guard {
         events::refused(&problem);
         Err(Box::new(with_token(holder, problem.into_response())))
     }
+
+    /// Returns the holder of the request's token, or of its session if that isn't over.
+    ///
+    /// # Errors
+    /// The answer to a request whose token is invalid, or which comes from a page of another origin.
+    fn admitted_if_valid(&self, request: &Request) -> Result<Option<Holder>, Box<Response>> {
+        match self.holder(request)? {
+            Ok(holder) => {
+                events::accepted(&holder.name);
+                Ok(Some(holder))
+            }
+            Err(NoHolder::SessionOver) => Ok(None),
+            Err(reason) => {
+                events::unauthorized(&reason);
+                Err(Box::new(unauthorized(&reason).into_response()))
+            }
+        }
+    }
+
+    /// Returns the holder of the request's token or session.
+    ///
+    /// # Errors
+    /// The answer to a request that comes from a page of another origin.
+    fn holder(&self, request: &Request) -> Result<Result<Holder, NoHolder>, Box<Response>> {
+        let headers = request.headers();
+        let is_session =
+            !headers.contains_key(header::AUTHORIZATION) && session_cookie::values(headers).next().is_some();
+        let (now, authorization) = (access::now_unix_s(), body::text(headers, header::AUTHORIZATION));
+        Ok(match is_session {
+            true => {
+                let checked = self.console_hosts.check(request.method(), request.uri(), headers);
+                checked.map_err(|error| {
+                    let problem = error.problem();
+                    events::refused_unidentified(&problem);
+                    Box::new(problem.into_response())
+                })?;
+                self.access.holder_of_session(session_cookie::values(headers), now)
+            }
+            false => self.access.holder(authorization, now),
+        })
+    }
+}
+
+/// Returns whether a request may have a token or a session.
+fn may_have_holder(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::AUTHORIZATION) || session_cookie::values(headers).next().is_some()
 }
 
 /// Adds the token to an answer, for the access log.

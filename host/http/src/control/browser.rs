@@ -25,6 +25,9 @@ use crate::problem::Problem;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// The most of a header's value that a refusal shows, characters.
+const SHOWN_MAX: usize = 300;
+
 /// The longest DNS name, characters.
 const NAME_LENGTH_MAX: usize = 253;
 
@@ -131,7 +134,7 @@ impl ConsoleHosts {
             None => body::text(headers, header::HOST).unwrap_or_default(),
         };
         if !self.has(authority) {
-            return Err(ForeignRequest::Host { host: host_of(authority).to_owned() });
+            return Err(ForeignRequest::Host { host: shown(host_of(authority)) });
         }
         let changes = !matches!(*method, Method::GET | Method::HEAD);
         let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -142,14 +145,13 @@ impl ConsoleHosts {
         if let Some(site) = site {
             let is_own = site == "same-origin" || (site == "none" && !changes);
             if !is_own {
-                return Err(ForeignRequest::Site { site: site.into_owned() });
+                return Err(ForeignRequest::Site { site: shown(&site) });
             }
         }
         if let Some(origin) = &origin
             && !is_origin_of(origin, authority)
         {
-            let (origin, host) = (origin.clone().into_owned(), authority.to_owned());
-            return Err(ForeignRequest::Origin { origin, host });
+            return Err(ForeignRequest::Origin { origin: shown(origin), host: shown(authority) });
         }
         Ok(OwnRequest { is_https: origin.is_some_and(|origin| origin.starts_with("https://")) })
     }
@@ -164,6 +166,11 @@ impl ConsoleHosts {
         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         name == "localhost" || name.ends_with(".localhost") || self.0.iter().any(|own| own.0 == name)
     }
+}
+
+/// Returns the beginning of a header's value. The whole may be long, and is logged.
+fn shown(value: &str) -> String {
+    value.chars().take(SHOWN_MAX).collect()
 }
 
 /// Returns an authority without its port.

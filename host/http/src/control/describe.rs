@@ -19,7 +19,7 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Ref, RefOr, Required, ResponseBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::endpoints::{Endpoint, Method};
+use super::endpoints::{Endpoint, Method, Scope};
 use crate::wire::ProblemDocument;
 
 /// The name of the security scheme in the document.
@@ -147,9 +147,11 @@ impl Description {
         for problem in &ANY_REQUEST_PROBLEMS {
             description.problem(problem);
         }
-        if let Some(required) = endpoint.scope.required() {
+        if endpoint.scope != Scope::Public {
             description.problem(&UNAUTHORIZED);
             description.problem(&FOREIGN);
+        }
+        if let Some(required) = endpoint.scope.required() {
             if !TokenScope::ALL.iter().all(|scope| scope.includes(required)) {
                 description.problem(&FORBIDDEN);
             }
@@ -275,6 +277,10 @@ impl<S> DescribeArgument for State<S> {
 }
 
 impl<T> DescribeArgument for Extension<T> {
+    fn describe(_: &mut Description) {}
+}
+
+impl<T> DescribeArgument for Option<Extension<T>> {
     fn describe(_: &mut Description) {}
 }
 

@@ -37,6 +37,8 @@ impl Method {
 pub enum Scope {
     /// No token.
     Public,
+    /// No token either. But a token that the request has must be valid.
+    Optional,
     /// Any token: the endpoint shows functions, their components, logs or statistics.
     Read,
     /// A token for calls: the endpoint runs a function.
@@ -49,7 +51,7 @@ impl Scope {
     /// Returns the least scope of a token that a request requires; `None` if it requires no token.
     pub fn required(self) -> Option<TokenScope> {
         match self {
-            Self::Public => None,
+            Self::Public | Self::Optional => None,
             Self::Read => Some(TokenScope::Read),
             Self::Invoke => Some(TokenScope::Invoke),
             Self::Admin => Some(TokenScope::Admin),
@@ -126,8 +128,8 @@ endpoints! {
     /// Signs a browser in with a token or the code of a link: begins a session, whose cookie it sends in
     /// place of a token.
     SIGN_IN: Post "/api/v1/session" Public;
-    /// Tells the token that the request has, or that its session began with.
-    SESSION: Get "/api/v1/session" Read;
+    /// Tells the token that the request has, or that its session began with, if there is one.
+    SESSION: Get "/api/v1/session" Optional;
     /// Signs a browser out: ends the session.
     SIGN_OUT: Delete "/api/v1/session" Read;
 

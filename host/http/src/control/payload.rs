@@ -80,7 +80,8 @@ impl JsonRequest for TokenRequest {
 }
 
 impl JsonRequest for SignInRequest {
-    const BYTES_MAX: u64 = 64 * 1024;
+    // Anybody may send one.
+    const BYTES_MAX: u64 = 4 * 1024;
     type Schema = Self;
 }
 

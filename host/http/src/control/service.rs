@@ -15,7 +15,7 @@ use super::openapi::document;
 use super::refusal::Refusal;
 use super::reply::{Healthy, Json, OpenApi};
 use super::routes::{Operations, Routes};
-use super::state::{BlockingRuntime, ControlState};
+use super::state::{BlockingExperiment, BlockingRuntime, ControlState};
 use crate::body;
 use crate::wire::ServerInfo;
 
@@ -44,10 +44,12 @@ async fn openapi(
 async fn server(
     State(runtime): State<BlockingRuntime>,
     State(calls_url): State<CallsUrl>,
+    State(experiment): State<BlockingExperiment>,
     host: ReachedHost,
 ) -> Result<Json<ServerInfo>, Refusal<Infallible>> {
     let calls_url = calls_url.for_client(host.0.as_deref());
-    let info = ServerInfo { version: env!("CARGO_PKG_VERSION").to_owned(), calls_url };
+    let (version, experiment) = (env!("CARGO_PKG_VERSION").to_owned(), experiment.is_some());
+    let info = ServerInfo { version, calls_url, experiment };
     runtime.run(move |_| Ok(Json::new(&info))).await
 }
 

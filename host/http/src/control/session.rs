@@ -61,11 +61,8 @@ async fn sign_in(
     Ok(SignedIn { info: Json::new(&SessionInfo::from(&holder)), holder, cookie })
 }
 
-async fn show(
-    State(access): Tokens,
-    Extension(holder): Extension<Holder>,
-) -> Result<Json<SessionInfo>, Refusal<Infallible>> {
-    access.run(move |_| Ok(Json::new(&SessionInfo::from(&holder)))).await
+async fn show(holder: Option<Extension<Holder>>) -> Shown {
+    Shown(holder.map(|Extension(holder)| Json::new(&SessionInfo::from(&holder))))
 }
 
 async fn sign_out(
@@ -152,6 +149,22 @@ impl DescribeReply for SignedIn {
     }
 }
 
+/// The token of a request; `None` if it has none.
+struct Shown(Option<Json<SessionInfo>>);
+
+impl IntoResponse for Shown {
+    fn into_response(self) -> Response {
+        self.0.map_or_else(|| NoContent.into_response(), IntoResponse::into_response)
+    }
+}
+
+impl DescribeReply for Shown {
+    fn describe(description: &mut Description) {
+        Json::<SessionInfo>::describe(description);
+        description.reply(StatusCode::NO_CONTENT, "nobody is signed in", []);
+    }
+}
+
 /// The session is over.
 struct SignedOut;
 
@@ -170,19 +183,13 @@ impl DescribeReply for SignedOut {
 }
 
 impl AsProblem for SignInError {
-    const PROBLEMS: &'static [ListedProblem] = &[
-        ListedProblem::new(401, "the token is wrong or has expired, or the link doesn't work any more"),
-        ListedProblem::new(429, "too many sign-ins have failed"),
-    ];
+    const PROBLEMS: &'static [ListedProblem] =
+        &[ListedProblem::new(401, "the token is wrong or has expired, or the link doesn't work any more")];
 
     fn problem(&self) -> Problem {
         match self {
             Self::Token(reason) => auth::unauthorized(reason),
             Self::Link => auth::link_over(&self.to_string()),
-            Self::TooManyFailures { retry_after_s } => {
-                Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-sign-ins", self.to_string())
-                    .header(header::RETRY_AFTER, HeaderValue::from(*retry_after_s))
-            }
             Self::Random(_) => status::internal(self),
         }
     }

@@ -21,6 +21,10 @@ use nebula_runtime::id::Digest;
 /// The longest time without a request, seconds.
 pub(super) const IDLE_S_MAX: u64 = 12 * 60 * 60;
 
+/// The most sessions of a token. One more ends the one that was idle for longest, so that the holder of
+/// one token doesn't sign others out.
+const SESSIONS_OF_TOKEN_MAX: usize = 32;
+
 /// The most sessions of a server. One more ends the one that was idle for longest.
 const SESSIONS_MAX: usize = 1024;
 
@@ -53,11 +57,11 @@ impl Sessions {
         if sessions.len() >= SESSIONS_MAX {
             sessions.retain(|_, session| !session.is_over(now_unix_s));
         }
+        if sessions.values().filter(|session| session.token == token).count() >= SESSIONS_OF_TOKEN_MAX {
+            end_idlest(&mut sessions, |session| session.token == token);
+        }
         if sessions.len() >= SESSIONS_MAX {
-            let idle = sessions.iter().min_by_key(|(_, session)| session.last_request_unix_s);
-            if let Some(idle) = idle.map(|(id, _)| *id) {
-                sessions.remove(&idle);
-            }
+            end_idlest(&mut sessions, |_| true);
         }
         let session = Session { token, last_request_unix_s: now_unix_s };
         sessions.insert(Digest::of(id.as_bytes()), session);
@@ -84,6 +88,15 @@ impl Sessions {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Session>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the session that was idle for longest among those that `is_one` chooses.
+fn end_idlest(sessions: &mut HashMap<Digest, Session>, is_one: impl Fn(&Session) -> bool) {
+    let chosen = sessions.iter().filter(|(_, session)| is_one(session));
+    let idlest = chosen.min_by_key(|(_, session)| session.last_request_unix_s).map(|(id, _)| *id);
+    if let Some(idlest) = idlest {
+        sessions.remove(&idlest);
     }
 }
 
@@ -114,7 +127,9 @@ mod tests {
     #[test]
     fn the_session_that_is_idle_for_longest_makes_room() {
         let sessions = Sessions::default();
-        let ids: Vec<_> = (0..SESSIONS_MAX as u64).map(|n| sessions.begin(token("a"), n).unwrap()).collect();
+        // Each token has as many as it may have.
+        let token_of = |n: u64| token(&(n / SESSIONS_OF_TOKEN_MAX as u64).to_string());
+        let ids: Vec<_> = (0..SESSIONS_MAX as u64).map(|n| sessions.begin(token_of(n), n).unwrap()).collect();
         assert!(sessions.token_of(&ids[0], 5000).is_some());
         let more = sessions.begin(token("a"), 5000).unwrap();
         assert_eq!(sessions.lock().len(), SESSIONS_MAX);
@@ -122,6 +137,9 @@ mod tests {
         for kept in [&ids[0], &ids[2], &more] {
             assert!(sessions.token_of(kept, 5000).is_some());
         }
+        // One more of a token ends one of that token.
+        sessions.begin(token_of(100), 5000).unwrap();
+        assert!(sessions.token_of(&ids[96], 5000).is_none() && sessions.token_of(&ids[2], 5000).is_some());
         // Sessions that are over go first, and all at once.
         sessions.begin(token("a"), 5001 + IDLE_S_MAX).unwrap();
         assert_eq!(sessions.lock().len(), 1);

@@ -80,6 +80,11 @@ impl BlockingExperiment {
         Self(directory.map(Into::into))
     }
 
+    /// Returns whether there is one.
+    pub(super) fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Runs `work` on the blocking pool.
     pub(super) async fn run<T, E>(
         &self,

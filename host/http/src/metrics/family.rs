@@ -177,7 +177,7 @@ families! {
     REQUEST_DURATION: Histogram "http_server_request_duration" Seconds ["plane"];
     /// Requests that have no response yet
     ACTIVE_REQUESTS: Gauge "http_server_active_requests" - ["plane"];
-    /// Responses by status, without repeated responses
+    /// Responses by status, without repeated responses and answers of functions through the control plane
     RESPONSES: Counter "nebula_responses" - ["plane", "http_response_status_code"];
     /// Cached responses that were sent again without parsing the request
     REPEATED: Counter "nebula_repeated_responses" - [];

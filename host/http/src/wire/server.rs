@@ -10,4 +10,7 @@ pub struct ServerInfo {
     pub version: String,
     /// The URL of the data plane, without a slash at its end.
     pub calls_url: String,
+    /// Set if the server shows the chart of an experiment.
+    #[serde(default)]
+    pub experiment: bool,
 }

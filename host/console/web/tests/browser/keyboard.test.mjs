@@ -84,7 +84,7 @@ test("a function is found, called and rolled back with the keyboard alone", asyn
   }
   await page.keyboard.press("Escape");
   await dialog.waitFor({ state: "detached" });
-  assert.equal(await page.evaluate(() => document.activeElement?.textContent), "Make v1 current…");
+  await page.waitForFunction(() => document.activeElement?.textContent === "Make v1 current…");
   await page.keyboard.press("Enter");
   await dialog.waitFor();
   // The button of the change has the focus.

@@ -32,7 +32,8 @@ async fn a_session_permits_what_its_token_does() {
                 plane.handle(request(endpoint, Some(&token.secret.bearer())), None).await.status();
             let in_session = plane.handle(request_in(&session, endpoint), None).await.status();
             let label = format!("{} with {scope}", endpoint.operation_id());
-            let is_allowed = scope.includes(endpoint.scope.required().unwrap());
+            let required = endpoint.scope.required();
+            let is_allowed = required.is_none_or(|required| scope.includes(required));
             assert_eq!(in_session != StatusCode::FORBIDDEN, is_allowed, "{label}");
             assert_eq!(with_token != StatusCode::FORBIDDEN, is_allowed, "{label}");
             assert_ne!(in_session, StatusCode::UNAUTHORIZED, "{label}");
@@ -85,9 +86,10 @@ async fn a_session_ends_with_its_token_or_when_it_is_signed_out() {
     let (plane, access, _data_dir) = plane_with_access().await;
     let shown = async |session: &str| plane.handle(request_in(session, &endpoints::SESSION), None).await;
     let is_over = async |session: &str| {
-        let response = shown(session).await;
-        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-        assert_eq!(json_of(response).await["type"], "urn:nebula:problem:session-over");
+        assert_eq!(shown(session).await.status(), StatusCode::NO_CONTENT);
+        let list = plane.handle(request_in(session, &endpoints::LIST), None).await;
+        assert_eq!(list.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(json_of(list).await["type"], "urn:nebula:problem:session-over");
     };
     let new = access.create("ci".parse().unwrap(), TokenScope::Read, None, 1).unwrap();
     let (response, session) = sign_in(&plane, &json!({"token": new.secret.secret()})).await;
@@ -146,14 +148,13 @@ async fn sign_ins_are_refused_with_the_reason() {
     }
     assert_eq!(sign_in(&plane, &json!({"code": &code})).await.0.status(), StatusCode::OK);
     refused(json!({"code": &code}), 401, "link-over").await;
-    while sign_in(&plane, &json!({"token": ""})).await.0.status() == StatusCode::UNAUTHORIZED {}
-    // Not even the right secret is looked at now. Other requests are.
-    let (response, _) = sign_in(&plane, &json!({"token": "secret"})).await;
-    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
-    let wait: u64 = response.headers()[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
-    assert!((1..=60).contains(&wait), "{wait}");
-    let list = plane.handle(request(&endpoints::LIST, Some(ADMIN)), None).await;
-    assert_eq!(list.status(), StatusCode::OK);
+    // Failures keep nobody out.
+    for _ in 0..100 {
+        assert_eq!(sign_in(&plane, &json!({"token": ""})).await.0.status(), StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(sign_in(&plane, &json!({"token": "secret"})).await.0.status(), StatusCode::OK);
+    let long = json!({"token": "a".repeat(5000)});
+    assert_eq!(sign_in(&plane, &long).await.0.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 /// The page and its assets are public, and have the headers that keep others out.
