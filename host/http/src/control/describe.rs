@@ -151,10 +151,9 @@ impl Description {
             description.problem(&UNAUTHORIZED);
             description.problem(&FOREIGN);
         }
-        if let Some(required) = endpoint.scope.required() {
-            if !TokenScope::ALL.iter().all(|scope| scope.includes(required)) {
-                description.problem(&FORBIDDEN);
-            }
+        let required = endpoint.scope.required();
+        if required.is_some_and(|required| !TokenScope::ALL.iter().all(|scope| scope.includes(required))) {
+            description.problem(&FORBIDDEN);
         }
         Handler::describe(&mut description);
         description
