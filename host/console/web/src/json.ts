@@ -27,6 +27,7 @@ export function read(text: string): Read {
   try {
     return { value: parse(text) as Json };
   } catch (error) {
+    if (error instanceof RangeError) return { mistake: { message: "It is nested too deeply to be shown", line: 1, column: 1 } };
     const message = error instanceof Error ? error.message : String(error);
     const position = Number(/position (\d+)/.exec(message)?.[1] ?? text.length);
     const before = text.slice(0, position).split("\n");
@@ -40,6 +41,25 @@ export function read(text: string): Read {
 /** Writes a value as text, with an indent for people. */
 export function write(value: Json): string {
   return stringify(value, null, 2) ?? "null";
+}
+
+/** Returns about how many characters a value is written with; stops counting above `max`. */
+export function lengthOf(value: Json, max: number): number {
+  let length = 0;
+  const waiting = [value];
+  while (waiting.length > 0 && length <= max) {
+    const next = waiting.pop();
+    length += 4;
+    if (typeof next === "string") length += next.length;
+    else if (Array.isArray(next)) for (const item of next) waiting.push(item);
+    else if (isObject(next)) {
+      for (const [name, item] of Object.entries(next)) {
+        length += name.length;
+        waiting.push(item);
+      }
+    }
+  }
+  return length;
 }
 
 /** Writes a value on one line. */

@@ -1,11 +1,12 @@
 // The page: its frame, its navigation, and the view of the address.
 
-import { useSignal } from "@preact/signals";
+import { effect, useSignal } from "@preact/signals";
 import { type ComponentChildren, type JSX, render } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 
 import { sentence } from "./api/problem.ts";
 import { ask, may, session, signOut } from "./api/session.ts";
+import { Boundary } from "./parts/boundary.tsx";
 import { Notices, notify } from "./parts/notice.tsx";
 import { retry, trouble } from "./poll.ts";
 import { type Route, route } from "./route.ts";
@@ -22,10 +23,11 @@ import { Tokens } from "./views/tokens.tsx";
 function App(): JSX.Element {
   const { value: who } = session;
   if (who === undefined) return <Starting />;
+  if (who === null) wasSignedOut = true;
   return (
     <>
-      {who === null ? <SignIn /> : <Frame />}
-      <Notices />
+      <DropTarget>{who === null ? <SignIn /> : <Frame />}</DropTarget>
+      <Notices isInDialog={false} />
     </>
   );
 }
@@ -68,11 +70,15 @@ function titleOf(shown: Route): string {
   }
 }
 
+/** Set while the view to sign in was the last that was shown. */
+let wasSignedOut = false;
+
 function Frame(): JSX.Element {
   const { value: shown } = route;
   const title = titleOf(shown);
   const heading = useRef<HTMLHeadingElement>(null);
-  const isFirst = useRef(true);
+  // After a sign-in, too: the form that had the focus is gone.
+  const isFirst = useRef(!wasSignedOut);
   const place = shown.view === "function" ? `function ${shown.name}` : shown.view;
 
   // After a change of the view a screen reader goes on at its heading.
@@ -82,11 +88,11 @@ function Frame(): JSX.Element {
       heading.current?.focus({ preventScroll: true });
       scrollTo(0, 0);
     }
-    isFirst.current = false;
+    [isFirst.current, wasSignedOut] = [false, false];
   }, [place]);
 
   return (
-    <DropTarget>
+    <>
       <a
         class="skip"
         href="#main"
@@ -109,10 +115,12 @@ function Frame(): JSX.Element {
           <h1 tabIndex={-1} ref={heading}>
             {title}
           </h1>
-          <View shown={shown} />
+          <Boundary place={JSON.stringify(shown)}>
+            <View shown={shown} />
+          </Boundary>
         </main>
       </div>
-    </DropTarget>
+    </>
   );
 }
 
@@ -231,7 +239,7 @@ function Trouble(): ComponentChildren {
     <div role="status">
       {found && (
         <p class="box warn row">
-          <span>{found.reason} What you see may be old. The console tries again by itself.</span>
+          <span>{found} What you see may be old. The console tries again by itself.</span>
           <button type="button" class="small" onClick={retry}>
             Try now
           </button>
@@ -241,8 +249,10 @@ function Trouble(): ComponentChildren {
   );
 }
 
-// A one-time link signs in by itself, so there is nothing to ask before.
-if (route.value.view === "sign-in" && route.value.code !== undefined) session.value = null;
+// A one-time link signs in by itself, in an open page too: the view to sign in sends its code.
+effect(() => {
+  if (route.value.view === "sign-in" && route.value.code !== undefined) session.value = null;
+});
 
 const root = document.getElementById("app");
 if (root) render(<App />, root);

@@ -4,15 +4,19 @@
 // * A hidden page asks nothing. It asks at once when it is shown again.
 // * A question starts only after the one before has been answered.
 // * After a failure the pauses grow, up to half a minute; `retry` asks at once.
+// * Only its own success ends the trouble of a question.
 
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 
 import { Refused, sentence } from "./api/problem.ts";
 import { session } from "./api/session.ts";
 
-/** A server that doesn't answer: the reason, and the time of the next attempt. */
-export const trouble = signal<{ reason: string; nextAtMs: number } | undefined>(undefined);
+/** Why questions got no answer of the server, by question. */
+const troubles = signal<Map<AbortController, string>>(new Map());
+
+/** Why the server doesn't answer; undefined while it does. */
+export const trouble = computed<string | undefined>(() => troubles.value.values().next().value);
 
 const PAUSE_MAX_MS = 30_000;
 
@@ -22,6 +26,19 @@ const waiting = new Set<() => void>();
 /** Asks every waiting question now. */
 export function retry(): void {
   for (const ask of [...waiting]) ask();
+}
+
+/** Tells whether an error is about the server. Any other is about its question, whose view shows it. */
+export function isTrouble(error: unknown): boolean {
+  return !(error instanceof Refused) || error.status >= 500;
+}
+
+function setTrouble(question: AbortController, reason: string | undefined): void {
+  if (troubles.peek().get(question) === reason) return;
+  const next = new Map(troubles.peek());
+  if (reason === undefined) next.delete(question);
+  else next.set(question, reason);
+  troubles.value = next;
 }
 
 /** Calls `ask` now and then after each pause, until `stop`. Returns `stop`. */
@@ -48,15 +65,14 @@ export function poll(ask: (stopped: AbortSignal) => Promise<void>, pauseMs: numb
     try {
       await ask(stopping.signal);
       failures = 0;
-      trouble.value = undefined;
+      setTrouble(stopping, undefined);
       // A server with thousands of functions has much to tell: asking takes at most a tenth of the time.
       pause = Math.max(pauseMs, 9 * (performance.now() - started));
     } catch (error) {
       if (stopping.signal.aborted || session.value === null) return;
       failures += 1;
       pause = Math.min(pauseMs * 2 ** failures, PAUSE_MAX_MS);
-      // A refusal concerns this question alone; its view shows it.
-      if (!(error instanceof Refused)) trouble.value = { reason: sentence(error), nextAtMs: Date.now() + pause };
+      setTrouble(stopping, isTrouble(error) ? sentence(error) : undefined);
     }
     if (!stopping.signal.aborted) wait(pause);
   };
@@ -65,6 +81,7 @@ export function poll(ask: (stopped: AbortSignal) => Promise<void>, pauseMs: numb
     stopping.abort();
     clearTimeout(timer);
     waiting.delete(again);
+    setTrouble(stopping, undefined);
   };
 }
 
@@ -72,7 +89,7 @@ document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") retry();
 });
 
-/** Polls while the component is shown. A change of `key` starts again. */
-export function usePoll(ask: (stopped: AbortSignal) => Promise<void>, pauseMs: number, key: unknown): void {
-  useEffect(() => poll(ask, pauseMs), [key]);
+/** Polls while the component is shown and `ask` is there. A change of `key` starts again. */
+export function usePoll(ask: ((stopped: AbortSignal) => Promise<void>) | undefined, pauseMs: number, key: unknown): void {
+  useEffect(() => (ask ? poll(ask, pauseMs) : undefined), [key, ask === undefined]);
 }

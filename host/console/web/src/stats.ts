@@ -1,6 +1,7 @@
 // Rates and percentiles from two samples of the server's counters.
 
-import type { Counts, Histogram, Phase, Source, Stats } from "./api/wire.ts";
+import type { Counts, Histogram, Phase, Source } from "./api/wire.ts";
+import { duration } from "./format.ts";
 
 /** The counters at one time. */
 export interface Sample<T> {
@@ -73,13 +74,14 @@ export function quantile(histogram: Histogram | undefined, bounds: number[], sha
   return bounds.at(-1);
 }
 
+/** Writes a quantile; a dash without calls. */
+export function quantileText(histogram: Histogram | undefined, bounds: number[], share: number): string {
+  const value = quantile(histogram, bounds, share);
+  return value === undefined ? "–" : duration(value);
+}
+
 /** Returns the share of calls that were answered without running the function; NaN without calls. */
 export function hitRatio(sources: Record<Source, number>): number {
   const hits = sources.memory + sources.disk + sources.merged;
   return hits / (hits + sources.miss + sources.uncached);
-}
-
-/** Returns the stats of one function as the server gives them: alone, or in the place of all. */
-export function countsOf(stats: Stats, name: string | undefined): Counts | undefined {
-  return name === undefined ? stats.all : stats.functions[name];
 }

@@ -24,7 +24,7 @@ export interface Answer {
   status: number;
   bytes: Uint8Array<ArrayBuffer>;
   mediaType: string;
-  /** Set if the call failed, unless with the function's own error. */
+  /** Set if the host answered in place of the function. */
   problem?: Problem;
   timing: TimingEntry[];
   cache: string | undefined;
@@ -60,12 +60,14 @@ export async function call(name: string, input: CallBody, options: CallOptions):
   const tookMs = performance.now() - started;
   const header = (name: string) => response.headers.get(name) ?? undefined;
   const mediaType = header("content-type") ?? "";
-  const isProblem = /^application\/problem\+json/.test(mediaType);
+  const isDocument = !response.ok && /^application\/problem\+json/.test(mediaType);
+  // A function may answer with a problem document of its own: that is its answer.
+  const problem = isDocument ? problemOf(response.status, new TextDecoder().decode(bytes)) : undefined;
   return {
     status: response.status,
     bytes,
     mediaType,
-    ...(isProblem ? { problem: problemOf(response.status, new TextDecoder().decode(bytes)) } : {}),
+    ...(problem ? { problem } : {}),
     timing: timingOf(header("server-timing") ?? ""),
     cache: header("cache-status"),
     receipt: header("nebula-receipt"),

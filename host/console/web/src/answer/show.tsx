@@ -9,8 +9,9 @@ import { Copy } from "../parts/copy.tsx";
 import { Figure, Figures } from "../parts/figure.tsx";
 import { Markdown } from "../parts/markdown.tsx";
 import { type Answer, type TimingEntry, cacheSentence } from "./call.ts";
+import { quietHtml } from "./quiet.ts";
 import { Tree } from "./tree.tsx";
-import { type Content, type View, contentOf, ending, quietHtml } from "./views.ts";
+import { type Content, type View, contentOf, ending } from "./views.ts";
 
 const NAMES: Record<View, string> = {
   json: "JSON",
@@ -25,11 +26,17 @@ const NAMES: Record<View, string> = {
 /** The longest text that is shown, characters. */
 const TEXT_MAX = 500_000;
 
+/** The longest text that is shown as Markdown, whose parser is slow with some texts. */
+const MARKDOWN_MAX = 100_000;
+
+const LENGTHS_MAX: Partial<Record<View, number>> = { html: TEXT_MAX, text: TEXT_MAX, markdown: MARKDOWN_MAX };
+
 export function AnswerContent({ answer, name }: { answer: Answer; name: string }): JSX.Element {
   const content = useMemo(() => contentOf(answer.bytes, answer.mediaType), [answer]);
   const chosen = useSignal<View | undefined>(undefined);
   const view = chosen.value && content.views.includes(chosen.value) ? chosen.value : (content.views[0] ?? "bytes");
   const url = useObjectUrl(answer.bytes, answer.mediaType || "application/octet-stream");
+  const isCut = (content.text?.length ?? 0) > (LENGTHS_MAX[view] ?? Infinity);
   return (
     <section aria-label="Answer">
       <div class="row spread">
@@ -48,6 +55,7 @@ export function AnswerContent({ answer, name }: { answer: Answer; name: string }
         </div>
       </div>
       <Shown view={view} content={content} answer={answer} />
+      {isCut && <p class="muted">Only the beginning is shown. The download has all of it.</p>}
     </section>
   );
 }
@@ -58,16 +66,16 @@ function Shown({ view, content, answer }: { view: View; content: Content; answer
     case "json":
       return <Tree value={content.json ?? null} />;
     case "image":
-      return <Picture bytes={answer.bytes} type={content.imageType ?? ""} />;
+      return <Picture content={answer.bytes} type={content.imageType ?? ""} />;
     case "svg":
       // As an image a drawing runs no script and loads nothing.
-      return <Picture bytes={new TextEncoder().encode(text)} type="image/svg+xml" />;
+      return <Picture content={text} type="image/svg+xml" />;
     case "html":
-      return <Page html={text} />;
+      return <Page html={text.slice(0, TEXT_MAX)} />;
     case "markdown":
       return (
         <div class="answer-text">
-          <Markdown text={text.slice(0, TEXT_MAX)} />
+          <Markdown text={text.slice(0, MARKDOWN_MAX)} />
         </div>
       );
     case "text":
@@ -81,14 +89,15 @@ function Shown({ view, content, answer }: { view: View; content: Content; answer
   }
 }
 
-function useObjectUrl(content: Uint8Array<ArrayBuffer>, type: string): string {
+/** Returns an address of some content, as long as the component is shown. */
+function useObjectUrl(content: Uint8Array<ArrayBuffer> | string, type: string): string {
   const url = useMemo(() => URL.createObjectURL(new Blob([content], { type })), [content, type]);
   useEffect(() => () => URL.revokeObjectURL(url), [url]);
   return url;
 }
 
-function Picture({ bytes, type }: { bytes: Uint8Array<ArrayBuffer>; type: string }): JSX.Element {
-  const url = useObjectUrl(bytes, type);
+function Picture({ content, type }: { content: Uint8Array<ArrayBuffer> | string; type: string }): JSX.Element {
+  const url = useObjectUrl(content, type);
   const size = useSignal("");
   return (
     <figure class="picture">
@@ -137,11 +146,11 @@ function Bytes({ bytes: content }: { bytes: Uint8Array }): JSX.Element {
 
 /** What matters most about a call. */
 export function AnswerSummary({ answer }: { answer: Answer }): JSX.Element {
-  const { status, tookMs, function: called, mediaType } = answer;
+  const { tookMs, function: called, mediaType } = answer;
   const version = /^[^;@]+@([^;]+)/.exec(called ?? "")?.[1];
   return (
     <Figures>
-      <Figure name="Status" value={<StatusTag status={status} />} />
+      <Figure name="Status" value={<StatusTag answer={answer} />} />
       {version && <Figure name="Version" value={version} />}
       <Figure name="Length" value={bytes(answer.bytes.length)} note={mediaType.split(";")[0]} />
       <Figure name="Time" value={duration(tookMs * 1000)} note="as this browser sees it" />
@@ -166,9 +175,14 @@ export function AnswerFacts({ answer, name }: { answer: Answer; name: string }):
   );
 }
 
-function StatusTag({ status }: { status: number }): JSX.Element {
-  const [kind, text] =
-    status < 300 ? ["good", "OK"] : status === 422 ? ["warn", "the function's own error"] : ["bad", "failed"];
+function StatusTag({ answer: { status, problem } }: { answer: Answer }): JSX.Element {
+  const [kind, text] = problem
+    ? ["bad", "failed"]
+    : status < 300
+      ? ["good", "OK"]
+      : status < 400
+        ? ["warn", "the function redirects"]
+        : ["warn", "the function's own error"];
   return (
     <span class={`tag ${kind}`}>
       {status} {text}
@@ -231,8 +245,7 @@ function Timing({ entries }: { entries: TimingEntry[] }): JSX.Element | null {
 
 function Receipt({ receipt, name, isInputKept }: { receipt: string; name: string; isInputKept: boolean }): JSX.Element {
   const file = `${name}.receipt`;
-  const url = useMemo(() => URL.createObjectURL(new Blob([receipt])), [receipt]);
-  useEffect(() => () => URL.revokeObjectURL(url), [url]);
+  const url = useObjectUrl(receipt, "text/plain");
   const command = `nebula replay ${file}${isInputKept ? "" : " --input @FILE"}`;
   return (
     <section class="receipt" aria-label="Receipt">

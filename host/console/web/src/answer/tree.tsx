@@ -1,4 +1,4 @@
-// JSON as a tree whose branches open and close.
+// JSON as a tree whose branches open and close. The items of a branch are made when it is opened first.
 
 import type { JSX } from "preact";
 import { useSignal } from "@preact/signals";
@@ -24,9 +24,10 @@ export function Tree({ value }: { value: Json }): JSX.Element {
 }
 
 function Node({ name, value, depth }: { name?: string; value: Json; depth: number }): JSX.Element {
-  const shown = useSignal(ITEMS_MAX);
   const key = name === undefined ? null : <span class="key">{name}: </span>;
-  if (!Array.isArray(value) && !isObject(value)) {
+  const isOpened = useSignal(depth < OPEN_DEPTH);
+  const isList = Array.isArray(value);
+  if (!isList && !isObject(value)) {
     return (
       <div>
         {key}
@@ -34,9 +35,8 @@ function Node({ name, value, depth }: { name?: string; value: Json; depth: numbe
       </div>
     );
   }
-  const isList = Array.isArray(value);
-  const entries = Object.entries(value) as [string, Json][];
-  if (entries.length === 0) {
+  const length = isList ? value.length : Object.keys(value).length;
+  if (length === 0) {
     return (
       <div>
         {key}
@@ -45,22 +45,30 @@ function Node({ name, value, depth }: { name?: string; value: Json; depth: numbe
     );
   }
   return (
-    <details open={depth < OPEN_DEPTH}>
+    <details open={depth < OPEN_DEPTH} onToggle={(event) => (isOpened.value ||= event.currentTarget.open)}>
       <summary>
         {key}
-        <span class="muted">{isList ? plural(entries.length, "item") : plural(entries.length, "member")}</span>
+        <span class="muted">{plural(length, isList ? "item" : "member")}</span>
       </summary>
-      <div class="branch">
-        {entries.slice(0, shown.value).map(([name, item]) => (
-          <Node key={name} name={name} value={item} depth={depth + 1} />
-        ))}
-        {entries.length > shown.value && (
-          <button type="button" class="small" onClick={() => (shown.value += ITEMS_MAX)}>
-            Show {Math.min(ITEMS_MAX, entries.length - shown.value)} more of {entries.length}
-          </button>
-        )}
-      </div>
+      {isOpened.value && <Branch value={value} depth={depth} />}
     </details>
+  );
+}
+
+function Branch({ value, depth }: { value: Json[] | Record<string, Json>; depth: number }): JSX.Element {
+  const shown = useSignal(ITEMS_MAX);
+  const entries = Object.entries(value);
+  return (
+    <div class="branch">
+      {entries.slice(0, shown.value).map(([name, item]) => (
+        <Node key={name} name={name} value={item} depth={depth + 1} />
+      ))}
+      {entries.length > shown.value && (
+        <button type="button" class="small" onClick={() => (shown.value += ITEMS_MAX)}>
+          Show {Math.min(ITEMS_MAX, entries.length - shown.value)} more of {entries.length}
+        </button>
+      )}
+    </div>
   );
 }
 

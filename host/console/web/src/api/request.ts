@@ -1,13 +1,17 @@
 // Requests to the control plane. The browser adds the cookie of the session.
 
 import { type Json, read, isNumber, isObject } from "../json.ts";
-import { Refused, Unreachable, problemOf } from "./problem.ts";
+import { Unreachable, errorOf } from "./problem.ts";
 
-/** Called when an answer says that the session has ended. */
-let onSignedOut = () => {};
+/** Called when an answer says that the session has ended, or permits less than it did. */
+let [onSignedOut, onForbidden] = [() => {}, () => {}];
 
 export function whenSignedOut(callback: () => void): void {
   onSignedOut = callback;
+}
+
+export function whenForbidden(callback: () => void): void {
+  onForbidden = callback;
 }
 
 export interface Options {
@@ -18,12 +22,13 @@ export interface Options {
   isSigningIn?: boolean;
 }
 
-/** Sends a request and returns the response, whatever its status, except a 401. */
+/** Sends a request and returns the response, whatever its status. */
 export async function send(method: string, path: string, options: Options = {}): Promise<Response> {
   const { body, headers, signal, isSigningIn } = options;
   // With `no-store` a browser adds `Cache-Control: no-cache`, which would make every call run again.
   const cache = method === "GET" ? "no-store" : "default";
-  const init: RequestInit = { method, cache, credentials: "same-origin", redirect: "error" };
+  // The server redirects nothing. A redirect of a function has no `Location` here: it is an answer.
+  const init: RequestInit = { method, cache, credentials: "same-origin", redirect: "follow" };
   if (body !== undefined) init.body = body;
   if (headers) init.headers = headers;
   if (signal) init.signal = signal;
@@ -32,16 +37,37 @@ export async function send(method: string, path: string, options: Options = {}):
     response = await fetch(path, init);
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Unreachable();
+    throw await failureOf(body);
   }
-  if (response.status === 401 && !isSigningIn) onSignedOut();
+  if (!isSigningIn && !isOfFunction(response)) tell(response.status);
   return response;
+}
+
+/** Tells the session about a status by which the server itself answered. */
+export function tell(status: number): void {
+  if (status === 401) onSignedOut();
+  if (status === 403) onForbidden();
+}
+
+/** Tells whether a function decided the answer: a 401 of a function says nothing about the session. */
+function isOfFunction(response: Response): boolean {
+  return response.headers.has("nebula-function");
+}
+
+/** Returns why a request got no answer: a file that changes after it was chosen can't be read. */
+export async function failureOf(body: BodyInit | undefined): Promise<Error> {
+  try {
+    if (body instanceof Blob) await body.slice(0, 1).arrayBuffer();
+  } catch {
+    return new Error("The file has changed. Choose it again.");
+  }
+  return new Unreachable();
 }
 
 /** Sends a request and fails unless it succeeds. */
 export async function succeed(method: string, path: string, options: Options = {}): Promise<Response> {
   const response = await send(method, path, options);
-  if (!response.ok) throw new Refused(problemOf(response.status, await response.text()), response.status);
+  if (!response.ok) throw errorOf(response.status, await response.text());
   return response;
 }
 

@@ -4,14 +4,20 @@
 // unknown --ask--> signed in <--sign in--> signed out
 // ```
 
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 
 import type { Scope, ServerInfo, Session } from "./wire.ts";
-import { get, send, succeed, whenSignedOut } from "./request.ts";
-import { Refused, problemOf } from "./problem.ts";
+import { get, send, succeed, whenForbidden, whenSignedOut } from "./request.ts";
+import { errorOf } from "./problem.ts";
 
-/** The session; null if nobody is signed in; undefined until the server has said so. */
+/** The session; null without one; undefined until the server has said so. */
 export const session = signal<Session | null | undefined>(undefined);
+
+/** Whether there is a session, for what doesn't depend on its scope. */
+export const isSignedIn = computed(() => Boolean(session.value));
+
+/** Why a session ended that this page had. */
+export const ending = signal<string | undefined>(undefined);
 
 /** The server, once it is known. */
 export const server = signal<ServerInfo | undefined>(undefined);
@@ -25,15 +31,31 @@ export function may(scope: Scope): boolean {
 }
 
 whenSignedOut(() => {
+  if (session.peek()) {
+    ending.value =
+      "Your session has ended: its token was revoked or has expired, the server has started again, or there was no request for 12 hours.";
+  }
   session.value = null;
+});
+
+/** Set while the server is asked again. */
+let isAsking = false;
+
+// A token of this name may have been created again with another scope.
+whenForbidden(() => {
+  if (isAsking) return;
+  isAsking = true;
+  void ask()
+    .catch(() => {})
+    .finally(() => (isAsking = false));
 });
 
 /** Asks the server who is signed in. */
 export async function ask(): Promise<void> {
   const response = await send("GET", "/api/v1/session", { isSigningIn: true });
-  if (response.status === 401) session.value = null;
+  if (response.status === 204 || response.status === 401) session.value = null;
   else if (response.ok) await enter((await response.json()) as Session);
-  else throw new Refused(problemOf(response.status, await response.text()), response.status);
+  else throw errorOf(response.status, await response.text());
 }
 
 /** Signs in with a token, or with the code of a one-time link. */
@@ -53,5 +75,6 @@ export async function signOut(): Promise<void> {
 
 async function enter(entered: Session): Promise<void> {
   session.value = entered;
+  ending.value = undefined;
   server.value = await get<ServerInfo>("/api/v1/server");
 }

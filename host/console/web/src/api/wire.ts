@@ -14,6 +14,8 @@ export interface Session {
 export interface ServerInfo {
   version: string;
   calls_url: string;
+  /** Whether the server has a report of the experiment. */
+  experiment?: boolean;
 }
 
 export type Form = "typed" | "raw" | "http";
@@ -81,15 +83,6 @@ export interface Explanation {
   output: string;
   took_us: number;
   steps: StepExplanation[];
-}
-
-export interface StepView {
-  kind: string;
-  label: string;
-  function?: string;
-  takes: string;
-  gives: string;
-  inner?: [string | null, StepView][];
 }
 
 export interface FunctionCache {

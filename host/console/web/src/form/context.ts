@@ -27,9 +27,9 @@ export interface FieldIds {
   described: { "aria-describedby"?: string; "aria-invalid"?: "true" };
 }
 
-/** Returns the id of the field at a pointer. */
+/** Returns the id of the field at a pointer. The keys of maps may have spaces, which end an id in a list of ids. */
 export function idOf(prefix: string, pointer: string): string {
-  return `${prefix}:${pointer}`;
+  return `${prefix}:${pointer.replace(/[\s%]/g, encodeURIComponent)}`;
 }
 
 /** Returns what the field at `pointer` needs; `local` is a mistake that the page itself sees. */

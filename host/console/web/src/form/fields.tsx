@@ -1,16 +1,17 @@
 // The fields of a form for any type. A field of a compound type holds the fields of its parts.
 
+import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
+import { useContext, useRef } from "preact/hooks";
 
 import { type Json, compact, isObject } from "../json.ts";
 import { notify } from "../parts/notice.tsx";
-import { useField } from "./context.ts";
+import { Pages } from "../parts/pages.tsx";
+import { FormContext, idOf, useField } from "./context.ts";
+import { PAGE, useIds, useRemoval, useRows } from "./items.ts";
 import { Choice, type FieldProps, SimpleField, Texts } from "./simple.tsx";
 import { type Type, typeText } from "./type.ts";
 import { blank, blankCase, caseOf, fits, memberPointer } from "./value.ts";
-
-/** The most items of a list that the form shows. The JSON has all. */
-const ITEMS_SHOWN_MAX = 100;
 
 type PropsOf<Kind extends Type["kind"]> = FieldProps & { type: Extract<Type, { kind: Kind }> };
 
@@ -125,7 +126,7 @@ function TupleField(props: PropsOf<"tuple">): JSX.Element {
         <Field
           key={at}
           type={item}
-          label={`Part ${at + 1}`}
+          label={`Part ${at}`}
           value={items[at] ?? null}
           pointer={memberPointer(pointer, at)}
           onChange={(next) => onChange(items.with(at, next))}
@@ -138,100 +139,174 @@ function TupleField(props: PropsOf<"tuple">): JSX.Element {
 function ListField(props: PropsOf<"list">): JSX.Element {
   const { type, value, label, pointer, onChange } = props;
   const items = value as Json[];
-  const add = () => {
+  const { ids, drop } = useIds(items.length);
+  const { list, add, removing } = useRemoval<HTMLOListElement>();
+  const from = useSignal(0);
+  const start = from.value < items.length ? from.value : 0;
+  const append = () => {
+    from.value = items.length - (items.length % PAGE);
     onChange([...items, blank(type.item)]);
-    notify(`Added item ${items.length + 1} of ${label}.`);
+    notify(`Added item ${items.length} of ${label}.`);
+  };
+  const remove = (at: number) => {
+    removing(at - start);
+    drop(at);
+    onChange(items.toSpliced(at, 1));
   };
   return (
     <Group {...props}>
-      <ol class="items" start={0}>
-        {items.slice(0, ITEMS_SHOWN_MAX).map((item, at) => (
-          <li key={at}>
-            <Field
-              type={type.item}
-              label={`${label} ${at}`}
-              value={item}
-              pointer={memberPointer(pointer, at)}
-              onChange={(next) => onChange(items.with(at, next))}
-            />
-            <button
-              type="button"
-              class="small remove"
-              aria-label={`Remove item ${at} of ${label}`}
-              onClick={() => onChange(items.toSpliced(at, 1))}
-            >
-              Remove
-            </button>
-          </li>
-        ))}
+      <ol class="items" start={start} ref={list}>
+        {items.slice(start, start + PAGE).map((item, offset) => {
+          const at = start + offset;
+          return (
+            <li key={ids[at]}>
+              <Field
+                type={type.item}
+                label={`${label} ${at}`}
+                value={item}
+                pointer={memberPointer(pointer, at)}
+                onChange={(next) => onChange(items.with(at, next))}
+              />
+              <button
+                type="button"
+                class="small remove"
+                aria-label={`Remove item ${at} of ${label}`}
+                onClick={() => remove(at)}
+              >
+                Remove
+              </button>
+            </li>
+          );
+        })}
       </ol>
-      <p class="row">
-        <button type="button" class="small" onClick={add} aria-label={`Add an item to ${label}`}>
-          Add an item
-        </button>
-        {items.length > ITEMS_SHOWN_MAX && (
-          <span class="muted">
-            The form shows the first {ITEMS_SHOWN_MAX} of {items.length} items. The JSON has all.
-          </span>
-        )}
-      </p>
+      <Pages what={label} from={start} size={PAGE} total={items.length} onMove={(next) => (from.value = next)} />
+      <button type="button" class="small" ref={add} onClick={append} aria-label={`Add an item to ${label}`}>
+        Add an item
+      </button>
     </Group>
   );
 }
 
 function MapField(props: PropsOf<"map">): JSX.Element {
   const { type, value, label, pointer, onChange } = props;
-  const entries = Object.entries(isObject(value) ? value : {});
+  const members = isObject(value) ? value : {};
+  const rows = useRows(Object.keys(members));
+  const { list, add, removing } = useRemoval<HTMLUListElement>();
+  const from = useSignal(0);
+  const start = from.value < rows.length ? from.value : 0;
   const set = (entries: [string, Json][]) => onChange(Object.fromEntries(entries));
+  const all = () => rows.map(({ key }): [string, Json] => [key, members[key] ?? null]);
   const rename = (at: number, key: string) => {
-    if (entries.some(([other], index) => other === key && index !== at)) notify(`${label} has the key “${key}” already.`);
-    else set(entries.map((entry, index) => (index === at ? [key, entry[1]] : entry)));
+    const entries = all().map((entry, index): [string, Json] => (index === at ? [key, entry[1]] : entry));
+    // The row stays where it is.
+    const row = rows[at];
+    if (row) row.key = key;
+    set(entries);
   };
-  const add = () => {
-    let number = entries.length + 1;
-    while (entries.some(([key]) => key === `key-${number}`)) number += 1;
-    set([...entries, [`key-${number}`, blank(type.value)]]);
+  const append = () => {
+    let number = rows.length + 1;
+    while (Object.hasOwn(members, `key-${number}`)) number += 1;
+    from.value = rows.length - (rows.length % PAGE);
+    set([...all(), [`key-${number}`, blank(type.value)]]);
+    notify(`Added key-${number} to ${label}.`);
+  };
+  const remove = (at: number) => {
+    removing(at - start);
+    set(all().toSpliced(at, 1));
   };
   return (
     <Group {...props}>
-      <ul class="items">
-        {entries.slice(0, ITEMS_SHOWN_MAX).map(([key, item], at) => (
-          <li key={at}>
-            <label class="field">
-              Key{" "}
-              <input value={key} spellcheck={false} onChange={(event) => rename(at, event.currentTarget.value)} />
-            </label>
+      <ul class="items" ref={list}>
+        {rows.slice(start, start + PAGE).map(({ id, key }, offset) => (
+          <li key={id}>
+            <KeyInput
+              id={id}
+              name={key}
+              label={label}
+              pointer={pointer}
+              isTaken={(other) => other !== key && Object.hasOwn(members, other)}
+              onChange={(next) => rename(start + offset, next)}
+            />
             <Field
               type={type.value}
               label={key}
-              value={item}
+              value={members[key] ?? null}
               pointer={memberPointer(pointer, key)}
-              onChange={(next) => set(entries.map((entry, index) => (index === at ? [key, next] : entry)))}
+              onChange={(next) => set(all().map((entry) => (entry[0] === key ? [key, next] : entry)))}
             />
             <button
               type="button"
               class="small remove"
               aria-label={`Remove ${key} of ${label}`}
-              onClick={() => set(entries.toSpliced(at, 1))}
+              onClick={() => remove(start + offset)}
             >
               Remove
             </button>
           </li>
         ))}
       </ul>
-      <button type="button" class="small" onClick={add} aria-label={`Add a key to ${label}`}>
+      <Pages what={label} from={start} size={PAGE} total={rows.length} onMove={(next) => (from.value = next)} />
+      <button type="button" class="small" ref={add} onClick={append} aria-label={`Add a key to ${label}`}>
         Add a key
       </button>
     </Group>
   );
 }
 
+interface KeyInputProps {
+  id: number;
+  name: string;
+  /** The label of the map. */
+  label: string;
+  pointer: string;
+  isTaken: (key: string) => boolean;
+  onChange: (key: string) => void;
+}
+
+/** The key of a row. While another row has the key that is typed, the row keeps the one before. */
+function KeyInput({ id, name, label, pointer, isTaken, onChange }: KeyInputProps): JSX.Element {
+  const { prefix } = useContext(FormContext);
+  const typed = useSignal<string | undefined>(undefined);
+  const isDouble = typed.value !== undefined && isTaken(typed.value);
+  const mistakeId = `${idOf(prefix, pointer)}:key-${id}`;
+  const change = (key: string) => {
+    typed.value = isTaken(key) ? key : undefined;
+    if (!isTaken(key)) onChange(key);
+  };
+  return (
+    <div class="field">
+      <label>
+        Key{" "}
+        <input
+          value={isDouble ? typed.value : name}
+          spellcheck={false}
+          autocomplete="off"
+          onInput={(event) => change(event.currentTarget.value)}
+          aria-label={`Key ${name} of ${label}`}
+          aria-invalid={isDouble ? "true" : undefined}
+          aria-describedby={isDouble ? mistakeId : undefined}
+        />
+      </label>
+      {isDouble && (
+        <p class="mistake" id={mistakeId} role="status">
+          {label} has this key already. Here it is still “{name}”.
+        </p>
+      )}
+    </div>
+  );
+}
+
 function VariantField(props: PropsOf<"variant">): JSX.Element {
   const { type, value, label, pointer, onChange } = props;
   const ids = useField(pointer, type.docs !== undefined);
+  // A key press on the choice of the case must not lose what was entered for another one.
+  const values = useRef(new Map<string, Json>());
   const found = caseOf(value);
   const known = type.cases.find((it) => it.name === found?.name);
-  const choose = (name: string) => onChange(blankCase(name, type.cases.find((it) => it.name === name)?.payload));
+  const choose = (name: string) => {
+    if (found) values.current.set(found.name, value);
+    onChange(values.current.get(name) ?? blankCase(name, type.cases.find((it) => it.name === name)?.payload));
+  };
   const payload = known?.payload;
   return (
     <div class={payload ? "group" : "field"}>
@@ -287,6 +362,11 @@ function OptionField({ type, value, label, pointer, onChange }: PropsOf<"option"
   const inner: Json = type.isNested && isObject(value) ? (value.some ?? null) : value;
   // A null inside would be a value that isn't given: start with something else.
   const start = blank(type.inner) ?? (type.inner.kind === "option" ? null : "");
+  const before = useRef<Json>(wrap(start));
+  const give = (isGiven: boolean) => {
+    if (!isGiven) before.current = value;
+    onChange(isGiven ? before.current : null);
+  };
   return (
     <div class="optional">
       <div class="field-head">
@@ -295,7 +375,7 @@ function OptionField({ type, value, label, pointer, onChange }: PropsOf<"option"
             id={ids.id}
             type="checkbox"
             checked={isSet}
-            onChange={(event) => onChange(event.currentTarget.checked ? wrap(start) : null)}
+            onChange={(event) => give(event.currentTarget.checked)}
             {...ids.described}
           />{" "}
           Give <b>{label}</b>

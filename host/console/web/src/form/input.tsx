@@ -2,11 +2,11 @@
 //
 // The document is the state of both. The text of the JSON is kept besides while it can't be read.
 
-import { type Signal, useSignal } from "@preact/signals";
+import { type Signal, signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useId, useRef } from "preact/hooks";
 
-import { type Json, read, write } from "../json.ts";
+import { type Json, lengthOf, read, write } from "../json.ts";
 import { FormContext, type PlacedProblem } from "./context.ts";
 import { Field } from "./fields.tsx";
 import type { Type } from "./type.ts";
@@ -14,22 +14,38 @@ import type { Type } from "./type.ts";
 /** The longest JSON that can be edited, characters. */
 const TEXT_MAX = 200_000;
 
+/** What a typed input holds. */
+export interface InputState {
+  document: Signal<Json>;
+  /** The text of the JSON; undefined if it is too long to be edited. */
+  text: Signal<string | undefined>;
+  /** Set while the text can't be read. */
+  isBroken: Signal<boolean>;
+}
+
+export function newInput(document: Json): InputState {
+  return { document: signal(document), text: signal(textOf(document)), isBroken: signal(false) };
+}
+
+/** Returns the text of a document, unless it is long: then each change would write megabytes. */
+function textOf(document: Json): string | undefined {
+  return lengthOf(document, TEXT_MAX) > TEXT_MAX ? undefined : write(document);
+}
+
 interface TypedInputProps {
   type: Type;
   label: string;
   /** The beginning of the fields' ids. */
   prefix: string;
-  document: Signal<Json>;
-  /** Set while the JSON can't be read. */
-  isBroken: Signal<boolean>;
+  state: InputState;
   problem: PlacedProblem | undefined;
 }
 
-export function TypedInput({ type, label, prefix, document, isBroken, problem }: TypedInputProps): JSX.Element {
-  const text = useSignal(write(document.value));
+export function TypedInput({ type, label, prefix, state, problem }: TypedInputProps): JSX.Element {
+  const { document, text, isBroken } = state;
   const setByForm = (value: Json) => {
     document.value = value;
-    text.value = write(value);
+    text.value = textOf(value);
     isBroken.value = false;
   };
   return (
@@ -42,22 +58,16 @@ export function TypedInput({ type, label, prefix, document, isBroken, problem }:
           <Field type={type} label={label} value={document.value} pointer="" onChange={setByForm} />
         </div>
       </FormContext.Provider>
-      <JsonText document={document} text={text} isBroken={isBroken} />
+      <JsonText state={state} />
     </div>
   );
 }
 
-interface JsonTextProps {
-  document: Signal<Json>;
-  text: Signal<string>;
-  isBroken: Signal<boolean>;
-}
-
-function JsonText({ document, text, isBroken }: JsonTextProps): JSX.Element {
+function JsonText({ state: { document, text, isBroken } }: { state: InputState }): JSX.Element {
   const area = useRef<HTMLTextAreaElement>(null);
   const id = useId();
-  const found = isBroken.value ? read(text.value) : undefined;
-  const mistake = found?.mistake;
+  const shown = text.value;
+  const mistake = isBroken.value && shown !== undefined ? read(shown).mistake : undefined;
   const edit = (next: string) => {
     text.value = next;
     const result = read(next);
@@ -65,30 +75,31 @@ function JsonText({ document, text, isBroken }: JsonTextProps): JSX.Element {
     if (!result.mistake) document.value = result.value;
   };
   const goToMistake = () => {
-    if (!mistake || !area.current) return;
-    const lines = text.value.split("\n").slice(0, mistake.line - 1);
+    if (!mistake || !area.current || shown === undefined) return;
+    const lines = shown.split("\n").slice(0, mistake.line - 1);
     const at = lines.reduce((sum, line) => sum + line.length + 1, mistake.column - 1);
     area.current.focus();
     area.current.setSelectionRange(at, at + 1);
   };
-  const isLong = text.value.length > TEXT_MAX;
   return (
     <div class="json-pane">
-      <div class="field-head">
-        <label for={id}>JSON</label>
-      </div>
-      <textarea
-        id={id}
-        ref={area}
-        class="code grows"
-        spellcheck={false}
-        readOnly={isLong}
-        value={isLong ? `${text.value.slice(0, 2000)}…` : text.value}
-        onInput={(event) => edit(event.currentTarget.value)}
-        aria-invalid={mistake ? "true" : undefined}
-        aria-describedby={mistake ? `${id}:mistake` : undefined}
-      />
-      {isLong && <p class="muted">This JSON is too long to edit here. Only its beginning is shown.</p>}
+      <div class="field-head">{shown === undefined ? <span>JSON</span> : <label for={id}>JSON</label>}</div>
+      {shown === undefined ? (
+        <p class="muted">
+          This JSON is too long to show and edit here. The form changes it.
+        </p>
+      ) : (
+        <textarea
+          id={id}
+          ref={area}
+          class="code grows"
+          spellcheck={false}
+          value={shown}
+          onInput={(event) => edit(event.currentTarget.value)}
+          aria-invalid={mistake ? "true" : undefined}
+          aria-describedby={mistake ? `${id}:mistake` : undefined}
+        />
+      )}
       {mistake && (
         <p class="mistake" id={`${id}:mistake`} role="status">
           Line {mistake.line}, column {mistake.column}: {mistake.message}.{" "}

@@ -5,7 +5,7 @@ import type { JSX } from "preact";
 import { useId } from "preact/hooks";
 
 import { bytes } from "../format.ts";
-import { FileButton } from "./simple.tsx";
+import { FileButton } from "./file.tsx";
 
 /** Bytes with their media type. */
 export interface Payload {
@@ -19,9 +19,15 @@ export const EMPTY_PAYLOAD: Payload = { mediaType: "text/plain; charset=utf-8", 
 
 const MEDIA_TYPES = ["text/plain; charset=utf-8", "application/json", "application/octet-stream", "image/png", "text/csv"];
 
+/** Tells whether a media type can be sent: a header of a request has visible ASCII alone. */
+export function isSendable({ mediaType }: Payload): boolean {
+  return /^[\x20-\x7e\t]*$/.test(mediaType);
+}
+
 export function PayloadInput({ payload }: { payload: Signal<Payload> }): JSX.Element {
   const id = useId();
   const { mediaType, text, file } = payload.value;
+  const isWrong = !isSendable(payload.value);
   const change = (part: Partial<Payload>) => {
     payload.value = { ...payload.value, ...part };
   };
@@ -33,12 +39,19 @@ export function PayloadInput({ payload }: { payload: Signal<Payload> }): JSX.Ele
         <div class="field-head">
           <label for={`${id}:type`}>Media type</label>
         </div>
+        {isWrong && (
+          <p class="mistake" id={`${id}:mistake`}>
+            A media type has only letters from a to z, digits and signs.
+          </p>
+        )}
         <input
           id={`${id}:type`}
           value={mediaType}
           list={`${id}:types`}
           autocomplete="off"
           onInput={(event) => change({ mediaType: event.currentTarget.value })}
+          aria-invalid={isWrong ? "true" : undefined}
+          aria-describedby={isWrong ? `${id}:mistake` : undefined}
         />
         <datalist id={`${id}:types`}>
           {MEDIA_TYPES.map((it) => (

@@ -1,14 +1,15 @@
 // The fields of simple types: one input each.
 
 import type { ComponentChildren, JSX } from "preact";
-import { useRef } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 
 import { bytes as size } from "../format.ts";
 import type { Json } from "../json.ts";
 import { Markdown } from "../parts/markdown.tsx";
 import { type FieldIds, useField } from "./context.ts";
+import { FileButton, textOf } from "./file.tsx";
 import { type Type, typeText } from "./type.ts";
-import { base64Of, bytesOf, mistakeIn, numberFrom, numberText } from "./value.ts";
+import { base64Of, bytesIn, mistakeIn, numberFrom, numberText } from "./value.ts";
 
 export interface FieldProps {
   type: Type;
@@ -91,7 +92,8 @@ function Input(props: WithIds): ComponentChildren {
         <input
           id={ids.id}
           class="number"
-          inputMode={type.kind === "float" ? "text" : "numeric"}
+          // The keys of a phone for digits have no minus.
+          inputMode={type.kind === "integer" && type.min === 0n ? "numeric" : "text"}
           autocomplete="off"
           spellcheck={false}
           value={numberText(value)}
@@ -145,7 +147,7 @@ export function Choice({ ids, names, value, onChange }: ChoiceProps): JSX.Elemen
 /** Reads a text or bytes from a file. */
 function FromFile({ type, label, onChange }: FieldProps): JSX.Element | null {
   const read = {
-    string: async (file: File) => onChange(await file.text()),
+    string: async (file: File) => onChange(await textOf(file)),
     bytes: async (file: File) => onChange(base64Of(new Uint8Array(await file.arrayBuffer()))),
   };
   if (type.kind !== "string" && type.kind !== "bytes") return null;
@@ -158,6 +160,9 @@ function FromFile({ type, label, onChange }: FieldProps): JSX.Element | null {
 
 function TextInput({ value, onChange, ids }: WithIds): JSX.Element {
   const text = String(value);
+  // An area has line feeds alone. A text whose lines end otherwise keeps its line ends.
+  const isCrlf = /\r\n/.test(text) && !/(^|[^\r])\n/.test(text);
+  const change = (next: string) => onChange(isCrlf ? next.replace(/\r?\n/g, "\r\n") : next);
   const isLong = text.length > TEXT_SHOWN_MAX;
   return (
     <>
@@ -167,8 +172,8 @@ function TextInput({ value, onChange, ids }: WithIds): JSX.Element {
         class="grows"
         spellcheck={false}
         readOnly={isLong}
-        value={isLong ? `${text.slice(0, 1000)}…` : text}
-        onInput={(event) => onChange(event.currentTarget.value)}
+        value={isLong ? `${text.slice(0, 1000)}…` : text.replace(/\r\n?/g, "\n")}
+        onInput={(event) => change(event.currentTarget.value)}
         {...ids.described}
       />
       {isLong && <p class="muted">{size(new Blob([text]).size)}. The field shows only the beginning.</p>}
@@ -183,7 +188,7 @@ function TextInput({ value, onChange, ids }: WithIds): JSX.Element {
 
 function BytesInput({ value, onChange, ids }: WithIds): JSX.Element {
   const text = String(value);
-  const decoded = text.length > 64 * 1024 * 1024 ? undefined : bytesOf(text);
+  const length = useMemo(() => bytesIn(text), [text]);
   const isShown = text.length <= BASE64_SHOWN_MAX;
   return (
     <>
@@ -202,43 +207,13 @@ function BytesInput({ value, onChange, ids }: WithIds): JSX.Element {
         <input id={ids.id} readOnly value={`${text.slice(0, 40)}…`} class="code" {...ids.described} />
       )}
       <div class="row">
-        <span class="muted">{decoded ? size(decoded.length) : "This isn't base64."}</span>
+        <span class="muted">{length === undefined ? "This isn't base64." : size(length)}</span>
         {text !== "" && (
           <button type="button" class="small" onClick={() => onChange("")}>
             Clear
           </button>
         )}
       </div>
-    </>
-  );
-}
-
-interface FileButtonProps {
-  label: string;
-  onFile: (file: File) => Promise<void>;
-  children: ComponentChildren;
-}
-
-/** A button that asks for a file. */
-export function FileButton({ label, onFile, children }: FileButtonProps): JSX.Element {
-  const input = useRef<HTMLInputElement>(null);
-  return (
-    <>
-      <input
-        ref={input}
-        type="file"
-        hidden
-        aria-label={label}
-        onChange={(event) => {
-          const chosen = event.currentTarget;
-          const file = chosen.files?.[0];
-          // The same file can be chosen again after it has changed.
-          if (file) void onFile(file).finally(() => (chosen.value = ""));
-        }}
-      />
-      <button type="button" class="link" aria-label={label} onClick={() => input.current?.click()}>
-        {children}
-      </button>
     </>
   );
 }

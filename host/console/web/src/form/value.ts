@@ -144,6 +144,14 @@ export function bytesOf(base64: string): Uint8Array<ArrayBuffer> | undefined {
   }
 }
 
+/** Returns how many bytes a base64 text stands for, without decoding it; undefined if it isn't base64. */
+export function bytesIn(base64: string): number | undefined {
+  const digits = base64.replace(/={1,2}$/, "").length;
+  const isPadded = digits !== base64.length;
+  const isWhole = isPadded ? base64.length % 4 === 0 : digits % 4 !== 1;
+  return isWhole && /^[A-Za-z0-9+/]*={0,2}$/.test(base64) ? Math.floor((digits * 3) / 4) : undefined;
+}
+
 /** Encodes bytes as base64. */
 export function base64Of(bytes: Uint8Array): string {
   let binary = "";

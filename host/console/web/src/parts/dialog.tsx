@@ -3,6 +3,8 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useId, useLayoutEffect, useRef } from "preact/hooks";
 
+import { Notices, dialogs } from "./notice.tsx";
+
 interface DialogProps {
   title: string;
   /** Called when the dialog is closed by Escape or by its button. */
@@ -12,12 +14,16 @@ interface DialogProps {
 
 export function Dialog({ title, onClose, children }: DialogProps): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
+  const isGone = useRef(false);
   const heading = useId();
   useLayoutEffect(() => {
     const shown = dialog.current;
     const before = document.activeElement;
     shown?.showModal();
+    dialogs.value += 1;
     return () => {
+      isGone.current = true;
+      dialogs.value -= 1;
       shown?.close();
       // The element is gone with the dialog before the browser returns the focus itself.
       if (before instanceof HTMLElement) before.focus();
@@ -31,6 +37,12 @@ export function Dialog({ title, onClose, children }: DialogProps): JSX.Element {
         event.preventDefault();
         onClose();
       }}
+      onClose={() => {
+        // A browser closes a dialog at the second Escape whatever the page says.
+        if (isGone.current || dialog.current?.open) return;
+        dialog.current?.showModal();
+        onClose();
+      }}
     >
       <header class="dialog-head">
         <h2 id={heading}>{title}</h2>
@@ -39,6 +51,7 @@ export function Dialog({ title, onClose, children }: DialogProps): JSX.Element {
         </button>
       </header>
       {children}
+      <Notices isInDialog />
     </dialog>
   );
 }

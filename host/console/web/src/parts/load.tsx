@@ -4,12 +4,13 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect } from "preact/hooks";
 
-import { usePoll } from "../poll.ts";
+import { isTrouble, usePoll } from "../poll.ts";
 import { ErrorBox } from "./problem.tsx";
 
 /** The state of something that is read. */
 export interface Reading<T> {
   value: T | undefined;
+  /** Why the newest attempt failed, unless the page tells it above the view. */
   error: unknown;
   /** Reads again; the value before stays until then. */
   again: () => Promise<void>;
@@ -48,7 +49,8 @@ export function useFollowing<T>(ask: (stopped: AbortSignal) => Promise<T>, pause
   };
   usePoll(read, pauseMs, key);
   const again = () => read(new AbortController().signal).catch(() => {});
-  return { value: value.value, error: error.value, again };
+  const isTold = value.value !== undefined && isTrouble(error.value);
+  return { value: value.value, error: isTold ? undefined : error.value, again };
 }
 
 interface LoadedProps<T> {
@@ -56,14 +58,14 @@ interface LoadedProps<T> {
   children: (value: T) => ComponentChildren;
 }
 
-/** Shows a value once it is read. */
+/** Shows a value once it is read, and beside it why it can't be read again. */
 export function Loaded<T>({ reading, children }: LoadedProps<T>): JSX.Element {
   const { value, error, again } = reading;
   return (
     <>
-      {error !== undefined && value === undefined && (
+      {error !== undefined && (
         <div>
-          <ErrorBox error={error} title="Can't show this" />
+          <ErrorBox error={error} title={value === undefined ? "Can't show this" : "This is old and can't be read again"} />
           <button type="button" onClick={() => void again()}>
             Try again
           </button>

@@ -8,6 +8,9 @@ const SHOWN_MS = 6_000;
 const notices = signal<{ id: number; text: string }[]>([]);
 let lastId = 0;
 
+/** The dialogs that are open. All else is out of reach, and silent, while there is one. */
+export const dialogs = signal(0);
+
 /** Shows a message for some seconds. */
 export function notify(text: string): void {
   lastId += 1;
@@ -18,12 +21,12 @@ export function notify(text: string): void {
   }, SHOWN_MS);
 }
 
-export function Notices(): JSX.Element {
+/** The messages: of the page, or of a dialog above it. A screen reader reads what is added to it. */
+export function Notices({ isInDialog }: { isInDialog: boolean }): JSX.Element {
+  const isHeard = isInDialog === dialogs.value > 0;
   return (
     <div class="notices" role="status" aria-live="polite">
-      {notices.value.map(({ id, text }) => (
-        <p key={id}>{text}</p>
-      ))}
+      {isHeard && notices.value.map(({ id, text }) => <p key={id}>{text}</p>)}
     </div>
   );
 }

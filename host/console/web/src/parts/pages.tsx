@@ -5,6 +5,8 @@ import type { JSX } from "preact";
 import { count } from "../format.ts";
 
 interface PagesProps {
+  /** The name of the list. */
+  what: string;
   /** The first item that is shown. */
   from: number;
   size: number;
@@ -12,11 +14,11 @@ interface PagesProps {
   onMove: (from: number) => void;
 }
 
-export function Pages({ from, size, total, onMove }: PagesProps): JSX.Element | null {
+export function Pages({ what, from, size, total, onMove }: PagesProps): JSX.Element | null {
   if (total <= size) return null;
   const to = Math.min(from + size, total);
   return (
-    <nav class="pages" aria-label="Pages of the list">
+    <nav class="pages" aria-label={`Pages of ${what}`}>
       <button type="button" disabled={from === 0} onClick={() => onMove(Math.max(0, from - size))}>
         ← Previous
       </button>

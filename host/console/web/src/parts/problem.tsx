@@ -2,7 +2,7 @@
 
 import type { ComponentChildren, JSX, Ref } from "preact";
 
-import { type Problem, Refused, kindOf, sentence } from "../api/problem.ts";
+import { type PipelineRef, type Problem, Refused, kindOf, sentence } from "../api/problem.ts";
 import { functionHref } from "../route.ts";
 import { Prose } from "./prose.tsx";
 
@@ -34,11 +34,9 @@ export function ProblemBox({ problem, title, children, boxRef }: ProblemBoxProps
     <div class="box bad" role="alert" tabIndex={-1} ref={boxRef ?? null}>
       <p>
         <strong>{title ?? titleOf(problem)}</strong>{" "}
-        {kindOf(problem) && (
-          <span class="tag">
-            {problem.status} {kindOf(problem)}
-          </span>
-        )}
+        <span class="tag">
+          {problem.status} {kindOf(problem)}
+        </span>
       </p>
       <p>
         <Prose text={sentence(problem.detail)} />
@@ -76,7 +74,7 @@ function Details({ problem }: { problem: Problem }): JSX.Element {
     ["Place", pointer === undefined ? place : pointer === "" ? "the whole input" : pointer],
     ["Expected", expected],
     ["Found", found],
-    ["Step", problem.step as string | undefined],
+    ["Step", problem.step],
     ["Reason", reason],
     ["What to try", hint],
   ].filter((fact): fact is [string, string] => typeof fact[1] === "string" && !problem.detail.includes(fact[1]));
@@ -101,20 +99,17 @@ function Details({ problem }: { problem: Problem }): JSX.Element {
   );
 }
 
-function Pipelines({ pipelines }: { pipelines: NonNullable<Problem["pipelines"]> }): JSX.Element {
+function Pipelines({ pipelines }: { pipelines: PipelineRef[] }): JSX.Element {
   return (
     <>
       <p>These pipelines call it:</p>
       <ul>
-        {pipelines.map((it) => {
-          const [name, reason] = typeof it === "string" ? [it, undefined] : [it.pipeline, it.reason];
-          return (
-            <li key={name}>
-              <a href={functionHref(name, "steps")}>{name}</a>
-              {reason && `: ${reason}`}
-            </li>
-          );
-        })}
+        {pipelines.map(({ pipeline, reason }) => (
+          <li key={pipeline}>
+            <a href={functionHref(pipeline, "steps")}>{pipeline}</a>
+            {reason && `: ${reason}`}
+          </li>
+        ))}
       </ul>
     </>
   );

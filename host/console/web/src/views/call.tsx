@@ -1,40 +1,62 @@
 // The tab that calls a function.
 
-import { useSignal } from "@preact/signals";
+import { type Signal, signal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useRef } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 
 import { type Answer, type CallBody, call } from "../answer/call.ts";
 import { AnswerContent, AnswerFacts, AnswerSummary } from "../answer/show.tsx";
 import { may, server } from "../api/session.ts";
 import type { FunctionVersion } from "../api/wire.ts";
+import { Kept, keyOf } from "../kept.ts";
 import { ErrorBox, ProblemBox } from "../parts/problem.tsx";
 import { Caller } from "./caller.tsx";
 
-export function CallTab({ version }: { version: FunctionVersion }): JSX.Element {
-  const answer = useSignal<Answer | undefined>(undefined);
-  const failure = useSignal<unknown>(undefined);
-  const isRunning = useSignal(false);
-  const wantsReceipt = useSignal(false);
-  const last = useRef<CallBody | undefined>(undefined);
-  const stop = useRef<AbortController | undefined>(undefined);
+/** A call: none yet, running, or with its answer. */
+interface CallState {
+  answer: Signal<Answer | undefined>;
+  failure: Signal<unknown>;
+  /** The call that runs. */
+  running: Signal<AbortController | undefined>;
+  wantsReceipt: Signal<boolean>;
+  /** The input of the last call. */
+  last: CallBody | undefined;
+}
 
-  const run = async (body: CallBody, isFresh: boolean) => {
-    last.current = body;
-    stop.current = new AbortController();
-    isRunning.value = true;
-    const options = { isFresh, hasReceipt: wantsReceipt.value, signal: stop.current.signal };
-    try {
-      answer.value = await call(version.name, body, options);
-      failure.value = undefined;
-    } catch (error) {
-      answer.value = undefined;
-      failure.value = stop.current.signal.aborted ? new Error("You stopped waiting for the answer.") : error;
-    } finally {
-      isRunning.value = false;
-    }
+/** The last call of each function: a look at another view doesn't lose it, even while it runs. */
+const calls = new Kept<CallState>(20);
+
+function newCall(): CallState {
+  return {
+    answer: signal(undefined),
+    failure: signal(undefined),
+    running: signal(undefined),
+    wantsReceipt: signal(false),
+    last: undefined,
   };
+}
 
+async function run(state: CallState, name: string, body: CallBody, isFresh: boolean): Promise<void> {
+  const { answer, failure, running, wantsReceipt } = state;
+  const stop = new AbortController();
+  state.last = body;
+  running.value = stop;
+  try {
+    answer.value = await call(name, body, { isFresh, hasReceipt: wantsReceipt.value, signal: stop.signal });
+    failure.value = undefined;
+  } catch (error) {
+    answer.value = undefined;
+    failure.value = stop.signal.aborted ? new Error("You stopped waiting for the answer.") : error;
+  } finally {
+    running.value = undefined;
+  }
+}
+
+export function CallTab({ version }: { version: FunctionVersion }): JSX.Element {
+  const key = keyOf(version);
+  const state = useMemo(() => calls.of(key, newCall), [key]);
+  const { answer, failure, running, wantsReceipt } = state;
+  const isRunning = running.value !== undefined;
   if (!may("invoke")) {
     return <p class="muted">Your token may read, but not call functions. Its scope would have to be “invoke” or “admin”.</p>;
   }
@@ -47,12 +69,12 @@ export function CallTab({ version }: { version: FunctionVersion }): JSX.Element 
       <Caller
         version={version}
         problem={isRefused ? shown?.problem : undefined}
-        isRunning={isRunning.value}
+        isRunning={isRunning}
         action="Call"
-        onRun={(body) => void run(body, false)}
+        onRun={(body) => void run(state, version.name, body, false)}
       >
-        {isRunning.value && (
-          <button type="button" onClick={() => stop.current?.abort()}>
+        {isRunning && (
+          <button type="button" onClick={() => running.value?.abort()}>
             Stop waiting
           </button>
         )}
@@ -64,19 +86,20 @@ export function CallTab({ version }: { version: FunctionVersion }): JSX.Element 
           />{" "}
           Ask for a receipt, and keep the input for it
         </label>
-        {shown && !isRunning.value && (
-          <button type="button" onClick={() => last.current && void run(last.current, true)}>
+        {shown && !isRunning && (
+          <button type="button" onClick={() => state.last && void run(state, version.name, state.last, true)}>
             Run again without cache
           </button>
         )}
       </Caller>
       <div aria-live="polite" class="visually-hidden">
-        {shown && !isRunning.value ? `The answer has the status ${shown.status}.` : ""}
+        {shown && !isRunning ? `The answer has the status ${shown.status}.` : ""}
       </div>
       {failure.value !== undefined && <ErrorBox error={failure.value} title="No answer" />}
       {shown && !isRefused && (
         <div class="answer">
           <h2>Answer</h2>
+          <OldVersion answer={shown} version={version} />
           <AnswerSummary answer={shown} />
           {shown.problem ? (
             <ProblemBox problem={shown.problem} />
@@ -87,6 +110,16 @@ export function CallTab({ version }: { version: FunctionVersion }): JSX.Element 
         </div>
       )}
     </>
+  );
+}
+
+/** Says that an answer is from before the last deploy. */
+function OldVersion({ answer, version }: { answer: Answer; version: FunctionVersion }): JSX.Element | null {
+  if (!answer.function || answer.function.includes(version.digest)) return null;
+  return (
+    <p class="box warn" role="status">
+      This answer is from another version. The current one is {version.version}: call it again for its answer.
+    </p>
   );
 }
 

@@ -1,6 +1,6 @@
 // The input of a function and a button: what a call, and a run of a pipeline step by step, begin with.
 
-import { type Signal, useSignal } from "@preact/signals";
+import { type Signal, signal, useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useMemo, useRef } from "preact/hooks";
 
@@ -8,17 +8,17 @@ import type { CallBody } from "../answer/call.ts";
 import type { Problem } from "../api/problem.ts";
 import type { FunctionVersion } from "../api/wire.ts";
 import { type PlacedProblem, idOf, shownPlace } from "../form/context.ts";
-import { TypedInput } from "../form/input.tsx";
-import { EMPTY_PAYLOAD, type Payload, PayloadInput } from "../form/payload.tsx";
+import { type InputState, TypedInput, newInput } from "../form/input.tsx";
+import { EMPTY_PAYLOAD, type Payload, PayloadInput, isSendable } from "../form/payload.tsx";
 import { describe } from "../form/docs.ts";
 import { type Signature, type Type, answerType, inputType, signatureOf } from "../form/type.ts";
 import { blank, bytesOf } from "../form/value.ts";
 import { type Json, compact } from "../json.ts";
+import { Kept, keyOf } from "../kept.ts";
 import { ProblemBox } from "../parts/problem.tsx";
 
-/** The inputs that were entered, so that a look at another tab doesn't lose them. */
-const documents = new Map<string, Signal<Json>>();
-const payloads = new Map<string, Signal<Payload>>();
+/** The inputs that were entered, so that a look at another view or a deploy doesn't lose them. */
+const inputs = new Kept<{ typed: InputState; payload: Signal<Payload> }>(50);
 
 interface CallerProps {
   version: FunctionVersion;
@@ -34,26 +34,34 @@ interface CallerProps {
 
 export function Caller({ version, problem, isRunning, action, onRun, children }: CallerProps): JSX.Element {
   const prefix = useId();
-  const signature = useMemo(() => signatureOf(version.signature), [version]);
+  const key = keyOf(version);
+  const signature = useMemo(() => signatureOf(version.signature), [key]);
   const isTyped = version.form === "typed" && !takesPayload(signature);
-  const type = useMemo(() => (isTyped && signature ? typeOfInput(signature, version) : undefined), [version]);
-  const document = remembered(documents, version, () => (type ? blank(type) : null));
-  const payload = remembered(payloads, version, () => EMPTY_PAYLOAD);
-  const isBroken = useSignal(false);
+  const type = useMemo(() => (isTyped && signature ? typeOfInput(signature, version) : undefined), [key, version.digest]);
+  const { typed, payload } = useMemo(
+    () => inputs.of(key, () => ({ typed: newInput(type ? blank(type) : null), payload: signal(EMPTY_PAYLOAD) })),
+    [key],
+  );
+  const isSound = isTyped ? !typed.isBroken.value : isSendable(payload.value);
   const box = useRef<HTMLDivElement>(null);
   const placed = useSignal<PlacedProblem | undefined>(undefined);
 
-  // A problem with a place is shown at its field, which gets the focus.
+  // A problem with a place is shown at its field, which gets the focus, unless the problem was there
+  // before the view.
+  const before = useRef(problem);
   useEffect(() => {
     const place = problem?.pointer === undefined ? undefined : shownPlace(prefix, problem.pointer);
     placed.value = place === undefined || !problem ? undefined : { pointer: place, message: message(problem) };
-    if (place !== undefined) globalThis.document.getElementById(idOf(prefix, place))?.focus();
+    const isNew = problem !== before.current;
+    before.current = problem;
+    if (!isNew) return;
+    if (place !== undefined) document.getElementById(idOf(prefix, place))?.focus();
     else if (problem) box.current?.focus();
   }, [problem]);
 
   const run = () => {
     if (!isTyped) onRun(bodyOfPayload(payload.value));
-    else onRun(type ? bodyOf(type, document.value, isPlain(signature)) : { isPlain: isPlain(signature) });
+    else onRun(type ? bodyOf(type, typed.document.value, isPlain(signature)) : { isPlain: isPlain(signature) });
   };
   return (
     <form
@@ -61,7 +69,7 @@ export function Caller({ version, problem, isRunning, action, onRun, children }:
       noValidate
       onSubmit={(event) => {
         event.preventDefault();
-        if (!isBroken.value && !isRunning) run();
+        if (isSound && !isRunning) run();
       }}
       onKeyDown={(event) => {
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) event.currentTarget.requestSubmit();
@@ -73,7 +81,7 @@ export function Caller({ version, problem, isRunning, action, onRun, children }:
             <button
               type="button"
               class="small"
-              onClick={() => globalThis.document.getElementById(idOf(prefix, placed.value?.pointer ?? ""))?.focus()}
+              onClick={() => document.getElementById(idOf(prefix, placed.value?.pointer ?? ""))?.focus()}
             >
               Go to the field
             </button>
@@ -85,29 +93,20 @@ export function Caller({ version, problem, isRunning, action, onRun, children }:
           type={type}
           label={inputName(signature)}
           prefix={prefix}
-          document={document}
-          isBroken={isBroken}
+          state={typed}
           problem={placed.value}
         />
       )}
       {!isTyped && <PayloadInput payload={payload} />}
       {isTyped && !type && <p class="muted">This function takes no input.</p>}
       <div class="row actions">
-        <button type="submit" class="primary" disabled={isRunning || isBroken.value}>
+        <button type="submit" class="primary" disabled={isRunning || !isSound}>
           {isRunning ? "Running…" : action}
         </button>
         {children}
       </div>
     </form>
   );
-}
-
-function remembered<T>(kept: Map<string, Signal<T>>, version: FunctionVersion, first: () => T): Signal<T> {
-  const initial = useSignal<T>(first());
-  const key = `${version.name} ${version.digest}`;
-  const found = kept.get(key) ?? initial;
-  kept.set(key, found);
-  return found;
 }
 
 /** Returns the sentence that a field shows about a problem. */

@@ -8,26 +8,29 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId } from "preact/hooks";
 
-import { type Problem, problemOf } from "../api/problem.ts";
+import { Refused, errorOf } from "../api/problem.ts";
+import { failureOf, tell } from "../api/request.ts";
 import { may, session } from "../api/session.ts";
 import type { FunctionVersion } from "../api/wire.ts";
-import { bytes } from "../format.ts";
+import { bytes, plural } from "../format.ts";
 import { changed, functions, load } from "../functions.ts";
 import { Dialog } from "../parts/dialog.tsx";
 import { notify } from "../parts/notice.tsx";
-import { ErrorBox, ProblemBox } from "../parts/problem.tsx";
+import { ErrorBox } from "../parts/problem.tsx";
 import { functionHref, go } from "../route.ts";
-import { file, nameFrom, offer, wantedName } from "./deploy-files.ts";
+import { type Offer, close, current, isBusy, offer, waiting } from "./deploy-files.ts";
 
 /** The page, on which files may be dropped. */
 export function DropTarget({ children }: { children: ComponentChildren }): JSX.Element {
   const isOver = useSignal(false);
   useEffect(() => {
-    const hasFiles = (event: DragEvent) => may("admin") && (event.dataTransfer?.types.includes("Files") ?? false);
+    const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
+    // Without this the browser leaves the page and opens the file, whatever the session may do.
     const over = (event: DragEvent) => {
       if (!hasFiles(event)) return;
       event.preventDefault();
-      isOver.value = true;
+      isOver.value = may("admin");
+      if (event.dataTransfer && !isOver.value) event.dataTransfer.dropEffect = "none";
     };
     const leave = (event: DragEvent) => {
       // The pointer has left the window, not only an element.
@@ -37,8 +40,9 @@ export function DropTarget({ children }: { children: ComponentChildren }): JSX.E
       if (!hasFiles(event)) return;
       event.preventDefault();
       isOver.value = false;
-      const dropped = event.dataTransfer?.files[0];
-      if (dropped) offer(dropped);
+      const files = [...(event.dataTransfer?.files ?? [])];
+      if (may("admin")) offer(files);
+      else if (session.value) notify("Your token may not deploy. Its scope would have to be “admin”.");
     };
     addEventListener("dragover", over);
     addEventListener("dragleave", leave);
@@ -57,9 +61,7 @@ export function DropTarget({ children }: { children: ComponentChildren }): JSX.E
           <p>Drop the component to deploy it</p>
         </div>
       )}
-      {file.value && session.value && may("admin") && (
-        <DeployDialog key={file.value.name} file={file.value} name={wantedName.value ?? nameFrom(file.value.name)} />
-      )}
+      {current.value && <DeployDialog key={current.value.id} offer={current.value} />}
     </>
   );
 }
@@ -69,38 +71,41 @@ type State =
   | { at: "sending"; share: number }
   | { at: "checking" }
   | { at: "done"; version: FunctionVersion }
-  | { at: "refused"; problem: Problem }
-  | { at: "failed"; error: Error };
+  | { at: "failed"; error: unknown };
 
-function DeployDialog({ file: chosen, name: first }: { file: File; name: string }): JSX.Element {
+function DeployDialog({ offer: chosen }: { offer: Offer }): JSX.Element {
   const id = useId();
-  const name = useSignal(first);
+  const name = useSignal(chosen.name);
   const state = useSignal<State>({ at: "asked" });
-  useEffect(() => void (functions.value ?? load().catch(() => {})), []);
+  useEffect(() => void load().catch(() => {}), []);
   const existing = functions.value?.find((it) => it.name === name.value);
   const isValid = /^[a-z0-9][a-z0-9-]{0,62}$/.test(name.value);
-  const isBusy = state.value.at === "sending" || state.value.at === "checking";
-  const close = () => {
-    file.value = undefined;
-  };
+  const leave = () => close(chosen);
   const deploy = () => {
-    upload(name.value, chosen, (next) => {
+    upload(name.value, chosen.file, (next) => {
       state.value = next;
-      if (next.at === "done") void changed().catch(() => {});
+      isBusy.value = next.at === "sending" || next.at === "checking";
+      if (next.at === "done") void changed();
     });
   };
-  if (state.value.at === "done") return <Done version={state.value.version} existing={existing} onClose={close} />;
+  // A session that ends takes the dialog with it.
+  useEffect(() => () => void (isBusy.value = false), []);
+  if (state.value.at === "done") return <Done version={state.value.version} onClose={leave} />;
   return (
-    <Dialog title="Deploy a component" onClose={isBusy ? () => notify("The deploy goes on. Wait for its end.") : close}>
+    <Dialog
+      title="Deploy a component"
+      onClose={isBusy.value ? () => notify("The deploy goes on. Wait for its end.") : leave}
+    >
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          if (isValid && !isBusy) deploy();
+          if (isValid && !isBusy.value) deploy();
         }}
       >
         <p>
-          <code>{chosen.name}</code>, {bytes(chosen.size)}
+          <code>{chosen.file.name}</code>, {bytes(chosen.file.size)}
         </p>
+        {waiting.value > 0 && <p class="muted">{plural(waiting.value, "file waits", "files wait")} after it.</p>}
         <div class="field">
           <div class="field-head">
             <label for={id}>Name of the function</label>
@@ -110,7 +115,8 @@ function DeployDialog({ file: chosen, name: first }: { file: File; name: string 
             value={name.value}
             autocomplete="off"
             spellcheck={false}
-            disabled={isBusy}
+            autofocus
+            disabled={isBusy.value}
             onInput={(event) => (name.value = event.currentTarget.value)}
             aria-invalid={isValid ? undefined : "true"}
             aria-describedby={`${id}:note`}
@@ -125,10 +131,10 @@ function DeployDialog({ file: chosen, name: first }: { file: File; name: string 
         </div>
         <Progress state={state.value} />
         <div class="row actions">
-          <button type="submit" class="primary" disabled={!isValid || isBusy}>
-            {state.value.at === "refused" || state.value.at === "failed" ? "Try again" : "Deploy"}
+          <button type="submit" class="primary" disabled={!isValid || isBusy.value}>
+            {state.value.at === "failed" ? "Try again" : "Deploy"}
           </button>
-          <button type="button" disabled={isBusy} onClick={close}>
+          <button type="button" disabled={isBusy.value} onClick={leave}>
             Cancel
           </button>
         </div>
@@ -152,10 +158,8 @@ function Progress({ state }: { state: State }): JSX.Element | null {
           <span id={label}>The server checks and compiles it…</span> <progress aria-labelledby={label} />
         </p>
       );
-    case "refused":
-      return <ProblemBox problem={state.problem} title="The server refused it" />;
     case "failed":
-      return <ErrorBox error={state.error} />;
+      return <ErrorBox error={state.error} {...(state.error instanceof Refused ? { title: "The server refused it" } : {})} />;
     default:
       return null;
   }
@@ -163,7 +167,6 @@ function Progress({ state }: { state: State }): JSX.Element | null {
 
 interface DoneProps {
   version: FunctionVersion;
-  existing: FunctionVersion | undefined;
   onClose: () => void;
 }
 
@@ -204,18 +207,23 @@ function Done({ version, onClose }: DoneProps): JSX.Element {
 }
 
 /** Sends a component. Only XMLHttpRequest tells how much of a body has been sent. */
-function upload(name: string, component: File, tell: (state: State) => void): void {
+function upload(name: string, component: File, show: (state: State) => void): void {
   const request = new XMLHttpRequest();
   request.open("PUT", `/api/v1/functions/${encodeURIComponent(name)}`);
   request.setRequestHeader("content-type", "application/wasm");
-  request.upload.addEventListener("progress", (event) => tell({ at: "sending", share: event.loaded / event.total }));
-  request.upload.addEventListener("load", () => tell({ at: "checking" }));
+  request.upload.addEventListener("progress", (event) => show({ at: "sending", share: event.loaded / event.total }));
+  request.upload.addEventListener("load", () => show({ at: "checking" }));
   request.addEventListener("load", () => {
-    if (request.status === 401) session.value = null;
-    else if (request.status >= 400) tell({ at: "refused", problem: problemOf(request.status, request.responseText) });
-    else tell({ at: "done", version: JSON.parse(request.responseText) as FunctionVersion });
+    const { status, responseText } = request;
+    tell(status);
+    try {
+      if (status >= 300) throw errorOf(status, responseText);
+      show({ at: "done", version: JSON.parse(responseText) as FunctionVersion });
+    } catch (error) {
+      show({ at: "failed", error });
+    }
   });
-  request.addEventListener("error", () => tell({ at: "failed", error: new Error("The connection to the server broke off") }));
-  tell({ at: "sending", share: 0 });
+  request.addEventListener("error", () => void failureOf(component).then((error) => show({ at: "failed", error })));
+  show({ at: "sending", share: 0 });
   request.send(component);
 }

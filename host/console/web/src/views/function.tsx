@@ -4,14 +4,15 @@ import type { JSX } from "preact";
 
 import { getExact } from "../api/request.ts";
 import type { FunctionDetail, FunctionVersion } from "../api/wire.ts";
-import { bytes, count, duration, energy, percent, rate } from "../format.ts";
+import { bytes, count, energy, percent, rate } from "../format.ts";
 import { changes } from "../functions.ts";
+import { keyOf } from "../kept.ts";
 import { now, stats } from "../live.ts";
 import { Figure, Figures } from "../parts/figure.tsx";
 import { Loaded, useFollowing } from "../parts/load.tsx";
 import { Markdown } from "../parts/markdown.tsx";
 import { type Tab, functionHref } from "../route.ts";
-import { hitRatio, quantile } from "../stats.ts";
+import { hitRatio, quantileText } from "../stats.ts";
 import { AboutTab } from "./about.tsx";
 import { CallTab } from "./call.tsx";
 import { LogTab } from "./log.tsx";
@@ -19,7 +20,6 @@ import { StatsTab } from "./stats-tab.tsx";
 import { StepsTab } from "./steps.tsx";
 import type { Tagged } from "./tagged.ts";
 import { VersionsTab } from "./versions.tsx";
-
 
 /** The time between two readings of the function, which others may deploy. */
 const PAUSE_MS = 10_000;
@@ -48,7 +48,8 @@ export function FunctionView({ name, tab }: { name: string; tab: Tab }): JSX.Ele
 
 function Content({ tagged, tab }: { tagged: Tagged; tab: Tab }): JSX.Element {
   const { current } = tagged.detail;
-  const key = `${current.name} ${current.digest}`;
+  // A deploy of the same type, as `nebula up` makes one at each change, keeps the form and the answer.
+  const key = keyOf(current);
   switch (tab) {
     case "call":
       return <CallTab key={key} version={current} />;
@@ -69,10 +70,7 @@ function Summary({ version }: { version: FunctionVersion }): JSX.Element {
   const counts = stats.value?.functions[version.name];
   const bounds = stats.value?.bucket_bounds_us ?? [];
   const activity = now.value.get(version.name);
-  const time = (share: number) => {
-    const value = quantile(counts?.phases.run, bounds, share);
-    return value === undefined ? "–" : duration(value);
-  };
+  const time = (share: number) => quantileText(counts?.phases.run, bounds, share);
   return (
     <>
       <pre class="signature-box" tabIndex={0} aria-label="Signature">
@@ -90,11 +88,11 @@ function Summary({ version }: { version: FunctionVersion }): JSX.Element {
           value={count(counts?.calls ?? 0)}
           note={activity ? `${rate(activity.calls / activity.seconds)} now` : undefined}
         />
-        <Figure name="Time to run" value={time(0.5)} note={`99 %: ${time(0.99)}`} />
+        <Figure name="Time to run" value={time(0.5)} note={`p99: ${time(0.99)}`} />
         <Figure name="Errors" value={count(counts?.errors ?? 0)} />
         <Figure name="Cold starts" value={count(counts?.cold_starts ?? 0)} />
         <Figure name="Cache hits" value={counts ? percent(hitRatio(counts.sources)) : "–"} />
-        <Figure name="Energy" value={energy(counts?.energy_joules ?? 0)} />
+        <Figure name="Energy" value={energy(counts?.energy_joules ?? 0)} note="modelled" />
       </Figures>
     </>
   );

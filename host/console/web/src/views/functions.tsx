@@ -6,7 +6,7 @@ import type { JSX } from "preact";
 import { may } from "../api/session.ts";
 import type { Counts, FunctionVersion } from "../api/wire.ts";
 import { bytes, count, duration, energy, percent, rate } from "../format.ts";
-import { functions, load } from "../functions.ts";
+import { functions, load, shortSignature } from "../functions.ts";
 import { now, stats } from "../live.ts";
 import { Loaded, useFollowing } from "../parts/load.tsx";
 import { Pages } from "../parts/pages.tsx";
@@ -16,8 +16,8 @@ import { chooseFiles } from "./deploy-files.ts";
 
 const PAGE = 50;
 
-/** The time between two readings of the list. */
-const PAUSE_MS = 15_000;
+/** The time between two readings of the list, which holds every function's schemas. */
+const PAUSE_MS = 30_000;
 
 interface Row {
   version: FunctionVersion;
@@ -40,7 +40,7 @@ const COLUMNS: Column[] = [
   { name: "Calls", isNumber: true, key: (row) => row.counts?.calls, text: (row) => number(row.counts?.calls, count) },
   {
     name: "Now",
-    title: "Calls by second in the last 10 seconds",
+    title: "Calls per second in the last 10 seconds",
     isNumber: true,
     key: (row) => row.activity && row.activity.calls / row.activity.seconds,
     text: (row) => number(row.activity && row.activity.calls / row.activity.seconds, rate),
@@ -53,7 +53,7 @@ const COLUMNS: Column[] = [
     text: (row) => number(row.p50, duration),
   },
   {
-    name: "99 %",
+    name: "p99",
     title: "Time to run that 99 % of the calls did not exceed",
     isNumber: true,
     key: (row) => row.p99,
@@ -81,6 +81,7 @@ const COLUMNS: Column[] = [
   },
   {
     name: "Energy",
+    title: "Energy of the calls, modelled from their processor time",
     isNumber: true,
     key: (row) => row.counts?.energy_joules,
     text: (row) => number(row.counts?.energy_joules, energy),
@@ -171,7 +172,7 @@ export function Functions({ only }: { only?: "pipelines" }): JSX.Element {
             ) : (
               <Nothing isSearch={words.length > 0} noun={noun} />
             )}
-            <Pages from={start} size={PAGE} total={rows.length} onMove={(next) => (from.value = next)} />
+            <Pages what={`${noun}s`} from={start} size={PAGE} total={rows.length} onMove={(next) => (from.value = next)} />
           </>
         )}
       </Loaded>
@@ -242,9 +243,4 @@ function sorted(rows: Row[], name: string, isDescending: boolean): Row[] {
     if (!has(first) || !has(second)) return Number(has(second)) - Number(has(first));
     return isDescending ? second - first : first - second;
   });
-}
-
-/** Returns a signature without its name, which is the same for all functions. */
-export function shortSignature(version: FunctionVersion): string {
-  return version.signature.replace(/^handle: func/, "");
 }

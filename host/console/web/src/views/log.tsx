@@ -8,13 +8,14 @@ import type { LoggedCall } from "../api/wire.ts";
 import { clock, count, duration, plural } from "../format.ts";
 import { Backtrace, ErrorBox } from "../parts/problem.tsx";
 import { Prose } from "../parts/prose.tsx";
-import { usePoll } from "../poll.ts";
+import { isTrouble, usePoll } from "../poll.ts";
 import { functionHref } from "../route.ts";
 
 const PAUSE_MS = 1_000;
 
-/** The most calls that are kept, and that are shown at once. */
+/** The most calls that are kept, the most characters in them, and the most calls that are shown at once. */
 const KEPT_MAX = 5_000;
+const KEPT_CHARS_MAX = 16_000_000;
 const SHOWN_MAX = 200;
 
 interface LogProps {
@@ -32,21 +33,20 @@ export function Log({ name, onlyFailures }: LogProps): JSX.Element {
   const error = useSignal<unknown>(undefined);
 
   const ask = async (stopped: AbortSignal) => {
-    if (isPaused.peek()) return;
     const known = calls.peek() ?? [];
     const after = known.at(-1)?.at_unix_us ?? 0;
     const base = name === undefined ? "/api/v1/logs" : `/api/v1/functions/${encodeURIComponent(name)}/logs`;
     try {
       const logs = await get<{ calls: LoggedCall[] }>(`${base}?after_unix_us=${after}`, stopped);
-      if (stopped.aborted || isPaused.peek()) return;
+      if (stopped.aborted) return;
       error.value = undefined;
-      if (logs.calls.length > 0 || calls.peek() === undefined) calls.value = [...known, ...logs.calls].slice(-KEPT_MAX);
+      if (logs.calls.length > 0 || calls.peek() === undefined) calls.value = newest([...known, ...logs.calls]);
     } catch (reason) {
       if (!stopped.aborted) error.value = reason;
       throw reason;
     }
   };
-  usePoll(ask, PAUSE_MS, name);
+  usePoll(isPaused.value ? undefined : ask, PAUSE_MS, name);
 
   const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
   const wanted = (calls.value ?? []).filter((it) => !failures.value || it.outcome !== "ok");
@@ -75,8 +75,8 @@ export function Log({ name, onlyFailures }: LogProps): JSX.Element {
               Only failures
             </label>
           )}
-          <button type="button" aria-pressed={isPaused.value} onClick={() => (isPaused.value = !isPaused.value)}>
-            {isPaused.value ? "Go on" : "Pause"}
+          <button type="button" onClick={() => (isPaused.value = !isPaused.value)}>
+            {isPaused.value ? "Resume" : "Pause"}
           </button>
         </div>
       </div>
@@ -85,7 +85,7 @@ export function Log({ name, onlyFailures }: LogProps): JSX.Element {
         {isPaused.value ? "Paused." : "Following."} {plural(found.length, onlyFailures ? "failed call" : "call")}
         {found.length > SHOWN_MAX && `, the newest ${count(SHOWN_MAX)} of which are shown`}. The newest is first.
       </p>
-      {error.value !== undefined && calls.value === undefined && <ErrorBox error={error.value} />}
+      {error.value !== undefined && (calls.value === undefined || !isTrouble(error.value)) && <ErrorBox error={error.value} />}
       {calls.value !== undefined && shown.length === 0 && (
         <p class="empty">
           {words.length > 0
@@ -136,6 +136,25 @@ function Entry({ call, hasName }: { call: LoggedCall; hasName: boolean }): JSX.E
   );
 }
 
+const texts = new WeakMap<LoggedCall, string>();
+
+/** Returns the text of a call that a filter looks at. */
 function textOf(call: LoggedCall): string {
-  return `${call.function} ${call.version} ${call.outcome} ${call.output} ${call.request_id ?? ""}`.toLowerCase();
+  const known = texts.get(call);
+  if (known !== undefined) return known;
+  const text = `${call.function} ${call.version} ${call.outcome} ${call.output} ${call.request_id ?? ""}`.toLowerCase();
+  texts.set(call, text);
+  return text;
+}
+
+/** Returns the newest calls that the page keeps. */
+function newest(calls: LoggedCall[]): LoggedCall[] {
+  let [from, chars] = [calls.length, 0];
+  while (from > 0 && calls.length - from < KEPT_MAX) {
+    const call = calls[from - 1];
+    chars += 200 + (call?.output.length ?? 0) + (call?.outcome.length ?? 0) + (call?.backtrace?.join().length ?? 0);
+    if (chars > KEPT_CHARS_MAX && from < calls.length) break;
+    from -= 1;
+  }
+  return calls.slice(from);
 }

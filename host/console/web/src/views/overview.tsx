@@ -4,19 +4,20 @@ import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 
-import { send } from "../api/request.ts";
+import { succeed } from "../api/request.ts";
 import { server } from "../api/session.ts";
 import type { Phase, ServerStats } from "../api/wire.ts";
 import { bytes, count, duration, energy, percent, plural, rate } from "../format.ts";
-import { functions, load } from "../functions.ts";
+import { functions, loadIfOld } from "../functions.ts";
 import { type ServerSample, history, now, nowAll, stats } from "../live.ts";
 import { Chart } from "../parts/chart.tsx";
 import { Figure, Figures } from "../parts/figure.tsx";
 import { functionHref } from "../route.ts";
+import { stepsOf } from "../samples.ts";
 import { type Activity, activity, hitRatio, quantile } from "../stats.ts";
 
 export function Overview(): JSX.Element {
-  useEffect(() => void load().catch(() => {}), []);
+  useEffect(() => void loadIfOld().catch(() => {}), []);
   const current = stats.value;
   if (!current) return <p class="muted">Loading…</p>;
   const { all, server: host } = current;
@@ -29,7 +30,7 @@ export function Overview(): JSX.Element {
         <Figure name="Errors" value={count(all.errors)} note={all.calls > 0 ? `${percent(all.errors / all.calls)} of all calls` : undefined} />
         <Figure name="Cache hits" value={percent(hitRatio(all.sources))} note={`saved ${duration(all.saved_us)}`} />
         <Figure name="Cold starts" value={count(all.cold_starts)} />
-        <Figure name="Memory" value={host.memory_bytes === undefined ? "–" : bytes(host.memory_bytes)} note={`${bytes(cached.bytes)} of it results`} />
+        <Figure name="Memory" value={host.memory_bytes === undefined ? "–" : bytes(host.memory_bytes)} note={`of which results ${bytes(cached.bytes)}`} />
         <Figure name="Energy" value={host.energy_joules === undefined ? "–" : energy(host.energy_joules)} note={host.energy_method} />
         <Figure name="Functions" value={functions.value ? count(functions.value.length) : "–"} note={`${count(host.loaded_components)} loaded`} />
         <Figure name="Running for" value={duration(upS * 1e6)} note={server.value ? `Nebula ${server.value.version}` : undefined} />
@@ -37,39 +38,29 @@ export function Overview(): JSX.Element {
       <Charts samples={history.value} bounds={current.bucket_bounds_us} />
       <Busiest />
       <Errors codes={all.errors_by_code} />
-      <Experiment />
+      {server.value?.experiment && <Experiment />}
     </>
   );
 }
 
-/** Returns what happened between each two samples. */
-function steps(samples: ServerSample[]): { time: number; activity: Activity; sample: ServerSample }[] {
-  return samples.slice(1).flatMap((sample, at) => {
-    const before = samples[at];
-    return before ? [{ time: sample.atUs / 1e6, activity: activity(before, sample), sample }] : [];
-  });
-}
-
-/** The times over which percentiles are taken: enough calls for a smooth line. */
-const SMOOTH = 5;
-
 function Charts({ samples, bounds }: { samples: ServerSample[]; bounds: number[] }): JSX.Element {
-  const all = steps(samples);
+  const all = stepsOf(samples);
   const times = all.map((it) => it.time);
-  const perSecond = (of: (activity: Activity) => number) => all.map((it) => of(it.activity) / it.activity.seconds);
+  const activities = all.map(({ before, sample }) => before && activity(before, sample));
+  const smooth = all.map(({ first, sample }) => first && activity(first, sample));
+  const perSecond = (of: (activity: Activity) => number) => activities.map((it) => (it ? of(it) / it.seconds : null));
   const spread = (phase: Phase, share: number) =>
-    samples.slice(1).map((sample, at) => {
-      const before = samples[Math.max(0, at + 1 - SMOOTH)];
-      return (before && quantile(activity(before, sample).phases[phase], bounds, share)) ?? null;
-    });
+    smooth.map((it) => quantile(it?.phases[phase], bounds, share) ?? null);
   const hits = (it: Activity) => it.sources.memory + it.sources.disk + it.sources.merged;
-  /** The growth of a number of the server, by second. */
+  /** The growth of a number of the server per second. */
   const growth = (of: (server: ServerStats) => number | undefined) =>
-    samples.slice(1).map((sample, at) => {
-      const [before, after] = [samples[at], of(sample.server)];
-      const first = before && of(before.server);
+    all.map(({ before, sample }) => {
+      const [first, after] = [before && of(before.server), of(sample.server)];
       return before && first !== undefined && after !== undefined ? (after - first) / ((sample.atUs - before.atUs) / 1e6) : null;
     });
+  /** A number of the server at each time. */
+  const level = (of: (server: ServerStats) => number | undefined) =>
+    all.map(({ before, sample }) => (before && of(sample.server)) ?? null);
   const cpu = growth((it) => it.cpu_us).map((it) => it && it / 1e6);
   const watts = growth((it) => it.energy_joules);
   const method = samples.at(-1)?.server.energy_method ?? "modelled";
@@ -78,7 +69,7 @@ function Charts({ samples, bounds }: { samples: ServerSample[]; bounds: number[]
       <h2 id="charts">The last ten minutes</h2>
       <div class="charts">
         <Chart
-          title="Calls by second"
+          title="Calls per second"
           times={times}
           text={rate}
           lines={[
@@ -93,7 +84,7 @@ function Charts({ samples, bounds }: { samples: ServerSample[]; bounds: number[]
           text={duration}
           lines={[
             { name: "median", colour: 1, values: spread("run", 0.5) },
-            { name: "99 %", colour: 4, values: spread("run", 0.99) },
+            { name: "99th percentile", colour: 4, values: spread("run", 0.99) },
           ]}
         />
         <Chart
@@ -102,7 +93,7 @@ function Charts({ samples, bounds }: { samples: ServerSample[]; bounds: number[]
           text={duration}
           lines={[
             { name: "median", colour: 1, values: spread("start", 0.5) },
-            { name: "99 %", colour: 4, values: spread("start", 0.99) },
+            { name: "99th percentile", colour: 4, values: spread("start", 0.99) },
           ]}
         />
         <Chart
@@ -111,9 +102,9 @@ function Charts({ samples, bounds }: { samples: ServerSample[]; bounds: number[]
           text={bytes}
           isBinary
           lines={[
-            { name: "the server", colour: 1, values: all.map((it) => it.sample.server.memory_bytes ?? null) },
-            { name: "loaded code", colour: 5, values: all.map((it) => it.sample.server.loaded_code_bytes) },
-            { name: "results", colour: 2, values: all.map((it) => it.sample.server.cached_results.memory.bytes) },
+            { name: "the server", colour: 1, values: level((it) => it.memory_bytes) },
+            { name: "loaded code", colour: 5, values: level((it) => it.loaded_code_bytes) },
+            { name: "results", colour: 2, values: level((it) => it.cached_results.memory.bytes) },
           ]}
         />
         <Chart
@@ -170,13 +161,13 @@ function Errors({ codes }: { codes: Record<string, number> }): JSX.Element | nul
   );
 }
 
-/** The comparison of a start in a container and in Wasm, if the server has a report of it. */
+/** The comparison of a start in a container and in Wasm, which the server has a report of. */
 function Experiment(): JSX.Element | null {
   const url = useSignal<string | undefined>(undefined);
   useEffect(() => {
     const read = async () => {
-      const response = await send("GET", "/api/v1/experiment");
-      if (response.ok) url.value = URL.createObjectURL(await response.blob());
+      const response = await succeed("GET", "/api/v1/experiment");
+      url.value = URL.createObjectURL(await response.blob());
     };
     void read().catch(() => {});
     return () => url.value && URL.revokeObjectURL(url.value);

@@ -5,7 +5,7 @@ import type { JSX } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
 
 import { Refused, sentence } from "../api/problem.ts";
-import { ask, signIn } from "../api/session.ts";
+import { ask, ending, signIn } from "../api/session.ts";
 import { Prose } from "../parts/prose.tsx";
 import { replace, route } from "../route.ts";
 
@@ -32,13 +32,13 @@ export function SignIn(): JSX.Element {
     }
   };
 
+  const { value: shown } = route;
   useEffect(() => {
-    const { value: shown } = route;
     if (shown.view !== "sign-in" || shown.code === undefined) return;
     // The code works once: it must not stay in the address or the history.
     replace("#/");
     void enter({ code: shown.code });
-  }, []);
+  }, [shown]);
 
   return (
     <main class="sign-in" id="main" tabIndex={-1}>
@@ -50,6 +50,11 @@ export function SignIn(): JSX.Element {
         }}
       >
         <h1>Sign in to Nebula</h1>
+        {ending.value && (
+          <p class="box warn" role="status">
+            {ending.value}
+          </p>
+        )}
         <div class="field">
           <div class="field-head">
             <label for={id}>Token</label>

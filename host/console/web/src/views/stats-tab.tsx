@@ -2,18 +2,20 @@
 
 import { useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
+import { useRef } from "preact/hooks";
 
 import { get } from "../api/request.ts";
 import { may } from "../api/session.ts";
 import type { CacheReport, Counts, FunctionCache, LoggedCall, Source } from "../api/wire.ts";
 import { bytes, clock, count, duration, energy, percent, plural, rate } from "../format.ts";
-import { PAUSE_MS, SAMPLES_MAX, recentOf, stats } from "../live.ts";
+import { recentOf, stats } from "../live.ts";
 import { Chart } from "../parts/chart.tsx";
 import { Figure, Figures } from "../parts/figure.tsx";
 import { Loaded, useReading } from "../parts/load.tsx";
 import { Prose } from "../parts/prose.tsx";
 import { functionHref } from "../route.ts";
-import { type Sample, activity, hitRatio, quantile } from "../stats.ts";
+import { stepsOf, withSample } from "../samples.ts";
+import { type Sample, activity, hitRatio, quantile, quantileText } from "../stats.ts";
 import { ClearCache } from "./clear-cache.tsx";
 
 export function StatsTab({ name }: { name: string }): JSX.Element {
@@ -25,7 +27,7 @@ export function StatsTab({ name }: { name: string }): JSX.Element {
     const sample = stats.value;
     const counts = sample?.functions[name];
     const isNew = sample?.at_unix_us !== samples.peek().at(-1)?.atUs;
-    if (sample && counts && isNew) samples.value = [...samples.peek(), { atUs: sample.at_unix_us, counts }].slice(-SAMPLES_MAX);
+    if (sample && counts && isNew) samples.value = withSample(samples.peek(), { atUs: sample.at_unix_us, counts });
   });
   if (!current) return <p class="muted">Loading…</p>;
   return (
@@ -51,24 +53,22 @@ const SOURCES: Record<Source, string> = {
 };
 
 function Counted({ counts, samples, bounds }: { counts: Counts; samples: Sample<Counts>[]; bounds: number[] }) {
-  const pairs = samples.slice(1).map((sample, at) => ({ sample, done: activity(samples[at] ?? sample, sample) }));
-  const times = pairs.map((it) => it.sample.atUs / 1e6);
-  const spread = (share: number) =>
-    samples.slice(1).map((sample, at) => {
-      const before = samples[Math.max(0, at - 4)] ?? sample;
-      return quantile(activity(before, sample).phases.run, bounds, share) ?? null;
-    });
+  const steps = stepsOf(samples);
+  const times = steps.map((it) => it.time);
+  const activities = steps.map(({ before, sample }) => before && activity(before, sample));
+  const smooth = steps.map(({ first, sample }) => first && activity(first, sample));
+  const spread = (share: number) => smooth.map((it) => quantile(it?.phases.run, bounds, share) ?? null);
   const sources = Object.entries(SOURCES) as [Source, string][];
   return (
     <>
       <div class="charts">
         <Chart
-          title={`Calls by second, every ${PAUSE_MS / 1000} s`}
+          title="Calls per second"
           times={times}
           text={rate}
           lines={[
-            { name: "calls", colour: 1, values: pairs.map((it) => it.done.calls / it.done.seconds) },
-            { name: "errors", colour: 3, values: pairs.map((it) => it.done.errors / it.done.seconds) },
+            { name: "calls", colour: 1, values: activities.map((it) => (it ? it.calls / it.seconds : null)) },
+            { name: "errors", colour: 3, values: activities.map((it) => (it ? it.errors / it.seconds : null)) },
           ]}
         />
         <Chart
@@ -77,7 +77,7 @@ function Counted({ counts, samples, bounds }: { counts: Counts; samples: Sample<
           text={duration}
           lines={[
             { name: "median", colour: 1, values: spread(0.5) },
-            { name: "99 %", colour: 4, values: spread(0.99) },
+            { name: "99th percentile", colour: 4, values: spread(0.99) },
           ]}
         />
       </div>
@@ -85,8 +85,8 @@ function Counted({ counts, samples, bounds }: { counts: Counts; samples: Sample<
       <Figures>
         <Figure name="Input" value={bytes(counts.input_bytes)} />
         <Figure name="Answers" value={bytes(counts.output_bytes)} />
-        <Figure name="Processor time" value={duration(counts.cpu_us)} note={energy(counts.energy_joules)} />
-        <Figure name="Saved by the cache" value={duration(counts.saved_us)} note={energy(counts.saved_energy_joules)} />
+        <Figure name="Processor time" value={duration(counts.cpu_us)} note={`${energy(counts.energy_joules)}, modelled`} />
+        <Figure name="Saved by the cache" value={duration(counts.saved_us)} note={`${energy(counts.saved_energy_joules)}, modelled`} />
         <Figure name="Cache hits" value={percent(hitRatio(counts.sources))} />
         <Figure name="Fast lane" value={count(counts.lanes.fast)} note={`${plural(counts.restarts, "restart")}`} />
         <Figure name="Compute lane" value={count(counts.lanes.compute)} />
@@ -131,7 +131,7 @@ function Phases({ counts, bounds }: { counts: Counts; bounds: number[] }): JSX.E
                 Median
               </th>
               <th scope="col" class="num">
-                99 %
+                99th percentile
               </th>
             </tr>
           </thead>
@@ -139,10 +139,7 @@ function Phases({ counts, bounds }: { counts: Counts; bounds: number[] }): JSX.E
             {phases.map(([phase, text]) => {
               const histogram = counts.phases[phase];
               const calls = histogram.counts.reduce((sum, it) => sum + it, 0);
-              const time = (share: number) => {
-                const value = quantile(histogram, bounds, share);
-                return value === undefined ? "–" : duration(value);
-              };
+              const time = (share: number) => quantileText(histogram, bounds, share);
               return (
                 <tr key={phase}>
                   <th scope="row">{text}</th>
@@ -159,9 +156,24 @@ function Phases({ counts, bounds }: { counts: Counts; bounds: number[] }): JSX.E
   );
 }
 
+/** The most errors that the tab shows. */
+const ERRORS_MAX = 5;
+
 function LastErrors({ name }: { name: string }): JSX.Element {
+  // Only the calls after those that are known are asked for.
+  const known = useRef<{ failed: LoggedCall[]; afterUs: number }>({ failed: [], afterUs: 0 });
+  const ask = async () => {
+    const path = `/api/v1/functions/${encodeURIComponent(name)}/logs?after_unix_us=${known.current.afterUs}`;
+    const { calls } = await get<{ calls: LoggedCall[] }>(path);
+    // Another question may have been answered in between.
+    const { failed, afterUs } = known.current;
+    const added = calls.filter((it) => it.at_unix_us > afterUs && it.outcome !== "ok");
+    const all = [...failed, ...added].slice(-ERRORS_MAX);
+    known.current = { failed: all, afterUs: Math.max(afterUs, calls.at(-1)?.at_unix_us ?? 0) };
+    return all;
+  };
   const reading = useReading(
-    () => get<{ calls: LoggedCall[] }>(`/api/v1/functions/${encodeURIComponent(name)}/logs`),
+    ask,
     `${name} ${stats.value?.functions[name]?.errors ?? 0}`,
   );
   const codes = Object.entries(stats.value?.functions[name]?.errors_by_code ?? {});
@@ -178,8 +190,8 @@ function LastErrors({ name }: { name: string }): JSX.Element {
         </p>
       )}
       <Loaded reading={reading}>
-        {({ calls }) => {
-          const failed = calls.filter((it) => it.outcome !== "ok").slice(-5).reverse();
+        {(all) => {
+          const failed = all.toReversed();
           if (failed.length === 0) return <p class="muted">No call has failed by the function's fault, as far as the log goes back.</p>;
           return (
             <>

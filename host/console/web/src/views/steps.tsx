@@ -1,7 +1,7 @@
 // The tab of a pipeline: its drawing, and a run shown step by step.
 
-import { useSignal } from "@preact/signals";
-import type { JSX } from "preact";
+import { type Signal, signal } from "@preact/signals";
+import type { JSX, Ref } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 
 import type { CallBody } from "../answer/call.ts";
@@ -12,36 +12,64 @@ import { may } from "../api/session.ts";
 import type { Explanation, FunctionVersion, StepExplanation } from "../api/wire.ts";
 import { duration, plural } from "../format.ts";
 import { read } from "../json.ts";
+import { Kept, keyOf } from "../kept.ts";
 import { ErrorBox } from "../parts/problem.tsx";
 import { Caller } from "./caller.tsx";
 import { Diagram, type Mark } from "./diagram.tsx";
 
-export function StepsTab({ version }: { version: FunctionVersion }): JSX.Element {
-  const run = useSignal<Explanation | undefined>(undefined);
-  const problem = useSignal<Problem | undefined>(undefined);
-  const failure = useSignal<unknown>(undefined);
-  const isRunning = useSignal(false);
-  const at = useSignal(0);
+/** A run: none yet, running, or with its steps. */
+interface RunState {
+  run: Signal<Explanation | undefined>;
+  problem: Signal<Problem | undefined>;
+  failure: Signal<unknown>;
+  isRunning: Signal<boolean>;
+  /** The step that is looked at. */
+  at: Signal<number>;
+}
 
-  const explain = async (body: CallBody) => {
-    isRunning.value = true;
-    const headers: Record<string, string> = body.mediaType ? { "content-type": body.mediaType } : {};
-    const options = { headers, ...(body.body === undefined ? {} : { body: body.body }) };
-    try {
-      const response = await succeed("POST", `/api/v1/functions/${encodeURIComponent(version.name)}/explain`, options);
-      run.value = (await response.json()) as Explanation;
-      at.value = 0;
-      [problem.value, failure.value] = [undefined, undefined];
-    } catch (error) {
-      run.value = undefined;
-      if (error instanceof Refused) [problem.value, failure.value] = [error.problem, undefined];
-      else [problem.value, failure.value] = [undefined, error];
-    } finally {
-      isRunning.value = false;
-    }
+/** The last run of each pipeline: a look at another view doesn't lose it. */
+const runs = new Kept<RunState>(20);
+
+function newRun(): RunState {
+  return {
+    run: signal(undefined),
+    problem: signal(undefined),
+    failure: signal(undefined),
+    isRunning: signal(false),
+    at: signal(0),
   };
+}
 
+async function explain({ run, problem, failure, isRunning, at }: RunState, name: string, body: CallBody): Promise<void> {
+  isRunning.value = true;
+  const headers: Record<string, string> = body.mediaType ? { "content-type": body.mediaType } : {};
+  const options = { headers, ...(body.body === undefined ? {} : { body: body.body }) };
+  try {
+    const response = await succeed("POST", `/api/v1/functions/${encodeURIComponent(name)}/explain`, options);
+    run.value = (await response.json()) as Explanation;
+    at.value = 0;
+    [problem.value, failure.value] = [undefined, undefined];
+  } catch (error) {
+    run.value = undefined;
+    if (error instanceof Refused) [problem.value, failure.value] = [error.problem, undefined];
+    else [problem.value, failure.value] = [undefined, error];
+  } finally {
+    isRunning.value = false;
+  }
+}
+
+export function StepsTab({ version }: { version: FunctionVersion }): JSX.Element {
+  const key = keyOf(version);
+  const state = useMemo(() => runs.of(key, newRun), [key]);
+  const { run, problem, failure, isRunning, at } = state;
   const { value: shown } = run;
+  const heading = useRef<HTMLHeadingElement>(null);
+  const before = useRef(shown);
+  useEffect(() => {
+    // A run that was there before the view takes no focus.
+    if (shown !== before.current) heading.current?.focus();
+    before.current = shown;
+  }, [shown]);
   const marks = useMemo(() => marksOf(shown?.steps ?? []), [shown]);
   return (
     <>
@@ -60,13 +88,13 @@ export function StepsTab({ version }: { version: FunctionVersion }): JSX.Element
           problem={problem.value}
           isRunning={isRunning.value}
           action="Run step by step"
-          onRun={(body) => void explain(body)}
+          onRun={(body) => void explain(state, version.name, body)}
         />
       ) : (
         <p class="muted">Your token may read, but not run pipelines. Its scope would have to be “invoke” or “admin”.</p>
       )}
       {failure.value !== undefined && <ErrorBox error={failure.value} title="No answer" />}
-      {shown && <Run run={shown} at={at.value} onMove={(next) => (at.value = next)} />}
+      {shown && <Run run={shown} at={at.value} heading={heading} onMove={(next) => (at.value = next)} />}
     </>
   );
 }
@@ -85,10 +113,15 @@ function marksOf(steps: StepExplanation[]): Map<string, Mark> {
 const CACHES = { hit: "cached in memory", disk: "cached on disk", miss: "ran" };
 const OUTCOMES = { ok: "The pipeline returned its answer", error: "The pipeline returned its own error", failed: "The pipeline failed" };
 
-function Run({ run, at, onMove }: { run: Explanation; at: number; onMove: (at: number) => void }): JSX.Element {
+interface RunProps {
+  run: Explanation;
+  at: number;
+  heading: Ref<HTMLHeadingElement>;
+  onMove: (at: number) => void;
+}
+
+function Run({ run, at, heading, onMove }: RunProps): JSX.Element {
   const step = run.steps[at];
-  const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => heading.current?.focus(), [run]);
   return (
     <section class="run" aria-labelledby="run">
       <h3 id="run" tabIndex={-1} ref={heading}>

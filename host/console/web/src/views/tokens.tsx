@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useId } from "preact/hooks";
+import { useEffect, useId, useRef } from "preact/hooks";
 
 import { get, sendJson, succeed } from "../api/request.ts";
 import type { Scope, TokenInfo } from "../api/wire.ts";
@@ -102,6 +102,28 @@ export function Tokens(): JSX.Element {
   );
 }
 
+/** The token that was just created. It gets the focus, so that a screen reader reads it. */
+function Secret({ secret, onClose }: { secret: string; onClose: () => void }): JSX.Element {
+  const text = useRef<HTMLDivElement>(null);
+  useEffect(() => text.current?.focus(), []);
+  return (
+    <Dialog title="The token" onClose={onClose}>
+      <div ref={text} tabIndex={-1} role="group" aria-label="The token">
+        <p>Keep it now: it is shown only this once.</p>
+        <p>
+          <code class="breaks">{secret}</code>
+        </p>
+      </div>
+      <div class="row actions">
+        <Copy text={secret} what="the token" />
+        <button type="button" class="primary" onClick={onClose}>
+          Done
+        </button>
+      </div>
+    </Dialog>
+  );
+}
+
 function Create({ onClose, onCreated }: { onClose: () => void; onCreated: () => void }): JSX.Element {
   const id = useId();
   const name = useSignal("");
@@ -119,21 +141,7 @@ function Create({ onClose, onCreated }: { onClose: () => void; onCreated: () => 
       error.value = reason;
     }
   };
-  if (secret.value !== undefined) {
-    return (
-      <Dialog title="The token" onClose={onClose}>
-        <p>Keep it now: it is shown only this once.</p>
-        <p class="row">
-          <code class="breaks">{secret.value}</code> <Copy text={secret.value} what="the token" />
-        </p>
-        <div class="row actions">
-          <button type="button" class="primary" onClick={onClose}>
-            Done
-          </button>
-        </div>
-      </Dialog>
-    );
-  }
+  if (secret.value !== undefined) return <Secret secret={secret.value} onClose={onClose} />;
   return (
     <Dialog title="Create a token" onClose={onClose}>
       <form
@@ -149,6 +157,7 @@ function Create({ onClose, onCreated }: { onClose: () => void; onCreated: () => 
           <input
             id={`${id}:name`}
             required
+            autofocus
             autocomplete="off"
             spellcheck={false}
             value={name.value}

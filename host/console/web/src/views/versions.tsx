@@ -10,7 +10,7 @@ import { may } from "../api/session.ts";
 import type { FunctionVersion } from "../api/wire.ts";
 import { bytes, date, digest, plural } from "../format.ts";
 import { dependants } from "../dependants.ts";
-import { changed, functions, load } from "../functions.ts";
+import { changed, functions, load, shortSignature } from "../functions.ts";
 import { Confirm } from "../parts/confirm.tsx";
 import { notify } from "../parts/notice.tsx";
 import { functionHref, go } from "../route.ts";
@@ -59,7 +59,7 @@ export function VersionsTab({ tagged }: { tagged: Tagged }): JSX.Element {
                 <td class="nowrap">{date(it.deployed_at_unix_s)}</td>
                 <td class="num">{bytes(it.size_bytes)}</td>
                 <td>
-                  <code>{it.signature.replace(/^handle: func/, "")}</code>
+                  <code>{shortSignature(it)}</code>
                 </td>
                 <td>
                   <code title={it.digest}>{digest(it.digest)}</code>
@@ -123,6 +123,7 @@ function Remove({ tagged, onClose }: { tagged: Tagged; onClose: () => void }): J
   const { name } = current;
   /** Pipelines of which only earlier versions call it, as the server tells. */
   const further = useSignal<string[]>([]);
+  const removed = useSignal<string[]>([]);
   const alsoPipelines = useSignal(false);
   useEffect(() => void load().catch(() => {}), []);
   const all = functions.value ?? [];
@@ -130,19 +131,22 @@ function Remove({ tagged, onClose }: { tagged: Tagged; onClose: () => void }): J
   const linked = all.filter((it) => it.linked?.some((other) => other.name === name));
   const remove = async () => {
     try {
-      for (const pipeline of alsoPipelines.value ? pipelines : []) await succeed("DELETE", `/api/v1/functions/${pipeline}`);
+      for (const pipeline of alsoPipelines.value ? pipelines : []) {
+        await succeed("DELETE", `/api/v1/functions/${pipeline}`);
+        removed.value = [...removed.value, pipeline];
+      }
       const headers: Record<string, string> = tagged.tag ? { "if-match": tagged.tag } : {};
       await succeed("DELETE", `/api/v1/functions/${name}`, { headers });
     } catch (error) {
       if (error instanceof Refused && error.kind === "in-use") {
-        const callers = error.problem.pipelines ?? [];
-        further.value = callers.map((it) => (typeof it === "string" ? it : it.pipeline));
+        further.value = (error.problem.pipelines ?? []).map((it) => it.pipeline);
       }
+      if (removed.value.length > 0) await changed();
       throw error;
     }
     notify(`Removed ${name}.`);
     go("#/functions");
-    await changed().catch(() => {});
+    await changed();
   };
   return (
     <Confirm
@@ -156,6 +160,11 @@ function Remove({ tagged, onClose }: { tagged: Tagged; onClose: () => void }): J
         All its versions go ({plural(tagged.detail.versions.length, "version")}), and calls of it are answered with 404.
         This can't be undone.
       </p>
+      {removed.value.length > 0 && (
+        <p role="status">
+          <strong>Removed already:</strong> {removed.value.join(", ")}.
+        </p>
+      )}
       {pipelines.length > 0 && (
         <>
           <p>

@@ -60,10 +60,10 @@ test("a form holds every type, nested, and the largest integers exactly", async 
   await page.getByLabel("Give nested-maybe").check();
   await page.getByLabel("outcome", { exact: true }).selectOption("err");
   await fill("err", "it failed");
-  await fill("Part 1", "pairs");
-  await page.getByRole("button", { name: "Add an item to Part 2", exact: true }).click();
-  await page.getByRole("button", { name: "Add an item to Part 2 0", exact: true }).click();
-  await fill("Part 2 0 0", "65535");
+  await fill("Part 0", "pairs");
+  await page.getByRole("button", { name: "Add an item to Part 1", exact: true }).click();
+  await page.getByRole("button", { name: "Add an item to Part 1 0", exact: true }).click();
+  await fill("Part 1 0 0", "65535");
   for (const shape of ["circle", "polygon", "labelled"]) {
     await page.getByRole("button", { name: "Add an item to shapes" }).click();
     await page.getByLabel(/^shapes \d$/).last().selectOption(shape);
@@ -71,8 +71,8 @@ test("a form holds every type, nested, and the largest integers exactly", async 
   await fill("circle", "2.25");
   await page.getByRole("button", { name: "Add an item to polygon" }).click();
   const point = page.getByRole("group", { name: /^polygon 0/ });
-  await point.getByLabel("Part 1", { exact: true }).fill("1");
-  await point.getByLabel("Part 2", { exact: true }).fill("-1");
+  await point.getByLabel("Part 0", { exact: true }).fill("1");
+  await point.getByLabel("Part 1", { exact: true }).fill("-1");
   const label = page.getByRole("group", { name: /^labelled/ });
   await label.getByLabel("text", { exact: true }).fill("label");
   await label.getByLabel("initial", { exact: true }).fill("l");
@@ -154,7 +154,7 @@ test("wrong input is shown at the field that the server names", async () => {
   await initial.fill("l");
   await button(it, "Call").click();
   await page.waitForFunction(() => document.activeElement?.id.endsWith("/pair/1/0/1"));
-  await page.getByLabel("Part 2 0 1", { exact: true }).fill("7");
+  await page.getByLabel("Part 1 0 1", { exact: true }).fill("7");
   await button(it, "Call").click();
   await page.getByText("200 OK").waitFor();
   await it.close();

@@ -49,7 +49,7 @@ test("the log is followed, filtered and paused", async () => {
   await nebula.call("prints-input", "while it paused", "text/plain");
   await page.waitForTimeout(1500);
   assert.equal(await page.getByText("while it paused").count(), 0);
-  await page.getByRole("button", { name: "Go on" }).click();
+  await page.getByRole("button", { name: "Resume" }).click();
   await page.getByText("while it paused").waitFor();
   await it.isAccessible("the log");
   await it.shot("log");
