@@ -18,6 +18,8 @@ test("an answer is shown as what it is", () => {
     [bytes("words"), "application/octet-stream", "text", "txt"],
     [Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a), "application/octet-stream", "image", "png"],
     [Uint8Array.of(0xff, 0xd8, 0xff, 0xe0), "", "image", "jpg"],
+    [bytes("RIFF\u0001\u0001\u0001\u0001WEBPVP8 "), "", "image", "webp"],
+    [bytes("RIFF\u0001\u0001\u0001\u0001WAVEfmt "), "audio/wav", "text", "txt"],
     [Uint8Array.of(0, 1, 2), "application/octet-stream", "bytes", "bin"],
     [Uint8Array.of(0xff, 0xfe), "text/plain", "bytes", "bin"],
   ];

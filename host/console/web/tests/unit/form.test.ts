@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { idOf } from "../../src/form/context.ts";
 import { describe } from "../../src/form/docs.ts";
 import { answerType, inputType, signatureOf, typeOf, typeText } from "../../src/form/type.ts";
-import { base64Of, blank, bytesOf, fits, memberPointer, mistakeIn, numberFrom, numberText } from "../../src/form/value.ts";
+import { base64Of, blank, bytesIn, bytesOf, fits, memberPointer, mistakeIn, numberFrom, numberText } from "../../src/form/value.ts";
 import { type Json, compact, number, read } from "../../src/json.ts";
 
 const EVERYTHING = `record { yes: bool, tiny: s8, large: u64, double: f64, letter: char, text: string,
@@ -122,4 +123,23 @@ test("bytes survive base64, however many", () => {
   const bytes = Uint8Array.from({ length: 200_000 }, (_, at) => at % 251);
   assert.deepEqual(bytesOf(base64Of(bytes)), bytes);
   assert.equal(bytesOf("a?"), undefined);
+});
+
+test("the length of base64 is known without decoding it", () => {
+  for (let length = 0; length < 9; length += 1) {
+    const text = base64Of(new Uint8Array(length));
+    assert.equal(bytesIn(text), length);
+    assert.equal(bytesIn(text.replace(/=+$/, "")), length);
+  }
+  for (const text of ["a", "a?", "a===", "=", "ab=", "a=b=", "abcde", "ab==c"]) {
+    assert.equal(bytesIn(text), undefined, text);
+    assert.equal(bytesOf(text), undefined, text);
+  }
+});
+
+test("ids have no spaces, and differ if their pointers do", () => {
+  const pointers = ["", "/a", "/a b", "/a%20b", "/a\tb", "/a\u00a0b"];
+  const ids = pointers.map((it) => idOf("f", it));
+  assert.equal(new Set(ids).size, ids.length);
+  for (const id of ids) assert.ok(!/\s/.test(id), id);
 });

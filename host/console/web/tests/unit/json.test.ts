@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { compact, isNumberText, read, write } from "../../src/json.ts";
+import { compact, isNumberText, lengthOf, read, write } from "../../src/json.ts";
 
 test("numbers keep all of their digits", () => {
   for (const text of ["18446744073709551615", "-9223372036854775808", "0.1", "1e400", "9007199254740993", "1.0", "1E+2"]) {
@@ -33,6 +33,19 @@ test("a mistake has its place", () => {
     assert.deepEqual([mistake.line, mistake.column], [line, column], `${text}: ${mistake.message}`);
     assert.ok(mistake.message.length > 5 && !/position/.test(mistake.message), mistake.message);
   }
+});
+
+test("a text that is nested too deeply says so", () => {
+  const found = read("[".repeat(200_000) + "]".repeat(200_000));
+  assert.match(found.mistake?.message ?? "", /nested too deeply/);
+});
+
+test("the length of a value is counted up to a limit", () => {
+  const found = read(`{"a": "${"x".repeat(1000)}", "b": [[["${"y".repeat(1000)}"]]]}`);
+  assert.ok(!found.mistake);
+  const length = lengthOf(found.value, 1e6);
+  assert.ok(length > 2000 && length < 2100, String(length));
+  assert.ok(lengthOf(found.value, 500) > 500);
 });
 
 test("a number is what JSON calls one", () => {
