@@ -46,11 +46,11 @@ export function Tokens(): JSX.Element {
               <thead>
                 <tr>
                   <th scope="col">Name</th>
+                  <th scope="col">Change</th>
                   <th scope="col">Scope</th>
                   <th scope="col">Created</th>
                   <th scope="col">Expires</th>
                   <th scope="col">Last used</th>
-                  <th scope="col">Change</th>
                 </tr>
               </thead>
               <tbody>
@@ -59,10 +59,6 @@ export function Tokens(): JSX.Element {
                     <th scope="row">
                       {it.name} {it.expired && <span class="tag bad">expired</span>}
                     </th>
-                    <td>{it.scope}</td>
-                    <td class="nowrap">{it.created_at_unix_s ? date(it.created_at_unix_s) : "with the server"}</td>
-                    <td class="nowrap">{it.expires_at_unix_s ? date(it.expires_at_unix_s) : "never"}</td>
-                    <td class="nowrap">{it.last_used_at_unix_s ? date(it.last_used_at_unix_s) : "–"}</td>
                     <td>
                       {!it.built_in && (
                         <button
@@ -75,6 +71,10 @@ export function Tokens(): JSX.Element {
                         </button>
                       )}
                     </td>
+                    <td>{it.scope}</td>
+                    <td class="nowrap">{it.created_at_unix_s ? date(it.created_at_unix_s) : "with the server"}</td>
+                    <td class="nowrap">{it.expires_at_unix_s ? date(it.expires_at_unix_s) : "never"}</td>
+                    <td class="nowrap">{it.last_used_at_unix_s ? date(it.last_used_at_unix_s) : "–"}</td>
                   </tr>
                 ))}
               </tbody>
