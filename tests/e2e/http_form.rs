@@ -101,15 +101,20 @@ fn the_function_chooses_the_status() {
 fn answers_as_told() {
     let nebula = Nebula::start().deploy("told", guests::ANSWERS_AS_TOLD);
     let document = r#"{"type":"about:blank","status":"odd"}"#;
-    for (status, media_type, body) in
-        [(401, "text/plain", "who?"), (302, "text/html", "<p>elsewhere"), (409, "application/problem+json", document)]
-    {
+    for (status, media_type, body) in [
+        (401, "text/plain", "who?"),
+        (302, "text/html", "<p>elsewhere"),
+        (409, "application/problem+json", document),
+    ] {
         let told = format!("{status} {media_type}\n{body}");
         let direct = nebula.request("POST", "/f/told").body(&told).send();
         let relayed = nebula.control("POST", "/api/v1/functions/told/call").body(&told).send();
         for answer in [direct, relayed.lacks("location")] {
             let answer = answer.is(status).has("content-type", media_type).says(body);
-            assert!(answer.header("nebula-function").is_some_and(|it| it.starts_with("told@v1;")), "{answer:?}");
+            assert!(
+                answer.header("nebula-function").is_some_and(|it| it.starts_with("told@v1;")),
+                "{answer:?}"
+            );
         }
     }
 }
