@@ -1,5 +1,9 @@
 //! An OpenTelemetry collector: the gRPC service of `opentelemetry-proto`, and its messages over HTTP, on
 //! one port.
+//!
+//! `retry_info` is the time that a busy collector asks for over gRPC.
+
+mod retry_info;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -49,6 +53,12 @@ struct State {
 pub enum CollectorReply {
     /// 503, or UNAVAILABLE.
     Unavailable,
+    /// 429, or RESOURCE_EXHAUSTED.
+    Busy {
+        /// The time after which the collector wants the spans again, seconds. gRPC can't express
+        /// more than `i64::MAX`.
+        retry_after_s: Option<u64>,
+    },
     /// 400, or INVALID_ARGUMENT.
     Refused,
     /// The spans are taken, except for one.
@@ -221,6 +231,7 @@ impl TraceService for Grpc {
         let reply = self.0.next_reply();
         match reply {
             Some(CollectorReply::Unavailable) => return Err(tonic::Status::unavailable("it restarts")),
+            Some(CollectorReply::Busy { retry_after_s }) => return Err(retry_info::busy(retry_after_s)),
             Some(CollectorReply::Refused) => return Err(tonic::Status::invalid_argument("it is picky")),
             Some(CollectorReply::Hangs) => std::future::pending().await,
             Some(CollectorReply::RejectsOne) | None => {}
@@ -269,6 +280,12 @@ async fn answer_http(state: &State, request: Request<Incoming>) -> Response<Byte
     let reply = state.next_reply();
     match reply {
         Some(CollectorReply::Unavailable) => return refusal(StatusCode::SERVICE_UNAVAILABLE),
+        Some(CollectorReply::Busy { retry_after_s }) => {
+            let mut response = refusal(StatusCode::TOO_MANY_REQUESTS);
+            let after = retry_after_s.map(|seconds| (header::RETRY_AFTER, seconds.into()));
+            response.headers_mut().extend(after);
+            return response;
+        }
         Some(CollectorReply::Refused) => return refusal(StatusCode::BAD_REQUEST),
         Some(CollectorReply::Hangs) => std::future::pending().await,
         Some(CollectorReply::RejectsOne) | None => {}

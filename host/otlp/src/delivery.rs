@@ -205,3 +205,26 @@ fn reason(what: &str, message: &str) -> String {
     let message: String = message.chars().filter(|char| !char.is_control()).take(REASON_CHARS_MAX).collect();
     if message.is_empty() { what.to_owned() } else { format!("{what}: {message}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date() {
+        let after = |value: &str| {
+            let value = HeaderValue::from_str(value).unwrap();
+            retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, value)]))
+        };
+        assert_eq!(after("0"), Some(Duration::ZERO));
+        assert_eq!(after("120"), Some(Duration::from_secs(120)));
+        assert_eq!(after("18446744073709551615"), Some(Duration::from_secs(u64::MAX)));
+        for invalid in ["18446744073709551616", "-1", "1.5", "soon", ""] {
+            assert_eq!(after(invalid), None, "{invalid}");
+        }
+        assert_eq!(after("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
+        let distant = after("Fri, 31 Dec 9999 23:59:59 GMT").unwrap();
+        assert!(distant > Duration::from_secs(1 << 32), "{distant:?}");
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+}

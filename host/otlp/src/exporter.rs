@@ -144,7 +144,8 @@ impl Work {
                 Delivery::Refused { reason } => return self.losses.add(count, &reason),
                 Delivery::Later { after, reason } => {
                     let wait = after.unwrap_or_else(|| jittered(pause));
-                    if is_last || Instant::now() + wait >= until {
+                    // The collector may ask for more time than an instant can express.
+                    if is_last || wait >= until.saturating_duration_since(Instant::now()) {
                         return self.losses.add(count, &reason);
                     }
                     // When the server stops, there is time for one more attempt.

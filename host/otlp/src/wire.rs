@@ -261,6 +261,8 @@ fn unix_nanos(time: SystemTime) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -271,11 +273,21 @@ mod tests {
 
     #[test]
     fn the_collectors_delay_is_read() {
-        let info = RetryInfo { retry_delay: Some(ProtoDuration { seconds: 2, nanos: 500_000_000 }) };
-        let any = |type_url: &str| Any { type_url: type_url.to_owned(), value: info.encode_to_vec() };
-        let status = |details| RpcStatus { message: String::new(), details };
-        let delay = status(vec![any("type/other"), any("type.googleapis.com/google.rpc.RetryInfo")]);
-        assert_eq!(delay.retry_delay(), Some(std::time::Duration::from_millis(2500)));
-        assert_eq!(status(vec![any("type/other")]).retry_delay(), None);
+        let any = |type_url: &str, retry_delay| {
+            let value = RetryInfo { retry_delay }.encode_to_vec();
+            Any { type_url: type_url.to_owned(), value }
+        };
+        let delay = |seconds, nanos| {
+            let delay = Some(ProtoDuration { seconds, nanos });
+            let details =
+                vec![any("type/other", delay), any("type.googleapis.com/google.rpc.RetryInfo", delay)];
+            RpcStatus { message: String::new(), details }.retry_delay()
+        };
+        assert_eq!(delay(2, 500_000_000), Some(Duration::from_millis(2500)));
+        assert_eq!(delay(0, 0), Some(Duration::ZERO));
+        assert_eq!(delay(i64::MAX, i32::MAX), Some(Duration::new(i64::MAX as u64, 999_999_999)));
+        assert_eq!((delay(-1, 0), delay(0, -1), delay(i64::MIN, i32::MIN)), (None, None, None));
+        let other = RpcStatus { message: String::new(), details: vec![any("type/other", None)] };
+        assert_eq!(other.retry_delay(), None);
     }
 }

@@ -193,6 +193,44 @@ fn spans_are_sent_again_if_the_collector_may_take_them_later() {
     }
 }
 
+/// A busy collector may ask for any time. If it is longer than the time for the batch, the spans are
+/// lost, and those of later requests are sent as before.
+#[test]
+fn spans_wait_as_long_as_a_busy_collector_asks_if_there_is_time() {
+    for (protocol, retry_after_s, is_sent_again) in [
+        ("http/protobuf", None, true),
+        ("http/protobuf", Some(1), true),
+        ("http/protobuf", Some(3600), false),
+        ("http/protobuf", Some(u64::MAX), false),
+        ("grpc", None, false),
+        ("grpc", Some(1), true),
+        ("grpc", Some(3600), false),
+        ("grpc", Some(u64::MAX), false),
+    ] {
+        let case = format!("{protocol} {retry_after_s:?}");
+        let collector = Collector::start();
+        collector.reply(&[CollectorReply::Busy { retry_after_s }]);
+        let variables =
+            [("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), ("OTEL_TRACES_SAMPLER", "parentbased_always_off")];
+        let server = traced(&collector, &variables).deploy("greets", guests::GREETS);
+        let begun = Instant::now();
+        let first = super::greet(&server, &format!("00-{TRACE}-b7ad6b7169203331-01"), "you");
+        if is_sent_again {
+            span_of(&collector, &first);
+            assert!(begun.elapsed() >= Duration::from_secs(retry_after_s.unwrap_or(0)), "{case}");
+            assert_eq!(collector.requests().len(), 2, "{case}");
+            assert!(!server.stderr().contains("lost"), "{case}: {}", server.stderr());
+        } else {
+            eventually(&format!("the loss is reported: {case}"), || {
+                server.stderr().contains("lost: the collector answered").then_some(())
+            });
+            let second = super::greet(&server, &format!("00-{TRACE}-b7ad6b7169203331-01"), "me");
+            span_of(&collector, &second);
+            assert_eq!(collector.requests().len(), 2, "{case}");
+        }
+    }
+}
+
 #[test]
 fn spans_that_the_collector_refuses_are_reported_and_not_sent_again() {
     for (protocol, reply, reason) in [
