@@ -8,6 +8,7 @@ mod retry_info;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -46,6 +47,8 @@ struct State {
     requests: Mutex<Vec<HeaderMap>>,
     /// The answers to the next requests. Then all spans are taken.
     replies: Mutex<VecDeque<CollectorReply>>,
+    /// The connections that are open.
+    connections: AtomicUsize,
 }
 
 /// The answer to one request.
@@ -91,11 +94,13 @@ impl Collector {
         executor.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let state = Arc::clone(&shared);
-                let service = service_fn(move |request| answer(Arc::clone(&state), request));
+                state.connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
                     let builder = auto::Builder::new(TokioExecutor::new());
+                    let service = service_fn(|request| answer(Arc::clone(&state), request));
                     // A server that is killed breaks off.
                     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                    state.connections.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
@@ -120,6 +125,11 @@ impl Collector {
     /// Returns the headers of the requests so far.
     pub fn requests(&self) -> Vec<HeaderMap> {
         self.state.requests.lock().unwrap().clone()
+    }
+
+    /// Returns the number of open connections.
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
     }
 
     /// Returns the spans so far.

@@ -77,12 +77,9 @@ impl Payload {
 /// Sends a payload once, within `timeout`.
 pub(crate) async fn attempt(config: &OtlpConfig, payload: &Payload, timeout: Duration) -> Delivery {
     let request = request(config, payload, timeout);
-    let sent = exchange(&config.endpoint, &config.trust, request);
-    let later = |reason| Delivery::Later { after: None, reason };
-    match tokio::time::timeout(timeout, sent).await {
-        Err(_) => later(format!("the collector did not answer within {} ms", timeout.as_millis())),
-        Ok(Err(error)) => later(error_text(&*error)),
-        Ok(Ok(answer)) => match config.endpoint.protocol {
+    match exchange(&config.endpoint, &config.trust, request, timeout).await {
+        Err(error) => Delivery::Later { after: None, reason: error_text(&*error) },
+        Ok(answer) => match config.endpoint.protocol {
             Protocol::Http => of_http(&answer),
             Protocol::Grpc => of_grpc(&answer),
         },

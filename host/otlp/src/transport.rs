@@ -1,18 +1,22 @@
 //! One request to a collector over a connection of its own.
 //!
-//! A connection is opened for a batch and closed after it. Under load that is one every few seconds,
-//! and an idle host holds none that could wake it up.
+//! A connection is opened for a request and closed after it. Under load that is one every few seconds,
+//! and an idle host holds none that could wake it up. `tasks` drives it, and ends it.
+
+mod tasks;
 
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -20,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use self::tasks::ConnectionTasks;
 use crate::config::{Endpoint, Protocol};
 
 /// The longest answer of a collector, bytes.
@@ -102,23 +107,40 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-/// Sends a request to the collector and returns its answer.
+/// Sends a request to the collector and returns its answer, within `timeout`. The connection is closed
+/// by then.
 ///
 /// # Errors
-/// If the collector can't be reached, or its answer isn't complete.
+/// If the collector can't be reached, or its answer isn't complete in time.
 pub(crate) async fn exchange(
     endpoint: &Endpoint,
     trust: &Trust,
     request: Request<Full<Bytes>>,
+    timeout: Duration,
+) -> Result<Answer, TransportError> {
+    let tasks = ConnectionTasks::default();
+    let answer = tokio::time::timeout(timeout, answer(endpoint, trust, request, &tasks)).await;
+    tasks.end().await;
+    answer.unwrap_or_else(|_| {
+        Err(format!("the collector did not answer within {} ms", timeout.as_millis()).into())
+    })
+}
+
+/// Sends a request over a new connection, which ends when the answer is returned or the future dropped.
+async fn answer(
+    endpoint: &Endpoint,
+    trust: &Trust,
+    request: Request<Full<Bytes>>,
+    tasks: &ConnectionTasks,
 ) -> Result<Answer, TransportError> {
     let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
     stream.set_nodelay(true)?;
     let response = match trust {
-        Trust::Plain => send(endpoint.protocol, stream, request).await?,
+        Trust::Plain => send(endpoint.protocol, stream, request, tasks).await?,
         Trust::Tls(config) => {
             let name = ServerName::try_from(endpoint.host.clone()).map_err(io::Error::other)?;
             let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
-            send(endpoint.protocol, stream, request).await?
+            send(endpoint.protocol, stream, request, tasks).await?
         }
     };
     let (parts, body) = response.into_parts();
@@ -127,17 +149,18 @@ pub(crate) async fn exchange(
     Ok(Answer { status: parts.status, headers: parts.headers, body: collected.to_bytes(), trailers })
 }
 
-/// Sends a request over a connection. A task drives the connection until the answer is dropped.
+/// Sends a request over a connection, which the tasks drive until the answer is read or dropped.
 async fn send(
     protocol: Protocol,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     mut request: Request<Full<Bytes>>,
+    tasks: &ConnectionTasks,
 ) -> Result<Response<Incoming>, TransportError> {
     let stream = TokioIo::new(stream);
     match protocol {
         Protocol::Http => {
             let (mut sender, connection) = http1::handshake(stream).await?;
-            tokio::spawn(connection);
+            tasks.execute(connection);
             // Over HTTP/1.1 the target is a path, and a header has the host.
             if let Some(authority) = request.uri().authority()
                 && let Ok(host) = authority.as_str().parse()
@@ -151,8 +174,8 @@ async fn send(
             Ok(sender.send_request(request).await?)
         }
         Protocol::Grpc => {
-            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
-            tokio::spawn(connection);
+            let (mut sender, connection) = http2::handshake(tasks.clone(), stream).await?;
+            tasks.execute(connection);
             Ok(sender.send_request(request).await?)
         }
     }

@@ -231,6 +231,28 @@ fn spans_wait_as_long_as_a_busy_collector_asks_if_there_is_time() {
     }
 }
 
+/// The connection ends with the batch, whatever the answer, and if there is none.
+#[test]
+fn no_connection_stays_open_after_a_batch() {
+    for protocol in PROTOCOLS {
+        for reply in [None, Some(CollectorReply::Refused), Some(CollectorReply::Hangs)] {
+            let collector = Collector::start();
+            collector.reply(reply.as_slice());
+            let variables = [
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+                ("OTEL_TRACES_SAMPLER", "parentbased_always_off"),
+                ("OTEL_EXPORTER_OTLP_TIMEOUT", "500"),
+                ("OTEL_BSP_EXPORT_TIMEOUT", "500"),
+            ];
+            let server = traced(&collector, &variables).deploy("greets", guests::GREETS);
+            super::greet(&server, &format!("00-{TRACE}-b7ad6b7169203331-01"), "you");
+            eventually("a batch is sent", || (!collector.requests().is_empty()).then_some(()));
+            let what = format!("the connection is closed ({protocol}, {reply:?})");
+            eventually(&what, || (collector.connections() == 0).then_some(()));
+        }
+    }
+}
+
 #[test]
 fn spans_that_the_collector_refuses_are_reported_and_not_sent_again() {
     for (protocol, reply, reason) in [
