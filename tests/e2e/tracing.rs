@@ -1,8 +1,10 @@
 //! Traces: the spans that a collector gets, and the requests that have none.
 //!
-//! `export` tests how spans reach the collector, or don't.
+//! `export` tests how spans reach the collector, or don't. `relayed` tests calls through the control
+//! plane.
 
 mod export;
+mod relayed;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -19,5 +19,5 @@ mod request;
 mod trace_state;
 
 pub(crate) use self::call::TracedCall;
-pub(crate) use self::request::{OperationRoute, ProblemKind, RequestFacts, RequestSpan};
+pub(crate) use self::request::{OperationRoute, ProblemKind, RequestFacts, RequestSpan, attach_call};
 pub(crate) use self::trace_state::TRACESTATE;

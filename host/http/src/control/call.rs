@@ -9,6 +9,7 @@ use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use nebula_telemetry::trace::Scope;
 use utoipa::openapi::Required;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType};
 
@@ -59,7 +60,7 @@ async fn call(
     ReferencePath(reference): ReferencePath,
     CallRequest { parts, request_id, body }: CallRequest,
 ) -> Result<CallAnswer, Refusal<Stopping>> {
-    let call = CallByName { reference, parts, request_id, body };
+    let call = CallByName { reference, parts, request_id, body, scope: Scope::current() };
     let answer = calls.call(call).await.map_err(Refusal::new)?;
     Ok(CallAnswer(answer.map(Body::new)))
 }

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! So they are calls like all others: with the same answers, lanes, limits, caches and counts. The
-//! control plane's thread runs no function.
+//! control plane's thread runs no function. The span of its request gets the phases and steps of the
+//! call, which the answer brings along.
 //!
 //! Invariants:
 //! * All calls of a function go to the same thread, which has it loaded and prepared after the first.
@@ -20,14 +21,14 @@ use http::request::Parts;
 use http::{HeaderValue, Response, header};
 use nebula_runtime::SegmentRoute;
 use nebula_runtime::id::FunctionRef;
+use nebula_telemetry::trace::Scope;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::{CallHead, DataPlane, answer_of, call};
-use crate::body;
-use crate::problem::{Problem, Reply};
-use crate::status;
+use super::{CallHead, DataPlane, ReplyWithResult, answer_of, call};
+use crate::problem::Problem;
 use crate::trailers::{self, SentBody};
+use crate::{body, spans, status};
 
 /// The calls that wait for a thread to take them. Further ones wait in the control plane.
 const WAITING_MAX: usize = 64;
@@ -38,6 +39,8 @@ pub(crate) struct CallByName {
     pub(crate) parts: Parts,
     pub(crate) request_id: HeaderValue,
     pub(crate) body: Body,
+    /// The span of the request, if it is traced.
+    pub(crate) scope: Option<Scope>,
 }
 
 /// A call on its way, and the way back.
@@ -115,7 +118,7 @@ async fn serve_one(plane: Arc<DataPlane>, RelayedCall { call, mut reply }: Relay
 /// Calls a function as `POST /f/{reference}` does.
 async fn answer(
     plane: &DataPlane,
-    CallByName { reference, mut parts, request_id, mut body }: CallByName,
+    CallByName { reference, mut parts, request_id, mut body, scope }: CallByName,
 ) -> Response<SentBody> {
     parts.headers.remove(header::AUTHORIZATION);
     parts.headers.remove(header::COOKIE);
@@ -123,10 +126,17 @@ async fn answer(
         Ok(present) => {
             let compression = plane.compression;
             let (request_id, subpath) = (&request_id, "");
-            // The request's own span, of the control plane, covers the call.
-            let sampled = None;
+            let sampled = scope.as_ref().map(Scope::trace_id);
             let head = CallHead { parts: &parts, present, subpath, compression, request_id, sampled };
-            call_by_name(plane, reference, &head, &mut body).await
+            let call = call_by_name(plane, reference, &head, &mut body);
+            match scope {
+                Some(scope) => {
+                    let ReplyWithResult { mut reply, call, result: _ } = scope.follow(call).await;
+                    spans::attach_call(&mut reply, call);
+                    reply
+                }
+                None => call.await.reply,
+            }
         }
         Err(problem) => problem.into_reply(),
     };
@@ -140,12 +150,12 @@ async fn call_by_name(
     reference: FunctionRef,
     head: &CallHead<'_>,
     body: &mut Body,
-) -> Reply {
+) -> ReplyWithResult {
     let function = match plane.shard.find(&reference).await {
         Ok(function) => function,
-        Err(error) => return status::resolve(&error).into_reply(),
+        Err(error) => return status::resolve(&error).into_reply().into(),
     };
     let route = SegmentRoute { function, selector: reference.selector };
     let outcome = call(plane, &route, head, body).await;
-    answer_of(outcome, &route.function).reply
+    answer_of(outcome, &route.function)
 }

@@ -105,41 +105,40 @@ impl RequestSpan {
 
     /// Returns the scope in which the request is served: work in it can record spans below this one.
     pub(crate) fn scope(&self) -> Option<Scope> {
-        self.span.clone().map(|span| Scope::new(self.tracer.clone(), span))
+        let span = self.span.as_ref()?;
+        let Span { trace_id, id, parent, kind, began, ended, .. } = *span;
+        let (trace_state, name) = (span.trace_state.clone(), span.name.clone());
+        // Spans below it repeat no attributes.
+        let (attributes, failure) = (Vec::new(), None);
+        let parent =
+            Span { trace_id, id, parent, trace_state, kind, name, began, ended, attributes, failure };
+        Some(Scope::new(self.tracer.clone(), parent))
     }
 
     /// Ends the span of a request to the data plane.
     pub(crate) fn end_call(mut self, reply: &Reply, call: Option<Box<TracedCall>>) {
         let Some(mut span) = self.take() else { return };
-        let identity = reply.headers().get(NEBULA_FUNCTION).and_then(|identity| identity.to_str().ok());
-        let function = identity.and_then(|identity| identity.split(';').next()?.split_once('@'));
-        if let Some((name, version)) = function {
-            self.name_function(&mut span, name, version);
+        if let Some(FunctionIdentity { name, version }) = FunctionIdentity::of(reply.headers()) {
+            self.name_function(&mut span, name);
+            add_function(&mut span, name, version);
         }
-        if let Some(id) = reply.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()) {
-            span.add("faas.invocation_id", AttributeValue::text(id));
-        }
+        add_invocation(&mut span, reply.headers());
         fail(&mut span, reply.status(), problem_kind(reply).as_deref());
-        let mut spans = Vec::new();
-        if let Some(call) = call {
-            call.describe(&mut span);
-            spans = call.children(&span, reply.status().is_server_error());
-        }
-        spans.insert(0, span);
-        self.tracer.record(spans);
+        self.record(span, reply.status(), call.as_deref());
     }
 
     /// Ends the span of a request that got a cached response.
     pub(crate) fn end_hit(mut self, status: StatusCode, function: &VersionRecord, request_id: &str) {
         let Some(mut span) = self.take() else { return };
-        self.name_function(&mut span, function.name.as_str(), &function.version.to_string());
+        self.name_function(&mut span, function.name.as_str());
+        add_function(&mut span, function.name.as_str(), &function.version.to_string());
         span.add("faas.invocation_id", AttributeValue::text(request_id));
         span.add("nebula.cache", "hit");
         fail(&mut span, status, None);
         self.tracer.record(vec![span]);
     }
 
-    /// Ends the span of a request to the control plane.
+    /// Ends the span of a request to the control plane. If it made a call, the span describes that, too.
     pub(crate) fn end_operation<B>(mut self, response: &Response<B>) {
         let Some(mut span) = self.take() else { return };
         let extensions = response.extensions();
@@ -147,13 +146,28 @@ impl RequestSpan {
             span.name = format!("{} {route}", self.method).into();
             span.add("http.route", *route);
         }
+        if let Some(FunctionIdentity { name, version }) = FunctionIdentity::of(response.headers()) {
+            add_function(&mut span, name, version);
+            add_invocation(&mut span, response.headers());
+        }
         let kind = extensions.get().map(|ProblemKind(kind)| kind.as_str());
         fail(&mut span, response.status(), kind);
-        self.tracer.record(vec![span]);
+        self.record(span, response.status(), extensions.get().map(|call: &Arc<TracedCall>| &**call));
+    }
+
+    /// Records the span, with what is known about its call.
+    fn record(&self, mut span: Span, status: StatusCode, call: Option<&TracedCall>) {
+        let mut children = Vec::new();
+        if let Some(call) = call {
+            call.describe(&mut span);
+            children = call.children(&span, status.is_server_error());
+        }
+        children.insert(0, span);
+        self.tracer.record(children);
     }
 
     /// Names the span after its function.
-    fn name_function(&self, span: &mut Span, name: &str, version: &str) {
+    fn name_function(&self, span: &mut Span, name: &str) {
         let is_by_name = span.attributes.iter().any(|attribute| {
             matches!((&attribute.key, &attribute.value), (&"url.path", AttributeValue::Text(path)) if path.starts_with("/f/"))
         });
@@ -164,9 +178,6 @@ impl RequestSpan {
         } else {
             span.name = format!("{} {name}", self.method).into();
         }
-        span.add("faas.name", AttributeValue::text(name));
-        span.add("faas.version", AttributeValue::text(version));
-        span.add("faas.trigger", "http");
     }
 
     /// Takes the span to finish it. It ends now.
@@ -185,6 +196,42 @@ impl Drop for RequestSpan {
             span.failure = Some("the request ended before its answer".into());
             self.tracer.record(vec![span]);
         }
+    }
+}
+
+/// The function that an answer names.
+struct FunctionIdentity<'a> {
+    name: &'a str,
+    version: &'a str,
+}
+
+impl<'a> FunctionIdentity<'a> {
+    fn of(headers: &'a HeaderMap) -> Option<Self> {
+        let identity = headers.get(NEBULA_FUNCTION)?.to_str().ok()?;
+        let (name, version) = identity.split(';').next()?.split_once('@')?;
+        Some(Self { name, version })
+    }
+}
+
+/// Adds the facts of a call to its reply, for the request to the control plane that made it.
+pub(crate) fn attach_call(reply: &mut Reply, call: Option<Box<TracedCall>>) {
+    if let Some(kind) = problem_kind(reply) {
+        reply.extensions_mut().insert(ProblemKind(kind));
+    }
+    if let Some(call) = call {
+        reply.extensions_mut().insert(Arc::<TracedCall>::from(call));
+    }
+}
+
+fn add_function(span: &mut Span, name: &str, version: &str) {
+    span.add("faas.name", AttributeValue::text(name));
+    span.add("faas.version", AttributeValue::text(version));
+    span.add("faas.trigger", "http");
+}
+
+fn add_invocation(span: &mut Span, headers: &HeaderMap) {
+    if let Some(id) = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()) {
+        span.add("faas.invocation_id", AttributeValue::text(id));
     }
 }
 

@@ -10,6 +10,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use nebula_model::trace_context::TraceId;
+
 use super::span::Span;
 use super::tracer::Tracer;
 
@@ -37,6 +39,11 @@ impl Scope {
     /// Creates the scope of a span.
     pub fn new(tracer: Tracer, parent: Span) -> Self {
         Self { tracer, parent: Arc::new(parent) }
+    }
+
+    /// Returns the trace.
+    pub fn trace_id(&self) -> TraceId {
+        self.parent.trace_id
     }
 
     /// Returns the scope of the calling thread, if it works for a traced request.
