@@ -1,8 +1,9 @@
 //! Traces: the spans that a collector gets, and the requests that have none.
 //!
 //! `export` tests how spans reach the collector, or don't. `relayed` tests calls through the control
-//! plane.
+//! plane, and `compiles` the spans of compiles.
 
+mod compiles;
 mod export;
 mod relayed;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use nebula_tests::{Answer, Collector, Nebula, ReceivedSpan, eventually, guests, wat};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -21,10 +23,18 @@ fn traced(collector: &Collector, variables: &[(&str, &str)]) -> Nebula {
 }
 
 fn traced_with(arguments: &[&str], collector: &Collector, variables: &[(&str, &str)]) -> Nebula {
+    traced_over(Arc::new(tempfile::tempdir().unwrap()), arguments, collector, variables)
+}
+
+fn traced_over(
+    home: Arc<TempDir>,
+    arguments: &[&str],
+    collector: &Collector,
+    variables: &[(&str, &str)],
+) -> Nebula {
     let url = collector.url();
     let mut all = vec![("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "1")];
     all.extend(variables);
-    let home = Arc::new(tempfile::tempdir().unwrap());
     Nebula::run(home, &[&["serve"], arguments].concat(), Path::new("/"), &all)
 }
 

@@ -151,7 +151,13 @@ pub(crate) async fn serve(
     let has_id = checked.as_ref().map_or(true, |present| present.request_id);
     let request_id = if has_id { request_id::of(&parts.headers) } else { request_id::new_value() };
     let routed = match checked {
-        Ok(present) => route(&plane, &parts, present, &request_id, sampled, &mut body).await,
+        Ok(present) => match span.as_ref().and_then(|span| span.scope()) {
+            // Boxed by the scope, so that a request that isn't traced moves nothing for it.
+            Some(scope) => {
+                scope.follow(route(&plane, &parts, present, &request_id, sampled, &mut body)).await
+            }
+            None => route(&plane, &parts, present, &request_id, sampled, &mut body).await,
+        },
         Err(problem) => Err(problem),
     };
     let ReplyWithResult { mut reply, result, call } = match routed {

@@ -16,6 +16,7 @@ use nebula_engine::{Compiler, Described, Engine, Loaded, Ticker};
 use nebula_model::id::Digest;
 use nebula_model::limits::HostLimits;
 use nebula_store::Store;
+use nebula_telemetry::trace::Scope;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::call::lane::ComputeLane;
@@ -229,10 +230,10 @@ impl Executor {
     async fn compile(self: &Arc<Self>, digest: Digest) -> Result<(), LoadError> {
         let internal = |error: &dyn std::fmt::Display| LoadError::Engine(error.to_string());
         let permit = self.compile_permit().await.map_err(|error| internal(&error))?;
-        let this = Arc::clone(self);
+        let (this, scope) = (Arc::clone(self), Scope::current());
         let compile = move || {
             let _permit = permit;
-            this.code.get_or_compile::<LoadError>(&digest).map(drop)
+            Scope::enter(scope, || this.code.get_or_compile::<LoadError>(&digest).map(drop))
         };
         tokio::task::spawn_blocking(compile).await.map_err(|error| internal(&error))?
     }

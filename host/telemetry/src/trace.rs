@@ -7,7 +7,7 @@
 //!
 //! The decision comes before anything else. A sampled request is served like any other: its spans are
 //! made when it is over, from times that are measured anyway. `scope` passes a span on to the work
-//! that a control-plane request starts on other threads.
+//! that a request starts on other threads, such as compiles.
 //!
 //! Invariants:
 //! * A request that isn't sampled allocates nothing and reads no clock here.

@@ -35,9 +35,11 @@ use nebula_model::limits::{COMPONENT_BYTES_MAX, Limits};
 use nebula_model::record::{Composition, VersionRecord};
 use nebula_pipeline::{Call, InvalidPipeline, OutputType, Plan};
 use nebula_store::{MayConflict, StoreError};
+use nebula_telemetry::trace::Scope;
 use sha2::{Digest as _, Sha256};
 
 pub(super) use self::queue::Queue;
+use self::queue::QueuedChain;
 use super::component::Deploying;
 use super::names::Names;
 use super::pipelines::{DeployedPipeline, PlanError, PlannedPipeline};
@@ -194,10 +196,12 @@ pub(crate) fn fused_deadline(function: &Function) -> Duration {
 impl Deployer {
     /// Queues chains to be linked and compiled in the background, if possible.
     pub(crate) fn fuse_later<'a>(self: &Arc<Self>, records: impl IntoIterator<Item = &'a VersionRecord>) {
+        let scope = Scope::current();
         let mut queue = self.lock_fusing();
         for record in records {
             if record.pipeline.is_some() && queue.chains.len() < QUEUE_MAX {
-                queue.chains.insert(record.name.clone(), record.version);
+                let chain = QueuedChain { version: record.version, scope: scope.clone() };
+                queue.chains.insert(record.name.clone(), chain);
             }
         }
         if queue.chains.is_empty() || queue.has_thread {
@@ -213,9 +217,9 @@ impl Deployer {
                     queue.has_thread = next.is_some();
                     next
                 };
-                let Some((name, version)) = next else { return };
+                let Some((name, QueuedChain { version, scope })) = next else { return };
                 // A chain that can't be linked or compiled runs stepwise.
-                let _ = deployer.fuse(name, version);
+                let _ = Scope::enter(scope, || deployer.fuse(name, version));
             }
         };
         queue.has_thread = thread::Builder::new().name("nebula-fuse".to_owned()).spawn(work).is_ok();

@@ -1,8 +1,7 @@
-//! The span that a thread works for, so that work deep inside a request of the control plane can
-//! record spans of its own.
+//! The span that a thread works for, so that work deep inside a request can record spans of its own.
 //!
 //! A scope is entered by a closure, or by a future each time it is polled. It doesn't follow work to
-//! another thread by itself: pass [`Scope::current`] on.
+//! another thread or task by itself: pass [`Scope::current`] on.
 
 use std::cell::RefCell;
 use std::future::Future;
