@@ -75,7 +75,7 @@ function Shown({ view, content, answer }: { view: View; content: Content; answer
     case "markdown":
       return (
         <div class="answer-text">
-          <Markdown text={text.slice(0, MARKDOWN_MAX)} />
+          <Markdown text={text.slice(0, MARKDOWN_MAX)} under={2} />
         </div>
       );
     case "text":
@@ -218,7 +218,7 @@ function Timing({ entries }: { entries: TimingEntry[] }): JSX.Element | null {
         ))}
       </ul>
       {steps.length > 0 && (
-        <div class="scrolls">
+        <div class="scrolls" tabIndex={0} role="group" aria-label="Steps of the call">
           <table>
             <thead>
               <tr>

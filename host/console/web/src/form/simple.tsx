@@ -48,7 +48,7 @@ export function Texts({ type, ids }: { type: Type; ids: FieldIds }): JSX.Element
     <>
       {type.docs && (
         <div class="docs" id={ids.docsId}>
-          <Markdown text={type.docs} />
+          <Markdown text={type.docs} under={2} />
         </div>
       )}
       {ids.mistake && (

@@ -6,18 +6,33 @@
 import { type Token, type Tokens, lexer } from "marked";
 import type { ComponentChildren, JSX } from "preact";
 
+interface MarkdownProps {
+  text: string;
+  /** The level of the page's heading above the text. */
+  under: number;
+}
+
 /** Shows a text in Markdown. */
-export function Markdown({ text }: { text: string }): JSX.Element {
-  return <div class="markdown">{lexer(text).map(block)}</div>;
+export function Markdown({ text, under }: MarkdownProps): JSX.Element {
+  let level = under;
+  const blocks = lexer(text).map((token) => {
+    if (token.type !== "heading") return block(token);
+    // No level is left out, so that a screen reader can go from heading to heading.
+    level = Math.min(under + (token as Tokens.Heading).depth, level + 1, 6);
+    const Heading = `h${level}` as "h3";
+    return <Heading>{inlines(token)}</Heading>;
+  });
+  return <div class="markdown">{blocks}</div>;
 }
 
 function block(token: Token): ComponentChildren {
   switch (token.type) {
-    case "heading": {
-      // Headings of the page come first.
-      const Heading = `h${Math.min((token as Tokens.Heading).depth + 2, 6)}` as "h3";
-      return <Heading>{inlines(token)}</Heading>;
-    }
+    case "heading":
+      return (
+        <p>
+          <strong>{inlines(token)}</strong>
+        </p>
+      );
     case "paragraph":
       return <p>{inlines(token)}</p>;
     case "text":

@@ -78,7 +78,7 @@ function Summary({ version }: { version: FunctionVersion }): JSX.Element {
       </pre>
       {version.docs && (
         <div class="docs lead">
-          <Markdown text={version.docs} />
+          <Markdown text={version.docs} under={1} />
         </div>
       )}
       <Figures isDense>

@@ -54,7 +54,7 @@ const COLUMNS: Column[] = [
   },
   {
     name: "p99",
-    title: "Time to run that 99 % of the calls did not exceed",
+    title: "99th percentile: the time to run that 99 % of the calls did not exceed",
     isNumber: true,
     key: (row) => row.p99,
     text: (row) => number(row.p99, duration),

@@ -119,7 +119,7 @@ function Phases({ counts, bounds }: { counts: Counts; bounds: number[] }): JSX.E
   return (
     <section aria-labelledby="phases">
       <h3 id="phases">Phases of a call</h3>
-      <div class="scrolls">
+      <div class="scrolls" tabIndex={0} role="group" aria-labelledby="phases">
         <table>
           <thead>
             <tr>
@@ -130,8 +130,8 @@ function Phases({ counts, bounds }: { counts: Counts; bounds: number[] }): JSX.E
               <th scope="col" class="num">
                 Median
               </th>
-              <th scope="col" class="num">
-                99th percentile
+              <th scope="col" class="num" title="99th percentile: 99 % of the calls took no longer">
+                p99
               </th>
             </tr>
           </thead>

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 import { chromium } from "playwright-core";
 
@@ -72,8 +72,6 @@ export class Console {
 
   /** Signs in through the form. */
   async signIn(token = this.nebula.token) {
-    this.expect(401, "/api/v1/session");
-    this.expect(404, "/api/v1/experiment");
     await this.page.getByLabel("Token").fill(token);
     await this.page.getByRole("button", { name: "Sign in" }).click();
     await this.page.getByRole("navigation", { name: "Views" }).or(this.page.getByRole("button", { name: "Menu" })).first().waitFor();
@@ -86,20 +84,19 @@ export class Console {
     return this;
   }
 
-  /** Drops a file on the page, as a user does with the mouse. */
-  async drop(file, name = file.split("/").at(-1)) {
-    const bytes = readFileSync(file).toString("base64");
-    await this.page.evaluate(
-      ([bytes, name]) => {
-        const data = new DataTransfer();
+  /** Drops files on the page, as a user does with the mouse. Fails if the browser would open them. */
+  async drop(...files) {
+    const contents = files.map((file) => [readFileSync(file).toString("base64"), basename(file)]);
+    const isOurs = await this.page.evaluate((contents) => {
+      const data = new DataTransfer();
+      for (const [bytes, name] of contents) {
         const content = Uint8Array.from(atob(bytes), (char) => char.charCodeAt(0));
         data.items.add(new File([content], name, { type: "application/wasm" }));
-        for (const type of ["dragover", "drop"]) {
-          document.body.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
-        }
-      },
-      [bytes, name],
-    );
+      }
+      const events = ["dragover", "drop"].map((type) => new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+      return events.every((event) => !document.body.dispatchEvent(event));
+    }, contents);
+    assert.ok(isOurs, "the browser opens the file");
   }
 
   /** Fails if a reader with a disability can't use what is shown. */

@@ -18,6 +18,7 @@ before(async () => {
   await nebula.deploy("qr-code", functionFile("qr-code"));
   await nebula.deploy("mirrors", guestFile("mirrors"));
   await nebula.deploy("mirrors-payload", guestFile("mirrors_payload"));
+  await nebula.deploy("answers-as-told", guestFile("answers_as_told"));
   browser = await launch();
 });
 
@@ -97,9 +98,186 @@ test("a form holds every type, nested, and the largest integers exactly", async 
 
   await button(it, "Call").click();
   await page.getByRole("heading", { name: "Answer" }).waitFor();
+  const tree = page.getByRole("group", { name: "JSON" });
+  for (const number of ["18446744073709551615", "-9223372036854775808"]) await tree.getByText(number, { exact: true }).waitFor();
+  // What is closed is made when it is opened.
+  assert.equal(await tree.getByText("65535", { exact: true }).count(), 1);
+  await tree.locator("summary").filter({ hasText: "pair" }).locator("..").locator("summary").last().click();
+  await tree.getByText("65535", { exact: true }).nth(1).waitFor();
   await page.getByRole("button", { name: "Text", exact: true }).click();
   const answer = shown(await page.getByLabel("Answer as text").innerText());
   assert.deepEqual(answer, sent);
+  await it.close();
+});
+
+test("a key press on a choice loses nothing, and a removed item leaves the focus in the list", async () => {
+  const it = await open("mirrors");
+  const { page } = it;
+  await page.getByLabel("outcome", { exact: true }).selectOption("err");
+  await page.getByLabel("err", { exact: true }).fill("a long text");
+  await page.getByLabel("outcome", { exact: true }).selectOption("ok");
+  await page.getByLabel("outcome", { exact: true }).selectOption("err");
+  assert.equal(await page.getByLabel("err", { exact: true }).inputValue(), "a long text");
+  await page.getByLabel("Give maybe").check();
+  await page.getByLabel("maybe", { exact: true }).fill("7");
+  await page.getByLabel("Give maybe").uncheck();
+  await page.getByLabel("Give maybe").check();
+  assert.equal(await page.getByLabel("maybe", { exact: true }).inputValue(), "7");
+
+  const add = page.getByRole("button", { name: "Add an item to shapes" });
+  for (const shape of ["circle", "point", "circle"]) {
+    await add.click();
+    await page.getByLabel(/^shapes \d$/).last().selectOption(shape);
+  }
+  await page.getByLabel("circle", { exact: true }).first().fill("1.5");
+  const focused = () => page.evaluate(() => document.activeElement?.getAttribute("aria-label"));
+  await page.getByRole("button", { name: "Remove item 0 of shapes" }).click();
+  assert.equal(await focused(), "Remove item 0 of shapes");
+  // What the removed item remembers isn't that of the one in its place.
+  await page.getByLabel("shapes 0", { exact: true }).selectOption("circle");
+  assert.equal(await page.getByLabel("circle", { exact: true }).first().inputValue(), "");
+  await page.getByRole("button", { name: "Remove item 1 of shapes" }).click();
+  assert.equal(await focused(), "Remove item 0 of shapes");
+  await page.getByRole("button", { name: "Remove item 0 of shapes" }).click();
+  assert.equal(await focused(), "Add an item to shapes");
+  await it.close();
+});
+
+test("a list of many items shows the one that is added", async () => {
+  const it = await open("mirrors");
+  const { page } = it;
+  const value = await json(it);
+  await page.getByLabel("JSON", { exact: true }).fill(JSON.stringify({ ...value, shapes: Array(150).fill("point") }));
+  await page.getByText("1–100 of 150").waitFor();
+  await page.getByRole("button", { name: "Add an item to shapes" }).click();
+  await page.getByText("101–151 of 151").waitFor();
+  await page.getByLabel("shapes 150", { exact: true }).waitFor();
+  await it.isAccessible("a long list");
+  await it.close();
+});
+
+test("the rows of a map keep their order while a key is typed", async () => {
+  const it = await open("add");
+  const { page } = it;
+  // No guest has a map yet: the page is told that this one has.
+  const description = await nebula.send("GET", "/api/v1/functions/add");
+  description.current.signature = "handle: func(sizes: map<string, u8>) -> string";
+  description.current.digest = "sha256:map";
+  await page.route("**/api/v1/functions/add", (route) => route.fulfill({ json: description }));
+  await it.go("#/functions");
+  await it.go("#/functions/add");
+  const add = page.getByRole("button", { name: "Add a key to sizes" });
+  for (let count = 0; count < 3; count += 1) await add.click();
+  const keys = page.getByLabel(/^Key /);
+  await keys.nth(0).fill("b c");
+  await keys.nth(1).fill("1");
+  await keys.nth(2).fill("a");
+  const values = () => keys.evaluateAll((all) => all.map((it) => it.value));
+  assert.deepEqual(await values(), ["b c", "1", "a"]);
+  assert.deepEqual(await json(it), { 1: null, "b c": null, a: null });
+  await page.getByLabel("b c", { exact: true }).fill("256");
+  await page.getByText("Out of range.").waitFor();
+  // A key that is there already isn't taken.
+  await keys.nth(2).fill("1");
+  await page.getByText("sizes has this key already.").waitFor();
+  await it.isAccessible("a map");
+  await keys.nth(2).fill("12");
+  assert.deepEqual(await json(it), { 1: null, 12: null, "b c": 256 });
+  assert.deepEqual(await values(), ["b c", "1", "12"]);
+  await it.close();
+});
+
+test("statuses and documents of a function are its answer", async () => {
+  const it = await open("answers-as-told");
+  const { page } = it;
+  it.expected.push(/status of (401|400|409) .*answers-as-told/);
+  const tell = async (text) => {
+    await page.getByLabel("Input", { exact: true }).fill(text);
+    await button(it, "Call").click();
+  };
+  const type = "urn:nebula:problem:trap";
+  await tell("401 text/plain\nwho are you?");
+  await page.getByText("401 the function's own error").waitFor();
+  await page.getByLabel("Answer as text").getByText("who are you?").waitFor();
+  await tell("302 text/plain\nelsewhere");
+  await page.getByText("302 the function redirects").waitFor();
+  await page.getByLabel("Answer as text").getByText("elsewhere").waitFor();
+  // Documents that aren't of Nebula, or only claim to be.
+  for (const document of ['{"type":null,"detail":"odd"}', '{"type":"about:blank","backtrace":"x","detail":"odd"}']) {
+    await tell(`409 application/problem+json\n${document}`);
+    await page.getByText("409 the function's own error").waitFor();
+    await page.getByRole("group", { name: "JSON" }).getByText('"odd"').waitFor();
+  }
+  await tell(`400 application/problem+json\n{"type":"${type}","detail":"claimed","backtrace":"x","pointer":5,"pipelines":7}`);
+  await page.getByText("400 trap").waitFor();
+  await page.getByText("Claimed.").waitFor();
+  await page.getByRole("navigation", { name: "Views", exact: true }).waitFor();
+  await it.close();
+});
+
+test("input and answer outlive other views, and a deploy of the same type", async () => {
+  await nebula.deploy("redeployed", guestFile("mirrors_payload"));
+  const it = await open("redeployed");
+  const { page } = it;
+  await page.getByLabel("Input", { exact: true }).fill("some words");
+  await button(it, "Call").click();
+  await page.getByText("200 OK").waitFor();
+  await it.go("#/functions/redeployed/versions");
+  await page.getByRole("table").waitFor();
+  await it.go("#/functions/redeployed");
+  assert.equal(await page.getByLabel("Input", { exact: true }).inputValue(), "some words");
+  await page.getByText("200 OK").waitFor();
+  await nebula.deploy("redeployed", functionFile("word-count"));
+  await page.getByText("This answer is from another version.").waitFor({ timeout: 20_000 });
+  assert.equal(await page.getByLabel("Input", { exact: true }).inputValue(), "some words");
+  await it.shot("old-answer");
+  await button(it, "Call").click();
+  await page.getByText("This answer is from another version.").waitFor({ state: "detached" });
+
+  // A call that runs goes on while something else is shown, and a JSON that can't be read stays.
+  await nebula.deploy("slow", guestFile("loops_forever"));
+  it.expect(504, "/api/v1/functions/slow/call");
+  await it.go("#/functions/slow");
+  await button(it, "Call").click();
+  await it.go("#/functions/add");
+  await page.getByLabel("JSON", { exact: true }).fill("{ oops");
+  await it.go("#/functions/slow");
+  await page.getByText("504 deadline-exceeded").waitFor();
+  await it.go("#/functions/add");
+  assert.equal(await page.getByLabel("JSON", { exact: true }).inputValue(), "{ oops");
+  await it.close();
+});
+
+test("what can't be sent is told before, and a file that changes is told after", async () => {
+  const it = await open("mirrors-payload");
+  const { page } = it;
+  it.expected.push(/net::ERR_UPLOAD_FILE_CHANGED/);
+  await page.getByLabel("Media type").fill("text/plain; title=Γ");
+  await page.getByText("A media type has only letters from a to z").waitFor();
+  assert.ok(await button(it, "Call").isDisabled());
+  const file = join(nebula.home, "changing.txt");
+  writeFileSync(file, "one");
+  await page.getByLabel("From a file: Input").first().setInputFiles(file);
+  await page.getByText("changing.txt").waitFor();
+  await page.waitForTimeout(1100);
+  writeFileSync(file, "another text");
+  await button(it, "Call").click();
+  await page.getByText("The file has changed. Choose it again.").waitFor();
+
+  // A text of another encoding would become another text.
+  await it.go("#/functions/csv-stats");
+  const latin = join(nebula.home, "latin.csv");
+  writeFileSync(latin, Buffer.from([0x61, 0xe4, 0x0a]));
+  await page.getByLabel("From a file: csv").first().setInputFiles(latin);
+  await page.getByText("latin.csv isn't a text in UTF-8.").waitFor();
+  // Line ends of a file stay as they are, after a change too.
+  const windows = join(nebula.home, "windows.csv");
+  writeFileSync(windows, "a\r\n1\r\n");
+  await page.getByLabel("From a file: csv").first().setInputFiles(windows);
+  await page.waitForFunction(() => document.querySelector(".json-pane textarea")?.value.includes("\\r\\n"));
+  await page.getByLabel("csv", { exact: true }).press("Control+End");
+  await page.getByLabel("csv", { exact: true }).pressSequentially("2\n");
+  assert.deepEqual(await json(it), { csv: "a\r\n1\r\n2\r\n" });
   await it.close();
 });
 
@@ -203,23 +381,31 @@ test("an answer tells about its call: phases, cache, receipt, and a run without 
   await it.close();
 });
 
-test("images, drawings and pages are shown as what they are", async () => {
-  const it = await open("mirrors-payload");
+for (const scheme of ["light", "dark"]) {
+  test(`images, drawings and pages are shown as what they are (${scheme})`, () => showsAnswers(scheme));
+}
+
+async function showsAnswers(scheme) {
+  const it = await open("mirrors-payload", { scheme });
   const { page } = it;
+  const check = async (what) => {
+    await it.isAccessible(`${what}, ${scheme}`);
+    await it.shot(`answer-${what.replaceAll(" ", "-")}-${scheme}`);
+  };
   await page.getByLabel("From a file: Input").first().setInputFiles(sampleFile("thumbnail/sample/input.png"));
   await page.getByText("input.png").waitFor();
   await button(it, "Call").click();
   const image = page.getByRole("img", { name: "The answer of the function" });
   await image.waitFor();
   await page.waitForFunction(() => document.querySelector(".picture img")?.naturalWidth > 10);
-  await it.isAccessible("an image");
-  await it.shot("image");
+  await check("an image");
 
   await it.go("#/functions/qr-code");
   await page.getByLabel("Input", { exact: true }).fill("https://example.org");
   await button(it, "Call").click();
   await page.getByRole("button", { name: "Drawing" }).waitFor();
   await page.waitForFunction(() => document.querySelector(".picture img")?.naturalWidth > 10);
+  await check("a drawing");
 
   await it.go("#/functions/markdown");
   const text = '# Title\n\n<script>fetch("//elsewhere.example")</script>\n\n![picture](https://elsewhere.example/a.png)\n\n* item';
@@ -230,6 +416,7 @@ test("images, drawings and pages are shown as what they are", async () => {
   assert.equal(await frame.getAttribute("sandbox"), "");
   const inside = page.frameLocator("iframe");
   await inside.getByRole("heading", { name: "Title" }).waitFor();
+  await check("a page");
   await page.getByRole("button", { name: "Text", exact: true }).click();
   await page.getByLabel("Answer as text").waitFor();
 
@@ -252,5 +439,6 @@ test("images, drawings and pages are shown as what they are", async () => {
   await button(it, "Call").click();
   await page.getByRole("heading", { name: "A list" }).waitFor();
   assert.equal(await page.locator(".markdown b, .markdown a").count(), 0);
+  await check("Markdown");
   await it.close();
-});
+}

@@ -54,6 +54,86 @@ test("a dropped component becomes a function, then a new version, and goes back"
   await it.close();
 });
 
+test("dropped files are deployed one after another, and a deploy that runs keeps its dialog", async () => {
+  const it = await (await Console.open(browser, nebula)).signIn();
+  const { page } = it;
+  const dialog = page.getByRole("dialog");
+  const name = page.getByLabel("Name of the function");
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  await page.route("**/api/v1/functions/fibonacci", async (route) => {
+    await released;
+    await route.continue();
+  });
+  await it.drop(functionFile("fibonacci"), functionFile("factorial"));
+  await page.getByText("1 file waits after it.").waitFor();
+  // The first stop of the keyboard is the name, not the button that closes the dialog.
+  await page.waitForFunction(() => document.activeElement?.labels?.[0]?.textContent === "Name of the function");
+  await it.isAccessible("the question before a deploy");
+  await it.shot("dialog-deploy");
+  await page.getByRole("button", { name: "Deploy", exact: true }).click();
+  await page.getByText("Sending…").or(page.getByText("The server checks")).first().waitFor();
+  for (let presses = 0; presses < 3; presses += 1) {
+    await page.keyboard.press("Escape");
+    await page.waitForTimeout(100);
+  }
+  await dialog.getByText("The deploy goes on.").first().waitFor();
+  await it.drop(functionFile("slugify"));
+  release();
+  await page.getByText("fibonacci@v1 is the current version now.").waitFor();
+  await it.isAccessible("the end of a deploy");
+  await it.shot("dialog-deployed");
+  await dialog.getByRole("button", { name: "Close", exact: true }).last().click();
+  await page.waitForFunction(() => document.querySelector("dialog input")?.value === "factorial");
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.waitForFunction(() => document.querySelector("dialog input")?.value === "slugify");
+  // The same file is asked about again, whatever the dialog shows.
+  await page.getByRole("button", { name: "Deploy", exact: true }).click();
+  await page.getByText("slugify@v1 is the current version now.").waitFor();
+  await it.drop(functionFile("slugify"));
+  await name.waitFor();
+  await page.getByText("Replaces v1").waitFor();
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await dialog.waitFor({ state: "detached" });
+  await it.close();
+});
+
+test("a removal that ends half-way says what is gone", async () => {
+  await nebula.deploy("half", functionFile("slugify"));
+  await nebula.deployPipeline("half-titles", { steps: { all: { title: "half" } } });
+  const it = await (await Console.open(browser, nebula)).signIn();
+  const { page } = it;
+  it.expect(412, "/api/v1/functions/half");
+  await it.go("#/functions/half/versions");
+  await page.getByRole("button", { name: "Remove half…" }).click();
+  await page.getByLabel("Remove this pipeline too").check();
+  // Somebody else deploys another version meanwhile.
+  await page.route("**/api/v1/functions/half", (route) => (route.request().method() === "GET" ? route.abort() : route.continue()));
+  it.expected.push(/net::ERR_FAILED/);
+  await nebula.deploy("half", functionFile("word-count"));
+  await page.getByRole("button", { name: "Remove half and 1 pipeline" }).click();
+  await page.getByText("412 precondition-failed").waitFor();
+  await page.getByText("Removed already:").waitFor();
+  assert.equal(await page.getByText("Nothing has changed", { exact: true }).count(), 0);
+  await it.isAccessible("a removal that ended half-way");
+  await it.close();
+});
+
+test("a roll back that can't be read again is made all the same", async () => {
+  await nebula.deploy("back", functionFile("slugify"));
+  await nebula.deploy("back", functionFile("word-count"));
+  const it = await (await Console.open(browser, nebula)).signIn();
+  const { page } = it;
+  it.expected.push(/net::ERR_FAILED/);
+  await it.go("#/functions/back/versions");
+  await page.getByRole("button", { name: "Make v1 current…" }).click();
+  await page.route("**/api/v1/functions", (route) => route.abort());
+  await page.getByRole("button", { name: "Make v1 current", exact: true }).click();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "Make v2 current…" }).waitFor();
+  await it.close();
+});
+
 test("a refusal says what is wrong with the component", async () => {
   const it = await (await Console.open(browser, nebula)).signIn();
   it.expect(400, "/api/v1/functions/notes");

@@ -49,6 +49,13 @@ test("the log is followed, filtered and paused", async () => {
   await nebula.call("prints-input", "while it paused", "text/plain");
   await page.waitForTimeout(1500);
   assert.equal(await page.getByText("while it paused").count(), 0);
+  // A log that asks nothing says nothing about the server.
+  it.expected.push(/net::ERR_FAILED/);
+  await page.route("**/api/**", (route) => route.abort());
+  await page.getByText("The server doesn't answer.").waitFor();
+  await page.waitForTimeout(2500);
+  assert.equal(await page.getByText("The server doesn't answer.").count(), 1);
+  await page.unroute("**/api/**");
   await page.getByRole("button", { name: "Resume" }).click();
   await page.getByText("while it paused").waitFor();
   await it.isAccessible("the log");
@@ -98,7 +105,7 @@ test("a run of a pipeline is shown step by step in its diagram", async () => {
   const first = await diagram.locator(".selected").textContent();
   await page.getByRole("button", { name: "Next step →" }).click();
   await page.getByText(/Step 2 of 2: /).waitFor();
-  assert.notEqual(await diagram.locator(".selected").textContent(), first);
+  await page.waitForFunction((it) => document.querySelector("[data-step].selected")?.textContent !== it, first);
   await it.isAccessible("a run of a pipeline");
   await it.shot("run");
   // The second time the steps are cached.
@@ -151,5 +158,31 @@ test("a server that doesn't answer is told calmly, and found again", async () =>
   await page.unroute("**/api/**");
   await page.getByRole("button", { name: "Try now" }).click();
   await page.getByText("The server doesn't answer.").waitFor({ state: "detached" });
+  await it.close();
+});
+
+test("what can't be read any more is old, and says so", async () => {
+  await nebula.deploy("leaving", functionFile("add"));
+  const it = await (await Console.open(browser, nebula)).signIn();
+  const { page } = it;
+  it.expect(404, "/api/v1/functions/leaving").expect(502, "/api/v1/");
+  await it.go("#/functions/leaving/log");
+  await page.getByText("Following.").waitFor();
+  await nebula.send("DELETE", "/api/v1/functions/leaving");
+  // The log and the function are both told, each beside what was there before.
+  await page.getByText("404 unknown-function").first().waitFor();
+  await page.getByText("This is old and can't be read again").waitFor();
+  await page.getByText("handle: func(a: s64, b: s64)").first().waitFor();
+  await it.isAccessible("a function that was removed");
+
+  // Something between the browser and the server answers.
+  await it.go("#/functions");
+  await page.getByRole("link", { name: "add", exact: true }).waitFor();
+  await page.route("**/api/**", (route) => route.fulfill({ status: 502, contentType: "text/html", body: "<h1>Bad gateway" }));
+  await page.getByText("Something else than the server answered, with the status 502.").waitFor();
+  await page.getByRole("link", { name: "add", exact: true }).waitFor();
+  await page.unroute("**/api/**");
+  await page.getByRole("button", { name: "Try now" }).click();
+  await page.getByText("Something else than the server answered").waitFor({ state: "detached" });
   await it.close();
 });

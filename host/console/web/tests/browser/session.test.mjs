@@ -58,10 +58,10 @@ test("the link of `nebula up` signs in, once", async () => {
   try {
     const link = new URL(up.console);
     const it = await Console.open(browser, up, { hash: link.hash });
-    it.expect(404, "/api/v1/experiment").expect(401, "/api/v1/session");
     await it.page.getByRole("heading", { name: "Overview" }).waitFor();
     assert.ok(!it.page.url().includes(link.hash));
     // Somebody who is signed in may open it again.
+    it.expect(401, "/api/v1/session");
     await it.page.goto("about:blank");
     await it.page.goto(up.console);
     await it.page.getByRole("heading", { name: "Overview" }).waitFor();
@@ -75,13 +75,54 @@ test("the link of `nebula up` signs in, once", async () => {
   }
 });
 
-test("a session that the server ends leads back to the sign-in", async () => {
-  const secret = await nebula.createToken("short-lived", "read");
+test("a session that the server ends leads back to the sign-in, and takes its inputs with it", async () => {
+  const secret = await nebula.createToken("short-lived", "invoke");
   const it = await (await Console.open(browser, nebula)).signIn(secret);
   it.expect(401, "/api/v1/");
+  await it.go("#/functions/add");
+  await it.page.getByLabel("Input", { exact: true }).fill("private");
   await nebula.send("DELETE", "/api/v1/tokens/short-lived");
   await it.page.getByRole("heading", { name: "Sign in to Nebula" }).waitFor();
+  await it.page.getByText("Your session has ended").waitFor();
+  await it.isAccessible("the sign-in after the end of a session");
+  await it.signIn();
+  // A screen reader goes on at the heading of the view.
+  await it.page.waitForFunction(() => document.activeElement?.tagName === "H1");
+  assert.equal(await it.page.getByLabel("Input", { exact: true }).inputValue(), "");
   await it.close();
+});
+
+test("a token that is created again with less shows fewer buttons", async () => {
+  const it = await (await Console.open(browser, nebula)).signIn(await nebula.createToken("changing", "admin"));
+  it.expect(403, "/api/v1/");
+  await it.go("#/functions/add/versions");
+  const remove = it.page.getByRole("button", { name: "Remove add…" });
+  await remove.waitFor();
+  // The server says of this session from now on that it may only read.
+  await it.page.route("**/api/v1/session", (route) =>
+    route.fulfill({ json: { name: "changing", scope: "read" } }),
+  );
+  await it.page.route("**/api/v1/functions/add/rollback", (route) =>
+    route.fulfill({ status: 403, json: { type: "urn:nebula:problem:insufficient-scope", detail: "the scope is `read`", status: 403 } }),
+  );
+  await it.page.getByRole("button", { name: "Make v1 current…" }).click();
+  await it.page.getByRole("button", { name: "Make v1 current", exact: true }).click();
+  await remove.waitFor({ state: "detached" });
+  await it.close();
+});
+
+test("a one-time link works in a page that is open", async () => {
+  const up = await Nebula.up(root("functions/add"));
+  try {
+    const it = await Console.open(browser, up);
+    await it.page.getByLabel("Token").waitFor();
+    await it.go(new URL(up.console).hash);
+    await it.page.getByRole("heading", { name: "Overview" }).waitFor();
+    assert.ok(!it.page.url().includes("sign-in"));
+    await it.close();
+  } finally {
+    await up.stop();
+  }
 });
 
 /** Returns the names of all buttons of all views that a function and the server have. */
@@ -107,7 +148,7 @@ test("no scope sees a button that it can't use", async () => {
     const it = await (await Console.open(browser, nebula)).signIn(secret);
     const names = await buttons(it);
     const links = await it.page.getByRole("link", { name: "Tokens" }).count();
-    // Files can't be dropped either.
+    // Files can't be dropped either, and the browser doesn't leave the page for them.
     await it.drop(functionFile("add"));
     const dialogs = await it.page.getByRole("dialog").count();
     await it.close();
@@ -126,8 +167,17 @@ test("tokens are created, shown once, and revoked", async () => {
   const it = await (await Console.open(browser, nebula, { hash: "#/tokens" })).signIn();
   await it.go("#/tokens");
   await it.page.getByRole("button", { name: "Create a token…" }).click();
+  await it.page.waitForFunction(() => document.activeElement?.labels?.[0]?.textContent === "Name");
+  await it.isAccessible("the form of a new token");
+  await it.shot("dialog-token-new");
   await it.page.getByLabel("Name").fill("dashboard");
   await it.page.getByRole("button", { name: "Create", exact: true }).click();
+  // A screen reader reads the token, which has the focus.
+  await it.page.waitForFunction(() => document.activeElement?.textContent.includes("nebula_"));
+  await it.isAccessible("a new token");
+  // What a dialog says is said in it: all else is silent meanwhile.
+  await it.page.getByRole("button", { name: "Copy the token" }).click();
+  await it.page.getByRole("dialog").getByRole("status").getByText(/Copied the token|by hand/).waitFor();
   const secret = await it.page.getByRole("dialog").locator("code").innerText();
   assert.match(secret, /^nebula_/);
   const answer = await fetch(`${nebula.control}/api/v1/functions`, { headers: { authorization: `Bearer ${secret}` } });

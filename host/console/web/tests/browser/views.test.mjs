@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 
 import { Console, launch } from "./browser.mjs";
-import { Nebula, functionFile, guestFile } from "./nebula.mjs";
+import { Nebula, functionFile, guestFile, root } from "./nebula.mjs";
 
 let [nebula, browser] = [];
 
@@ -70,6 +70,7 @@ for (const scheme of ["light", "dark"]) {
         const overflow = await it.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(overflow <= 0, `${name} is ${overflow} pixels wider than the screen`);
       }
+      if (size === "desktop") await hasCharts(it);
       if (size === "phone") {
         await it.page.getByRole("button", { name: "Menu" }).click();
         await it.page.getByRole("link", { name: "Pipelines" }).waitFor();
@@ -80,6 +81,49 @@ for (const scheme of ["light", "dark"]) {
     });
   }
 }
+
+/** Fails unless the charts of the overview have drawn something. */
+async function hasCharts(it) {
+  await it.go("#/");
+  await it.page.waitForTimeout(2500);
+  const drawn = await it.page.evaluate(() =>
+    [...document.querySelectorAll(".chart canvas")].map((canvas) => {
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return data.some((value) => value > 0);
+    }),
+  );
+  assert.deepEqual(drawn, Array(6).fill(true));
+}
+
+test("the chart of an experiment is shown where the server has one", async () => {
+  const other = await Nebula.start("--experiment", root("docs/experiment"));
+  try {
+    const it = await (await Console.open(browser, other)).signIn();
+    const chart = it.page.getByRole("img", { name: "The time from a request to the answer" });
+    await chart.waitFor();
+    await it.page.waitForFunction(() => document.querySelector(".experiment")?.naturalWidth > 100);
+    await it.isAccessible("an experiment");
+    await it.shot("experiment");
+    await it.close();
+  } finally {
+    await other.stop();
+  }
+});
+
+test("cached results are cleared", async () => {
+  await nebula.call("add", '{"a":1,"b":2}');
+  const it = await (await Console.open(browser, nebula)).signIn();
+  const { page } = it;
+  const entries = async () => (await nebula.send("GET", "/api/v1/cache")).functions.reduce((sum, it) => sum + it.entries, 0);
+  assert.ok((await entries()) > 0);
+  await it.go("#/cache");
+  await page.getByRole("button", { name: "Clear all…" }).click();
+  await it.isAccessible("the question before clearing");
+  await page.getByRole("button", { name: "Clear", exact: true }).click();
+  await page.getByText("Cleared all cached results.").waitFor();
+  assert.equal(await entries(), 0);
+  await it.close();
+});
 
 test("the colours follow the system, or the user's choice", async () => {
   const it = await (await Console.open(browser, nebula)).signIn();
