@@ -1,4 +1,4 @@
-// Who calls a function.
+// The callers of a function.
 
 import type { FunctionVersion } from "./api/wire.ts";
 

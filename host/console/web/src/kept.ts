@@ -1,4 +1,4 @@
-// What views hold beyond the time that they are shown, such as the input of a form.
+// Stores for values that outlive their views, such as the input of a form.
 //
 // Invariants:
 // * Nothing outlives the session.

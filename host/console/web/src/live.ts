@@ -53,8 +53,8 @@ export function recentOf(name: string): Sample<Counts>[] {
   });
 }
 
-/** What each function did in the last seconds, by name. */
+/** The calls of each function in the last seconds, by name. */
 export const now = computed(() => activitiesOf(recent.value));
 
-/** What the whole server did in the last seconds. */
+/** The calls of the whole server in the last seconds. */
 export const nowAll = computed(() => activityOfAll(recent.value));

@@ -32,7 +32,7 @@ function App(): JSX.Element {
   );
 }
 
-/** What is shown until the server has said who is signed in. */
+/** The page until the server has said who is signed in. */
 function Starting(): JSX.Element {
   const error = useSignal<unknown>(undefined);
   const start = () => {
@@ -77,11 +77,11 @@ function Frame(): JSX.Element {
   const { value: shown } = route;
   const title = titleOf(shown);
   const heading = useRef<HTMLHeadingElement>(null);
-  // After a sign-in, too: the form that had the focus is gone.
+  // A sign-in counts as a change, too: the form that had the focus is gone.
   const isFirst = useRef(!wasSignedOut);
   const place = shown.view === "function" ? `function ${shown.name}` : shown.view;
 
-  // After a change of the view a screen reader goes on at its heading.
+  // A screen reader goes on at the heading of another view.
   useEffect(() => {
     document.title = `${title} – Nebula`;
     if (!isFirst.current) {
@@ -207,7 +207,7 @@ function Side({ shown }: { shown: Route }): JSX.Element {
 }
 
 function Account(): JSX.Element {
-  // Nothing of this user stays in the page.
+  // A reload leaves nothing of this user in the page.
   const leave = () => signOut().then(() => location.reload(), (error: unknown) => notify(sentence(error)));
   return (
     <div class="account">

@@ -12,10 +12,10 @@ import { useEffect } from "preact/hooks";
 import { Refused, sentence } from "./api/problem.ts";
 import { session } from "./api/session.ts";
 
-/** Why questions got no answer of the server, by question. */
+/** The reasons for which questions got no answer of the server, by question. */
 const troubles = signal<Map<AbortController, string>>(new Map());
 
-/** Why the server doesn't answer; undefined while it does. */
+/** The reason for which the server doesn't answer; undefined while it does. */
 export const trouble = computed<string | undefined>(() => troubles.value.values().next().value);
 
 const PAUSE_MAX_MS = 30_000;

@@ -14,7 +14,7 @@ function growth(before: number, after: number): number {
   return after >= before ? after - before : after;
 }
 
-/** What happened between two samples, by second where a rate makes sense. */
+/** The calls between two samples. */
 export interface Activity {
   seconds: number;
   calls: number;
@@ -54,7 +54,7 @@ function grown(before: Histogram | undefined, after: Histogram | undefined): His
 
 /**
  * Returns the duration that a share of the calls doesn't exceed, microseconds; undefined without calls.
- * Within a bucket the calls are taken as evenly spread.
+ * Calls within a bucket are taken as evenly spread.
  */
 export function quantile(histogram: Histogram | undefined, bounds: number[], share: number): number | undefined {
   const counts = histogram?.counts ?? [];

@@ -34,7 +34,7 @@ export interface Answer {
   /** `name@version; digest=…` */
   function: string | undefined;
   requestId: string | undefined;
-  /** From the request to the answer, as the browser sees it. */
+  /** The time from the request to the answer, as the browser sees it. */
   tookMs: number;
 }
 

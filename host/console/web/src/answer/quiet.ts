@@ -6,7 +6,7 @@
 //
 // Invariant: the text is read once from its beginning to its end, whatever is in it.
 
-/** The elements whose content isn't markup. It goes with those that can't be shown. */
+/** The elements whose content isn't markup, and whether it is kept. */
 const RAW = new Map([["style", false], ["script", false], ["textarea", true], ["title", true], ["xmp", true]]);
 
 const SPACE = /\s/;

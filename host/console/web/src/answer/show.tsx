@@ -68,7 +68,7 @@ function Shown({ view, content, answer }: { view: View; content: Content; answer
     case "image":
       return <Picture content={answer.bytes} type={content.imageType ?? ""} />;
     case "svg":
-      // As an image a drawing runs no script and loads nothing.
+      // A drawing that is an image runs no script and loads nothing.
       return <Picture content={text} type="image/svg+xml" />;
     case "html":
       return <Page html={text.slice(0, TEXT_MAX)} />;
@@ -144,7 +144,7 @@ function Bytes({ bytes: content }: { bytes: Uint8Array }): JSX.Element {
   );
 }
 
-/** What matters most about a call. */
+/** The figures that matter most about a call. */
 export function AnswerSummary({ answer }: { answer: Answer }): JSX.Element {
   const { tookMs, function: called, mediaType } = answer;
   const version = /^[^;@]+@([^;]+)/.exec(called ?? "")?.[1];
@@ -158,7 +158,7 @@ export function AnswerSummary({ answer }: { answer: Answer }): JSX.Element {
   );
 }
 
-/** What is known about a call beside its content. */
+/** The facts about a call beside its content. */
 export function AnswerFacts({ answer, name }: { answer: Answer; name: string }): JSX.Element {
   const { cache, requestId } = answer;
   return (

@@ -5,7 +5,7 @@ import { type Json, read } from "../json.ts";
 /** A way to show an answer. */
 export type View = "json" | "image" | "svg" | "html" | "markdown" | "text" | "bytes";
 
-/** What can be shown of an answer. The first view is the one for its kind. */
+/** The content of an answer. The first view is the one for its kind. */
 export interface Content {
   views: View[];
   /** Absent if the answer isn't text. */

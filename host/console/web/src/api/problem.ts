@@ -1,6 +1,6 @@
-// What can go wrong with a request: the server refuses it, something else answers, or nothing does.
+// Errors of requests: the server refuses one, something else answers it, or nothing does.
 
-/** What begins the type of every problem of Nebula. */
+/** The beginning of the type of every problem of Nebula. */
 const TYPE = "urn:nebula:problem:";
 
 /** A problem document of Nebula (RFC 9457), as far as the console shows it. */

@@ -25,7 +25,7 @@ export interface Options {
 /** Sends a request and returns the response, whatever its status. */
 export async function send(method: string, path: string, options: Options = {}): Promise<Response> {
   const { body, headers, signal, isSigningIn } = options;
-  // With `no-store` a browser adds `Cache-Control: no-cache`, which would make every call run again.
+  // A browser adds with `no-store` the header `Cache-Control: no-cache`, which would make every call run again.
   const cache = method === "GET" ? "no-store" : "default";
   // The server redirects nothing. A redirect of a function has no `Location` here: it is an answer.
   const init: RequestInit = { method, cache, credentials: "same-origin", redirect: "follow" };

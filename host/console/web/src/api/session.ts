@@ -1,4 +1,4 @@
-// Who is signed in.
+// The session of this browser.
 //
 // ```text
 // unknown --ask--> signed in <--sign in--> signed out
@@ -13,10 +13,10 @@ import { errorOf } from "./problem.ts";
 /** The session; null without one; undefined until the server has said so. */
 export const session = signal<Session | null | undefined>(undefined);
 
-/** Whether there is a session, for what doesn't depend on its scope. */
+/** True while there is a session, whatever its scope. */
 export const isSignedIn = computed(() => Boolean(session.value));
 
-/** Why a session ended that this page had. */
+/** The reason for which the last session of this page ended. */
 export const ending = signal<string | undefined>(undefined);
 
 /** The server, once it is known. */

@@ -14,7 +14,7 @@ export interface Session {
 export interface ServerInfo {
   version: string;
   calls_url: string;
-  /** Whether the server has a report of the experiment. */
+  /** Set if the server has a report of the experiment. */
   experiment?: boolean;
 }
 

@@ -1,4 +1,4 @@
-// What every field of a form needs to know: its id, and the problem that the server found in it.
+// The context of a form, for each field: its id, and the problem that the server found in it.
 
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";

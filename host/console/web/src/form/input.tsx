@@ -14,7 +14,7 @@ import type { Type } from "./type.ts";
 /** The longest JSON that can be edited, characters. */
 const TEXT_MAX = 200_000;
 
-/** What a typed input holds. */
+/** The state of a typed input. */
 export interface InputState {
   document: Signal<Json>;
   /** The text of the JSON; undefined if it is too long to be edited. */

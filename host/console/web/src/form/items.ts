@@ -1,7 +1,7 @@
 // The rows of lists and maps in a form: which row is which, and where the focus goes when one is removed.
 
 import type { RefObject } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 /** The most rows that a form shows at once. */
 export const PAGE = 100;
@@ -13,8 +13,8 @@ export interface Row {
 }
 
 /**
- * Returns an identity for each item of a list. `drop` has to be told of a removed item: those after it
- * keep their identity, and so what their fields remember.
+ * Returns an identity for each item of a list. Call `drop` for a removed item: those after it keep their
+ * identity, and with it the values that their fields remember.
  */
 export function useIds(length: number): { ids: number[]; drop: (at: number) => void } {
   const held = useRef<{ ids: number[]; next: number }>({ ids: [], next: 0 });
@@ -40,7 +40,7 @@ export function useRows(keys: string[]): Row[] {
 interface Removal<List extends HTMLElement> {
   list: RefObject<List | null>;
   add: RefObject<HTMLButtonElement | null>;
-  /** Has to be told which of the shown rows is about to go. */
+  /** Takes the place of the shown row that is about to go. */
   removing: (at: number) => void;
 }
 
@@ -49,7 +49,7 @@ export function useRemoval<List extends HTMLElement>(): Removal<List> {
   const list = useRef<List>(null);
   const add = useRef<HTMLButtonElement>(null);
   const pending = useRef<number | undefined>(undefined);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const { current: at } = pending;
     if (at === undefined) return;
     pending.current = undefined;

@@ -10,7 +10,7 @@ export function Copy({ text, what, label = "Copy" }: { text: string; what: strin
       await navigator.clipboard.writeText(text);
       notify(`Copied ${what}.`);
     } catch {
-      // Without HTTPS only a page of this machine may write to the clipboard.
+      // Only a page of this machine may write to the clipboard without HTTPS.
       notify(`The browser doesn't allow copying. Select ${what} and copy it by hand.`);
     }
   };

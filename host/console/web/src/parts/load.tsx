@@ -1,4 +1,4 @@
-// What a view shows while it reads, and when it can't.
+// Values that a view reads: their loading, their errors, and the value itself.
 
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
@@ -10,7 +10,7 @@ import { ErrorBox } from "./problem.tsx";
 /** The state of something that is read. */
 export interface Reading<T> {
   value: T | undefined;
-  /** Why the newest attempt failed, unless the page tells it above the view. */
+  /** The reason for which the newest attempt failed, unless the page tells it above the view. */
   error: unknown;
   /** Reads again; the value before stays until then. */
   again: () => Promise<void>;

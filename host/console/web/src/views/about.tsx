@@ -1,4 +1,4 @@
-// What a function's current version is made of, and its settings.
+// The parts and settings of a function's current version.
 
 import type { ComponentChildren, JSX } from "preact";
 

@@ -61,7 +61,7 @@ export function CallTab({ version }: { version: FunctionVersion }): JSX.Element 
     return <p class="muted">Your token may read, but not call functions. Its scope would have to be “invoke” or “admin”.</p>;
   }
   const { value: shown } = answer;
-  // What is wrong with the input is shown at the form; a failure of the function is its answer.
+  // The form shows a mistake in the input; a failure of the function is its answer.
   const isRefused = shown?.problem !== undefined && shown.status < 500;
   return (
     <>

@@ -25,7 +25,7 @@ export function DropTarget({ children }: { children: ComponentChildren }): JSX.E
   const isOver = useSignal(false);
   useEffect(() => {
     const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
-    // Without this the browser leaves the page and opens the file, whatever the session may do.
+    // A browser leaves the page and opens the file otherwise, for any session.
     const over = (event: DragEvent) => {
       if (!hasFiles(event)) return;
       event.preventDefault();

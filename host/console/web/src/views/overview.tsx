@@ -1,4 +1,4 @@
-// What the server does, at a glance.
+// The overview: figures and charts of the server, its busiest functions and its errors.
 
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";

@@ -22,7 +22,7 @@ export function SignIn(): JSX.Element {
     try {
       await signIn(secret);
     } catch (reason) {
-      // Somebody who is signed in already may open an old link.
+      // A user with a session may open an old link.
       if ("code" in secret) await ask().catch(() => {});
       const isUnknown = reason instanceof Refused && reason.kind === "unauthorized";
       error.value = isUnknown ? "The server doesn't have this token. Look for a typing mistake." : sentence(reason);

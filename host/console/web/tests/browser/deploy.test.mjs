@@ -107,7 +107,7 @@ test("a removal that ends half-way says what is gone", async () => {
   await it.go("#/functions/half/versions");
   await page.getByRole("button", { name: "Remove half…" }).click();
   await page.getByLabel("Remove this pipeline too").check();
-  // Somebody else deploys another version meanwhile.
+  // Another client deploys a version meanwhile.
   await page.route("**/api/v1/functions/half", (route) => (route.request().method() === "GET" ? route.abort() : route.continue()));
   it.expected.push(/net::ERR_FAILED/);
   await nebula.deploy("half", functionFile("word-count"));

@@ -1,4 +1,4 @@
-// What the console follows: the log, traps, counts, and runs of pipelines.
+// The parts that the console follows: the log, traps, counts, and runs of pipelines.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -152,7 +152,7 @@ test("a server that doesn't answer is told calmly, and found again", async () =>
   await page.getByRole("heading", { name: "The last ten minutes" }).waitFor();
   await page.route("**/api/**", (route) => route.abort());
   await page.getByText("The server doesn't answer.").waitFor();
-  // What was shown stays.
+  // The view stays.
   await page.getByRole("heading", { name: "The last ten minutes" }).waitFor();
   await it.isAccessible("a server that doesn't answer");
   await page.unroute("**/api/**");

@@ -60,7 +60,7 @@ test("the link of `nebula up` signs in, once", async () => {
     const it = await Console.open(browser, up, { hash: link.hash });
     await it.page.getByRole("heading", { name: "Overview" }).waitFor();
     assert.ok(!it.page.url().includes(link.hash));
-    // Somebody who is signed in may open it again.
+    // A user with a session may open it again.
     it.expect(401, "/api/v1/session");
     await it.page.goto("about:blank");
     await it.page.goto(up.console);
@@ -175,7 +175,7 @@ test("tokens are created, shown once, and revoked", async () => {
   // A screen reader reads the token, which has the focus.
   await it.page.waitForFunction(() => document.activeElement?.textContent.includes("nebula_"));
   await it.isAccessible("a new token");
-  // What a dialog says is said in it: all else is silent meanwhile.
+  // A screen reader reads only notices in the dialog meanwhile.
   await it.page.getByRole("button", { name: "Copy the token" }).click();
   await it.page.getByRole("dialog").getByRole("status").getByText(/Copied the token|by hand/).waitFor();
   const secret = await it.page.getByRole("dialog").locator("code").innerText();

@@ -67,8 +67,13 @@ for (const scheme of ["light", "dark"]) {
         await it.page.waitForTimeout(name === "overview" || name === "stats" ? 4500 : 400);
         await it.isAccessible(`${name} ${scheme} ${size}`);
         await it.shot(`${name}-${size}-${scheme}`);
-        const overflow = await it.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-        assert.ok(overflow <= 0, `${name} is ${overflow} pixels wider than the screen`);
+        await fits(it, name);
+      }
+      for (const [name, fill] of Object.entries(FILLED)) {
+        await fill(it);
+        await it.isAccessible(`${name} ${scheme} ${size}`);
+        await it.shot(`${name}-${size}-${scheme}`);
+        await fits(it, name);
       }
       if (size === "desktop") await hasCharts(it);
       if (size === "phone") {
@@ -81,6 +86,65 @@ for (const scheme of ["light", "dark"]) {
     });
   }
 }
+
+async function fits(it, name) {
+  const overflow = await it.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(overflow <= 0, `${name} is ${overflow} pixels wider than the screen`);
+}
+
+/** Views that show something only after the user has done something. */
+const FILLED = {
+  answer: async (it) => {
+    await it.go("#/functions/csv-stats");
+    await it.page.getByLabel("csv", { exact: true }).fill("a,b\n1,2\n3,4");
+    await it.page.getByRole("button", { name: "Call", exact: true }).click();
+    await it.page.getByText("200 OK").waitFor();
+  },
+  trap: async (it) => {
+    it.expect(502, "/api/v1/functions/panics/call");
+    await it.go("#/functions/panics");
+    await it.page.getByLabel("depth", { exact: true }).fill("3");
+    await it.page.getByRole("button", { name: "Call", exact: true }).click();
+    await it.page.getByText("502 trap").waitFor();
+  },
+  refusal: async (it) => {
+    it.expect(400, "/api/v1/functions/add/call");
+    await it.go("#/functions/add");
+    await it.page.getByLabel("a", { exact: true }).fill("one");
+    await it.page.getByRole("button", { name: "Call", exact: true }).click();
+    await it.page.getByText("400 type-mismatch").waitFor();
+  },
+  run: async (it) => {
+    await it.go("#/functions/csv-report/steps");
+    await it.page.getByLabel("csv", { exact: true }).fill("a,b\n1,2\n3,4");
+    await it.page.getByRole("button", { name: "Run step by step" }).click();
+    await it.page.getByText(/^Step 1 of/).waitFor();
+  },
+  "backtrace-of-failure": async (it) => {
+    await it.go("#/failures");
+    await it.page.getByText("Backtrace", { exact: true }).first().click();
+  },
+  "dialog-remove": async (it) => {
+    await it.go("#/functions/csv-stats/versions");
+    await it.page.getByRole("button", { name: "Remove csv-stats…" }).click();
+    await it.page.getByLabel("Remove this pipeline too").check();
+  },
+  "dialog-deploy": async (it) => {
+    await it.page.getByRole("button", { name: "Cancel" }).click();
+    await it.drop(functionFile("add"));
+    await it.page.getByText("Replaces v1").waitFor();
+  },
+  "dialog-token": async (it) => {
+    await it.page.getByRole("button", { name: "Cancel" }).click();
+    await it.go("#/tokens");
+    await it.page.getByRole("button", { name: "Create a token…" }).click();
+    await it.page.getByRole("dialog").waitFor();
+  },
+  "no-dialog": async (it) => {
+    await it.page.keyboard.press("Escape");
+    await it.page.getByRole("dialog").waitFor({ state: "detached" });
+  },
+};
 
 /** Fails unless the charts of the overview have drawn something. */
 async function hasCharts(it) {

@@ -3,7 +3,7 @@ import { beforeEach, test } from "node:test";
 
 import { Refused, Unreachable } from "../../src/api/problem.ts";
 
-// What the modules need of a browser.
+// The parts of a browser that the modules need.
 const page = new EventTarget() as EventTarget & { visibilityState: string };
 page.visibilityState = "visible";
 Object.assign(globalThis, { document: page, window: globalThis });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-// What the module needs of a browser.
+// The parts of a browser that the module needs.
 Object.assign(globalThis, { location: { hash: "#/logs" }, addEventListener: () => {} });
 const { functionHref, parse, route } = await import("../../src/route.ts");
 

@@ -44,7 +44,7 @@ test("charts show ten minutes, whatever the number of samples", () => {
   let samples: { atUs: number }[] = [];
   for (let seconds = 0; seconds < 3600; seconds += 2) samples = withSample(samples, { atUs: seconds * 1e6 });
   assert.equal(samples.length, 301);
-  // After an hour in which the page was hidden, nothing from before is in them.
+  // Samples from before an hour in which the page was hidden are gone.
   samples = withSample(samples, { atUs: 2 * 3600e6 });
   assert.equal(samples.length, 1);
 });
