@@ -27,7 +27,9 @@ use crate::machine;
 use crate::peers::{BASE, NEBULA_REMEMBERED, NEBULA_TYPED, Programs, WASMTIME_BEST};
 use crate::prepare::{self, BODY};
 use crate::results::{Column, Row, Section};
-use crate::server::{Process, Server, StandardStream, nebula_serve, nebula_serve_with_cache, trace};
+use crate::server::{
+    Process, Server, StandardStream, nebula_serve, nebula_serve_with_cache, pass_variables, trace,
+};
 use crate::stats::Figure;
 
 #[derive(Debug, ClapArgs)]
@@ -174,6 +176,7 @@ fn subjects(programs: &Programs, deployed: &DeployedFunctions) -> anyhow::Result
     let [traced, traced_caching] = [&serve, &caching].map(|serve| {
         let mut traced = Command::new(serve.get_program());
         traced.args(serve.get_args());
+        pass_variables(serve, &mut traced);
         trace(&mut traced, "0.01");
         traced
     });

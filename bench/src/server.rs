@@ -103,6 +103,7 @@ impl Process {
             command.args(["--core", &core.to_string()]);
         }
         command.arg("--").arg(program.get_program()).args(program.get_args());
+        pass_variables(program, &mut command);
         let command_line = format!("{program:?}");
         match stream {
             StandardStream::Stdout => command.stdout(Stdio::piped()),
@@ -257,6 +258,16 @@ fn collect_lines(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
         }
     });
     receiver
+}
+
+/// Gives a command the environment variables of another.
+pub(crate) fn pass_variables(from: &Command, to: &mut Command) {
+    for (name, value) in from.get_envs() {
+        match value {
+            Some(value) => to.env(name, value),
+            None => to.env_remove(name),
+        };
+    }
 }
 
 /// Finds the address in a line that ends in `http://address` or `http://address/`.

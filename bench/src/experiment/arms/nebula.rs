@@ -12,7 +12,7 @@ use crate::experiment::arm::{Arm, Caller, Setup};
 use crate::experiment::http::HttpCaller;
 use crate::experiment::workload::{Function, Size};
 use crate::experiment::{relay, tools};
-use crate::server::{Server, StandardStream, nebula_serve, nebula_serve_with_cache};
+use crate::server::{Server, StandardStream, nebula_serve, nebula_serve_with_cache, pass_variables};
 
 /// The most calls until a result is cached.
 const CACHING_CALLS_MAX: usize = 10;
@@ -223,6 +223,7 @@ impl ScaledToZero {
         }
         let mut serve = Command::new("sh");
         serve.args(["-c", &script, "sh"]).arg(with_socket.get_program()).args(with_socket.get_args());
+        pass_variables(&with_socket, &mut serve);
         serve.stdout(Stdio::null()).stderr(Stdio::null());
         let listener = TcpListener::bind("127.0.0.1:0")?;
         Ok(Self { listener, serve, request, server: None, _data_dir: data_dir })
