@@ -102,7 +102,7 @@ pub(crate) struct ControlPlane {
     tracer: Option<Tracer>,
 }
 
-/// What a control plane is made from.
+/// The parts of a control plane.
 pub(crate) struct ControlPlaneConfig {
     pub(crate) runtime: Runtime,
     pub(crate) access: Access,

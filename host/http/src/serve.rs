@@ -447,7 +447,7 @@ struct ThreadWork<C, T> {
     beside: BoxFuture<'static, ()>,
 }
 
-/// What a thread of the data plane is made from.
+/// The parts of a thread of the data plane.
 struct DataThread<P> {
     runtime: Runtime,
     cached_fast_path: bool,

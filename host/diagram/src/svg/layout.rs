@@ -74,7 +74,7 @@ pub(super) struct Item {
     pub(super) step: Option<StepMark>,
 }
 
-/// What tells a step's box from others.
+/// The marks by which a program finds a step's box.
 #[derive(Clone, Debug)]
 pub(super) struct StepMark {
     /// The JSON pointer to the step in the description.
@@ -83,7 +83,7 @@ pub(super) struct StepMark {
     pub(super) call: Option<CallMark>,
 }
 
-/// What tells a call from others.
+/// The marks of a step that is a call.
 #[derive(Clone, Debug)]
 pub(super) struct CallMark {
     /// The label, by which errors and traces name the step.
